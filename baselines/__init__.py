@@ -1,0 +1,1 @@
+"""Sequence models for CSP: flat and hierarchical (HiSS)."""

@@ -1,0 +1,1 @@
+"""Sensor recordings for continuous sequence-to-sequence prediction."""
