@@ -1,1 +1,40 @@
-"""Sensor recordings for continuous sequence-to-sequence prediction."""
+"""Sensor recordings for continuous sequence-to-sequence prediction (CSP).
+
+>>> import csp_data
+>>> "sample" in csp_data.names()
+True
+"""
+
+from csp_data._version import __version__
+from csp_data.api import cite, info, load, prepare, verify
+from csp_data.card import Card, names
+from csp_data.dataset import Dataset, Episode, Split
+from csp_data.errors import CspDataError
+from csp_data.normalization import Normalization, Scaling
+from csp_data.protocol import STRICT, Protocol
+from csp_data.recording import Recording, Stream
+from csp_data.signal.lowpass import LowPass
+from csp_data.windows import Window
+
+__all__ = [
+    "STRICT",
+    "Card",
+    "CspDataError",
+    "Dataset",
+    "Episode",
+    "LowPass",
+    "Normalization",
+    "Protocol",
+    "Recording",
+    "Scaling",
+    "Split",
+    "Stream",
+    "Window",
+    "__version__",
+    "cite",
+    "info",
+    "load",
+    "names",
+    "prepare",
+    "verify",
+]

@@ -1,0 +1,1 @@
+"""Bytes on disk: what is there, and whether it can be trusted."""

@@ -1,0 +1,83 @@
+"""Parts as map-style torch data sets, and batches of unequal length."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from csp_data.errors import MissingExtraError
+from csp_data.normalization import features
+
+try:
+    import torch
+    from torch.nn.utils.rnn import pad_sequence
+except ImportError as error:
+    raise MissingExtraError("to_torch()", "torch", "baselines") from error
+
+if TYPE_CHECKING:
+    from csp_data.dataset import Split
+
+__all__ = ["Batch", "TorchDataset", "collate"]
+
+
+class TorchDataset(torch.utils.data.Dataset[tuple[torch.Tensor, torch.Tensor]]):
+    """The windows (or whole episodes) of a part, as pairs of float32 tensors.
+
+    Item i is ``(inputs (T, F), targets (T / chunk, D))``. Picklable, so it works with loader workers.
+
+    Parameters
+    ----------
+    split
+        The part.
+    normalized
+        Give features (with input deltas and clipping as the protocol says) and targets, shifted and scaled;
+        otherwise inputs and targets in physical units.
+    """
+
+    def __init__(self, split: Split, *, normalized: bool = True) -> None:
+        self.windows = split.windows
+        self.normalized = normalized
+
+    def __len__(self) -> int:
+        return len(self.windows)
+
+    def __getitem__(self, index: int) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return one window."""
+        episode = self.windows[index]
+        inputs, targets = episode.inputs, episode.targets
+        if self.normalized:
+            dataset = self.windows.dataset
+            protocol, norm = dataset.protocol, dataset.normalization
+            inputs = norm.inputs.apply(features(inputs, deltas=protocol.input_deltas, clip=protocol.clip))
+            targets = norm.targets.apply(targets)
+        return torch.from_numpy(np.ascontiguousarray(inputs)), torch.from_numpy(np.ascontiguousarray(targets))
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Several items, padded with zeros at the end.
+
+    Parameters
+    ----------
+    inputs : Tensor, shape (B, T, F)
+    targets : Tensor, shape (B, N, D)
+    mask : Tensor, shape (B, N), bool
+        True where a target is real.
+    """
+
+    inputs: torch.Tensor
+    targets: torch.Tensor
+    mask: torch.Tensor
+
+
+def collate(items: Sequence[tuple[torch.Tensor, torch.Tensor]]) -> Batch:
+    """Pad items to the longest; the ``collate_fn`` of a ``DataLoader``."""
+    inputs, targets = zip(*items, strict=True)
+    return Batch(
+        inputs=pad_sequence(inputs, batch_first=True),
+        targets=pad_sequence(targets, batch_first=True),
+        mask=pad_sequence([torch.ones(len(t), dtype=torch.bool) for t in targets], batch_first=True),
+    )

@@ -1,0 +1,271 @@
+"""What :func:`csp_data.load` returns: Dataset, Split and Episode."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, overload
+
+import numpy as np
+import numpy.typing as npt
+
+from csp_data.card import Card, load_card
+from csp_data.errors import UnknownNameError
+from csp_data.normalization import Normalization
+from csp_data.protocol import Protocol
+from csp_data.splits import PARTS
+from csp_data.store import Channels, EpisodeRow, Prepared
+
+if TYPE_CHECKING:
+    from csp_data.adapters.torch import TorchDataset
+
+__all__ = ["Dataset", "Episode", "Split"]
+
+
+@dataclass(frozen=True)
+class Episode:
+    """One episode, or a window of one.
+
+    Parameters
+    ----------
+    id, group, split
+        As in the file.
+    inputs : array, shape (T, C), float32
+        Physical units, one row an input sample.
+    targets : array, shape (T / chunk, D), float32
+        Row k is the target of chunk k, which ends with input ``(k + 1) * chunk - 1``.
+    time : array, shape (T,)
+        Of the inputs, in seconds on the recording's clock.
+    target_time : array, shape (T / chunk,)
+        End of each chunk, in seconds.
+    """
+
+    id: str
+    group: str
+    split: str
+    inputs: npt.NDArray[np.float32]
+    targets: npt.NDArray[np.float32]
+    time: npt.NDArray[np.float64]
+    target_time: npt.NDArray[np.float64]
+
+
+class Split(Sequence[Episode]):
+    """The episodes of one part, read from the file when asked for.
+
+    Parameters
+    ----------
+    dataset
+        The data set.
+    name
+        ``"train"``, ``"val"`` or ``"test"``.
+    """
+
+    def __init__(self, dataset: Dataset, name: str) -> None:
+        self.dataset, self.name = dataset, name
+        self._episodes = [i for i, row in enumerate(dataset.episodes) if row.split == name]
+
+    @property
+    def rows(self) -> tuple[EpisodeRow, ...]:
+        """Ids, groups and extents of the episodes, without their samples."""
+        return tuple(self.dataset.episodes[i] for i in self._episodes)
+
+    @property
+    def groups(self) -> frozenset[str]:
+        """Groups of the part; no other part holds any of them."""
+        return frozenset(row.group for row in self.rows)
+
+    @property
+    def seconds(self) -> float:
+        """Length of all episodes in seconds."""
+        return sum(row.target_stop - row.target_start for row in self.rows) / self.dataset.targets.rate_hz
+
+    def __len__(self) -> int:
+        return len(self._episodes)
+
+    @overload
+    def __getitem__(self, index: int) -> Episode: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[Episode]: ...
+    def __getitem__(self, index: int | slice) -> Episode | list[Episode]:
+        """Read one episode, or several."""
+        if isinstance(index, slice):
+            return [self[i] for i in range(*index.indices(len(self)))]
+        row = self.rows[index]
+        return self.dataset.read(row, row.target_start, row.target_stop)
+
+    @cached_property
+    def windows(self) -> Windows:
+        """The windows of the protocol over these episodes; whole episodes when it has none."""
+        return Windows(self)
+
+    def __repr__(self) -> str:
+        return f"<Split {self.name}: {len(self)} episodes, {self.seconds / 60:.1f} min>"
+
+
+class Windows(Sequence[Episode]):
+    """Windows over the episodes of a part, each an :class:`Episode` that shares its episode's id."""
+
+    def __init__(self, split: Split) -> None:
+        self.dataset = split.dataset
+        own = set(split._episodes)
+        table = self.dataset.prepared.index.windows
+        rows = self.dataset.episodes
+        self._spans = (
+            [(i, rows[i].target_start, rows[i].target_stop) for i in split._episodes]
+            if table is None
+            else [(int(w[0]), int(w[3]), int(w[4])) for w in table if int(w[0]) in own]
+        )
+
+    def __len__(self) -> int:
+        return len(self._spans)
+
+    @overload
+    def __getitem__(self, index: int) -> Episode: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[Episode]: ...
+    def __getitem__(self, index: int | slice) -> Episode | list[Episode]:
+        """Read one window, or several."""
+        if isinstance(index, slice):
+            return [self[i] for i in range(*index.indices(len(self)))]
+        episode, start, stop = self._spans[index]
+        return self.dataset.read(self.dataset.episodes[episode], start, stop)
+
+
+class Dataset:
+    """A prepared data set.
+
+    Parameters
+    ----------
+    path
+        The prepared file.
+
+    Raises
+    ------
+    StoreError
+        If it cannot be read.
+    """
+
+    def __init__(self, path: Path | str) -> None:
+        self.prepared = Prepared(Path(path))
+        header = self.prepared.index.header
+        self.name = header.dataset
+        self.protocol = Protocol.from_json(header.protocol)
+
+    @property
+    def path(self) -> Path:
+        """The prepared file."""
+        return self.prepared.path
+
+    @cached_property
+    def card(self) -> Card:
+        """What is known of the data set."""
+        return load_card(self.name)
+
+    @property
+    def train(self) -> Split:
+        """The training part."""
+        return self.split("train")
+
+    @property
+    def val(self) -> Split:
+        """The part for choosing models."""
+        return self.split("val")
+
+    @property
+    def test(self) -> Split:
+        """The part for reporting."""
+        return self.split("test")
+
+    def split(self, name: str) -> Split:
+        """Return a part by name."""
+        if name not in PARTS:
+            raise UnknownNameError("part", name, PARTS)
+        return Split(self, name)
+
+    @property
+    def episodes(self) -> tuple[EpisodeRow, ...]:
+        """Ids, parts and extents of all episodes."""
+        return self.prepared.index.episodes
+
+    @property
+    def channels(self) -> Channels:
+        """Names, units and rate (Hz) of the C inputs."""
+        return self.prepared.index.inputs
+
+    @property
+    def targets(self) -> Channels:
+        """Names, units and rate (Hz) of the D targets."""
+        return self.prepared.index.targets
+
+    @property
+    def rates(self) -> tuple[float, float]:
+        """Input and target rate in Hz."""
+        return self.channels.rate_hz, self.targets.rate_hz
+
+    @property
+    def normalization(self) -> Normalization:
+        """Shift and scale of features and targets, from the part that the protocol names."""
+        return self.prepared.index.normalization
+
+    @property
+    def provenance(self) -> dict[str, Any]:
+        """What the file was made from, and what was dropped or repaired on the way."""
+        header = self.prepared.index.header
+        return {
+            **header.provenance,
+            "recipe_hash": header.recipe_hash,
+            "source_digest": header.source_digest,
+            "created_by": header.created_by,
+        }
+
+    def read(self, row: EpisodeRow, start: int, stop: int) -> Episode:
+        """Read target rows ``[start, stop)`` of the file, which lie within one episode, and their inputs."""
+        chunk = self.protocol.chunk
+        inputs = self.prepared.read("inputs", start * chunk, stop * chunk)
+        targets = self.prepared.read("targets", start, stop)
+        first = start - row.target_start
+        input_hz, target_hz = self.rates
+        return Episode(
+            id=row.id,
+            group=row.group,
+            split=row.split,
+            inputs=inputs,
+            targets=targets,
+            time=row.start_s + np.arange(first * chunk + 1, first * chunk + len(inputs) + 1) / input_hz,
+            target_time=row.start_s + np.arange(first + 1, first + len(targets) + 1) / target_hz,
+        )
+
+    def to_torch(self, part: str, *, normalized: bool = True) -> TorchDataset:
+        """Return a part as a map-style ``torch.utils.data.Dataset`` (needs torch).
+
+        Parameters
+        ----------
+        part
+            ``"train"``, ``"val"`` or ``"test"``.
+        normalized
+            Give the model's features (input deltas, clipping) and targets, shifted and scaled; otherwise physical
+            units.
+        """
+        from csp_data.adapters.torch import TorchDataset
+
+        return TorchDataset(self.split(part), normalized=normalized)
+
+    def plot(self, **options: Any) -> Any:
+        """Draw one episode (needs matplotlib); options as in :func:`csp_data.plot.plot_episode`."""
+        from csp_data.plot import plot_episode
+
+        return plot_episode(self, **options)
+
+    def close(self) -> None:
+        """Close the file; it opens again when samples are asked for."""
+        self.prepared.close()
+
+    def __repr__(self) -> str:
+        parts = ", ".join(f"{part} {len(self.split(part))}" for part in PARTS)
+        return (
+            f"<Dataset {self.name} ({self.card.kind}), protocol {self.protocol.name}: {parts} episodes, "
+            f"{len(self.channels.names)} inputs at {self.rates[0]:g} Hz, "
+            f"{len(self.targets.names)} targets at {self.rates[1]:g} Hz>"
+        )

@@ -1,0 +1,144 @@
+"""Everything this toolkit raises on purpose, as one small tree under :class:`CspDataError`.
+
+Each message says what went wrong and where, what was expected and found, and what to do next. The classes build
+it from their arguments, so that callers can act on the fields and people can act on the text. ``exit_code`` is
+what the command line returns for the error.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+from pathlib import Path
+
+__all__ = [
+    "AccessError",
+    "CardError",
+    "CspDataError",
+    "DamagedRecordingError",
+    "MissingDataError",
+    "MissingExtraError",
+    "OptionError",
+    "StoreError",
+    "UnknownNameError",
+    "VerificationError",
+]
+
+
+class CspDataError(Exception):
+    """Base class of all errors raised on purpose by ``csp_data`` and ``baselines``."""
+
+    exit_code = 1
+
+
+class UnknownNameError(CspDataError, KeyError):
+    """A name that is not in a closed list.
+
+    Parameters
+    ----------
+    what
+        What the name stands for, such as ``"data set"``.
+    got
+        The name that was asked for.
+    known
+        The names there are.
+    """
+
+    exit_code = 2
+
+    def __init__(self, what: str, got: str, known: Iterable[str]) -> None:
+        self.what, self.got, self.known = what, got, tuple(known)
+        near = difflib.get_close_matches(str(got).lower(), self.known, n=1, cutoff=0.5)
+        self.nearest = near[0] if near else None
+        meant = f" Did you mean {self.nearest!r}?" if self.nearest else ""
+        super().__init__(f"There is no {what} {got!r}.{meant} Known: {', '.join(self.known)}.")
+
+    def __str__(self) -> str:  # KeyError would print the repr of the message
+        return str(self.args[0])
+
+
+class OptionError(CspDataError, ValueError):
+    """An option whose value is out of bounds or does not fit the others.
+
+    Parameters
+    ----------
+    option
+        Name of the option, as the caller wrote it.
+    got
+        Its value.
+    expected
+        The bound, in words.
+    fix
+        What to do, when that is not plain from the bound.
+    """
+
+    exit_code = 2
+
+    def __init__(self, option: str, got: object, expected: str, fix: str = "") -> None:
+        self.option, self.got, self.expected = option, got, expected
+        super().__init__(f"{option}={got!r}: expected {expected}.{' ' + fix if fix else ''}")
+
+
+class CardError(CspDataError):
+    """A data set card that is incomplete or contradicts itself."""
+
+    def __init__(self, where: str, problem: str) -> None:
+        super().__init__(f"card {where}: {problem}. docs/cards.md describes every field.")
+
+
+class MissingDataError(CspDataError):
+    """Raw or prepared data that is not where it was looked for."""
+
+    def __init__(self, what: str, looked: Path | str, fix: str) -> None:
+        self.looked = Path(looked)
+        super().__init__(f"{what} not found at {looked}. {fix}")
+
+
+class MissingExtraError(CspDataError, ImportError):
+    """An optional feature whose packages are not installed."""
+
+    def __init__(self, feature: str, package: str, extra: str) -> None:
+        super().__init__(f"{feature} needs {package}. Install it with: pip install 'csp-data[{extra}]'")
+
+
+class DamagedRecordingError(CspDataError):
+    """A recording that cannot be read, or holds what cannot be true.
+
+    Parameters
+    ----------
+    path
+        The file.
+    problem
+        What is wrong, and where in the file.
+    expected, found
+        What should be there and what is.
+    fix
+        The next step; by default to fetch the file again.
+    """
+
+    exit_code = 3
+
+    def __init__(self, path: Path | str, problem: str, expected: str, found: str, fix: str = "") -> None:
+        self.path, self.problem = Path(path), problem
+        fix = fix or "Restore the file from its publisher, then run csp-data verify."
+        super().__init__(f"{path}: {problem}: expected {expected}, found {found}. {fix}")
+
+
+class VerificationError(CspDataError):
+    """Files that failed verification; the message lists each with the way to mend it."""
+
+    exit_code = 3
+
+
+class AccessError(CspDataError):
+    """Data that a program cannot fetch without a person: a licence, a password, a host that is gone."""
+
+    exit_code = 4
+
+
+class StoreError(CspDataError):
+    """A prepared file that is not one, is damaged, or was written by a newer version."""
+
+    def __init__(self, path: Path | str, problem: str, fix: str) -> None:
+        self.path = Path(path)
+        super().__init__(f"{path}: {problem}. {fix}")

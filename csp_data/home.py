@@ -1,0 +1,62 @@
+"""Where things live: raw trees, prepared files, stamps and locks under one folder."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import filelock
+import platformdirs
+
+from csp_data.errors import CspDataError
+
+__all__ = ["home", "lock", "prepared_dir", "raw_dir", "stamps_dir", "writable_dir"]
+
+
+def home() -> Path:
+    """Return ``CSP_DATA_HOME``, or the user's data folder of this platform. Nothing is created."""
+    chosen = os.environ.get("CSP_DATA_HOME")
+    return Path(chosen).expanduser() if chosen else platformdirs.user_data_path("csp-data")
+
+
+def raw_dir(name: str) -> Path:
+    """Return the folder of a data set's raw files."""
+    return home() / "raw" / name
+
+
+def prepared_dir() -> Path:
+    """Return the folder of prepared files."""
+    return home() / "prepared"
+
+
+def stamps_dir() -> Path:
+    """Return the folder that remembers which files have been read and digested."""
+    return home() / "stamps"
+
+
+def writable_dir(path: Path) -> Path:
+    """Create a folder and return it.
+
+    Raises
+    ------
+    CspDataError
+        If it cannot be created or written to, with what to do.
+    """
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise CspDataError(f"cannot write to {path}: {error}. Set CSP_DATA_HOME to a folder you own.") from error
+    return path
+
+
+@contextmanager
+def lock(path: Path) -> Iterator[None]:
+    """Hold the lock beside `path`, so that two processes never make the same thing at once.
+
+    The operating system drops the lock when the process ends, however it ends; the empty lock file stays.
+    """
+    writable_dir(path.parent)
+    with filelock.FileLock(path.with_name(path.name + ".lock")):
+        yield

@@ -1,0 +1,139 @@
+"""Input deltas and the shift and scale of inputs and targets.
+
+The prepared file holds values in physical units. What a model sees is made from them here, the same way for the
+statistics, for training and for streaming: :func:`features`, then ``(x - shift) / scale``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from csp_data.recording import FloatArray
+
+__all__ = ["Affine", "Normalization", "Scaling", "features", "fit"]
+
+
+@dataclass(frozen=True)
+class Scaling:
+    """The rule that turns statistics into a shift and a scale, channel by channel.
+
+    Parameters
+    ----------
+    shift
+        ``"mean"`` or ``"zero"``.
+    scale
+        ``"std"`` (unbiased), ``"range"`` (maximum minus minimum) or ``"one"``.
+    factor
+        Multiplies the scale.
+    """
+
+    shift: Literal["mean", "zero"] = "mean"
+    scale: Literal["std", "range", "one"] = "std"
+    factor: float = 1.0
+
+
+@dataclass(frozen=True)
+class Affine:
+    """``(x - shift) / scale``, channel by channel.
+
+    Parameters
+    ----------
+    shift, scale : array, shape (C,)
+        In the channels' units. A constant channel has scale 1.
+    """
+
+    shift: FloatArray
+    scale: FloatArray
+
+    def apply(self, values: npt.NDArray[np.floating]) -> npt.NDArray[np.floating]:
+        """Normalise; the last axis is the channels. The type of `values` stays."""
+        return np.asarray((values - self.shift) / self.scale, dtype=values.dtype)
+
+    def invert(self, values: npt.NDArray[np.floating]) -> npt.NDArray[np.floating]:
+        """Undo :meth:`apply`."""
+        return np.asarray(values * self.scale + self.shift, dtype=values.dtype)
+
+
+@dataclass(frozen=True)
+class Normalization:
+    """Shift and scale of a data set.
+
+    Parameters
+    ----------
+    inputs
+        Of the model's features: C channels, or 2 C with input deltas.
+    targets
+        Of the D target channels.
+    """
+
+    inputs: Affine
+    targets: Affine
+
+
+def features(
+    inputs: npt.NDArray[np.floating], *, deltas: bool, clip: float | None = None
+) -> npt.NDArray[np.floating]:
+    """Make a model's features from the inputs of one episode.
+
+    Parameters
+    ----------
+    inputs : array, shape (T, C)
+        Physical units.
+    deltas
+        Append the change since the sample before (0 for the first), as C more channels.
+    clip
+        Clip features, deltas included, to plus and minus this value.
+
+    Returns
+    -------
+    array, shape (T, C) or (T, 2 C)
+        Of the type of `inputs`.
+    """
+    if deltas:
+        inputs = np.concatenate([inputs, np.diff(inputs, axis=0, prepend=inputs[:1])], axis=1)
+    return inputs if clip is None else np.clip(inputs, -clip, clip)
+
+
+def fit(blocks: Iterable[npt.NDArray[np.floating]], scaling: Scaling) -> Affine:
+    """Compute shift and scale over the rows of all blocks, one block in memory at a time.
+
+    Means and squared deviations are merged pairwise (Chan, Golub, LeVeque 1983), so that a large offset does not
+    cost digits and the result depends only on the blocks' order.
+
+    Parameters
+    ----------
+    blocks : arrays, shape (T_i, C)
+        At least one row in all.
+    scaling
+        Which statistic to use.
+    """
+    count, mean, squares, low, high = 0, np.zeros(0), np.zeros(0), np.zeros(0), np.zeros(0)
+    for block in blocks:
+        if len(block) == 0:
+            continue
+        values = np.asarray(block, dtype=np.float64)
+        own_mean = values.mean(axis=0)
+        own_squares = np.square(values - own_mean).sum(axis=0)
+        if count == 0:
+            mean, squares, low, high = own_mean, own_squares, values.min(axis=0), values.max(axis=0)
+        else:
+            offset, total = own_mean - mean, count + len(values)
+            squares = squares + own_squares + np.square(offset) * (count * len(values) / total)
+            mean = mean + offset * (len(values) / total)
+            low, high = np.minimum(low, values.min(axis=0)), np.maximum(high, values.max(axis=0))
+        count += len(values)
+    if count == 0:
+        raise ValueError("no rows to fit a normalisation on")
+    scale = {
+        "std": np.sqrt(squares / max(count - 1, 1)),
+        "range": high - low,
+        "one": np.ones_like(mean),
+    }[scaling.scale] * scaling.factor
+    # a constant channel carries nothing and must not divide by zero
+    scale = np.where(scale > 0, scale, 1.0)
+    return Affine(shift=mean if scaling.shift == "mean" else np.zeros_like(mean), scale=scale)

@@ -1,0 +1,1 @@
+"""Arrays in, arrays out: filters, resampling, rotations, alignment."""

@@ -1,0 +1,128 @@
+"""Where the streams of a recording overlap without gaps, and the grids on which examples are made."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from csp_data.recording import FloatArray, Stream
+
+__all__ = ["Grid", "chunk_grid", "common_intervals", "finite_rows", "increasing_rows"]
+
+Interval = tuple[float, float]
+
+
+def increasing_rows(stream: Stream) -> tuple[Stream, int]:
+    """Drop samples whose time does not lie after all earlier ones; the first of a run of duplicates stays.
+
+    Returns
+    -------
+    stream
+        With strictly increasing time.
+    dropped
+        Number of samples left out.
+    """
+    if len(stream.time) == 0:
+        return stream, 0
+    latest = np.maximum.accumulate(stream.time)
+    keep = np.concatenate([[True], stream.time[1:] > latest[:-1]])
+    dropped = int(len(keep) - keep.sum())
+    return (stream.select(keep) if dropped else stream), dropped
+
+
+def finite_rows(stream: Stream) -> tuple[Stream, int]:
+    """Drop samples that hold NaN or infinity in any channel.
+
+    Returns
+    -------
+    stream
+        With finite values only.
+    dropped
+        Number of samples left out.
+    """
+    keep: npt.NDArray[np.bool_] = np.isfinite(stream.values).all(axis=1)
+    dropped = int(len(keep) - keep.sum())
+    return (stream.select(keep) if dropped else stream), dropped
+
+
+def common_intervals(streams: Iterable[Stream], max_gap_s: float | None) -> list[Interval]:
+    """Return the time intervals in which every stream has samples without a long gap.
+
+    Parameters
+    ----------
+    streams
+        Each with strictly increasing time.
+    max_gap_s
+        Longest time without a sample that linear interpolation may bridge, beyond the stream's usual step (the
+        median), in seconds. ``None`` bridges every gap.
+
+    Returns
+    -------
+    list of (start, stop)
+        Seconds, in order, disjoint.
+    """
+    common: list[Interval] | None = None
+    for stream in streams:
+        own = _gapless(stream.time, max_gap_s)
+        common = own if common is None else _intersect(common, own)
+    return common or []
+
+
+def _gapless(time: FloatArray, max_gap_s: float | None) -> list[Interval]:
+    if len(time) < 2:
+        return []
+    if max_gap_s is None:
+        return [(float(time[0]), float(time[-1]))]
+    steps = np.diff(time)
+    # half a microsecond: a gap of exactly the bound is bridged, whatever the rounding of the clock
+    breaks = np.flatnonzero(steps > max_gap_s + np.median(steps) + 5e-7)
+    starts = np.concatenate([[0], breaks + 1])
+    stops = np.concatenate([breaks, [len(time) - 1]])
+    return [(float(time[i]), float(time[j])) for i, j in zip(starts, stops, strict=True) if j > i]
+
+
+def _intersect(a: Sequence[Interval], b: Sequence[Interval]) -> list[Interval]:
+    pairs = ((max(x[0], y[0]), min(x[1], y[1])) for x in a for y in b)
+    return sorted(pair for pair in pairs if pair[1] > pair[0])
+
+
+@dataclass(frozen=True)
+class Grid:
+    """The times of one example.
+
+    Chunk k covers the time from ``edges[k]`` to ``edges[k + 1]``. Its inputs are the samples at
+    ``inputs[k * chunk : (k + 1) * chunk]``; the last of them lies exactly on ``edges[k + 1]``.
+
+    Parameters
+    ----------
+    inputs : array, shape (N * chunk,)
+        Seconds.
+    edges : array, shape (N + 1,)
+        Seconds.
+    """
+
+    inputs: FloatArray
+    edges: FloatArray
+
+
+def chunk_grid(interval: Interval, target_hz: float, chunk: int) -> Grid:
+    """Lay as many whole chunks as fit into an interval, from its start.
+
+    Parameters
+    ----------
+    interval
+        Start and stop in seconds.
+    target_hz
+        Chunks per second.
+    chunk
+        Input samples per chunk.
+    """
+    start, stop = interval
+    # the tolerance keeps a span of exactly N chunks at N, whatever the rounding of its ends
+    count = max(0, int(np.floor((stop - start) * target_hz + 1e-6)))
+    edges = start + np.arange(count + 1) / target_hz
+    inputs = start + np.arange(1, count * chunk + 1) / (target_hz * chunk)
+    return Grid(inputs=inputs, edges=edges)

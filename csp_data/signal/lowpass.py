@@ -1,0 +1,109 @@
+"""Butterworth low-pass filters, zero-phase or causal."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+import numpy as np
+import numpy.typing as npt
+from scipy import signal
+
+from csp_data.errors import OptionError
+
+__all__ = ["LowPass"]
+
+Phase = Literal["zero", "causal"]
+
+
+@dataclass(frozen=True)
+class LowPass:
+    """A Butterworth low-pass filter, as second-order sections.
+
+    Parameters
+    ----------
+    hz
+        Cut-off in Hz: where one pass of the filter has a gain of 1/sqrt(2) (-3 dB).
+    order
+        Order of one pass. ``phase="zero"`` passes twice, so its gain at ``hz`` is 1/2 (-6 dB) and its slope
+        that of twice the order.
+    phase
+        ``"causal"`` runs forward in time and delays the signal; an output never depends on a later input.
+        ``"zero"`` runs forward and backward: no delay, but every output has seen the whole future.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from csp_data import LowPass
+    >>> x = np.ones((200, 3))
+    >>> bool(np.allclose(LowPass(hz=5.0).apply(x, rate_hz=50.0), 1.0))
+    True
+    """
+
+    hz: float
+    order: int = 3
+    phase: Phase = "causal"
+
+    def __post_init__(self) -> None:
+        if not self.hz > 0:
+            raise OptionError("lowpass.hz", self.hz, "a cut-off above 0 Hz")
+        if self.order < 1 or int(self.order) != self.order:
+            raise OptionError("lowpass.order", self.order, "a whole number of at least 1")
+        if self.phase not in get_args(Phase):
+            raise OptionError("lowpass.phase", self.phase, f"one of {', '.join(get_args(Phase))}")
+
+    def sections(self, rate_hz: float) -> npt.NDArray[np.float64]:
+        """Return the second-order sections, shape (S, 6), for a signal sampled at `rate_hz` (Hz).
+
+        Raises
+        ------
+        OptionError
+            If the cut-off is not below the Nyquist frequency.
+        """
+        nyquist = rate_hz / 2
+        if self.hz >= nyquist:
+            raise OptionError("lowpass.hz", self.hz, f"a cut-off below {nyquist:g} Hz, half of {rate_hz:g} Hz")
+        sos: npt.NDArray[np.float64] = signal.butter(self.order, self.hz, fs=rate_hz, output="sos")
+        return sos
+
+    def apply(self, values: npt.NDArray[np.floating], rate_hz: float) -> npt.NDArray[np.float64]:
+        """Filter along time.
+
+        The causal filter starts in the steady state of the first sample, as if that had stood for ever, so a
+        constant offset (gravity, a magnet's bias) makes no transient.
+
+        Parameters
+        ----------
+        values : array, shape (T, C)
+            Regularly sampled.
+        rate_hz
+            Sampling rate in Hz.
+
+        Returns
+        -------
+        array, shape (T, C)
+            float64.
+
+        Raises
+        ------
+        OptionError
+            If the cut-off is not below Nyquist, or the signal is too short for the zero-phase filter's padding.
+        """
+        values = np.asarray(values, dtype=np.float64)
+        sos = self.sections(rate_hz)
+        if len(values) == 0:
+            return np.zeros(values.shape)
+        if self.phase == "causal":
+            start = signal.sosfilt_zi(sos)[:, :, None] * values[0]
+            filtered, _ = signal.sosfilt(sos, values, axis=0, zi=start)
+        else:
+            padding = 3 * (self.order + 1)
+            if len(values) <= padding:
+                raise OptionError(
+                    "lowpass.phase",
+                    self.phase,
+                    f"episodes of more than {padding} samples (this one has {len(values)})",
+                    "Use phase='causal' or drop short episodes with min_episode_s.",
+                )
+            filtered = signal.sosfiltfilt(sos, values, axis=0, padlen=padding)
+        return np.asarray(filtered, dtype=np.float64)

@@ -1,0 +1,103 @@
+"""From irregular clocks to a grid: the linear interpolant of a signal, at points or averaged over intervals."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from csp_data.errors import OptionError
+
+__all__ = ["clip_to_span", "interval_mean", "linear"]
+
+FloatArray = npt.NDArray[np.float64]
+
+
+def linear(time: FloatArray, values: FloatArray, grid: FloatArray) -> FloatArray:
+    """Sample the linear interpolant of a signal.
+
+    Parameters
+    ----------
+    time : array, shape (T,)
+        Seconds, strictly increasing.
+    values : array, shape (T, C)
+        Samples.
+    grid : array, shape (N,)
+        Times wanted, within the first and the last of `time`.
+
+    Returns
+    -------
+    array, shape (N, C)
+    """
+    left, weight = _locate(time, grid)
+    right = np.minimum(left + 1, len(time) - 1)
+    return np.asarray(values[left] + weight[:, None] * (values[right] - values[left]))
+
+
+def interval_mean(time: FloatArray, values: FloatArray, grid: FloatArray, width: float) -> FloatArray:
+    """Average the linear interpolant of a signal over the interval that ends at each grid time.
+
+    The anti-aliasing way down to a lower rate: with `width` one grid step this is integrate-and-dump, which is
+    causal, keeps the signal's integral, works on irregular clocks and has zeros at every multiple of the new
+    rate. It delays the signal by half of `width`.
+
+    Parameters
+    ----------
+    time : array, shape (T,)
+        Seconds, strictly increasing.
+    values : array, shape (T, C)
+        Samples.
+    grid : array, shape (N,)
+        Ends of the intervals; ``grid - width`` and `grid` lie within the first and the last of `time`.
+    width
+        Length of the interval in seconds.
+
+    Returns
+    -------
+    array, shape (N, C)
+    """
+    if not width > 0:
+        raise OptionError("width", width, "an interval of more than 0 s")
+    steps = np.diff(time)[:, None]
+    areas = np.zeros((len(time), values.shape[1]))
+    np.cumsum(steps * (values[1:] + values[:-1]) / 2, axis=0, out=areas[1:])
+    return np.asarray(
+        (_integral(time, values, areas, grid) - _integral(time, values, areas, grid - width)) / width
+    )
+
+
+def _integral(time: FloatArray, values: FloatArray, areas: FloatArray, at: FloatArray) -> FloatArray:
+    """Integral of the linear interpolant from the first sample to each time `at`."""
+    left, weight = _locate(time, at)
+    right = np.minimum(left + 1, len(time) - 1)
+    inside = (weight * (time[right] - time[left]))[:, None]
+    slope_part = weight[:, None] * (values[right] - values[left]) / 2
+    return np.asarray(areas[left] + inside * (values[left] + slope_part))
+
+
+def _locate(time: FloatArray, at: FloatArray) -> tuple[npt.NDArray[np.intp], FloatArray]:
+    """Index of the sample at or before each time, and how far towards the next one it lies (0 to 1)."""
+    at = clip_to_span(time, at)
+    left = np.clip(np.searchsorted(time, at, side="right") - 1, 0, max(len(time) - 2, 0))
+    right = np.minimum(left + 1, len(time) - 1)
+    span = time[right] - time[left]
+    return left, np.where(span > 0, (at - time[left]) / np.where(span > 0, span, 1.0), 0.0)
+
+
+def clip_to_span(time: FloatArray, at: FloatArray) -> FloatArray:
+    """Return the times `at`, moved into the span of `time` where rounding alone put them outside.
+
+    A grid computed as start + k / rate may pass the last sample by rounding.
+
+    Raises
+    ------
+    OptionError
+        If a time lies outside by more: nothing is ever extrapolated.
+    """
+    slack = 1e-9 * max(1.0, abs(float(time[-1])))
+    if len(at) and (at[0] < time[0] - slack or at[-1] > time[-1] + slack):
+        raise OptionError(
+            "grid",
+            (float(at[0]), float(at[-1])),
+            f"times within {time[0]:g} s and {time[-1]:g} s (no extrapolation)",
+        )
+    return np.clip(at, time[0], time[-1])

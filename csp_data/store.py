@@ -1,0 +1,286 @@
+"""The prepared HDF5 file: the only module that knows its layout (docs/format.md)."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import numpy.typing as npt
+
+from csp_data._version import __version__
+from csp_data.errors import StoreError
+from csp_data.normalization import Affine, Normalization
+from csp_data.windows import IntArray
+
+__all__ = ["FORMAT_VERSION", "Channels", "EpisodeRow", "Header", "Index", "Prepared", "Writer", "read_header"]
+
+FORMAT = "csp-data"
+FORMAT_VERSION = 1
+CHUNK_BYTES = 1 << 20
+
+
+@dataclass(frozen=True)
+class Channels:
+    """Names, units and rate of the columns of ``/inputs`` or ``/targets``."""
+
+    names: tuple[str, ...]
+    units: tuple[str, ...]
+    rate_hz: float
+
+
+@dataclass(frozen=True)
+class Header:
+    """The root attributes of a prepared file: what it was made from, and how.
+
+    ``protocol`` is JSON; ``provenance`` is a plain dictionary (stored as JSON).
+    """
+
+    dataset: str
+    protocol: str
+    recipe_hash: str
+    source_digest: str
+    provenance: dict[str, Any]
+    created_by: str = f"csp-data {__version__}"
+    format_version: int = FORMAT_VERSION
+
+
+@dataclass(frozen=True)
+class EpisodeRow:
+    """Where one episode lies: rows ``[start, stop)`` of inputs and targets, and its time of origin.
+
+    ``start_s`` is the time of the first chunk's beginning on the recording's own clock.
+    """
+
+    id: str
+    group: str
+    split: str
+    input_start: int
+    input_stop: int
+    target_start: int
+    target_stop: int
+    start_s: float
+
+
+@dataclass(frozen=True)
+class Index:
+    """All tables of a prepared file, without its samples.
+
+    ``windows`` has the columns episode, input_start, input_stop, target_start, target_stop (rows of the whole
+    arrays), or is ``None``.
+    """
+
+    header: Header
+    inputs: Channels
+    targets: Channels
+    episodes: tuple[EpisodeRow, ...]
+    windows: IntArray | None
+    normalization: Normalization
+
+
+class Writer:
+    """Writes a prepared file to a temporary name beside its own, and renames it when complete.
+
+    Use as a context manager: on an error, or if :meth:`finish` was not called, nothing is left behind.
+
+    Parameters
+    ----------
+    path
+        The prepared file to be.
+    inputs, targets
+        Their channels.
+    """
+
+    def __init__(self, path: Path, inputs: Channels, targets: Channels) -> None:
+        self.path = path
+        self.temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
+        self.inputs, self.targets = inputs, targets
+        self.rows: list[EpisodeRow] = []
+
+    def __enter__(self) -> Writer:
+        self._file = h5py.File(self.temporary, "w", libver="v110")
+        for name, channels in (("inputs", self.inputs), ("targets", self.targets)):
+            width = len(channels.names)
+            data = self._file.create_dataset(
+                name,
+                (0, width),
+                "<f4",
+                maxshape=(None, width),
+                chunks=(max(1, CHUNK_BYTES // (4 * width)), width),
+            )
+            data.attrs["channels"] = list(channels.names)
+            data.attrs["units"] = list(channels.units)
+            data.attrs["rate_hz"] = channels.rate_hz
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._file.close()
+        self.temporary.unlink(missing_ok=True)
+
+    def append(
+        self, id: str, group: str, split: str, start_s: float, inputs: npt.ArrayLike, targets: npt.ArrayLike
+    ) -> None:
+        """Add one episode: inputs (T, C) and targets (T / chunk, D), stored as float32."""
+        span: list[int] = []
+        for name, values in (("inputs", inputs), ("targets", targets)):
+            block, data = np.asarray(values, dtype="<f4"), self._file[name]
+            begin = data.shape[0]
+            data.resize(begin + len(block), axis=0)
+            data[begin:] = block
+            span += [begin, begin + len(block)]
+        self.rows.append(EpisodeRow(id, group, split, *span, start_s))
+
+    def blocks(self, name: str, splits: Sequence[str]) -> Iterator[npt.NDArray[np.float32]]:
+        """Yield the stored rows of each episode of some parts; `name` is ``"inputs"`` or ``"targets"``."""
+        for row in self.rows:
+            if row.split in splits:
+                yield _rows(self._file[name], row, name)
+
+    def finish(self, header: Header, normalization: Normalization, windows: IntArray | None) -> None:
+        """Write the tables and give the file its name."""
+        _write_table(self._file.create_group("episodes"), self.rows)
+        if windows is not None:
+            group = self._file.create_group("windows")
+            for i, name in enumerate(WINDOW_COLUMNS):
+                group.create_dataset(name, data=np.asarray(windows[:, i], dtype="<i8"))
+        for name in ("inputs", "targets"):
+            affine = getattr(normalization, name)
+            group = self._file.create_group(f"normalization/{name}")
+            group.create_dataset("shift", data=np.asarray(affine.shift, dtype="<f8"))
+            group.create_dataset("scale", data=np.asarray(affine.scale, dtype="<f8"))
+        attributes = {
+            "format": FORMAT,
+            **vars(header),
+            "provenance": json.dumps(header.provenance, sort_keys=True),
+        }
+        self._file.attrs.update(attributes)
+        self._file.close()
+        with self.temporary.open("rb+") as file:
+            os.fsync(file.fileno())
+        self.temporary.replace(self.path)
+
+
+WINDOW_COLUMNS = ("episode", "input_start", "input_stop", "target_start", "target_stop")
+EPISODE_COLUMNS = tuple(EpisodeRow.__dataclass_fields__)
+
+
+def _write_table(group: h5py.Group, rows: Iterable[EpisodeRow]) -> None:
+    rows = list(rows)
+    for name, kind in EpisodeRow.__dataclass_fields__.items():
+        values = [getattr(row, name) for row in rows]
+        dtype = {"str": h5py.string_dtype(), "int": "<i8", "float": "<f8"}[str(kind.type)]
+        group.create_dataset(name, data=np.array(values, dtype=dtype))
+
+
+def _rows(data: h5py.Dataset, row: EpisodeRow, name: str) -> npt.NDArray[np.float32]:
+    start, stop = (row.input_start, row.input_stop) if name == "inputs" else (row.target_start, row.target_stop)
+    return np.asarray(data[start:stop], dtype=np.float32)
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[h5py.File]:
+    """Open a prepared file, turning whatever is wrong with it into a StoreError."""
+    again = "Prepare it again: csp-data prepare NAME."
+    try:
+        file = h5py.File(path, "r")
+    except FileNotFoundError as error:
+        raise StoreError(path, "there is no such file", again) from error
+    except OSError as error:
+        raise StoreError(path, f"cannot be read as HDF5 ({error})", again) from error
+    with file:
+        if file.attrs.get("format") != FORMAT:
+            raise StoreError(path, "is not a file prepared by csp-data", "Pass a raw tree as raw=, not as path=.")
+        version = int(file.attrs.get("format_version", 0))
+        if version > FORMAT_VERSION:
+            raise StoreError(
+                path,
+                f"has format version {version}, this csp-data {__version__} reads up to {FORMAT_VERSION}",
+                "Upgrade csp-data, or prepare the file again with this version.",
+            )
+        try:
+            yield file
+        except (KeyError, OSError) as error:
+            raise StoreError(path, f"is damaged ({error})", again) from error
+
+
+def read_header(path: Path) -> Header:
+    """Read only the root attributes of a prepared file."""
+    with _opened(path) as file:
+        return _header(file)
+
+
+def _header(file: h5py.File) -> Header:
+    values = {name: file.attrs[name] for name in Header.__dataclass_fields__}
+    values["provenance"] = json.loads(values["provenance"])
+    values["format_version"] = int(values["format_version"])
+    return Header(**values)
+
+
+class Prepared:
+    """A prepared file, opened for reading. Only tables are read at once; samples are read when asked for.
+
+    Picklable: a copy in another process opens the file for itself.
+
+    Parameters
+    ----------
+    path
+        The file.
+
+    Raises
+    ------
+    StoreError
+        If it is missing, damaged, not a prepared file, or of a newer format.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._handle: h5py.File | None = None
+        with _opened(path) as file:
+            self.index = Index(
+                header=_header(file),
+                inputs=_channels(file["inputs"]),
+                targets=_channels(file["targets"]),
+                episodes=_episodes(file["episodes"]),
+                windows=np.stack([file["windows"][name][()] for name in WINDOW_COLUMNS], axis=1)
+                if "windows" in file
+                else None,
+                normalization=Normalization(
+                    *(
+                        Affine(file[f"normalization/{name}/shift"][()], file[f"normalization/{name}/scale"][()])
+                        for name in ("inputs", "targets")
+                    )
+                ),
+            )
+
+    def read(self, name: str, start: int, stop: int) -> npt.NDArray[np.float32]:
+        """Read rows ``[start, stop)`` of ``"inputs"`` or ``"targets"``."""
+        if self._handle is None:
+            self._handle = h5py.File(self.path, "r")
+        return np.asarray(self._handle[name][start:stop])
+
+    def close(self) -> None:
+        """Close the file; it is opened again when samples are asked for."""
+        if self._handle is not None:
+            self._handle.close()
+            self._handle = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_handle": None}
+
+
+def _channels(data: h5py.Dataset) -> Channels:
+    return Channels(tuple(data.attrs["channels"]), tuple(data.attrs["units"]), float(data.attrs["rate_hz"]))
+
+
+def _episodes(group: h5py.Group) -> tuple[EpisodeRow, ...]:
+    columns = []
+    for name, kind in EpisodeRow.__dataclass_fields__.items():
+        data = group[name]
+        columns.append(data.asstr()[()].tolist() if str(kind.type) == "str" else data[()].tolist())
+    return tuple(EpisodeRow(*values) for values in zip(*columns, strict=True))
