@@ -127,14 +127,15 @@ class Writer:
         self, id: str, group: str, split: str, start_s: float, inputs: npt.ArrayLike, targets: npt.ArrayLike
     ) -> None:
         """Add one episode: inputs (T, C) and targets (T / chunk, D), stored as float32."""
-        span: list[int] = []
+        starts, stops = [], []
         for name, values in (("inputs", inputs), ("targets", targets)):
             block, data = np.asarray(values, dtype="<f4"), self._file[name]
             begin = data.shape[0]
             data.resize(begin + len(block), axis=0)
             data[begin:] = block
-            span += [begin, begin + len(block)]
-        self.rows.append(EpisodeRow(id, group, split, *span, start_s))
+            starts.append(begin)
+            stops.append(begin + len(block))
+        self.rows.append(EpisodeRow(id, group, split, starts[0], stops[0], starts[1], stops[1], start_s))
 
     def blocks(self, name: str, splits: Sequence[str]) -> Iterator[npt.NDArray[np.float32]]:
         """Yield the stored rows of each episode of some parts; `name` is ``"inputs"`` or ``"targets"``."""

@@ -75,7 +75,7 @@ class Batch:
 
 def collate(items: Sequence[tuple[torch.Tensor, torch.Tensor]]) -> Batch:
     """Pad items to the longest; the ``collate_fn`` of a ``DataLoader``."""
-    inputs, targets = zip(*items, strict=True)
+    inputs, targets = [item[0] for item in items], [item[1] for item in items]
     return Batch(
         inputs=pad_sequence(inputs, batch_first=True),
         targets=pad_sequence(targets, batch_first=True),

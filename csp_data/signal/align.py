@@ -6,7 +6,6 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
 from csp_data.recording import FloatArray, Stream
 
@@ -43,7 +42,7 @@ def finite_rows(stream: Stream) -> tuple[Stream, int]:
     dropped
         Number of samples left out.
     """
-    keep: npt.NDArray[np.bool_] = np.isfinite(stream.values).all(axis=1)
+    keep = np.logical_and.reduce(np.isfinite(stream.values), axis=1)
     dropped = int(len(keep) - keep.sum())
     return (stream.select(keep) if dropped else stream), dropped
 

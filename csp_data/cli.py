@@ -1,0 +1,295 @@
+"""The command line: ``csp-data``."""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+import csp_data
+from csp_data import api
+from csp_data.card import Card, load_card
+from csp_data.dataset import Dataset
+from csp_data.errors import CspDataError
+from csp_data.home import home, prepared_dir
+from csp_data.prepare import raw_root
+from csp_data.signal.lowpass import LowPass
+from csp_data.splits import PARTS
+from csp_data.windows import Window
+
+__all__ = ["cli", "main"]
+
+
+class _Failure(click.ClickException):
+    """An error of ours, on one line, with its exit code."""
+
+    def __init__(self, error: CspDataError) -> None:
+        super().__init__(str(error))
+        self.exit_code = error.exit_code  # type: ignore[misc]  # click reads it from the instance
+
+
+class _Commands(click.Group):
+    """A group whose commands end with our exit codes: 1 failed, 2 usage, 3 verification, 4 needs a person."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except CspDataError as error:
+            raise _Failure(error) from error
+
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+name_argument = click.argument("name")
+raw_option = click.option(
+    "--raw",
+    type=click.Path(path_type=Path),
+    help="Folder of the raw files [default: shipped, or the home's raw/NAME].",
+)
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+
+
+def protocol_options(command: F) -> F:
+    """Add the options that change a protocol."""
+    for option in reversed(
+        (
+            click.option("--protocol", help="Name of the protocol [default: the card's]."),
+            click.option("--inputs", help="Input streams, comma separated."),
+            click.option("--target", help="Name of the target."),
+            click.option("--input-hz", type=float, help="Rate of the inputs in Hz [50]."),
+            click.option("--target-hz", type=float, help="Rate of the targets in Hz [5]."),
+            click.option(
+                "--resample", type=click.Choice(["linear", "mean"]), help="mean: anti-aliasing [linear]."
+            ),
+            click.option("--lowpass", type=float, metavar="HZ", help="Cut-off of a Butterworth low-pass in Hz."),
+            click.option("--order", type=int, default=3, show_default=True, help="Order of the low-pass."),
+            click.option(
+                "--phase",
+                type=click.Choice(["causal", "zero"]),
+                default="causal",
+                show_default=True,
+                help="Of the low-pass.",
+            ),
+            click.option("--window", type=float, metavar="S", help="Cut episodes into windows of S seconds."),
+            click.option(
+                "--stride", type=float, metavar="S", help="Stride of the windows in seconds [the length]."
+            ),
+            click.option(
+                "--min-episode", "min_episode_s", type=float, metavar="S", help="Leave out shorter episodes [2 s]."
+            ),
+        )
+    ):
+        command = option(command)
+    return command
+
+
+def overrides(options: dict[str, Any]) -> dict[str, Any]:
+    """Turn the values of :func:`protocol_options` into protocol fields, leaving out what was not given."""
+    fields = {k: options[k] for k in ("target", "input_hz", "target_hz", "resample", "min_episode_s")}
+    if options["inputs"] is not None:
+        fields["inputs"] = tuple(name.strip() for name in options["inputs"].split(","))
+    if options["lowpass"] is not None:
+        fields["lowpass"] = LowPass(options["lowpass"], options["order"], options["phase"])
+    if options["window"] is not None:
+        fields["window"] = Window(options["window"], options["stride"])
+    elif options["stride"] is not None:
+        raise click.UsageError("--stride needs --window")
+    return {k: v for k, v in fields.items() if v is not None}
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(csp_data.__version__, prog_name="csp-data")
+@click.option("-v", "--verbose", is_flag=True, help="Say more.")
+@click.option("-q", "--quiet", is_flag=True, help="No progress bars, only errors.")
+@click.pass_context
+def cli(ctx: click.Context, verbose: bool, quiet: bool) -> None:
+    """Sensor recordings for continuous sequence-to-sequence prediction.
+
+    \b
+    Examples:
+      csp-data list
+      csp-data verify sample
+      csp-data prepare sample --lowpass 5 --phase causal
+      csp-data plot sample -o sample.png
+    """
+    logging.basicConfig(
+        level=logging.DEBUG if verbose else logging.ERROR if quiet else logging.WARNING,
+        format="%(levelname)s: %(message)s",
+        stream=sys.stderr,
+        force=True,
+    )
+    ctx.obj = {"progress": not quiet and sys.stderr.isatty()}
+
+
+@cli.command("list")
+@json_option
+def list_(as_json: bool) -> None:
+    """List the data sets."""
+    cards = [load_card(name) for name in csp_data.names()]
+    if as_json:
+        rows = [{"name": c.name, "kind": c.kind, "title": c.title, "licence": c.licence.id} for c in cards]
+        click.echo(json.dumps(rows, indent=2))
+        return
+    width = max(len(card.name) for card in cards)
+    for card in cards:
+        click.echo(f"{card.name:<{width}}  {card.title}  [{card.kind}, {card.licence.id}]")
+
+
+@cli.command()
+@name_argument
+@raw_option
+@click.option("--prepared", is_flag=True, help="Also say what the prepared file holds, preparing it if needed.")
+@json_option
+@protocol_options
+def info(name: str, raw: Path | None, prepared: bool, as_json: bool, protocol: str | None, **options: Any) -> None:
+    """Print the card of a data set, and what its prepared file really holds."""
+    card = load_card(name)
+    dataset = api.load(name, raw=raw, protocol=protocol, **overrides(options)) if prepared else None
+    if as_json:
+        click.echo(json.dumps({"card": asdict(card), "prepared": dataset and _held(dataset)}, indent=2))
+        return
+    click.echo(_describe(card))
+    if dataset is not None:
+        held = _held(dataset)
+        click.echo(f"\nPrepared: {dataset.path}\n  {dataset}")
+        for part, row in held["parts"].items():
+            click.echo(
+                f"  {part:<6} {row['episodes']} episodes, {row['minutes']:.1f} min, {len(row['groups'])} groups"
+            )
+        for what, count in held["provenance"]["counts"].items():
+            click.echo(f"  {count} x {what}")
+        if missing := held["provenance"]["missing"]:
+            click.echo(f"  {len(missing)} of {len(card.files)} files are not here")
+
+
+def _held(dataset: Dataset) -> dict[str, Any]:
+    parts = {
+        part: {
+            "episodes": len(dataset.split(part)),
+            "minutes": dataset.split(part).seconds / 60,
+            "groups": sorted(dataset.split(part).groups),
+        }
+        for part in PARTS
+    }
+    return {"path": str(dataset.path), "parts": parts, "provenance": dataset.provenance}
+
+
+def _describe(card: Card) -> str:
+    lines = [
+        f"{card.name}: {card.title}",
+        f"({card.kind})",
+        "",
+        *card.summary.strip().splitlines(),
+        "",
+        "Streams:",
+    ]
+    for stream in card.streams:
+        optional = "" if stream.default else ", optional"
+        lines.append(
+            f"  {stream.name} ({stream.role}{optional}): {', '.join(stream.channels)} in {stream.unit}, "
+            f"{stream.rate_hz:g} Hz; frame: {stream.frame}"
+        )
+    lines += ["Targets:", *(f"  {t.name}: {', '.join(t.channels)} in {t.unit}. {t.summary}" for t in card.targets)]
+    for protocol, lists in card.splits.items():
+        counts = ", ".join(f"{part} {len(getattr(lists, part))}" for part in PARTS)
+        lines.append(f"Split {protocol}: {counts} recordings")
+    lines += ["Known defects:", *(f"  - {defect}" for defect in card.defects)] if card.defects else []
+    lines += [f"Licence: {card.licence.name} ({card.licence.url}). {card.licence.terms}"]
+    lines += [f"Cite: {card.citation.text} doi:{card.citation.doi}", f"Get it: {' '.join(card.obtain.split())}"]
+    return "\n".join(lines)
+
+
+@cli.command()
+@name_argument
+@raw_option
+@click.option("--deep", is_flag=True, help="Read every byte again and open every recording.")
+@click.option("--present", is_flag=True, help="Do not count files that are not there as failed.")
+@json_option
+@click.pass_context
+def verify(ctx: click.Context, name: str, raw: Path | None, deep: bool, present: bool, as_json: bool) -> None:
+    """Say which raw files are there and whether they can be trusted (exit code 3 when one fails)."""
+    report = api.verify(name, raw=raw, deep=deep)
+    failures = [file for file in report.failures if not (present and file.status == "missing")]
+    if as_json:
+        click.echo(json.dumps({**report.to_dict(), "ok": not failures}, indent=2))
+    else:
+        trusted = sum(file.trust == "published" for file in report.present)
+        click.echo(
+            f"{report.name} in {report.root}: {len(report.present)} of {len(load_card(name).files)} files verified, "
+            f"{trusted} by a published digest"
+        )
+        for file in failures:
+            click.echo(f"  {file}", err=True)
+    if failures:
+        ctx.exit(3)
+
+
+@cli.command()
+@name_argument
+@raw_option
+@click.option("-o", "--out", type=click.Path(path_type=Path), help="File to write [default: in the home].")
+@click.option("--jobs", type=click.IntRange(min=1), default=1, show_default=True, help="Recordings read at once.")
+@protocol_options
+def prepare(
+    name: str, raw: Path | None, out: Path | None, jobs: int, protocol: str | None, **options: Any
+) -> None:
+    """Verify, align, resample, filter, split and write one HDF5 file; prints its path."""
+    progress = click.get_current_context().find_root().obj["progress"]
+    changes = overrides(options)
+    path = api.prepare(name, raw=raw, protocol=protocol, out=out, jobs=jobs, progress=progress, **changes)
+    click.echo(path)
+
+
+@cli.command()
+@name_argument
+@raw_option
+@click.option(
+    "-o", "--out", type=click.Path(path_type=Path), required=True, help="Picture to write: png, svg, pdf."
+)
+@click.option("--part", type=click.Choice(PARTS), default="train", show_default=True)
+@click.option("--episode", type=int, default=0, show_default=True, help="Number of the episode within the part.")
+@protocol_options
+def plot(
+    name: str, raw: Path | None, out: Path, part: str, episode: int, protocol: str | None, **options: Any
+) -> None:
+    """Draw one episode: inputs, with a low-pass before and after it, and targets."""
+    changes = overrides(options)
+    lowpass = changes.pop("lowpass", None)
+    figure = api.load(name, raw=raw, protocol=protocol, **changes).plot(
+        part=part, episode=episode, lowpass=lowpass
+    )
+    figure.savefig(out)
+    click.echo(out)
+
+
+@cli.command()
+@click.argument("name", required=False)
+def cite(name: str | None) -> None:
+    """Print BibTeX: the toolkit, HiSS, and the data set's own entry."""
+    click.echo(api.cite(name), nl=False)
+
+
+@cli.command()
+@click.argument("name", required=False)
+@click.option("--prepared", is_flag=True, help="The folder of prepared files instead of the raw one.")
+def path(name: str | None, prepared: bool) -> None:
+    """Print where things live: the home, or the folder of a data set's raw files."""
+    if prepared:
+        click.echo(prepared_dir())
+    else:
+        click.echo(home() if name is None else raw_root(load_card(name), None))
+
+
+def main() -> None:
+    """Entry point of ``csp-data``."""
+    cli(prog_name="csp-data")
+
+
+if __name__ == "__main__":
+    main()
