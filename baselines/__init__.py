@@ -1,1 +1,25 @@
-"""Sequence models for CSP: flat and hierarchical (HiSS)."""
+"""Hierarchical (HiSS) and flat models for continuous sequence-to-sequence prediction, in plain PyTorch."""
+
+from baselines.config import FlatConfig, HierarchicalConfig, config_from_dict, config_to_dict
+from baselines.convert import load_published
+from baselines.errors import ModelError
+from baselines.factory import MODELS, build, build_from_config
+from baselines.models import FlatModel, HierarchicalModel, param_groups
+from baselines.presets import PRESETS, presets_of
+
+__all__ = [
+    "MODELS",
+    "PRESETS",
+    "FlatConfig",
+    "FlatModel",
+    "HierarchicalConfig",
+    "HierarchicalModel",
+    "ModelError",
+    "build",
+    "build_from_config",
+    "config_from_dict",
+    "config_to_dict",
+    "load_published",
+    "param_groups",
+    "presets_of",
+]

@@ -1,0 +1,127 @@
+"""Configurations of whole models, and their form as plain dictionaries (what a run folder stores)."""
+
+from dataclasses import asdict, dataclass, fields
+from typing import Any
+
+from baselines.errors import ModelError, OptionError, UnknownNameError
+from baselines.layers import LAYERS, LayerConfig
+from baselines.layers.base import check_config
+
+READOUTS = ("first", "last")
+
+
+@dataclass(frozen=True)
+class FlatConfig:
+    """A model with one level that runs at the input rate.
+
+    Attributes
+    ----------
+    in_dim, out_dim
+        Channels of inputs and of targets.
+    layer
+        The sequence layer between the embedding and the decoder.
+    chunk
+        Input samples per output.
+    readout
+        Sample of each chunk that gives the output: ``"last"``, so that the output has seen the whole chunk, or
+        ``"first"``, as the published code does.
+    """
+
+    in_dim: int
+    out_dim: int
+    layer: LayerConfig
+    chunk: int = 10
+    readout: str = "last"
+
+    def __post_init__(self) -> None:
+        check_config(self, positive=("in_dim", "out_dim", "chunk"))
+        if self.readout not in READOUTS:
+            raise OptionError("readout", self.readout, "'first' or 'last'")
+
+    @property
+    def name(self) -> str:
+        """The model's name, such as ``flat-s4``."""
+        return f"flat-{self.layer.kind}"
+
+
+@dataclass(frozen=True)
+class HierarchicalConfig:
+    """A model with two levels (HiSS).
+
+    Attributes
+    ----------
+    in_dim, out_dim
+        Channels of inputs and of targets.
+    low, high
+        The sequence layers inside a chunk and over the chunks; ``high.dim`` is the size of a chunk's feature.
+    chunk
+        Input samples per chunk, and per output.
+    """
+
+    in_dim: int
+    out_dim: int
+    low: LayerConfig
+    high: LayerConfig
+    chunk: int = 10
+
+    def __post_init__(self) -> None:
+        check_config(self, positive=("in_dim", "out_dim", "chunk"))
+
+    @property
+    def name(self) -> str:
+        """The model's name, such as ``hiss-s4-mamba``."""
+        return f"hiss-{self.low.kind}-{self.high.kind}"
+
+
+ModelConfig = FlatConfig | HierarchicalConfig
+_MODELS: dict[str, type] = {"flat": FlatConfig, "hierarchical": HierarchicalConfig}
+_LEVELS = ("layer", "low", "high")
+
+
+def config_to_dict(config: ModelConfig) -> dict[str, Any]:
+    """Return a configuration as a dictionary of JSON values; :func:`config_from_dict` is the inverse."""
+    family = next(name for name, cls in _MODELS.items() if isinstance(config, cls))
+    plain = {"family": family, **asdict(config)}
+    for level in _LEVELS:
+        if level in plain:
+            plain[level] = {"kind": getattr(config, level).kind, **plain[level]}
+    return plain
+
+
+def config_from_dict(plain: dict[str, Any]) -> ModelConfig:
+    """Rebuild a configuration from :func:`config_to_dict`'s dictionary.
+
+    Raises
+    ------
+    ModelError, UnknownNameError, OptionError
+        Missing or unknown entries, or values out of bounds.
+    """
+    if not isinstance(plain, dict) or "family" not in plain:
+        raise ModelError(f"a model configuration is a dictionary with the entry 'family', got {plain!r}.")
+    family = plain["family"]
+    if family not in _MODELS:
+        raise UnknownNameError("model family", family, _MODELS)
+    entries = {key: value for key, value in plain.items() if key != "family"}
+    for level in _LEVELS:
+        if level in entries:
+            entries[level] = _layer_from_dict(entries[level], level)
+    return _construct(_MODELS[family], entries, f"{family} model")
+
+
+def _layer_from_dict(plain: dict[str, Any], level: str) -> LayerConfig:
+    kind = plain.get("kind") if isinstance(plain, dict) else None
+    if kind not in LAYERS:
+        raise UnknownNameError(f"layer kind in the entry {level!r}", str(kind), LAYERS)
+    entries = {key: value for key, value in plain.items() if key != "kind"}
+    return _construct(LAYERS[kind][0], entries, f"{kind} layer")
+
+
+def _construct(cls: type, entries: dict[str, Any], what: str) -> Any:
+    known = [field.name for field in fields(cls)]
+    for key in entries:
+        if key not in known:
+            raise UnknownNameError(f"entry in the configuration of a {what}", key, known)
+    try:
+        return cls(**entries)
+    except TypeError as error:
+        raise ModelError(f"configuration of a {what}: {error}. Needed entries: {', '.join(known)}.") from None

@@ -1,0 +1,233 @@
+"""A part of a data set on a device, and the windows cut from it.
+
+Everything a model sees is made once: features of whole episodes (deltas before any cut), shifted and scaled. Windows are
+index tables over it, batches are gathered from it on the device; there are no loader processes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from csp_data import Dataset
+from csp_data.normalization import Affine, features
+from torch import Tensor
+
+from baselines.errors import OptionError
+
+__all__ = ["Batch", "Part", "Windows", "batches", "cut", "load_part", "window_steps"]
+
+
+@dataclass(frozen=True)
+class Part:
+    """A part of a data set, normalised, all episodes end to end.
+
+    Parameters
+    ----------
+    name
+        ``"train"``, ``"val"`` or ``"test"``.
+    ids
+        Id of each of the E episodes.
+    inputs : Tensor, shape (N * chunk, F), float32
+        Features, shifted and scaled.
+    targets : Tensor, shape (N, D), float32
+        Shifted and scaled.
+    starts, lengths : arrays, shape (E,), int64
+        First target step and number of target steps of each episode.
+    times : tuple of arrays, shape (lengths[e],)
+        End of each target step on the recording's clock, in seconds.
+    chunk
+        Input samples per target step.
+    target_hz
+        Target steps per second.
+    scaling
+        What turned physical targets into normalised ones.
+    """
+
+    name: str
+    ids: tuple[str, ...]
+    inputs: Tensor
+    targets: Tensor
+    starts: np.ndarray
+    lengths: np.ndarray
+    times: tuple[np.ndarray, ...]
+    chunk: int
+    target_hz: float
+    scaling: Affine
+
+    @property
+    def dims(self) -> tuple[int, int]:
+        """Number of features and of target channels, what ``baselines.build`` needs."""
+        return self.inputs.shape[1], self.targets.shape[1]
+
+    def physical(self, targets: Tensor) -> np.ndarray:
+        """Turn normalised targets (..., D) into physical units, float64."""
+        return self.scaling.invert(targets.detach().cpu().numpy().astype(np.float64))
+
+
+@dataclass(frozen=True)
+class Windows:
+    """Pieces of episodes, as indices into a :class:`Part`.
+
+    Parameters
+    ----------
+    episodes, starts, lengths : arrays, shape (W,), int64
+        Episode, first target step (of the part) and number of target steps of each window.
+    """
+
+    episodes: np.ndarray
+    starts: np.ndarray
+    lengths: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.episodes)
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Several windows, padded with zeros at the end to the longest.
+
+    Parameters
+    ----------
+    inputs : Tensor, shape (B, T * chunk, F)
+    targets : Tensor, shape (B, T, D)
+    mask : Tensor, shape (B, T), bool
+        True where a target is real.
+    rows : array, shape (B,)
+        Which windows these are.
+    """
+
+    inputs: Tensor
+    targets: Tensor
+    mask: Tensor
+    rows: np.ndarray
+
+
+def load_part(dataset: Dataset, name: str, device: torch.device | str = "cpu") -> Part:
+    """Read a part, make its features episode by episode, and put it on a device.
+
+    Parameters
+    ----------
+    dataset
+        What ``csp_data.load`` returned.
+    name
+        ``"train"``, ``"val"`` or ``"test"``.
+    device
+        Where batches are needed.
+    """
+    protocol, norm = dataset.protocol, dataset.normalization
+    inputs, targets, times = [], [], []
+    split = dataset.split(name)
+    for episode in split:
+        seen = features(episode.inputs, deltas=protocol.input_deltas, clip=protocol.clip)
+        inputs.append(norm.inputs.apply(seen))
+        targets.append(norm.targets.apply(episode.targets))
+        times.append(episode.target_time)
+    lengths = np.array([len(t) for t in targets], dtype=np.int64)
+    return Part(
+        name=name,
+        ids=tuple(row.id for row in split.rows),
+        inputs=torch.from_numpy(np.concatenate(inputs)).to(device),
+        targets=torch.from_numpy(np.concatenate(targets)).to(device),
+        starts=np.cumsum(lengths) - lengths,
+        lengths=lengths,
+        times=tuple(times),
+        chunk=protocol.chunk,
+        target_hz=protocol.target_hz,
+        scaling=norm.targets,
+    )
+
+
+def window_steps(option: str, seconds: float | None, target_hz: float) -> int | None:
+    """Turn a length in seconds into target steps; ``None`` stays.
+
+    Raises
+    ------
+    OptionError
+        If it is not a positive, whole number of steps.
+    """
+    if seconds is None:
+        return None
+    steps = round(seconds * target_hz)
+    if steps < 1 or abs(steps - seconds * target_hz) > 1e-6 * steps:
+        raise OptionError(option, seconds, f"a positive multiple of {1 / target_hz:g} s, one target step")
+    return steps
+
+
+def cut(part: Part, length: int | None, stride: int | None = None) -> Windows:
+    """Cut all episodes into windows that together cover every step.
+
+    Parameters
+    ----------
+    part
+        What to cut.
+    length
+        Target steps of a window; ``None`` for whole episodes.
+    stride
+        Steps from the start of one window to that of the next; by default the length (consecutive windows).
+
+    Returns
+    -------
+    Windows
+        In the episodes' order. The last window of an episode is as long as what is left for it.
+
+    Raises
+    ------
+    OptionError
+        If the stride would leave steps out.
+    """
+    if length is None:
+        return Windows(np.arange(len(part.ids)), part.starts, part.lengths)
+    stride = length if stride is None else stride
+    if stride > length:
+        raise OptionError(
+            "window_stride_s",
+            stride / part.target_hz,
+            f"at most window_s={length / part.target_hz:g}, or steps between windows would never be seen",
+        )
+    rows = [
+        (episode, start + offset, min(length, steps - offset))
+        for episode, (start, steps) in enumerate(zip(part.starts, part.lengths, strict=True))
+        for offset in range(0, max(1, steps - length + stride), stride)
+    ]
+    return Windows(*np.array(rows, dtype=np.int64).reshape(-1, 3).T)
+
+
+def batches(
+    part: Part, windows: Windows, size: int, generator: torch.Generator | None = None
+) -> Iterator[Batch]:
+    """Gather batches of windows.
+
+    Parameters
+    ----------
+    part, windows
+        From :func:`load_part` and :func:`cut`.
+    size
+        Windows in a batch; the last one may be smaller.
+    generator
+        Shuffles the windows; ``None`` keeps their order.
+    """
+    count = len(windows)
+    order = np.arange(count) if generator is None else torch.randperm(count, generator=generator).numpy()
+    for first in range(0, count, size):
+        yield _gather(part, windows, order[first : first + size])
+
+
+def _gather(part: Part, windows: Windows, rows: np.ndarray) -> Batch:
+    starts, lengths = windows.starts[rows, None], windows.lengths[rows, None]
+    step = np.arange(lengths.max())
+    valid = step < lengths
+    # padded steps point at the window's first one, and are zeroed
+    index = np.where(valid, starts + step, starts)
+    samples = (index[:, :, None] * part.chunk + np.arange(part.chunk)).reshape(len(rows), -1)
+    device = part.inputs.device
+    mask = torch.from_numpy(valid).to(device)
+    inputs = part.inputs[torch.from_numpy(samples).to(device)]
+    return Batch(
+        inputs=inputs * mask.repeat_interleave(part.chunk, dim=1).unsqueeze(-1),
+        targets=part.targets[torch.from_numpy(index).to(device)] * mask.unsqueeze(-1),
+        mask=mask,
+        rows=rows,
+    )

@@ -1,0 +1,13 @@
+"""Errors of the package ``baselines``, beside those it shares with ``csp_data``.
+
+An unknown name raises :class:`csp_data.errors.UnknownNameError`, a value out of bounds
+:class:`csp_data.errors.OptionError`, a package that is not installed :class:`csp_data.errors.MissingExtraError`.
+"""
+
+from csp_data.errors import CspDataError, MissingExtraError, OptionError, UnknownNameError
+
+__all__ = ["CspDataError", "MissingExtraError", "ModelError", "OptionError", "UnknownNameError"]
+
+
+class ModelError(CspDataError):
+    """A model cannot be loaded or fed: the message says what was expected, what was found, what to do."""

@@ -1,0 +1,106 @@
+"""What the sequence layers share: the contract, the check of configurations, the shape checks."""
+
+from abc import ABC, abstractmethod
+from dataclasses import fields
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from baselines.errors import OptionError
+
+ALL = slice(None)
+"""Read every time step out."""
+
+
+class SequenceLayer(nn.Module, ABC):
+    """A causal stack of blocks that maps one sequence to another, at once or sample by sample.
+
+    Attributes
+    ----------
+    in_dim, out_dim
+        Number of channels it takes and gives.
+    """
+
+    in_dim: int
+    out_dim: int
+
+    @abstractmethod
+    def forward(self, x: Tensor, readout: slice = ALL) -> Tensor:
+        """Run over whole sequences.
+
+        Parameters
+        ----------
+        x
+            (B, L, in_dim).
+        readout
+            The time steps that are wanted. The result equals ``layer(x)[:, readout]``; layers use it to skip the
+            work of the last block at all other steps.
+
+        Returns
+        -------
+        Tensor
+            (B, number of steps in ``readout``, out_dim); step ``k`` depends on ``x[:, : k + 1]`` only.
+        """
+
+    @abstractmethod
+    def initial_state(self, batch_size: int, device: torch.device, dtype: torch.dtype) -> Any:
+        """Return the state before the first sample: nested tuples of tensors."""
+
+    @abstractmethod
+    def step(self, x_t: Tensor, state: Any) -> tuple[Tensor, Any]:
+        """Take one sample.
+
+        Parameters
+        ----------
+        x_t
+            (B, in_dim), the next sample of each sequence.
+        state
+            What :meth:`initial_state` or the previous call returned.
+
+        Returns
+        -------
+        tuple
+            The output (B, out_dim) at this sample, equal to :meth:`forward`'s, and the next state.
+        """
+
+
+def check_config(config: Any, *, positive: tuple[str, ...] = (), fraction: tuple[str, ...] = ()) -> None:
+    """Check the ranges of a configuration's fields.
+
+    Parameters
+    ----------
+    config
+        A dataclass instance.
+    positive
+        Fields that must be integers of at least 1 (None is let through where it is the field's default).
+    fraction
+        Fields that must lie in [0, 1).
+
+    Raises
+    ------
+    OptionError
+        Naming the configuration, the field, the bound and the value.
+    """
+    defaults = {f.name: f.default for f in fields(config)}
+    for name in positive:
+        value = getattr(config, name)
+        if value is None and defaults[name] is None:
+            continue
+        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+            raise OptionError(f"{type(config).__name__}.{name}", value, "an integer of at least 1")
+    for name in fraction:
+        value = getattr(config, name)
+        if not isinstance(value, (int, float)) or not 0 <= value < 1:
+            raise OptionError(f"{type(config).__name__}.{name}", value, "a number in [0, 1)")
+
+
+def softplus_inverse(y: Tensor) -> Tensor:
+    """Return x with ``log(1 + exp(x)) == y``, for y > 0, without overflow."""
+    return y + torch.log(-torch.expm1(-y))
+
+
+def log_uniform(shape: tuple[int, ...], low: float, high: float) -> Tensor:
+    """Return numbers whose logarithm is uniform between log(low) and log(high)."""
+    span = torch.log(torch.tensor([low, high], dtype=torch.float64))
+    return torch.exp(span[0] + torch.rand(shape) * (span[1] - span[0])).to(torch.get_default_dtype())

@@ -1,0 +1,223 @@
+"""Mamba, the selective state space block (Gu and Dao 2023, arXiv 2312.00752), and a stack of them.
+
+Glossary, code to the paper's symbols
+-------------------------------------
+=============== ==========================================================================
+``dim``          D, the width of the model; ``inner`` is E D, the width inside a block
+``state``        N, the size of the state of each inner channel
+``u``            x_t, the input of the state space; ``z`` the gate
+``delta``        Delta_t = softplus(parameter + s_Delta(x_t)), section 3.2
+``b c``          B_t = s_B(x_t), C_t = s_C(x_t)
+``a_log``        log(-A), A diagonal, (inner, N)
+``d``            D, the skip connection
+=============== ==========================================================================
+
+    h_t = exp(Delta_t A) h_{t-1} + Delta_t B_t x_t        y_t = C_t h_t + D x_t        equations 2 and 4
+    block: x + W_out(y * silu(z)),  (x', z) = W_in LayerNorm(x),  x_t = silu(conv(x')_t)        figure 3
+
+There is no dropout, and the stack ends with a LayerNorm.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from baselines.errors import OptionError
+from baselines.layers.base import ALL, SequenceLayer, check_config, log_uniform, softplus_inverse
+from baselines.scan import check_backend, selective_scan
+
+MambaState = tuple[tuple[Tensor, Tensor], ...]
+
+
+@dataclass(frozen=True)
+class MambaConfig:
+    """A stack of Mamba blocks.
+
+    Attributes
+    ----------
+    dim
+        Width of the model.
+    layers
+        Number of blocks.
+    state
+        N, the size of each inner channel's state.
+    expand
+        E: inner channels per channel.
+    conv
+        Width of the causal depthwise convolution, in samples.
+    dt_rank
+        Rank of s_Delta; None: dim / 16, rounded up.
+    dt_min, dt_max
+        Range of the initial Delta, log-uniform.
+    scan
+        Backend of the selective scan, see :func:`baselines.scan.selective_scan`.
+    """
+
+    kind: ClassVar[str] = "mamba"
+    dim: int = 64
+    layers: int = 2
+    state: int = 16
+    expand: int = 2
+    conv: int = 4
+    dt_rank: int | None = None
+    dt_min: float = 0.001
+    dt_max: float = 0.1
+    scan: str = "auto"
+
+    def __post_init__(self) -> None:
+        check_config(self, positive=("dim", "layers", "state", "expand", "conv", "dt_rank"))
+        if not 0 < self.dt_min <= self.dt_max:
+            raise OptionError("MambaConfig.dt_min", self.dt_min, f"a number in (0, dt_max={self.dt_max}]")
+        check_backend(self.scan)
+
+    @property
+    def inner(self) -> int:
+        """E D, the number of inner channels."""
+        return self.expand * self.dim
+
+    @property
+    def rank(self) -> int:
+        """Rank of s_Delta."""
+        return self.dt_rank or math.ceil(self.dim / 16)
+
+
+class CausalConv(nn.Module):
+    """Depthwise causal convolution over (B, L, channels), initialised as torch's ``Conv1d``."""
+
+    def __init__(self, channels: int, width: int) -> None:
+        super().__init__()
+        bound = width**-0.5
+        self.weight = nn.Parameter(torch.empty(channels, width).uniform_(-bound, bound))
+        self.bias = nn.Parameter(torch.empty(channels).uniform_(-bound, bound))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return bias + sum_j weight_{width-1-j} x_{t-j}, with zeros before the beginning."""
+        width, length = self.weight.shape[1], x.shape[1]
+        padded = F.pad(x, (0, 0, width - 1, 0))
+        y = torch.addcmul(self.bias, padded[:, :length], self.weight[:, 0])
+        for j in range(1, width):
+            y = torch.addcmul(y, padded[:, j : j + length], self.weight[:, j])
+        return y
+
+
+class MambaBlock(nn.Module):
+    """One residual block: gate, causal convolution, selective state space."""
+
+    def __init__(self, config: MambaConfig) -> None:
+        super().__init__()
+        self.config = config
+        inner, rank, n = config.inner, config.rank, config.state
+        self.norm = nn.LayerNorm(config.dim)
+        self.in_proj = nn.Linear(config.dim, 2 * inner, bias=False)
+        self.conv = CausalConv(inner, config.conv)
+        self.x_proj = nn.Linear(inner, rank + 2 * n, bias=False)
+        self.dt_proj = nn.Linear(rank, inner)
+        self.a_log = nn.Parameter(torch.log(torch.arange(1.0, n + 1)).repeat(inner, 1))  # S4D-Real, section 3.6
+        self.d = nn.Parameter(torch.ones(inner))
+        self.out_proj = nn.Linear(inner, config.dim, bias=False)
+        nn.init.uniform_(self.dt_proj.weight, -(rank**-0.5), rank**-0.5)
+        with torch.no_grad():
+            dt = log_uniform((inner,), config.dt_min, config.dt_max).clamp(min=1e-4)
+            self.dt_proj.bias.copy_(softplus_inverse(dt))
+
+    def forward(self, x: Tensor, readout: slice = ALL) -> Tensor:
+        """Map (B, L, dim) to (B, steps in ``readout``, dim)."""
+        inside, z = self.in_proj(self.norm(x)).chunk(2, dim=-1)
+        u = F.silu(self.conv(inside))
+        delta, b, c = self._select(u)
+        y = selective_scan(u, delta, -torch.exp(self.a_log), b, c, self.d, backend=self.config.scan)
+        return x[:, readout] + self.out_proj(y[:, readout] * F.silu(z[:, readout]))
+
+    def step(self, x_t: Tensor, state: tuple[Tensor, Tensor]) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+        """Map (B, dim), the last inputs of the convolution (B, inner, conv - 1) and h (B, inner, N)."""
+        past, h = state
+        inside, z = self.in_proj(self.norm(x_t)).chunk(2, dim=-1)
+        window = torch.cat((past, inside.unsqueeze(-1)), dim=-1)
+        u = F.silu((window * self.conv.weight).sum(-1) + self.conv.bias)
+        delta, b, c = self._select(u)
+        h = torch.exp(delta.unsqueeze(-1) * -torch.exp(self.a_log)) * h + (delta * u).unsqueeze(-1) * b.unsqueeze(
+            1
+        )
+        y = (h * c.unsqueeze(1)).sum(-1) + self.d * u
+        return x_t + self.out_proj(y * F.silu(z)), (window[..., 1:], h)
+
+    def _select(self, u: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Return Delta, B and C for inputs u (..., inner)."""
+        n = self.config.state
+        low_rank, b, c = self.x_proj(u).split((self.config.rank, n, n), dim=-1)
+        return F.softplus(self.dt_proj(low_rank)), b, c
+
+
+class Mamba(SequenceLayer):
+    """A stack of Mamba blocks and a final LayerNorm."""
+
+    def __init__(self, config: MambaConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.in_dim = self.out_dim = config.dim
+        self.blocks: Sequence[MambaBlock] = nn.ModuleList(MambaBlock(config) for _ in range(config.layers))  # type: ignore[assignment]
+        self.norm = nn.LayerNorm(config.dim)
+
+    def forward(self, x: Tensor, readout: slice = ALL) -> Tensor:
+        """Run over whole sequences; see :meth:`SequenceLayer.forward`."""
+        for block in self.blocks[:-1]:
+            x = block(x)
+        return self.norm(self.blocks[-1](x, readout))
+
+    def initial_state(self, batch_size: int, device: torch.device, dtype: torch.dtype) -> MambaState:
+        """Return zeros, for each block: past inputs (B, inner, conv - 1) and h (B, inner, N)."""
+        c = self.config
+        past = torch.zeros(batch_size, c.inner, c.conv - 1, device=device, dtype=dtype)
+        h = torch.zeros(batch_size, c.inner, c.state, device=device, dtype=dtype)
+        return tuple((past, h) for _ in self.blocks)
+
+    def step(self, x_t: Tensor, state: MambaState) -> tuple[Tensor, MambaState]:
+        """Take one sample; see :meth:`SequenceLayer.step`."""
+        new = []
+        for block, block_state in zip(self.blocks, state, strict=True):
+            x_t, block_state = block.step(x_t, block_state)
+            new.append(block_state)
+        return self.norm(x_t), tuple(new)
+
+
+def mamba_reference(block: MambaBlock, x: Tensor) -> Tensor:
+    """Compute ``block(x)`` by the equations above, one step after the other, one tap after the other.
+
+    Parameters
+    ----------
+    block
+        The block whose weights are used.
+    x
+        (B, L, dim).
+
+    Returns
+    -------
+    Tensor
+        (B, L, dim).
+    """
+    config = block.config
+    a = -torch.exp(block.a_log)
+    h = x.new_zeros(x.shape[0], config.inner, config.state)
+    insides: list[Tensor] = []
+    outputs = []
+    for x_t in x.unbind(1):
+        mean, var = x_t.mean(-1, keepdim=True), x_t.var(-1, unbiased=False, keepdim=True)
+        normal = (x_t - mean) / torch.sqrt(var + block.norm.eps) * block.norm.weight + block.norm.bias
+        inside, z = (normal @ block.in_proj.weight.T).chunk(2, dim=-1)
+        insides.append(inside)
+        u: Tensor = block.conv.bias
+        for lag, past in enumerate(reversed(insides[-config.conv :])):
+            u = u + block.conv.weight[:, config.conv - 1 - lag] * past
+        u = u * torch.sigmoid(u)
+        selected = u @ block.x_proj.weight.T
+        low_rank, b, c = selected.split((config.rank, config.state, config.state), dim=-1)
+        delta = torch.log1p(torch.exp(low_rank @ block.dt_proj.weight.T + block.dt_proj.bias))
+        h = torch.exp(delta[:, :, None] * a) * h + (delta * u)[:, :, None] * b[:, None, :]
+        y = (h * c[:, None, :]).sum(-1) + block.d * u
+        outputs.append(x_t + (y * z * torch.sigmoid(z)) @ block.out_proj.weight.T)
+    return torch.stack(outputs, dim=1)

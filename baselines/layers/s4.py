@@ -1,0 +1,280 @@
+"""S4, the structured state space layer (Gu, Goel and Re, ICLR 2022, arXiv 2111.00396), and a stack of them.
+
+Glossary, code to the paper's symbols (the state space itself: :mod:`baselines.layers.s4_kernel`)
+-----------------------------------
+==================== =====================================================================
+``u y``               u, y: input and output of the H state spaces of a layer, one a channel
+``log_dt``            log Delta
+``log_lam_real``      log(-Re Lambda); ``lam_imag`` is -Im Lambda
+``p b c``             P, B, C (or C~, see ``S4Config.kernel``), pairs (real, imaginary)
+``d``                 D, the skip connection
+==================== =====================================================================
+
+    x_k = Abar x_{k-1} + Bbar u_k        y_k = 2 Re(C x_k) + D u_k            equation 3
+    y   = K * u + D u                    K_k = C Abar^k Bbar                  equations 4 and 5
+    block: x + Linear_GLU(gelu(S4(LayerNorm(x))))
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from baselines.errors import OptionError
+from baselines.layers import s4_kernel as math_s4
+from baselines.layers.base import ALL, SequenceLayer, check_config, log_uniform
+
+S4State = tuple[tuple[Tensor, math_s4.Discrete], ...]
+
+
+@dataclass(frozen=True)
+class S4Config:
+    """A stack of S4 blocks.
+
+    Attributes
+    ----------
+    dim
+        H, the width.
+    layers
+        Number of blocks.
+    state
+        N, the size of each state space (even).
+    dropout
+        Probability of dropping an element after the GELU and after the output layer.
+    prenorm
+        Normalise before the layer (else after the residual sum).
+    kernel
+        ``"full"``: the parameter is C. ``"truncated"``: it is C~ = C (I - Abar^l) with l = ``kernel_length``, as
+        in the published code. Both describe the same layers; gradients and optimiser steps differ.
+    kernel_length
+        l, for ``"truncated"``: best the longest input. Longer inputs are right too, but need a solve.
+    dt_min, dt_max
+        Range of the initial Delta, in samples^-1, log-uniform.
+    learning_rate
+        Learning rate that ``param_groups`` gives Delta, Lambda, P and B; None: that of all others, as in the
+        published training (the S4 paper uses 0.001 at most).
+    """
+
+    kind: ClassVar[str] = "s4"
+    dim: int = 128
+    layers: int = 6
+    state: int = 64
+    dropout: float = 0.1
+    prenorm: bool = True
+    kernel: str = "full"
+    kernel_length: int | None = None
+    dt_min: float = 0.001
+    dt_max: float = 0.1
+    learning_rate: float | None = None
+
+    def __post_init__(self) -> None:
+        check_config(self, positive=("dim", "layers", "state", "kernel_length"), fraction=("dropout",))
+        if self.state % 2:
+            raise OptionError("S4Config.state", self.state, "an even number (states come in conjugate pairs)")
+        if self.kernel not in ("full", "truncated"):
+            raise OptionError("S4Config.kernel", self.kernel, "'full' or 'truncated'")
+        if (self.kernel == "truncated") != (self.kernel_length is not None):
+            raise OptionError(
+                "S4Config.kernel_length",
+                self.kernel_length,
+                "a length with kernel='truncated', None with kernel='full'",
+                f"Here kernel={self.kernel!r}.",
+            )
+        if not 0 < self.dt_min <= self.dt_max:
+            raise OptionError("S4Config.dt_min", self.dt_min, f"a number in (0, dt_max={self.dt_max}]")
+
+
+class S4Layer(nn.Module):
+    """H independent single-input single-output state spaces, in DPLR form."""
+
+    def __init__(self, config: S4Config) -> None:
+        super().__init__()
+        self.truncated_length = config.kernel_length
+        h, half = config.dim, config.state // 2
+        lam, p, b = math_s4.hippo_legs(config.state)
+        dtype = torch.get_default_dtype()
+
+        def shared(values: Tensor) -> nn.Parameter:
+            return nn.Parameter(values.to(dtype).expand(h, *values.shape).contiguous())
+
+        self.log_dt = nn.Parameter(torch.log(log_uniform((h, 1), config.dt_min, config.dt_max)))
+        self.log_lam_real = shared(torch.log(-lam.real))
+        self.lam_imag = shared(-lam.imag)
+        self.p = shared(torch.view_as_real(p))
+        self.b = shared(torch.view_as_real(b))
+        self.c = nn.Parameter(torch.randn(h, half, 2) * 0.5**0.5)  # E |C_n|^2 = 1
+        self.d = nn.Parameter(torch.randn(h))
+        if self.truncated_length is not None:
+            self.c.data = torch.view_as_real(math_s4.truncate(self.state_space(), self.truncated_length).detach())
+
+    def state_space(self) -> math_s4.StateSpace:
+        """Return the continuous state spaces; ``c`` is as parametrised (C or C~)."""
+        lam = torch.complex(-torch.exp(self.log_lam_real), -self.lam_imag)
+        p, b, c = (torch.view_as_complex(t) for t in (self.p, self.b, self.c))
+        return math_s4.StateSpace(torch.exp(self.log_dt), lam, p, b, c)
+
+    def dynamics(self) -> list[nn.Parameter]:
+        """Return Delta, Lambda, P and B: the parameters for which the paper takes a smaller learning rate."""
+        return [self.log_dt, self.log_lam_real, self.lam_imag, self.p, self.b]
+
+    def kernel(self, length: int) -> Tensor:
+        """Return the convolution kernel K, (H, length)."""
+        return math_s4.kernel(self.state_space(), length, self.truncated_length)
+
+    def discrete(self) -> math_s4.Discrete:
+        """Return the recurrence's coefficients, with C proper."""
+        ssm = self.state_space()
+        if self.truncated_length is not None:
+            ssm = ssm._replace(c=math_s4.untruncate(ssm, self.truncated_length))
+        return math_s4.discretise(ssm)
+
+    def forward(self, u: Tensor, readout: slice = ALL) -> Tensor:
+        """Map u (B, L, H) to y (B, steps in ``readout``, H)."""
+        return causal_convolution(u, self.kernel(u.shape[1]), readout) + self.d * u[:, readout]
+
+    def step(self, u_t: Tensor, x: Tensor, d: math_s4.Discrete) -> tuple[Tensor, Tensor]:
+        """Map u_t (B, H) and the state x (B, H, N/2) to y_t and the next state."""
+        x = math_s4.advance(d, x) + d.b_bar * u_t.unsqueeze(-1)
+        return 2.0 * (d.c * x).real.sum(-1) + self.d * u_t, x
+
+
+def causal_convolution(u: Tensor, k: Tensor, readout: slice = ALL) -> Tensor:
+    """Return (k * u)_t = sum_{s <= t} k_{t-s} u_s at the steps in ``readout``.
+
+    Parameters
+    ----------
+    u
+        (B, L, H).
+    k
+        (H, L), one kernel a channel.
+    readout
+        Steps wanted.
+
+    Returns
+    -------
+    Tensor
+        (B, steps, H). Short sequences: the product with a triangular Toeplitz matrix; longer ones: FFT, padded to
+        at least 2 L so that nothing wraps around.
+    """
+    length = u.shape[1]
+    if length <= math_s4.SHORT:
+        lag = torch.arange(length, device=u.device)[readout, None] - torch.arange(length, device=u.device)
+        toeplitz = k[:, lag.clamp(min=0)] * (lag >= 0)  # (H, steps, L)
+        return torch.einsum("hts,bsh->bth", toeplitz, u)
+    n = fft_length(2 * length)
+    spectrum = torch.fft.rfft(u.transpose(1, 2), n=n) * torch.fft.rfft(k, n=n)
+    return torch.fft.irfft(spectrum, n=n)[..., :length].transpose(1, 2)[:, readout]
+
+
+def fft_length(at_least: int) -> int:
+    """Return the next even number with no prime factor above 5, for which FFTs are fast."""
+    n = at_least + at_least % 2
+    while True:
+        rest = n
+        for factor in (2, 3, 5):
+            while rest % factor == 0:
+                rest //= factor
+        if rest == 1:
+            return n
+        n += 2
+
+
+class S4Block(nn.Module):
+    """One residual block around an S4 layer."""
+
+    def __init__(self, config: S4Config) -> None:
+        super().__init__()
+        self.prenorm = config.prenorm
+        self.norm = nn.LayerNorm(config.dim)
+        self.layer = S4Layer(config)
+        self.linear = nn.Linear(config.dim, 2 * config.dim)
+        self.dropout = nn.Dropout(config.dropout)
+
+    def forward(self, x: Tensor, readout: slice = ALL) -> Tensor:
+        """Map (B, L, H) to (B, steps in ``readout``, H)."""
+        return self._finish(x[:, readout], self.layer(self._start(x), readout))
+
+    def step(self, x_t: Tensor, state: tuple[Tensor, math_s4.Discrete]) -> tuple[Tensor, Tensor]:
+        """Map (B, H) and (states, coefficients) to the output and the next states."""
+        y, hidden = self.layer.step(self._start(x_t), *state)
+        return self._finish(x_t, y), hidden
+
+    def _start(self, x: Tensor) -> Tensor:
+        return self.norm(x) if self.prenorm else x
+
+    def _finish(self, x: Tensor, y: Tensor) -> Tensor:
+        y = F.glu(self.linear(self.dropout(F.gelu(y))), dim=-1)
+        x = x + self.dropout(y)
+        return x if self.prenorm else self.norm(x)
+
+
+class S4(SequenceLayer):
+    """A stack of S4 blocks."""
+
+    def __init__(self, config: S4Config) -> None:
+        super().__init__()
+        self.config = config
+        self.in_dim = self.out_dim = config.dim
+        self.blocks: Sequence[S4Block] = nn.ModuleList(S4Block(config) for _ in range(config.layers))  # type: ignore[assignment]
+
+    def forward(self, x: Tensor, readout: slice = ALL) -> Tensor:
+        """Run over whole sequences; see :meth:`SequenceLayer.forward`."""
+        for block in self.blocks[:-1]:
+            x = block(x)
+        return self.blocks[-1](x, readout)
+
+    def initial_state(self, batch_size: int, device: torch.device, dtype: torch.dtype) -> S4State:
+        """Return, for each block, the zero states (B, H, N/2) and the discretised coefficients.
+
+        The coefficients are made here, once a stream; begin a new state after a change of the weights.
+        """
+        complex_dtype = torch.complex128 if dtype == torch.float64 else torch.complex64
+        size = (batch_size, self.config.dim, self.config.state // 2)
+        zeros = torch.zeros(size, device=device, dtype=complex_dtype)
+        return tuple((zeros, block.layer.discrete()) for block in self.blocks)
+
+    def step(self, x_t: Tensor, state: S4State) -> tuple[Tensor, S4State]:
+        """Take one sample; see :meth:`SequenceLayer.step`."""
+        new = []
+        for block, layer_state in zip(self.blocks, state, strict=True):
+            x_t, hidden = block.step(x_t, layer_state)
+            new.append((hidden, layer_state[1]))
+        return x_t, tuple(new)
+
+
+def s4_reference(layer: S4Layer, u: Tensor) -> Tensor:
+    """Compute ``layer(u)`` by equation 3 with dense matrices over all N states, one step after the other.
+
+    Parameters
+    ----------
+    layer
+        The layer whose parameters are used.
+    u
+        (B, L, H).
+
+    Returns
+    -------
+    Tensor
+        (B, L, H).
+    """
+    lam = torch.complex(-torch.exp(layer.log_lam_real), -layer.lam_imag)
+    lam, p, b, c = (
+        torch.cat((t, t.conj()), dim=-1) for t in (lam, *map(torch.view_as_complex, (layer.p, layer.b, layer.c)))
+    )
+    a = torch.diag_embed(lam) - p.unsqueeze(-1) * p.conj().unsqueeze(-2)
+    identity = torch.eye(a.shape[-1], dtype=a.dtype, device=a.device)
+    half = 0.5 * torch.exp(layer.log_dt).unsqueeze(-1)
+    a_bar = torch.linalg.solve(identity - half * a, identity + half * a)
+    b_bar = torch.linalg.solve(identity - half * a, 2 * half * b.unsqueeze(-1))
+    c = c.unsqueeze(-2)
+    if layer.truncated_length is not None:
+        c = torch.linalg.solve(identity - torch.linalg.matrix_power(a_bar, layer.truncated_length), c, left=False)
+    x = torch.zeros(u.shape[0], *b_bar.shape, dtype=a.dtype, device=a.device)
+    outputs = []
+    for u_t in u.unbind(1):
+        x = a_bar @ x + b_bar * u_t[..., None, None]
+        outputs.append((c @ x).real.flatten(1) + layer.d * u_t)
+    return torch.stack(outputs, dim=1)

@@ -1,0 +1,42 @@
+"""Split a compiled loop over the threads that torch is allowed to use."""
+
+import os
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import lru_cache
+from typing import Any
+
+import torch
+
+
+@lru_cache(maxsize=1)
+def _pool(workers: int, process: int) -> ThreadPoolExecutor:
+    """Return the helpers of this process: a forked child has none of its parent's threads and makes its own."""
+    return ThreadPoolExecutor(workers, thread_name_prefix=f"baselines-{process}")
+
+
+def run_ranges(function: Callable[..., Any], total: int, *args: Any) -> None:
+    """Call ``function(start, stop, *args)`` on ranges that together cover ``range(total)``, one a thread.
+
+    Parameters
+    ----------
+    function
+        A numba function that releases the GIL (``nogil=True``) and writes its results into ``args``.
+    total
+        Number of independent pieces of work.
+    *args
+        Passed on.
+
+    Notes
+    -----
+    ``torch.get_num_threads()`` threads are used, the calling one among them, so that one setting rules all.
+    """
+    threads = max(1, min(torch.get_num_threads(), total))
+    bounds = [total * k // threads for k in range(threads + 1)]
+    pending = [
+        _pool(torch.get_num_threads() - 1, os.getpid()).submit(function, bounds[k], bounds[k + 1], *args)
+        for k in range(1, threads)
+    ]
+    function(bounds[0], bounds[1], *args)
+    for future in pending:
+        future.result()

@@ -1,0 +1,106 @@
+"""The selective scan of Mamba behind one function, with interchangeable backends.
+
+The backend is chosen here and nowhere else; a choice is logged once.
+"""
+
+import importlib
+import importlib.util
+import logging
+from functools import cache
+
+from torch import Tensor
+
+from baselines.errors import MissingExtraError, ModelError, UnknownNameError
+
+__all__ = ["BACKENDS", "check_backend", "selective_scan"]
+
+_log = logging.getLogger(__name__)
+
+BACKENDS = {"reference": "torch", "cpu": "numba"}
+"""Backend, a module of this package, to the package it needs."""
+
+
+def check_backend(name: str) -> None:
+    """Raise :class:`UnknownNameError` unless ``name`` is ``"auto"`` or a backend."""
+    if name not in ("auto", *BACKENDS):
+        raise UnknownNameError("scan backend", name, ("auto", *BACKENDS))
+
+
+def selective_scan(
+    u: Tensor,
+    delta: Tensor,
+    A: Tensor,
+    B: Tensor,
+    C: Tensor,
+    D: Tensor | None = None,
+    *,
+    backend: str = "auto",
+) -> Tensor:
+    """Run the selective state space recurrence over time (Mamba paper, arXiv 2312.00752, equations 2 and 4).
+
+        h_t = exp(delta_t A) h_{t-1} + delta_t B_t u_t        y_t = C_t h_t + D u_t        h_{-1} = 0
+
+    Differentiable in every tensor. The state is kept in float32 at least; float64 inputs compute in float64.
+
+    Parameters
+    ----------
+    u
+        (B, L, D) input.
+    delta
+        (B, L, D) step sizes, positive.
+    A
+        (D, N) diagonal of the continuous transition of each channel, negative.
+    B, C
+        (B, L, N) input and output weights, shared by all channels.
+    D
+        (D,) skip weights; None: no skip.
+    backend
+        ``"reference"``: a plain loop, anywhere torch runs. ``"cpu"``: compiled with numba, parallel over batch and
+        channels, memory O(B L D). ``"auto"``: ``cpu`` for tensors on the CPU when numba is installed, else
+        ``reference``.
+
+    Returns
+    -------
+    Tensor
+        y, (B, L, D), in the dtype of ``u``.
+
+    Raises
+    ------
+    UnknownNameError
+        A backend that does not exist.
+    MissingExtraError
+        A backend whose package is not installed; says what to install.
+    ModelError
+        Shapes that do not fit, or a backend that cannot run where the tensors are.
+    """
+    batch, length, channels = u.shape
+    n = A.shape[-1]
+    for name, tensor, shape in (
+        ("delta", delta, (batch, length, channels)),
+        ("A", A, (channels, n)),
+        ("B", B, (batch, length, n)),
+        ("C", C, (batch, length, n)),
+        ("D", D, (channels,)),
+    ):
+        if tensor is not None and tuple(tensor.shape) != shape:
+            raise ModelError(
+                f"selective_scan: {name} must have shape {shape} for u of shape {tuple(u.shape)}, "
+                f"got {tuple(tensor.shape)}."
+            )
+    name = _choose(backend, u.device.type)
+    return importlib.import_module(f"{__name__}.{name}").scan(u, delta, A, B, C, D)
+
+
+@cache
+def _choose(backend: str, device: str) -> str:
+    """Resolve ``backend`` for a kind of device; cached, so each resolution is logged once."""
+    check_backend(backend)
+    name = backend
+    if backend == "auto":
+        name = "cpu" if device == "cpu" and importlib.util.find_spec("numba") else "reference"
+    if importlib.util.find_spec(BACKENDS[name]) is None:
+        raise MissingExtraError(f"The scan backend {name!r}", BACKENDS[name], "baselines")
+    if name == "cpu" and device != "cpu":
+        raise ModelError(f"scan backend 'cpu' needs tensors on the CPU, got {device!r}. Use backend='auto'.")
+    _log.info("selective scan on %s: backend %s (asked for %s)", device, name, backend)
+    return name

@@ -1,0 +1,153 @@
+"""The selective scan compiled with numba: forward and backward, parallel over sequences and blocks of channels.
+
+The state of a block of ``WIDTH`` channels stays in the first-level cache while time runs. The forward pass keeps
+the state only at every ``SEGMENT``-th step; the backward pass goes through the segments from last to first, runs
+each forward again from its kept state, then backward. So all buffers are O(B L D) for N up to 16.
+
+Backward, with g_t the gradient in h_t and q_t = exp(delta_t A):
+
+    g_t = C_t dy_t + q_{t+1} g_{t+1}        dC_t = sum_d dy_t h_t         dB_t = sum_d g_t delta_t u_t
+    du_t = delta_t sum_n g_t B_t            dA = sum_t g_t q_t h_{t-1} delta_t
+    d delta_t = sum_n g_t (B_t u_t + q_t h_{t-1} A)
+"""
+
+from typing import Any
+
+import numpy as np
+import torch
+from numba import njit
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from baselines.fastmath import exp
+from baselines.parallel import run_ranges
+
+SEGMENT = 16
+WIDTH = 16
+_FLAGS: dict[str, Any] = {
+    "nogil": True,
+    "cache": True,
+    "fastmath": {"reassoc", "contract", "nsz", "arcp", "nnan", "ninf"},
+}
+
+
+@njit(**_FLAGS)
+def _forward(start, stop, u, delta, a, b, c, y, kept):  # type: ignore[no-untyped-def]
+    length, channels = u.shape[1], u.shape[2]
+    n_state, blocks = a.shape[0], (channels + WIDTH - 1) // WIDTH
+    h = np.empty((n_state, WIDTH), u.dtype)
+    step = np.empty(WIDTH, u.dtype)
+    drive, acc = np.empty_like(step), np.empty_like(step)
+    for unit in range(start, stop):
+        i, lo = unit // blocks, (unit % blocks) * WIDTH
+        width = min(WIDTH, channels - lo)
+        h[:] = 0.0
+        for t in range(length):
+            if t % SEGMENT == 0:
+                kept[i, t // SEGMENT, :, lo : lo + width] = h[:, :width]
+            for d in range(width):
+                step[d] = delta[i, t, lo + d]
+                drive[d] = step[d] * u[i, t, lo + d]
+                acc[d] = 0.0
+            for n in range(n_state):
+                b_n, c_n = b[i, t, n], c[i, t, n]
+                for d in range(width):
+                    h[n, d] = exp(step[d] * a[n, lo + d]) * h[n, d] + drive[d] * b_n
+                    acc[d] += c_n * h[n, d]
+            for d in range(width):
+                y[i, t, lo + d] = acc[d]
+
+
+@njit(**_FLAGS)
+def _backward(start, stop, u, delta, a, b, c, dy, kept, du, ddelta, da, db, dc):  # type: ignore[no-untyped-def]
+    length, channels = u.shape[1], u.shape[2]
+    n_state, blocks = a.shape[0], (channels + WIDTH - 1) // WIDTH
+    h = np.empty((SEGMENT + 1, n_state, WIDTH), u.dtype)
+    q = np.empty((SEGMENT, n_state, WIDTH), u.dtype)
+    g = np.empty((n_state, WIDTH), u.dtype)
+    a_block, da_block = np.empty_like(g), np.empty_like(g)
+    step = np.empty(WIDTH, u.dtype)
+    drive, dy_t, dz, dstep = np.empty_like(step), np.empty_like(step), np.empty_like(step), np.empty_like(step)
+    for unit in range(start, stop):
+        i, block = unit // blocks, unit % blocks
+        lo = block * WIDTH
+        width = min(WIDTH, channels - lo)
+        g[:] = 0.0
+        da_block[:] = 0.0
+        a_block[:, :width] = a[:, lo : lo + width]
+        for segment in range((length - 1) // SEGMENT, -1, -1):
+            first = segment * SEGMENT
+            steps = min(SEGMENT, length - first)
+            h[0, :, :width] = kept[i, segment, :, lo : lo + width]
+            for s in range(steps):  # the states of this segment again
+                t = first + s
+                for d in range(width):
+                    step[d] = delta[i, t, lo + d]
+                    drive[d] = step[d] * u[i, t, lo + d]
+                for n in range(n_state):
+                    b_n = b[i, t, n]
+                    for d in range(width):
+                        q[s, n, d] = exp(step[d] * a_block[n, d])
+                        h[s + 1, n, d] = q[s, n, d] * h[s, n, d] + drive[d] * b_n
+            for s in range(steps - 1, -1, -1):
+                t = first + s
+                for d in range(width):
+                    step[d] = delta[i, t, lo + d]
+                    drive[d] = step[d] * u[i, t, lo + d]
+                    dy_t[d] = dy[i, t, lo + d]
+                    dz[d] = 0.0
+                    dstep[d] = 0.0
+                for n in range(n_state):
+                    b_n, c_n = b[i, t, n], c[i, t, n]
+                    db_n = dc_n = u.dtype.type(0.0)
+                    for d in range(width):
+                        g_t = g[n, d] + c_n * dy_t[d]
+                        dc_n += dy_t[d] * h[s + 1, n, d]
+                        db_n += g_t * drive[d]
+                        dz[d] += g_t * b_n
+                        g_t *= q[s, n, d]
+                        g[n, d] = g_t
+                        past = g_t * h[s, n, d]
+                        dstep[d] += past * a_block[n, d]
+                        da_block[n, d] += past * step[d]
+                    db[block, i, t, n] = db_n
+                    dc[block, i, t, n] = dc_n
+                for d in range(width):
+                    du[i, t, lo + d] = dz[d] * step[d]
+                    ddelta[i, t, lo + d] = dstep[d] + dz[d] * u[i, t, lo + d]
+        da[i, :, lo : lo + width] = da_block[:, :width]
+
+
+class _SelectiveScan(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, u: Tensor, delta: Tensor, a: Tensor, b: Tensor, c: Tensor) -> Tensor:
+        tensors = [t.detach().contiguous() for t in (u, delta, a.T, b, c)]
+        batch, length, channels = u.shape
+        y = torch.empty_like(tensors[0])
+        kept = u.new_empty(batch, -(-length // SEGMENT), a.shape[1], channels)
+        units = batch * -(-channels // WIDTH)
+        run_ranges(_forward, units, *(t.numpy() for t in (*tensors, y, kept)))
+        ctx.save_for_backward(*tensors, kept)
+        return y
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, dy: Tensor) -> tuple[Tensor, ...]:
+        *tensors, kept = ctx.saved_tensors
+        u, _, a, b, _ = tensors
+        batch, channels = u.shape[0], u.shape[2]
+        blocks = -(-channels // WIDTH)
+        du, ddelta = torch.empty_like(u), torch.empty_like(u)
+        da = u.new_empty(batch, *a.shape)
+        db, dc = (u.new_empty(blocks, *b.shape) for _ in range(2))
+        arrays = (t.numpy() for t in (*tensors, dy.contiguous(), kept, du, ddelta, da, db, dc))
+        run_ranges(_backward, batch * blocks, *arrays)
+        return du, ddelta, da.sum(0).T, db.sum(0), dc.sum(0)
+
+
+def scan(u: Tensor, delta: Tensor, a: Tensor, b: Tensor, c: Tensor, d: Tensor | None) -> Tensor:
+    """Compute :func:`baselines.scan.selective_scan` on the CPU."""
+    wide = torch.promote_types(u.dtype, torch.float32)
+    u_w, delta, a, b, c = (t.to(wide) for t in (u, delta, a, b, c))
+    y = _SelectiveScan.apply(u_w, delta, a, b, c)
+    return (y if d is None else y + d.to(wide) * u_w).to(u.dtype)
