@@ -7,13 +7,14 @@ from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, fields
 from functools import cache
 from importlib import resources
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from types import MappingProxyType
 from typing import Any, Literal, TypeVar, get_args
 
 from csp_data.errors import CardError, UnknownNameError
 
 __all__ = [
+    "Access",
     "Card",
     "Citation",
     "FileEntry",
@@ -94,17 +95,36 @@ class SplitLists:
 
 @dataclass(frozen=True)
 class FileEntry:
-    """A raw file: where it lies below the root, and what its publisher says of it.
+    """A raw file or an archive of raw files: where it lies, and what its publisher says of it.
 
+    ``path`` is below the raw root, and below a mirror; ``url`` is its address, ``drive`` its id on Google Drive.
     ``size`` is in bytes; ``sha256`` and ``git_blob`` (SHA-1 of git's blob object) are hexadecimal digests. What
     is not known is ``None``.
     """
 
     path: str
     url: str | None = None
+    drive: str | None = None
     size: int | None = None
     sha256: str | None = None
     git_blob: str | None = None
+
+
+@dataclass(frozen=True)
+class Access:
+    """How a person or a program gets the files.
+
+    ``kind``: ``"open"`` to all; ``"licence"``: after the terms are accepted; ``"password"``: with a user and a
+    password that the publisher gives, beside the terms. ``drive_folder`` is the id of a public Google Drive folder
+    that is listed when downloading. ``compact`` and ``full`` are patterns (``*``, ``?``; case does not matter) of
+    the names that the publisher gives to the two versions of this set: top-level entries of that folder, archives
+    and unpacked folders are told from those of other sets by them.
+    """
+
+    kind: Literal["open", "licence", "password"] = "open"
+    drive_folder: str | None = None
+    compact: tuple[str, ...] = ()
+    full: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -113,6 +133,8 @@ class Card:
 
     ``source`` names the module of ``csp_data.sources`` that reads it, ``protocol`` the protocol used by default,
     ``bundled`` the folder of ``csp_data/samples`` that holds its raw files when they ship with the package.
+    ``files`` are the raw files where they are known one by one, ``archives`` what the publisher packs them in,
+    ``access`` how they are got.
     """
 
     name: str
@@ -131,6 +153,8 @@ class Card:
     aliases: tuple[str, ...] = ()
     defects: tuple[str, ...] = ()
     bundled: str | None = None
+    archives: tuple[FileEntry, ...] = ()
+    access: Access = Access()
 
     def stream(self, name: str) -> StreamCard:
         """Return a stream by name."""
@@ -219,8 +243,13 @@ def read_card(text: str, where: str, others: Mapping[str, str] = MappingProxyTyp
         if parent not in others:
             raise CardError(where, f"extends {parent!r}, which is no card")
         table = {**_parse(others[parent], f"{parent}.toml"), **table}
-    parts: dict[str, Any] = {"licence": Licence, "citation": Citation}
-    lists: dict[str, Any] = {"streams": StreamCard, "targets": TargetCard, "files": FileEntry}
+    parts: dict[str, Any] = {"licence": Licence, "citation": Citation, "access": Access}
+    lists: dict[str, Any] = {
+        "streams": StreamCard,
+        "targets": TargetCard,
+        "files": FileEntry,
+        "archives": FileEntry,
+    }
     for name, kind in parts.items():
         if name in table:
             table[name] = _build(kind, table[name], f"{where}, {name}")
@@ -254,14 +283,18 @@ def _check(card: Card, where: str) -> None:
     for label, rows in (
         ("stream", [stream.name for stream in card.streams]),
         ("target", [target.name for target in card.targets]),
-        ("file", [file.path for file in card.files]),
+        ("file", [file.path for file in (*card.files, *card.archives)]),
     ):
         if repeated := {row for row in rows if rows.count(row) > 1}:
             raise CardError(where, f"{label} {sorted(repeated)[0]!r} stands twice")
     for name, lists in card.splits.items():
         if len(lists.part_of()) != len(lists.train) + len(lists.val) + len(lists.test):
             raise CardError(where, f"splits.{name} lists a recording twice")
-    for file in card.files:
+    if card.access.kind not in ("open", "licence", "password"):
+        raise CardError(where, f"access.kind should be open, licence or password, found {card.access.kind!r}")
+    for file in (*card.files, *card.archives):
+        if PurePosixPath(file.path).is_absolute() or ".." in PurePosixPath(file.path).parts:
+            raise CardError(where, f"file {file.path!r} leads out of the raw folder")
         for digest, length in ((file.sha256, 64), (file.git_blob, 40)):
             if digest is not None and (len(digest) != length or set(digest) - set("0123456789abcdef")):
                 raise CardError(where, f"{file.path}: {digest!r} is no digest of {length} hexadecimal digits")

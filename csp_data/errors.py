@@ -20,6 +20,8 @@ __all__ = [
     "MissingExtraError",
     "OptionError",
     "StoreError",
+    "TransferError",
+    "UnsafeArchiveError",
     "UnknownNameError",
     "VerificationError",
 ]
@@ -142,3 +144,47 @@ class StoreError(CspDataError):
     def __init__(self, path: Path | str, problem: str, fix: str) -> None:
         self.path = Path(path)
         super().__init__(f"{path}: {problem}. {fix}")
+
+
+class TransferError(CspDataError):
+    """Bytes that did not arrive, for a reason that may pass; what has arrived is kept.
+
+    Parameters
+    ----------
+    name
+        The file, as the data set names it.
+    address
+        Where it was asked for.
+    problem
+        What happened.
+    fix
+        The next step.
+    """
+
+    def __init__(self, name: str, address: str, problem: str, fix: str) -> None:
+        self.name, self.address, self.problem = name, address, problem
+        super().__init__(f"{name}: {problem} ({address}). {fix}")
+
+
+class UnsafeArchiveError(CspDataError):
+    """An archive that is damaged, or would write where it must not; nothing of it was unpacked.
+
+    Parameters
+    ----------
+    path
+        The archive.
+    member
+        The offending member; empty for the archive as a whole.
+    problem
+        What is wrong with it.
+    """
+
+    exit_code = 3
+
+    def __init__(self, path: Path | str, member: str, problem: str) -> None:
+        self.path, self.member, self.problem = Path(path), member, problem
+        where = f"member {member!r} " if member else ""
+        super().__init__(
+            f"{path}: {where}{problem}. Nothing was unpacked. Get the archive again from its publisher; if it is"
+            " the same, unpack it by hand somewhere safe and import the folder."
+        )
