@@ -221,8 +221,8 @@ def verify(ctx: click.Context, name: str, raw: Path | None, deep: bool, present:
     else:
         trusted = sum(file.trust == "published" for file in report.present)
         click.echo(
-            f"{report.name} in {report.root}: {len(report.present)} of {len(load_card(name).files)} files verified, "
-            f"{trusted} by a published digest"
+            f"{report.name} in {report.root}: {len(report.present)} of {len(load_card(name).files)} files "
+            f"verified, {trusted} by a published digest"
         )
         for file in failures:
             click.echo(f"  {file}", err=True)

@@ -87,7 +87,8 @@ class Index:
 class Writer:
     """Writes a prepared file to a temporary name beside its own, and renames it when complete.
 
-    Use as a context manager: on an error, or if :meth:`finish` was not called, nothing is left behind.
+    Use as a context manager: on an error, or if :meth:`finish` was not called, nothing is left behind. What a
+    killed process left is overwritten by the next; callers hold a lock, so that there is only one at a time.
 
     Parameters
     ----------
@@ -99,7 +100,7 @@ class Writer:
 
     def __init__(self, path: Path, inputs: Channels, targets: Channels) -> None:
         self.path = path
-        self.temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
+        self.temporary = path.with_name(f".{path.name}.part")
         self.inputs, self.targets = inputs, targets
         self.rows: list[EpisodeRow] = []
 

@@ -1,0 +1,116 @@
+"""The command line as a person or a script uses it."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+import csp_data
+from csp_data.cli import cli
+
+
+def run(*arguments: str) -> Result:
+    return CliRunner().invoke(cli, arguments)
+
+
+def test_list_and_info() -> None:
+    assert "sample" in run("list").stdout
+    assert {"name": "sample", "kind": "real recordings"}.items() <= {
+        k: v for row in json.loads(run("list", "--json").stdout) if row["name"] == "sample" for k, v in row.items()
+    }.items()
+    text = run("info", "sample", "--prepared").stdout
+    assert "gyr_z in rad/s" in text
+    assert "train  8 episodes" in text
+    held = json.loads(run("info", "sample", "--prepared", "--json").stdout)
+    assert held["prepared"]["parts"]["test"]["groups"] == sorted(csp_data.load("sample").test.groups)
+    assert held["card"]["licence"]["id"] == "CC-BY-4.0"
+
+
+def test_verify_ends_with_3_when_a_file_fails(tmp_path: Path) -> None:
+    assert run("verify", "sample", "--deep").exit_code == 0
+    tree = shutil.copytree(csp_data.verify("sample").root, tmp_path / "raw")
+    victim = tree / "07_undisturbed_fast_rotation_B.hdf5"
+    victim.write_bytes(victim.read_bytes()[:-1])
+    result = run("verify", "sample", "--raw", str(tree))
+    assert result.exit_code == 3
+    assert "07_undisturbed_fast_rotation_B.hdf5: truncated: expected" in result.stderr
+    report = json.loads(run("verify", "sample", "--raw", str(tree), "--json").stdout)
+    assert [file["path"] for file in report["files"] if file["failed"]] == [victim.name]
+    victim.unlink()
+    assert run("verify", "sample", "--raw", str(tree)).exit_code == 3
+    assert run("verify", "sample", "--raw", str(tree), "--present").exit_code == 0
+
+
+def test_prepare_prints_only_the_path(tmp_path: Path) -> None:
+    out = tmp_path / "made.h5"
+    options = (
+        "--lowpass",
+        "2",
+        "--order",
+        "2",
+        "--phase",
+        "zero",
+        "--window",
+        "10",
+        "--stride",
+        "5",
+        "--inputs",
+        "gyroscope",
+    )
+    result = run("prepare", "sample", "-o", str(out), *options)
+    assert result.stdout == f"{out}\n"
+    ds = csp_data.load(path=out)
+    assert ds.protocol.lowpass == csp_data.LowPass(2.0, 2, "zero")
+    assert ds.protocol.window == csp_data.Window(10, 5)
+    assert ds.channels.names == ("gyr_x", "gyr_y", "gyr_z")
+
+
+@pytest.mark.parametrize("suffix", ["png", "svg"])
+def test_plot_writes_a_picture(tmp_path: Path, suffix: str) -> None:
+    out = tmp_path / f"episode.{suffix}"
+    assert (
+        run("plot", "sample", "-o", str(out), "--lowpass", "2", "--part", "test", "--episode", "1").exit_code == 0
+    )
+    head = out.read_bytes()[:400]
+    assert head.startswith(b"\x89PNG") if suffix == "png" else b"<svg" in head or b"<?xml" in head
+    result = run("plot", "sample", "-o", str(out), "--episode", "99")
+    assert result.exit_code == 2
+    assert "episode=99: expected below 8" in result.stderr
+
+
+def test_cite_and_path(empty_home: Path) -> None:
+    assert "10.3390/data6070072" in run("cite", "broad").stdout
+    assert "2402.10211" in run("cite").stdout
+    assert run("path").stdout.strip() == str(empty_home)
+    assert run("path", "broad").stdout.strip() == str(empty_home / "raw" / "broad")
+    assert run("path", "--prepared").stdout.strip() == str(empty_home / "prepared")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (("info", "brod"), 2, "Did you mean 'broad'"),
+        (("prepare", "sample", "--lowpass", "26"), 2, "below 25 Hz"),
+        (("prepare", "sample", "--stride", "5"), 2, "--stride needs --window"),
+        (("prepare", "broad", "--raw", "nowhere"), 1, "not found at nowhere"),
+        (("prepare",), 2, "Missing argument"),
+    ],
+)
+def test_errors_are_one_message_and_a_code(arguments: tuple[str, ...], code: int, message: str) -> None:
+    result = run(*arguments)
+    assert result.exit_code == code
+    assert message in result.stderr
+    assert "Traceback" not in result.output
+
+
+def test_as_a_module_in_its_own_process() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "csp_data", "--version"], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip().endswith(csp_data.__version__)

@@ -1,0 +1,87 @@
+"""Dataset, Split, Episode and the torch view."""
+
+from __future__ import annotations
+
+import pickle
+
+import numpy as np
+import pytest
+
+import csp_data
+from csp_data.errors import OptionError, UnknownNameError
+
+
+@pytest.fixture(scope="module")
+def ds() -> csp_data.Dataset:
+    return csp_data.load("sample")
+
+
+def test_shapes_times_and_names(ds: csp_data.Dataset) -> None:
+    for part in (ds.train, ds.val, ds.test):
+        for episode in part:
+            assert episode.split == part.name
+            assert episode.inputs.dtype == episode.targets.dtype == np.float32
+            assert episode.inputs.shape == (10 * len(episode.targets), 6)
+            assert episode.targets.shape[1] == len(ds.targets.names) == 3
+            np.testing.assert_allclose(np.diff(episode.time), 1 / 50, atol=1e-9)
+            np.testing.assert_allclose(episode.time[9::10], episode.target_time, atol=1e-9)
+    assert ds.rates == (50.0, 5.0)
+    assert ds.channels.names == ("acc_x", "acc_y", "acc_z", "gyr_x", "gyr_y", "gyr_z")
+    assert "real recordings" in repr(ds)
+
+
+def test_parts_share_no_group(ds: csp_data.Dataset) -> None:
+    assert not ds.train.groups & ds.val.groups
+    assert not (ds.train.groups | ds.val.groups) & ds.test.groups
+    assert len(ds.episodes) == len(ds.train) + len(ds.val) + len(ds.test)
+
+
+def test_indexing(ds: csp_data.Dataset) -> None:
+    assert ds.train[-1].id == ds.train.rows[-1].id
+    assert [e.id for e in ds.train[1:3]] == [row.id for row in ds.train.rows[1:3]]
+    with pytest.raises(IndexError):
+        ds.train[99]
+    with pytest.raises(UnknownNameError, match="Known: train, val, test"):
+        ds.split("dev")
+
+
+def test_a_copy_in_another_process_reads_for_itself(ds: csp_data.Dataset) -> None:
+    _ = ds.train[0]
+    copy = pickle.loads(pickle.dumps(ds))
+    np.testing.assert_array_equal(copy.test[0].inputs, ds.test[0].inputs)
+    copy.close()
+
+
+def test_load_takes_a_name_or_a_path(ds: csp_data.Dataset) -> None:
+    again = csp_data.load(path=ds.path)
+    assert again.protocol == ds.protocol == csp_data.STRICT
+    with pytest.raises(OptionError, match="either a name or a path"):
+        csp_data.load()
+    with pytest.raises(OptionError, match="beside it"):
+        csp_data.load(path=ds.path, protocol="strict")
+
+
+def test_protocols_survive_json() -> None:
+    protocol = csp_data.STRICT.replace(
+        lowpass=csp_data.LowPass(5.0, 2, "zero"), window=csp_data.Window(10), inputs=["gyroscope"], clip=3000.0
+    )
+    assert csp_data.Protocol.from_json(protocol.to_json()) == protocol
+
+
+def test_torch_view(ds: csp_data.Dataset) -> None:
+    torch = pytest.importorskip("torch")
+    from csp_data.adapters.torch import collate
+
+    view = ds.to_torch("val")
+    inputs, targets = view[0]
+    assert inputs.shape == (len(ds.val[0].inputs), 12)
+    np.testing.assert_allclose(
+        ds.normalization.targets.invert(targets.double().numpy()), ds.val[0].targets, atol=1e-6
+    )
+    raw = ds.to_torch("val", normalized=False)
+    np.testing.assert_array_equal(raw[0][0].numpy(), ds.val[0].inputs)
+    loader = torch.utils.data.DataLoader(view, batch_size=len(view), collate_fn=collate, num_workers=1)
+    (batch,) = list(loader)
+    assert batch.mask.sum(dim=1).tolist() == [len(e.targets) for e in ds.val]
+    assert (batch.targets[~batch.mask] == 0).all()
+    torch.testing.assert_close(batch.inputs[0, : len(inputs)], inputs)

@@ -1,0 +1,93 @@
+"""The low-pass against what filter theory says of sines, steps and constants."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import signal
+
+from csp_data import LowPass
+from csp_data.errors import OptionError
+
+RATE = 50.0
+TIME = np.arange(0, 40, 1 / RATE)
+
+
+def butterworth_gain(hz: float, cutoff: float, order: int) -> float:
+    """Gain of a digital Butterworth filter made by the bilinear transform: pre-warped analogue magnitude."""
+    warped = np.tan(np.pi * hz / RATE) / np.tan(np.pi * cutoff / RATE)
+    return float(1 / np.sqrt(1 + warped ** (2 * order)))
+
+
+def response(filtered: np.ndarray, hz: float) -> complex:
+    """Amplitude and phase of a sine of `hz` in the settled second half of a signal, by least squares."""
+    half = slice(len(TIME) // 4, 3 * len(TIME) // 4)
+    basis = np.stack([np.sin(2 * np.pi * hz * TIME[half]), np.cos(2 * np.pi * hz * TIME[half])], axis=1)
+    (a, b), *_ = np.linalg.lstsq(basis, filtered[half], rcond=None)
+    return complex(a, b)
+
+
+@pytest.mark.parametrize("order", [1, 3, 5])
+@pytest.mark.parametrize("hz", [0.5, 2.0, 5.0, 12.0])
+def test_gain_and_delay_on_sines(order: int, hz: float) -> None:
+    sine = np.sin(2 * np.pi * hz * TIME)[:, None]
+    expected = butterworth_gain(hz, 4.0, order)
+    causal = response(LowPass(4.0, order, "causal").apply(sine, RATE)[:, 0], hz)
+    zero = response(LowPass(4.0, order, "zero").apply(sine, RATE)[:, 0], hz)
+    assert abs(causal) == pytest.approx(expected, rel=1e-6, abs=1e-9)
+    assert abs(zero) == pytest.approx(expected**2, rel=1e-6, abs=1e-9)
+    assert np.angle(zero) == pytest.approx(0, abs=1e-4 if abs(zero) > 1e-3 else np.pi)
+    # the causal phase is that of the transfer function at this frequency
+    _, gain = signal.freqz(*signal.butter(order, 4.0, fs=RATE), worN=[hz], fs=RATE)
+    assert np.angle(causal / complex(gain[0])) == pytest.approx(0, abs=1e-4)
+
+
+def test_half_power_at_the_cut_off() -> None:
+    sine = np.sin(2 * np.pi * 4.0 * TIME)[:, None]
+    assert abs(response(LowPass(4.0, 3, "causal").apply(sine, RATE)[:, 0], 4.0)) == pytest.approx(
+        np.sqrt(0.5), rel=1e-6
+    )
+
+
+@pytest.mark.parametrize("phase", ["causal", "zero"])
+def test_a_constant_has_no_transient(phase: str) -> None:
+    offset = np.full((300, 2), [9.81, -13000.0])
+    np.testing.assert_allclose(LowPass(0.75, 3, phase).apply(offset, RATE), offset, rtol=1e-6)
+
+
+@given(cut=st.integers(20, 180), seed=st.integers(0, 2**31))
+@settings(max_examples=30, deadline=None)
+def test_causal_never_looks_ahead_and_zero_phase_does(cut: int, seed: int) -> None:
+    values = np.random.default_rng(seed).normal(size=(200, 2))
+    changed = values.copy()
+    changed[cut:] += 1.0
+    causal, zero = LowPass(5.0, 3, "causal"), LowPass(5.0, 3, "zero")
+    np.testing.assert_array_equal(causal.apply(values, RATE)[:cut], causal.apply(changed, RATE)[:cut])
+    assert not np.allclose(zero.apply(values, RATE)[cut - 3 : cut], zero.apply(changed, RATE)[cut - 3 : cut])
+
+
+def test_zero_phase_equals_filtfilt_of_the_transfer_function() -> None:
+    values = np.random.default_rng(0).normal(size=(500, 3)).cumsum(axis=0)
+    b, a = signal.butter(3, 0.03)
+    np.testing.assert_allclose(
+        LowPass(0.75, 3, "zero").apply(values, RATE), signal.filtfilt(b, a, values, axis=0), rtol=1e-6, atol=1e-6
+    )
+
+
+@pytest.mark.parametrize("hz", [25.0, 30.0])
+def test_cut_off_at_or_above_nyquist_is_refused(hz: float) -> None:
+    with pytest.raises(OptionError, match=r"lowpass\.hz=.*below 25 Hz"):
+        LowPass(hz).apply(np.zeros((100, 1)), RATE)
+
+
+@pytest.mark.parametrize(("options", "name"), [({"hz": 0.0}, "hz"), ({"hz": 1, "order": 0}, "order")])
+def test_bad_options_are_refused(options: dict[str, float], name: str) -> None:
+    with pytest.raises(OptionError, match=rf"lowpass\.{name}"):
+        LowPass(**options)
+
+
+def test_an_episode_too_short_for_zero_phase_is_refused() -> None:
+    with pytest.raises(OptionError, match="more than 12 samples"):
+        LowPass(0.75, 3, "zero").apply(np.zeros((12, 1)), RATE)

@@ -1,0 +1,52 @@
+"""Statistics against numpy over everything at once."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from csp_data.normalization import Scaling, features, fit
+
+
+@given(
+    seed=st.integers(0, 2**31),
+    lengths=st.lists(st.integers(0, 30), min_size=1, max_size=6),
+    offset=st.floats(-1e6, 1e6),
+)
+@settings(max_examples=50, deadline=None)
+def test_merged_statistics_equal_those_of_all_rows(seed: int, lengths: list[int], offset: float) -> None:
+    rng = np.random.default_rng(seed)
+    blocks = [rng.normal(size=(n, 3)) + offset for n in [*lengths, 2]]
+    rows = np.concatenate(blocks)
+    affine = fit(blocks, Scaling("mean", "std", 3.0))
+    np.testing.assert_allclose(affine.shift, rows.mean(axis=0), rtol=1e-12)
+    np.testing.assert_allclose(affine.scale, 3 * rows.std(axis=0, ddof=1), rtol=1e-8)
+    spread = fit(blocks, Scaling("zero", "range", 0.2))
+    np.testing.assert_array_equal(spread.shift, 0)
+    np.testing.assert_allclose(spread.scale, 0.2 * np.ptp(rows, axis=0), rtol=1e-12)
+
+
+def test_a_constant_channel_is_not_divided_by_zero() -> None:
+    affine = fit([np.full((10, 2), [3.0, 4.0])], Scaling())
+    np.testing.assert_array_equal(affine.apply(np.full((1, 2), [3.0, 4.0])), 0)
+
+
+def test_nothing_to_fit_on_is_an_error() -> None:
+    with pytest.raises(ValueError, match="no rows"):
+        fit([np.zeros((0, 2))], Scaling())
+
+
+def test_features_append_changes_and_clip() -> None:
+    inputs = np.array([[1.0, 10.0], [4.0, 10.0], [0.0, -30.0]], dtype=np.float32)
+    made = features(inputs, deltas=True, clip=25.0)
+    np.testing.assert_array_equal(made, [[1, 10, 0, 0], [4, 10, 3, 0], [0, -25, -4, -25]])
+    assert made.dtype == np.float32
+    assert features(inputs, deltas=False) is inputs
+
+
+def test_invert_undoes_apply() -> None:
+    values = np.random.default_rng(0).normal(size=(20, 3))
+    affine = fit([values], Scaling("mean", "std", 2.0))
+    np.testing.assert_allclose(affine.invert(affine.apply(values)), values, atol=1e-14)

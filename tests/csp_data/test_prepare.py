@@ -1,0 +1,230 @@
+"""Preparing: determinism, caching, atomicity, and refusal of what is wrong."""
+
+from __future__ import annotations
+
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+
+import csp_data
+from csp_data import STRICT, LowPass, Window
+from csp_data.errors import MissingDataError, OptionError, StoreError, UnknownNameError, VerificationError
+from csp_data.store import Prepared
+
+SAMPLE = csp_data.verify("sample").root
+
+
+@pytest.fixture
+def tree(tmp_path: Path) -> Path:
+    """A copy of the sample's raw files that a test may damage."""
+    return Path(shutil.copytree(SAMPLE, tmp_path / "raw"))
+
+
+def arrays(path: Path) -> dict[str, bytes]:
+    """All arrays of a file, as bytes."""
+    found: dict[str, bytes] = {}
+    with h5py.File(path) as file:
+        file.visititems(
+            lambda name, item: (
+                found.update(
+                    {name: np.asarray(item[()]).astype("S" if item.dtype == object else item.dtype).tobytes()}
+                )
+                if isinstance(item, h5py.Dataset)
+                else None
+            )
+        )
+    return found
+
+
+def test_arrays_do_not_depend_on_the_number_of_jobs(tmp_path: Path) -> None:
+    one = csp_data.prepare("sample", out=tmp_path / "one.h5", jobs=1)
+    two = csp_data.prepare("sample", out=tmp_path / "two.h5", jobs=2)
+    assert arrays(one) == arrays(two)
+    assert {"inputs", "targets", "episodes/id", "normalization/inputs/scale"} <= set(arrays(one))
+
+
+def test_an_equal_recipe_is_prepared_once(empty_home: Path) -> None:
+    first = csp_data.prepare("sample")
+    stamp = first.stat().st_mtime_ns
+    assert csp_data.prepare("sample", protocol=STRICT.replace(lowpass=None)) == first
+    assert first.stat().st_mtime_ns == stamp
+    other = csp_data.prepare("sample", lowpass=LowPass(5.0))
+    assert other != first
+    assert first.parent == empty_home / "prepared"
+
+
+def test_a_damaged_prepared_file_is_made_again(empty_home: Path) -> None:
+    path = csp_data.prepare("sample")
+    whole = arrays(path)
+    path.write_bytes(path.read_bytes()[:1000])
+    assert csp_data.prepare("sample") == path
+    assert arrays(path) == whole
+
+
+def test_statistics_are_those_of_the_training_part() -> None:
+    ds = csp_data.load("sample")
+    rows = np.concatenate([episode.targets for episode in ds.train]).astype(np.float64)
+    np.testing.assert_allclose(ds.normalization.targets.shift, rows.mean(axis=0), rtol=1e-9)
+    np.testing.assert_allclose(ds.normalization.targets.scale, rows.std(axis=0, ddof=1), rtol=1e-9)
+    inputs = np.concatenate(
+        [np.hstack([e.inputs, np.diff(e.inputs, axis=0, prepend=e.inputs[:1])]) for e in ds.train]
+    ).astype(np.float64)
+    np.testing.assert_allclose(ds.normalization.inputs.scale, inputs.std(axis=0, ddof=1), rtol=1e-6)
+    everything = csp_data.load("sample", statistics="all")
+    assert not np.allclose(everything.normalization.targets.scale, ds.normalization.targets.scale)
+
+
+def test_the_low_pass_runs_over_each_episode_alone() -> None:
+    plain, smooth = csp_data.load("sample"), csp_data.load("sample", lowpass=LowPass(2.0, 3, "causal"))
+    for before, after in zip(plain.val, smooth.val, strict=True):
+        np.testing.assert_allclose(after.inputs, LowPass(2.0).apply(before.inputs, 50.0), atol=1e-4)
+        np.testing.assert_array_equal(after.targets, before.targets)
+
+
+def test_windows_are_indices_within_one_episode() -> None:
+    ds = csp_data.load("sample", window=Window(10, stride=5))
+    with h5py.File(ds.path) as file:
+        table = np.stack(
+            [
+                file["windows"][k][()]
+                for k in ("episode", "input_start", "input_stop", "target_start", "target_stop")
+            ]
+        )
+    episode, input_start, input_stop, target_start, target_stop = table
+    assert (input_stop - input_start == 500).all()
+    assert (target_stop - target_start == 50).all()
+    rows = ds.episodes
+    assert all(
+        rows[e].input_start <= a and b <= rows[e].input_stop
+        for e, a, b in zip(episode, input_start, input_stop, strict=True)
+    )
+    assert sum(len(ds.split(part).windows) for part in ("train", "val", "test")) == len(episode)
+    whole, window = ds.train[0], ds.train.windows[1]
+    np.testing.assert_array_equal(window.inputs, whole.inputs[250:750])
+    np.testing.assert_array_equal(window.targets, whole.targets[25:75])
+    np.testing.assert_allclose(window.time, whole.time[250:750])
+    np.testing.assert_allclose(window.target_time, whole.target_time[25:75])
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"lowpass": LowPass(25.0)}, r"lowpass\.hz=25\.0.*below 25 Hz"),
+        ({"window": Window(60)}, r"window\.seconds=60.*at most .* s, the length of episode"),
+        ({"window": Window(10.1)}, r"window\.seconds=10\.1.*multiple of 0\.2 s"),
+        ({"target_hz": 7}, r"target_hz=7.*divides input_hz=50"),
+        ({"input_hz": -1}, "input_hz=-1.*above 0 Hz"),
+        ({"resample": "cubic"}, "resample='cubic'.*linear, mean"),
+        ({"input_hertz": 50}, "input_hertz=50.*a field of Protocol"),
+    ],
+)
+def test_options_out_of_bounds_are_refused(options: dict[str, object], message: str) -> None:
+    with pytest.raises(OptionError, match=message):
+        csp_data.load("sample", **options)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"name": "sampel"}, "data set 'sampel'. Did you mean 'sample'"),
+        ({"name": "sample", "protocol": "strickt"}, "Did you mean 'strict'"),
+        ({"name": "sample", "inputs": ("gyro",)}, "Did you mean 'gyroscope'"),
+        ({"name": "sample", "inputs": ("position",)}, "input stream of sample 'position'"),
+        ({"name": "sample", "target": "velocty"}, "Did you mean 'velocity'"),
+    ],
+)
+def test_unknown_names_are_refused_with_the_nearest(options: dict[str, object], message: str) -> None:
+    with pytest.raises(UnknownNameError, match=message):
+        csp_data.load(**options)
+
+
+def test_the_magnetometer_is_added_on_request() -> None:
+    ds = csp_data.load("sample", inputs=["accelerometer", "gyroscope", "magnetometer"])
+    assert ds.channels.names[6:] == ("mag_x", "mag_y", "mag_z")
+    assert ds.channels.units[6] == "uT"
+    assert ds.train[0].inputs.shape[1] == 9
+    assert 10 < np.linalg.norm(ds.train[0].inputs[:, 6:], axis=1).mean() < 100  # the Earth's field
+
+
+def test_an_altered_or_truncated_recording_stops_everything(tree: Path, empty_home: Path) -> None:
+    victim = tree / "03_undisturbed_slow_rotation_C.hdf5"
+    data = bytearray(victim.read_bytes())
+    data[20000] ^= 1
+    victim.write_bytes(data)
+    (tree / "05_undisturbed_slow_rotation_with_breaks_B.hdf5").write_bytes(b"\x89HDF")
+    with pytest.raises(VerificationError, match="2 of 13") as caught:
+        csp_data.load("sample", raw=tree)
+    assert "03_undisturbed_slow_rotation_C.hdf5: altered: expected sha256" in str(caught.value)
+    assert "truncated: expected" in str(caught.value)
+    assert not list(empty_home.glob("prepared/*.h5"))
+
+
+def test_missing_recordings_are_left_out_and_said(tree: Path) -> None:
+    (tree / "02_undisturbed_slow_rotation_B.hdf5").unlink()
+    ds = csp_data.load("sample", raw=tree)
+    assert len(ds.train) == len(csp_data.load("sample").train) - 1
+    assert ds.provenance["missing"] == ["02_undisturbed_slow_rotation_B.hdf5"]
+    for gone in ("12_undisturbed_slow_translation_C", "30_disturbed_stationary_magnet_C"):
+        (tree / f"{gone}.hdf5").unlink()
+    with pytest.raises(MissingDataError, match="the val part"):
+        csp_data.load("sample", raw=tree)
+
+
+def test_a_folder_that_is_not_there(tmp_path: Path) -> None:
+    with pytest.raises(MissingDataError, match=r"nowhere.*Open, no account"):
+        csp_data.load("broad", raw=tmp_path / "nowhere")
+
+
+def test_a_foreign_or_newer_file_is_refused(tmp_path: Path) -> None:
+    with h5py.File(tmp_path / "other.h5", "w") as file:
+        file["x"] = [1]
+    with pytest.raises(StoreError, match="not a file prepared by csp-data"):
+        csp_data.load(path=tmp_path / "other.h5")
+    path = csp_data.prepare("sample", out=tmp_path / "sample.h5")
+    with h5py.File(path, "r+") as file:
+        file.attrs["format_version"] = 99
+    with pytest.raises(StoreError, match="format version 99"):
+        Prepared(path)
+    with pytest.raises(StoreError, match="no such file"):
+        Prepared(tmp_path / "none.h5")
+
+
+COMMAND = [sys.executable, "-m", "csp_data", "prepare", "sample"]
+
+
+def test_a_killed_run_leaves_nothing_that_looks_complete(tmp_path: Path) -> None:
+    environment = {**os.environ, "CSP_DATA_HOME": str(tmp_path)}
+    begin = time.monotonic()
+    subprocess.run(COMMAND, env=environment, check=True, capture_output=True, timeout=60)
+    usual = time.monotonic() - begin
+    (reference,) = (tmp_path / "prepared").glob("*.h5")
+    whole = arrays(reference)
+    rng = random.Random(0)
+    for _ in range(8):
+        shutil.rmtree(tmp_path / "prepared", ignore_errors=True)
+        process = subprocess.Popen(COMMAND, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        time.sleep(rng.uniform(0.3, 1.0) * usual)
+        process.send_signal(signal.SIGKILL)
+        process.wait(timeout=30)
+        for left in (tmp_path / "prepared").glob("*.h5"):
+            assert arrays(left) == whole
+    subprocess.run(COMMAND, env=environment, check=True, capture_output=True, timeout=60)
+    assert arrays(reference) == whole
+
+
+def test_several_processes_at_once_make_it_once(tmp_path: Path) -> None:
+    environment = {**os.environ, "CSP_DATA_HOME": str(tmp_path)}
+    running = [subprocess.Popen(COMMAND, env=environment, stdout=subprocess.PIPE, text=True) for _ in range(3)]
+    paths = {process.communicate(timeout=60)[0].strip() for process in running}
+    assert [process.returncode for process in running] == [0, 0, 0]
+    assert len(paths) == 1
+    assert [file.name for file in (tmp_path / "prepared").glob("*.h5")] == [Path(paths.pop()).name]

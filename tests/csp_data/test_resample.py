@@ -1,0 +1,117 @@
+"""Resampling against polynomials and quadrature, alignment against hand-made clocks."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.integrate import quad
+
+from csp_data.errors import OptionError
+from csp_data.recording import Stream
+from csp_data.signal.align import chunk_grid, common_intervals, finite_rows, increasing_rows
+from csp_data.signal.resample import interval_mean, linear
+
+
+def clock(seed: int, length: int = 60) -> np.ndarray:
+    """An irregular clock like those of tactile boards: two typical steps."""
+    rng = np.random.default_rng(seed)
+    return np.cumsum(rng.choice([0.035, 0.073], size=length) * rng.uniform(0.9, 1.1, size=length)) + 1.7e9
+
+
+@given(seed=st.integers(0, 2**31), slope=st.floats(-5, 5), offset=st.floats(-100, 100))
+@settings(max_examples=50, deadline=None)
+def test_linear_is_exact_on_lines(seed: int, slope: float, offset: float) -> None:
+    time = clock(seed)
+    grid = np.linspace(time[0], time[-1], 97)
+    line = np.stack([offset + slope * (time - time[0]), np.full_like(time, offset)], axis=1)
+    expected = np.stack([offset + slope * (grid - time[0]), np.full_like(grid, offset)], axis=1)
+    np.testing.assert_allclose(linear(time, line, grid), expected, rtol=1e-6, atol=1e-5)
+
+
+def test_linear_hits_samples_and_stays_below_the_quadratic_error_bound() -> None:
+    time = clock(1) - 1.7e9
+    cubic = np.stack([time**2, time**3], axis=1)
+    np.testing.assert_allclose(linear(time, cubic, time), cubic, rtol=1e-12)
+    grid = np.linspace(time[0], time[-1], 500)
+    error = np.abs(linear(time, cubic, grid) - np.stack([grid**2, grid**3], axis=1))
+    step = np.diff(time).max()
+    assert error[:, 0].max() <= step**2 / 8 * 2 * 1.0001  # max |f''| h^2 / 8
+    assert error[:, 1].max() <= step**2 / 8 * 6 * time[-1] * 1.0001
+
+
+@given(seed=st.integers(0, 1000))
+@settings(max_examples=20, deadline=None)
+def test_interval_mean_equals_quadrature_of_the_interpolant(seed: int) -> None:
+    time = clock(seed) - 1.7e9
+    values = np.random.default_rng(seed).normal(size=(len(time), 1))
+    width = 0.1
+    grid = np.arange(time[0] + width, time[-1], 0.1)
+    for at, got in zip(grid, interval_mean(time, values, grid, width)[:, 0], strict=True):
+        knots = time[(time > at - width) & (time < at)]
+        area, _ = quad(lambda x: np.interp(x, time, values[:, 0]), at - width, at, points=knots, limit=200)
+        assert got == pytest.approx(area / width, abs=1e-9)
+
+
+def test_interval_mean_removes_what_linear_sampling_aliases() -> None:
+    time = np.arange(0, 20, 1 / 285.714)
+    tone = np.sin(2 * np.pi * 50.0 * time + 0.3)[:, None]  # at the new rate: aliases to a constant
+    grid = np.arange(1, 19, 1 / 50)
+    assert np.abs(linear(time, tone, grid)).max() > 0.2
+    assert np.abs(interval_mean(time, tone, grid, 1 / 50)).max() < 0.02
+
+
+def test_nothing_is_extrapolated() -> None:
+    time = np.array([0.0, 1.0, 2.0])
+    with pytest.raises(OptionError, match="no extrapolation"):
+        linear(time, np.zeros((3, 1)), np.array([1.0, 2.1]))
+
+
+def stream(time: list[float], values: list[float] | None = None) -> Stream:
+    column = np.zeros(len(time)) if values is None else np.array(values)
+    return Stream(np.array(time, dtype=float), column[:, None], ("x",), "1", "input")
+
+
+def test_repeated_and_backward_times_are_dropped_the_first_stays() -> None:
+    kept, dropped = increasing_rows(stream([0, 1, 1, 0.5, 2, 2, 3], [0, 1, 2, 3, 4, 5, 6]))
+    assert dropped == 3
+    np.testing.assert_array_equal(kept.time, [0, 1, 2, 3])
+    np.testing.assert_array_equal(kept.values[:, 0], [0, 1, 4, 6])
+
+
+def test_rows_with_nan_or_infinity_are_dropped() -> None:
+    kept, dropped = finite_rows(stream([0, 1, 2, 3], [1, np.nan, np.inf, 4]))
+    assert dropped == 2
+    np.testing.assert_array_equal(kept.time, [0, 3])
+
+
+def test_intervals_are_cut_at_gaps_longer_than_the_bound_only() -> None:
+    rate = 100.0
+    full = np.arange(0, 10, 1 / rate)
+    # 10 samples lost: a gap of exactly 0.1 s beyond the usual step; 12 samples lost: longer
+    bridged = np.delete(full, slice(300, 310))
+    broken = np.delete(full, slice(600, 612))
+    intervals = common_intervals([stream(list(bridged)), stream(list(broken))], 0.1)
+    np.testing.assert_allclose(intervals, [(0, 5.99), (6.12, 9.99)], atol=1e-9)
+    assert common_intervals([stream(list(broken))], None) == [(0.0, full[-1])]
+    assert common_intervals([stream([0.0, 1.0]), stream([2.0, 3.0])], None) == []
+
+
+@given(
+    start=st.floats(0, 1e6),
+    seconds=st.floats(0, 30),
+    rates=st.sampled_from([(5.0, 10), (5.0, 1), (4.0, 25), (10.0, 3)]),
+)
+@settings(max_examples=100, deadline=None)
+def test_chunks_tile_the_interval(start: float, seconds: float, rates: tuple[float, int]) -> None:
+    hz, chunk = rates
+    grid = chunk_grid((start, start + seconds), hz, chunk)
+    count = len(grid.edges) - 1
+    assert len(grid.inputs) == count * chunk
+    assert seconds * hz - 1 - 1e-3 <= count <= seconds * hz + 1e-3
+    if count:
+        np.testing.assert_allclose(
+            grid.inputs[chunk - 1 :: chunk], grid.edges[1:], rtol=0, atol=1e-9 * (1 + start)
+        )
+        assert grid.inputs[0] > grid.edges[0]

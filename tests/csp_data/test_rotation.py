@@ -1,0 +1,56 @@
+"""Quaternions against rotation matrices and closed forms."""
+
+from __future__ import annotations
+
+import numpy as np
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from csp_data.signal.rotation import rotate, slerp, to_rotation
+
+
+def matrix(q: np.ndarray) -> np.ndarray:
+    """Rotation matrix of a unit quaternion w x y z, written out (Diebel 2006, eq. 125)."""
+    w, x, y, z = q
+    return np.array(
+        [
+            [w * w + x * x - y * y - z * z, 2 * (x * y - w * z), 2 * (x * z + w * y)],
+            [2 * (x * y + w * z), w * w - x * x + y * y - z * z, 2 * (y * z - w * x)],
+            [2 * (x * z - w * y), 2 * (y * z + w * x), w * w - x * x - y * y + z * z],
+        ]
+    )
+
+
+def unit(seed: int, count: int) -> np.ndarray:
+    q = np.random.default_rng(seed).normal(size=(count, 4))
+    return q / np.linalg.norm(q, axis=1, keepdims=True)
+
+
+@given(st.integers(0, 2**31))
+@settings(max_examples=30, deadline=None)
+def test_rotate_equals_the_matrix(seed: int) -> None:
+    q, v = unit(seed, 5), np.random.default_rng(seed + 1).normal(size=(5, 3))
+    np.testing.assert_allclose(rotate(q, v), [matrix(a) @ b for a, b in zip(q, v, strict=True)], atol=1e-12)
+    np.testing.assert_allclose(
+        rotate(q, v, inverse=True), [matrix(a).T @ b for a, b in zip(q, v, strict=True)], atol=1e-12
+    )
+    np.testing.assert_allclose(rotate(q[0], v), v @ matrix(q[0]).T, atol=1e-12)
+
+
+def test_slerp_turns_at_constant_speed_and_ignores_signs() -> None:
+    angles = np.linspace(0, 2.5, 26)
+    q = np.stack([np.cos(angles / 2), 0 * angles, 0 * angles, np.sin(angles / 2)], axis=1)
+    q[::3] *= -1  # the same rotations
+    time = angles / 0.5
+    grid = np.linspace(0, time[-1], 101)
+    got = slerp(time, q, grid)
+    np.testing.assert_allclose(to_rotation(got).as_rotvec()[:, 2], grid * 0.5, atol=1e-12)
+    assert (got[:, 0] >= 0).all()
+
+
+def test_slerp_allows_rounding_at_the_ends_and_a_single_sample() -> None:
+    q = unit(3, 3)
+    time = np.array([0.0, 0.1, 0.2])
+    late = slerp(time, q, np.array([0.2 + 1e-12]))
+    np.testing.assert_allclose(np.abs(late[0] @ q[2]), 1.0)
+    assert slerp(time[:1], q[:1], np.array([0.0, 0.0])).shape == (2, 4)
