@@ -94,16 +94,45 @@ class LowPass:
         if len(values) == 0:
             return np.zeros(values.shape)
         if self.phase == "causal":
-            start = signal.sosfilt_zi(sos)[:, :, None] * values[0]
-            filtered, _ = signal.sosfilt(sos, values, axis=0, zi=start)
-        else:
-            padding = 3 * (self.order + 1)
-            if len(values) <= padding:
-                raise OptionError(
-                    "lowpass.phase",
-                    self.phase,
-                    f"episodes of more than {padding} samples (this one has {len(values)})",
-                    "Use phase='causal' or drop short episodes with min_episode_s.",
-                )
-            filtered = signal.sosfiltfilt(sos, values, axis=0, padlen=padding)
-        return np.asarray(filtered, dtype=np.float64)
+            return self.advance(values, rate_hz)[0]
+        padding = 3 * (self.order + 1)
+        if len(values) <= padding:
+            raise OptionError(
+                "lowpass.phase",
+                self.phase,
+                f"episodes of more than {padding} samples (this one has {len(values)})",
+                "Use phase='causal' or drop short episodes with min_episode_s.",
+            )
+        return np.asarray(signal.sosfiltfilt(sos, values, axis=0, padlen=padding), dtype=np.float64)
+
+    def advance(
+        self, values: npt.NDArray[np.floating], rate_hz: float, state: npt.NDArray[np.float64] | None = None
+    ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+        """Filter the next samples of a stream; pieces give what :meth:`apply` gives for the whole.
+
+        Parameters
+        ----------
+        values : array, shape (T, C)
+            At least one sample.
+        rate_hz
+            Sampling rate in Hz.
+        state : array, shape (S, 2, C)
+            What the previous call returned; ``None`` at the start of the stream.
+
+        Returns
+        -------
+        filtered : array, shape (T, C)
+        state : array, shape (S, 2, C)
+
+        Raises
+        ------
+        OptionError
+            If the filter is not causal.
+        """
+        if self.phase != "causal":
+            raise OptionError("lowpass.phase", self.phase, "'causal': the other one needs the whole recording")
+        sos = self.sections(rate_hz)
+        if state is None:
+            state = signal.sosfilt_zi(sos)[:, :, None] * values[0]
+        filtered, state = signal.sosfilt(sos, values, axis=0, zi=state)
+        return np.asarray(filtered, dtype=np.float64), np.asarray(state, dtype=np.float64)

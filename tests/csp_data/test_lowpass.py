@@ -91,3 +91,17 @@ def test_bad_options_are_refused(options: dict[str, float], name: str) -> None:
 def test_an_episode_too_short_for_zero_phase_is_refused() -> None:
     with pytest.raises(OptionError, match="more than 12 samples"):
         LowPass(0.75, 3, "zero").apply(np.zeros((12, 1)), RATE)
+
+
+@given(seed=st.integers(0, 2**31), cuts=st.lists(st.integers(1, 99), max_size=5))
+@settings(max_examples=30, deadline=None)
+def test_a_stream_in_pieces_gives_what_the_whole_gives(seed: int, cuts: list[int]) -> None:
+    values = np.random.default_rng(seed).normal(size=(100, 3)) + 9.81
+    lowpass = LowPass(3.0, 3, "causal")
+    state, pieces = None, []
+    for piece in np.split(values, sorted(set(cuts))):
+        filtered, state = lowpass.advance(piece, RATE, state)
+        pieces.append(filtered)
+    np.testing.assert_allclose(np.concatenate(pieces), lowpass.apply(values, RATE), atol=1e-12)
+    with pytest.raises(OptionError, match="'causal'"):
+        LowPass(3.0, 3, "zero").advance(values, RATE)
