@@ -5,13 +5,14 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import os
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from csp_data.home import lock, stamps_dir
 
-__all__ = ["Digest", "Stamps", "digest_file"]
+__all__ = ["BLOCK", "Digest", "Hasher", "Stamps", "digest_file", "sync_folder"]
 
 logger = logging.getLogger(__name__)
 
@@ -20,25 +21,71 @@ BLOCK = 1 << 20
 
 @dataclass(frozen=True)
 class Digest:
-    """What a file's bytes are: size in bytes, SHA-256, and the SHA-1 of git's blob object."""
+    """What a file's bytes are: size in bytes, SHA-256, and git's blob id (SHA-1) where that was asked for."""
 
     size: int
     sha256: str
-    git_blob: str
+    git_blob: str | None = None
 
 
-def digest_file(path: Path) -> Digest:
-    """Read a file once and digest it.
+class Hasher:
+    """Digests bytes as they come.
 
-    The git blob id is SHA-1 over ``blob <size>\\\\0`` and the content (Git user manual, "object storage format").
+    The git blob id is SHA-1 over ``blob <size>\\0`` and the content (Git user manual, "object storage format"), so
+    it needs the size first.
+
+    Parameters
+    ----------
+    blob_size
+        Size of the whole in bytes, to compute the git blob id too.
     """
+
+    def __init__(self, blob_size: int | None = None) -> None:
+        self._size = 0
+        self._sha256 = hashlib.sha256()
+        self._blob = None
+        if blob_size is not None:
+            self._blob = hashlib.sha1(f"blob {blob_size}\0".encode(), usedforsecurity=False)
+
+    def update(self, block: bytes | memoryview) -> None:
+        """Add bytes."""
+        self._size += len(block)
+        self._sha256.update(block)
+        if self._blob is not None:
+            self._blob.update(block)
+
+    def update_from(self, path: Path, count: int) -> None:
+        """Add the first `count` bytes of a file."""
+        buffer = memoryview(bytearray(BLOCK))
+        with path.open("rb", buffering=0) as file:
+            while count and (got := file.readinto(buffer[: min(BLOCK, count)])):
+                self.update(buffer[:got])
+                count -= got
+
+    def digest(self) -> Digest:
+        """Return the digest of all bytes so far."""
+        blob = None if self._blob is None else self._blob.hexdigest()
+        return Digest(self._size, self._sha256.hexdigest(), blob)
+
+
+def digest_file(path: Path, *, git_blob: bool = False) -> Digest:
+    """Read a file once and digest it; the git blob id costs as much again, and is computed when asked for."""
     size = path.stat().st_size
-    sha256, blob = hashlib.sha256(), hashlib.sha1(f"blob {size}\0".encode(), usedforsecurity=False)
-    with path.open("rb") as file:
-        while block := file.read(BLOCK):
-            sha256.update(block)
-            blob.update(block)
-    return Digest(size, sha256.hexdigest(), blob.hexdigest())
+    hasher = Hasher(size if git_blob else None)
+    hasher.update_from(path, size)
+    return hasher.digest()
+
+
+def sync_folder(folder: Path) -> None:
+    """Put a folder's list of names on the disk, where the system can (POSIX)."""
+    if hasattr(os, "O_DIRECTORY"):
+        handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(handle)
+        except OSError as error:
+            logger.debug("%s cannot be synchronised: %s", folder, error)  # some network file systems
+        finally:
+            os.close(handle)
 
 
 @dataclass(frozen=True)
@@ -94,7 +141,7 @@ class Stamps:
                 or stamp is None
                 or (stamp.mtime_ns, stamp.digest.size) != (status.st_mtime_ns, status.st_size)
             ):
-                stamp = fresh[name] = _Stamp(status.st_mtime_ns, digest_file(self.root / name))
+                stamp = fresh[name] = _Stamp(status.st_mtime_ns, digest_file(self.root / name, git_blob=True))
             digests[name] = stamp.digest
         if fresh:
             self._remember(fresh)

@@ -1,0 +1,221 @@
+"""HTTP with the manners this toolkit wants: time-outs, careful redirects, passwords that stay with their host."""
+
+from __future__ import annotations
+
+import http.client
+import logging
+import os
+import random
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from urllib.parse import urljoin, urlsplit
+
+import requests
+import urllib3.exceptions
+from requests.auth import HTTPBasicAuth
+
+from csp_data._version import __version__
+from csp_data.errors import AccessError, CspDataError, OptionError
+
+__all__ = [
+    "NETWORK_ERRORS",
+    "Client",
+    "Credentials",
+    "Patience",
+    "RedirectError",
+    "is_loopback",
+    "offline",
+    "origin",
+]
+
+logger = logging.getLogger(__name__)
+
+HOPS = 10
+REDIRECTS = (301, 302, 303, 307, 308)
+NETWORK_ERRORS = (requests.RequestException, urllib3.exceptions.HTTPError, http.client.HTTPException, OSError)
+"""What a connection raises when it breaks; files are opened and written elsewhere, so OSError is the network's."""
+
+
+@dataclass(frozen=True)
+class Patience:
+    """How long to wait for a server, in seconds.
+
+    Parameters
+    ----------
+    connect_s
+        For a connection to be made.
+    stall_s
+        Between two pieces of an answer.
+    tries
+        Attempts that bring nothing new before the transfer is given up; one that brings bytes starts the count
+        again.
+    first_wait_s
+        Before the second attempt; each further wait is twice as long, with jitter.
+    longest_wait_s
+        Bound of a wait. A server that asks for more (Retry-After) is not waited for.
+    """
+
+    connect_s: float = 10.0
+    stall_s: float = 60.0
+    tries: int = 5
+    first_wait_s: float = 1.0
+    longest_wait_s: float = 120.0
+
+    def wait_s(self, failures: int, jitter: random.Random) -> float:
+        """Return the wait after so many failures in a row: between half and all of the doubled time."""
+        longest = min(self.longest_wait_s, self.first_wait_s * 2.0 ** (failures - 1))
+        return longest * jitter.uniform(0.5, 1.0)
+
+
+@dataclass(frozen=True)
+class Credentials:
+    """A user and a password, and the one origin (scheme, host, port) that may see them."""
+
+    origin: str
+    user: str = field(repr=False)
+    password: str = field(repr=False)
+
+
+class RedirectError(CspDataError):
+    """Redirects that go round, or lead where they must not."""
+
+
+class _NoAuth(requests.auth.AuthBase):
+    """Sends nothing. Without it requests would look into netrc, whose default entry fits every host."""
+
+    def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
+        return request
+
+
+def origin(address: str) -> str:
+    """Return scheme, host and port of an address, as one string to compare."""
+    parts = urlsplit(address)
+    port = parts.port or {"http": 80, "https": 443}.get(parts.scheme, 0)
+    return f"{parts.scheme}://{(parts.hostname or '').lower()}:{port}"
+
+
+def is_loopback(address: str) -> bool:
+    """Whether an address is this machine itself."""
+    host = urlsplit(address).hostname or ""
+    return host in ("localhost", "::1") or host.startswith("127.")
+
+
+def offline() -> bool:
+    """Whether ``CSP_DATA_OFFLINE`` forbids the network."""
+    return os.environ.get("CSP_DATA_OFFLINE", "") not in ("", "0")
+
+
+def _reroutes() -> Mapping[str, str]:
+    """Read ``CSP_DATA_REROUTE``: ``from=to`` pairs of address beginnings, separated by blanks."""
+    pairs = {}
+    for pair in os.environ.get("CSP_DATA_REROUTE", "").split():
+        begins, _, becomes = pair.partition("=")
+        if not (begins and becomes):
+            raise OptionError("CSP_DATA_REROUTE", pair, "pairs like https://host/=http://127.0.0.1:8000/")
+        pairs[begins] = becomes
+    return pairs
+
+
+class Client:
+    """Opens addresses. Safe to share between threads.
+
+    Parameters
+    ----------
+    patience
+        Time-outs and attempts.
+    credentials
+        Sent to their own origin only, over https or to this machine.
+    """
+
+    def __init__(self, patience: Patience | None = None, credentials: Credentials | None = None) -> None:
+        self.patience = patience or Patience()
+        self._credentials = credentials
+        self._reroutes = _reroutes()
+        self._local = threading.local()
+        self._unreachable: dict[str, str] = {}
+
+    def route(self, address: str) -> str:
+        """Return where an address is really asked for (``CSP_DATA_REROUTE``); itself by default."""
+        for begins, becomes in self._reroutes.items():
+            if address.startswith(begins):
+                return becomes + address[len(begins) :]
+        return address
+
+    @contextmanager
+    def open(self, address: str, headers: Mapping[str, str]) -> Iterator[requests.Response]:
+        """Ask for an address and follow its redirects; the body is still to be read.
+
+        Raises
+        ------
+        AccessError
+            If the network is switched off, or its host was found unreachable before.
+        RedirectError
+            If redirects do not end, or leave https.
+        """
+        if offline():
+            raise AccessError(
+                f"{address} is not asked for: CSP_DATA_OFFLINE is set. Unset it, or import the files."
+            )
+        response = self._follow(self.route(address), headers)
+        try:
+            yield response
+        finally:
+            response.close()
+
+    def _follow(self, address: str, headers: Mapping[str, str]) -> requests.Response:
+        seen: list[str] = []
+        while True:
+            if address in seen or len(seen) >= HOPS:
+                raise RedirectError(
+                    f"{seen[0]}: its redirects do not end (after {len(seen)} hops at {address}). Report it to its"
+                    " host; meanwhile use --mirror, or import the files."
+                )
+            seen.append(address)
+            response = self._get(address, headers)
+            place = response.headers.get("Location")
+            if response.status_code not in REDIRECTS or not place:
+                return response
+            response.close()
+            following = self.route(urljoin(address, place))
+            kinds = urlsplit(address).scheme, urlsplit(following).scheme
+            if kinds[1] not in ("http", "https") or (kinds == ("https", "http") and not is_loopback(following)):
+                raise RedirectError(f"{address} redirects to {following}, which is not https. It is not followed.")
+            logger.debug("%s redirects to %s", address, following)
+            address = following
+
+    def _get(self, address: str, headers: Mapping[str, str]) -> requests.Response:
+        host = origin(address)
+        if host in self._unreachable:
+            raise AccessError(self._unreachable[host])
+        return self._session().get(
+            address,
+            headers={**headers, "Accept-Encoding": "identity", "User-Agent": f"csp-data/{__version__}"},
+            auth=self._auth(address),
+            timeout=(self.patience.connect_s, self.patience.stall_s),
+            allow_redirects=False,
+            stream=True,
+        )
+
+    def _auth(self, address: str) -> requests.auth.AuthBase:
+        mine = self._credentials
+        if mine is None or mine.origin != origin(address):
+            return _NoAuth()
+        if urlsplit(address).scheme != "https" and not is_loopback(address):
+            raise AccessError(
+                f"{origin(address)}: a password is not sent over plain http, where others can read it."
+            )
+        return HTTPBasicAuth(mine.user.encode(), mine.password.encode())
+
+    def give_up(self, address: str, why: str) -> AccessError:
+        """Remember that a host cannot be reached, so that no other file waits for it; return what to raise."""
+        host = origin(self.route(address))
+        self._unreachable[host] = f"{host} cannot be reached ({why})"
+        return AccessError(self._unreachable[host])
+
+    def _session(self) -> requests.Session:
+        if not hasattr(self._local, "session"):
+            self._local.session = requests.Session()
+        session: requests.Session = self._local.session
+        return session

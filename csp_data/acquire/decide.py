@@ -1,0 +1,167 @@
+"""What to do about a file, from what is on disk and what the server said. Nothing here touches either."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from typing import Literal
+
+__all__ = ["Answer", "Partial", "Step", "answer_of", "decide", "question"]
+
+PASSING = (408, 425, 429, 500, 502, 503, 504)
+
+Action = Literal["append", "start", "whole", "discard", "retry", "refuse"]
+Why = Literal["access", "gone", "page", "altered", "status"]
+
+
+@dataclass(frozen=True)
+class Partial:
+    """What an earlier attempt left: its first `have` bytes, and what the server said of the whole then."""
+
+    have: int = 0
+    etag: str | None = None
+    last_modified: str | None = None
+    total: int | None = None
+
+    @property
+    def validator(self) -> str | None:
+        """What If-Range may carry: a strong ETag, or else the date (RFC 9110, 13.1.5)."""
+        if self.etag is not None and not self.etag.startswith("W/"):
+            return self.etag
+        return self.last_modified
+
+
+@dataclass(frozen=True)
+class Answer:
+    """The head of a server's answer. Sizes in bytes, `retry_after` in seconds.
+
+    `first` and `last` are the positions that Content-Range gives, `total` is the size of the whole file as far as
+    the answer tells; `web_page` says that the body calls itself HTML.
+    """
+
+    status: int
+    etag: str | None = None
+    last_modified: str | None = None
+    first: int | None = None
+    last: int | None = None
+    total: int | None = None
+    retry_after: float | None = None
+    web_page: bool = False
+
+
+@dataclass(frozen=True)
+class Step:
+    """What to do next.
+
+    ``append``: add the body to what is there; ``start``: write the body to an empty file; ``whole``: nothing is
+    left to fetch; ``discard``: drop what is there and ask for all of it; ``retry``: ask again after a while;
+    ``refuse``: give up, for `why`.
+    """
+
+    action: Action
+    reason: str = ""
+    why: Why = "status"
+    wait_s: float | None = None
+
+
+def question(partial: Partial, *, digest_known: bool) -> dict[str, str]:
+    """Return the request headers that ask for what is missing.
+
+    Without a validator the server could send the end of another version. That is only risked when a digest will
+    tell; otherwise the file is asked for from its beginning.
+    """
+    if partial.have == 0 or (partial.validator is None and not digest_known):
+        return {}
+    asked = {"Range": f"bytes={partial.have}-"}
+    return asked if partial.validator is None else {**asked, "If-Range": partial.validator}
+
+
+def answer_of(status: int, headers: Mapping[str, str], now: datetime | None = None) -> Answer:
+    """Read the head of an answer; what does not parse counts as absent."""
+    first = last = total = None
+    if status in (206, 416):
+        found = re.fullmatch(r"bytes (?:(\d+)-(\d+)|\*)/(\d+|\*)", headers.get("Content-Range", "").strip())
+        if found:
+            first, last, total = (int(n) if n and n.isdigit() else None for n in found.groups())
+    elif headers.get("Content-Encoding", "identity") == "identity":
+        length = headers.get("Content-Length", "")
+        total = int(length) if length.isdigit() else None
+    return Answer(
+        status=status,
+        etag=headers.get("ETag"),
+        last_modified=headers.get("Last-Modified"),
+        first=first,
+        last=last,
+        total=total,
+        retry_after=_seconds(headers.get("Retry-After"), now or datetime.now(UTC)),
+        web_page="html" in headers.get("Content-Type", "").lower(),
+    )
+
+
+def _seconds(text: str | None, now: datetime) -> float | None:
+    """Read Retry-After: seconds, or a date."""
+    if text is None:
+        return None
+    if text.strip().isdigit():
+        return float(text)
+    try:
+        then = parsedate_to_datetime(text)
+    except ValueError:
+        return None
+    return max(0.0, (then.replace(tzinfo=then.tzinfo or UTC) - now).total_seconds())
+
+
+def decide(partial: Partial, asked: Mapping[str, str], answer: Answer, size: int | None) -> Step:
+    """Return the next step.
+
+    Parameters
+    ----------
+    partial
+        What is on disk.
+    asked
+        The request headers, from :func:`question`.
+    answer
+        What the server said.
+    size
+        Size of the file in bytes where its publisher states it.
+    """
+    if answer.status in (200, 206):
+        if answer.web_page:
+            return Step("refuse", "a web page came instead of the file", "page")
+        if size is not None and answer.total is not None and answer.total != size:
+            return Step("refuse", f"expected {size} bytes, the server offers {answer.total}", "altered")
+        return Step("start") if answer.status == 200 else _continue(partial, asked, answer)
+    if answer.status == 416 and asked:
+        known = answer.total if answer.total is not None else partial.total
+        whole = known == partial.have and size in (None, known) and partial.total in (None, known)
+        return (
+            Step("whole") if whole else Step("discard", f"{partial.have} bytes are here, the server has {known}")
+        )
+    if answer.status in PASSING:
+        return Step("retry", f"the server answered {answer.status}", wait_s=answer.retry_after)
+    if answer.status in (401, 403, 451):
+        return Step("refuse", f"the server denies access ({answer.status})", "access")
+    if answer.status in (404, 410):
+        return Step("refuse", f"the server does not have it ({answer.status})", "gone")
+    return Step("refuse", f"the server answered {answer.status}", "status")
+
+
+def _continue(partial: Partial, asked: Mapping[str, str], answer: Answer) -> Step:
+    """Whether a 206 is the rest of what is on disk."""
+    if answer.first is None or answer.last is None:
+        return Step("discard", "a part without a Content-Range came")
+    if not asked or answer.first != partial.have:
+        return Step("discard", f"asked for the bytes from {partial.have}, got those from {answer.first}")
+    if answer.total is not None and answer.last != answer.total - 1:
+        return Step("discard", f"asked for the bytes to the end, got those to {answer.last} of {answer.total}")
+    for name, before, now in (
+        ("size", partial.total, answer.total),
+        ("ETag", partial.etag, answer.etag),
+        ("Last-Modified", partial.last_modified, answer.last_modified),
+    ):
+        if before is not None and now is not None and before != now:
+            return Step("discard", f"the file has changed on the server: its {name} was {before} and is {now}")
+    return Step("append")

@@ -1,0 +1,346 @@
+"""Transfers against real servers that misbehave, fault by fault."""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+import time
+
+import numpy as np
+import pytest
+
+from csp_data.acquire.client import Client, Credentials, Patience, RedirectError, origin
+from csp_data.acquire.manifest import digest_file
+from csp_data.acquire.transfer import Stopped, Wanted, Watch, fetch, part_of
+from csp_data.errors import AccessError, CspDataError, TransferError, VerificationError
+
+from .conftest import QUICK, noise
+from .servers import Resource, Server, change, drop, page, redirect, stall, status
+
+BODY = noise(300_000)
+
+
+def wanted(server, body=BODY, path="/f.bin", **known):
+    known = {"sha256": hashlib.sha256(body).hexdigest(), "size": len(body)} if known == {} else known
+    return Wanted("f.bin", server.url + path, **known)
+
+
+@pytest.fixture
+def server():
+    with Server({"/f.bin": Resource(BODY, etag='"1"')}) as server:
+        yield server
+
+
+@pytest.fixture
+def resource(server):
+    return server.resources["/f.bin"]
+
+
+def left(folder):
+    return sorted(path.name for path in folder.iterdir())
+
+
+def test_plain_file_arrives_with_all_digests(server, client, tmp_path):
+    moved, totals = [], []
+    git = hashlib.sha1(b"blob %d\0" % len(BODY) + BODY).hexdigest()
+    digest = fetch(
+        wanted(server, git_blob=git),
+        tmp_path / "f.bin",
+        client,
+        watch=Watch(totals.append, moved.append),
+    )
+    assert (tmp_path / "f.bin").read_bytes() == BODY
+    assert (digest.size, digest.sha256, digest.git_blob) == (len(BODY), hashlib.sha256(BODY).hexdigest(), git)
+    assert left(tmp_path) == ["f.bin"]
+    assert (sum(moved), totals) == (len(BODY), [len(BODY)])
+
+
+def test_cut_at_200_offsets_within_one_call(client, tmp_path):
+    """64 MiB, 200 random cuts, half by RST: 201 requests at least, and not a byte wrong."""
+    body = noise(64 << 20)
+    resource = Resource(body, etag='"1"')
+    cuts = sorted(np.random.default_rng(1).choice(len(body), 200, replace=False).tolist())
+    resource.script = [change(cut=int(cut), reset=i % 2 == 1) for i, cut in enumerate(cuts)]
+    with Server({"/f.bin": resource}) as server:
+        digest = fetch(Wanted("f.bin", server.url + "/f.bin"), tmp_path / "f.bin", client)
+        ranged = [seen for seen in server.seen if "Range" in seen.headers]
+    assert digest.sha256 == hashlib.sha256(body).hexdigest() == digest_file(tmp_path / "f.bin").sha256
+    assert not resource.script
+    assert len(server.seen) >= 201
+    assert len(ranged) >= 200
+    assert all(seen.headers["If-Range"] == '"1"' for seen in ranged)
+
+
+def test_cut_at_200_offsets_each_ending_the_call(tmp_path):
+    """The same as 200 commands that fail one after the other: all state is on the disk."""
+    body = noise(64 << 20, seed=2)
+    resource = Resource(body, etag='"1"')
+    once = Client(Patience(stall_s=5, tries=1))
+    target, failed = tmp_path / "f.bin", 0
+    with Server({"/f.bin": resource}) as server:
+        for cut in np.sort(np.random.default_rng(3).choice(len(body), 200, replace=False)).tolist():
+            before = len(server.seen)
+            resource.cut = int(cut)
+            with pytest.raises(TransferError, match="bytes are kept"):
+                fetch_once(server, target, once)
+            failed += 1
+            assert not target.exists()
+            assert len(server.seen) == before + 1
+        fetch_once(server, target, once)
+        sent = [seen.headers.get("Range") for seen in server.seen]
+    assert failed == 200
+    assert target.read_bytes() == body
+    assert len([value for value in sent if value is not None]) >= 199
+
+
+def fetch_once(server, target, client):
+    """One attempt that does not try again; progress would earn another one."""
+    stop = threading.Event()
+    wanted = Wanted("f.bin", server.url + "/f.bin")
+    try:
+        return fetch(wanted, target, client, watch=Watch(stop=stop))
+    except Stopped as error:
+        raise TransferError("f.bin", "", str(error), "bytes are kept") from error
+
+
+def test_server_that_ignores_range(server, resource, client, tmp_path):
+    resource.ranges, resource.cut = False, 100_000
+    fetch(wanted(server), tmp_path / "f.bin", client)
+    assert (tmp_path / "f.bin").read_bytes() == BODY
+    assert server.seen[1].headers["Range"] == "bytes=100000-"
+
+
+@pytest.mark.parametrize("honest", [True, False])
+def test_file_that_changes_between_two_attempts(server, resource, client, tmp_path, honest):
+    """An honest server answers If-Range with the new file; a careless one sends its end, with its new ETag."""
+    new = noise(len(BODY), seed=9)
+
+    def careless(handler, resource):
+        if not honest and "If-Range" in handler.headers:
+            handler.headers.replace_header("If-Range", '"2"')
+        return False
+
+    resource.cut = 100_000
+    resource.script = [lambda handler, resource: False, change(body=new, etag='"2"')]
+    resource.always = careless
+    fetch(wanted(server, new, size=len(BODY)), tmp_path / "f.bin", client)
+    assert (tmp_path / "f.bin").read_bytes() == new
+
+
+def test_changed_file_without_validator_is_told_by_the_digest(server, resource, client, tmp_path):
+    """No ETag, no date: the end of another version is appended, the digest tells, it is fetched afresh."""
+    new = noise(len(BODY), seed=9)
+    resource.etag, resource.cut = None, 100_000
+    resource.script = [lambda handler, resource: False, change(body=new)]
+    fetch(wanted(server, new), tmp_path / "f.bin", client)
+    assert (tmp_path / "f.bin").read_bytes() == new
+    assert [seen.headers.get("Range") for seen in server.seen] == [None, "bytes=100000-", None]
+
+
+def test_without_validator_and_digest_nothing_is_joined(server, resource, client, tmp_path):
+    resource.etag, resource.cut = None, 100_000
+    fetch(wanted(server, size=len(BODY)), tmp_path / "f.bin", client)
+    assert [seen.headers.get("Range") for seen in server.seen] == [None, None]
+
+
+def test_whole_part_is_recognised_by_416(server, client, tmp_path):
+    target = tmp_path / "f.bin"
+    stopping = Watch()
+    resource_wanted = wanted(server)
+    fetch(resource_wanted, target, client)
+    target.rename(part_of(target))
+    (tmp_path / "f.bin.part.json").write_text(
+        f'{{"address": "{resource_wanted.address}", "have": 0, "etag": "\\"1\\"", "last_modified": null,'
+        f' "total": {len(BODY)}}}'
+    )
+    fetch(resource_wanted, target, client, watch=stopping)
+    assert target.read_bytes() == BODY
+    assert server.seen[-1].headers["Range"] == f"bytes={len(BODY)}-"
+
+
+@pytest.mark.parametrize("sidecar", ["", "{", "[]", '{"address": 3}', '{"address": "x", "have": "y"}', "\x00"])
+def test_damaged_sidecar_only_costs_time(server, client, tmp_path, sidecar):
+    (tmp_path / "f.bin.part").write_bytes(b"something else")
+    (tmp_path / "f.bin.part.json").write_text(sidecar)
+    fetch(wanted(server), tmp_path / "f.bin", client)
+    assert (tmp_path / "f.bin").read_bytes() == BODY
+    assert left(tmp_path) == ["f.bin"]
+
+
+def test_wrong_length_is_refused_before_it_is_stored(server, client, tmp_path):
+    with pytest.raises(VerificationError, match=r"expected 299999 bytes, the server offers 300000"):
+        fetch(wanted(server, size=len(BODY) - 1), tmp_path / "f.bin", client)
+    assert left(tmp_path) == []
+
+
+def test_wrong_bytes_of_the_right_length_are_deleted(server, client, tmp_path):
+    with pytest.raises(VerificationError, match=r"f\.bin.*expected sha256 .*found .*deleted.*mirror"):
+        fetch(wanted(server, size=len(BODY), sha256="0" * 64), tmp_path / "f.bin", client)
+    assert left(tmp_path) == []
+
+
+def test_length_that_is_never_reached(server, resource, client, tmp_path):
+    resource.length = len(BODY) + 7
+    with pytest.raises(TransferError, match="gave up after 3 attempts"):
+        fetch(wanted(server, sha256="0" * 64), tmp_path / "f.bin", client)
+    assert not (tmp_path / "f.bin").exists()
+
+
+@pytest.mark.parametrize(("code", "words"), [(404, "does not have it"), (403, "denies access"), (410, "does not have it")])
+def test_denied_and_gone_need_a_person(server, resource, client, tmp_path, code, words):
+    resource.always = status(code)
+    with pytest.raises(AccessError, match=rf"f\.bin: the server {words} \({code}\).*csp-data import") as caught:
+        fetch(wanted(server), tmp_path / "f.bin", client)
+    assert caught.value.exit_code == 4
+    assert len(server.seen) == 1
+    assert left(tmp_path) == []
+
+
+def test_429_is_retried_after_the_asked_time(server, resource, client, tmp_path):
+    resource.script = [status(429, Retry_After="1")]
+    begun = time.monotonic()
+    fetch(wanted(server), tmp_path / "f.bin", client)
+    assert time.monotonic() - begun >= 1  # at least what the server asked for; how much later does not matter
+    assert len(server.seen) == 2
+
+
+def test_long_retry_after_is_told_not_slept(server, resource, client, tmp_path):
+    resource.always = status(429, Retry_After="86400")
+    with pytest.raises(TransferError, match="come back in 86400 s"):
+        fetch(wanted(server), tmp_path / "f.bin", client)
+    assert len(server.seen) == 1
+
+
+def test_500_then_fine(server, resource, client, tmp_path):
+    resource.script = [status(500), drop()]
+    fetch(wanted(server), tmp_path / "f.bin", client)
+    assert (tmp_path / "f.bin").read_bytes() == BODY
+
+
+def test_503_for_ever(server, resource, client, tmp_path):
+    resource.always = status(503)
+    with pytest.raises(TransferError, match="answered 503; gave up after 3 attempts") as caught:
+        fetch(wanted(server), tmp_path / "f.bin", client)
+    assert len(server.seen) == QUICK.tries
+    assert caught.value.exit_code == 1
+
+
+def test_stalled_stream_is_left_and_resumed(server, resource, client, tmp_path):
+    resource.script = [stall(after=1000)]
+    fetch(wanted(server), tmp_path / "f.bin", client)
+    assert (tmp_path / "f.bin").read_bytes() == BODY
+    assert server.seen[1].headers["Range"] == "bytes=1000-"
+
+
+def test_stalled_for_ever_ends(server, resource, client, tmp_path):
+    resource.always = stall(after=0)
+    with pytest.raises(TransferError, match="silent for too long"):
+        fetch(wanted(server), tmp_path / "f.bin", client)
+
+
+def test_redirects_are_followed(server, client, tmp_path):
+    server.resources["/a"] = Resource(b"", always=redirect("/b", 301))
+    server.resources["/b"] = Resource(b"", always=redirect(server.url + "/f.bin", 307))
+    fetch(wanted(server, path="/a"), tmp_path / "f.bin", client)
+    assert (tmp_path / "f.bin").read_bytes() == BODY
+
+
+@pytest.mark.parametrize("loop", [True, False])
+def test_endless_redirects(server, client, tmp_path, loop):
+    for i in range(30):
+        server.resources[f"/{i}"] = Resource(b"", always=redirect(f"/{(i + 1) % 3 if loop else i + 1}"))
+    with pytest.raises(RedirectError, match="do not end"):
+        fetch(wanted(server, path="/0"), tmp_path / "f.bin", client)
+    assert len(server.seen) <= 11
+
+
+def test_redirect_to_a_file_of_this_machine_is_not_followed(server, resource, client, tmp_path):
+    resource.always = redirect("file:///etc/passwd")
+    with pytest.raises(RedirectError, match="not https"):
+        fetch(wanted(server), tmp_path / "f.bin", client)
+
+
+@pytest.mark.parametrize("elsewhere", ["127.0.0.2", "127.0.0.1"])
+def test_password_stays_with_its_host(tmp_path, elsewhere):
+    """A redirect to another host, or to another port of the same one, gets no Authorization header."""
+    with Server(host=elsewhere) as other, Server() as first:
+        other.resources["/f.bin"] = Resource(BODY)
+        first.resources["/x"] = Resource(b"", always=redirect(other.url + "/f.bin"), user=("ann", "secret"))
+        client = Client(QUICK, Credentials(origin(first.url), "ann", "secret"))
+        fetch(wanted(first, path="/x"), tmp_path / "f.bin", client)
+    assert "Authorization" in first.seen[0].headers
+    assert len(other.seen) == 1
+    assert "Authorization" not in other.seen[0].headers
+
+
+def test_netrc_default_entry_is_not_sent(server, client, tmp_path, monkeypatch):
+    """Requests would send netrc's default entry to any host."""
+    netrc = tmp_path / "netrc"
+    netrc.write_text("default login ann password secret\n")
+    netrc.chmod(0o600)
+    monkeypatch.setenv("NETRC", str(netrc))
+    fetch(wanted(server), tmp_path / "f.bin", client)
+    assert "Authorization" not in server.seen[0].headers
+
+
+def test_password_is_not_sent_in_the_clear(client):
+    client = Client(QUICK, Credentials("http://data.example:80", "ann", "secret"))
+    with (
+        pytest.raises(AccessError, match="not sent over plain http"),
+        client.open("http://data.example/f", {}),
+    ):
+        pass
+    assert "secret" not in repr(client._credentials)
+
+
+@pytest.mark.parametrize("content_type", ["text/html", "application/octet-stream"])
+def test_web_page_is_never_stored(server, resource, client, tmp_path, content_type):
+    resource.always = page("\n<!DOCTYPE html><html><title>Sign in</title></html>", content_type=content_type)
+    with pytest.raises(AccessError, match="a web page came instead of the file"):
+        fetch(wanted(server, sha256="0" * 64), tmp_path / "f.bin", client)
+    assert left(tmp_path) == []
+
+
+def test_unreachable_host_is_asked_once_for_all_files(tmp_path):
+    with Server() as gone:
+        address = gone.url
+    client = Client(QUICK)
+    for name in ("a", "b"):
+        with pytest.raises(AccessError, match=r"cannot be reached \(connection refused\)") as caught:
+            fetch(Wanted(name, f"{address}/{name}"), tmp_path / name, client)
+        assert caught.value.exit_code == 4
+
+
+def test_offline_opens_no_connection(server, client, tmp_path, monkeypatch):
+    monkeypatch.setenv("CSP_DATA_OFFLINE", "1")
+    with pytest.raises(AccessError, match="CSP_DATA_OFFLINE"):
+        fetch(wanted(server), tmp_path / "f.bin", client)
+    assert server.seen == []
+
+
+def test_stopping_keeps_what_arrived(server, resource, client, tmp_path):
+    watch, target = Watch(), tmp_path / "f.bin"
+    resource.rate = 2e6
+    threading.Timer(0.05, watch.stop.set).start()
+    with pytest.raises(Stopped, match="bytes are kept"):
+        fetch(wanted(server), target, client, watch=watch)
+    kept = part_of(target).stat().st_size
+    resource.rate = None
+    fetch(wanted(server), target, client)
+    assert 0 < kept < len(BODY)
+    assert server.seen[1].headers["Range"] == f"bytes={kept}-"
+    assert target.read_bytes() == BODY
+
+
+def test_file_larger_than_the_disk_is_refused_first(server, resource, client, tmp_path):
+    resource.length = 1 << 60
+    with pytest.raises(CspDataError, match=r"only .* are free.*CSP_DATA_HOME"):
+        fetch(wanted(server, sha256="0" * 64), tmp_path / "f.bin", client)
+    assert not (tmp_path / "f.bin").exists()
+
+
+@pytest.mark.parametrize("size", [0, 1, 511, 512, 513])
+def test_small_files(client, tmp_path, size):
+    with Server({"/f.bin": Resource(BODY[:size])}) as server:
+        fetch(wanted(server, BODY[:size]), tmp_path / "f.bin", client)
+    assert (tmp_path / "f.bin").read_bytes() == BODY[:size]
