@@ -1,7 +1,7 @@
 """A part of a data set on a device, and the windows cut from it.
 
-Everything a model sees is made once: features of whole episodes (deltas before any cut), shifted and scaled. Windows are
-index tables over it, batches are gathered from it on the device; there are no loader processes.
+Everything a model sees is made once: features of whole episodes (deltas before any cut), shifted and scaled.
+Windows are index tables over it, batches are gathered from it on the device; there are no loader processes.
 """
 
 from __future__ import annotations
@@ -11,11 +11,11 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from csp_data import Dataset
-from csp_data.normalization import Affine, features
 from torch import Tensor
 
 from baselines.errors import OptionError
+from csp_data import Dataset
+from csp_data.normalization import Affine, features
 
 __all__ = ["Batch", "Part", "Windows", "batches", "cut", "load_part", "window_steps"]
 
@@ -44,6 +44,8 @@ class Part:
         Target steps per second.
     scaling
         What turned physical targets into normalised ones.
+    window
+        Length and stride in target steps of the protocol's own windows, where it has some.
     """
 
     name: str
@@ -56,6 +58,7 @@ class Part:
     chunk: int
     target_hz: float
     scaling: Affine
+    window: tuple[int, int] | None = None
 
     @property
     def dims(self) -> tuple[int, int]:
@@ -137,6 +140,7 @@ def load_part(dataset: Dataset, name: str, device: torch.device | str = "cpu") -
         chunk=protocol.chunk,
         target_hz=protocol.target_hz,
         scaling=norm.targets,
+        window=protocol.window.steps(protocol.target_hz) if protocol.window else None,
     )
 
 
@@ -195,9 +199,7 @@ def cut(part: Part, length: int | None, stride: int | None = None) -> Windows:
     return Windows(*np.array(rows, dtype=np.int64).reshape(-1, 3).T)
 
 
-def batches(
-    part: Part, windows: Windows, size: int, generator: torch.Generator | None = None
-) -> Iterator[Batch]:
+def batches(part: Part, windows: Windows, size: int, generator: torch.Generator | None = None) -> Iterator[Batch]:
     """Gather batches of windows.
 
     Parameters

@@ -13,7 +13,7 @@ from torch import nn
 from baselines.data import Part, Windows, batches, cut
 from baselines.metrics import summary
 
-__all__ = ["EpisodePrediction", "measure", "predict"]
+__all__ = ["EpisodePrediction", "measure", "outputs", "predict"]
 
 
 @dataclass(frozen=True)
@@ -36,11 +36,11 @@ class EpisodePrediction:
     pred: np.ndarray
 
 
-def predict(model: nn.Module, part: Part, length: int | None, batch: int = 32) -> list[EpisodePrediction]:
-    """Predict every step of every episode, once.
+def outputs(model: nn.Module, part: Part, length: int | None, batch: int = 32) -> torch.Tensor:
+    """Run a model over every step of a part once.
 
-    Episodes are cut into consecutive windows, the last one partial, and the model starts afresh in each: all models
-    have the same context, whatever they could remember.
+    Episodes are cut into consecutive windows, the last one partial, and the model starts afresh in each: all
+    models have the same context, whatever they could remember.
 
     Parameters
     ----------
@@ -52,6 +52,11 @@ def predict(model: nn.Module, part: Part, length: int | None, batch: int = 32) -
         Target steps of a window; ``None`` for whole episodes.
     batch
         Windows at once. The result does not depend on it beyond rounding.
+
+    Returns
+    -------
+    Tensor, shape (N, D)
+        Normalised, in the order of ``part.targets``.
     """
     windows = cut(part, length)
     scattered = torch.empty_like(part.targets)
@@ -61,17 +66,22 @@ def predict(model: nn.Module, part: Part, length: int | None, batch: int = 32) -
         for piece in batches(part, windows, batch):
             _scatter(model(piece.inputs), windows, piece.rows, scattered)
     model.train(was_training)
-    true, pred = part.physical(part.targets), part.physical(scattered)
-    return [
-        EpisodePrediction(id_, time, true[start : start + steps], pred[start : start + steps])
-        for id_, time, start, steps in zip(part.ids, part.times, part.starts, part.lengths, strict=True)
-    ]
+    return scattered
 
 
 def _scatter(output: torch.Tensor, windows: Windows, rows: np.ndarray, into: torch.Tensor) -> None:
     for values, row in zip(output, rows, strict=True):
         start, steps = windows.starts[row], windows.lengths[row]
         into[start : start + steps] = values[:steps]
+
+
+def predict(model: nn.Module, part: Part, length: int | None, batch: int = 32) -> list[EpisodePrediction]:
+    """Predict every episode of a part, in physical units; arguments as for :func:`outputs`."""
+    true, pred = part.physical(part.targets), part.physical(outputs(model, part, length, batch))
+    return [
+        EpisodePrediction(id_, time, true[start : start + steps], pred[start : start + steps])
+        for id_, time, start, steps in zip(part.ids, part.times, part.starts, part.lengths, strict=True)
+    ]
 
 
 def measure(predictions: Sequence[EpisodePrediction], channels: Sequence[str]) -> dict[str, Any]:

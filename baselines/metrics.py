@@ -56,8 +56,8 @@ def summary(episodes: Mapping[str, tuple[Array, Array]], channels: Sequence[str]
     Parameters
     ----------
     episodes
-        Id to (true, pred), each of shape (N_i, D). Long episodes weigh more in the overall values: every target step
-        counts once.
+        Id to (true, pred), each of shape (N_i, D). Every target step counts once in the overall values, so long
+        episodes weigh more.
     channels
         Names of the D target channels.
 

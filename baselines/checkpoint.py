@@ -1,0 +1,106 @@
+"""Weights and the state of a training as safetensors files: no pickles, and whole or not there."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import safetensors
+import safetensors.torch
+import torch
+from torch import Tensor, nn
+
+from baselines.errors import CspDataError
+from baselines.files import atomic_bytes
+
+__all__ = ["Checkpoint", "CheckpointError", "load_weights", "read_checkpoint", "save_weights", "write_checkpoint"]
+
+
+class CheckpointError(CspDataError):
+    """A file of weights that is missing, damaged, or belongs to another model or configuration."""
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """All that a training needs to go on as if it had never stopped.
+
+    Parameters
+    ----------
+    model, optimizer
+        Their ``state_dict()``; of the optimiser's only ``"state"``, by parameter number.
+    generators
+        States of the random generators by name.
+    progress
+        Plain values: epochs done, steps done, best epoch and its loss, seconds spent, the configuration.
+    """
+
+    model: dict[str, Tensor]
+    optimizer: dict[int, dict[str, Tensor]]
+    generators: dict[str, Tensor]
+    progress: dict[str, Any]
+
+
+def save_weights(path: Path, weights: dict[str, Tensor]) -> None:
+    """Write a model's ``state_dict()``."""
+    atomic_bytes(
+        path, safetensors.torch.save({name: t.detach().cpu().contiguous() for name, t in weights.items()})
+    )
+
+
+def load_weights(path: Path, model: nn.Module) -> None:
+    """Put weights from a file into a model.
+
+    Raises
+    ------
+    CheckpointError
+        If the file is missing or damaged, or its weights are another model's.
+    """
+    tensors, _ = _read(path)
+    try:
+        model.load_state_dict(tensors)
+    except RuntimeError as error:
+        raise CheckpointError(f"{path}: these weights belong to another model: {error}") from error
+
+
+def write_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
+    """Write a checkpoint."""
+    tensors = {f"model/{name}": tensor for name, tensor in checkpoint.model.items()}
+    for number, state in checkpoint.optimizer.items():
+        tensors |= {f"optimizer/{number}/{name}": tensor for name, tensor in state.items()}
+    tensors |= {f"generators/{name}": tensor for name, tensor in checkpoint.generators.items()}
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    atomic_bytes(path, safetensors.torch.save(tensors, {"progress": json.dumps(checkpoint.progress)}))
+
+
+def read_checkpoint(path: Path) -> Checkpoint:
+    """Read what :func:`write_checkpoint` wrote.
+
+    Raises
+    ------
+    CheckpointError
+        If the file is missing, damaged, or no checkpoint.
+    """
+    tensors, metadata = _read(path)
+    if "progress" not in metadata:
+        raise CheckpointError(f"{path}: weights without the state of a training. Pass the run's last.safetensors.")
+    groups: dict[str, dict[str, Tensor]] = {"model": {}, "optimizer": {}, "generators": {}}
+    for name, tensor in tensors.items():
+        group, rest = name.split("/", 1)
+        groups[group][rest] = tensor
+    optimizer: dict[int, dict[str, Tensor]] = {}
+    for name, tensor in groups["optimizer"].items():
+        number, entry = name.split("/", 1)
+        optimizer.setdefault(int(number), {})[entry] = tensor
+    return Checkpoint(groups["model"], optimizer, groups["generators"], json.loads(metadata["progress"]))
+
+
+def _read(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
+    try:
+        with safetensors.safe_open(path, "pt") as file:
+            return {name: file.get_tensor(name) for name in file.keys()}, file.metadata() or {}  # noqa: SIM118
+    except FileNotFoundError as error:
+        raise CheckpointError(f"{path}: there is no such file. Train the run again.") from error
+    except (safetensors.SafetensorError, OSError) as error:
+        raise CheckpointError(f"{path}: damaged ({error}). Delete the run's folder and train it again.") from error

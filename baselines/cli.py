@@ -1,0 +1,259 @@
+"""The command line: ``csp-baselines``."""
+
+from __future__ import annotations
+
+import json
+import logging
+import shlex
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import tyro
+
+import csp_data
+from baselines.errors import CspDataError, OptionError
+from baselines.train import TrainConfig
+from csp_data import Dataset
+
+__all__ = ["main"]
+
+_arg = tyro.conf.arg
+Named = tyro.conf.Positional
+
+
+@dataclass(frozen=True)
+class Train:
+    """Options of ``train``."""
+
+    dataset: Annotated[str, Named, _arg(metavar="DATASET")]
+    """Name of a data set, or a prepared file."""
+    model: Annotated[str, Named, _arg(metavar="MODEL")]
+    """Name of a model or reference."""
+    train: Annotated[TrainConfig, tyro.conf.OmitArgPrefixes] = field(default_factory=TrainConfig)
+    out: Annotated[Path | None, _arg(metavar="FOLDER")] = None
+    """Folder of the run; by default runs/DATASET-MODEL-SEED."""
+    raw: Annotated[Path | None, _arg(metavar="FOLDER")] = None
+    """Folder of the raw files, to prepare the data set from."""
+    protocol: Annotated[str | None, _arg(metavar="NAME")] = None
+    """Name of the protocol; by default the data set's own."""
+    preset: Annotated[str | None, _arg(metavar="NAME")] = None
+    """Sizes of the model: small (the default) or paper (published); some models have more."""
+    set: Annotated[tuple[str, ...], _arg(metavar="KEY=VALUE ...")] = ()
+    """Sizes of the model one by one: dim=32 low_layers=2."""
+    device: str = "cpu"
+    """As torch names it."""
+    json: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    """Print the results as JSON."""
+
+
+@dataclass(frozen=True)
+class Eval:
+    """Options of ``eval``."""
+
+    run: Annotated[Path, Named, _arg(metavar="RUN")]
+    """Folder of the run."""
+    part: Literal["train", "val", "test"] = "test"
+    """What to evaluate on."""
+    data: Annotated[Path | None, _arg(metavar="FILE")] = None
+    """The prepared file, if it is no longer where the run found it."""
+    device: str = "cpu"
+    """As torch names it."""
+    json: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    """Print the results as JSON."""
+
+
+@dataclass(frozen=True)
+class Table:
+    """Options of ``table``."""
+
+    runs: Annotated[tuple[Path, ...], Named, _arg(metavar="RUN...")]
+    """Folders of runs."""
+    format: Literal["md", "csv", "json"] = "md"
+    """Markdown, CSV or JSON."""
+    json: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    """The same as --format json."""
+
+
+@dataclass(frozen=True)
+class Report:
+    """Options of ``report``."""
+
+    runs: Annotated[tuple[Path, ...], Named, _arg(metavar="RUN...")]
+    """Folders of runs."""
+    out: Annotated[Path, _arg(metavar="FILE", aliases=["-o"])]
+    """The page to write."""
+    data: Annotated[Path | None, _arg(metavar="FILE")] = None
+    """The prepared file, if it is no longer where the runs found it."""
+    json: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    """Print where the page is as JSON."""
+
+
+TRAIN = """Train a model (or fit a reference) on a data set, evaluate it on val and test.
+
+Everything goes into one folder. The same command again goes on where it was stopped, and does nothing once it has
+finished. Models: flat-{lstm,transformer,s4,mamba}, hiss-{lstm,s4,mamba}-{lstm,s4,mamba,transformer}. References:
+mean (of the training targets), fir (linear filter over the last 2 s, ridge strength chosen on val).
+
+Examples:
+  csp-baselines train sample hiss-s4-mamba
+  csp-baselines train broad flat-lstm --raw trees/broad --seed 1 --set dim=64 hidden=64 --out runs/lstm-1
+  csp-baselines train vector.h5 fir --window-s 10"""
+
+EVAL = """Evaluate a finished run on one part, afresh from its weights.
+
+Example:
+  csp-baselines eval runs/sample-hiss-s4-mamba-0 --part val"""
+
+TABLE = """Print one table of several runs on the same data, seeds taken together.
+
+Examples:
+  csp-baselines table runs/sample-*
+  csp-baselines table runs/broad-* --format csv > broad.csv"""
+
+REPORT = """Write one self-contained HTML page about several runs on the same data.
+
+Example:
+  csp-baselines report runs/sample-* -o report.html"""
+
+Command = (
+    Annotated[Train, tyro.conf.subcommand("train", description=TRAIN)]
+    | Annotated[Eval, tyro.conf.subcommand("eval", description=EVAL)]
+    | Annotated[Table, tyro.conf.subcommand("table", description=TABLE)]
+    | Annotated[Report, tyro.conf.subcommand("report", description=REPORT)]
+)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command line and exit: 0 done, 1 failed, 2 usage, 3 verification failed, 4 needs a person."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    logging.basicConfig(format="%(name)s: %(message)s")
+    command: Any = tyro.cli(
+        Command,
+        prog="csp-baselines",
+        description="Train, evaluate and compare sequence models on prepared sensor recordings.",
+        args=given,
+    )
+    actions: dict[type, Callable[..., None]] = {Train: _train, Eval: _eval, Table: _table, Report: _report}
+    try:
+        actions[type(command)](command, shlex.join(["csp-baselines", *given]))
+    except CspDataError as error:
+        sys.stderr.write(f"Error: {error}\n")
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        sys.stderr.write("Stopped. The same command goes on from the last finished epoch.\n")
+        sys.exit(130)
+
+
+def _train(command: Train, line: str) -> None:
+    from baselines.experiment import run
+
+    out = command.out or Path("runs") / f"{Path(command.dataset).stem}-{command.model}-{command.train.seed}"
+    dataset = _dataset(command)
+    done, state = run(
+        dataset,
+        command.model,
+        command.train,
+        out,
+        preset=command.preset,
+        options=_options(command.set),
+        device=command.device,
+        command=line,
+        progress=True,
+    )
+    if command.json:
+        print(json.dumps({"run": str(out), "state": state, **done.results}))
+        return
+    if state == "finished":
+        print(f"{out} holds this run, finished: nothing to do.")
+    chosen = done.results["epoch"]
+    print(
+        f"{done.config.name} on {done.config.data.name} ({done.config.data.kind}), "
+        f"{done.results['parameters']:,} parameters"
+        + (f", epoch {chosen} of {command.train.epochs}" if chosen else "")
+        + f", {done.results['seconds']:.1f} s"
+    )
+    for part in ("val", "test"):
+        print(_errors(part, done.results[part], done.config.data.units))
+    print(f"run written to {out}")
+
+
+def _eval(command: Eval, line: str) -> None:
+    from baselines.experiment import evaluate
+    from baselines.runs import read_run
+
+    run = read_run(command.run)
+    found = evaluate(run, _data_of(run, command.data), command.part, command.device)
+    if command.json:
+        print(json.dumps({"run": str(command.run), "part": command.part, **found}))
+        return
+    units = run.config.data.units
+    print(_errors(command.part, found, units))
+    for kind in ("channels", "episodes"):
+        for name, values in found[kind].items():
+            print(_errors(f"  {name}", values, units))
+
+
+def _table(command: Table, line: str) -> None:
+    from baselines.runs import read_run
+    from baselines.table import make_table, render
+
+    table = make_table([read_run(folder) for folder in command.runs])
+    sys.stdout.write(render(table, "json" if command.json else command.format))
+
+
+def _report(command: Report, line: str) -> None:
+    from baselines.report import write_report
+    from baselines.runs import read_run
+
+    runs = [read_run(folder) for folder in command.runs]
+    if not runs:
+        raise OptionError("RUNS", "", "at least one folder of a run")
+    write_report(runs, _data_of(runs[0], command.data), command.out)
+    print(json.dumps({"report": str(command.out)}) if command.json else f"report written to {command.out}")
+
+
+def _dataset(command: Train) -> Dataset:
+    """Load by name, or from a prepared file if the argument looks like one."""
+    path = Path(command.dataset)
+    if command.dataset in csp_data.names() or (path.suffix not in (".h5", ".hdf5") and not path.is_file()):
+        csp_data.prepare(command.dataset, raw=command.raw, protocol=command.protocol, progress=sys.stderr.isatty())
+        return csp_data.load(command.dataset, raw=command.raw, protocol=command.protocol)
+    return csp_data.load(path=path, raw=command.raw, protocol=command.protocol)
+
+
+def _data_of(run: Any, path: Path | None) -> Dataset:
+    """Open the prepared file of a run, where it was or where the caller says that it is."""
+    from baselines.runs import RunError
+
+    where = Path(path or run.environment["prepared"])
+    if not where.is_file():
+        raise RunError(
+            f"{where}: the prepared file of {run.folder} is not there. Prepare {run.config.data.name} again, and "
+            "pass the file as --data."
+        )
+    return csp_data.load(path=where)
+
+
+def _options(pairs: Sequence[str]) -> dict[str, Any]:
+    """Read KEY=VALUE pairs; a value is a number, true, false, null, or else text."""
+    options = {}
+    for pair in pairs:
+        key, equals, value = pair.partition("=")
+        if not (key and equals):
+            raise OptionError("set", pair, "KEY=VALUE, such as dim=32")
+        try:
+            options[key] = json.loads(value)
+        except ValueError:
+            options[key] = value
+    return options
+
+
+def _errors(what: str, values: dict[str, Any], units: list[str]) -> str:
+    unit = f" {units[0]}" if len(set(units)) == 1 else ""
+    squared = f" ({units[0]})²" if unit else ""
+    return (
+        f"{what}: MSE {values['mse']:.5f}{squared}, RMSE {values['rmse']:.4f}{unit}, MAE {values['mae']:.4f}{unit}"
+    )

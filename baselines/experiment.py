@@ -1,0 +1,194 @@
+"""One run from data to results: build, train, evaluate, write the run folder."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from baselines.checkpoint import save_weights
+from baselines.config import config_to_dict
+from baselines.data import Part, load_part
+from baselines.environment import describe
+from baselines.errors import OptionError, UnknownNameError
+from baselines.evaluate import measure, predict
+from baselines.factory import MODELS, build, build_from_config
+from baselines.files import atomic_json
+from baselines.references import REFERENCES, Fir, Mean, build_reference, reference_from_config, reference_to_dict
+from baselines.runs import (
+    ENVIRONMENT,
+    RESULTS,
+    DataConfig,
+    Run,
+    RunConfig,
+    RunError,
+    open_folder,
+    read_run,
+    save_predictions,
+)
+from baselines.train import BEST, TrainConfig, seeded, train, validate
+from csp_data import Dataset
+
+__all__ = ["NAMES", "data_config", "evaluate", "load_model", "run"]
+
+NAMES = (*REFERENCES, *MODELS)
+"""Everything that can be trained and evaluated, by name."""
+
+
+def run(
+    dataset: Dataset,
+    name: str,
+    config: TrainConfig,
+    folder: Path,
+    *,
+    preset: str | None = None,
+    options: dict[str, Any] | None = None,
+    device: str = "cpu",
+    command: str = "",
+    progress: bool = False,
+) -> tuple[Run, str]:
+    """Train a model or fit a reference, evaluate it on val and test, and write everything into a folder.
+
+    Parameters
+    ----------
+    dataset
+        What ``csp_data.load`` returned.
+    name
+        One of :data:`NAMES`.
+    config
+        Of the training; of a reference only the windows matter.
+    folder
+        New or empty, or holding this very run: a finished one is read, an unfinished one goes on.
+    preset, options
+        Sizes of the model, see :func:`baselines.build`.
+    device
+        As torch names it.
+    command
+        How to get this run again, for the record.
+    progress
+        Show a bar on stderr, if that is a terminal.
+
+    Returns
+    -------
+    run
+        As read back from the folder.
+    state
+        What the folder held before: ``"new"``, ``"unfinished"`` or ``"finished"``.
+
+    Raises
+    ------
+    UnknownNameError, OptionError
+        A name or value that does not exist.
+    RunError
+        If the folder holds something else.
+    TrainingError
+        If the loss stops being finite.
+    """
+    where = _device(device)
+    train_part, val_part = load_part(dataset, "train", where), load_part(dataset, "val", where)
+    with seeded(config.seed, where):
+        model = _build(name, train_part, preset, options or {}).to(where)
+    _, length = config.windows(train_part)
+    plan = RunConfig(data_config(dataset), name, model_config(model), config)
+    with open_folder(folder, plan) as state:
+        if state == "finished":
+            return read_run(folder), state
+        atomic_json(folder / ENVIRONMENT, {**describe(where), "command": command, "prepared": str(dataset.path)})
+        results = _fit(model, train_part, val_part, config, folder, progress)
+        predictions = predict(model, load_part(dataset, "test", where), length)
+        save_predictions(folder, predictions)
+        channels = plan.data.channels
+        results["val"] = measure(predict(model, val_part, length), channels)
+        results["test"] = measure(predictions, channels)
+        atomic_json(folder / RESULTS, results)
+    return read_run(folder), state
+
+
+def _fit(
+    model: nn.Module, train_part: Part, val_part: Part, config: TrainConfig, folder: Path, progress: bool
+) -> dict[str, Any]:
+    """Fit on train, choose on val; the model ends with what was chosen, and so does ``best.safetensors``."""
+    counted = {"parameters": sum(p.numel() for p in model.parameters())}
+    if not isinstance(model, Mean | Fir):
+        fit = train(model, train_part, val_part, config, folder, progress=progress)
+        return counted | {"epoch": fit.epoch, "val_loss": fit.val_loss, "seconds": round(fit.seconds, 3)}
+    _, length = config.windows(train_part)
+    begin = time.perf_counter()
+    chosen = model.fit(train_part, val_part, length)
+    seconds = time.perf_counter() - begin
+    save_weights(folder / BEST, model.state_dict())
+    counted = {"parameters": sum(b.numel() for b in model.buffers())}
+    loss = validate(model, val_part, length)
+    return counted | {"epoch": None, "val_loss": loss, "seconds": round(seconds, 3), "chosen": chosen}
+
+
+def _build(name: str, part: Part, preset: str | None, options: dict[str, Any]) -> nn.Module:
+    if name not in NAMES:
+        raise UnknownNameError("model", name, NAMES)
+    for fixed in ("in_dim", "out_dim", "chunk"):
+        if fixed in options:
+            raise OptionError(fixed, options[fixed], "nothing: the data set decides it")
+    if name not in REFERENCES:
+        return build(name, *part.dims, preset=preset, chunk=part.chunk, **options)
+    if preset is not None:
+        raise UnknownNameError(f"preset of {name}", preset, ())
+    return build_reference(name, *part.dims, chunk=part.chunk, **options)
+
+
+def model_config(model: Any) -> dict[str, Any]:
+    """Return the configuration of a model or reference as JSON values."""
+    return reference_to_dict(model) if isinstance(model, Mean | Fir) else config_to_dict(model.config)
+
+
+def data_config(dataset: Dataset) -> DataConfig:
+    """Return what a run remembers of its data."""
+    provenance = dataset.provenance
+    return DataConfig(
+        name=dataset.name,
+        kind=provenance["kind"],
+        protocol=json.loads(dataset.protocol.to_json()),
+        recipe_hash=provenance["recipe_hash"],
+        channels=list(dataset.targets.names),
+        units=list(dataset.targets.units),
+    )
+
+
+def load_model(run: Run, device: str = "cpu") -> nn.Module:
+    """Return the model of a finished run with the weights of its chosen epoch."""
+    plain = run.config.model
+    known = plain.get("family") in REFERENCES
+    model = reference_from_config(plain) if known else build_from_config(plain)
+    run.load_weights(model)
+    return model.to(_device(device)).eval()
+
+
+def evaluate(run: Run, dataset: Dataset, part: str = "test", device: str = "cpu") -> dict[str, Any]:
+    """Compute the metrics of a finished run on a part, afresh from its weights.
+
+    Raises
+    ------
+    RunError
+        If the data set is not the one of the run.
+    """
+    held, given = run.config.data, data_config(dataset)
+    if held.recipe_hash != given.recipe_hash:
+        raise RunError(
+            f"{run.folder} was trained on {held.name} with recipe {held.recipe_hash}, {dataset.path} is "
+            f"{given.name} with recipe {given.recipe_hash}. Evaluate on the file that it was trained on."
+        )
+    loaded = load_part(dataset, part, _device(device))
+    _, length = run.config.train.windows(loaded)
+    return measure(predict(load_model(run, device), loaded, length), held.channels)
+
+
+def _device(name: str) -> torch.device:
+    try:
+        device = torch.device(name)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise OptionError("device", name, "a device that torch can use here, such as cpu") from error
+    return device

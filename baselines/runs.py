@@ -1,0 +1,316 @@
+"""The run folder: what was asked, where it ran, what came out.
+
+======================  ==================================================================================
+``config.json``         data set, kind, protocol, recipe hash; model; training: what makes two runs the same
+``environment.json``    versions, machine, commit, command, prepared file: what may differ between them
+``metrics.jsonl``       one line an epoch
+``best.safetensors``    weights of the chosen epoch
+``last.safetensors``    what an interrupted training goes on from
+``predictions.npz``     of the test part, physical units
+``results.json``        metrics of val and test, written last: a run without it is unfinished
+======================  ==================================================================================
+"""
+
+from __future__ import annotations
+
+import json
+import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal
+
+import filelock
+import numpy as np
+
+from baselines.checkpoint import load_weights
+from baselines.errors import CspDataError
+from baselines.evaluate import EpisodePrediction
+from baselines.files import atomic_json
+from baselines.train import BEST, METRICS, TrainConfig
+
+__all__ = ["DataConfig", "Run", "RunConfig", "RunError", "open_folder", "read_run", "save_predictions"]
+
+FORMAT = "csp-baselines-run"
+FORMAT_VERSION = 1
+CONFIG, ENVIRONMENT, RESULTS, PREDICTIONS = "config.json", "environment.json", "results.json", "predictions.npz"
+LOCK = ".lock"
+
+State = Literal["new", "unfinished", "finished"]
+
+
+class RunError(CspDataError):
+    """A folder that is not a run, is damaged, or holds another run. It is left as it is."""
+
+
+@dataclass(frozen=True)
+class DataConfig:
+    """What a run learned from.
+
+    Parameters
+    ----------
+    name, kind
+        Data set, and ``"CSP-Bench"``, ``"real recordings"`` or ``"simulated"``.
+    protocol
+        Every field of the protocol, as JSON values.
+    recipe_hash
+        Names everything the prepared numbers depend on.
+    channels, units
+        Of the targets.
+    """
+
+    name: str
+    kind: str
+    protocol: dict[str, Any]
+    recipe_hash: str
+    channels: list[str]
+    units: list[str]
+
+
+@dataclass(frozen=True)
+class RunConfig:
+    """What makes two runs the same run: data, model and training.
+
+    Parameters
+    ----------
+    data
+        What it learns from.
+    name
+        Name of the model, such as ``hiss-s4-mamba`` or ``fir``.
+    model
+        Its configuration, as JSON values.
+    train
+        Every choice of the training.
+    """
+
+    data: DataConfig
+    name: str
+    model: dict[str, Any]
+    train: TrainConfig
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the configuration as JSON values."""
+        return {"format": FORMAT, "format_version": FORMAT_VERSION, **_plain(asdict(self))}
+
+    @classmethod
+    def from_dict(cls, plain: dict[str, Any]) -> RunConfig:
+        """Rebuild a configuration; ``KeyError``, ``TypeError`` or ``ValueError`` if it is not one."""
+        return cls(
+            data=DataConfig(**plain["data"]),
+            name=plain["name"],
+            model=dict(plain["model"]),
+            train=TrainConfig(**plain["train"]),
+        )
+
+
+def _plain(values: Any) -> Any:
+    """Return what JSON would give back, so that configurations compare equal however they came."""
+    return json.loads(json.dumps(values))
+
+
+@dataclass(frozen=True)
+class Run:
+    """A finished run, as read from its folder.
+
+    Parameters
+    ----------
+    folder
+        Where it lies.
+    config
+        What it is.
+    environment, results
+        As written.
+    epochs
+        Lines of the metrics; empty for a reference.
+    """
+
+    folder: Path
+    config: RunConfig
+    environment: dict[str, Any]
+    results: dict[str, Any]
+    epochs: list[dict[str, Any]] = field(default_factory=list)
+
+    @cached_property
+    def predictions(self) -> list[EpisodePrediction]:
+        """Predictions of the test part."""
+        path = self.folder / PREDICTIONS
+        try:
+            with np.load(path, allow_pickle=False) as held:
+                stops = np.cumsum(held["lengths"])
+                return [
+                    EpisodePrediction(
+                        str(id_), *(held[name][stop - n : stop] for name in ("time", "true", "pred"))
+                    )
+                    for id_, n, stop in zip(held["ids"], held["lengths"], stops, strict=True)
+                ]
+        except (OSError, KeyError, ValueError, zipfile.BadZipFile) as error:
+            raise _damaged(path, error) from error
+
+    def load_weights(self, model: Any) -> None:
+        """Put the weights of the chosen epoch into a model of the run's configuration."""
+        load_weights(self.folder / BEST, model)
+
+
+def save_predictions(folder: Path, predictions: list[EpisodePrediction]) -> None:
+    """Write predictions end to end, with the episodes' ids and lengths."""
+    temporary = folder / f".{PREDICTIONS}.part.npz"
+    time, true, pred = (
+        np.concatenate([getattr(p, name) for p in predictions]) for name in ("time", "true", "pred")
+    )
+    ids, lengths = np.array([p.id for p in predictions]), np.array([len(p.time) for p in predictions])
+    np.savez_compressed(temporary, ids=ids, lengths=lengths, time=time, true=true, pred=pred)
+    temporary.replace(folder / PREDICTIONS)
+
+
+@contextmanager
+def open_folder(folder: Path, config: RunConfig) -> Iterator[State]:
+    """Hold a folder for a run: a new one, an unfinished one to go on with, or a finished one to leave alone.
+
+    No other process can hold it at the same time; the system lets go of it when the process ends, however it ends.
+
+    Parameters
+    ----------
+    folder
+        Made if it is not there.
+    config
+        The run to be.
+
+    Yields
+    ------
+    state
+        What the folder holds.
+
+    Raises
+    ------
+    RunError
+        If the folder holds anything but this run, or another process works in it.
+    """
+    found = {path.name for path in folder.iterdir()} if folder.is_dir() else set()
+    if found and CONFIG not in found and not found <= {LOCK}:
+        raise _foreign(folder)
+    if CONFIG in found:
+        _refuse_other(folder, read_config(folder), config)
+    lock = filelock.FileLock(folder / LOCK)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock.acquire(timeout=0)
+    except filelock.Timeout as error:
+        raise RunError(
+            f"{folder}: another process is at work on this run. Wait, or choose another --out."
+        ) from error
+    except OSError as error:
+        raise RunError(f"{folder}: cannot be written ({error}). Choose another --out.") from error
+    try:
+        if CONFIG not in found:
+            atomic_json(folder / CONFIG, config.to_dict())
+            yield "new"
+        else:
+            yield "finished" if (folder / RESULTS).exists() else "unfinished"
+    finally:
+        lock.release()
+
+
+def read_run(folder: Path) -> Run:
+    """Read a finished run.
+
+    Raises
+    ------
+    RunError
+        If the folder is no run, is damaged or unfinished; it is left as it is.
+    """
+    config = read_config(folder)
+    if not (folder / RESULTS).exists():
+        raise RunError(f"{folder}: this run is unfinished. Give the command that began it again, and it goes on.")
+    results, environment = _json(folder / RESULTS), _json(folder / ENVIRONMENT)
+    try:
+        for part in ("val", "test"):
+            for value in (results[part]["mse"], results[part]["rmse"], results["parameters"], results["seconds"]):
+                float(value)
+            _ = results[part]["episodes"].items()
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise _damaged(folder / RESULTS, error) from error
+    missing = [name for name in (BEST, PREDICTIONS) if not (folder / name).exists()]
+    if missing:
+        raise _damaged(folder, f"it has no {' and no '.join(missing)}")
+    return Run(folder, config, environment, results, list(_lines(folder / METRICS)))
+
+
+def read_config(folder: Path) -> RunConfig:
+    """Read what run a folder holds, finished or not.
+
+    Raises
+    ------
+    RunError
+        If it holds none, or its configuration is damaged.
+    """
+    if not folder.is_dir():
+        raise RunError(f"{folder}: there is no such folder. csp-baselines train makes one.")
+    path = folder / CONFIG
+    if not path.exists():
+        raise _foreign(folder)
+    plain = _json(path)
+    if plain.get("format") != FORMAT:
+        raise _foreign(folder)
+    if plain.get("format_version") != FORMAT_VERSION:
+        raise RunError(
+            f"{folder}: run of format {plain.get('format_version')!r}, this version reads {FORMAT_VERSION}. "
+            "Read it with the csp-data that wrote it (environment.json says which)."
+        )
+    try:
+        return RunConfig.from_dict(plain)
+    except (KeyError, TypeError, ValueError) as error:
+        raise _damaged(path, error) from error
+
+
+def _refuse_other(folder: Path, held: RunConfig, wanted: RunConfig) -> None:
+    before, after = _flat(held.to_dict()), _flat(wanted.to_dict())
+    differing = [key for key in sorted(before.keys() | after) if before.get(key) != after.get(key)]
+    if differing:
+        raise RunError(
+            f"{folder} holds another run: "
+            + "; ".join(f"{key} is {before.get(key)!r} there, {after.get(key)!r} here" for key in differing)
+            + ". Choose another --out."
+        )
+
+
+def _flat(values: Any, prefix: str = "") -> dict[str, Any]:
+    if not isinstance(values, dict):
+        return {prefix: values}
+    return {
+        key: leaf
+        for name, value in values.items()
+        for key, leaf in _flat(value, f"{prefix}.{name}" if prefix else name).items()
+    }
+
+
+def _json(path: Path) -> dict[str, Any]:
+    try:
+        values = json.loads(path.read_text())
+    except (OSError, ValueError) as error:
+        raise _damaged(path, error) from error
+    if not isinstance(values, dict):
+        raise _damaged(path, "not a JSON object")
+    return values
+
+
+def _lines(path: Path) -> Iterator[dict[str, Any]]:
+    for number, line in enumerate(path.read_text().splitlines() if path.exists() else [], start=1):
+        try:
+            yield json.loads(line)
+        except ValueError as error:
+            raise _damaged(path, f"line {number}: {error}") from error
+
+
+def _foreign(folder: Path) -> RunError:
+    return RunError(
+        f"{folder} is not the folder of a run, and not empty. It is left as it is: name another folder."
+    )
+
+
+def _damaged(path: Path, problem: object) -> RunError:
+    detail = f"{type(problem).__name__}: {problem}" if isinstance(problem, Exception) else problem
+    return RunError(
+        f"{path}: damaged ({detail}). It is left as it is: delete the run's folder and train it again."
+    )

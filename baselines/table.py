@@ -1,0 +1,241 @@
+"""One table of several runs on the same data: mean and standard deviation over seeds."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+import statistics
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from baselines.runs import Run, RunError
+
+__all__ = ["FORMATS", "Row", "Table", "make_table", "render"]
+
+Format = Literal["md", "csv", "json"]
+FORMATS: tuple[Format, ...] = ("md", "csv", "json")
+
+NOT_BENCH = {
+    "real recordings": "real recordings, not CSP-Bench",
+    "simulated": "simulated, not CSP-Bench",
+}
+
+
+@dataclass(frozen=True)
+class Row:
+    """A model, over its seeds.
+
+    Parameters
+    ----------
+    model
+        Its name; models that share one but differ in size or training are told apart by a number.
+    parameters
+        Values that were learned.
+    seeds
+        In order.
+    val_mse, test_mse, test_rmse
+        Means over the seeds, in physical units.
+    test_mse_std, test_rmse_std
+        Standard deviations over the seeds (n - 1); ``None`` for one seed.
+    improvement
+        1 - test MSE / test MSE of the training mean; ``None`` without that reference.
+    seconds
+        Mean time to fit.
+    """
+
+    model: str
+    parameters: int
+    seeds: tuple[int, ...]
+    val_mse: float
+    test_mse: float
+    test_mse_std: float | None
+    test_rmse: float
+    test_rmse_std: float | None
+    improvement: float | None
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows, best test error last, and what they are about.
+
+    Parameters
+    ----------
+    dataset, kind, protocol, recipe_hash
+        Shared by all runs.
+    unit
+        Of the targets; ``"mixed units"`` where they differ.
+    context
+        Lengths in seconds of the windows that the models see; ``None`` for whole episodes.
+    rows
+        One a model.
+    """
+
+    dataset: str
+    kind: str
+    protocol: str
+    recipe_hash: str
+    unit: str
+    context: tuple[float | None, ...]
+    rows: tuple[Row, ...]
+
+    @property
+    def heading(self) -> str:
+        """Data set, kind, protocol and context in one line."""
+        seconds = " and ".join("whole episodes" if c is None else f"{c:g} s" for c in self.context)
+        return (
+            f"{self.dataset}: {NOT_BENCH.get(self.kind, self.kind)}; protocol {self.protocol}, "
+            f"recipe {self.recipe_hash}; context {seconds}"
+        )
+
+
+def make_table(runs: Sequence[Run]) -> Table:
+    """Put runs on the same data into one table.
+
+    Raises
+    ------
+    RunError
+        If there is none, if two are of different data, recipe or protocol, or if one is there twice.
+    """
+    if not runs:
+        raise RunError("A table needs at least one run. csp-baselines train makes one.")
+    _refuse_mixture(runs)
+    groups: dict[str, list[Run]] = {}
+    for run in runs:
+        plain = run.config.to_dict()
+        plain["train"].pop("seed")
+        groups.setdefault(json.dumps(plain, sort_keys=True), []).append(run)
+    _refuse_repeats(groups.values())
+    means = [run.results["test"]["mse"] for run in runs if run.config.name == "mean"]
+    reference = statistics.fmean(means) if means else None
+    rows = [_row(group, label, reference) for group, label in zip(groups.values(), _labels(groups), strict=True)]
+    data = runs[0].config.data
+    contexts = {run.config.train.window_s for run in runs}
+    return Table(
+        dataset=data.name,
+        kind=data.kind,
+        protocol=data.protocol["name"],
+        recipe_hash=data.recipe_hash,
+        unit=data.units[0] if len(set(data.units)) == 1 else "mixed units",
+        context=tuple(sorted(contexts, key=lambda c: math.inf if c is None else c)),
+        rows=tuple(sorted(rows, key=lambda row: -row.test_mse)),
+    )
+
+
+def _refuse_mixture(runs: Sequence[Run]) -> None:
+    def identity(run: Run) -> str:
+        data = run.config.data
+        return f"{data.name} ({data.kind}), protocol {data.protocol['name']}, recipe {data.recipe_hash}"
+
+    first = runs[0]
+    for run in runs[1:]:
+        if identity(run) != identity(first):
+            raise RunError(
+                f"One table holds one data set, recipe and protocol: {first.folder} is {identity(first)}, "
+                f"{run.folder} is {identity(run)}. Make two tables."
+            )
+
+
+def _refuse_repeats(groups: Any) -> None:
+    for group in groups:
+        seen: dict[int, Path] = {}
+        for run in group:
+            seed = run.config.train.seed
+            if seed in seen:
+                raise RunError(
+                    f"{seen[seed]} and {run.folder} are the same run ({run.config.name}, seed {seed}), and would "
+                    "count twice. Name one of them."
+                )
+            seen[seed] = run.folder
+
+
+def _labels(groups: dict[str, list[Run]]) -> list[str]:
+    names = [group[0].config.name for group in groups.values()]
+    return [
+        name if names.count(name) == 1 else f"{name} ({names[: i + 1].count(name)})"
+        for i, name in enumerate(names)
+    ]
+
+
+def _row(group: Sequence[Run], label: str, reference: float | None) -> Row:
+    def spread(values: list[float]) -> tuple[float, float | None]:
+        return statistics.fmean(values), statistics.stdev(values) if len(values) > 1 else None
+
+    mse, mse_std = spread([run.results["test"]["mse"] for run in group])
+    rmse, rmse_std = spread([run.results["test"]["rmse"] for run in group])
+    return Row(
+        model=label,
+        parameters=group[0].results["parameters"],
+        seeds=tuple(sorted(run.config.train.seed for run in group)),
+        val_mse=statistics.fmean(run.results["val"]["mse"] for run in group),
+        test_mse=mse,
+        test_mse_std=mse_std,
+        test_rmse=rmse,
+        test_rmse_std=rmse_std,
+        improvement=None if reference is None else 1 - mse / reference,
+        seconds=statistics.fmean(run.results["seconds"] for run in group),
+    )
+
+
+def render(table: Table, form: Format) -> str:
+    """Return a table as Markdown, CSV (one header line) or JSON."""
+    if form == "json":
+        return json.dumps(asdict(table), indent=2) + "\n"
+    if form == "csv":
+        return _csv(table)
+    unit = "" if table.unit == "mixed units" else f" ({table.unit})"
+    header = [
+        "model",
+        "parameters",
+        "seeds",
+        f"test MSE{unit and unit + '²'}",
+        f"test RMSE{unit}",
+        "vs mean",
+        "val MSE",
+        "fit",
+    ]
+    lines = [f"**{table.heading}**", "", _line(header), _line(["---"] + ["---:"] * (len(header) - 1))]
+    lines += [_line(cells(row)) for row in table.rows]
+    return "\n".join(lines) + "\n"
+
+
+def cells(row: Row) -> list[str]:
+    """Return a row as people read it: model, parameters, seeds, MSE, RMSE, against the mean, val MSE, time."""
+    return [
+        row.model,
+        f"{row.parameters:,}",
+        _seeds(row.seeds),
+        _spread(row.test_mse, row.test_mse_std),
+        _spread(row.test_rmse, row.test_rmse_std),
+        "" if row.improvement is None else f"{-100 * row.improvement + 0.0:+.1f} %",
+        f"{row.val_mse:.4f}",
+        f"{row.seconds:.0f} s" if row.seconds >= 1 else "< 1 s",
+    ]
+
+
+def _seeds(seeds: tuple[int, ...]) -> str:
+    if len(seeds) > 2 and seeds == tuple(range(seeds[0], seeds[-1] + 1)):
+        return f"{seeds[0]}-{seeds[-1]}"
+    return ", ".join(map(str, seeds))
+
+
+def _spread(mean: float, std: float | None) -> str:
+    return f"{mean:.4f}" if std is None else f"{mean:.4f} ± {std:.4f}"
+
+
+def _line(columns: Sequence[str]) -> str:
+    return "| " + " | ".join(columns) + " |"
+
+
+def _csv(table: Table) -> str:
+    shared = {name: getattr(table, name) for name in ("dataset", "kind", "protocol", "recipe_hash", "unit")}
+    text = io.StringIO()
+    writer = csv.DictWriter(text, [*shared, *Row.__dataclass_fields__], lineterminator="\n")
+    writer.writeheader()
+    for row in table.rows:
+        writer.writerow({**shared, **asdict(row), "seeds": " ".join(map(str, row.seeds))})
+    return text.getvalue()

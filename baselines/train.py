@@ -1,0 +1,327 @@
+"""The training loop: Adam on masked mean squared error, best epoch chosen on val. It never sees the test part."""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+from tqdm import tqdm
+
+from baselines.checkpoint import (
+    Checkpoint,
+    CheckpointError,
+    load_weights,
+    read_checkpoint,
+    save_weights,
+    write_checkpoint,
+)
+from baselines.data import Batch, Part, Windows, batches, cut, window_steps
+from baselines.errors import CspDataError, OptionError
+from baselines.evaluate import outputs
+from baselines.files import atomic_bytes
+from baselines.models import param_groups
+
+__all__ = [
+    "BEST",
+    "LAST",
+    "METRICS",
+    "Fit",
+    "TrainConfig",
+    "TrainingError",
+    "masked_mse",
+    "seeded",
+    "train",
+    "validate",
+]
+
+BEST, LAST, METRICS = "best.safetensors", "last.safetensors", "metrics.jsonl"
+
+
+class TrainingError(CspDataError):
+    """A training that cannot go on."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainConfig:
+    """Every choice of a training.
+
+    Parameters
+    ----------
+    epochs
+        Passes over the training windows.
+    batch
+        Windows a step.
+    lr
+        Learning rate of Adam (S4's dynamics may have their own, see ``S4Config.learning_rate``).
+    schedule
+        ``"cosine"`` lets the learning rate fall to zero along half a cosine; ``"constant"`` keeps it.
+    clip_norm
+        Scale the gradient down to this norm where it is larger; ``None`` leaves it as it is.
+    window_s
+        Length in seconds of the windows that models are trained and evaluated on; ``None`` for that of the
+        protocol's windows, or whole episodes when it has none.
+    window_stride_s
+        Seconds from one training window to the next; ``None`` for the length, or the protocol's with
+        ``window_s=None``. Evaluation windows never overlap.
+    seed
+        Of initial weights, order of batches and dropout.
+    """
+
+    epochs: int = 60
+    batch: int = 8
+    lr: float = 3e-3
+    schedule: Literal["cosine", "constant"] = "cosine"
+    clip_norm: float | None = None
+    window_s: float | None = 20.0
+    window_stride_s: float | None = 5.0
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for option in ("epochs", "batch"):
+            if getattr(self, option) < 1:
+                raise OptionError(option, getattr(self, option), "a whole number of at least 1")
+        for option in ("lr", "clip_norm"):
+            value = getattr(self, option)
+            if value is not None and not (value > 0 and math.isfinite(value)):
+                raise OptionError(option, value, "a number above 0")
+        if self.schedule not in ("cosine", "constant"):
+            raise OptionError("schedule", self.schedule, "cosine or constant")
+        if self.seed < 0:
+            raise OptionError("seed", self.seed, "a whole number of at least 0")
+        if self.window_s is None and self.window_stride_s is not None:
+            raise OptionError("window_stride_s", self.window_stride_s, "None, as there is no window_s")
+
+    def windows(self, part: Part) -> tuple[Windows, int | None]:
+        """Cut a part for training; also return a window's length in target steps (``None``: whole episodes)."""
+        if self.window_s is None:
+            length, stride = part.window or (None, None)
+        else:
+            length = window_steps("window_s", self.window_s, part.target_hz)
+            stride = window_steps("window_stride_s", self.window_stride_s, part.target_hz)
+        return cut(part, length, stride), length
+
+
+@dataclass(frozen=True)
+class Fit:
+    """What a training came to.
+
+    Parameters
+    ----------
+    epoch
+        The chosen one, counted from 1.
+    val_loss
+        Its loss on val, in normalised units.
+    seconds
+        Spent on training and validation, over all resumptions.
+    """
+
+    epoch: int
+    val_loss: float
+    seconds: float
+
+
+def masked_mse(pred: Tensor, true: Tensor, mask: Tensor) -> Tensor:
+    """Mean squared error over the values of valid steps.
+
+    Parameters
+    ----------
+    pred, true
+        (B, T, D).
+    mask
+        (B, T), True where a step is valid.
+    """
+    squares = (pred - true).square().mean(dim=-1)
+    return (squares * mask).sum() / mask.sum()
+
+
+@contextmanager
+def seeded(seed: int, device: torch.device) -> Iterator[None]:
+    """Seed torch's own generators, which initialisers and dropout use, and give the caller's state back after."""
+    with torch.random.fork_rng([device] if device.type == "cuda" else []):
+        torch.manual_seed(seed)
+        yield
+
+
+def train(
+    model: nn.Module,
+    train_part: Part,
+    val_part: Part,
+    config: TrainConfig,
+    folder: Path,
+    *,
+    progress: bool = False,
+    on_epoch: Callable[[dict[str, Any]], None] | None = None,
+) -> Fit:
+    """Train a model, or go on where a stopped training left its folder. The model ends with the best weights.
+
+    After every epoch the folder holds the metrics so far (``metrics.jsonl``), the best weights
+    (``best.safetensors``) and the state to go on from (``last.safetensors``); a resumed training gives the same
+    weights, bit for bit, as one that was never stopped.
+
+    Parameters
+    ----------
+    model
+        ``forward(x: (B, T * chunk, F)) -> (B, T, D)``, on the parts' device.
+    train_part, val_part
+        To learn from and to choose the epoch with.
+    config
+        Every choice.
+    folder
+        Exists; holds nothing, or an unfinished training of the same configuration.
+    progress
+        Show a bar on stderr, if that is a terminal.
+    on_epoch
+        Called with each line of the metrics after its epoch is safely stored.
+
+    Raises
+    ------
+    TrainingError
+        If the loss is not finite: names the step and its episodes, keeps the last good checkpoint.
+    CheckpointError
+        If the folder holds a training of another configuration.
+    """
+    windows, length = config.windows(train_part)
+    run = _Run(model, config, folder, train_part, windows)
+    with seeded(config.seed, train_part.inputs.device):
+        if (folder / LAST).exists():
+            run.resume()
+        _keep_lines(folder / METRICS, run.state["epoch"])
+        epochs = range(run.state["epoch"] + 1, config.epochs + 1)
+        for epoch in (bar := tqdm(epochs, desc="train", unit="epoch", disable=None if progress else True)):
+            begin = time.perf_counter()
+            train_loss = run.epoch(epoch)
+            val_loss = validate(model, val_part, length)
+            if not math.isfinite(val_loss):
+                raise TrainingError(f"The loss on val is {val_loss} after epoch {epoch}. {run.advice()}")
+            run.state["seconds"] += time.perf_counter() - begin
+            line = run.store(epoch, train_loss, val_loss)
+            bar.set_postfix_str(f"train {train_loss:.3f}, val {val_loss:.3f}, best {run.state['best_loss']:.3f}")
+            if on_epoch is not None:
+                on_epoch(line)
+    load_weights(folder / BEST, model)
+    return Fit(run.state["best_epoch"], run.state["best_loss"], run.state["seconds"])
+
+
+class _Run:
+    """A training between two epochs: what :func:`train` moves on, stores and takes up again."""
+
+    def __init__(self, model: nn.Module, config: TrainConfig, folder: Path, part: Part, windows: Windows) -> None:
+        self.model, self.config, self.folder, self.part, self.windows = model, config, folder, part, windows
+        self.optimizer = torch.optim.Adam(param_groups(model, config.lr), lr=config.lr)
+        self.rates = [group["lr"] for group in self.optimizer.param_groups]
+        self.order = torch.Generator().manual_seed(config.seed)
+        self.steps = config.epochs * math.ceil(len(windows) / config.batch)
+        self.state: dict[str, Any] = {
+            "epoch": 0,
+            "step": 0,
+            "best_epoch": 0,
+            "best_loss": math.inf,
+            "seconds": 0.0,
+            "config": asdict(config),
+        }
+
+    def epoch(self, epoch: int) -> float:
+        """Take every training window once; return the mean loss."""
+        self.model.train()
+        loss_sum, weight = 0.0, 0
+        for batch in batches(self.part, self.windows, self.config.batch, self.order):
+            self.set_rate()
+            loss = masked_mse(self.model(batch.inputs), batch.targets, batch.mask)
+            value, valid = loss.item(), int(batch.mask.sum())
+            if not math.isfinite(value):
+                raise self.not_finite(value, epoch, batch)
+            self.optimizer.zero_grad()
+            loss.backward()
+            if self.config.clip_norm is not None:
+                nn.utils.clip_grad_norm_(self.model.parameters(), self.config.clip_norm)
+            self.optimizer.step()
+            self.state["step"] += 1
+            loss_sum, weight = loss_sum + value * valid, weight + valid
+        return loss_sum / weight
+
+    def set_rate(self) -> None:
+        """Set the learning rates of the next step."""
+        done = self.state["step"] / self.steps
+        factor = 0.5 * (1 + math.cos(math.pi * done)) if self.config.schedule == "cosine" else 1.0
+        for group, rate in zip(self.optimizer.param_groups, self.rates, strict=True):
+            group["lr"] = rate * factor
+
+    def store(self, epoch: int, train_loss: float, val_loss: float) -> dict[str, Any]:
+        """Write metrics, best weights and, last, the checkpoint that makes the epoch count; return the metrics."""
+        state = self.state
+        state["epoch"] = epoch
+        if val_loss < state["best_loss"]:
+            state["best_epoch"], state["best_loss"] = epoch, val_loss
+            save_weights(self.folder / BEST, self.model.state_dict())
+        line = {
+            "epoch": epoch,
+            "step": state["step"],
+            "lr": self.optimizer.param_groups[0]["lr"],
+            "train_loss": train_loss,
+            "val_loss": val_loss,
+            "seconds": round(state["seconds"], 3),
+        }
+        with (self.folder / METRICS).open("a") as file:
+            file.write(json.dumps(line) + "\n")
+        generators = {"order": self.order.get_state(), "cpu": torch.get_rng_state()}
+        if self.part.inputs.is_cuda:
+            generators["cuda"] = torch.cuda.get_rng_state(self.part.inputs.device)
+        held = self.optimizer.state_dict()["state"]
+        write_checkpoint(self.folder / LAST, Checkpoint(self.model.state_dict(), held, generators, state))
+        return line
+
+    def resume(self) -> None:
+        """Put everything back as the checkpoint has it, torch's own generators included."""
+        held = read_checkpoint(self.folder / LAST)
+        stored, wanted = held.progress["config"], asdict(self.config)
+        if stored != wanted:
+            differing = "; ".join(
+                f"{name} was {stored.get(name)!r}, is {wanted.get(name)!r}"
+                for name in sorted(stored.keys() | wanted)
+                if stored.get(name) != wanted.get(name)
+            )
+            raise CheckpointError(f"{self.folder / LAST} is of another training: {differing}. Use another folder.")
+        try:
+            self.model.load_state_dict(held.model)
+        except RuntimeError as error:
+            raise CheckpointError(f"{self.folder / LAST}: the checkpoint of another model: {error}") from error
+        groups = self.optimizer.state_dict()["param_groups"]
+        self.optimizer.load_state_dict({"state": held.optimizer, "param_groups": groups})
+        self.order.set_state(held.generators["order"])
+        torch.set_rng_state(held.generators["cpu"])
+        if "cuda" in held.generators and self.part.inputs.is_cuda:
+            torch.cuda.set_rng_state(held.generators["cuda"], self.part.inputs.device)
+        self.state = held.progress
+
+    def not_finite(self, value: float, epoch: int, batch: Batch) -> TrainingError:
+        """Say where the loss stopped being a number."""
+        episodes = sorted({self.part.ids[e] for e in self.windows.episodes[batch.rows]})
+        return TrainingError(
+            f"The loss is {value} at step {self.state['step'] + 1} (epoch {epoch}), in a batch from: "
+            f"{', '.join(episodes)}. {self.advice()}"
+        )
+
+    def advice(self) -> str:
+        """Say what is left and what to try."""
+        kept = self.folder / LAST
+        left = f"The last good checkpoint is {kept}." if kept.exists() else "No epoch was finished."
+        return f"{left} Try a smaller lr, or clip_norm=1."
+
+
+def validate(model: nn.Module, part: Part, length: int | None) -> float:
+    """Return the mean squared error over a part, in normalised units."""
+    return (outputs(model, part, length) - part.targets).square().mean().item()
+
+
+def _keep_lines(path: Path, epochs: int) -> None:
+    """Drop lines after the checkpoint: those epochs will be run again (a killed run may have written more)."""
+    lines = path.read_text().splitlines()[:epochs] if path.exists() else []
+    atomic_bytes(path, "".join(line + "\n" for line in lines).encode())
