@@ -11,12 +11,13 @@ from csp_data.card import Card, names
 from csp_data.dataset import Dataset, Episode, Split
 from csp_data.errors import CspDataError
 from csp_data.normalization import Normalization, Scaling
-from csp_data.protocol import STRICT, Protocol
+from csp_data.protocol import PAPER, STRICT, Protocol
 from csp_data.recording import Recording, Stream
 from csp_data.signal.lowpass import LowPass
 from csp_data.windows import Window
 
 __all__ = [
+    "PAPER",
     "STRICT",
     "Card",
     "CspDataError",

@@ -9,23 +9,17 @@ from csp_data._version import __version__
 from csp_data.acquire.verify import Report, verify_tree
 from csp_data.card import Card, load_card
 from csp_data.dataset import Dataset
-from csp_data.errors import OptionError, UnknownNameError
+from csp_data.errors import OptionError
 from csp_data.prepare import prepare_card, raw_root
-from csp_data.protocol import STRICT, Protocol
+from csp_data.protocol import Protocol, resolve
 
 __all__ = ["cite", "info", "load", "prepare", "verify"]
-
-PROTOCOLS = {"strict": STRICT}
 
 
 def resolve_protocol(card: Card, protocol: Protocol | str | None, overrides: dict[str, Any]) -> Protocol:
     """Return the protocol to use: the card's own by default, one by name, or one as it is, then the overrides."""
-    name = protocol or card.protocol
-    if isinstance(name, str):
-        if name not in card.splits:
-            raise UnknownNameError(f"protocol of {card.name}", name, card.splits)
-        name = PROTOCOLS[name]
-    return name.replace(**overrides) if overrides else name
+    chosen = resolve(card, protocol)
+    return chosen.replace(**overrides) if overrides else chosen
 
 
 def prepare(

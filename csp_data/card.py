@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Mapping
-from dataclasses import MISSING, dataclass, fields
+from dataclasses import MISSING, dataclass, field, fields
 from functools import cache
 from importlib import resources
 from pathlib import Path, PurePosixPath
@@ -19,7 +19,7 @@ __all__ = [
     "Citation",
     "FileEntry",
     "Licence",
-    "SplitLists",
+    "SplitCard",
     "StreamCard",
     "TargetCard",
     "load_card",
@@ -53,7 +53,9 @@ class Citation:
 class StreamCard:
     """A stream that the reader gives: its channels, unit, rate and frame.
 
-    ``default`` says whether an input stream is part of the input unless the protocol names others.
+    ``default`` says whether an input stream is part of the input unless the protocol names others. ``derived``
+    names the columns that the source makes of an input stream after resampling (:attr:`Source.inputs`), where the
+    stream itself is not what a model should see; ``columns`` are those a model sees.
     """
 
     name: str
@@ -64,6 +66,12 @@ class StreamCard:
     frame: str
     kind: Literal["vector", "rotation"] = "vector"
     default: bool = True
+    derived: tuple[str, ...] = ()
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Names of the columns that the stream gives to the inputs."""
+        return self.derived or self.channels
 
 
 @dataclass(frozen=True)
@@ -80,17 +88,62 @@ class TargetCard:
     summary: str
 
 
-@dataclass(frozen=True)
-class SplitLists:
-    """Recordings of each part, by id."""
+PARTS = ("train", "val", "test", "test_seen", "eval")
+"""Names that a part may have.
 
-    train: tuple[str, ...]
-    val: tuple[str, ...]
-    test: tuple[str, ...]
+``train``: to fit; ``val``: to choose models; ``test``: to report, on what was held out; ``test_seen``: reported
+beside it, on groups that training has seen; ``eval``: of published protocols, to choose and to report at once.
+"""
+
+
+@dataclass(frozen=True)
+class SplitCard:
+    """How recordings are divided into parts.
+
+    Parameters
+    ----------
+    train, val, test, test_seen, eval
+        With the rule ``"lists"``: ids of the recordings of each part, or patterns of ids (``*`` and ``?``). A
+        recording that no part lists is left out. A part without a list does not exist.
+    rule
+        ``"lists"``; ``"sequential"``: cut the recordings, in order, at the shares; ``"random"``: the same after
+        the permutation that ``torch.randperm`` gives for a generator seeded with ``seed``; ``"groups"``: the
+        same with whole groups, in order of their names.
+    shares
+        With the other rules: the share of each part, in the order in which they are cut; the last one takes what
+        rounding down leaves.
+    order
+        ``"name"``: as the source lists them, by the code points of the names (demonstration_10 before
+        demonstration_2); ``"recorded"``: by the numbers in the names.
+    among
+        ``"found"``: of all recordings there are, so that membership does not hang on what is dropped later;
+        ``"kept"``: of those that the protocol does not drop, as published code does.
+    seed
+        Of the rule ``"random"``.
+    held_out
+        Parts whose groups may stand in no other part.
+    """
+
+    train: tuple[str, ...] = ()
+    val: tuple[str, ...] = ()
+    test: tuple[str, ...] = ()
+    test_seen: tuple[str, ...] = ()
+    eval: tuple[str, ...] = ()
+    rule: Literal["lists", "sequential", "random", "groups"] = "lists"
+    shares: Mapping[str, float] = field(default_factory=dict)
+    order: Literal["name", "recorded"] = "name"
+    among: Literal["found", "kept"] = "found"
+    seed: int = 0
+    held_out: tuple[str, ...] = ("val", "test")
 
     def part_of(self) -> dict[str, str]:
-        """Return the part of each listed recording."""
-        return {id_: part for part in ("train", "val", "test") for id_ in getattr(self, part)}
+        """Return the part of each listed recording, or pattern."""
+        return {id_: part for part in PARTS for id_ in getattr(self, part)}
+
+    @property
+    def parts(self) -> tuple[str, ...]:
+        """Names of the parts there are."""
+        return tuple(part for part in PARTS if part in self.shares or getattr(self, part))
 
 
 @dataclass(frozen=True)
@@ -134,7 +187,9 @@ class Card:
     ``source`` names the module of ``csp_data.sources`` that reads it, ``protocol`` the protocol used by default,
     ``bundled`` the folder of ``csp_data/samples`` that holds its raw files when they ship with the package.
     ``files`` are the raw files where they are known one by one, ``archives`` what the publisher packs them in,
-    ``access`` how they are got.
+    ``access`` how they are got. ``unlisted`` says whether recordings whose files are not listed are left out (the
+    list is the publisher's whole) or used. ``promised`` is the number of recordings that the publisher states.
+    ``protocols`` holds, by the name of a protocol, the fields that this data set changes in it.
     """
 
     name: str
@@ -148,13 +203,16 @@ class Card:
     citation: Citation
     streams: tuple[StreamCard, ...]
     targets: tuple[TargetCard, ...]
-    splits: Mapping[str, SplitLists]
-    files: tuple[FileEntry, ...]
+    splits: Mapping[str, SplitCard]
+    files: tuple[FileEntry, ...] = ()
     aliases: tuple[str, ...] = ()
     defects: tuple[str, ...] = ()
     bundled: str | None = None
     archives: tuple[FileEntry, ...] = ()
     access: Access = Access()
+    unlisted: Literal["left out", "used"] = "left out"
+    promised: int | None = None
+    protocols: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
     def stream(self, name: str) -> StreamCard:
         """Return a stream by name."""
@@ -190,11 +248,11 @@ def _build(kind: type[Part], table: Any, where: str) -> Part:
     """Make a dataclass from a TOML table, refusing unknown, missing and mistyped fields."""
     if not isinstance(table, dict):
         raise CardError(where, f"expected a table, found {type(table).__name__}")
-    known = {field.name: field for field in fields(kind)}  # type: ignore[arg-type]
+    known = {known.name: known for known in fields(kind)}  # type: ignore[arg-type]
     if unknown := set(table) - set(known):
         raise CardError(where, f"unknown field {sorted(unknown)[0]!r}")
-    for name, field in known.items():
-        if name not in table and field.default is MISSING:
+    for name, declared in known.items():
+        if name not in table and declared.default is MISSING and declared.default_factory is MISSING:
             raise CardError(where, f"field {name!r} is missing")
     values = {name: tuple(value) if isinstance(value, list) else value for name, value in table.items()}
     for name, value in values.items():
@@ -256,7 +314,7 @@ def read_card(text: str, where: str, others: Mapping[str, str] = MappingProxyTyp
     for name, kind in lists.items():
         table[name] = [_build(kind, row, f"{where}, {name} {i}") for i, row in enumerate(table.get(name, []))]
     table["splits"] = {
-        name: _build(SplitLists, parts_, f"{where}, splits.{name}")
+        name: _build(SplitCard, parts_, f"{where}, splits.{name}")
         for name, parts_ in table.get("splits", {}).items()
     }
     card = _build(Card, table, where)
@@ -287,9 +345,8 @@ def _check(card: Card, where: str) -> None:
     ):
         if repeated := {row for row in rows if rows.count(row) > 1}:
             raise CardError(where, f"{label} {sorted(repeated)[0]!r} stands twice")
-    for name, lists in card.splits.items():
-        if len(lists.part_of()) != len(lists.train) + len(lists.val) + len(lists.test):
-            raise CardError(where, f"splits.{name} lists a recording twice")
+    for name, split in card.splits.items():
+        _check_split(split, f"{where}, splits.{name}")
     if card.access.kind not in ("open", "licence", "password"):
         raise CardError(where, f"access.kind should be open, licence or password, found {card.access.kind!r}")
     for file in (*card.files, *card.archives):
@@ -298,6 +355,22 @@ def _check(card: Card, where: str) -> None:
         for digest, length in ((file.sha256, 64), (file.git_blob, 40)):
             if digest is not None and (len(digest) != length or set(digest) - set("0123456789abcdef")):
                 raise CardError(where, f"{file.path}: {digest!r} is no digest of {length} hexadecimal digits")
+
+
+def _check_split(split: SplitCard, where: str) -> None:
+    listed = [id_ for part in PARTS for id_ in getattr(split, part)]
+    if len(set(listed)) != len(listed):
+        raise CardError(where, "lists a recording twice")
+    if (split.rule == "lists") != (not split.shares) or (split.rule != "lists" and listed):
+        raise CardError(
+            where, f"the rule {split.rule!r} needs {'lists' if split.rule == 'lists' else 'shares'} alone"
+        )
+    if unknown := (set(split.shares) | set(split.held_out)) - set(PARTS):
+        raise CardError(where, f"{sorted(unknown)[0]!r} is no part; parts are {', '.join(PARTS)}")
+    if split.shares and abs(sum(split.shares.values()) - 1) > 1e-9:
+        raise CardError(where, f"shares should add up to 1, found {sum(split.shares.values()):g}")
+    if "train" not in split.parts:
+        raise CardError(where, "there is no train part")
 
 
 @cache

@@ -175,7 +175,7 @@ def _held(dataset: Dataset) -> dict[str, Any]:
             "minutes": dataset.split(part).seconds / 60,
             "groups": sorted(dataset.split(part).groups),
         }
-        for part in PARTS
+        for part in dataset.parts
     }
     return {"path": str(dataset.path), "parts": parts, "provenance": dataset.provenance}
 
@@ -197,8 +197,11 @@ def _describe(card: Card) -> str:
         )
     lines += ["Targets:", *(f"  {t.name}: {', '.join(t.channels)} in {t.unit}. {t.summary}" for t in card.targets)]
     for protocol, lists in card.splits.items():
-        counts = ", ".join(f"{part} {len(getattr(lists, part))}" for part in PARTS)
-        lines.append(f"Split {protocol}: {counts} recordings")
+        shares = ", ".join(
+            f"{part} {lists.shares[part]:.0%}" if lists.shares else f"{part} {len(getattr(lists, part))}"
+            for part in lists.parts
+        )
+        lines.append(f"Split {protocol} ({lists.rule}): {shares}{' of the' if lists.shares else ''} recordings")
     lines += ["Known defects:", *(f"  - {defect}" for defect in card.defects)] if card.defects else []
     lines += [f"Licence: {card.licence.name} ({card.licence.url}). {card.licence.terms}"]
     lines += [f"Cite: {card.citation.text} doi:{card.citation.doi}", f"Get it: {' '.join(card.obtain.split())}"]

@@ -11,11 +11,10 @@ from typing import TYPE_CHECKING, Any, overload
 import numpy as np
 import numpy.typing as npt
 
-from csp_data.card import Card, load_card
+from csp_data.card import PARTS, Card, load_card
 from csp_data.errors import UnknownNameError
 from csp_data.normalization import Normalization
 from csp_data.protocol import Protocol
-from csp_data.splits import PARTS
 from csp_data.store import Channels, EpisodeRow, Prepared
 
 if TYPE_CHECKING:
@@ -180,9 +179,15 @@ class Dataset:
 
     def split(self, name: str) -> Split:
         """Return a part by name."""
-        if name not in PARTS:
-            raise UnknownNameError("part", name, PARTS)
+        if name not in self.parts:
+            raise UnknownNameError(f"part of {self.name} ({self.protocol.name})", name, self.parts)
         return Split(self, name)
+
+    @property
+    def parts(self) -> tuple[str, ...]:
+        """Names of the parts there are: train, val and test, or what the protocol's split has instead."""
+        there = {row.split for row in self.episodes}
+        return tuple(part for part in PARTS if part in there)
 
     @property
     def episodes(self) -> tuple[EpisodeRow, ...]:
@@ -227,14 +232,15 @@ class Dataset:
         targets = self.prepared.read("targets", start, stop)
         first = start - row.target_start
         input_hz, target_hz = self.rates
+        input_s, target_s = (row.start_s + offset for offset in self.protocol.first_offset)
         return Episode(
             id=row.id,
             group=row.group,
             split=row.split,
             inputs=inputs,
             targets=targets,
-            time=row.start_s + np.arange(first * chunk + 1, first * chunk + len(inputs) + 1) / input_hz,
-            target_time=row.start_s + np.arange(first + 1, first + len(targets) + 1) / target_hz,
+            time=input_s + np.arange(first * chunk, first * chunk + len(inputs)) / input_hz,
+            target_time=target_s + np.arange(first, first + len(targets)) / target_hz,
         )
 
     def to_torch(self, part: str, *, normalized: bool = True) -> TorchDataset:
@@ -263,7 +269,7 @@ class Dataset:
         self.prepared.close()
 
     def __repr__(self) -> str:
-        parts = ", ".join(f"{part} {len(self.split(part))}" for part in PARTS)
+        parts = ", ".join(f"{part} {len(self.split(part))}" for part in self.parts)
         return (
             f"<Dataset {self.name} ({self.card.kind}), protocol {self.protocol.name}: {parts} episodes, "
             f"{len(self.channels.names)} inputs at {self.rates[0]:g} Hz, "

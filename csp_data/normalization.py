@@ -13,6 +13,7 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
+from csp_data.errors import OptionError
 from csp_data.recording import FloatArray
 
 __all__ = ["Affine", "Normalization", "Scaling", "features", "fit"]
@@ -30,11 +31,28 @@ class Scaling:
         ``"std"`` (unbiased), ``"range"`` (maximum minus minimum) or ``"one"``.
     factor
         Multiplies the scale.
+    floor
+        The statistic, before the factor, is raised to at least this.
+    unscaled
+        Ranges (first, one past the last) of columns whose scale is 1 whatever the statistic. Columns beyond those
+        there are do not count, so that one rule serves with and without input deltas.
+    tied
+        Pairs (column, other): the column takes the scale of the other one.
     """
 
     shift: Literal["mean", "zero"] = "mean"
     scale: Literal["std", "range", "one"] = "std"
     factor: float = 1.0
+    floor: float = 0.0
+    unscaled: tuple[tuple[int, int], ...] = ()
+    tied: tuple[tuple[int, int], ...] = ()
+
+    def __post_init__(self) -> None:
+        for option, allowed in (("shift", ("mean", "zero")), ("scale", ("std", "range", "one"))):
+            if getattr(self, option) not in allowed:
+                raise OptionError(f"scaling.{option}", getattr(self, option), f"one of {', '.join(allowed)}")
+        if not self.factor > 0:
+            raise OptionError("scaling.factor", self.factor, "a value above 0")
 
 
 @dataclass(frozen=True)
@@ -129,11 +147,16 @@ def fit(blocks: Iterable[npt.NDArray[np.floating]], scaling: Scaling) -> Affine:
         count += len(values)
     if count == 0:
         raise ValueError("no rows to fit a normalisation on")
-    scale = {
+    statistic = {
         "std": np.sqrt(squares / max(count - 1, 1)),
         "range": high - low,
         "one": np.ones_like(mean),
-    }[scaling.scale] * scaling.factor
+    }[scaling.scale]
+    scale = np.maximum(statistic, scaling.floor) * scaling.factor
+    for first, stop in scaling.unscaled:
+        scale[first:stop] = 1.0
+    for column, other in scaling.tied:
+        scale[column] = scale[other]
     # a constant channel carries nothing and must not divide by zero
     scale = np.where(scale > 0, scale, 1.0)
     return Affine(shift=mean if scaling.shift == "mean" else np.zeros_like(mean), scale=scale)

@@ -6,9 +6,8 @@ import hashlib
 import json
 import logging
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -17,17 +16,15 @@ import numpy as np
 from tqdm import tqdm
 
 from csp_data.acquire.verify import Report, verify_tree
-from csp_data.card import Card, TargetCard, bundled_root
-from csp_data.errors import CspDataError, DamagedRecordingError, MissingDataError
+from csp_data.card import Card, bundled_root
+from csp_data.errors import CspDataError, DamagedRecordingError, MissingDataError, UnknownNameError
+from csp_data.examples import Example, examples
 from csp_data.home import lock, prepared_dir, raw_dir
 from csp_data.normalization import Normalization, features, fit
 from csp_data.protocol import Protocol
-from csp_data.recording import FloatArray, Note, Recording, Stream
-from csp_data.signal.align import chunk_grid, common_intervals, finite_rows, increasing_rows
-from csp_data.signal.resample import interval_mean, linear
-from csp_data.signal.rotation import slerp
-from csp_data.sources import Found, Source, load_source
-from csp_data.splits import PARTS, assign
+from csp_data.recording import Note
+from csp_data.sources import Found, Source, load_source, recognise
+from csp_data.splits import assign
 from csp_data.store import FORMAT_VERSION, Channels, Header, Writer, read_header
 from csp_data.windows import IntArray, window_table
 
@@ -38,29 +35,8 @@ logger = logging.getLogger(__name__)
 REVISION = 1
 """Raised when the pipeline gives other numbers for the same recipe, so that old prepared files are not taken."""
 
-
-@dataclass(frozen=True)
-class Example:
-    """One episode, ready to be stored.
-
-    Parameters
-    ----------
-    id, group
-        Of the episode; pieces of one recording share its group.
-    recording
-        Id of the recording it is a piece of.
-    start_s
-        Beginning of the first chunk on the recording's clock, in seconds.
-    inputs : array, shape (N * chunk, C)
-    targets : array, shape (N, D)
-    """
-
-    id: str
-    group: str
-    recording: str
-    start_s: float
-    inputs: FloatArray
-    targets: FloatArray
+BATCH_BYTES = 4 << 20
+"""Raw bytes that one worker takes at once, at least; a recording is never divided."""
 
 
 def raw_root(card: Card, raw: Path | str | None) -> Path:
@@ -70,15 +46,16 @@ def raw_root(card: Card, raw: Path | str | None) -> Path:
     return bundled_root(card) or raw_dir(card.name)
 
 
-def recipe_hash(card: Card, protocol: Protocol, source_digest: str) -> str:
+def recipe_hash(card: Card, protocol: Protocol, source_digest: str, *, skip_damaged: bool = False) -> str:
     """Return 12 hexadecimal digits that name everything the prepared file's numbers depend on."""
     recipe = {
         "dataset": card.name,
         "protocol": json.loads(protocol.to_json()),
-        "splits": asdict(card.splits[protocol.name]),
+        "splits": asdict(card.splits[protocol.split_name]),
         "source": source_digest,
         "format": FORMAT_VERSION,
         "revision": REVISION,
+        **({"skip_damaged": True} if skip_damaged else {}),
     }
     return hashlib.sha256(json.dumps(recipe, sort_keys=True).encode()).hexdigest()[:12]
 
@@ -91,6 +68,7 @@ def prepare_card(
     out: Path | str | None = None,
     jobs: int = 1,
     progress: bool = False,
+    skip_damaged: bool = False,
 ) -> Path:
     """Prepare a data set, or return the file that an equal recipe made before.
 
@@ -102,7 +80,7 @@ def prepare_card(
     card
         The data set.
     protocol
-        Every choice on the way.
+        Every choice on the way, as :func:`~csp_data.protocol.resolve` gives it.
     raw
         Folder of its raw files; by default what ships with the package or the home's ``raw/<name>``.
     out
@@ -111,6 +89,9 @@ def prepare_card(
         Recordings read at once. The result does not depend on it.
     progress
         Show a progress bar on stderr.
+    skip_damaged
+        Go on without recordings that are damaged, and list them in the provenance. The part of every other
+        recording stays what it would have been.
 
     Returns
     -------
@@ -127,21 +108,33 @@ def prepare_card(
         If a recording cannot be used; nothing is written.
     """
     load_checks(card, protocol)
-    report = verify_tree(card, raw_root(card, raw))
-    report.raise_for_failures(allow_missing=True)
-    key = recipe_hash(card, protocol, report.source_digest())
+    root = raw_root(card, raw)
+    report = verify_tree(card, root)
+    if not skip_damaged:
+        report.raise_for_failures(allow_missing=True)
+    key = recipe_hash(card, protocol, report.source_digest(), skip_damaged=skip_damaged)
     path = Path(out).expanduser() if out is not None else prepared_dir() / f"{card.name}-{key}.h5"
     with lock(path):
         if not _made_before(path, key):
-            _write(path, card, protocol, report, key, jobs, progress)
+            _write(path, card, protocol, report, key, _Run(jobs, progress, skip_damaged))
     return path
+
+
+@dataclass(frozen=True)
+class _Run:
+    """How to prepare, as against what."""
+
+    jobs: int
+    progress: bool
+    skip_damaged: bool
 
 
 def load_checks(card: Card, protocol: Protocol) -> None:
     """Refuse a protocol that the card cannot serve, before anything is read."""
     card.inputs(protocol.inputs)
     card.target(protocol.target)
-    assign(card, protocol.name, [])
+    if protocol.split_name not in card.splits:
+        raise UnknownNameError(f"split of {card.name}", protocol.split_name, card.splits)
 
 
 def _made_before(path: Path, key: str) -> bool:
@@ -154,152 +147,127 @@ def _made_before(path: Path, key: str) -> bool:
         return False
 
 
-def _write(
-    path: Path, card: Card, protocol: Protocol, report: Report, key: str, jobs: int, progress: bool
-) -> None:
+def _write(path: Path, card: Card, protocol: Protocol, report: Report, key: str, run: _Run) -> None:
     source = load_source(card)
-    trusted = {file.path for file in report.present}
-    found = [r for r in source.find(report.root) if r.files[0].relative_to(report.root).as_posix() in trusted]
-    parts = assign(card, protocol.name, found)
-    found = [recording for recording in found if recording.id in parts]
-    if empty := [part for part in PARTS if part not in parts.values()]:
-        raise MissingDataError(
-            f"A recording for the {' and '.join(empty)} part of {card.name} ({protocol.name})",
-            report.root,
-            " ".join(card.obtain.split()),
-        )
-    notes: list[Note] = []
+    split = card.splits[protocol.split_name]
+    found = _found(card, source, report)
+    parts: dict[str, str] = {}
+    if split.among == "found":
+        parts = assign(card, protocol.split_name, found)
+        _check_parts(card, protocol, report, set(parts.values()))
+    wanted = [recording for recording in found if recording.id in parts or split.among == "kept"]
+    failed = {file.path: str(file) for file in report.failures if file.status != "missing"}
+    notes, readable = _set_aside(wanted, report, failed)
+    recordings: list[str] = []
     with Writer(path, *_channels(card, protocol)) as writer:
-        for made, more in _examples_of(found, card, source, protocol, jobs, progress):
+        for made, more in _examples_of(readable, card, source, protocol, run):
             notes += more
             for example in made:
-                part = parts[example.recording]
-                writer.append(example.id, example.group, part, example.start_s, example.inputs, example.targets)
+                recordings.append(example.recording)
+                writer.append(example.id, example.group, example.start_s, example.inputs, example.targets)
+        dropped = {note.recording for note in notes if note.kind == "drop"}
+        if split.among == "kept":
+            parts = assign(card, protocol.split_name, [r for r in wanted if r.id not in dropped])
+        writer.assign([parts[recording] for recording in recordings])
+        _check_parts(card, protocol, report, {row.split for row in writer.rows})
         header = Header(
             dataset=card.name,
             protocol=protocol.to_json(),
             recipe_hash=key,
             source_digest=report.source_digest(),
-            provenance=_provenance(card, report, found, notes),
+            provenance=_provenance(card, report, wanted, notes),
         )
         writer.finish(header, _normalization(writer, protocol), _windows(writer, protocol))
+    for note in notes:
+        if note.kind in ("skip", "warning"):
+            logger.warning("%s: %s: %s", note.recording, note.what, note.detail)
+
+
+def _found(card: Card, source: Source, report: Report) -> list[Found]:
+    """Find the recordings whose main file is known, or explain what the folder holds instead."""
+    known = {file.path for file in report.files if file.status not in ("missing", "unlisted")}
+    everything = source.find(report.root)
+    found = [r for r in everything if r.files[0].relative_to(report.root).as_posix() in known]
+    if found:
+        return found
+    inside = sorted(entry.name for entry in report.root.iterdir())
+    listing = f"{', '.join(inside[:5])}{' and more' if len(inside) > 5 else ''}" if inside else "nothing"
+    others = ", ".join(f"{name} ({count} recordings)" for name, count in recognise(report.root).items())
+    alike = f" It looks like {others}." if others else ""
+    raise MissingDataError(
+        f"Recordings of {card.name} ({source.layout})",
+        report.root,
+        f"The folder holds {listing}.{alike} {' '.join(card.obtain.split())}",
+    )
+
+
+def _check_parts(card: Card, protocol: Protocol, report: Report, there: set[str]) -> None:
+    if empty := [part for part in card.splits[protocol.split_name].parts if part not in there]:
+        raise MissingDataError(
+            f"A recording for the {' and '.join(empty)} part of {card.name} ({protocol.split_name})",
+            report.root,
+            " ".join(card.obtain.split()),
+        )
+
+
+def _set_aside(wanted: Sequence[Found], report: Report, failed: dict[str, str]) -> tuple[list[Note], list[Found]]:
+    """Separate the recordings with a file that failed verification from those to read."""
+    notes, readable = [], []
+    for recording in wanted:
+        names = [file.relative_to(report.root).as_posix() for file in recording.files]
+        if bad := [failed[name] for name in names if name in failed]:
+            notes.append(Note(recording.id, SKIPPED, "; ".join(bad), "skip"))
+        else:
+            readable.append(recording)
+    return notes, readable
+
+
+SKIPPED = "damaged recording skipped"
 
 
 def _examples_of(
-    found: Sequence[Found], card: Card, source: Source, protocol: Protocol, jobs: int, progress: bool
+    found: Sequence[Found], card: Card, source: Source, protocol: Protocol, run: _Run
 ) -> Iterator[tuple[list[Example], list[Note]]]:
-    """Read and cut the recordings, in order, `jobs` at a time; a generator, so that memory stays bounded."""
-    work = (joblib.delayed(_read_and_cut)(recording, card, source, protocol) for recording in found)
-    results = joblib.Parallel(n_jobs=jobs, return_as="generator", pre_dispatch="2*n_jobs")(work)
-    yield from tqdm(results, total=len(found), desc=f"prepare {card.name}", unit="rec", disable=not progress)
+    """Read and cut the recordings, in order, several at a time; a generator, so that memory stays bounded."""
+    work = (joblib.delayed(_read_and_cut)(batch, card, protocol, run.skip_damaged) for batch in _batches(found))
+    results = joblib.Parallel(n_jobs=run.jobs, return_as="generator", pre_dispatch="2*n_jobs")(work)
+    with tqdm(total=len(found), desc=f"prepare {card.name}", unit="rec", disable=not run.progress) as bar:
+        for batch in results:
+            for made in batch:
+                yield made
+                bar.update()
+
+
+def _batches(found: Sequence[Found]) -> Iterator[list[Found]]:
+    """Put small recordings together, so that handing them to another process costs little."""
+    batch: list[Found] = []
+    size = 0
+    for recording in found:
+        batch.append(recording)
+        size += sum(file.stat().st_size for file in recording.files if file.is_file())
+        if size >= BATCH_BYTES:
+            yield batch
+            batch, size = [], 0
+    if batch:
+        yield batch
 
 
 def _read_and_cut(
-    found: Found, card: Card, source: Source, protocol: Protocol
-) -> tuple[list[Example], list[Note]]:
-    recording = source.read(found, card)
-    made, notes = examples(recording, card, source, protocol)
-    return made, [*recording.notes, *notes]
-
-
-def examples(
-    recording: Recording, card: Card, source: Source, protocol: Protocol
-) -> tuple[list[Example], list[Note]]:
-    """Turn a recording into episodes: align, cut at gaps, resample, filter, compute the target.
-
-    Returns
-    -------
-    examples
-        One for each stretch without a long gap.
-    notes
-        What was repaired or left out.
-    """
-    target = card.target(protocol.target)
-    chosen = [stream.name for stream in card.inputs(protocol.inputs)]
-    references = [stream.name for stream in card.streams if stream.role == "reference"]
-    notes: list[Note] = []
-    streams = {name: _clean(recording, name, notes) for name in [*chosen, *references]}
-    intervals = _intervals(recording, streams, protocol, notes)
-    notes += _interpolated(recording, references, intervals)
-    made = []
-    for i, interval in enumerate(intervals, start=1):
-        grid = chunk_grid(interval, protocol.target_hz, protocol.chunk)
-        inputs = np.concatenate([_resample(streams[name], grid.inputs, protocol) for name in chosen], axis=1)
-        if protocol.lowpass is not None:
-            inputs = protocol.lowpass.apply(inputs, protocol.input_hz)
-        edges = {name: _resample(streams[name], grid.edges, protocol) for name in references}
-        made.append(
-            Example(
-                id=recording.id if len(intervals) == 1 else f"{recording.id}.{i}",
-                group=recording.group,
-                recording=recording.id,
-                start_s=float(grid.edges[0]),
-                inputs=inputs,
-                targets=_target(source, target, edges, protocol),
-            )
-        )
-    return made, notes
-
-
-def _clean(recording: Recording, name: str, notes: list[Note]) -> Stream:
-    """Make a stream's clock strictly increasing and its values finite; an input with NaN is refused."""
-    stream, dropped = increasing_rows(recording.streams[name])
-    if dropped:
-        notes.append(Note(recording.id, "samples with a repeated or backward time left out", f"{name}: {dropped}"))
-    if stream.role == "reference":
-        return finite_rows(stream)[0]
-    bad = ~np.isfinite(stream.values)
-    if bad.any():
-        row, column = np.argwhere(bad)[0]
-        raise DamagedRecordingError(
-            recording.path,
-            f"channel {stream.channels[column]} of {name} at {stream.time[row]:.3f} s",
-            "finite numbers",
-            f"{stream.values[row, column]} ({bad.any(axis=1).sum()} such samples)",
-        )
-    return stream
-
-
-def _intervals(
-    recording: Recording, streams: dict[str, Stream], protocol: Protocol, notes: list[Note]
-) -> list[tuple[float, float]]:
-    """Return where episodes lie: rest trimmed, cut at long gaps, short pieces left out."""
-    pieces = common_intervals(streams.values(), protocol.max_gap_s)
-    if protocol.trim_rest_s is not None and recording.active is not None:
-        first, last = recording.active[0] - protocol.trim_rest_s, recording.active[1] + protocol.trim_rest_s
-        pieces = [(max(a, first), min(b, last)) for a, b in pieces if a < last and b > first]
-    for (_, end), (begin, _) in pairwise(pieces):
-        notes.append(Note(recording.id, "gap ends an episode", f"{begin - end:.3f} s at {end:.3f} s"))
-    least = max(protocol.min_episode_s, 1 / protocol.target_hz)
-    for start, stop in pieces:
-        if stop - start < least:
-            notes.append(Note(recording.id, "piece shorter than min_episode_s left out", f"{stop - start:.3f} s"))
-    return [(start, stop) for start, stop in pieces if stop - start >= least]
-
-
-def _interpolated(
-    recording: Recording, references: Iterable[str], intervals: Iterable[tuple[float, float]]
-) -> Iterator[Note]:
-    """Say how many reference samples within the episodes had no value and were interpolated."""
-    for name in references:
-        stream = recording.streams[name]
-        lost = stream.time[~np.isfinite(stream.values).all(axis=1)]
-        count = sum(int(((lost >= start) & (lost <= stop)).sum()) for start, stop in intervals)
-        if count:
-            yield Note(recording.id, "reference samples without a value interpolated", f"{name}: {count}")
-
-
-def _resample(stream: Stream, grid: FloatArray, protocol: Protocol) -> FloatArray:
-    if stream.kind == "rotation":
-        return slerp(stream.time, stream.values, grid)
-    if stream.role == "input" and protocol.resample == "mean":
-        return interval_mean(stream.time, stream.values, grid, 1 / protocol.input_hz)
-    return linear(stream.time, stream.values, grid)
-
-
-def _target(source: Source, target: TargetCard, edges: dict[str, FloatArray], protocol: Protocol) -> FloatArray:
-    values = source.targets[target.name](edges)
-    return values * protocol.target_hz if target.increment and protocol.target_per == "second" else values
+    batch: Sequence[Found], card: Card, protocol: Protocol, skip_damaged: bool
+) -> list[tuple[list[Example], list[Note]]]:
+    source = load_source(card)
+    results: list[tuple[list[Example], list[Note]]] = []
+    for found in batch:
+        try:
+            recording = source.read(found, card, protocol)
+            made, notes = examples(recording, card, source, protocol)
+        except DamagedRecordingError as error:
+            if not skip_damaged:
+                raise
+            results.append(([], [Note(found.id, SKIPPED, str(error), "skip")]))
+        else:
+            results.append(([example.stored() for example in made], [*recording.notes, *notes]))
+    return results
 
 
 def _channels(card: Card, protocol: Protocol) -> tuple[Channels, Channels]:
@@ -308,8 +276,8 @@ def _channels(card: Card, protocol: Protocol) -> tuple[Channels, Channels]:
     unit = f"{target.unit}/s" if target.increment and protocol.target_per == "second" else target.unit
     return (
         Channels(
-            tuple(name for stream in streams for name in stream.channels),
-            tuple(stream.unit for stream in streams for _ in stream.channels),
+            tuple(name for stream in streams for name in stream.columns),
+            tuple(stream.unit for stream in streams for _ in stream.columns),
             protocol.input_hz,
         ),
         Channels(target.channels, tuple(unit for _ in target.channels), protocol.target_hz),
@@ -318,7 +286,7 @@ def _channels(card: Card, protocol: Protocol) -> tuple[Channels, Channels]:
 
 def _normalization(writer: Writer, protocol: Protocol) -> Normalization:
     """Fit shift and scale on what was written, so that anyone can compute them again from the file."""
-    parts = PARTS if protocol.statistics == "all" else ("train",)
+    parts = sorted({row.split for row in writer.rows}) if protocol.statistics == "all" else ["train"]
     inputs = (features(block, deltas=protocol.input_deltas) for block in writer.blocks("inputs", parts))
     return Normalization(
         inputs=fit(inputs, protocol.input_scaling),

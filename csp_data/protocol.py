@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from csp_data.errors import OptionError
+from csp_data.card import Card
+from csp_data.errors import OptionError, UnknownNameError
 from csp_data.normalization import Scaling
 from csp_data.signal.lowpass import LowPass
 from csp_data.windows import Window
 
-__all__ = ["STRICT", "Protocol"]
+__all__ = ["PAPER", "STRICT", "Protocol", "resolve"]
 
 
 STANDARD = Scaling()
@@ -22,29 +24,71 @@ STANDARD = Scaling()
 class Protocol:
     """Every choice between a raw recording and an example.
 
-    Two protocols that differ in any field make two prepared files. Change one with :meth:`replace`.
+    Two protocols that differ in any field make two prepared files. Change one with :meth:`replace`. A card may set
+    fields for its data set (:attr:`Card.protocols`); what :meth:`replace` set wins over the card.
+
+    Sources in brackets: "published" is the code published with the HiSS paper (arXiv 2402.10211), as
+    docs/quirks.md describes it.
 
     Parameters
     ----------
     name
-        Names the lists of the card that split the recordings. A changed protocol keeps the name it came from.
+        ``"paper"`` or ``"strict"``. A changed protocol keeps the name it came from.
+    split
+        Name of the card's split; ``None`` takes the one named like the protocol.
     inputs
         Names of the input streams, in order; ``None`` takes the card's default ones.
     target
         Name of the target; ``None`` takes the card's first one.
     target_per
-        ``"second"`` divides increments by the step (a velocity in m/s), ``"step"`` gives the increment itself.
+        ``"second"`` divides increments by the step (a velocity in m/s), ``"step"`` gives the increment itself
+        [published].
     input_hz, target_hz
         Rates of the grids in Hz; their ratio is the chunk and must be a whole number.
+    grid
+        ``"common"``: one grid for all streams, so that target k is what happened during chunk k and the chunk's
+        last input lies exactly on the end of it. ``"own-start"`` [published]: each stream has a grid that starts
+        at its own first sample within the common interval (streams are shifted against each other by up to one
+        sample interval of the slower), samples at or after the end of the interval are not used, the episode has
+        as many whole seconds as the shortest stream covers, and target k is the motion up to the *first* input
+        of chunk k (target 0 is zero).
     resample
-        ``"linear"`` samples the linear interpolant of an input stream at the grid times (the published choice:
-        it aliases what lies above half of `input_hz`); ``"mean"`` averages it over the grid step that ends there
+        ``"linear"`` samples the linear interpolant of an input stream at the grid times [published; it aliases
+        what lies above half of `input_hz`]; ``"mean"`` averages it over the grid step that ends there
         (anti-aliasing, causal, half a step of delay). References are always interpolated.
+    rotations
+        ``"slerp"`` interpolates rotations along the shortest arc; ``"componentwise"`` [published] interpolates
+        the four numbers of a quaternion, without norm or sign.
     lowpass
-        Filter of the inputs after resampling; ``None`` for none.
+        Filter of the inputs after resampling; ``None`` for none. The published one is
+        ``LowPass(hz=0.75, order=3, phase="zero")``, off by default.
+    baseline, baseline_rows
+        Subtract from each input channel the ``"mean"`` or ``"median"`` of its first rows; ``"none"`` for nothing.
+        Magnetic sensors carry offsets far larger than the signal [published: mean of 5 rows for ReSkin, median of
+        100 for Xela].
+    raw_clip
+        Clip raw inputs, after the baseline, to plus and minus this value; ``None`` for no clipping [published:
+        1000 for Xela].
+    jump_limit
+        Leave out a recording in which an input channel changes by more than this from one raw sample to the next,
+        a fault of the sensor's bus; ``None`` for no limit [published: 1000 for ReSkin].
+    recording_s
+        Leave out a recording in which a stream lasts less than the first or more than the second number of
+        seconds, durations rounded to whole seconds, halves to even; ``None`` for no limit [published: 15 and 90
+        for joystick].
+    max_duration_s
+        Use only so many seconds from the start of a recording; ``None`` for all [published: 240 for RoNIN].
+    orientation
+        Which estimate of a phone's orientation turns its inputs into the global frame, where the source offers
+        several: ``"lowest-error"`` takes the one that the publisher measured to end nearest the ground truth
+        [published, for training and evaluation; it looks at the answer]; ``"game-rv"`` the phone's own fusion of
+        accelerometer and gyroscope; ``"gyro-integration"``; ``"ekf"`` (not in every file).
+    truth_quaternions
+        Order of the numbers in the ground truth's orientation file where publishers' readers disagree:
+        ``"xyzw"`` (genuine files: bones are rigid only so) or ``"wxyz"`` [published].
     max_gap_s
         A gap in any stream (missing samples, or NaN in a reference) of at most this many seconds is interpolated;
-        a longer one ends an episode, and another starts after it. ``None`` interpolates all.
+        a longer one ends an episode, and another starts after it. ``None`` interpolates all [published].
     min_episode_s
         Shorter episodes are left out (and counted), in seconds.
     trim_rest_s
@@ -53,23 +97,36 @@ class Protocol:
     window
         Windows over the episodes; ``None`` for whole episodes.
     input_deltas
-        Append each channel's change since the sample before to a model's features.
+        Append each channel's change since the sample before to a model's features [published].
     clip
-        Clip the features to plus and minus this value; ``None`` for no clipping.
+        Clip the features, deltas included, to plus and minus this value; ``None`` for no clipping [published:
+        3000].
     statistics
-        Part on which shift and scale are computed: ``"train"``, or ``"all"``.
+        Parts on which shift and scale are computed: ``"train"``, or ``"all"`` [published where there is no
+        separate evaluation file: the evaluation part leaks into the normalisation].
     input_scaling, target_scaling
         How statistics become shift and scale.
     """
 
     name: str
+    split: str | None = None
     inputs: tuple[str, ...] | None = None
     target: str | None = None
     target_per: Literal["second", "step"] = "second"
     input_hz: float = 50.0
     target_hz: float = 5.0
+    grid: Literal["common", "own-start"] = "common"
     resample: Literal["linear", "mean"] = "linear"
+    rotations: Literal["slerp", "componentwise"] = "slerp"
     lowpass: LowPass | None = None
+    baseline: Literal["none", "mean", "median"] = "none"
+    baseline_rows: int = 1
+    raw_clip: float | None = None
+    jump_limit: float | None = None
+    recording_s: tuple[float, float] | None = None
+    max_duration_s: float | None = None
+    orientation: Literal["lowest-error", "game-rv", "gyro-integration", "ekf"] = "game-rv"
+    truth_quaternions: Literal["xyzw", "wxyz"] = "xyzw"
     max_gap_s: float | None = 0.1
     min_episode_s: float = 2.0
     trim_rest_s: float | None = 1.0
@@ -79,25 +136,31 @@ class Protocol:
     statistics: Literal["train", "all"] = "train"
     input_scaling: Scaling = STANDARD
     target_scaling: Scaling = STANDARD
+    changed: frozenset[str] = field(default=frozenset(), compare=False, repr=False)
+    """Fields set by :meth:`replace`, which a card does not override; no choice of its own."""
 
     def __post_init__(self) -> None:
-        hints = {
-            "target_per": ("second", "step"),
-            "resample": ("linear", "mean"),
-            "statistics": ("train", "all"),
-        }
-        for option, allowed in hints.items():
+        for option, allowed in CHOICES.items():
             if getattr(self, option) not in allowed:
                 raise OptionError(option, getattr(self, option), f"one of {', '.join(allowed)}")
-        for option in ("input_hz", "target_hz"):
-            if not getattr(self, option) > 0:
-                raise OptionError(option, getattr(self, option), "a rate above 0 Hz")
+        for option in ("input_hz", "target_hz", "clip", "raw_clip", "jump_limit", "max_duration_s"):
+            value = getattr(self, option)
+            if value is not None and not value > 0:
+                raise OptionError(
+                    option, value, "a rate above 0 Hz" if option.endswith("hz") else "a value above 0"
+                )
         for option in ("max_gap_s", "min_episode_s", "trim_rest_s"):
             value = getattr(self, option)
             if value is not None and not value >= 0:
                 raise OptionError(option, value, "at least 0 s")
-        if self.clip is not None and not self.clip > 0:
-            raise OptionError("clip", self.clip, "a value above 0")
+        if self.baseline_rows < 1:
+            raise OptionError("baseline_rows", self.baseline_rows, "at least 1 row")
+        if self.recording_s is not None and not self.recording_s[0] <= self.recording_s[1]:
+            raise OptionError("recording_s", self.recording_s, "a shortest and a longest duration")
+        if self.resample == "mean" and self.grid == "own-start":
+            raise OptionError(
+                "resample", "mean", "grid='common' with it", "An own-start grid has no time before it."
+            )
         _ = self.chunk
         if self.lowpass is not None:
             self.lowpass.sections(self.input_hz)
@@ -122,6 +185,16 @@ class Protocol:
             )
         return round(ratio)
 
+    @property
+    def split_name(self) -> str:
+        """Name of the card's split."""
+        return self.split or self.name
+
+    @property
+    def first_offset(self) -> tuple[float, float]:
+        """Time of the first input and of the first target after an episode's start, in seconds."""
+        return (0.0, 0.0) if self.grid == "own-start" else (1 / self.input_hz, 1 / self.target_hz)
+
     def replace(self, **changes: Any) -> Protocol:
         """Return the protocol with some fields changed.
 
@@ -130,21 +203,25 @@ class Protocol:
         OptionError
             For a field that does not exist or a value out of bounds.
         """
-        fields = {field.name for field in dataclasses.fields(self)}
+        return self._with(changes, self.changed | set(changes))
+
+    def _with(self, changes: Mapping[str, Any], changed: frozenset[str]) -> Protocol:
+        fields = {known.name for known in dataclasses.fields(self)} - {"changed"}
         for option, value in changes.items():
             if option not in fields:
                 raise OptionError(option, value, f"a field of Protocol: {', '.join(sorted(fields))}")
-        if isinstance(changes.get("inputs"), list):
-            changes["inputs"] = tuple(changes["inputs"])
-        return dataclasses.replace(self, **changes)
+        values = {option: _parsed(option, value) for option, value in changes.items()}
+        return dataclasses.replace(self, **values, changed=changed)
 
     def to_json(self) -> str:
         """Return the protocol as JSON with sorted keys."""
-        return json.dumps(dataclasses.asdict(self), sort_keys=True)
+        values = dataclasses.asdict(self)
+        del values["changed"]
+        return json.dumps(values, sort_keys=True)
 
     @classmethod
     def from_json(cls, text: str) -> Protocol:
-        """Rebuild a protocol from :meth:`to_json`.
+        """Rebuild a protocol from :meth:`to_json`; all its fields count as set.
 
         Raises
         ------
@@ -152,15 +229,80 @@ class Protocol:
             For a field that this version does not know.
         """
         values = json.loads(text)
-        for name, kind in (("lowpass", LowPass), ("window", Window)):
-            if values.get(name) is not None:
-                values[name] = kind(**values[name])
-        for name in ("input_scaling", "target_scaling"):
-            values[name] = Scaling(**values[name])
-        if values["inputs"] is not None:
-            values["inputs"] = tuple(values["inputs"])
         return cls(name=values.pop("name")).replace(**values)
+
+
+CHOICES = {
+    "target_per": ("second", "step"),
+    "grid": ("common", "own-start"),
+    "resample": ("linear", "mean"),
+    "rotations": ("slerp", "componentwise"),
+    "baseline": ("none", "mean", "median"),
+    "orientation": ("lowest-error", "game-rv", "gyro-integration", "ekf"),
+    "truth_quaternions": ("xyzw", "wxyz"),
+    "statistics": ("train", "all"),
+}
+TABLES = {"lowpass": LowPass, "window": Window, "input_scaling": Scaling, "target_scaling": Scaling}
+
+
+def _parsed(option: str, value: Any) -> Any:
+    """Turn what JSON and TOML have for a field into the field's type."""
+    if isinstance(value, Mapping):
+        known = {known.name for known in dataclasses.fields(TABLES[option])} if option in TABLES else set()
+        if unknown := set(value) - known:
+            raise OptionError(f"{option}.{sorted(unknown)[0]}", value, f"fields among {', '.join(sorted(known))}")
+        return TABLES[option](**{name: _frozen(item) for name, item in value.items()})
+    return _frozen(value)
+
+
+def _frozen(value: Any) -> Any:
+    return tuple(_frozen(item) for item in value) if isinstance(value, list | tuple) else value
 
 
 STRICT = Protocol(name="strict")
 """The same data without leaks: causal filters, statistics from train, whole groups held out."""
+
+PAPER = Protocol(
+    name="paper",
+    target_per="step",
+    grid="own-start",
+    rotations="componentwise",
+    orientation="lowest-error",
+    truth_quaternions="wxyz",
+    max_gap_s=None,
+    min_episode_s=0.0,
+    trim_rest_s=None,
+    clip=3000.0,
+    statistics="all",
+)
+"""What the published code does, quirks included, so that numbers compare with the published ones."""
+
+PROTOCOLS = {protocol.name: protocol for protocol in (PAPER, STRICT)}
+
+
+def resolve(card: Card, protocol: Protocol | str | None = None) -> Protocol:
+    """Return a protocol with the fields that a card sets in it; what was set by hand stays.
+
+    Parameters
+    ----------
+    card
+        The data set.
+    protocol
+        A protocol, its name, or ``None`` for the card's default one.
+
+    Raises
+    ------
+    UnknownNameError
+        If the data set has no protocol, or no split, of that name.
+    """
+    chosen = protocol or card.protocol
+    if isinstance(chosen, str):
+        if chosen not in card.splits or chosen not in PROTOCOLS:
+            raise UnknownNameError(f"protocol of {card.name}", chosen, sorted(set(card.splits) & set(PROTOCOLS)))
+        chosen = PROTOCOLS[chosen]
+    if chosen.split_name not in card.splits:
+        raise UnknownNameError(f"split of {card.name}", chosen.split_name, card.splits)
+    own = {
+        name: value for name, value in card.protocols.get(chosen.name, {}).items() if name not in chosen.changed
+    }
+    return chosen._with(own, chosen.changed)

@@ -72,11 +72,16 @@ class Note:
         A short fixed phrase, the same for all notes of a kind (they are counted by it).
     detail
         Where and how much.
+    kind
+        ``"repair"``: samples or pieces were left out or mended; ``"drop"``: the protocol leaves the whole
+        recording out; ``"skip"``: it could not be read, and preparing went on all the same; ``"warning"``: a
+        person should look at it.
     """
 
     recording: str
     what: str
     detail: str = ""
+    kind: Literal["repair", "drop", "skip", "warning"] = "repair"
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ import json
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -124,10 +124,8 @@ class Writer:
         self._file.close()
         self.temporary.unlink(missing_ok=True)
 
-    def append(
-        self, id: str, group: str, split: str, start_s: float, inputs: npt.ArrayLike, targets: npt.ArrayLike
-    ) -> None:
-        """Add one episode: inputs (T, C) and targets (T / chunk, D), stored as float32."""
+    def append(self, id: str, group: str, start_s: float, inputs: npt.ArrayLike, targets: npt.ArrayLike) -> None:
+        """Add one episode: inputs (T, C) and targets (T / chunk, D), stored as float32. Its part comes later."""
         starts, stops = [], []
         for name, values in (("inputs", inputs), ("targets", targets)):
             block, data = np.asarray(values, dtype="<f4"), self._file[name]
@@ -136,7 +134,11 @@ class Writer:
             data[begin:] = block
             starts.append(begin)
             stops.append(begin + len(block))
-        self.rows.append(EpisodeRow(id, group, split, starts[0], stops[0], starts[1], stops[1], start_s))
+        self.rows.append(EpisodeRow(id, group, "", starts[0], stops[0], starts[1], stops[1], start_s))
+
+    def assign(self, splits: Sequence[str]) -> None:
+        """Say which part each episode belongs to, in the order in which they were added."""
+        self.rows = [replace(row, split=split) for row, split in zip(self.rows, splits, strict=True)]
 
     def blocks(self, name: str, splits: Sequence[str]) -> Iterator[npt.NDArray[np.float32]]:
         """Yield the stored rows of each episode of some parts; `name` is ``"inputs"`` or ``"targets"``."""

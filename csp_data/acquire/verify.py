@@ -11,7 +11,8 @@ from typing import Any, Literal
 from csp_data.acquire.manifest import Digest, Stamps
 from csp_data.card import Card, FileEntry
 from csp_data.errors import CspDataError, MissingDataError, VerificationError
-from csp_data.sources import load_source
+from csp_data.protocol import resolve
+from csp_data.sources import Found, load_source
 
 __all__ = ["FileReport", "Report", "verify_tree"]
 
@@ -132,10 +133,12 @@ def verify_tree(card: Card, root: Path, *, deep: bool = False) -> Report:
     source = load_source(card)
     found = source.find(root)
     listed = {entry.path for entry in card.files}
-    there = [entry.path for entry in card.files if (root / entry.path).is_file()]
+    used = _used(card, root, listed, found)
+    there = [entry.path for entry in card.files if (root / entry.path).is_file()] + used
     digests = Stamps(root).digests(there, again=deep)
     reports = [_check(card, root, entry, digests.get(entry.path)) for entry in card.files]
-    reports += _unlisted(root, listed, [file for recording in found for file in recording.files])
+    reports += [FileReport(name, "ok") for name in used]
+    reports += _unlisted(root, listed | set(used), [file for recording in found for file in recording.files])
     if deep:
         readable = {report.path for report in reports if report.status == "ok"}
         broken = dict(_unreadable(card, root, readable))
@@ -165,6 +168,15 @@ def _check(card: Card, root: Path, entry: FileEntry, digest: Digest | None) -> F
     return FileReport(entry.path, "ok", trust="published" if entry.sha256 or entry.git_blob else None)
 
 
+def _used(card: Card, root: Path, listed: set[str], found: list[Found]) -> list[str]:
+    """Files of recordings that the card does not list one by one but uses; those there are."""
+    if card.unlisted != "used":
+        return []
+    files = (file for recording in found for file in recording.files if file.is_file())
+    names = dict.fromkeys(file.relative_to(root).as_posix() for file in files)
+    return [name for name in names if name not in listed]
+
+
 def _unlisted(root: Path, listed: set[str], files: list[Path]) -> Iterator[FileReport]:
     for file in files:
         name = file.relative_to(root).as_posix()
@@ -178,6 +190,6 @@ def _unreadable(card: Card, root: Path, names: set[str]) -> Iterator[tuple[str, 
         name = found.files[0].relative_to(root).as_posix()
         if name in names:
             try:
-                source.read(found, card)
+                source.read(found, card, resolve(card))
             except CspDataError as error:
                 yield name, FileReport(name, "unreadable", expected="a readable recording", found=str(error))

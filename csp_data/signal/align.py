@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from csp_data.recording import FloatArray, Stream
 
-__all__ = ["Grid", "chunk_grid", "common_intervals", "finite_rows", "increasing_rows"]
+__all__ = ["Grid", "chunk_grid", "common_intervals", "finite_rows", "increasing_rows", "own_start_grids"]
 
 Interval = tuple[float, float]
 
@@ -90,25 +90,29 @@ def _intersect(a: Sequence[Interval], b: Sequence[Interval]) -> list[Interval]:
 
 @dataclass(frozen=True)
 class Grid:
-    """The times of one example.
-
-    Chunk k covers the time from ``edges[k]`` to ``edges[k + 1]``. Its inputs are the samples at
-    ``inputs[k * chunk : (k + 1) * chunk]``; the last of them lies exactly on ``edges[k + 1]``.
+    """The times at which one stream is wanted for one example.
 
     Parameters
     ----------
     inputs : array, shape (N * chunk,)
-        Seconds.
+        Seconds after `origin`: where an input stream is sampled.
     edges : array, shape (N + 1,)
-        Seconds.
+        Seconds after `origin`: where a reference stream is sampled. Target k is made of the values at
+        ``edges[k]`` and ``edges[k + 1]``, and of what stands before them.
+    origin
+        Seconds on the recording's clock.
     """
 
     inputs: FloatArray
     edges: FloatArray
+    origin: float = 0.0
 
 
-def chunk_grid(interval: Interval, target_hz: float, chunk: int) -> Grid:
-    """Lay as many whole chunks as fit into an interval, from its start.
+def chunk_grid(interval: Interval, target_hz: float, chunk: int, longest_s: float | None = None) -> Grid:
+    """Lay as many whole chunks as fit into an interval, from its start; one grid for all streams.
+
+    Chunk k covers the time from ``edges[k]`` to ``edges[k + 1]``. Its inputs are the samples at
+    ``inputs[k * chunk : (k + 1) * chunk]``; the last of them lies exactly on ``edges[k + 1]``.
 
     Parameters
     ----------
@@ -118,10 +122,54 @@ def chunk_grid(interval: Interval, target_hz: float, chunk: int) -> Grid:
         Chunks per second.
     chunk
         Input samples per chunk.
+    longest_s
+        Use no more than so many seconds.
     """
     start, stop = interval
+    length = stop - start if longest_s is None else min(stop - start, longest_s)
     # the tolerance keeps a span of exactly N chunks at N, whatever the rounding of its ends
-    count = max(0, int(np.floor((stop - start) * target_hz + 1e-6)))
+    count = max(0, int(np.floor(length * target_hz + 1e-6)))
     edges = start + np.arange(count + 1) / target_hz
     inputs = start + np.arange(1, count * chunk + 1) / (target_hz * chunk)
     return Grid(inputs=inputs, edges=edges)
+
+
+def own_start_grids(
+    times: Mapping[str, FloatArray],
+    interval: Interval,
+    target_hz: float,
+    chunk: int,
+    longest_s: float | None = None,
+) -> dict[str, Grid]:
+    """Lay a grid over each stream from its own first sample within an interval, as the published code does.
+
+    Samples at or after the end of the interval do not count, and all grids have the whole number of seconds that
+    the stream with the shortest span of samples covers. The first edge stands twice, so that a target made of
+    neighbouring edges begins with that of no motion.
+
+    Parameters
+    ----------
+    times
+        Of each stream, in seconds, strictly increasing.
+    interval, target_hz, chunk, longest_s
+        As in :func:`chunk_grid`; a fraction of a second in `longest_s` does not count.
+
+    Returns
+    -------
+    dict
+        A grid for each stream, relative to its first sample: large clocks (seconds since 1970) cost no digits.
+    """
+    start, stop = interval
+    inside = {name: time[(time >= start) & (time < stop)] for name, time in times.items()}
+    if not all(len(time) for time in inside.values()):
+        seconds = 0
+    else:
+        seconds = int(np.floor(min(time[-1] - time[0] for time in inside.values())))
+    if longest_s is not None:
+        seconds = min(seconds, int(longest_s))
+    steps = np.arange(round(seconds * target_hz)) / target_hz
+    inputs = np.arange(len(steps) * chunk) / (target_hz * chunk)
+    edges = np.concatenate([steps[:1], steps]) if seconds else np.zeros(1)
+    return {
+        name: Grid(inputs, edges, origin=float(time[0]) if len(time) else start) for name, time in inside.items()
+    }

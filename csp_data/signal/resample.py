@@ -7,7 +7,7 @@ import numpy.typing as npt
 
 from csp_data.errors import OptionError
 
-__all__ = ["clip_to_span", "interval_mean", "linear"]
+__all__ = ["clip_to_span", "interval_mean", "linear", "locate"]
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -28,7 +28,7 @@ def linear(time: FloatArray, values: FloatArray, grid: FloatArray) -> FloatArray
     -------
     array, shape (N, C)
     """
-    left, weight = _locate(time, grid)
+    left, weight = locate(time, grid)
     right = np.minimum(left + 1, len(time) - 1)
     return np.asarray(values[left] + weight[:, None] * (values[right] - values[left]))
 
@@ -67,15 +67,15 @@ def interval_mean(time: FloatArray, values: FloatArray, grid: FloatArray, width:
 
 def _integral(time: FloatArray, values: FloatArray, areas: FloatArray, at: FloatArray) -> FloatArray:
     """Integral of the linear interpolant from the first sample to each time `at`."""
-    left, weight = _locate(time, at)
+    left, weight = locate(time, at)
     right = np.minimum(left + 1, len(time) - 1)
     inside = (weight * (time[right] - time[left]))[:, None]
     slope_part = weight[:, None] * (values[right] - values[left]) / 2
     return np.asarray(areas[left] + inside * (values[left] + slope_part))
 
 
-def _locate(time: FloatArray, at: FloatArray) -> tuple[npt.NDArray[np.intp], FloatArray]:
-    """Index of the sample at or before each time, and how far towards the next one it lies (0 to 1)."""
+def locate(time: FloatArray, at: FloatArray) -> tuple[npt.NDArray[np.intp], FloatArray]:
+    """Return the index of the sample at or before each time, and how far towards the next it lies (0 to 1)."""
     at = clip_to_span(time, at)
     left = np.clip(np.searchsorted(time, at, side="right") - 1, 0, max(len(time) - 2, 0))
     right = np.minimum(left + 1, len(time) - 1)

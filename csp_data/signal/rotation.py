@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import numpy.typing as npt
-from scipy.spatial.transform import Rotation, Slerp
+from scipy.spatial.transform import Rotation
 
-from csp_data.signal.resample import FloatArray, clip_to_span
+from csp_data.signal.resample import FloatArray, locate
 
 __all__ = ["rotate", "slerp", "to_rotation"]
 
@@ -45,20 +45,21 @@ def slerp(time: FloatArray, quaternions: FloatArray, grid: FloatArray) -> FloatA
     ----------
     time : array, shape (T,)
         Seconds, strictly increasing.
-    quaternions : array, shape (T, 4)
-        w x y z.
+    quaternions : array, shape (T, 4 K)
+        w x y z of K rotations.
     grid : array, shape (N,)
         Times wanted, within the first and the last of `time`.
 
     Returns
     -------
-    array, shape (N, 4)
+    array, shape (N, 4 K)
         Unit quaternions w x y z with w >= 0.
     """
-    grid = clip_to_span(time, grid)
-    if len(time) == 1:
-        return np.repeat(to_rotation(quaternions).as_quat(canonical=True, scalar_first=True), len(grid), axis=0)
-    out: npt.NDArray[np.float64] = Slerp(time, to_rotation(quaternions))(grid).as_quat(
-        canonical=True, scalar_first=True
-    )
-    return out
+    left, weight = locate(time, grid)
+    right = np.minimum(left + 1, len(time) - 1)
+    count = quaternions.shape[1] // 4
+    before, after = (to_rotation(quaternions[rows].reshape(-1, 4)) for rows in (left, right))
+    step = (before.inv() * after).as_rotvec() * np.repeat(weight, count)[:, None]
+    turned = before * Rotation.from_rotvec(step)
+    out: npt.NDArray[np.float64] = turned.as_quat(canonical=True, scalar_first=True)
+    return out.reshape(len(grid), 4 * count)

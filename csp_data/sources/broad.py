@@ -10,6 +10,7 @@ import numpy as np
 
 from csp_data.card import Card
 from csp_data.errors import DamagedRecordingError
+from csp_data.protocol import Protocol
 from csp_data.recording import FloatArray, Recording, Stream
 from csp_data.signal.rotation import rotate
 from csp_data.sources import Found, Source
@@ -29,8 +30,8 @@ def find(root: Path) -> list[Found]:
     return [Found(id=file.stem, group=file.stem, files=(file,)) for file in sorted(root.glob("*.hdf5"))]
 
 
-def read(found: Found, card: Card) -> Recording:
-    """Read a trial: IMU and optical pose share one regular clock that starts at 0 s."""
+def read(found: Found, card: Card, protocol: Protocol) -> Recording:
+    """Read a trial: IMU and optical pose share one regular clock that starts at 0 s; no protocol changes that."""
     path = found.files[0]
     try:
         with h5py.File(path, "r") as file:
@@ -75,5 +76,6 @@ def velocity_in_start_frame(edges: Mapping[str, FloatArray]) -> FloatArray:
 SOURCE = Source(
     find=find,
     read=read,
+    layout="one .hdf5 file a trial, directly in the folder",
     targets={"velocity": velocity, "velocity-in-start-frame": velocity_in_start_frame},
 )

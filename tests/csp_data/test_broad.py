@@ -142,13 +142,13 @@ def write(path: Path, **changes: object) -> Found:
 )
 def test_a_file_of_another_shape_is_refused(tmp_path: Path, changes: dict[str, object], problem: str) -> None:
     with pytest.raises(DamagedRecordingError, match=problem):
-        SOURCE.read(write(tmp_path / "made.hdf5", **changes), CARD)
+        SOURCE.read(write(tmp_path / "made.hdf5", **changes), CARD, STRICT)
 
 
 def test_a_file_that_is_not_hdf5_is_refused(tmp_path: Path) -> None:
     (tmp_path / "made.hdf5").write_text("<html>")
     with pytest.raises(DamagedRecordingError, match="cannot be read"):
-        SOURCE.read(Found("made", "made", (tmp_path / "made.hdf5",)), CARD)
+        SOURCE.read(Found("made", "made", (tmp_path / "made.hdf5",)), CARD, STRICT)
 
 
 def test_the_original_trials(reference_dir: Path) -> None:

@@ -1,0 +1,245 @@
+"""From one recording to examples: mend, align, resample, filter, compute the target."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from itertools import pairwise
+
+import numpy as np
+import numpy.typing as npt
+
+from csp_data.card import Card, StreamCard, TargetCard
+from csp_data.errors import DamagedRecordingError
+from csp_data.protocol import Protocol
+from csp_data.recording import FloatArray, Note, Recording, Stream
+from csp_data.signal.align import (
+    Grid,
+    chunk_grid,
+    common_intervals,
+    finite_rows,
+    increasing_rows,
+    own_start_grids,
+)
+from csp_data.signal.resample import interval_mean, linear
+from csp_data.signal.rotation import slerp
+from csp_data.sources import Source
+
+__all__ = ["Example", "examples"]
+
+Interval = tuple[float, float]
+
+RATE_TOLERANCE = 10.0
+"""A stream's median rate may differ from the card's by this factor: wider than any clock's jitter or a board's two
+speeds, narrower than a wrong unit of time (ms for s, ns for s)."""
+
+
+@dataclass(frozen=True)
+class Example:
+    """One episode, ready to be stored.
+
+    Parameters
+    ----------
+    id, group
+        Of the episode; pieces of one recording share its group.
+    recording
+        Id of the recording it is a piece of.
+    start_s
+        Beginning of the first chunk on the recording's clock, in seconds.
+    inputs : array, shape (N * chunk, C)
+    targets : array, shape (N, D)
+    """
+
+    id: str
+    group: str
+    recording: str
+    start_s: float
+    inputs: npt.NDArray[np.floating]
+    targets: npt.NDArray[np.floating]
+
+    def stored(self) -> Example:
+        """Return it with the numbers as the prepared file holds them: float32."""
+        return replace(self, inputs=self.inputs.astype("<f4"), targets=self.targets.astype("<f4"))
+
+
+def examples(
+    recording: Recording, card: Card, source: Source, protocol: Protocol
+) -> tuple[list[Example], list[Note]]:
+    """Turn a recording into episodes: align, cut at gaps, resample, filter, compute the target.
+
+    Returns
+    -------
+    examples
+        One for each stretch without a long gap; none if the protocol leaves the recording out.
+    notes
+        What was repaired or left out.
+    """
+    target = card.target(protocol.target)
+    chosen = card.inputs(protocol.inputs)
+    references = [stream.name for stream in card.streams if stream.role == "reference"]
+    names = [*(stream.name for stream in chosen), *references]
+    for name in names:
+        _check_rate(recording, card.stream(name))
+    notes = list(_reasons_to_drop(recording, names, protocol))
+    if notes:
+        return [], notes
+    streams = {name: _clean(_level(recording.streams[name], protocol), name, recording, notes) for name in names}
+    pieces = _pieces(recording, streams, protocol, notes)
+    laid = list(_lay_grids(recording, streams, pieces, protocol, notes))
+    notes += _interpolated(recording, references, pieces)
+    made = []
+    for i, grids in enumerate(laid, start=1):
+        inputs = np.concatenate(
+            [_input(streams[s.name], s, grids[s.name], source, protocol) for s in chosen], axis=1
+        )
+        if protocol.lowpass is not None:
+            inputs = protocol.lowpass.apply(inputs, protocol.input_hz)
+        edges = {
+            name: _resample(streams[name], grids[name].edges, grids[name].origin, protocol) for name in references
+        }
+        first = grids[chosen[0].name]
+        made.append(
+            Example(
+                id=recording.id if len(laid) == 1 else f"{recording.id}.{i}",
+                group=recording.group,
+                recording=recording.id,
+                start_s=float(first.origin + first.edges[0]),
+                inputs=inputs,
+                targets=_target(source, target, edges, protocol),
+            )
+        )
+    return made, notes
+
+
+def _check_rate(recording: Recording, card: StreamCard) -> None:
+    """Refuse a clock in another unit than seconds, by the rate that the card states."""
+    time = recording.streams[card.name].time
+    step = float(np.median(np.diff(time))) if len(time) > 1 else 0.0
+    if step > 0 and not 1 / RATE_TOLERANCE < step * card.rate_hz < RATE_TOLERANCE:
+        raise DamagedRecordingError(
+            recording.path,
+            f"rate of {card.name}",
+            f"about {card.rate_hz:g} Hz, time in seconds",
+            f"{1 / step:g} Hz (samples {step:g} apart, the first at {time[0]:g})",
+        )
+
+
+def _reasons_to_drop(recording: Recording, names: Iterable[str], protocol: Protocol) -> Iterator[Note]:
+    """Say why the protocol leaves the whole recording out, if it does."""
+    for name in names:
+        stream = recording.streams[name]
+        if protocol.jump_limit is not None and stream.role == "input" and len(stream.values) > 1:
+            jump = float(np.max(np.abs(np.diff(stream.values, axis=0))))
+            if jump > protocol.jump_limit:
+                detail = f"{name}: {jump:g} {stream.unit} from one sample to the next"
+                yield Note(recording.id, "recording with a jump above jump_limit left out", detail, "drop")
+        if protocol.recording_s is not None and len(stream.time):
+            seconds = stream.span[1] - stream.span[0]
+            if not protocol.recording_s[0] <= np.rint(seconds) <= protocol.recording_s[1]:
+                detail = f"{name}: {seconds:.2f} s"
+                yield Note(recording.id, "recording of a length outside recording_s left out", detail, "drop")
+
+
+def _level(stream: Stream, protocol: Protocol) -> Stream:
+    """Subtract the baseline from an input stream and clip it, as the protocol says."""
+    if stream.role != "input":
+        return stream
+    if protocol.baseline != "none":
+        rows = stream.values[: protocol.baseline_rows]
+        rest = rows.mean(axis=0) if protocol.baseline == "mean" else np.median(rows, axis=0)
+        stream = replace(stream, values=stream.values - rest)
+    if protocol.raw_clip is not None:
+        stream = replace(stream, values=np.clip(stream.values, -protocol.raw_clip, protocol.raw_clip))
+    return stream
+
+
+def _clean(stream: Stream, name: str, recording: Recording, notes: list[Note]) -> Stream:
+    """Make a stream's clock strictly increasing and its values finite; an input with NaN is refused."""
+    stream, dropped = increasing_rows(stream)
+    if dropped:
+        notes.append(Note(recording.id, "samples with a repeated or backward time left out", f"{name}: {dropped}"))
+    if stream.role == "reference":
+        return finite_rows(stream)[0]
+    bad = ~np.isfinite(stream.values)
+    if bad.any():
+        row, column = np.argwhere(bad)[0]
+        raise DamagedRecordingError(
+            recording.path,
+            f"channel {stream.channels[column]} of {name} at {stream.time[row]:.3f} s",
+            "finite numbers",
+            f"{stream.values[row, column]} ({bad.any(axis=1).sum()} such samples)",
+        )
+    return stream
+
+
+def _pieces(
+    recording: Recording, streams: dict[str, Stream], protocol: Protocol, notes: list[Note]
+) -> list[Interval]:
+    """Return where episodes lie: rest trimmed, cut at long gaps, short pieces left out."""
+    pieces = common_intervals(streams.values(), protocol.max_gap_s)
+    if not pieces:
+        notes.append(Note(recording.id, "recording whose streams have no time in common left out", kind="drop"))
+    if protocol.trim_rest_s is not None and recording.active is not None:
+        first, last = recording.active[0] - protocol.trim_rest_s, recording.active[1] + protocol.trim_rest_s
+        pieces = [(max(a, first), min(b, last)) for a, b in pieces if a < last and b > first]
+    for (_, end), (begin, _) in pairwise(pieces):
+        notes.append(Note(recording.id, "gap ends an episode", f"{begin - end:.3f} s at {end:.3f} s"))
+    least = max(protocol.min_episode_s, 1 / protocol.target_hz)
+    for start, stop in pieces:
+        if stop - start < least:
+            notes.append(Note(recording.id, "piece shorter than min_episode_s left out", f"{stop - start:.3f} s"))
+    return [(start, stop) for start, stop in pieces if stop - start >= least]
+
+
+def _lay_grids(
+    recording: Recording,
+    streams: dict[str, Stream],
+    pieces: Iterable[Interval],
+    protocol: Protocol,
+    notes: list[Note],
+) -> Iterator[dict[str, Grid]]:
+    """Yield the grid of every stream for each episode, until the recording's longest duration is used up."""
+    left_s = protocol.max_duration_s
+    times = {name: stream.time for name, stream in streams.items()}
+    for piece in pieces:
+        if protocol.grid == "own-start":
+            grids = own_start_grids(times, piece, protocol.target_hz, protocol.chunk, left_s)
+        else:
+            grids = dict.fromkeys(times, chunk_grid(piece, protocol.target_hz, protocol.chunk, left_s))
+        steps = min(len(grid.edges) for grid in grids.values()) - 1
+        if left_s is not None:
+            left_s -= steps / protocol.target_hz
+        if steps:
+            yield grids
+        elif left_s is None or left_s > 0:
+            detail = f"{piece[1] - piece[0]:.3f} s in common"
+            notes.append(Note(recording.id, "piece too short for the grid left out", detail))
+
+
+def _interpolated(recording: Recording, references: Iterable[str], pieces: Iterable[Interval]) -> Iterator[Note]:
+    """Say how many reference samples within the episodes had no value and were interpolated."""
+    for name in references:
+        stream = recording.streams[name]
+        lost = stream.time[~np.isfinite(stream.values).all(axis=1)]
+        count = sum(int(((lost >= start) & (lost <= stop)).sum()) for start, stop in pieces)
+        if count:
+            yield Note(recording.id, "reference samples without a value interpolated", f"{name}: {count}")
+
+
+def _input(stream: Stream, card: StreamCard, grid: Grid, source: Source, protocol: Protocol) -> FloatArray:
+    values = _resample(stream, grid.inputs, grid.origin, protocol)
+    return source.inputs[card.name](values) if card.derived else values
+
+
+def _resample(stream: Stream, grid: FloatArray, origin: float, protocol: Protocol) -> FloatArray:
+    time = stream.time - origin if origin else stream.time
+    if stream.kind == "rotation" and protocol.rotations == "slerp":
+        return slerp(time, stream.values, grid)
+    if stream.role == "input" and protocol.resample == "mean":
+        return interval_mean(time, stream.values, grid, 1 / protocol.input_hz)
+    return linear(time, stream.values, grid)
+
+
+def _target(source: Source, target: TargetCard, edges: dict[str, FloatArray], protocol: Protocol) -> FloatArray:
+    values = source.targets[target.name](edges)
+    return values * protocol.target_hz if target.increment and protocol.target_per == "second" else values
