@@ -186,7 +186,9 @@ def test_length_that_is_never_reached(server, resource, client, tmp_path):
     assert not (tmp_path / "f.bin").exists()
 
 
-@pytest.mark.parametrize(("code", "words"), [(404, "does not have it"), (403, "denies access"), (410, "does not have it")])
+@pytest.mark.parametrize(
+    ("code", "words"), [(404, "does not have it"), (403, "denies access"), (410, "does not have it")]
+)
 def test_denied_and_gone_need_a_person(server, resource, client, tmp_path, code, words):
     resource.always = status(code)
     with pytest.raises(AccessError, match=rf"f\.bin: the server {words} \({code}\).*csp-data import") as caught:
