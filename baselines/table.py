@@ -14,11 +14,12 @@ from typing import Any, Literal
 
 from baselines.runs import Run, RunError
 
-__all__ = ["FORMATS", "Row", "Table", "make_table", "render"]
+__all__ = ["FORMATS", "Row", "Table", "cells", "columns", "make_table", "render"]
 
 Format = Literal["md", "csv", "json"]
 FORMATS: tuple[Format, ...] = ("md", "csv", "json")
 
+MIXED = "mixed units"
 NOT_BENCH = {
     "real recordings": "real recordings, not CSP-Bench",
     "simulated": "simulated, not CSP-Bench",
@@ -84,12 +85,26 @@ class Table:
     rows: tuple[Row, ...]
 
     @property
+    def kind_label(self) -> str:
+        """What the recordings are, and what they are not."""
+        return NOT_BENCH.get(self.kind, self.kind)
+
+    @property
+    def context_label(self) -> str:
+        """How much of an episode a model sees at once."""
+        return " or ".join("whole episodes" if c is None else f"windows of {c:g} s" for c in self.context)
+
+    @property
+    def squared_unit(self) -> str:
+        """Unit of a mean squared error; empty where the targets' units differ."""
+        return "" if self.unit == MIXED else f"({self.unit})²"
+
+    @property
     def heading(self) -> str:
         """Data set, kind, protocol and context in one line."""
-        seconds = " and ".join("whole episodes" if c is None else f"{c:g} s" for c in self.context)
         return (
-            f"{self.dataset}: {NOT_BENCH.get(self.kind, self.kind)}; protocol {self.protocol}, "
-            f"recipe {self.recipe_hash}; context {seconds}"
+            f"{self.dataset}: {self.kind_label}; protocol {self.protocol}, recipe {self.recipe_hash}; "
+            f"{self.context_label}"
         )
 
 
@@ -120,7 +135,7 @@ def make_table(runs: Sequence[Run]) -> Table:
         kind=data.kind,
         protocol=data.protocol["name"],
         recipe_hash=data.recipe_hash,
-        unit=data.units[0] if len(set(data.units)) == 1 else "mixed units",
+        unit=data.units[0] if len(set(data.units)) == 1 else MIXED,
         context=tuple(sorted(contexts, key=lambda c: math.inf if c is None else c)),
         rows=tuple(sorted(rows, key=lambda row: -row.test_mse)),
     )
@@ -187,20 +202,25 @@ def render(table: Table, form: Format) -> str:
         return json.dumps(asdict(table), indent=2) + "\n"
     if form == "csv":
         return _csv(table)
-    unit = "" if table.unit == "mixed units" else f" ({table.unit})"
-    header = [
-        "model",
-        "parameters",
-        "seeds",
-        f"test MSE{unit and unit + '²'}",
-        f"test RMSE{unit}",
-        "vs mean",
-        "val MSE",
-        "fit",
-    ]
+    header = columns(table)
     lines = [f"**{table.heading}**", "", _line(header), _line(["---"] + ["---:"] * (len(header) - 1))]
     lines += [_line(cells(row)) for row in table.rows]
     return "\n".join(lines) + "\n"
+
+
+def columns(table: Table) -> list[str]:
+    """Return the headings of :func:`cells`."""
+    unit = "" if table.unit == MIXED else f" ({table.unit})"
+    return [
+        "model",
+        "parameters",
+        "seeds",
+        f"test MSE {table.squared_unit}".strip(),
+        f"test RMSE{unit}",
+        "vs mean",
+        "val MSE",
+        "time to fit",
+    ]
 
 
 def cells(row: Row) -> list[str]:
