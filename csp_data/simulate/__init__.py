@@ -1,0 +1,103 @@
+"""Plausible raw trees of every source, for tests, benchmarks and trying out. Nothing here is a measurement."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Mapping
+from dataclasses import replace
+from importlib import import_module
+from pathlib import Path
+
+import joblib
+
+from csp_data.errors import OptionError, UnknownNameError
+from csp_data.simulate.plan import Simulation, Task, generator
+from csp_data.simulate.stamp import STAMP, read_stamp, write_stamp
+
+__all__ = ["NAMES", "STAMP", "full_hours", "read_stamp", "simulate"]
+
+NAMES: Mapping[str, str] = {
+    name: f"csp_data.simulate.{name}" for name in ("marker", "slip", "joystick", "ronin", "vector", "totalcapture")
+}
+"""Module of every source that can be simulated, by name."""
+
+
+def simulate(
+    name: str, out: Path | str, *, hours: float, seed: int, jobs: int = 1, compressed: bool = False
+) -> Path:
+    """Write plausible raw files of a source, in the layout in which its publisher hands them out.
+
+    The same name, hours and seed give the same bytes, whatever `jobs`. The tree is made beside `out` and takes its
+    place when it is complete; its root holds :data:`STAMP`, which says that nothing in it was measured.
+
+    Parameters
+    ----------
+    name
+        One of :data:`NAMES`.
+    out
+        Folder to make; it may exist if it is empty.
+    hours
+        How much to record, in hours. It sets the number of recordings, or their lengths where a source has a
+        fixed list of them. No tree is smaller than one that has a recording for every part of every split.
+    seed
+        Of all random numbers, 0 or above.
+    jobs
+        Recordings made at once.
+    compressed
+        Store the arrays of HDF5 files with gzip: half the size, five times slower to read. Text files and their
+        archives are not affected.
+
+    Returns
+    -------
+    Path
+        The folder.
+
+    Raises
+    ------
+    UnknownNameError
+        With the list and the nearest name.
+    OptionError
+        If `hours`, `seed` or `jobs` is out of bounds, or `out` is there and not empty.
+    """
+    source = _source(name)
+    if not 0 < hours < float("inf"):
+        raise OptionError("hours", hours, "a length above 0 h")
+    if seed < 0:
+        raise OptionError("seed", seed, "a whole number, 0 or above")
+    if jobs == 0:
+        raise OptionError("jobs", jobs, "a number of processes, or -1 for all processors")
+    path = Path(out).expanduser()
+    if path.exists() and (not path.is_dir() or any(path.iterdir())):
+        raise OptionError("out", str(path), "a folder that is new or empty", "Choose another or remove it.")
+    tasks = source.plan(hours, seed, generator(seed, f"plan {name}"))
+    tasks = [replace(task, compressed=compressed) for task in tasks]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    made = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
+    try:
+        made.chmod(0o755)
+        joblib.Parallel(n_jobs=jobs)(joblib.delayed(_write)(name, made, task) for task in tasks)
+        if source.finish is not None:
+            source.finish(made, tasks)
+        write_stamp(made, name, hours, seed, compressed, tasks)
+        made.replace(path)
+    except BaseException:
+        shutil.rmtree(made, ignore_errors=True)
+        raise
+    return path
+
+
+def full_hours(name: str) -> float:
+    """Return about how many hours the publisher of a source recorded."""
+    return _source(name).hours
+
+
+def _source(name: str) -> Simulation:
+    if name not in NAMES:
+        raise UnknownNameError("simulated data set", name, NAMES)
+    source: Simulation = import_module(NAMES[name]).SIMULATION
+    return source
+
+
+def _write(name: str, root: Path, task: Task) -> None:
+    _source(name).write(root, task)

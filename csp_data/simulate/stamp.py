@@ -1,0 +1,59 @@
+"""The file at the root of every simulated tree that says what it is."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from csp_data.simulate.plan import Task
+
+__all__ = ["GENERATOR_VERSION", "STAMP", "read_stamp", "write_stamp"]
+
+STAMP = "SIMULATED.json"
+"""Name of the file. A tree that holds it holds no measurement."""
+
+GENERATOR_VERSION = 1
+"""Raised when the same name, hours and seed give other files."""
+
+
+def write_stamp(root: Path, name: str, hours: float, seed: int, compressed: bool, tasks: Sequence[Task]) -> None:
+    """Write the stamp of a tree: how to make it again, and which recordings got which defect."""
+    defects: dict[str, list[str]] = {}
+    for task in tasks:
+        if task.defect is not None:
+            defects.setdefault(task.defect, []).append(task.id)
+    content = {
+        "simulated": True,
+        "name": name,
+        "hours": hours,
+        "seed": seed,
+        "compressed": compressed,
+        "generator": "csp_data.simulate",
+        "generator_version": GENERATOR_VERSION,
+        "recordings": len(tasks),
+        "seconds": round(sum(task.seconds for task in tasks), 3),
+        "defects": defects,
+    }
+    (root / STAMP).write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+
+
+def read_stamp(root: Path) -> dict[str, Any] | None:
+    """Return the stamp of a tree, or ``None`` where there is none.
+
+    A stamp that cannot be read still says that the tree is simulated; then only ``simulated`` is given.
+
+    Parameters
+    ----------
+    root
+        Folder of raw files.
+    """
+    path = root / STAMP
+    if not path.exists():
+        return None
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        content = {}
+    return {**content, "simulated": True} if isinstance(content, dict) else {"simulated": True}

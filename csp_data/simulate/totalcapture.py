@@ -1,0 +1,166 @@
+"""TotalCapture: 13 Xsens IMUs on a body, with the skeleton that Vicon cameras saw, as tar archives of text."""
+
+from __future__ import annotations
+
+import gzip
+import shutil
+import tarfile
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from csp_data.recording import FloatArray
+from csp_data.simulate.body import draw_body
+from csp_data.simulate.imu import ImuModel
+from csp_data.simulate.motion import Inertial
+from csp_data.simulate.plan import Simulation, Task, generator
+from csp_data.simulate.quaternions import conjugate, flip_signs, multiply, random, rotate, small
+from csp_data.simulate.skeleton import JOINTS, SENSORS, State, strapped
+from csp_data.simulate.text import Block, fixed, integers, join, literal
+
+__all__ = ["SEQUENCES", "SIMULATION", "XSENS"]
+
+HZ = 60.0
+SHORTEST = 8.0  # s
+INCH = 0.0254  # m
+EPOCH = 1_400_000_000  # modification time of the archives' members
+FLIP_RATE = 334 / 3006  # sign flips a frame of a joint's quaternion, counted in a genuine file
+
+XSENS = ImuModel(force_noise=0.04, rate_noise=0.008, force_bias=0.03, rate_bias=0.004, rate_walk=1e-5, scale=0.003)
+FIELD = np.array([[0.9], [0.0], [-0.45]])  # Earth's field in its own units, in the inertial frame (z up)
+
+_ALL = tuple(f"{kind}{k}" for kind in ("rom", "walking", "acting", "freestyle") for k in (1, 2, 3))
+_FEW = ("rom3", "walking2", "acting3", "freestyle1", "freestyle3")
+SEQUENCES = {"S1": _ALL, "S2": _ALL, "S3": _ALL, "S4": _FEW, "S5": _FEW}
+"""The 46 published sequences by subject."""
+
+# Archives of every subject: inertial data come in one, the truth in another; one is not compressed
+PLAIN = ("S3_imu",)
+
+
+def _plan(hours: float, seed: int, rng: np.random.Generator) -> list[Task]:
+    names = [(subject, name) for subject, listed in SEQUENCES.items() for name in listed]
+    shares = rng.uniform(0.7, 1.3, len(names))
+    seconds = np.maximum(hours * 3600 * shares / shares.sum(), SHORTEST)
+    return [
+        Task(f"{subject}_{name}", float(length), seed, group=subject, kind=name)
+        for (subject, name), length in zip(names, seconds, strict=True)
+    ]
+
+
+def _sensor_blocks(
+    state: State, size: float, reference: list[FloatArray], time: FloatArray, rng: np.random.Generator
+) -> tuple[list[Block], list[Block]]:
+    """Return the text of every sensor's 7 and 13 values, name first."""
+    short, long = [], []
+    for strap, calibration in zip(SENSORS, reference, strict=True):
+        mount = multiply(random(rng), small(rng.normal(0.0, 0.02, (3, 1))))
+        force, rate, orientation = strapped(state, strap, mount, size)
+        measured = XSENS.measure(Inertial(force, rate, orientation), time, rng)
+        # the filter reports orientations in the inertial frame of its own magnetometer
+        inertial = multiply(conjugate(calibration), orientation)
+        inertial = multiply(inertial, small(rng.normal(0.0, 2e-3, (3, len(time)))))
+        magnetic = rotate(conjugate(inertial), FIELD) + rng.normal(0.0, 0.01, (3, len(time)))
+        name = literal(strap.name.encode() + b"\t", len(time))
+        seven = np.concatenate([inertial, measured.force]).T
+        six = np.concatenate([measured.rate, magnetic]).T
+        first = fixed(seven, 6, [b"\t"] * 6 + [b"\n"])
+        short += [name, first]
+        long += [name, fixed(seven, 6, [b"\t"] * 7), fixed(six, 6, [b"\t"] * 5 + [b"\n"])]
+    return short, long
+
+
+def _truth(state: State, rng: np.random.Generator) -> tuple[bytes, bytes]:
+    """Return the text of positions in inches and orientations x y z w; every line ends in a tab."""
+    head = "\t".join(JOINTS).encode() + b"\t\n"
+    frames = state.position.shape[2]
+    blank, newline = [b" ", b" ", b"\t"], literal(b"\n", frames)
+    inches = state.position.transpose(2, 0, 1).reshape(frames, -1) / INCH
+    places = fixed(inches, 4, blank * len(JOINTS), groups=2)
+    turns = []
+    for orientation in state.orientation:
+        flips = np.less(rng.random(frames), FLIP_RATE)
+        turns.append(flip_signs(orientation, flips)[[1, 2, 3, 0]].T)
+    ends = [b" ", b" ", b" ", b"\t"] * len(JOINTS)
+    orientations = fixed(np.concatenate(turns, axis=1), 6, ends)
+    return head + join(places, newline), head + join(orientations, newline)
+
+
+def _calibration(quaternions: list[FloatArray]) -> bytes:
+    rows = [f"{len(SENSORS)}"]
+    for strap, (w, x, y, z) in zip(SENSORS, (q[:, 0] for q in quaternions), strict=True):
+        rows.append(f"{strap.name} {x:.6f} {y:.6f} {z:.6f} {w:.6f}")
+    return ("\n".join(rows) + "\n").encode()
+
+
+def _write(root: Path, task: Task) -> None:
+    """Write the pieces of the archives: tar members of this sequence, compressed by themselves."""
+    rng = task.rng()
+    body = draw_body(rng, generator(task.seed, task.group), task.kind, task.seconds)
+    frames = int(task.seconds * HZ)
+    time = np.arange(frames + 1) / HZ
+    state = body.motion.state(time)
+    # from each sensor's inertial frame (z up) to the world (y up), headings a few degrees apart
+    tilt = np.array([[np.sqrt(0.5)], [-np.sqrt(0.5)], [0.0], [0.0]])
+    reference = [multiply(tilt, small(np.array([[0.0], [0.0], [a]]))) for a in rng.normal(0.6, 0.05, len(SENSORS))]
+    sensed = State(*(array[..., :frames] for array in vars(state).values()))  # the truth has one frame more
+    short, long = _sensor_blocks(sensed, body.size, reference, time[:frames], rng)
+
+    lead = integers(np.arange(1, frames + 1), b"\n")
+    head = f"{len(SENSORS)}\t{frames}\n".encode()
+    places, turns = _truth(state, rng)
+    subject, name = task.group, task.kind
+    stem = f"{subject}/{subject.lower()}_{name}"
+    bones = [random(generator(task.seed, f"{task.group} {strap.name}")) for strap in SENSORS]
+    _piece(
+        root,
+        f"{subject}_imu",
+        task,
+        {
+            f"{stem}_Xsens.sensors": head + join(lead, *short),
+            f"{stem}_Xsens_AuxFields.sensors": head + join(lead, *long),
+            f"{stem}_calib_imu_ref.txt": _calibration(reference),
+            f"{stem}_calib_imu_bone.txt": _calibration(bones),
+        },
+    )
+    _piece(
+        root,
+        f"{subject}_vicon_pos_ori",
+        task,
+        {
+            f"{subject}/{name}/gt_skel_gbl_pos.txt": places,
+            f"{subject}/{name}/gt_skel_gbl_ori.txt": turns,
+        },
+    )
+
+
+def _piece(root: Path, archive: str, task: Task, members: dict[str, bytes]) -> None:
+    folder = root / f".{archive}"
+    folder.mkdir(exist_ok=True)
+    data = bytearray()
+    for name, content in members.items():
+        info = tarfile.TarInfo(name)
+        info.size, info.mtime = len(content), EPOCH
+        data += info.tobuf(tarfile.USTAR_FORMAT) + content + bytes(-len(content) % tarfile.BLOCKSIZE)
+    (folder / task.kind).write_bytes(_packed(archive, bytes(data)))
+
+
+def _packed(archive: str, data: bytes) -> bytes:
+    return data if archive in PLAIN else gzip.compress(data, compresslevel=1, mtime=0)
+
+
+def _finish(root: Path, tasks: Sequence[Task]) -> None:
+    """Join the pieces: gzip files in a row are one gzip file (RFC 1952, 2.2), and so are the members of a tar."""
+    for subject, names in SEQUENCES.items():
+        for archive in (f"{subject}_imu", f"{subject}_vicon_pos_ori"):
+            folder = root / f".{archive}"
+            with (root / f"{archive}.tar{'' if archive in PLAIN else '.gz'}").open("wb") as out:
+                for name in names:
+                    with (folder / name).open("rb") as piece:
+                        shutil.copyfileobj(piece, out)
+                out.write(_packed(archive, bytes(2 * tarfile.BLOCKSIZE)))
+            shutil.rmtree(folder)
+
+
+SIMULATION = Simulation(hours=0.8, plan=_plan, write=_write, finish=_finish)
