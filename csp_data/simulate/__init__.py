@@ -24,7 +24,14 @@ NAMES: Mapping[str, str] = {
 
 
 def simulate(
-    name: str, out: Path | str, *, hours: float, seed: int, jobs: int = 1, compressed: bool = False
+    name: str,
+    out: Path | str,
+    *,
+    hours: float,
+    seed: int,
+    jobs: int = 1,
+    compressed: bool = False,
+    archives: bool = False,
 ) -> Path:
     """Write plausible raw files of a source, in the layout in which its publisher hands them out.
 
@@ -47,6 +54,8 @@ def simulate(
     compressed
         Store the arrays of HDF5 files with gzip: half the size, five times slower to read. Text files and their
         archives are not affected.
+    archives
+        Pack the files as the publisher does: ronin in four zips, totalcapture in two tars a subject.
 
     Returns
     -------
@@ -58,7 +67,8 @@ def simulate(
     UnknownNameError
         With the list and the nearest name.
     OptionError
-        If `hours`, `seed` or `jobs` is out of bounds, or `out` is there and not empty.
+        If `hours`, `seed` or `jobs` is out of bounds, if `out` is there and not empty, or if
+        `archives` is asked for where the publisher has none.
     """
     source = _source(name)
     if not 0 < hours < float("inf"):
@@ -67,18 +77,20 @@ def simulate(
         raise OptionError("seed", seed, "a whole number, 0 or above")
     if jobs == 0:
         raise OptionError("jobs", jobs, "a number of processes, or -1 for all processors")
+    if archives and source.archive is None:
+        raise OptionError("archives", archives, f"False for {name}", "Its publisher hands out single files.")
     path = Path(out).expanduser()
     if path.exists() and (not path.is_dir() or any(path.iterdir())):
         raise OptionError("out", str(path), "a folder that is new or empty", "Choose another or remove it.")
     tasks = source.plan(hours, seed, generator(seed, f"plan {name}"))
-    tasks = [replace(task, compressed=compressed) for task in tasks]
+    tasks = [replace(task, compressed=compressed, archived=archives) for task in tasks]
     path.parent.mkdir(parents=True, exist_ok=True)
     made = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
     try:
         made.chmod(0o755)
         joblib.Parallel(n_jobs=jobs)(joblib.delayed(_write)(name, made, task) for task in tasks)
-        if source.finish is not None:
-            source.finish(made, tasks)
+        if archives and source.archive is not None:
+            source.archive(made, tasks)
         write_stamp(made, name, hours, seed, compressed, tasks)
         made.replace(path)
     except BaseException:

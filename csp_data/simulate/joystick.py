@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -29,7 +29,7 @@ TAXELS = sum(int(np.prod(shape)) for shape in ARRAYS.values())
 BASELINE, BASELINE_SPREAD = 32_000.0, 250.0  # counts at rest
 PRESSURE, SHEAR = 2600.0, 1100.0  # counts at full deflection
 NOISE, DRIFT = 4.0, 2.0  # counts, counts per square root of a second
-WIDTH, SHARE = 0.06, 0.3  # of the hysteresis, in units of full load
+WIDTH, SHARE = 0.12, 0.5  # of the hysteresis, in units of full load
 
 
 @dataclass(frozen=True)
@@ -66,6 +66,18 @@ class Hand:
             place=np.stack([np.cos(around), np.sin(around)]) * rng.uniform(0.4, 1.0, TAXELS),
             base=np.rint(rng.normal(BASELINE, BASELINE_SPREAD, 3 * TAXELS)),
             gain=rng.normal(1.0, 0.15, (3, TAXELS)),
+        )
+
+    def regripped(self, rng: np.random.Generator) -> Hand:
+        """Return the hand after it took the handle anew: turned around it, taxels elsewhere, touching unevenly."""
+        turn = rng.normal(0.0, 0.35)
+        cos, sin = np.cos(turn), np.sin(turn)
+        around = np.array([[cos, -sin, 0.0], [sin, cos, 0.0], [0.0, 0.0, 1.0]])
+        return replace(
+            self,
+            facing=around @ (self.facing + rng.normal(0.0, 0.12, self.facing.shape)),
+            place=around[:2, :2] @ (self.place + rng.normal(0.0, 0.15, self.place.shape)),
+            gain=self.gain * rng.uniform(0.5, 1.3, (1, TAXELS)),
         )
 
     def load(self, axes: FloatArray) -> FloatArray:
@@ -126,7 +138,7 @@ def _plan(hours: float, seed: int, rng: np.random.Generator) -> list[Task]:
 
 def _write(root: Path, task: Task) -> None:
     rng = task.rng()
-    hand = Hand.random(generator(task.seed, "hand"))
+    hand = Hand.random(generator(task.seed, "hand")).regripped(rng)
     path = moves(rng, task.seconds)
     origin = start_time(int(task.id.rsplit("_", 1)[1]))
     touch = XELA.ticks(rng, rng.uniform(0.0, 0.1), task.seconds - rng.uniform(0.0, 0.1))

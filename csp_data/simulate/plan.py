@@ -35,6 +35,8 @@ class Task:
         Known defect that it gets, or ``None``.
     compressed
         Whether HDF5 arrays are stored with gzip.
+    archived
+        Whether the files are meant for the publisher's archives.
     """
 
     id: str
@@ -44,6 +46,7 @@ class Task:
     kind: str = ""
     defect: str | None = None
     compressed: bool = False
+    archived: bool = False
 
     def rng(self) -> np.random.Generator:
         """Return the recording's own random numbers."""
@@ -62,14 +65,14 @@ class Simulation:
         From hours, seed and the plan's random numbers to the tasks.
     write
         Writes the files of one task below the root.
-    finish
-        Puts together what tasks share, such as archives; ``None`` where they share nothing.
+    archive
+        Packs what the tasks wrote into the publisher's archives; ``None`` where the publisher has none.
     """
 
     hours: float
     plan: Callable[[float, int, np.random.Generator], list[Task]]
     write: Callable[[Path, Task], None]
-    finish: Callable[[Path, Sequence[Task]], None] | None = None
+    archive: Callable[[Path, Sequence[Task]], None] | None = None
 
 
 def generator(seed: int, name: str) -> np.random.Generator:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import shutil
+import zipfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -187,4 +190,18 @@ def _write(root: Path, task: Task) -> None:
     (folder / "info.json").write_text(json.dumps(info, indent=1) + "\n", encoding="utf-8")
 
 
-SIMULATION = Simulation(hours=23.1, plan=_plan, write=_write)
+def _archive(root: Path, tasks: Sequence[Task]) -> None:
+    """Pack each subset into a zip, as the publisher's record has them."""
+    for subset in SUBSETS:
+        with zipfile.ZipFile(root / f"{subset}.zip", "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
+            for task in tasks:
+                for name in ("data.hdf5", "info.json") if task.group == subset else ():
+                    entry = zipfile.ZipInfo(f"{subset}/{task.id}/{name}", date_time=(2020, 1, 1, 0, 0, 0))
+                    entry.compress_type = zipfile.ZIP_DEFLATED
+                    path = root / subset / task.id / name
+                    with path.open("rb") as file, archive.open(entry, "w", force_zip64=True) as out:
+                        shutil.copyfileobj(file, out, 1 << 20)
+        shutil.rmtree(root / subset)
+
+
+SIMULATION = Simulation(hours=23.1, plan=_plan, write=_write, archive=_archive)

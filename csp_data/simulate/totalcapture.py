@@ -37,6 +37,8 @@ SEQUENCES = {"S1": _ALL, "S2": _ALL, "S3": _ALL, "S4": _FEW, "S5": _FEW}
 
 # Archives of every subject: inertial data come in one, the truth in another; one is not compressed
 PLAIN = ("S3_imu",)
+# The publisher has two exports of every sequence, people mostly have one of them: S1 has both here, S5 the first
+WITHOUT_SEVEN, WITHOUT_THIRTEEN = ("S2", "S3", "S4"), ("S5",)
 
 
 def _plan(hours: float, seed: int, rng: np.random.Generator) -> list[Task]:
@@ -95,7 +97,6 @@ def _calibration(quaternions: list[FloatArray]) -> bytes:
 
 
 def _write(root: Path, task: Task) -> None:
-    """Write the pieces of the archives: tar members of this sequence, compressed by themselves."""
     rng = task.rng()
     body = draw_body(rng, generator(task.seed, task.group), task.kind, task.seconds)
     frames = int(task.seconds * HZ)
@@ -113,29 +114,30 @@ def _write(root: Path, task: Task) -> None:
     subject, name = task.group, task.kind
     stem = f"{subject}/{subject.lower()}_{name}"
     bones = [random(generator(task.seed, f"{task.group} {strap.name}")) for strap in SENSORS]
-    _piece(
-        root,
-        f"{subject}_imu",
-        task,
-        {
-            f"{stem}_Xsens.sensors": head + join(lead, *short),
-            f"{stem}_Xsens_AuxFields.sensors": head + join(lead, *long),
-            f"{stem}_calib_imu_ref.txt": _calibration(reference),
-            f"{stem}_calib_imu_bone.txt": _calibration(bones),
-        },
-    )
-    _piece(
-        root,
-        f"{subject}_vicon_pos_ori",
-        task,
-        {
-            f"{subject}/{name}/gt_skel_gbl_pos.txt": places,
-            f"{subject}/{name}/gt_skel_gbl_ori.txt": turns,
-        },
-    )
+    inertial = {
+        f"{stem}_calib_imu_ref.txt": _calibration(reference),
+        f"{stem}_calib_imu_bone.txt": _calibration(bones),
+    }
+    if subject not in WITHOUT_SEVEN:
+        inertial[f"{stem}_Xsens.sensors"] = head + join(lead, *short)
+    if subject not in WITHOUT_THIRTEEN:
+        inertial[f"{stem}_Xsens_AuxFields.sensors"] = head + join(lead, *long)
+    truth = {
+        f"{subject}/{name}/gt_skel_gbl_pos.txt": places,
+        f"{subject}/{name}/gt_skel_gbl_ori.txt": turns,
+    }
+    if task.archived:
+        _piece(root, f"{subject}_imu", task, inertial)
+        _piece(root, f"{subject}_vicon_pos_ori", task, truth)
+        return
+    for member, content in {**inertial, **truth}.items():
+        path = root / member
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
 
 
 def _piece(root: Path, archive: str, task: Task, members: dict[str, bytes]) -> None:
+    """Write the tar members of one sequence, compressed by themselves, as a piece of an archive."""
     folder = root / f".{archive}"
     folder.mkdir(exist_ok=True)
     data = bytearray()
@@ -150,7 +152,7 @@ def _packed(archive: str, data: bytes) -> bytes:
     return data if archive in PLAIN else gzip.compress(data, compresslevel=1, mtime=0)
 
 
-def _finish(root: Path, tasks: Sequence[Task]) -> None:
+def _archive(root: Path, tasks: Sequence[Task]) -> None:
     """Join the pieces: gzip files in a row are one gzip file (RFC 1952, 2.2), and so are the members of a tar."""
     for subject, names in SEQUENCES.items():
         for archive in (f"{subject}_imu", f"{subject}_vicon_pos_ori"):
@@ -163,4 +165,4 @@ def _finish(root: Path, tasks: Sequence[Task]) -> None:
             shutil.rmtree(folder)
 
 
-SIMULATION = Simulation(hours=0.8, plan=_plan, write=_write, finish=_finish)
+SIMULATION = Simulation(hours=0.8, plan=_plan, write=_write, archive=_archive)
