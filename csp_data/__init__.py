@@ -6,7 +6,7 @@ True
 """
 
 from csp_data._version import __version__
-from csp_data.api import cite, info, load, prepare, verify
+from csp_data.api import cite, download, import_raw, info, load, prepare, verify
 from csp_data.card import Card, names
 from csp_data.dataset import Dataset, Episode, Split
 from csp_data.errors import CspDataError
@@ -33,6 +33,8 @@ __all__ = [
     "Window",
     "__version__",
     "cite",
+    "download",
+    "import_raw",
     "info",
     "load",
     "names",

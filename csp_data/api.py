@@ -6,6 +6,10 @@ from pathlib import Path
 from typing import Any
 
 from csp_data._version import __version__
+from csp_data.acquire.download import Options, download_card
+from csp_data.acquire.importing import import_card
+from csp_data.acquire.place import How
+from csp_data.acquire.plan import Variant
 from csp_data.acquire.verify import Report, verify_tree
 from csp_data.card import Card, load_card
 from csp_data.dataset import Dataset
@@ -13,7 +17,7 @@ from csp_data.errors import OptionError
 from csp_data.prepare import prepare_card, raw_root
 from csp_data.protocol import Protocol, resolve
 
-__all__ = ["cite", "info", "load", "prepare", "verify"]
+__all__ = ["cite", "download", "import_raw", "info", "load", "prepare", "verify"]
 
 
 def resolve_protocol(card: Card, protocol: Protocol | str | None, overrides: dict[str, Any]) -> Protocol:
@@ -68,9 +72,11 @@ def load(
     raw: Path | str | None = None,
     protocol: Protocol | str | None = None,
     jobs: int = 1,
+    download: bool = False,
+    accept_licence: bool = False,
     **overrides: Any,
 ) -> Dataset:
-    """Load a data set, preparing it on first use. Nothing is downloaded.
+    """Load a data set, preparing it on first use. Nothing is downloaded unless asked for.
 
     Parameters
     ----------
@@ -80,6 +86,10 @@ def load(
         A prepared file to load as it is, instead of a name.
     raw, protocol, jobs, **overrides
         As in :func:`prepare`.
+    download
+        Fetch what is missing first, as :func:`download` does.
+    accept_licence
+        You accept the data set's terms (:func:`info`).
 
     Examples
     --------
@@ -97,10 +107,118 @@ def load(
             )
         return Dataset(path)
     assert name is not None
+    if download:
+        download_card(load_card(name), Options(raw=_path(raw), accept_licence=accept_licence))
     return Dataset(prepare(name, raw=raw, protocol=protocol, jobs=jobs, **overrides))
 
 
-def verify(name: str, *, raw: Path | str | None = None, deep: bool = False) -> Report:
+def download(
+    name: str,
+    *,
+    raw: Path | str | None = None,
+    mirror: str | None = None,
+    jobs: int = 4,
+    accept_licence: bool = False,
+    variant: Variant = "compact",
+    lock: Path | str | None = None,
+    progress: bool = False,
+) -> Report:
+    """Fetch what is missing of a data set, and verify it. What has arrived is kept when it fails.
+
+    Parameters
+    ----------
+    name
+        Data set, as in :func:`csp_data.names`.
+    raw
+        Folder to fetch to; by default the home's ``raw/<name>``.
+    mirror
+        Address (http, https or file) of a copy that serves the same relative names; ``{name}`` in it stands for
+        the data set's name. By default ``CSP_DATA_MIRROR``, or else the publisher.
+    jobs
+        Files at once.
+    accept_licence
+        You accept the data set's terms (:func:`info`).
+    variant
+        ``"compact"`` or ``"full"``, where the publisher has two versions.
+    lock
+        The file of locked digests to check against and to extend; by default one in the raw folder.
+    progress
+        Show a progress bar on stderr.
+
+    Returns
+    -------
+    Report
+        What is there then, file by file.
+
+    Raises
+    ------
+    AccessError
+        If a person is needed: terms, a password, a file or host that is gone.
+    TransferError
+        If it may work later.
+    VerificationError
+        If what came is not what the publisher or the lock file states.
+    """
+    return download_card(
+        load_card(name),
+        Options(
+            raw=_path(raw),
+            mirror=mirror,
+            jobs=jobs,
+            accept_licence=accept_licence,
+            variant=variant,
+            lock_file=_path(lock),
+            progress=progress,
+        ),
+    )
+
+
+def import_raw(
+    name: str,
+    *paths: Path | str,
+    raw: Path | str | None = None,
+    how: How = "copy",
+    lock: Path | str | None = None,
+) -> Report:
+    """Take in what was fetched by hand: archives, folders or files, in any of the layouts people have.
+
+    Parameters
+    ----------
+    name
+        Data set, as in :func:`csp_data.names`.
+    *paths
+        What was fetched.
+    raw
+        Folder to bring it to; by default the home's ``raw/<name>``.
+    how
+        ``"copy"``, ``"move"`` or ``"link"`` (a hard link where the disk can).
+    lock
+        As in :func:`download`.
+
+    Returns
+    -------
+    Report
+        What is there then; its failures name what is still missing.
+
+    Raises
+    ------
+    MissingDataError
+        If a path holds nothing of the data set, saying what it looks like instead.
+    UnsafeArchiveError
+        If an archive is hostile or damaged.
+    """
+    return import_card(
+        load_card(name), [Path(path) for path in paths], raw=_path(raw), how=how, lock_file=_path(lock)
+    )
+
+
+def _path(path: Path | str | None) -> Path | None:
+    return None if path is None else Path(path).expanduser()
+
+
+def verify(
+    name: str, *, raw: Path | str | None = None, deep: bool = False, lock: Path | str | None = None
+) -> Report:
     """Compare the raw files of a data set with its card.
 
     Parameters
@@ -110,10 +228,13 @@ def verify(name: str, *, raw: Path | str | None = None, deep: bool = False) -> R
     raw
         Folder of its raw files.
     deep
-        Read every byte again and open every recording, instead of trusting unchanged files.
+        Read every byte again and open every recording that no digest vouches for, instead of trusting unchanged
+        files.
+    lock
+        As in :func:`download`.
     """
     card = load_card(name)
-    return verify_tree(card, raw_root(card, raw), deep=deep)
+    return verify_tree(card, raw_root(card, raw), deep=deep, lock=_path(lock))
 
 
 def info(name: str) -> Card:

@@ -55,7 +55,8 @@ class StreamCard:
 
     ``default`` says whether an input stream is part of the input unless the protocol names others. ``derived``
     names the columns that the source makes of an input stream after resampling (:attr:`Source.inputs`), where the
-    stream itself is not what a model should see; ``columns`` are those a model sees.
+    stream itself is not what a model should see; ``columns`` are those a model sees. A channel name that ends in
+    ``*`` stands for as many as the files have.
     """
 
     name: str
@@ -78,7 +79,8 @@ class StreamCard:
 class TargetCard:
     """A target that the source can compute: D channels a target step.
 
-    ``increment`` says that the value is a change over the step, so that it can be given per second.
+    ``increment`` says that the value is a change over the step, so that it can be given per second. ``units`` are
+    those of the channels one by one, where they differ.
     """
 
     name: str
@@ -86,6 +88,7 @@ class TargetCard:
     unit: str
     increment: bool
     summary: str
+    units: tuple[str, ...] = ()
 
 
 PARTS = ("train", "val", "test", "test_seen", "eval")
@@ -186,7 +189,8 @@ class Card:
 
     ``source`` names the module of ``csp_data.sources`` that reads it, ``protocol`` the protocol used by default,
     ``bundled`` the folder of ``csp_data/samples`` that holds its raw files when they ship with the package.
-    ``files`` are the raw files where they are known one by one, ``archives`` what the publisher packs them in,
+    ``files`` are the raw files where they are known one by one, ``downloads`` what is fetched where that is
+    something else (archives, which are unpacked; files that trees hold in different places),
     ``access`` how they are got. ``unlisted`` says whether recordings whose files are not listed are left out (the
     list is the publisher's whole) or used. ``promised`` is the number of recordings that the publisher states.
     ``protocols`` holds, by the name of a protocol, the fields that this data set changes in it.
@@ -208,7 +212,7 @@ class Card:
     aliases: tuple[str, ...] = ()
     defects: tuple[str, ...] = ()
     bundled: str | None = None
-    archives: tuple[FileEntry, ...] = ()
+    downloads: tuple[FileEntry, ...] = ()
     access: Access = Access()
     unlisted: Literal["left out", "used"] = "left out"
     promised: int | None = None
@@ -306,7 +310,7 @@ def read_card(text: str, where: str, others: Mapping[str, str] = MappingProxyTyp
         "streams": StreamCard,
         "targets": TargetCard,
         "files": FileEntry,
-        "archives": FileEntry,
+        "downloads": FileEntry,
     }
     for name, kind in parts.items():
         if name in table:
@@ -334,6 +338,9 @@ def _check(card: Card, where: str) -> None:
         raise CardError(where, f"kind should be one of {', '.join(get_args(Kind))}, found {card.kind!r}")
     if not any(stream.role == "input" and stream.default for stream in card.streams):
         raise CardError(where, "no input stream is on by default")
+    for target in card.targets:
+        if target.units and len(target.units) != len(target.channels):
+            raise CardError(where, f"target {target.name!r} has {len(target.units)} units for its channels")
     if not card.targets:
         raise CardError(where, "no target")
     if card.protocol not in card.splits:
@@ -341,7 +348,7 @@ def _check(card: Card, where: str) -> None:
     for label, rows in (
         ("stream", [stream.name for stream in card.streams]),
         ("target", [target.name for target in card.targets]),
-        ("file", [file.path for file in (*card.files, *card.archives)]),
+        ("file", [file.path for file in (*card.files, *card.downloads)]),
     ):
         if repeated := {row for row in rows if rows.count(row) > 1}:
             raise CardError(where, f"{label} {sorted(repeated)[0]!r} stands twice")
@@ -349,7 +356,7 @@ def _check(card: Card, where: str) -> None:
         _check_split(split, f"{where}, splits.{name}")
     if card.access.kind not in ("open", "licence", "password"):
         raise CardError(where, f"access.kind should be open, licence or password, found {card.access.kind!r}")
-    for file in (*card.files, *card.archives):
+    for file in (*card.files, *card.downloads):
         if PurePosixPath(file.path).is_absolute() or ".." in PurePosixPath(file.path).parts:
             raise CardError(where, f"file {file.path!r} leads out of the raw folder")
         for digest, length in ((file.sha256, 64), (file.git_blob, 40)):

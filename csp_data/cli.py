@@ -15,6 +15,7 @@ import click
 import csp_data
 from csp_data import api
 from csp_data.card import Card, load_card
+from csp_data.commands import acquire
 from csp_data.dataset import Dataset
 from csp_data.errors import CspDataError
 from csp_data.home import home, prepared_dir
@@ -213,20 +214,19 @@ def _describe(card: Card) -> str:
 @raw_option
 @click.option("--deep", is_flag=True, help="Read every byte again and open every recording.")
 @click.option("--present", is_flag=True, help="Do not count files that are not there as failed.")
+@click.option("--lock", type=click.Path(path_type=Path), help="Lock file [default: in the raw folder].")
 @json_option
 @click.pass_context
-def verify(ctx: click.Context, name: str, raw: Path | None, deep: bool, present: bool, as_json: bool) -> None:
+def verify(
+    ctx: click.Context, name: str, raw: Path | None, deep: bool, present: bool, lock: Path | None, as_json: bool
+) -> None:
     """Say which raw files are there and whether they can be trusted (exit code 3 when one fails)."""
-    report = api.verify(name, raw=raw, deep=deep)
+    report = api.verify(name, raw=raw, deep=deep, lock=lock)
     failures = [file for file in report.failures if not (present and file.status == "missing")]
     if as_json:
         click.echo(json.dumps({**report.to_dict(), "ok": not failures}, indent=2))
     else:
-        trusted = sum(file.trust == "published" for file in report.present)
-        click.echo(
-            f"{report.name} in {report.root}: {len(report.present)} of {len(load_card(name).files)} files "
-            f"verified, {trusted} by a published digest"
-        )
+        click.echo(report.summary())
         for file in failures:
             click.echo(f"  {file}", err=True)
     if failures:
@@ -287,6 +287,10 @@ def path(name: str | None, prepared: bool) -> None:
         click.echo(prepared_dir())
     else:
         click.echo(home() if name is None else raw_root(load_card(name), None))
+
+
+for command in (acquire.download, acquire.import_, acquire.clean, acquire.bench):
+    cli.add_command(command)
 
 
 def main() -> None:

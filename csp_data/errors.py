@@ -21,8 +21,8 @@ __all__ = [
     "OptionError",
     "StoreError",
     "TransferError",
-    "UnsafeArchiveError",
     "UnknownNameError",
+    "UnsafeArchiveError",
     "VerificationError",
 ]
 

@@ -58,5 +58,14 @@ def lock(path: Path) -> Iterator[None]:
     The operating system drops the lock when the process ends, however it ends; the empty lock file stays.
     """
     writable_dir(path.parent)
-    with filelock.FileLock(path.with_name(path.name + ".lock")):
+    held = filelock.FileLock(path.with_name(path.name + ".lock"))
+    try:
+        held.acquire()
+    except OSError as error:
+        raise CspDataError(
+            f"cannot write to {path.parent}: {error}. Set CSP_DATA_HOME to a folder you own."
+        ) from error
+    try:
         yield
+    finally:
+        held.release()

@@ -6,13 +6,15 @@ import hashlib
 import json
 import logging
 import os
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Container, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
+from csp_data.errors import CspDataError
 from csp_data.home import lock, stamps_dir
 
-__all__ = ["BLOCK", "Digest", "Hasher", "Stamps", "digest_file", "sync_folder"]
+__all__ = ["BLOCK", "Digest", "Hasher", "Stamps", "digest_file", "sync_folder", "write_json"]
 
 logger = logging.getLogger(__name__)
 
@@ -92,6 +94,7 @@ def sync_folder(folder: Path) -> None:
 class _Stamp:
     mtime_ns: int
     digest: Digest
+    readable: bool = False
 
 
 class Stamps:
@@ -114,14 +117,19 @@ class Stamps:
     def _load(self) -> dict[str, _Stamp]:
         try:
             rows = json.loads(self.path.read_text(encoding="utf-8"))["files"]
-            return {name: _Stamp(row["mtime_ns"], Digest(**row["digest"])) for name, row in rows.items()}
-        except FileNotFoundError:
+            return {
+                name: _Stamp(row["mtime_ns"], Digest(**row["digest"]), row["readable"])
+                for name, row in rows.items()
+            }
+        except (FileNotFoundError, NotADirectoryError):
             return {}
-        except (OSError, ValueError, TypeError, KeyError) as error:
+        except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
             logger.warning("%s: unreadable stamps are made again (%s)", self.path, error)
             return {}
 
-    def digests(self, files: Sequence[str], *, again: bool = False) -> dict[str, Digest]:
+    def digests(
+        self, files: Sequence[str], *, again: bool = False, git_blobs: Container[str] = (), jobs: int | None = None
+    ) -> dict[str, Digest]:
         """Digest files below the root, from memory where they are unchanged.
 
         Parameters
@@ -130,35 +138,71 @@ class Stamps:
             Paths relative to the root; they exist.
         again
             Read every file, whatever is remembered.
+        git_blobs
+            Files whose git blob id is needed too.
+        jobs
+            Files read at once; by default one for each processor (digesting leaves the interpreter's lock).
         """
-        fresh: dict[str, _Stamp] = {}
-        digests: dict[str, Digest] = {}
+        stale = []
         for name in files:
-            status = (self.root / name).stat()
-            stamp = self._known.get(name)
-            if (
-                again
-                or stamp is None
-                or (stamp.mtime_ns, stamp.digest.size) != (status.st_mtime_ns, status.st_size)
-            ):
-                stamp = fresh[name] = _Stamp(status.st_mtime_ns, digest_file(self.root / name, git_blob=True))
-            digests[name] = stamp.digest
-        if fresh:
-            self._remember(fresh)
-        return digests
+            stamp = self._current(name)
+            if again or stamp is None or (name in git_blobs and stamp.digest.git_blob is None):
+                stale.append(name)
+        if stale:
+            with ThreadPoolExecutor(jobs or os.cpu_count() or 1) as pool:
+                fresh = pool.map(lambda name: self._stamp(name, git_blob=name in git_blobs), stale)
+                self._remember(dict(zip(stale, fresh, strict=True)))
+        return {name: self._known[name].digest for name in files}
 
-    def _remember(self, fresh: dict[str, _Stamp]) -> None:
+    def readable(self, name: str) -> bool:
+        """Whether an unchanged file was read as a recording before."""
+        stamp = self._current(name)
+        return stamp is not None and stamp.readable
+
+    def set_readable(self, names: Iterable[str]) -> None:
+        """Remember that digested files were read as recordings."""
+        self._remember({name: replace(self._known[name], readable=True) for name in names})
+
+    def add(self, digests: Mapping[str, Digest]) -> None:
+        """Remember digests that were computed while the files were written."""
+        self._remember(
+            {name: _Stamp((self.root / name).stat().st_mtime_ns, digest) for name, digest in digests.items()}
+        )
+
+    def _current(self, name: str) -> _Stamp | None:
+        """Return what is remembered of a file, if it has not changed since."""
+        stamp = self._known.get(name)
+        if stamp is None:
+            return None
+        status = (self.root / name).stat()
+        same = (stamp.mtime_ns, stamp.digest.size) == (status.st_mtime_ns, status.st_size)
+        return stamp if same else None
+
+    def _stamp(self, name: str, *, git_blob: bool) -> _Stamp:
+        path, before = self.root / name, self._known.get(name)
+        mtime_ns = path.stat().st_mtime_ns  # before it is read: a later change makes it stale
+        digest = digest_file(path, git_blob=git_blob)
+        return _Stamp(mtime_ns, digest, before is not None and before.readable and before.digest == digest)
+
+    def _remember(self, fresh: Mapping[str, _Stamp]) -> None:
         """Merge new stamps into the file; another process may have added its own meanwhile."""
+        self._known = {**self._known, **fresh}
+        if not fresh:
+            return
         try:
             with lock(self.path):
-                self._known = {**self._load(), **fresh}
-                rows = {
-                    name: {"mtime_ns": s.mtime_ns, "digest": asdict(s.digest)} for name, s in self._known.items()
-                }
-                temporary = self.path.with_suffix(".part")
-                temporary.write_text(
-                    json.dumps({"root": str(self.root), "files": rows}, indent=1), encoding="utf-8"
-                )
-                temporary.replace(self.path)
-        except OSError as error:  # a read-only home costs time, not correctness
+                merged = {**self._load(), **fresh}
+                write_json(self.path, {"root": str(self.root), "files": {n: asdict(s) for n, s in merged.items()}})
+        except (OSError, CspDataError) as error:  # a read-only home costs time, not correctness
             logger.warning("%s: digests are not remembered (%s)", self.path, error)
+
+
+def write_json(path: Path, values: object) -> None:
+    """Write a JSON file that is there whole or not at all, also when the process is killed meanwhile."""
+    temporary = path.with_name(path.name + ".part")
+    with temporary.open("w", encoding="utf-8") as file:
+        json.dump(values, file, indent=1, sort_keys=True)
+        file.write("\n")
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.replace(path)

@@ -3,33 +3,43 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+import os
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
+from csp_data.acquire.lockfile import LOCK_NAME, RECEIPTS_NAME, LockedSet, lock_path, read_lock
 from csp_data.acquire.manifest import Digest, Stamps
-from csp_data.card import Card, FileEntry
-from csp_data.errors import CspDataError, MissingDataError, VerificationError
-from csp_data.protocol import resolve
+from csp_data.acquire.structure import structure_problems
+from csp_data.card import Card, FileEntry, bundled_root
+from csp_data.errors import MissingDataError, VerificationError
 from csp_data.sources import Found, load_source
 
-__all__ = ["FileReport", "Report", "verify_tree"]
+__all__ = ["FileReport", "Report", "Status", "Trust", "verify_tree"]
 
-Status = Literal["ok", "missing", "truncated", "altered", "unreadable", "unlisted"]
+LITTER = (".part", ".part.json", ".lock", ".new")
+"""Endings of the files that this toolkit itself leaves when it is killed."""
+OWN = (LOCK_NAME, LOCK_NAME + ".lock", RECEIPTS_NAME)
+
+Status = Literal["ok", "missing", "truncated", "altered", "unreadable", "unlisted", "extra"]
+Trust = Literal["published", "locked", "structure"]
 
 
 @dataclass(frozen=True)
 class FileReport:
     """What verification says of one file.
 
-    ``trust`` is ``"published"`` where the bytes agree with a digest of the publisher. ``fix`` says how to mend
-    what is not ok.
+    ``trust`` says on what grounds a file is ok: ``"published"``: its bytes agree with a digest of the publisher;
+    ``"locked"``: with that of the first arrival (:mod:`csp_data.acquire.lockfile`); ``"structure"``: it was read,
+    and what it holds is possible; ``None``: it is there, and was not read yet. ``fix`` says how to mend what is
+    not ok. An ``"unlisted"`` recording is one that the card does not know, an ``"extra"`` file is no part of any.
     """
 
     path: str
     status: Status
-    trust: Literal["published"] | None = None
+    trust: Trust | None = None
     expected: str = ""
     found: str = ""
     fix: str = ""
@@ -37,7 +47,7 @@ class FileReport:
     @property
     def failed(self) -> bool:
         """Whether the file cannot be used as it is."""
-        return self.status not in ("ok", "unlisted")
+        return self.status not in ("ok", "unlisted", "extra")
 
     def __str__(self) -> str:
         detail = f": expected {self.expected}, found {self.found}" if self.expected else ""
@@ -100,6 +110,16 @@ class Report:
                 f"{len(bad)} of {len(self.files)} files of {self.name} in {self.root} failed:\n{lines}"
             )
 
+    def summary(self) -> str:
+        """Return one line: what is there, and on what grounds it is trusted."""
+        grounds = Counter(file.trust or "not read yet (--deep reads it)" for file in self.present)
+        counts = ", ".join(f"{count} {trust}" for trust, count in sorted(grounds.items()))
+        extra = sum(file.status == "extra" for file in self.files)
+        return (
+            f"{self.name} in {self.root}: {len(self.present)} of {len(self.present) + len(self.failures)} files"
+            f" verified{f' ({counts})' if counts else ''}{f', {extra} other files' if extra else ''}"
+        )
+
     def to_dict(self) -> dict[str, Any]:
         """Return the report as plain values, for JSON."""
         return {
@@ -110,8 +130,10 @@ class Report:
         }
 
 
-def verify_tree(card: Card, root: Path, *, deep: bool = False) -> Report:
-    """Compare the files below a root with the card's list.
+def verify_tree(
+    card: Card, root: Path, *, deep: bool = False, read: bool = False, lock: Path | None = None
+) -> Report:
+    """Compare the files below a root with the card's list and the lock file.
 
     Parameters
     ----------
@@ -120,56 +142,84 @@ def verify_tree(card: Card, root: Path, *, deep: bool = False) -> Report:
     root
         Folder of raw files.
     deep
-        Read every file again and open every recording; otherwise files unchanged since they were digested (same
-        size and modification time) are trusted.
+        Read every file again, and open every recording that no digest vouches for; otherwise files unchanged
+        since they were digested (same size and modification time) are trusted.
+    read
+        Open the recordings that no digest vouches for and that were not opened before.
+    lock
+        The lock file; by default ``csp-data.lock.json`` in the root.
 
     Raises
     ------
     MissingDataError
         If the folder does not exist.
+    CspDataError
+        If the lock file is damaged.
     """
     if not root.is_dir():
-        raise MissingDataError(f"The raw files of {card.name}", root, " ".join(card.obtain.split()))
-    source = load_source(card)
-    found = source.find(root)
-    listed = {entry.path for entry in card.files}
-    used = _used(card, root, listed, found)
-    there = [entry.path for entry in card.files if (root / entry.path).is_file()] + used
-    digests = Stamps(root).digests(there, again=deep)
-    reports = [_check(card, root, entry, digests.get(entry.path)) for entry in card.files]
-    reports += [FileReport(name, "ok") for name in used]
-    reports += _unlisted(root, listed | set(used), [file for recording in found for file in recording.files])
-    if deep:
-        readable = {report.path for report in reports if report.status == "ok"}
-        broken = dict(_unreadable(card, root, readable))
-        reports = [broken.get(report.path, report) for report in reports]
-    return Report(card.name, root, tuple(reports), digests)
+        raise MissingDataError(f"The raw files of {card.name}", root, how_to_get(card))
+    found = load_source(card).find(root)
+    locked = read_lock(lock_path(root, lock), card.name)
+    entries = _entries(card, locked)
+    used = _used(card, root, set(entries), found)
+    there = [path for path in entries if (root / path).is_file()] + used
+    stamps = Stamps(root)
+    digests = stamps.digests(there, again=deep, git_blobs={p for p, entry in entries.items() if entry.git_blob})
+    published = {entry.path for entry in card.files if entry.sha256 or entry.git_blob}
+    reports = {path: _check(card, root, entry, digests.get(path)) for path, entry in entries.items()}
+    for path, report in reports.items():
+        if report.status == "ok" and (path in published or path in locked.files):
+            reports[path] = replace(report, trust="published" if path in published else "locked")
+    reports |= {path: FileReport(path, "ok") for path in used}
+    _check_structure(card, root, reports, found, stamps, deep=deep, read=read or deep)
+    rows = [*reports.values(), *_unlisted(root, set(reports), found), *_absent(card, found)]
+    return Report(card.name, root, (*rows, *_extra(root, {row.path for row in rows})), digests)
+
+
+def how_to_get(card: Card) -> str:
+    """Return the next step towards the files of a data set: a command where one can fetch them, or by hand."""
+    by_hand = " ".join(card.obtain.split())
+    known = any(entry.url or entry.drive for entry in (*card.files, *card.downloads)) or card.access.drive_folder
+    return f"Run csp-data download {card.name}, or by hand: {by_hand}" if known else by_hand
+
+
+def _entries(card: Card, locked: LockedSet) -> dict[str, FileEntry]:
+    """Return what is known of each file, from the card and then from the lock file."""
+    entries = {entry.path: entry for entry in card.files}
+    for path, row in locked.files.items():
+        entry = entries.get(path, FileEntry(path))
+        if entry.sha256 is None:
+            entries[path] = replace(entry, size=entry.size or row.size, sha256=row.sha256)
+    return entries
 
 
 def _check(card: Card, root: Path, entry: FileEntry, digest: Digest | None) -> FileReport:
-    again = f"Get it again{' from ' + entry.url if entry.url else ''}."
+    again = _again(card, entry)
     if digest is None:
         return FileReport(entry.path, "missing", expected=f"{root / entry.path}", found="nothing", fix=again)
     if entry.size is not None and digest.size != entry.size:
         status: Status = "truncated" if digest.size < entry.size else "altered"
-        return FileReport(
-            entry.path,
-            status,
-            expected=f"{entry.size} bytes",
-            found=f"{digest.size} bytes",
-            fix="Delete it. " + again,
-        )
-    for kind in ("sha256", "git_blob"):
-        expected, found = getattr(entry, kind), getattr(digest, kind)
-        if expected is not None and expected != found:
+        expected, found = f"{entry.size} bytes", f"{digest.size} bytes"
+        return FileReport(entry.path, status, expected=expected, found=found, fix="Delete it. " + again)
+    for kind in ("git_blob", "sha256"):
+        wanted, got = getattr(entry, kind), getattr(digest, kind)
+        if wanted is not None and wanted != got:
             return FileReport(
-                entry.path, "altered", expected=f"{kind} {expected}", found=found, fix="Delete it. " + again
+                entry.path, "altered", expected=f"{kind} {wanted}", found=str(got), fix="Delete it. " + again
             )
-    return FileReport(entry.path, "ok", trust="published" if entry.sha256 or entry.git_blob else None)
+    return FileReport(entry.path, "ok")
 
 
-def _used(card: Card, root: Path, listed: set[str], found: list[Found]) -> list[str]:
-    """Files of recordings that the card does not list one by one but uses; those there are."""
+def _again(card: Card, entry: FileEntry) -> str:
+    if bundled_root(card) is not None:
+        return " ".join(card.obtain.split())
+    if entry.url or entry.drive:
+        return f"Get it again: csp-data download {card.name} (from {entry.url or 'Google Drive'})."
+    return f"Get it again: {how_to_get(card)}"
+
+
+def _used(card: Card, root: Path, listed: set[str], found: Sequence[Found]) -> list[str]:
+    """Return the files of recordings that the card does not list one by one but uses; those there are."""
     if card.unlisted != "used":
         return []
     files = (file for recording in found for file in recording.files if file.is_file())
@@ -177,19 +227,71 @@ def _used(card: Card, root: Path, listed: set[str], found: list[Found]) -> list[
     return [name for name in names if name not in listed]
 
 
-def _unlisted(root: Path, listed: set[str], files: list[Path]) -> Iterator[FileReport]:
-    for file in files:
+def _unlisted(root: Path, listed: set[str], found: Sequence[Found]) -> Iterator[FileReport]:
+    for file in dict.fromkeys(file for recording in found for file in recording.files if file.is_file()):
         name = file.relative_to(root).as_posix()
         if name not in listed:
             yield FileReport(name, "unlisted", fix="The card does not know it; it is left out.")
 
 
-def _unreadable(card: Card, root: Path, names: set[str]) -> Iterator[tuple[str, FileReport]]:
-    source = load_source(card)
-    for found in source.find(root):
-        name = found.files[0].relative_to(root).as_posix()
-        if name in names:
-            try:
-                source.read(found, card, resolve(card))
-            except CspDataError as error:
-                yield name, FileReport(name, "unreadable", expected="a readable recording", found=str(error))
+def _absent(card: Card, found: Sequence[Found]) -> Iterator[FileReport]:
+    """Report recordings that the publisher states and that are not here, by name where the card names them."""
+    if card.promised is None or len(found) >= card.promised:
+        return
+    named = {id_ for lists in card.splits.values() for id_ in lists.part_of() if not set(id_) & set("*?[")}
+    missing = sorted(named - {recording.id for recording in found})
+    if not missing or len(named) < card.promised:
+        missing = [f"{card.promised - len(found)} of {card.promised} recordings"]
+    for id_ in missing:
+        yield FileReport(id_, "missing", expected="a recording", found="none", fix=how_to_get(card))
+
+
+def _extra(root: Path, known: set[str]) -> Iterator[FileReport]:
+    """Report files that belong to no recording and to no list; left-overs of unfinished work as such."""
+    for file in sorted(root.rglob("*")):
+        name = file.relative_to(root).as_posix()
+        if file.is_file() and name not in known and file.name not in OWN:
+            litter = file.name.endswith(LITTER)
+            fix = (
+                "It is left by unfinished work: csp-data clean."
+                if litter
+                else "It is not used; keep or delete it."
+            )
+            yield FileReport(name, "extra", fix=fix)
+
+
+def _check_structure(
+    card: Card,
+    root: Path,
+    reports: dict[str, FileReport],
+    found: Sequence[Found],
+    stamps: Stamps,
+    *,
+    deep: bool,
+    read: bool,
+) -> None:
+    """Open the recordings that no digest vouches for, or recall that they were read before."""
+    doubtful = []
+    for recording in found:
+        names = [file.relative_to(root).as_posix() for file in recording.files]
+        mine = [reports[name] for name in names if name in reports]
+        if mine and all(report.status == "ok" for report in mine) and not all(report.trust for report in mine):
+            doubtful.append((recording, names))
+    if read:
+        new = [
+            row for row in doubtful if deep or not all(stamps.readable(name) for name in row[1] if name in reports)
+        ]
+        problems = structure_problems(card, [recording for recording, _ in new], os.cpu_count() or 1)
+        fine = []
+        for (_, names), problem in zip(new, problems, strict=True):
+            if problem:
+                fix = f"Delete it. {how_to_get(card)}"
+                reports[names[0]] = FileReport(names[0], "unreadable", None, "a readable recording", problem, fix)
+            else:
+                fine += [name for name in names if name in reports]
+        stamps.set_readable(fine)
+    for _, names in doubtful:
+        for name in names:
+            report = reports.get(name)
+            if report is not None and report.status == "ok" and report.trust is None and stamps.readable(name):
+                reports[name] = replace(report, trust="structure")

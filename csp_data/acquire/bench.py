@@ -1,0 +1,166 @@
+"""How fast files arrive and are verified here, against curl and sha256sum in the same run."""
+
+from __future__ import annotations
+
+import hashlib
+import multiprocessing
+import os
+import resource
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from contextlib import closing
+from multiprocessing.connection import Connection
+from pathlib import Path
+
+from csp_data.errors import MissingDataError
+
+__all__ = ["bench_transfer"]
+
+BLOCK = 1 << 20
+
+
+def bench_transfer(size: int, repeat: int) -> dict[str, float | int | str]:
+    """Transfer and verify a file of random bytes on loopback.
+
+    Parameters
+    ----------
+    size
+        Of the file in bytes; three times as much must be free where temporary files lie.
+    repeat
+        Runs of each; in turn, so that all meet the same machine. The shortest time counts.
+
+    Returns
+    -------
+    dict
+        Seconds, ratios and the peak memory of the process that downloads, in bytes, by name.
+
+    Raises
+    ------
+    MissingDataError
+        If curl or sha256sum is not installed.
+    """
+    for tool in ("curl", "sha256sum"):
+        if shutil.which(tool) is None:
+            raise MissingDataError(tool, "PATH", "It is what the transfer is compared with: install it.")
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = Path(scratch)
+        served = folder / "served.bin"
+        _write_noise(served, size)
+        parent, child = multiprocessing.Pipe()
+        server = multiprocessing.get_context("spawn").Process(
+            target=_serve, args=(str(served), child), daemon=True
+        )
+        server.start()
+        try:
+            address = f"http://127.0.0.1:{parent.recv()}/served.bin"
+            return _measure(address, served, folder, size, repeat)
+        finally:
+            server.terminate()
+            server.join()
+
+
+def _measure(address: str, served: Path, folder: Path, size: int, repeat: int) -> dict[str, float | int | str]:
+    ours, theirs, hashed, deep = [], [], [], []
+    peak, target = 0, folder / "arrived.bin"
+    halves = folder / "halves"
+    halves.mkdir()
+    for i in range(2):
+        _copy_half(served, halves / f"{i}.bin", i, size)
+    for _ in range(repeat):
+        os.sync()  # what the previous run has left to write is not charged to this one
+        theirs.append(_time(lambda: _run(["curl", "-sS", "-o", str(target), address], ["sha256sum", str(target)])))
+        target.unlink()
+        os.sync()
+        seconds, memory = _ours(address, target)
+        ours.append(seconds)
+        peak = max(peak, memory)
+        target.unlink()
+        hashed.append(_time(lambda: _run(["sha256sum", str(served)])))
+        deep.append(_ours_deep(halves))
+    return {
+        "size_bytes": size,
+        "download_s": min(ours),
+        "curl_and_sha256sum_s": min(theirs),
+        "download_ratio": min(ours) / min(theirs),
+        "download_peak_memory_bytes": peak,
+        "deep_digest_s": min(deep),
+        "sha256sum_s": min(hashed),
+        "deep_speed_ratio_per_core": min(hashed) / min(deep) / min(2, os.cpu_count() or 1),
+        "deep_speed_ratio": min(hashed) / min(deep),
+    }
+
+
+def _time(act: Callable[[], object]) -> float:
+    begun = time.perf_counter()
+    act()
+    return time.perf_counter() - begun
+
+
+def _run(*commands: list[str]) -> None:
+    for command in commands:
+        subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+
+
+def _write_noise(path: Path, size: int) -> None:
+    block = hashlib.shake_256(b"csp-data").digest(BLOCK)
+    with path.open("wb") as file:
+        for _ in range(size // BLOCK):
+            file.write(block)
+        file.write(block[: size % BLOCK])
+
+
+def _copy_half(source: Path, target: Path, which: int, size: int) -> None:
+    with source.open("rb") as read, target.open("wb") as write:
+        read.seek(which * (size // 2))
+        left = size // 2
+        while left and (block := read.read(min(BLOCK, left))):
+            write.write(block)
+            left -= len(block)
+
+
+def _ours(address: str, target: Path) -> tuple[float, int]:
+    """Download in a process of its own, as a command does; return seconds without its start, and peak memory."""
+    with multiprocessing.get_context("spawn").Pool(1) as pool:
+        return pool.apply(_fetch, (address, str(target)))
+
+
+def _fetch(address: str, target: str) -> tuple[float, int]:
+    from csp_data.acquire.client import Client
+    from csp_data.acquire.transfer import Wanted, fetch
+
+    os.environ["NO_PROXY"] = "*"
+    begun = time.perf_counter()
+    fetch(Wanted("served.bin", address), Path(target), Client())
+    seconds = time.perf_counter() - begun
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return seconds, peak if sys.platform == "darwin" else peak * 1024
+
+
+def _ours_deep(folder: Path) -> float:
+    """Digest two files as ``verify --deep`` does."""
+    from csp_data.acquire.manifest import Stamps
+
+    stamps = Stamps(folder)
+    return _time(lambda: stamps.digests([path.name for path in sorted(folder.iterdir())], again=True))
+
+
+def _serve(path: str, pipe: Connection) -> None:
+    """Serve one file with sendfile, so that the server is not what is measured."""
+    with closing(socket.create_server(("127.0.0.1", 0))) as listener, Path(path).open("rb") as file:
+        size = os.fstat(file.fileno()).st_size
+        pipe.send(listener.getsockname()[1])
+        while True:
+            connection, _ = listener.accept()
+            with connection:
+                request = b""
+                while b"\r\n\r\n" not in request and (more := connection.recv(BLOCK)):
+                    request += more
+                head = f"HTTP/1.1 200 OK\r\nContent-Length: {size}\r\nConnection: close\r\n\r\n"
+                connection.sendall(head.encode())
+                file.seek(0)
+                connection.sendfile(file)

@@ -1,0 +1,300 @@
+"""Fetching a data set: plan, ask for consent, transfer several files at once, unpack, verify, lock."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+import threading
+from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import NoReturn
+
+from tqdm import tqdm
+
+from csp_data.acquire.archive import unpack
+from csp_data.acquire.client import Client, Patience, offline
+from csp_data.acquire.consent import AskLicence, AskPassword, credentials_for, require_licence
+from csp_data.acquire.importing import incoming_dir, settle, take_in
+from csp_data.acquire.lockfile import RECEIPTS_NAME, Locked, LockedSet, lock_path, read_lock
+from csp_data.acquire.manifest import Digest, Stamps, digest_file, write_json
+from csp_data.acquire.place import gather, place
+from csp_data.acquire.plan import Item, Variant, local_file, mirror_of, plan, receipts
+from csp_data.acquire.transfer import Stopped, Watch, fetch
+from csp_data.acquire.verify import Report, verify_tree
+from csp_data.card import Card, bundled_root
+from csp_data.errors import AccessError, CspDataError, TransferError, VerificationError
+from csp_data.home import lock, raw_dir, writable_dir
+
+__all__ = ["Options", "download_card"]
+
+logger = logging.getLogger(__name__)
+
+SHOWN = 12
+"""Failed files that a message lists one by one."""
+
+
+@dataclass(frozen=True)
+class Options:
+    """How to fetch a data set.
+
+    Parameters
+    ----------
+    raw
+        Where to; by default the home's ``raw/<name>``.
+    mirror
+        Address of a copy that serves the same relative names; by default ``CSP_DATA_MIRROR``.
+    jobs
+        Files at once.
+    accept_licence
+        The terms are accepted.
+    variant
+        Which version, where the publisher has two.
+    lock_file
+        The lock file; by default the one in the raw folder.
+    keep_archives
+        Keep archives, in ``<raw>.incoming``, after they are unpacked.
+    progress
+        Show a progress bar on stderr.
+    patience
+        Time-outs and attempts.
+    ask_licence, ask_password
+        Ask a person; ``None`` where there is none.
+    """
+
+    raw: Path | None = None
+    mirror: str | None = None
+    jobs: int = 4
+    accept_licence: bool = False
+    variant: Variant = "compact"
+    lock_file: Path | None = None
+    keep_archives: bool = False
+    progress: bool = False
+    patience: Patience = field(default_factory=Patience)
+    ask_licence: AskLicence | None = None
+    ask_password: AskPassword | None = None
+
+
+def download_card(card: Card, options: Options) -> Report:
+    """Fetch what is missing of a data set. Two processes that want the same set fetch it once.
+
+    Returns
+    -------
+    Report
+        What is there, verified.
+
+    Raises
+    ------
+    AccessError
+        If a person is needed; the message says for what.
+    TransferError
+        If it may work later; what has arrived is kept.
+    VerificationError
+        If something is not what the publisher or the lock file states.
+    """
+    shipped = bundled_root(card)
+    if shipped is not None:
+        return verify_tree(card, shipped)
+    root = writable_dir(options.raw if options.raw is not None else raw_dir(card.name))
+    with lock(root):
+        return _Download(card, options, root).run()
+
+
+class _Download:
+    def __init__(self, card: Card, options: Options, root: Path) -> None:
+        self.card, self.options, self.root = card, options, root
+        self.expected: LockedSet = read_lock(lock_path(root, options.lock_file), card.name)
+        self.mirror = mirror_of(card.name, options.mirror)
+        self.incoming = incoming_dir(root)
+        self.receipts = receipts(root)
+        self.archives: dict[str, Locked] = {}
+        self.mutex = threading.Lock()
+        self.stop = threading.Event()
+
+    def run(self) -> Report:
+        if offline() and local_file(self.mirror or "") is None:
+            return self._offline()
+        items = self._missing(self._plan_without_network())
+        if items is None or items:
+            require_licence(self.card, accepted=self.options.accept_licence, ask=self.options.ask_licence)
+            client = self._client()
+            writable_dir(self.incoming)
+            if items is None:
+                planned = plan(self.card, client, self.mirror, self.options.variant, self.expected, self.incoming)
+                items = self._missing(planned) or []
+            self._check_room(items)
+            failures = self._fetch_all(items, client)
+            report = settle(self.card, self.root, self.options.lock_file, self.archives)
+            if failures:
+                raise _together(self.card, failures, len(report.present), items[0].by_hand)
+            if not self.options.keep_archives:
+                shutil.rmtree(self.incoming, ignore_errors=True)
+            return report
+        return settle(self.card, self.root, self.options.lock_file)
+
+    def _offline(self) -> Report:
+        report = settle(self.card, self.root, self.options.lock_file)
+        if report.failures or not report.present:
+            raise AccessError(
+                f"{self.card.name}: {len(report.failures) or 'all'} of its files are missing, and CSP_DATA_OFFLINE"
+                " is set. Unset it, use --mirror file://..., or csp-data import."
+            )
+        return report
+
+    def _plan_without_network(self) -> list[Item] | None:
+        """Return the items where the card knows them all; ``None`` where a listing must be asked for."""
+        asks = self.card.access.drive_folder is not None or (self.mirror is not None and not self.card.files)
+        if asks:
+            return None
+        return plan(self.card, Client(), self.mirror, self.options.variant, self.expected, self.incoming)
+
+    def _client(self) -> Client:
+        first = next((e.url for e in (*self.card.files, *self.card.downloads) if e.url), None)
+        client = Client(self.options.patience)
+        address = self.mirror or first
+        if address is None or local_file(address) is not None:
+            return client
+        return Client(
+            self.options.patience, credentials_for(self.card, client.route(address), self.options.ask_password)
+        )
+
+    def _missing(self, items: list[Item] | None) -> list[Item] | None:
+        """Leave out what is there as it should be."""
+        if items is None:
+            return None
+        there = [item.entry.path for item in items if not item.archive and (self.root / item.entry.path).is_file()]
+        blobs = {item.entry.path for item in items if item.entry.git_blob}
+        digests = Stamps(self.root).digests(there, git_blobs=blobs)
+        missing = []
+        for item in items:
+            path = item.entry.path
+            if item.archive:
+                unpacked = self.receipts.get(path)
+                if not unpacked or not all((self.root / file).is_file() for file in unpacked):
+                    missing.append(item)
+            elif path not in digests:
+                missing.append(item)
+            elif wrong := item.wanted.differs(digests[path]):
+                logger.warning("%s is fetched again: %s", self.root / path, wrong)
+                missing.append(item)
+        return missing
+
+    def _check_room(self, items: Sequence[Item]) -> None:
+        known = sum((item.entry.size or 0) * (2 if item.archive else 1) for item in items)
+        free = shutil.disk_usage(self.root).free
+        if known > free:
+            raise CspDataError(
+                f"{self.card.name} needs about {known / 1e9:.1f} GB in {self.root}, and {free / 1e9:.1f} GB are"
+                " free. Make room, or set CSP_DATA_HOME to another disk."
+            )
+
+    def _fetch_all(self, items: Sequence[Item], client: Client) -> dict[str, CspDataError]:
+        """Fetch several at once; return what failed. Ctrl-C stops all of them, and what has arrived is kept."""
+        failures: dict[str, CspDataError] = {}
+        digests: dict[str, Digest] = {}
+        with self._bar(items) as bar, ThreadPoolExecutor(self.options.jobs) as pool:
+            work: dict[Future[Digest | None], Item] = {
+                pool.submit(self._one, item, client, self._watch(bar, item)): item for item in items
+            }
+            try:
+                for future, item in work.items():
+                    try:
+                        digest = future.result()
+                        if digest is not None:
+                            digests[item.entry.path] = digest
+                    except Stopped:
+                        raise
+                    except CspDataError as error:
+                        failures[item.entry.path] = error
+            except BaseException:
+                self.stop.set()
+                pool.shutdown(cancel_futures=True)
+                raise
+            finally:
+                Stamps(self.root).add(digests)
+        return failures
+
+    def _one(self, item: Item, client: Client, watch: Watch) -> Digest | None:
+        """Fetch one item; an archive is unpacked, and its files put in their places."""
+        target = (self.incoming if item.archive else self.root) / item.entry.path
+        writable_dir(target.parent)
+        source = local_file(item.address)
+        if source is None:
+            digest = fetch(item.wanted, target, client, opener=item.opener(client), watch=watch)
+        else:
+            digest = _copy(item, source, target)
+        if not item.archive:
+            return digest
+        into = self.incoming / "unpacked" / item.entry.path.replace("/", "_")
+        writable_dir(into.parent)
+        shutil.rmtree(into, ignore_errors=True)
+        unpack(target, into, stop=watch.stop)
+        with self.mutex:
+            files = sorted(gather(self.card, into))
+            take_in(self.card, into, self.root, "move", self.expected)
+            self.archives[item.entry.path] = Locked(digest.size, digest.sha256)
+            self.receipts[item.entry.path] = files
+            write_json(self.root / RECEIPTS_NAME, self.receipts)
+        shutil.rmtree(into, ignore_errors=True)
+        if not self.options.keep_archives:
+            target.unlink()
+        return None
+
+    def _bar(self, items: Sequence[Item]) -> tqdm[NoReturn]:
+        """Return one bar over the bytes of all files."""
+        return tqdm(
+            total=sum(item.entry.size or 0 for item in items),
+            desc=f"download {self.card.name}",
+            unit="B",
+            unit_scale=True,
+            unit_divisor=1024,
+            disable=not self.options.progress,
+        )
+
+    def _watch(self, bar: tqdm[NoReturn], item: Item) -> Watch:
+        """Return what moves the bar for one file; a size that the card does not know is added when it is told."""
+
+        def total(size: int) -> None:
+            with self.mutex:
+                if item.entry.size is None:
+                    bar.total = (bar.total or 0) + size
+
+        def moved(count: int) -> None:
+            with self.mutex:
+                bar.update(count)
+
+        return Watch(total, moved, self.stop)
+
+
+def _copy(item: Item, source: Path, target: Path) -> Digest:
+    """Bring a file from a mirror on disk."""
+    if not source.is_file():
+        raise AccessError(f"{item.entry.path}: not found at {source}. {item.by_hand}")
+    digest = digest_file(source, git_blob=item.entry.git_blob is not None)
+    if wrong := item.wanted.differs(digest):
+        raise VerificationError(f"{source} is not the publisher's file: {wrong}. Use another mirror.")
+    place(source, target, "copy")
+    return digest
+
+
+def _together(card: Card, failures: dict[str, CspDataError], present: int, by_hand: str) -> CspDataError:
+    """Return one error for all files that did not come: the worst that needs a person's attention."""
+    if len(failures) == 1:
+        return next(iter(failures.values()))
+    lines = [f"  {str(error).replace(by_hand, '').strip()}" for error in failures.values()]
+    more = [f"  and {len(lines) - SHOWN} more: {', '.join(list(failures)[SHOWN:])}"] if len(lines) > SHOWN else []
+    text = "\n".join(
+        [
+            f"{len(failures)} files of {card.name} did not come, {present} are here and verified:",
+            *lines[:SHOWN],
+            *more,
+            *([by_hand] if any(by_hand in str(error) for error in failures.values()) else []),
+        ]
+    )
+    for kind in (VerificationError, AccessError):
+        if any(isinstance(error, kind) for error in failures.values()):
+            return kind(text)
+    if all(isinstance(error, TransferError) for error in failures.values()):
+        return CspDataError(text + "\nRun the command again later; what has arrived is kept.")
+    return CspDataError(text)

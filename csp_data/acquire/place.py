@@ -1,0 +1,176 @@
+"""From a folder in any of the layouts people have to the files of one data set, and from there to their place."""
+
+from __future__ import annotations
+
+import errno
+import logging
+import os
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Literal
+
+from csp_data.acquire.manifest import digest_file, sync_folder
+from csp_data.card import Card, load_card, names
+from csp_data.errors import CspDataError, MissingDataError, VerificationError
+from csp_data.sources import load_source, recognise
+
+__all__ = ["How", "gather", "own_name", "place"]
+
+logger = logging.getLogger(__name__)
+
+How = Literal["copy", "move", "link"]
+DEPTH = 3
+"""Folders below the given one in which the publisher's folder of a set is looked for."""
+
+
+def own_name(card: Card, name: str) -> bool:
+    """Whether a file or folder has a name that the publisher gives to this set."""
+    return _fits(name, (*card.access.compact, *card.access.full))
+
+
+def _fits(name: str, patterns: Sequence[str]) -> bool:
+    return any(fnmatchcase(name.lower(), pattern.lower()) for pattern in patterns)
+
+
+def gather(card: Card, folder: Path) -> dict[str, Path]:
+    """Find the files of a data set below a folder.
+
+    Parameters
+    ----------
+    card
+        The data set.
+    folder
+        Anything that holds it: the publisher's folder, one that holds several sets, an unpacked archive.
+
+    Returns
+    -------
+    dict
+        From the path below the raw root to the file.
+
+    Raises
+    ------
+    MissingDataError
+        If there is nothing of it, saying what the folder looks like instead.
+    """
+    gathered: dict[str, Path] = {}
+    for scope in _scopes(card, folder):
+        files = _listed(card, scope) if card.files else {}
+        if card.unlisted == "used":
+            known = set(files.values())
+            for recording in load_source(card).find(scope):
+                mine = (file for file in recording.files if file.is_file() and file not in known)
+                files |= {file.relative_to(scope).as_posix(): file for file in mine}
+        for name, file in files.items():
+            if name in gathered and digest_file(gathered[name]) != digest_file(file):
+                raise VerificationError(
+                    f"{gathered[name]} and {file} are both {name} of {card.name}, with different bytes. Keep one."
+                )
+            gathered.setdefault(name, file)
+    if not gathered:
+        raise MissingDataError(
+            f"Recordings of {card.name} ({load_source(card).layout})", folder, _alike(card, folder)
+        )
+    return gathered
+
+
+def _scopes(card: Card, folder: Path) -> list[Path]:
+    """Return the publisher's folders of this set where they can be told by name, or else the folder itself."""
+    mine = [path for path in _folders(folder, DEPTH) if own_name(card, path.name)]
+    if mine:
+        return [path for path in mine if not any(other in path.parents for other in mine)]
+    if own_name(card, folder.name):
+        return [folder]
+    other = _named_like_another(card, [folder, *_folders(folder, DEPTH)])
+    if other is not None:
+        raise MissingDataError(
+            f"Recordings of {card.name}",
+            folder,
+            f"{other[1].name} is a name of {other[0]}: csp-data import {other[0]}.",
+        )
+    return [folder]
+
+
+def _named_like_another(card: Card, folders: Sequence[Path]) -> tuple[str, Path] | None:
+    for name in names():
+        if name != card.name:
+            for path in folders:
+                if own_name(load_card(name), path.name):
+                    return name, path
+    return None
+
+
+def _folders(folder: Path, depth: int) -> Iterator[Path]:
+    if depth:
+        for path in sorted(path for path in folder.iterdir() if path.is_dir()):
+            yield path
+            yield from _folders(path, depth - 1)
+
+
+def _listed(card: Card, folder: Path) -> dict[str, Path]:
+    """Find the files that the card lists, wherever they lie, whatever the case of their names."""
+    wanted = {tuple(entry.path.lower().split("/")): entry.path for entry in card.files}
+    depths = {len(parts) for parts in wanted}
+    found: dict[str, Path] = {}
+    for file in sorted(path for path in folder.rglob("*") if path.is_file()):
+        parts = tuple(part.lower() for part in file.relative_to(folder).parts)
+        for depth in depths:
+            if (name := wanted.get(parts[-depth:])) is not None:
+                found.setdefault(name, file)
+    return found
+
+
+def _alike(card: Card, folder: Path) -> str:
+    others = [f"{name} ({count} recordings)" for name, count in recognise(folder).items() if name != card.name]
+    inside = sorted(path.name for path in folder.iterdir())
+    holds = f"The folder holds {', '.join(inside[:5]) or 'nothing'}{' and more' if len(inside) > 5 else ''}."
+    return (
+        f"{holds}{' It looks like ' + ', '.join(others) + '.' if others else ''} {' '.join(card.obtain.split())}"
+    )
+
+
+def place(source: Path, target: Path, how: How) -> None:
+    """Put a file where it belongs, in one step: it is there whole, or not.
+
+    Parameters
+    ----------
+    source, target
+        From where to where. What stands at the target is replaced.
+    how
+        ``"copy"``; ``"move"``; ``"link"``: a hard link, or a copy where the disk cannot link.
+
+    Raises
+    ------
+    CspDataError
+        If it cannot be read or written.
+    """
+    part = target.with_name(target.name + ".part")
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if how == "move" and _try(lambda: source.replace(target)):
+            return
+        part.unlink(missing_ok=True)
+        if not (how == "link" and _try(lambda: os.link(source, part, follow_symlinks=True))):
+            with source.open("rb") as origin, part.open("wb") as copy:
+                shutil.copyfileobj(origin, copy, 1 << 20)
+                copy.flush()
+                os.fsync(copy.fileno())
+        part.replace(target)
+        sync_folder(target.parent)
+        if how == "move":
+            source.unlink()
+    except OSError as error:
+        part.unlink(missing_ok=True)
+        raise CspDataError(f"{source} cannot be brought to {target}: {error.strerror or error}.") from error
+
+
+def _try(act: Callable[[], object]) -> bool:
+    """Whether an act of the file system is possible between these two places."""
+    try:
+        act()
+    except OSError as error:
+        if error.errno in (errno.EXDEV, errno.EPERM, errno.EOPNOTSUPP, errno.EMLINK):
+            return False
+        raise
+    return True

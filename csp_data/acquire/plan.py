@@ -1,0 +1,194 @@
+"""What there is to fetch of a data set, and from where: the publisher's addresses, Google Drive, or a mirror."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path, PurePosixPath
+from typing import Literal
+from urllib.parse import quote, urlsplit
+from urllib.request import url2pathname
+
+from csp_data.acquire import drive
+from csp_data.acquire.archive import is_archive
+from csp_data.acquire.client import Client
+from csp_data.acquire.lockfile import LOCK_NAME, RECEIPTS_NAME, LockedSet, read_lock
+from csp_data.acquire.place import own_name
+from csp_data.acquire.transfer import Opener, Wanted, fetch
+from csp_data.card import Card, FileEntry
+from csp_data.errors import AccessError, OptionError
+
+__all__ = ["Item", "Variant", "local_file", "mirror_of", "plan", "receipts"]
+
+logger = logging.getLogger(__name__)
+
+Variant = Literal["compact", "full"]
+
+
+@dataclass(frozen=True)
+class Item:
+    """One thing to fetch: an entry, whether it is an archive to unpack, and how to ask for it."""
+
+    entry: FileEntry
+    address: str
+    by_hand: str
+    drive: str | None = None
+
+    @property
+    def archive(self) -> bool:
+        """Whether it is unpacked after it has come."""
+        return is_archive(Path(self.entry.path))
+
+    @property
+    def wanted(self) -> Wanted:
+        """The transfer to make."""
+        entry = self.entry
+        return Wanted(entry.path, self.address, entry.size, entry.sha256, entry.git_blob, self.by_hand)
+
+    def opener(self, client: Client) -> Opener | None:
+        """Return how to ask for it, where that takes more than its address."""
+        return None if self.drive is None else drive.opener(client, self.drive, self.entry.path)
+
+
+def mirror_of(name: str, chosen: str | None) -> str | None:
+    """Return the address of a mirror: the chosen one or ``CSP_DATA_MIRROR``, with ``{name}`` filled in.
+
+    Raises
+    ------
+    OptionError
+        If it is neither http(s) nor file, or holds a password.
+    """
+    mirror = chosen or os.environ.get("CSP_DATA_MIRROR") or None
+    if mirror is None:
+        return None
+    parts = urlsplit(mirror)
+    if parts.scheme not in ("http", "https", "file"):
+        raise OptionError("mirror", mirror, "an address that begins with http://, https:// or file://")
+    if parts.username or parts.password:
+        raise OptionError("mirror", f"{parts.scheme}://...@{parts.hostname}", "no user or password in the address")
+    return mirror.replace("{name}", name).rstrip("/") + "/"
+
+
+def local_file(address: str) -> Path | None:
+    """Return the path of a ``file:`` address; ``None`` for others."""
+    parts = urlsplit(address)
+    return Path(url2pathname(parts.path)) if parts.scheme == "file" else None
+
+
+def plan(
+    card: Card, client: Client, mirror: str | None, variant: Variant, expected: LockedSet, scratch: Path
+) -> list[Item]:
+    """List what there is to fetch. Asks the network only for a Drive folder's listing or a mirror's lock file.
+
+    Parameters
+    ----------
+    card
+        The data set.
+    client
+        Opens addresses.
+    mirror
+        As :func:`mirror_of` gives it.
+    variant
+        Which version, where the publisher has two.
+    expected
+        What is locked; its digests are demanded of what the publisher states none for.
+    scratch
+        A folder for the mirror's lock file.
+
+    Raises
+    ------
+    AccessError
+        If nothing can be fetched by a program.
+    """
+    by_hand = f"By hand: {' '.join(card.obtain.split())} Then: csp-data import {card.name} PATH."
+    if mirror is not None:
+        items = list(_on_mirror(card, client, mirror, scratch, by_hand))
+    else:
+        items = list(_at_publisher(card, client, variant, by_hand))
+    if not items:
+        where = f"The mirror {mirror} has no {LOCK_NAME} that lists it" if mirror else "No program can fetch it"
+        raise AccessError(f"{card.name}: {where}. {by_hand}")
+    return [replace(item, entry=_demand(item, expected)) for item in items]
+
+
+def _demand(item: Item, expected: LockedSet) -> FileEntry:
+    locked = (expected.archives if item.archive else expected.files).get(item.entry.path)
+    if locked is None or item.entry.sha256 is not None:
+        return item.entry
+    return replace(item.entry, size=item.entry.size or locked.size, sha256=locked.sha256)
+
+
+def _at_publisher(card: Card, client: Client, variant: Variant, by_hand: str) -> Iterator[Item]:
+    for entry in (*card.files, *card.downloads):
+        if entry.drive is not None:
+            yield Item(entry, drive.file_address(entry.drive), by_hand, entry.drive)
+        elif entry.url is not None:
+            yield Item(entry, entry.url, by_hand)
+    if card.access.drive_folder is not None:
+        patterns = card.access.full if variant == "full" else card.access.compact
+        chosen = replace(card, access=replace(card.access, compact=patterns, full=()))
+        top = drive.list_folder(client, card.access.drive_folder)
+        mine = [entry for entry in top if own_name(chosen, entry.name)]
+        if not mine:
+            raise AccessError(
+                f"{card.name}: the publisher's folder holds {', '.join(entry.name for entry in top[:8])}, and"
+                f" nothing like {', '.join(patterns)}. {by_hand}"
+            )
+        for found in mine:
+            yield from _on_drive(client, found, PurePosixPath(), by_hand, drive.DEEPEST)
+
+
+def _on_drive(
+    client: Client, entry: drive.DriveEntry, below: PurePosixPath, by_hand: str, depth: int
+) -> Iterator[Item]:
+    """Walk a folder; what lies in the set's own folder is named without it, as an import names it."""
+    if "/" in entry.name or "\\" in entry.name or entry.name in ("", ".", ".."):
+        raise AccessError(f"Google Drive lists the name {entry.name!r}, which leads out of the folder. {by_hand}")
+    if entry.kind == "file":
+        path = (below / entry.name).as_posix()
+        yield Item(FileEntry(path, drive=entry.id), drive.file_address(entry.id), by_hand, entry.id)
+    elif depth:
+        inside = below / entry.name if depth < drive.DEEPEST else below
+        for child in drive.list_folder(client, entry.id):
+            yield from _on_drive(client, child, inside, by_hand, depth - 1)
+
+
+def _on_mirror(card: Card, client: Client, mirror: str, scratch: Path, by_hand: str) -> Iterator[Item]:
+    """List the same relative names as at the publisher; where those are not known, the mirror's lock file's."""
+    entries = [*card.files, *card.downloads]
+    if not card.files:
+        listed = _mirror_lock(card, client, mirror, scratch)
+        if listed.files:
+            entries = [FileEntry(path, size=row.size, sha256=row.sha256) for path, row in listed.files.items()]
+    for entry in entries:
+        yield Item(entry, mirror + quote(entry.path), f"The mirror lacks it; without --mirror: {by_hand}")
+
+
+def _mirror_lock(card: Card, client: Client, mirror: str, scratch: Path) -> LockedSet:
+    address = mirror + LOCK_NAME
+    local = local_file(address)
+    if local is not None:
+        return read_lock(local, card.name)
+    target = scratch / LOCK_NAME
+    try:
+        fetch(Wanted(LOCK_NAME, address), target, client)
+    except AccessError as error:
+        if "does not have it" not in str(error):
+            raise
+        return LockedSet()
+    return read_lock(target, card.name)
+
+
+def receipts(root: Path) -> dict[str, list[str]]:
+    """Return which archives were unpacked below a root, and into which files."""
+    try:
+        rows = json.loads((root / RECEIPTS_NAME).read_text(encoding="utf-8"))
+        return {str(name): [str(file) for file in files] for name, files in rows.items()}
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError, TypeError, AttributeError) as error:
+        logger.warning("%s is not used: archives are fetched again (%s)", root / RECEIPTS_NAME, error)
+        return {}

@@ -1,0 +1,67 @@
+"""Whether a recording is what its card promises, where no digest tells: it opens, its numbers are possible."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import joblib
+import numpy as np
+
+from csp_data.card import Card
+from csp_data.errors import CspDataError
+from csp_data.protocol import Protocol, resolve
+from csp_data.recording import Stream
+from csp_data.sources import Found, Source, load_source
+
+__all__ = ["structure_problems"]
+
+RATE_FACTOR = 3.0
+"""A stream's median rate may differ from the card's by this factor; boards without a clock of their own drift."""
+WORTH_PROCESSES = 64 << 20
+"""Bytes below which starting processes costs more than they save."""
+
+
+def structure_problems(card: Card, found: Sequence[Found], jobs: int) -> list[str]:
+    """Read recordings and return what is wrong with each; an empty string where nothing is.
+
+    Parameters
+    ----------
+    card
+        What they should be.
+    found
+        The recordings.
+    jobs
+        Processes, when there is enough to read.
+    """
+    source, protocol = load_source(card), resolve(card)
+    size = sum(file.stat().st_size for recording in found for file in recording.files if file.is_file())
+    work = (joblib.delayed(_problem)(recording, card, source, protocol) for recording in found)
+    return list(joblib.Parallel(n_jobs=jobs if size > WORTH_PROCESSES else 1)(work))
+
+
+def _problem(found: Found, card: Card, source: Source, protocol: Protocol) -> str:
+    try:
+        recording = source.read(found, card, protocol)
+    except CspDataError as error:
+        return str(error)
+    for name, stream in recording.streams.items():
+        if problem := _of_stream(stream, card.stream(name).rate_hz):
+            return f"stream {name}: {problem}"
+    return ""
+
+
+def _of_stream(stream: Stream, promised_hz: float) -> str:
+    if len(stream.time) < 2:
+        return f"expected samples, found {len(stream.time)}"
+    if not np.isfinite(stream.time).all():
+        return "expected finite times"
+    step = float(np.median(np.diff(stream.time)))
+    if not 1 / RATE_FACTOR < step * promised_hz < RATE_FACTOR:
+        return f"expected about {promised_hz:g} Hz, found a median step of {step:g} s"
+    finite = np.isfinite(stream.values)
+    if stream.role == "input" and not finite.all():
+        row, column = np.argwhere(~finite)[0]
+        return (
+            f"expected finite values, found {stream.values[row, column]} in {stream.channels[column]}, row {row}"
+        )
+    return "" if finite.any() else "expected finite values, found none"

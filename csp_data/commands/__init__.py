@@ -1,0 +1,1 @@
+"""Commands of ``csp-data`` that are larger than a few lines."""

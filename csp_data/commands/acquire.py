@@ -1,0 +1,157 @@
+"""The commands ``download``, ``import``, ``clean`` and ``bench transfer``."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import click
+
+from csp_data.acquire.bench import bench_transfer
+from csp_data.acquire.client import Patience
+from csp_data.acquire.download import Options, download_card
+from csp_data.acquire.importing import clean as clean_raw
+from csp_data.acquire.importing import import_card
+from csp_data.acquire.verify import Report
+from csp_data.card import bundled_root, load_card
+from csp_data.errors import AccessError, OptionError
+from csp_data.home import raw_dir
+
+__all__ = ["bench", "clean", "download", "import_"]
+
+name_argument = click.argument("name")
+raw_option = click.option("--raw", type=click.Path(path_type=Path), help="The raw folder [home's raw/NAME].")
+lock_option = click.option("--lock", type=click.Path(path_type=Path), help="Lock file [in the raw folder].")
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+
+
+@click.command()
+@name_argument
+@raw_option
+@click.option("--mirror", metavar="URL", help="A copy that serves the same names; {name} is filled in.")
+@click.option("--jobs", type=click.IntRange(1, 32), default=4, show_default=True, help="Files at once.")
+@click.option("--full", is_flag=True, help="The full version, where the publisher has a compact one too.")
+@click.option("--accept-licence", is_flag=True, help="You accept the data set's terms.")
+@click.option("--keep-archives", is_flag=True, help="Keep archives after they are unpacked.")
+@click.option(
+    "--timeout", type=click.FloatRange(min=0.1), default=60, show_default=True, help="Seconds of silence."
+)
+@click.option(
+    "--tries", type=click.IntRange(1, 100), default=5, show_default=True, help="Attempts without progress."
+)
+@lock_option
+@json_option
+@click.pass_context
+def download(
+    ctx: click.Context,
+    name: str,
+    raw: Path | None,
+    mirror: str | None,
+    jobs: int,
+    full: bool,
+    accept_licence: bool,
+    keep_archives: bool,
+    timeout: float,
+    tries: int,
+    lock: Path | None,
+    as_json: bool,
+) -> None:
+    """Fetch what is missing of a data set and verify it; run it again to go on after a failure."""
+    person = sys.stdin.isatty() and sys.stderr.isatty()
+    options = Options(
+        raw=raw,
+        mirror=mirror,
+        jobs=jobs,
+        accept_licence=accept_licence,
+        variant="full" if full else "compact",
+        lock_file=lock,
+        keep_archives=keep_archives,
+        progress=ctx.find_root().obj["progress"],
+        patience=Patience(connect_s=min(10.0, timeout), stall_s=timeout, tries=tries),
+        ask_licence=_ask_licence if person else None,
+        ask_password=_ask_password if person else None,
+    )
+    try:
+        report = download_card(load_card(name), options)
+    except KeyboardInterrupt:
+        click.echo("Stopped; what has arrived is kept. Run the command again to go on.", err=True)
+        ctx.exit(1)
+    _say(ctx, report, as_json)
+
+
+@click.command("import")
+@name_argument
+@click.argument("paths", nargs=-1, required=True, type=click.Path(path_type=Path))
+@raw_option
+@click.option("--move", "how", flag_value="move", help="Move the files instead of copying them.")
+@click.option("--link", "how", flag_value="link", help="Hard-link the files instead of copying them.")
+@lock_option
+@json_option
+@click.pass_context
+def import_(
+    ctx: click.Context,
+    name: str,
+    paths: tuple[Path, ...],
+    raw: Path | None,
+    how: str | None,
+    lock: Path | None,
+    as_json: bool,
+) -> None:
+    """Take in archives, folders or files that you fetched by hand; says what is still missing."""
+    kind = {"move": "move", "link": "link"}.get(how or "", "copy")
+    report = import_card(load_card(name), paths, raw=raw, how=kind, lock_file=lock)  # type: ignore[arg-type]
+    _say(ctx, report, as_json)
+
+
+@click.command()
+@name_argument
+@raw_option
+def clean(name: str, raw: Path | None) -> None:
+    """Delete what unfinished downloads and imports left; complete files are never touched."""
+    card = load_card(name)
+    if raw is None and bundled_root(card) is not None:
+        raise OptionError("name", name, "a data set that does not ship with csp-data")
+    for path in clean_raw(raw if raw is not None else raw_dir(card.name)):
+        click.echo(path)
+
+
+@click.group()
+def bench() -> None:
+    """Measure this machine."""
+
+
+@bench.command()
+@click.option("--size", type=click.FloatRange(min=0.001), default=1.0, show_default=True, help="GB to transfer.")
+@click.option("--repeat", type=click.IntRange(1, 20), default=3, show_default=True, help="Runs; the best counts.")
+@json_option
+def transfer(size: float, repeat: int, as_json: bool) -> None:
+    """Time a download and a deep verification on loopback, against curl and sha256sum in the same run."""
+    rows = bench_transfer(int(size * 1e9), repeat)
+    if as_json:
+        click.echo(json.dumps(rows, indent=2))
+        return
+    for name, value in rows.items():
+        click.echo(f"{name:<40} {value:.3g}" if isinstance(value, float) else f"{name:<40} {value}")
+
+
+def _say(ctx: click.Context, report: Report, as_json: bool) -> None:
+    """Print a report; exit code 3 when something there failed, 4 when only files are missing."""
+    if as_json:
+        click.echo(json.dumps(report.to_dict(), indent=2))
+    else:
+        click.echo(report.summary())
+        for file in report.failures:
+            click.echo(f"  {file}", err=True)
+    if report.failures:
+        ctx.exit(AccessError.exit_code if all(file.status == "missing" for file in report.failures) else 3)
+
+
+def _ask_licence(terms: str) -> bool:
+    click.echo(terms, err=True)
+    return click.confirm("Do you accept these terms?", default=False, err=True)
+
+
+def _ask_password(host: str) -> tuple[str, str]:
+    user = click.prompt(f"User at {host}", err=True)
+    return user, click.prompt("Password", hide_input=True, err=True)
