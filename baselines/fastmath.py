@@ -25,7 +25,7 @@ def _exp32(x: Any) -> Any:
     x = k ln 2 + r with |r| <= ln(2) / 2; e^r by its Taylor polynomial of degree 7, 2^k by its exponent bits.
     """
     x = max(x, np.float32(-87.0))
-    k = np.float32(math.floor(x * np.float32(1.44269504) + np.float32(0.5)))
+    k = np.float32(np.floor(x * np.float32(1.44269504) + np.float32(0.5)))
     r = x - k * np.float32(0.693359375)
     r = r - k * np.float32(-2.12194440e-4)
     p = np.float32(1 / 5040)
@@ -36,7 +36,7 @@ def _exp32(x: Any) -> Any:
     p = p * r + np.float32(0.5)
     p = p * r + np.float32(1.0)
     p = p * r + np.float32(1.0)
-    return p * _bits_to_float32((np.int32(k) + np.int32(127)) << np.int32(23))  # type: ignore[call-arg]
+    return p * _bits_to_float32(np.int32((k + np.float32(127.0)) * np.float32(1 << 23)))  # type: ignore[call-arg]
 
 
 def exp(x):  # type: ignore[no-untyped-def]  # numba compares the argument lists, annotations too

@@ -1,5 +1,6 @@
-"""Split a compiled loop over the threads that torch is allowed to use."""
+"""When compiled loops are used, and how they are split over the threads that torch is allowed to use."""
 
+import importlib.util
 import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -7,6 +8,21 @@ from functools import lru_cache
 from typing import Any
 
 import torch
+
+_HAS_NUMBA = importlib.util.find_spec("numba") is not None
+
+
+def compiled_for(tensor: torch.Tensor) -> bool:
+    """Tell whether the numba loops can stand in for plain torch on this tensor.
+
+    They can on the CPU in float32 and float64 where numba is installed, outside torch's own compiler and exporter.
+    """
+    return (
+        _HAS_NUMBA
+        and tensor.device.type == "cpu"
+        and tensor.dtype in (torch.float32, torch.float64)
+        and not torch.compiler.is_compiling()
+    )
 
 
 @lru_cache(maxsize=1)

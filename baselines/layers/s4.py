@@ -17,15 +17,18 @@ Glossary, code to the paper's symbols (the state space itself: :mod:`baselines.l
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 
 from baselines.errors import OptionError
 from baselines.layers import s4_kernel as math_s4
 from baselines.layers.base import ALL, SequenceLayer, check_config, log_uniform
+from baselines.layers.dropout import Dropout
+from baselines.parallel import compiled_for
 
 S4State = tuple[tuple[Tensor, math_s4.Discrete], ...]
 
@@ -156,17 +159,52 @@ def causal_convolution(u: Tensor, k: Tensor, readout: slice = ALL) -> Tensor:
     Returns
     -------
     Tensor
-        (B, steps, H). Short sequences: the product with a triangular Toeplitz matrix; longer ones: FFT, padded to
-        at least 2 L so that nothing wraps around.
+        (B, steps, H). Short sequences: the definition, as a compiled loop or a product with a triangular Toeplitz
+        matrix; longer ones: FFT.
     """
     length = u.shape[1]
-    if length <= math_s4.SHORT:
-        lag = torch.arange(length, device=u.device)[readout, None] - torch.arange(length, device=u.device)
-        toeplitz = k[:, lag.clamp(min=0)] * (lag >= 0)  # (H, steps, L)
-        return torch.einsum("hts,bsh->bth", toeplitz, u)
-    n = fft_length(2 * length)
-    spectrum = torch.fft.rfft(u.transpose(1, 2), n=n) * torch.fft.rfft(k, n=n)
-    return torch.fft.irfft(spectrum, n=n)[..., :length].transpose(1, 2)[:, readout]
+    if length > math_s4.SHORT:
+        return _FFTConvolution.apply(u, k)[:, readout]
+    steps = range(length)[readout]
+    if compiled_for(u) and steps == range(steps.start, length):
+        from baselines.layers import s4_cpu  # numba is imported only where it is used
+
+        return s4_cpu.short_convolution(u, k, steps.start)
+    return toeplitz_convolution(u, k, readout)
+
+
+def toeplitz_convolution(u: Tensor, k: Tensor, readout: slice = ALL) -> Tensor:
+    """Compute :func:`causal_convolution` as a product with a matrix (H, steps, L), for short sequences."""
+    lag = torch.arange(u.shape[1], device=u.device)
+    lag = lag[readout, None] - lag
+    toeplitz = k[:, lag.clamp(min=0)] * (lag >= 0)
+    return torch.einsum("hts,bsh->bth", toeplitz, u)
+
+
+class _FFTConvolution(torch.autograd.Function):
+    """Causal convolution by FFT, padded to at least 2 L so that nothing wraps around.
+
+    The gradients are correlations: with real FFTs both ways they cost as much as the forward pass, where
+    autograd's own rule for ``rfft`` takes a complex transform of twice the size.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, u: Tensor, k: Tensor) -> Tensor:
+        length = u.shape[1]
+        ctx.n = fft_length(2 * length)
+        u_f, k_f = torch.fft.rfft(u.transpose(1, 2), n=ctx.n), torch.fft.rfft(k, n=ctx.n)
+        ctx.save_for_backward(u_f, k_f)
+        return torch.fft.irfft(u_f * k_f, n=ctx.n)[..., :length].transpose(1, 2)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, dy: Tensor) -> tuple[Tensor, Tensor]:
+        u_f, k_f = ctx.saved_tensors
+        length = dy.shape[1]
+        dy_f = torch.fft.rfft(dy.transpose(1, 2), n=ctx.n)
+        du = torch.fft.irfft(dy_f * k_f.conj(), n=ctx.n)[..., :length].transpose(1, 2)
+        dk = torch.fft.irfft((dy_f * u_f.conj()).sum(0), n=ctx.n)[..., :length]
+        return du, dk
 
 
 def fft_length(at_least: int) -> int:
@@ -191,7 +229,7 @@ class S4Block(nn.Module):
         self.norm = nn.LayerNorm(config.dim)
         self.layer = S4Layer(config)
         self.linear = nn.Linear(config.dim, 2 * config.dim)
-        self.dropout = nn.Dropout(config.dropout)
+        self.dropout = Dropout(config.dropout)
 
     def forward(self, x: Tensor, readout: slice = ALL) -> Tensor:
         """Map (B, L, H) to (B, steps in ``readout``, H)."""

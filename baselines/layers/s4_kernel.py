@@ -26,6 +26,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from baselines.parallel import compiled_for
+
 SHORT = 32
 """Up to this length plain products beat the FFT, for the kernel and for the convolution."""
 
@@ -186,26 +188,27 @@ def kernel_from_truncated(ssm: StateSpace, length: int) -> Tensor:
     cos, sin = torch.cos(phi).to(real), torch.sin(phi).to(real)
     p_star = ssm.p.conj()
     weights = torch.stack((ssm.c * ssm.b, ssm.c * ssm.p, p_star * ssm.b, p_star * ssm.p))
-    q = cauchy(weights, ssm.dt * ssm.lam, cos, sin)
-    q_cb, q_cp, q_pb, q_pp = q.unbind(0)
+    poles = ssm.dt * ssm.lam
+    odd, even = 4.0 * weights.real, -2.0 * (weights * poles.conj()).real
+    q_cb, q_cp, q_pb, q_pp = cauchy(odd, even, poles, cos, sin).unbind(0)
     scale = ssm.dt * cos
     spectrum = ssm.dt * torch.complex(cos, sin) * (q_cb - scale * q_cp * q_pb / (1.0 + scale * q_pp))
     return torch.fft.irfft(spectrum, n=length)
 
 
-def cauchy(weights: Tensor, poles: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+def cauchy(odd: Tensor, even: Tensor, poles: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
     """Return the sums q_j = sum over conjugate pairs of v_jn / (2i sin - lambda_n cos), in real arithmetic.
 
     A pair v, lambda and its conjugate together give
 
-        [2 (2i sin) Re v - 2 cos Re(v conj(lambda))] / [cos^2 |lambda|^2 - 4 sin^2 - 4i sin cos Re(lambda)],
+        [4i sin Re v - 2 cos Re(v conj(lambda))] / [cos^2 |lambda|^2 - 4 sin^2 - 4i sin cos Re(lambda)],
 
-    so one reciprocal serves all numerators, and the sums over n become matrix products.
+    so one reciprocal serves all numerators.
 
     Parameters
     ----------
-    weights
-        v, complex (J, H, N/2).
+    odd, even
+        4 Re v and -2 Re(v conj(lambda)), real (4, H, N/2).
     poles
         lambda, complex (H, N/2), with negative real part.
     cos, sin
@@ -214,17 +217,26 @@ def cauchy(weights: Tensor, poles: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
     Returns
     -------
     Tensor
-        Complex (J, H, F).
+        Complex (4, H, F).
     """
+    if compiled_for(odd):
+        from baselines.layers import s4_cpu  # numba is imported only where it is used
+
+        return s4_cpu.cauchy(odd, even, poles, cos, sin)
+    return cauchy_plain(odd, even, poles, cos, sin)
+
+
+def cauchy_plain(odd: Tensor, even: Tensor, poles: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+    """Compute :func:`cauchy` with torch alone, as matrix products with the reciprocals (H, N/2, F)."""
     lr, li = poles.real.unsqueeze(-1), poles.imag.unsqueeze(-1)
     real = (cos * lr).square() + (cos * li - 2.0 * sin) * (cos * li + 2.0 * sin)
     imag = -4.0 * sin * cos * lr
     norm = real.square() + imag.square()
     inverse = torch.stack((real / norm, -imag / norm), dim=-1).flatten(-2)  # (H, N/2, 2 F)
-    upper = torch.stack((4.0 * weights.real, -2.0 * (weights * poles.conj()).real)).flatten(0, 1)
-    sums = (upper.transpose(0, 1) @ inverse).unflatten(-1, (-1, 2)).unflatten(1, (2, -1))  # (H, 2, J, F, 2)
-    odd, even = torch.view_as_complex(sums.contiguous()).unbind(1)
-    return (1j * sin * odd + cos * even).transpose(0, 1)
+    rows = torch.cat((odd, even)).transpose(0, 1)  # (H, 2 J, N/2)
+    sums = torch.view_as_complex((rows @ inverse).unflatten(-1, (-1, 2)).contiguous())
+    sums_odd, sums_even = sums.transpose(0, 1).chunk(2)
+    return 1j * sin * sums_odd + cos * sums_even
 
 
 def kernel(ssm: StateSpace, length: int, truncated_length: int | None) -> Tensor:

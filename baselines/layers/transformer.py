@@ -27,6 +27,7 @@ from torch import Tensor, nn
 
 from baselines.errors import OptionError
 from baselines.layers.base import ALL, SequenceLayer, check_config
+from baselines.layers.dropout import Dropout
 
 KVCache = tuple[Tensor, Tensor]
 TransformerState = tuple[Tensor, tuple[KVCache, ...]]
@@ -96,7 +97,7 @@ class TransformerBlock(nn.Module):
         self.norm1, self.norm2 = nn.LayerNorm(dim), nn.LayerNorm(dim)
         self.qkv, self.out = nn.Linear(dim, 3 * dim), nn.Linear(dim, dim)
         self.up, self.down = nn.Linear(dim, hidden), nn.Linear(hidden, dim)
-        self.dropout = nn.Dropout(config.dropout)
+        self.dropout = Dropout(config.dropout)
         nn.init.xavier_uniform_(self.qkv.weight)  # as torch's MultiheadAttention
         nn.init.zeros_(self.qkv.bias)
         nn.init.zeros_(self.out.bias)

@@ -23,7 +23,7 @@ from baselines.fastmath import exp
 from baselines.parallel import run_ranges
 
 SEGMENT = 16
-WIDTH = 16
+WIDTH = 32
 _FLAGS: dict[str, Any] = {
     "nogil": True,
     "cache": True,
@@ -36,26 +36,42 @@ def _forward(start, stop, u, delta, a, b, c, y, kept):  # type: ignore[no-untype
     length, channels = u.shape[1], u.shape[2]
     n_state, blocks = a.shape[0], (channels + WIDTH - 1) // WIDTH
     h = np.empty((n_state, WIDTH), u.dtype)
+    a_block = np.empty_like(h)
     step = np.empty(WIDTH, u.dtype)
     drive, acc = np.empty_like(step), np.empty_like(step)
     for unit in range(start, stop):
         i, lo = unit // blocks, (unit % blocks) * WIDTH
         width = min(WIDTH, channels - lo)
         h[:] = 0.0
+        a_block[:] = 0.0
+        step[:] = 0.0
+        drive[:] = 0.0
+        a_block[:, :width] = a[:, lo : lo + width]
         for t in range(length):
             if t % SEGMENT == 0:
                 kept[i, t // SEGMENT, :, lo : lo + width] = h[:, :width]
             for d in range(width):
                 step[d] = delta[i, t, lo + d]
                 drive[d] = step[d] * u[i, t, lo + d]
-                acc[d] = 0.0
+            acc[:] = 0.0
             for n in range(n_state):
                 b_n, c_n = b[i, t, n], c[i, t, n]
-                for d in range(width):
-                    h[n, d] = exp(step[d] * a[n, lo + d]) * h[n, d] + drive[d] * b_n
+                for d in range(WIDTH):  # a constant count: unrolled into vector instructions
+                    h[n, d] = exp(step[d] * a_block[n, d]) * h[n, d] + drive[d] * b_n
                     acc[d] += c_n * h[n, d]
             for d in range(width):
                 y[i, t, lo + d] = acc[d]
+
+
+@njit(**_FLAGS)
+def _again(first, steps, h, q, a_block, step, drive, b_i):  # type: ignore[no-untyped-def]
+    """Run the forward pass of a segment: ``h[s + 1]`` and ``q[s]`` from ``h[0]``; ``step``, ``drive`` by row."""
+    for s in range(steps):
+        for n in range(a_block.shape[0]):
+            b_n = b_i[first + s, n]
+            for d in range(WIDTH):
+                q[s, n, d] = exp(step[s, d] * a_block[n, d])
+                h[s + 1, n, d] = q[s, n, d] * h[s, n, d] + drive[s, d] * b_n
 
 
 @njit(**_FLAGS)
@@ -66,54 +82,51 @@ def _backward(start, stop, u, delta, a, b, c, dy, kept, du, ddelta, da, db, dc):
     q = np.empty((SEGMENT, n_state, WIDTH), u.dtype)
     g = np.empty((n_state, WIDTH), u.dtype)
     a_block, da_block = np.empty_like(g), np.empty_like(g)
-    step = np.empty(WIDTH, u.dtype)
-    drive, dy_t, dz, dstep = np.empty_like(step), np.empty_like(step), np.empty_like(step), np.empty_like(step)
+    step = np.empty((SEGMENT, WIDTH), u.dtype)
+    drive = np.empty_like(step)
+    dy_t = np.empty(WIDTH, u.dtype)
+    dz, dstep = np.empty_like(dy_t), np.empty_like(dy_t)
+    zero = u.dtype.type(0)  # numba makes int * float32 a float64
     for unit in range(start, stop):
         i, block = unit // blocks, unit % blocks
         lo = block * WIDTH
         width = min(WIDTH, channels - lo)
-        g[:] = 0.0
-        da_block[:] = 0.0
+        for buffer in (g, a_block, da_block, step, drive, h[0]):
+            buffer[:] = 0.0
+        dy_t[:] = 0.0
         a_block[:, :width] = a[:, lo : lo + width]
         for segment in range((length - 1) // SEGMENT, -1, -1):
             first = segment * SEGMENT
             steps = min(SEGMENT, length - first)
             h[0, :, :width] = kept[i, segment, :, lo : lo + width]
-            for s in range(steps):  # the states of this segment again
-                t = first + s
+            for s in range(steps):
                 for d in range(width):
-                    step[d] = delta[i, t, lo + d]
-                    drive[d] = step[d] * u[i, t, lo + d]
-                for n in range(n_state):
-                    b_n = b[i, t, n]
-                    for d in range(width):
-                        q[s, n, d] = exp(step[d] * a_block[n, d])
-                        h[s + 1, n, d] = q[s, n, d] * h[s, n, d] + drive[d] * b_n
+                    step[s, d] = delta[i, first + s, lo + d]
+                    drive[s, d] = step[s, d] * u[i, first + s, lo + d]
+            _again(first, steps, h, q, a_block, step, drive, b[i])
             for s in range(steps - 1, -1, -1):
                 t = first + s
                 for d in range(width):
-                    step[d] = delta[i, t, lo + d]
-                    drive[d] = step[d] * u[i, t, lo + d]
                     dy_t[d] = dy[i, t, lo + d]
-                    dz[d] = 0.0
-                    dstep[d] = 0.0
+                dz[:] = 0.0
+                dstep[:] = 0.0
                 for n in range(n_state):
                     b_n, c_n = b[i, t, n], c[i, t, n]
-                    db_n = dc_n = u.dtype.type(0.0)
-                    for d in range(width):
+                    db_n = dc_n = zero
+                    for d in range(WIDTH):
                         g_t = g[n, d] + c_n * dy_t[d]
                         dc_n += dy_t[d] * h[s + 1, n, d]
-                        db_n += g_t * drive[d]
+                        db_n += g_t * drive[s, d]
                         dz[d] += g_t * b_n
                         g_t *= q[s, n, d]
                         g[n, d] = g_t
                         past = g_t * h[s, n, d]
                         dstep[d] += past * a_block[n, d]
-                        da_block[n, d] += past * step[d]
+                        da_block[n, d] += past * step[s, d]
                     db[block, i, t, n] = db_n
                     dc[block, i, t, n] = dc_n
                 for d in range(width):
-                    du[i, t, lo + d] = dz[d] * step[d]
+                    du[i, t, lo + d] = dz[d] * step[s, d]
                     ddelta[i, t, lo + d] = dstep[d] + dz[d] * u[i, t, lo + d]
         da[i, :, lo : lo + width] = da_block[:, :width]
 
