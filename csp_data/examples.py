@@ -29,9 +29,10 @@ __all__ = ["Example", "examples"]
 
 Interval = tuple[float, float]
 
-RATE_TOLERANCE = 10.0
-"""A stream's median rate may differ from the card's by this factor: wider than any clock's jitter or a board's two
-speeds, narrower than a wrong unit of time (ms for s, ns for s)."""
+RATE_TOLERANCE = 30.0
+"""A stream's median rate may differ from the card's by this factor: wider than any clock's jitter, a board's two
+speeds or vector's two kinds of reference (cameras at 120 Hz, laser scans at 10 Hz), narrower than a wrong unit of
+time (ms for s, ns for s)."""
 
 
 @dataclass(frozen=True)
@@ -46,6 +47,8 @@ class Example:
         Id of the recording it is a piece of.
     start_s
         Beginning of the first chunk on the recording's clock, in seconds.
+    columns, units
+        Names and units of the C inputs.
     inputs : array, shape (N * chunk, C)
     targets : array, shape (N, D)
     """
@@ -54,6 +57,8 @@ class Example:
     group: str
     recording: str
     start_s: float
+    columns: tuple[str, ...]
+    units: tuple[str, ...]
     inputs: npt.NDArray[np.floating]
     targets: npt.NDArray[np.floating]
 
@@ -83,11 +88,13 @@ def examples(
     notes = list(_reasons_to_drop(recording, names, protocol))
     if notes:
         return [], notes
-    streams = {name: _clean(_level(recording.streams[name], protocol), name, recording, notes) for name in names}
+    notes += _repeated(recording, names)
+    streams = {name: _clean(_level(recording.streams[name], protocol), name, recording) for name in names}
     pieces = _pieces(recording, streams, protocol, notes)
     laid = list(_lay_grids(recording, streams, pieces, protocol, notes))
     notes += _interpolated(recording, references, pieces)
     made = []
+    columns = {s.name: s.derived or streams[s.name].channels for s in chosen}
     for i, grids in enumerate(laid, start=1):
         inputs = np.concatenate(
             [_input(streams[s.name], s, grids[s.name], source, protocol) for s in chosen], axis=1
@@ -104,6 +111,8 @@ def examples(
                 group=recording.group,
                 recording=recording.id,
                 start_s=float(first.origin + first.edges[0]),
+                columns=tuple(column for own in columns.values() for column in own),
+                units=tuple(s.unit for s in chosen for _ in columns[s.name]),
                 inputs=inputs,
                 targets=_target(source, target, edges, protocol),
             )
@@ -153,11 +162,21 @@ def _level(stream: Stream, protocol: Protocol) -> Stream:
     return stream
 
 
-def _clean(stream: Stream, name: str, recording: Recording, notes: list[Note]) -> Stream:
+def _repeated(recording: Recording, names: Iterable[str]) -> Iterator[Note]:
+    """Say how many samples of each clock have a time that does not lie after all earlier ones."""
+    clocks: dict[int, list[str]] = {}
+    for name in names:
+        clocks.setdefault(id(recording.streams[name].time), []).append(name)
+    for sharing in clocks.values():
+        dropped = increasing_rows(recording.streams[sharing[0]])[1]
+        if dropped:
+            detail = f"{', '.join(sharing)}: {dropped}"
+            yield Note(recording.id, "samples with a repeated or backward time left out", detail)
+
+
+def _clean(stream: Stream, name: str, recording: Recording) -> Stream:
     """Make a stream's clock strictly increasing and its values finite; an input with NaN is refused."""
-    stream, dropped = increasing_rows(stream)
-    if dropped:
-        notes.append(Note(recording.id, "samples with a repeated or backward time left out", f"{name}: {dropped}"))
+    stream, _ = increasing_rows(stream)
     if stream.role == "reference":
         return finite_rows(stream)[0]
     bad = ~np.isfinite(stream.values)

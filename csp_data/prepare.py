@@ -159,10 +159,14 @@ def _write(path: Path, card: Card, protocol: Protocol, report: Report, key: str,
     failed = {file.path: str(file) for file in report.failures if file.status != "missing"}
     notes, readable = _set_aside(wanted, report, failed)
     recordings: list[str] = []
-    with Writer(path, *_channels(card, protocol)) as writer:
-        for made, more in _examples_of(readable, card, source, protocol, run):
+    with Writer(path) as writer:
+        for made, more in _examples_of(readable, card, protocol, run):
             notes += more
             for example in made:
+                if not recordings:
+                    writer.begin(*_channels(card, protocol, example))
+                elif example.columns != writer.inputs.names:
+                    raise _other_columns(report, example, recordings[0], writer.inputs.names)
                 recordings.append(example.recording)
                 writer.append(example.id, example.group, example.start_s, example.inputs, example.targets)
         dropped = {note.recording for note in notes if note.kind == "drop"}
@@ -181,6 +185,15 @@ def _write(path: Path, card: Card, protocol: Protocol, report: Report, key: str,
     for note in notes:
         if note.kind in ("skip", "warning"):
             logger.warning("%s: %s: %s", note.recording, note.what, note.detail)
+
+
+def _other_columns(report: Report, example: Example, first: str, names: Sequence[str]) -> DamagedRecordingError:
+    return DamagedRecordingError(
+        report.root / example.recording,
+        "input channels",
+        f"the {len(names)} of {first} ({', '.join(names[:3])}, ...)",
+        f"{len(example.columns)} ({', '.join(example.columns[:3])}, ...)",
+    )
 
 
 def _found(card: Card, source: Source, report: Report) -> list[Found]:
@@ -226,7 +239,7 @@ SKIPPED = "damaged recording skipped"
 
 
 def _examples_of(
-    found: Sequence[Found], card: Card, source: Source, protocol: Protocol, run: _Run
+    found: Sequence[Found], card: Card, protocol: Protocol, run: _Run
 ) -> Iterator[tuple[list[Example], list[Note]]]:
     """Read and cut the recordings, in order, several at a time; a generator, so that memory stays bounded."""
     work = (joblib.delayed(_read_and_cut)(batch, card, protocol, run.skip_damaged) for batch in _batches(found))
@@ -270,17 +283,13 @@ def _read_and_cut(
     return results
 
 
-def _channels(card: Card, protocol: Protocol) -> tuple[Channels, Channels]:
-    streams = card.inputs(protocol.inputs)
+def _channels(card: Card, protocol: Protocol, first: Example) -> tuple[Channels, Channels]:
     target = card.target(protocol.target)
-    unit = f"{target.unit}/s" if target.increment and protocol.target_per == "second" else target.unit
+    per_second = "/s" if target.increment and protocol.target_per == "second" else ""
+    units = target.units or (target.unit,) * len(target.channels)
     return (
-        Channels(
-            tuple(name for stream in streams for name in stream.columns),
-            tuple(stream.unit for stream in streams for _ in stream.columns),
-            protocol.input_hz,
-        ),
-        Channels(target.channels, tuple(unit for _ in target.channels), protocol.target_hz),
+        Channels(first.columns, first.units, protocol.input_hz),
+        Channels(target.channels, tuple(unit + per_second for unit in units), protocol.target_hz),
     )
 
 

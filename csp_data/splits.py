@@ -80,9 +80,10 @@ def _cut(split: SplitCard, count: int) -> list[str]:
     """Return the part of each of `count` things in a row; every part gets at least one while there are enough."""
     parts = list(split.shares)
     sizes = [int(split.shares[part] * count) for part in parts[:-1]]
-    if count >= len(parts):
-        sizes = [max(1, size) for size in sizes]
     sizes.append(count - sum(sizes))
+    while count >= len(parts) and 0 in sizes:
+        sizes[sizes.index(max(sizes))] -= 1
+        sizes[sizes.index(0)] += 1
     return [part for part, size in zip(parts, sizes, strict=True) for _ in range(size)]
 
 

@@ -94,19 +94,22 @@ class Writer:
     ----------
     path
         The prepared file to be.
-    inputs, targets
-        Their channels.
     """
 
-    def __init__(self, path: Path, inputs: Channels, targets: Channels) -> None:
+    def __init__(self, path: Path) -> None:
         self.path = path
         self.temporary = path.with_name(f".{path.name}.part")
-        self.inputs, self.targets = inputs, targets
         self.rows: list[EpisodeRow] = []
+        self.inputs = self.targets = Channels((), (), 0.0)
 
     def __enter__(self) -> Writer:
         self._file = h5py.File(self.temporary, "w", libver="v110")
-        for name, channels in (("inputs", self.inputs), ("targets", self.targets)):
+        return self
+
+    def begin(self, inputs: Channels, targets: Channels) -> None:
+        """Lay out the arrays; before the first episode."""
+        self.inputs, self.targets = inputs, targets
+        for name, channels in (("inputs", inputs), ("targets", targets)):
             width = len(channels.names)
             data = self._file.create_dataset(
                 name,
@@ -118,7 +121,6 @@ class Writer:
             data.attrs["channels"] = list(channels.names)
             data.attrs["units"] = list(channels.units)
             data.attrs["rate_hz"] = channels.rate_hz
-        return self
 
     def __exit__(self, *error: object) -> None:
         self._file.close()

@@ -8,7 +8,7 @@ from scipy.spatial.transform import Rotation
 
 from csp_data.signal.resample import FloatArray, locate
 
-__all__ = ["rotate", "slerp", "to_rotation"]
+__all__ = ["cumulative", "first_two_columns", "largest_positive", "multiply", "rotate", "slerp", "to_rotation"]
 
 
 def to_rotation(quaternions: npt.NDArray[np.floating]) -> Rotation:
@@ -36,6 +36,74 @@ def rotate(
     """
     turned: npt.NDArray[np.float64] = to_rotation(quaternions).apply(vectors, inverse=inverse)
     return turned
+
+
+def multiply(a: FloatArray, b: FloatArray) -> FloatArray:
+    """Return the Hamilton products of quaternions w x y z, shapes (..., 4), broadcast against each other."""
+    aw, ax, ay, az = np.moveaxis(a, -1, 0)
+    bw, bx, by, bz = np.moveaxis(b, -1, 0)
+    return np.stack(
+        [
+            aw * bw - ax * bx - ay * by - az * bz,
+            aw * bx + ax * bw + ay * bz - az * by,
+            aw * by - ax * bz + ay * bw + az * bx,
+            aw * bz + ax * by - ay * bx + az * bw,
+        ],
+        axis=-1,
+    )
+
+
+def largest_positive(quaternions: FloatArray) -> FloatArray:
+    """Return unit quaternions, shape (..., 4), with the sign that makes the largest component positive.
+
+    What a conversion by way of rotation matrices gives (Markley, J. Guid. Control Dyn. 31(2), 2008). Where two
+    components are about as large the sign can jump from one sample to the next.
+    """
+    largest = np.take_along_axis(quaternions, np.abs(quaternions).argmax(axis=-1)[..., None], axis=-1)
+    return np.asarray(quaternions / (np.linalg.norm(quaternions, axis=-1, keepdims=True) * np.sign(largest)))
+
+
+def cumulative(quaternions: FloatArray) -> FloatArray:
+    """Return the running products q0, q0 q1, q0 q1 q2, ... of quaternions w x y z, shape (T, 4).
+
+    Blocks of 16 are multiplied up side by side, then their totals the same way: about 3 T products in all, none of
+    them in a Python loop of length T.
+    """
+    count, block = len(quaternions), 16
+    if count <= 1:
+        return quaternions.copy()
+    identity = np.array([1.0, 0.0, 0.0, 0.0])
+    blocks = np.concatenate([quaternions, np.tile(identity, (-count % block, 1))]).reshape(-1, block, 4)
+    for i in range(1, block):
+        blocks[:, i] = multiply(blocks[:, i - 1], blocks[:, i])
+    before = np.concatenate([identity[None], cumulative(blocks[:-1, -1])])
+    return multiply(before[:, None], blocks).reshape(-1, 4)[:count]
+
+
+def first_two_columns(quaternions: FloatArray) -> FloatArray:
+    """Return the first two columns of rotation matrices: a description without jumps (Zhou et al., CVPR 2019).
+
+    Parameters
+    ----------
+    quaternions : array, shape (T, 4 K)
+        w x y z of K rotations, of any norm but zero.
+
+    Returns
+    -------
+    array, shape (T, 6 K)
+        For each rotation r00 r01 r10 r11 r20 r21.
+    """
+    q = quaternions.reshape(len(quaternions), -1, 4)
+    w, x, y, z = np.moveaxis(q / np.linalg.norm(q, axis=-1, keepdims=True), -1, 0)
+    columns = [
+        1 - 2 * (y * y + z * z),
+        2 * (x * y - w * z),
+        2 * (x * y + w * z),
+        1 - 2 * (x * x + z * z),
+        2 * (x * z - w * y),
+        2 * (y * z + w * x),
+    ]
+    return np.stack(columns, axis=-1).reshape(len(quaternions), -1)
 
 
 def slerp(time: FloatArray, quaternions: FloatArray, grid: FloatArray) -> FloatArray:

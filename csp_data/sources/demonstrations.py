@@ -1,0 +1,98 @@
+"""What the three CSP-Bench recordings share: a folder a demonstration, an HDF5 file a sensor."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import h5py
+import numpy as np
+
+from csp_data.errors import DamagedRecordingError
+from csp_data.recording import FloatArray, Note
+
+__all__ = ["find_demonstrations", "read_sensor"]
+
+
+def find_demonstrations(root: Path, files: Sequence[str]) -> list[tuple[str, tuple[Path, ...]]]:
+    """Find the folders that hold one of some files, at any depth below a root.
+
+    Parameters
+    ----------
+    root
+        Folder of raw files, or one above it.
+    files
+        Names of a demonstration's files; the case of names on disk does not matter.
+
+    Returns
+    -------
+    list of (id, files)
+        Sorted by id: the path below `root`, or below the last folder whose name ends in ``_dataset``. A file that
+        is not there stands with the name it should have.
+    """
+    found = []
+    for folder, _, names in os.walk(root):
+        there = {name.lower(): name for name in names}
+        if any(name in there for name in files):
+            path = Path(folder)
+            parts = path.relative_to(root).parts
+            inside = [i for i, part in enumerate(parts) if part.lower().endswith("_dataset")]
+            id_ = "/".join(parts[inside[-1] + 1 :] if inside else parts) or path.name
+            found.append((id_, tuple(path / there.get(name, name) for name in files)))
+    return sorted(found)
+
+
+def read_sensor(path: Path, id_: str, keys: Sequence[str]) -> tuple[FloatArray, list[FloatArray], list[Note]]:
+    """Read arrays and their time stamps from a sensor's file.
+
+    Values and time stamps of unequal length are both cut to the shorter, from the start, as the recorder stops one
+    before the other.
+
+    Parameters
+    ----------
+    path
+        The HDF5 file.
+    id_
+        Of the recording, for the notes.
+    keys
+        Names of the arrays; the first axis is time.
+
+    Returns
+    -------
+    time : array, shape (T,)
+        Seconds since 1970.
+    values : list of arrays, shape (T, ...)
+    notes
+        What was cut.
+
+    Raises
+    ------
+    DamagedRecordingError
+        If the file is missing or unreadable, lacks an array, or holds less than two samples.
+    """
+    try:
+        with h5py.File(path, "r") as file:
+            if missing := [key for key in ("timestamps", *keys) if key not in file]:
+                raise DamagedRecordingError(
+                    path, f"array {missing[0]!r} is missing", "it in the file", f"only {', '.join(file)}"
+                )
+            time, *values = (np.asarray(file[key][()], dtype=np.float64) for key in ("timestamps", *keys))
+    except FileNotFoundError as error:
+        raise DamagedRecordingError(path, "is missing", "one file a sensor", "nothing") from error
+    except (OSError, ValueError, TypeError) as error:
+        raise DamagedRecordingError(path, "cannot be read", "an HDF5 file of numbers", str(error)) from error
+    lengths = [len(np.atleast_1d(array)) for array in (time, *values)]
+    if time.ndim != 1 or min(lengths) < 2 or any(array.ndim < 2 for array in values):
+        raise DamagedRecordingError(
+            path,
+            "shape of the arrays",
+            "time (T,) and values (T, ...) with T of at least 2",
+            str([a.shape for a in (time, *values)]),
+        )
+    notes = []
+    if len(set(lengths)) > 1:
+        detail = f"{path.name}: {lengths[0]} time stamps, {lengths[1]} values"
+        notes.append(Note(id_, "values and time stamps of unequal length cut to the shorter", detail))
+    shortest = min(lengths)
+    return time[:shortest], [array[:shortest] for array in values], notes

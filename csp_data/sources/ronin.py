@@ -1,0 +1,175 @@
+"""RoNIN (Herath et al., ICRA 2020): an HDF5 file a sequence; a phone's IMU, and a body-worn Tango phone's pose."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+
+from csp_data.card import Card
+from csp_data.errors import DamagedRecordingError
+from csp_data.protocol import Protocol
+from csp_data.recording import FloatArray, Note, Recording, Stream
+from csp_data.signal.rotation import cumulative, multiply, rotate
+from csp_data.sources import Found, Source
+
+# the publisher's archives, in the order in which the published code reads them
+SUBSETS = ("train_dataset_1", "train_dataset_2", "seen_subjects_test_set", "unseen_subjects_test_set")
+ARRAYS = {
+    "synced/time": (),
+    "synced/acce": (3,),
+    "synced/gyro_uncalib": (3,),
+    "synced/game_rv": (4,),
+    "pose/tango_pos": (3,),
+    "pose/tango_ori": (4,),
+}
+# estimates of the orientation, each with the key of its error against the ground truth
+ERRORS = {"gyro-integration": "gyro_integration_error", "game-rv": "grv_ori_error", "ekf": "ekf_ori_error"}
+ESTIMATES = {"game-rv": "synced/game_rv", "ekf": "pose/ekf_ori"}
+
+
+def find(root: Path) -> list[Found]:
+    """Find the sequences below `root`, in the order of the publisher's archives, by name; a group is a person."""
+    found = []
+    for file in root.rglob("[dD][aA][tT][aA].[hH][dD][fF]5"):
+        name, above = file.parent.name.lower(), file.parent.parent.name.lower()
+        id_ = f"{above}/{name}" if above in SUBSETS else name
+        rank = SUBSETS.index(above) if above in SUBSETS else len(SUBSETS)
+        found.append((rank, Found(id_, name.split("_")[0], (file, _beside(file, "info.json")))))
+    return [recording for _, recording in sorted(found, key=lambda item: (item[0], item[1].id))]
+
+
+def _beside(file: Path, name: str) -> Path:
+    upper = file.with_name(name.upper())
+    return upper if upper.exists() else file.with_name(name)
+
+
+def read(found: Found, card: Card, protocol: Protocol) -> Recording:
+    """Read a sequence; inputs are calibrated as the publisher does and turned into the ground truth's frame."""
+    path = found.files[0]
+    info = _info(found.files[1])
+    arrays = _arrays(path)
+    time = arrays["synced/time"]
+    gyro = arrays["synced/gyro_uncalib"] - _numbers(info, "imu_init_gyro_bias", 3, found.files[1])
+    acce = _numbers(info, "imu_acce_scale", 3, found.files[1]) * (
+        arrays["synced/acce"] - _numbers(info, "imu_acce_bias", 3, found.files[1])
+    )
+    name = _choose(protocol.orientation, info, arrays, path)
+    if name == "gyro-integration":
+        estimate = integrate(time, gyro, arrays["synced/game_rv"][0])
+    else:
+        estimate = arrays[ESTIMATES[name]]
+    # one rotation takes the estimate's world into Tango's: they agree at the first sample
+    calibration = _numbers(info, "start_calibration", 4, found.files[1])
+    conjugate = estimate[0] * [1, -1, -1, -1]
+    align = multiply(multiply(arrays["pose/tango_ori"][0], calibration), conjugate)
+    orientation = multiply(align, estimate)
+    first, notes = _start_frame(info, found, len(time))
+    time = time[first:]
+    streams = {
+        "accelerometer": rotate(orientation[first:], acce[first:]),
+        "gyroscope": rotate(orientation[first:], gyro[first:]),
+        "position": arrays["pose/tango_pos"][first:],
+    }
+    return Recording(
+        id=found.id,
+        group=found.group,
+        path=path.parent,
+        streams={name: Stream.of(card.stream(name), time, values) for name, values in streams.items()},
+        notes=notes,
+    )
+
+
+def _arrays(path: Path) -> dict[str, FloatArray]:
+    try:
+        with h5py.File(path, "r") as file:
+            if missing := [key for key in ARRAYS if key not in file]:
+                raise DamagedRecordingError(path, f"array {missing[0]!r}", "it in the file", "no such array")
+            keys = [*ARRAYS, *(key for key in ("pose/ekf_ori",) if key in file)]
+            arrays = {key: np.asarray(file[key][()], dtype=np.float64) for key in keys}
+    except (OSError, ValueError, TypeError) as error:
+        raise DamagedRecordingError(path, "cannot be read", "an HDF5 file of numbers", str(error)) from error
+    count = len(arrays["synced/time"])
+    for key, values in arrays.items():
+        wanted = (count, *ARRAYS.get(key, (4,)))
+        if values.shape != wanted or count < 2:
+            raise DamagedRecordingError(path, f"shape of {key!r}", str(wanted), str(values.shape))
+    return arrays
+
+
+def _info(path: Path) -> dict[str, Any]:
+    try:
+        info = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise DamagedRecordingError(path, "cannot be read", "a JSON file", str(error)) from error
+    if not isinstance(info, dict):
+        raise DamagedRecordingError(path, "content", "a JSON object", type(info).__name__)
+    return info
+
+
+def _numbers(info: Mapping[str, Any], key: str, count: int, path: Path) -> FloatArray:
+    try:
+        values = np.asarray(info[key], dtype=np.float64)
+    except (KeyError, TypeError, ValueError):
+        values = np.zeros(0)
+    if values.shape != (count,) or not np.isfinite(values).all():
+        raise DamagedRecordingError(path, f"field {key!r}", f"{count} numbers", repr(info.get(key)))
+    return values
+
+
+def _choose(wanted: str, info: Mapping[str, Any], arrays: Mapping[str, FloatArray], path: Path) -> str:
+    """Return which estimate of the orientation to use; of equal errors the first in the publisher's order."""
+    there = [name for name in ERRORS if name != "ekf" or "pose/ekf_ori" in arrays]
+    if wanted == "lowest-error":
+        errors = {name: float(info.get(ERRORS[name], np.inf)) for name in there}
+        best = min(errors, key=errors.__getitem__)
+        return best if np.isfinite(errors[best]) else "game-rv"
+    if wanted not in there:
+        raise DamagedRecordingError(
+            path, "orientation 'ekf'", "array 'pose/ekf_ori'", "none", "Choose orientation='game-rv'."
+        )
+    return wanted
+
+
+def integrate(time: FloatArray, rates: FloatArray, start: FloatArray) -> FloatArray:
+    """Integrate body rates to orientations w x y z: q(t+) = q(t) (1, w(t) dt / 2), normalised [published].
+
+    Parameters
+    ----------
+    time : array, shape (T,)
+        Seconds.
+    rates : array, shape (T, 3)
+        rad/s, in the body's frame.
+    start : array, shape (4,)
+        Orientation at the first sample.
+    """
+    turns = np.concatenate([np.ones((len(time) - 1, 1)), rates[:-1] * np.diff(time)[:, None] / 2], axis=1)
+    turns /= np.linalg.norm(turns, axis=1, keepdims=True)
+    return cumulative(np.concatenate([start[None] / np.linalg.norm(start), turns]))
+
+
+def _start_frame(info: Mapping[str, Any], found: Found, count: int) -> tuple[int, tuple[Note, ...]]:
+    """Return the first sample to use; what lies before is the calibration, or the walk up to the start."""
+    if "start_frame" not in info:
+        return 0, (Note(found.id, "no start_frame in info.json: used from the first sample"),)
+    first = int(info["start_frame"])
+    if not 0 <= first < count - 1:
+        raise DamagedRecordingError(found.files[1], "start_frame", f"0 to {count - 2}", str(first))
+    return first, ()
+
+
+def velocity(edges: Mapping[str, FloatArray]) -> FloatArray:
+    """Displacement over each step along x and y of the ground truth's (horizontal) frame."""
+    return np.diff(edges["position"][:, :2], axis=0)
+
+
+SOURCE = Source(
+    find=find,
+    read=read,
+    layout="folders that hold data.hdf5 and info.json, within the publisher's four folders or anywhere below",
+    targets={"velocity": velocity},
+)

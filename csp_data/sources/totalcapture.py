@@ -1,0 +1,182 @@
+"""TotalCapture (Trumble et al., BMVC 2017): 13 body-worn IMUs as text, and a skeleton from motion capture."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+
+from csp_data.card import Card
+from csp_data.errors import DamagedRecordingError
+from csp_data.protocol import Protocol
+from csp_data.recording import FloatArray, Note, Recording, Stream
+from csp_data.signal.rotation import first_two_columns, largest_positive, multiply, rotate
+from csp_data.sources import Found, Source
+from csp_data.sources.skeleton import check_inches, order_notes, read_skeleton, sampled, to_wxyz
+from csp_data.sources.text import flat_numbers, read_bytes
+
+RATE_HZ = 60.0
+INCH = 0.0254  # m
+SENSORS = re.compile(r"(?:s(?P<person>\d)_)?(?P<name>[a-z]+\d)_xsens(?P<aux>_auxfields)?\.sensors")
+CALIBRATION = re.compile(r"(?:s(?P<person>\d)_)?(?P<name>[a-z]+\d)_calib_imu_ref\.txt")
+PERSON = re.compile(r"s(\d)(?:_.*)?")
+NOT_LETTERS = b"0123456789+-. \t\r\n"
+
+
+def find(root: Path) -> list[Found]:
+    """Find the sequences below `root`, however the archives were unpacked, sorted by id; each is its own group.
+
+    A sequence is found by its ``.sensors`` file; of the two exports the one with 7 values a sensor is taken, which
+    holds the same orientations and accelerations as the one with 13.
+    """
+    sensors: dict[str, tuple[bool, Path]] = {}
+    others: dict[tuple[str, str], Path] = {}
+    for folder, _, files in os.walk(root):
+        for file in files:
+            path, name = Path(folder) / file, file.lower()
+            if match := SENSORS.fullmatch(name):
+                id_ = f"s{_person(match['person'], path, root)}_{match['name']}"
+                sensors[id_] = min(sensors.get(id_, (True, path)), (match["aux"] is not None, path))
+            elif match := CALIBRATION.fullmatch(name):
+                others[f"s{_person(match['person'], path, root)}_{match['name']}", "calibration"] = path
+            elif name in ("gt_skel_gbl_pos.txt", "gt_skel_gbl_ori.txt"):
+                id_ = f"s{_person(None, path.parent, root)}_{path.parent.name.lower()}"
+                others[id_, name] = path
+    return [
+        Found(
+            id=id_,
+            group=id_,
+            files=(
+                path,
+                others.get((id_, "calibration"), path.with_name(f"{id_}_calib_imu_ref.txt")),
+                *(
+                    others.get((id_, name), root / id_.split("_")[0].upper() / id_.split("_")[1] / name)
+                    for name in ("gt_skel_gbl_pos.txt", "gt_skel_gbl_ori.txt")
+                ),
+            ),
+        )
+        for id_, (_, path) in sorted(sensors.items())
+    ]
+
+
+def _person(named: str | None, path: Path, root: Path) -> str:
+    """Return the number of the person: from the file's name, or from the nearest folder above that names one."""
+    if named:
+        return named
+    for folder in reversed(path.relative_to(root).parts[:-1]):
+        if match := PERSON.fullmatch(folder.lower()):
+            return match[1]
+    return "0"
+
+
+def read(found: Found, card: Card, protocol: Protocol) -> Recording:
+    """Read a sequence; accelerations and orientations are turned into the global frame by the calibration.
+
+    Each joint's position is given in its own frame at the first frame, R(0)^-1 (p(t) - p(0)) [published].
+    """
+    sensors_file, calibration_file, position_file, orientation_file = found.files
+    sensors = [name.removeprefix("acc_").removesuffix("_x") for name in card.stream("acceleration").channels[::3]]
+    joints = [name.removesuffix("_x") for name in card.stream("position").channels[::3]]
+    values = _read_sensors(sensors_file, sensors)
+    # the sign matters only where quaternions are interpolated number by number, as the published code does
+    orientation = largest_positive(multiply(_read_calibration(calibration_file, sensors), values[:, :, :4]))
+    acceleration = rotate(orientation.reshape(-1, 4), values[:, :, 4:7].reshape(-1, 3))
+    position = read_skeleton(position_file, joints, 3)
+    check_inches(position_file, position)
+    rows = sampled(len(position))
+    turns = read_skeleton(orientation_file, joints, 4, rows)
+    notes = order_notes(found.id, position[rows][: len(turns)], turns, joints, protocol.truth_quaternions)
+    count = len(values)
+    if len(position) != count:
+        detail = f"{count} frames of sensors, {len(position)} of the skeleton"
+        notes.append(Note(found.id, "sensors and ground truth of unequal length cut to the shorter", detail))
+    moved = (position - position[0])[:count]
+    first = np.tile(to_wxyz(turns[0], protocol.truth_quaternions), (len(moved), 1))
+    streams = {
+        "acceleration": acceleration.reshape(count, -1),
+        "orientation": orientation.reshape(count, -1),
+        "position": rotate(first, moved.reshape(-1, 3), inverse=True).reshape(len(moved), -1),
+    }
+    time = np.arange(count) / RATE_HZ
+    return Recording(
+        id=found.id,
+        group=found.group,
+        path=sensors_file,
+        streams={name: Stream.of(card.stream(name), time[: len(rows)], rows) for name, rows in streams.items()},
+        notes=tuple(notes),
+    )
+
+
+def _read_sensors(path: Path, sensors: list[str]) -> FloatArray:
+    """Read a ``.sensors`` file: (T, S, 7 or 13), w x y z, acceleration, and what else it has.
+
+    The first line counts sensors and frames. A frame is its number, then a line a sensor: name and values.
+    """
+    head, _, body = read_bytes(path).partition(b"\n")
+    try:
+        count, frames = (int(word) for word in head.split())
+        lines = body.split(b"\n", count + 1)[1 : count + 1]
+        names = [line.split()[0].decode() for line in lines]
+        width = len(lines[0].split()) - 1
+    except (ValueError, IndexError) as error:
+        raise DamagedRecordingError(
+            path, "header", "sensors, frames, and a first frame", repr(head[:80])
+        ) from error
+    if missing := [name for name in sensors if name not in names]:
+        raise DamagedRecordingError(path, "first frame", f"sensor {missing[0]!r}", ", ".join(names))
+    if width not in (7, 13):
+        raise DamagedRecordingError(path, "values a sensor", "7 or 13", str(width))
+    # all names, one after the other, are those of the first frame over and over; without them only numbers remain
+    letters = body.translate(None, NOT_LETTERS)
+    expected = "".join(names).encode() * frames
+    flat = flat_numbers(body.translate(None, bytes(set(letters))), frames * (1 + count * width))
+    if letters != expected or flat is None:
+        found = letters.count(names[0].encode()) if frames else 0
+        raise DamagedRecordingError(
+            path,
+            "frames",
+            f"{frames} of {count} sensors with {width} numbers each",
+            f"{found} that begin, or others",
+        )
+    order = [names.index(name) for name in sensors]
+    values = flat.reshape(frames, 1 + count * width)[:, 1:].reshape(frames, count, width)
+    if frames < 2 or not (np.linalg.norm(values[:, order, :4], axis=2) > 0.5).all():
+        raise DamagedRecordingError(path, "orientations", "two frames or more of quaternions", "others")
+    return values if order == list(range(count)) else values[:, order]
+
+
+def _read_calibration(path: Path, sensors: list[str]) -> FloatArray:
+    """Read the rotation of each sensor's reference into the global frame: (S, 4), w x y z."""
+    # the file has x y z w
+    rows = [line.split() for line in read_bytes(path).decode(errors="replace").splitlines()]
+    table = {row[0]: row[1:] for row in rows if len(row) == 5}
+    try:
+        quaternions = np.array([table[name] for name in sensors], dtype=np.float64)
+    except (KeyError, ValueError) as error:
+        raise DamagedRecordingError(path, "rotations", "name x y z w for each sensor", str(error)) from error
+    return np.roll(quaternions, 1, axis=1)
+
+
+def displacement(edges: Mapping[str, FloatArray]) -> FloatArray:
+    """Displacement of each joint over each step, in inches, in the joint's own first frame [published]."""
+    return np.diff(edges["position"], axis=0)
+
+
+def velocity(edges: Mapping[str, FloatArray]) -> FloatArray:
+    """Displacement of each joint over each step, in metres, in the joint's own first frame."""
+    return np.diff(edges["position"], axis=0) * INCH
+
+
+SOURCE = Source(
+    find=find,
+    read=read,
+    layout=(
+        "files s1_acting1_Xsens.sensors and s1_acting1_calib_imu_ref.txt, and folders S1/acting1 with"
+        " gt_skel_gbl_pos.txt and gt_skel_gbl_ori.txt"
+    ),
+    targets={"velocity": velocity, "displacement": displacement},
+    inputs={"orientation": first_two_columns},
+)
