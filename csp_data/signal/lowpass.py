@@ -7,7 +7,6 @@ from typing import Literal, get_args
 
 import numpy as np
 import numpy.typing as npt
-from scipy import signal
 
 from csp_data.errors import OptionError
 
@@ -60,6 +59,8 @@ class LowPass:
         OptionError
             If the cut-off is not below the Nyquist frequency.
         """
+        from scipy import signal  # here: it takes 70 MB and half a second, which a download has no use for
+
         nyquist = rate_hz / 2
         if self.hz >= nyquist:
             raise OptionError("lowpass.hz", self.hz, f"a cut-off below {nyquist:g} Hz, half of {rate_hz:g} Hz")
@@ -95,6 +96,8 @@ class LowPass:
             return np.zeros(values.shape)
         if self.phase == "causal":
             return self.advance(values, rate_hz)[0]
+        from scipy import signal
+
         padding = 3 * (self.order + 1)
         if len(values) <= padding:
             raise OptionError(
@@ -129,6 +132,8 @@ class LowPass:
         OptionError
             If the filter is not causal.
         """
+        from scipy import signal
+
         if self.phase != "causal":
             raise OptionError("lowpass.phase", self.phase, "'causal': the other one needs the whole recording")
         sos = self.sections(rate_hz)
