@@ -70,11 +70,11 @@ def _subset(name: str, part: str) -> str:
 
 
 def _order() -> list[tuple[str, str]]:
-    """Return all sequences with their parts, so that every beginning of the list holds all four parts."""
+    """Return all sequences with their parts, the first few from all four lists and all four archives."""
     ranked = [
         ((k + 0.5) / len(names), name, part) for part, names in LISTS.items() for k, name in enumerate(names)
     ]
-    first = [(LISTS[part][0], part) for part in LISTS]
+    first = [("a026_3", "train"), *((names[0], part) for part, names in LISTS.items())]
     return first + [(name, part) for _, name, part in sorted(ranked) if (name, part) not in first]
 
 

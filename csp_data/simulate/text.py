@@ -62,8 +62,8 @@ def fixed(values: npt.NDArray[np.floating[Any]], decimals: int, ends: Sequence[b
     Parameters
     ----------
     values : array, shape (T, C)
-        Finite numbers. They are multiplied by a power of ten in double precision and rounded to the nearest whole
-        number: up to one in 1e9 random numbers comes out one last decimal away from the exact rounding.
+        Finite numbers. Their fractions are multiplied by a power of ten in double precision before rounding: a
+        number within 1e-16 of a tie may come out one last decimal away from the exact rounding.
     decimals
         4, 5 or 6.
     ends
@@ -76,9 +76,12 @@ def fixed(values: npt.NDArray[np.floating[Any]], decimals: int, ends: Sequence[b
     ValueError
         If a number does not fit in its groups.
     """
-    scaled = np.rint(np.abs(values) * 10.0**decimals).astype(np.int64)
-    whole = scaled // 10**decimals
-    part = scaled - whole * 10**decimals
+    size = np.abs(values)
+    floor = np.floor(size)
+    part = np.rint((size - floor) * 10.0**decimals).astype(np.int64)
+    carry = part == 10**decimals
+    whole = floor.astype(np.int64) + carry
+    part[carry] = 0
     if whole.size and whole.max() >= 1000**groups:
         raise ValueError(f"expected numbers under {1000**groups}, got one of {whole.max()}")
     words = np.empty((*values.shape, groups + 2), dtype=np.uint32)
