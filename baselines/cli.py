@@ -130,14 +130,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line and exit: 0 done, 1 failed, 2 usage, 3 verification failed, 4 needs a person."""
     given = list(sys.argv[1:] if arguments is None else arguments)
     logging.basicConfig(format="%(name)s: %(message)s")
-    command: Any = tyro.cli(
-        Command,
-        prog="csp-baselines",
-        description="Train, evaluate and compare sequence models on prepared sensor recordings.",
-        args=given,
-    )
     actions: dict[type, Callable[..., None]] = {Train: _train, Eval: _eval, Table: _table, Report: _report}
     try:
+        command: Any = tyro.cli(
+            Command,
+            prog="csp-baselines",
+            description="Train, evaluate and compare sequence models on prepared sensor recordings.",
+            args=given,
+        )
         actions[type(command)](command, shlex.join(["csp-baselines", *given]))
     except CspDataError as error:
         sys.stderr.write(f"Error: {error}\n")

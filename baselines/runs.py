@@ -137,7 +137,8 @@ class Run:
         """Predictions of the test part."""
         path = self.folder / PREDICTIONS
         try:
-            with np.load(path, allow_pickle=False) as held:
+            # numpy leaves a file open that it cannot read; one that we opened is closed
+            with path.open("rb") as file, np.load(file, allow_pickle=False) as held:
                 stops = np.cumsum(held["lengths"])
                 return [
                     EpisodePrediction(
@@ -145,7 +146,7 @@ class Run:
                     )
                     for id_, n, stop in zip(held["ids"], held["lengths"], stops, strict=True)
                 ]
-        except (OSError, KeyError, ValueError, zipfile.BadZipFile) as error:
+        except (OSError, KeyError, ValueError, EOFError, zipfile.BadZipFile) as error:
             raise _damaged(path, error) from error
 
     def load_weights(self, model: Any) -> None:

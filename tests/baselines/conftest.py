@@ -1,0 +1,96 @@
+"""Fixtures for the baselines: a made-up part, the sample, and a few finished runs on it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+import csp_data
+from baselines.data import Part
+from baselines.experiment import run
+from baselines.runs import Run
+from baselines.train import TrainConfig
+from csp_data import Dataset
+from csp_data.normalization import Affine
+
+
+class Gru(nn.Module):
+    """A small model with dropout, so that the order of random numbers matters."""
+
+    def __init__(self, in_dim: int, out_dim: int, chunk: int, dropout: float = 0.2) -> None:
+        super().__init__()
+        self.chunk = chunk
+        self.gru = nn.GRU(in_dim, 8, batch_first=True)
+        self.dropout = nn.Dropout(dropout)
+        self.out = nn.Linear(8, out_dim)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.out(self.dropout(self.gru(x)[0][:, self.chunk - 1 :: self.chunk]))
+
+
+@pytest.fixture(autouse=True, scope="session")
+def one_thread() -> Iterator[None]:
+    """Models this small gain nothing from more threads, and wait for each other on a busy machine."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture
+def gru() -> type[Gru]:
+    return Gru
+
+
+@pytest.fixture
+def make_part() -> Callable[..., Part]:
+    """A part of made-up episodes; their target is the mean of the first feature over each chunk."""
+
+    def make(lengths: tuple[int, ...] = (7, 12, 3), *, features: int = 4, chunk: int = 5, seed: int = 0) -> Part:
+        rng = np.random.default_rng(seed)
+        count = np.array(lengths)
+        inputs = rng.normal(size=(count.sum() * chunk, features)).astype(np.float32)
+        first = inputs[:, 0].reshape(-1, chunk).mean(axis=1)
+        targets = np.stack([first, -2 * first], axis=1).astype(np.float32)
+        return Part(
+            name="train",
+            ids=tuple(f"episode-{i}" for i in range(len(lengths))),
+            inputs=torch.from_numpy(inputs),
+            targets=torch.from_numpy(targets),
+            starts=np.cumsum(count) - count,
+            lengths=count,
+            times=tuple(np.arange(1, n + 1) / 5 for n in lengths),
+            chunk=chunk,
+            target_hz=5.0,
+            scaling=Affine(shift=np.array([1.0, -3.0]), scale=np.array([2.0, 0.5])),
+        )
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def sample(home: Path) -> Dataset:
+    """The real recordings that ship with the package."""
+    return csp_data.load("sample")
+
+
+@pytest.fixture(scope="session")
+def runs(sample: Dataset, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Run]:
+    """Finished runs on the sample: both references, and a small model with two seeds."""
+    folder = tmp_path_factory.mktemp("runs")
+    made = {}
+    for name, model, seed in (
+        ("mean", "mean", 0),
+        ("fir", "fir", 0),
+        ("a", "flat-lstm", 0),
+        ("b", "flat-lstm", 1),
+    ):
+        config = TrainConfig(epochs=2, window_s=10.0, window_stride_s=10.0, seed=seed)
+        options = {"mean": {}, "fir": {"taps": 20}}.get(model, {"dim": 8, "hidden": 8, "layers": 1})
+        made[name], _ = run(sample, model, config, folder / name, options=options, command=f"command of {name}")
+    return made

@@ -1,0 +1,164 @@
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from baselines.cli import main
+from baselines.runs import Run, read_run
+
+TINY = ["--set", "dim=8", "hidden=8", "layers=1", "--window-s", "10", "--window-stride-s", "10"]
+
+
+def _fails(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> tuple[int, str]:
+    with pytest.raises(SystemExit) as caught:
+        main(arguments)
+    error = capsys.readouterr().err
+    assert "Traceback" not in error
+    assert isinstance(caught.value.code, int)
+    return caught.value.code, error
+
+
+def test_train_eval_table_report(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder, reference = str(tmp_path / "lstm"), str(tmp_path / "mean")
+    main(["train", "sample", "flat-lstm", "--epochs", "2", "--out", folder, *TINY])
+    said = capsys.readouterr().out
+    assert f"run written to {folder}" in said
+    assert "real recordings" in said
+    assert "test: MSE" in said
+    main(["train", "sample", "mean", "--out", reference])
+    assert "3 parameters" in capsys.readouterr().out
+    held = read_run(Path(folder))
+    assert held.environment["command"].startswith("csp-baselines train sample flat-lstm --epochs 2")
+
+    main(["eval", folder, "--part", "val", "--json"])
+    assert json.loads(capsys.readouterr().out)["mse"] == pytest.approx(held.results["val"]["mse"], rel=1e-6)
+    main(["eval", folder])
+    said = capsys.readouterr().out
+    assert f"test: MSE {held.results['test']['mse']:.5f} (m/s)²" in said
+    assert "vel_x" in said
+
+    main(["table", folder, reference])
+    assert "| flat-lstm |" in capsys.readouterr().out
+    main(["table", folder, reference, "--json"])
+    assert json.loads(capsys.readouterr().out)["kind"] == "real recordings"
+
+    main(["report", folder, reference, "-o", str(tmp_path / "report.html")])
+    assert f"report written to {tmp_path / 'report.html'}" in capsys.readouterr().out
+    assert (tmp_path / "report.html").read_text().startswith("<!doctype html>")
+
+
+def test_the_same_command_again_does_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    command = ["train", "sample", "mean", "--out", str(tmp_path / "run")]
+    main(command)
+    before = {p.name: p.stat().st_mtime_ns for p in (tmp_path / "run").iterdir() if p.name != ".lock"}
+    capsys.readouterr()
+    main(command)
+    assert "finished: nothing to do" in capsys.readouterr().out
+    assert {p.name: p.stat().st_mtime_ns for p in (tmp_path / "run").iterdir() if p.name != ".lock"} == before
+
+
+def test_a_prepared_file_instead_of_a_name(
+    tmp_path: Path, runs: dict[str, Run], capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = runs["mean"].environment["prepared"]
+    arguments = ["train", path, "mean", "--window-s", "10", "--window-stride-s", "10"]
+    main([*arguments, "--json", "--out", str(tmp_path / "a")])
+    found = json.loads(capsys.readouterr().out)
+    assert found["state"] == "new"
+    assert found["test"]["mse"] == runs["mean"].results["test"]["mse"]
+    code, error = _fails([*arguments, "--raw", str(tmp_path)], capsys)
+    assert code == 2
+    assert "no raw" in error
+
+
+def test_default_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    main(["train", "sample", "mean", "--seed", "3"])
+    assert read_run(Path("runs/sample-mean-3")).config.train.seed == 3
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (["train", "sampel", "mean"], 2, "Did you mean 'sample'?"),
+        (["train", "sample", "hiss-s4-mambo"], 2, "Did you mean 'hiss-s4-mamba'?"),
+        (["train", "sample", "flat-s4", "--preset", "smal"], 2, "Did you mean 'small'?"),
+        (["train", "sample", "flat-s4", "--set", "dims=3"], 2, "Did you mean 'dim'?"),
+        (["train", "sample", "flat-s4", "--set", "dim"], 2, "KEY=VALUE"),
+        (["train", "sample", "mean", "--protocol", "lenient"], 2, "lenient"),
+        (["train", "sample", "mean", "--window-s", "0.3"], 2, "window_s=0.3"),
+        (["train", "sample", "mean", "--device", "abacus"], 2, "device='abacus'"),
+        (["train", "nowhere.h5", "mean"], 1, "nowhere.h5"),
+        (["train", "broad", "mean", "--raw", "nowhere"], 1, "nowhere"),
+        (["eval", "nowhere"], 1, "no such folder"),
+        (["table", "nowhere"], 1, "no such folder"),
+        (["report", "nowhere", "-o", "x.html"], 1, "no such folder"),
+    ],
+)
+def test_one_line_errors(
+    arguments: list[str], code: int, message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    monkeypatch.chdir(tmp_path)
+    got, error = _fails(arguments, capsys)
+    assert got == code, error
+    assert message in error
+    assert error.startswith("Error: ")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_values_out_of_bounds(capsys: pytest.CaptureFixture[str]) -> None:
+    code, error = _fails(["train", "sample", "mean", "--lr", "-1"], capsys)
+    assert code == 2
+    assert "lr=-1.0: expected a number above 0" in error
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["train", "--help"], ["eval", "--help"], ["table", "--help"]])
+def test_help_has_examples(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main(arguments)
+    assert caught.value.code == 0
+    said = capsys.readouterr().out
+    assert "Example" in said
+    assert "csp-baselines" in said
+
+
+def test_a_missing_prepared_file_is_named(
+    runs: dict[str, Run], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code, error = _fails(["eval", str(runs["a"].folder), "--data", str(tmp_path / "gone.h5")], capsys)
+    assert code == 1
+    assert "gone.h5" in error
+    assert "--data" in error
+
+
+def test_killed_and_started_again_gives_the_same_weights(tmp_path: Path, home: Path, runs: dict[str, Run]) -> None:
+    """The real thing: SIGKILL in the middle of a training, then the same command."""
+    environment = {**os.environ, "CSP_DATA_HOME": str(home), "OMP_NUM_THREADS": "1"}
+
+    def command(folder: Path) -> list[str]:
+        arguments = ["train", "sample", "flat-lstm", "--epochs", "12", "--out", str(folder), *TINY]
+        return [sys.executable, "-m", "baselines", *arguments]
+
+    whole, broken = tmp_path / "whole", tmp_path / "broken"
+    subprocess.run(command(whole), env=environment, check=True, capture_output=True)
+    process = subprocess.Popen(command(broken), env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    metrics = broken / "metrics.jsonl"
+    while process.poll() is None and not (metrics.exists() and metrics.read_text().count("\n") >= 3):
+        time.sleep(0.005)
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    assert not (broken / "results.json").exists()
+    subprocess.run(command(broken), env=environment, check=True, capture_output=True)
+    assert (whole / "best.safetensors").read_bytes() == (broken / "best.safetensors").read_bytes()
+    first, second = read_run(whole).results, read_run(broken).results
+    assert {k: v for k, v in first.items() if k != "seconds"} == {
+        k: v for k, v in second.items() if k != "seconds"
+    }

@@ -1,0 +1,65 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+import baselines
+from baselines.data import Part
+from baselines.evaluate import measure, outputs, predict
+
+MakePart = Callable[..., Part]
+
+
+def _models(gru: type[Any], part: Part) -> dict[str, nn.Module]:
+    torch.manual_seed(0)
+    small = {"dim": 8, "layers": 1}
+    return {
+        "gru": gru(*part.dims, part.chunk),
+        "flat-transformer": baselines.build("flat-transformer", *part.dims, chunk=part.chunk, heads=2, **small),
+        "flat-s4": baselines.build("flat-s4", *part.dims, chunk=part.chunk, **small),
+        "hiss-s4-mamba": baselines.build("hiss-s4-mamba", *part.dims, chunk=part.chunk, **small),
+    }
+
+
+@pytest.mark.parametrize("name", ["gru", "flat-transformer", "flat-s4", "hiss-s4-mamba"])
+@pytest.mark.parametrize("length", [5, None])
+def test_batches_equal_single_episodes(name: str, length: int | None, gru: type[Any], make_part: MakePart) -> None:
+    part = make_part((7, 12, 3, 5))
+    model = _models(gru, part)[name].eval()
+    together = outputs(model, part, length, batch=32)
+    with torch.no_grad():
+        for start, count in zip(part.starts, part.lengths, strict=True):
+            step = count if length is None else length
+            for first in range(start, start + count, step):
+                last = min(first + step, start + count)
+                alone = model(part.inputs[None, first * part.chunk : last * part.chunk])[0]
+                torch.testing.assert_close(together[first:last], alone, rtol=1e-4, atol=1e-5)
+
+
+def test_evaluation_has_no_dropout_and_leaves_the_mode(gru: type[Any], make_part: MakePart) -> None:
+    part = make_part()
+    model = gru(*part.dims, part.chunk, dropout=0.5).train()
+    torch.testing.assert_close(outputs(model, part, 5), outputs(model, part, 5), rtol=0, atol=0)
+    assert model.training
+
+
+def test_predictions_are_in_physical_units(make_part: MakePart) -> None:
+    part = make_part((4, 2))
+
+    class Zero(nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return torch.zeros(len(x), x.shape[1] // part.chunk, 2)
+
+    found = predict(Zero(), part, 3)
+    assert [p.id for p in found] == ["episode-0", "episode-1"]
+    assert [len(p.time) for p in found] == [4, 2]
+    for p in found:
+        np.testing.assert_allclose(p.pred, np.broadcast_to([1.0, -3.0], p.pred.shape))  # the shift of the part
+    np.testing.assert_allclose(found[0].true, part.targets[:4].numpy() * [2.0, 0.5] + [1.0, -3.0])
+    true = np.concatenate([p.true for p in found])
+    assert measure(found, ["x", "y"])["mse"] == pytest.approx(np.square(true - [1.0, -3.0]).mean())

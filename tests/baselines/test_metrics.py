@@ -1,0 +1,55 @@
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+from baselines.metrics import mae, mse, rmse, summary
+
+TRUE = np.array([[0.0, 1.0], [2.0, 3.0], [4.0, 5.0]])
+PRED = np.array([[1.0, 1.0], [2.0, 1.0], [4.0, 2.0]])  # errors 1 0 | 0 -2 | 0 -3
+
+
+def test_by_hand() -> None:
+    assert mse(TRUE, PRED) == pytest.approx(14 / 6)
+    assert mae(TRUE, PRED) == pytest.approx(1.0)
+    assert rmse(TRUE, PRED) == pytest.approx(math.sqrt(14 / 6))
+    np.testing.assert_allclose(mse(TRUE, PRED, axis=0), [1 / 3, 13 / 3])
+    np.testing.assert_allclose(mae(TRUE, PRED, axis=0), [1 / 3, 5 / 3])
+    np.testing.assert_allclose(rmse(TRUE, PRED, axis=0), [math.sqrt(1 / 3), math.sqrt(13 / 3)])
+
+
+@given(hnp.arrays(np.float64, (2, 6, 3), elements=st.floats(-100, 100)))
+def test_against_loops(values: np.ndarray) -> None:
+    true, pred = values
+    errors = [pred[i, d] - true[i, d] for i in range(6) for d in range(3)]
+    assert mse(true, pred) == pytest.approx(sum(e * e for e in errors) / 18, abs=1e-9)
+    assert mae(true, pred) == pytest.approx(sum(abs(e) for e in errors) / 18, abs=1e-9)
+    assert mae(true, pred) <= rmse(true, pred) + 1e-9
+
+
+def test_summary_counts_every_step_once() -> None:
+    episodes = {"long": (TRUE, PRED), "short": (TRUE[:1], PRED[:1] + 2)}
+    found = summary(episodes, ["x", "y"])
+    assert found["steps"] == 4
+    assert found["episodes"]["long"]["mse"] == pytest.approx(14 / 6)
+    assert found["episodes"]["short"]["mse"] == pytest.approx((9 + 4) / 2)
+    assert found["mse"] == pytest.approx((14 + 13) / 8)
+    assert found["rmse"] == pytest.approx(math.sqrt(27 / 8))
+    assert found["channels"]["x"]["mse"] == pytest.approx((1 + 9) / 4)
+    assert found["channels"]["y"]["mae"] == pytest.approx((5 + 2) / 4)
+
+
+def test_float32_does_not_cost_digits() -> None:
+    true = np.full((100_000, 1), 1000.0, dtype=np.float32)
+    assert mse(true, true + np.float32(0.5)) == 0.25
+
+
+@pytest.mark.parametrize("pred", [np.zeros((3, 1)), np.zeros(3), np.zeros((0, 2))])
+def test_shapes_must_agree(pred: np.ndarray) -> None:
+    with pytest.raises(ValueError, match="must both be"):
+        mse(TRUE, pred)

@@ -1,0 +1,206 @@
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+import torch
+
+import csp_data
+from baselines.environment import commit
+from baselines.errors import OptionError, UnknownNameError
+from baselines.experiment import evaluate, load_model, run
+from baselines.runs import Run, RunError, open_folder, read_run
+from baselines.train import TrainConfig
+from csp_data import Dataset
+
+CONFIG = TrainConfig(epochs=2, window_s=10.0, window_stride_s=10.0)
+SIZES = {"dim": 8, "hidden": 8, "layers": 1}
+
+
+@pytest.fixture
+def copy(runs: dict[str, Run], tmp_path: Path) -> Path:
+    """A finished run that a test may damage."""
+    return Path(shutil.copytree(runs["a"].folder, tmp_path / "copy"))
+
+
+def _contents(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+def test_a_folder_says_all_about_its_run(runs: dict[str, Run], sample: Dataset) -> None:
+    found = read_run(runs["a"].folder)
+    assert found.config.data.name == "sample"
+    assert found.config.data.kind == "real recordings"
+    assert found.config.data.recipe_hash == sample.provenance["recipe_hash"]
+    assert found.config.data.units == ["m/s"] * 3
+    assert found.config.train == CONFIG
+    assert found.config.model["layer"]["dim"] == 8
+    assert found.environment["torch"] == torch.__version__
+    assert found.environment["command"] == "command of a"
+    assert [line["epoch"] for line in found.epochs] == [1, 2]
+    assert found.results["parameters"] == sum(p.numel() for p in load_model(found).parameters())
+    assert found.results["epoch"] in (1, 2)
+    assert set(found.results["test"]["episodes"]) == {row.id for row in sample.test.rows}
+
+
+def test_results_and_predictions_agree(runs: dict[str, Run], sample: Dataset) -> None:
+    for made in runs.values():
+        pairs = {p.id: p for p in made.predictions}
+        assert set(pairs) == {row.id for row in sample.test.rows}
+        for episode in sample.test:
+            np.testing.assert_allclose(pairs[episode.id].true, episode.targets, atol=1e-6)
+            np.testing.assert_array_equal(pairs[episode.id].time, episode.target_time)
+        errors = np.concatenate([np.square(p.pred - p.true).ravel() for p in pairs.values()])
+        assert made.results["test"]["mse"] == pytest.approx(errors.mean())
+
+
+def test_the_mean_predicts_the_training_mean(runs: dict[str, Run], sample: Dataset) -> None:
+    expected = np.concatenate([e.targets for e in sample.train]).astype(np.float64).mean(axis=0)
+    for prediction in runs["mean"].predictions:
+        np.testing.assert_allclose(prediction.pred, np.broadcast_to(expected, prediction.pred.shape), atol=1e-6)
+
+
+def test_evaluating_again_gives_the_same(runs: dict[str, Run], sample: Dataset) -> None:
+    for made in runs.values():
+        for part in ("val", "test"):
+            assert evaluate(made, sample, part)["mse"] == pytest.approx(made.results[part]["mse"], rel=1e-6)
+
+
+def test_training_never_looks_at_the_test_part(sample: Dataset, tmp_path: Path) -> None:
+    altered = Path(shutil.copy(sample.path, tmp_path / "altered.h5"))
+    with h5py.File(altered, "r+") as file:
+        for row in sample.test.rows:
+            file["inputs"][row.input_start : row.input_stop] = 1e3
+            file["targets"][row.target_start : row.target_stop] = -1e3
+    first, _ = run(sample, "flat-lstm", CONFIG, tmp_path / "a", options=SIZES)
+    second, _ = run(csp_data.load(path=altered), "flat-lstm", CONFIG, tmp_path / "b", options=SIZES)
+    for name in ("best.safetensors", "last.safetensors"):
+        held = [(tmp_path / folder / name).read_bytes() for folder in "ab"]
+        assert held[0] == held[1] or name == "last.safetensors"  # the last one also holds seconds spent
+    assert first.results["val"] == second.results["val"]
+    assert second.results["test"]["mse"] > 100 * first.results["test"]["mse"]
+
+
+def test_a_finished_run_is_read_and_left_alone(copy: Path, sample: Dataset) -> None:
+    before = _contents(copy)
+    found, state = run(sample, "flat-lstm", CONFIG, copy, options=SIZES, command="another command")
+    assert state == "finished"
+    assert found.results == read_run(copy).results
+    assert _contents(copy) == before
+
+
+def test_an_unfinished_run_goes_on(copy: Path, sample: Dataset) -> None:
+    expected = read_run(copy).results
+    (copy / "results.json").unlink()
+    (copy / "predictions.npz").unlink()
+    with pytest.raises(RunError, match=r"unfinished.*command that began it again"):
+        read_run(copy)
+    found, state = run(sample, "flat-lstm", CONFIG, copy, options=SIZES)
+    assert state == "unfinished"
+    assert found.results == expected
+
+
+def test_another_run_in_the_folder_is_refused_with_the_difference(copy: Path, sample: Dataset) -> None:
+    before = _contents(copy)
+    other = TrainConfig(epochs=3, window_s=10.0, window_stride_s=10.0)
+    with pytest.raises(RunError, match=r"train\.epochs is 2 there, 3 here\. Choose another --out"):
+        run(sample, "flat-lstm", other, copy, options=SIZES)
+    with pytest.raises(RunError, match=r"model\.layer\.hidden is 8 there, 4 here"):
+        run(sample, "flat-lstm", CONFIG, copy, options={**SIZES, "hidden": 4})
+    assert _contents(copy) == before
+
+
+def test_a_foreign_folder_is_left_alone(tmp_path: Path, sample: Dataset) -> None:
+    (tmp_path / "thesis.tex").write_text("ten years of work")
+    with pytest.raises(RunError, match="not the folder of a run"):
+        run(sample, "mean", CONFIG, tmp_path)
+    (tmp_path / "config.json").write_text('{"my": "settings"}')
+    with pytest.raises(RunError, match="not the folder of a run"):
+        run(sample, "mean", CONFIG, tmp_path)
+    with pytest.raises(RunError, match="not the folder of a run"):
+        read_run(tmp_path)
+    assert _contents(tmp_path) == {"thesis.tex": b"ten years of work", "config.json": b'{"my": "settings"}'}
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("config.json", b'{"format": "csp-base'),
+        ("config.json", b'{"format": "csp-baselines-run", "format_version": 1, "data": {}}'),
+        ("results.json", b"{}"),
+        ("results.json", b"[1, 2]"),
+        ("environment.json", b"\xff\xfe\x00"),
+        ("metrics.jsonl", b'{"epoch": 1}\n{"epo'),
+    ],
+)
+def test_a_damaged_folder_is_named_and_left_alone(copy: Path, name: str, content: bytes) -> None:
+    (copy / name).write_bytes(content)
+    before = _contents(copy)
+    with pytest.raises(RunError, match=rf"{name}: damaged"):
+        read_run(copy)
+    assert _contents(copy) == before
+
+
+def test_damaged_predictions_and_missing_weights(copy: Path) -> None:
+    (copy / "predictions.npz").write_bytes(b"PK\x03\x04 not really")
+    with pytest.raises(RunError, match=r"predictions\.npz: damaged"):
+        _ = read_run(copy).predictions
+    (copy / "best.safetensors").unlink()
+    with pytest.raises(RunError, match=r"no best\.safetensors"):
+        read_run(copy)
+
+
+def test_a_newer_format_is_refused(copy: Path) -> None:
+    plain = json.loads((copy / "config.json").read_text())
+    (copy / "config.json").write_text(json.dumps({**plain, "format_version": 99}))
+    with pytest.raises(RunError, match="format 99, this version reads 1"):
+        read_run(copy)
+
+
+def test_two_processes_cannot_share_a_folder(tmp_path: Path, runs: dict[str, Run]) -> None:
+    with open_folder(tmp_path / "run", runs["a"].config) as state:
+        assert state == "new"
+        with pytest.raises(RunError, match="another process"), open_folder(tmp_path / "run", runs["a"].config):
+            pass
+    with open_folder(tmp_path / "run", runs["a"].config) as state:
+        assert state == "unfinished"
+
+
+def test_evaluating_on_other_data_is_refused(runs: dict[str, Run], tmp_path: Path) -> None:
+    other = csp_data.load("sample", input_deltas=False)
+    with pytest.raises(RunError, match=f"recipe {runs['a'].config.data.recipe_hash}"):
+        evaluate(runs["a"], other)
+
+
+def test_what_the_data_decides_cannot_be_set(sample: Dataset, tmp_path: Path) -> None:
+    with pytest.raises(OptionError, match="chunk=5: expected nothing: the data set decides"):
+        run(sample, "flat-lstm", CONFIG, tmp_path / "a", options={"chunk": 5})
+    with pytest.raises(UnknownNameError, match="Did you mean 'hiss-s4-mamba'"):
+        run(sample, "his-s4-mamba", CONFIG, tmp_path / "a")
+    with pytest.raises(OptionError, match="device='abacus'"):
+        run(sample, "mean", CONFIG, tmp_path / "a", device="abacus")
+    assert not (tmp_path / "a").exists()
+
+
+def test_commit_of_a_checkout(tmp_path: Path) -> None:
+    def git(*arguments: str) -> str:
+        who = ("-c", "user.name=a", "-c", "user.email=a@b.c", "-c", "commit.gpgsign=false")
+        done = subprocess.run(["git", *who, *arguments], cwd=tmp_path, check=True, capture_output=True, text=True)
+        return done.stdout.strip()
+
+    package = tmp_path / "package"
+    package.mkdir()
+    (package / "__init__.py").write_text("")
+    assert commit(package) is None
+    git("init", "-q")
+    assert commit(package) is None  # it lies in a checkout, but is no part of it
+    git("add", ".")
+    git("commit", "-q", "-m", "first")
+    assert commit(package) == git("rev-parse", "HEAD")
+    (package / "__init__.py").write_text("changed = True")
+    assert commit(package) == git("rev-parse", "HEAD") + "+dirty"

@@ -1,0 +1,270 @@
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+import baselines
+from baselines.checkpoint import CheckpointError, load_weights, read_checkpoint
+from baselines.data import Part
+from baselines.errors import OptionError
+from baselines.train import BEST, LAST, METRICS, TrainConfig, TrainingError, masked_mse, seeded, train, validate
+
+MakePart = Callable[..., Part]
+CPU = torch.device("cpu")
+CONFIG = TrainConfig(epochs=5, batch=4, lr=1e-2, window_s=1.0, window_stride_s=0.4)
+
+
+class Stop(Exception):
+    """Stands for whatever ends a process between two epochs."""
+
+
+def _gru(gru: type[Any], part: Part, seed: int = 0) -> nn.Module:
+    with seeded(seed, CPU):
+        return gru(*part.dims, part.chunk)
+
+
+def _hiss(gru: type[Any], part: Part, seed: int = 0) -> nn.Module:
+    with seeded(seed, CPU):
+        return baselines.build("hiss-s4-mamba", *part.dims, chunk=part.chunk, dim=8, layers=1)
+
+
+def _lines(folder: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (folder / METRICS).read_text().splitlines()]
+
+
+def _timeless(folder: Path) -> list[dict[str, Any]]:
+    return [{k: v for k, v in line.items() if k != "seconds"} for line in _lines(folder)]
+
+
+def _folder(path: Path) -> Path:
+    path.mkdir()
+    return path
+
+
+def test_loss_counts_valid_values_only() -> None:
+    rng = np.random.default_rng(0)
+    pred, true = rng.normal(size=(2, 3, 4, 2))
+    mask = np.array([[1, 1, 1, 0], [1, 0, 0, 0], [1, 1, 0, 0]], dtype=bool)
+    squares = [
+        (pred[b, t, d] - true[b, t, d]) ** 2 for b in range(3) for t in range(4) for d in range(2) if mask[b, t]
+    ]
+    got = masked_mse(*(torch.from_numpy(a) for a in (pred, true, mask)))
+    assert got.item() == pytest.approx(sum(squares) / len(squares))
+
+
+def test_it_learns_a_filter_it_can_represent(make_part: MakePart, tmp_path: Path) -> None:
+    part, val = make_part((40, 40), chunk=5), make_part((30,), chunk=5, seed=1)
+
+    class Chunk(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.linear = nn.Linear(5 * 4, 2)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.linear(x.reshape(len(x), -1, 5 * 4))
+
+    with seeded(0, CPU):
+        model = Chunk()
+    fit = train(model, part, val, TrainConfig(epochs=150, lr=3e-2, window_s=2.0, window_stride_s=1.0), tmp_path)
+    assert fit.val_loss < 1e-4  # of a variance of about 0.5; the truth is in the model's class
+    first = model.linear.weight.reshape(2, 5, 4)[:, :, 0].detach().numpy()
+    np.testing.assert_allclose(first, np.array([[0.2], [-0.4]]) * np.ones(5), atol=0.02)
+
+
+@pytest.mark.parametrize("make", [_gru, _hiss])
+@pytest.mark.parametrize("stop_at", [1, 3])
+def test_resumed_equals_uninterrupted(
+    make: Callable[..., nn.Module], stop_at: int, gru: type[Any], make_part: MakePart, tmp_path: Path
+) -> None:
+    part, val = make_part((17, 22)), make_part((9,), seed=1)
+    whole, broken = _folder(tmp_path / "whole"), _folder(tmp_path / "broken")
+    expected = train(make(gru, part), part, val, CONFIG, whole)
+
+    def stop(line: dict[str, Any]) -> None:
+        if line["epoch"] == stop_at:
+            raise Stop
+
+    with pytest.raises(Stop):
+        train(make(gru, part), part, val, CONFIG, broken, on_epoch=stop)
+    # a process killed later still: it had written metrics of an epoch that no checkpoint holds
+    with (broken / METRICS).open("a") as file:
+        file.write('{"epoch": 99, "train_l')
+    torch.manual_seed(12345)
+    model = make(gru, part, seed=7)  # whatever weights it begins with are replaced
+    resumed = train(model, part, val, CONFIG, broken)
+    assert (resumed.epoch, resumed.val_loss) == (expected.epoch, expected.val_loss)
+    assert (whole / BEST).read_bytes() == (broken / BEST).read_bytes()
+    ended, other = read_checkpoint(whole / LAST), read_checkpoint(broken / LAST)
+    for name, tensor in ended.model.items():
+        assert torch.equal(tensor, other.model[name]), name
+    for number, held in ended.optimizer.items():
+        assert all(torch.equal(held[key], other.optimizer[number][key]) for key in held)
+    assert _timeless(whole) == _timeless(broken)
+    # two trainings that agree because nothing depends on anything would pass all of the above
+    assert len({line["val_loss"] for line in _lines(whole)}) == CONFIG.epochs
+
+
+def test_a_finished_training_is_not_repeated(gru: type[Any], make_part: MakePart, tmp_path: Path) -> None:
+    part, val = make_part(), make_part(seed=1)
+    first = train(_gru(gru, part), part, val, CONFIG, tmp_path)
+    epochs: list[dict[str, Any]] = []
+    second = train(_gru(gru, part, seed=5), part, val, CONFIG, tmp_path, on_epoch=epochs.append)
+    assert epochs == []
+    assert first == second
+
+
+def test_best_epoch_is_the_lowest_on_val_and_its_weights_are_kept(
+    gru: type[Any], make_part: MakePart, tmp_path: Path
+) -> None:
+    part, val = make_part((17, 22)), make_part((9,), seed=1)
+    config = TrainConfig(epochs=12, batch=4, lr=0.1, schedule="constant", window_s=1.0, window_stride_s=None)
+    model = _gru(gru, part)
+    fit = train(model, part, val, config, tmp_path)
+    losses = [line["val_loss"] for line in _lines(tmp_path)]
+    assert fit.val_loss == min(losses)
+    assert fit.epoch == losses.index(min(losses)) + 1
+    assert fit.epoch < config.epochs  # so that best and last differ
+    assert validate(model, val, 5) == fit.val_loss
+    other = _gru(gru, part, seed=3)
+    load_weights(tmp_path / BEST, other)
+    assert validate(other, val, 5) == fit.val_loss
+
+
+def test_seeds(gru: type[Any], make_part: MakePart, tmp_path: Path) -> None:
+    part, val = make_part((17, 22)), make_part((9,), seed=1)
+
+    def weights(name: str, seed: int) -> bytes:
+        folder = _folder(tmp_path / name)
+        torch.manual_seed(len(name))  # the caller's state must not matter
+        config = TrainConfig(**{**CONFIG.__dict__, "seed": seed})
+        train(_gru(gru, part), part, val, config, folder)
+        return (folder / BEST).read_bytes()
+
+    assert weights("one", 0) == weights("three", 0)
+    assert weights("other", 1) != weights("again", 0)
+
+
+def test_the_callers_random_numbers_are_left_alone(gru: type[Any], make_part: MakePart, tmp_path: Path) -> None:
+    part, val = make_part(), make_part(seed=1)
+    torch.manual_seed(42)
+    expected = torch.rand(3)
+    torch.manual_seed(42)
+    train(_gru(gru, part), part, val, CONFIG, tmp_path)
+    assert torch.equal(torch.rand(3), expected)
+
+
+def test_learning_rate_follows_the_cosine(gru: type[Any], make_part: MakePart, tmp_path: Path) -> None:
+    part, val = make_part((20,)), make_part(seed=1)
+    config = TrainConfig(
+        epochs=4, batch=2, lr=0.01, window_s=1.0, window_stride_s=None
+    )  # 4 windows, 2 steps an epoch
+    train(_gru(gru, part), part, val, config, tmp_path)
+    expected = [0.01 * 0.5 * (1 + math.cos(math.pi * step / 8)) for step in (1, 3, 5, 7)]
+    assert [line["lr"] for line in _lines(tmp_path)] == pytest.approx(expected)
+    assert [line["step"] for line in _lines(tmp_path)] == [2, 4, 6, 8]
+
+
+def test_gradients_are_clipped_only_when_asked(make_part: MakePart, tmp_path: Path) -> None:
+    """With plain Adam a first step has the size of lr whatever the gradient; what its moments hold tells."""
+    part, val = make_part((5,)), make_part(seed=1)
+
+    def gradient_norm(name: str, clip: float | None) -> float:
+        with seeded(0, CPU):
+            model = nn.Sequential(nn.Unflatten(1, (-1, part.chunk)), nn.Flatten(2), nn.Linear(part.chunk * 4, 2))
+        config = TrainConfig(epochs=1, window_s=1.0, window_stride_s=None, clip_norm=clip)
+        train(model, part, val, config, _folder(tmp_path / name))
+        moments = read_checkpoint(tmp_path / name / LAST).optimizer
+        # after one step the first moment is (1 - beta1) of the gradient
+        return math.sqrt(sum((held["exp_avg"] / 0.1).square().sum().item() for held in moments.values()))
+
+    free = gradient_norm("free", None)
+    assert free > 0.1
+    assert gradient_norm("clipped", 0.1) == pytest.approx(0.1, rel=1e-3)
+    assert gradient_norm("loose", 10 * free) == pytest.approx(free, rel=1e-5)
+
+
+def test_a_loss_that_is_no_number_stops_with_the_last_good_checkpoint(
+    gru: type[Any], make_part: MakePart, tmp_path: Path
+) -> None:
+    part, val = make_part((17, 22)), make_part((9,), seed=1)
+
+    class Breaks(nn.Module):
+        """Right for two epochs of steps, then not a number."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.inner = _gru(gru, part)
+            self.calls = 0
+
+        def forward(self, x: Tensor) -> Tensor:
+            self.calls += self.training
+            return self.inner(x) * (math.nan if self.calls == 12 else 1.0)
+
+    with pytest.raises(TrainingError, match=r"The loss is nan at step 12 \(epoch 3\).*episode-0") as caught:
+        train(Breaks(), part, val, CONFIG, tmp_path)
+    assert str(tmp_path / LAST) in str(caught.value)
+    held = read_checkpoint(tmp_path / LAST)
+    assert held.progress["epoch"] == 2
+    assert all(torch.isfinite(tensor).all() for tensor in held.model.values())
+    assert len(_lines(tmp_path)) == 2
+
+
+def test_another_configuration_is_refused(gru: type[Any], make_part: MakePart, tmp_path: Path) -> None:
+    part, val = make_part(), make_part(seed=1)
+    train(_gru(gru, part), part, val, CONFIG, tmp_path)
+    before = (tmp_path / LAST).read_bytes()
+    with pytest.raises(CheckpointError, match=r"lr was 0\.01, is 0\.5\. Use another folder"):
+        train(_gru(gru, part), part, val, TrainConfig(**{**CONFIG.__dict__, "lr": 0.5}), tmp_path)
+    with pytest.raises(CheckpointError, match="another model"):
+        train(_hiss(gru, part), part, val, CONFIG, tmp_path)
+    assert (tmp_path / LAST).read_bytes() == before
+
+
+def test_damaged_files_are_named(gru: type[Any], make_part: MakePart, tmp_path: Path) -> None:
+    part, val = make_part(), make_part(seed=1)
+    train(_gru(gru, part), part, val, CONFIG, tmp_path)
+    assert set(load_file(tmp_path / BEST)) == set(_gru(gru, part).state_dict())
+    with pytest.raises(CheckpointError, match="without the state of a training"):
+        read_checkpoint(tmp_path / BEST)
+    (tmp_path / LAST).write_bytes((tmp_path / LAST).read_bytes()[:100])
+    with pytest.raises(CheckpointError, match=r"last\.safetensors: damaged"):
+        train(_gru(gru, part), part, val, CONFIG, tmp_path)
+    with pytest.raises(CheckpointError, match="no such file"):
+        load_weights(tmp_path / "other.safetensors", _gru(gru, part))
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [
+        ("epochs", 0),
+        ("batch", 0),
+        ("lr", 0.0),
+        ("lr", math.nan),
+        ("clip_norm", -1.0),
+        ("schedule", "step"),
+        ("seed", -1),
+    ],
+)
+def test_bounds_of_the_configuration(option: str, value: Any) -> None:
+    with pytest.raises(OptionError, match=f"^{option}="):
+        TrainConfig(**{option: value})
+
+
+def test_the_protocols_windows(make_part: MakePart) -> None:
+    part = make_part((12,))
+    whole, length = TrainConfig(window_s=None, window_stride_s=None).windows(part)
+    assert (length, whole.lengths.tolist()) == (None, [12])
+    own = Part(**{**part.__dict__, "window": (6, 3)})
+    windows, length = TrainConfig(window_s=None, window_stride_s=None).windows(own)
+    assert (length, windows.starts.tolist()) == (6, [0, 3, 6])
+    with pytest.raises(OptionError, match="window_stride_s"):
+        TrainConfig(window_s=None)
