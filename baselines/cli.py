@@ -149,6 +149,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def _train(command: Train, line: str) -> None:
     from baselines.experiment import run
+    from baselines.references import REFERENCES
 
     out = command.out or Path("runs") / f"{Path(command.dataset).stem}-{command.model}-{command.train.seed}"
     dataset = _dataset(command)
@@ -157,7 +158,7 @@ def _train(command: Train, line: str) -> None:
         command.model,
         command.train,
         out,
-        preset=command.preset,
+        preset=command.preset or (None if command.model in REFERENCES else "small"),
         options=_options(command.set),
         device=command.device,
         command=line,

@@ -34,7 +34,7 @@ def build(
     in_dim, out_dim
         Channels of inputs and of targets.
     preset
-        Published sizes by name (:data:`baselines.presets.PRESETS`); None: the layers' own defaults.
+        Sizes by name (:data:`baselines.presets.PRESETS`); None: the layers' own defaults.
     chunk
         Input samples per output.
     readout

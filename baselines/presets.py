@@ -1,7 +1,9 @@
-"""The published sizes of the models, as overrides of the layers' own defaults.
+"""Sizes of the models by name, as overrides of the layers' own defaults.
 
 ``paper`` exists for every model: the defaults of the published configuration files. The name of a data set exists
-for the one model that was published as best there.
+for the one model that was published as best there. ``small`` exists for every model too: sizes for a few minutes of
+recordings and a CPU, about 0.1 million parameters each, regularised more; they are ours, chosen on the val part of
+``sample``.
 
 The published S4 trains C~ for the length of its first input (``S4Config.kernel="truncated"``): inside chunks the
 chunk's length, elsewhere the padded length of the validation part. That length is stated here from the longest
@@ -40,6 +42,27 @@ _HIGH: dict[str, Overrides] = {
 }
 
 
+_SMALL_FLAT: dict[str, Overrides] = {
+    "lstm": {"dim": 64, "hidden": 64, "layers": 2, "dropout": 0.2},
+    "transformer": {"dim": 64, "layers": 3, "heads": 2, "feedforward": 128, "dropout": 0.1},
+    "s4": {"dim": 64, "layers": 4, "dropout": 0.2},
+    "mamba": {"dim": 64, "layers": 2},
+}
+
+_SMALL_LOW: dict[str, Overrides] = {
+    "lstm": {"dim": 32, "hidden": 32, "layers": 1},
+    "s4": {"dim": 32, "layers": 2, "dropout": 0.2},
+    "mamba": {"dim": 32, "layers": 2},
+}
+
+_SMALL_HIGH: dict[str, Overrides] = {
+    "lstm": {"dim": 64, "hidden": 64, "layers": 1},
+    "s4": {"dim": 64, "layers": 3, "dropout": 0.2},
+    "mamba": {"dim": 64, "layers": 2},
+    "transformer": {"dim": 64, "layers": 2, "heads": 2, "feedforward": 128, "dropout": 0.1},
+}
+
+
 def _levels(low: Overrides, high: Overrides) -> Overrides:
     prefixed = (("low_", low), ("high_", high))
     return {prefix + key: value for prefix, level in prefixed for key, value in level.items()}
@@ -52,8 +75,15 @@ def _best(low_kind: str, low: tuple[int, int], high_kind: str, high: tuple[int, 
 
 
 PRESETS: dict[str, dict[str, Overrides]] = {
-    **{f"flat-{kind}": {"paper": overrides} for kind, overrides in _FLAT.items()},
-    **{f"hiss-{a}-{b}": {"paper": _levels(low, high)} for a, low in _LOW.items() for b, high in _HIGH.items()},
+    **{f"flat-{kind}": {"paper": _FLAT[kind], "small": _SMALL_FLAT[kind]} for kind in _FLAT},
+    **{
+        f"hiss-{low}-{high}": {
+            "paper": _levels(_LOW[low], _HIGH[high]),
+            "small": _levels(_SMALL_LOW[low], _SMALL_HIGH[high]),
+        }
+        for low in _LOW
+        for high in _HIGH
+    },
 }
 """Model name to its presets, each a mapping of overrides that ``build`` takes."""
 

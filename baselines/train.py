@@ -81,7 +81,7 @@ class TrainConfig:
     schedule: Literal["cosine", "constant"] = "cosine"
     clip_norm: float | None = None
     window_s: float | None = 20.0
-    window_stride_s: float | None = 5.0
+    window_stride_s: float | None = 4.0
     seed: int = 0
 
     def __post_init__(self) -> None:

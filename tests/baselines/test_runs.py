@@ -14,6 +14,7 @@ import csp_data
 from baselines.environment import commit
 from baselines.errors import OptionError, UnknownNameError
 from baselines.experiment import evaluate, load_model, run
+from baselines.factory import MODELS, build
 from baselines.runs import Run, RunError, open_folder, read_run
 from baselines.train import TrainConfig
 from csp_data import Dataset
@@ -204,3 +205,9 @@ def test_commit_of_a_checkout(tmp_path: Path) -> None:
     assert commit(package) == git("rev-parse", "HEAD")
     (package / "__init__.py").write_text("changed = True")
     assert commit(package) == git("rev-parse", "HEAD") + "+dirty"
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_every_model_has_small_sizes(name: str) -> None:
+    count = sum(p.numel() for p in build(name, 12, 3, preset="small").parameters())
+    assert 30_000 < count < 150_000
