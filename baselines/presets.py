@@ -1,9 +1,9 @@
 """Sizes of the models by name, as overrides of the layers' own defaults.
 
 ``paper`` exists for every model: the defaults of the published configuration files. The name of a data set exists
-for the one model that was published as best there. ``small`` exists for every model too: sizes for a few minutes of
-recordings and a CPU, about 0.1 million parameters each, regularised more; they are ours, chosen on the val part of
-``sample``.
+for the one model that was published as best there. ``small`` exists for every model too: sizes for a few minutes
+of recordings and a CPU, at most 0.1 million parameters, regularised more; they are ours, those of flat-lstm and
+hiss-s4-mamba chosen on the val part of ``sample``.
 
 The published S4 trains C~ for the length of its first input (``S4Config.kernel="truncated"``): inside chunks the
 chunk's length, elsewhere the padded length of the validation part. That length is stated here from the longest
