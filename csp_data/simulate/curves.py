@@ -11,7 +11,7 @@ from scipy.interpolate import make_interp_spline
 
 from csp_data.recording import FloatArray
 
-__all__ = ["Curve", "GaitCurve", "Segments", "SplineCurve", "SumCurve"]
+__all__ = ["Curve", "GaitCurve", "Segments", "SplineCurve", "SumCurve", "TurnedCurve"]
 
 
 class Curve(Protocol):
@@ -114,6 +114,39 @@ class SumCurve:
         """Return the derivative of an order at times (T,): an array (D, T)."""
         out: FloatArray = np.sum([part(time, order) for part in self.parts], axis=0)
         return out
+
+
+@dataclass(frozen=True)
+class TurnedCurve:
+    """A local motion (ahead, to the left, up) turned about the vertical by a heading that changes.
+
+    With the horizontal part as a complex number u = ahead + i left, p = e^(i h) u, so that
+    p' = e^(i h) (u' + i h' u) and p'' = e^(i h) (u'' + 2 i h' u' + (i h'' - h'^2) u).
+
+    Parameters
+    ----------
+    heading
+        Curve with one component, in radians.
+    local
+        Curve with three components.
+    """
+
+    heading: Curve
+    local: Curve
+
+    def __call__(self, time: FloatArray, order: int = 0) -> FloatArray:
+        """Return the derivative of an order at times (T,): an array (3, T)."""
+        turn = [self.heading(time, k)[0] for k in range(order + 1)]
+        local = [self.local(time, k) for k in range(order + 1)]
+        plane = [ahead + 1j * left for ahead, left, _ in local]
+        if order == 0:
+            moved = plane[0]
+        elif order == 1:
+            moved = plane[1] + 1j * turn[1] * plane[0]
+        else:
+            moved = plane[2] + 2j * turn[1] * plane[1] + (1j * turn[2] - turn[1] ** 2) * plane[0]
+        moved = np.exp(1j * turn[0]) * moved
+        return np.stack([moved.real, moved.imag, local[order][2]])
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ import numpy as np
 from scipy.signal import lfilter
 
 from csp_data.recording import FloatArray
-from csp_data.simulate.curves import Curve, GaitCurve, SplineCurve, SumCurve
+from csp_data.simulate.curves import Curve, GaitCurve, SplineCurve, SumCurve, TurnedCurve
 from csp_data.simulate.quaternions import conjugate, euler, euler_rate, multiply, rotate
 
 __all__ = ["GRAVITY", "Inertial", "RigidMotion", "Walk", "wander"]
@@ -114,7 +114,7 @@ class Walk:
     heading
         Curve with one component, radians: the direction of travel at the knots.
     phase
-        Phase of the steps in radians; one step every 2 pi.
+        Phase of the strides in radians: two steps every 2 pi.
     effort
         Factor on everything that swings with the steps: 0 at rest, 1 at 1.4 m/s.
     """
@@ -153,7 +153,7 @@ class Walk:
         places = np.concatenate([np.zeros((1, 2)), np.cumsum((flow[:-1] + flow[1:]) * step / 2, axis=0)])
         places -= places[2]  # knot 2 is time 0
         cadence = np.where(pace > 0.1, 0.9 + 0.7 * np.minimum(pace, 2.5), 0.3)  # steps a second
-        phase = 2 * np.pi * np.concatenate([[0.0], np.cumsum((cadence[:-1] + cadence[1:]) * step / 2)])
+        phase = np.pi * np.concatenate([[0.0], np.cumsum((cadence[:-1] + cadence[1:]) * step / 2)])
         return cls(
             path=SplineCurve.through(float(knots[0]), step, np.column_stack([places, np.zeros(len(knots))])),
             heading=SplineCurve.through(float(knots[0]), step, heading[:, None]),
@@ -179,10 +179,12 @@ class Walk:
         offset
             Yaw against the heading, in radians.
         """
-        # 3 cm up and down and 6 mm to the sides at every step, with a second harmonic
-        bob = self.swinging(
-            np.array([[0.006, 0.006, 0.03], [0.002, 0.002, 0.006]]), rng.uniform(0, 2 * np.pi, (2, 3))
-        )
+        # At every step (harmonic 2) the body rises and speeds up in a fixed order, which tells ahead from behind;
+        # in two steps it sways once to each side. Metres: ahead, left, up.
+        weights = rng.normal(1.0, 0.1, (1, 3)) * [[0.0, 0.025, 0.0], [0.012, 0.0, 0.03], [0.0, 0.006, 0.0]]
+        shifts = rng.normal(0.0, 0.15, (3, 3))
+        shifts[1, 0] += 0.6
+        bob = TurnedCurve(self.heading, self.swinging(weights, shifts))
         sway = self.swinging(np.array([[0.5, 1.0, 0.7]]) * swing, rng.uniform(0, 2 * np.pi, (1, 3)))
         slow = wander(rng, seconds, 2.0, np.array([0.05, tilt, tilt]), memory=0.9)
         return RigidMotion(

@@ -51,13 +51,27 @@ def _plan(hours: float, seed: int, rng: np.random.Generator) -> list[Task]:
     ]
 
 
+def _mounts(task: Task, rng: np.random.Generator) -> list[FloatArray]:
+    """Return how each sensor sits on its bone: nearly alike on all subjects, and from one sequence to the next."""
+    mounts = []
+    for strap in SENSORS:
+        usual = random(generator(task.seed, strap.name))
+        own = generator(task.seed, f"{task.group} {strap.name}").normal(0.0, 0.08, (3, 1))
+        mounts.append(multiply(usual, small(own + rng.normal(0.0, 0.02, (3, 1)))))
+    return mounts
+
+
 def _sensor_blocks(
-    state: State, size: float, reference: list[FloatArray], time: FloatArray, rng: np.random.Generator
+    state: State,
+    size: float,
+    mounts: list[FloatArray],
+    reference: list[FloatArray],
+    time: FloatArray,
+    rng: np.random.Generator,
 ) -> tuple[list[Block], list[Block]]:
     """Return the text of every sensor's 7 and 13 values, name first."""
     short, long = [], []
-    for strap, calibration in zip(SENSORS, reference, strict=True):
-        mount = multiply(random(rng), small(rng.normal(0.0, 0.02, (3, 1))))
+    for strap, mount, calibration in zip(SENSORS, mounts, reference, strict=True):
         force, rate, orientation = strapped(state, strap, mount, size)
         measured = XSENS.measure(Inertial(force, rate, orientation), time, rng)
         # the filter reports orientations in the inertial frame of its own magnetometer
@@ -106,17 +120,17 @@ def _write(root: Path, task: Task) -> None:
     tilt = np.array([[np.sqrt(0.5)], [-np.sqrt(0.5)], [0.0], [0.0]])
     reference = [multiply(tilt, small(np.array([[0.0], [0.0], [a]]))) for a in rng.normal(0.6, 0.05, len(SENSORS))]
     sensed = State(*(array[..., :frames] for array in vars(state).values()))  # the truth has one frame more
-    short, long = _sensor_blocks(sensed, body.size, reference, time[:frames], rng)
+    mounts = _mounts(task, rng)
+    short, long = _sensor_blocks(sensed, body.size, mounts, reference, time[:frames], rng)
 
     lead = integers(np.arange(1, frames + 1), b"\n")
     head = f"{len(SENSORS)}\t{frames}\n".encode()
     places, turns = _truth(state, rng)
     subject, name = task.group, task.kind
     stem = f"{subject}/{subject.lower()}_{name}"
-    bones = [random(generator(task.seed, f"{task.group} {strap.name}")) for strap in SENSORS]
     inertial = {
         f"{stem}_calib_imu_ref.txt": _calibration(reference),
-        f"{stem}_calib_imu_bone.txt": _calibration(bones),
+        f"{stem}_calib_imu_bone.txt": _calibration(mounts),
     }
     if subject not in WITHOUT_SEVEN:
         inertial[f"{stem}_Xsens.sensors"] = head + join(lead, *short)

@@ -9,6 +9,7 @@ import numpy as np
 
 from csp_data.recording import FloatArray
 from csp_data.simulate.clock import Clock
+from csp_data.simulate.curves import SumCurve
 from csp_data.simulate.demonstration import duplicate_stamps
 from csp_data.simulate.imu import ImuModel, drifting
 from csp_data.simulate.motion import RigidMotion, Walk, wander
@@ -47,7 +48,9 @@ class Rig:
     pace
         Seconds between the points that hand-held motion passes.
     reach, turn
-        Standard deviation of those points in m, and of their angles in rad; on a ride, of the shaking in rad.
+        Standard deviation of those points in m, and of their angles in rad; of a walk or ride, of the shaking.
+    rumble
+        How far wheels shake the rig up and down, faster and farther with the speed, in m; 0 on foot.
     """
 
     clock: Clock
@@ -56,6 +59,7 @@ class Rig:
     pace: float
     reach: float
     turn: float
+    rumble: float = 0.0
 
 
 RIGS = {
@@ -63,8 +67,8 @@ RIGS = {
     "normal": Rig(MOCAP, 1.0, 0.0, 0.8, 0.35, 0.35),
     "fast": Rig(MOCAP, 0.8, 0.0, 0.4, 0.30, 0.40),
     "walk": Rig(SCANS, 3.0, 1.2, 1.0, 0.0, 0.06),
-    "dolly": Rig(SCANS, 3.0, 0.8, 1.0, 0.0, 0.01),
-    "scooter": Rig(SCANS, 2.5, 2.2, 1.0, 0.0, 0.02),
+    "dolly": Rig(SCANS, 3.0, 0.8, 1.0, 0.0, 0.01, rumble=4e-4),
+    "scooter": Rig(SCANS, 2.5, 2.2, 1.0, 0.0, 0.02, rumble=6e-4),
 }
 
 SEQUENCES = (
@@ -88,10 +92,13 @@ def _plan(hours: float, seed: int, rng: np.random.Generator) -> list[Task]:
 
 def _motion(rng: np.random.Generator, rig: Rig, seconds: float) -> RigidMotion:
     if rig.speed:
-        on_foot = rig.turn > 0.03  # wheels have no gait
         walk = Walk.random(rng, seconds, speed=rig.speed, still=1.0)
-        ride = walk.carried(rng, seconds, rig.turn if on_foot else 0.0, rig.turn, 0.0)
-        return ride if on_foot else RigidMotion(walk.path, ride.angles)
+        if rig.rumble == 0.0:
+            return walk.carried(rng, seconds, rig.turn, rig.turn, 0.0)
+        weights = np.zeros((6, 3))
+        weights[[1, 3, 5], 2] = rig.rumble
+        ride = SumCurve((walk.path, walk.swinging(weights, rng.uniform(0, 2 * np.pi, weights.shape))))
+        return RigidMotion(ride, walk.carried(rng, seconds, 0.0, rig.turn, 0.0).angles)
     reach = rig.reach * np.array([1.0, 1.0, 0.4])
     turn = rig.turn * np.array([1.5, 1.0, 1.0])
     return RigidMotion(

@@ -13,7 +13,7 @@ from scipy.spatial.transform import Rotation
 from csp_data.simulate import hysteresis, quaternions
 from csp_data.simulate.body import draw_body
 from csp_data.simulate.clock import Clock
-from csp_data.simulate.curves import GaitCurve, Segments, SplineCurve, SumCurve
+from csp_data.simulate.curves import GaitCurve, Segments, SplineCurve, SumCurve, TurnedCurve
 from csp_data.simulate.imu import ImuModel, drift
 from csp_data.simulate.magnetic import HEIGHT, Contact, Skin, dipole_field
 from csp_data.simulate.motion import GRAVITY, Inertial, RigidMotion, Walk, wander
@@ -50,7 +50,8 @@ def test_gait_derivatives(order):
     phase = SplineCurve.through(-2.0, 1.0, np.cumsum(rng.uniform(5, 8, (14, 1)), axis=0))
     effort = SplineCurve.through(-2.0, 1.0, rng.uniform(0, 1, (14, 1)))
     gait = GaitCurve(phase, effort, rng.normal(size=(2, 3)), rng.uniform(0, 6, (2, 3)))
-    curve = SumCurve((gait, wander(rng, 8.0, 0.8, np.ones(3))))
+    turned = TurnedCurve(wander(rng, 8.0, 1.0, np.ones(1)), gait)
+    curve = SumCurve((gait, turned, wander(rng, 8.0, 0.8, np.ones(3))))
     time = np.linspace(0.1, 8.0, 301)
     wanted = central(lambda t: curve(t, order - 1), time)
     scale = np.abs(wanted).max()

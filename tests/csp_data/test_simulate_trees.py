@@ -7,6 +7,7 @@ import json
 import re
 import tarfile
 import zipfile
+from importlib import import_module
 from pathlib import Path
 
 import h5py
@@ -121,7 +122,8 @@ def test_a_failure_half_way_leaves_nothing_behind(tmp_path, monkeypatch):
     def broken(*_: object) -> None:
         raise OSError("disk full")
 
-    monkeypatch.setattr("csp_data.simulate.write_stamp", broken)
+    # the package's attribute of this name is the function, so the module is asked for by import
+    monkeypatch.setattr(import_module("csp_data.simulate"), "write_stamp", broken)
     with pytest.raises(OSError, match="disk full"):
         simulate("marker", tmp_path / "x", hours=TINY, seed=0)
     assert list(tmp_path.iterdir()) == []
