@@ -1,7 +1,7 @@
 """Dropout whose mask is a function of a seed and the position, never stored, and cheap on the CPU.
 
-torch draws a CPU mask from one sequential generator, which takes longer than the matrix products around it. Here
-one number is drawn from torch's generator a call (so ``torch.manual_seed`` rules), and each element's coin is a hash
+torch draws a CPU mask from one sequential generator, slower than the matrix products around it. Here
+one number a call is drawn from torch's generator (``torch.manual_seed`` rules), and each element's coin is a hash
 of that number and the element's index; the backward pass hashes again.
 """
 

@@ -1,0 +1,192 @@
+"""Every layer against its naive reference, against itself step by step, and for causality."""
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from baselines.errors import OptionError
+from baselines.layers import LSTMConfig, MambaConfig, S4Config, TransformerConfig, make_layer
+from baselines.layers.dropout import Dropout
+from baselines.layers.lstm import lstm_reference
+from baselines.layers.mamba import MambaBlock, mamba_reference
+from baselines.layers.s4 import S4Layer, s4_reference
+from baselines.layers.transformer import positional_encoding, transformer_reference
+
+CONFIGS = {
+    "lstm": LSTMConfig(dim=6, hidden=5, layers=2),
+    "transformer": TransformerConfig(dim=6, layers=2, heads=3, feedforward=7),
+    "s4": S4Config(dim=6, layers=2, state=8),
+    "s4-postnorm": S4Config(dim=6, layers=2, state=8, prenorm=False),
+    "s4-truncated": S4Config(dim=6, layers=2, state=8, kernel="truncated", kernel_length=20),
+    "mamba": MambaConfig(dim=6, layers=2, state=5),
+    "mamba-wide": MambaConfig(dim=20, layers=1, state=3, expand=3, conv=2, dt_rank=4),
+}
+
+
+def make(key, seed=0):
+    torch.manual_seed(seed)
+    return make_layer(CONFIGS[key]).double().eval()
+
+
+def inputs(layer_in, length, batch=2, seed=1):
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randn(batch, length, layer_in, dtype=torch.float64, generator=generator)
+
+
+def gradients(output, tensors):
+    weights = torch.linspace(-1, 1, output.numel(), dtype=output.dtype).view_as(output)
+    return torch.autograd.grad((output * weights).sum(), tensors)
+
+
+REFERENCES = {
+    "lstm": (lambda: make("lstm"), lstm_reference),
+    "transformer": (lambda: make("transformer"), transformer_reference),
+    "s4": (lambda: S4Layer(CONFIGS["s4"]).double(), s4_reference),
+    "s4-truncated": (lambda: S4Layer(CONFIGS["s4-truncated"]).double(), s4_reference),
+    "mamba": (lambda: MambaBlock(CONFIGS["mamba"]).double(), mamba_reference),
+    "mamba-wide": (lambda: MambaBlock(CONFIGS["mamba-wide"]).double(), mamba_reference),
+}
+
+
+@pytest.mark.parametrize("batch", [1, 3])
+@pytest.mark.parametrize("length", [1, 2, 7, 20, 33, 41])
+@pytest.mark.parametrize("key", REFERENCES)
+def test_equals_naive_reference(key, length, batch):
+    torch.manual_seed(0)
+    factory, reference = REFERENCES[key]
+    layer = factory()
+    x = inputs(CONFIGS[key].dim, length, batch).requires_grad_()
+    ours, naive = layer(x), reference(layer, x)
+    # the positional encoding is a float32 one; C is recovered from C~ by an ill-conditioned solve
+    bound = {"transformer": 1e-5, "s4-truncated": 1e-7}.get(key, 1e-10)
+    torch.testing.assert_close(ours, naive, rtol=bound, atol=bound)
+    tensors = [x, *layer.parameters()]
+    for (name, _), a, b in zip(
+        [("x", x), *layer.named_parameters()], gradients(ours, tensors), gradients(naive, tensors), strict=True
+    ):
+        scale = float(b.abs().max()) + 1e-30
+        assert float((a - b).abs().max()) <= bound * scale + 1e-12, name
+
+
+@pytest.mark.parametrize(
+    "readout", [slice(0, None, 5), slice(4, None, 5), slice(9, 10), slice(3, None), slice(2, 8, 3)]
+)
+@pytest.mark.parametrize("length", [10, 40])
+@pytest.mark.parametrize("key", CONFIGS)
+def test_readout_is_a_selection(key, length, readout):
+    layer = make(key)
+    x = inputs(layer.in_dim, length)
+    torch.testing.assert_close(layer(x, readout), layer(x)[:, readout], rtol=1e-10, atol=1e-10)
+
+
+@pytest.mark.parametrize("key", CONFIGS)
+@settings(max_examples=15, deadline=None)
+@given(length=st.integers(1, 45), batch=st.integers(1, 3))
+def test_steps_equal_forward(key, length, batch):
+    layer = make(key)
+    x = inputs(layer.in_dim, length, batch)
+    with torch.no_grad():
+        state = layer.initial_state(batch, x.device, x.dtype)
+        outputs = []
+        for x_t in x.unbind(1):
+            y_t, state = layer.step(x_t, state)
+            outputs.append(y_t)
+        torch.testing.assert_close(torch.stack(outputs, 1), layer(x), rtol=1e-8, atol=1e-8)
+
+
+@pytest.mark.parametrize("length", [12, 40])
+@pytest.mark.parametrize("key", CONFIGS)
+def test_causal(key, length):
+    layer = make(key)
+    x = inputs(layer.in_dim, length)
+    changed = x.clone()
+    changed[:, length // 2] = inputs(layer.in_dim, 1, seed=2)[:, 0]  # adding a constant would be normalised away
+    with torch.no_grad():
+        before, after = layer(x), layer(changed)
+    difference = (before - after).abs().amax(dim=(0, 2))
+    assert float(difference[: length // 2].max()) <= 1e-12
+    assert float(difference[length // 2]) > 1e-6
+    assert float(difference[-1]) > 1e-12, "what was seen is remembered"
+
+
+@pytest.mark.parametrize("key", CONFIGS)
+def test_lengths_leave_no_trace(key):
+    layer = make(key)
+    before = {name: value.clone() for name, value in layer.state_dict().items()}
+    short, long = inputs(layer.in_dim, 10), inputs(layer.in_dim, 60)
+    first = layer(short)
+    layer(long)
+    assert torch.equal(layer(short), first)
+    assert all(torch.equal(value, before[name]) for name, value in layer.state_dict().items())
+
+
+def test_positional_encoding_matches_the_formula():
+    pe = positional_encoding(torch.arange(5), 4)
+    expected = [
+        [f(t / 10000 ** (2 * i / 4)) for i in (0, 1) for f in (torch.sin, torch.cos)] for t in torch.arange(5.0)
+    ]
+    torch.testing.assert_close(pe, torch.tensor(expected))
+
+
+def test_transformer_blocks_start_equal_only_when_asked():
+    for equal in (True, False):
+        blocks = make_layer(TransformerConfig(dim=4, layers=2, equal_init=equal)).blocks
+        assert torch.equal(blocks[0].qkv.weight, blocks[1].qkv.weight) == equal
+        assert blocks[0].qkv.weight is not blocks[1].qkv.weight
+
+
+@pytest.mark.parametrize(
+    ("make_config", "match"),
+    [
+        (lambda: LSTMConfig(dim=0), "LSTMConfig.dim"),
+        (lambda: LSTMConfig(layers=True), "LSTMConfig.layers"),
+        (lambda: S4Config(dropout=1.0), "dropout"),
+        (lambda: S4Config(state=7), "even"),
+        (lambda: S4Config(kernel="short"), "'full' or 'truncated'"),
+        (lambda: S4Config(kernel="truncated"), "kernel_length"),
+        (lambda: S4Config(kernel_length=10), "kernel_length"),
+        (lambda: S4Config(dt_min=0.2, dt_max=0.1), "dt_min"),
+        (lambda: MambaConfig(dt_min=0.0), "dt_min"),
+        (lambda: MambaConfig(conv=2.5), "MambaConfig.conv"),
+        (lambda: TransformerConfig(dim=6, heads=4), "multiple"),
+    ],
+)
+def test_configurations_out_of_bounds(make_config, match):
+    with pytest.raises(OptionError, match=match):
+        make_config()
+
+
+class TestDropout:
+    @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+    @pytest.mark.parametrize("p", [0.1, 0.5, 0.9])
+    def test_share_scale_and_independence(self, p, dtype):
+        torch.manual_seed(0)
+        n = 200_000
+        layer = Dropout(p)
+        masks = [(layer(torch.ones(n, dtype=dtype)) == 0).double() for _ in range(3)]
+        sigma = (p * (1 - p) / n) ** 0.5
+        for mask in masks:
+            assert abs(float(mask.mean()) - p) < 5 * sigma
+        pairs = [(masks[0], masks[1]), (masks[1], masks[2])]
+        pairs += [(masks[0][lag:], masks[0][:-lag]) for lag in (1, 2, 3, 64, 256, 4096)]
+        for a, b in pairs:
+            correlation = float(((a - p) * (b - p)).mean()) / (p * (1 - p))
+            assert abs(correlation) < 5 / n**0.5
+        kept = layer(torch.full((100,), 3.0, dtype=dtype))
+        assert set(kept.unique().tolist()) <= {0.0, float(torch.tensor(3.0, dtype=dtype) * (1 / (1 - p)))}
+
+    def test_gradient_has_the_same_mask_and_the_seed_rules(self):
+        layer = Dropout(0.5)
+        x = torch.randn(7, 33, requires_grad=True)
+        torch.manual_seed(3)
+        y = layer(x)
+        (gradient,) = torch.autograd.grad(y.sum(), x)
+        torch.testing.assert_close(y, x * gradient)
+        torch.manual_seed(3)
+        assert torch.equal(layer(x), y)
+        assert not torch.equal(layer(x), y)
+
+    def test_off_in_evaluation(self):
+        x = torch.randn(5)
+        assert torch.equal(Dropout(0.5).eval()(x), x)

@@ -1,0 +1,149 @@
+"""The state space inside S4: HiPPO, discretisation, kernels in both parametrisations, fast paths."""
+
+import numpy as np
+import pytest
+import scipy.signal
+import torch
+
+from baselines.layers import s4_cpu
+from baselines.layers import s4_kernel as ssm_math
+from baselines.layers.s4 import S4Config, S4Layer, causal_convolution, fft_length, toeplitz_convolution
+
+
+def both_halves(t):
+    return torch.cat((t, t.conj()), dim=-1)
+
+
+def make_layer(state=8, dim=3, dtype=torch.float64, **options):
+    torch.manual_seed(0)
+    return S4Layer(S4Config(dim=dim, state=state, **options)).to(dtype)
+
+
+@pytest.mark.parametrize("n", [2, 4, 8, 12])
+def test_hippo_is_the_legs_matrix_in_another_basis(n):
+    """LegS is triangular with the diagonal -1, ..., -n: its eigenvalues must be those of Lambda - P P^*."""
+    lam, p, b = map(both_halves, ssm_math.hippo_legs(n))
+    a = torch.diag(lam) - torch.outer(p, p.conj())
+    values = np.sort(torch.linalg.eigvals(a).real.numpy())
+    np.testing.assert_allclose(values, np.arange(-n, 0), rtol=1e-5)
+    assert float(lam.real.max()) == float(lam.real.min()) == -0.5
+    # unitary change of basis: norms stay; B = sqrt(2) P before the limit on its imaginary part
+    np.testing.assert_allclose(float(p.abs().square().sum()), n * n / 2, rtol=1e-9)
+    np.testing.assert_allclose(b.real.numpy(), 2**0.5 * p.real.numpy(), atol=1e-9)
+    np.testing.assert_allclose(b.imag.numpy(), np.clip(2**0.5 * p.imag.numpy(), -2, 2), atol=1e-9)
+
+
+@torch.no_grad()
+def test_discretisation_is_scipys_bilinear():
+    layer = make_layer()
+    ssm = layer.state_space()
+    d = ssm_math.discretise(ssm)
+    a_bar = ssm_math.transition(d).detach().numpy()
+    for h in range(3):
+        lam, p, b = (both_halves(t[h]).detach().numpy() for t in (ssm.lam, ssm.p, ssm.b))
+        half = len(lam) // 2
+        # real coordinates (Re x, Im x) of the kept half: x = T (Re, Im) over all states
+        t = np.block([[np.eye(half), 1j * np.eye(half)], [np.eye(half), -1j * np.eye(half)]])
+        a = np.linalg.solve(t, (np.diag(lam) - np.outer(p, p.conj())) @ t).real
+        b_real = np.linalg.solve(t, b[:, None]).real
+        dt = ssm.dt[h].item()
+        expected_a, expected_b, *_ = scipy.signal.cont2discrete(
+            (a, b_real, np.eye(2 * half), np.zeros((2 * half, 1))), dt, method="bilinear"
+        )
+        np.testing.assert_allclose(a_bar[h], expected_a, atol=1e-12)
+        # scipy maps the output too; in our form x_k uses u_k itself: Bbar = dt (I - dt/2 A)^-1 B
+        np.testing.assert_allclose(
+            expected_b, np.linalg.solve(np.eye(2 * half) - dt / 2 * a, dt * b_real), atol=1e-12
+        )
+        ours = d.b_bar[h].detach()
+        np.testing.assert_allclose(torch.cat((ours.real, ours.imag)).numpy(), expected_b[:, 0], atol=1e-12)
+
+
+@pytest.mark.parametrize("length", [1, 2, 10, 31, 32, 33, 100])
+@pytest.mark.parametrize("kernel_length", [None, 1, 10, 33, 150])
+def test_kernel_is_the_impulse_response(length, kernel_length):
+    full = make_layer()
+    ssm = full.state_space()
+    expected = ssm_math.taps(ssm_math.discretise(ssm), length)
+    if kernel_length is not None:
+        ssm = ssm._replace(c=ssm_math.truncate(ssm, kernel_length))
+    torch.testing.assert_close(ssm_math.kernel(ssm, length, kernel_length), expected, rtol=1e-8, atol=1e-8)
+
+
+def test_truncation_and_back():
+    ssm = make_layer(state=16).state_space()
+    for length in (1, 10, 77):
+        there = ssm._replace(c=ssm_math.truncate(ssm, length))
+        torch.testing.assert_close(ssm_math.untruncate(there, length), ssm.c, rtol=1e-8, atol=1e-8)
+
+
+def test_parametrisations_start_as_the_same_layer():
+    x = torch.randn(2, 50, 3, dtype=torch.float64)
+    full = make_layer()
+    for length in (10, 50, 200):
+        truncated = make_layer(dtype=torch.float32, kernel="truncated", kernel_length=length).double()
+        torch.testing.assert_close(truncated(x), full(x), rtol=2e-3, atol=1e-3)  # C~ was made in float32
+        assert not torch.allclose(truncated.c, full.c, rtol=1e-2)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize(
+    ("channels", "half", "frequencies"), [(1, 1, 1), (3, 5, 6), (2, 32, 64), (2, 4, 65), (2, 3, 751)]
+)
+def test_compiled_cauchy_equals_plain(channels, half, frequencies, dtype):
+    torch.manual_seed(0)
+    odd, even = torch.randn(2, 4, channels, half, dtype=dtype)
+    poles = torch.complex(
+        -0.1 - torch.rand(channels, half, dtype=dtype), 3 * torch.randn(channels, half, dtype=dtype)
+    )
+    phi = torch.linspace(0, torch.pi / 2, frequencies, dtype=dtype)
+    args = [t.clone().requires_grad_() for t in (odd, even, poles)]
+    results = [f(*args, torch.cos(phi), torch.sin(phi)) for f in (s4_cpu.cauchy, ssm_math.cauchy_plain)]
+    compare(*results, args, 1e-4 if dtype == torch.float32 else 1e-11)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize(
+    ("batch", "length", "channels", "first"), [(1, 1, 1, 0), (3, 10, 5, 0), (40, 7, 33, 6), (17, 32, 4, 3)]
+)
+def test_compiled_short_convolution_equals_toeplitz(batch, length, channels, first, dtype):
+    torch.manual_seed(0)
+    args = [torch.randn(batch, length, channels, dtype=dtype), torch.randn(channels, length, dtype=dtype)]
+    args = [t.requires_grad_() for t in args]
+    results = [s4_cpu.short_convolution(*args, first), toeplitz_convolution(*args, slice(first, None))]
+    compare(*results, args, 1e-4 if dtype == torch.float32 else 1e-12)
+
+
+def compare(ours, plain, args, bound):
+    assert float((ours - plain).detach().abs().max()) <= bound * float(plain.detach().abs().max())
+    weights = torch.linspace(-1, 1, plain.numel(), dtype=plain.real.dtype).view(plain.shape)
+    for a, b in zip(
+        *(torch.autograd.grad((y * weights).abs().square().sum(), args) for y in (ours, plain)), strict=True
+    ):
+        assert float((a - b).abs().max()) <= bound * float(b.abs().max())
+
+
+@pytest.mark.parametrize("length", [33, 50, 64, 101])
+def test_long_convolution_is_numpys(length):
+    torch.manual_seed(0)
+    u = torch.randn(2, length, 3, dtype=torch.float64, requires_grad=True)
+    k = torch.randn(3, length, dtype=torch.float64, requires_grad=True)
+    y = causal_convolution(u, k)
+    for b in range(2):
+        for h in range(3):
+            expected = np.convolve(u[b, :, h].detach().numpy(), k[h].detach().numpy())[:length]
+            np.testing.assert_allclose(y[b, :, h].detach().numpy(), expected, atol=1e-10)
+    assert torch.autograd.gradcheck(
+        causal_convolution, (u[:1, :, :1].detach().requires_grad_(), k[:1].detach().requires_grad_())
+    )
+
+
+def test_fft_length_is_even_and_smooth():
+    for at_least in (1, 2, 7, 64, 3000, 3001, 24000):
+        n = fft_length(at_least)
+        assert at_least <= n <= 1.15 * at_least + 2
+        assert n % 2 == 0
+        for factor in (2, 3, 5):
+            while n % factor == 0:
+                n //= factor
+        assert n == 1

@@ -1,0 +1,209 @@
+"""The contract of all models, the one way in, and what bad input gets."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import baselines
+from baselines import MODELS, PRESETS, ModelError, build, build_from_config, config_from_dict, config_to_dict
+from baselines.errors import OptionError, UnknownNameError
+
+GOLDEN = Path(__file__).parents[1] / "data" / "models" / "own_models.npz"
+CASES = [
+    (name, readout) for name in MODELS for readout in ("first", "last") if name[0] == "f" or readout == "last"
+]
+
+
+def small(name, chunk=5, **options):
+    torch.manual_seed(0)
+    return build(name, 3, 2, chunk=chunk, dim=4, layers=2, **options).double().eval()
+
+
+def inputs(length, batch=2, seed=1):
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randn(batch, length, 3, dtype=torch.float64, generator=generator)
+
+
+def test_names():
+    assert len(MODELS) == 16
+    kinds = ("lstm", "transformer", "s4", "mamba")
+    assert set(MODELS) == {f"flat-{k}" for k in kinds} | {
+        f"hiss-{low}-{high}" for low in ("lstm", "s4", "mamba") for high in kinds
+    }
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_shapes_gradients_and_batches(name):
+    model = small(name)
+    x = inputs(40, batch=3)
+    y = model(x)
+    assert y.shape == (3, 8, 2)
+    torch.testing.assert_close(torch.cat([model(episode[None]) for episode in x]), y)
+    y.square().sum().backward()
+    assert all(p.grad is not None and torch.isfinite(p.grad).all() and p.grad.any() for p in model.parameters())
+
+
+@pytest.mark.parametrize(("name", "readout"), CASES)
+@settings(max_examples=10, deadline=None)
+@given(chunks=st.integers(1, 9), chunk=st.sampled_from([1, 2, 5, 10]), batch=st.integers(1, 3))
+def test_steps_equal_forward(name, readout, chunks, chunk, batch):
+    model = small(name, chunk, readout=readout)
+    x = inputs(chunks * chunk, batch)
+    due = 0 if readout == "first" else chunk - 1
+    with torch.no_grad():
+        state, outputs = model.initial_state(batch, dtype=torch.float64), []
+        for t, x_t in enumerate(x.unbind(1)):
+            y_t, state = model.step(x_t, state)
+            assert (y_t is not None) == (t % chunk == due)
+            outputs += [] if y_t is None else [y_t]
+        torch.testing.assert_close(torch.stack(outputs, 1), model(x), rtol=1e-7, atol=1e-8)
+
+
+@pytest.mark.parametrize(("name", "readout"), CASES)
+def test_output_k_sees_its_chunk_up_to_the_readout_and_nothing_later(name, readout):
+    model = small(name, readout=readout)
+    x = inputs(40)
+    with torch.no_grad():
+        before = model(x)
+        for t in (9, 10, 22):
+            changed = x.clone()
+            changed[:, t] = inputs(1, seed=2)[:, 0]
+            difference = (model(changed) - before).abs().amax(dim=(0, 2))
+            first_seen = t // 5 if readout == "last" or t % 5 == 0 else t // 5 + 1
+            assert difference[:first_seen].max() <= 1e-12 if first_seen else True
+            assert difference[first_seen] > 1e-9
+
+
+@pytest.mark.parametrize("name", [name for name in MODELS if name.startswith("flat")])
+def test_flat_readouts_are_samples_of_the_full_rate(name):
+    first, last = small(name, readout="first"), small(name, readout="last")
+    x = inputs(40)
+    torch.testing.assert_close(first(x), first.at_input_rate(x)[:, ::5])
+    torch.testing.assert_close(last(x), first.at_input_rate(x)[:, 4::5])
+    assert last.at_input_rate(inputs(7)).shape == (2, 7, 2)
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_configuration_survives_json(name):
+    for preset in (None, *PRESETS[name]):
+        options = {"dim": 4, "layers": 2} if preset is None else {}
+        model = build(name, 6, 3, preset=preset, chunk=5, **options)
+        plain = json.loads(json.dumps(config_to_dict(model.config)))
+        assert config_from_dict(plain) == model.config
+        twin = build_from_config(plain)
+        twin.load_state_dict(model.state_dict())
+        assert twin.config.name == name
+        assert type(twin) is type(model)
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_own_golden_values(name):
+    """Weights, inputs and results stored when the models agreed with the published ones (see scripts/)."""
+    data = np.load(GOLDEN)
+    stored = {k.removeprefix(f"{name}/"): data[k] for k in data.files if k.startswith(f"{name}/")}
+    model = build_from_config(json.loads(str(stored.pop("config")))).double().eval()
+    y, dx = stored.pop("y"), stored.pop("dx")
+    model.load_state_dict({k: torch.from_numpy(v).double() for k, v in stored.items()})
+    x = torch.from_numpy(data["x"]).double().requires_grad_()
+    ours = model(x)
+    ours.square().sum().backward()
+    np.testing.assert_allclose(ours.detach().numpy(), y, rtol=1e-6, atol=1e-7 * np.abs(y).max())
+    np.testing.assert_allclose(x.grad.numpy(), dx, rtol=1e-6, atol=1e-7 * np.abs(dx).max())
+
+
+def test_overrides_reach_their_level():
+    config = build(
+        "hiss-s4-lstm", 3, 2, dim=8, low_dim=12, layers=1, high_layers=3, hidden=5, low_kernel="truncated"
+    ).config
+    assert (config.low.dim, config.high.dim) == (12, 8)
+    assert (config.low.layers, config.high.layers) == (1, 3)
+    assert config.high.hidden == 5
+    assert config.low.kernel_length == config.chunk == 10
+    config = build("hiss-s4-mamba", 60, 2, preset="marker", low_dropout=0.0, chunk=20).config
+    assert (config.low.dim, config.low.layers, config.high.dim) == (256, 6, 128)
+    assert (config.low.dropout, config.low.kernel_length) == (0.0, 20)
+
+
+@pytest.mark.parametrize(
+    ("call", "error", "match"),
+    [
+        (lambda: build("hiss-s4-mambo", 3, 2), UnknownNameError, "mean 'hiss-s4-mamba'.*Known: flat-lstm"),
+        (lambda: build("hiss-transformer-s4", 3, 2), UnknownNameError, "no model 'hiss-transformer-s4'"),
+        (lambda: build("hiss-s4-mamba", 3, 2, preset="ronin"), UnknownNameError, "preset of hiss-s4-mamba"),
+        (lambda: build("flat-s4", 3, 2, layer=2), UnknownNameError, "mean 'layers'"),
+        (lambda: build("flat-s4", 3, 2, low_dim=2), UnknownNameError, "option of flat-s4 'low_dim'"),
+        (lambda: build("flat-s4", 3, 2, readout="middle"), OptionError, "'first' or 'last'"),
+        (lambda: build("hiss-s4-s4", 3, 2, readout="first"), OptionError, "'last' for hiss-s4-s4"),
+        (lambda: build("flat-s4", 0, 2), OptionError, "FlatConfig.in_dim"),
+        (lambda: build("hiss-s4-s4", 3, 2, chunk=0), OptionError, "HierarchicalConfig.chunk"),
+        (lambda: config_from_dict({"family": "round"}), UnknownNameError, "model family 'round'"),
+        (lambda: config_from_dict({}), ModelError, "'family'"),
+        (lambda: config_from_dict({"family": "flat", "layer": {"kind": "gru"}}), UnknownNameError, "layer kind"),
+        (lambda: config_from_dict({"family": "flat", "in_dim": 3}), ModelError, "missing.*out_dim"),
+        (
+            lambda: config_from_dict({"family": "flat", "layer": {"kind": "s4", "width": 3}}),
+            UnknownNameError,
+            "entry in the configuration of a s4 layer 'width'",
+        ),
+    ],
+)
+def test_bad_requests(call, error, match):
+    with pytest.raises(error, match=match):
+        call()
+
+
+@pytest.mark.parametrize("name", ["flat-s4", "hiss-lstm-lstm"])
+def test_bad_inputs(name):
+    model = small(name)
+    with pytest.raises(
+        ModelError, match=rf"{name}: expected a length.*chunk of 5 samples, got 12. Cut to 10 or pad to 15"
+    ):
+        model(inputs(12))
+    with pytest.raises(ModelError, match="positive multiple"):
+        model(inputs(0))
+    with pytest.raises(ModelError, match=r"\(batch, length, 3\), got \(2, 10, 2\)"):
+        model(inputs(10)[..., :2])
+    with pytest.raises(ModelError, match=r"\(batch, length, 3\), got \(10, 3\)"):
+        model(inputs(10)[0])
+    x = inputs(10)
+    x[1, 7, 2] = float("nan")
+    x[1, 8, 0] = float("inf")
+    with pytest.raises(ModelError, match=r"2 input values are not finite, the first at .* = \(1, 7, 2\)"):
+        model(x)
+    with pytest.raises(ModelError, match=r"a sample of shape \(batch, 3\), got \(1, 2\)"):
+        model.step(x[:1, 0, :2], model.initial_state(dtype=torch.float64))
+    assert model(torch.full((1, 10, 3), 1e308, dtype=torch.float64)).shape == (1, 2, 2), (
+        "finite, though its sum is not"
+    )
+
+
+def test_same_seed_same_model():
+    first, second = (small("hiss-s4-mamba").state_dict() for _ in range(2))
+    assert all(torch.equal(first[k], second[k]) for k in first)
+
+
+def test_compiled_loops_survive_a_fork():
+    """A data loader's or a sweep's child process has none of its parent's threads."""
+    code = (
+        "import os, torch; from baselines import build\n"
+        "torch.set_num_threads(2)\n"
+        "model = build('hiss-s4-mamba', 3, 2, dim=4, layers=1).eval()\n"
+        "x = torch.ones(1, 40, 3)\n"
+        "y = model.low(x)\n"
+        "child = os.fork()\n"
+        "if child == 0:\n"
+        "    torch.set_num_threads(1); ok = torch.allclose(model.low(x), y); os._exit(0 if ok else 1)\n"
+        "raise SystemExit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))\n"
+    )
+    subprocess.run([sys.executable, "-W", "ignore", "-c", code], check=True, timeout=120)
+
+
+def test_public_names_exist():
+    assert all(hasattr(baselines, name) for name in baselines.__all__)
