@@ -7,19 +7,18 @@ import shutil
 import threading
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import NoReturn
 
 from tqdm import tqdm
 
-from csp_data.acquire.archive import unpack
 from csp_data.acquire.client import Client, Patience, offline
 from csp_data.acquire.consent import AskLicence, AskPassword, credentials_for, require_licence
-from csp_data.acquire.importing import incoming_dir, settle, take_in
+from csp_data.acquire.importing import incoming_dir, settle, take_in, unpack_into
 from csp_data.acquire.lockfile import RECEIPTS_NAME, Locked, LockedSet, lock_path, read_lock
 from csp_data.acquire.manifest import Digest, Stamps, digest_file, write_json
-from csp_data.acquire.place import gather, place
+from csp_data.acquire.place import everything, place
 from csp_data.acquire.plan import Item, Variant, local_file, mirror_of, plan, receipts
 from csp_data.acquire.transfer import Stopped, Watch, fetch
 from csp_data.acquire.verify import Report, verify_tree
@@ -220,23 +219,18 @@ class _Download:
         target = (self.incoming if item.archive else self.root) / item.entry.path
         writable_dir(target.parent)
         source = local_file(item.address)
-        if source is None:
-            digest = fetch(item.wanted, target, client, opener=item.opener(client), watch=watch)
-        else:
-            digest = _copy(item, source, target)
+        digest = _fetch(item, target, client, watch) if source is None else _copy(item, source, target)
         if not item.archive:
             return digest
-        into = self.incoming / "unpacked" / item.entry.path.replace("/", "_")
-        writable_dir(into.parent)
-        shutil.rmtree(into, ignore_errors=True)
-        unpack(target, into, stop=watch.stop)
+        room = self.incoming / "unpacked" / item.entry.path.replace("/", "_")
+        into = unpack_into(target, room, watch.stop)
         with self.mutex:
-            files = sorted(gather(self.card, into))
-            take_in(self.card, into, self.root, "move", self.expected)
+            files = everything(self.card, into)
+            take_in(self.card, files, self.root, "move", self.expected)
             self.archives[item.entry.path] = Locked(digest.size, digest.sha256)
-            self.receipts[item.entry.path] = files
+            self.receipts[item.entry.path] = sorted(files)
             write_json(self.root / RECEIPTS_NAME, self.receipts)
-        shutil.rmtree(into, ignore_errors=True)
+        shutil.rmtree(room, ignore_errors=True)
         if not self.options.keep_archives:
             target.unlink()
         return None
@@ -265,6 +259,20 @@ class _Download:
                 bar.update(count)
 
         return Watch(total, moved, self.stop)
+
+
+def _fetch(item: Item, target: Path, client: Client, watch: Watch) -> Digest:
+    """Fetch a file; an archive that is not there is asked for with the other case of its first letter too."""
+    try:
+        return fetch(item.wanted, target, client, opener=item.opener(client), watch=watch)
+    except AccessError as error:
+        folder, _, name = item.address.rpartition("/")
+        if not item.archive or "does not have it" not in str(error):
+            raise
+        try:
+            return fetch(replace(item.wanted, address=f"{folder}/{name[0].swapcase()}{name[1:]}"), target, client)
+        except AccessError:
+            raise error from None
 
 
 def _copy(item: Item, source: Path, target: Path) -> Digest:

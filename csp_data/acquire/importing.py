@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import logging
 import shutil
-from collections.abc import Sequence
-from dataclasses import dataclass
+import threading
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from csp_data.acquire.archive import is_archive, unpack
@@ -13,25 +13,14 @@ from csp_data.acquire.lockfile import Locked, LockedSet, extend_lock, lock_path,
 from csp_data.acquire.manifest import Stamps, digest_file
 from csp_data.acquire.place import How, gather, own_name, place
 from csp_data.acquire.verify import Report, verify_tree
-from csp_data.card import Card, bundled_root
+from csp_data.card import Card, bundled_root, load_card, names
 from csp_data.errors import CspDataError, MissingDataError, OptionError, VerificationError
 from csp_data.home import lock, raw_dir, writable_dir
 
-__all__ = ["import_card", "incoming_dir", "settle", "take_in"]
-
-logger = logging.getLogger(__name__)
+__all__ = ["clean", "import_card", "incoming_dir", "settle", "take_in", "unpack_into"]
 
 NESTED = 2
 """Archives within archives that are opened: the publisher's zips within a repository's export."""
-
-
-@dataclass(frozen=True)
-class _Taker:
-    card: Card
-    root: Path
-    how: How
-    work: Path
-    expected: LockedSet
 
 
 def incoming_dir(root: Path) -> Path:
@@ -77,16 +66,70 @@ def import_card(
     with lock(root):
         work = incoming_dir(root) / "import"
         shutil.rmtree(work, ignore_errors=True)
-        writable_dir(work)
         try:
-            expected = read_lock(lock_path(root, lock_file), card.name)
-            taker = _Taker(card, root, how, work, expected)
+            stage = _Stage(card, writable_dir(work / "all"), work)
             for path in paths:
-                count = _take_path(taker, path)
-                logger.info("%s: %d files of %s", path, count, card.name)
+                stage.add(path)
+            take_in(card, gather(card, stage.root), root, how, read_lock(lock_path(root, lock_file), card.name))
         finally:
             shutil.rmtree(work, ignore_errors=True)
         return settle(card, root, lock_file)
+
+
+class _Stage:
+    """One tree of all that was given: what came out of archives, and links to what lies in folders.
+
+    Parts of one recording can come in several archives, so the whole must be seen at once.
+    """
+
+    def __init__(self, card: Card, root: Path, work: Path) -> None:
+        self.card, self.root, self.work = card, root, work
+        self.archives = {_stem(Path(entry.path)) for entry in card.downloads}
+        self.rooms = 0
+
+    def add(self, path: Path) -> None:
+        """Add an archive, a folder, or a single file."""
+        if not path.exists():
+            raise MissingDataError(f"What to import into {self.card.name}", path, "Check the path.")
+        path = path.absolute()
+        if path.is_dir():
+            named = any(own_name(load_card(name), path.name) for name in names())
+            self._folder(path, self.root / path.name if named else self.root, NESTED)
+        elif is_archive(path):
+            self._archive(path, self.root, NESTED)
+        else:
+            self._link(path, self.root / path.name)
+
+    def _archive(self, path: Path, to: Path, depth: int) -> None:
+        self.rooms += 1
+        room = self.work / str(self.rooms)
+        self._folder(unpack_into(path, room), to, depth, ours=True)
+
+    def _folder(self, folder: Path, to: Path, depth: int, *, ours: bool = False) -> None:
+        for file in sorted(path for path in folder.rglob("*") if path.is_file()):
+            inner = depth and is_archive(file) and (_stem(file) in self.archives or own_name(self.card, file.name))
+            if inner:
+                self._archive(file, to, depth - 1)
+            elif ours:
+                self._free(file, to / file.relative_to(folder))
+                place(file, to / file.relative_to(folder), "move")
+            else:
+                self._link(file, to / file.relative_to(folder))
+
+    def _link(self, file: Path, target: Path) -> None:
+        self._free(file, target)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.symlink_to(file)
+
+    def _free(self, file: Path, target: Path) -> None:
+        """Make room for a name; two files that claim it must be equal."""
+        if target.exists():
+            if digest_file(target) != digest_file(file):
+                raise VerificationError(
+                    f"{file} and {target.resolve()} both want to be {target.relative_to(self.root)}, and differ."
+                    " Import one of them, or the folder above both."
+                )
+            target.unlink()
 
 
 def settle(card: Card, root: Path, lock_file: Path | None, archives: dict[str, Locked] | None = None) -> Report:
@@ -96,60 +139,37 @@ def settle(card: Card, root: Path, lock_file: Path | None, archives: dict[str, L
     new = {path: Locked(report.digests[path].size, report.digests[path].sha256) for path in sorted(first)}
     if new or archives:
         extend_lock(lock_path(root, lock_file), card.name, LockedSet(new, archives or {}))
-    return verify_tree(card, root, lock=lock_file)
+    files = (replace(file, trust="locked") if file.path in first else file for file in report.files)
+    return replace(report, files=tuple(files))
 
 
-def _take_path(taker: _Taker, path: Path) -> int:
-    if not path.exists():
-        raise MissingDataError(f"What to import into {taker.card.name}", path, "Check the path.")
-    if path.is_dir():
-        return _take_folder(taker, path, taker.how, NESTED)
-    if is_archive(path):
-        return _take_archive(taker, path, NESTED)
-    alone = taker.work / "single"
-    writable_dir(alone)
-    place(path, alone / path.name, "copy" if taker.how == "copy" else "link")
-    return _take_folder(taker, alone, "move", 0)
+def unpack_into(path: Path, room: Path, stop: threading.Event | None = None) -> Path:
+    """Unpack an archive into an empty folder of its own, and return the one whose relative names to use.
+
+    An archive whose files all lie in one folder keeps that folder's name in front of them; another one gets its
+    own name there, so that equal names from several archives stay apart.
+    """
+    shutil.rmtree(room, ignore_errors=True)
+    into = writable_dir(room) / path.name.split(".")[0]
+    unpack(path, into, stop=stop)
+    inside = list(into.iterdir())
+    return into if len(inside) == 1 and inside[0].is_dir() else room
 
 
-def _take_archive(taker: _Taker, path: Path, depth: int) -> int:
-    """Unpack beside the raw folder, then move what belongs to the set."""
-    number = sum(1 for _ in taker.work.iterdir())
-    into = taker.work / str(number) / path.name.split(".")[0]
-    writable_dir(into.parent)
-    unpack(path, into)
-    try:
-        return _take_folder(taker, into, "move", depth)
-    finally:
-        shutil.rmtree(into.parent, ignore_errors=True)
+def _stem(path: Path) -> str:
+    """Return an archive's name as it can be compared: publishers vary case and packing."""
+    return path.name.split(".")[0].lower()
 
 
-def _take_folder(taker: _Taker, folder: Path, how: How, depth: int) -> int:
-    """Take the files of a folder, and the publisher's archives in it."""
-    archives = [path for path in sorted(folder.rglob("*")) if path.is_file() and is_archive(path)] if depth else []
-    mine = {entry.path.rsplit("/", 1)[-1].lower() for entry in taker.card.downloads}
-    archives = [path for path in archives if path.name.lower() in mine or own_name(taker.card, path.name)]
-    count = sum(_take_archive(taker, path, depth - 1) for path in archives)
-    try:
-        return count + take_in(taker.card, folder, taker.root, how, taker.expected)
-    except MissingDataError:
-        if not archives:
-            raise
-        return count
-
-
-def take_in(card: Card, folder: Path, root: Path, how: How, expected: LockedSet) -> int:
-    """Bring the files of a data set from a folder to their places below the raw root; return how many.
+def take_in(card: Card, files: Mapping[str, Path], root: Path, how: How, expected: LockedSet) -> None:
+    """Bring files to their places below the raw root.
 
     A file that is there already stays if it is equal. If it differs, the one that the publisher's or the locked
-    digest vouches for wins; if none does, a person must decide.
+    digest vouches for wins; if none does, a person must decide. Links are followed one step; what is no link is
+    our own and is moved.
     """
-    if folder.resolve() == root.resolve():
-        return len(gather(card, folder))
-    files = gather(card, folder)
     trusted = {entry.path: entry for entry in card.files}
-    stamps, there = Stamps(root), [name for name in files if (root / name).is_file()]
-    known = stamps.digests(there)
+    known = Stamps(root).digests([name for name in files if (root / name).is_file()])
     for name, file in files.items():
         if name in known:
             arriving, entry, locked = digest_file(file, git_blob=True), trusted.get(name), expected.files.get(name)
@@ -161,11 +181,13 @@ def take_in(card: Card, folder: Path, root: Path, how: How, expected: LockedSet)
             )
             if not vouched:
                 raise VerificationError(
-                    f"{file} differs from {root / name}, and no digest tells which is right. Delete one of them,"
-                    " and import again."
+                    f"{file.resolve()} differs from {root / name}, and no digest tells which is right. Delete one"
+                    " of them, and import again."
                 )
-        place(file, root / name, how)
-    return len(files)
+        if file.is_symlink():
+            place(file.readlink(), root / name, how)
+        else:
+            place(file, root / name, "move")
 
 
 def clean(root: Path) -> list[Path]:

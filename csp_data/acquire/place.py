@@ -16,7 +16,7 @@ from csp_data.card import Card, load_card, names
 from csp_data.errors import CspDataError, MissingDataError, VerificationError
 from csp_data.sources import load_source, recognise
 
-__all__ = ["How", "gather", "own_name", "place"]
+__all__ = ["How", "everything", "gather", "own_name", "place"]
 
 logger = logging.getLogger(__name__)
 
@@ -73,6 +73,19 @@ def gather(card: Card, folder: Path) -> dict[str, Path]:
             f"Recordings of {card.name} ({load_source(card).layout})", folder, _alike(card, folder)
         )
     return gathered
+
+
+def everything(card: Card, folder: Path) -> dict[str, Path]:
+    """Return all files of an unpacked archive of the publisher, by the names that :func:`gather` would give.
+
+    Parts of one recording can come in several archives, and a reader finds it only when all are there.
+    """
+    return {
+        file.relative_to(scope).as_posix(): file
+        for scope in _scopes(card, folder)
+        for file in sorted(scope.rglob("*"))
+        if file.is_file()
+    }
 
 
 def _scopes(card: Card, folder: Path) -> list[Path]:
