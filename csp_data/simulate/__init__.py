@@ -89,9 +89,9 @@ def simulate(
     try:
         made.chmod(0o755)
         joblib.Parallel(n_jobs=jobs)(joblib.delayed(_write)(name, made, task) for task in tasks)
+        write_stamp(made, name, hours, seed, compressed, tasks)
         if archives and source.archive is not None:
             source.archive(made, tasks)
-        write_stamp(made, name, hours, seed, compressed, tasks)
         made.replace(path)
     except BaseException:
         shutil.rmtree(made, ignore_errors=True)

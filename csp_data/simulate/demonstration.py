@@ -42,6 +42,7 @@ def write_file(path: Path, time: FloatArray, arrays: Mapping[str, npt.NDArray[An
     duration = float(time[-1] - time[0])
     storage = GZIP if compressed else {}
     with h5py.File(path, "w") as file:
+        file.attrs["simulated"] = True
         for key, values in arrays.items():
             file.create_dataset(key, data=values, **storage)
         file.create_dataset("timestamps", data=time, **storage)

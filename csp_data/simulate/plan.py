@@ -66,7 +66,8 @@ class Simulation:
     write
         Writes the files of one task below the root.
     archive
-        Packs what the tasks wrote into the publisher's archives; ``None`` where the publisher has none.
+        Packs what the tasks wrote into the publisher's archives, a copy of the root's stamp in each; ``None``
+        where the publisher has none.
     """
 
     hours: float

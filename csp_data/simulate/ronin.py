@@ -20,6 +20,7 @@ from csp_data.simulate.imu import ImuModel, Measured, drifting
 from csp_data.simulate.motion import GRAVITY, Inertial, Walk
 from csp_data.simulate.plan import Simulation, Task, draw_defects
 from csp_data.simulate.quaternions import conjugate, multiply, random, rotate, small
+from csp_data.simulate.stamp import STAMP
 
 __all__ = ["LISTS", "PHONE", "SIMULATION"]
 
@@ -183,6 +184,7 @@ def _write(root: Path, task: Task) -> None:
         "pose/ekf_ori": multiply(headings[1], ekf),
     }
     with h5py.File(folder / "data.hdf5", "w") as file:
+        file.attrs["simulated"] = True
         for key, values in arrays.items():
             file.create_dataset(key, data=values.T, **(GZIP if task.compressed else {}))
     errors = (_gyro_error(truth, measured, time), game_error, ekf_error)
@@ -193,14 +195,15 @@ def _write(root: Path, task: Task) -> None:
 def _archive(root: Path, tasks: Sequence[Task]) -> None:
     """Pack each subset into a zip, as the publisher's record has them."""
     for subset in SUBSETS:
+        names = [
+            f"{task.id}/{name}" for task in tasks if task.group == subset for name in ("data.hdf5", "info.json")
+        ]
         with zipfile.ZipFile(root / f"{subset}.zip", "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
-            for task in tasks:
-                for name in ("data.hdf5", "info.json") if task.group == subset else ():
-                    entry = zipfile.ZipInfo(f"{subset}/{task.id}/{name}", date_time=(2020, 1, 1, 0, 0, 0))
-                    entry.compress_type = zipfile.ZIP_DEFLATED
-                    path = root / subset / task.id / name
-                    with path.open("rb") as file, archive.open(entry, "w", force_zip64=True) as out:
-                        shutil.copyfileobj(file, out, 1 << 20)
+            for name in (STAMP, *(f"{subset}/{name}" for name in names)):
+                entry = zipfile.ZipInfo(name, date_time=(2020, 1, 1, 0, 0, 0))
+                entry.compress_type = zipfile.ZIP_DEFLATED
+                with (root / name).open("rb") as file, archive.open(entry, "w", force_zip64=True) as out:
+                    shutil.copyfileobj(file, out, 1 << 20)
         shutil.rmtree(root / subset)
 
 

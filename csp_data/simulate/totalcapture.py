@@ -17,6 +17,7 @@ from csp_data.simulate.motion import Inertial
 from csp_data.simulate.plan import Simulation, Task, generator
 from csp_data.simulate.quaternions import conjugate, flip_signs, multiply, random, rotate, small
 from csp_data.simulate.skeleton import JOINTS, SENSORS, State, strapped
+from csp_data.simulate.stamp import STAMP
 from csp_data.simulate.text import Block, fixed, integers, join, literal
 
 __all__ = ["SEQUENCES", "SIMULATION", "XSENS"]
@@ -154,12 +155,13 @@ def _piece(root: Path, archive: str, task: Task, members: dict[str, bytes]) -> N
     """Write the tar members of one sequence, compressed by themselves, as a piece of an archive."""
     folder = root / f".{archive}"
     folder.mkdir(exist_ok=True)
-    data = bytearray()
-    for name, content in members.items():
-        info = tarfile.TarInfo(name)
-        info.size, info.mtime = len(content), EPOCH
-        data += info.tobuf(tarfile.USTAR_FORMAT) + content + bytes(-len(content) % tarfile.BLOCKSIZE)
-    (folder / task.kind).write_bytes(_packed(archive, bytes(data)))
+    (folder / task.kind).write_bytes(_packed(archive, b"".join(_member(*member) for member in members.items())))
+
+
+def _member(name: str, content: bytes) -> bytes:
+    info = tarfile.TarInfo(name)
+    info.size, info.mtime = len(content), EPOCH
+    return info.tobuf(tarfile.USTAR_FORMAT) + content + bytes(-len(content) % tarfile.BLOCKSIZE)
 
 
 def _packed(archive: str, data: bytes) -> bytes:
@@ -175,7 +177,8 @@ def _archive(root: Path, tasks: Sequence[Task]) -> None:
                 for name in names:
                     with (folder / name).open("rb") as piece:
                         shutil.copyfileobj(piece, out)
-                out.write(_packed(archive, bytes(2 * tarfile.BLOCKSIZE)))
+                last = _member(STAMP, (root / STAMP).read_bytes())
+                out.write(_packed(archive, last + bytes(2 * tarfile.BLOCKSIZE)))
             shutil.rmtree(folder)
 
 

@@ -138,14 +138,14 @@ def _write(root: Path, task: Task) -> None:
 
     origin = EPOCH + 3600.0 * SEQUENCES.index(task.id)
     head = (
-        f"# IMU data for {task.id}.bag\n"
+        f"# IMU data for {task.id}.bag (simulated)\n"
         "# Readings from gyroscope[rad/s], accelerometer[m/s^2], and magnetometer[quaternion]\n"
         "# timestamp gx gy gz ax ay az qx qy qz qw\n"
     )
     sensed = np.concatenate([measured.rate, measured.force, filtered[[1, 2, 3, 0]]])
     stamps = origin + _stamps(task, time, rng)
     (root / f"{task.id}.synced.imu.txt").write_bytes(head.encode() + _table(stamps, sensed))
-    head = f"# ground truth for {task.id}.bag\n# timestamp tx ty tz qx qy qz qw\n"
+    head = f"# ground truth for {task.id}.bag (simulated)\n# timestamp tx ty tz qx qy qz qw\n"
     pose = np.concatenate([position, orientation[[1, 2, 3, 0]]])
     stamps = origin + _stamps(task, seen, rng)
     (root / f"{task.id}.synced.gt.txt").write_bytes(head.encode() + _table(stamps, pose))
