@@ -116,7 +116,7 @@ def _data(dataset: Dataset) -> str:
         for split in (dataset.train, dataset.val, dataset.test)
     )
     pairs = [
-        ("Recordings", f"{card.title} ({card.kind})"),
+        ("Recordings", f"{card.title} ({dataset.kind})"),
         ("Parts", f"{parts}; no recording is in two parts"),
         ("Inputs", _channels(dataset.channels)),
         ("Targets", _channels(dataset.targets)),

@@ -14,6 +14,7 @@ from csp_data.normalization import Normalization, Scaling
 from csp_data.protocol import PAPER, STRICT, Protocol
 from csp_data.recording import Recording, Stream
 from csp_data.signal.lowpass import LowPass
+from csp_data.simulate import simulate
 from csp_data.windows import Window
 
 __all__ = [
@@ -39,5 +40,6 @@ __all__ = [
     "load",
     "names",
     "prepare",
+    "simulate",
     "verify",
 ]

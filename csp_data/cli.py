@@ -16,6 +16,7 @@ import csp_data
 from csp_data import api
 from csp_data.card import Card, load_card
 from csp_data.commands import acquire
+from csp_data.commands.simulate import simulate
 from csp_data.dataset import Dataset
 from csp_data.errors import CspDataError
 from csp_data.home import home, prepared_dir
@@ -289,7 +290,7 @@ def path(name: str | None, prepared: bool) -> None:
         click.echo(home() if name is None else raw_root(load_card(name), None))
 
 
-for command in (acquire.download, acquire.import_, acquire.clean, acquire.bench):
+for command in (acquire.download, acquire.import_, acquire.clean, acquire.bench, simulate):
     cli.add_command(command)
 
 

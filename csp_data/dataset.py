@@ -163,6 +163,11 @@ class Dataset:
         return load_card(self.name)
 
     @property
+    def kind(self) -> str:
+        """``"CSP-Bench"``, ``"real recordings"`` or ``"simulated"``: what this file was made from."""
+        return str(self.prepared.index.header.provenance["kind"])
+
+    @property
     def train(self) -> Split:
         """The training part."""
         return self.split("train")
@@ -271,7 +276,7 @@ class Dataset:
     def __repr__(self) -> str:
         parts = ", ".join(f"{part} {len(self.split(part))}" for part in self.parts)
         return (
-            f"<Dataset {self.name} ({self.card.kind}), protocol {self.protocol.name}: {parts} episodes, "
+            f"<Dataset {self.name} ({self.kind}), protocol {self.protocol.name}: {parts} episodes, "
             f"{len(self.channels.names)} inputs at {self.rates[0]:g} Hz, "
             f"{len(self.targets.names)} targets at {self.rates[1]:g} Hz>"
         )

@@ -60,7 +60,7 @@ def plot_episode(
         ax.set_ylabel(unit)
     axes[-1].set_xlabel("time in the recording (s)")
     kind = "" if lowpass is None else f", low-pass {lowpass.hz:g} Hz ({lowpass.phase} phase)"
-    figure.suptitle(f"{dataset.name} / {part} / {shown.id} ({dataset.card.kind}){kind}")
+    figure.suptitle(f"{dataset.name} / {part} / {shown.id} ({dataset.kind}){kind}")
     return figure
 
 

@@ -1,0 +1,27 @@
+"""The command ``simulate``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from csp_data.simulate import NAMES
+from csp_data.simulate import simulate as write_tree
+
+__all__ = ["simulate"]
+
+
+@click.command()
+@click.argument("name", metavar=f"[{'|'.join(NAMES)}]")
+@click.argument("out", type=click.Path(path_type=Path))
+@click.option("--hours", type=float, default=0.1, show_default=True, help="How much to record.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Of all random numbers.")
+@click.option(
+    "--jobs", type=int, default=1, show_default=True, help="Recordings made at once; -1 for all processors."
+)
+@click.option("--compressed", is_flag=True, help="Store HDF5 arrays with gzip.")
+@click.option("--archives", is_flag=True, help="Pack the files as the publisher does.")
+def simulate(name: str, out: Path, hours: float, seed: int, jobs: int, compressed: bool, archives: bool) -> None:
+    """Write plausible raw files of a source in its own layout; nothing in them was measured."""
+    click.echo(write_tree(name, out, hours=hours, seed=seed, jobs=jobs, compressed=compressed, archives=archives))
