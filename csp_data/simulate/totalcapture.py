@@ -62,16 +62,16 @@ def _mounts(task: Task, rng: np.random.Generator) -> list[FloatArray]:
     return mounts
 
 
-def _sensor_blocks(
+def _sensed(
     state: State,
     size: float,
     mounts: list[FloatArray],
     reference: list[FloatArray],
     time: FloatArray,
     rng: np.random.Generator,
-) -> tuple[list[Block], list[Block]]:
-    """Return the text of every sensor's 7 and 13 values, name first."""
-    short, long = [], []
+) -> list[FloatArray]:
+    """Return every sensor's values (T, 13): quaternion w x y z, acceleration, rate, magnetic field."""
+    values = []
     for strap, mount, calibration in zip(SENSORS, mounts, reference, strict=True):
         force, rate, orientation = strapped(state, strap, mount, size)
         measured = XSENS.measure(Inertial(force, rate, orientation), time, rng)
@@ -79,13 +79,18 @@ def _sensor_blocks(
         inertial = multiply(conjugate(calibration), orientation)
         inertial = multiply(inertial, small(rng.normal(0.0, 2e-3, (3, len(time)))))
         magnetic = rotate(conjugate(inertial), FIELD) + rng.normal(0.0, 0.01, (3, len(time)))
-        name = literal(strap.name.encode() + b"\t", len(time))
-        seven = np.concatenate([inertial, measured.force]).T
-        six = np.concatenate([measured.rate, magnetic]).T
-        first = fixed(seven, 6, [b"\t"] * 6 + [b"\n"])
-        short += [name, first]
-        long += [name, fixed(seven, 6, [b"\t"] * 7), fixed(six, 6, [b"\t"] * 5 + [b"\n"])]
-    return short, long
+        values.append(np.concatenate([inertial, measured.force, measured.rate, magnetic]).T)
+    return values
+
+
+def _sensors_text(values: list[FloatArray], columns: int) -> bytes:
+    """Return a .sensors file with the first so many values of each sensor."""
+    frames = len(values[0])
+    blocks: list[Block] = [integers(np.arange(1, frames + 1), b"\n")]
+    for strap, rows in zip(SENSORS, values, strict=True):
+        ends = [b"\t"] * (columns - 1) + [b"\n"]
+        blocks += [literal(strap.name.encode() + b"\t", frames), fixed(rows[:, :columns], 6, ends)]
+    return f"{len(SENSORS)}\t{frames}\n".encode() + join(*blocks)
 
 
 def _truth(state: State, rng: np.random.Generator) -> tuple[bytes, bytes]:
@@ -120,12 +125,9 @@ def _write(root: Path, task: Task) -> None:
     # from each sensor's inertial frame (z up) to the world (y up), headings a few degrees apart
     tilt = np.array([[np.sqrt(0.5)], [-np.sqrt(0.5)], [0.0], [0.0]])
     reference = [multiply(tilt, small(np.array([[0.0], [0.0], [a]]))) for a in rng.normal(0.6, 0.05, len(SENSORS))]
-    sensed = State(*(array[..., :frames] for array in vars(state).values()))  # the truth has one frame more
+    until = State(*(array[..., :frames] for array in vars(state).values()))  # the truth has one frame more
     mounts = _mounts(task, rng)
-    short, long = _sensor_blocks(sensed, body.size, mounts, reference, time[:frames], rng)
-
-    lead = integers(np.arange(1, frames + 1), b"\n")
-    head = f"{len(SENSORS)}\t{frames}\n".encode()
+    values = _sensed(until, body.size, mounts, reference, time[:frames], rng)
     places, turns = _truth(state, rng)
     subject, name = task.group, task.kind
     stem = f"{subject}/{subject.lower()}_{name}"
@@ -134,9 +136,9 @@ def _write(root: Path, task: Task) -> None:
         f"{stem}_calib_imu_bone.txt": _calibration(mounts),
     }
     if subject not in WITHOUT_SEVEN:
-        inertial[f"{stem}_Xsens.sensors"] = head + join(lead, *short)
+        inertial[f"{stem}_Xsens.sensors"] = _sensors_text(values, 7)
     if subject not in WITHOUT_THIRTEEN:
-        inertial[f"{stem}_Xsens_AuxFields.sensors"] = head + join(lead, *long)
+        inertial[f"{stem}_Xsens_AuxFields.sensors"] = _sensors_text(values, 13)
     truth = {
         f"{subject}/{name}/gt_skel_gbl_pos.txt": places,
         f"{subject}/{name}/gt_skel_gbl_ori.txt": turns,
