@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import reduce
 from typing import Literal
 
 import numpy as np
@@ -16,7 +17,7 @@ import numpy.typing as npt
 from csp_data.errors import OptionError
 from csp_data.recording import FloatArray
 
-__all__ = ["Affine", "Normalization", "Scaling", "features", "fit"]
+__all__ = ["Affine", "Moments", "Normalization", "Scaling", "features", "fit"]
 
 
 @dataclass(frozen=True)
@@ -117,46 +118,72 @@ def features(
     return inputs if clip is None else np.clip(inputs, -clip, clip)
 
 
+@dataclass(frozen=True)
+class Moments:
+    """Statistics of some rows, channel by channel, from which shift and scale are made.
+
+    Parameters
+    ----------
+    count
+        Number of rows.
+    mean, squares, low, high : array, shape (C,)
+        Mean, sum of the squared deviations from it, minimum and maximum.
+    """
+
+    count: int
+    mean: FloatArray
+    squares: FloatArray
+    low: FloatArray
+    high: FloatArray
+
+    @classmethod
+    def of(cls, rows: npt.NDArray[np.floating]) -> Moments:
+        """Compute them from rows of shape (T, C), T at least 1, in float64."""
+        values = np.asarray(rows, dtype=np.float64)
+        mean = values.mean(axis=0)
+        deviation = values - mean
+        np.square(deviation, out=deviation)
+        return cls(len(values), mean, deviation.sum(axis=0), values.min(axis=0), values.max(axis=0))
+
+    def merge(self, other: Moments) -> Moments:
+        """Return those of both together (Chan, Golub, LeVeque 1983): a large offset costs no digits."""
+        offset, total = other.mean - self.mean, self.count + other.count
+        return Moments(
+            total,
+            self.mean + offset * (other.count / total),
+            self.squares + other.squares + np.square(offset) * (self.count * other.count / total),
+            np.minimum(self.low, other.low),
+            np.maximum(self.high, other.high),
+        )
+
+    def affine(self, scaling: Scaling) -> Affine:
+        """Return shift and scale under a rule."""
+        statistic = {
+            "std": np.sqrt(self.squares / max(self.count - 1, 1)),
+            "range": self.high - self.low,
+            "one": np.ones_like(self.mean),
+        }[scaling.scale]
+        scale = np.maximum(statistic, scaling.floor) * scaling.factor
+        for first, stop in scaling.unscaled:
+            scale[first:stop] = 1.0
+        for column, other in scaling.tied:
+            scale[column] = scale[other]
+        # a constant channel carries nothing and must not divide by zero
+        scale = np.where(scale > 0, scale, 1.0)
+        return Affine(shift=self.mean if scaling.shift == "mean" else np.zeros_like(self.mean), scale=scale)
+
+
 def fit(blocks: Iterable[npt.NDArray[np.floating]], scaling: Scaling) -> Affine:
     """Compute shift and scale over the rows of all blocks, one block in memory at a time.
-
-    Means and squared deviations are merged pairwise (Chan, Golub, LeVeque 1983), so that a large offset does not
-    cost digits and the result depends only on the blocks' order.
 
     Parameters
     ----------
     blocks : arrays, shape (T_i, C)
-        At least one row in all.
+        At least one row in all. The result depends on their order only by rounding.
     scaling
         Which statistic to use.
     """
-    count, mean, squares, low, high = 0, np.zeros(0), np.zeros(0), np.zeros(0), np.zeros(0)
-    for block in blocks:
-        if len(block) == 0:
-            continue
-        values = np.asarray(block, dtype=np.float64)
-        own_mean = values.mean(axis=0)
-        own_squares = np.square(values - own_mean).sum(axis=0)
-        if count == 0:
-            mean, squares, low, high = own_mean, own_squares, values.min(axis=0), values.max(axis=0)
-        else:
-            offset, total = own_mean - mean, count + len(values)
-            squares = squares + own_squares + np.square(offset) * (count * len(values) / total)
-            mean = mean + offset * (len(values) / total)
-            low, high = np.minimum(low, values.min(axis=0)), np.maximum(high, values.max(axis=0))
-        count += len(values)
-    if count == 0:
+    moments = [Moments.of(block) for block in blocks if len(block)]
+    if not moments:
         raise ValueError("no rows to fit a normalisation on")
-    statistic = {
-        "std": np.sqrt(squares / max(count - 1, 1)),
-        "range": high - low,
-        "one": np.ones_like(mean),
-    }[scaling.scale]
-    scale = np.maximum(statistic, scaling.floor) * scaling.factor
-    for first, stop in scaling.unscaled:
-        scale[first:stop] = 1.0
-    for column, other in scaling.tied:
-        scale[column] = scale[other]
-    # a constant channel carries nothing and must not divide by zero
-    scale = np.where(scale > 0, scale, 1.0)
-    return Affine(shift=mean if scaling.shift == "mean" else np.zeros_like(mean), scale=scale)
+    return reduce(Moments.merge, moments).affine(scaling)

@@ -8,6 +8,7 @@ import logging
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
+from functools import reduce
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +21,10 @@ from csp_data.card import Card, bundled_root
 from csp_data.errors import CspDataError, DamagedRecordingError, MissingDataError, UnknownNameError
 from csp_data.examples import Example, examples
 from csp_data.home import lock, prepared_dir, raw_dir
-from csp_data.normalization import Normalization, features, fit
+from csp_data.normalization import Moments, Normalization, features
 from csp_data.protocol import Protocol
 from csp_data.recording import Note
+from csp_data.simulate.stamp import read_stamp
 from csp_data.sources import Found, Source, load_source, recognise
 from csp_data.splits import assign
 from csp_data.store import FORMAT_VERSION, Channels, Header, Writer, read_header
@@ -159,10 +161,12 @@ def _write(path: Path, card: Card, protocol: Protocol, report: Report, key: str,
     failed = {file.path: str(file) for file in report.failures if file.status != "missing"}
     notes, readable = _set_aside(wanted, report, failed)
     recordings: list[str] = []
+    moments: list[tuple[Moments, Moments]] = []
     with Writer(path) as writer:
         for made, more in _examples_of(readable, card, protocol, run):
             notes += more
-            for example in made:
+            for example, inputs, targets in made:
+                moments.append((inputs, targets))
                 if not recordings:
                     writer.begin(*_channels(card, protocol, example))
                 elif example.columns != writer.inputs.names:
@@ -181,10 +185,29 @@ def _write(path: Path, card: Card, protocol: Protocol, report: Report, key: str,
             source_digest=report.source_digest(),
             provenance=_provenance(card, report, wanted, notes),
         )
-        writer.finish(header, _normalization(writer, protocol), _windows(writer, protocol))
+        counted = [
+            own
+            for own, row in zip(moments, writer.rows, strict=True)
+            if protocol.statistics == "all" or row.split == "train"
+        ]
+        inputs, targets = (reduce(Moments.merge, column) for column in zip(*counted, strict=True))
+        normalization = Normalization(
+            inputs.affine(protocol.input_scaling), targets.affine(protocol.target_scaling)
+        )
+        writer.finish(header, normalization, _windows(writer, protocol))
+    _warn(notes)
+
+
+def _warn(notes: Sequence[Note]) -> None:
+    """Log what was skipped, and each kind of warning once."""
+    warned: dict[str, list[Note]] = {}
     for note in notes:
-        if note.kind in ("skip", "warning"):
+        if note.kind == "skip":
             logger.warning("%s: %s: %s", note.recording, note.what, note.detail)
+        elif note.kind == "warning":
+            warned.setdefault(note.what, []).append(note)
+    for what, same in warned.items():
+        logger.warning("%s in %d recordings; %s: %s", what, len(same), same[0].recording, same[0].detail)
 
 
 def _other_columns(report: Report, example: Example, first: str, names: Sequence[str]) -> DamagedRecordingError:
@@ -200,7 +223,7 @@ def _found(card: Card, source: Source, report: Report) -> list[Found]:
     """Find the recordings whose main file is known, or explain what the folder holds instead."""
     known = {file.path for file in report.files if file.status not in ("missing", "unlisted")}
     everything = source.find(report.root)
-    found = [r for r in everything if r.files[0].relative_to(report.root).as_posix() in known]
+    found = [r for r in everything if _name(r.files[0], report.root) in known]
     if found:
         return found
     inside = sorted(entry.name for entry in report.root.iterdir())
@@ -212,6 +235,11 @@ def _found(card: Card, source: Source, report: Report) -> list[Found]:
         report.root,
         f"The folder holds {listing}.{alike} {' '.join(card.obtain.split())}",
     )
+
+
+def _name(file: Path, root: Path) -> str:
+    """Return the path below the root, with slashes, as the card and the report have it."""
+    return file.as_posix().removeprefix(f"{root.as_posix()}/")
 
 
 def _check_parts(card: Card, protocol: Protocol, report: Report, there: set[str]) -> None:
@@ -227,7 +255,7 @@ def _set_aside(wanted: Sequence[Found], report: Report, failed: dict[str, str]) 
     """Separate the recordings with a file that failed verification from those to read."""
     notes, readable = [], []
     for recording in wanted:
-        names = [file.relative_to(report.root).as_posix() for file in recording.files]
+        names = (_name(file, report.root) for file in recording.files) if failed else ()
         if bad := [failed[name] for name in names if name in failed]:
             notes.append(Note(recording.id, SKIPPED, "; ".join(bad), "skip"))
         else:
@@ -237,10 +265,11 @@ def _set_aside(wanted: Sequence[Found], report: Report, failed: dict[str, str]) 
 
 SKIPPED = "damaged recording skipped"
 
+_Result = tuple[list[tuple[Example, Moments, Moments]], list[Note]]
+"""Of one recording: its episodes, each with the statistics of its features and its targets, and the notes."""
 
-def _examples_of(
-    found: Sequence[Found], card: Card, protocol: Protocol, run: _Run
-) -> Iterator[tuple[list[Example], list[Note]]]:
+
+def _examples_of(found: Sequence[Found], card: Card, protocol: Protocol, run: _Run) -> Iterator[_Result]:
     """Read and cut the recordings, in order, several at a time; a generator, so that memory stays bounded."""
     work = (joblib.delayed(_read_and_cut)(batch, card, protocol, run.skip_damaged) for batch in _batches(found))
     results = joblib.Parallel(n_jobs=run.jobs, return_as="generator", pre_dispatch="2*n_jobs")(work)
@@ -265,11 +294,9 @@ def _batches(found: Sequence[Found]) -> Iterator[list[Found]]:
         yield batch
 
 
-def _read_and_cut(
-    batch: Sequence[Found], card: Card, protocol: Protocol, skip_damaged: bool
-) -> list[tuple[list[Example], list[Note]]]:
+def _read_and_cut(batch: Sequence[Found], card: Card, protocol: Protocol, skip_damaged: bool) -> list[_Result]:
     source = load_source(card)
-    results: list[tuple[list[Example], list[Note]]] = []
+    results: list[_Result] = []
     for found in batch:
         try:
             recording = source.read(found, card, protocol)
@@ -279,8 +306,15 @@ def _read_and_cut(
                 raise
             results.append(([], [Note(found.id, SKIPPED, str(error), "skip")]))
         else:
-            results.append(([example.stored() for example in made], [*recording.notes, *notes]))
+            stored = [_with_moments(example.stored(), protocol) for example in made]
+            results.append((stored, [*recording.notes, *notes]))
     return results
+
+
+def _with_moments(example: Example, protocol: Protocol) -> tuple[Example, Moments, Moments]:
+    """Add the statistics of what is stored, so that anyone can compute the normalisation again from the file."""
+    seen = features(example.inputs, deltas=protocol.input_deltas)
+    return example, Moments.of(seen), Moments.of(example.targets)
 
 
 def _channels(card: Card, protocol: Protocol, first: Example) -> tuple[Channels, Channels]:
@@ -290,16 +324,6 @@ def _channels(card: Card, protocol: Protocol, first: Example) -> tuple[Channels,
     return (
         Channels(first.columns, first.units, protocol.input_hz),
         Channels(target.channels, tuple(unit + per_second for unit in units), protocol.target_hz),
-    )
-
-
-def _normalization(writer: Writer, protocol: Protocol) -> Normalization:
-    """Fit shift and scale on what was written, so that anyone can compute them again from the file."""
-    parts = sorted({row.split for row in writer.rows}) if protocol.statistics == "all" else ["train"]
-    inputs = (features(block, deltas=protocol.input_deltas) for block in writer.blocks("inputs", parts))
-    return Normalization(
-        inputs=fit(inputs, protocol.input_scaling),
-        targets=fit(writer.blocks("targets", parts), protocol.target_scaling),
     )
 
 
@@ -314,17 +338,19 @@ def _windows(writer: Writer, protocol: Protocol) -> IntArray | None:
 
 
 def _provenance(card: Card, report: Report, found: Sequence[Found], notes: Sequence[Note]) -> dict[str, Any]:
-    used = {recording.files[0].relative_to(report.root).as_posix() for recording in found}
+    used = {_name(recording.files[0], report.root) for recording in found}
     files = [
         {"path": file.path, "trust": file.trust, **asdict(report.digests[file.path])}
         for file in report.present
         if file.path in used
     ]
+    simulated = read_stamp(report.root)
     return {
-        "kind": card.kind,
+        "kind": card.kind if simulated is None else "simulated",
+        "simulated": simulated,
         "files": files,
         "missing": [file.path for file in report.failures if file.status == "missing"],
         "unlisted": [file.path for file in report.files if file.status == "unlisted"],
         "counts": dict(sorted(Counter(note.what for note in notes).items())),
-        "notes": [asdict(note) for note in notes],
+        "notes": [vars(note) for note in notes],
     }

@@ -101,6 +101,8 @@ class Writer:
         self.temporary = path.with_name(f".{path.name}.part")
         self.rows: list[EpisodeRow] = []
         self.inputs = self.targets = Channels((), (), 0.0)
+        self._waiting: dict[str, list[npt.NDArray[np.float32]]] = {"inputs": [], "targets": []}
+        self._lengths = {"inputs": 0, "targets": 0}
 
     def __enter__(self) -> Writer:
         self._file = h5py.File(self.temporary, "w", libver="v110")
@@ -128,28 +130,34 @@ class Writer:
 
     def append(self, id: str, group: str, start_s: float, inputs: npt.ArrayLike, targets: npt.ArrayLike) -> None:
         """Add one episode: inputs (T, C) and targets (T / chunk, D), stored as float32. Its part comes later."""
-        starts, stops = [], []
+        spans = []
         for name, values in (("inputs", inputs), ("targets", targets)):
-            block, data = np.asarray(values, dtype="<f4"), self._file[name]
+            block, waiting = np.asarray(values, dtype="<f4"), self._waiting[name]
+            begin = self._lengths[name]
+            self._lengths[name] = begin + len(block)
+            spans.append((begin, begin + len(block)))
+            waiting.append(block)
+            if block.nbytes * len(waiting) >= CHUNK_BYTES:
+                self._flush(name)
+        self.rows.append(EpisodeRow(id, group, "", *spans[0], *spans[1], start_s))
+
+    def _flush(self, name: str) -> None:
+        """Write the rows that wait: in large pieces, since each call costs as much as a short episode."""
+        if rows := self._waiting[name]:
+            data = self._file[name]
             begin = data.shape[0]
-            data.resize(begin + len(block), axis=0)
-            data[begin:] = block
-            starts.append(begin)
-            stops.append(begin + len(block))
-        self.rows.append(EpisodeRow(id, group, "", starts[0], stops[0], starts[1], stops[1], start_s))
+            data.resize(self._lengths[name], axis=0)
+            data[begin:] = np.concatenate(rows)
+            rows.clear()
 
     def assign(self, splits: Sequence[str]) -> None:
         """Say which part each episode belongs to, in the order in which they were added."""
         self.rows = [replace(row, split=split) for row, split in zip(self.rows, splits, strict=True)]
 
-    def blocks(self, name: str, splits: Sequence[str]) -> Iterator[npt.NDArray[np.float32]]:
-        """Yield the stored rows of each episode of some parts; `name` is ``"inputs"`` or ``"targets"``."""
-        for row in self.rows:
-            if row.split in splits:
-                yield _rows(self._file[name], row, name)
-
     def finish(self, header: Header, normalization: Normalization, windows: IntArray | None) -> None:
-        """Write the tables and give the file its name."""
+        """Write what waits and the tables, and give the file its name."""
+        for name in ("inputs", "targets"):
+            self._flush(name)
         _write_table(self._file.create_group("episodes"), self.rows)
         if windows is not None:
             group = self._file.create_group("windows")
@@ -182,11 +190,6 @@ def _write_table(group: h5py.Group, rows: Iterable[EpisodeRow]) -> None:
         values = [getattr(row, name) for row in rows]
         dtype = {"str": h5py.string_dtype(), "int": "<i8", "float": "<f8"}[str(kind.type)]
         group.create_dataset(name, data=np.array(values, dtype=dtype))
-
-
-def _rows(data: h5py.Dataset, row: EpisodeRow, name: str) -> npt.NDArray[np.float32]:
-    start, stop = (row.input_start, row.input_stop) if name == "inputs" else (row.target_start, row.target_stop)
-    return np.asarray(data[start:stop], dtype=np.float32)
 
 
 @contextmanager

@@ -6,11 +6,11 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-import h5py
 import numpy as np
 
 from csp_data.errors import DamagedRecordingError
 from csp_data.recording import FloatArray, Note
+from csp_data.sources.hdf5 import read_arrays
 
 __all__ = ["find_demonstrations", "read_sensor"]
 
@@ -36,7 +36,7 @@ def find_demonstrations(root: Path, files: Sequence[str]) -> list[tuple[str, tup
         there = {name.lower(): name for name in names}
         if any(name in there for name in files):
             path = Path(folder)
-            parts = path.relative_to(root).parts
+            parts = path.parts[len(root.parts) :]
             inside = [i for i, part in enumerate(parts) if part.lower().endswith("_dataset")]
             id_ = "/".join(parts[inside[-1] + 1 :] if inside else parts) or path.name
             found.append((id_, tuple(path / there.get(name, name) for name in files)))
@@ -71,17 +71,8 @@ def read_sensor(path: Path, id_: str, keys: Sequence[str]) -> tuple[FloatArray, 
     DamagedRecordingError
         If the file is missing or unreadable, lacks an array, or holds less than two samples.
     """
-    try:
-        with h5py.File(path, "r") as file:
-            if missing := [key for key in ("timestamps", *keys) if key not in file]:
-                raise DamagedRecordingError(
-                    path, f"array {missing[0]!r} is missing", "it in the file", f"only {', '.join(file)}"
-                )
-            time, *values = (np.asarray(file[key][()], dtype=np.float64) for key in ("timestamps", *keys))
-    except FileNotFoundError as error:
-        raise DamagedRecordingError(path, "is missing", "one file a sensor", "nothing") from error
-    except (OSError, ValueError, TypeError) as error:
-        raise DamagedRecordingError(path, "cannot be read", "an HDF5 file of numbers", str(error)) from error
+    arrays = read_arrays(path, ["timestamps", *keys])
+    time, *values = arrays.values()
     lengths = [len(np.atleast_1d(array)) for array in (time, *values)]
     if time.ndim != 1 or min(lengths) < 2 or any(array.ndim < 2 for array in values):
         raise DamagedRecordingError(

@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import h5py
 import numpy as np
 
 from csp_data.card import Card
@@ -16,6 +15,7 @@ from csp_data.protocol import Protocol
 from csp_data.recording import FloatArray, Note, Recording, Stream
 from csp_data.signal.rotation import cumulative, multiply, rotate
 from csp_data.sources import Found, Source
+from csp_data.sources.hdf5 import read_arrays
 
 # the publisher's archives, in the order in which the published code reads them
 SUBSETS = ("train_dataset_1", "train_dataset_2", "seen_subjects_test_set", "unseen_subjects_test_set")
@@ -85,14 +85,7 @@ def read(found: Found, card: Card, protocol: Protocol) -> Recording:
 
 
 def _arrays(path: Path) -> dict[str, FloatArray]:
-    try:
-        with h5py.File(path, "r") as file:
-            if missing := [key for key in ARRAYS if key not in file]:
-                raise DamagedRecordingError(path, f"array {missing[0]!r}", "it in the file", "no such array")
-            keys = [*ARRAYS, *(key for key in ("pose/ekf_ori",) if key in file)]
-            arrays = {key: np.asarray(file[key][()], dtype=np.float64) for key in keys}
-    except (OSError, ValueError, TypeError) as error:
-        raise DamagedRecordingError(path, "cannot be read", "an HDF5 file of numbers", str(error)) from error
+    arrays = read_arrays(path, list(ARRAYS), optional=["pose/ekf_ori"])
     count = len(arrays["synced/time"])
     for key, values in arrays.items():
         wanted = (count, *ARRAYS.get(key, (4,)))

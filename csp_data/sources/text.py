@@ -55,8 +55,9 @@ def flat_numbers(text: bytes, count: int) -> FloatArray | None:
     if count < 1 or text.translate(None, NUMERALS):
         return None
     values = text.strip().translate(ONE_A_LINE)
-    signs = sum(values.count(before + b"-") for before in (b"\n", b"e", b"E")) + values.startswith(b"-")
-    if values.count(b"-") != signs:
+    codes = np.frombuffer(values, dtype=np.uint8)
+    before = codes[np.flatnonzero(codes[1:] == ord("-"))]
+    if not ((before == ord("\n")) | (before == ord("e")) | (before == ord("E"))).all():
         return None
     head = b"%%%%MatrixMarket matrix array real general\n%d 1\n" % count
     try:
@@ -90,7 +91,8 @@ def numbers(text: bytes, columns: int | None, path: Path, *, skipped: int = 0) -
     if not body:
         raise DamagedRecordingError(path, "holds no numbers", "rows of numbers", f"{len(text)} bytes")
     if columns is None:
-        columns = len(body.split(b"\n", 1)[0].translate(ONE_A_LINE).split())
+        end = body.find(b"\n")
+        columns = len(body[: end if end >= 0 else len(body)].translate(ONE_A_LINE).split())
     rows = body.count(b"\n") + 1
     flat = flat_numbers(body, rows * columns)
     return _line_by_line(text, columns, path, skipped) if flat is None else flat.reshape(rows, columns)

@@ -12,7 +12,7 @@ from csp_data.card import Card
 from csp_data.errors import DamagedRecordingError
 from csp_data.protocol import Protocol
 from csp_data.recording import FloatArray, Recording, Stream
-from csp_data.signal.rotation import rotate, to_rotation
+from csp_data.signal.rotation import multiply, rotate
 from csp_data.sources import Found, Source
 from csp_data.sources.text import numbers, read_bytes, skip_comments
 
@@ -46,13 +46,13 @@ def read(found: Found, card: Card, protocol: Protocol) -> Recording:
         raise DamagedRecordingError(
             found.files[1], f"quaternion at {truth[row, 0]:.3f} s", "a norm of 1", f"{norms[row]:g}"
         )
-    turned = to_rotation(quaternion[0]).inv() * to_rotation(quaternion)
+    turned = multiply(quaternion[0] * [1, -1, -1, -1], quaternion)
     clock, truth_clock = imu[:, 0].copy(), truth[:, 0].copy()
     arrays = {
         "accelerometer": (clock, imu[:, ACCELEROMETER]),
         "gyroscope": (clock, imu[:, GYROSCOPE]),
         "position": (truth_clock, rotate(quaternion[0], position - position[0], inverse=True)),
-        "orientation": (truth_clock, turned.as_quat(scalar_first=True)),
+        "orientation": (truth_clock, turned),
     }
     return Recording(
         id=found.id,
