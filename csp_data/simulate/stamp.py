@@ -42,16 +42,24 @@ def write_stamp(root: Path, name: str, hours: float, seed: int, compressed: bool
 def read_stamp(root: Path) -> dict[str, Any] | None:
     """Return the stamp of a tree, or ``None`` where there is none.
 
-    A stamp that cannot be read still says that the tree is simulated; then only ``simulated`` is given.
+    It is looked for in the folder, in all folders above it (a part of a simulated tree is simulated) and in all
+    folders below it (so is a folder that holds one). A stamp that cannot be read still says that the tree is
+    simulated; then only ``simulated`` is given.
 
     Parameters
     ----------
     root
         Folder of raw files.
     """
-    path = root / STAMP
-    if not path.exists():
-        return None
+    root = root.resolve()
+    for folder in (root, *root.parents):
+        if (folder / STAMP).exists():
+            return _content(folder / STAMP)
+    below = next(root.rglob(STAMP), None)
+    return None if below is None else _content(below)
+
+
+def _content(path: Path) -> dict[str, Any]:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):

@@ -72,6 +72,15 @@ def test_every_tree_says_that_it_is_simulated(trees, name):
     assert stamp == read_stamp(trees[name])
 
 
+def test_parts_of_a_tree_and_folders_around_it_are_simulated_too(trees):
+    wanted = read_stamp(trees["slip"])
+    assert wanted is not None
+    assert read_stamp(trees["slip"] / "box_03") == wanted
+    around = read_stamp(trees["slip"].parent)
+    assert around is not None
+    assert around["simulated"] is True
+
+
 def test_a_damaged_stamp_still_says_simulated(tmp_path):
     assert read_stamp(tmp_path) is None
     for text in ("{", "[]", '{"simulated": false}'):
