@@ -20,7 +20,7 @@ from csp_data.acquire.lockfile import RECEIPTS_NAME, Locked, LockedSet, lock_pat
 from csp_data.acquire.manifest import Digest, Stamps, digest_file, write_json
 from csp_data.acquire.place import everything, place
 from csp_data.acquire.plan import Item, Variant, local_file, mirror_of, plan, receipts
-from csp_data.acquire.transfer import Stopped, Watch, fetch
+from csp_data.acquire.transfer import Stopped, Watch, fetch, sidecar_of
 from csp_data.acquire.verify import Report, verify_tree
 from csp_data.card import Card, bundled_root
 from csp_data.errors import AccessError, CspDataError, TransferError, VerificationError
@@ -177,6 +177,8 @@ class _Download:
             elif wrong := item.wanted.differs(digests[path]):
                 logger.warning("%s is fetched again: %s", self.root / path, wrong)
                 missing.append(item)
+            else:  # a process killed between its last two steps left this
+                sidecar_of(self.root / path).unlink(missing_ok=True)
         return missing
 
     def _check_room(self, items: Sequence[Item]) -> None:

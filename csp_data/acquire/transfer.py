@@ -27,7 +27,7 @@ from csp_data.acquire.decide import Answer, Partial, Step, answer_of, decide, qu
 from csp_data.acquire.manifest import BLOCK, Digest, Hasher, sync_folder
 from csp_data.errors import AccessError, CspDataError, TransferError, VerificationError
 
-__all__ = ["Opener", "Stopped", "Wanted", "Watch", "fetch", "looks_like_html", "part_of"]
+__all__ = ["Opener", "Stopped", "Wanted", "Watch", "fetch", "looks_like_html", "part_of", "sidecar_of"]
 
 logger = logging.getLogger(__name__)
 
@@ -89,6 +89,11 @@ def part_of(target: Path) -> Path:
     return target.with_name(target.name + ".part")
 
 
+def sidecar_of(target: Path) -> Path:
+    """Return what remembers whose bytes a part file holds."""
+    return target.with_name(target.name + ".part.json")
+
+
 def looks_like_html(head: bytes) -> bool:
     """Whether the first bytes of a body are a web page's, whatever its header says."""
     return head.lstrip(b"\xef\xbb\xbf \t\r\n")[:14].lower().startswith((b"<!doctype html", b"<html", b"<head"))
@@ -136,7 +141,7 @@ class _Transfer:
         self.wanted, self.target, self.client, self.watch = wanted, target, client, watch
         self.opener: Opener = opener or (lambda headers: client.open(wanted.address, headers))
         self.part = part_of(target)
-        self.sidecar = self.part.with_name(self.part.name + ".json")
+        self.sidecar = sidecar_of(target)
         self.partial = self._read_sidecar()
         self.hasher: Hasher | None = None
         self.mended = self.partial.have > 0  # holds bytes of more than one answer

@@ -356,11 +356,9 @@ def test_totalcapture_without_password(empty_home):
 
 
 def test_wrong_password(empty_home):
-    with Server({"/S1_imu.tar.gz": Resource(b"x", user=("ann", "right"))}) as server:
-        with pytest.raises(AccessError, match="denies access") as caught:
-            fetch(
-                "totalcapture", mirror=server.url, accept_licence=True, ask_password=lambda host: ("ann", "wrong!")
-            )
+    served = {"/S1_imu.tar.gz": Resource(b"x", user=("ann", "right"))}
+    with Server(served) as server, pytest.raises(AccessError, match="denies access") as caught:
+        fetch("totalcapture", mirror=server.url, accept_licence=True, ask_password=lambda host: ("ann", "wrong!"))
     assert "wrong!" not in str(caught.value)
 
 
@@ -396,9 +394,9 @@ def test_mirror_of_a_lab_serves_its_raw_folder(marker, empty_home, tmp_path):
 def test_mirror_lock_that_leads_out_is_refused(empty_home, tmp_path):
     row = {"size": 1, "sha256": "0" * 64}
     lock = {"version": 1, "datasets": {"marker": {"files": {"../../evil": row}, "archives": {}}}}
-    with Server({"/csp-data.lock.json": Resource(json.dumps(lock).encode())}) as mirror:
-        with pytest.raises(CspDataError, match="leads out"):
-            fetch("marker", mirror=mirror.url)
+    served = {"/csp-data.lock.json": Resource(json.dumps(lock).encode())}
+    with Server(served) as mirror, pytest.raises(CspDataError, match="leads out"):
+        fetch("marker", mirror=mirror.url)
 
 
 def test_interrupt_keeps_what_arrived(sample_mirror, empty_home, monkeypatch):

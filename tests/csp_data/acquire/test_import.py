@@ -1,0 +1,216 @@
+"""Taking in what a person fetched, in the layouts people have."""
+
+from __future__ import annotations
+
+import shutil
+import tarfile
+import zipfile
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+import csp_data
+from csp_data.card import bundled_root, load_card
+from csp_data.cli import cli
+from csp_data.errors import MissingDataError, UnsafeArchiveError, VerificationError
+from csp_data.simulate import simulate
+
+
+def run(*arguments):
+    return CliRunner().invoke(cli, [str(argument) for argument in arguments])
+
+
+def zipped(path, folder, prefix=""):
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as file:
+        for source in sorted(folder.rglob("*")):
+            if source.is_file():
+                file.write(source, prefix + source.relative_to(folder).as_posix())
+    return path
+
+
+@pytest.fixture(scope="module")
+def trees(tmp_path_factory):
+    root = tmp_path_factory.mktemp("trees")
+    for name, hours, archives in (("vector", 0.01, False), ("marker", 0.005, False), ("ronin", 0.01, True)):
+        simulate(name, root / name, hours=hours, seed=0, archives=archives)
+    return root
+
+
+def files_of(root, pattern="*"):
+    own = ("csp-data.lock.json", "csp-data.unpacked.json")
+    return {
+        p.relative_to(root).as_posix(): p.read_bytes()
+        for p in root.rglob(pattern)
+        if p.is_file() and p.name not in own
+    }
+
+
+def test_folder_is_copied_and_locked(trees, empty_home):
+    result = run("import", "vector", trees / "vector")
+    assert result.exit_code == 0, result.output
+    assert "36 of 36 files verified (36 locked)" in result.stdout
+    root = empty_home / "raw" / "vector"
+    assert files_of(root, "*.txt") == files_of(trees / "vector", "*.txt")
+    assert not (empty_home / "raw" / "vector.incoming" / "import").exists()
+
+
+@pytest.mark.parametrize("layout", ["wrapped", "flat", "capitals", "nested in an export", "tar"])
+def test_layouts_of_archives_end_in_one_tree(layout, trees, empty_home, tmp_path):
+    source = trees / "vector"
+    if layout == "wrapped":
+        path = zipped(tmp_path / "vector_hiss_dataset.zip", source, "vector_hiss_dataset/")
+    elif layout == "flat":
+        path = zipped(tmp_path / "things.zip", source)
+    elif layout == "capitals":
+        path = zipped(tmp_path / "VECTOR_HISS_DATASET.ZIP", source, "Vector_HiSS_Dataset/")
+    elif layout == "tar":
+        path = tmp_path / "v.tar.xz"
+        with tarfile.open(path, "w:xz", preset=0) as file:
+            file.add(source, "vector_hiss_dataset")
+    else:
+        zipped(tmp_path / "vector_hiss_dataset.zip", source)
+        path = tmp_path / "export.zip"
+        with zipfile.ZipFile(path, "w") as file:
+            file.write(tmp_path / "vector_hiss_dataset.zip", "export/data/vector_hiss_dataset.zip")
+            file.writestr("export/README.txt", "read me")
+    assert run("import", "vector", path).exit_code == 0
+    root = empty_home / "raw" / "vector"
+    found = {name.rsplit("/", 1)[-1]: content for name, content in files_of(root, "*.txt").items()}
+    assert found == files_of(trees / "vector", "*.txt")
+    assert len(csp_data.load("vector").train) > 0
+
+
+def test_export_of_frdr(trees, empty_home, tmp_path):
+    """The repository's zip of the publisher's zips, with its own lists beside them."""
+    path = tmp_path / "FRDR_dataset_538_download_1_202605250000.zip"
+    with zipfile.ZipFile(path, "w") as file:
+        for archive in (trees / "ronin").glob("*.zip"):
+            file.write(archive, f"FRDR_dataset_538/Data/{archive.name}")
+        file.writestr("FRDR_dataset_538/frdr-checksums-and-filetypes.md", "sha256 ...")
+    result = run("import", "ronin", path)
+    assert result.exit_code == 4  # fewer than the publisher has
+    assert "of 152 recordings" in result.stderr
+    folders = {p.name for p in (empty_home / "raw" / "ronin").iterdir() if p.is_dir()}
+    assert folders == {archive.stem for archive in (trees / "ronin").glob("*.zip")}
+    assert {file.trust for file in csp_data.verify("ronin").present} == {"locked"}
+
+
+def test_all_sets_in_one_folder_give_only_the_asked_one(trees, empty_home, tmp_path):
+    shutil.copytree(trees / "marker", tmp_path / "drive" / "marker_writing_hiss_dataset")
+    shutil.copytree(trees / "marker", tmp_path / "drive" / "intrinsic_slip_hiss_dataset")
+    run("import", "marker", tmp_path / "drive")
+    assert files_of(empty_home / "raw" / "marker", "*.h5") == files_of(trees / "marker", "*.h5")
+
+
+def test_another_set_is_told_by_its_name(trees, empty_home, tmp_path):
+    """Marker and slip have files of the same names; only the folder tells them apart."""
+    shutil.copytree(trees / "marker", tmp_path / "intrinsic_slip_hiss_dataset")
+    with pytest.raises(
+        MissingDataError, match="intrinsic_slip_hiss_dataset is a name of slip: csp-data import slip"
+    ):
+        csp_data.import_raw("marker", tmp_path / "intrinsic_slip_hiss_dataset")
+
+
+def test_another_set_is_told_by_what_it_holds(trees, empty_home, tmp_path):
+    shutil.copytree(trees / "vector", tmp_path / "stuff")
+    with pytest.raises(MissingDataError, match=r"It looks like vector \(18 recordings\)"):
+        csp_data.import_raw("joystick", tmp_path / "stuff")
+
+
+def test_broad_in_any_layout(empty_home, tmp_path):
+    """Names of the publisher's list count, wherever they lie and in whatever case; a wrong file is told."""
+    source = bundled_root(load_card("sample"))
+    folder = tmp_path / "broad-main" / "DATA"
+    folder.mkdir(parents=True)
+    first = sorted(source.glob("*.hdf5"))[0]
+    shutil.copy(first, folder / first.name.upper())
+    result = run("import", "broad", tmp_path)
+    assert result.exit_code == 3  # the excerpt is not the original trial
+    assert f"{first.name}: altered" in result.stderr or f"{first.name}: truncated" in result.stderr
+    assert (empty_home / "raw" / "broad" / first.name).exists()
+
+
+def test_what_is_missing_is_named(trees, empty_home, tmp_path):
+    shutil.copytree(trees / "vector", tmp_path / "some")
+    for name in ("desk_fast1", "sofa_normal1"):
+        for kind in ("imu", "gt"):
+            (tmp_path / "some" / f"{name}.synced.{kind}.txt").unlink()
+    result = run("import", "vector", tmp_path / "some")
+    assert result.exit_code == 4
+    assert "desk_fast1: missing" in result.stderr or "2 of 18 recordings: missing" in result.stderr
+    assert run("import", "vector", trees / "vector").exit_code == 0
+
+
+@pytest.mark.parametrize("how", ["move", "link"])
+def test_move_and_link(how, trees, empty_home, tmp_path):
+    source = tmp_path / "vector"
+    shutil.copytree(trees / "vector", source)
+    before = files_of(source, "*.txt")
+    assert run("import", "vector", source, f"--{how}").exit_code == 0
+    root = empty_home / "raw" / "vector"
+    assert files_of(root, "*.txt") == before
+    if how == "move":
+        assert files_of(source, "*.txt") == {}
+    else:
+        assert all((source / name).samefile(root / name) for name in before)
+
+
+def test_importing_twice_changes_nothing(trees, empty_home):
+    run("import", "vector", trees / "vector")
+    root = empty_home / "raw" / "vector"
+    before = {p: p.stat().st_mtime_ns for p in root.rglob("*") if p.is_file()}
+    assert run("import", "vector", trees / "vector").exit_code == 0
+    assert run("import", "vector", root).exit_code == 0  # the raw folder itself
+    assert {p: p.stat().st_mtime_ns for p in root.rglob("*") if p.is_file()} == before
+
+
+def test_other_bytes_never_replace_what_is_there(trees, empty_home, tmp_path):
+    run("import", "vector", trees / "vector")
+    shutil.copytree(trees / "vector", tmp_path / "other")
+    file = sorted((tmp_path / "other").glob("*.txt"))[0]
+    file.write_bytes(file.read_bytes() + b"\n")
+    with pytest.raises(VerificationError, match=f"{file.name}.*differs from"):
+        csp_data.import_raw("vector", tmp_path / "other")
+    assert not csp_data.verify("vector", deep=True).failures
+
+
+def test_locked_bytes_mend_what_was_altered(trees, empty_home):
+    run("import", "vector", trees / "vector")
+    file = sorted((empty_home / "raw" / "vector").glob("*.txt"))[0]
+    good = file.read_bytes()
+    file.write_bytes(good[:-10])
+    assert csp_data.verify("vector").failures[0].status == "truncated"
+    assert run("import", "vector", trees / "vector").exit_code == 0
+    assert file.read_bytes() == good
+
+
+def test_hostile_archive_brings_nothing(trees, empty_home, tmp_path):
+    path = zipped(tmp_path / "v.zip", trees / "vector")
+    with zipfile.ZipFile(path, "a") as file:
+        file.writestr("../../../evil.txt", "x")
+    with pytest.raises(UnsafeArchiveError):
+        csp_data.import_raw("vector", path)
+    assert list((empty_home / "raw" / "vector").iterdir()) == []
+    assert not list(tmp_path.rglob("evil.txt"))
+
+
+def test_path_that_is_not_there(empty_home):
+    result = run("import", "vector", "/nonexistent/v.zip")
+    assert result.exit_code == 1
+    assert "/nonexistent/v.zip" in result.stderr
+
+
+def test_clean_deletes_only_left_overs(trees, empty_home):
+    run("import", "vector", trees / "vector")
+    root = empty_home / "raw" / "vector"
+    (root / "x.txt.part").write_bytes(b"1")
+    (root / "x.txt.part.json").write_text("{}")
+    (root.with_name("vector.incoming")).mkdir(exist_ok=True)
+    (root.with_name("vector.incoming") / "a.zip.part").write_bytes(b"1")
+    result = run("clean", "vector")
+    assert result.exit_code == 0
+    assert "x.txt.part" in result.stdout
+    assert len(list(root.glob("*.txt"))) == 36
+    assert not list(Path(empty_home).rglob("*.part*"))
+    assert not csp_data.verify("vector").failures

@@ -1,0 +1,156 @@
+"""What verification says of every way in which files can be wrong, and on what grounds it trusts the others."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+
+import pytest
+from click.testing import CliRunner
+
+import csp_data
+from csp_data.acquire.lockfile import LOCK_NAME, Locked, LockedSet, extend_lock, read_lock
+from csp_data.acquire.manifest import Stamps, digest_file
+from csp_data.card import load_card
+from csp_data.cli import cli
+from csp_data.errors import CspDataError, VerificationError
+from csp_data.simulate import simulate
+
+from .conftest import noise
+
+
+@pytest.fixture(scope="module")
+def vector(tmp_path_factory):
+    return simulate("vector", tmp_path_factory.mktemp("sim") / "vector", hours=0.01, seed=0)
+
+
+@pytest.fixture
+def tree(vector, tmp_path, empty_home):
+    return shutil.copytree(vector, tmp_path / "tree")
+
+
+def status(report, path):
+    return next(file for file in report.files if file.path == path)
+
+
+def test_trust_grows_from_nothing_to_structure_to_locked(tree):
+    assert {file.trust for file in csp_data.verify("vector", raw=tree).present} == {None}
+    assert {file.trust for file in csp_data.verify("vector", raw=tree, deep=True).present} == {"structure"}
+    assert {file.trust for file in csp_data.verify("vector", raw=tree).present} == {"structure"}  # remembered
+    rows = {p.name: Locked(p.stat().st_size, digest_file(p).sha256) for p in tree.glob("*.txt")}
+    extend_lock(tree / LOCK_NAME, "vector", LockedSet(rows))
+    assert {file.trust for file in csp_data.verify("vector", raw=tree).present} == {"locked"}
+
+
+def test_change_takes_the_trust_away(tree):
+    csp_data.verify("vector", raw=tree, deep=True)
+    file = tree / "desk_fast1.synced.gt.txt"
+    file.write_bytes(file.read_bytes() + b"\n")
+    report = csp_data.verify("vector", raw=tree)
+    assert status(report, file.name).trust is None
+    assert status(report, "sofa_fast1.synced.gt.txt").trust == "structure"
+
+
+@pytest.mark.parametrize(
+    ("name", "damage", "problem"),
+    [
+        ("desk_fast1.synced.imu.txt", lambda data: b"<html>quota</html>", ""),
+        ("desk_fast1.synced.imu.txt", lambda data: data.replace(b" ", b" nan ", 9)[: len(data) // 2], ""),
+        ("desk_fast1.synced.imu.txt", lambda data: b"", ""),
+    ],
+)
+def test_unreadable_recordings_are_named_with_a_fix(tree, name, damage, problem):
+    (tree / name).write_bytes(damage((tree / name).read_bytes()))
+    report = csp_data.verify("vector", raw=tree, deep=True)
+    [failure] = report.failures
+    assert (failure.path, failure.status) == (name, "unreadable")
+    assert failure.found
+    assert "Delete it." in failure.fix
+    assert "csp-data download vector" in failure.fix
+
+
+def test_locked_files_missing_altered_truncated_and_extra(tree):
+    rows = {p.name: Locked(p.stat().st_size, digest_file(p).sha256) for p in tree.glob("*.txt")}
+    extend_lock(tree / LOCK_NAME, "vector", LockedSet(rows))
+    missing, altered, short = sorted(rows)[:3]
+    (tree / missing).unlink()
+    data = bytearray((tree / altered).read_bytes())
+    data[100] ^= 1
+    (tree / altered).write_bytes(data)
+    (tree / short).write_bytes((tree / short).read_bytes()[:-1])
+    (tree / "notes.md").write_text("mine")
+    (tree / "x.zip.part").write_text("left over")
+    result = CliRunner().invoke(cli, ["verify", "vector", "--raw", str(tree), "--json"])
+    assert result.exit_code == 3
+    rows = {file["path"]: file for file in json.loads(result.stdout)["files"]}
+    assert {rows[path]["status"] for path in (missing,)} == {"missing"}
+    assert rows[altered]["status"] == "altered"
+    assert rows[short]["status"] == "truncated"
+    assert (rows["notes.md"]["status"], rows["notes.md"]["failed"]) == ("extra", False)
+    assert "csp-data clean" in rows["x.zip.part"]["fix"]
+    assert all(row["fix"] for row in rows.values() if row["status"] != "ok")
+
+
+def test_quick_trusts_unchanged_files_and_deep_does_not(tree):
+    """The same size and time with other bytes: only reading tells."""
+    rows = {p.name: Locked(p.stat().st_size, digest_file(p).sha256) for p in tree.glob("*.txt")}
+    extend_lock(tree / LOCK_NAME, "vector", LockedSet(rows))
+    assert not csp_data.verify("vector", raw=tree).failures
+    file = tree / sorted(rows)[0]
+    times = file.stat()
+    data = bytearray(file.read_bytes())
+    data[50] ^= 1
+    file.write_bytes(data)
+    os.utime(file, ns=(times.st_atime_ns, times.st_mtime_ns))
+    assert not csp_data.verify("vector", raw=tree).failures
+    assert [f.path for f in csp_data.verify("vector", raw=tree, deep=True).failures] == [file.name]
+
+
+def test_stamps_know_what_was_read(tmp_path, empty_home):
+    (tmp_path / "a").write_bytes(noise(1000))
+    stamps = Stamps(tmp_path)
+    first = stamps.digests(["a"])["a"]
+    assert first.git_blob is None
+    assert stamps.digests(["a"], git_blobs={"a"})["a"].git_blob is not None
+    assert Stamps(tmp_path).digests(["a"])["a"].sha256 == first.sha256
+
+
+@pytest.mark.parametrize(
+    "text", ["", "{", "[]", '{"version": 1}', '{"version": "x"}', '{"version": 1, "datasets": {"vector": 3}}']
+)
+def test_damaged_lock_file_is_told_not_ignored(tree, text):
+    (tree / LOCK_NAME).write_text(text)
+    with pytest.raises(CspDataError, match=r"csp-data\.lock\.json: not a lock file.*Restore it"):
+        csp_data.verify("vector", raw=tree)
+
+
+def test_lock_file_of_a_newer_version(tree):
+    (tree / LOCK_NAME).write_text('{"version": 99, "datasets": {}}')
+    with pytest.raises(CspDataError, match="newer version"):
+        csp_data.verify("vector", raw=tree)
+
+
+def test_lock_entries_never_change(tmp_path):
+    path = tmp_path / LOCK_NAME
+    extend_lock(path, "vector", LockedSet({"a": Locked(1, "0" * 64)}))
+    before = path.read_bytes()
+    with pytest.raises(VerificationError, match=r"a: .* expects sha256 0000.*delete its entry"):
+        extend_lock(path, "vector", LockedSet({"b": Locked(2, "1" * 64), "a": Locked(1, "2" * 64)}))
+    assert path.read_bytes() == before
+    extend_lock(path, "marker", LockedSet(archives={"z": Locked(3, "3" * 64)}))
+    assert read_lock(path, "vector").files == {"a": Locked(1, "0" * 64)}
+    assert read_lock(path, "marker").archives == {"z": Locked(3, "3" * 64)}
+
+
+def test_every_card_says_how_to_get_its_files():
+    for name in csp_data.names():
+        card = load_card(name)
+        addresses = [entry.url for entry in (*card.files, *card.downloads) if entry.url]
+        assert all(address.startswith("https://") and "@" not in address for address in addresses)
+        assert card.bundled or addresses or card.access.drive_folder or any(e.drive for e in card.downloads)
+
+
+def test_the_ids_of_vector_are_36_different_ones():
+    ids = [entry.drive for entry in load_card("vector").downloads]
+    assert len(set(ids)) == len(ids) == 36
