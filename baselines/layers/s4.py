@@ -194,7 +194,7 @@ class _FFTConvolution(torch.autograd.Function):
         ctx.n = fft_length(2 * length)
         u_f, k_f = torch.fft.rfft(u.transpose(1, 2), n=ctx.n), torch.fft.rfft(k, n=ctx.n)
         ctx.save_for_backward(u_f, k_f)
-        return torch.fft.irfft(u_f * k_f, n=ctx.n)[..., :length].transpose(1, 2)
+        return torch.fft.irfft(u_f * k_f, n=ctx.n)[..., :length].transpose(1, 2).contiguous()
 
     @staticmethod
     @once_differentiable
@@ -202,7 +202,7 @@ class _FFTConvolution(torch.autograd.Function):
         u_f, k_f = ctx.saved_tensors
         length = dy.shape[1]
         dy_f = torch.fft.rfft(dy.transpose(1, 2), n=ctx.n)
-        du = torch.fft.irfft(dy_f * k_f.conj(), n=ctx.n)[..., :length].transpose(1, 2)
+        du = torch.fft.irfft(dy_f * k_f.conj(), n=ctx.n)[..., :length].transpose(1, 2).contiguous()
         dk = torch.fft.irfft((dy_f * u_f.conj()).sum(0), n=ctx.n)[..., :length]
         return du, dk
 

@@ -31,8 +31,8 @@ def test_s4(options):
     assert_distributed(layer.d, scipy.stats.norm())
     torch.testing.assert_close(layer.log_lam_real, torch.full_like(layer.log_lam_real, 0.5).log())
     # the fastest LegS mode of 64 states turns at about n^2 / pi; all channels start alike
-    assert float(layer.lam_imag[0, 0]) == pytest.approx(64**2 / torch.pi, rel=1e-3)
-    assert float(layer.lam_imag.min()) > 0
+    assert layer.lam_imag[0, 0].item() == pytest.approx(64**2 / torch.pi, rel=1e-3)
+    assert layer.lam_imag.min().item() > 0
     assert torch.equal(layer.lam_imag, layer.lam_imag[:1].expand_as(layer.lam_imag))
     if not options:
         assert_distributed(layer.c, scipy.stats.norm(scale=0.5**0.5))
