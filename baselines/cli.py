@@ -45,6 +45,8 @@ class Train:
     """Sizes of the model one by one: dim=32 low_layers=2."""
     device: str = "cpu"
     """As torch names it."""
+    threads: int | None = None
+    """Threads of torch; by default 1 for small sizes and references, where more wait for each other, else all."""
     json: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     """Print the results as JSON."""
 
@@ -148,9 +150,18 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def _train(command: Train, line: str) -> None:
+    import torch
+
     from baselines.experiment import run
     from baselines.references import REFERENCES
 
+    preset = command.preset or (None if command.model in REFERENCES else "small")
+    if command.threads is not None and command.threads < 1:
+        raise OptionError("threads", command.threads, "a whole number of at least 1")
+    # on two busy cores two threads were seen to take ten times as long as one: a small model's steps are so short
+    # that one thread spends them waiting for the other to get a core
+    threads = command.threads or (1 if preset in (None, "small") else torch.get_num_threads())
+    torch.set_num_threads(threads)
     out = command.out or Path("runs") / f"{Path(command.dataset).stem}-{command.model}-{command.train.seed}"
     dataset = _dataset(command)
     done, state = run(
@@ -158,7 +169,7 @@ def _train(command: Train, line: str) -> None:
         command.model,
         command.train,
         out,
-        preset=command.preset or (None if command.model in REFERENCES else "small"),
+        preset=preset,
         options=_options(command.set),
         device=command.device,
         command=line,

@@ -95,6 +95,7 @@ def test_default_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
         (["train", "sample", "mean", "--protocol", "lenient"], 2, "lenient"),
         (["train", "sample", "mean", "--window-s", "0.3"], 2, "window_s=0.3"),
         (["train", "sample", "mean", "--device", "abacus"], 2, "device='abacus'"),
+        (["train", "sample", "mean", "--threads", "0"], 2, "threads=0"),
         (["train", "nowhere.h5", "mean"], 1, "nowhere.h5"),
         (["train", "broad", "mean", "--raw", "nowhere"], 1, "nowhere"),
         (["eval", "nowhere"], 1, "no such folder"),
