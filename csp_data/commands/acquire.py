@@ -72,11 +72,14 @@ def download(
         ask_licence=_ask_licence if person else None,
         ask_password=_ask_password if person else None,
     )
+    card = load_card(name)
     try:
-        report = download_card(load_card(name), options)
+        report = download_card(card, options)
     except KeyboardInterrupt:
         click.echo("Stopped; what has arrived is kept. Run the command again to go on.", err=True)
         ctx.exit(1)
+    terms = " ".join(card.licence.terms.split())
+    click.echo(f"Terms: {card.licence.name}. {terms} To cite it: csp-data cite {card.name}", err=True)
     _say(ctx, report, as_json)
 
 

@@ -14,7 +14,7 @@ import csp_data
 from csp_data.acquire.download import Options, download_card
 from csp_data.card import bundled_root, load_card
 from csp_data.cli import cli
-from csp_data.errors import AccessError, CspDataError, VerificationError
+from csp_data.errors import AccessError, CspDataError, MissingDataError, VerificationError
 from csp_data.simulate import simulate
 
 from .conftest import QUICK
@@ -94,6 +94,15 @@ def test_download_verify_prepare_load_from_an_empty_home(sample_mirror, empty_ho
     assert {file["trust"] for file in report["files"]} == {"published"}
     assert len(csp_data.load("excerpt").train) == len(csp_data.load("sample").train)
     assert not (empty_home / "raw" / "excerpt.incoming").exists()
+
+
+def test_load_downloads_only_when_asked(sample_mirror, empty_home, monkeypatch):
+    monkeypatch.setenv("CSP_DATA_MIRROR", sample_mirror.url)
+    with pytest.raises(MissingDataError):
+        csp_data.load("excerpt")
+    assert sample_mirror.seen == []
+    assert len(csp_data.load("excerpt", download=True).train) > 0
+    assert csp_data.load("excerpt").train
 
 
 def test_altered_file_is_fetched_again(sample_mirror, empty_home):

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import gzip
 import hashlib
+import socket
 import threading
 import time
 
@@ -311,6 +314,33 @@ def test_unreachable_host_is_asked_once_for_all_files(tmp_path):
         with pytest.raises(AccessError, match=r"cannot be reached \(connection refused\)") as caught:
             fetch(Wanted(name, f"{address}/{name}"), tmp_path / name, client)
         assert caught.value.exit_code == 4
+
+
+def test_host_that_swallows_everything_ends_within_the_time_out(tmp_path):
+    """No answer to the connection itself: a listener whose queue is full, as a firewall that drops."""
+    with socket.create_server(("127.0.0.1", 0), backlog=0) as listener, contextlib.ExitStack() as stack:
+        for _ in range(8):  # fill the queue
+            waiting = stack.enter_context(socket.socket())
+            waiting.setblocking(False)
+            waiting.connect_ex(listener.getsockname())
+        address = f"http://127.0.0.1:{listener.getsockname()[1]}/f.bin"
+        with pytest.raises(AccessError, match=r"cannot be reached \(the server was silent for too long\)"):
+            fetch(
+                Wanted("f.bin", address),
+                tmp_path / "f.bin",
+                Client(Patience(connect_s=0.2, tries=2, first_wait_s=0)),
+            )
+
+
+def test_host_name_that_does_not_exist(tmp_path):
+    with pytest.raises(AccessError, match="cannot be reached"):
+        fetch(Wanted("f.bin", "https://data.invalid/f.bin"), tmp_path / "f.bin", Client(QUICK))
+
+
+def test_server_that_compresses_though_not_asked(server, resource, client, tmp_path):
+    resource.body, resource.headers = gzip.compress(BODY), {"Content-Encoding": "gzip"}
+    fetch(wanted(server), tmp_path / "f.bin", client)
+    assert (tmp_path / "f.bin").read_bytes() == BODY
 
 
 def test_offline_opens_no_connection(server, client, tmp_path, monkeypatch):
