@@ -7,6 +7,7 @@ import shutil
 import threading
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import NoReturn
@@ -126,6 +127,8 @@ class _Download:
             failures = self._fetch_all(items, client)
             report = settle(self.card, self.root, self.options.lock_file, self.archives)
             if failures:
+                with suppress(OSError):  # parts of archives stay there for the next run
+                    self.incoming.rmdir()
                 raise _together(self.card, failures, len(report.present), items[0].by_hand)
             if not self.options.keep_archives:
                 shutil.rmtree(self.incoming, ignore_errors=True)
