@@ -85,7 +85,7 @@ def examples(
     names = [*(stream.name for stream in chosen), *references]
     for name in names:
         _check_rate(recording, card.stream(name))
-    notes = list(_reasons_to_drop(recording, names, protocol))
+    notes = list(_reasons_to_drop(recording, names, protocol))[:1]
     if notes:
         return [], notes
     notes += _repeated(recording, names)

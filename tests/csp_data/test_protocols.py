@@ -1,0 +1,230 @@
+"""The two protocols on small trees of every source: pinned numbers, true stamps, parts, and what cards add."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import h5py
+import numpy as np
+import numpy.typing as npt
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+import csp_data
+from csp_data import PAPER, STRICT, LowPass, Protocol, Window
+from csp_data.card import load_card, names
+from csp_data.dataset import Dataset, Episode
+from csp_data.errors import OptionError, UnknownNameError
+from csp_data.normalization import Scaling
+from csp_data.protocol import resolve
+
+PINS = Path(__file__).parent.parent / "data" / "protocols"
+SIX = ("joystick", "marker", "ronin", "slip", "totalcapture", "vector")
+EPOCH = 1_700_000_000.0
+SMALL = settings(
+    max_examples=4, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+
+Array = npt.NDArray[np.float64]
+
+
+@pytest.fixture(scope="module")
+def rough(trees: ModuleType, tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """Trees with all that real recordings have, made once."""
+    made: dict[str, Path] = {}
+
+    def tree(name: str) -> Path:
+        if name not in made:
+            made[name] = trees.write(name, tmp_path_factory.mktemp(name), rough=True)
+        return made[name]
+
+    return tree
+
+
+def pinned(dataset: Dataset) -> dict[str, npt.NDArray[Any]]:
+    """What stands for a prepared file: its table, statistics, and some of its rows."""
+    rows = dataset.episodes
+    return {
+        "id": np.array([row.id for row in rows]),
+        "split": np.array([row.split for row in rows]),
+        "stop": np.array([row.target_stop for row in rows]),
+        "start_s": np.array([row.start_s for row in rows]),
+        "inputs": dataset.prepared.read("inputs", 0, rows[-1].input_stop)[::37],
+        "targets": dataset.prepared.read("targets", 0, rows[-1].target_stop)[::3],
+        **{
+            f"{name}_{what}": getattr(getattr(dataset.normalization, name), what).astype(np.float32)
+            for name in ("inputs", "targets")
+            for what in ("shift", "scale")
+        },
+    }
+
+
+@pytest.mark.parametrize("protocol", ["paper", "strict"])
+@pytest.mark.parametrize("name", SIX)
+def test_prepared_numbers_stay_what_they_are(name: str, protocol: str, rough: Callable[[str], Path]) -> None:
+    """The pins were written when the paper protocol equalled the published outputs (scripts/make_pins.py)."""
+    ours = pinned(csp_data.load(name, raw=rough(name), protocol=protocol))
+    with np.load(PINS / f"{name}_{protocol}.npz") as pins:
+        assert set(pins) == set(ours)
+        for key, theirs in pins.items():
+            if theirs.dtype.kind in "US" or key == "stop":
+                assert ours[key].tolist() == theirs.tolist(), key
+            else:
+                scale = np.abs(theirs).max(axis=0)
+                assert ours[key].shape == theirs.shape, key
+                assert (np.abs(ours[key] - theirs) <= 1e-5 * scale + 1e-9).all(), key
+
+
+def truth(
+    name: str, seed: int, trees: ModuleType
+) -> tuple[float, Callable[[Array], Array], Callable[[Array], Array]]:
+    """Start of the clock, inputs and reference of a recording as functions of seconds after it (smooth trees)."""
+    wave = trees.wave
+    rotation = np.tile([1.0, 0.0, 0.0, 1.0, 0.0, 0.0], 13)  # first two columns of the identity, row by row
+
+    def turn(t: Array) -> Array:
+        return np.asarray(0.4 * np.sin(1.1 * t))[:, None]
+
+    return {
+        "marker": (EPOCH, lambda t: wave(t, 30, 200.0, seed), lambda t: wave(t, 3, 0.1, seed + 50)[:, :2]),
+        "slip": (
+            EPOCH,
+            lambda t: wave(t, 30, 200.0, seed),
+            lambda t: np.hstack([wave(t, 3, 0.1, seed + 50)[:, [0, 2]], turn(t)]),
+        ),
+        "joystick": (EPOCH, lambda t: wave(t, 27, 300.0, seed), lambda t: wave(t, 3, 0.8, seed + 50)),
+        "ronin": (
+            3000.0,
+            lambda t: np.hstack([wave(t, 3, 5.0, seed), wave(t, 3, 0.5, seed + 20)]),
+            lambda t: wave(t, 3, 1.0, seed + 50)[:, :2],
+        ),
+        "vector": (
+            10.0,
+            lambda t: np.hstack([wave(t, 3, 5.0, seed), wave(t, 3, 0.5, seed + 20)]),
+            lambda t: wave(t, 3, 1.0, seed + 50),
+        ),
+        "totalcapture": (
+            0.0,
+            lambda t: np.hstack([wave(t, 39, 5.0, seed), np.tile(rotation, (len(t), 1))]),
+            lambda t: wave(t, 63, 4.0, seed + 50) * 0.0254,
+        ),
+    }[name]
+
+
+def check_stamps(episode: Episode, name: str, seed: int, trees: ModuleType) -> None:
+    """Inputs and targets are those of the times they are stamped with, to a fraction of an input sample."""
+    start, inputs, reference = truth(name, seed, trees)
+    want = inputs(episode.time - start)
+    offset = np.median(episode.inputs - want, axis=0)  # the baseline that a protocol subtracts
+    slope = np.abs(np.diff(want, axis=0)).max(axis=0)  # what a shift by one sample would change
+    assert (np.abs(episode.inputs - want - offset) <= 0.25 * slope + 1e-4).all()
+    ends = episode.target_time - start
+    if load_card(name).targets[0].increment:
+        moved = (reference(ends) - reference(ends - 0.2)) / 0.2
+    else:
+        moved = reference(ends) - reference(ends[:1] - 0.2)
+    slope = np.abs(np.diff(moved, axis=0)).max(axis=0) / 10
+    assert (np.abs(episode.targets - moved) <= 0.25 * slope + 2e-3 * np.abs(moved).max(axis=0)).all()
+
+
+@pytest.mark.parametrize("name", SIX)
+@SMALL
+@given(data=st.data())
+def test_properties_of_every_source(
+    name: str, data: st.DataObject, trees: ModuleType, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """Parts share no recording, stamps are true, jobs change nothing, windows stay within episodes."""
+    seconds = data.draw(st.floats(3.2, 5.0), label="seconds")
+    window = Window(data.draw(st.sampled_from([0.4, 1.0, 1.6]), label="window"), 0.4)
+    root = trees.write(name, tmp_path_factory.mktemp(name), seconds)
+    out = tmp_path_factory.mktemp("out")
+    jobs = data.draw(st.sampled_from([2, 4]), label="jobs")
+    paths = [
+        csp_data.prepare(name, raw=root, protocol="strict", window=window, jobs=count, out=out / f"{count}.h5")
+        for count in (1, jobs)
+    ]
+    one, other = (Dataset(path) for path in paths)
+    assert one.episodes == other.episodes
+    for part in one.parts:
+        for a, b in zip(one.split(part), other.split(part), strict=True):
+            np.testing.assert_array_equal(a.inputs, b.inputs)
+            np.testing.assert_array_equal(a.targets, b.targets)
+    ids = [{row.id for row in one.split(part).rows} for part in one.parts]
+    assert sum(map(len, ids)) == len(set.union(*ids))
+    seeds = {id_.replace("-", "_"): i for i, id_ in enumerate(trees.NAMES[name])}
+    for part in one.parts:
+        for episode in one.split(part):
+            np.testing.assert_allclose(
+                episode.time[one.protocol.chunk - 1 :: one.protocol.chunk], episode.target_time
+            )
+            check_stamps(episode, name, seeds[episode.id], trees)
+    with h5py.File(paths[0]) as file:
+        table = np.stack([file["windows"][key][()] for key in ("episode", "target_start", "target_stop")], axis=1)
+    rows = one.episodes
+    assert len(table)
+    assert all(rows[e].target_start <= a < b <= rows[e].target_stop for e, a, b in table)
+
+
+@pytest.mark.parametrize("name", SIX)
+def test_in_paper_streams_are_shifted_by_less_than_their_intervals(
+    name: str, rough: Callable[[str], Path]
+) -> None:
+    dataset = csp_data.load(name, raw=rough(name), protocol="paper")
+    for part in dataset.parts:
+        for episode in dataset.split(part):
+            # target k is stamped with the first input of chunk k; how far off the reference is, is not in the file
+            np.testing.assert_allclose(episode.time[:: dataset.protocol.chunk], episode.target_time)
+            assert not episode.targets[0].any()
+
+
+@pytest.mark.parametrize("name", names())
+def test_what_a_card_adds_to_a_protocol_is_valid(name: str) -> None:
+    card = load_card(name)
+    for protocol in card.protocols:
+        made = resolve(card, protocol)
+        assert isinstance(made, Protocol)
+        assert Protocol.from_json(made.to_json()) == made
+    for split in card.splits:
+        assert "train" in card.splits[split].parts
+
+
+def test_what_a_person_sets_wins_over_the_card() -> None:
+    card = load_card("ronin")
+    assert resolve(card, PAPER).max_duration_s == 240
+    assert resolve(card, PAPER.replace(max_duration_s=None)).max_duration_s is None
+    assert resolve(card, PAPER.replace(lowpass=LowPass(0.75, phase="zero"))).max_duration_s == 240
+    changed = resolve(card, PAPER.replace(input_scaling=Scaling()))
+    assert changed.input_scaling == Scaling()
+    assert resolve(card, Protocol.from_json(changed.to_json())) == changed
+
+
+def test_a_split_can_be_chosen_alone(rough: Callable[[str], Path]) -> None:
+    dataset = csp_data.load("marker", raw=rough("marker"), protocol="paper", split="strict")
+    assert dataset.parts == ("train", "val", "test")
+    with pytest.raises(UnknownNameError, match="part of marker"):
+        dataset.split("eval")
+    with pytest.raises(UnknownNameError, match=r"split of marker 'stric'.*Did you mean 'strict'"):
+        csp_data.load("marker", raw=rough("marker"), split="stric")
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"grid": "own"}, "grid='own'.*common, own-start"),
+        ({"baseline": "mode"}, "none, mean, median"),
+        ({"baseline_rows": 0}, "at least 1 row"),
+        ({"recording_s": (20, 10)}, "a shortest and a longest"),
+        ({"raw_clip": 0}, "a value above 0"),
+        ({"grid": "own-start", "resample": "mean"}, "grid='common' with it"),
+        ({"input_scaling": {"factor": 0.0}}, r"scaling\.factor"),
+        ({"input_scaling": {"shape": 1}}, r"input_scaling\.shape"),
+        ({"truth_quaternions": "zyxw"}, "xyzw, wxyz"),
+    ],
+)
+def test_choices_out_of_bounds_are_refused(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(OptionError, match=message):
+        STRICT.replace(**options)
