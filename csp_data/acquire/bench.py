@@ -144,8 +144,18 @@ def _fetch(address: str, target: str) -> tuple[float, int]:
     begun = time.perf_counter()
     fetch(Wanted("served.bin", address), Path(target), Client())
     seconds = time.perf_counter() - begun
+    return seconds, _peak_memory()
+
+
+def _peak_memory() -> int:
+    """Return this process's peak memory in bytes. On Linux getrusage would count the parent's at the fork too."""
+    status = Path("/proc/self/status")
+    if status.exists():
+        for line in status.read_text().splitlines():
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1]) * 1024
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return seconds, peak if sys.platform == "darwin" else peak * 1024
+    return peak if sys.platform == "darwin" else peak * 1024
 
 
 def _ours_deep(folder: Path) -> float:

@@ -7,7 +7,7 @@ import pytest
 
 from csp_data.acquire.client import Client, Patience
 
-QUICK = Patience(connect_s=2.0, stall_s=0.4, tries=3, first_wait_s=0.001, longest_wait_s=2.0)
+QUICK = Patience(connect_s=2.0, stall_s=0.8, tries=3, first_wait_s=0.001, longest_wait_s=2.0)
 
 
 @pytest.fixture(autouse=True)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import _thread
 import dataclasses
 import json
 import shutil
-from pathlib import Path
+import threading
+import time
 
 import pytest
 from click.testing import CliRunner
@@ -410,20 +412,23 @@ def test_mirror_lock_that_leads_out_is_refused(empty_home, tmp_path):
 
 def test_interrupt_keeps_what_arrived(sample_mirror, empty_home, monkeypatch):
     """Ctrl-C in the middle: exit at once, .part files stay, the next run ends it."""
-    import _thread
-    import threading
-
     for resource in sample_mirror.resources.values():
         resource.rate = 1e6
-    timer = threading.Timer(0.15, _thread.interrupt_main)
-    timer.start()
+    raw = empty_home / "raw" / "excerpt"
+
+    def interrupt_when_bytes_are_there():
+        while not any(part.stat().st_size for part in raw.glob("*.part")):
+            time.sleep(0.01)
+        _thread.interrupt_main()
+
+    threading.Thread(target=interrupt_when_bytes_are_there, daemon=True).start()
     result = run("download", "excerpt", "--mirror", sample_mirror.url)
     assert result.exit_code == 1
     assert "Run the command again" in result.stderr
-    parts = list((empty_home / "raw" / "excerpt").glob("*.part"))
+    parts = list(raw.glob("*.part"))
     assert parts
     for resource in sample_mirror.resources.values():
         resource.rate = None
     assert run("download", "excerpt", "--mirror", sample_mirror.url).exit_code == 0
     assert any("Range" in seen.headers for seen in sample_mirror.seen)
-    assert not list(Path(empty_home / "raw" / "excerpt").glob("*.part*"))
+    assert not list(raw.glob("*.part*"))
