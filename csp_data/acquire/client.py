@@ -219,3 +219,28 @@ class Client:
             self._local.session = requests.Session()
         session: requests.Session = self._local.session
         return session
+
+
+def what_broke(error: BaseException) -> tuple[str, bool]:
+    """Return why a request failed, in a few words, and whether no connection was ever made."""
+    nested = error.args[0] if isinstance(error, requests.ConnectionError) and error.args else None
+    return _short(error), isinstance(nested, urllib3.exceptions.MaxRetryError)
+
+
+def _short(error: BaseException) -> str:
+    """Say what broke in a few words; the network libraries nest their reasons deep."""
+    if isinstance(error, (requests.Timeout, urllib3.exceptions.TimeoutError, TimeoutError)):
+        return "the server was silent for too long"
+    text = str(error)
+    for needle, words in (
+        ("Read timed out", "the server was silent for too long"),
+        ("refused", "connection refused"),
+        ("resolve", "its name cannot be resolved"),
+        ("resolution", "its name cannot be resolved"),
+        ("Connection reset", "the connection was reset"),
+        ("closed connection without response", "the connection ended without an answer"),
+        ("unreachable", "the network is unreachable"),
+    ):
+        if needle in text:
+            return words
+    return f"{type(error).__name__}: {text[:200]}"

@@ -9,9 +9,10 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Literal
 
-__all__ = ["Answer", "Partial", "Step", "answer_of", "decide", "question"]
+__all__ = ["PASSING", "Answer", "Partial", "Step", "answer_of", "decide", "question"]
 
 PASSING = (408, 425, 429, 500, 502, 503, 504)
+"""Answers that may be others in a while."""
 
 Action = Literal["append", "start", "whole", "discard", "retry", "refuse"]
 Why = Literal["access", "gone", "page", "altered", "status"]

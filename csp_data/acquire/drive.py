@@ -7,7 +7,9 @@ file was not scanned for viruses, or one of several ways to say no. Each is reco
 from __future__ import annotations
 
 import logging
+import random
 import re
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
@@ -17,8 +19,9 @@ from urllib.parse import urlencode, urljoin, urlsplit
 
 import requests
 
-from csp_data.acquire.client import Client, origin
-from csp_data.errors import AccessError
+from csp_data.acquire.client import NETWORK_ERRORS, Client, origin, what_broke
+from csp_data.acquire.decide import PASSING
+from csp_data.errors import AccessError, TransferError
 
 __all__ = ["DriveEntry", "file_address", "list_folder", "opener"]
 
@@ -85,12 +88,9 @@ def list_folder(client: Client, id_: str) -> list[DriveEntry]:
         If Drive does not list it.
     """
     address = f"https://drive.google.com/embeddedfolderview?{urlencode({'id': id_})}"
-    with client.open(address, {}) as response:
-        page = _Page.of(response)
-        if response.status_code != 200 or page.refused:
-            raise AccessError(
-                f"The folder cannot be listed: {_refusal(response, page)} (Google Drive folder {id_})"
-            )
+    response, page = _patiently(client, address)
+    if response.status_code != 200 or page.refused:
+        raise AccessError(f"The folder cannot be listed: {_refusal(response, page)} (Google Drive folder {id_})")
     entries = []
     for href, name in page.links:
         kind = re.search(r"/file/d/([\w-]+)|/drive/(?:u/\d+/)?folders/([\w-]+)", urlsplit(href).path)
@@ -104,6 +104,27 @@ def list_folder(client: Client, id_: str) -> list[DriveEntry]:
             f"The folder lists nothing (Google Drive folder {id_}). Open it in a browser to see why."
         )
     return entries
+
+
+def _patiently(client: Client, address: str) -> tuple[requests.Response, _Page]:
+    """Return a page, trying again while that may help."""
+    patience, jitter = client.patience, random.Random()
+    for failures in range(1, patience.tries + 1):
+        try:
+            with client.open(address, {}) as response:
+                page = _Page.of(response)
+            if response.status_code not in PASSING or failures == patience.tries:
+                return response, page
+            problem, unreachable = f"the server answered {response.status_code}", False
+        except NETWORK_ERRORS as error:
+            problem, unreachable = what_broke(error)
+        if failures < patience.tries:
+            time.sleep(patience.wait_s(failures, jitter))
+    if unreachable:
+        raise AccessError(
+            f"{client.give_up(address, problem)}. Try again later, or use --mirror, or csp-data import."
+        )
+    raise TransferError("The list of the folder", address, problem, "Run the command again later.")
 
 
 def _is_page(response: requests.Response) -> bool:

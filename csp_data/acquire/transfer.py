@@ -20,9 +20,8 @@ from pathlib import Path
 from typing import BinaryIO, Final
 
 import requests
-import urllib3.exceptions
 
-from csp_data.acquire.client import NETWORK_ERRORS, Client
+from csp_data.acquire.client import NETWORK_ERRORS, Client, what_broke
 from csp_data.acquire.decide import Answer, Partial, Step, answer_of, decide, question
 from csp_data.acquire.manifest import BLOCK, Digest, Hasher, sync_folder
 from csp_data.errors import AccessError, CspDataError, TransferError, VerificationError
@@ -133,7 +132,12 @@ def fetch(
     CspDataError
         If the disk is full.
     """
-    return _Transfer(wanted, target, client, opener, watch or Watch()).run()
+    try:
+        return _Transfer(wanted, target, client, opener, watch or Watch()).run()
+    except AccessError as error:
+        if wanted.name in str(error):
+            raise
+        raise AccessError(f"{wanted.name}: {error}. {wanted.by_hand}") from error
 
 
 class _Transfer:
@@ -202,9 +206,8 @@ class _Transfer:
                 step = decide(self.partial, asked, answer, self.wanted.size)
                 return self._act(step, answer, response)
         except NETWORK_ERRORS as error:
-            nested = error.args[0] if isinstance(error, requests.ConnectionError) and error.args else None
-            unreachable = isinstance(nested, urllib3.exceptions.MaxRetryError)  # no connection was ever made
-            raise _Passing(_short(error), unreachable=unreachable) from error
+            reason, unreachable = what_broke(error)
+            raise _Passing(reason, unreachable=unreachable) from error
 
     def _act(self, step: Step, answer: Answer, response: requests.Response) -> bool:
         if step.action == "refuse":
@@ -381,22 +384,3 @@ def _at_least(response: requests.Response, count: int) -> bytes:
     while len(head) < count and (more := _read(response)):
         head += more
     return head
-
-
-def _short(error: BaseException) -> str:
-    """Say what broke in a few words; the network libraries nest their reasons deep."""
-    if isinstance(error, (requests.Timeout, urllib3.exceptions.TimeoutError, TimeoutError)):
-        return "the server was silent for too long"
-    text = str(error)
-    for needle, words in (
-        ("Read timed out", "the server was silent for too long"),
-        ("refused", "connection refused"),
-        ("resolve", "its name cannot be resolved"),
-        ("resolution", "its name cannot be resolved"),
-        ("Connection reset", "the connection was reset"),
-        ("closed connection without response", "the connection ended without an answer"),
-        ("unreachable", "the network is unreachable"),
-    ):
-        if needle in text:
-            return words
-    return f"{type(error).__name__}: {text[:200]}"

@@ -13,6 +13,7 @@ import pytest
 from click.testing import CliRunner
 
 import csp_data
+from csp_data.acquire.client import Patience
 from csp_data.acquire.download import Options, download_card
 from csp_data.card import bundled_root, load_card
 from csp_data.cli import cli
@@ -21,7 +22,7 @@ from csp_data.simulate import simulate
 
 from .conftest import QUICK
 from .hosts import PAGES, Drive, frdr
-from .servers import Resource, Server, status, tree
+from .servers import Resource, Server, drop, status, tree
 
 
 def fetch(name, **options):
@@ -236,6 +237,39 @@ def test_a_folder_that_is_not_listed(page, empty_home, monkeypatch):
         monkeypatch.setenv("CSP_DATA_REROUTE", drive.reroute)
         with pytest.raises(AccessError, match=words):
             fetch("marker")
+
+
+def test_listing_is_tried_again(marker, empty_home, monkeypatch, tmp_path):
+    shutil.copytree(marker, tmp_path / "shared" / "marker_writing_hiss_dataset")
+    with Drive() as drive:
+        drive.share(tmp_path / "shared", load_card("marker").access.drive_folder)
+        first, listing = [drop(), status(503), status(429)], drive.listing
+
+        def unsteady(id_):
+            resource = listing(id_)
+            resource.script = first[:1]
+            del first[:1]
+            return resource
+
+        drive.listing = unsteady
+        monkeypatch.setenv("CSP_DATA_REROUTE", drive.reroute)
+        assert len(fetch("marker", patience=Patience(tries=5, first_wait_s=0.001)).present) > 0
+    assert first == []
+
+
+@pytest.mark.parametrize("name", [name for name in csp_data.names() if not load_card(name).bundled])
+def test_no_set_hangs_or_breaks_without_a_network(name, empty_home, monkeypatch):
+    """Every host refuses connections; every command says which, and what to do by hand."""
+    with Server() as gone:
+        hosts = "https://drive.google.com/", "https://raw.githubusercontent.com/", "https://www.frdr-dfdr.ca/"
+        hosts = (*hosts, "https://cvssp.org/")
+        monkeypatch.setenv("CSP_DATA_REROUTE", " ".join(f"{host}={gone.url}/" for host in hosts))
+    monkeypatch.setenv("CSP_DATA_TOTALCAPTURE_USER", "ann")
+    monkeypatch.setenv("CSP_DATA_TOTALCAPTURE_PASSWORD", "secret")
+    result = run("download", name, "--accept-licence", "--tries", "1", "--timeout", "1")
+    assert result.exit_code == 4, result.output
+    assert "cannot be reached (connection refused)" in result.stderr
+    assert "import" in result.stderr
 
 
 def test_hostile_names_in_a_listing(empty_home, monkeypatch):
