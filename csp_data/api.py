@@ -34,6 +34,7 @@ def prepare(
     out: Path | str | None = None,
     jobs: int = 1,
     progress: bool = False,
+    skip_damaged: bool = False,
     **overrides: Any,
 ) -> Path:
     """Prepare a data set: verify, align, resample, filter, split, window, and write one HDF5 file.
@@ -52,6 +53,8 @@ def prepare(
         Recordings read at once.
     progress
         Show a progress bar on stderr.
+    skip_damaged
+        Leave damaged recordings out and list them in the provenance, instead of stopping with nothing written.
     **overrides
         Fields of the protocol to change.
 
@@ -62,7 +65,7 @@ def prepare(
     """
     card = load_card(name)
     chosen = resolve_protocol(card, protocol, overrides)
-    return prepare_card(card, chosen, raw=raw, out=out, jobs=jobs, progress=progress)
+    return prepare_card(card, chosen, raw=raw, out=out, jobs=jobs, progress=progress, skip_damaged=skip_damaged)
 
 
 def load(

@@ -147,12 +147,23 @@ def list_(as_json: bool) -> None:
 @name_argument
 @raw_option
 @click.option("--prepared", is_flag=True, help="Also say what the prepared file holds, preparing it if needed.")
+@click.option("--skip-damaged", is_flag=True, help="With --prepared: the file made without damaged recordings.")
 @json_option
 @protocol_options
-def info(name: str, raw: Path | None, prepared: bool, as_json: bool, protocol: str | None, **options: Any) -> None:
+def info(
+    name: str,
+    raw: Path | None,
+    prepared: bool,
+    skip_damaged: bool,
+    as_json: bool,
+    protocol: str | None,
+    **options: Any,
+) -> None:
     """Print the card of a data set, and what its prepared file really holds."""
     card = load_card(name)
-    dataset = api.load(name, raw=raw, protocol=protocol, **overrides(options)) if prepared else None
+    dataset = None
+    if prepared:
+        dataset = api.load(name, raw=raw, protocol=protocol, skip_damaged=skip_damaged, **overrides(options))
     if as_json:
         click.echo(json.dumps({"card": asdict(card), "prepared": dataset and _held(dataset)}, indent=2))
         return
@@ -164,10 +175,22 @@ def info(name: str, raw: Path | None, prepared: bool, as_json: bool, protocol: s
             click.echo(
                 f"  {part:<6} {row['episodes']} episodes, {row['minutes']:.1f} min, {len(row['groups'])} groups"
             )
+        counted = held["provenance"]["recordings"]
+        promised = "" if counted["promised"] is None else f"{counted['promised']} recordings promised, "
+        click.echo(f"  {promised}{counted['found']} found, {counted['used']} used")
         for what, count in held["provenance"]["counts"].items():
             click.echo(f"  {count} x {what}")
-        if missing := held["provenance"]["missing"]:
+        listed = [note for note in held["provenance"]["notes"] if note["kind"] != "repair"]
+        for note in listed[:LISTED]:
+            click.echo(f"    {note['recording']}: {note['what']}{': ' + note['detail'] if note['detail'] else ''}")
+        if len(listed) > LISTED:
+            click.echo(f"    and {len(listed) - LISTED} more (--json lists all)")
+        if card.files and (missing := held["provenance"]["missing"]):
             click.echo(f"  {len(missing)} of {len(card.files)} files are not here")
+
+
+LISTED = 20
+"""Recordings left out, skipped or to be looked at that ``info --prepared`` names; the others are counted."""
 
 
 def _held(dataset: Dataset) -> dict[str, Any]:
@@ -239,14 +262,30 @@ def verify(
 @raw_option
 @click.option("-o", "--out", type=click.Path(path_type=Path), help="File to write [default: in the home].")
 @click.option("--jobs", type=click.IntRange(min=1), default=1, show_default=True, help="Recordings read at once.")
+@click.option("--skip-damaged", is_flag=True, help="Go on without damaged recordings, and list them.")
 @protocol_options
 def prepare(
-    name: str, raw: Path | None, out: Path | None, jobs: int, protocol: str | None, **options: Any
+    name: str,
+    raw: Path | None,
+    out: Path | None,
+    jobs: int,
+    skip_damaged: bool,
+    protocol: str | None,
+    **options: Any,
 ) -> None:
     """Verify, align, resample, filter, split and write one HDF5 file; prints its path."""
     progress = click.get_current_context().find_root().obj["progress"]
     changes = overrides(options)
-    path = api.prepare(name, raw=raw, protocol=protocol, out=out, jobs=jobs, progress=progress, **changes)
+    path = api.prepare(
+        name,
+        raw=raw,
+        protocol=protocol,
+        out=out,
+        jobs=jobs,
+        progress=progress,
+        skip_damaged=skip_damaged,
+        **changes,
+    )
     click.echo(path)
 
 

@@ -34,7 +34,7 @@ __all__ = ["Example", "examples", "prepare_card", "raw_root", "recipe_hash"]
 
 logger = logging.getLogger(__name__)
 
-REVISION = 1
+REVISION = 2
 """Raised when the pipeline gives other numbers for the same recipe, so that old prepared files are not taken."""
 
 BATCH_BYTES = 4 << 20
@@ -160,42 +160,61 @@ def _write(path: Path, card: Card, protocol: Protocol, report: Report, key: str,
     wanted = [recording for recording in found if recording.id in parts or split.among == "kept"]
     failed = {file.path: str(file) for file in report.failures if file.status != "missing"}
     notes, readable = _set_aside(wanted, report, failed)
-    recordings: list[str] = []
-    moments: list[tuple[Moments, Moments]] = []
     with Writer(path) as writer:
-        for made, more in _examples_of(readable, card, protocol, run):
-            notes += more
-            for example, inputs, targets in made:
-                moments.append((inputs, targets))
-                if not recordings:
-                    writer.begin(*_channels(card, protocol, example))
-                elif example.columns != writer.inputs.names:
-                    raise _other_columns(report, example, recordings[0], writer.inputs.names)
-                recordings.append(example.recording)
-                writer.append(example.id, example.group, example.start_s, example.inputs, example.targets)
+        recordings, moments = _fill(writer, readable, card, protocol, run, report, notes)
         dropped = {note.recording for note in notes if note.kind == "drop"}
         if split.among == "kept":
             parts = assign(card, protocol.split_name, [r for r in wanted if r.id not in dropped])
         writer.assign([parts[recording] for recording in recordings])
         _check_parts(card, protocol, report, {row.split for row in writer.rows})
+        counts = {"promised": card.promised, "found": len(found), "used": len(set(recordings))}
         header = Header(
             dataset=card.name,
             protocol=protocol.to_json(),
             recipe_hash=key,
             source_digest=report.source_digest(),
-            provenance=_provenance(card, report, wanted, notes),
+            provenance={**_provenance(card, report, wanted, notes), "recordings": counts},
         )
-        counted = [
-            own
-            for own, row in zip(moments, writer.rows, strict=True)
-            if protocol.statistics == "all" or row.split == "train"
-        ]
-        inputs, targets = (reduce(Moments.merge, column) for column in zip(*counted, strict=True))
-        normalization = Normalization(
-            inputs.affine(protocol.input_scaling), targets.affine(protocol.target_scaling)
-        )
-        writer.finish(header, normalization, _windows(writer, protocol))
+        writer.finish(header, _normalization(writer, moments, protocol), _windows(writer, protocol))
     _warn(notes)
+
+
+def _fill(
+    writer: Writer,
+    readable: Sequence[Found],
+    card: Card,
+    protocol: Protocol,
+    run: _Run,
+    report: Report,
+    notes: list[Note],
+) -> tuple[list[str], list[tuple[Moments, Moments]]]:
+    """Write all episodes and add to the notes; return each episode's recording and statistics."""
+    recordings: list[str] = []
+    moments: list[tuple[Moments, Moments]] = []
+    for made, more in _examples_of(readable, card, protocol, run):
+        notes += more
+        for example, inputs, targets in made:
+            if not recordings:
+                writer.begin(*_channels(card, protocol, example))
+            elif example.columns != writer.inputs.names:
+                raise _other_columns(report, example, recordings[0], writer.inputs.names)
+            recordings.append(example.recording)
+            moments.append((inputs, targets))
+            writer.append(example.id, example.group, example.start_s, example.inputs, example.targets)
+    return recordings, moments
+
+
+def _normalization(
+    writer: Writer, moments: Sequence[tuple[Moments, Moments]], protocol: Protocol
+) -> Normalization:
+    """Merge the episodes' statistics in the order of the file, so that the number of jobs changes nothing."""
+    counted = [
+        own
+        for own, row in zip(moments, writer.rows, strict=True)
+        if protocol.statistics == "all" or row.split == "train"
+    ]
+    inputs, targets = (reduce(Moments.merge, column) for column in zip(*counted, strict=True))
+    return Normalization(inputs.affine(protocol.input_scaling), targets.affine(protocol.target_scaling))
 
 
 def _warn(notes: Sequence[Note]) -> None:
@@ -225,6 +244,7 @@ def _found(card: Card, source: Source, report: Report) -> list[Found]:
     everything = source.find(report.root)
     found = [r for r in everything if _name(r.files[0], report.root) in known]
     if found:
+        _check_ids(found)
         return found
     inside = sorted(entry.name for entry in report.root.iterdir())
     listing = f"{', '.join(inside[:5])}{' and more' if len(inside) > 5 else ''}" if inside else "nothing"
@@ -235,6 +255,19 @@ def _found(card: Card, source: Source, report: Report) -> list[Found]:
         report.root,
         f"The folder holds {listing}.{alike} {' '.join(card.obtain.split())}",
     )
+
+
+def _check_ids(found: Sequence[Found]) -> None:
+    by_id: dict[str, Found] = {}
+    for recording in found:
+        if (other := by_id.setdefault(recording.id, recording)) is not recording:
+            raise DamagedRecordingError(
+                recording.files[0],
+                f"recording {recording.id!r}",
+                "one of that id",
+                f"another at {other.files[0]}",
+                "Pass a folder that holds only one of them.",
+            )
 
 
 def _name(file: Path, root: Path) -> str:

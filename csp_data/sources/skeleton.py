@@ -56,7 +56,7 @@ def read_skeleton(
     width
         Numbers a joint.
     rows
-        Frames wanted; by default all.
+        Frames wanted, in order; by default all.
 
     Returns
     -------
@@ -74,7 +74,9 @@ def read_skeleton(
         raise DamagedRecordingError(path, "line 1", f"joint names, {missing[0]!r} among them", repr(head[:80]))
     if rows is not None:
         lines = body.rstrip().split(b"\n")
-        body = b"\n".join(lines[row] for row in rows if row < len(lines))
+        if rows[-1] >= len(lines):
+            raise DamagedRecordingError(path, "frames", f"{rows[-1] + 1}, as there are positions", str(len(lines)))
+        body = b"\n".join(lines[row] for row in rows)
     table = numbers(body, len(names) * width, path, skipped=1).reshape(-1, len(names), width)
     order = [names.index(joint) for joint in joints]
     return table if order == list(range(len(names))) else table[:, order]

@@ -88,7 +88,7 @@ def read(found: Found, card: Card, protocol: Protocol) -> Recording:
     check_inches(position_file, position)
     rows = sampled(len(position))
     turns = read_skeleton(orientation_file, joints, 4, rows)
-    notes = order_notes(found.id, position[rows][: len(turns)], turns, joints, protocol.truth_quaternions)
+    notes = order_notes(found.id, position[rows], turns, joints, protocol.truth_quaternions)
     count = len(values)
     if len(position) != count:
         detail = f"{count} frames of sensors, {len(position)} of the skeleton"

@@ -1,0 +1,311 @@
+"""Readers: layouts they accept, what they mend, and what they refuse with which words."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+
+import h5py
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+import csp_data
+from csp_data.card import load_card
+from csp_data.cli import cli
+from csp_data.errors import DamagedRecordingError, MissingDataError
+from csp_data.protocol import resolve
+from csp_data.recording import Recording
+from csp_data.signal.rotation import rotate
+from csp_data.sources import load_source, recognise
+
+SIX = ("joystick", "marker", "ronin", "slip", "totalcapture", "vector")
+
+
+@pytest.fixture(scope="module")
+def originals(trees: ModuleType, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    return {name: trees.write(name, tmp_path_factory.mktemp(name)) for name in SIX}
+
+
+@pytest.fixture
+def tree(originals: dict[str, Path], tmp_path: Path) -> Callable[[str], Path]:
+    """A copy of a small tree that a test may damage."""
+    return lambda name: Path(shutil.copytree(originals[name], tmp_path / name))
+
+
+def read(name: str, root: Path, number: int = 0, protocol: str = "paper") -> Recording:
+    card = load_card(name)
+    source = load_source(card)
+    return source.read(source.find(root)[number], card, resolve(card, protocol))
+
+
+@pytest.mark.parametrize("name", SIX)
+def test_a_tree_of_another_source_is_told_apart(name: str, tree: Callable[[str], Path]) -> None:
+    other = "vector" if name != "vector" else "ronin"
+    root = tree(other)
+    with pytest.raises(MissingDataError) as caught:
+        csp_data.load(name, raw=root)
+    message = str(caught.value)
+    assert load_source(load_card(name)).layout in message
+    assert f"It looks like {other}" in message
+    assert sorted(entry.name for entry in root.iterdir())[0] in message
+
+
+def test_an_empty_folder_is_said_to_be_empty(tmp_path: Path) -> None:
+    with pytest.raises(MissingDataError, match=r"The folder holds nothing\. Open"):
+        csp_data.load("marker", raw=tmp_path)
+    assert recognise(tmp_path) == {}
+
+
+@pytest.mark.parametrize("name", ["marker", "slip", "joystick"])
+def test_demonstrations_are_found_at_any_depth(name: str, tree: Callable[[str], Path], tmp_path: Path) -> None:
+    root = tree(name)
+    source = load_source(load_card(name))
+    ids = [recording.id for recording in source.find(root)]
+    above = tmp_path / "above"
+    root.rename(above / f"{name}_HISS_dataset") if above.mkdir() is None else None
+    assert [recording.id for recording in source.find(above)] == ids
+    for file in above.rglob("*.h5"):
+        file.rename(file.with_name(file.name.upper()))
+    assert [recording.id for recording in source.find(above)] == ids
+    assert read(name, above).streams["tactile"].values.shape[1] in (27, 30)
+
+
+def test_totalcapture_is_found_however_it_was_unpacked(tree: Callable[[str], Path], tmp_path: Path) -> None:
+    root = tree("totalcapture")
+    whole = read("totalcapture", root)
+    flat = tmp_path / "flat"
+    for file in sorted(root.rglob("*")):
+        if file.is_file():
+            person = file.relative_to(root).parts[0][:2].upper()
+            inside = file.parent.name if file.name.startswith("gt_") else ""
+            target = flat / person / inside.upper() / file.name.upper()
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(file, target)
+    same = read("totalcapture", flat)
+    assert same.id == whole.id
+    np.testing.assert_array_equal(same.streams["position"].values, whole.streams["position"].values)
+
+
+@pytest.mark.parametrize("name", SIX)
+def test_a_cut_or_missing_file_is_named(name: str, tree: Callable[[str], Path]) -> None:
+    root = tree(name)
+    for file in load_source(load_card(name)).find(root)[0].files:
+        content = file.read_bytes()
+        file.write_bytes(content[: len(content) // 2])
+        with pytest.raises(DamagedRecordingError, match=r"expected .* found .*") as caught:
+            read(name, root)
+        assert file.name in str(caught.value)
+        assert file.stem.split(".")[0] in str(caught.value)
+        if file != load_source(load_card(name)).find(root)[0].files[0]:
+            file.unlink()
+            with pytest.raises(DamagedRecordingError) as caught:
+                read(name, root)
+            assert caught.value.path.name.lower() == file.name.lower()
+        file.write_bytes(content)
+    read(name, root)
+
+
+def test_damaged_recordings_are_skipped_only_on_request(tree: Callable[[str], Path], empty_home: Path) -> None:
+    root = tree("marker")
+    whole = csp_data.load("marker", raw=root)
+    parts = {row.id: row.split for row in whole.episodes}
+    victim = root / "demonstration_2" / "reskin_sensor_values.h5"
+    content = victim.read_bytes()
+    victim.write_bytes(content[:1000])
+    before = list(empty_home.glob("prepared/*"))
+    with pytest.raises(DamagedRecordingError, match="demonstration_2"):
+        csp_data.load("marker", raw=root)
+    assert [file for file in empty_home.glob("prepared/*.h5") if file not in before] == []
+    assert not list(empty_home.glob("prepared/*.part"))
+    dataset = csp_data.load("marker", raw=root, skip_damaged=True)
+    left = {row.id: row.split for row in dataset.episodes}
+    assert left == {id_: part for id_, part in parts.items() if id_ != "demonstration_2"}
+    (note,) = [note for note in dataset.provenance["notes"] if note["kind"] == "skip"]
+    assert note["recording"] == "demonstration_2"
+    assert "reskin_sensor_values.h5" in note["detail"]
+    result = CliRunner().invoke(cli, ["info", "marker", "--raw", str(root), "--prepared", "--skip-damaged"])
+    assert "demonstration_2: damaged recording skipped" in result.output
+    assert "1000 recordings promised, 5 found, 4 used" in result.output
+    victim.write_bytes(content)
+
+
+def test_the_random_split_keeps_the_place_of_a_skipped_recording(tree: Callable[[str], Path]) -> None:
+    root = tree("slip")
+    parts = {row.id: row.split for row in csp_data.load("slip", raw=root).episodes}
+    for id_ in list(parts)[:2]:
+        file = root / id_ / "kinova_cartesian_states.h5"
+        content = file.read_bytes()
+        file.write_bytes(b"nothing")
+        left = {row.id: row.split for row in csp_data.load("slip", raw=root, skip_damaged=True).episodes}
+        assert left == {name: part for name, part in parts.items() if name != id_}
+        file.write_bytes(content)
+
+
+def rewrite(file: Path, **changes: Callable[[np.ndarray], np.ndarray] | None) -> None:
+    with h5py.File(file, "r+") as opened:
+        for key, change in changes.items():
+            values = opened[key][()]
+            del opened[key]
+            if change is not None:
+                opened[key] = change(values)
+
+
+def test_a_clock_in_nanoseconds_is_refused_with_its_rate(tree: Callable[[str], Path]) -> None:
+    root = tree("ronin")
+    rewrite(root / "train_dataset_1/a001_1/data.hdf5", **{"synced/time": lambda t: t * 1e9})
+    with pytest.raises(DamagedRecordingError, match=r"a001_1.*rate of accelerometer: expected about 200 Hz"):
+        csp_data.load("ronin", raw=root)
+
+
+def test_positions_in_metres_are_refused_with_their_reach(tree: Callable[[str], Path], trees: ModuleType) -> None:
+    root = tree("totalcapture")
+    (file,) = root.rglob("rom1/gt_skel_gbl_pos.txt")
+    head, *rows = file.read_text().splitlines()
+    metres = [
+        "\t".join(" ".join(f"{float(v) * 0.0254:.6f}" for v in j.split()) for j in r.split("\t")) for r in rows
+    ]
+    file.write_text("\n".join([head, *metres]))
+    with pytest.raises(DamagedRecordingError, match=r"12 to 130 inches, found 1\.\d+, which looks like metres"):
+        csp_data.load("totalcapture", raw=root)
+
+
+def test_a_skeleton_that_contradicts_the_order_is_warned_of(
+    tree: Callable[[str], Path], trees: ModuleType, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Bones that are rigid under one order only: the children turn with their parents."""
+    root = tree("totalcapture")
+    time = np.arange(330) / 60
+    turn = trees.turning(time, 3, rough=True)  # w x y z
+    offsets = np.tile([0.0, 8.0, 3.0], (330, 21, 1)) * np.arange(21)[:, None] / 2
+    joints = rotate(np.repeat(turn, 21, axis=0), offsets.reshape(-1, 3)).reshape(330, 21, 3)
+    for kind, values in (("pos", joints), ("ori", np.repeat(turn[:, None, [1, 2, 3, 0]], 21, axis=1))):
+        (file,) = root.rglob(f"rom1/gt_skel_gbl_{kind}.txt")
+        rows = ["\t".join(" ".join(f"{v:.6f}" for v in joint) for joint in row) for row in values]
+        file.write_text("\n".join(["\t".join(trees.JOINTS), *rows]) + "\n")
+    assert not [n for n in read("totalcapture", root, 1, "strict").notes if n.kind == "warning"]
+    (note,) = [n for n in read("totalcapture", root, 1, "paper").notes if n.kind == "warning"]
+    assert "as xyzw" in note.detail
+    csp_data.load("totalcapture", raw=root, protocol="paper")
+    assert "contradict truth_quaternions in 1 recordings; s1_rom1" in caplog.text
+
+
+def test_recordings_of_other_channels_are_refused(tree: Callable[[str], Path]) -> None:
+    root = tree("joystick")
+    rewrite(root / "demonstration_2/touch_sensor_values.h5", palm_sensor_values=lambda values: values[:, :1])
+    with pytest.raises(
+        DamagedRecordingError, match=r"demonstration_2: input channels: expected the 27 of .* found 24"
+    ):
+        csp_data.load("joystick", raw=root, protocol="strict")
+
+
+@pytest.mark.parametrize(
+    ("name", "file", "change", "message"),
+    [
+        (
+            "marker",
+            "demonstration_1/reskin_sensor_values.h5",
+            {"sensor_values": None},
+            "'sensor_values' is missing",
+        ),
+        (
+            "marker",
+            "demonstration_1/reskin_sensor_values.h5",
+            {"sensor_values": lambda v: v[:, :29]},
+            r"shape of tactile: expected \(T, 30\)",
+        ),
+        (
+            "marker",
+            "demonstration_1/kinova_cartesian_states.h5",
+            {"timestamps": lambda t: t[:1]},
+            "T of at least 2",
+        ),
+        ("joystick", "demonstration_1/extreme3d_values.h5", {"axes": lambda v: v[:, :2]}, r"expected \(T, 3\)"),
+        ("ronin", "train_dataset_1/a001_1/data.hdf5", {"pose/tango_pos": None}, "'pose/tango_pos' is missing"),
+        ("ronin", "train_dataset_1/a001_1/data.hdf5", {"synced/acce": lambda v: v[:-1]}, "shape of 'synced/acce'"),
+        (
+            "ronin",
+            "train_dataset_1/a001_1/data.hdf5",
+            {"synced/acce": lambda v: v.astype("S8")},
+            "expected numbers",
+        ),
+    ],
+)
+def test_arrays_of_another_shape_are_refused(
+    name: str,
+    file: str,
+    change: dict[str, Callable[[np.ndarray], np.ndarray]],
+    message: str,
+    tree: Callable[[str], Path],
+) -> None:
+    root = tree(name)
+    rewrite(root / file, **change)
+    with pytest.raises(DamagedRecordingError, match=message):
+        csp_data.load(name, raw=root)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"imu_acce_scale": [1.0, 2.0]}, "field 'imu_acce_scale': expected 3 numbers"),
+        ({"start_calibration": None}, "field 'start_calibration'"),
+        ({"start_frame": 10**6}, "start_frame: expected 0 to"),
+    ],
+)
+def test_a_wrong_info_file_is_refused(
+    change: dict[str, object], message: str, tree: Callable[[str], Path]
+) -> None:
+    root = tree("ronin")
+    file = root / "train_dataset_1/a001_1/info.json"
+    file.write_text(json.dumps({**json.loads(file.read_text()), **change}))
+    with pytest.raises(DamagedRecordingError, match=message):
+        csp_data.load("ronin", raw=root)
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "message"),
+    [
+        ("L_UpArm\t", "L_Elbow\t", r"sensor 'L_UpArm'|frames: expected"),
+        ("\t0.", "\tx", "frames: expected"),
+        ("13\t", "13\tmany ", "header: expected"),
+        ("Head\t", "Head\t1.0\t2.0\t", "values a sensor|frames"),
+    ],
+)
+def test_a_wrong_sensors_file_is_refused(
+    before: str, after: str, message: str, tree: Callable[[str], Path]
+) -> None:
+    root = tree("totalcapture")
+    (file,) = root.rglob("s1_rom1_Xsens.sensors")
+    text = file.read_text()
+    assert before in text
+    file.write_text(text.replace(before, after, 1))
+    with pytest.raises(DamagedRecordingError, match=message):
+        csp_data.load("totalcapture", raw=root)
+
+
+def test_the_same_recording_twice_is_refused(tree: Callable[[str], Path]) -> None:
+    root = tree("vector")
+    (root / "again").mkdir()
+    for file in root.glob("board*"):
+        shutil.copy(file, root / "again")
+    with pytest.raises(DamagedRecordingError, match=r"'board_slow1': expected one of that id, found another at"):
+        csp_data.load("vector", raw=root)
+
+
+def test_ronin_orientations(tree: Callable[[str], Path]) -> None:
+    """At rest with no calibration all estimates agree; without ekf_ori it cannot be asked for."""
+    root = tree("ronin")
+    options = ("game-rv", "ekf", "lowest-error")
+    loaded = [csp_data.load("ronin", raw=root, orientation=option) for option in options]
+    for other in loaded[1:]:
+        for episode in (1, 2):  # in these game_rv and ekf_ori have the lowest error
+            np.testing.assert_array_equal(other.train[episode].inputs, loaded[0].train[episode].inputs)
+    turned = csp_data.load("ronin", raw=root, orientation="gyro-integration")
+    np.testing.assert_array_equal(turned.train[0].inputs, loaded[2].train[0].inputs)
+    assert not np.allclose(turned.train[0].inputs, loaded[0].train[0].inputs)
+    rewrite(root / "train_dataset_1/a001_1/data.hdf5", **{"pose/ekf_ori": None})
+    with pytest.raises(DamagedRecordingError, match="Choose orientation='game-rv'"):
+        csp_data.load("ronin", raw=root, orientation="ekf")

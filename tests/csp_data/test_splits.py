@@ -1,0 +1,127 @@
+"""Splits: rules against their definitions, the random one against torch, and what is refused."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib.resources
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from csp_data.card import Card, SplitCard, load_card, names, read_card
+from csp_data.errors import CardError
+from csp_data.sources import Found
+from csp_data.splits import assign, natural_key, permutation
+
+
+def found(*ids: str) -> list[Found]:
+    return [Found(id_, id_.split("/")[0], (Path(id_),)) for id_ in ids]
+
+
+def card(**options: object) -> Card:
+
+    return dataclasses.replace(load_card("broad"), splits={"made": SplitCard(**options)})  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("count", [0, 1, 2, 3, 5, 17, 880, 1000, 1100, 70_000])
+@pytest.mark.parametrize("seed", [0, 1, 12345])
+def test_the_permutation_is_torchs(count: int, seed: int) -> None:
+    torch = pytest.importorskip("torch")
+    expected = torch.randperm(count, generator=torch.Generator().manual_seed(seed)).tolist()
+    assert permutation(count, seed) == expected
+
+
+@settings(deadline=None)
+@given(st.integers(1, 200))
+def test_shares_cut_as_published(count: int) -> None:
+    """The first int(0.8 n) recordings train, the others evaluate."""
+    recordings = found(*(f"r{i:03d}" for i in range(count)))
+    parts = assign(card(rule="sequential", shares={"train": 0.8, "eval": 0.2}), "made", recordings)
+    assert [parts[r.id] for r in recordings] == ["train"] * int(0.8 * count) + ["eval"] * (
+        count - int(0.8 * count)
+    )
+
+
+@settings(deadline=None)
+@given(st.integers(3, 60), st.sampled_from(["sequential", "random", "groups"]))
+def test_every_part_gets_something(count: int, rule: str) -> None:
+    made = card(rule=rule, shares={"train": 0.7, "val": 0.1, "test": 0.2}, held_out=["val", "test"])
+    parts = assign(made, "made", found(*(f"g{i}/a" for i in range(count))))
+    assert len(parts) == count
+    assert set(parts.values()) == {"train", "val", "test"}
+
+
+def test_recorded_order_counts_numbers() -> None:
+    assert sorted(["d_10", "d_9", "d_2x", "d_2"], key=natural_key) == ["d_2", "d_2x", "d_9", "d_10"]
+    made = card(rule="sequential", order="recorded", shares={"train": 0.5, "test": 0.5})
+    parts = assign(made, "made", found("d_1", "d_10", "d_2", "d_20"))
+    assert parts == {"d_1": "train", "d_2": "train", "d_10": "test", "d_20": "test"}
+
+
+def test_groups_stay_together() -> None:
+    made = card(rule="groups", shares={"train": 0.5, "test": 0.5})
+    parts = assign(made, "made", found("b/1", "a/1", "a/2", "b/2"))
+    assert parts == {"a/1": "train", "a/2": "train", "b/1": "test", "b/2": "test"}
+
+
+def test_lists_take_names_and_patterns_and_leave_the_rest() -> None:
+    made = card(train=("x/*", "b"), eval=("*a001_1",), held_out=())
+    parts = assign(made, "made", found("x/1", "b", "c", "sub/a001_1", "a001_11"))
+    assert parts == {"x/1": "train", "b": "train", "sub/a001_1": "eval"}
+
+
+def test_a_group_that_is_held_out_stands_in_one_part() -> None:
+    lists = {"train": ("g/1",), "test": ("g/2",)}
+    with pytest.raises(CardError, match=r"puts group 'g' into the parts test, train"):
+        assign(card(**lists, held_out=("test",)), "made", found("g/1", "g/2"))
+    assert assign(card(**lists, held_out=()), "made", found("g/1", "g/2")) == {"g/1": "train", "g/2": "test"}
+
+
+@pytest.mark.parametrize("name", names())
+def test_pinned_lists_are_disjoint_and_hold_out_groups(name: str) -> None:
+    for split in load_card(name).splits.values():
+        listed = [id_ for part in split.parts for id_ in getattr(split, part)]
+        assert len(listed) == len(set(listed))
+
+
+def test_ronins_lists_have_the_published_sizes() -> None:
+    strict = load_card("ronin").splits["strict"]
+    assert [len(getattr(strict, part)) for part in ("train", "val", "test", "test_seen")] == [73, 16, 32, 32]
+    people = {part: {id_.lstrip("*").split("_")[0] for id_ in getattr(strict, part)} for part in strict.parts}
+    assert not people["test"] & (people["train"] | people["val"] | people["test_seen"])
+
+
+def test_totalcaptures_partition() -> None:
+    paper = load_card("totalcapture").splits["paper"]
+    strict = load_card("totalcapture").splits["strict"]
+    assert (len(paper.train), len(paper.eval)) == (27, 15)
+    assert set(strict.train) | set(strict.val) == set(paper.train)
+    assert set(strict.test) == set(paper.eval)
+
+
+TEXT = """
+extends = "broad"
+name = "made"
+[splits.strict]
+"""
+
+
+@pytest.mark.parametrize(
+    ("rows", "problem"),
+    [
+        ('rule = "random"', "the rule 'random' needs shares alone"),
+        ('train = ["a"]\nshares = { train = 1.0 }', "the rule 'lists' needs lists alone"),
+        ('rule = "groups"\nshares = { train = 0.5, test = 0.4 }', "add up to 1, found 0.9"),
+        ('rule = "groups"\nshares = { train = 0.5, exam = 0.5 }', "'exam' is no part"),
+        ('test = ["a"]', "there is no train part"),
+        ('train = ["a"]\nval = ["a"]', "lists a recording twice"),
+        ('train = ["a"]\nheld_out = ["tests"]', "'tests' is no part"),
+    ],
+)
+def test_a_split_that_contradicts_itself_is_refused(rows: str, problem: str) -> None:
+
+    broad = (importlib.resources.files("csp_data") / "cards" / "broad.toml").read_text(encoding="utf-8")
+    with pytest.raises(CardError, match=problem):
+        read_card(TEXT + rows, "made.toml", {"broad": broad})
