@@ -8,7 +8,7 @@ import logging
 import os
 from collections.abc import Container, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from csp_data.errors import CspDataError
@@ -192,17 +192,17 @@ class Stamps:
         try:
             with lock(self.path):
                 merged = {**self._load(), **fresh}
-                write_json(self.path, {"root": str(self.root), "files": {n: asdict(s) for n, s in merged.items()}})
+                rows = {name: {**vars(stamp), "digest": vars(stamp.digest)} for name, stamp in merged.items()}
+                write_json(self.path, {"root": str(self.root), "files": rows}, indent=None)
         except (OSError, CspDataError) as error:  # a read-only home costs time, not correctness
             logger.warning("%s: digests are not remembered (%s)", self.path, error)
 
 
-def write_json(path: Path, values: object) -> None:
+def write_json(path: Path, values: object, *, indent: int | None = 1) -> None:
     """Write a JSON file that is there whole or not at all, also when the process is killed meanwhile."""
     temporary = path.with_name(path.name + ".part")
     with temporary.open("w", encoding="utf-8") as file:
-        json.dump(values, file, indent=1, sort_keys=True)
-        file.write("\n")
+        file.write(json.dumps(values, indent=indent, sort_keys=True) + "\n")
         file.flush()
         os.fsync(file.fileno())
     temporary.replace(path)

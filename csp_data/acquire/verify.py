@@ -248,16 +248,25 @@ def _absent(card: Card, found: Sequence[Found]) -> Iterator[FileReport]:
 
 def _extra(root: Path, known: set[str]) -> Iterator[FileReport]:
     """Report files that belong to no recording and to no list; left-overs of unfinished work as such."""
-    for file in sorted(root.rglob("*")):
-        name = file.relative_to(root).as_posix()
-        if file.is_file() and name not in known and file.name not in OWN:
-            litter = file.name.endswith(LITTER)
+    for file in sorted(_names(root) - known):
+        name = file.rpartition("/")[2]
+        if name not in OWN:
+            litter = name.endswith(LITTER)
             fix = (
                 "It is left by unfinished work: csp-data clean."
                 if litter
                 else "It is not used; keep or delete it."
             )
-            yield FileReport(name, "extra", fix=fix)
+            yield FileReport(file, "extra", fix=fix)
+
+
+def _names(root: Path) -> set[str]:
+    """Return all files below the root, with slashes; strings, since there may be thousands."""
+    names = set()
+    for folder, _, files in os.walk(root):
+        inside = folder[len(str(root)) :].replace(os.sep, "/").strip("/")
+        names |= {f"{inside}/{file}" if inside else file for file in files}
+    return names
 
 
 def _check_structure(

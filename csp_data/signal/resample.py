@@ -29,8 +29,11 @@ def linear(time: FloatArray, values: FloatArray, grid: FloatArray) -> FloatArray
     array, shape (N, C)
     """
     left, weight = locate(time, grid)
-    right = np.minimum(left + 1, len(time) - 1)
-    return np.asarray(values[left] + weight[:, None] * (values[right] - values[left]))
+    before = np.asarray(values[left], dtype=np.float64)
+    step = values[np.minimum(left + 1, len(time) - 1)] - before
+    step *= weight[:, None]
+    before += step
+    return before
 
 
 def interval_mean(time: FloatArray, values: FloatArray, grid: FloatArray, width: float) -> FloatArray:
