@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Any, overload
 import numpy as np
 import numpy.typing as npt
 
-from csp_data.card import PARTS, Card, load_card
+from csp_data.card import Card, load_card
 from csp_data.errors import UnknownNameError
 from csp_data.normalization import Normalization
 from csp_data.protocol import Protocol
+from csp_data.splitcard import PARTS
 from csp_data.store import Channels, EpisodeRow, Prepared
 
 if TYPE_CHECKING:

@@ -8,9 +8,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from csp_data.card import PARTS, Card, SplitCard
+from csp_data.card import Card
 from csp_data.errors import CardError
 from csp_data.sources import Found
+from csp_data.splitcard import PARTS, SplitCard
 
 __all__ = ["PARTS", "assign", "natural_key", "permutation"]
 

@@ -1,0 +1,85 @@
+"""How a card divides recordings into parts: the names of parts, and lists or a rule."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+from csp_data.errors import CardError
+
+__all__ = ["PARTS", "SplitCard", "check_split"]
+
+PARTS = ("train", "val", "test", "test_seen", "eval")
+"""Names that a part may have.
+
+``train``: to fit; ``val``: to choose models; ``test``: to report, on what was held out; ``test_seen``: reported
+beside it, on groups that training has seen; ``eval``: of published protocols, to choose and to report at once.
+"""
+
+
+@dataclass(frozen=True)
+class SplitCard:
+    """How recordings are divided into parts.
+
+    Parameters
+    ----------
+    train, val, test, test_seen, eval
+        With the rule ``"lists"``: ids of the recordings of each part, or patterns of ids (``*`` and ``?``). A
+        recording that no part lists is left out. A part without a list does not exist.
+    rule
+        ``"lists"``; ``"sequential"``: cut the recordings, in order, at the shares; ``"random"``: the same after
+        the permutation that ``torch.randperm`` gives for a generator seeded with ``seed``; ``"groups"``: the
+        same with whole groups, in order of their names.
+    shares
+        With the other rules: the share of each part, in the order in which they are cut; the last one takes what
+        rounding down leaves.
+    order
+        ``"name"``: as the source lists them, by the code points of the names (demonstration_10 before
+        demonstration_2); ``"recorded"``: by the numbers in the names.
+    among
+        ``"found"``: of all recordings there are, so that membership does not hang on what is dropped later;
+        ``"kept"``: of those that the protocol does not drop, as published code does.
+    seed
+        Of the rule ``"random"``.
+    held_out
+        Parts whose groups may stand in no other part.
+    """
+
+    train: tuple[str, ...] = ()
+    val: tuple[str, ...] = ()
+    test: tuple[str, ...] = ()
+    test_seen: tuple[str, ...] = ()
+    eval: tuple[str, ...] = ()
+    rule: Literal["lists", "sequential", "random", "groups"] = "lists"
+    shares: Mapping[str, float] = field(default_factory=dict)
+    order: Literal["name", "recorded"] = "name"
+    among: Literal["found", "kept"] = "found"
+    seed: int = 0
+    held_out: tuple[str, ...] = ("val", "test")
+
+    def part_of(self) -> dict[str, str]:
+        """Return the part of each listed recording, or pattern."""
+        return {id_: part for part in PARTS for id_ in getattr(self, part)}
+
+    @property
+    def parts(self) -> tuple[str, ...]:
+        """Names of the parts there are."""
+        return tuple(part for part in PARTS if part in self.shares or getattr(self, part))
+
+
+def check_split(split: SplitCard, where: str) -> None:
+    """Refuse a split that contradicts itself; `where` names it in the error."""
+    listed = [id_ for part in PARTS for id_ in getattr(split, part)]
+    if len(set(listed)) != len(listed):
+        raise CardError(where, "lists a recording twice")
+    if (split.rule == "lists") != (not split.shares) or (split.rule != "lists" and listed):
+        raise CardError(
+            where, f"the rule {split.rule!r} needs {'lists' if split.rule == 'lists' else 'shares'} alone"
+        )
+    if unknown := (set(split.shares) | set(split.held_out)) - set(PARTS):
+        raise CardError(where, f"{sorted(unknown)[0]!r} is no part; parts are {', '.join(PARTS)}")
+    if split.shares and abs(sum(split.shares.values()) - 1) > 1e-9:
+        raise CardError(where, f"shares should add up to 1, found {sum(split.shares.values()):g}")
+    if "train" not in split.parts:
+        raise CardError(where, "there is no train part")
