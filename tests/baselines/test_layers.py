@@ -6,11 +6,27 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from baselines.errors import OptionError
-from baselines.layers import LSTMConfig, MambaConfig, S4Config, TransformerConfig, make_layer
+from baselines.layers import (
+    GRUConfig,
+    LRUConfig,
+    LSTMConfig,
+    Mamba2Config,
+    MambaConfig,
+    S4Config,
+    S4DConfig,
+    TCNConfig,
+    TransformerConfig,
+    make_layer,
+)
 from baselines.layers.dropout import Dropout
+from baselines.layers.gru import gru_reference
+from baselines.layers.lru import LRULayer, lru_reference
 from baselines.layers.lstm import lstm_reference
 from baselines.layers.mamba import MambaBlock, mamba_reference
+from baselines.layers.mamba2 import Mamba2Block, mamba2_reference, ssd
 from baselines.layers.s4 import S4Layer, s4_reference
+from baselines.layers.s4d import S4DLayer, s4d_reference
+from baselines.layers.tcn import tcn_reference
 from baselines.layers.transformer import positional_encoding, transformer_reference
 
 CONFIGS = {
@@ -21,6 +37,14 @@ CONFIGS = {
     "s4-truncated": S4Config(dim=6, layers=2, state=8, kernel="truncated", kernel_length=20),
     "mamba": MambaConfig(dim=6, layers=2, state=5),
     "mamba-wide": MambaConfig(dim=20, layers=1, state=3, expand=3, conv=2, dt_rank=4),
+    "gru": GRUConfig(dim=6, hidden=5, layers=2),
+    "tcn": TCNConfig(dim=6, layers=3),  # sees 29 samples
+    "tcn-wide": TCNConfig(dim=6, layers=2, taps=8),
+    "mamba2": Mamba2Config(dim=6, layers=2, state=5, heads=3, tile=8),
+    "mamba2-one-tile": Mamba2Config(dim=6, layers=1, state=3, heads=12, conv=2, tile=64),
+    "s4d": S4DConfig(dim=6, layers=2, state=8),
+    "s4d-inv": S4DConfig(dim=6, layers=2, state=6, init="inv"),
+    "lru": LRUConfig(dim=6, layers=2, state=8),
 }
 
 
@@ -46,6 +70,14 @@ REFERENCES = {
     "s4-truncated": (lambda: S4Layer(CONFIGS["s4-truncated"]).double(), s4_reference),
     "mamba": (lambda: MambaBlock(CONFIGS["mamba"]).double(), mamba_reference),
     "mamba-wide": (lambda: MambaBlock(CONFIGS["mamba-wide"]).double(), mamba_reference),
+    "gru": (lambda: make("gru"), gru_reference),
+    "tcn": (lambda: make("tcn"), tcn_reference),
+    "tcn-wide": (lambda: make("tcn-wide"), tcn_reference),
+    "mamba2": (lambda: Mamba2Block(CONFIGS["mamba2"]).double(), mamba2_reference),
+    "mamba2-one-tile": (lambda: Mamba2Block(CONFIGS["mamba2-one-tile"]).double(), mamba2_reference),
+    "s4d": (lambda: S4DLayer(CONFIGS["s4d"]).double(), s4d_reference),
+    "s4d-inv": (lambda: S4DLayer(CONFIGS["s4d-inv"]).double(), s4d_reference),
+    "lru": (lambda: LRULayer(CONFIGS["lru"]).double(), lru_reference),
 }
 
 
@@ -121,6 +153,37 @@ def test_lengths_leave_no_trace(key):
     assert all(torch.equal(value, before[name]) for name, value in layer.state_dict().items())
 
 
+@pytest.mark.parametrize("key", ["mamba2", "s4d", "lru"])
+def test_long_sequences_in_float32(key):
+    """Chunked sums, powers and phases keep float32's accuracy over minutes of samples."""
+    layer = make(key)
+    x = inputs(layer.in_dim, 12_001, batch=1)
+    with torch.no_grad():
+        exact = layer(x)
+        rounded = layer.float()(x.float()).double()
+    assert float((rounded - exact).abs().max()) <= 1e-4 * float(exact.abs().max())
+
+
+@pytest.mark.parametrize("tile", [1, 3, 16, 41, 100])
+def test_ssd_tiles_change_nothing(tile):
+    torch.manual_seed(0)
+    u, decay = torch.randn(2, 41, 3, 4, dtype=torch.float64), -torch.rand(2, 41, 3, dtype=torch.float64)
+    b, c = torch.randn(2, 2, 41, 5, dtype=torch.float64)
+    torch.testing.assert_close(ssd(u, decay, b, c, tile), ssd(u, decay, b, c, 41))
+    steep = ssd(u, 200 * decay, b, c, tile)  # whole tiles are forgotten: exp underflows, and nothing becomes NaN
+    torch.testing.assert_close(steep, ssd(u, 200 * decay, b, c, 1), atol=1e-12, rtol=1e-9)
+
+
+def test_tcn_sees_its_receptive_field_and_no_more():
+    layer = make("tcn-wide")
+    assert layer.config.receptive_field == 43
+    x = inputs(6, 60, batch=1).requires_grad_()
+    (gradient,) = torch.autograd.grad(layer(x)[0, -1].sum(), x)
+    seen = gradient[0].abs().sum(-1) > 0
+    assert not seen[: 60 - 43].any()
+    assert seen[60 - 43 :].any()
+
+
 def test_positional_encoding_matches_the_formula():
     pe = positional_encoding(torch.arange(5), 4)
     expected = [
@@ -150,6 +213,15 @@ def test_transformer_blocks_start_equal_only_when_asked():
         (lambda: MambaConfig(dt_min=0.0), "dt_min"),
         (lambda: MambaConfig(conv=2.5), "MambaConfig.conv"),
         (lambda: TransformerConfig(dim=6, heads=4), "multiple"),
+        (lambda: GRUConfig(hidden=0), "GRUConfig.hidden"),
+        (lambda: TCNConfig(taps=0), "TCNConfig.taps"),
+        (lambda: Mamba2Config(dim=6), "a divisor of expand \\* dim = 12"),
+        (lambda: Mamba2Config(dt_max=0.0), "dt_min"),
+        (lambda: S4DConfig(state=7), "even"),
+        (lambda: S4DConfig(init="dss"), "'lin', 'inv' or 'legs'"),
+        (lambda: S4DConfig(dt_min=-1.0), "dt_min"),
+        (lambda: LRUConfig(r_max=1.0), "r_min"),
+        (lambda: LRUConfig(max_phase=7.0), "max_phase"),
     ],
 )
 def test_configurations_out_of_bounds(make_config, match):

@@ -1,0 +1,100 @@
+"""The residual block that S4D and the LRU share with S4, around any linear recurrence, and a stack of such blocks.
+
+    block: x + Linear_GLU(gelu(recurrence(LayerNorm(x))))
+
+The same norm, gate and skip around every recurrence, so that a comparison of two kinds compares the recurrences.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from baselines.layers.base import ALL, SequenceLayer
+from baselines.layers.dropout import Dropout
+
+__all__ = ["GatedStack", "GatedState", "Recurrence"]
+
+Coefficients = tuple[Tensor, ...]
+GatedState = tuple[tuple[Tensor, Coefficients], ...]
+
+
+class Recurrence(nn.Module, ABC):
+    """A linear time-invariant map from sequences to sequences of the same width, with a state between samples."""
+
+    @abstractmethod
+    def forward(self, u: Tensor, readout: slice = ALL) -> Tensor:
+        """Map u (B, L, H) to y (B, steps in ``readout``, H)."""
+
+    @abstractmethod
+    def coefficients(self) -> Coefficients:
+        """Return what :meth:`step` needs beside the state; made from the parameters, once a stream."""
+
+    @abstractmethod
+    def zeros(self, batch_size: int, device: torch.device, dtype: torch.dtype) -> Tensor:
+        """Return the state before the first sample; ``dtype`` is the real one of the inputs."""
+
+    @abstractmethod
+    def step(self, u_t: Tensor, x: Tensor, coefficients: Coefficients) -> tuple[Tensor, Tensor]:
+        """Map u_t (B, H) and the state to y_t (B, H) and the next state."""
+
+    @abstractmethod
+    def dynamics(self) -> list[nn.Parameter]:
+        """Return the parameters of the recurrence proper, which a smaller learning rate suits."""
+
+
+class GatedBlock(nn.Module):
+    """One residual block around a recurrence."""
+
+    def __init__(self, recurrence: Recurrence, dim: int, dropout: float) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(dim)
+        self.layer = recurrence
+        self.linear = nn.Linear(dim, 2 * dim)
+        self.dropout = Dropout(dropout)
+
+    def forward(self, x: Tensor, readout: slice = ALL) -> Tensor:
+        """Map (B, L, dim) to (B, steps in ``readout``, dim)."""
+        return self._finish(x[:, readout], self.layer(self.norm(x), readout))
+
+    def step(self, x_t: Tensor, state: tuple[Tensor, Coefficients]) -> tuple[Tensor, Tensor]:
+        """Map (B, dim) and (state, coefficients) to the output and the next state."""
+        y, hidden = self.layer.step(self.norm(x_t), *state)
+        return self._finish(x_t, y), hidden
+
+    def _finish(self, x: Tensor, y: Tensor) -> Tensor:
+        y = F.glu(self.linear(self.dropout(F.gelu(y))), dim=-1)
+        return x + self.dropout(y)
+
+
+class GatedStack(SequenceLayer, ABC):
+    """A stack of residual blocks, each around one of the given recurrences of width ``dim``."""
+
+    def __init__(self, recurrences: Iterable[Recurrence], dim: int, dropout: float) -> None:
+        super().__init__()
+        self.in_dim = self.out_dim = dim
+        self.blocks: Sequence[GatedBlock] = nn.ModuleList(GatedBlock(r, dim, dropout) for r in recurrences)  # type: ignore[assignment]
+
+    def forward(self, x: Tensor, readout: slice = ALL) -> Tensor:
+        """Run over whole sequences; see :meth:`SequenceLayer.forward`."""
+        for block in self.blocks[:-1]:
+            x = block(x)
+        return self.blocks[-1](x, readout)
+
+    def initial_state(self, batch_size: int, device: torch.device, dtype: torch.dtype) -> GatedState:
+        """Return, for each block, the state before the first sample and the recurrence's coefficients.
+
+        The coefficients are made here, once a stream; begin a new state after a change of the weights.
+        """
+        layers = [block.layer for block in self.blocks]
+        return tuple((layer.zeros(batch_size, device, dtype), layer.coefficients()) for layer in layers)
+
+    def step(self, x_t: Tensor, state: GatedState) -> tuple[Tensor, GatedState]:
+        """Take one sample; see :meth:`SequenceLayer.step`."""
+        new = []
+        for block, block_state in zip(self.blocks, state, strict=True):
+            x_t, hidden = block.step(x_t, block_state)
+            new.append((hidden, block_state[1]))
+        return x_t, tuple(new)
