@@ -3,11 +3,12 @@
 from baselines.config import FlatConfig, HierarchicalConfig, config_from_dict, config_to_dict
 from baselines.convert import load_published
 from baselines.errors import ModelError
-from baselines.factory import MODELS, build, build_from_config
+from baselines.factory import ALL_MODELS, MODELS, build, build_from_config
 from baselines.models import FlatModel, HierarchicalModel, param_groups
 from baselines.presets import PRESETS, presets_of
 
 __all__ = [
+    "ALL_MODELS",
     "MODELS",
     "PRESETS",
     "FlatConfig",

@@ -1,11 +1,14 @@
 """Configurations of whole models, and their form as plain dictionaries (what a run folder stores)."""
 
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 from baselines.errors import ModelError, OptionError, UnknownNameError
 from baselines.layers import LAYERS, LayerConfig
 from baselines.layers.base import check_config
+from baselines.layers.chunks import Chunks
+from baselines.layers.pooling import POOLS
 
 READOUTS = ("first", "last")
 
@@ -46,7 +49,9 @@ class FlatConfig:
 
 @dataclass(frozen=True)
 class HierarchicalConfig:
-    """A model with two levels (HiSS).
+    """A model with two levels (HiSS), or with three: chunks of chunks.
+
+    The fields after ``chunk`` are not in the published models, and their defaults are the published behaviour.
 
     Attributes
     ----------
@@ -56,6 +61,15 @@ class HierarchicalConfig:
         The sequence layers inside a chunk and over the chunks; ``high.dim`` is the size of a chunk's feature.
     chunk
         Input samples per chunk, and per output.
+    readout
+        How the outputs inside a window become its feature: ``"last"``, a learned ``"linear"`` combination, or
+        ``"attention"`` with a learned query (:mod:`baselines.layers.pooling`).
+    overlap
+        Samples before a chunk that the low level sees too.
+    mid
+        A layer between the two: ``low`` then runs inside sub-chunks, ``mid`` over the sub-chunks of a chunk.
+    subchunk
+        Input samples per sub-chunk, a divisor of ``chunk``; given exactly with ``mid``.
     """
 
     in_dim: int
@@ -63,19 +77,52 @@ class HierarchicalConfig:
     low: LayerConfig
     high: LayerConfig
     chunk: int = 10
+    readout: str = "last"
+    overlap: int = 0
+    mid: LayerConfig | None = None
+    subchunk: int | None = None
 
     def __post_init__(self) -> None:
-        check_config(self, positive=("in_dim", "out_dim", "chunk"))
+        check_config(self, positive=("in_dim", "out_dim", "chunk", "subchunk"))
+        if self.readout not in POOLS:
+            raise OptionError("readout", self.readout, f"{_or(POOLS)} for {self.name}: all see the whole chunk")
+        check_overlap(self.overlap)
+        if (self.mid is None) != (self.subchunk is None):
+            raise OptionError(
+                "HierarchicalConfig.subchunk", self.subchunk, "a length exactly if there is a mid layer"
+            )
+        if self.subchunk is not None and self.chunk % self.subchunk:
+            raise OptionError(
+                "HierarchicalConfig.subchunk", self.subchunk, f"a divisor of the chunk of {self.chunk}"
+            )
 
     @property
     def name(self) -> str:
-        """The model's name, such as ``hiss-s4-mamba``."""
-        return f"hiss-{self.low.kind}-{self.high.kind}"
+        """The model's name, such as ``hiss-s4-mamba``, or ``hiss-s4-s4-mamba`` for three levels."""
+        return "-".join(("hiss", *(level.kind for level in (self.low, self.mid, self.high) if level is not None)))
+
+    @property
+    def cuts(self) -> tuple[Chunks, ...]:
+        """How each level below the highest cuts its input."""
+        if self.subchunk is None:
+            return (Chunks(self.chunk, self.overlap),)
+        return (Chunks(self.subchunk, self.overlap), Chunks(self.chunk // self.subchunk))
+
+
+def check_overlap(overlap: int) -> None:
+    """Raise :class:`OptionError` unless ``overlap`` is a number of samples."""
+    if isinstance(overlap, bool) or not isinstance(overlap, int) or overlap < 0:
+        raise OptionError("overlap", overlap, "an integer of at least 0")
+
+
+def _or(names: Iterable[str]) -> str:
+    *most, last = (repr(name) for name in names)
+    return f"{', '.join(most)} or {last}"
 
 
 ModelConfig = FlatConfig | HierarchicalConfig
 _MODELS: dict[str, type] = {"flat": FlatConfig, "hierarchical": HierarchicalConfig}
-_LEVELS = ("layer", "low", "high")
+_LEVELS = ("layer", "low", "mid", "high")
 
 
 def config_to_dict(config: ModelConfig) -> dict[str, Any]:
@@ -83,7 +130,7 @@ def config_to_dict(config: ModelConfig) -> dict[str, Any]:
     family = next(name for name, cls in _MODELS.items() if isinstance(config, cls))
     plain = {"family": family, **asdict(config)}
     for level in _LEVELS:
-        if level in plain:
+        if plain.get(level) is not None:
             plain[level] = {"kind": getattr(config, level).kind, **plain[level]}
     return plain
 
@@ -103,7 +150,7 @@ def config_from_dict(plain: dict[str, Any]) -> ModelConfig:
         raise UnknownNameError("model family", family, _MODELS)
     entries = {key: value for key, value in plain.items() if key != "family"}
     for level in _LEVELS:
-        if level in entries:
+        if level in entries and not (level == "mid" and entries[level] is None):
             entries[level] = _layer_from_dict(entries[level], level)
     return _construct(_MODELS[family], entries, f"{family} model")
 

@@ -3,16 +3,15 @@
 from dataclasses import fields
 from typing import Any
 
-from baselines.config import FlatConfig, HierarchicalConfig, ModelConfig, config_from_dict
+from baselines.config import FlatConfig, HierarchicalConfig, ModelConfig, check_overlap, config_from_dict
 from baselines.errors import OptionError, UnknownNameError
 from baselines.layers import LAYERS, LayerConfig
 from baselines.models import FlatModel, HierarchicalModel
-from baselines.presets import PRESETS
+from baselines.presets import ALL_MODELS, MODELS, model_kinds, presets_for
 
-__all__ = ["MODELS", "build", "build_from_config"]
+__all__ = ["ALL_MODELS", "MODELS", "build", "build_from_config"]
 
-MODELS = tuple(PRESETS)
-"""Names of all models."""
+_PREFIXES = {1: ("",), 2: ("low_", "high_"), 3: ("low_", "mid_", "high_")}
 
 
 def build(
@@ -23,6 +22,8 @@ def build(
     preset: str | None = None,
     chunk: int = 10,
     readout: str = "last",
+    overlap: int = 0,
+    subchunk: int | None = None,
     **overrides: Any,
 ) -> FlatModel | HierarchicalModel:
     """Return a freshly initialised model.
@@ -30,20 +31,27 @@ def build(
     Parameters
     ----------
     name
-        ``flat-<kind>`` or ``hiss-<low>-<high>``, one of :data:`MODELS`.
+        ``flat-<kind>``, ``hiss-<low>-<high>`` (one of :data:`ALL_MODELS`) or, with three levels,
+        ``hiss-<low>-<mid>-<high>``.
     in_dim, out_dim
         Channels of inputs and of targets.
     preset
-        Sizes by name (:data:`baselines.presets.PRESETS`); None: the layers' own defaults.
+        Sizes by name (:func:`baselines.presets.presets_for`); None: the layers' own defaults.
     chunk
         Input samples per output.
     readout
         For flat models the sample of each chunk that gives the output, ``"first"`` (published) or ``"last"``.
-        Hierarchical models always use the last.
+        For hierarchical ones how a chunk becomes a feature: ``"last"`` (published), ``"linear"`` or
+        ``"attention"``.
+    overlap
+        For hierarchical models the samples before a chunk that the lowest level sees too.
+    subchunk
+        With three levels the samples per sub-chunk; None: the smallest divisor of the chunk that is at least its
+        square root.
     **overrides
-        Fields of the layer's configuration (``dim=32, layers=2``). In a hierarchical model ``low_`` or ``high_``
-        before a field picks the level; without, it goes to every level that has the field. ``high_dim`` is the
-        size of a chunk's feature.
+        Fields of the layer's configuration (``dim=32, layers=2``). In a hierarchical model ``low_``, ``mid_`` or
+        ``high_`` before a field picks the level; without, it goes to every level that has the field. ``high_dim``
+        is the size of a chunk's feature.
 
     Returns
     -------
@@ -65,26 +73,45 @@ def build(
     >>> model(torch.zeros(2, 50, 6)).shape
     torch.Size([2, 5, 3])
     """
-    if name not in MODELS:
-        raise UnknownNameError("model", name, MODELS)
-    if preset is not None and preset not in PRESETS[name]:
-        raise UnknownNameError(f"preset of {name}", preset, PRESETS[name])
-    family, *kinds = name.split("-")
-    levels = ("",) if family == "flat" else ("low_", "high_")
-    options = _assign({} if preset is None else dict(PRESETS[name][preset]), levels, kinds, name)
+    kinds, presets = model_kinds(name), presets_for(name)
+    if preset is not None and preset not in presets:
+        raise UnknownNameError(f"preset of {name}", preset, presets)
+    levels = _PREFIXES[len(kinds)]
+    options = _assign({} if preset is None else dict(presets[preset]), levels, kinds, name)
     for level, given in _assign(overrides, levels, kinds, name).items():
         options[level].update(given)
-    if family == "flat":
-        return FlatModel(FlatConfig(in_dim, out_dim, _layer(kinds[0], options[""]), chunk, readout))
-    if readout != "last":
+    if len(kinds) < 3 and subchunk is not None:
         raise OptionError(
-            "readout", readout, f"'last' for {name}: a chunk's feature is the low level's last output"
+            "subchunk", subchunk, f"nothing for {name}: only models with three levels have sub-chunks"
         )
-    low = options["low_"]
-    if low.get("kernel") == "truncated":
-        low.setdefault("kernel_length", chunk)
-    config = HierarchicalConfig(in_dim, out_dim, _layer(kinds[0], low), _layer(kinds[1], options["high_"]), chunk)
+    if len(kinds) == 1:
+        if overlap:
+            raise OptionError("overlap", overlap, f"0 for {name}: only hierarchical models cut their input")
+        return FlatModel(FlatConfig(in_dim, out_dim, _layer(kinds[0], options[""]), chunk, readout))
+    check_overlap(overlap)
+    if len(kinds) == 3 and subchunk is None:
+        subchunk = _default_subchunk(chunk)
+    _default_kernel_lengths(options, chunk, overlap, subchunk)
+    parts = {level.rstrip("_"): _layer(kind, options[level]) for level, kind in zip(levels, kinds, strict=True)}
+    config = HierarchicalConfig(
+        in_dim, out_dim, chunk=chunk, readout=readout, overlap=overlap, subchunk=subchunk, **parts
+    )
     return HierarchicalModel(config)
+
+
+def _default_subchunk(chunk: int) -> int | None:
+    """Return the smallest divisor of ``chunk`` that is at least its square root; None where there is none."""
+    return next((n for n in range(1, chunk + 1) if n * n >= chunk and chunk % n == 0), None)
+
+
+def _default_kernel_lengths(
+    options: dict[str, dict[str, Any]], chunk: int, overlap: int, subchunk: int | None
+) -> None:
+    """Give S4's truncated kernels inside chunks the length of the sequences that they see there."""
+    lengths = {"low_": (subchunk or chunk) + overlap, "mid_": chunk // (subchunk or chunk or 1)}
+    for level, length in lengths.items():
+        if level in options and options[level].get("kernel") == "truncated":
+            options[level].setdefault("kernel_length", length)
 
 
 def build_from_config(config: ModelConfig | dict[str, Any]) -> FlatModel | HierarchicalModel:

@@ -5,6 +5,7 @@ arXiv 2402.10211. One contract for all of them: ``forward(x: (B, L, in_dim)) -> 
 same sample by sample with ``initial_state`` and ``step``.
 """
 
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -12,35 +13,14 @@ from torch import Tensor, nn
 
 from baselines.config import FlatConfig, HierarchicalConfig
 from baselines.errors import ModelError
-from baselines.layers import S4, LSTMConfig, SequenceLayer, make_layer
-from baselines.layers.base import ALL
+from baselines.layers import LRU, S4, S4D, GRUConfig, LSTMConfig, make_layer
+from baselines.layers.chunks import Chunks, ChunkState
+from baselines.layers.gated import Recurrence
+from baselines.layers.pooling import Pool, make_pool
+from baselines.layers.projected import Projected
 from baselines.layers.s4 import S4Layer
 
 __all__ = ["FlatModel", "FlatState", "HierarchicalModel", "HierarchicalState", "Projected", "param_groups"]
-
-
-class Projected(SequenceLayer):
-    """A sequence layer between two linear maps, the embedding and the decoder."""
-
-    def __init__(self, in_dim: int, layer: SequenceLayer, out_dim: int) -> None:
-        super().__init__()
-        self.in_dim, self.out_dim = in_dim, out_dim
-        self.embed = nn.Linear(in_dim, layer.in_dim)
-        self.layer = layer
-        self.decoder = nn.Linear(layer.out_dim, out_dim)
-
-    def forward(self, x: Tensor, readout: slice = ALL) -> Tensor:
-        """Run over whole sequences; see :meth:`SequenceLayer.forward`."""
-        return self.decoder(self.layer(self.embed(x), readout))
-
-    def initial_state(self, batch_size: int, device: torch.device, dtype: torch.dtype) -> Any:
-        """Return the state of the layer inside."""
-        return self.layer.initial_state(batch_size, device, dtype)
-
-    def step(self, x_t: Tensor, state: Any) -> tuple[Tensor, Any]:
-        """Take one sample; see :meth:`SequenceLayer.step`."""
-        y, state = self.layer.step(self.embed(x_t), state)
-        return self.decoder(y), state
 
 
 class FlatState(NamedTuple):
@@ -122,58 +102,69 @@ class FlatModel(nn.Module):
 class HierarchicalState(NamedTuple):
     """State of a :class:`HierarchicalModel` between two samples."""
 
-    position: int
-    """Samples taken of the current chunk."""
-    low: Any
-    low_start: Any
-    """The low level's state before a chunk, to which it returns at every chunk's end."""
+    inner: tuple[ChunkState, ...]
+    """Of the levels below the highest, lowest first."""
     high: Any
 
 
 class HierarchicalModel(nn.Module):
-    """HiSS: one layer inside each chunk, whose last output is the chunk's feature, and one over these features.
+    """HiSS: one layer inside each chunk, which gives the chunk's feature, and one over these features.
+
+    With a middle layer there are three levels: inside sub-chunks, over the sub-chunks of a chunk, over the chunks.
 
     Parameters
     ----------
     config
-        Sizes, the two layers, the chunk.
+        Sizes, the layers, the chunk, and how a chunk becomes a feature.
     """
 
     def __init__(self, config: HierarchicalConfig) -> None:
         super().__init__()
         self.config = config
-        feature = config.high.dim
-        self.low = Projected(config.in_dim, make_layer(config.low), feature)
+        feature, above = config.high.dim, config.mid or config.high
+        self.low = Projected(config.in_dim, make_layer(config.low), above.dim)
+        self.mid = Projected(config.mid.dim, make_layer(config.mid), feature) if config.mid else None
         high = make_layer(config.high)
-        # only the LSTM, whose width is free, has its own projections on the high level, as published
-        self.high = Projected(feature, high, feature) if isinstance(config.high, LSTMConfig) else high
+        # only recurrent layers, whose width is free, have their own projections on the high level, as published
+        wrapped = isinstance(config.high, LSTMConfig | GRUConfig)
+        self.high = Projected(feature, high, feature) if wrapped else high
         self.output = nn.Linear(feature, config.out_dim)
+        widths = [level.layer.out_dim for level in (self.low, self.mid) if level is not None]
+        self.pools: Sequence[Pool] = nn.ModuleList(
+            make_pool(config.readout, cut.window, width) for cut, width in zip(config.cuts, widths, strict=True)
+        )  # type: ignore[assignment]
 
     def forward(self, x: Tensor) -> Tensor:
         """Predict over whole sequences; arguments, result and errors as for :meth:`FlatModel.forward`."""
         check_input(x, self.config)
-        chunk = self.config.chunk
-        chunks = x.reshape(-1, chunk, self.config.in_dim)
-        features = self.low(chunks, slice(chunk - 1, chunk)).reshape(x.shape[0], x.shape[1] // chunk, -1)
-        return self.output(self.high(features))
+        for cut, level, pool in self._levels():
+            x = cut.encode(level, pool, x)
+        return self.output(self.high(x))
 
     def initial_state(
         self, batch_size: int = 1, device: torch.device | str = "cpu", dtype: torch.dtype = torch.float32
     ) -> HierarchicalState:
         """Return the state before the first sample."""
-        low, high = (
-            level.initial_state(batch_size, torch.device(device), dtype) for level in (self.low, self.high)
-        )
-        return HierarchicalState(0, low, low, high)
+        size = (batch_size, torch.device(device), dtype)
+        inner = tuple(cut.initial_state(level, pool, *size) for cut, level, pool in self._levels())
+        return HierarchicalState(inner, self.high.initial_state(*size))
 
     def step(self, x_t: Tensor, state: HierarchicalState) -> tuple[Tensor | None, HierarchicalState]:
         """Take one sample; as :meth:`FlatModel.step`, with the prediction at the last sample of each chunk."""
         check_sample(x_t, self.config)
-        hidden, low = self.low.layer.step(self.low.embed(x_t), state.low)
-        if state.position + 1 < self.config.chunk:
-            return None, state._replace(position=state.position + 1, low=low)
-        y, high = self.high.step(self.low.decoder(hidden), state.high)
-        return self.output(y), HierarchicalState(0, state.low_start, state.low_start, high)
+        inner = list(state.inner)
+        for k, (cut, level, pool) in enumerate(self._levels()):
+            feature, inner[k] = cut.step(level, pool, x_t, inner[k])
+            if feature is None:
+                return None, HierarchicalState(tuple(inner), state.high)
+            x_t = feature
+        y, high = self.high.step(x_t, state.high)
+        return self.output(y), HierarchicalState(tuple(inner), high)
+
+    def _levels(self) -> Iterator[tuple[Chunks, Projected, Pool]]:
+        """Return the levels below the highest, lowest first."""
+        inner = (self.low,) if self.mid is None else (self.low, self.mid)
+        return zip(self.config.cuts, inner, self.pools, strict=True)
 
 
 def check_input(x: Tensor, config: FlatConfig | HierarchicalConfig, whole_chunks: bool = True) -> None:
@@ -209,7 +200,7 @@ def check_sample(x_t: Tensor, config: FlatConfig | HierarchicalConfig) -> None:
 
 
 def param_groups(model: nn.Module, lr: float) -> list[dict[str, Any]]:
-    """Return the parameter groups for an optimiser, with S4's own learning rate where its configuration sets one.
+    """Return the parameter groups for an optimiser, with a layer's own learning rate where it is configured.
 
     Parameters
     ----------
@@ -221,20 +212,23 @@ def param_groups(model: nn.Module, lr: float) -> list[dict[str, Any]]:
     Returns
     -------
     list of dict
-        ``[{"name": "base", "params": [...], "lr": lr}]``, and for each distinct ``S4Config.learning_rate`` that is
-        not None a group ``{"name": "s4", "params": [...], "lr": ..., "weight_decay": 0.0}`` with Delta, Lambda, P
-        and B of those layers. Every parameter is in exactly one group.
+        ``[{"name": "base", "params": [...], "lr": lr}]``, and for each kind of layer (S4, S4D, LRU) and each
+        distinct ``learning_rate`` that is not None a group ``{"name": "s4", "params": [...], "lr": ...,
+        "weight_decay": 0.0}`` with the dynamics of those layers: Delta, Lambda, P and B of S4, Delta and A of S4D,
+        lambda and gamma of LRU. Every parameter is in exactly one group.
     """
-    special: dict[float, list[nn.Parameter]] = {}
+    special: dict[tuple[str, float], list[nn.Parameter]] = {}
     for stack in model.modules():
-        if isinstance(stack, S4) and stack.config.learning_rate is not None:
+        if isinstance(stack, S4 | S4D | LRU) and stack.config.learning_rate is not None:
             for layer in stack.modules():
-                if isinstance(layer, S4Layer):
-                    special.setdefault(stack.config.learning_rate, []).extend(layer.dynamics())
+                if isinstance(layer, S4Layer | Recurrence):
+                    special.setdefault((stack.config.kind, stack.config.learning_rate), []).extend(
+                        layer.dynamics()
+                    )
     taken = {id(p) for group in special.values() for p in group}
     groups: list[dict[str, Any]] = [
         {"name": "base", "params": [p for p in model.parameters() if id(p) not in taken], "lr": lr}
     ]
-    for rate, params in special.items():
-        groups.append({"name": "s4", "params": params, "lr": rate, "weight_decay": 0.0})
+    for (kind, rate), params in special.items():
+        groups.append({"name": kind, "params": params, "lr": rate, "weight_decay": 0.0})
     return groups

@@ -1,9 +1,9 @@
 """Sizes of the models by name, as overrides of the layers' own defaults.
 
-``paper`` exists for every model: the defaults of the published configuration files. The name of a data set exists
-for the one model that was published as best there. ``small`` exists for every model too: sizes for a few minutes
-of recordings and a CPU, at most 0.1 million parameters, regularised more; they are ours, those of flat-lstm and
-hiss-s4-mamba chosen on the val part of ``sample``.
+``paper`` exists for every published model: the defaults of the published configuration files. The name of a data
+set exists for the one model that was published as best there. ``small`` exists for every model, published or not:
+sizes for a few minutes of recordings and a CPU, about 0.1 million parameters at most, regularised more; they are
+ours, those of flat-lstm and hiss-s4-mamba chosen on the val part of ``sample``, the others by likeness of size.
 
 The published S4 trains C~ for the length of its first input (``S4Config.kernel="truncated"``): inside chunks the
 chunk's length, elsewhere the padded length of the validation part. That length is stated here from the longest
@@ -14,7 +14,18 @@ episode that the benchmark's description allows at 50 Hz: 30 s, or 240 s for RoN
 from collections.abc import Mapping
 from typing import Any
 
-__all__ = ["PRESETS", "presets_of"]
+from baselines.errors import UnknownNameError
+
+__all__ = [
+    "ALL_MODELS",
+    "INNER_KINDS",
+    "MODELS",
+    "PRESETS",
+    "UnknownModelError",
+    "model_kinds",
+    "presets_for",
+    "presets_of",
+]
 
 Overrides = Mapping[str, Any]
 
@@ -47,12 +58,22 @@ _SMALL_FLAT: dict[str, Overrides] = {
     "transformer": {"dim": 64, "layers": 3, "heads": 2, "feedforward": 128, "dropout": 0.1},
     "s4": {"dim": 64, "layers": 4, "dropout": 0.2},
     "mamba": {"dim": 64, "layers": 2},
+    "gru": {"dim": 64, "hidden": 64, "layers": 2, "dropout": 0.2},
+    "tcn": {"dim": 48, "layers": 6, "dropout": 0.2},  # sees 253 samples, 5 s at 50 Hz
+    "mamba2": {"dim": 64, "layers": 2, "state": 32},
+    "s4d": {"dim": 64, "layers": 4, "dropout": 0.2},
+    "lru": {"dim": 64, "layers": 3, "dropout": 0.2},
 }
 
 _SMALL_LOW: dict[str, Overrides] = {
     "lstm": {"dim": 32, "hidden": 32, "layers": 1},
     "s4": {"dim": 32, "layers": 2, "dropout": 0.2},
     "mamba": {"dim": 32, "layers": 2},
+    "gru": {"dim": 32, "hidden": 32, "layers": 1},
+    "tcn": {"dim": 32, "layers": 2, "dropout": 0.2},  # sees 13 samples
+    "mamba2": {"dim": 32, "layers": 2, "state": 16},
+    "s4d": {"dim": 32, "layers": 2, "dropout": 0.2},
+    "lru": {"dim": 32, "layers": 2, "state": 32, "dropout": 0.2},
 }
 
 _SMALL_HIGH: dict[str, Overrides] = {
@@ -60,11 +81,16 @@ _SMALL_HIGH: dict[str, Overrides] = {
     "s4": {"dim": 64, "layers": 3, "dropout": 0.2},
     "mamba": {"dim": 64, "layers": 2},
     "transformer": {"dim": 64, "layers": 2, "heads": 2, "feedforward": 128, "dropout": 0.1},
+    "gru": {"dim": 64, "hidden": 64, "layers": 1},
+    "tcn": {"dim": 48, "layers": 4, "dropout": 0.2},  # sees 61 chunks
+    "mamba2": {"dim": 64, "layers": 2, "state": 32},
+    "s4d": {"dim": 64, "layers": 3, "dropout": 0.2},
+    "lru": {"dim": 64, "layers": 2, "dropout": 0.2},
 }
 
 
-def _levels(low: Overrides, high: Overrides) -> Overrides:
-    prefixed = (("low_", low), ("high_", high))
+def _levels(low: Overrides, high: Overrides, mid: Overrides | None = None) -> Overrides:
+    prefixed = (("low_", low), ("mid_", mid or {}), ("high_", high))
     return {prefix + key: value for prefix, level in prefixed for key, value in level.items()}
 
 
@@ -74,18 +100,36 @@ def _best(low_kind: str, low: tuple[int, int], high_kind: str, high: tuple[int, 
     return {**_levels(_LOW[low_kind], _HIGH[high_kind]), **sizes, **more}
 
 
-PRESETS: dict[str, dict[str, Overrides]] = {
-    **{f"flat-{kind}": {"paper": _FLAT[kind], "small": _SMALL_FLAT[kind]} for kind in _FLAT},
+_PAPER: dict[str, Overrides] = {
+    **{f"flat-{kind}": _FLAT[kind] for kind in _FLAT},
+    **{f"hiss-{low}-{high}": _levels(_LOW[low], _HIGH[high]) for low in _LOW for high in _HIGH},
+}
+_SMALL: dict[str, Overrides] = {
+    **{f"flat-{kind}": _SMALL_FLAT[kind] for kind in _SMALL_FLAT},
     **{
-        f"hiss-{low}-{high}": {
-            "paper": _levels(_LOW[low], _HIGH[high]),
-            "small": _levels(_SMALL_LOW[low], _SMALL_HIGH[high]),
-        }
-        for low in _LOW
-        for high in _HIGH
+        f"hiss-{low}-{high}": _levels(_SMALL_LOW[low], _SMALL_HIGH[high])
+        for low in _SMALL_LOW
+        for high in _SMALL_HIGH
     },
 }
-"""Model name to its presets, each a mapping of overrides that ``build`` takes."""
+
+PRESETS: dict[str, dict[str, Overrides]] = {
+    **{name: {"paper": sizes, "small": _SMALL[name]} for name, sizes in _PAPER.items()},
+    **{name: {"small": sizes} for name, sizes in _SMALL.items() if name not in _PAPER},
+}
+"""Model name to its presets, each a mapping of overrides that ``build`` takes; the published models first."""
+
+MODELS = tuple(_PAPER)
+"""Names of the 16 published models."""
+
+ALL_MODELS = tuple(PRESETS)
+"""Names of all models with one or two levels: the published, and those with the other kinds of layers.
+
+Models with three levels, ``hiss-<low>-<mid>-<high>``, can be built too but are too many to list.
+"""
+
+INNER_KINDS = tuple(_SMALL_LOW)
+"""Kinds that can stand below the highest level; a Transformer is published only above."""
 
 PRESETS["hiss-s4-mamba"] |= {
     "marker": _best("s4", (256, 6), "mamba", (128, 6)),
@@ -97,6 +141,50 @@ PRESETS["hiss-s4-s4"] |= {"ronin": _best("s4", (256, 6), "s4", (128, 6), high_ke
 PRESETS["hiss-mamba-mamba"] |= {"vector": _best("mamba", (32, 4), "mamba", (64, 4))}
 
 
+def presets_for(model: str) -> Mapping[str, Overrides]:
+    """Return the presets of a model: those of :data:`PRESETS`, or ``small`` for a name with three levels.
+
+    The middle level of a ``small`` model with three levels has the size of a low one.
+
+    Raises
+    ------
+    UnknownModelError
+        A name that is no model's.
+    """
+    kinds = model_kinds(model)
+    if len(kinds) < 3:
+        return PRESETS[model]
+    low, mid, high = kinds
+    return {"small": _levels(_SMALL_LOW[low], _SMALL_HIGH[high], _SMALL_LOW[mid])}
+
+
 def presets_of(model: str) -> list[str]:
-    """Return the names of the presets of a model (a key of :data:`PRESETS`)."""
-    return list(PRESETS[model])
+    """Return the names of the presets of a model, as :func:`presets_for`."""
+    return list(presets_for(model))
+
+
+def model_kinds(model: str) -> list[str]:
+    """Return the kinds of layers in a model's name, lowest level first.
+
+    Raises
+    ------
+    UnknownModelError
+        Unless the name is one of :data:`ALL_MODELS` or ``hiss-<low>-<mid>-<high>`` of known kinds.
+    """
+    family, *kinds = model.split("-")
+    three = family == "hiss" and len(kinds) == 3 and {*kinds[:2]} <= {*INNER_KINDS} and kinds[2] in _SMALL_HIGH
+    if model not in PRESETS and not three:
+        raise UnknownModelError(model)
+    return kinds
+
+
+class UnknownModelError(UnknownNameError):
+    """A name that is no model's; the message lists the families, as the names are too many to read."""
+
+    def __init__(self, got: str) -> None:
+        super().__init__("model", got, ALL_MODELS)
+        meant = f" Did you mean {self.nearest!r}?" if self.nearest else ""
+        self.args = (
+            f"There is no model {got!r}.{meant} Known: flat-<kind>, hiss-<low>-<high>, hiss-<low>-<mid>-<high>; "
+            f"<kind> and <high> are {', '.join(_SMALL_FLAT)}; <low> and <mid> are {', '.join(INNER_KINDS)}.",
+        )

@@ -12,13 +12,29 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import baselines
-from baselines import MODELS, PRESETS, ModelError, build, build_from_config, config_from_dict, config_to_dict
+from baselines import (
+    ALL_MODELS,
+    MODELS,
+    PRESETS,
+    ModelError,
+    build,
+    build_from_config,
+    config_from_dict,
+    config_to_dict,
+)
 from baselines.errors import OptionError, UnknownNameError
 
 GOLDEN = Path(__file__).parents[1] / "data" / "models" / "own_models.npz"
-CASES = [
-    (name, readout) for name in MODELS for readout in ("first", "last") if name[0] == "f" or readout == "last"
+NEW_KINDS = ("gru", "tcn", "mamba2", "s4d", "lru")
+# each new kind flat, on both levels, and on either level beside a published kind
+SOME = [
+    *MODELS,
+    *(f"flat-{kind}" for kind in NEW_KINDS),
+    *(f"hiss-{kind}-{kind}" for kind in NEW_KINDS),
+    *("hiss-gru-transformer", "hiss-tcn-lstm", "hiss-mamba2-s4", "hiss-s4d-mamba", "hiss-lru-s4"),
+    *("hiss-lstm-gru", "hiss-s4-tcn", "hiss-mamba-mamba2", "hiss-s4-s4d", "hiss-mamba-lru"),
 ]
+CASES = [(name, readout) for name in SOME for readout in ("first", "last") if name[0] == "f" or readout == "last"]
 
 
 def small(name, chunk=5, **options):
@@ -37,9 +53,26 @@ def test_names():
     assert set(MODELS) == {f"flat-{k}" for k in kinds} | {
         f"hiss-{low}-{high}" for low in ("lstm", "s4", "mamba") for high in kinds
     }
+    every = (*kinds, *NEW_KINDS)
+    assert ALL_MODELS[:16] == MODELS
+    assert len(ALL_MODELS) == len(set(ALL_MODELS))
+    assert set(ALL_MODELS) == {f"flat-{k}" for k in every} | {
+        f"hiss-{low}-{high}" for low in every if low != "transformer" for high in every
+    }
 
 
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("family", ["flat", *(f"hiss-{k}" for k in ("lstm", "s4", "mamba", *NEW_KINDS))])
+def test_every_small_model_runs_and_is_small(family):
+    names = [name for name in ALL_MODELS if name.rpartition("-")[0] == family]
+    assert len(names) == 9
+    for name in names:
+        model = build(name, 12, 3, preset="small")
+        assert model.config.name == name
+        assert sum(p.numel() for p in model.parameters()) <= 102_000
+        assert model(torch.zeros(1, 20, 12)).shape == (1, 2, 3)
+
+
+@pytest.mark.parametrize("name", SOME)
 def test_shapes_gradients_and_batches(name):
     model = small(name)
     x = inputs(40, batch=3)
@@ -81,7 +114,7 @@ def test_output_k_sees_its_chunk_up_to_the_readout_and_nothing_later(name, reado
             assert difference[first_seen] > 1e-9
 
 
-@pytest.mark.parametrize("name", [name for name in MODELS if name.startswith("flat")])
+@pytest.mark.parametrize("name", [name for name in SOME if name.startswith("flat")])
 def test_flat_readouts_are_samples_of_the_full_rate(name):
     first, last = small(name, readout="first"), small(name, readout="last")
     x = inputs(40)
@@ -90,7 +123,7 @@ def test_flat_readouts_are_samples_of_the_full_rate(name):
     assert last.at_input_rate(inputs(7)).shape == (2, 7, 2)
 
 
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("name", SOME)
 def test_configuration_survives_json(name):
     for preset in (None, *PRESETS[name]):
         options = {"dim": 4, "layers": 2} if preset is None else {}
@@ -134,18 +167,26 @@ def test_overrides_reach_their_level():
 @pytest.mark.parametrize(
     ("call", "error", "match"),
     [
-        (lambda: build("hiss-s4-mambo", 3, 2), UnknownNameError, "mean 'hiss-s4-mamba'.*Known: flat-lstm"),
+        (
+            lambda: build("hiss-s4-mambo", 3, 2),
+            UnknownNameError,
+            "mean 'hiss-s4-mamba'.*Known: flat-<kind>, hiss-<low>-<",
+        ),
         (lambda: build("hiss-transformer-s4", 3, 2), UnknownNameError, "no model 'hiss-transformer-s4'"),
         (lambda: build("hiss-s4-mamba", 3, 2, preset="ronin"), UnknownNameError, "preset of hiss-s4-mamba"),
         (lambda: build("flat-s4", 3, 2, layer=2), UnknownNameError, "mean 'layers'"),
         (lambda: build("flat-s4", 3, 2, low_dim=2), UnknownNameError, "option of flat-s4 'low_dim'"),
         (lambda: build("flat-s4", 3, 2, readout="middle"), OptionError, "'first' or 'last'"),
-        (lambda: build("hiss-s4-s4", 3, 2, readout="first"), OptionError, "'last' for hiss-s4-s4"),
+        (
+            lambda: build("hiss-s4-s4", 3, 2, readout="first"),
+            OptionError,
+            "'last', 'linear' or 'attention' for hiss-s4-s4",
+        ),
         (lambda: build("flat-s4", 0, 2), OptionError, "FlatConfig.in_dim"),
         (lambda: build("hiss-s4-s4", 3, 2, chunk=0), OptionError, "HierarchicalConfig.chunk"),
         (lambda: config_from_dict({"family": "round"}), UnknownNameError, "model family 'round'"),
         (lambda: config_from_dict({}), ModelError, "'family'"),
-        (lambda: config_from_dict({"family": "flat", "layer": {"kind": "gru"}}), UnknownNameError, "layer kind"),
+        (lambda: config_from_dict({"family": "flat", "layer": {"kind": "rnn"}}), UnknownNameError, "layer kind"),
         (lambda: config_from_dict({"family": "flat", "in_dim": 3}), ModelError, "missing.*out_dim"),
         (
             lambda: config_from_dict({"family": "flat", "layer": {"kind": "s4", "width": 3}}),

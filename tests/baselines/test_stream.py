@@ -39,7 +39,11 @@ def batch(stream: Streamer, inputs: np.ndarray) -> np.ndarray:
     return stream.normalization.targets.invert(output.double().numpy())
 
 
-@pytest.mark.parametrize("name", MODELS)
+NEW = [f"flat-{kind}" for kind in ("gru", "tcn", "mamba2", "s4d", "lru")]
+NEW += ["hiss-gru-s4d", "hiss-tcn-gru", "hiss-mamba2-lru", "hiss-s4d-tcn", "hiss-lru-mamba2", "hiss-s4-tcn-lru"]
+
+
+@pytest.mark.parametrize("name", [*MODELS, *NEW])
 @given(cuts=st.lists(st.integers(1, 199), max_size=6))
 @settings(max_examples=3, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_stream_equals_batch_however_it_is_cut(ds: csp_data.Dataset, name: str, cuts: list[int]) -> None:
