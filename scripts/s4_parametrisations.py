@@ -42,8 +42,8 @@ def fit_of_c(length: int | None, steps: int = 100) -> tuple[float, list[float]]:
     Returns
     -------
     tuple
-        The relative change of C by the first step, and the relative squared error of the taps before the first step
-        and after 10, 30 and 100.
+        The relative change of C by the first step, and the relative squared error of the taps before the first
+        step and after 10, 30 and 100.
     """
     layer = make(length)
     with torch.no_grad():
