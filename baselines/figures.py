@@ -16,6 +16,7 @@ import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullLocator
 from scipy import signal
 
 from baselines.evaluate import EpisodePrediction
@@ -137,7 +138,7 @@ def lowpassed(values: np.ndarray, time: np.ndarray, name: str, unit: str, rate_h
                 linewidth=1.1 if label == "as recorded" else 1.6,
             )
         axes.set(title=f"{name} ({unit})", xlabel="time (s)")
-        _legend(figure, axes, 3)
+        _legend(figure, axes)
         waves = _panel(figure, f"{name} over three seconds, before and after the two low-pass filters.")
         figure, (axes,) = _figure(2.9)
         for label, line, colour in lines:
@@ -145,7 +146,8 @@ def lowpassed(values: np.ndarray, time: np.ndarray, name: str, unit: str, rate_h
             axes.semilogy(hz[1:], power[1:], color=colour, label=label)
         axes.axvline(cut_off, color=INK, linewidth=0.8, linestyle=":")
         axes.set(title=f"power density (({unit})²/Hz)", xlabel="frequency (Hz)", xlim=(0, rate_hz / 2))
-        _legend(figure, axes, 3)
+        axes.set_ylim(bottom=axes.get_ylim()[1] * 1e-9)  # below lies rounding
+        _legend(figure, axes)
         spectrum = _panel(figure, f"Power spectrum of {name} before and after; the cut-off is at {cut_off:g} Hz.")
     return [waves, spectrum]
 
@@ -179,10 +181,10 @@ def learning(curves: Sequence[tuple[str, list[dict[str, float]], int]], style: d
                 if key == "val_loss":
                     axes.plot(chosen, losses[chosen - 1], drawn.marker, color=drawn.colour, markersize=6)
             axes.set(title=f"loss on {title}", xlabel="epoch")
+            axes.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+            axes.yaxis.set_minor_locator(NullLocator())
             axes.yaxis.set_major_formatter("{x:g}")
-            axes.yaxis.set_minor_formatter("{x:g}")
-            axes.tick_params(axis="y", which="minor", labelsize=7)
-            _legend(figure, axes, 2)
+            _legend(figure, axes)
             panels.append(_panel(figure, f"Loss on {title} of {', '.join(sorted(named))}, epoch by epoch."))
     return panels
 
@@ -229,7 +231,7 @@ def series(
                     label=model,
                 )
             axes.set(title=f"{channel} ({unit})", xlabel="time (s)")
-            _legend(figure, axes, 3)
+            _legend(figure, axes)
             panels.append(_panel(figure, f"{channel}, measured and as predicted by {', '.join(shown)}."))
     return panels
 
@@ -263,7 +265,7 @@ def paths(
             axes.plot(0, 0, "o", color=INK, markersize=5)
             axes.set_aspect("equal", adjustable="datalim")
             axes.set(title=f"sum of {names[1]} against sum of {names[0]} ({unit})")
-            _legend(figure, axes, 3)
+            _legend(figure, axes)
             panels.append(
                 _panel(figure, f"Sums of {names[0]} and {names[1]}, measured and predicted, against each other.")
             )
@@ -272,7 +274,7 @@ def paths(
             gap = np.linalg.norm(np.cumsum(prediction.pred * step_s, axis=0) - true, axis=1)
             axes.plot(prediction.time, gap, color=style[model].colour, linestyle=style[model].dash, label=model)
         axes.set(title=f"distance from the measured sum ({unit})", xlabel="time (s)", ylim=(0, None))
-        _legend(figure, axes, 3)
+        _legend(figure, axes)
         panels.append(
             _panel(figure, f"Distance between predicted and measured sums of {', '.join(shown)} over time.")
         )
@@ -309,12 +311,13 @@ def errors(values: dict[str, dict[str, float]], style: dict[str, Style], unit: s
         axes.margins(x=0.08)
         axes.set(xlabel=f"RMSE ({unit})", xlim=(0, None), ylim=(len(episodes) - 0.5, -0.6), yticks=[])
         axes.grid(axis="y", visible=False)
-        _legend(figure, axes, 3)
+        _legend(figure, axes)
         return _panel(figure, f"RMSE of {', '.join(values)} on each of {len(episodes)} test episodes.")
 
 
-def _legend(figure: Figure, axes: Axes, columns: int) -> None:
+def _legend(figure: Figure, axes: Axes) -> None:
     handles, labels = axes.get_legend_handles_labels()
+    columns = 2 if len(labels) == 4 or max(map(len, labels)) > 16 else 3
     figure.legend(
         handles,
         labels,

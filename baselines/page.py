@@ -34,7 +34,7 @@ dl { display: grid; grid-template-columns: 9rem 1fr; gap: 0.3rem 1rem; margin: 0
 dt { color: var(--muted); } dd { margin: 0; overflow-wrap: anywhere; }
 .panels { display: grid; gap: 1.2rem 1.6rem;
   grid-template-columns: repeat(auto-fit, minmax(min(100%, 21rem), 1fr)); }
-figure { margin: 0; } figure svg { width: 100%; height: auto; max-width: 34rem; display: block; }
+figure { margin: 0; } figure svg { width: 100%; height: auto; max-width: 27rem; display: block; }
 figure svg text { font-family: system-ui, -apple-system, "Segoe UI", Roboto, "Helvetica Neue", Arial,
   sans-serif !important; }
 pre { background: var(--tint); border: 1px solid var(--line); border-radius: 0.4rem; padding: 0.8rem 1rem;

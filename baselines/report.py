@@ -120,19 +120,28 @@ def _data(dataset: Dataset) -> str:
         ("Parts", f"{parts}; no recording is in two parts"),
         ("Inputs", _channels(dataset.channels)),
         ("Targets", _channels(dataset.targets)),
-        ("Target", " ".join(target.summary.split())),
+        ("Target", _plain(target.summary)),
         ("Licence", f"{card.licence.name} ({card.licence.id})"),
         ("Cite", card.citation.text),
     ]
     if dataset.protocol.lowpass is not None:
         pairs.insert(4, ("Low-pass", f"{dataset.protocol.lowpass}, before everything below"))
-    pairs += [("Known defect", " ".join(defect.split())) for defect in card.defects]
-    return page.section("The data", page.paragraph(" ".join(card.summary.split())), page.definitions(pairs))
+    pairs += [("Known defect", _plain(defect)) for defect in card.defects]
+    return page.section("The data", page.paragraph(_plain(card.summary)), page.definitions(pairs))
+
+
+def _plain(text: str) -> str:
+    """Return a card's text without its line breaks and code marks."""
+    return " ".join(text.replace("`", "").split())
+
+
+def _unit(unit: str) -> str:
+    return unit.replace("^2", "²").replace("^3", "³")
 
 
 def _channels(channels: Channels) -> str:
     named = zip(channels.names, channels.units, strict=True)
-    return ", ".join(f"{name} ({unit})" for name, unit in named) + f" at {channels.rate_hz:g} Hz"
+    return ", ".join(f"{name} ({_unit(unit)})" for name, unit in named) + f" at {channels.rate_hz:g} Hz"
 
 
 def _results(table: Table) -> str:
@@ -163,7 +172,7 @@ def _results(table: Table) -> str:
 
 def _signals(dataset: Dataset) -> str:
     episode = dataset.test[0]
-    name, unit = dataset.channels.names[0], dataset.channels.units[0]
+    name, unit = dataset.channels.names[0], _unit(dataset.channels.units[0])
     rate = dataset.rates[0]
     panels = figures.lowpassed(episode.inputs[:, 0].astype(np.float64), episode.time, name, unit, rate)
     return page.section(
@@ -191,15 +200,15 @@ def _learning(runs: Sequence[Run], style: dict[str, figures.Style]) -> str:
     )
 
 
-def _longest(shown: Sequence[Run]) -> dict[str, EpisodePrediction]:
-    """Return what the shown runs predict for the longest test episode."""
-    lengths = {p.id: len(p.time) for p in shown[0].predictions}
-    chosen = max(lengths, key=lambda id_: lengths[id_])
+def _liveliest(shown: Sequence[Run]) -> dict[str, EpisodePrediction]:
+    """Return what the shown runs predict for the test episode whose measured target varies most."""
+    spread = {p.id: float(np.square(p.true - p.true.mean(axis=0)).mean()) for p in shown[0].predictions}
+    chosen = max(spread, key=lambda id_: spread[id_])
     return {run.config.name: p for run in shown for p in run.predictions if p.id == chosen}
 
 
 def _over_time(shown: Sequence[Run], style: dict[str, figures.Style], table: Table, dataset: Dataset) -> str:
-    predictions = _longest(shown)
+    predictions = _liveliest(shown)
     episode = next(iter(predictions.values()))
     steps = window_steps("STRETCH_S", STRETCH_S, dataset.targets.rate_hz)
     count = len(episode.time)
@@ -208,7 +217,7 @@ def _over_time(shown: Sequence[Run], style: dict[str, figures.Style], table: Tab
     return page.section(
         "Predicted and measured",
         page.paragraph(
-            f"{episode.id}, the longest test episode"
+            f"{episode.id}, the test episode whose measured target varies most"
             + (f": its first {seconds:g} s." if stretch.stop < count else ", whole.")
             + f" A model starts afresh at every window ({table.context_label}) and has to find its way in again."
         ),
@@ -221,7 +230,7 @@ def _sums(shown: Sequence[Run], style: dict[str, figures.Style], dataset: Datase
     if not target.increment:
         return ""
     step_s = 1 / dataset.targets.rate_hz if dataset.protocol.target_per == "second" else 1.0
-    predictions = _longest(shown)
+    predictions = _liveliest(shown)
     episode = next(iter(predictions.values()))
     return page.section(
         "Integrated over time",

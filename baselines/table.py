@@ -213,26 +213,26 @@ def columns(table: Table) -> list[str]:
     unit = "" if table.unit == MIXED else f" ({table.unit})"
     return [
         "model",
+        f"test MSE {table.squared_unit}".strip(),
+        "vs mean",
+        f"test RMSE{unit}",
+        "val MSE",
         "parameters",
         "seeds",
-        f"test MSE {table.squared_unit}".strip(),
-        f"test RMSE{unit}",
-        "vs mean",
-        "val MSE",
         "time to fit",
     ]
 
 
 def cells(row: Row) -> list[str]:
-    """Return a row as people read it: model, parameters, seeds, MSE, RMSE, against the mean, val MSE, time."""
+    """Return a row as people read it, in the order of :func:`columns`."""
     return [
         row.model,
+        _spread(row.test_mse, row.test_mse_std),
+        "" if row.improvement is None else f"{-100 * row.improvement + 0.0:+.1f} %",
+        _spread(row.test_rmse, row.test_rmse_std),
+        f"{row.val_mse:.4f}",
         f"{row.parameters:,}",
         _seeds(row.seeds),
-        _spread(row.test_mse, row.test_mse_std),
-        _spread(row.test_rmse, row.test_rmse_std),
-        "" if row.improvement is None else f"{-100 * row.improvement + 0.0:+.1f} %",
-        f"{row.val_mse:.4f}",
         f"{row.seconds:.0f} s" if row.seconds >= 1 else "< 1 s",
     ]
 

@@ -113,3 +113,4 @@ def test_markdown_has_a_cell_for_every_heading(runs: dict[str, Run]) -> None:
     mean = (runs["a"].results["test"]["mse"] + runs["b"].results["test"]["mse"]) / 2
     assert f"{mean:.4f} ±" in lstm
     assert "| 0, 1 |" in lstm
+    assert lines[0].split("|")[1:4] == [" model ", " test MSE (m/s)² ", " vs mean "]
