@@ -26,6 +26,7 @@ from csp_data.acquire.verify import Report, verify_tree
 from csp_data.card import Card, bundled_root
 from csp_data.errors import AccessError, CspDataError, TransferError, VerificationError
 from csp_data.home import lock, raw_dir, writable_dir
+from csp_data.simulate.stamp import carry_stamp
 
 __all__ = ["Options", "download_card"]
 
@@ -231,6 +232,7 @@ class _Download:
         into = unpack_into(target, room, watch.stop)
         with self.mutex:
             files = everything(self.card, into)
+            carry_stamp([into], self.root)
             take_in(self.card, files, self.root, "move", self.expected)
             self.archives[item.entry.path] = Locked(digest.size, digest.sha256)
             self.receipts[item.entry.path] = sorted(files)

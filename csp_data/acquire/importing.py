@@ -16,6 +16,7 @@ from csp_data.acquire.verify import Report, verify_tree
 from csp_data.card import Card, bundled_root, load_card, names
 from csp_data.errors import CspDataError, MissingDataError, OptionError, VerificationError
 from csp_data.home import lock, raw_dir, writable_dir
+from csp_data.simulate.stamp import carry_stamp
 
 __all__ = ["clean", "import_card", "incoming_dir", "settle", "take_in", "unpack_into"]
 
@@ -70,6 +71,7 @@ def import_card(
             stage = _Stage(card, writable_dir(work / "all"), work)
             for path in paths:
                 stage.add(path)
+            carry_stamp([stage.root, *(path.absolute() for path in paths)], root)
             take_in(card, gather(card, stage.root), root, how, read_lock(lock_path(root, lock_file), card.name))
         finally:
             shutil.rmtree(work, ignore_errors=True)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 from csp_data.simulate.plan import Task
 
-__all__ = ["GENERATOR_VERSION", "STAMP", "read_stamp", "write_stamp"]
+__all__ = ["GENERATOR_VERSION", "STAMP", "carry_stamp", "read_stamp", "write_stamp"]
 
 STAMP = "SIMULATED.json"
 """Name of the file. A tree that holds it holds no measurement."""
@@ -57,6 +57,16 @@ def read_stamp(root: Path) -> dict[str, Any] | None:
             return _content(folder / STAMP)
     below = next(root.rglob(STAMP), None)
     return None if below is None else _content(below)
+
+
+def carry_stamp(sources: Iterable[Path], root: Path) -> None:
+    """Put the stamp of the first source that has one into `root`, where files of all of them will lie.
+
+    One simulated source makes the whole folder simulated: nothing in it can be taken for a measurement.
+    """
+    content = next((stamp for stamp in map(read_stamp, sources) if stamp is not None), None)
+    if content is not None and read_stamp(root) is None:
+        (root / STAMP).write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
 
 
 def _content(path: Path) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from csp_data.card import bundled_root, load_card
 from csp_data.cli import cli
 from csp_data.errors import MissingDataError, UnsafeArchiveError, VerificationError
 from csp_data.simulate import simulate
+from csp_data.simulate.stamp import read_stamp
 
 
 def run(*arguments):
@@ -53,6 +54,15 @@ def test_folder_is_copied_and_locked(trees, empty_home):
     root = empty_home / "raw" / "vector"
     assert files_of(root, "*.txt") == files_of(trees / "vector", "*.txt")
     assert not (empty_home / "raw" / "vector.incoming" / "import").exists()
+
+
+@pytest.mark.parametrize("path", ["vector", "vector/board_slow1.synced.imu.txt", "ronin"])
+def test_a_simulated_tree_stays_simulated(path, trees, empty_home):
+    name = path.split("/")[0]
+    if "/" in path:
+        path = next(file for file in (trees / name).rglob("*.txt")).relative_to(trees)
+    run("import", name, trees / path)
+    assert read_stamp(empty_home / "raw" / name)["simulated"] is True
 
 
 @pytest.mark.parametrize("layout", ["wrapped", "flat", "capitals", "nested in an export", "tar"])
