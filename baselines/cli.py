@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import shlex
 import sys
 from collections.abc import Callable, Sequence
@@ -144,6 +145,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except CspDataError as error:
         sys.stderr.write(f"Error: {error}\n")
         sys.exit(error.exit_code)
+    except BrokenPipeError:
+        # whoever read our output has seen enough (| head); the run itself is on the disk by then
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115, PTH123  # for the interpreter's last flush
+        sys.exit(141)
     except KeyboardInterrupt:
         sys.stderr.write("Stopped. The same command goes on from the last finished epoch.\n")
         sys.exit(130)

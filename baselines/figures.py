@@ -295,21 +295,22 @@ def errors(values: dict[str, dict[str, float]], style: dict[str, Style], unit: s
     """
     episodes = list(next(iter(values.values())))
     with mpl.rc_context(RC):
-        figure, (axes,) = _figure(1.2 + 0.42 * len(episodes))
-        for model, by_episode in values.items():
+        figure, (axes,) = _figure(1.2 + 0.48 * len(episodes))
+        for i, (model, by_episode) in enumerate(values.items()):
             drawn = style[model]
+            shift = 0.08 * (i - (len(values) - 1) / 2)  # so that equal errors do not hide each other
             axes.plot(
                 [by_episode[e] for e in episodes],
-                range(len(episodes)),
+                [row + shift for row in range(len(episodes))],
                 drawn.marker,
                 color=drawn.colour,
                 label=model,
                 markersize=6.5,
             )
         for row, episode in enumerate(episodes):
-            axes.text(0, row - 0.3, episode.replace("_", " "), color=INK, fontsize=8, va="center")
+            axes.text(0, row - 0.42, episode.replace("_", " "), color=INK, fontsize=8, va="center")
         axes.margins(x=0.08)
-        axes.set(xlabel=f"RMSE ({unit})", xlim=(0, None), ylim=(len(episodes) - 0.5, -0.6), yticks=[])
+        axes.set(xlabel=f"RMSE ({unit})", xlim=(0, None), ylim=(len(episodes) - 0.5, -0.75), yticks=[])
         axes.grid(axis="y", visible=False)
         _legend(figure, axes)
         return _panel(figure, f"RMSE of {', '.join(values)} on each of {len(episodes)} test episodes.")

@@ -22,7 +22,7 @@ __all__ = ["make_report", "write_report"]
 
 SHOWN = 3
 """Models in the figures of one episode, best on val first."""
-STRETCH_S = 40.0
+STRETCH_S = 20.0
 """Seconds of an episode in the figures over time."""
 EPISODES = 24
 """Test episodes in the figure of errors."""

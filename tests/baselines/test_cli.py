@@ -140,6 +140,18 @@ def test_a_missing_prepared_file_is_named(
     assert "--data" in error
 
 
+def test_a_reader_that_leaves_is_no_error(runs: dict[str, Run]) -> None:
+    command = [sys.executable, "-u", "-m", "baselines", "table", str(runs["a"].folder), str(runs["b"].folder)]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    assert process.stdout is not None
+    assert process.stderr is not None
+    process.stdout.close()
+    said = process.stderr.read().decode()
+    process.stderr.close()
+    assert process.wait() == 141
+    assert "Traceback" not in said
+
+
 def test_killed_and_started_again_gives_the_same_weights(tmp_path: Path, home: Path, runs: dict[str, Run]) -> None:
     """The real thing: SIGKILL in the middle of a training, then the same command."""
     environment = {**os.environ, "CSP_DATA_HOME": str(home), "OMP_NUM_THREADS": "1"}
