@@ -4,13 +4,14 @@ VENV := .venv
 BIN := $(VENV)/bin
 DEMO := demo-run
 STAMP := $(VENV)/.installed
+EXTRAS := baselines,onnx,dask,slurm,plot,view,pandas,xarray,hf,test,dev,docs
 
 .PHONY: demo test check lint types docs wheel clean
 
 $(STAMP): pyproject.toml setup.cfg constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
-	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[baselines,test,dev,docs]'
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[$(EXTRAS)]'
 	@touch $@
 
 # Verify and prepare the recordings that ship, train two models and two references, compare them, write the report.
