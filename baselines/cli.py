@@ -97,8 +97,9 @@ class Report:
 TRAIN = """Train a model (or fit a reference) on a data set, evaluate it on val and test.
 
 Everything goes into one folder. The same command again goes on where it was stopped, and does nothing once it has
-finished. Models: flat-{lstm,transformer,s4,mamba}, hiss-{lstm,s4,mamba}-{lstm,s4,mamba,transformer}. References:
-mean (of the training targets), fir (linear filter over the last 2 s, ridge strength chosen on val).
+finished. Models: flat-<kind>, hiss-<low>-<high>, hiss-<low>-<mid>-<high>; <kind> and <high> are lstm, transformer,
+s4, mamba, gru, tcn, mamba2, s4d or lru, <low> and <mid> the same without transformer. References: mean (of the
+training targets), fir (linear filter over the last 2 s, ridge strength chosen on val).
 
 Examples:
   csp-baselines train sample hiss-s4-mamba

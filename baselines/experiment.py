@@ -16,8 +16,9 @@ from baselines.data import Part, load_part
 from baselines.environment import describe
 from baselines.errors import OptionError, UnknownNameError
 from baselines.evaluate import measure, predict
-from baselines.factory import MODELS, build, build_from_config
+from baselines.factory import ALL_MODELS, build, build_from_config
 from baselines.files import atomic_json
+from baselines.presets import UnknownModelError, model_kinds
 from baselines.references import REFERENCES, Fir, Mean, build_reference, reference_from_config, reference_to_dict
 from baselines.runs import (
     ENVIRONMENT,
@@ -35,8 +36,8 @@ from csp_data import Dataset
 
 __all__ = ["NAMES", "data_config", "evaluate", "load_model", "run"]
 
-NAMES = (*REFERENCES, *MODELS)
-"""Everything that can be trained and evaluated, by name."""
+NAMES = (*REFERENCES, *ALL_MODELS)
+"""What can be trained and evaluated, by name; three-level models (``hiss-<low>-<mid>-<high>``) besides."""
 
 
 def run(
@@ -58,7 +59,7 @@ def run(
     dataset
         What ``csp_data.load`` returned.
     name
-        One of :data:`NAMES`.
+        One of :data:`NAMES`, or ``hiss-<low>-<mid>-<high>``.
     config
         Of the training; of a reference only the windows matter.
     folder
@@ -127,8 +128,11 @@ def _fit(
 
 
 def _build(name: str, part: Part, preset: str | None, options: dict[str, Any]) -> nn.Module:
-    if name not in NAMES:
-        raise UnknownNameError("model", name, NAMES)
+    if name not in REFERENCES:
+        try:
+            model_kinds(name)
+        except UnknownModelError:
+            raise UnknownModelError(name, REFERENCES) from None
     for fixed in ("in_dim", "out_dim", "chunk"):
         if fixed in options:
             raise OptionError(fixed, options[fixed], "nothing: the data set decides it")

@@ -11,7 +11,7 @@ episode that the benchmark's description allows at 50 Hz: 30 s, or 240 s for RoN
 ``build`` for data with longer episodes; a different length is a different parametrisation of the same layers.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from baselines.errors import UnknownNameError
@@ -179,12 +179,21 @@ def model_kinds(model: str) -> list[str]:
 
 
 class UnknownModelError(UnknownNameError):
-    """A name that is no model's; the message lists the families, as the names are too many to read."""
+    """A name that is no model's; the message lists the families, as the names are too many to read.
 
-    def __init__(self, got: str) -> None:
-        super().__init__("model", got, ALL_MODELS)
+    Parameters
+    ----------
+    got
+        The name that was asked for.
+    also
+        Other names that would have done.
+    """
+
+    def __init__(self, got: str, also: Iterable[str] = ()) -> None:
+        super().__init__("model", got, (*also, *ALL_MODELS))
         meant = f" Did you mean {self.nearest!r}?" if self.nearest else ""
         self.args = (
             f"There is no model {got!r}.{meant} Known: flat-<kind>, hiss-<low>-<high>, hiss-<low>-<mid>-<high>; "
-            f"<kind> and <high> are {', '.join(_SMALL_FLAT)}; <low> and <mid> are {', '.join(INNER_KINDS)}.",
+            f"<kind> and <high> are {', '.join(_SMALL_FLAT)}; <low> and <mid> are {', '.join(INNER_KINDS)}."
+            + (f" Also: {', '.join(also)}." if also else ""),
         )

@@ -211,3 +211,28 @@ def test_commit_of_a_checkout(tmp_path: Path) -> None:
 def test_every_model_has_small_sizes(name: str) -> None:
     count = sum(p.numel() for p in build(name, 12, 3, preset="small").parameters())
     assert 30_000 < count < 150_000
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        *((f"flat-{kind}", {}) for kind in ("gru", "tcn", "mamba2", "s4d", "lru")),
+        ("hiss-tcn-gru", {"overlap": 5, "readout": "attention"}),
+        ("hiss-s4-gru-mamba", {"subchunk": 5, "readout": "linear"}),
+    ],
+)
+def test_models_beyond_the_published_run_as_well(
+    name: str, options: dict[str, object], sample: Dataset, tmp_path: Path
+) -> None:
+    """From training to the stored run, and back to a model that gives the same predictions."""
+    config = TrainConfig(epochs=1, window_s=10.0, window_stride_s=10.0)
+    made, _ = run(sample, name, config, tmp_path, options={"dim": 8, "layers": 1, **options})
+    assert made.config.name == name
+    assert evaluate(made, sample)["mse"] == pytest.approx(made.results["test"]["mse"], rel=1e-6)
+
+
+def test_unknown_models_are_told_from_references_too(sample: Dataset, tmp_path: Path) -> None:
+    with pytest.raises(
+        UnknownNameError, match=r"no model 'hiss-gru-mean'.*hiss-<low>-<mid>-<high>.*Also: mean, fir"
+    ):
+        run(sample, "hiss-gru-mean", CONFIG, tmp_path)
