@@ -18,6 +18,7 @@ import csp_data
 from baselines.errors import CspDataError, OptionError
 from baselines.train import TrainConfig
 from csp_data import Dataset
+from csp_data.splitcard import PARTS
 
 __all__ = ["main"]
 
@@ -58,8 +59,8 @@ class Eval:
 
     run: Annotated[Path, Named, _arg(metavar="RUN")]
     """Folder of the run."""
-    part: Literal["train", "val", "test"] = "test"
-    """What to evaluate on."""
+    part: Annotated[str | None, _arg(metavar="NAME")] = None
+    """What to evaluate on: train, val, test or another part; by default the one that is reported."""
     data: Annotated[Path | None, _arg(metavar="FILE")] = None
     """The prepared file, if it is no longer where the run found it."""
     device: str = "cpu"
@@ -94,7 +95,9 @@ class Report:
     """Print where the page is as JSON."""
 
 
-TRAIN = """Train a model (or fit a reference) on a data set, evaluate it on val and test.
+TRAIN = """Train a model (or fit a reference) on a data set, choose its epoch on val, evaluate it on val and test.
+
+Under --protocol paper there are only train and eval: the epoch is chosen on eval and reported on it, as published.
 
 Everything goes into one folder. The same command again goes on where it was stopped, and does nothing once it has
 finished. Models: flat-<kind>, hiss-<low>-<high>, hiss-<low>-<mid>-<high>; <kind> and <high> are lstm, transformer,
@@ -193,8 +196,11 @@ def _train(command: Train, line: str) -> None:
         + (f", epoch {chosen} of {command.train.epochs}" if chosen else "")
         + f", {done.results['seconds']:.1f} s"
     )
-    for part in ("val", "test"):
-        print(_errors(part, done.results[part], done.config.data.units))
+    data = done.config.data
+    for part in (part for part in PARTS if part in done.results):
+        print(_errors(part, done.results[part], data.units))
+    if data.selected_on_report:
+        print(f"The epoch was chosen on {data.report} itself, as published: no part was held out from the choice.")
     print(f"run written to {out}")
 
 
@@ -203,12 +209,13 @@ def _eval(command: Eval, line: str) -> None:
     from baselines.runs import read_run
 
     run = read_run(command.run)
-    found = evaluate(run, _data_of(run, command.data), command.part, command.device)
+    part = command.part or run.config.data.report
+    found = evaluate(run, _data_of(run, command.data), part, command.device)
     if command.json:
-        print(json.dumps({"run": str(command.run), "part": command.part, **found}))
+        print(json.dumps({"run": str(command.run), "part": part, **found}))
         return
     units = run.config.data.units
-    print(_errors(command.part, found, units))
+    print(_errors(part, found, units))
     for kind in ("channels", "episodes"):
         for name, values in found[kind].items():
             print(_errors(f"  {name}", values, units))
@@ -270,8 +277,11 @@ def _options(pairs: Sequence[str]) -> dict[str, Any]:
 
 
 def _errors(what: str, values: dict[str, Any], units: list[str]) -> str:
+    from baselines.table import number
+
     unit = f" {units[0]}" if len(set(units)) == 1 else ""
     squared = f" ({units[0]})²" if unit else ""
     return (
-        f"{what}: MSE {values['mse']:.5f}{squared}, RMSE {values['rmse']:.4f}{unit}, MAE {values['mae']:.4f}{unit}"
+        f"{what}: MSE {number(values['mse'], 5)}{squared}, RMSE {number(values['rmse'])}{unit}, "
+        f"MAE {number(values['mae'])}{unit}"
     )

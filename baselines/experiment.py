@@ -52,7 +52,10 @@ def run(
     command: str = "",
     progress: bool = False,
 ) -> tuple[Run, str]:
-    """Train a model or fit a reference, evaluate it on val and test, and write everything into a folder.
+    """Train a model or fit a reference, evaluate it, and write everything into a folder.
+
+    The epoch is chosen on the part that the data set has for it, and results are of every part but train: of val
+    and test, or of eval alone, which under a published protocol both chooses and reports.
 
     Parameters
     ----------
@@ -90,7 +93,7 @@ def run(
         If the loss stops being finite.
     """
     where = _device(device)
-    train_part, val_part = load_part(dataset, "train", where), load_part(dataset, "val", where)
+    train_part, val_part = load_part(dataset, "train", where), load_part(dataset, dataset.selection, where)
     with seeded(config.seed, where):
         model = _build(name, train_part, preset, options or {}).to(where)
     _, length = config.windows(train_part)
@@ -100,11 +103,12 @@ def run(
             return read_run(folder), state
         atomic_json(folder / ENVIRONMENT, {**describe(where), "command": command, "prepared": str(dataset.path)})
         results = _fit(model, train_part, val_part, config, folder, progress)
-        predictions = predict(model, load_part(dataset, "test", where), length)
-        save_predictions(folder, predictions)
-        channels = plan.data.channels
-        results["val"] = measure(predict(model, val_part, length), channels)
-        results["test"] = measure(predictions, channels)
+        for part in dataset.parts[1:]:
+            loaded = val_part if part == val_part.name else load_part(dataset, part, where)
+            predictions = predict(model, loaded, length)
+            results[part] = measure(predictions, plan.data.channels)
+            if part == plan.data.report:
+                save_predictions(folder, predictions)
         atomic_json(folder / RESULTS, results)
     return read_run(folder), state
 
@@ -158,6 +162,8 @@ def data_config(dataset: Dataset) -> DataConfig:
         recipe_hash=provenance["recipe_hash"],
         channels=list(dataset.targets.names),
         units=list(dataset.targets.units),
+        selection=dataset.selection,
+        report=dataset.report,
     )
 
 
@@ -170,8 +176,8 @@ def load_model(run: Run, device: str = "cpu") -> nn.Module:
     return model.to(_device(device)).eval()
 
 
-def evaluate(run: Run, dataset: Dataset, part: str = "test", device: str = "cpu") -> dict[str, Any]:
-    """Compute the metrics of a finished run on a part, afresh from its weights.
+def evaluate(run: Run, dataset: Dataset, part: str | None = None, device: str = "cpu") -> dict[str, Any]:
+    """Compute the metrics of a finished run on a part (by default the reported one), afresh from its weights.
 
     Raises
     ------
@@ -184,7 +190,7 @@ def evaluate(run: Run, dataset: Dataset, part: str = "test", device: str = "cpu"
             f"{run.folder} was trained on {held.name} with recipe {held.recipe_hash}, {dataset.path} is "
             f"{given.name} with recipe {given.recipe_hash}. Evaluate on the file that it was trained on."
         )
-    loaded = load_part(dataset, part, _device(device))
+    loaded = load_part(dataset, part or held.report, _device(device))
     _, length = run.config.train.windows(loaded)
     return measure(predict(load_model(run, device), loaded, length), held.channels)
 

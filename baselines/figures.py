@@ -152,8 +152,10 @@ def lowpassed(values: np.ndarray, time: np.ndarray, name: str, unit: str, rate_h
     return [waves, spectrum]
 
 
-def learning(curves: Sequence[tuple[str, list[dict[str, float]], int]], style: dict[str, Style]) -> list[Panel]:
-    """Show the loss of each epoch on train and on val.
+def learning(
+    curves: Sequence[tuple[str, list[dict[str, float]], int]], style: dict[str, Style], selection: str = "val"
+) -> list[Panel]:
+    """Show the loss of each epoch on train and on the part that it was chosen on.
 
     Parameters
     ----------
@@ -161,9 +163,11 @@ def learning(curves: Sequence[tuple[str, list[dict[str, float]], int]], style: d
         Model, lines of its metrics, and the chosen epoch; a model may come several times, once a seed.
     style
         From :func:`styles`.
+    selection
+        Name of the part that epochs were chosen on.
     """
     panels = []
-    for key, title in (("train_loss", "train"), ("val_loss", "val, with the chosen epoch")):
+    for key, title in (("train_loss", "train"), ("val_loss", f"{selection}, with the chosen epoch")):
         with mpl.rc_context(RC):
             figure, (axes,) = _figure(2.9)
             named: set[str] = set()

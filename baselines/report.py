@@ -14,18 +14,18 @@ from baselines.experiment import data_config
 from baselines.files import atomic_bytes
 from baselines.references import REFERENCES
 from baselines.runs import Run, RunError
-from baselines.table import Table, cells, columns, make_table
+from baselines.table import Table, cells, columns, make_table, number
 from csp_data import Dataset
 from csp_data.store import Channels
 
 __all__ = ["make_report", "write_report"]
 
 SHOWN = 3
-"""Models in the figures of one episode, best on val first."""
+"""Models in the figures of one episode, best on the part for choosing first."""
 STRETCH_S = 20.0
 """Seconds of an episode in the figures over time."""
 EPISODES = 24
-"""Test episodes in the figure of errors."""
+"""Episodes in the figure of errors."""
 
 
 def write_report(runs: Sequence[Run], dataset: Dataset, path: Path) -> None:
@@ -77,8 +77,8 @@ def make_report(runs: Sequence[Run], dataset: Dataset) -> str:
 
 
 def _shown(runs: Sequence[Run]) -> list[Run]:
-    """Choose the runs drawn over time: the best on val of each name, models before references, only a few."""
-    ranked = sorted(runs, key=lambda run: (run.config.name in REFERENCES, run.results["val"]["mse"]))
+    """Choose the runs drawn over time: the best of each name on the part for choosing, models first, a few."""
+    ranked = sorted(runs, key=lambda run: (run.config.name in REFERENCES, run.selected["mse"]))
     first: dict[str, Run] = {}
     for run in ranked:
         first.setdefault(run.config.name, run)
@@ -87,7 +87,7 @@ def _shown(runs: Sequence[Run]) -> list[Run]:
 
 def _head(table: Table, dataset: Dataset) -> str:
     best = min(table.rows, key=lambda row: row.val_mse)
-    minutes, count = dataset.test.seconds / 60, len(dataset.test)
+    held = dataset.split(table.report)
     gain = (
         ""
         if best.improvement is None
@@ -100,12 +100,25 @@ def _head(table: Table, dataset: Dataset) -> str:
         f'<p class="sub"><span class="badge">{page.escape(table.kind_label)}</span>'
         f"protocol {page.escape(table.protocol)}, recipe {page.escape(table.recipe_hash)}</p>"
         + page.paragraph(
-            f"The model with the lowest error on val, {best.model}, has a mean squared error of "
-            f"{best.test_mse:.4f} {table.squared_unit} on {count} test episodes ({minutes:.1f} minutes) "
-            f"that it never saw{gain}.",
+            f"The model with the lowest error on {table.selection}, {best.model}, has a mean squared error of "
+            f"{number(best.test_mse)} {table.squared_unit} on {len(held)} {table.report} episodes "
+            f"({held.seconds / 60:.1f} minutes) that it was not trained on{gain}. {_choice(table)}".strip(),
             "lede",
         )
     )
+
+
+def _choice(table: Table) -> str:
+    if table.selection != table.report:
+        return ""
+    return (
+        f"Its epoch was chosen on {table.report} too, as in the published results: the error of a new recording "
+        "can be expected to be larger."
+    )
+
+
+def _left(table: Table) -> str:
+    return f"nothing on {table.report}" if table.selection != table.report else "which is the reported part itself"
 
 
 def _data(dataset: Dataset) -> str:
@@ -113,7 +126,7 @@ def _data(dataset: Dataset) -> str:
     target = card.target(protocol.target)
     parts = ", ".join(
         f"{split.name} {len(split)} episodes ({split.seconds / 60:.1f} min)"
-        for split in (dataset.train, dataset.val, dataset.test)
+        for split in map(dataset.split, dataset.parts)
     )
     pairs = [
         ("Recordings", f"{card.title} ({dataset.kind})"),
@@ -149,7 +162,7 @@ def _results(table: Table) -> str:
     rows = [
         (
             "reference" if row.model.split(" ")[0] in REFERENCES else "best" if row.test_mse == best else "",
-            cells(row),
+            cells(table, row),
         )
         for row in table.rows
     ]
@@ -159,8 +172,8 @@ def _results(table: Table) -> str:
         page.table(columns(table), rows),
         page.paragraph(
             "Errors are over all target steps of the part, in physical units. The epoch of a model and the ridge "
-            "strength of the filter were chosen on val, nothing on test. A model sees so much at once: "
-            f"{table.context_label}."
+            f"strength of the filter were chosen on {table.selection}, {_left(table)}. "
+            f"A model sees so much at once: {table.context_label}."
             + (
                 " After ± stands the standard deviation over seeds."
                 if several
@@ -171,7 +184,7 @@ def _results(table: Table) -> str:
 
 
 def _signals(dataset: Dataset) -> str:
-    episode = dataset.test[0]
+    episode = dataset.split(dataset.report)[0]
     name, unit = dataset.channels.names[0], _unit(dataset.channels.units[0])
     rate = dataset.rates[0]
     panels = figures.lowpassed(episode.inputs[:, 0].astype(np.float64), episode.time, name, unit, rate)
@@ -194,14 +207,15 @@ def _learning(runs: Sequence[Run], style: dict[str, figures.Style]) -> str:
     return page.section(
         "Learning curves",
         page.paragraph(
-            "Mean squared error in normalised units. The mark is the epoch with the lowest loss on val."
+            "Mean squared error in normalised units. The mark is the epoch with the lowest loss on "
+            f"{runs[0].config.data.selection}."
         ),
-        page.figures(figures.learning(curves, style)),
+        page.figures(figures.learning(curves, style, runs[0].config.data.selection)),
     )
 
 
 def _liveliest(shown: Sequence[Run]) -> dict[str, EpisodePrediction]:
-    """Return what the shown runs predict for the test episode whose measured target varies most."""
+    """Return what the shown runs predict for the reported episode whose measured target varies most."""
     spread = {p.id: float(np.square(p.true - p.true.mean(axis=0)).mean()) for p in shown[0].predictions}
     chosen = max(spread, key=lambda id_: spread[id_])
     return {run.config.name: p for run in shown for p in run.predictions if p.id == chosen}
@@ -217,7 +231,7 @@ def _over_time(shown: Sequence[Run], style: dict[str, figures.Style], table: Tab
     return page.section(
         "Predicted and measured",
         page.paragraph(
-            f"{episode.id}, the test episode whose measured target varies most"
+            f"{episode.id}, the {table.report} episode whose measured target varies most"
             + (f": its first {seconds:g} s." if stretch.stop < count else ", whole.")
             + f" A model starts afresh at every window ({table.context_label}) and has to find its way in again."
         ),
@@ -246,7 +260,7 @@ def _sums(shown: Sequence[Run], style: dict[str, figures.Style], dataset: Datase
 def _episodes(runs: Sequence[Run], style: dict[str, figures.Style], table: Table) -> str:
     found: dict[str, dict[str, list[float]]] = {}
     for run in runs:
-        for episode, values in run.results["test"]["episodes"].items():
+        for episode, values in run.reported["episodes"].items():
             found.setdefault(run.config.name, {}).setdefault(episode, []).append(values["rmse"])
     means = {name: {e: float(np.mean(v)) for e, v in by.items()} for name, by in found.items()}
     episodes = list(next(iter(means.values())))
@@ -256,7 +270,7 @@ def _episodes(runs: Sequence[Run], style: dict[str, figures.Style], table: Table
     return page.section(
         "Episode by episode",
         page.paragraph(
-            "Root mean squared error on each test episode"
+            f"Root mean squared error on each {table.report} episode"
             + (f" (the {len(kept)} hardest of {len(episodes)})" if len(kept) < len(episodes) else "")
             + ". An average hides that recordings differ more than models do."
         ),

@@ -6,8 +6,8 @@
 ``metrics.jsonl``       one line an epoch
 ``best.safetensors``    weights of the chosen epoch
 ``last.safetensors``    what an interrupted training goes on from
-``predictions.npz``     of the test part, physical units
-``results.json``        metrics of val and test, written last: a run without it is unfinished
+``predictions.npz``     of the part that is reported, physical units
+``results.json``        metrics of every part but train, written last: a run without it is unfinished
 ======================  ==================================================================================
 """
 
@@ -59,6 +59,9 @@ class DataConfig:
         Names everything the prepared numbers depend on.
     channels, units
         Of the targets.
+    selection, report
+        Part that the epoch was chosen on, and part that is reported. Both are ``"eval"`` under a published
+        protocol: the reported error is then that of the best epoch on the reported part itself.
     """
 
     name: str
@@ -67,6 +70,13 @@ class DataConfig:
     recipe_hash: str
     channels: list[str]
     units: list[str]
+    selection: str = "val"
+    report: str = "test"
+
+    @property
+    def selected_on_report(self) -> bool:
+        """Whether the epoch was chosen on the part that is reported."""
+        return self.selection == self.report
 
 
 @dataclass(frozen=True)
@@ -132,9 +142,19 @@ class Run:
     results: dict[str, Any]
     epochs: list[dict[str, Any]] = field(default_factory=list)
 
+    @property
+    def selected(self) -> dict[str, Any]:
+        """Metrics of the part that the epoch was chosen on."""
+        return dict(self.results[self.config.data.selection])
+
+    @property
+    def reported(self) -> dict[str, Any]:
+        """Metrics of the part that is reported."""
+        return dict(self.results[self.config.data.report])
+
     @cached_property
     def predictions(self) -> list[EpisodePrediction]:
-        """Predictions of the test part."""
+        """Predictions of the part that is reported."""
         path = self.folder / PREDICTIONS
         try:
             # numpy leaves a file open that it cannot read; one that we opened is closed
@@ -226,7 +246,7 @@ def read_run(folder: Path) -> Run:
         raise RunError(f"{folder}: this run is unfinished. Give the command that began it again, and it goes on.")
     results, environment = _json(folder / RESULTS), _json(folder / ENVIRONMENT)
     try:
-        for part in ("val", "test"):
+        for part in (config.data.selection, config.data.report):
             for value in (results[part]["mse"], results[part]["rmse"], results["parameters"], results["seconds"]):
                 float(value)
             _ = results[part]["episodes"].items()

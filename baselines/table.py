@@ -14,12 +14,13 @@ from typing import Any, Literal
 
 from baselines.runs import Run, RunError
 
-__all__ = ["FORMATS", "Row", "Table", "cells", "columns", "make_table", "render"]
+__all__ = ["FORMATS", "Row", "Table", "cells", "columns", "make_table", "number", "render"]
 
 Format = Literal["md", "csv", "json"]
 FORMATS: tuple[Format, ...] = ("md", "csv", "json")
 
 MIXED = "mixed units"
+CHOSEN_ON_REPORT = "best epoch chosen on the reported part itself, as published"
 NOT_BENCH = {
     "real recordings": "real recordings, not CSP-Bench",
     "simulated": "simulated, not CSP-Bench",
@@ -39,7 +40,7 @@ class Row:
     seeds
         In order.
     val_mse, test_mse, test_rmse
-        Means over the seeds, in physical units.
+        Means over the seeds, in physical units, of the parts that :class:`Table` names.
     test_mse_std, test_rmse_std
         Standard deviations over the seeds (n - 1); ``None`` for one seed.
     improvement
@@ -68,6 +69,8 @@ class Table:
     ----------
     dataset, kind, protocol, recipe_hash
         Shared by all runs.
+    selection, report
+        Part that epochs were chosen on (``val_mse``), and part that is reported (``test_mse``, ``test_rmse``).
     unit
         Of the targets; ``"mixed units"`` where they differ.
     context
@@ -80,6 +83,8 @@ class Table:
     kind: str
     protocol: str
     recipe_hash: str
+    selection: str
+    report: str
     unit: str
     context: tuple[float | None, ...]
     rows: tuple[Row, ...]
@@ -104,7 +109,7 @@ class Table:
         """Data set, kind, protocol and context in one line."""
         return (
             f"{self.dataset}: {self.kind_label}; protocol {self.protocol}, recipe {self.recipe_hash}; "
-            f"{self.context_label}"
+            f"{self.context_label}{'; ' + CHOSEN_ON_REPORT if self.selection == self.report else ''}"
         )
 
 
@@ -125,7 +130,7 @@ def make_table(runs: Sequence[Run]) -> Table:
         plain["train"].pop("seed")
         groups.setdefault(json.dumps(plain, sort_keys=True), []).append(run)
     _refuse_repeats(groups.values())
-    means = [run.results["test"]["mse"] for run in runs if run.config.name == "mean"]
+    means = [run.reported["mse"] for run in runs if run.config.name == "mean"]
     reference = statistics.fmean(means) if means else None
     rows = [_row(group, label, reference) for group, label in zip(groups.values(), _labels(groups), strict=True)]
     data = runs[0].config.data
@@ -135,6 +140,8 @@ def make_table(runs: Sequence[Run]) -> Table:
         kind=data.kind,
         protocol=data.protocol["name"],
         recipe_hash=data.recipe_hash,
+        selection=data.selection,
+        report=data.report,
         unit=data.units[0] if len(set(data.units)) == 1 else MIXED,
         context=tuple(sorted(contexts, key=lambda c: math.inf if c is None else c)),
         rows=tuple(sorted(rows, key=lambda row: -row.test_mse)),
@@ -180,13 +187,13 @@ def _row(group: Sequence[Run], label: str, reference: float | None) -> Row:
     def spread(values: list[float]) -> tuple[float, float | None]:
         return statistics.fmean(values), statistics.stdev(values) if len(values) > 1 else None
 
-    mse, mse_std = spread([run.results["test"]["mse"] for run in group])
-    rmse, rmse_std = spread([run.results["test"]["rmse"] for run in group])
+    mse, mse_std = spread([run.reported["mse"] for run in group])
+    rmse, rmse_std = spread([run.reported["rmse"] for run in group])
     return Row(
         model=label,
         parameters=group[0].results["parameters"],
         seeds=tuple(sorted(run.config.train.seed for run in group)),
-        val_mse=statistics.fmean(run.results["val"]["mse"] for run in group),
+        val_mse=statistics.fmean(run.selected["mse"] for run in group),
         test_mse=mse,
         test_mse_std=mse_std,
         test_rmse=rmse,
@@ -204,7 +211,7 @@ def render(table: Table, form: Format) -> str:
         return _csv(table)
     header = columns(table)
     lines = [f"**{table.heading}**", "", _line(header), _line(["---"] + ["---:"] * (len(header) - 1))]
-    lines += [_line(cells(row)) for row in table.rows]
+    lines += [_line(cells(table, row)) for row in table.rows]
     return "\n".join(lines) + "\n"
 
 
@@ -213,24 +220,24 @@ def columns(table: Table) -> list[str]:
     unit = "" if table.unit == MIXED else f" ({table.unit})"
     return [
         "model",
-        f"test MSE {table.squared_unit}".strip(),
+        f"{table.report} MSE {table.squared_unit}".strip(),
         "vs mean",
-        f"test RMSE{unit}",
-        "val MSE",
+        f"{table.report} RMSE{unit}",
+        *([f"{table.selection} MSE"] if table.selection != table.report else []),
         "parameters",
         "seeds",
         "time to fit",
     ]
 
 
-def cells(row: Row) -> list[str]:
+def cells(table: Table, row: Row) -> list[str]:
     """Return a row as people read it, in the order of :func:`columns`."""
     return [
         row.model,
         _spread(row.test_mse, row.test_mse_std),
         "" if row.improvement is None else f"{-100 * row.improvement + 0.0:+.1f} %",
         _spread(row.test_rmse, row.test_rmse_std),
-        f"{row.val_mse:.4f}",
+        *([number(row.val_mse)] if table.selection != table.report else []),
         f"{row.parameters:,}",
         _seeds(row.seeds),
         f"{row.seconds:.0f} s" if row.seconds >= 1 else "< 1 s",
@@ -244,15 +251,23 @@ def _seeds(seeds: tuple[int, ...]) -> str:
 
 
 def _spread(mean: float, std: float | None) -> str:
-    return f"{mean:.4f}" if std is None else f"{mean:.4f} ± {std:.4f}"
+    return number(mean) if std is None else f"{number(mean)} ± {number(std)}"
+
+
+def number(value: float, decimals: int = 4) -> str:
+    """Return an error with so many decimals, or with three digits where those would hardly show any."""
+    return f"{value:.{decimals}f}" if value == 0 or abs(value) >= 10 ** (2 - decimals) else f"{value:.3g}"
 
 
 def _line(columns: Sequence[str]) -> str:
     return "| " + " | ".join(columns) + " |"
 
 
+SHARED = ("dataset", "kind", "protocol", "recipe_hash", "selection", "report", "unit")
+
+
 def _csv(table: Table) -> str:
-    shared = {name: getattr(table, name) for name in ("dataset", "kind", "protocol", "recipe_hash", "unit")}
+    shared = {name: getattr(table, name) for name in SHARED}
     text = io.StringIO()
     writer = csv.DictWriter(text, [*shared, *Row.__dataclass_fields__], lineterminator="\n")
     writer.writeheader()

@@ -1,4 +1,4 @@
-"""The training loop: Adam on masked mean squared error, best epoch chosen on val. It never sees the test part."""
+"""The training loop: Adam on masked mean squared error; the best epoch is chosen on a part that is not train."""
 
 from __future__ import annotations
 
@@ -118,7 +118,7 @@ class Fit:
     epoch
         The chosen one, counted from 1.
     val_loss
-        Its loss on val, in normalised units.
+        Its loss on the part that it was chosen on, in normalised units.
     seconds
         Spent on training and validation, over all resumptions.
     """
@@ -200,7 +200,9 @@ def train(
             train_loss = run.epoch(epoch)
             val_loss = validate(model, val_part, length)
             if not math.isfinite(val_loss):
-                raise TrainingError(f"The loss on val is {val_loss} after epoch {epoch}. {run.advice()}")
+                raise TrainingError(
+                    f"The loss on {val_part.name} is {val_loss} after epoch {epoch}. {run.advice()}"
+                )
             run.state["seconds"] += time.perf_counter() - begin
             line = run.store(epoch, train_loss, val_loss)
             bar.set_postfix_str(f"train {train_loss:.3f}, val {val_loss:.3f}, best {run.state['best_loss']:.3f}")

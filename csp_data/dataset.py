@@ -15,7 +15,7 @@ from csp_data.card import Card, load_card
 from csp_data.errors import UnknownNameError
 from csp_data.normalization import Normalization
 from csp_data.protocol import Protocol
-from csp_data.splitcard import PARTS
+from csp_data.splitcard import PARTS, REPORT, SELECTION
 from csp_data.store import Channels, EpisodeRow, Prepared
 
 if TYPE_CHECKING:
@@ -194,6 +194,23 @@ class Dataset:
         """Names of the parts there are: train, val and test, or what the protocol's split has instead."""
         there = {row.split for row in self.episodes}
         return tuple(part for part in PARTS if part in there)
+
+    @property
+    def selection(self) -> str:
+        """Name of the part for choosing models: ``"val"``, or ``"eval"`` of a published protocol."""
+        return self._first(SELECTION)
+
+    @property
+    def report(self) -> str:
+        """Name of the part for reporting: ``"test"``, or ``"eval"``, on which models are chosen too."""
+        return self._first(REPORT)
+
+    def _first(self, names: tuple[str, ...]) -> str:
+        parts = self.parts
+        for name in names:
+            if name in parts:
+                return name
+        raise UnknownNameError(f"part of {self.name} ({self.protocol.name})", names[0], parts)
 
     @property
     def episodes(self) -> tuple[EpisodeRow, ...]:

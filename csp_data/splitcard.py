@@ -8,7 +8,7 @@ from typing import Literal
 
 from csp_data.errors import CardError
 
-__all__ = ["PARTS", "SplitCard", "check_split"]
+__all__ = ["PARTS", "REPORT", "SELECTION", "SplitCard", "check_split"]
 
 PARTS = ("train", "val", "test", "test_seen", "eval")
 """Names that a part may have.
@@ -16,6 +16,9 @@ PARTS = ("train", "val", "test", "test_seen", "eval")
 ``train``: to fit; ``val``: to choose models; ``test``: to report, on what was held out; ``test_seen``: reported
 beside it, on groups that training has seen; ``eval``: of published protocols, to choose and to report at once.
 """
+
+SELECTION, REPORT = ("val", "eval"), ("test", "eval")
+"""Parts that models may be chosen on, and parts that may be reported; the first that a data set has counts."""
 
 
 @dataclass(frozen=True)

@@ -66,7 +66,8 @@ def test_it_has_all_parts_and_the_tables_numbers(text: str, runs: dict[str, Run]
         "Episode by episode",
         "How it was made",
     ]
-    expected = [cell for row in make_table(list(runs.values())).rows for cell in cells(row)]
+    table = make_table(list(runs.values()))
+    expected = [cell for row in table.rows for cell in cells(table, row)]
     assert page.cells == expected
     assert "not CSP-Bench" in text
     for run in runs.values():
