@@ -20,6 +20,7 @@ __all__ = [
     "Citation",
     "FileEntry",
     "Licence",
+    "Size",
     "StreamCard",
     "TargetCard",
     "load_card",
@@ -50,13 +51,28 @@ class Citation:
 
 
 @dataclass(frozen=True)
+class Size:
+    """How much there is: whole recordings, hours and bytes of the raw files; ``None`` where nobody says.
+
+    ``basis`` says where the numbers come from: stated by the publisher, counted, or estimated, and from what.
+    """
+
+    basis: str
+    recordings: int | None = None
+    hours: float | None = None
+    bytes: int | None = None
+
+
+@dataclass(frozen=True)
 class StreamCard:
     """A stream that the reader gives: its channels, unit, rate and frame.
 
     ``default`` says whether an input stream is part of the input unless the protocol names others. ``derived``
     names the columns that the source makes of an input stream after resampling (:attr:`Source.inputs`), where the
     stream itself is not what a model should see; ``columns`` are those a model sees. A channel name that ends in
-    ``*`` stands for as many as the files have.
+    ``*`` stands for as many as the files have. ``axes`` says where the axes of the frame point, as far as that is
+    known; ``quaternions`` in which order the raw files hold the four numbers of a rotation (streams always hold
+    w x y z).
     """
 
     name: str
@@ -65,6 +81,8 @@ class StreamCard:
     unit: str
     rate_hz: float
     frame: str
+    axes: str | None = None
+    quaternions: str | None = None
     kind: Literal["vector", "rotation"] = "vector"
     default: bool = True
     derived: tuple[str, ...] = ()
@@ -134,7 +152,8 @@ class Card:
     ``files`` are the raw files where they are known one by one, ``downloads`` what is fetched where that is
     something else (archives, which are unpacked; files that trees hold in different places),
     ``access`` how they are got. ``unlisted`` says whether recordings whose files are not listed are left out (the
-    list is the publisher's whole) or used. ``promised`` is the number of recordings that the publisher states.
+    list is the publisher's whole) or used. ``promised`` is the number of recordings that the publisher states,
+    ``size`` how much there is.
     ``protocols`` holds, by the name of a protocol, the fields that this data set changes in it.
     """
 
@@ -156,6 +175,7 @@ class Card:
     bundled: str | None = None
     downloads: tuple[FileEntry, ...] = ()
     access: Access = Access()
+    size: Size | None = None
     unlisted: Literal["left out", "used"] = "left out"
     promised: int | None = None
     protocols: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
@@ -247,7 +267,7 @@ def read_card(text: str, where: str, others: Mapping[str, str] = MappingProxyTyp
         if parent not in others:
             raise CardError(where, f"extends {parent!r}, which is no card")
         table = {**_parse(others[parent], f"{parent}.toml"), **table}
-    parts: dict[str, Any] = {"licence": Licence, "citation": Citation, "access": Access}
+    parts: dict[str, Any] = {"licence": Licence, "citation": Citation, "access": Access, "size": Size}
     lists: dict[str, Any] = {
         "streams": StreamCard,
         "targets": TargetCard,

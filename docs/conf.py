@@ -1,4 +1,9 @@
-"""Sphinx settings."""
+"""Sphinx settings. The built site loads nothing from outside: no fonts, no scripts, formulas as MathML."""
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent / "_ext"))
 
 from csp_data import __version__
 
@@ -7,18 +12,31 @@ author = "The csp-data developers"
 copyright = "2026, the csp-data developers"
 version = release = __version__
 
-extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.mathjax", "numpydoc"]
+extensions = [
+    "myst_parser",
+    "sphinx.ext.autodoc",
+    "sphinx.ext.autosummary",
+    "numpydoc",
+    "sphinx_click",
+    "mathml",
+    "generated",
+]
 myst_enable_extensions = ["dollarmath", "colon_fence"]
 myst_heading_anchors = 3
-source_suffix = {".md": "markdown"}
-exclude_patterns = ["_build"]
+source_suffix = {".md": "markdown", ".rst": "restructuredtext"}
+exclude_patterns = ["_build", "generated/fragments"]
+templates_path = ["_templates"]
 
 autodoc_typehints = "none"  # numpydoc sections say it
 autodoc_member_order = "bysource"
+autosummary_generate = True
+autosummary_imported_members = False
 numpydoc_class_members_toctree = False
 numpydoc_show_class_members = False
 
-autosummary_generate = False
-
 html_theme = "furo"
 html_title = f"csp-data {__version__}"
+html_static_path = ["_static"]
+html_css_files = ["csp.css"]
+html_math_renderer = "mathml"
+html_show_sphinx = False

@@ -1,0 +1,214 @@
+"""Cards as text for people: Markdown pages, the table that compares data sets, and what a card does not say."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from csp_data.card import Card, StreamCard, TargetCard
+from csp_data.protocol import PROTOCOLS, resolve
+
+__all__ = ["amount", "comparison", "incomplete", "markdown"]
+
+SHOWN = 12
+"""Channels of a stream that are listed one by one; of more, the first three and the last stand for all."""
+
+
+def incomplete(card: Card) -> tuple[str, ...]:
+    """Return what a complete card says and this one does not; empty for a complete one.
+
+    Beyond what every card must have to be read: its size, known defects, the axes of each stream's frame, and in
+    which order the raw files hold quaternions.
+    """
+    gaps = [] if card.size is not None else ["[size]: how much there is, and how that is known"]
+    if not card.defects:
+        gaps.append("defects: what is known to be wrong with the recordings")
+    for stream in card.streams:
+        if stream.axes is None:
+            gaps.append(f"stream {stream.name}: axes, where those of its frame point")
+        if stream.kind == "rotation" and stream.quaternions not in ("wxyz", "xyzw"):
+            gaps.append(f"stream {stream.name}: quaternions, the order in the raw files (wxyz or xyzw)")
+    return tuple(gaps)
+
+
+def amount(count: int | None) -> str:
+    """Return a number of bytes as people say it: ``"148 MB"``; ``"unknown"`` for ``None``."""
+    if count is None:
+        return "unknown"
+    for unit, size in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
+        if count >= size:
+            return f"{count / size:.3g} {unit}"
+    return f"{count} B"
+
+
+def markdown(card: Card, *, level: int = 1) -> str:
+    """Return a card as a page of Markdown.
+
+    Parameters
+    ----------
+    card
+        The data set.
+    level
+        Of the page's heading.
+    """
+    head = "#" * level
+    parts = [
+        f"{head} `{card.name}`: {card.title}",
+        _prose(card.summary),
+        _facts(card),
+        f"{head}# Streams",
+        "Vectors are in the stated unit and frame; rotations are unit quaternions w x y z once they are read.",
+        _table(
+            ("stream", "channels", "unit", "rate", "frame", "axes", "quaternions in the files"),
+            [_stream_row(stream) for stream in card.streams],
+        ),
+        f"{head}# Targets",
+        "What a model is asked for, once a step. The first one is the default; a change over the step is given "
+        "per second by `strict` and as it is by `paper`.",
+        _table(("target", "channels", "unit", "what"), [_target_row(target) for target in card.targets]),
+        f"{head}# Parts",
+        _splits(card),
+        _changes(card, head),
+        f"{head}# Known defects",
+        "\n".join(f"- {_prose(defect)}" for defect in card.defects) or "None is known.",
+        f"{head}# How to get it",
+        _prose(card.obtain),
+        f"{head}# Licence and citation",
+        f"[{card.licence.name}]({card.licence.url}). {_prose(card.licence.terms)}",
+        f"{_prose(card.citation.text)} [doi:{card.citation.doi}](https://doi.org/{card.citation.doi})",
+        f"```bibtex\n{card.citation.bibtex.strip()}\n```",
+    ]
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def comparison(cards: Iterable[Card], *, link: str = "") -> str:
+    """Return a table of Markdown with a row for each data set.
+
+    Parameters
+    ----------
+    cards
+        The data sets.
+    link
+        Address of a data set's page, with ``{name}`` in it; no links by default.
+    """
+    rows = []
+    for card in cards:
+        inputs = [stream for stream in card.streams if stream.role == "input" and stream.default]
+        target = card.targets[0]
+        rows.append(
+            (
+                f"[{card.name}]({link.format(name=card.name)})" if link else card.name,
+                card.kind,
+                ", ".join(f"{stream.name} ({_count(stream.columns)}) in {stream.unit}" for stream in inputs),
+                _rates(inputs),
+                f"{target.name} ({len(target.channels)})",
+                f"{card.size.recordings or '?'}" if card.size else "?",
+                f"{card.size.hours:.3g}" if card.size and card.size.hours else "?",
+                amount(card.size.bytes) if card.size else "?",
+                card.access.kind if card.bundled is None else "ships",
+                card.licence.id,
+            )
+        )
+    titles = ("name", "kind", "inputs", "Hz", "target", "recordings", "hours", "raw files", "access", "licence")
+    return _table(titles, rows) + "\n"
+
+
+def _facts(card: Card) -> str:
+    target = resolve(card).target
+    access = {
+        "open": "open, no account",
+        "licence": "after the terms are accepted",
+        "password": "with a user and a password from the publisher, beside the terms",
+    }[card.access.kind]
+    rows = [
+        ("kind", card.kind),
+        ("aliases", ", ".join(f"`{alias}`" for alias in card.aliases) or "none"),
+        ("protocol by default", f"`{card.protocol}`, target `{target or card.targets[0].name}`"),
+        ("access", "ships with the package" if card.bundled else access),
+        ("licence", f"{card.licence.id}; {'may' if card.licence.redistribution else 'may not'} be passed on"),
+    ]
+    if card.size is not None:
+        size = card.size
+        hours = "unknown" if size.hours is None else f"{size.hours:.3g}"
+        rows += [
+            ("recordings", "unknown" if size.recordings is None else f"{size.recordings}"),
+            ("hours", hours),
+            ("raw files", amount(size.bytes)),
+            ("how that is known", size.basis),
+        ]
+    return _table(("", ""), rows)
+
+
+def _stream_row(stream: StreamCard) -> tuple[str, ...]:
+    role = stream.role if stream.default else f"{stream.role}, only when asked for"
+    channels = _channels(stream.channels)
+    if stream.derived:
+        channels += f"; a model sees {_channels(stream.derived)}"
+    return (
+        f"`{stream.name}` ({role})",
+        channels,
+        stream.unit,
+        f"{stream.rate_hz:.4g} Hz",
+        stream.frame,
+        stream.axes or "not stated",
+        " ".join(stream.quaternions) if stream.quaternions else "none",
+    )
+
+
+def _target_row(target: TargetCard) -> tuple[str, ...]:
+    kind = "a change over the step" if target.increment else "a value at the end of the step"
+    unit = ", ".join(target.units) or target.unit
+    return f"`{target.name}`", _channels(target.channels), unit, f"{_prose(target.summary)} ({kind})"
+
+
+def _splits(card: Card) -> str:
+    rows = []
+    for name, split in card.splits.items():
+        shares = ", ".join(
+            f"{part} {split.shares[part]:.0%}" if split.shares else f"{part} {len(getattr(split, part))}"
+            for part in split.parts
+        )
+        held = ", ".join(part for part in split.held_out if part in split.parts) or "none"
+        rule = split.rule if split.rule == "lists" else f"{split.rule}, of the recordings {split.among}"
+        rows.append((f"`{name}`", rule, shares, held))
+    return _table(("protocol", "rule", "parts", "parts whose groups stand in no other"), rows)
+
+
+def _changes(card: Card, head: str) -> str:
+    """Return the fields of the protocols that the card changes, or nothing."""
+    rows = [
+        (f"`{protocol}`", f"`{field}`", f"`{value}`")
+        for protocol, fields in card.protocols.items()
+        if protocol in PROTOCOLS
+        for field, value in fields.items()
+    ]
+    if not rows:
+        return ""
+    return f"{head}# Fields of the protocols that this set changes\n\n" + _table(
+        ("protocol", "field", "value"), rows
+    )
+
+
+def _channels(channels: Sequence[str]) -> str:
+    if len(channels) <= SHOWN:
+        return ", ".join(f"`{name}`" for name in channels)
+    first = ", ".join(f"`{name}`" for name in channels[:3])
+    return f"{first} ... `{channels[-1]}` ({len(channels)})"
+
+
+def _count(channels: Sequence[str]) -> str:
+    return "as many as the files have" if any(name.endswith("*") for name in channels) else str(len(channels))
+
+
+def _rates(streams: Sequence[StreamCard]) -> str:
+    return ", ".join(f"{rate:.4g}" for rate in sorted({stream.rate_hz for stream in streams}))
+
+
+def _prose(text: str) -> str:
+    return " ".join(text.split())
+
+
+def _table(titles: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    def line(cells: Sequence[str]) -> str:
+        return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
+
+    return "\n".join([line(titles), line(["---"] * len(titles)), *(line(row) for row in rows)])

@@ -1,0 +1,93 @@
+"""Pages that are made from the code when the site is built, so that they cannot say anything else than it does.
+
+Written to ``docs/generated`` before Sphinx looks for pages; a file is touched only when its text changes.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import inspect
+import io
+import os
+import re
+import typing
+from pathlib import Path
+from typing import Any
+
+import sphinx.application
+from numpydoc.docscrape import NumpyDocString
+
+import csp_data
+from csp_data.cardtext import comparison, markdown
+
+Pages = dict[str, str]
+
+
+def _cards() -> Pages:
+    """Return a page for each data set, and one that compares them."""
+    cards = [csp_data.info(name) for name in csp_data.names()]
+    pages = {f"card-{card.name}.md": markdown(card) for card in cards}
+    pages["fragments/cards.md"] = comparison(cards, link="generated/card-{name}.md")
+    return pages
+
+
+def _fields() -> Pages:
+    """Return the table of all fields of a protocol: type, default, both protocols, and what it means."""
+    described = NumpyDocString(inspect.getdoc(csp_data.Protocol) or "")["Parameters"]
+    meaning = {name.strip(): " ".join(row.desc) for row in described for name in row.name.split(",")}
+    blocks = []
+    for field in dataclasses.fields(csp_data.Protocol):
+        if field.name == "changed":
+            continue
+        if field.name not in meaning:
+            raise RuntimeError(f"csp_data.Protocol: field {field.name!r} has no description")
+        strict, paper = (getattr(protocol, field.name) for protocol in (csp_data.STRICT, csp_data.PAPER))
+        text = re.sub(r":\w+:`[.~]*([^`]+)`", r"`\1`", meaning[field.name].replace("``", "`"))
+        blocks.append(
+            f"(field-{field.name.replace('_', '-')})=\n## `{field.name}`\n\n`{field.type}`; "
+            f"`strict`: `{strict!r}`, `paper`: `{paper!r}`\n\n{text}\n"
+        )
+    return {"fragments/protocol.md": "\n".join(blocks)}
+
+
+def _baselines() -> Pages:
+    """Return the help of ``csp-baselines`` and of each of its commands, as they print it."""
+    os.environ.update(NO_COLOR="1", COLUMNS="100", TERM="dumb")
+    from baselines import cli
+
+    names = [
+        name
+        for member in typing.get_args(cli.Command)
+        for option in typing.get_args(member)[1:]
+        if (name := getattr(option, "name", None))
+    ]
+    blocks = []
+    for name in ("", *names):
+        out = io.StringIO()
+        with contextlib.redirect_stdout(out), contextlib.suppress(SystemExit):
+            cli.main([*([name] if name else []), "--help"])
+        text = re.sub(r"\x1b\[[0-9;]*m", "", out.getvalue())
+        lines = "\n".join(line.rstrip() for line in text.strip().splitlines())
+        title = f"csp-baselines {name}".strip()
+        blocks.append(f"## {title}\n\n```text\n$ {title} --help\n{lines}\n```\n")
+    return {"fragments/csp-baselines.md": "\n".join(blocks)}
+
+
+def _write(app: sphinx.application.Sphinx) -> None:
+    folder = Path(app.srcdir) / "generated"
+    pages = {**_cards(), **_fields(), **_baselines()}
+    for name, text in pages.items():
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if not path.is_file() or path.read_text(encoding="utf-8") != text:
+            path.write_text(text, encoding="utf-8")
+    for page in folder.glob("*.md"):
+        if page.name not in pages:
+            page.unlink()  # of a data set that is gone
+
+
+def setup(app: sphinx.application.Sphinx) -> dict[str, Any]:
+    """Write the pages when the builder starts."""
+    app.connect("builder-inited", _write)
+    return {"parallel_read_safe": True, "parallel_write_safe": True}

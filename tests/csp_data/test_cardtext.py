@@ -1,0 +1,55 @@
+"""Cards are complete, and what is written from them says what they say."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+
+import csp_data
+from csp_data.cardtext import amount, comparison, incomplete, markdown
+
+NAMES = csp_data.names()
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_card_is_complete(name: str) -> None:
+    assert incomplete(csp_data.info(name)) == ()
+
+
+def test_what_is_missing_is_named() -> None:
+    card = csp_data.info("vector")
+    streams = tuple(dataclasses.replace(stream, axes=None, quaternions=None) for stream in card.streams)
+    gaps = incomplete(dataclasses.replace(card, size=None, defects=(), streams=streams))
+    assert len(gaps) == 2 + len(streams) + 1
+    for words in ("[size]", "defects", "stream accelerometer: axes", "stream orientation: quaternions"):
+        assert any(gap.startswith(words) for gap in gaps), words
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_page_says_what_the_card_says(name: str) -> None:
+    card = csp_data.info(name)
+    text = markdown(card)
+    for stream in card.streams:
+        assert stream.frame in text
+        assert f"`{stream.name}`" in text
+    for said in (card.licence.terms, card.citation.doi, card.obtain, *card.defects, card.size.basis):  # type: ignore[union-attr]
+        assert " ".join(said.split()) in text
+    columns = {line.count("|") for line in text.splitlines() if line.startswith("| `") and "fields" not in line}
+    assert columns  # every row of a table has the width of its head
+    for block in text.split("\n\n"):
+        rows = [line.replace("\\|", "") for line in block.splitlines() if line.startswith("|")]
+        assert len({row.count("|") for row in rows}) <= 1
+
+
+def test_the_comparison_has_a_row_for_each() -> None:
+    rows = comparison([csp_data.info(name) for name in NAMES], link="card-{name}.md").splitlines()
+    assert [row.split("](")[0][3:] for row in rows[2:]] == list(NAMES)
+
+
+def test_bytes_of_the_sample_are_counted() -> None:
+    card = csp_data.info("sample")
+    assert card.size is not None
+    assert card.size.bytes == sum(file.size or 0 for file in card.files)
+    assert card.size.recordings == len(card.files)
+    assert [amount(n) for n in (None, 7, 1500, card.size.bytes)] == ["unknown", "7 B", "1.5 kB", "5.89 MB"]
