@@ -16,6 +16,7 @@ import tyro
 
 import csp_data
 from baselines.errors import CspDataError, OptionError
+from baselines.stream_cli import STREAM, Stream, stream
 from baselines.train import TrainConfig
 from csp_data import Dataset
 from csp_data.splitcard import PARTS
@@ -126,7 +127,8 @@ Example:
   csp-baselines report runs/sample-* -o report.html"""
 
 Command = (
-    Annotated[Train, tyro.conf.subcommand("train", description=TRAIN)]
+    Annotated[Stream, tyro.conf.subcommand("stream", description=STREAM)]
+    | Annotated[Train, tyro.conf.subcommand("train", description=TRAIN)]
     | Annotated[Eval, tyro.conf.subcommand("eval", description=EVAL)]
     | Annotated[Table, tyro.conf.subcommand("table", description=TABLE)]
     | Annotated[Report, tyro.conf.subcommand("report", description=REPORT)]
@@ -137,7 +139,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line and exit: 0 done, 1 failed, 2 usage, 3 verification failed, 4 needs a person."""
     given = list(sys.argv[1:] if arguments is None else arguments)
     logging.basicConfig(format="%(name)s: %(message)s")
-    actions: dict[type, Callable[..., None]] = {Train: _train, Eval: _eval, Table: _table, Report: _report}
+    actions: dict[type, Callable[..., None]] = {
+        Train: _train,
+        Eval: _eval,
+        Table: _table,
+        Report: _report,
+        Stream: stream,
+    }
     try:
         command: Any = tyro.cli(
             Command,
@@ -206,11 +214,11 @@ def _train(command: Train, line: str) -> None:
 
 def _eval(command: Eval, line: str) -> None:
     from baselines.experiment import evaluate
-    from baselines.runs import read_run
+    from baselines.runs import dataset_of, read_run
 
     run = read_run(command.run)
     part = command.part or run.config.data.report
-    found = evaluate(run, _data_of(run, command.data), part, command.device)
+    found = evaluate(run, dataset_of(run, command.data), part, command.device)
     if command.json:
         print(json.dumps({"run": str(command.run), "part": part, **found}))
         return
@@ -231,12 +239,12 @@ def _table(command: Table, line: str) -> None:
 
 def _report(command: Report, line: str) -> None:
     from baselines.report import write_report
-    from baselines.runs import read_run
+    from baselines.runs import dataset_of, read_run
 
     runs = [read_run(folder) for folder in command.runs]
     if not runs:
         raise OptionError("RUNS", "", "at least one folder of a run")
-    write_report(runs, _data_of(runs[0], command.data), command.out)
+    write_report(runs, dataset_of(runs[0], command.data), command.out)
     print(json.dumps({"report": str(command.out)}) if command.json else f"report written to {command.out}")
 
 
@@ -247,19 +255,6 @@ def _dataset(command: Train) -> Dataset:
         csp_data.prepare(command.dataset, raw=command.raw, protocol=command.protocol, progress=sys.stderr.isatty())
         return csp_data.load(command.dataset, raw=command.raw, protocol=command.protocol)
     return csp_data.load(path=path, raw=command.raw, protocol=command.protocol)
-
-
-def _data_of(run: Any, path: Path | None) -> Dataset:
-    """Open the prepared file of a run, where it was or where the caller says that it is."""
-    from baselines.runs import RunError
-
-    where = Path(path or run.environment["prepared"])
-    if not where.is_file():
-        raise RunError(
-            f"{where}: the prepared file of {run.folder} is not there. Prepare {run.config.data.name} again, and "
-            "pass the file as --data."
-        )
-    return csp_data.load(path=where)
 
 
 def _options(pairs: Sequence[str]) -> dict[str, Any]:

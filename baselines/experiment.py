@@ -18,6 +18,7 @@ from baselines.errors import OptionError, UnknownNameError
 from baselines.evaluate import measure, predict
 from baselines.factory import ALL_MODELS, build, build_from_config
 from baselines.files import atomic_json
+from baselines.interface import INTERFACE, Interface
 from baselines.presets import UnknownModelError, model_kinds
 from baselines.references import REFERENCES, Fir, Mean, build_reference, reference_from_config, reference_to_dict
 from baselines.runs import (
@@ -102,6 +103,7 @@ def run(
         if state == "finished":
             return read_run(folder), state
         atomic_json(folder / ENVIRONMENT, {**describe(where), "command": command, "prepared": str(dataset.path)})
+        atomic_json(folder / INTERFACE, Interface.of(dataset).to_dict())
         results = _fit(model, train_part, val_part, config, folder, progress)
         for part in dataset.parts[1:]:
             loaded = val_part if part == val_part.name else load_part(dataset, part, where)

@@ -3,6 +3,7 @@
 ======================  ==================================================================================
 ``config.json``         data set, kind, protocol, recipe hash; model; training: what makes two runs the same
 ``environment.json``    versions, machine, commit, command, prepared file: what may differ between them
+``interface.json``      channels, units, rates, filter, normalisation: what a stream of samples needs
 ``metrics.jsonl``       one line an epoch
 ``best.safetensors``    weights of the chosen epoch
 ``last.safetensors``    what an interrupted training goes on from
@@ -25,13 +26,24 @@ from typing import Any, Literal
 import filelock
 import numpy as np
 
+import csp_data
 from baselines.checkpoint import load_weights
 from baselines.errors import CspDataError
 from baselines.evaluate import EpisodePrediction
 from baselines.files import atomic_json
 from baselines.train import BEST, METRICS, TrainConfig
+from csp_data import Dataset
 
-__all__ = ["DataConfig", "Run", "RunConfig", "RunError", "open_folder", "read_run", "save_predictions"]
+__all__ = [
+    "DataConfig",
+    "Run",
+    "RunConfig",
+    "RunError",
+    "dataset_of",
+    "open_folder",
+    "read_run",
+    "save_predictions",
+]
 
 FORMAT = "csp-baselines-run"
 FORMAT_VERSION = 1
@@ -256,6 +268,23 @@ def read_run(folder: Path) -> Run:
     if missing:
         raise _damaged(folder, f"it has no {' and no '.join(missing)}")
     return Run(folder, config, environment, results, list(_lines(folder / METRICS)))
+
+
+def dataset_of(run: Run, path: Path | None = None) -> Dataset:
+    """Open the prepared file of a run, where it was or where the caller says that it is.
+
+    Raises
+    ------
+    RunError
+        If it is not there.
+    """
+    where = Path(path or run.environment["prepared"])
+    if not where.is_file():
+        raise RunError(
+            f"{where}: the prepared file of {run.folder} is not there. Prepare {run.config.data.name} again, and "
+            "pass the file as --data."
+        )
+    return csp_data.load(path=where)
 
 
 def read_config(folder: Path) -> RunConfig:

@@ -2,32 +2,28 @@
 
 from __future__ import annotations
 
-import copy
-from dataclasses import dataclass
+import hashlib
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import torch
+import safetensors
+import safetensors.numpy
 
+from baselines.config import FlatConfig
+from baselines.engine import Arrays, Model, StateError, make_engine
 from baselines.errors import OptionError
-from baselines.models import FlatModel, HierarchicalModel
+from baselines.factory import build_from_config
+from baselines.files import atomic_bytes
+from baselines.interface import Interface
+from baselines.layers import TransformerConfig
 from csp_data import LowPass, Normalization
 
-__all__ = ["StreamState", "Streamer"]
+__all__ = ["Streamer", "load_state", "save_state", "with_window"]
 
 Floats = npt.NDArray[np.float64]
-
-
-@dataclass(frozen=True)
-class StreamState:
-    """All that a :class:`Streamer` remembers between two samples; picklable."""
-
-    filtered: Floats | None
-    """State of the low-pass, (S, 2, C)."""
-    previous: Floats | None
-    """The sample before, low-passed, (C,), for the deltas."""
-    model: Any
 
 
 class Streamer:
@@ -48,25 +44,34 @@ class Streamer:
         The protocol's filter, if it has one; it must be causal.
     input_hz
         Rate of the samples in Hz, for the filter.
+    engine
+        ``"reference"`` (the layers' own ``step``), or ``"auto"``: the fastest that can run this model.
 
     Raises
     ------
     OptionError
-        If the filter is not causal, or the normalisation is of other channels than the model's.
+        If the filter is not causal, the normalisation is of other channels than the model's, or the engine cannot
+        run the model.
     """
 
     def __init__(
         self,
-        model: FlatModel | HierarchicalModel,
+        model: Model,
         normalization: Normalization,
         *,
         deltas: bool,
         clip: float | None = None,
         lowpass: LowPass | None = None,
         input_hz: float = 50.0,
+        engine: str = "auto",
     ) -> None:
         if lowpass is not None and lowpass.phase != "causal":
-            raise OptionError("lowpass.phase", lowpass.phase, "'causal': the other one needs the whole recording")
+            raise OptionError(
+                "lowpass.phase",
+                lowpass.phase,
+                "'causal': the other one needs the whole recording",
+                "Train on data prepared with a causal filter.",
+            )
         width = len(normalization.inputs.shift)
         if width != model.config.in_dim or len(normalization.targets.shift) != model.config.out_dim:
             raise OptionError(
@@ -78,24 +83,28 @@ class Streamer:
         self.normalization = normalization
         self.deltas, self.clip, self.lowpass, self.input_hz = deltas, clip, lowpass, input_hz
         self.channels = width // 2 if deltas else width
-        parameter = next(model.parameters())
-        self._device, self._dtype = parameter.device, parameter.dtype
+        self.engine = make_engine(self.model, engine)
         self.reset()
+
+    @classmethod
+    def of(cls, model: Model, interface: Interface, engine: str = "auto") -> Streamer:
+        """Return the streamer of a model trained on data with this interface."""
+        return cls(
+            model,
+            interface.normalization,
+            deltas=interface.deltas,
+            clip=interface.clip,
+            lowpass=interface.lowpass,
+            input_hz=interface.input_hz,
+            engine=engine,
+        )
 
     def reset(self) -> None:
         """Forget everything: the next sample is the first of a recording."""
-        with torch.no_grad():
-            start = self.model.initial_state(1, self._device, self._dtype)
-        self.state = StreamState(None, None, start)
-
-    @property
-    def state(self) -> StreamState:
-        """What is remembered; a copy that can be set again later, here or on an equal streamer."""
-        return copy.deepcopy(self._state)
-
-    @state.setter
-    def state(self, state: StreamState) -> None:
-        self._state = copy.deepcopy(state)
+        self.samples = 0
+        self._filtered: Floats | None = None
+        self._previous: Floats | None = None
+        self.engine.reset()
 
     def push(self, samples: npt.ArrayLike) -> Floats:
         """Take the next sample, or several.
@@ -125,25 +134,124 @@ class Streamer:
         if len(rows) == 0:
             return np.zeros((0, self.model.config.out_dim))
         features, filtered, previous = self._features(rows)
-        state, outputs = self._state.model, []
-        with torch.inference_mode():
-            for row in torch.from_numpy(features).to(self._device, self._dtype):
-                output, state = self.model.step(row[None], state)
-                if output is not None:
-                    outputs.append(output)
-        self._state = StreamState(filtered, previous, state)
-        if not outputs:
-            return np.zeros((0, self.model.config.out_dim))
-        stacked = torch.cat(outputs).double().cpu().numpy()
-        return np.asarray(self.normalization.targets.invert(stacked))
+        outputs = self.engine.push(features)
+        self._filtered, self._previous, self.samples = filtered, previous, self.samples + len(rows)
+        return np.asarray(self.normalization.targets.invert(outputs.astype(np.float64)))
 
     def _features(self, rows: Floats) -> tuple[Floats, Floats | None, Floats]:
         """Filter, append deltas, clip and normalise the next samples; also return what to remember."""
-        filtered = self._state.filtered
+        filtered = self._filtered
         if self.lowpass is not None:
             rows, filtered = self.lowpass.advance(rows, self.input_hz, filtered)
-        before = rows[0] if self._state.previous is None else self._state.previous
+        before = rows[0] if self._previous is None else self._previous
         made = np.concatenate([rows, np.diff(rows, axis=0, prepend=before[None])], axis=1) if self.deltas else rows
         if self.clip is not None:
             made = np.clip(made, -self.clip, self.clip)
         return np.asarray(self.normalization.inputs.apply(made)), filtered, rows[-1]
+
+    def state_dict(self) -> Arrays:
+        """Return copies of all that is remembered, as named arrays: the state of the stream.
+
+        A streamer of the same model and engine that takes it up goes on with the same bits.
+        """
+        state: Arrays = {"samples": np.array(self.samples), "weights": fingerprint(self.model)}
+        for name, value in (("filtered", self._filtered), ("previous", self._previous)):
+            if value is not None:
+                state[name] = value.copy()
+        return state | {f"{self.engine.name}/{name}": array for name, array in self.engine.state().items()}
+
+    def load_state_dict(self, state: Arrays) -> None:
+        """Take up what :meth:`state_dict` returned, here or elsewhere.
+
+        Raises
+        ------
+        StateError
+            If it is not the state of such a stream; the present state then stays.
+        """
+        if "samples" not in state or "weights" not in state:
+            raise StateError("not the state of a stream: expected the entries samples and weights.")
+        if not np.array_equal(state["weights"], fingerprint(self.model)):
+            raise StateError("state of a stream through another model: expected the same weights as here.")
+        engines = {name.partition("/")[0] for name in state if "/" in name}
+        for other in engines - {self.engine.name}:
+            raise StateError(
+                f"state of the engine {other!r}, this stream runs {self.engine.name!r}. "
+                "Begin the stream with the engine of the state."
+            )
+        size = {"filtered": (self._sections(), 2, self.channels), "previous": (self.channels,)}
+        for name, shape in size.items():
+            if name in state and state[name].shape != shape:
+                raise StateError(f"state entry {name}: expected the shape {shape}, found {state[name].shape}.")
+        started = int(state["samples"]) > 0
+        if started != ("previous" in state) or (started and self.lowpass is not None) != ("filtered" in state):
+            raise StateError("state of a stream with other preparation: the low-pass must be the same.")
+        prefix = f"{self.engine.name}/"
+        self.engine.load({name[len(prefix) :]: array for name, array in state.items() if name.startswith(prefix)})
+        self._filtered = state["filtered"].copy() if "filtered" in state else None
+        self._previous = state["previous"].copy() if "previous" in state else None
+        self.samples = int(state["samples"])
+
+    def _sections(self) -> int:
+        return 0 if self.lowpass is None else len(self.lowpass.sections(self.input_hz))
+
+
+def fingerprint(model: Model) -> npt.NDArray[np.uint8]:
+    """Return the SHA-256 of a model's weights, (32,)."""
+    digest = hashlib.sha256()
+    for name, tensor in model.state_dict().items():
+        digest.update(name.encode())
+        digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+    return np.frombuffer(digest.digest(), dtype=np.uint8)
+
+
+def save_state(path: Path, stream: Streamer) -> None:
+    """Write a stream's state to a file (safetensors: no pickles), whole or not at all."""
+    state = {name: np.array(array, order="C") for name, array in stream.state_dict().items()}
+    atomic_bytes(path, safetensors.numpy.save(state))
+
+
+def load_state(path: Path, stream: Streamer) -> None:
+    """Take up a stream's state from a file.
+
+    Raises
+    ------
+    StateError
+        If the file is missing, damaged, or not the state of such a stream.
+    """
+    try:
+        state: dict[str, Any] = safetensors.numpy.load(path.read_bytes())
+    except (OSError, safetensors.SafetensorError) as error:
+        raise StateError(f"{path}: cannot be read as the state of a stream ({error}).") from error
+    try:
+        stream.load_state_dict(state)
+    except StateError as error:
+        raise StateError(f"{path}: {error}") from None
+
+
+def with_window(model: Model, window: int | None) -> Model:
+    """Return a model with the same weights whose Transformer looks back over so many of its steps only.
+
+    Parameters
+    ----------
+    model
+        Any model; without a Transformer nothing can be set.
+    window
+        Steps of the Transformer's level (samples in a flat model, chunks in HiSS), the present one among them;
+        None returns the model as it is.
+
+    Raises
+    ------
+    OptionError
+        If the model has no Transformer at its highest level.
+    """
+    if window is None:
+        return model
+    level = "layer" if isinstance(model.config, FlatConfig) else "high"
+    layer = getattr(model.config, level)
+    if not isinstance(layer, TransformerConfig):
+        raise OptionError("window", window, f"nothing for {model.config.name}: only a Transformer looks back")
+    config: Any = replace(model.config, **{level: replace(layer, window=window)})  # type: ignore[arg-type]
+    parameter = next(model.parameters())
+    made = build_from_config(config).to(parameter.device, parameter.dtype)
+    made.load_state_dict(model.state_dict())
+    return made.train(model.training)

@@ -47,6 +47,10 @@ class TransformerConfig:
         Width of the hidden layer of the feed-forward part; None: ``dim``.
     dropout
         Probability of dropping an element of the attention weights, the hidden layer and each residual branch.
+    window
+        Steps that attention sees, the present one among them; None: the whole past, as published. A stream keeps
+        the keys and values of so many steps, so only with a window is its memory bounded. The weights do not
+        depend on it: with a window that it was not trained with, a model predicts something else.
     equal_init
         Start all blocks with equal weights, as torch's ``nn.TransformerEncoder`` does, and so the published code.
     """
@@ -58,9 +62,10 @@ class TransformerConfig:
     feedforward: int | None = None
     dropout: float = 0.1
     equal_init: bool = False
+    window: int | None = None
 
     def __post_init__(self) -> None:
-        check_config(self, positive=("dim", "layers", "heads", "feedforward"), fraction=("dropout",))
+        check_config(self, positive=("dim", "layers", "heads", "feedforward", "window"), fraction=("dropout",))
         if self.dim % self.heads or self.dim % 2:
             raise OptionError("TransformerConfig.dim", self.dim, f"an even multiple of heads={self.heads}")
 
@@ -105,20 +110,22 @@ class TransformerBlock(nn.Module):
     def forward(self, x: Tensor, readout: slice = ALL) -> Tensor:
         """Map (B, L, dim) to (B, steps in ``readout``, dim)."""
         q, k, v = self._heads(x)
-        mask = None
-        if readout != ALL:
+        mask, window = None, self.config.window
+        if readout != ALL or window is not None:
             steps = torch.arange(x.shape[1], device=x.device)
-            mask = steps[readout, None] >= steps
+            back = steps[readout, None] - steps
+            mask = back >= 0 if window is None else (back >= 0) & (back < window)
             x, q = x[:, readout], q[:, :, readout]
         p = self.config.dropout if self.training else 0.0
         y = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, dropout_p=p, is_causal=mask is None)
         return self._finish(x, y)
 
-    def step(self, x_t: Tensor, cache: KVCache) -> tuple[Tensor, KVCache]:
-        """Map (B, 1, dim) and the keys and values (B, heads, t, d_k) of all earlier steps."""
+    def step(self, x_t: Tensor, cache: KVCache, mask: Tensor | None) -> tuple[Tensor, KVCache]:
+        """Map (B, 1, dim) and the keys and values (B, heads, t, d_k) of earlier steps, which ``mask`` may hide."""
         q, k, v = self._heads(x_t)
         k, v = torch.cat((cache[0], k), dim=2), torch.cat((cache[1], v), dim=2)
-        return self._finish(x_t, F.scaled_dot_product_attention(q, k, v)), (k, v)
+        y = F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
+        return self._finish(x_t, y), (k, v) if mask is None else (k[:, :, 1:], v[:, :, 1:])
 
     def _heads(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         qkv = self.qkv(self.norm1(x)).unflatten(-1, (3, self.config.heads, -1))
@@ -155,18 +162,25 @@ class Transformer(SequenceLayer):
         return self.blocks[-1](x, readout)
 
     def initial_state(self, batch_size: int, device: torch.device, dtype: torch.dtype) -> TransformerState:
-        """Return position 0 and, for each block, empty keys and values (B, heads, 0, d_k)."""
-        heads = self.config.heads
-        empty = torch.zeros(batch_size, heads, 0, self.config.dim // heads, device=device, dtype=dtype)
+        """Return position 0 and, for each block, keys and values (B, heads, t, d_k).
+
+        Without a window t is 0 and grows; with one it is ``window - 1`` always, and the entries from before the
+        first step are hidden.
+        """
+        heads, kept = self.config.heads, (self.config.window or 1) - 1
+        empty = torch.zeros(batch_size, heads, kept, self.config.dim // heads, device=device, dtype=dtype)
         return torch.zeros(1, dtype=torch.int64, device=device), tuple((empty, empty) for _ in self.blocks)
 
     def step(self, x_t: Tensor, state: TransformerState) -> tuple[Tensor, TransformerState]:
-        """Take one sample; the cache grows by one step. See :meth:`SequenceLayer.step`."""
+        """Take one sample; without a window the cache grows by one step. See :meth:`SequenceLayer.step`."""
         position, caches = state
+        mask, window = None, self.config.window
+        if window is not None:
+            mask = (torch.arange(window - 1, -1, -1, device=x_t.device) <= position)[None]
         x = (x_t + positional_encoding(position, self.config.dim).to(x_t.dtype)).unsqueeze(1)
         new = []
         for block, cache in zip(self.blocks, caches, strict=True):
-            x, cache = block.step(x, cache)
+            x, cache = block.step(x, cache, mask)
             new.append(cache)
         return x.squeeze(1), (position + 1, tuple(new))
 
@@ -201,8 +215,10 @@ def transformer_reference(layer: Transformer, x: Tensor) -> Tensor:
             for h in range(config.heads):
                 part = slice(h * d_k, (h + 1) * d_k)
                 score = (k[:, : t + 1, part] * q[:, t, None, part]).sum(-1) / math.sqrt(d_k)
+                if config.window is not None:
+                    score = score[:, -config.window :]
                 weight = torch.exp(score) / torch.exp(score).sum(-1, keepdim=True)
-                heads.append((weight[..., None] * v[:, : t + 1, part]).sum(1))
+                heads.append((weight[..., None] * v[:, : t + 1, part][:, -weight.shape[1] :]).sum(1))
             x_t = x[:, t] + block.out(torch.cat(heads, dim=-1))
             steps.append(x_t + block.down(torch.relu(block.up(block.norm2(x_t)))))
         x = torch.stack(steps, dim=1)

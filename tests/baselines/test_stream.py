@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import pickle
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,11 +11,14 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import csp_data
-from baselines import MODELS, build
+from baselines import build
+from baselines.engine import StateError
 from baselines.errors import OptionError
-from baselines.stream import Streamer
+from baselines.presets import ALL_MODELS
+from baselines.stream import Streamer, load_state, save_state, with_window
 from csp_data.normalization import features
 
+SIZES = {"dim": 16, "layers": 2}
 SMOOTH = csp_data.LowPass(8.0, 3, "causal")
 
 
@@ -26,7 +29,7 @@ def ds() -> csp_data.Dataset:
 
 def streamer(ds: csp_data.Dataset, name: str, **options: object) -> Streamer:
     torch.manual_seed(0)
-    model = build(name, in_dim=12, out_dim=3, dim=16, layers=2, **options)
+    model = build(name, in_dim=12, out_dim=3, **{**SIZES, **options})
     return Streamer(model, ds.normalization, deltas=True, clip=50.0, lowpass=SMOOTH, input_hz=50.0)
 
 
@@ -39,18 +42,57 @@ def batch(stream: Streamer, inputs: np.ndarray) -> np.ndarray:
     return stream.normalization.targets.invert(output.double().numpy())
 
 
-NEW = [f"flat-{kind}" for kind in ("gru", "tcn", "mamba2", "s4d", "lru")]
-NEW += ["hiss-gru-s4d", "hiss-tcn-gru", "hiss-mamba2-lru", "hiss-s4d-tcn", "hiss-lru-mamba2", "hiss-s4-tcn-lru"]
-
-
-@pytest.mark.parametrize("name", [*MODELS, *NEW])
-@given(cuts=st.lists(st.integers(1, 199), max_size=6))
-@settings(max_examples=3, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-def test_stream_equals_batch_however_it_is_cut(ds: csp_data.Dataset, name: str, cuts: list[int]) -> None:
-    inputs = ds.val[0].inputs[:200]
-    stream = streamer(ds, name)
+def check(stream: Streamer, inputs: np.ndarray, cuts: list[int]) -> None:
     made = np.concatenate([stream.push(piece) for piece in np.split(inputs, sorted(set(cuts)))])
     np.testing.assert_allclose(made, batch(stream, inputs), atol=1e-5)
+
+
+CUTS = st.lists(st.integers(1, 89), max_size=6)
+FEW = settings(max_examples=2, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+VARIANTS = [
+    ("hiss-s4-tcn-lru", {}),
+    ("hiss-gru-s4-transformer", {"readout": "linear"}),
+    ("hiss-lstm-s4d-mamba2", {"overlap": 3, "readout": "attention"}),
+    ("hiss-s4-mamba", {"overlap": 4}),
+    ("hiss-s4-mamba", {"overlap": 13, "readout": "linear"}),
+    ("hiss-mamba-gru", {"readout": "attention"}),
+    ("flat-s4", {"readout": "first"}),
+    ("flat-mamba", {"readout": "first"}),
+    ("flat-transformer", {"readout": "first"}),
+    ("flat-transformer", {"window": 7}),
+    ("flat-transformer", {"window": 1}),
+    ("hiss-s4-transformer", {"high_window": 3}),
+]
+
+
+@pytest.mark.parametrize("name", ALL_MODELS)
+@given(cuts=CUTS)
+@FEW
+def test_stream_equals_batch_however_it_is_cut(ds: csp_data.Dataset, name: str, cuts: list[int]) -> None:
+    check(streamer(ds, name), ds.val[0].inputs[:90], cuts)
+
+
+@pytest.mark.parametrize(("name", "options"), VARIANTS)
+@given(cuts=CUTS)
+@FEW
+def test_every_way_of_cutting_and_reading_out(
+    ds: csp_data.Dataset, name: str, options: dict[str, object], cuts: list[int]
+) -> None:
+    check(streamer(ds, name, **options), ds.val[0].inputs[:90], cuts)
+
+
+def test_a_window_bounds_the_memory_of_a_transformer(ds: csp_data.Dataset) -> None:
+    whole = streamer(ds, "hiss-lstm-transformer")
+    model = with_window(whole.model, 4)
+    stream = Streamer(model, ds.normalization, deltas=True, lowpass=SMOOTH)
+    assert with_window(model, None) is model
+    sizes = []
+    for _ in range(3):
+        stream.push(ds.val[0].inputs[:100])
+        sizes.append(sum(array.nbytes for array in stream.state_dict().values()))
+    assert len(set(sizes)) == 1
+    with pytest.raises(OptionError, match="only a Transformer"):
+        with_window(streamer(ds, "flat-lstm").model, 4)
 
 
 def test_first_readout_answers_at_the_first_sample_of_a_chunk(ds: csp_data.Dataset) -> None:
@@ -60,17 +102,46 @@ def test_first_readout_answers_at_the_first_sample_of_a_chunk(ds: csp_data.Datas
     assert counts == [1, 0, 0, 0, 0, 0, 0, 0, 0, 0] * 4
 
 
-def test_state_can_be_kept_and_taken_up_again(ds: csp_data.Dataset) -> None:
+@pytest.mark.parametrize(
+    "name", ["hiss-s4-mamba", "hiss-lru-gru", "flat-transformer", "flat-tcn", "hiss-s4-lstm-s4"]
+)
+def test_state_can_be_kept_and_taken_up_again(ds: csp_data.Dataset, name: str, tmp_path: Path) -> None:
     inputs = ds.val[0].inputs[:60]
-    stream = streamer(ds, "hiss-s4-mamba")
+    stream = streamer(ds, name)
     stream.push(inputs[:33])
-    kept = pickle.dumps(stream.state)
+    save_state(tmp_path / "state", stream)
     rest = stream.push(inputs[33:])
-    other = streamer(ds, "hiss-s4-mamba")
-    other.state = pickle.loads(kept)
+    other = streamer(ds, name)
+    load_state(tmp_path / "state", other)
     np.testing.assert_array_equal(other.push(inputs[33:]), rest)
+    assert other.samples == 60
     stream.reset()
     np.testing.assert_allclose(stream.push(inputs), batch(stream, inputs), atol=1e-5)
+
+
+def test_states_of_other_streams_are_refused(ds: csp_data.Dataset, tmp_path: Path) -> None:
+    inputs = ds.val[0].inputs[:25]
+    stream = streamer(ds, "hiss-lstm-gru")
+    stream.push(inputs)
+    before = stream.state_dict()
+    entry = next(name for name in before if "/" in name)
+    bad = {
+        "the entries samples and weights": {},
+        "the same weights": before | {"weights": before["weights"][::-1]},
+        "engine 'other'": before | {"other/state": np.zeros(3)},
+        "shape": before | {entry: np.zeros((2, 3, 4, 5, 6), np.float32)},
+        "which this one lacks": before | {f"{stream.engine.name}/nothing": np.zeros(1)},
+        "found .*9": before | {"previous": np.zeros(9)},
+        "low-pass must be the same": {k: v for k, v in before.items() if k != "filtered"},
+    }
+    for message, state in bad.items():
+        with pytest.raises(StateError, match=message):
+            stream.load_state_dict(state)
+    (tmp_path / "damaged").write_bytes(b"no state")
+    with pytest.raises(StateError, match="damaged: cannot be read"):
+        load_state(tmp_path / "damaged", stream)
+    after = stream.state_dict()
+    assert all(np.array_equal(after[name], value) for name, value in before.items())
 
 
 def test_bad_samples_are_refused_and_change_nothing(ds: csp_data.Dataset) -> None:

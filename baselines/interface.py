@@ -1,0 +1,144 @@
+"""What a trained model takes and gives, in physical units: all that a stream must know of the data."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from baselines.errors import CspDataError
+from baselines.runs import Run, dataset_of
+from csp_data import Dataset, LowPass, Normalization
+from csp_data.normalization import Affine
+
+__all__ = ["INTERFACE", "Interface", "InterfaceError", "interface_of"]
+
+INTERFACE = "interface.json"
+"""Name of the file in a run folder."""
+
+
+class InterfaceError(CspDataError):
+    """A run whose interface is damaged, or cannot be found."""
+
+
+@dataclass(frozen=True)
+class Interface:
+    """Channels, units, rates and the preparation of samples.
+
+    Parameters
+    ----------
+    inputs, input_units
+        Channels of a sample, in order.
+    input_hz
+        Samples per second, in Hz.
+    targets, target_units
+        Channels of a prediction, in order.
+    target_hz
+        Predictions per second, in Hz.
+    deltas
+        Whether the change of each channel since the sample before is appended.
+    clip
+        Bound of the features' absolute values, in the channels' units; None for none.
+    lowpass
+        Filter of the samples, at ``input_hz``; None for none.
+    baseline, baseline_rows
+        Offset that the recordings were freed from before anything else (``"none"``, or the ``"mean"`` or
+        ``"median"`` of so many first rows at the sensor's own rate): a stream must come without it.
+    normalization
+        Shift and scale of features and targets.
+    """
+
+    inputs: tuple[str, ...]
+    input_units: tuple[str, ...]
+    input_hz: float
+    targets: tuple[str, ...]
+    target_units: tuple[str, ...]
+    target_hz: float
+    deltas: bool
+    clip: float | None
+    lowpass: LowPass | None
+    baseline: str
+    baseline_rows: int
+    normalization: Normalization
+
+    @classmethod
+    def of(cls, dataset: Dataset) -> Interface:
+        """Read it from a prepared data set."""
+        protocol = dataset.protocol
+        return cls(
+            inputs=tuple(dataset.channels.names),
+            input_units=tuple(dataset.channels.units),
+            input_hz=protocol.input_hz,
+            targets=tuple(dataset.targets.names),
+            target_units=tuple(dataset.targets.units),
+            target_hz=protocol.target_hz,
+            deltas=protocol.input_deltas,
+            clip=protocol.clip,
+            lowpass=protocol.lowpass,
+            baseline=protocol.baseline,
+            baseline_rows=protocol.baseline_rows,
+            normalization=dataset.normalization,
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return it as JSON values; numbers keep all their digits."""
+        plain: dict[str, Any] = {**asdict(self), "normalization": {}}
+        for name in ("inputs", "targets"):
+            affine = getattr(self.normalization, name)
+            plain["normalization"][name] = {
+                part: np.asarray(getattr(affine, part), dtype=np.float64).tolist() for part in ("shift", "scale")
+            }
+        return plain
+
+    @classmethod
+    def from_dict(cls, plain: dict[str, Any]) -> Interface:
+        """Rebuild it; ``KeyError``, ``TypeError`` or ``ValueError`` if the values are not one."""
+        entries: dict[str, Any] = {
+            name: tuple(value) if isinstance(value, list) else value for name, value in plain.items()
+        }
+        if entries["lowpass"] is not None:
+            entries["lowpass"] = LowPass(**entries["lowpass"])
+        entries["normalization"] = Normalization(
+            **{
+                name: Affine(**{part: np.array(affine[part], dtype=np.float64) for part in ("shift", "scale")})
+                for name, affine in plain["normalization"].items()
+            }
+        )
+        return cls(**entries)
+
+
+def interface_of(run: Run, data: Path | None = None) -> Interface:
+    """Return the interface of a finished run: from its folder, or else (older runs) from its prepared file.
+
+    Parameters
+    ----------
+    run
+        The run.
+    data
+        The prepared file, if it is no longer where the run found it.
+
+    Raises
+    ------
+    InterfaceError
+        If the stored interface is damaged, or the prepared file is another one than the run's.
+    """
+    path = run.folder / INTERFACE
+    if path.exists():
+        try:
+            return Interface.from_dict(json.loads(path.read_text()))
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise InterfaceError(
+                f"{path}: damaged ({type(error).__name__}: {error}). Delete it, and the prepared file is "
+                "read instead."
+            ) from error
+    dataset = dataset_of(run, data)
+    held, given = run.config.data.recipe_hash, dataset.provenance["recipe_hash"]
+    if held != given:
+        raise InterfaceError(
+            f"{run.folder} was trained on recipe {held}, {dataset.path} is of recipe {given}. "
+            "Pass the file that it was trained on as --data."
+        )
+    return Interface.of(dataset)

@@ -1,0 +1,203 @@
+"""``csp-baselines stream``: samples in on a pipe, predictions out as soon as they are due."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, BinaryIO, Literal, TextIO
+
+import tyro
+
+from baselines.errors import OptionError
+from baselines.stream_io import Latency, SampleError, Writer, read_samples
+
+if TYPE_CHECKING:
+    from baselines.stream import Streamer
+
+__all__ = ["STREAM", "Stream", "stream"]
+
+_arg = tyro.conf.arg
+
+STREAM = """Run a trained model over a stream of samples: predictions come out as soon as they are due.
+
+Samples are CSV with a header that names the channels (a column time, in s, is passed on), or JSON lines; they must
+come at the rate of the training data. Ctrl-C ends the stream; the latency is summed up on stderr at the end.
+
+Examples:
+  csp-baselines stream runs/sample-hiss-s4-mamba-0 --input samples.csv > predictions.csv
+  sensor | csp-baselines stream runs/sample-hiss-s4-mamba-0 --format jsonl | robot
+  csp-baselines stream RUN --input a.csv --save-state s.safetensors
+  csp-baselines stream RUN --input b.csv --load-state s.safetensors"""
+
+
+@dataclass(frozen=True)
+class Stream:
+    """Options of ``stream``."""
+
+    run: Annotated[Path, tyro.conf.Positional, _arg(metavar="RUN")]
+    """Folder of the run."""
+    input: Annotated[str, _arg(metavar="FILE")] = "-"
+    """File of samples; - is the standard input."""
+    out: Annotated[str, _arg(metavar="FILE", aliases=["-o"])] = "-"
+    """File of predictions; - is the standard output."""
+    format: Literal["csv", "jsonl"] = "csv"
+    """Form of the predictions."""
+    on_bad: Literal["stop", "hold"] = "stop"
+    """A line that is no sample stops the stream, or is replaced by the last good sample and counted."""
+    save_state: Annotated[Path | None, _arg(metavar="FILE")] = None
+    """Where to keep the state at the end, so that the stream can go on later."""
+    load_state: Annotated[Path | None, _arg(metavar="FILE")] = None
+    """State to go on from."""
+    window: int | None = None
+    """Steps that a Transformer looks back over; with None it looks back over all, and its memory grows."""
+    engine: Literal["auto", "reference", "fast"] = "auto"
+    """What runs the model: the layers' own steps, or compiled loops equal to them."""
+    data: Annotated[Path | None, _arg(metavar="FILE")] = None
+    """The prepared file, for runs without interface.json if it is no longer where the run found it."""
+    json: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    """Write the summary on stderr as JSON."""
+
+
+def stream(command: Stream, line: str) -> None:
+    """Run the command; exit with 130 after Ctrl-C, once the summary and the state are written."""
+    import torch
+
+    from baselines.stream import load_state, save_state
+
+    torch.set_num_threads(1)  # one sample is too little work to share
+    streamer, inputs, targets = _open(command)
+    if command.load_state is not None:
+        load_state(command.load_state, streamer)
+    without, with_output, held, stopped = Latency(), Latency(), 0, False
+    with _source(command.input) as source, _sink(command.out) as sink:
+        writer = Writer(sink, targets, command.format)
+        try:
+            held = _run(command, streamer, source, inputs, writer, (without, with_output))
+        except KeyboardInterrupt:
+            stopped = True
+    if command.save_state is not None:
+        try:
+            save_state(command.save_state, streamer)
+        except OSError as error:
+            raise OptionError(
+                "save_state", str(command.save_state), f"a file that can be written ({error})"
+            ) from error
+    _summary(command, without, with_output, held)
+    if stopped:
+        sys.exit(130)
+
+
+def _open(command: Stream) -> tuple[Streamer, tuple[str, ...], tuple[str, ...]]:
+    """Return the streamer of a run, and the names of its inputs and targets."""
+    from baselines.experiment import load_model
+    from baselines.interface import interface_of
+    from baselines.models import FlatModel, HierarchicalModel
+    from baselines.runs import read_run
+    from baselines.stream import Streamer, with_window
+
+    run = read_run(command.run)
+    model = load_model(run)
+    if not isinstance(model, FlatModel | HierarchicalModel):
+        raise OptionError(
+            "run", str(command.run), f"the run of a model: {run.config.name} is a reference, without a state"
+        )
+    interface = interface_of(run, command.data)
+    made = Streamer.of(with_window(model, command.window), interface, command.engine)
+    if interface.baseline != "none":
+        sys.stderr.write(
+            f"Note: the {interface.baseline} of the first {interface.baseline_rows} raw rows was subtracted in "
+            "training; these samples must come without that offset too.\n"
+        )
+    return made, interface.inputs, interface.targets
+
+
+def _run(
+    command: Stream,
+    streamer: Streamer,
+    source: BinaryIO,
+    inputs: tuple[str, ...],
+    writer: Writer,
+    latencies: tuple[Latency, Latency],
+) -> int:
+    """Pass samples on until they end; return how many were replaced."""
+    last, held = None, 0
+    period = 1 / streamer.input_hz
+    lines = Arrivals(source)
+    for sample in read_samples(lines, inputs):
+        if isinstance(sample, SampleError):
+            if command.on_bad == "stop" or last is None:
+                raise sample
+            stamp, values, held = None, last, held + 1
+        else:
+            stamp, values = sample
+        last = values
+        made = streamer.push(values)
+        seconds = time.perf_counter() - lines.latest
+        latencies[len(made) > 0].add(seconds)
+        for prediction in made:
+            writer.write(streamer.samples * period if stamp is None else stamp, prediction, seconds)
+    return held
+
+
+class Arrivals:
+    """The lines of a source, and when the latest of them was there."""
+
+    def __init__(self, source: BinaryIO) -> None:
+        self._source, self.latest = source, 0.0
+
+    def __iter__(self) -> Iterator[bytes]:
+        for raw in self._source:
+            self.latest = time.perf_counter()
+            yield raw
+
+
+@contextmanager
+def _source(name: str) -> Iterator[BinaryIO]:
+    if name == "-":
+        yield sys.stdin.buffer
+        return
+    try:
+        file = Path(name).open("rb")  # noqa: SIM115  # closed below
+    except OSError as error:
+        raise OptionError("input", name, f"a file that can be read ({error.strerror})") from error
+    with file:
+        yield file
+
+
+@contextmanager
+def _sink(name: str) -> Iterator[TextIO]:
+    if name == "-":
+        yield sys.stdout
+        return
+    try:
+        file = Path(name).open("w", encoding="utf-8")  # noqa: SIM115  # closed below
+    except OSError as error:
+        raise OptionError("out", name, f"a file that can be written ({error.strerror})") from error
+    with file:
+        yield file
+
+
+def _summary(command: Stream, without: Latency, with_output: Latency, held: int) -> None:
+    if command.json:
+        found = {"samples": without.total + with_output.total, "predictions": with_output.total, "held": held}
+        parts = {"without_prediction_ms": without, "with_prediction_ms": with_output}
+        plain = found | {name: part.summary() if part.total else None for name, part in parts.items()}
+        sys.stderr.write(json.dumps(plain) + "\n")
+        return
+    sys.stderr.write(
+        f"{without.total + with_output.total:,} samples, {with_output.total:,} with a prediction"
+        + (f", {held:,} bad lines replaced by the sample before" if held else "")
+        + "\n"
+    )
+    for what, part in (("without", without), ("with", with_output)):
+        if part.total:
+            s = part.summary()
+            sys.stderr.write(
+                f"latency of a sample {what} a prediction: p50 {s['p50']:.3f} ms, p95 {s['p95']:.3f}, "
+                f"p99 {s['p99']:.3f}, max {s['max']:.3f}\n"
+            )

@@ -1,0 +1,213 @@
+"""Lines of text to samples and predictions to lines of text, as they come; and how long each took."""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, TextIO
+
+import numpy as np
+import numpy.typing as npt
+
+from baselines.errors import CspDataError
+
+__all__ = ["TIME", "Latency", "SampleError", "Writer", "read_samples"]
+
+TIME = "time"
+"""Name of the optional column of the samples' time, in seconds."""
+
+
+class SampleError(CspDataError):
+    """A line that is no sample.
+
+    Parameters
+    ----------
+    line
+        Its number, from 1.
+    expected, found
+        What should be there and what is.
+    """
+
+    def __init__(self, line: int, expected: str, found: str, fix: str = "") -> None:
+        self.line = line
+        super().__init__(f"line {line}: expected {expected}, found {found}.{' ' + fix if fix else ''}")
+
+
+Sample = tuple[float | None, npt.NDArray[np.float64]]
+"""Time in seconds, where the line has one, and the values (C,)."""
+
+
+def read_samples(lines: Iterable[bytes], channels: Sequence[str]) -> Iterator[Sample | SampleError]:
+    """Read samples from CSV with a header, or from JSON lines; each is given as soon as its line is there.
+
+    Parameters
+    ----------
+    lines
+        CSV: the header names the channels, in any order, and may name ``time``; other columns are not looked at.
+        JSON lines: objects with the channels' names as keys, or arrays of the channels in order. Empty lines are
+        skipped.
+    channels
+        Names of the channels, in the order of the samples.
+
+    Yields
+    ------
+    tuple or SampleError
+        Time (None where there is none) and values, (C,); or, for a line that is no sample, the error, unraised, so
+        that the caller may go on.
+
+    Raises
+    ------
+    SampleError
+        If the first line is neither JSON nor a header with all channels.
+    """
+    header: list[str] | None = None
+    json_lines = False
+    for number, raw in enumerate(lines, start=1):
+        try:
+            text = raw.decode("utf-8-sig" if number == 1 else "utf-8").strip()
+        except UnicodeDecodeError:
+            yield SampleError(number, "text in UTF-8", repr(raw[:40]))
+            continue
+        if not text:
+            continue
+        if header is None and not json_lines:
+            json_lines = text[0] in "{["
+            if not json_lines:
+                header = _header(number, text, channels)
+                continue
+        try:
+            yield _json(number, text, channels) if header is None else _csv(number, text, header, channels)
+        except SampleError as error:
+            yield error
+
+
+def _header(number: int, text: str, channels: Sequence[str]) -> list[str]:
+    names = [name.strip() for name in next(csv.reader([text]))]
+    missing = [name for name in channels if name not in names]
+    twice = sorted({name for name in names if names.count(name) > 1 and name in (*channels, TIME)})
+    if missing or twice:
+        problem = f"{', '.join(missing)} missing" if missing else f"{', '.join(twice)} twice"
+        raise SampleError(
+            number,
+            f"a CSV header with the channels {','.join(channels)} (or JSON lines)",
+            f"{_short(text)} ({problem})",
+        )
+    return names
+
+
+def _csv(number: int, text: str, header: list[str], channels: Sequence[str]) -> Sample:
+    cells = next(csv.reader([text]))
+    if len(cells) != len(header):
+        raise SampleError(number, f"{len(header)} values ({_short(','.join(header))})", f"{len(cells)}")
+    named = dict(zip(header, cells, strict=True))
+    time = named.get(TIME, "").strip()
+    return _number(number, TIME, time) if time else None, _row(number, named, channels)
+
+
+def _json(number: int, text: str, channels: Sequence[str]) -> Sample:
+    expected = f"a JSON object with {','.join(channels)}, or an array of {len(channels)} numbers"
+    try:
+        values = json.loads(text)
+    except ValueError as error:
+        raise SampleError(number, expected, _short(text)) from error
+    if isinstance(values, list) and len(values) == len(channels):
+        return None, _row(number, dict(zip(channels, values, strict=True)), channels)
+    if not isinstance(values, dict):
+        raise SampleError(
+            number, expected, f"an array of {len(values)}" if isinstance(values, list) else _short(text)
+        )
+    missing = [name for name in channels if name not in values]
+    if missing:
+        raise SampleError(number, expected, f"{_short(text)} ({', '.join(missing)} missing)")
+    time = values.get(TIME)
+    return None if time is None else _number(number, TIME, time), _row(number, values, channels)
+
+
+def _row(number: int, named: dict[str, Any], channels: Sequence[str]) -> npt.NDArray[np.float64]:
+    return np.array([_number(number, name, named[name]) for name in channels])
+
+
+def _number(number: int, name: str, value: Any) -> float:
+    try:
+        read = math.nan if value is None else float(value)
+    except (TypeError, ValueError):
+        raise SampleError(number, f"a number for {name}", repr(value)) from None
+    if isinstance(value, bool) or not math.isfinite(read):
+        raise SampleError(
+            number,
+            f"a finite number for {name}",
+            repr(value),
+            "Pass --on-bad hold to repeat the last good sample instead.",
+        )
+    return read
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= 80 else f"{text[:77]}..."
+
+
+class Writer:
+    """Writes predictions, flushed one by one.
+
+    Parameters
+    ----------
+    out
+        Where to.
+    targets
+        Names of the target channels.
+    form
+        ``"csv"`` (with a header) or ``"jsonl"``.
+    """
+
+    def __init__(self, out: TextIO, targets: Sequence[str], form: str) -> None:
+        self.out, self.form = out, form
+        self.names = (TIME, *targets, "latency_ms")
+        if form == "csv":
+            self._line(",".join(self.names))
+
+    def write(self, time: float, prediction: npt.NDArray[np.float64], seconds: float) -> None:
+        """Write a prediction (D,), with the time of its last sample in s and how long it took in s."""
+        values = [round(time, 9), *map(float, prediction), round(1e3 * seconds, 4)]
+        if self.form == "csv":
+            self._line(",".join(f"{value:.9g}" for value in values))
+        else:
+            self._line(json.dumps(dict(zip(self.names, values, strict=True))))
+
+    def _line(self, text: str) -> None:
+        self.out.write(text + "\n")
+        self.out.flush()
+
+
+class Latency:
+    """Percentiles of durations in a memory that does not grow: counts in steps of 1 % from 0.1 us to 1,000 s."""
+
+    _LOW, _STEP, _BINS = 1e-7, math.log(1.01), 2315
+
+    def __init__(self) -> None:
+        self.counts = np.zeros(self._BINS, dtype=np.int64)
+        self.longest = 0.0
+
+    def add(self, seconds: float) -> None:
+        """Count a duration."""
+        step = int(math.log(max(seconds, self._LOW) / self._LOW) / self._STEP)
+        self.counts[min(step, self._BINS - 1)] += 1
+        self.longest = max(self.longest, seconds)
+
+    @property
+    def total(self) -> int:
+        """Number of durations."""
+        return int(self.counts.sum())
+
+    def percentile(self, percent: float) -> float:
+        """Return a percentile in seconds, right to 1 %; NaN if nothing was counted."""
+        if not self.total:
+            return math.nan
+        step = int(np.searchsorted(np.cumsum(self.counts), percent / 100 * self.total))
+        return min(self._LOW * math.exp((step + 0.5) * self._STEP), self.longest)
+
+    def summary(self) -> dict[str, float]:
+        """Return ``p50``, ``p95``, ``p99`` and ``max``, in ms."""
+        found = {f"p{p}": round(1e3 * self.percentile(p), 4) for p in (50, 95, 99)}
+        return found | {"max": round(1e3 * self.longest, 4)}

@@ -1,0 +1,222 @@
+"""``csp-baselines stream``: real processes and pipes, and every kind of bad line."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from baselines.cli import main
+from baselines.experiment import load_model
+from baselines.interface import INTERFACE, interface_of
+from baselines.runs import Run
+from baselines.stream import Streamer
+from baselines.stream_io import Latency, SampleError, Writer, read_samples
+from csp_data import Dataset
+
+NAMES = ("a", "b")
+
+
+def csv_text(ds: Dataset, inputs: np.ndarray) -> str:
+    rows = "".join(",".join(repr(float(v)) for v in row) + "\n" for row in inputs)
+    return ",".join(ds.channels.names) + "\n" + rows
+
+
+def expected(run: Run, inputs: np.ndarray) -> np.ndarray:
+    return Streamer.of(load_model(run), interface_of(run)).push(inputs)  # type: ignore[arg-type]
+
+
+def table(text: str) -> np.ndarray:
+    return np.array([[float(v) for v in line.split(",")] for line in text.splitlines()[1:]])
+
+
+def test_file_in_file_out(
+    runs: dict[str, Run], sample: Dataset, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    inputs = sample.val[0].inputs[:45]
+    (tmp_path / "in.csv").write_text(csv_text(sample, inputs))
+    main(["stream", str(runs["a"].folder), "--input", str(tmp_path / "in.csv"), "-o", str(tmp_path / "out.csv")])
+    text = (tmp_path / "out.csv").read_text()
+    assert text.splitlines()[0] == ",".join(("time", *sample.targets.names, "latency_ms"))
+    made = table(text)
+    np.testing.assert_allclose(made[:, 1:-1], expected(runs["a"], inputs), rtol=1e-6)
+    np.testing.assert_allclose(made[:, 0], [0.2, 0.4, 0.6, 0.8])
+    said = capsys.readouterr().err
+    assert "45 samples, 4 with a prediction" in said
+    assert "p99" in said
+
+
+def test_json_lines_and_any_order_of_columns(
+    runs: dict[str, Run], sample: Dataset, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    inputs, names = sample.val[0].inputs[:20].astype(float), sample.channels.names
+    rows = [dict(reversed(list(zip(names, row, strict=True)))) for row in inputs.tolist()]
+    lines = [json.dumps({"time": 100 + k / 50, "extra": "x", **row}) for k, row in enumerate(rows)]
+    (tmp_path / "in.jsonl").write_text("\n".join(lines))
+    arguments = [
+        "stream",
+        str(runs["a"].folder),
+        "--input",
+        str(tmp_path / "in.jsonl"),
+        "--format",
+        "jsonl",
+        "--json",
+    ]
+    main(arguments)
+    said = capsys.readouterr()
+    made = [json.loads(line) for line in said.out.splitlines()]
+    assert [m["time"] for m in made] == [100.18, 100.38]
+    np.testing.assert_allclose([[m[n] for n in sample.targets.names] for m in made], expected(runs["a"], inputs))
+    assert json.loads(said.err)["predictions"] == 2
+
+
+def test_state_goes_on_in_another_process_with_the_same_bits(
+    runs: dict[str, Run], sample: Dataset, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    inputs, folder, state = sample.val[0].inputs[:50], str(runs["a"].folder), str(tmp_path / "state")
+    for name, piece in (("whole", inputs), ("first", inputs[:23]), ("second", inputs[23:])):
+        (tmp_path / name).write_text(csv_text(sample, piece))
+    main(["stream", folder, "--input", str(tmp_path / "whole"), "--format", "jsonl"])
+    whole = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    main(["stream", folder, "--input", str(tmp_path / "first"), "--format", "jsonl", "--save-state", state])
+    made = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    main(["stream", folder, "--input", str(tmp_path / "second"), "--format", "jsonl", "--load-state", state])
+    made += [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    for line in (*whole, *made):
+        del line["latency_ms"]
+    assert made == whole
+    with pytest.raises(SystemExit):
+        main(["stream", str(runs["b"].folder), "--input", str(tmp_path / "second"), "--load-state", state])
+    assert "another model" in capsys.readouterr().err
+
+
+def test_a_prediction_comes_before_the_next_sample(runs: dict[str, Run], sample: Dataset, home: Path) -> None:
+    """A real pipe: each prediction can be read while the writer of the samples waits for it."""
+    inputs = sample.val[0].inputs[:30]
+    environment = {**os.environ, "CSP_DATA_HOME": str(home), "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, "-m", "baselines", "stream", str(runs["a"].folder)]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe, env=environment, text=True) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        assert process.stderr is not None
+        header, *rows = csv_text(sample, inputs).splitlines(keepends=True)
+        process.stdin.write(header)
+        assert process.stdout.readline().startswith("time,")
+        for k in range(0, 30, 10):
+            process.stdin.write("".join(rows[k : k + 10]))
+            process.stdin.flush()
+            assert float(process.stdout.readline().split(",")[0]) == pytest.approx((k + 10) / 50)
+        process.stdin.close()
+        assert "30 samples, 3 with a prediction" in process.stderr.read()
+    assert process.returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "message"),
+    [
+        ("1,2\n", 1, "expected a CSV header with the channels a,b"),
+        ("a,c\n1,2\n", 1, r"\(b missing\)"),
+        ("a,b,a\n1,2,3\n", 1, r"\(a twice\)"),
+        ("a,b\n1,2\n1\n", 3, "expected 2 values .*, found 1"),
+        ("a,b\n\n1,2,3\n", 3, "expected 2 values .*, found 3"),
+        ("a,b\n1,x\n", 2, "expected a number for b, found 'x'"),
+        ("a,b\n1,\n", 2, "expected a number for b, found ''"),
+        ("a,b\n1,nan\n", 2, "expected a finite number for b, found 'nan'.*--on-bad hold"),
+        ("a,b\n1,-inf\n", 2, "finite"),
+        ("time,a,b\nnoon,1,2\n", 2, "a number for time"),
+        ('{"a": 1, "b": 2}\n{"a": 1}\n', 2, r"\(b missing\)"),
+        ('{"a": 1, "b": null}\n', 1, "finite number for b, found None"),
+        ('{"a": 1, "b": true}\n', 1, "finite number for b, found True"),
+        ('{"a": 1, "b": [2]}\n', 1, "a number for b"),
+        ("[1, 2]\n[1, 2, 3]\n", 2, "found an array of 3"),
+        ('[1, 2]\n{"a": 1,\n', 2, "a JSON object with a,b"),
+        ("[1, 2]\n7\n", 2, "found 7"),
+    ],
+)
+def test_bad_lines_are_named(text: str, line: int, message: str) -> None:
+    def read() -> None:
+        for found in read_samples(io.BytesIO(text.encode()), NAMES):
+            if isinstance(found, SampleError):
+                raise found
+
+    with pytest.raises(SampleError, match=message) as caught:
+        read()
+    assert caught.value.line == line
+    assert f"line {line}: expected" in str(caught.value)
+
+
+def test_bytes_that_are_no_text_and_a_byte_order_mark() -> None:
+    good, bad = list(read_samples([b"\xef\xbb\xbfa,b\r\n", b"1,2\r\n", b"\xff\xfe\n"], NAMES))
+    assert not isinstance(good, SampleError)
+    np.testing.assert_array_equal(good[1], [1, 2])
+    assert "UTF-8" in str(bad)
+
+
+def test_hold_repeats_the_last_good_sample(
+    runs: dict[str, Run], sample: Dataset, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    inputs = sample.val[0].inputs[:20].copy()
+    lines = csv_text(sample, inputs).splitlines()
+    lines[8] = "broken"
+    (tmp_path / "in.csv").write_text("\n".join(lines))
+    main(["stream", str(runs["a"].folder), "--input", str(tmp_path / "in.csv"), "--on-bad", "hold"])
+    said = capsys.readouterr()
+    inputs[7] = inputs[6]
+    np.testing.assert_allclose(table(said.out)[:, 1:-1], expected(runs["a"], inputs), rtol=1e-6)
+    assert "1 bad line" in said.err
+    with pytest.raises(SystemExit) as caught:
+        main(["stream", str(runs["a"].folder), "--input", str(tmp_path / "in.csv")])
+    assert caught.value.code == 1
+    assert "line 9: expected 6 values" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("run", "options", "code", "message"),
+    [
+        ("mean", [], 2, "mean is a reference"),
+        ("a", ["--input", "nowhere.csv"], 2, "input='nowhere.csv'"),
+        ("a", ["--load-state", "nowhere"], 1, "nowhere: cannot be read"),
+        ("a", ["--window", "5"], 2, "only a Transformer"),
+    ],
+)
+def test_what_cannot_stream(
+    run: str, options: list[str], code: int, message: str, runs: dict[str, Run], capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main(["stream", str(runs[run].folder), *options])
+    assert caught.value.code == code
+    assert message in capsys.readouterr().err
+
+
+def test_interface_of_older_runs_comes_from_their_data(runs: dict[str, Run], tmp_path: Path) -> None:
+    run = runs["b"]
+    stored, path = interface_of(run), run.folder / INTERFACE
+    path.rename(tmp_path / "kept")
+    try:
+        read = interface_of(run)
+    finally:
+        (tmp_path / "kept").rename(path)
+    assert read.to_dict() == stored.to_dict()
+
+
+def test_percentiles_of_latencies() -> None:
+    latency, values = Latency(), np.random.default_rng(0).lognormal(-8, 1, 5000)
+    for value in values:
+        latency.add(value)
+    for percent in (50, 95, 99):
+        assert latency.percentile(percent) == pytest.approx(np.percentile(values, percent), rel=0.02)
+    assert latency.summary()["max"] == pytest.approx(1e3 * values.max(), abs=1e-4)
+    assert np.isnan(Latency().percentile(50))
+
+
+def test_lines_of_predictions() -> None:
+    out = io.StringIO()
+    Writer(out, ("x",), "csv").write(0.1, np.array([1.25]), 0.001)
+    assert out.getvalue() == "time,x,latency_ms\n0.1,1.25,1\n"
