@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import ast
+import hashlib
 import os
 import platform
 import subprocess
+from collections.abc import Iterator
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +17,10 @@ import torch
 
 import csp_data
 
-__all__ = ["commit", "describe"]
+__all__ = ["code_version", "commit", "describe"]
+
+_NO_NUMBERS = ("environment", "errors", "files", "interface", "ledger", "runs", "trackers")
+"""Modules that a run imports but whose code is in none of its numbers."""
 
 
 def describe(device: torch.device) -> dict[str, Any]:
@@ -29,6 +36,58 @@ def describe(device: torch.device) -> dict[str, Any]:
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
         "commit": commit(Path(__file__).parent),
     }
+
+
+@lru_cache(maxsize=1)
+def code_version() -> str:
+    """Return 12 hexadecimal digits that name the code which computes a run's numbers.
+
+    They are a digest of the modules that :mod:`baselines.experiment` imports from this package, directly or
+    through others, without comments, docstrings and layout: what only shows results is not in it. What prepared
+    the data is in the recipe's hash.
+    """
+    package = Path(__file__).parent
+    texts: dict[str, str] = {}
+    pending = ["baselines.experiment"]
+    while pending:
+        name = pending.pop()
+        if name in texts or name.split(".")[1] in _NO_NUMBERS:
+            continue
+        path = package.joinpath(*name.split(".")[1:])
+        tree = ast.parse((path / "__init__.py" if path.is_dir() else path.with_suffix(".py")).read_text())
+        pending += _imports(tree, package)
+        texts[name] = ast.unparse(_without_docstrings(tree))
+    return hashlib.sha256("\0".join(f"{name}\0{texts[name]}" for name in sorted(texts)).encode()).hexdigest()[:12]
+
+
+def _imports(tree: ast.Module, package: Path) -> Iterator[str]:
+    """Yield the modules of this package that a module imports, at its top or later."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names = [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+        else:
+            continue
+        for name in names:
+            first, *rest = name.split(".")
+            path = package.joinpath(*rest)
+            if first == "baselines" and rest and (path.with_suffix(".py").is_file() or path.is_dir()):
+                yield name
+
+
+def _without_docstrings(tree: ast.Module) -> ast.Module:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+            texts = [
+                part
+                for part in node.body
+                if isinstance(part, ast.Expr)
+                and isinstance(part.value, ast.Constant)
+                and isinstance(part.value.value, str)
+            ]
+            node.body = [part for part in node.body if part not in texts] or [ast.Pass()]
+    return tree
 
 
 def commit(folder: Path) -> str | None:

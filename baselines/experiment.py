@@ -13,12 +13,13 @@ from torch import nn
 from baselines.checkpoint import save_weights
 from baselines.config import config_to_dict
 from baselines.data import Part, load_part
-from baselines.environment import describe
+from baselines.environment import code_version, describe
 from baselines.errors import OptionError, UnknownNameError
 from baselines.evaluate import measure, predict
 from baselines.factory import ALL_MODELS, build, build_from_config
 from baselines.files import atomic_json
 from baselines.interface import INTERFACE, Interface
+from baselines.ledger import note
 from baselines.presets import UnknownModelError, model_kinds
 from baselines.references import REFERENCES, Fir, Mean, build_reference, reference_from_config, reference_to_dict
 from baselines.runs import (
@@ -35,7 +36,7 @@ from baselines.runs import (
 from baselines.train import BEST, TrainConfig, seeded, train, validate
 from csp_data import Dataset
 
-__all__ = ["NAMES", "data_config", "evaluate", "load_model", "run"]
+__all__ = ["NAMES", "data_config", "evaluate", "load_model", "plan", "run"]
 
 NAMES = (*REFERENCES, *ALL_MODELS)
 """What can be trained and evaluated, by name; three-level models (``hiss-<low>-<mid>-<high>``) besides."""
@@ -96,22 +97,24 @@ def run(
     where = _device(device)
     train_part, val_part = load_part(dataset, "train", where), load_part(dataset, dataset.selection, where)
     with seeded(config.seed, where):
-        model = _build(name, train_part, preset, options or {}).to(where)
+        model = _build(name, *train_part.dims, train_part.chunk, preset, options or {}).to(where)
     _, length = config.windows(train_part)
-    plan = RunConfig(data_config(dataset), name, model_config(model), config)
-    with open_folder(folder, plan) as state:
+    asked = RunConfig(data_config(dataset), name, model_config(model), config, code_version())
+    with open_folder(folder, asked) as state:
         if state == "finished":
             return read_run(folder), state
+        note(folder, "start", held=state)
         atomic_json(folder / ENVIRONMENT, {**describe(where), "command": command, "prepared": str(dataset.path)})
         atomic_json(folder / INTERFACE, Interface.of(dataset).to_dict())
         results = _fit(model, train_part, val_part, config, folder, progress)
         for part in dataset.parts[1:]:
             loaded = val_part if part == val_part.name else load_part(dataset, part, where)
             predictions = predict(model, loaded, length)
-            results[part] = measure(predictions, plan.data.channels)
-            if part == plan.data.report:
+            results[part] = measure(predictions, asked.data.channels)
+            if part == asked.data.report:
                 save_predictions(folder, predictions)
         atomic_json(folder / RESULTS, results)
+        note(folder, "finish")
     return read_run(folder), state
 
 
@@ -133,7 +136,24 @@ def _fit(
     return counted | {"epoch": None, "val_loss": loss, "seconds": round(seconds, 3), "chosen": chosen}
 
 
-def _build(name: str, part: Part, preset: str | None, options: dict[str, Any]) -> nn.Module:
+def plan(
+    dataset: Dataset,
+    name: str,
+    config: TrainConfig,
+    preset: str | None = None,
+    options: dict[str, Any] | None = None,
+) -> RunConfig:
+    """Return what :func:`run` would be asked for with the same arguments, without reading the data set."""
+    channels, protocol = len(dataset.channels.names), dataset.protocol
+    in_dim = 2 * channels if protocol.input_deltas else channels
+    with seeded(config.seed, torch.device("cpu")):
+        model = _build(name, in_dim, len(dataset.targets.names), protocol.chunk, preset, options or {})
+    return RunConfig(data_config(dataset), name, model_config(model), config, code_version())
+
+
+def _build(
+    name: str, in_dim: int, out_dim: int, chunk: int, preset: str | None, options: dict[str, Any]
+) -> nn.Module:
     if name not in REFERENCES:
         try:
             model_kinds(name)
@@ -143,10 +163,10 @@ def _build(name: str, part: Part, preset: str | None, options: dict[str, Any]) -
         if fixed in options:
             raise OptionError(fixed, options[fixed], "nothing: the data set decides it")
     if name not in REFERENCES:
-        return build(name, *part.dims, preset=preset, chunk=part.chunk, **options)
+        return build(name, in_dim, out_dim, preset=preset, chunk=chunk, **options)
     if preset is not None:
         raise UnknownNameError(f"preset of {name}", preset, ())
-    return build_reference(name, *part.dims, chunk=part.chunk, **options)
+    return build_reference(name, in_dim, out_dim, chunk=chunk, **options)
 
 
 def model_config(model: Any) -> dict[str, Any]:

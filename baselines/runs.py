@@ -5,6 +5,7 @@
 ``environment.json``    versions, machine, commit, command, prepared file: what may differ between them
 ``interface.json``      channels, units, rates, filter, normalisation: what a stream of samples needs
 ``metrics.jsonl``       one line an epoch
+``ledger.jsonl``        what was executed, and by which process (:mod:`baselines.ledger`)
 ``best.safetensors``    weights of the chosen epoch
 ``last.safetensors``    what an interrupted training goes on from
 ``predictions.npz``     of the part that is reported, physical units
@@ -14,6 +15,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import zipfile
 from collections.abc import Iterator
@@ -35,6 +37,7 @@ from baselines.train import BEST, METRICS, TrainConfig
 from csp_data import Dataset
 
 __all__ = [
+    "BusyError",
     "DataConfig",
     "Run",
     "RunConfig",
@@ -55,6 +58,10 @@ State = Literal["new", "unfinished", "finished"]
 
 class RunError(CspDataError):
     """A folder that is not a run, is damaged, or holds another run. It is left as it is."""
+
+
+class BusyError(RunError):
+    """A folder in which another process is at work on the run."""
 
 
 @dataclass(frozen=True)
@@ -93,7 +100,7 @@ class DataConfig:
 
 @dataclass(frozen=True)
 class RunConfig:
-    """What makes two runs the same run: data, model and training.
+    """What makes two runs the same run: data, model, training and code.
 
     Parameters
     ----------
@@ -105,12 +112,20 @@ class RunConfig:
         Its configuration, as JSON values.
     train
         Every choice of the training.
+    code
+        Version of the code that computes it (:func:`baselines.environment.code_version`).
     """
 
     data: DataConfig
     name: str
     model: dict[str, Any]
     train: TrainConfig
+    code: str = ""
+
+    @property
+    def key(self) -> str:
+        """12 hexadecimal digits that name everything the run's numbers depend on."""
+        return hashlib.sha256(json.dumps(self.to_dict(), sort_keys=True).encode()).hexdigest()[:12]
 
     def to_dict(self) -> dict[str, Any]:
         """Return the configuration as JSON values."""
@@ -124,6 +139,7 @@ class RunConfig:
             name=plain["name"],
             model=dict(plain["model"]),
             train=TrainConfig(**plain["train"]),
+            code=plain.get("code", ""),
         )
 
 
@@ -220,29 +236,39 @@ def open_folder(folder: Path, config: RunConfig) -> Iterator[State]:
     RunError
         If the folder holds anything but this run, or another process works in it.
     """
-    found = {path.name for path in folder.iterdir()} if folder.is_dir() else set()
-    if found and CONFIG not in found and not found <= {LOCK}:
-        raise _foreign(folder)
-    if CONFIG in found:
-        _refuse_other(folder, read_config(folder), config)
+    _refuse_foreign(folder, config)
     lock = filelock.FileLock(folder / LOCK)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         lock.acquire(timeout=0)
     except filelock.Timeout as error:
-        raise RunError(
+        raise BusyError(
             f"{folder}: another process is at work on this run. Wait, or choose another --out."
         ) from error
     except OSError as error:
         raise RunError(f"{folder}: cannot be written ({error}). Choose another --out.") from error
     try:
-        if CONFIG not in found:
+        begun = _refuse_foreign(folder, config)  # again: another process may have had it in between
+        for left in folder.glob(".*.part*"):  # by a process that was killed
+            left.unlink()
+        if not begun:
             atomic_json(folder / CONFIG, config.to_dict())
             yield "new"
         else:
             yield "finished" if (folder / RESULTS).exists() else "unfinished"
     finally:
         lock.release()
+
+
+def _refuse_foreign(folder: Path, config: RunConfig) -> bool:
+    """Refuse a folder that holds anything but this run; tell whether the run has been begun there."""
+    found = {path.name for path in folder.iterdir()} if folder.is_dir() else set()
+    if CONFIG in found:
+        _refuse_other(folder, read_config(folder), config)
+        return True
+    if any(name != LOCK and not name.startswith(f".{CONFIG}.") for name in found):
+        raise _foreign(folder)
+    return False
 
 
 def read_run(folder: Path) -> Run:

@@ -27,6 +27,7 @@ from baselines.data import Batch, Part, Windows, batches, cut, window_steps
 from baselines.errors import CspDataError, OptionError
 from baselines.evaluate import outputs
 from baselines.files import atomic_bytes
+from baselines.ledger import note
 from baselines.models import param_groups
 
 __all__ = [
@@ -278,6 +279,7 @@ class _Run:
             generators["cuda"] = torch.cuda.get_rng_state(self.part.inputs.device)
         held = self.optimizer.state_dict()["state"]
         write_checkpoint(self.folder / LAST, Checkpoint(self.model.state_dict(), held, generators, state))
+        note(self.folder, "epoch", epoch=epoch)
         return line
 
     def resume(self) -> None:

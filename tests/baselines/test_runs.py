@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import json
 import shutil
 import subprocess
@@ -11,10 +12,11 @@ import pytest
 import torch
 
 import csp_data
-from baselines.environment import commit
+from baselines.environment import code_version, commit
 from baselines.errors import OptionError, UnknownNameError
-from baselines.experiment import evaluate, load_model, run
+from baselines.experiment import evaluate, load_model, plan, run
 from baselines.factory import MODELS, build
+from baselines.ledger import Executed, count, note
 from baselines.runs import Run, RunError, open_folder, read_run
 from baselines.train import TrainConfig
 from csp_data import Dataset
@@ -236,3 +238,43 @@ def test_unknown_models_are_told_from_references_too(sample: Dataset, tmp_path: 
         UnknownNameError, match=r"no model 'hiss-gru-mean'.*hiss-<low>-<mid>-<high>.*Also: mean, fir"
     ):
         run(sample, "hiss-gru-mean", CONFIG, tmp_path)
+
+
+def test_a_killed_beginning_is_no_foreign_folder(tmp_path: Path, runs: dict[str, Run]) -> None:
+    """SIGKILL while the very first file was being written leaves a part of it, which is cleared."""
+    folder = tmp_path / "run"
+    folder.mkdir()
+    (folder / ".config.json.123.part").write_text('{"form')
+    with open_folder(folder, runs["a"].config) as state:
+        assert state == "new"
+    assert sorted(path.name for path in folder.iterdir()) == [".lock", "config.json"]
+
+
+def test_a_run_of_other_code_is_refused(copy: Path, sample: Dataset) -> None:
+    plain = json.loads((copy / "config.json").read_text())
+    (copy / "config.json").write_text(json.dumps({**plain, "code": "0123456789ab"}))
+    (copy / "results.json").unlink()
+    with pytest.raises(RunError, match=rf"code is '0123456789ab' there, '{code_version()}' here"):
+        run(sample, "flat-lstm", CONFIG, copy, options=SIZES)
+
+
+def test_a_plan_is_what_a_run_becomes(runs: dict[str, Run], sample: Dataset) -> None:
+    planned = plan(sample, "flat-lstm", CONFIG, options=SIZES)
+    assert planned == runs["a"].config
+    assert planned.key == read_run(runs["a"].folder).config.key
+    others = [
+        plan(sample, "flat-lstm", dataclasses.replace(CONFIG, lr=0.5), options=SIZES),
+        plan(sample, "flat-lstm", CONFIG, options={**SIZES, "dim": 4}),
+        plan(csp_data.load("sample", input_deltas=False), "flat-lstm", CONFIG, options=SIZES),
+        dataclasses.replace(planned, code="0123456789ab"),
+    ]
+    assert len({planned.key, *(other.key for other in others)}) == 5
+
+
+def test_the_ledger_says_what_was_executed(runs: dict[str, Run], copy: Path, sample: Dataset) -> None:
+    assert count([made.folder for made in runs.values()]) == Executed(starts=4, epochs=4, finished=4, twice=())
+    (copy / "results.json").unlink()  # as if it had been killed just before: no epoch is run again
+    run(sample, "flat-lstm", CONFIG, copy, options=SIZES)
+    assert (count([copy]).starts, count([copy]).epochs) == (2, 2)
+    note(copy, "epoch", epoch=2)
+    assert count([copy]).twice == (f"{copy}: epoch 2", f"{copy}: finish")
