@@ -11,9 +11,11 @@ import torch
 from torch import nn
 
 from baselines.data import Part, Windows, batches, cut
-from baselines.metrics import summary
+from baselines.metrics import ate, path, pooled, rte, summary
+from baselines.quantities import Quantities
+from csp_data.store import EpisodeRow
 
-__all__ = ["EpisodePrediction", "measure", "outputs", "predict"]
+__all__ = ["EpisodePrediction", "measure", "measure_fully", "outputs", "predict"]
 
 
 @dataclass(frozen=True)
@@ -87,3 +89,90 @@ def predict(model: nn.Module, part: Part, length: int | None, batch: int = 32) -
 def measure(predictions: Sequence[EpisodePrediction], channels: Sequence[str]) -> dict[str, Any]:
     """Return the metrics of predictions; see :func:`baselines.metrics.summary`."""
     return summary({p.id: (p.true, p.pred) for p in predictions}, channels)
+
+
+def measure_fully(
+    predictions: Sequence[EpisodePrediction], quantities: Quantities, rows: Sequence[EpisodeRow]
+) -> dict[str, Any]:
+    """Return all metrics of predictions: what :func:`measure` gives, and what a comparison needs.
+
+    Parameters
+    ----------
+    predictions
+        Of every episode of a part.
+    quantities
+        What the targets are.
+    rows
+        The episodes, which say of which recording and group each is.
+
+    Returns
+    -------
+    dict
+        Of :func:`baselines.metrics.summary`, and besides:
+
+        ``"si"``: by channel ``{"unit", "rmse", "mae"}`` in SI units, increments per second;
+        ``"published"``: ``{"unit", "mse"}`` in the unit of the published table (inferred, see
+        :attr:`Quantities.published_factors`), or ``None``;
+        ``"trajectory"``: ``{"unit", "ate", "rte", "paths"}``, means over recordings' episodes and paths (RoNIN's
+        definitions, :mod:`baselines.metrics`), or ``None`` where the targets add up to no path;
+        ``"recordings"`` and ``"groups"``: by name the same values of their episodes alone.
+    """
+    found = measure(predictions, quantities.channels)
+    by_id = {row.id: row for row in rows}
+    pools: dict[str, dict[str, list[EpisodePrediction]]] = {"recordings": {}, "groups": {}}
+    for prediction in predictions:
+        row = by_id[prediction.id]
+        pools["recordings"].setdefault(row.recording, []).append(prediction)
+        pools["groups"].setdefault(row.group, []).append(prediction)
+    found |= _physical(predictions, quantities, found)
+    for kind, pool in pools.items():
+        found[kind] = {}
+        for name, members in pool.items():
+            values = pooled([(p.true, p.pred) for p in members], quantities.channels)
+            found[kind][name] = values | _physical(members, quantities, values)
+    return found
+
+
+def _physical(
+    predictions: Sequence[EpisodePrediction], quantities: Quantities, values: dict[str, Any]
+) -> dict[str, Any]:
+    units, factors = quantities.si_units, quantities.si_factors
+    squares = np.array([values["channels"][channel]["mse"] for channel in quantities.channels])
+    published = quantities.published_factors
+    return {
+        "si": {
+            channel: {
+                "unit": units[d],
+                "rmse": float(factors[d] * values["channels"][channel]["rmse"]),
+                "mae": float(factors[d] * values["channels"][channel]["mae"]),
+            }
+            for d, channel in enumerate(quantities.channels)
+        },
+        "published": None
+        if published is None
+        else {
+            "unit": f"({quantities.published_unit})²",
+            "mse": float((np.square(published) * squares).mean()),
+        },
+        "trajectory": _trajectory(predictions, quantities),
+    }
+
+
+def _trajectory(predictions: Sequence[EpisodePrediction], quantities: Quantities) -> dict[str, Any] | None:
+    if not quantities.paths:
+        return None
+    scale = quantities.si_factors * quantities.step_s
+    absolute, relative = [], []
+    for prediction in predictions:
+        for columns in quantities.paths:
+            axes = list(columns)
+            true, pred = (path(side[:, axes] * scale[axes]) for side in (prediction.true, prediction.pred))
+            absolute.append(ate(true, pred))
+            relative.append(rte(true, pred, quantities.rate_hz))
+    unit = quantities.si_units[quantities.paths[0][0]].removesuffix("/s")
+    return {
+        "unit": unit,
+        "ate": float(np.mean(absolute)),
+        "rte": float(np.mean(relative)),
+        "paths": len(absolute),
+    }

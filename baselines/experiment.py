@@ -15,12 +15,14 @@ from baselines.config import config_to_dict
 from baselines.data import Part, load_part
 from baselines.environment import code_version, describe
 from baselines.errors import OptionError, UnknownNameError
-from baselines.evaluate import measure, predict
+from baselines.evaluate import measure_fully, predict
 from baselines.factory import ALL_MODELS, build, build_from_config
 from baselines.files import atomic_json
 from baselines.interface import INTERFACE, Interface
 from baselines.ledger import note
 from baselines.presets import UnknownModelError, model_kinds
+from baselines.published import UNITS
+from baselines.quantities import Quantities
 from baselines.references import REFERENCES, Fir, Mean, build_reference, reference_from_config, reference_to_dict
 from baselines.runs import (
     ENVIRONMENT,
@@ -109,8 +111,11 @@ def run(
         results = _fit(model, train_part, val_part, config, folder, progress)
         for part in dataset.parts[1:]:
             loaded = val_part if part == val_part.name else load_part(dataset, part, where)
+            begin = time.perf_counter()
             predictions = predict(model, loaded, length)
-            results[part] = measure(predictions, asked.data.channels)
+            seconds = time.perf_counter() - begin
+            results[part] = measure_fully(predictions, _quantities(dataset), dataset.split(part).rows)
+            results[part]["predict_seconds"] = round(seconds, 4)
             if part == asked.data.report:
                 save_predictions(folder, predictions)
         atomic_json(folder / RESULTS, results)
@@ -214,7 +219,12 @@ def evaluate(run: Run, dataset: Dataset, part: str | None = None, device: str = 
         )
     loaded = load_part(dataset, part or held.report, _device(device))
     _, length = run.config.train.windows(loaded)
-    return measure(predict(load_model(run, device), loaded, length), held.channels)
+    predictions = predict(load_model(run, device), loaded, length)
+    return measure_fully(predictions, _quantities(dataset), dataset.split(loaded.name).rows)
+
+
+def _quantities(dataset: Dataset) -> Quantities:
+    return Quantities.of(dataset, UNITS.get(dataset.name))
 
 
 def _device(name: str) -> torch.device:

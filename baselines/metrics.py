@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["METRICS", "mae", "mse", "rmse", "summary"]
+__all__ = ["METRICS", "ate", "mae", "mse", "path", "pooled", "rmse", "rte", "summary"]
 
 Array = npt.NDArray[np.floating]
 
@@ -50,8 +50,64 @@ METRICS = {"mse": mse, "rmse": rmse, "mae": mae}
 """Name of each metric to its function."""
 
 
+def ate(true: Array, pred: Array) -> float:
+    """Absolute trajectory error: root mean square of the distance along an axis between two paths.
+
+    As RoNIN defines it (Herath, Yan, Furukawa, ICRA 2020, section V-A, after Sturm et al., IROS 2012), with its
+    published code's average, which goes over samples *and axes*: multiply by the root of D for the root mean
+    square of the whole distance. Both paths begin at the same place; they are not aligned otherwise.
+
+    Parameters
+    ----------
+    true, pred : arrays, shape (N, D)
+        Positions in m.
+
+    Returns
+    -------
+    float
+        In m.
+    """
+    return float(rmse(true, pred))
+
+
+def rte(true: Array, pred: Array, rate_hz: float, interval_s: float = 60.0) -> float:
+    """Relative trajectory error: how far a path drifts in a minute.
+
+    The root mean square, over all intervals of `interval_s` in the path and over axes, of the difference between
+    predicted and true displacement over the interval. A path that is shorter has one interval, its whole, and the
+    drift at its end is scaled up in proportion. As RoNIN defines it (Herath et al., ICRA 2020, section V-A,
+    with the axes as for :func:`ate`).
+
+    Parameters
+    ----------
+    true, pred : arrays, shape (N, D)
+        Positions in m, N at least 2.
+    rate_hz
+        Positions per second.
+    interval_s
+        In s.
+
+    Returns
+    -------
+    float
+        In m per `interval_s`.
+    """
+    drift = _error(true, pred)
+    if len(drift) < 2:
+        raise ValueError("a path needs at least 2 positions")
+    wanted = max(1, round(interval_s * rate_hz))
+    steps = min(wanted, len(drift) - 1)
+    scale = 1.0 if len(drift) > wanted else wanted / len(drift)
+    return scale * float(np.sqrt(np.square(drift[steps:] - drift[:-steps]).mean()))
+
+
+def path(steps: Array) -> npt.NDArray[np.float64]:
+    """Return the positions (N + 1, D) that N increments (N, D) lead to, from the origin on."""
+    return np.concatenate([np.zeros((1, steps.shape[1])), np.cumsum(steps, axis=0, dtype=np.float64)])
+
+
 def summary(episodes: Mapping[str, tuple[Array, Array]], channels: Sequence[str]) -> dict[str, Any]:
-    """Compute all metrics: over all values of all episodes, for each channel, and for each episode.
+    """Compute mse, rmse and mae: over all values of all episodes, for each channel, and for each episode.
 
     Parameters
     ----------
@@ -67,15 +123,15 @@ def summary(episodes: Mapping[str, tuple[Array, Array]], channels: Sequence[str]
         ``{"mse", "rmse", "mae", "steps", "channels": {name: {"mse", ...}}, "episodes": {id: {the same}}}``, all
         plain Python values.
     """
-    true = np.concatenate([pair[0] for pair in episodes.values()])
-    pred = np.concatenate([pair[1] for pair in episodes.values()])
     return {
-        **_values(true, pred, channels),
-        "episodes": {name: _values(*pair, channels) for name, pair in episodes.items()},
+        **pooled(list(episodes.values()), channels),
+        "episodes": {name: pooled([pair], channels) for name, pair in episodes.items()},
     }
 
 
-def _values(true: Array, pred: Array, channels: Sequence[str]) -> dict[str, Any]:
+def pooled(pairs: Sequence[tuple[Array, Array]], channels: Sequence[str]) -> dict[str, Any]:
+    """Compute mse, rmse, mae and their values by channel over all steps of some (true, pred)."""
+    true, pred = (np.concatenate(side) for side in zip(*pairs, strict=True))
     overall: dict[str, Any] = {name: float(metric(true, pred)) for name, metric in METRICS.items()}
     by_channel = {name: metric(true, pred, axis=0) for name, metric in METRICS.items()}
     return {

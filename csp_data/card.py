@@ -28,6 +28,8 @@ __all__ = [
 ]
 
 Kind = Literal["CSP-Bench", "real recordings", "simulated"]
+QUANTITIES = {"specific force": "m/s^2", "angular rate": "rad/s"}
+"""Quantities of streams that programs ask for, and their unit."""
 
 
 @dataclass(frozen=True)
@@ -72,7 +74,8 @@ class StreamCard:
     stream itself is not what a model should see; ``columns`` are those a model sees. A channel name that ends in
     ``*`` stands for as many as the files have. ``axes`` says where the axes of the frame point, as far as that is
     known; ``quaternions`` in which order the raw files hold the four numbers of a rotation (streams always hold
-    w x y z).
+    w x y z). ``quantity`` and ``along`` tell programs what a vector is (``"specific force"``, gravity included, or
+    ``"angular rate"``) and along which axes (``"sensor"``: the sensor's own; ``"level"``: fixed, with z up).
     """
 
     name: str
@@ -86,6 +89,8 @@ class StreamCard:
     kind: Literal["vector", "rotation"] = "vector"
     default: bool = True
     derived: tuple[str, ...] = ()
+    quantity: str | None = None
+    along: str | None = None
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -98,7 +103,10 @@ class TargetCard:
     """A target that the source can compute: D channels a target step.
 
     ``increment`` says that the value is a change over the step, so that it can be given per second. ``units`` are
-    those of the channels one by one, where they differ.
+    those of the channels one by one, where they differ. ``paths`` names channels, blanks between them, that are
+    increments along fixed axes: summed over an episode they are a path. ``along`` says along which axes the
+    channels are: ``"sensor"`` (the sensor's own at the end of each step), ``"start"`` (the sensor's own at the
+    start of the episode) or ``"level"`` (fixed, with z up).
     """
 
     name: str
@@ -107,6 +115,8 @@ class TargetCard:
     increment: bool
     summary: str
     units: tuple[str, ...] = ()
+    paths: tuple[str, ...] = ()
+    along: str | None = None
 
 
 @dataclass(frozen=True)
@@ -300,9 +310,13 @@ def _check(card: Card, where: str) -> None:
         raise CardError(where, f"kind should be one of {', '.join(get_args(Kind))}, found {card.kind!r}")
     if not any(stream.role == "input" and stream.default for stream in card.streams):
         raise CardError(where, "no input stream is on by default")
+    for stream in card.streams:
+        if stream.quantity is not None and stream.unit != QUANTITIES.get(stream.quantity):
+            raise CardError(where, f"stream {stream.name!r} is {stream.quantity!r} in {stream.unit}: {QUANTITIES}")
+        if stream.along not in (None, "sensor", "level"):
+            raise CardError(where, f"stream {stream.name!r} is along {stream.along!r}, not sensor or level")
     for target in card.targets:
-        if target.units and len(target.units) != len(target.channels):
-            raise CardError(where, f"target {target.name!r} has {len(target.units)} units for its channels")
+        _check_target(target, where)
     if not card.targets:
         raise CardError(where, "no target")
     if card.protocol not in card.splits:
@@ -324,6 +338,20 @@ def _check(card: Card, where: str) -> None:
         for digest, length in ((file.sha256, 64), (file.git_blob, 40)):
             if digest is not None and (len(digest) != length or set(digest) - set("0123456789abcdef")):
                 raise CardError(where, f"{file.path}: {digest!r} is no digest of {length} hexadecimal digits")
+
+
+def _check_target(target: TargetCard, where: str) -> None:
+    if target.units and len(target.units) != len(target.channels):
+        raise CardError(where, f"target {target.name!r} has {len(target.units)} units for its channels")
+    if target.along not in (None, "sensor", "start", "level"):
+        raise CardError(where, f"target {target.name!r} is along {target.along!r}, not sensor, start or level")
+    if target.paths and not target.increment:
+        raise CardError(where, f"target {target.name!r} has paths but is no increment that could be summed")
+    for channel in " ".join(target.paths).split():
+        if channel not in target.channels:
+            raise CardError(
+                where, f"target {target.name!r} has a path along {channel!r}, which is no channel of it"
+            )
 
 
 @cache

@@ -55,7 +55,8 @@ class Header:
 class EpisodeRow:
     """Where one episode lies: rows ``[start, stop)`` of inputs and targets, and its time of origin.
 
-    ``start_s`` is the time of the first chunk's beginning on the recording's own clock.
+    ``start_s`` is the time of the first chunk's beginning on the recording's own clock. A recording with gaps is
+    several episodes, numbered behind a dot.
     """
 
     id: str
@@ -66,6 +67,12 @@ class EpisodeRow:
     target_start: int
     target_stop: int
     start_s: float
+
+    @property
+    def recording(self) -> str:
+        """Id of the recording that the episode is of, or a piece of."""
+        name, dot, number = self.id.rpartition(".")
+        return name if dot and number.isdecimal() else self.id
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from baselines.metrics import mae, mse, rmse, summary
+from baselines.metrics import ate, mae, mse, path, rmse, rte, summary
 
 TRUE = np.array([[0.0, 1.0], [2.0, 3.0], [4.0, 5.0]])
 PRED = np.array([[1.0, 1.0], [2.0, 1.0], [4.0, 2.0]])  # errors 1 0 | 0 -2 | 0 -3
@@ -53,3 +53,33 @@ def test_float32_does_not_cost_digits() -> None:
 def test_shapes_must_agree(pred: np.ndarray) -> None:
     with pytest.raises(ValueError, match="must both be"):
         mse(TRUE, pred)
+
+
+def test_absolute_trajectory_error_by_hand() -> None:
+    true, pred = np.zeros((3, 2)), np.array([[0.0, 0.0], [1.0, 0.0], [2.0, 2.0]])
+    assert ate(true, pred) == pytest.approx(math.sqrt((1 + 4 + 4) / 6))  # over samples and axes
+    assert ate(true, pred) * math.sqrt(2) == pytest.approx(math.sqrt((1 + 8) / 3))  # of the whole distance
+
+
+def test_relative_trajectory_error_by_hand() -> None:
+    true = np.zeros((5, 1))
+    pred = np.array([[0.0], [1.0], [3.0], [6.0], [10.0]])  # at 1 Hz
+    # intervals of 2 s: drifts 3, 5, 7
+    assert rte(true, pred, 1.0, interval_s=2.0) == pytest.approx(math.sqrt((9 + 25 + 49) / 3))
+    # 5 positions, an interval of 10 s wanted: the drift of the whole, 10, times 10 / 5
+    assert rte(true, pred, 1.0, interval_s=10.0) == pytest.approx(20.0)
+    with pytest.raises(ValueError, match="at least 2"):
+        rte(true[:1], pred[:1], 1.0)
+
+
+@given(hnp.arrays(np.float64, (2, 30, 2), elements=st.floats(-10, 10)), st.integers(1, 29))
+def test_relative_trajectory_error_against_loops(steps: np.ndarray, interval: int) -> None:
+    true, pred = path(steps[0]), path(steps[1])
+    np.testing.assert_allclose(true[-1], steps[0].sum(axis=0), atol=1e-9)
+    squares = []
+    for start in range(len(true) - interval):
+        moved = [line[start + interval] - line[start] for line in (true, pred)]
+        squares += list((moved[1] - moved[0]) ** 2)
+    expected = math.sqrt(sum(squares) / len(squares))
+    assert rte(true, pred, 5.0, interval_s=interval / 5) == pytest.approx(expected, abs=1e-9)
+    assert rte(true, pred + 7.0, 5.0, interval_s=interval / 5) == pytest.approx(expected, abs=1e-9)
