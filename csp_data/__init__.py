@@ -9,12 +9,13 @@ from csp_data._version import __version__
 from csp_data.api import cite, download, import_raw, info, load, prepare, verify
 from csp_data.card import Card, names
 from csp_data.dataset import Dataset, Episode, Split
-from csp_data.errors import CspDataError
+from csp_data.errors import CspDataError, DamagedRecordingError
 from csp_data.normalization import Normalization, Scaling
 from csp_data.protocol import PAPER, STRICT, Protocol
-from csp_data.recording import Recording, Stream
+from csp_data.recording import Note, Recording, Stream
 from csp_data.signal.lowpass import LowPass
 from csp_data.simulate import simulate
+from csp_data.sources import Found, Source, register
 from csp_data.windows import Window
 
 __all__ = [
@@ -22,13 +23,17 @@ __all__ = [
     "STRICT",
     "Card",
     "CspDataError",
+    "DamagedRecordingError",
     "Dataset",
     "Episode",
+    "Found",
     "LowPass",
     "Normalization",
+    "Note",
     "Protocol",
     "Recording",
     "Scaling",
+    "Source",
     "Split",
     "Stream",
     "Window",
@@ -40,6 +45,7 @@ __all__ = [
     "load",
     "names",
     "prepare",
+    "register",
     "simulate",
     "verify",
 ]

@@ -2,16 +2,31 @@
 
 from __future__ import annotations
 
+import logging
+import os
 import tomllib
 from collections.abc import Mapping
-from dataclasses import MISSING, dataclass, field, fields
+from dataclasses import MISSING, fields, replace
 from functools import cache
 from importlib import resources
 from pathlib import Path, PurePosixPath
 from types import MappingProxyType
-from typing import Any, Literal, TypeVar, get_args
+from typing import Any, TypeVar, get_args
 
-from csp_data.errors import CardError, UnknownNameError
+from csp_data.cardtypes import (
+    QUANTITIES,
+    Access,
+    Card,
+    Citation,
+    FileEntry,
+    Kind,
+    Licence,
+    Size,
+    StreamCard,
+    TargetCard,
+)
+from csp_data.errors import CardError, CspDataError, UnknownNameError
+from csp_data.plugins import CARD, VARIABLE, FolderReader, ModuleReader, folders, installed
 from csp_data.splitcard import SplitCard, check_split
 
 __all__ = [
@@ -23,199 +38,14 @@ __all__ = [
     "Size",
     "StreamCard",
     "TargetCard",
+    "add_card",
+    "card_from",
     "load_card",
     "names",
+    "stored_card",
 ]
 
-Kind = Literal["CSP-Bench", "real recordings", "simulated"]
-QUANTITIES = {"specific force": "m/s^2", "angular rate": "rad/s"}
-"""Quantities of streams that programs ask for, and their unit."""
-
-
-@dataclass(frozen=True)
-class Licence:
-    """Terms under which the recordings may be used."""
-
-    id: str
-    name: str
-    url: str
-    redistribution: bool
-    terms: str
-
-
-@dataclass(frozen=True)
-class Citation:
-    """How to cite the recordings."""
-
-    text: str
-    doi: str
-    bibtex: str
-
-
-@dataclass(frozen=True)
-class Size:
-    """How much there is: whole recordings, hours and bytes of the raw files; ``None`` where nobody says.
-
-    ``basis`` says where the numbers come from: stated by the publisher, counted, or estimated, and from what.
-    """
-
-    basis: str
-    recordings: int | None = None
-    hours: float | None = None
-    bytes: int | None = None
-
-
-@dataclass(frozen=True)
-class StreamCard:
-    """A stream that the reader gives: its channels, unit, rate and frame.
-
-    ``default`` says whether an input stream is part of the input unless the protocol names others. ``derived``
-    names the columns that the source makes of an input stream after resampling (:attr:`Source.inputs`), where the
-    stream itself is not what a model should see; ``columns`` are those a model sees. A channel name that ends in
-    ``*`` stands for as many as the files have. ``axes`` says where the axes of the frame point, as far as that is
-    known; ``quaternions`` in which order the raw files hold the four numbers of a rotation (streams always hold
-    w x y z). ``quantity`` and ``along`` tell programs what a vector is (``"specific force"``, gravity included, or
-    ``"angular rate"``) and along which axes (``"sensor"``: the sensor's own; ``"level"``: fixed, with z up).
-    """
-
-    name: str
-    role: Literal["input", "reference"]
-    channels: tuple[str, ...]
-    unit: str
-    rate_hz: float
-    frame: str
-    axes: str | None = None
-    quaternions: str | None = None
-    kind: Literal["vector", "rotation"] = "vector"
-    default: bool = True
-    derived: tuple[str, ...] = ()
-    quantity: str | None = None
-    along: str | None = None
-
-    @property
-    def columns(self) -> tuple[str, ...]:
-        """Names of the columns that the stream gives to the inputs."""
-        return self.derived or self.channels
-
-
-@dataclass(frozen=True)
-class TargetCard:
-    """A target that the source can compute: D channels a target step.
-
-    ``increment`` says that the value is a change over the step, so that it can be given per second. ``units`` are
-    those of the channels one by one, where they differ. ``paths`` names channels, blanks between them, that are
-    increments along fixed axes: summed over an episode they are a path. ``along`` says along which axes the
-    channels are: ``"sensor"`` (the sensor's own at the end of each step), ``"start"`` (the sensor's own at the
-    start of the episode) or ``"level"`` (fixed, with z up).
-    """
-
-    name: str
-    channels: tuple[str, ...]
-    unit: str
-    increment: bool
-    summary: str
-    units: tuple[str, ...] = ()
-    paths: tuple[str, ...] = ()
-    along: str | None = None
-
-
-@dataclass(frozen=True)
-class FileEntry:
-    """A raw file or an archive of raw files: where it lies, and what its publisher says of it.
-
-    ``path`` is below the raw root, and below a mirror; ``url`` is its address, ``drive`` its id on Google Drive.
-    ``size`` is in bytes; ``sha256`` and ``git_blob`` (SHA-1 of git's blob object) are hexadecimal digests. What
-    is not known is ``None``.
-    """
-
-    path: str
-    url: str | None = None
-    drive: str | None = None
-    size: int | None = None
-    sha256: str | None = None
-    git_blob: str | None = None
-
-
-@dataclass(frozen=True)
-class Access:
-    """How a person or a program gets the files.
-
-    ``kind``: ``"open"`` to all; ``"licence"``: after the terms are accepted; ``"password"``: with a user and a
-    password that the publisher gives, beside the terms. ``drive_folder`` is the id of a public Google Drive folder
-    that is listed when downloading. ``compact`` and ``full`` are patterns (``*``, ``?``; case does not matter) of
-    the names that the publisher gives to the two versions of this set: top-level entries of that folder, archives
-    and unpacked folders are told from those of other sets by them.
-    """
-
-    kind: Literal["open", "licence", "password"] = "open"
-    drive_folder: str | None = None
-    compact: tuple[str, ...] = ()
-    full: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
-class Card:
-    """All that is known of a data set before its files are read.
-
-    ``source`` names the module of ``csp_data.sources`` that reads it, ``protocol`` the protocol used by default,
-    ``bundled`` the folder of ``csp_data/samples`` that holds its raw files when they ship with the package.
-    ``files`` are the raw files where they are known one by one, ``downloads`` what is fetched where that is
-    something else (archives, which are unpacked; files that trees hold in different places),
-    ``access`` how they are got. ``unlisted`` says whether recordings whose files are not listed are left out (the
-    list is the publisher's whole) or used. ``promised`` is the number of recordings that the publisher states,
-    ``size`` how much there is.
-    ``protocols`` holds, by the name of a protocol, the fields that this data set changes in it.
-    """
-
-    name: str
-    title: str
-    kind: Kind
-    source: str
-    protocol: str
-    summary: str
-    obtain: str
-    licence: Licence
-    citation: Citation
-    streams: tuple[StreamCard, ...]
-    targets: tuple[TargetCard, ...]
-    splits: Mapping[str, SplitCard]
-    files: tuple[FileEntry, ...] = ()
-    aliases: tuple[str, ...] = ()
-    defects: tuple[str, ...] = ()
-    bundled: str | None = None
-    downloads: tuple[FileEntry, ...] = ()
-    access: Access = Access()
-    size: Size | None = None
-    unlisted: Literal["left out", "used"] = "left out"
-    promised: int | None = None
-    protocols: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-
-    def stream(self, name: str) -> StreamCard:
-        """Return a stream by name."""
-        by_name = {stream.name: stream for stream in self.streams}
-        if name not in by_name:
-            raise UnknownNameError(f"stream of {self.name}", name, by_name)
-        return by_name[name]
-
-    def inputs(self, chosen: tuple[str, ...] | None) -> tuple[StreamCard, ...]:
-        """Return the input streams chosen by a protocol; the default ones for ``None``."""
-        there = {stream.name: stream for stream in self.streams if stream.role == "input"}
-        if chosen is None:
-            return tuple(stream for stream in there.values() if stream.default)
-        for name in chosen:
-            if name not in there:
-                raise UnknownNameError(f"input stream of {self.name}", name, there)
-        return tuple(there[name] for name in chosen)
-
-    def target(self, name: str | None) -> TargetCard:
-        """Return a target by name; the first for ``None``."""
-        by_name = {target.name: target for target in self.targets}
-        if name is None:
-            return self.targets[0]
-        if name not in by_name:
-            raise UnknownNameError(f"target of {self.name}", name, by_name)
-        return by_name[name]
-
+logger = logging.getLogger(__name__)
 
 Part = TypeVar("Part")
 
@@ -224,7 +54,7 @@ def _build(kind: type[Part], table: Any, where: str) -> Part:
     """Make a dataclass from a TOML table, refusing unknown, missing and mistyped fields."""
     if not isinstance(table, dict):
         raise CardError(where, f"expected a table, found {type(table).__name__}")
-    known = {known.name: known for known in fields(kind)}  # type: ignore[arg-type]
+    known = {known.name: known for known in fields(kind) if known.name != "reader"}  # type: ignore[arg-type]
     if unknown := set(table) - set(known):
         raise CardError(where, f"unknown field {sorted(unknown)[0]!r}")
     for name, declared in known.items():
@@ -272,11 +102,33 @@ def read_card(text: str, where: str, others: Mapping[str, str] = MappingProxyTyp
         If a field is missing, unknown, of the wrong type, empty, or contradicts another.
     """
     table = _parse(text, where)
-    if "extends" in table:
+    while "extends" in table:
         parent = table.pop("extends")
         if parent not in others:
             raise CardError(where, f"extends {parent!r}, which is no card")
-        table = {**_parse(others[parent], f"{parent}.toml"), **table}
+        inherited = _parse(others[parent], f"{parent}.toml")
+        table = {**{name: value for name, value in inherited.items() if name != "aliases"}, **table}
+    return _of_table(table, where)
+
+
+def stored_card(card: Card) -> dict[str, Any]:
+    """Return a card as JSON values, without the lists of its files: what a prepared file remembers of it."""
+    return {k: v for k, v in _known(card.to_dict()).items() if k not in ("files", "downloads", "bundled")}
+
+
+def card_from(stored: Mapping[str, Any], where: str) -> Card:
+    """Rebuild a card from :func:`stored_card`."""
+    return _of_table(dict(_known(stored)), where)
+
+
+def _known(value: Any) -> Any:
+    """Leave out what is not known, as TOML does."""
+    if isinstance(value, Mapping):
+        return {k: _known(v) for k, v in value.items() if v is not None}
+    return [_known(v) for v in value] if isinstance(value, list | tuple) else value
+
+
+def _of_table(table: dict[str, Any], where: str) -> Card:
     parts: dict[str, Any] = {"licence": Licence, "citation": Citation, "access": Access, "size": Size}
     lists: dict[str, Any] = {
         "streams": StreamCard,
@@ -319,6 +171,8 @@ def _check(card: Card, where: str) -> None:
         _check_target(target, where)
     if not card.targets:
         raise CardError(where, "no target")
+    if card.bundled is not None and (".." in Path(card.bundled).parts or Path(card.bundled).is_absolute()):
+        raise CardError(where, f"bundled {card.bundled!r} leads out of the card's folder")
     if card.protocol not in card.splits:
         raise CardError(where, f"no splits for its protocol {card.protocol!r}")
     for label, rows in (
@@ -355,22 +209,80 @@ def _check_target(target: TargetCard, where: str) -> None:
 
 
 @cache
-def _cards() -> Mapping[str, Card]:
+def _texts() -> Mapping[str, str]:
     folder = resources.files("csp_data") / "cards"
-    found = sorted(entry.name for entry in folder.iterdir() if entry.name.endswith(".toml"))
-    texts = {file.removesuffix(".toml"): (folder / file).read_text(encoding="utf-8") for file in found}
+    files = sorted(entry.name for entry in folder.iterdir() if entry.name.endswith(".toml"))
+    return {file.removesuffix(".toml"): (folder / file).read_text(encoding="utf-8") for file in files}
+
+
+@cache
+def _cards() -> Mapping[str, Card]:
     cards = {}
-    for file in found:
-        card = read_card(texts[file.removesuffix(".toml")], file, texts)
-        if f"{card.name}.toml" != file:
-            raise CardError(file, f"its name {card.name!r} differs from the file's")
-        cards[card.name] = card
+    for name, text in _texts().items():
+        card = read_card(text, f"{name}.toml", _texts())
+        if card.name != name:
+            raise CardError(f"{name}.toml", f"its name {card.name!r} differs from the file's")
+        cards[name] = card
     return MappingProxyType(cards)
+
+
+_added: dict[str, Card] = {}
+"""Cards that this process registered itself."""
+
+
+@cache
+def _outside(plugins: str) -> tuple[Mapping[str, Card], Mapping[str, CspDataError]]:
+    """Read the cards of installed packages and of the folders that `plugins` names; those that break, apart."""
+    cards: dict[str, Card] = {}
+    broken: dict[str, CspDataError] = {}
+    found = [*installed(), *((reader.folder.name, reader) for reader in folders(plugins))]
+    for name, reader in found:
+        try:
+            if isinstance(reader, CspDataError):
+                raise reader
+            card = read_outside(reader)
+            if card.name in cards:
+                raise CardError(str(reader.folder), f"the name {card.name!r} is also that of another data set")
+            cards[card.name] = card
+        except CspDataError as error:
+            logger.warning("%s is left out: %s", name, error)
+            broken[name] = error
+    return cards, broken
+
+
+def read_outside(reader: FolderReader | ModuleReader, path: Path | None = None) -> Card:
+    """Read the card beside a reader; `path` where it has another name."""
+    path = path or reader.folder / CARD
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise CardError(str(path), f"cannot be read ({error})") from error
+    return replace(check_name(read_card(text, str(path), _texts())), reader=reader)
+
+
+def check_name(card: Card) -> Card:
+    """Refuse a card from outside with a name or alias of a set of the package."""
+    taken = {name.lower() for own in _cards().values() for name in (own.name, *own.aliases)}
+    if clash := {name for name in (card.name, *card.aliases) if name.lower() in taken}:
+        raise CardError(card.name, f"{sorted(clash)[0]!r} is a name of a data set of csp-data; choose another")
+    if Path(card.name).name != card.name or card.name in (".", ".."):
+        raise CardError(card.name, "the name must be one that a folder can have")
+    return card
+
+
+def add_card(card: Card) -> Card:
+    """Make a card known to this process; one of the same name is replaced."""
+    _added[card.name] = check_name(card)
+    return card
+
+
+def _all() -> dict[str, Card]:
+    return {**_cards(), **_outside(os.environ.get(VARIABLE, ""))[0], **_added}
 
 
 def names() -> tuple[str, ...]:
     """Return the names of all data sets, sorted."""
-    return tuple(_cards())
+    return tuple(sorted(_all()))
 
 
 def load_card(name: str) -> Card:
@@ -379,22 +291,35 @@ def load_card(name: str) -> Card:
     Parameters
     ----------
     name
-        A name from :func:`names`, or an alias.
+        A name from :func:`names`, an alias, or a folder that holds ``card.toml`` and ``reader.py``.
 
     Raises
     ------
     UnknownNameError
         With the list and the nearest name.
+    CardError, SourceError
+        If the card or reader of that name is there and cannot be used.
     """
-    cards = _cards()
+    if name in _cards():
+        return _cards()[name]
+    cards = _all()
     if name in cards:
         return cards[name]
     for card in cards.values():
         if name.lower() in {alias.lower() for alias in card.aliases}:
             return card
+    folder = Path(name).expanduser()
+    if (folder / CARD).is_file():
+        return add_card(read_outside(FolderReader(folder.absolute())))
+    if (error := _outside(os.environ.get(VARIABLE, ""))[1].get(name)) is not None:
+        raise error
     raise UnknownNameError("data set", name, cards)
 
 
 def bundled_root(card: Card) -> Path | None:
-    """Return the folder of a data set whose raw files ship with the package, or ``None``."""
-    return None if card.bundled is None else Path(str(resources.files("csp_data") / "samples" / card.bundled))
+    """Return the folder of a data set whose raw files come with it, or ``None``."""
+    if card.bundled is None:
+        return None
+    if card.reader is None:
+        return Path(str(resources.files("csp_data") / "samples" / card.bundled))
+    return None if card.reader.folder is None else card.reader.folder / card.bundled

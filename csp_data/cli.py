@@ -6,7 +6,6 @@ import json
 import logging
 import sys
 from collections.abc import Callable
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -165,7 +164,7 @@ def info(
     if prepared:
         dataset = api.load(name, raw=raw, protocol=protocol, skip_damaged=skip_damaged, **overrides(options))
     if as_json:
-        click.echo(json.dumps({"card": asdict(card), "prepared": dataset and _held(dataset)}, indent=2))
+        click.echo(json.dumps({"card": card.to_dict(), "prepared": dataset and _held(dataset)}, indent=2))
         return
     click.echo(_describe(card))
     if dataset is not None:

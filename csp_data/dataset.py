@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any, overload
 import numpy as np
 import numpy.typing as npt
 
-from csp_data.card import Card, load_card
-from csp_data.errors import UnknownNameError
+from csp_data.card import Card, card_from, load_card
+from csp_data.errors import CspDataError, UnknownNameError
 from csp_data.normalization import Normalization
 from csp_data.protocol import Protocol
 from csp_data.splitcard import PARTS, REPORT, SELECTION
@@ -160,8 +160,14 @@ class Dataset:
 
     @cached_property
     def card(self) -> Card:
-        """What is known of the data set."""
-        return load_card(self.name)
+        """What is known of the data set; from the file itself where this process does not know its card."""
+        try:
+            return load_card(self.name)
+        except CspDataError:
+            stored = self.prepared.index.header.provenance.get("card")
+            if stored is None:
+                raise
+            return card_from(stored, str(self.path))
 
     @property
     def kind(self) -> str:

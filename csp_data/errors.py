@@ -19,6 +19,7 @@ __all__ = [
     "MissingDataError",
     "MissingExtraError",
     "OptionError",
+    "SourceError",
     "StoreError",
     "TransferError",
     "UnknownNameError",
@@ -86,6 +87,13 @@ class CardError(CspDataError):
 
     def __init__(self, where: str, problem: str) -> None:
         super().__init__(f"card {where}: {problem}. docs/cards.md describes every field.")
+
+
+class SourceError(CspDataError):
+    """A reader from outside the package that cannot be used."""
+
+    def __init__(self, where: Path | str, problem: str) -> None:
+        super().__init__(f"reader {where}: {problem}. docs/howto-own-data.md shows a whole one.")
 
 
 class MissingDataError(CspDataError):

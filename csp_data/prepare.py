@@ -17,7 +17,7 @@ import numpy as np
 from tqdm import tqdm
 
 from csp_data.acquire.verify import Report, verify_tree
-from csp_data.card import Card, bundled_root
+from csp_data.card import Card, bundled_root, stored_card
 from csp_data.errors import CspDataError, DamagedRecordingError, MissingDataError, UnknownNameError
 from csp_data.examples import Example, examples
 from csp_data.home import lock, prepared_dir, raw_dir
@@ -58,8 +58,14 @@ def recipe_hash(card: Card, protocol: Protocol, source_digest: str, *, skip_dama
         "format": FORMAT_VERSION,
         "revision": REVISION,
         **({"skip_damaged": True} if skip_damaged else {}),
+        **({} if card.reader is None else {"reader": card.reader.digest(), "card": _of_card(card)}),
     }
     return hashlib.sha256(json.dumps(recipe, sort_keys=True).encode()).hexdigest()[:12]
+
+
+def _of_card(card: Card) -> dict[str, Any]:
+    """Return what numbers depend on of a card that its owner may still be writing."""
+    return {name: value for name, value in card.to_dict().items() if name in ("streams", "targets")}
 
 
 def prepare_card(
@@ -382,6 +388,7 @@ def _provenance(card: Card, report: Report, found: Sequence[Found], notes: Seque
         "kind": card.kind if simulated is None else "simulated",
         "simulated": simulated,
         "files": files,
+        "card": stored_card(card),
         "missing": [file.path for file in report.failures if file.status == "missing"],
         "unlisted": [file.path for file in report.files if file.status == "unlisted"],
         "counts": dict(sorted(Counter(note.what for note in notes).items())),

@@ -11,7 +11,7 @@ from csp_data.card import Card
 from csp_data.errors import CspDataError
 from csp_data.protocol import Protocol, resolve
 from csp_data.recording import Stream
-from csp_data.sources import Found, Source, load_source
+from csp_data.sources import Found, load_source
 
 __all__ = ["structure_problems"]
 
@@ -33,15 +33,15 @@ def structure_problems(card: Card, found: Sequence[Found], jobs: int) -> list[st
     jobs
         Processes, when there is enough to read.
     """
-    source, protocol = load_source(card), resolve(card)
+    protocol = resolve(card)
     size = sum(file.stat().st_size for recording in found for file in recording.files if file.is_file())
-    work = (joblib.delayed(_problem)(recording, card, source, protocol) for recording in found)
+    work = (joblib.delayed(_problem)(recording, card, protocol) for recording in found)
     return list(joblib.Parallel(n_jobs=jobs if size > WORTH_PROCESSES else 1)(work))
 
 
-def _problem(found: Found, card: Card, source: Source, protocol: Protocol) -> str:
+def _problem(found: Found, card: Card, protocol: Protocol) -> str:
     try:
-        recording = source.read(found, card, protocol)
+        recording = load_source(card).read(found, card, protocol)
     except CspDataError as error:
         return str(error)
     for name, stream in recording.streams.items():

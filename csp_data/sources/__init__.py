@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib import import_module
 from pathlib import Path
+from types import ModuleType
 
-from csp_data.card import Card, load_card, names
+from csp_data.card import Card, add_card, load_card, names, read_outside
+from csp_data.errors import SourceError
+from csp_data.plugins import FolderReader, GivenReader
 from csp_data.protocol import Protocol
 from csp_data.recording import FloatArray, Recording
 
-__all__ = ["Found", "InputFunction", "Source", "TargetFunction", "load_source", "recognise"]
+__all__ = ["Found", "InputFunction", "Source", "TargetFunction", "load_source", "recognise", "register"]
 
 TargetFunction = Callable[[Mapping[str, FloatArray]], FloatArray]
 """From the reference streams at the N + 1 chunk edges, name -> (N + 1, C), to the N targets (N, D)."""
@@ -65,9 +68,67 @@ class Source:
 
 
 def load_source(card: Card) -> Source:
-    """Return the source that reads a card's data set."""
-    source: Source = import_module(f"csp_data.sources.{card.source}").SOURCE
-    return source
+    """Return the source that reads a card's data set.
+
+    Raises
+    ------
+    SourceError
+        If its reader is from outside and cannot be used, or has no function for something that the card names.
+    """
+    if card.reader is None:
+        if card.source not in BUILT_IN:
+            raise SourceError(card.name, f"the card's source {card.source!r} is none of {', '.join(BUILT_IN)}")
+        source: Source = import_module(f"csp_data.sources.{card.source}").SOURCE
+        return source
+    given = card.reader()
+    if not isinstance(given, Source):
+        raise SourceError(card.name, f"SOURCE should be a csp_data.Source, found {type(given).__name__}")
+    if lacking := {target.name for target in card.targets} - set(given.targets):
+        raise SourceError(card.name, f"no function for the card's target {sorted(lacking)[0]!r}")
+    if lacking := {stream.name for stream in card.streams if stream.derived} - set(given.inputs):
+        raise SourceError(card.name, f"no function for the derived columns of {sorted(lacking)[0]!r}")
+    return given
+
+
+BUILT_IN = ("broad", "joystick", "marker", "ronin", "slip", "totalcapture", "vector")
+"""Modules of this package that read a source."""
+
+
+def register(card: Card | Path | str, reader: Source | ModuleType | None = None) -> Card:
+    """Add a data set of your own to this process, under the name on its card.
+
+    Parameters
+    ----------
+    card
+        A folder that holds ``card.toml`` and ``reader.py`` (and needs no `reader` here), the path of a card's
+        TOML file, or a card.
+    reader
+        What reads it: a :class:`Source`, or a module that has one as ``SOURCE``. ``None`` with a card whose
+        ``source`` names a reader of this package, for recordings in the same layout.
+
+    Returns
+    -------
+    Card
+        As :func:`csp_data.info` gives it from now on.
+
+    Raises
+    ------
+    CardError
+        If the card is incomplete, or its name is that of a set of this package.
+    SourceError
+        If the reader lacks what the card names.
+    """
+    if isinstance(card, str | Path):
+        path = Path(card).expanduser().absolute()
+        if reader is None and path.is_dir():
+            found = read_outside(FolderReader(path))
+            load_source(found)
+            return add_card(found)
+        card = read_outside(FolderReader(path if path.is_dir() else path.parent), path if path.is_file() else None)
+    source = getattr(reader, "SOURCE", reader)
+    card = replace(card, reader=None if source is None else GivenReader(source))
+    load_source(card)
+    return add_card(card)
 
 
 def recognise(root: Path) -> dict[str, int]:

@@ -1,0 +1,162 @@
+"""Readers from outside the package: of a folder, of an installed package, or handed over as they are.
+
+Each can be sent to another process and gives its :class:`~csp_data.sources.Source` when called.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import inspect
+import os
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache
+from importlib.metadata import entry_points
+from pathlib import Path
+from types import CodeType, ModuleType
+from typing import Any
+
+from csp_data.errors import SourceError
+
+__all__ = ["GROUP", "VARIABLE", "FolderReader", "GivenReader", "ModuleReader", "Reader", "folders", "installed"]
+
+GROUP = "csp_data.sources"
+"""Entry-point group of installed packages: the name of a data set = the module that holds its ``SOURCE``."""
+VARIABLE = "CSP_DATA_PLUGINS"
+"""Environment variable: folders, separated like those of PATH, each with a card and a reader or full of such."""
+CARD, READER = "card.toml", "reader.py"
+
+
+@dataclass(frozen=True)
+class FolderReader:
+    """The file ``reader.py`` of a folder that also holds ``card.toml``."""
+
+    folder: Path
+
+    def __call__(self) -> Any:
+        """Run the file, once for each of its versions, and return its ``SOURCE``."""
+        path = self.folder / READER
+        if not path.is_file():
+            raise SourceError(path, "there is no such file beside card.toml")
+        return _source_of(_module(path, _digest(path)), path)
+
+    def digest(self) -> str:
+        """Return a digest of the reader's code, so that a change of it makes a new prepared file."""
+        return _digest(self.folder / READER)
+
+
+@dataclass(frozen=True)
+class ModuleReader:
+    """An importable module; ``card.toml`` lies beside it, in `folder`."""
+
+    module: str
+    folder: Path
+
+    def __call__(self) -> Any:
+        """Import the module and return its ``SOURCE``."""
+        try:
+            module = importlib.import_module(self.module)
+        except Exception as error:
+            raise SourceError(self.module, f"cannot be imported ({type(error).__name__}: {error})") from error
+        return _source_of(module, self.module)
+
+    def digest(self) -> str:
+        """Return a digest of all Python files of the module's folder."""
+        files = sorted(self.folder.rglob("*.py"))
+        return hashlib.sha256("".join(_digest(file) for file in files).encode()).hexdigest()
+
+
+@dataclass(frozen=True)
+class GivenReader:
+    """A source that was handed over as it is."""
+
+    source: Any
+    folder: None = None
+
+    def __call__(self) -> Any:
+        """Return it."""
+        return self.source
+
+    def digest(self) -> str:
+        """Return a digest of the files that its functions come from, or of their code where there is no file."""
+        parts = (self.source.targets, self.source.inputs)
+        functions = [self.source.find, self.source.read, *(part[name] for part in parts for name in sorted(part))]
+        return hashlib.sha256("".join(_digest_of(function) for function in functions).encode()).hexdigest()
+
+
+Reader = FolderReader | ModuleReader | GivenReader
+
+
+def folders(value: str | None = None) -> Iterator[FolderReader]:
+    """Yield the folders with a card that ``CSP_DATA_PLUGINS`` (or `value`) names."""
+    value = os.environ.get(VARIABLE, "") if value is None else value
+    for entry in filter(None, value.split(os.pathsep)):
+        folder = Path(entry).expanduser().absolute()
+        if not folder.is_dir():
+            raise SourceError(folder, f"is named in {VARIABLE} and is no folder")
+        inside = (
+            [folder] if (folder / CARD).is_file() else sorted(path.parent for path in folder.glob(f"*/{CARD}"))
+        )
+        if not inside:
+            raise SourceError(folder, f"is named in {VARIABLE} and holds no {CARD}")
+        yield from map(FolderReader, inside)
+
+
+def installed() -> Iterator[tuple[str, ModuleReader | SourceError]]:
+    """Yield name and reader of the data sets that installed packages offer, or why one cannot be used."""
+    for entry in entry_points(group=GROUP):
+        where = f"{entry.value} (entry point {entry.name!r})"
+        try:
+            spec = importlib.util.find_spec(entry.value)
+        except Exception as error:  # a package that breaks must not break the other data sets
+            yield entry.name, SourceError(where, f"its package cannot be imported ({error})")
+            continue
+        if spec is None or spec.origin is None:
+            yield entry.name, SourceError(where, "there is no such module")
+        else:
+            yield entry.name, ModuleReader(entry.value, Path(spec.origin).parent)
+
+
+@cache
+def _module(path: Path, digest: str) -> ModuleType:
+    name = f"_csp_data_reader_{digest[:16]}"
+    spec = importlib.util.spec_from_file_location(name, path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module  # dataclasses look their module up
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:
+        del sys.modules[name]
+        raise SourceError(path, f"cannot be run ({type(error).__name__}: {error})") from error
+    return module
+
+
+def _source_of(module: ModuleType, where: Path | str) -> Any:
+    if not hasattr(module, "SOURCE"):
+        raise SourceError(where, "has no constant SOURCE")
+    return module.SOURCE
+
+
+def _digest(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def _digest_of(function: Any) -> str:
+    try:
+        file = inspect.getsourcefile(function)
+    except TypeError:
+        file = None
+    if file is not None and Path(file).is_file():
+        return _digest(Path(file))
+    code = getattr(function, "__code__", None)
+    return hashlib.sha256(_code_bytes(code) if code is not None else repr(type(function)).encode()).hexdigest()
+
+
+def _code_bytes(code: CodeType) -> bytes:
+    """Return what a function does, without the addresses that ``repr`` of nested code would show."""
+    constants = [_code_bytes(c) if isinstance(c, CodeType) else repr(c).encode() for c in code.co_consts]
+    return b"\0".join([code.co_code, repr(code.co_names).encode(), *constants])

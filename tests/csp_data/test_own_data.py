@@ -1,0 +1,212 @@
+"""Data sets from outside the package: registered, in a folder, and installed as a package of its own."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+import csp_data
+from csp_data import card as cards
+from csp_data.card import load_card, read_card, stored_card
+from csp_data.cli import cli
+from csp_data.errors import CardError, SourceError, UnknownNameError
+
+EXAMPLE = Path(__file__).parent.parent.parent / "examples" / "eflesh"
+RUN = "20250401_014340_probe"
+
+
+@pytest.fixture(autouse=True)
+def nothing_stays(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cards, "_added", {})
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return shutil.copytree(EXAMPLE, tmp_path / "eflesh")
+
+
+def test_a_folder_works_wherever_a_name_does(folder: Path) -> None:
+    ds = csp_data.load(str(folder))
+    assert (ds.name, ds.kind, len(ds.train), len(ds.val), len(ds.test)) == (
+        "eflesh",
+        "real recordings",
+        20,
+        20,
+        20,
+    )
+    assert "eflesh" in csp_data.names()
+    assert csp_data.verify("eflesh").failures == ()
+    for arguments in (["info"], ["verify"], ["prepare"], ["cite"], ["path"]):
+        result = CliRunner().invoke(cli, [*arguments, str(folder)])
+        assert result.exit_code == 0, result.output
+    assert json.loads(CliRunner().invoke(cli, ["info", "eflesh", "--json"]).stdout)["card"]["name"] == "eflesh"
+
+
+def test_numbers_are_those_of_the_csv_files(folder: Path) -> None:
+    """An own, naive way from the CSV files: numpy's reader and interpolation."""
+    ds = csp_data.load(str(folder))
+    field = np.loadtxt(folder / "recordings" / RUN / "sensor.csv.gz", delimiter=",")
+    states = np.loadtxt(folder / "recordings" / RUN / "states.csv.gz", delimiter=",")
+    states = states[states[:, 4] != -1]
+    for episode in ds.train:
+        force = np.interp(episode.target_time, states[:, 0], states[:, 4])
+        np.testing.assert_allclose(episode.targets[:, 0], force, rtol=1e-6, atol=1e-3)
+        for c in range(15):
+            want = np.interp(episode.time, field[:, 0], field[:, 1 + c])
+            np.testing.assert_allclose(episode.inputs[:, c], want, rtol=1e-6, atol=1e-3)
+        assert (episode.targets >= 0).all()  # no sentinel left
+
+
+def test_two_processes_read_the_same(folder: Path, tmp_path: Path) -> None:
+    made = [csp_data.prepare(str(folder), out=tmp_path / f"{jobs}.h5", jobs=jobs) for jobs in (1, 2)]
+    one, two = (csp_data.load(path=path) for path in made)
+    for a, b in zip(one.test, two.test, strict=True):
+        np.testing.assert_array_equal(a.inputs, b.inputs)
+
+
+def test_a_changed_reader_makes_a_new_file(folder: Path) -> None:
+    before = csp_data.load(str(folder))
+    reader = folder / "reader.py"
+    reader.write_text(reader.read_text().replace('edges["force"][1:]', '2 * edges["force"][1:]'))
+    after = csp_data.load(str(folder))
+    assert after.path != before.path
+    np.testing.assert_allclose(after.train[0].targets, 2 * before.train[0].targets)
+
+
+def test_register_a_source_of_this_process(folder: Path) -> None:
+    source = load_card(str(folder)).reader()  # type: ignore[misc]
+    scaled = csp_data.Source(source.find, source.read, source.layout, {"force": lambda e: e["force"][1:] / 1000})
+    card = csp_data.register(folder / "card.toml", scaled)
+    assert csp_data.info("eflesh") is card
+    raw = folder / "recordings"
+    a = csp_data.load("eflesh", raw=raw)
+    b = csp_data.load(str(folder))
+    assert a.train[0].targets.max() < 5 < b.train[0].targets.max()
+
+
+def test_recordings_in_a_layout_that_is_known_need_no_reader(tmp_path: Path) -> None:
+    text = 'extends = "sample"\nname = "mine"\ntitle = "Mine"'
+    (tmp_path / "mine.toml").write_text(text)
+    card = csp_data.register(tmp_path / "mine.toml")
+    assert card.reader is None
+    assert len(csp_data.load("mine").train) == 8
+
+
+def test_a_prepared_file_says_itself_what_it_is(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = csp_data.prepare(str(folder), out=tmp_path / "made.h5")
+    monkeypatch.setattr(cards, "_added", {})
+    with pytest.raises(UnknownNameError):
+        csp_data.info("eflesh")
+    card = csp_data.load(path=path).card
+    assert card.licence.id == "MIT"
+    assert card.streams == read_card((EXAMPLE / "card.toml").read_text(), "card").streams
+
+
+@pytest.mark.parametrize("name", [name for name in csp_data.names() if name != "eflesh"])
+def test_every_card_survives_being_stored(name: str) -> None:
+    card = load_card(name)
+    again = cards.card_from(json.loads(json.dumps(stored_card(card))), name)
+    assert (again.streams, again.targets, again.licence) == (card.streams, card.targets, card.licence)
+    assert stored_card(again) == stored_card(card)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda f: (f / "reader.py").unlink(), "no such file"),
+        (lambda f: (f / "reader.py").write_text("1 / 0"), "cannot be run .ZeroDivisionError"),
+        (lambda f: (f / "reader.py").write_text("SOURCE = 3"), "should be a csp_data.Source, found int"),
+        (lambda f: (f / "reader.py").write_text("x = 3"), "has no constant SOURCE"),
+    ],
+)
+def test_a_reader_that_cannot_be_used(folder: Path, change: object, message: str) -> None:
+    change(folder)  # type: ignore[operator]
+    with pytest.raises(SourceError, match=message):
+        csp_data.register(folder)
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "error", "message"),
+    [
+        ('name = "eflesh"', 'name = "broad"', CardError, "'broad' is a name of a data set of csp-data"),
+        ('name = "eflesh"', 'name = "a/b"', CardError, "a folder can have"),
+        ('bundled = "recordings"', 'bundled = "../x"', CardError, "leads out"),
+        ("title =", "titel =", CardError, "unknown field 'titel'"),
+        ('[[targets]]\nname = "force"', '[[targets]]\nname = "depth"', SourceError, "card's target 'depth'"),
+        ('role = "input"', 'role = "input"\nderived = ["a"]', SourceError, "derived columns of 'field'"),
+    ],
+)
+def test_a_card_that_does_not_fit(folder: Path, before: str, after: str, error: type, message: str) -> None:
+    path = folder / "card.toml"
+    path.write_text(path.read_text().replace(before, after, 1))
+    with pytest.raises(error, match=message):
+        csp_data.register(folder)
+
+
+def run(code: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        env={**os.environ, **environment},
+        timeout=120,
+    )
+
+
+def install(folder: Path, site: Path) -> None:
+    """Put the example where pip would: a package with a reader, a card, and the metadata of its entry point."""
+    shutil.copytree(folder, site / "csp_eflesh")
+    (site / "csp_eflesh" / "__init__.py").touch()
+    info = site / "csp_eflesh-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: csp-eflesh\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text("[csp_data.sources]\neflesh = csp_eflesh.reader\n")
+
+
+def test_an_installed_package_adds_its_data_set(folder: Path, tmp_path: Path) -> None:
+    install(folder, tmp_path / "site")
+    code = """
+import csp_data, sys
+print("eflesh" in csp_data.names(), "csp_eflesh.reader" in sys.modules)
+print(csp_data.verify("eflesh").failures, len(csp_data.load("eflesh", jobs=2).train))
+"""
+    done = run(code, PYTHONPATH=str(tmp_path / "site"))
+    assert done.stdout.splitlines() == ["True False", "() 20"], done.stderr
+
+
+def test_a_broken_package_does_not_break_the_rest(folder: Path, tmp_path: Path) -> None:
+    install(folder, tmp_path / "site")
+    (tmp_path / "site" / "csp_eflesh" / "__init__.py").write_text("1 / 0")
+    code = """
+import csp_data
+print(len(csp_data.load("sample").train), "eflesh" in csp_data.names())
+try:
+    csp_data.info("eflesh")
+except csp_data.CspDataError as error:
+    print(error)
+"""
+    done = run(code, PYTHONPATH=str(tmp_path / "site"))
+    first, second = done.stdout.splitlines()
+    assert first == "8 False"
+    assert "entry point 'eflesh'" in second
+    assert "division by zero" in second
+
+
+def test_folders_named_in_the_environment(folder: Path, tmp_path: Path) -> None:
+    code = "from csp_data.cli import main; import sys; sys.argv[1:] = ['list']; main()"
+    assert "eFlesh" in run(code, CSP_DATA_PLUGINS=str(folder)).stdout
+    assert "eFlesh" in run(code, CSP_DATA_PLUGINS=str(folder.parent)).stdout
+    wrong = run(code, CSP_DATA_PLUGINS=str(tmp_path / "nowhere"))
+    assert wrong.returncode == 1
+    assert "is named in CSP_DATA_PLUGINS and is no folder" in wrong.stderr
+    assert "Traceback" not in wrong.stderr
