@@ -125,7 +125,7 @@ def cli(ctx: click.Context, verbose: bool, quiet: bool) -> None:
         stream=sys.stderr,
         force=True,
     )
-    ctx.obj = {"progress": not quiet and sys.stderr.isatty()}
+    ctx.obj = {"progress": not quiet and sys.stderr.isatty(), "notes": not quiet}
 
 
 @cli.command("list")
@@ -252,6 +252,9 @@ def verify(
         click.echo(report.summary())
         for file in failures:
             click.echo(f"  {file}", err=True)
+        for file in report.files:
+            if file.status in ("extra", "unlisted") and ctx.find_root().obj["notes"]:
+                click.echo(f"  {file}", err=True)
     if failures:
         ctx.exit(3)
 

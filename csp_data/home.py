@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,6 +14,12 @@ import platformdirs
 from csp_data.errors import CspDataError
 
 __all__ = ["home", "lock", "prepared_dir", "raw_dir", "stamps_dir", "writable_dir"]
+
+
+logger = logging.getLogger(__name__)
+
+WAIT_S = 2.0
+"""Seconds after which a wait for another process is told."""
 
 
 def home() -> Path:
@@ -60,7 +67,11 @@ def lock(path: Path) -> Iterator[None]:
     writable_dir(path.parent)
     held = filelock.FileLock(path.with_name(path.name + ".lock"))
     try:
-        held.acquire()
+        try:
+            held.acquire(timeout=WAIT_S)
+        except filelock.Timeout:
+            logger.warning("another process works on %s; waiting for it (Ctrl-C stops the waiting)", path)
+            held.acquire()
     except OSError as error:
         raise CspDataError(
             f"cannot write to {path.parent}: {error}. Set CSP_DATA_HOME to a folder you own."

@@ -142,7 +142,10 @@ def unpack(
             raise UnsafeArchiveError(path, "", "changed while it was read")
         part.rename(into)
     except OSError as error:
-        raise CspDataError(f"{path}: cannot unpack to {into.parent}: {error.strerror or error}.") from error
+        raise CspDataError(
+            f"{path}: cannot unpack to {into.parent}: {error.strerror or error}. Make room or"
+            " check the folder's rights, and run the command again."
+        ) from error
     finally:
         shutil.rmtree(part, ignore_errors=True)
     return members
@@ -168,7 +171,7 @@ def _write(
             file.write(block)
             moved(len(block))
             if stop is not None and stop.is_set():
-                raise CspDataError(f"{path}: stopped while unpacking; nothing is left of it.")
+                raise CspDataError(f"{path}: stopped while unpacking; nothing is left of it. Run it again.")
     if written != member.size:
         raise UnsafeArchiveError(path, str(member.path), f"ends after {written} of {member.size} bytes")
 

@@ -9,14 +9,16 @@ import random
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from urllib.parse import urljoin, urlsplit
 
 import requests
 import urllib3.exceptions
-from requests.auth import HTTPBasicAuth
+from requests.auth import AuthBase
 
 from csp_data._version import __version__
+from csp_data.acquire.auth import NO_AUTH, Credentials, answer_to, origin
+from csp_data.acquire.connection import Breaker, BreakerAdapter
 from csp_data.errors import AccessError, CspDataError, OptionError
 
 __all__ = [
@@ -69,31 +71,8 @@ class Patience:
         return longest * jitter.uniform(0.5, 1.0)
 
 
-@dataclass(frozen=True)
-class Credentials:
-    """A user and a password, and the one origin (scheme, host, port) that may see them."""
-
-    origin: str
-    user: str = field(repr=False)
-    password: str = field(repr=False)
-
-
 class RedirectError(CspDataError):
     """Redirects that go round, or lead where they must not."""
-
-
-class _NoAuth(requests.auth.AuthBase):
-    """Sends nothing. Without it requests would look into netrc, whose default entry fits every host."""
-
-    def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
-        return request
-
-
-def origin(address: str) -> str:
-    """Return scheme, host and port of an address, as one string to compare."""
-    parts = urlsplit(address)
-    port = parts.port or {"http": 80, "https": 443}.get(parts.scheme, 0)
-    return f"{parts.scheme}://{(parts.hostname or '').lower()}:{port}"
 
 
 def is_loopback(address: str) -> bool:
@@ -126,12 +105,14 @@ class Client:
     patience
         Time-outs and attempts.
     credentials
-        Sent to their own origin only, over https or to this machine.
+        Sent to their own origin only, over https or to this machine, when it asks and as it asks.
     """
 
     def __init__(self, patience: Patience | None = None, credentials: Credentials | None = None) -> None:
         self.patience = patience or Patience()
         self._credentials = credentials
+        self._answer: AuthBase | None = None  # how the origin of the credentials wants them
+        self._breaker = Breaker()
         self._reroutes = _reroutes()
         self._local = threading.local()
         self._unreachable: dict[str, str] = {}
@@ -181,7 +162,10 @@ class Client:
             following = self.route(urljoin(address, place))
             kinds = urlsplit(address).scheme, urlsplit(following).scheme
             if kinds[1] not in ("http", "https") or (kinds == ("https", "http") and not is_loopback(following)):
-                raise RedirectError(f"{address} redirects to {following}, which is not https. It is not followed.")
+                raise RedirectError(
+                    f"{address} redirects to {following}, which is not https. It is not followed."
+                    " Report it to its host; meanwhile use --mirror, or import the files."
+                )
             logger.debug("%s redirects to %s", address, following)
             address = following
 
@@ -189,24 +173,40 @@ class Client:
         host = origin(address)
         if host in self._unreachable:
             raise AccessError(self._unreachable[host])
+        mine = self._may_see(address)
+        known = self._answer
+        response = self._ask(address, headers, known if mine is not None else None)
+        if response.status_code == 401 and mine is not None and known is None:
+            response.close()
+            self._answer = answer_to(response.headers.get("WWW-Authenticate", ""), mine)
+            response = self._ask(address, headers, self._answer)
+        return response
+
+    def _ask(self, address: str, headers: Mapping[str, str], auth: AuthBase | None) -> requests.Response:
         return self._session().get(
             address,
             headers={**headers, "Accept-Encoding": "identity", "User-Agent": f"csp-data/{__version__}"},
-            auth=self._auth(address),
+            auth=auth or NO_AUTH,
             timeout=(self.patience.connect_s, self.patience.stall_s),
             allow_redirects=False,
             stream=True,
         )
 
-    def _auth(self, address: str) -> requests.auth.AuthBase:
+    def _may_see(self, address: str) -> Credentials | None:
+        """Return the credentials, if an address belongs to their origin."""
         mine = self._credentials
         if mine is None or mine.origin != origin(address):
-            return _NoAuth()
+            return None
         if urlsplit(address).scheme != "https" and not is_loopback(address):
             raise AccessError(
                 f"{origin(address)}: a password is not sent over plain http, where others can read it."
+                " Use an https address, or import the files."
             )
-        return HTTPBasicAuth(mine.user.encode(), mine.password.encode())
+        return mine
+
+    def abort(self) -> None:
+        """End all connections at once, from any thread; no new one can be made."""
+        self._breaker.pull()
 
     def give_up(self, address: str, why: str) -> AccessError:
         """Remember that a host cannot be reached, so that no other file waits for it; return what to raise."""
@@ -217,6 +217,9 @@ class Client:
     def _session(self) -> requests.Session:
         if not hasattr(self._local, "session"):
             self._local.session = requests.Session()
+            adapter = BreakerAdapter(self._breaker, 2 * self.patience.connect_s)  # a host can have two addresses
+            for scheme in ("http://", "https://"):
+                self._local.session.mount(scheme, adapter)
         session: requests.Session = self._local.session
         return session
 

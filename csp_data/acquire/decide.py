@@ -143,7 +143,9 @@ def decide(partial: Partial, asked: Mapping[str, str], answer: Answer, size: int
         )
     if answer.status in PASSING:
         return Step("retry", f"the server answered {answer.status}", wait_s=answer.retry_after)
-    if answer.status in (401, 403, 451):
+    if answer.status == 401:
+        return Step("refuse", "the server denies access (401): it wants a user and a password that fit", "access")
+    if answer.status in (403, 451):
         return Step("refuse", f"the server denies access ({answer.status})", "access")
     if answer.status in (404, 410):
         return Step("refuse", f"the server does not have it ({answer.status})", "gone")

@@ -199,10 +199,10 @@ class _Download:
         failures: dict[str, CspDataError] = {}
         digests: dict[str, Digest] = {}
         with self._bar(items) as bar, ThreadPoolExecutor(self.options.jobs) as pool:
-            work: dict[Future[Digest | None], Item] = {
-                pool.submit(self._one, item, client, self._watch(bar, item)): item for item in items
-            }
-            try:
+            try:  # Ctrl-C can come between two submissions too
+                work: dict[Future[Digest | None], Item] = {
+                    pool.submit(self._one, item, client, self._watch(bar, item)): item for item in items
+                }
                 for future, item in work.items():
                     try:
                         digest = future.result()
@@ -214,6 +214,7 @@ class _Download:
                         failures[item.entry.path] = error
             except BaseException:
                 self.stop.set()
+                client.abort()
                 pool.shutdown(cancel_futures=True)
                 raise
             finally:

@@ -213,5 +213,5 @@ def clean(root: Path) -> list[Path]:
                 else:
                     path.unlink()
         except OSError as error:
-            raise CspDataError(f"cannot delete: {error}.") from error
+            raise CspDataError(f"cannot delete: {error}. Check who owns it, and run the command again.") from error
     return litter

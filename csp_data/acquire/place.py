@@ -175,7 +175,10 @@ def place(source: Path, target: Path, how: How) -> None:
             source.unlink()
     except OSError as error:
         part.unlink(missing_ok=True)
-        raise CspDataError(f"{source} cannot be brought to {target}: {error.strerror or error}.") from error
+        raise CspDataError(
+            f"{source} cannot be brought to {target}: {error.strerror or error}. Check the rights and"
+            " the room there, and run the command again."
+        ) from error
 
 
 def _try(act: Callable[[], object]) -> bool:

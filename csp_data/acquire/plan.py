@@ -104,10 +104,15 @@ def plan(
         If nothing can be fetched by a program.
     """
     by_hand = f"By hand: {' '.join(card.obtain.split())} Then: csp-data import {card.name} PATH."
-    if mirror is not None:
-        items = list(_on_mirror(card, client, mirror, scratch, by_hand))
-    else:
-        items = list(_at_publisher(card, client, variant, by_hand))
+    try:
+        if mirror is not None:
+            items = list(_on_mirror(card, client, mirror, scratch, by_hand))
+        else:
+            items = list(_at_publisher(card, client, variant, by_hand))
+    except AccessError as error:
+        if by_hand in str(error):
+            raise
+        raise AccessError(f"{card.name}: {str(error).rstrip('.')}. {by_hand}") from error
     if not items:
         where = f"The mirror {mirror} has no {LOCK_NAME} that lists it" if mirror else "No program can fetch it"
         raise AccessError(f"{card.name}: {where}. {by_hand}")

@@ -21,7 +21,7 @@ from typing import BinaryIO, Final
 
 import requests
 
-from csp_data.acquire.client import NETWORK_ERRORS, Client, what_broke
+from csp_data.acquire.client import NETWORK_ERRORS, Client, RedirectError, what_broke
 from csp_data.acquire.decide import Answer, Partial, Step, answer_of, decide, question
 from csp_data.acquire.manifest import BLOCK, Digest, Hasher, sync_folder
 from csp_data.errors import AccessError, CspDataError, TransferError, VerificationError
@@ -32,6 +32,7 @@ logger = logging.getLogger(__name__)
 
 FULL: Final = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 SNIFFED: Final = 512
+WRITABLE: Final = "Check the folder's rights, or set CSP_DATA_HOME to a folder you own."
 
 Opener = Callable[[Mapping[str, str]], AbstractContextManager[requests.Response]]
 """Asks for the file with these headers, and gives the answer whose body is the file."""
@@ -134,10 +135,10 @@ def fetch(
     """
     try:
         return _Transfer(wanted, target, client, opener, watch or Watch()).run()
-    except AccessError as error:
+    except (AccessError, RedirectError) as error:
         if wanted.name in str(error):
             raise
-        raise AccessError(f"{wanted.name}: {error}. {wanted.by_hand}") from error
+        raise type(error)(f"{wanted.name}: {str(error).rstrip('.')}. {wanted.by_hand}") from error
 
 
 class _Transfer:
@@ -154,6 +155,7 @@ class _Transfer:
 
     def run(self) -> Digest:
         failures, best = 0, self.partial.have
+        self.watch.moved(best)  # what an earlier call brought counts as progress
         while True:
             try:
                 if self._attempt():
@@ -172,6 +174,8 @@ class _Transfer:
         """Wait before the next attempt, or give up."""
         patience = self.client.patience
         kept = f"{self.partial.have} bytes are kept; run the command again to go on from there."
+        if self.watch.stop.is_set():
+            raise self._stopped()
         if failures >= patience.tries:
             if problem.unreachable:
                 raise AccessError(
@@ -193,7 +197,11 @@ class _Transfer:
                 )
         logger.info("%s: %s; attempt %d in %.1f s", self.wanted.name, problem, failures + 1, wait)
         if self.watch.stop.wait(wait):
-            raise Stopped(f"{self.wanted.name}: stopped. {kept}")
+            raise self._stopped()
+
+    def _stopped(self) -> Stopped:
+        kept = f"{self.partial.have} bytes are kept"
+        return Stopped(f"{self.wanted.name}: stopped; {kept}. Run the command again to go on from there.")
 
     def _attempt(self) -> bool:
         """Ask once and store what comes; return whether the file is whole."""
@@ -210,6 +218,8 @@ class _Transfer:
             raise _Passing(reason, unreachable=unreachable) from error
 
     def _act(self, step: Step, answer: Answer, response: requests.Response) -> bool:
+        if self.watch.stop.is_set():
+            raise self._stopped()
         if step.action == "refuse":
             raise self._refusal(step)
         if step.action == "retry":
@@ -253,11 +263,13 @@ class _Transfer:
             block = head or _read(response)
             while block:
                 if self.watch.stop.is_set():
-                    raise Stopped(f"{self.wanted.name}: stopped. {self.partial.have} bytes are kept.")
+                    raise self._stopped()
                 self._write(file, block)
                 hasher.update(block)
                 self._moved_to(self.partial.have + len(block))
                 block = _read(response)
+        if self.watch.stop.is_set():  # an end that was made is not the end of the file
+            raise self._stopped()
 
     def _open_part(self) -> BinaryIO:
         try:
@@ -265,7 +277,7 @@ class _Transfer:
             file.seek(self.partial.have)
             file.truncate()
         except OSError as error:
-            raise CspDataError(f"cannot write to {self.part}: {error.strerror}.") from error
+            raise CspDataError(f"cannot write to {self.part}: {error.strerror}. {WRITABLE}") from error
         return file
 
     def _write(self, file: BinaryIO, block: bytes) -> None:
@@ -278,7 +290,7 @@ class _Transfer:
 
     def _disk(self, error: OSError) -> CspDataError:
         if error.errno not in FULL:
-            return CspDataError(f"cannot write to {self.part}: {error.strerror}.")
+            return CspDataError(f"cannot write to {self.part}: {error.strerror}. {WRITABLE}")
         size = self.partial.total if self.partial.total is not None else self.wanted.size
         more = "more room" if size is None else f"room for {size - self.partial.have} more bytes"
         return CspDataError(

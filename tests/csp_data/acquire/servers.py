@@ -35,6 +35,7 @@ class Resource:
     script: list[Act] = field(default_factory=list)
     always: Act | None = None
     user: tuple[str, str] | None = None
+    challenges: tuple[str, ...] = ('Basic realm="data"',)  # with which a user is asked for
     rate: float | None = None  # bytes a second
     cut: int | None = None  # position in the file after which the next answer ends; used once
     reset: bool = False  # how it ends: RST instead of FIN
@@ -68,15 +69,29 @@ class Handler(BaseHTTPRequestHandler):
             if resource is None:
                 self.answer(404, b"not here")
             elif resource.user is not None and not self.authorised(resource.user):
-                self.answer(401, b"who are you?", {"WWW-Authenticate": 'Basic realm="data"'})
+                self.challenge(resource.challenges)
             elif not ((act and act(self, resource)) or (resource.always and resource.always(self, resource))):
                 self.serve(resource)
         except (BrokenPipeError, ConnectionResetError):
             self.close_connection = True
 
+    def challenge(self, challenges: tuple[str, ...]) -> None:
+        self.send_response(401)
+        self.send_header("Content-Length", "4")
+        for challenge in challenges:
+            self.send_header("WWW-Authenticate", challenge)
+        self.end_headers()
+        self.wfile.write(b"who?")
+
     def authorised(self, user: tuple[str, str]) -> bool:
-        expected = base64.b64encode(":".join(user).encode()).decode()
-        return self.headers.get("Authorization") == f"Basic {expected}"
+        scheme, _, given = self.headers.get("Authorization", "").partition(" ")
+        if scheme == "Basic":
+            return given == base64.b64encode(":".join(user).encode()).decode()
+        if scheme != "Digest":
+            return False
+        said = {name: quoted or bare for name, quoted, bare in re.findall(r'(\w+)=(?:"([^"]*)"|([^\s,]+))', given)}
+        fresh = said["nonce"] == self.server.nonce and said["uri"] == self.path and said["username"] == user[0]
+        return fresh and said["response"] == digest_response(said, user, self.command)
 
     def answer(self, status: int, body: bytes, headers: dict[str, str] | None = None) -> None:
         self.send_response(status)
@@ -137,6 +152,7 @@ class Server(ThreadingHTTPServer):
         self.seen: list[Seen] = []
         self.mutex = threading.Lock()
         self.closing = threading.Event()
+        self.nonce = "7ypf/xlj9XXwfDPEoM4URrv/xwf94BcCAzFZH4GiTo0v"
 
     def find(self, seen: Seen) -> Resource | None:
         return self.resources.get(seen.path)
@@ -163,6 +179,17 @@ class Server(ThreadingHTTPServer):
         self.shutdown()
         self.server_close()
         self.thread.join()
+
+
+def digest_response(said: dict[str, str], user: tuple[str, str], method: str) -> str:
+    """What a client should answer to a Digest challenge with qop=auth (RFC 7616, 3.4.1)."""
+    kind = {"MD5": hashlib.md5, "SHA-256": hashlib.sha256}[said.get("algorithm", "MD5")]
+
+    def h(*parts: str) -> str:
+        return kind(":".join(parts).encode()).hexdigest()
+
+    secret, what = h(user[0], said["realm"], user[1]), h(method, said["uri"])
+    return h(secret, said["nonce"], said["nc"], said["cnonce"], said["qop"], what)
 
 
 def tree(root: Path) -> dict[str, Resource]:

@@ -353,8 +353,13 @@ def test_licence_is_shown_once(ronin, empty_home, monkeypatch):
 # TotalCapture
 
 
-@pytest.mark.parametrize("way", ["environment", "netrc", "prompt"])
-def test_totalcapture_with_http_authentication(totalcapture, empty_home, monkeypatch, tmp_path, way, caplog):
+@pytest.mark.parametrize(
+    ("way", "challenge"),
+    [("environment", "Basic"), ("netrc", "Basic"), ("prompt", "Basic"), ("environment", "Digest")],
+)
+def test_totalcapture_with_http_authentication(
+    totalcapture, empty_home, monkeypatch, tmp_path, way, challenge, caplog
+):
     """Names on the server vary in case; a redirect leads to another host, which sees no password."""
     with Server(host="127.0.0.2") as store, Server() as server:
         for path, resource in tree(totalcapture).items():
@@ -366,6 +371,11 @@ def test_totalcapture_with_http_authentication(totalcapture, empty_home, monkeyp
                 )
             server.resources[f"/tc/{name}"] = resource
             resource.user = ("ann", "s3cret")
+            resource.challenges = (
+                'Basic realm="data"'
+                if challenge == "Basic"
+                else f'Digest realm="data", qop="auth", nonce="{server.nonce}"',
+            )
         for name in ("USER", "PASSWORD"):
             monkeypatch.delenv(f"CSP_DATA_TOTALCAPTURE_{name}", raising=False)
         ask = None
@@ -388,6 +398,11 @@ def test_totalcapture_with_http_authentication(totalcapture, empty_home, monkeyp
     report = csp_data.verify("totalcapture")
     assert not report.failures
     assert {file.trust for file in report.present} == {"locked"}
+    path = csp_data.prepare("totalcapture")
+    dataset = csp_data.load("totalcapture")
+    assert dataset.path == path
+    assert len(dataset.train) > 0
+    assert len(dataset.targets.names) == 63
     written = b"".join(path.read_bytes() for path in empty_home.rglob("*") if path.is_file())
     assert b"s3cret" not in written
     assert "s3cret" not in caplog.text + str(caught.value) + "".join(str(seen.path) for seen in server.seen)

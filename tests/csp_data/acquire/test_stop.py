@@ -1,0 +1,102 @@
+"""Ctrl-C while nothing moves: a real signal to a real process ends it at once, and it can be resumed."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+
+import pytest
+
+from csp_data.card import load_card
+
+from .conftest import noise
+from .servers import Resource, Server, stall
+
+FOREVER = "600"
+"""Seconds of silence that the command would wait; the test ends long before."""
+HANGS = 30
+"""Seconds after which a process that should have ended hangs."""
+
+
+def start(home, mirror):
+    command = [sys.executable, "-m", "csp_data", "download", "broad", "--mirror", mirror, "--timeout", FOREVER]
+    environment = {**os.environ, "CSP_DATA_HOME": str(home), "NO_PROXY": "*"}
+    return subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True, env=environment)
+
+
+def until(condition):
+    begun = time.monotonic()
+    while not condition():
+        assert time.monotonic() - begun < HANGS
+        time.sleep(0.01)
+
+
+def stopped(process):
+    """Send what Ctrl-C sends, and return what the process says at its end."""
+    process.send_signal(signal.SIGINT)
+    try:
+        said = process.communicate(timeout=HANGS)[1]
+    finally:
+        process.kill()
+    assert process.returncode == 1, said
+    assert "Traceback" not in said
+    assert "Run the command again" in said
+
+
+@pytest.mark.parametrize("length", ["promised", "unknown"])
+def test_stop_in_a_stalled_read(empty_home, length):
+    """Four transfers hang in a read. What came stays, nothing looks complete, the next run goes on there."""
+    entries = {entry.path: entry for entry in load_card("broad").files}
+    body = noise(50_000)
+
+    def hang(handler, resource):
+        if length == "promised":
+            return stall(20_000)(handler, resource)
+        handler.send_response(200)
+        handler.end_headers()
+        handler.wfile.write(resource.body[:20_000])
+        handler.server.closing.wait(HANGS)
+        return True
+
+    with Server({f"/{path}": Resource(body, etag='"1"', always=hang) for path in entries}) as server:
+        process = start(empty_home, server.url)
+        raw = empty_home / "raw" / "broad"
+        until(lambda: len([p for p in raw.glob("*.part") if p.stat().st_size == 20_000]) == 4)
+        stopped(process)
+        assert len(list(raw.glob("*.part"))) == 4
+        assert not list(raw.glob("*.hdf5"))
+        for resource in server.resources.values():
+            resource.always = None
+        before = len(server.seen)
+        with start(empty_home, server.url) as again:  # ends: the bytes are not the publisher's, and that is told
+            assert "expected" in again.communicate(timeout=2 * HANGS)[1]
+        assert again.returncode == 3
+        resumed = [seen for seen in server.seen[before:] if seen.headers.get("Range") == "bytes=20000-"]
+        assert len(resumed) == 4
+
+
+def test_stop_while_connecting(empty_home):
+    """A host that swallows everything: the connection itself hangs."""
+    with socket.create_server(("127.0.0.1", 0), backlog=0) as listener, contextlib.ExitStack() as stack:
+        for _ in range(8):  # fill the queue
+            waiting = stack.enter_context(socket.socket())
+            waiting.setblocking(False)
+            waiting.connect_ex(listener.getsockname())
+        process = start(empty_home, f"http://127.0.0.1:{listener.getsockname()[1]}")
+        until(lambda: (empty_home / "raw" / "broad.incoming").exists())
+        stopped(process)
+
+
+def test_stop_in_a_handshake(empty_home):
+    """A host that accepts, and then says nothing where TLS should begin."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        process = start(empty_home, f"https://127.0.0.1:{listener.getsockname()[1]}")
+        listener.settimeout(HANGS)
+        with listener.accept()[0] as connection:
+            assert connection.recv(1)
+            stopped(process)
