@@ -11,15 +11,16 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from baselines.errors import CspDataError, OptionError
+from baselines.errors import CspDataError, MissingExtraError, OptionError
 from baselines.models import FlatModel, HierarchicalModel
+from baselines.parallel import HAS_NUMBA
 
 __all__ = ["ENGINES", "Engine", "ReferenceEngine", "StateError", "make_engine"]
 
 Model = FlatModel | HierarchicalModel
 Arrays = dict[str, npt.NDArray[Any]]
 
-ENGINES = ("auto", "reference")
+ENGINES = ("auto", "reference", "fast")
 """What :func:`make_engine` takes."""
 
 
@@ -166,4 +167,19 @@ def make_engine(model: Model, name: str = "auto") -> Engine:
     """
     if name not in ENGINES:
         raise OptionError("engine", name, f"one of {', '.join(ENGINES)}")
-    return ReferenceEngine(model)
+    if name == "reference" or (name == "auto" and not HAS_NUMBA):
+        return ReferenceEngine(model)
+    if not HAS_NUMBA:
+        raise MissingExtraError("engine='fast'", "numba", "baselines")
+    from baselines.fast import FAST_KINDS, FastEngine  # numba is imported only where it is used
+
+    if FastEngine.can_run(model):
+        return FastEngine(model)
+    if name == "auto":
+        return ReferenceEngine(model)
+    raise OptionError(
+        "engine",
+        name,
+        f"'reference' or 'auto' for {model.config.name} in {next(model.parameters()).dtype}",
+        f"Compiled loops exist for layers of the kinds {', '.join(FAST_KINDS)}, in float32 on the CPU.",
+    )

@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-_HAS_NUMBA = importlib.util.find_spec("numba") is not None
+HAS_NUMBA = importlib.util.find_spec("numba") is not None
 
 
 def compiled_for(tensor: torch.Tensor) -> bool:
@@ -18,7 +18,7 @@ def compiled_for(tensor: torch.Tensor) -> bool:
     They can on the CPU in float32 and float64 where numba is installed, outside torch's own compiler and exporter.
     """
     return (
-        _HAS_NUMBA
+        HAS_NUMBA
         and tensor.device.type == "cpu"
         and tensor.dtype in (torch.float32, torch.float64)
         and not torch.compiler.is_compiling()

@@ -1,0 +1,211 @@
+"""The whole model over packed stacks: levels, windows, readouts."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from baselines.engine import Arrays, Engine, Model, StateError
+from baselines.fast import kernels
+from baselines.fast.stacks import STACKS, Floats32, Stack, make_stack
+from baselines.layers.chunks import Chunks
+from baselines.layers.pooling import AttentionPool, LastPool, LinearPool, Pool
+from baselines.layers.projected import Projected
+from baselines.models import FlatModel
+
+__all__ = ["FAST_KINDS", "FastEngine"]
+
+FAST_KINDS = tuple(STACKS)
+"""Kinds of layers that have compiled loops."""
+
+
+class Linear:
+    """A linear map with its output buffer."""
+
+    def __init__(self, linear: torch.nn.Linear) -> None:
+        self.weight, self.bias = (p.detach().numpy().astype(np.float32) for p in (linear.weight, linear.bias))
+        self.out = np.zeros(len(self.bias), np.float32)
+
+    def __call__(self, x: Floats32) -> Floats32:
+        """Return W x + b, overwritten by the next call."""
+        kernels.affine(x, self.weight, self.bias, self.out)
+        return self.out
+
+
+class Window:
+    """A stack inside one window, and all of its outputs there, (W, D)."""
+
+    def __init__(self, stack: Stack, samples: int) -> None:
+        self.stack = stack
+        self.outputs = np.zeros((samples, len(stack.out)), np.float32)
+
+    @property
+    def arrays(self) -> dict[str, npt.NDArray[Any]]:
+        """All that is remembered, in place."""
+        return {"outputs": self.outputs, **self.stack.state}
+
+
+class Level:
+    """A level below the highest, as :class:`baselines.layers.chunks.Chunks`."""
+
+    def __init__(self, cut: Chunks, level: Projected, pool: Pool) -> None:
+        self.cut, self._pool = cut, pool
+        self._embed, self._decoder = Linear(level.embed), Linear(level.decoder)
+        first = make_stack(level.layer, cut.window)
+        stacks = [first, *(first.fresh() for _ in range(cut.open_windows - 1))]
+        self.windows = [Window(stack, cut.window) for stack in stacks]
+        self._x = np.zeros_like(self._embed.out)
+        self._zero = np.zeros(level.in_dim, np.float32)
+        if isinstance(pool, LinearPool):
+            self._weight = pool.weight.detach().numpy().astype(np.float32)
+        elif isinstance(pool, AttentionPool):
+            self._query, self._bias = (p.detach().numpy().astype(np.float32) for p in (pool.query, pool.bias))
+        self.reset()
+
+    def reset(self) -> None:
+        """Return to before the first sample: the first windows have seen their zeros."""
+        self.position = np.zeros((), np.int64)
+        for window in self.windows:
+            window.stack.reset()
+            window.outputs[...] = 0
+        for past in range(-self.cut.overlap, 0):
+            self._advance(self._zero, past)
+
+    def step(self, x: Floats32) -> Floats32 | None:
+        """Take a sample; return the feature if it completes a chunk."""
+        self._advance(x, int(self.position))
+        if self.position + 1 < self.cut.size:
+            self.position += 1
+            return None
+        done = self.windows.pop(0)
+        feature = self._decoder(self._read(done.outputs))
+        done.stack.reset()
+        self.windows.append(done)
+        self.position[...] = 0
+        return feature
+
+    def _advance(self, x: Floats32, position: int) -> None:
+        embedded = self._embed(x)
+        for ahead, window in enumerate(self.windows):
+            j = self.cut.overlap + position - ahead * self.cut.size
+            if j >= 0:
+                self._x[:] = embedded
+                window.outputs[j] = window.stack.step(self._x)
+
+    def _read(self, outputs: Floats32) -> Floats32:
+        if isinstance(self._pool, LastPool):
+            return outputs[-1]
+        if isinstance(self._pool, LinearPool):
+            return np.asarray((self._weight * outputs).sum(axis=0))
+        score = outputs @ self._query * np.float32(self._query.size**-0.5) + self._bias
+        weight = np.exp(score - score.max())
+        return np.asarray(weight @ outputs / weight.sum(), dtype=np.float32)
+
+    @property
+    def arrays(self) -> dict[str, npt.NDArray[Any]]:
+        """All that is remembered, in place."""
+        held = {f"{k}.{name}": array for k, w in enumerate(self.windows) for name, array in w.arrays.items()}
+        return {"position": self.position, **held}
+
+
+class FastEngine(Engine):
+    """Runs a model in compiled loops, in float32 on the CPU.
+
+    Parameters
+    ----------
+    model
+        All of its layers of :data:`FAST_KINDS`. Its weights are copied.
+    """
+
+    name = "fast"
+
+    def __init__(self, model: Model) -> None:
+        exact: Any = copy.deepcopy(model).double().eval()
+        with torch.no_grad():
+            self._build(exact)
+        self.reset()
+        # loops are compiled, or read from numba's cache, before the first sample, which would have to wait for it
+        self.push(np.zeros((model.config.chunk, model.config.in_dim)))
+        self.reset()
+
+    def _build(self, model: Any) -> None:
+        self._flat = isinstance(model, FlatModel)
+        if self._flat:
+            self._levels: list[Level] = []
+            inside, self._decoder = model.net, Linear(model.net.decoder)
+            self._chunk, self._offset = model.config.chunk, model._offset
+        else:
+            self._levels = [Level(*parts) for parts in model._levels()]
+            inside, self._decoder = model.high, Linear(model.output)
+            self._chunk, self._offset = 1, 0
+        # only recurrent layers have their own projections on the high level
+        projected = isinstance(inside, Projected)
+        self._embed = Linear(inside.embed) if projected else None
+        self._inner = Linear(inside.decoder) if projected and not self._flat else None
+        self._stack = make_stack(inside.layer if projected else inside)
+
+    @staticmethod
+    def can_run(model: Model) -> bool:
+        """Tell whether all layers have compiled loops, on the CPU and in float32."""
+        config: Any = model.config
+        layers = [config.layer] if isinstance(model, FlatModel) else [config.low, config.mid, config.high]
+        parameter = next(model.parameters())
+        kinds = {layer.kind for layer in layers if layer is not None}
+        return kinds <= set(FAST_KINDS) and parameter.device.type == "cpu" and parameter.dtype == torch.float32
+
+    def reset(self) -> None:
+        """Return to the state before the first sample."""
+        self._position = np.zeros((), np.int64)
+        self._stack.reset()
+        for level in self._levels:
+            level.reset()
+
+    def push(self, features: npt.NDArray[np.floating]) -> npt.NDArray[np.floating]:
+        """Step through the samples; see :meth:`Engine.push`."""
+        outputs = [output for row in features.astype(np.float32) if (output := self._step(row)) is not None]
+        return np.array(outputs, np.float32).reshape(-1, len(self._decoder.out))
+
+    def _step(self, row: Floats32) -> Floats32 | None:
+        x = row
+        for level in self._levels:
+            feature = level.step(x)
+            if feature is None:
+                return None
+            x = feature
+        y = self._stack.step(self._embed(x) if self._embed else x)
+        wanted = self._position == self._offset
+        self._position[...] = (self._position + 1) % self._chunk
+        if not wanted:
+            return None
+        return self._decoder(self._inner(y) if self._inner else y).copy()
+
+    @property
+    def _arrays(self) -> dict[str, npt.NDArray[Any]]:
+        made = {"position": self._position} | {f"high.{name}": a for name, a in self._stack.state.items()}
+        for k, level in enumerate(self._levels):
+            made |= {f"level.{k}.{name}": array for name, array in level.arrays.items()}
+        return made
+
+    def state(self) -> Arrays:
+        """Return copies of all that is remembered."""
+        return {name: array.copy() for name, array in self._arrays.items()}
+
+    def load(self, arrays: Arrays) -> None:
+        """Take up a state; see :meth:`Engine.load`."""
+        held = self._arrays
+        if set(held) != set(arrays):
+            odd = ", ".join(sorted(set(held) ^ set(arrays))[:3])
+            raise StateError(f"state of another model: entries that only one of the two has are {odd}.")
+        for name, array in held.items():
+            given = arrays[name]
+            if given.shape != array.shape or given.dtype != array.dtype:
+                raise StateError(
+                    f"state entry {name}: expected {array.dtype} of shape {array.shape}, found {given.dtype} of "
+                    f"shape {given.shape}. It belongs to another model."
+                )
+        for name, array in held.items():
+            array[...] = arrays[name]
