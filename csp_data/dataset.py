@@ -92,7 +92,7 @@ class Split(Sequence[Episode]):
         """Read one episode, or several."""
         if isinstance(index, slice):
             return [self[i] for i in range(*index.indices(len(self)))]
-        row = self.rows[index]
+        row = self.dataset.episodes[self._episodes[index]]
         return self.dataset.read(row, row.target_start, row.target_stop)
 
     @cached_property
@@ -152,6 +152,7 @@ class Dataset:
         header = self.prepared.index.header
         self.name = header.dataset
         self.protocol = Protocol.from_json(header.protocol)
+        self._chunk, self._offsets = self.protocol.chunk, self.protocol.first_offset
 
     @property
     def path(self) -> Path:
@@ -195,7 +196,7 @@ class Dataset:
             raise UnknownNameError(f"part of {self.name} ({self.protocol.name})", name, self.parts)
         return Split(self, name)
 
-    @property
+    @cached_property
     def parts(self) -> tuple[str, ...]:
         """Names of the parts there are: train, val and test, or what the protocol's split has instead."""
         there = {row.split for row in self.episodes}
@@ -256,12 +257,12 @@ class Dataset:
 
     def read(self, row: EpisodeRow, start: int, stop: int) -> Episode:
         """Read target rows ``[start, stop)`` of the file, which lie within one episode, and their inputs."""
-        chunk = self.protocol.chunk
+        chunk = self._chunk
         inputs = self.prepared.read("inputs", start * chunk, stop * chunk)
         targets = self.prepared.read("targets", start, stop)
         first = start - row.target_start
         input_hz, target_hz = self.rates
-        input_s, target_s = (row.start_s + offset for offset in self.protocol.first_offset)
+        input_s, target_s = (row.start_s + offset for offset in self._offsets)
         return Episode(
             id=row.id,
             group=row.group,

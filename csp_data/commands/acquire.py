@@ -1,4 +1,4 @@
-"""The commands ``download``, ``import``, ``clean`` and ``bench transfer``."""
+"""The commands ``download``, ``import``, ``clean``, ``bench transfer`` and ``bench prepare``."""
 
 from __future__ import annotations
 
@@ -136,6 +136,52 @@ def transfer(size: float, repeat: int, as_json: bool) -> None:
         return
     for name, value in rows.items():
         click.echo(f"{name:<40} {value:.3g}" if isinstance(value, float) else f"{name:<40} {value}")
+
+
+@bench.command("prepare")
+@click.argument("names", nargs=-1)
+@click.option(
+    "--hours", type=click.FloatRange(min=0.001), default=0.5, show_default=True, help="Of each tree made."
+)
+@click.option("--full", is_flag=True, help="Make trees as long as the publishers' (40 hours and more in all).")
+@click.option(
+    "--raw",
+    type=click.Path(path_type=Path),
+    help="Folder of trees, each named like its data set; missing ones are simulated there [temporary].",
+)
+@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of the trees made.")
+@click.option("--protocol", default="paper", show_default=True, help="Name of the protocol.")
+@click.option("--jobs", type=click.IntRange(min=1), default=2, show_default=True, help="Recordings read at once.")
+@click.option("--repeat", type=click.IntRange(1, 20), default=2, show_default=True, help="Runs; the best counts.")
+@json_option
+def bench_prepare_(
+    names: tuple[str, ...],
+    hours: float,
+    full: bool,
+    raw: Path | None,
+    seed: int,
+    protocol: str,
+    jobs: int,
+    repeat: int,
+    as_json: bool,
+) -> None:
+    """Time preparing and loading of all data sets (or NAMES), against reading and writing the same bytes."""
+    from csp_data.bench import bench_sets, table_lines
+
+    rows = bench_sets(
+        names,
+        hours=None if full else hours,
+        raw=raw,
+        seed=seed,
+        protocol=protocol,
+        jobs=jobs,
+        repeat=repeat,
+    )
+    if as_json:
+        click.echo(json.dumps(rows, indent=2))
+        return
+    for line in table_lines(rows):
+        click.echo(line)
 
 
 def _say(ctx: click.Context, report: Report, as_json: bool) -> None:
