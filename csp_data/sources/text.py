@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
-from scipy.io import mmread
+from scipy.io import _fast_matrix_market, mmread
 
 from csp_data.errors import DamagedRecordingError
 from csp_data.recording import FloatArray
 
-__all__ = ["flat_numbers", "numbers", "read_bytes", "skip_comments"]
+__all__ = ["flat_numbers", "letters_of", "named_numbers", "numbers", "read_bytes", "skip_comments"]
 
 BLANKS = b" \t\r,;"
 ONE_A_LINE = bytes.maketrans(BLANKS, b"\n" * len(BLANKS))
 NUMERALS = b"0123456789+-.eE\n" + BLANKS
+NOT_LETTERS = b"0123456789+-. \t\r\n"
 
 
 def read_bytes(path: Path) -> bytes:
@@ -54,16 +57,60 @@ def flat_numbers(text: bytes, count: int) -> FloatArray | None:
     """
     if count < 1 or text.translate(None, NUMERALS):
         return None
-    values = text.strip().translate(ONE_A_LINE)
+    return _plain_numbers(text, count)
+
+
+def named_numbers(text: bytes, names: bytes, count: int) -> FloatArray | None:
+    """Read numbers as :func:`flat_numbers` from a text that has names too.
+
+    Parameters
+    ----------
+    text
+        Numbers, separators and names.
+    names
+        The letters (and underscores) of all names, one after the other, as they must be found in the text.
+    count
+        Numbers there are.
+    """
+    if count < 1 or letters_of(text) != names:
+        return None
+    return _plain_numbers(text, count, bytes(set(names)))
+
+
+def letters_of(text: bytes) -> bytes:
+    """Return what is no digit, sign, point or blank."""
+    return text.translate(None, NOT_LETTERS)
+
+
+def _plain_numbers(text: bytes, count: int, letters: bytes = b"") -> FloatArray | None:
+    """Read a text whose characters were checked; `letters` are left out of it."""
+    values = text.translate(ONE_A_LINE, letters).strip()
     codes = np.frombuffer(values, dtype=np.uint8)
     before = codes[np.flatnonzero(codes[1:] == ord("-"))]
     if not ((before == ord("\n")) | (before == ord("e")) | (before == ord("E"))).all():
         return None
     head = b"%%%%MatrixMarket matrix array real general\n%d 1\n" % count
     try:
-        return np.asarray(mmread(io.BytesIO(head + values)), dtype=np.float64)[:, 0]
+        with _one_thread():
+            return np.asarray(mmread(io.BytesIO(head + values)), dtype=np.float64)[:, 0]
     except ValueError:
         return None
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Keep the parser to one thread: recordings are read side by side already.
+
+    On two busy cores two threads took twice as long as one. scipy has a setting of its module for it, and no
+    argument; where it has none, only the speed differs.
+    """
+    settings = vars(_fast_matrix_market)
+    before = settings.get("PARALLELISM", 0)
+    settings["PARALLELISM"] = 1
+    try:
+        yield
+    finally:
+        settings["PARALLELISM"] = before
 
 
 def numbers(text: bytes, columns: int | None, path: Path, *, skipped: int = 0) -> FloatArray:

@@ -16,14 +16,13 @@ from csp_data.recording import FloatArray, Note, Recording, Stream
 from csp_data.signal.rotation import first_two_columns, largest_positive, multiply, rotate
 from csp_data.sources import Found, Source
 from csp_data.sources.skeleton import check_inches, order_notes, read_skeleton, sampled, to_wxyz
-from csp_data.sources.text import flat_numbers, read_bytes
+from csp_data.sources.text import letters_of, named_numbers, read_bytes
 
 RATE_HZ = 60.0
 INCH = 0.0254  # m
 SENSORS = re.compile(r"(?:s(?P<person>\d)_)?(?P<name>[a-z]+\d)_xsens(?P<aux>_auxfields)?\.sensors")
 CALIBRATION = re.compile(r"(?:s(?P<person>\d)_)?(?P<name>[a-z]+\d)_calib_imu_ref\.txt")
 PERSON = re.compile(r"s(\d)(?:_.*)?")
-NOT_LETTERS = b"0123456789+-. \t\r\n"
 
 
 def find(root: Path) -> list[Found]:
@@ -130,11 +129,9 @@ def _read_sensors(path: Path, sensors: list[str]) -> FloatArray:
     if width not in (7, 13):
         raise DamagedRecordingError(path, "values a sensor", "7 or 13", str(width))
     # all names, one after the other, are those of the first frame over and over; without them only numbers remain
-    letters = body.translate(None, NOT_LETTERS)
-    expected = "".join(names).encode() * frames
-    flat = flat_numbers(body.translate(None, bytes(set(letters))), frames * (1 + count * width))
-    if letters != expected or flat is None:
-        found = letters.count(names[0].encode()) if frames else 0
+    flat = named_numbers(body, "".join(names).encode() * frames, frames * (1 + count * width))
+    if flat is None:
+        found = letters_of(body).count(names[0].encode()) if frames else 0
         raise DamagedRecordingError(
             path,
             "frames",
