@@ -6,6 +6,7 @@ Windows are index tables over it, batches are gathered from it on the device; th
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -18,6 +19,35 @@ from csp_data import Dataset
 from csp_data.normalization import Affine, features
 
 __all__ = ["Batch", "Part", "Windows", "batches", "cut", "load_part", "window_steps"]
+
+
+@dataclass(frozen=True)
+class Turning:
+    """How normalised values turn about the vertical: y = A(angle) x + b(angle), pair by pair of channels.
+
+    With x = (v - shift) / scale and v' = R(angle) v, the turned normalised values are
+    x' = (R(angle) (scale x + shift) - shift) / scale.
+
+    Parameters
+    ----------
+    pairs : Tensor, shape (P, 2), int64
+        Channels along the two horizontal axes, x before y, z up.
+    shift, scale : Tensor, shape (P, 2)
+        Of these channels.
+    """
+
+    pairs: Tensor
+    shift: Tensor
+    scale: Tensor
+
+    def apply(self, values: Tensor, angle: Tensor) -> Tensor:
+        """Return values (B, T, C) turned by an angle (B,) in rad each; the ones given stay as they are."""
+        physical = values[..., self.pairs] * self.scale + self.shift
+        cos, sin = (part.view(-1, 1, 1).to(values.dtype) for part in (angle.cos(), angle.sin()))
+        x, y = physical.unbind(dim=-1)
+        turned = torch.stack([cos * x - sin * y, sin * x + cos * y], dim=-1)
+        turned = ((turned - self.shift) / self.scale).flatten(-2)
+        return values.index_copy(-1, self.pairs.flatten(), turned)
 
 
 @dataclass(frozen=True)
@@ -46,6 +76,8 @@ class Part:
         What turned physical targets into normalised ones.
     window
         Length and stride in target steps of the protocol's own windows, where it has some.
+    heading
+        How inputs and targets turn about the vertical, where the protocol has its trainings do so.
     """
 
     name: str
@@ -59,6 +91,7 @@ class Part:
     target_hz: float
     scaling: Affine
     window: tuple[int, int] | None = None
+    heading: tuple[Turning, Turning] | None = None
 
     @property
     def dims(self) -> tuple[int, int]:
@@ -141,7 +174,36 @@ def load_part(dataset: Dataset, name: str, device: torch.device | str = "cpu") -
         target_hz=protocol.target_hz,
         scaling=norm.targets,
         window=protocol.window.steps(protocol.target_hz) if protocol.window else None,
+        heading=_heading(dataset, device) if protocol.augment == "heading" else None,
     )
+
+
+def _heading(dataset: Dataset, device: torch.device | str) -> tuple[Turning, Turning]:
+    """Return how features and targets turn about the vertical, by what the card says of their axes."""
+    protocol, norm = dataset.protocol, dataset.normalization
+    target = dataset.card.target(protocol.target)
+    streams = dataset.card.inputs(protocol.inputs)
+    for name, along in (*((stream.name, stream.along) for stream in streams), (target.name, target.along)):
+        if along != "level":
+            raise OptionError(
+                "augment",
+                protocol.augment,
+                f"inputs and a target along level axes, {name!r} of {dataset.name} is along {along!r}",
+                "Choose augment='none'.",
+            )
+    width = len(dataset.channels.names)
+    first = np.arange(0, width * (2 if protocol.input_deltas else 1), 3)
+    count = len(dataset.targets.names)
+    of_target = np.arange(0, count, 3 if count % 3 == 0 else 2)
+
+    def turning(first: np.ndarray, affine: Affine) -> Turning:
+        pairs = np.stack([first, first + 1], axis=1)
+        shift, scale = (
+            torch.from_numpy(values[pairs]).float().to(device) for values in (affine.shift, affine.scale)
+        )
+        return Turning(torch.from_numpy(pairs).to(device), shift, scale)
+
+    return turning(first, norm.inputs), turning(of_target, norm.targets)
 
 
 def window_steps(option: str, seconds: float | None, target_hz: float) -> int | None:
@@ -199,7 +261,14 @@ def cut(part: Part, length: int | None, stride: int | None = None) -> Windows:
     return Windows(*np.array(rows, dtype=np.int64).reshape(-1, 3).T)
 
 
-def batches(part: Part, windows: Windows, size: int, generator: torch.Generator | None = None) -> Iterator[Batch]:
+def batches(
+    part: Part,
+    windows: Windows,
+    size: int,
+    generator: torch.Generator | None = None,
+    *,
+    turns: torch.Generator | None = None,
+) -> Iterator[Batch]:
     """Gather batches of windows.
 
     Parameters
@@ -210,14 +279,21 @@ def batches(part: Part, windows: Windows, size: int, generator: torch.Generator 
         Windows in a batch; the last one may be smaller.
     generator
         Shuffles the windows; ``None`` keeps their order.
+    turns
+        Draws the angle, uniform over the circle, by which each window's inputs and targets are turned about the
+        vertical, if the part has a heading; ``None`` turns nothing. The part stays as it is: turns never add up.
     """
     count = len(windows)
     order = np.arange(count) if generator is None else torch.randperm(count, generator=generator).numpy()
     for first in range(0, count, size):
-        yield _gather(part, windows, order[first : first + size])
+        rows = order[first : first + size]
+        angle = None
+        if turns is not None and part.heading is not None:
+            angle = (2 * math.pi * torch.rand(len(rows), generator=turns)).to(part.inputs.device)
+        yield _gather(part, windows, rows, angle)
 
 
-def _gather(part: Part, windows: Windows, rows: np.ndarray) -> Batch:
+def _gather(part: Part, windows: Windows, rows: np.ndarray, angle: Tensor | None = None) -> Batch:
     starts, lengths = windows.starts[rows, None], windows.lengths[rows, None]
     step = np.arange(lengths.max())
     valid = step < lengths
@@ -227,9 +303,13 @@ def _gather(part: Part, windows: Windows, rows: np.ndarray) -> Batch:
     device = part.inputs.device
     mask = torch.from_numpy(valid).to(device)
     inputs = part.inputs[torch.from_numpy(samples).to(device)]
+    targets = part.targets[torch.from_numpy(index).to(device)]
+    if angle is not None and part.heading is not None:
+        of_inputs, of_targets = part.heading
+        inputs, targets = of_inputs.apply(inputs, angle), of_targets.apply(targets, angle)
     return Batch(
         inputs=inputs * mask.repeat_interleave(part.chunk, dim=1).unsqueeze(-1),
-        targets=part.targets[torch.from_numpy(index).to(device)] * mask.unsqueeze(-1),
+        targets=targets * mask.unsqueeze(-1),
         mask=mask,
         rows=rows,
     )

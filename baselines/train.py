@@ -235,7 +235,7 @@ class _Run:
         """Take every training window once; return the mean loss."""
         self.model.train()
         loss_sum, weight = 0.0, 0
-        for batch in batches(self.part, self.windows, self.config.batch, self.order):
+        for batch in batches(self.part, self.windows, self.config.batch, self.order, turns=self.order):
             self.set_rate()
             loss = masked_mse(self.model(batch.inputs), batch.targets, batch.mask)
             value, valid = loss.item(), int(batch.mask.sum())

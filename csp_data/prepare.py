@@ -52,7 +52,7 @@ def recipe_hash(card: Card, protocol: Protocol, source_digest: str, *, skip_dama
     """Return 12 hexadecimal digits that name everything the prepared file's numbers depend on."""
     recipe = {
         "dataset": card.name,
-        "protocol": json.loads(protocol.to_json()),
+        "protocol": _stated(protocol),
         "splits": asdict(card.splits[protocol.split_name]),
         "source": source_digest,
         "format": FORMAT_VERSION,
@@ -66,6 +66,14 @@ def recipe_hash(card: Card, protocol: Protocol, source_digest: str, *, skip_dama
 def _of_card(card: Card) -> dict[str, Any]:
     """Return what numbers depend on of a card that its owner may still be writing."""
     return {name: value for name, value in card.to_dict().items() if name in ("streams", "targets")}
+
+
+def _stated(protocol: Protocol) -> dict[str, Any]:
+    """Return the protocol's fields; one that came later counts only where it says something."""
+    fields: dict[str, Any] = json.loads(protocol.to_json())
+    if fields["augment"] == "none":
+        del fields["augment"]
+    return fields
 
 
 def prepare_card(

@@ -106,6 +106,11 @@ class Protocol:
         separate evaluation file: the evaluation part leaks into the normalisation].
     input_scaling, target_scaling
         How statistics become shift and scale.
+    augment
+        What a training does to each window whenever it is drawn: ``"heading"`` turns its inputs and targets about
+        the vertical by one random angle, where the card says that they are along level axes, whose heading is
+        nothing but where the reference was started [published for RoNIN, which turns the stored episodes, so that
+        turns add up]; ``"none"``. It changes no prepared number.
     """
 
     name: str
@@ -136,6 +141,7 @@ class Protocol:
     statistics: Literal["train", "all"] = "train"
     input_scaling: Scaling = STANDARD
     target_scaling: Scaling = STANDARD
+    augment: Literal["none", "heading"] = "none"
     changed: frozenset[str] = field(default=frozenset(), compare=False, repr=False)
     """Fields set by :meth:`replace`, which a card does not override; no choice of its own."""
 
@@ -241,6 +247,7 @@ CHOICES = {
     "orientation": ("lowest-error", "game-rv", "gyro-integration", "ekf"),
     "truth_quaternions": ("xyzw", "wxyz"),
     "statistics": ("train", "all"),
+    "augment": ("none", "heading"),
 }
 TABLES = {"lowpass": LowPass, "window": Window, "input_scaling": Scaling, "target_scaling": Scaling}
 

@@ -1,7 +1,7 @@
 """Measure preparing all six sets, and put the table into docs/performance.md.
 
     OMP_NUM_THREADS=1 python scripts/make_performance.py            # trees of half an hour each
-    OMP_NUM_THREADS=1 python scripts/make_performance.py --full     # as long as the publishers', about 25 GB of trees
+    OMP_NUM_THREADS=1 python scripts/make_performance.py --full     # as long as the publishers' (9 GB)
 
 Other options go to ``csp-data bench prepare`` (``--raw FOLDER`` keeps the trees). What was measured is kept as
 docs/performance/prepare.json; ``--render`` writes the table from it without measuring.
@@ -57,11 +57,11 @@ def measure(options: list[str]) -> dict[str, Any]:
 def render(measured: dict[str, Any]) -> str:
     """Return the table as Markdown."""
     lines = [
-        f"Measured with `{measured['command']}` at commit {measured['commit']} on {measured['machine']}; load of the "
-        f"machine before it: {measured['load_before']:.1f}. Simulated trees.",
+        f"Measured with `{measured['command']}` at commit {measured['commit']} on {measured['machine']}; load of "
+        f"the machine before it: {measured['load_before']:.1f}. Simulated trees.",
         "",
-        "| set | hours | published, s/h | target, s/h | **s/h** | with digests | one process | floor | to floor | peak MiB "
-        "| `load(name)` ms | `load(path=)` ms | read : h5py |",
+        "| set | hours | published, s/h | target, s/h | **s/h** | with digests | one process | floor | to floor "
+        "| peak MiB | `load(name)` ms | `load(path=)` ms | read : h5py |",
         "|---|" + "---:|" * 12,
     ]
     for row in measured["rows"]:
@@ -79,8 +79,8 @@ def render(measured: dict[str, Any]) -> str:
     lines += [
         "",
         f"All six together: {hours:.1f} hours in {seconds:.0f} s ({first:.0f} s with digests), at most "
-        f"{max(row['peak_bytes'] for row in measured['rows']) / 2**20:.0f} MiB. Target at full size (40 hours): under "
-        "60 s and 1024 MiB.",
+        f"{max(row['peak_bytes'] for row in measured['rows']) / 2**20:.0f} MiB. Target at full size (40 hours): "
+        "under 60 s and 1024 MiB.",
     ]
     return "\n".join(lines)
 

@@ -1,0 +1,151 @@
+"""Turning windows about the vertical: one angle for inputs and targets, by the generator given, never stored."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+
+import csp_data
+from baselines.data import Part, Turning, batches, cut, load_part
+from baselines.errors import OptionError
+from csp_data import Dataset
+from csp_data.normalization import Affine
+from csp_data.simulate import simulate
+
+
+def _turning(channels: int, first: list[int], rng: np.random.Generator) -> tuple[Turning, Affine]:
+    affine = Affine(rng.normal(size=channels), rng.uniform(0.5, 3.0, size=channels))
+    pairs = np.stack([first, np.add(first, 1)], axis=1)
+    shift, scale = (torch.from_numpy(v[pairs]) for v in (affine.shift, affine.scale))
+    return Turning(torch.from_numpy(pairs), shift, scale), affine
+
+
+def _part(lengths: list[int], seed: int) -> tuple[Part, Affine, Affine]:
+    """A part with features acc, gyr and their changes, and two targets, in double precision."""
+    rng = np.random.default_rng(seed)
+    count = np.array(lengths)
+    of_inputs, inputs = _turning(12, [0, 3, 6, 9], rng)
+    of_targets, targets = _turning(2, [0], rng)
+    part = Part(
+        name="train",
+        ids=tuple(map(str, range(len(lengths)))),
+        inputs=torch.from_numpy(rng.normal(size=(count.sum() * 5, 12))),
+        targets=torch.from_numpy(rng.normal(size=(count.sum(), 2))),
+        starts=np.cumsum(count) - count,
+        lengths=count,
+        times=(),
+        chunk=5,
+        target_hz=5.0,
+        scaling=targets,
+        heading=(of_inputs, of_targets),
+    )
+    return part, inputs, targets
+
+
+def _by_hand(values: Tensor, affine: Affine, angle: float) -> np.ndarray:
+    """Rotation matrices on physical vectors, triple by triple (or the one pair)."""
+    physical = affine.invert(values.numpy().copy())
+    matrix = np.array([[math.cos(angle), -math.sin(angle)], [math.sin(angle), math.cos(angle)]])
+    for first in range(0, physical.shape[1], 3 if physical.shape[1] % 3 == 0 else 2):
+        physical[:, first : first + 2] = physical[:, first : first + 2] @ matrix.T
+    return affine.apply(physical)
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+    lengths=st.lists(st.integers(1, 9), min_size=1, max_size=4),
+    length=st.integers(1, 6),
+    size=st.integers(1, 5),
+    seed=st.integers(0, 1000),
+)
+def test_inputs_and_targets_turn_by_one_angle_and_nothing_adds_up(
+    lengths: list[int], length: int, size: int, seed: int
+) -> None:
+    part, inputs, targets = _part(lengths, seed)
+    stored = part.inputs.clone(), part.targets.clone()
+    windows = cut(part, length)
+    for epoch in range(3):
+        turns, again = (torch.Generator().manual_seed(seed + epoch) for _ in range(2))
+        for batch in batches(part, windows, size, turns=turns):
+            angles = 2 * math.pi * torch.rand(len(batch.rows), generator=again)
+            for i, row in enumerate(batch.rows):
+                start, steps = int(windows.starts[row]), int(windows.lengths[row])
+                own = part.inputs[start * 5 : (start + steps) * 5], part.targets[start : start + steps]
+                angle = float(angles[i])
+                got = batch.inputs[i, : steps * 5].numpy(), batch.targets[i, :steps].numpy()
+                np.testing.assert_allclose(got[0], _by_hand(own[0], inputs, angle), atol=1e-6)
+                np.testing.assert_allclose(got[1], _by_hand(own[1], targets, angle), atol=1e-6)
+                assert not batch.inputs[i, steps * 5 :].any()
+                assert not batch.targets[i, steps:].any()
+    assert torch.equal(part.inputs, stored[0])
+    assert torch.equal(part.targets, stored[1])
+
+
+def test_without_a_generator_or_a_heading_nothing_turns() -> None:
+    part, _, _ = _part([4, 7], 0)
+    windows = cut(part, None)
+    plain = next(batches(part, windows, 2))
+    for other in (
+        next(batches(replace(part, heading=None), windows, 2, turns=torch.Generator())),
+        next(batches(part, windows, 2, torch.Generator().manual_seed(0))),
+    ):
+        order = np.argsort(other.rows)
+        assert torch.equal(other.inputs[order], plain.inputs)
+
+
+def test_the_angles_fill_the_circle() -> None:
+    part, _, targets = _part([1] * 4000, 1)
+    turned = torch.cat([b.targets[:, 0] for b in batches(part, cut(part, None), 64, turns=torch.Generator())])
+    before, after = (targets.invert(v.numpy()) for v in (part.targets, turned))
+    angle = np.angle((after[:, 0] + 1j * after[:, 1]) / (before[:, 0] + 1j * before[:, 1])) % (2 * np.pi)
+    counts = np.histogram(angle, bins=8, range=(0, 2 * np.pi))[0]
+    assert (np.abs(counts - 500) < 5 * np.sqrt(500)).all()
+
+
+@pytest.fixture(scope="module")
+def phone(tmp_path_factory: pytest.TempPathFactory, home: Path) -> Dataset:
+    tree = simulate("ronin", tmp_path_factory.mktemp("trees") / "ronin", hours=0.02, seed=0)
+    return csp_data.load("ronin", raw=tree, protocol="paper")
+
+
+def test_ronin_turns_because_its_card_says_so(phone: Dataset) -> None:
+    """Features of a turned recording are the turned features of the recording, changes included."""
+    assert phone.protocol.augment == "heading"
+    part = load_part(phone, "train")
+    assert part.heading is not None
+    assert part.heading[0].pairs.tolist() == [[0, 1], [3, 4], [6, 7], [9, 10]]
+    assert part.heading[1].pairs.tolist() == [[0, 1]]
+    angle = torch.tensor([1.1])
+    batch = next(batches(part, cut(part, None), 1))
+    seen = part.heading[0].apply(batch.inputs, angle)[0].numpy()
+    episode, norm = phone.train[0], phone.normalization.inputs
+    cos, sin = math.cos(1.1), math.sin(1.1)
+    turn = np.array([[cos, -sin, 0.0], [sin, cos, 0.0], [0.0, 0.0, 1.0]])
+    rotated = np.hstack([episode.inputs[:, :3] @ turn.T, episode.inputs[:, 3:] @ turn.T])
+    deltas = np.diff(rotated, axis=0, prepend=rotated[:1])
+    np.testing.assert_allclose(seen, norm.apply(np.hstack([rotated, deltas])), atol=2e-4)
+    lengths = [
+        np.hypot(*part.physical(v)[0].T) for v in (batch.targets, part.heading[1].apply(batch.targets, angle))
+    ]
+    np.testing.assert_allclose(lengths[0], lengths[1], atol=1e-5)
+
+
+def test_axes_that_are_not_level_are_refused(sample: Dataset) -> None:
+    turning = csp_data.load("sample", augment="heading")
+    with pytest.raises(OptionError, match=r"augment='heading': expected .* level axes.*of sample.*'sensor'"):
+        load_part(turning, "train")
+    assert load_part(sample, "train").heading is None
+
+
+def test_the_prepared_file_of_others_keeps_its_name(sample: Dataset) -> None:
+    """The field came later than files that people have: only where it says something is it part of the recipe."""
+    assert csp_data.load("sample", augment="none").path == sample.path
+    assert csp_data.load("sample", augment="heading").path != sample.path
