@@ -75,9 +75,9 @@ class Table:
     """Options of ``table``."""
 
     runs: Annotated[tuple[Path, ...], Named, _arg(metavar="RUN...")]
-    """Folders of runs."""
-    format: Literal["md", "csv", "json"] = "md"
-    """Markdown, CSV or JSON."""
+    """Folders of runs, or of sweeps."""
+    format: Literal["md", "latex", "html", "csv", "json"] = "md"
+    """Markdown, LaTeX, HTML, CSV or JSON."""
     json: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     """The same as --format json."""
 
@@ -87,7 +87,7 @@ class Report:
     """Options of ``report``."""
 
     runs: Annotated[tuple[Path, ...], Named, _arg(metavar="RUN...")]
-    """Folders of runs."""
+    """Folders of runs, or of sweeps."""
     out: Annotated[Path, _arg(metavar="FILE", aliases=["-o"])]
     """The page to write."""
     data: Annotated[Path | None, _arg(metavar="FILE")] = None
@@ -115,7 +115,12 @@ EVAL = """Evaluate a finished run on one part, afresh from its weights.
 Example:
   csp-baselines eval runs/sample-hiss-s4-mamba-0 --part val"""
 
-TABLE = """Print one table of several runs on the same data, seeds taken together.
+TABLE = """Print a table of runs, seeds taken together: one a data set, and of several data sets an overview.
+
+RUN is the folder of a run, or one that holds runs (a sweep). After ± stands the standard deviation over seeds. The
+others are compared with the learned model that is best on the part for choosing: a bootstrap interval over
+recordings and seeds, Wilcoxon's test over recordings with Holm's correction. Simulated and real recordings, two
+protocols or two recipes of the data are never put into one table.
 
 Examples:
   csp-baselines table runs/sample-*
@@ -230,18 +235,20 @@ def _eval(command: Eval, line: str) -> None:
 
 
 def _table(command: Table, line: str) -> None:
-    from baselines.runs import read_run
-    from baselines.table import make_table, render
+    from baselines.collect import read_runs
+    from baselines.render import render_all
+    from baselines.table import make_tables
 
-    table = make_table([read_run(folder) for folder in command.runs])
-    sys.stdout.write(render(table, "json" if command.json else command.format))
+    tables = make_tables(read_runs(command.runs))
+    sys.stdout.write(render_all(tables, "json" if command.json else command.format))
 
 
 def _report(command: Report, line: str) -> None:
+    from baselines.collect import read_runs
     from baselines.report import write_report
-    from baselines.runs import dataset_of, read_run
+    from baselines.runs import dataset_of
 
-    runs = [read_run(folder) for folder in command.runs]
+    runs = read_runs(command.runs)
     if not runs:
         raise OptionError("RUNS", "", "at least one folder of a run")
     write_report(runs, dataset_of(runs[0], command.data), command.out)
@@ -272,7 +279,7 @@ def _options(pairs: Sequence[str]) -> dict[str, Any]:
 
 
 def _errors(what: str, values: dict[str, Any], units: list[str]) -> str:
-    from baselines.table import number
+    from baselines.render import number
 
     unit = f" {units[0]}" if len(set(units)) == 1 else ""
     squared = f" ({units[0]})²" if unit else ""

@@ -13,8 +13,9 @@ from baselines.evaluate import EpisodePrediction
 from baselines.experiment import data_config
 from baselines.files import atomic_bytes
 from baselines.references import REFERENCES
+from baselines.render import cells, columns, notes, number
 from baselines.runs import Run, RunError
-from baselines.table import Table, cells, columns, make_table, number
+from baselines.table import Table, make_table
 from csp_data import Dataset
 from csp_data.store import Channels
 
@@ -170,6 +171,7 @@ def _results(table: Table) -> str:
     return page.section(
         "Results",
         page.table(columns(table), rows),
+        *(page.paragraph(note) for note in notes(table)),
         page.paragraph(
             "Errors are over all target steps of the part, in physical units. The epoch of a model and the ridge "
             f"strength of the filter were chosen on {table.selection}, {_left(table)}. "

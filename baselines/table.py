@@ -1,23 +1,24 @@
-"""One table of several runs on the same data: mean and standard deviation over seeds."""
+"""Tables of runs: mean and standard deviation over seeds, what was published, which differences carry weight."""
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 import math
 import statistics
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
+import numpy as np
+
+from baselines.published import improvement as published_improvement
+from baselines.published import published
+from baselines.references import REFERENCES
 from baselines.runs import Run, RunError
+from baselines.significance import Comparison, compare
 
-__all__ = ["FORMATS", "Row", "Table", "cells", "columns", "make_table", "number", "render"]
-
-Format = Literal["md", "csv", "json"]
-FORMATS: tuple[Format, ...] = ("md", "csv", "json")
+__all__ = ["Hierarchy", "Row", "Table", "make_table", "make_tables"]
 
 MIXED = "mixed units"
 CHOSEN_ON_REPORT = "best epoch chosen on the reported part itself, as published"
@@ -47,6 +48,12 @@ class Row:
         1 - test MSE / test MSE of the training mean; ``None`` without that reference.
     seconds
         Mean time to fit.
+    comparison
+        With the table's :attr:`Table.against` on the same recordings; ``None`` for that row itself, and where
+        the runs hold no errors of recordings.
+    published, converted
+        Published error of the model, and the mean error in its unit (:attr:`Quantities.published_factors`);
+        ``None`` where there is none that could be compared: only real CSP-Bench under the published protocol.
     """
 
     model: str
@@ -59,6 +66,38 @@ class Row:
     test_rmse_std: float | None
     improvement: float | None
     seconds: float
+    comparison: Comparison | None = None
+    published: float | None = None
+    converted: float | None = None
+
+    @property
+    def kind(self) -> str:
+        """``"reference"``, ``"flat"`` or ``"hiss"``."""
+        name = self.model.split(" ")[0]
+        return "reference" if name in REFERENCES else name.split("-")[0]
+
+
+@dataclass(frozen=True)
+class Hierarchy:
+    """The best hierarchical model against the best flat one, both by the reported error, as published.
+
+    Parameters
+    ----------
+    hiss, flat
+        Models of the rows.
+    improvement
+        1 - error of `hiss` / error of `flat`: above 0, the hierarchy wins.
+    comparison
+        Of `hiss` with `flat` over recordings and seeds, a single comparison; ``None`` where it cannot be made.
+    published
+        The published improvement, where it can be compared.
+    """
+
+    hiss: str
+    flat: str
+    improvement: float
+    comparison: Comparison | None
+    published: float | None
 
 
 @dataclass(frozen=True)
@@ -77,6 +116,11 @@ class Table:
         Lengths in seconds of the windows that the models see; ``None`` for whole episodes.
     rows
         One a model.
+    against
+        Model that the others are compared with: of the learned ones the lowest on the part for choosing, so that
+        the reported part does not choose it; ``None`` where nothing can be compared.
+    hierarchy
+        Where there are both kinds of models.
     """
 
     dataset: str
@@ -88,6 +132,8 @@ class Table:
     unit: str
     context: tuple[float | None, ...]
     rows: tuple[Row, ...]
+    against: str | None = None
+    hierarchy: Hierarchy | None = None
 
     @property
     def kind_label(self) -> str:
@@ -132,8 +178,12 @@ def make_table(runs: Sequence[Run]) -> Table:
     _refuse_repeats(groups.values())
     means = [run.reported["mse"] for run in runs if run.config.name == "mean"]
     reference = statistics.fmean(means) if means else None
-    rows = [_row(group, label, reference) for group, label in zip(groups.values(), _labels(groups), strict=True)]
     data = runs[0].config.data
+    labels = _labels(groups)
+    rows = [_row(group, label, reference) for group, label in zip(groups.values(), labels, strict=True)]
+    errors = _by_recording(runs, dict(zip(labels, groups.values(), strict=True)))
+    learned = [row for row in rows if row.kind != "reference"] or rows
+    against = min(learned, key=lambda row: row.val_mse).model if errors and len(rows) > 1 else None
     contexts = {run.config.train.window_s for run in runs}
     return Table(
         dataset=data.name,
@@ -144,8 +194,93 @@ def make_table(runs: Sequence[Run]) -> Table:
         report=data.report,
         unit=data.units[0] if len(set(data.units)) == 1 else MIXED,
         context=tuple(sorted(contexts, key=lambda c: math.inf if c is None else c)),
-        rows=tuple(sorted(rows, key=lambda row: -row.test_mse)),
+        rows=tuple(sorted(_compared(rows, errors, against), key=lambda row: -row.test_mse)),
+        against=against,
+        hierarchy=_hierarchy(rows, errors, runs[0]),
     )
+
+
+def make_tables(runs: Sequence[Run]) -> tuple[Table, ...]:
+    """Put runs into one table a data set, in the order of the runs.
+
+    Raises
+    ------
+    RunError
+        As for :func:`make_table`; and if two data sets are of different kind or protocol, since one page of tables
+        mixes neither.
+    """
+    by_name: dict[str, list[Run]] = {}
+    for run in runs:
+        by_name.setdefault(run.config.data.name, []).append(run)
+    if not by_name:
+        return (make_table(runs),)
+    firsts = [found[0] for found in by_name.values()]
+    for other in firsts[1:]:
+        one, two = ((r.config.data.kind, f"protocol {r.config.data.protocol['name']}") for r in (firsts[0], other))
+        if one != two:
+            raise RunError(
+                f"Tables beside each other are of one kind and protocol: {firsts[0].folder} is {', '.join(one)}, "
+                f"{other.folder} is {', '.join(two)}. Make two tables."
+            )
+    return tuple(make_table(found) for found in by_name.values())
+
+
+@dataclass(frozen=True)
+class _Errors:
+    """Error (seeds, recordings) of each model, and steps of each recording."""
+
+    models: dict[str, np.ndarray]
+    steps: np.ndarray
+
+
+def _by_recording(runs: Sequence[Run], groups: dict[str, list[Run]]) -> _Errors | None:
+    """Collect errors on recordings; ``None`` where a run is older than they are, or is of other recordings."""
+    first = runs[0].reported.get("recordings")
+    if not first or any((run.reported.get("recordings") or {}).keys() != first.keys() for run in runs):
+        return None
+    return _Errors(
+        {
+            label: np.array([[run.reported["recordings"][name]["mse"] for name in first] for run in group])
+            for label, group in groups.items()
+        },
+        np.array([float(values["steps"]) for values in first.values()]),
+    )
+
+
+def _compared(rows: list[Row], errors: _Errors | None, against: str | None) -> list[Row]:
+    if errors is None or against is None:
+        return rows
+    names = [row.model for row in rows]
+    found = compare([errors.models[name] for name in names], names.index(against), errors.steps)
+    return [replace(row, comparison=comparison) for row, comparison in zip(rows, found, strict=True)]
+
+
+def _hierarchy(rows: list[Row], errors: _Errors | None, run: Run) -> Hierarchy | None:
+    best = {
+        kind: min((row for row in rows if row.kind == kind), key=lambda r: r.test_mse, default=None)
+        for kind in ("hiss", "flat")
+    }
+    hiss, flat = best["hiss"], best["flat"]
+    if hiss is None or flat is None:
+        return None
+    pair = (
+        None
+        if errors is None
+        else compare([errors.models[hiss.model], errors.models[flat.model]], 1, errors.steps)
+    )
+    return Hierarchy(
+        hiss=hiss.model,
+        flat=flat.model,
+        improvement=1 - hiss.test_mse / flat.test_mse,
+        comparison=None if pair is None else pair[0],
+        published=published_improvement(run.config.data.name) if _comparable(run) else None,
+    )
+
+
+def _comparable(run: Run) -> bool:
+    """Whether the published table is about the same: real CSP-Bench recordings under the published protocol."""
+    data = run.config.data
+    return data.kind == "CSP-Bench" and data.protocol["name"] == "paper"
 
 
 def _refuse_mixture(runs: Sequence[Run]) -> None:
@@ -189,6 +324,8 @@ def _row(group: Sequence[Run], label: str, reference: float | None) -> Row:
 
     mse, mse_std = spread([run.reported["mse"] for run in group])
     rmse, rmse_std = spread([run.reported["rmse"] for run in group])
+    cell = published(group[0].config.data.name, group[0].config.name) if _comparable(group[0]) else None
+    converted = [run.reported["published"]["mse"] for run in group if run.reported.get("published")]
     return Row(
         model=label,
         parameters=group[0].results["parameters"],
@@ -200,77 +337,6 @@ def _row(group: Sequence[Run], label: str, reference: float | None) -> Row:
         test_rmse_std=rmse_std,
         improvement=None if reference is None else 1 - mse / reference,
         seconds=statistics.fmean(run.results["seconds"] for run in group),
+        published=None if cell is None else cell.mse,
+        converted=statistics.fmean(converted) if cell and len(converted) == len(group) else None,
     )
-
-
-def render(table: Table, form: Format) -> str:
-    """Return a table as Markdown, CSV (one header line) or JSON."""
-    if form == "json":
-        return json.dumps(asdict(table), indent=2) + "\n"
-    if form == "csv":
-        return _csv(table)
-    header = columns(table)
-    lines = [f"**{table.heading}**", "", _line(header), _line(["---"] + ["---:"] * (len(header) - 1))]
-    lines += [_line(cells(table, row)) for row in table.rows]
-    return "\n".join(lines) + "\n"
-
-
-def columns(table: Table) -> list[str]:
-    """Return the headings of :func:`cells`."""
-    unit = "" if table.unit == MIXED else f" ({table.unit})"
-    return [
-        "model",
-        f"{table.report} MSE {table.squared_unit}".strip(),
-        "vs mean",
-        f"{table.report} RMSE{unit}",
-        *([f"{table.selection} MSE"] if table.selection != table.report else []),
-        "parameters",
-        "seeds",
-        "time to fit",
-    ]
-
-
-def cells(table: Table, row: Row) -> list[str]:
-    """Return a row as people read it, in the order of :func:`columns`."""
-    return [
-        row.model,
-        _spread(row.test_mse, row.test_mse_std),
-        "" if row.improvement is None else f"{-100 * row.improvement + 0.0:+.1f} %",
-        _spread(row.test_rmse, row.test_rmse_std),
-        *([number(row.val_mse)] if table.selection != table.report else []),
-        f"{row.parameters:,}",
-        _seeds(row.seeds),
-        f"{row.seconds:.0f} s" if row.seconds >= 1 else "< 1 s",
-    ]
-
-
-def _seeds(seeds: tuple[int, ...]) -> str:
-    if len(seeds) > 2 and seeds == tuple(range(seeds[0], seeds[-1] + 1)):
-        return f"{seeds[0]}-{seeds[-1]}"
-    return ", ".join(map(str, seeds))
-
-
-def _spread(mean: float, std: float | None) -> str:
-    return number(mean) if std is None else f"{number(mean)} ± {number(std)}"
-
-
-def number(value: float, decimals: int = 4) -> str:
-    """Return an error with so many decimals, or with three digits where those would hardly show any."""
-    return f"{value:.{decimals}f}" if value == 0 or abs(value) >= 10 ** (2 - decimals) else f"{value:.3g}"
-
-
-def _line(columns: Sequence[str]) -> str:
-    return "| " + " | ".join(columns) + " |"
-
-
-SHARED = ("dataset", "kind", "protocol", "recipe_hash", "selection", "report", "unit")
-
-
-def _csv(table: Table) -> str:
-    shared = {name: getattr(table, name) for name in SHARED}
-    text = io.StringIO()
-    writer = csv.DictWriter(text, [*shared, *Row.__dataclass_fields__], lineterminator="\n")
-    writer.writeheader()
-    for row in table.rows:
-        writer.writerow({**shared, **asdict(row), "seeds": " ".join(map(str, row.seeds))})
-    return text.getvalue()

@@ -4,12 +4,15 @@ import csv
 import io
 import json
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from baselines.collect import read_runs
+from baselines.render import render, render_all
 from baselines.runs import Run, RunError
-from baselines.table import make_table, render
+from baselines.table import make_table, make_tables
 
 
 def _with(
@@ -109,8 +112,114 @@ def test_markdown_has_a_cell_for_every_heading(runs: dict[str, Run]) -> None:
     lines = [line for line in render(make_table(list(runs.values())), "md").splitlines() if line.startswith("|")]
     assert len(lines) == 2 + 3
     assert len({line.count("|") for line in lines}) == 1
-    lstm = next(line for line in lines if "flat-lstm" in line)
+    lstm = next(line for line in lines if line.startswith("| flat-lstm"))
     mean = (runs["a"].results["test"]["mse"] + runs["b"].results["test"]["mse"]) / 2
     assert f"{mean:.4f} ±" in lstm
     assert "| 0, 1 |" in lstm
     assert lines[0].split("|")[1:4] == [" model ", " test MSE (m/s)² ", " vs mean "]
+
+
+def _recordings(run: Run, errors: dict[str, float], **options: Any) -> Run:
+    """The same run with errors of its recordings, 10 steps each."""
+    made = _with(run, test=sum(errors.values()) / len(errors), **options)
+    made.results["test"]["recordings"] = {name: {"mse": e, "steps": 10} for name, e in errors.items()}
+    made.results["val"]["mse"] = made.results["test"]["mse"]
+    return made
+
+
+@pytest.fixture
+def pair(runs: dict[str, Run]) -> list[Run]:
+    """A flat and a hierarchical model, two seeds each, on eight recordings: the second is better on every one."""
+    names = [f"r{i}" for i in range(8)]
+    flat = [{n: 1.0 + 0.1 * i + 0.01 * s for i, n in enumerate(names)} for s in range(2)]
+    hiss = [{n: 0.5 * e for n, e in errors.items()} for errors in flat]
+    return [
+        *(_recordings(runs["a"], errors, seed=s) for s, errors in enumerate(flat)),
+        *(_recordings(runs["a"], errors, seed=s, name="hiss-s4-mamba") for s, errors in enumerate(hiss)),
+    ]
+
+
+def test_hierarchy_over_flat_and_statistics_by_hand(pair: list[Run]) -> None:
+    table = make_table(pair)
+    assert table.against == "hiss-s4-mamba"
+    flat, hiss = table.rows
+    assert hiss.comparison is None
+    assert flat.comparison is not None
+    assert flat.comparison.difference == pytest.approx(0.5 * 1.355)  # half of the mean of the flat errors
+    assert flat.comparison.p == pytest.approx(2 / 2**8)
+    assert flat.comparison.carries
+    found = table.hierarchy
+    assert found is not None
+    assert (found.hiss, found.flat) == ("hiss-s4-mamba", "flat-lstm")
+    assert found.improvement == pytest.approx(0.5)
+    assert found.published is None
+    text = render(table, "md")
+    assert "| **0.6775 ± 0.00354** |" in text
+    assert "| *1.3550 ± 0.00707* |" in text
+    assert "+50.0 %" in text
+    assert "8 recordings" in text
+    assert "0.0078 * |" in text
+
+
+def test_published_number_stands_beside_the_real_benchmark_alone(pair: list[Run]) -> None:
+    def on(kind: str, protocol: str) -> list[Run]:
+        out = []
+        for run in pair:
+            data = replace(run.config.data, name="marker", kind=kind, protocol={"name": protocol})
+            results = json.loads(json.dumps(run.results))
+            results["test"]["published"] = {"unit": "(cm/s)²", "mse": 0.6}
+            out.append(replace(run, config=replace(run.config, data=data), results=results))
+        return out
+
+    table = make_table(on("CSP-Bench", "paper"))
+    hiss = table.rows[-1]
+    assert (hiss.published, hiss.converted) == (0.5663, 0.6)
+    assert table.hierarchy is not None
+    assert table.hierarchy.published == pytest.approx(0.3587, abs=1e-4)
+    assert f"| 0.5663 | 0.6000 | {100 * (0.6 / 0.5663 - 1):+.1f} % |" in render(table, "md")
+    for kind, protocol in (("simulated", "paper"), ("CSP-Bench", "strict")):
+        other = make_table(on(kind, protocol))
+        assert all(row.published is None for row in other.rows)
+        assert "published MSE" not in render(other, "md")
+
+
+def test_several_data_sets_make_an_overview(pair: list[Run]) -> None:
+    other = [replace(run, config=replace(run.config, data=replace(run.config.data, name="broad"))) for run in pair]
+    tables = make_tables([*pair, *other])
+    assert [table.dataset for table in tables] == ["sample", "broad"]
+    text = render_all(tables, "md")
+    assert text.splitlines()[0] == "**real recordings, not CSP-Bench; protocol strict; mean squared error**"
+    assert "| HiSS over best flat | +50.0 % | +50.0 % |" in text
+    simulated = [
+        replace(run, config=replace(run.config, data=replace(run.config.data, name="marker", kind="simulated")))
+        for run in pair
+    ]
+    with pytest.raises(RunError, match=r"real recordings, protocol strict.*simulated, protocol strict"):
+        make_tables([*pair, *simulated])
+
+
+def test_latex_and_html_escape_and_mark(pair: list[Run]) -> None:
+    table = make_table(pair)
+    latex = render(table, "latex")
+    assert r"\textbf{0.6775 $\pm$ 0.00354}" in latex
+    assert r"\underline{1.3550 $\pm$ 0.00707}" in latex
+    assert latex.count("&") - latex.count(r"\&") == 3 * (len(latex.splitlines()[4].split(" & ")) - 1)
+    assert "not CSP-Bench" in latex
+    html = render(table, "html")
+    assert "<strong>0.6775 ± 0.00354</strong>" in html
+    assert "<caption>sample: real recordings, not CSP-Bench" in html
+
+
+def test_runs_without_recordings_have_no_statistics(runs: dict[str, Run]) -> None:
+    old = [_with(runs["a"]), _with(runs["mean"])]
+    for run in old:
+        del run.results["test"]["recordings"]
+    table = make_table(old)
+    assert table.against is None
+    assert "p (Holm)" not in render(table, "md")
+
+
+def test_a_folder_of_runs_is_read_whole(runs: dict[str, Run], tmp_path: Path) -> None:
+    assert [run.folder for run in read_runs([runs["a"].folder.parent])] == sorted(r.folder for r in runs.values())
+    with pytest.raises(RunError, match="neither a run nor a folder that holds finished runs"):
+        read_runs([tmp_path])

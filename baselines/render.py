@@ -1,0 +1,336 @@
+"""Tables as text: Markdown, LaTeX, HTML, CSV and JSON."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import re
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from html import escape
+from typing import Literal
+
+from baselines.significance import Comparison
+from baselines.table import MIXED, Row, Table
+
+__all__ = ["FORMATS", "Format", "cells", "columns", "marks", "notes", "number", "overview", "render", "render_all"]
+
+Format = Literal["md", "latex", "html", "csv", "json"]
+FORMATS: tuple[Format, ...] = ("md", "latex", "html", "csv", "json")
+
+SHARED = ("dataset", "kind", "protocol", "recipe_hash", "selection", "report", "unit", "against")
+
+
+@dataclass(frozen=True)
+class Grid:
+    """Cells as text under a heading.
+
+    Parameters
+    ----------
+    heading, header
+        What it is about; names of the columns.
+    rows
+        Cells of each row.
+    best, second
+        Cells (row, column) to mark.
+    notes
+        Sentences below.
+    """
+
+    heading: str
+    header: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    best: frozenset[tuple[int, int]] = frozenset()
+    second: frozenset[tuple[int, int]] = frozenset()
+    notes: tuple[str, ...] = ()
+
+
+def render_all(tables: Sequence[Table], form: Format) -> str:
+    """Return tables of several data sets, the overview of all before them; of one, that table."""
+    if form == "json":
+        plain = [asdict(table) for table in tables]
+        return json.dumps(plain[0] if len(plain) == 1 else plain, indent=2) + "\n"
+    if form == "csv":
+        return _csv(tables)
+    grids = [_grid(table) for table in tables]
+    if len(tables) > 1:
+        grids.insert(0, overview(tables))
+    return "\n".join({"md": _markdown, "latex": _latex, "html": _html}[form](grid) for grid in grids)
+
+
+def render(table: Table, form: Format) -> str:
+    """Return one table as text."""
+    return render_all([table], form)
+
+
+def overview(tables: Sequence[Table]) -> Grid:
+    """Return the reported error of every model on every data set, as the published table has it."""
+    by_name = [{row.model: row for row in table.rows} for table in tables]
+    models = list(dict.fromkeys(row.model for table in tables for row in table.rows))
+    best: set[tuple[int, int]] = set()
+    second: set[tuple[int, int]] = set()
+    for column, rows in enumerate(by_name, start=1):
+        ranked = sorted(rows.values(), key=lambda row: row.test_mse)
+        for place, row in zip((best, second), ranked, strict=False):
+            place.add((models.index(row.model), column))
+    first = tables[0]
+    body = [
+        (
+            model,
+            *(
+                _spread(rows[model].test_mse, rows[model].test_mse_std) if model in rows else ""
+                for rows in by_name
+            ),
+        )
+        for model in models
+    ]
+    wins = [table.hierarchy and f"{100 * table.hierarchy.improvement:+.1f} %" for table in tables]
+    if any(wins):
+        body.append(("HiSS over best flat", *(win or "" for win in wins)))
+    return Grid(
+        heading=f"{first.kind_label}; protocol {first.protocol}; mean squared error",
+        header=("model", *(f"{table.dataset} {table.squared_unit}".strip() for table in tables)),
+        rows=tuple(body),
+        best=frozenset(best),
+        second=frozenset(second),
+    )
+
+
+def _grid(table: Table) -> Grid:
+    ranks = marks(table)
+    return Grid(
+        heading=table.heading,
+        header=tuple(columns(table)),
+        rows=tuple(tuple(cells(table, row)) for row in table.rows),
+        best=frozenset((i, 1) for i, row in enumerate(table.rows) if ranks.get(row.model) == "best"),
+        second=frozenset((i, 1) for i, row in enumerate(table.rows) if ranks.get(row.model) == "second"),
+        notes=tuple(notes(table)),
+    )
+
+
+def marks(table: Table) -> dict[str, str]:
+    """Return which models have the lowest and second lowest reported error: ``"best"`` and ``"second"``."""
+    ranked = sorted(table.rows, key=lambda row: row.test_mse)
+    return (
+        {row.model: place for row, place in zip(ranked, ("best", "second"), strict=False)}
+        if len(ranked) > 1
+        else {}
+    )
+
+
+def columns(table: Table) -> list[str]:
+    """Return the headings of :func:`cells`."""
+    unit = "" if table.unit == MIXED else f" ({table.unit})"
+    return [
+        "model",
+        f"{table.report} MSE {table.squared_unit}".strip(),
+        "vs mean",
+        *(["published MSE", "in its unit", "vs published"] if _published(table) else []),
+        *([f"vs {table.against} [95 %]", "p (Holm)"] if table.against else []),
+        f"{table.report} RMSE{unit}",
+        *([f"{table.selection} MSE"] if table.selection != table.report else []),
+        "parameters",
+        "seeds",
+        "time to fit",
+    ]
+
+
+def cells(table: Table, row: Row) -> list[str]:
+    """Return a row as people read it, in the order of :func:`columns`."""
+    return [
+        row.model,
+        _spread(row.test_mse, row.test_mse_std),
+        "" if row.improvement is None else f"{-100 * row.improvement + 0.0:+.1f} %",
+        *(_beside(row) if _published(table) else []),
+        *(_compared(row.comparison) if table.against else []),
+        _spread(row.test_rmse, row.test_rmse_std),
+        *([number(row.val_mse)] if table.selection != table.report else []),
+        f"{row.parameters:,}",
+        _seeds(row.seeds),
+        f"{row.seconds:.0f} s" if row.seconds >= 1 else "< 1 s",
+    ]
+
+
+def notes(table: Table) -> list[str]:
+    """Return what has to be said below a table."""
+    said = []
+    found = table.hierarchy
+    if found is not None:
+        carried = ""
+        if found.comparison is not None:
+            c = found.comparison
+            carried = (
+                f"; difference {_interval(c)}{'' if c.p is None else f', p {c.p:.2g}'} for this one comparison"
+            )
+        published = "" if found.published is None else f"; published {100 * found.published:+.1f} %"
+        said.append(
+            f"HiSS over best flat ({found.hiss} over {found.flat}, both chosen by the reported error, as "
+            f"published): "
+            f"{100 * found.improvement:+.1f} %{carried}{published}."
+        )
+    compared = [row.comparison for row in table.rows if row.comparison is not None]
+    if table.against and compared:
+        count = compared[0].recordings
+        said.append(
+            f"Differences to {table.against}, the learned model with the lowest error on {table.selection}: "
+            f"interval of a bootstrap over {count} recordings and the seeds; p of Wilcoxon's test over "
+            f"recordings, corrected for {len(compared)} comparisons (Holm); * where both carry weight."
+            + (
+                f" With {count} recordings no p can be below {2.0 ** (1 - count):.2g} before the correction."
+                if count < 10
+                else ""
+            )
+        )
+    if _published(table):
+        said.append(
+            "How the published errors got their unit is inferred from the heading of their table: the published "
+            "code gives squares of steps of 0.2 s. Where the heading prints no unit, no difference is given. "
+            "Published are the best sizes found there; sizes here are those of the runs."
+        )
+    return said
+
+
+def _published(table: Table) -> bool:
+    return any(row.published is not None for row in table.rows)
+
+
+def _beside(row: Row) -> list[str]:
+    if row.published is None:
+        return ["", "", ""]
+    if row.converted is None:
+        return [f"{row.published:.4f}", "", ""]
+    return [f"{row.published:.4f}", number(row.converted), f"{100 * (row.converted / row.published - 1):+.1f} %"]
+
+
+def _compared(comparison: Comparison | None) -> list[str]:
+    if comparison is None:
+        return ["", ""]
+    p = "" if comparison.p_holm is None else f"{comparison.p_holm:.2g}" + (" *" if comparison.carries else "")
+    return [_interval(comparison), p]
+
+
+def _interval(c: Comparison) -> str:
+    return f"{c.difference:+.4g} [{c.low:+.4g}, {c.high:+.4g}]"
+
+
+def _seeds(seeds: tuple[int, ...]) -> str:
+    if len(seeds) > 2 and seeds == tuple(range(seeds[0], seeds[-1] + 1)):
+        return f"{seeds[0]}-{seeds[-1]}"
+    return ", ".join(map(str, seeds))
+
+
+def _spread(mean: float, std: float | None) -> str:
+    return number(mean) if std is None else f"{number(mean)} ± {number(std)}"
+
+
+def number(value: float, decimals: int = 4) -> str:
+    """Return an error with so many decimals, or with three digits where those would hardly show any."""
+    return f"{value:.{decimals}f}" if value == 0 or abs(value) >= 10 ** (2 - decimals) else f"{value:.3g}"
+
+
+def _marked(grid: Grid, best: str, second: str) -> list[list[str]]:
+    """Return the cells with the marked ones put into patterns such as ``**{}**``."""
+    return [
+        [
+            best.format(cell) if (i, j) in grid.best else second.format(cell) if (i, j) in grid.second else cell
+            for j, cell in enumerate(row)
+        ]
+        for i, row in enumerate(grid.rows)
+    ]
+
+
+def _markdown(grid: Grid) -> str:
+    lines = [f"**{grid.heading}**", "", _line(grid.header), _line(["---"] + ["---:"] * (len(grid.header) - 1))]
+    lines += [_line(row) for row in _marked(grid, "**{}**", "*{}*")]
+    return "\n".join(lines) + "\n" + "".join(f"\n{note}\n" for note in grid.notes)
+
+
+def _line(columns: Sequence[str]) -> str:
+    return "| " + " | ".join(cell.replace("|", "\\|") for cell in columns) + " |"
+
+
+LATEX = {
+    "\\": r"\textbackslash{}",
+    "&": r"\&",
+    "%": r"\%",
+    "$": r"\$",
+    "#": r"\#",
+    "_": r"\_",
+    "{": r"\{",
+    "}": r"\}",
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    "±": r"$\pm$",
+    "²": r"$^2$",
+    "<": "$<$",
+    ">": "$>$",
+}
+
+
+def _tex(text: str) -> str:
+    return re.sub("|".join(map(re.escape, LATEX)), lambda match: LATEX[match[0]], text)
+
+
+def _latex(grid: Grid) -> str:
+    plain = Grid(
+        grid.heading,
+        grid.header,
+        tuple(tuple(_tex(cell) for cell in row) for row in grid.rows),
+        grid.best,
+        grid.second,
+    )
+    body = [" & ".join(row) + r" \\" for row in _marked(plain, r"\textbf{{{}}}", r"\underline{{{}}}")]
+    caption = ". ".join([grid.heading, *(note.rstrip(".") for note in grid.notes)])
+    return "\n".join(
+        [
+            r"\begin{table}",
+            rf"\caption{{{_tex(caption)}.}}",
+            rf"\begin{{tabular}}{{l{'r' * (len(grid.header) - 1)}}}",
+            r"\toprule",
+            " & ".join(map(_tex, grid.header)) + r" \\",
+            r"\midrule",
+            *body,
+            r"\bottomrule",
+            r"\end{tabular}",
+            r"\end{table}",
+            "",
+        ]
+    )
+
+
+def _html(grid: Grid) -> str:
+    plain = Grid(
+        grid.heading, grid.header, tuple(tuple(map(escape, row)) for row in grid.rows), grid.best, grid.second
+    )
+    body = _marked(plain, "<strong>{}</strong>", "<u>{}</u>")
+    return "\n".join(
+        [
+            "<table>",
+            f"<caption>{escape(grid.heading)}</caption>",
+            "<thead><tr>"
+            + "".join(f'<th scope="col">{escape(cell)}</th>' for cell in grid.header)
+            + "</tr></thead>",
+            "<tbody>",
+            *("<tr>" + "".join(f"<td>{cell}</td>" for cell in row) + "</tr>" for row in body),
+            "</tbody>",
+            "</table>",
+            *(f"<p>{escape(note)}</p>" for note in grid.notes),
+            "",
+        ]
+    )
+
+
+def _csv(tables: Sequence[Table]) -> str:
+    compared = ("difference", "low", "high", "p", "p_holm", "recordings")
+    own = [name for name in Row.__dataclass_fields__ if name != "comparison"]
+    text = io.StringIO()
+    writer = csv.DictWriter(text, [*SHARED, *own, *compared], lineterminator="\n")
+    writer.writeheader()
+    for table in tables:
+        shared = {name: getattr(table, name) for name in SHARED}
+        for row in table.rows:
+            values = {name: getattr(row, name) for name in own} | {"seeds": " ".join(map(str, row.seeds))}
+            found = {} if row.comparison is None else {name: getattr(row.comparison, name) for name in compared}
+            writer.writerow({**shared, **values, **found})
+    return text.getvalue()
