@@ -6,6 +6,7 @@ from baselines.errors import ModelError
 from baselines.factory import ALL_MODELS, MODELS, build, build_from_config
 from baselines.models import FlatModel, HierarchicalModel, param_groups
 from baselines.presets import PRESETS, presets_of
+from baselines.sweeps import Sweep, read_sweep, sweep
 
 __all__ = [
     "ALL_MODELS",
@@ -16,6 +17,7 @@ __all__ = [
     "HierarchicalConfig",
     "HierarchicalModel",
     "ModelError",
+    "Sweep",
     "build",
     "build_from_config",
     "config_from_dict",
@@ -23,4 +25,6 @@ __all__ = [
     "load_published",
     "param_groups",
     "presets_of",
+    "read_sweep",
+    "sweep",
 ]

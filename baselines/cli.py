@@ -17,6 +17,7 @@ import tyro
 import csp_data
 from baselines.errors import CspDataError, OptionError
 from baselines.stream_cli import STREAM, Stream, stream
+from baselines.sweep_cli import SWEEP, Sweep, sweep
 from baselines.train import TrainConfig
 from csp_data import Dataset
 from csp_data.splitcard import PARTS
@@ -134,6 +135,7 @@ Example:
 Command = (
     Annotated[Stream, tyro.conf.subcommand("stream", description=STREAM)]
     | Annotated[Train, tyro.conf.subcommand("train", description=TRAIN)]
+    | Annotated[Sweep, tyro.conf.subcommand("sweep", description=SWEEP)]
     | Annotated[Eval, tyro.conf.subcommand("eval", description=EVAL)]
     | Annotated[Table, tyro.conf.subcommand("table", description=TABLE)]
     | Annotated[Report, tyro.conf.subcommand("report", description=REPORT)]
@@ -150,6 +152,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         Table: _table,
         Report: _report,
         Stream: stream,
+        Sweep: sweep,
     }
     try:
         command: Any = tyro.cli(

@@ -1,0 +1,231 @@
+"""A grid of runs: data sets x models x seeds x settings, each run with the key that names it."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import csp_data
+from baselines.errors import CspDataError, OptionError, UnknownNameError
+from baselines.experiment import plan
+from baselines.presets import MODELS
+from baselines.published import TRAINING, training
+from baselines.references import REFERENCES
+from baselines.train import TrainConfig
+from csp_data import Dataset
+from csp_data.card import load_card
+from csp_data.errors import MissingDataError
+from csp_data.prepare import raw_root
+
+__all__ = ["GROUPS", "Grid", "Planned", "SweepError", "expand", "prepare_all"]
+
+
+class SweepError(CspDataError):
+    """A sweep that cannot begin, or a folder that is not one of a sweep."""
+
+
+GROUPS = {"published": MODELS, "references": tuple(REFERENCES)}
+"""Names that stand for several models."""
+
+KINDS = ("train", "model", "data")
+"""What a setting can be of: a field of the training, a size of the model, a field of the protocol."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Grid:
+    """What a sweep runs: every combination.
+
+    Parameters
+    ----------
+    datasets
+        Names of data sets, or prepared files.
+    models
+        Names of models and references, or :data:`GROUPS`. References depend on no seed and are run with the first.
+    seeds
+        Seeds of each run.
+    protocol
+        Name of the protocol; ``None`` for each data set's own.
+    training
+        Name of a training (:data:`baselines.published.TRAINING`); ``None`` for that of the protocol's name.
+    preset
+        Sizes of the models, by name.
+    settings
+        ``train.<field>``, ``model.<option>`` or ``data.<field of the protocol>`` to the values that it takes.
+    raw
+        Folder of the raw files; ``{name}`` in it stands for the data set's name. ``None`` for the home's.
+    """
+
+    datasets: tuple[str, ...]
+    models: tuple[str, ...]
+    seeds: tuple[int, ...] = (0, 1, 2, 3, 4)
+    protocol: str | None = None
+    training: str | None = None
+    preset: str = "small"
+    settings: Mapping[str, Sequence[Any]] = field(default_factory=dict)
+    raw: str | None = None
+
+    def __post_init__(self) -> None:
+        for option in ("datasets", "models", "seeds"):
+            if not getattr(self, option):
+                raise OptionError(option, "", "at least one")
+        for name, values in self.settings.items():
+            kind, dot, rest = name.partition(".")
+            if kind not in KINDS or not (dot and rest):
+                raise OptionError("set", name, "train.NAME, model.NAME or data.NAME, such as train.lr")
+            if not values:
+                raise OptionError(name, "", "at least one value")
+        fields = [f.name for f in dataclasses.fields(TrainConfig) if f.name != "seed"]
+        for name in self._named("train"):
+            if name not in fields:
+                raise UnknownNameError("setting of the training", name, fields)
+        if self.training is not None:
+            training(self.training)
+        if self.raw is not None and len(self.datasets) > 1 and "{name}" not in self.raw:
+            raise OptionError("raw", self.raw, "{name} in it, as there are several data sets")
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Models and references, each once."""
+        return tuple(dict.fromkeys(name for model in self.models for name in GROUPS.get(model, (model,))))
+
+    def _named(self, kind: str) -> list[str]:
+        return [name.split(".", 1)[1] for name in self.settings if name.startswith(f"{kind}.")]
+
+    def variants(self, kind: str) -> list[dict[str, Any]]:
+        """Return every combination of the settings of one kind."""
+        names = self._named(kind)
+        values = [self.settings[f"{kind}.{name}"] for name in names]
+        return [dict(zip(names, chosen, strict=True)) for chosen in itertools.product(*values)]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Planned:
+    """A run of a sweep, in plain values that any process on any machine can take up.
+
+    Parameters
+    ----------
+    label
+        What people call it.
+    key
+        Names everything that its numbers depend on (:attr:`baselines.runs.RunConfig.key`).
+    folder
+        Of the run.
+    prepared
+        The prepared file.
+    model, train, preset, options
+        As for :func:`baselines.experiment.run`.
+    command
+        How to get the run again.
+    """
+
+    label: str
+    key: str
+    folder: Path
+    prepared: Path
+    model: str
+    train: TrainConfig
+    preset: str | None
+    options: dict[str, Any]
+    command: str
+
+
+def prepare_all(grid: Grid, *, jobs: int = 1, progress: bool = False) -> list[Dataset]:
+    """Prepare every data set in every variant once, or open what was prepared before.
+
+    Raises
+    ------
+    SweepError
+        If raw files are missing, before anything is prepared: names all of them and the commands that get them.
+    """
+    if missing := [str(error) for name in grid.datasets if (error := _missing(name, grid))]:
+        raise SweepError("Nothing was started. " + "\n".join(missing))
+    datasets = []
+    for name in grid.datasets:
+        for changes in grid.variants("data"):
+            if _is_file(name):
+                if changes or grid.protocol:
+                    raise OptionError("datasets", name, "the name of a data set", "A prepared file is as it is.")
+                datasets.append(csp_data.load(path=name))
+                continue
+            asked = {"raw": _raw(name, grid), "protocol": grid.protocol, **changes}
+            path = csp_data.prepare(name, jobs=jobs, progress=progress, **asked)
+            datasets.append(csp_data.load(path=path))
+    return datasets
+
+
+def expand(grid: Grid, datasets: Sequence[Dataset], out: Path) -> list[Planned]:
+    """Return every run of a grid; a name or value that does not exist is refused before anything runs.
+
+    Runs of one seed come before those of the next, so that a sweep which is stopped early has whole tables.
+    """
+    runs: dict[str, Planned] = {}
+    for seed in grid.seeds:
+        for dataset, model in itertools.product(datasets, grid.names):
+            known = model in REFERENCES
+            if known and seed != grid.seeds[0]:
+                continue
+            base = TRAINING.get(grid.training or dataset.protocol.name, TrainConfig())
+            for sizes, changes in itertools.product(
+                [{}] if known else grid.variants("model"), grid.variants("train")
+            ):
+                made = _planned(dataset, model, dataclasses.replace(base, **changes, seed=seed), sizes, grid, out)
+                runs.setdefault(made.key, made)
+    return list(runs.values())
+
+
+def _planned(
+    dataset: Dataset, model: str, train: TrainConfig, sizes: dict[str, Any], grid: Grid, out: Path
+) -> Planned:
+    preset = None if model in REFERENCES else grid.preset
+    key = plan(dataset, model, train, preset, sizes).key
+    protocol = dataset.protocol.name
+    folder = out / "runs" / f"{dataset.name}-{protocol}-{model}-{train.seed}-{key}"
+    set_ = [f"{name}={json.dumps(value)}" for name, value in sizes.items()]
+    given = {
+        f.name: getattr(train, f.name)
+        for f in dataclasses.fields(train)
+        if getattr(train, f.name) != getattr(TrainConfig(), f.name)
+    }
+    parts = ["csp-baselines", "train", str(dataset.path), model]
+    parts += [] if preset is None else ["--preset", preset]
+    parts += [text for name, value in given.items() for text in (f"--{name.replace('_', '-')}", str(value))]
+    parts += ["--set", *set_] if set_ else []
+    return Planned(
+        label=f"{dataset.name} {protocol} {model} seed {train.seed}",
+        key=key,
+        folder=folder,
+        prepared=dataset.path,
+        model=model,
+        train=train,
+        preset=preset,
+        options=sizes,
+        command=" ".join([*parts, "--out", str(folder)]),
+    )
+
+
+def _is_file(name: str) -> bool:
+    return name not in csp_data.names() and (Path(name).suffix in (".h5", ".hdf5") or Path(name).is_file())
+
+
+def _raw(name: str, grid: Grid) -> str | None:
+    return None if grid.raw is None else grid.raw.replace("{name}", load_card(name).name)
+
+
+def _missing(name: str, grid: Grid) -> Exception | None:
+    """Return what is wrong with the raw files of a data set, if there are none at all."""
+    if _is_file(name):
+        return None
+    card = load_card(name)
+    root = raw_root(card, _raw(name, grid))
+    if root.is_dir() and any(root.iterdir()):
+        return None
+    try:
+        csp_data.prepare(name, raw=_raw(name, grid), protocol=grid.protocol)
+    except MissingDataError as error:
+        return error
+    return None

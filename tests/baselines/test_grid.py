@@ -1,0 +1,294 @@
+"""What a sweep refuses before anything starts, and what one run's failure does to the others."""
+
+from __future__ import annotations
+
+import dataclasses
+import io
+import json
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from baselines.cli import main
+from baselines.errors import CspDataError, OptionError, UnknownNameError
+from baselines.grid import Grid, Planned, SweepError, expand, prepare_all
+from baselines.ledger import count, note
+from baselines.pool import Outcome, Place, WorkerLostError, execute, slot
+from baselines.presets import MODELS
+from baselines.progress import Progress
+from baselines.published import TRAINING
+from baselines.runs import open_folder, read_run
+from baselines.sweeps import read_sweep, sweep
+from baselines.train import TrainConfig
+
+TINY = {"train.window_s": [10], "train.window_stride_s": [10], "train.epochs": [1]}
+
+
+def _grid(**changes: Any) -> Grid:
+    return Grid(**{"datasets": ("sample",), "models": ("mean", "flat-lstm"), "seeds": (0, 1), **changes})
+
+
+@pytest.fixture(scope="module")
+def planned(home: Path, tmp_path_factory: pytest.TempPathFactory) -> list[Planned]:
+    grid = _grid()
+    return expand(grid, prepare_all(grid), tmp_path_factory.mktemp("planned"))
+
+
+def test_a_grid_is_every_combination(tmp_path: Path, home: Path) -> None:
+    grid = _grid(models=("published", "mean"), settings={"train.lr": [1e-3, 1e-2], "model.dim": [8, 16]})
+    runs = expand(grid, prepare_all(grid), tmp_path)
+    assert len(runs) == len({planned.key for planned in runs}) == 16 * 2 * 2 * 2 + 2
+    assert {planned.model for planned in runs} == {*MODELS, "mean"}
+    assert {planned.train.seed for planned in runs if planned.model == "mean"} == {0}
+    again = expand(grid, prepare_all(grid), tmp_path)
+    assert again == runs
+    assert runs[0].train == dataclasses.replace(TRAINING["strict"], lr=1e-3)
+
+
+def test_variants_of_the_data_are_prepared_once(tmp_path: Path, home: Path) -> None:
+    grid = _grid(models=("mean",), settings={"data.lowpass": [None, {"hz": 5, "order": 3, "phase": "causal"}]})
+    first = prepare_all(grid)
+    assert [dataset.protocol.lowpass is None for dataset in first] == [True, False]
+    written = [dataset.path.stat().st_mtime_ns for dataset in first]
+    assert [dataset.path.stat().st_mtime_ns for dataset in prepare_all(grid)] == written
+    assert len({planned.key for planned in expand(grid, first, tmp_path)}) == 2
+
+
+def test_the_published_training_by_name(tmp_path: Path, planned: list[Planned]) -> None:
+    grid = _grid(training="paper")
+    assert {p.train for p in expand(grid, prepare_all(grid), tmp_path)} == {
+        dataclasses.replace(TRAINING["paper"], seed=seed) for seed in (0, 1)
+    }
+
+
+def test_data_that_are_not_there_are_refused_before_anything_starts(empty_home: Path, tmp_path: Path) -> None:
+    told = r"(?s)Nothing was started.*csp-data download broad.*csp-data download vector"
+    with pytest.raises(SweepError, match=told) as caught:
+        sweep(["sample", "broad", "vector"], ["mean"], out=tmp_path / "out")
+    assert "totalcapture" not in str(caught.value)
+    assert not (tmp_path / "out").exists()
+    assert not empty_home.exists()
+
+
+@pytest.mark.parametrize(
+    ("changes", "error", "message"),
+    [
+        ({"datasets": ("sampel",)}, UnknownNameError, "Did you mean 'sample'"),
+        ({"models": ("flat-lstn",)}, UnknownNameError, "Did you mean 'flat-lstm'"),
+        ({"models": ()}, OptionError, "models=''"),
+        ({"preset": "smal"}, UnknownNameError, "Did you mean 'small'"),
+        ({"protocol": "strikt"}, UnknownNameError, "strikt"),
+        ({"training": "papr"}, OptionError, "paper, strict"),
+        ({"settings": {"lr": [1]}}, OptionError, "train.NAME, model.NAME or data.NAME"),
+        ({"settings": {"train.lrr": [1]}}, UnknownNameError, "Did you mean 'lr'"),
+        ({"settings": {"train.lr": [-1]}}, OptionError, "lr=-1"),
+        ({"settings": {"model.dimm": [1]}}, UnknownNameError, "Did you mean 'dim'"),
+        ({"settings": {"data.hz": [1]}}, OptionError, "a field of Protocol"),
+        ({"datasets": ("sample", "broad"), "raw": "trees"}, OptionError, "{name} in it"),
+    ],
+)
+def test_what_does_not_exist_is_refused(
+    changes: dict[str, Any], error: type[Exception], message: str, tmp_path: Path
+) -> None:
+    with pytest.raises(error) as caught:
+        (lambda grid: expand(grid, prepare_all(grid), tmp_path))(_grid(**changes))
+    assert message in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--seeds", "4-x"], "seeds='4-x'"),
+        (["--jobs", "0"], "jobs=0"),
+        (["--backend", "abacus"], "dask:tcp://HOST:PORT"),
+        (["--slurm", "timeout_min=5"], "without --backend slurm"),
+        (["--set", "train.lr"], "KEY=VALUE"),
+        (["--per-device", "0"], "per_device=0"),
+    ],
+)
+def test_command_line_errors(
+    arguments: list[str], message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main(["sweep", "--datasets", "sample", "--models", "mean", "--out", str(tmp_path / "out"), *arguments])
+    assert caught.value.code == 2
+    assert message in capsys.readouterr().err
+    assert not (tmp_path / "out" / "runs").exists()
+
+
+def test_a_foreign_folder_is_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "thesis.tex").write_text("ten years of work")
+    with pytest.raises(SweepError, match="not the folder of a sweep"):
+        sweep(["sample"], ["mean"], out=tmp_path)
+    with pytest.raises(SweepError, match="not the folder of a sweep"):
+        read_sweep(tmp_path)
+    with pytest.raises(SweepError, match="is a file"):
+        sweep(["sample"], ["mean"], out=tmp_path / "thesis.tex")
+    assert [path.name for path in tmp_path.iterdir()] == ["thesis.tex"]
+
+
+def test_failures_say_why_and_stop_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """One run diverges, one folder is damaged, one is somebody else's: the others finish, all are told."""
+    out = tmp_path / "out"
+    arguments = ["sweep", "--datasets", "sample", "--models", "mean", "fir", "flat-lstm", "--seeds", "0", "--out",
+                 str(out), "--set", "train.window_s=10", "train.window_stride_s=10", "train.epochs=1",
+                 "model.dim=8", "model.hidden=8", "model.layers=1", "train.lr=1e-3,1e30"]  # fmt: skip
+    with pytest.raises(SystemExit) as caught:
+        main(arguments)
+    assert caught.value.code == 1
+    said = capsys.readouterr()
+    assert "5 runs, 5 of them done now; 1 failed" in said.out
+    assert "[6/6]" in said.err
+    assert "The loss" in said.err
+    runs, left = read_sweep(out)
+    assert len(runs) == 5
+    assert len(left) == 1
+    damaged, foreign = sorted(run.folder for run in runs)[:2]
+    (damaged / "results.json").write_text("{}")
+    (foreign / "config.json").write_text('{"my": "settings"}')
+    before = {path: path.read_bytes() for path in [damaged / "results.json", foreign / "config.json"]}
+    with pytest.raises(SystemExit):
+        main([*arguments, "--json"])
+    failed = json.loads(capsys.readouterr().out)["failed"]
+    assert len(failed) == 3
+    assert "damaged" in failed[str(damaged)]
+    assert "not the folder of a run" in failed[str(foreign)]
+    assert {path: path.read_bytes() for path in before} == before
+    assert set(read_sweep(out)[1]) == {damaged, foreign, *left}
+
+
+def test_a_run_that_another_process_holds_is_waited_for(planned: list[Planned], tmp_path: Path) -> None:
+    (mean,) = (p for p in planned if p.model == "mean")
+    done = sweep(["sample"], ["mean"], seeds=[0], out=tmp_path / "other", settings=TINY)
+    config = read_run(done.done[0]).config
+    held = dataclasses.replace(mean, folder=tmp_path / "run", train=config.train)
+    entered, finished = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        with open_folder(held.folder, config):
+            entered.set()
+            finished.wait(timeout=30)
+
+    thread = threading.Thread(target=hold)
+    thread.start()
+    entered.wait(timeout=30)
+
+    class Here:
+        asked = 0
+
+        def outcomes(self, runs: Sequence[Planned], place: Place) -> Iterator[Outcome]:
+            from baselines.pool import work
+
+            Here.asked += 1
+            if Here.asked == 2:
+                finished.set()
+                thread.join()
+            for run in runs:
+                yield work(run, place)
+
+    assert [outcome.state for outcome in execute([held], Here(), Place())] == ["done"]
+    assert Here.asked == 2
+    assert count([held.folder]).finished == 1
+
+
+def test_a_run_that_always_loses_its_worker_fails(planned: list[Planned], tmp_path: Path) -> None:
+    """The first run kills whoever takes it up; the second is only beside it."""
+    bad, good = (
+        dataclasses.replace(p, folder=tmp_path / name) for p, name in zip(planned, ("bad", "good"), strict=False)
+    )
+    for made in (bad, good):
+        made.folder.mkdir()
+
+    class Kills:
+        def outcomes(self, runs: Sequence[Planned], place: Place) -> Iterator[Outcome]:
+            note(runs[0].folder, "start")
+            if runs[0] is bad:
+                raise WorkerLostError("exit code -9")
+            yield from (Outcome(run.folder, "done") for run in runs)
+
+    outcomes = {o.folder.name: o for o in execute([bad, good], Kills(), Place())}
+    assert outcomes["bad"].state == "failed"
+    assert "3 times without finishing an epoch" in outcomes["bad"].error
+    assert outcomes["good"].state == "done"
+
+    class Never:
+        def outcomes(self, runs: Sequence[Planned], place: Place) -> Iterator[Outcome]:
+            raise WorkerLostError("no module named torch")
+            yield
+
+    with pytest.raises(CspDataError, match=r"before they begin a run, 3 times.*no module named torch"):
+        list(execute([good], Never(), Place()))
+
+
+def test_runs_share_devices_evenly_and_never_too_many(tmp_path: Path) -> None:
+    now: dict[str, int] = {"a": 0, "b": 0}
+    most: list[dict[str, int]] = []
+    mutex = threading.Lock()
+
+    def take() -> None:
+        with slot(tmp_path, ["a", "b"], 2) as device:
+            with mutex:
+                now[device] += 1
+                most.append(dict(now))
+            time.sleep(0.05)
+            with mutex:
+                now[device] -= 1
+
+    threads = [threading.Thread(target=take) for _ in range(7)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(most) == 7
+    assert all(used <= 2 for state in most for used in state.values())
+    assert now == {"a": 0, "b": 0}
+    with pytest.raises(OptionError, match="a GPU"), slot(tmp_path, [], 1):
+        pass
+
+
+def test_progress_on_a_terminal_and_elsewhere(planned: list[Planned], tmp_path: Path) -> None:
+    runs = [dataclasses.replace(p, folder=tmp_path / str(i)) for i, p in enumerate(planned)]
+    assert len(runs) == 3
+
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    plain, terminal = io.StringIO(), Terminal()
+    shown = [Progress(runs, 1, file=file) for file in (plain, terminal)]
+    runs[1].folder.mkdir()
+    note(runs[1].folder, "start")
+    note(runs[1].folder, "epoch", epoch=1)
+    with shown[1].live():
+        for progress in shown:
+            progress.add(Outcome(runs[0].folder, "done", seconds=30.0))
+    epochs = TrainConfig().epochs
+    assert plain.getvalue().splitlines() == [
+        "[1/3] sample strict mean seed 0: done in 30.0 s; about 1 min 0 s left"
+    ]
+    table = terminal.getvalue().split("\x1b[J")[-1].splitlines()
+    assert [line.split() for line in table[:3]] == [
+        ["model", "done", "running", "failed", "waiting"],
+        ["mean", "1", "0", "0", "0"],
+        ["flat-lstm", "0", "1", "0", "1"],
+    ]
+    assert table[3] == f"  {runs[1].label}: epoch 1 of {epochs}"
+    assert table[4] == "3 runs: 1 done, 0 failed, 2 left; about 1 min 0 s left"
+    shown[0].add(Outcome(runs[1].folder, "failed", "a reason\nthe last line"))
+    assert plain.getvalue().splitlines()[1].endswith("seed 0: FAILED: the last line; about 0 min 30 s left")
+
+
+def test_slurm_through_its_local_executor(tmp_path: Path) -> None:
+    pytest.importorskip("submitit")
+    done = sweep(["sample"], ["mean"], seeds=[0], out=tmp_path / "out", settings=TINY, backend="slurm:local",
+                 slurm={"timeout_min": 5})  # fmt: skip
+    assert dict(done.failed) == {}
+    assert read_run(done.done[0]).results["test"]["mse"] > 0
+    assert list((tmp_path / "out" / "slurm").glob("*_log.out"))
+    with pytest.raises(OptionError, match="slurm="):
+        sweep(["sample"], ["fir"], seeds=[0], out=tmp_path / "out", settings=TINY, backend="slurm:local",
+              slurm={"partitionn": "gpu"})  # fmt: skip

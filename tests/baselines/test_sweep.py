@@ -1,0 +1,162 @@
+"""Sweeps that are killed, share a folder, lose workers: the same table, and nothing ran twice."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import csp_data
+from baselines.ledger import count
+from baselines.presets import MODELS
+from baselines.sweeps import read_sweep, sweep
+from baselines.table import make_table, render
+
+SIZES = {
+    "data.max_duration_s": [8],
+    "train.epochs": [2],
+    "train.batch": [16],
+    "train.window_s": [4],
+    "train.window_stride_s": [4],
+    "model.dim": [8],
+    "model.layers": [1],
+}
+Command = Callable[..., dict[str, Any]]
+
+
+def _arguments(out: Path, jobs: int = 2) -> list[str]:
+    settings = [f"{name}={json.dumps(values[0])}" for name, values in SIZES.items()]
+    return ["sweep", "--datasets", "sample", "--models", "published", "--seeds", "0-1", "--jobs", str(jobs),
+            "--out", str(out), "--set", *settings]  # fmt: skip
+
+
+def _table(out: Path) -> list[dict[str, Any]]:
+    """Everything of the table but the times."""
+    runs, left = read_sweep(out)
+    assert left == {}
+    rows = json.loads(render(make_table(runs), "json"))["rows"]
+    return sorted(({k: v for k, v in row.items() if "seconds" not in k} for row in rows), key=lambda r: r["model"])
+
+
+def _folders(out: Path) -> list[Path]:
+    return sorted((out / "runs").iterdir())
+
+
+@pytest.fixture(scope="module")
+def zygote(home: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Command]:
+    environment = {**os.environ, "CSP_DATA_HOME": str(home), "OMP_NUM_THREADS": "1"}
+    log = tmp_path_factory.mktemp("zygote") / "log"
+    script = Path(__file__).with_name("sweep_zygote.py")
+    with subprocess.Popen(
+        [sys.executable, str(script)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment
+    ) as process:
+
+        def command(*arguments: list[str], folder: Path, kill_at: int | None = None, delay: float = 0.0) -> Any:
+            assert process.stdin is not None
+            assert process.stdout is not None
+            asked = {"arguments": arguments, "folder": str(folder), "kill_at": kill_at, "delay": delay}
+            process.stdin.write(json.dumps({**asked, "log": str(log)}) + "\n")
+            process.stdin.flush()
+            answer = json.loads(process.stdout.readline())
+            answer["log"] = log.read_text()
+            return answer
+
+        yield command
+        assert process.stdin is not None
+        process.stdin.close()
+
+
+@pytest.fixture(scope="module")
+def whole(zygote: Command, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The sweep of 16 models with 2 seeds, never interrupted."""
+    out = tmp_path_factory.mktemp("whole") / "sweep"
+    csp_data.prepare("sample", max_duration_s=8)  # a forked worker would inherit the lock of a file being written
+    answer = zygote(_arguments(out), folder=out)
+    assert answer["codes"] == [0], answer["log"]
+    executed = count(_folders(out))
+    assert (executed.starts, executed.epochs, executed.finished, executed.twice) == (32, 64, 32, ())
+    assert len(_table(out)) == len(MODELS) == 16
+    return out
+
+
+def test_killed_ten_times_and_resumed(zygote: Command, whole: Path, tmp_path: Path) -> None:
+    rng, out, reached = random.Random(6), tmp_path / "sweep", 0
+    kills = 0
+    for _ in range(10):
+        answer = zygote(
+            _arguments(out), folder=out, kill_at=reached + rng.randint(0, 12), delay=rng.uniform(0.0, 0.2)
+        )
+        kills += answer["codes"] == [-signal.SIGKILL]
+        reached = answer["lines"]
+    assert kills == 10
+    assert read_sweep(out)[1]  # something was left to do
+    answer = zygote(_arguments(out), folder=out)
+    assert answer["codes"] == [0], answer["log"]
+    assert _table(out) == _table(whole)
+    executed = count(_folders(out))
+    assert executed.twice == ()
+    assert executed.finished <= 32
+    assert 32 < executed.starts <= 32 + 2 * kills
+    # an epoch that was killed between its checkpoint and its line is not run again, and so has no line
+    assert 64 - 2 * kills <= executed.epochs <= 64
+
+
+def test_two_sweeps_in_one_folder_share_the_work(zygote: Command, whole: Path, tmp_path: Path) -> None:
+    out = tmp_path / "sweep"
+    answer = zygote(_arguments(out, jobs=1), _arguments(out, jobs=1), folder=out)
+    assert answer["codes"] == [0, 0], answer["log"]
+    executed = count(_folders(out))
+    assert (executed.starts, executed.epochs, executed.finished, executed.twice) == (32, 64, 32, ())
+    assert _table(out) == _table(whole)
+
+
+def test_again_does_nothing(zygote: Command, whole: Path) -> None:
+    before = {path: path.stat().st_mtime_ns for path in whole.rglob("*") if path.suffix not in (".lock", ".jsonl")}
+    answer = zygote(_arguments(whole), folder=whole)
+    assert answer["codes"] == [0]
+    assert "32 runs, 0 of them done now; 0 failed" in answer["log"].splitlines()[-2]
+    files = [path for path in before if path.is_file()]
+    assert {path: path.stat().st_mtime_ns for path in files} == {path: before[path] for path in files}
+
+
+def test_a_dask_cluster_that_loses_a_worker(whole: Path, tmp_path: Path) -> None:
+    distributed = pytest.importorskip("distributed")
+    out = tmp_path / "sweep"
+    with distributed.LocalCluster(
+        n_workers=2, threads_per_worker=1, host="127.0.0.1", dashboard_address=None, silence_logs=50
+    ) as cluster:
+        killed: list[int] = []
+
+        def kill() -> None:
+            while not killed:
+                for folder in (out / "runs").glob("*"):
+                    lines = [json.loads(line) for line in (folder / "ledger.jsonl").read_text().splitlines()] if (
+                        folder / "ledger.jsonl").exists() else []  # fmt: skip
+                    if lines and lines[-1]["event"] == "epoch" and lines[-1]["pid"] != os.getpid():
+                        killed.append(lines[-1]["pid"])
+                        os.kill(killed[0], signal.SIGKILL)
+                        return
+                time.sleep(0.01)
+
+        killer = threading.Thread(target=kill, daemon=True)
+        killer.start()
+        done = sweep(["sample"], ["published"], seeds=[0, 1], out=out, settings=SIZES,
+                     backend=f"dask:{cluster.scheduler_address}")  # fmt: skip
+        killer.join(timeout=10)
+    assert len(killed) == 1
+    assert dict(done.failed) == {}
+    assert len(done.done) == 32
+    assert _table(out) == _table(whole)
+    executed = count(_folders(out))
+    assert executed.twice == ()
+    assert (executed.finished, executed.starts) == (32, 33)
