@@ -48,6 +48,14 @@ def _table(out: Path) -> list[dict[str, Any]]:
     return sorted(({k: v for k, v in row.items() if "seconds" not in k} for row in rows), key=lambda r: r["model"])
 
 
+def _same_table(out: Path, whole: Path) -> None:
+    """Compare to far more digits than are shown; where memory lies can change the last bits of a float32 sum."""
+    got, expected = _table(out), _table(whole)
+    assert [row["model"] for row in got] == [row["model"] for row in expected]
+    for row, other in zip(got, expected, strict=True):
+        assert row == {k: pytest.approx(v, rel=1e-5) if isinstance(v, float) else v for k, v in other.items()}
+
+
 def _folders(out: Path) -> list[Path]:
     return sorted((out / "runs").iterdir())
 
@@ -102,7 +110,7 @@ def test_killed_ten_times_and_resumed(zygote: Command, whole: Path, tmp_path: Pa
     assert read_sweep(out)[1]  # something was left to do
     answer = zygote(_arguments(out), folder=out)
     assert answer["codes"] == [0], answer["log"]
-    assert _table(out) == _table(whole)
+    _same_table(out, whole)
     executed = count(_folders(out))
     assert executed.twice == ()
     assert executed.finished <= 32
@@ -117,7 +125,7 @@ def test_two_sweeps_in_one_folder_share_the_work(zygote: Command, whole: Path, t
     assert answer["codes"] == [0, 0], answer["log"]
     executed = count(_folders(out))
     assert (executed.starts, executed.epochs, executed.finished, executed.twice) == (32, 64, 32, ())
-    assert _table(out) == _table(whole)
+    _same_table(out, whole)
 
 
 def test_again_does_nothing(zygote: Command, whole: Path) -> None:
@@ -156,7 +164,7 @@ def test_a_dask_cluster_that_loses_a_worker(whole: Path, tmp_path: Path) -> None
     assert len(killed) == 1
     assert dict(done.failed) == {}
     assert len(done.done) == 32
-    assert _table(out) == _table(whole)
+    _same_table(out, whole)
     executed = count(_folders(out))
     assert executed.twice == ()
     assert (executed.finished, executed.starts) == (32, 33)
