@@ -5,9 +5,8 @@ from __future__ import annotations
 import json
 import logging
 import sys
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import click
 
@@ -15,14 +14,14 @@ import csp_data
 from csp_data import api
 from csp_data.card import Card, load_card
 from csp_data.commands import acquire
+from csp_data.commands.export import export
+from csp_data.commands.options import json_option, name_argument, overrides, protocol_options, raw_option
 from csp_data.commands.simulate import simulate
 from csp_data.dataset import Dataset
 from csp_data.errors import CspDataError
 from csp_data.home import home, prepared_dir
 from csp_data.prepare import raw_root
-from csp_data.signal.lowpass import LowPass
 from csp_data.splits import PARTS
-from csp_data.windows import Window
 
 __all__ = ["cli", "main"]
 
@@ -43,65 +42,6 @@ class _Commands(click.Group):
             return super().invoke(ctx)
         except CspDataError as error:
             raise _Failure(error) from error
-
-
-F = TypeVar("F", bound=Callable[..., Any])
-
-name_argument = click.argument("name")
-raw_option = click.option(
-    "--raw",
-    type=click.Path(path_type=Path),
-    help="Folder of the raw files [default: shipped, or the home's raw/NAME].",
-)
-json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-
-
-def protocol_options(command: F) -> F:
-    """Add the options that change a protocol."""
-    for option in reversed(
-        (
-            click.option("--protocol", help="Name of the protocol [default: the card's]."),
-            click.option("--inputs", help="Input streams, comma separated."),
-            click.option("--target", help="Name of the target."),
-            click.option("--input-hz", type=float, help="Rate of the inputs in Hz [50]."),
-            click.option("--target-hz", type=float, help="Rate of the targets in Hz [5]."),
-            click.option(
-                "--resample", type=click.Choice(["linear", "mean"]), help="mean: anti-aliasing [linear]."
-            ),
-            click.option("--lowpass", type=float, metavar="HZ", help="Cut-off of a Butterworth low-pass in Hz."),
-            click.option("--order", type=int, default=3, show_default=True, help="Order of the low-pass."),
-            click.option(
-                "--phase",
-                type=click.Choice(["causal", "zero"]),
-                default="causal",
-                show_default=True,
-                help="Of the low-pass.",
-            ),
-            click.option("--window", type=float, metavar="S", help="Cut episodes into windows of S seconds."),
-            click.option(
-                "--stride", type=float, metavar="S", help="Stride of the windows in seconds [the length]."
-            ),
-            click.option(
-                "--min-episode", "min_episode_s", type=float, metavar="S", help="Leave out shorter episodes [2 s]."
-            ),
-        )
-    ):
-        command = option(command)
-    return command
-
-
-def overrides(options: dict[str, Any]) -> dict[str, Any]:
-    """Turn the values of :func:`protocol_options` into protocol fields, leaving out what was not given."""
-    fields = {k: options[k] for k in ("target", "input_hz", "target_hz", "resample", "min_episode_s")}
-    if options["inputs"] is not None:
-        fields["inputs"] = tuple(name.strip() for name in options["inputs"].split(","))
-    if options["lowpass"] is not None:
-        fields["lowpass"] = LowPass(options["lowpass"], options["order"], options["phase"])
-    if options["window"] is not None:
-        fields["window"] = Window(options["window"], options["stride"])
-    elif options["stride"] is not None:
-        raise click.UsageError("--stride needs --window")
-    return {k: v for k, v in fields.items() if v is not None}
 
 
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
@@ -331,7 +271,7 @@ def path(name: str | None, prepared: bool) -> None:
         click.echo(home() if name is None else raw_root(load_card(name), None))
 
 
-for command in (acquire.download, acquire.import_, acquire.clean, acquire.bench, simulate):
+for command in (acquire.download, acquire.import_, acquire.clean, acquire.bench, simulate, export):
     cli.add_command(command)
 
 

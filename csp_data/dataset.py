@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, overload
+from typing import TYPE_CHECKING, Any, Literal, overload
 
 import numpy as np
 import numpy.typing as npt
@@ -19,6 +19,10 @@ from csp_data.splitcard import PARTS, REPORT, SELECTION
 from csp_data.store import Channels, EpisodeRow, Prepared
 
 if TYPE_CHECKING:
+    from datasets import DatasetDict
+    from pandas import DataFrame
+    from xarray import Dataset as XarrayDataset
+
     from csp_data.adapters.torch import TorchDataset
 
 __all__ = ["Dataset", "Episode", "Split"]
@@ -287,6 +291,48 @@ class Dataset:
         from csp_data.adapters.torch import TorchDataset
 
         return TorchDataset(self.split(part), normalized=normalized)
+
+    def to_pandas(self, part: str | None = None, *, wide: Literal["inputs", "targets"] | None = None) -> DataFrame:
+        """Return the episodes of a part, or all, as a data frame (needs pandas).
+
+        Parameters
+        ----------
+        part
+            One part; ``None`` for all.
+        wide
+            One row a sample of the inputs or of the targets; by default one row a value of both
+            (:func:`csp_data.adapters.pandas.long_frame`).
+        """
+        from csp_data.adapters.pandas import long_frame, wide_frame
+
+        return long_frame(self, part) if wide is None else wide_frame(self, wide, part)
+
+    def to_xarray(self, part: str | None = None) -> XarrayDataset:
+        """Return the episodes of a part, or all, with named dimensions and units (needs xarray).
+
+        See :func:`csp_data.adapters.xarray.to_xarray`; ``to_netcdf(path, engine="h5netcdf")`` writes it.
+        """
+        from csp_data.adapters.xarray import to_xarray
+
+        return to_xarray(self, part)
+
+    def to_hf(self) -> DatasetDict:
+        """Return a Hugging Face ``DatasetDict`` with a row for each episode (needs datasets and pyarrow)."""
+        from csp_data.adapters.hf import to_hf
+
+        return to_hf(self)
+
+    def to_parquet(self, folder: Path | str) -> Path:
+        """Write Parquet files with the card as README into a new folder (needs pyarrow)."""
+        from csp_data.adapters.hf import write_parquet
+
+        return write_parquet(self, folder)
+
+    def to_npz(self, path: Path | str, part: str | None = None) -> Path:
+        """Write all arrays to one ``.npz`` file (:func:`csp_data.adapters.numpy.arrays` says which)."""
+        from csp_data.adapters.numpy import write_npz
+
+        return write_npz(self, path, part)
 
     def plot(self, **options: Any) -> Any:
         """Draw one episode (needs matplotlib); options as in :func:`csp_data.plot.plot_episode`."""

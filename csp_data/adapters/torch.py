@@ -55,6 +55,31 @@ class TorchDataset(torch.utils.data.Dataset[tuple[torch.Tensor, torch.Tensor]]):
             targets = norm.targets.apply(targets)
         return torch.from_numpy(np.ascontiguousarray(inputs)), torch.from_numpy(np.ascontiguousarray(targets))
 
+    def loader(
+        self, batch: int, *, seed: int | None = None, workers: int = 0
+    ) -> torch.utils.data.DataLoader[tuple[torch.Tensor, torch.Tensor]]:
+        """Return a ``DataLoader`` that gives a :class:`Batch` of padded items at a time.
+
+        Parameters
+        ----------
+        batch
+            Items a batch; the last may be smaller.
+        seed
+            Shuffle, in an order that depends on the seed and the number of epochs so far alone (not on `workers`
+            or torch's global generator); ``None`` keeps the order of the file.
+        workers
+            Processes that read; each opens the file for itself.
+        """
+        generator = None if seed is None else torch.Generator().manual_seed(seed)
+        return torch.utils.data.DataLoader(
+            self,
+            batch_size=batch,
+            shuffle=seed is not None,
+            generator=generator,
+            collate_fn=collate,
+            num_workers=workers,
+        )
+
 
 @dataclass(frozen=True)
 class Batch:

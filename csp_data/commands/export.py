@@ -1,0 +1,114 @@
+"""The command ``export``."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import click
+
+from csp_data import api
+from csp_data.commands.options import name_argument, overrides, protocol_options, raw_option
+from csp_data.dataset import Dataset
+from csp_data.errors import OptionError
+
+__all__ = ["export"]
+
+
+def _npz(dataset: Dataset, out: Path, part: str | None) -> Path:
+    return dataset.to_npz(out, part)
+
+
+def _netcdf(dataset: Dataset, out: Path, part: str | None) -> Path:
+    from csp_data.adapters.xarray import write_netcdf
+
+    return write_netcdf(dataset, out, part)
+
+
+def _parquet(dataset: Dataset, out: Path, part: str | None) -> Path:
+    _whole("parquet", part)
+    return dataset.to_parquet(out)
+
+
+def _hf(dataset: Dataset, out: Path, part: str | None) -> Path:
+    _whole("hf", part)
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise OptionError("out", str(out), "a folder that is new or empty", "Choose another or remove it.")
+    parts = dataset.to_hf()
+    if not sys.stderr.isatty():
+        import datasets
+
+        datasets.disable_progress_bars()
+    parts.save_to_disk(str(out))
+    return out
+
+
+def _csv(dataset: Dataset, out: Path, part: str | None) -> Path:
+    frame = dataset.to_pandas(part)
+
+    from csp_data.adapters.common import output
+
+    with output(out) as temporary:
+        frame.to_csv(temporary, index=False, compression="gzip" if out.suffix == ".gz" else None)
+    return out
+
+
+def _whole(kind: str, part: str | None) -> None:
+    if part is not None:
+        raise OptionError("part", part, f"no part with the format {kind}", "It keeps the parts apart by itself.")
+
+
+FORMATS: Mapping[str, Callable[[Dataset, Path, str | None], Path]] = {
+    "npz": _npz,
+    "netcdf": _netcdf,
+    "parquet": _parquet,
+    "hf": _hf,
+    "csv": _csv,
+}
+SUFFIXES = {".npz": "npz", ".nc": "netcdf", ".csv": "csv", ".gz": "csv"}
+
+
+@click.command()
+@name_argument
+@raw_option
+@click.option("-o", "--out", type=click.Path(path_type=Path), required=True, help="File or new folder to write.")
+@click.option("--format", "kind", type=click.Choice(list(FORMATS)), help="[default: by the ending of OUT].")
+@click.option("--part", help="One part only [all].")
+@protocol_options
+def export(
+    name: str,
+    raw: Path | None,
+    out: Path,
+    kind: str | None,
+    part: str | None,
+    protocol: str | None,
+    **options: Any,
+) -> None:
+    """Write the prepared data in another format; prints what was written.
+
+    NAME is a data set or a prepared file (.h5).
+
+    \b
+    npz      one NumPy file with all arrays, no pickle
+    netcdf   one netCDF file: dimensions, units, rates (pip install 'csp-data[xarray]')
+    parquet  a folder: one file a part, the card as README ('csp-data[pandas]')
+    hf       a folder for datasets.load_from_disk ('csp-data[hf]')
+    csv      one row a value ('csp-data[pandas]')
+
+    \b
+    Examples:
+      csp-data export sample -o sample.npz
+      csp-data export sample --format parquet -o sample-parquet
+      csp-data export broad --lowpass 5 --part test -o test.nc
+    """
+    kind = kind or SUFFIXES.get(out.suffix)
+    if kind is None:
+        raise OptionError("out", str(out), f"a name that ends in {', '.join(SUFFIXES)}", "Or say --format.")
+    changes = overrides(options)
+    if name.endswith((".h5", ".hdf5")):
+        dataset = api.load(path=name, raw=raw, protocol=protocol, **changes)
+    else:
+        dataset = api.load(name, raw=raw, protocol=protocol, **changes)
+    click.echo(FORMATS[kind](dataset, out, part))

@@ -1,0 +1,72 @@
+"""Options that several commands share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from csp_data.signal.lowpass import LowPass
+from csp_data.windows import Window
+
+__all__ = ["json_option", "name_argument", "overrides", "protocol_options", "raw_option"]
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+name_argument = click.argument("name")
+raw_option = click.option(
+    "--raw",
+    type=click.Path(path_type=Path),
+    help="Folder of the raw files [default: shipped, or the home's raw/NAME].",
+)
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+
+
+def protocol_options(command: F) -> F:
+    """Add the options that change a protocol."""
+    for option in reversed(
+        (
+            click.option("--protocol", help="Name of the protocol [default: the card's]."),
+            click.option("--inputs", help="Input streams, comma separated."),
+            click.option("--target", help="Name of the target."),
+            click.option("--input-hz", type=float, help="Rate of the inputs in Hz [50]."),
+            click.option("--target-hz", type=float, help="Rate of the targets in Hz [5]."),
+            click.option(
+                "--resample", type=click.Choice(["linear", "mean"]), help="mean: anti-aliasing [linear]."
+            ),
+            click.option("--lowpass", type=float, metavar="HZ", help="Cut-off of a Butterworth low-pass in Hz."),
+            click.option("--order", type=int, default=3, show_default=True, help="Order of the low-pass."),
+            click.option(
+                "--phase",
+                type=click.Choice(["causal", "zero"]),
+                default="causal",
+                show_default=True,
+                help="Of the low-pass.",
+            ),
+            click.option("--window", type=float, metavar="S", help="Cut episodes into windows of S seconds."),
+            click.option(
+                "--stride", type=float, metavar="S", help="Stride of the windows in seconds [the length]."
+            ),
+            click.option(
+                "--min-episode", "min_episode_s", type=float, metavar="S", help="Leave out shorter episodes [2 s]."
+            ),
+        )
+    ):
+        command = option(command)
+    return command
+
+
+def overrides(options: dict[str, Any]) -> dict[str, Any]:
+    """Turn the values of :func:`protocol_options` into protocol fields, leaving out what was not given."""
+    fields = {k: options[k] for k in ("target", "input_hz", "target_hz", "resample", "min_episode_s")}
+    if options["inputs"] is not None:
+        fields["inputs"] = tuple(name.strip() for name in options["inputs"].split(","))
+    if options["lowpass"] is not None:
+        fields["lowpass"] = LowPass(options["lowpass"], options["order"], options["phase"])
+    if options["window"] is not None:
+        fields["window"] = Window(options["window"], options["stride"])
+    elif options["stride"] is not None:
+        raise click.UsageError("--stride needs --window")
+    return {k: v for k, v in fields.items() if v is not None}

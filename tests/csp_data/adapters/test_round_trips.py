@@ -1,0 +1,242 @@
+"""Every adapter: what is read back with the other library's own tools equals the data set."""
+
+from __future__ import annotations
+
+import json
+import pickle
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner, Result
+
+import csp_data
+from csp_data.cli import cli
+
+
+@pytest.fixture(scope="module", params=["strict", "windows of another length, other inputs"])
+def ds(request: pytest.FixtureRequest) -> csp_data.Dataset:
+    if request.param == "strict":
+        return csp_data.load("sample")
+    return csp_data.load("sample", input_hz=40, target_hz=2, inputs=["gyroscope", "magnetometer"], min_episode_s=5)
+
+
+def export(dataset: csp_data.Dataset, out: Path, *options: str) -> Path:
+    result: Result = CliRunner().invoke(cli, ["export", str(dataset.path), "-o", str(out), *options])
+    assert result.exit_code == 0, result.output
+    assert result.stdout == f"{out}\n"
+    assert [path.name for path in out.parent.glob(".*")] == []
+    return out
+
+
+def same(episode: csp_data.Episode, **found: object) -> None:
+    for name, value in found.items():
+        want = getattr(episode, name)
+        if isinstance(want, np.ndarray):
+            got = np.asarray(value)
+            assert got.dtype == want.dtype, name
+            np.testing.assert_array_equal(got, want)
+        else:
+            assert value == want
+
+
+def episodes(dataset: csp_data.Dataset) -> list[csp_data.Episode]:
+    return [dataset.read(row, row.target_start, row.target_stop) for row in dataset.episodes]
+
+
+def test_npz(ds: csp_data.Dataset, tmp_path: Path) -> None:
+    with np.load(export(ds, tmp_path / "a.npz"), allow_pickle=False) as file:
+        a = dict(file)
+    assert len(a["id"]) == len(ds.episodes)
+    for i, episode in enumerate(episodes(ds)):
+        x, y = (slice(a[f"{side}_start"][i], a[f"{side}_stop"][i]) for side in ("input", "target"))
+        same(
+            episode,
+            **{name: str(a[name][i]) for name in ("id", "group", "split")},
+            inputs=a["inputs"][x],
+            targets=a["targets"][y],
+            time=a["time"][x],
+            target_time=a["target_time"][y],
+        )
+    assert (tuple(a["channels"]), tuple(a["units"])) == (ds.channels.names, ds.channels.units)
+    assert (tuple(a["target_names"]), tuple(a["target_units"])) == (ds.targets.names, ds.targets.units)
+    assert (a["input_hz"], a["target_hz"]) == ds.rates
+    np.testing.assert_array_equal(a["input_scale"], ds.normalization.inputs.scale)
+    about = json.loads(str(a["about"]))
+    assert about["kind"] == "real recordings"
+    assert about["licence"]["id"] == "CC-BY-4.0"
+    assert csp_data.Protocol.from_json(about["protocol"]) == ds.protocol
+
+
+def test_pandas_long(ds: csp_data.Dataset) -> None:
+    pytest.importorskip("pandas")
+    frame = ds.to_pandas("val")
+    assert frame["value"].dtype == np.float32
+    for episode in ds.val:
+        own = frame[frame["episode"] == episode.id]
+        assert set(own["split"]) == {"val"}
+        assert set(own["group"]) == {episode.group}
+        for side, of, time in (
+            ("inputs", ds.channels, episode.time),
+            ("targets", ds.targets, episode.target_time),
+        ):
+            for i, (name, unit) in enumerate(zip(of.names, of.units, strict=True)):
+                rows = own[(own["side"] == side) & (own["channel"] == name)]
+                assert set(rows["unit"]) == {unit}
+                np.testing.assert_array_equal(rows["time"], time)
+                np.testing.assert_array_equal(rows["value"], getattr(episode, side)[:, i])
+    assert set(ds.to_pandas()["split"]) == {"train", "val", "test"}
+
+
+def test_pandas_wide_and_csv(ds: csp_data.Dataset, tmp_path: Path) -> None:
+    pd = pytest.importorskip("pandas")
+    frame = ds.to_pandas(wide="targets")
+    assert frame.attrs["units"] == dict(zip(ds.targets.names, ds.targets.units, strict=True))
+    assert frame.attrs["rate_hz"] == ds.rates[1]
+    for episode in episodes(ds):
+        own = frame[frame["episode"] == episode.id]
+        np.testing.assert_array_equal(own[list(ds.targets.names)].to_numpy(), episode.targets)
+    back = pd.read_csv(export(ds, tmp_path / "a.csv.gz", "--part", "test"))
+    want = ds.to_pandas("test")
+    np.testing.assert_array_equal(back["value"].astype(np.float32), want["value"])
+    assert (back["episode"].astype(str) == want["episode"].astype(str)).all()
+
+
+def test_netcdf(ds: csp_data.Dataset, tmp_path: Path) -> None:
+    xr = pytest.importorskip("xarray")
+    pytest.importorskip("h5netcdf")
+    with xr.open_dataset(export(ds, tmp_path / "a.nc"), engine="h5netcdf") as x:
+        assert x["inputs"].dims == ("sample", "channel")
+        assert x["targets"].dims == ("step", "target")
+        assert (x["inputs"].attrs["rate_hz"], x["targets"].attrs["rate_hz"]) == ds.rates
+        assert x["targets"].attrs["units"] == "m/s"
+        assert tuple(x["channel"].values) == ds.channels.names
+        assert tuple(x["unit"].values) == ds.channels.units
+        assert tuple(x["target_unit"].values) == ds.targets.units
+        assert json.loads(x.attrs["licence"])["id"] == "CC-BY-4.0"
+        for i, episode in enumerate(episodes(ds)):
+            rows, steps = x["sample_episode"].values == i, x["step_episode"].values == i
+            assert rows.sum() == x["input_count"].values[i]
+            same(
+                episode,
+                id=str(x["episode"].values[i]),
+                group=str(x["group"].values[i]),
+                split=str(x["split"].values[i]),
+                inputs=x["inputs"].values[rows],
+                targets=x["targets"].values[steps],
+                time=x["time"].values[rows],
+                target_time=x["target_time"].values[steps],
+            )
+        assert set(ds.to_xarray("test")["split"].values) == {"test"}
+
+
+def test_hugging_face(ds: csp_data.Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    datasets = pytest.importorskip("datasets")
+    folder = export(ds, tmp_path / "made", "--format", "parquet")
+    stored = export(ds, tmp_path / "stored", "--format", "hf")
+    loaded = datasets.load_dataset(str(folder), cache_dir=str(tmp_path / "cache"))
+    for parts in (ds.to_hf(), datasets.load_from_disk(str(stored)), loaded):
+        assert set(parts) == {"train", "val", "test"}
+        for name, part in parts.with_format("numpy").items():
+            assert len(part) == len(ds.split(name))
+            for row, episode in zip(part, ds.split(name), strict=True):
+                same(
+                    episode,
+                    **{key: str(row[key]) for key in ("id", "group", "split")},
+                    **{key: row[key] for key in ("inputs", "targets")},
+                )
+        for row, episode in zip(parts["val"].with_format(None), ds.val, strict=True):
+            for key in ("time", "target_time"):
+                time = np.array(row[key]) + row["start_s"]
+                np.testing.assert_allclose(time, getattr(episode, key), rtol=0, atol=1e-9)
+    about = json.loads(ds.to_hf()["train"].info.description)
+    assert tuple(about["inputs"]["units"]) == ds.channels.units
+    assert "license: cc-by-4.0" in (folder / "README.md").read_text()
+    again = CliRunner().invoke(cli, ["export", "sample", "-o", str(folder), "--format", "parquet"])
+    assert again.exit_code == 2
+    assert "new or empty" in again.stderr
+
+
+def test_parquet_for_others(ds: csp_data.Dataset, tmp_path: Path) -> None:
+    pq = pytest.importorskip("pyarrow.parquet")
+    table = pq.read_table(ds.to_parquet(tmp_path / "p") / "data" / "val.parquet")
+    for row, episode in zip(table.to_pylist(), ds.val, strict=True):
+        np.testing.assert_array_equal(np.array(row["inputs"], np.float32), episode.inputs)
+    about = json.loads(table.schema.metadata[b"csp_data"])
+    assert tuple(about["targets"]["units"]) == ds.targets.units
+
+
+def test_a_simulated_tree_says_so_in_the_readme(tmp_path: Path) -> None:
+    pytest.importorskip("pyarrow")
+    raw = csp_data.simulate("vector", tmp_path / "raw", hours=0.01, seed=0)
+    folder = csp_data.load("vector", raw=raw, protocol="strict").to_parquet(tmp_path / "out")
+    assert "Simulated: nothing in this data set was measured" in (folder / "README.md").read_text()
+
+
+def test_torch_loader_is_seeded_whatever_the_workers() -> None:
+    torch = pytest.importorskip("torch")
+    view = csp_data.load("sample", window=csp_data.Window(4, 2)).to_torch("train")
+    view = pickle.loads(pickle.dumps(view))
+
+    def order(seed: int | None, workers: int) -> list[object]:
+        torch.manual_seed(np.random.default_rng().integers(1 << 30).item())
+        return list(view.loader(7, seed=seed, workers=workers))
+
+    one, two, other, plain = order(3, 0), order(3, 2), order(4, 0), order(None, 0)
+    assert sum(len(batch.inputs) for batch in one) == len(view)
+    for a, b in zip(one, two, strict=True):
+        torch.testing.assert_close(a.inputs, b.inputs, rtol=0, atol=0)
+    assert not torch.equal(one[0].inputs, other[0].inputs)
+    torch.testing.assert_close(plain[0].inputs[0], view[0][0])
+
+
+@pytest.mark.parametrize(
+    ("missing", "use", "message"),
+    [
+        ("torch", 'ds.to_torch("val")', "pip install 'csp-data[baselines]'"),
+        ("pandas", "ds.to_pandas()", "pip install 'csp-data[pandas]'"),
+        ("xarray", "ds.to_xarray()", "pip install 'csp-data[xarray]'"),
+        ("h5netcdf", 'run("x.nc")', "pip install 'csp-data[xarray]'"),
+        ("pyarrow", 'ds.to_parquet("p")', "pip install 'csp-data[pandas]'"),
+        ("datasets", "ds.to_hf()", "pip install 'csp-data[hf]'"),
+        ("matplotlib", "ds.plot()", "pip install 'csp-data[plot]'"),
+    ],
+)
+def test_the_error_names_the_extra(missing: str, use: str, message: str, tmp_path: Path) -> None:
+    code = f"""
+import sys
+from importlib.abc import MetaPathFinder
+class Absent(MetaPathFinder):
+    def find_spec(self, name, path, target=None):
+        if name.split(".")[0] == {missing!r}:
+            raise ModuleNotFoundError(f"No module named {{name!r}}", name=name)
+sys.meta_path.insert(0, Absent())
+import importlib.util
+found = importlib.util.find_spec
+importlib.util.find_spec = lambda name, *more: None if name == {missing!r} else found(name, *more)
+import csp_data
+from csp_data.adapters import common
+def run(out):
+    from csp_data.adapters.xarray import write_netcdf
+    write_netcdf(ds, out)
+ds = csp_data.load("sample")
+try:
+    {use}
+except csp_data.CspDataError as error:
+    print(error)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path, timeout=120)
+    assert message in done.stdout, done.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_npz_needs_nothing_and_formats_follow_the_name(tmp_path: Path) -> None:
+    result = CliRunner().invoke(cli, ["export", "sample", "-o", str(tmp_path / "a.txt")])
+    assert result.exit_code == 2
+    assert "a name that ends in .npz, .nc" in result.stderr
+    options = ("--format", "hf", "--part", "val")
+    result = CliRunner().invoke(cli, ["export", "sample", "-o", str(tmp_path / "p"), *options])
+    assert result.exit_code == 2
+    assert "no part with the format hf" in result.stderr
