@@ -6,7 +6,7 @@ True
 """
 
 from csp_data._version import __version__
-from csp_data.api import cite, download, import_raw, info, load, prepare, verify
+from csp_data.api import cite, download, import_raw, info, load, prepare, read_recording, verify
 from csp_data.card import Card, names
 from csp_data.dataset import Dataset, Episode, Split
 from csp_data.errors import CspDataError, DamagedRecordingError
@@ -45,6 +45,7 @@ __all__ = [
     "load",
     "names",
     "prepare",
+    "read_recording",
     "register",
     "simulate",
     "verify",

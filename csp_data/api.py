@@ -13,11 +13,13 @@ from csp_data.acquire.plan import Variant
 from csp_data.acquire.verify import Report, verify_tree
 from csp_data.card import Card, load_card
 from csp_data.dataset import Dataset
-from csp_data.errors import OptionError
-from csp_data.prepare import prepare_card, raw_root
+from csp_data.errors import OptionError, UnknownNameError
+from csp_data.prepare import find_recordings, prepare_card, raw_root
 from csp_data.protocol import Protocol, resolve
+from csp_data.recording import Recording
+from csp_data.sources import load_source
 
-__all__ = ["cite", "download", "import_raw", "info", "load", "prepare", "verify"]
+__all__ = ["cite", "download", "import_raw", "info", "load", "prepare", "read_recording", "verify"]
 
 
 def resolve_protocol(card: Card, protocol: Protocol | str | None, overrides: dict[str, Any]) -> Protocol:
@@ -238,6 +240,43 @@ def verify(
     """
     card = load_card(name)
     return verify_tree(card, raw_root(card, raw), deep=deep, lock=_path(lock))
+
+
+def read_recording(
+    name: str, recording: str | int = 0, *, raw: Path | str | None = None, protocol: Protocol | str | None = None
+) -> Recording:
+    """Read one raw recording as its source hands it over, before anything is resampled or filtered.
+
+    Parameters
+    ----------
+    name
+        Data set.
+    recording
+        Its id, or its number in the source's order.
+    raw, protocol
+        As in :func:`prepare`.
+
+    Raises
+    ------
+    MissingDataError
+        If there is no recording.
+    UnknownNameError, OptionError
+        If there is none of that id or number.
+    DamagedRecordingError
+        If it cannot be read.
+    """
+    card = load_card(name)
+    found = find_recordings(card, raw_root(card, raw))
+    if isinstance(recording, int):
+        if not -len(found) <= recording < len(found):
+            raise OptionError("recording", recording, f"below {len(found)}, the number of recordings of {name}")
+        chosen = found[recording]
+    else:
+        by_id = {entry.id: entry for entry in found}
+        if recording not in by_id:
+            raise UnknownNameError(f"recording of {name}", recording, by_id)
+        chosen = by_id[recording]
+    return load_source(card).read(chosen, card, resolve_protocol(card, protocol, {}))
 
 
 def info(name: str) -> Card:

@@ -16,12 +16,12 @@ from csp_data.card import Card, load_card
 from csp_data.commands import acquire
 from csp_data.commands.export import export
 from csp_data.commands.options import json_option, name_argument, overrides, protocol_options, raw_option
+from csp_data.commands.plot import plot
 from csp_data.commands.simulate import simulate
 from csp_data.dataset import Dataset
 from csp_data.errors import CspDataError
 from csp_data.home import home, prepared_dir
 from csp_data.prepare import raw_root
-from csp_data.splits import PARTS
 
 __all__ = ["cli", "main"]
 
@@ -232,28 +232,6 @@ def prepare(
 
 
 @cli.command()
-@name_argument
-@raw_option
-@click.option(
-    "-o", "--out", type=click.Path(path_type=Path), required=True, help="Picture to write: png, svg, pdf."
-)
-@click.option("--part", type=click.Choice(PARTS), default="train", show_default=True)
-@click.option("--episode", type=int, default=0, show_default=True, help="Number of the episode within the part.")
-@protocol_options
-def plot(
-    name: str, raw: Path | None, out: Path, part: str, episode: int, protocol: str | None, **options: Any
-) -> None:
-    """Draw one episode: inputs, with a low-pass before and after it, and targets."""
-    changes = overrides(options)
-    lowpass = changes.pop("lowpass", None)
-    figure = api.load(name, raw=raw, protocol=protocol, **changes).plot(
-        part=part, episode=episode, lowpass=lowpass
-    )
-    figure.savefig(out)
-    click.echo(out)
-
-
-@cli.command()
 @click.argument("name", required=False)
 def cite(name: str | None) -> None:
     """Print BibTeX: the toolkit, HiSS, and the data set's own entry."""
@@ -271,7 +249,7 @@ def path(name: str | None, prepared: bool) -> None:
         click.echo(home() if name is None else raw_root(load_card(name), None))
 
 
-for command in (acquire.download, acquire.import_, acquire.clean, acquire.bench, simulate, export):
+for command in (acquire.download, acquire.import_, acquire.clean, acquire.bench, simulate, plot, export):
     cli.add_command(command)
 
 

@@ -334,11 +334,11 @@ class Dataset:
 
         return write_npz(self, path, part)
 
-    def plot(self, **options: Any) -> Any:
-        """Draw one episode (needs matplotlib); options as in :func:`csp_data.plot.plot_episode`."""
-        from csp_data.plot import plot_episode
+    def plot(self, figure: str = "episode", **options: Any) -> Any:
+        """Draw a figure (needs matplotlib): its name and options as in :func:`csp_data.plot.draw`."""
+        from csp_data.plot import draw
 
-        return plot_episode(self, **options)
+        return draw(self, figure, **options)
 
     def close(self) -> None:
         """Close the file; it opens again when samples are asked for."""

@@ -30,7 +30,7 @@ from csp_data.splits import assign
 from csp_data.store import FORMAT_VERSION, Channels, Header, Writer, read_header
 from csp_data.windows import IntArray, window_table
 
-__all__ = ["Example", "examples", "prepare_card", "raw_root", "recipe_hash"]
+__all__ = ["Example", "examples", "find_recordings", "prepare_card", "raw_kind", "raw_root", "recipe_hash"]
 
 logger = logging.getLogger(__name__)
 
@@ -252,6 +252,18 @@ def _other_columns(report: Report, example: Example, first: str, names: Sequence
     )
 
 
+def raw_kind(card: Card, root: Path) -> str:
+    """Return what the recordings in a folder are: the card's kind, or ``"simulated"``."""
+    return card.kind if read_stamp(root) is None else "simulated"
+
+
+def find_recordings(card: Card, root: Path) -> list[Found]:
+    """Return the raw recordings of a folder in the source's order, verified as before preparing."""
+    report = verify_tree(card, root)
+    report.raise_for_failures(allow_missing=True)
+    return _found(card, load_source(card), report)
+
+
 def _found(card: Card, source: Source, report: Report) -> list[Found]:
     """Find the recordings whose main file is known, or explain what the folder holds instead."""
     known = {file.path for file in report.files if file.status not in ("missing", "unlisted")}
@@ -393,7 +405,7 @@ def _provenance(card: Card, report: Report, found: Sequence[Found], notes: Seque
     ]
     simulated = read_stamp(report.root)
     return {
-        "kind": card.kind if simulated is None else "simulated",
+        "kind": raw_kind(card, report.root),
         "simulated": simulated,
         "files": files,
         "card": stored_card(card),

@@ -67,6 +67,30 @@ class LowPass:
         sos: npt.NDArray[np.float64] = signal.butter(self.order, self.hz, fs=rate_hz, output="sos")
         return sos
 
+    def gain(self, hz: npt.ArrayLike, rate_hz: float) -> npt.NDArray[np.float64]:
+        """Return the gain (1 for unchanged) at frequencies `hz`, for a signal sampled at `rate_hz` (Hz)."""
+        from scipy import signal
+
+        _, response = signal.sosfreqz(self.sections(rate_hz), worN=np.atleast_1d(hz), fs=rate_hz)
+        gain: npt.NDArray[np.float64] = np.abs(response)
+        return gain**2 if self.phase == "zero" else gain
+
+    def delay(self, hz: npt.ArrayLike, rate_hz: float) -> npt.NDArray[np.float64]:
+        """Return the group delay in seconds at frequencies `hz` (below Nyquist); 0 for a zero-phase filter.
+
+        Minus the slope of the phase over angular frequency. For a polynomial P in z^-1 with coefficients p_k it is
+        Re(sum k p_k z^-k / P), and those of the numerators and denominators of all sections add up.
+        """
+        hz = np.atleast_1d(np.asarray(hz, dtype=np.float64))
+        if self.phase == "zero":
+            return np.zeros(hz.shape)
+        powers = np.exp(-2j * np.pi * hz / rate_hz)[:, None] ** np.arange(3)
+        samples = np.zeros(hz.shape)
+        for section in self.sections(rate_hz):
+            for sign, polynomial in ((1, section[:3]), (-1, section[3:])):
+                samples += sign * np.real(powers @ (np.arange(3) * polynomial) / (powers @ polynomial))
+        return samples / rate_hz
+
     def apply(self, values: npt.NDArray[np.floating], rate_hz: float) -> npt.NDArray[np.float64]:
         """Filter along time.
 

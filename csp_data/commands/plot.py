@@ -1,0 +1,76 @@
+"""The command ``plot``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from csp_data import api
+from csp_data.commands.options import name_argument, overrides, protocol_options, raw_option
+from csp_data.prepare import raw_kind, raw_root
+from csp_data.splits import PARTS
+
+__all__ = ["plot"]
+
+FIGURES = ("episode", "lowpass", "spectra", "splits", "targets", "trajectory", "recording", "clocks")
+"""Those of :mod:`csp_data.plot`, which needs matplotlib, and the two of raw recordings."""
+
+
+@click.command()
+@name_argument
+@click.option("--figure", type=click.Choice(FIGURES), default="episode", show_default=True, help="What to draw.")
+@raw_option
+@click.option(
+    "-o", "--out", type=click.Path(path_type=Path), required=True, help="File to write: png, svg, pdf or html."
+)
+@click.option("--part", type=click.Choice(PARTS), default="train", show_default=True)
+@click.option("--episode", type=int, default=0, show_default=True, help="Number of the episode within the part.")
+@click.option(
+    "--recording", metavar="ID|N", default="0", show_default=True, help="Raw recording, for recording and clocks."
+)
+@protocol_options
+def plot(
+    name: str,
+    figure: str,
+    raw: Path | None,
+    out: Path,
+    part: str,
+    episode: int,
+    recording: str,
+    protocol: str | None,
+    **options: Any,
+) -> None:
+    """Draw a picture of a data set.
+
+    \b
+    episode     inputs (with --lowpass, before and after it) and targets of one episode
+    lowpass     an input before and after the filter, its gain and its delay
+    spectra     power spectra of the inputs
+    splits      minutes, episodes and groups of each part
+    targets     the targets, a panel each
+    trajectory  the path that the targets add up to
+    recording   a raw recording: every stream, its gaps, the part that the source marks
+    clocks      how the streams of a raw recording are aligned, and the jitter of their clocks
+
+    \b
+    Examples:
+      csp-data plot sample -o episode.png --part test --lowpass 2
+      csp-data plot sample --figure lowpass --lowpass 2 --phase zero -o filter.svg
+      csp-data plot sample --figure clocks -o clocks.html
+    """
+    from csp_data import plot as plots
+
+    changes = overrides(options)
+    lowpass = changes.pop("lowpass", None)
+    if figure in plots.FIGURES:
+        dataset = api.load(name, raw=raw, protocol=protocol, **changes)
+        drawn = plots.draw(dataset, figure, part=part, episode=episode, lowpass=lowpass)
+    else:
+        wanted = int(recording) if recording.lstrip("-").isdigit() else recording
+        read = api.read_recording(name, wanted, raw=raw, protocol=protocol)
+        card = api.info(name)
+        kind = raw_kind(card, raw_root(card, raw))
+        drawn = plots.recording_figure(read, clocks=figure == "clocks", kind=kind)
+    click.echo(plots.save(drawn, out))

@@ -1,0 +1,224 @@
+"""Whole figures: what ``csp-data plot`` writes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from csp_data.dataset import Dataset, Episode
+from csp_data.errors import OptionError, UnknownNameError
+from csp_data.plot.filters import plot_delay, plot_gain
+from csp_data.plot.raw import plot_clock, plot_coverage, plot_stream
+from csp_data.plot.results import plot_prediction, plot_trajectory
+from csp_data.plot.sets import plot_splits
+from csp_data.plot.signals import by_unit, plot_channels, plot_lowpass, plot_spectra
+from csp_data.plot.style import styles
+from csp_data.recording import FloatArray, Recording
+from csp_data.signal.lowpass import LowPass
+
+__all__ = ["FIGURES", "draw", "recording_figure"]
+
+
+@dataclass(frozen=True)
+class _View:
+    """What to draw of a data set."""
+
+    dataset: Dataset
+    episode: Episode
+    lowpass: LowPass | None
+    predictions: Mapping[str, FloatArray]
+
+    def title(self, more: str = "") -> str:
+        """Return the name of the episode, with what kind of data it is."""
+        dataset, episode = self.dataset, self.episode
+        return f"{dataset.name} / {episode.split} / {episode.id} ({dataset.kind}){more}"
+
+
+def _stack(count: int, height: float = 1.9) -> tuple[Figure, list[Axes]]:
+    figure = Figure(figsize=(9, 1 + height * count), layout="constrained")
+    return figure, list(figure.subplots(count, 1, squeeze=False)[:, 0])
+
+
+def _share_time(axes: list[Axes]) -> None:
+    for ax in axes[:-1]:
+        ax.sharex(axes[-1])
+        ax.tick_params(labelbottom=False)
+        ax.set_xlabel("")
+    axes[-1].set_xlabel("time in the recording (s)")
+
+
+def _episode(view: _View) -> Figure:
+    """Draw inputs, a panel for each unit, and targets."""
+    dataset, lowpass = view.dataset, view.lowpass
+    inputs, targets = by_unit(dataset.channels), by_unit(dataset.targets)
+    figure, axes = _stack(len(inputs) + len(targets))
+    for ax, (_, columns) in zip(axes, inputs, strict=False):
+        plot_channels(ax, view.episode, dataset.channels, columns, lowpass=lowpass)
+    for ax, (_, columns) in zip(axes[len(inputs) :], targets, strict=True):
+        plot_channels(ax, view.episode, dataset.targets, columns, targets=True)
+    _share_time(axes)
+    kind = "" if lowpass is None else f", low-pass {lowpass.hz:g} Hz ({lowpass.phase} phase)"
+    figure.suptitle(view.title(kind), fontsize="medium")
+    return figure
+
+
+def _spectra(view: _View) -> Figure:
+    """Draw the power spectral density of the inputs, a panel for each unit."""
+    panels = by_unit(view.dataset.channels)
+    figure, axes = _stack(len(panels), 2.4)
+    for ax, (_, columns) in zip(axes, panels, strict=True):
+        plot_spectra(ax, view.episode, view.dataset.channels, columns)
+    figure.suptitle(view.title(), fontsize="medium")
+    return figure
+
+
+def _lowpass(view: _View) -> Figure:
+    """Draw a low-pass: the input that varies most before and after it, its gain and its delay."""
+    channels = view.dataset.channels
+    lowpass = view.lowpass or LowPass(hz=channels.rate_hz / 10)
+    most = int(np.argmax(np.std(view.episode.inputs, axis=0)))
+    figure = Figure(figsize=(9, 5.5), layout="constrained")
+    grid = figure.add_gridspec(2, 2)
+    plot_lowpass(figure.add_subplot(grid[0, :]), view.episode, channels, most, lowpass)
+    plot_gain(figure.add_subplot(grid[1, 0]), lowpass, channels.rate_hz)
+    plot_delay(figure.add_subplot(grid[1, 1]), lowpass, channels.rate_hz)
+    more = f"\nlow-pass {lowpass.hz:g} Hz, order {lowpass.order}, {lowpass.phase} phase"
+    figure.suptitle(view.title(more), fontsize="medium")
+    return figure
+
+
+def _splits(view: _View) -> Figure:
+    """Draw minutes, episodes and groups of each part."""
+    dataset = view.dataset
+    figure, (ax,) = _stack(1, 0.3 + 0.5 * len(dataset.parts))
+    plot_splits(ax, dataset)
+    figure.suptitle(f"{dataset.name} ({dataset.kind}), protocol {dataset.protocol.name}")
+    return figure
+
+
+def _targets(view: _View) -> Figure:
+    """Draw targets as measured and predicted, a panel each."""
+    targets = view.dataset.targets
+    figure, axes = _stack(len(targets.names), 1.5)
+    for column, ax in enumerate(axes):
+        values = view.episode.targets[:, column]
+        plot_prediction(
+            ax,
+            view.episode.target_time,
+            values,
+            {model: predicted[:, column] for model, predicted in view.predictions.items()},
+            name=targets.names[column],
+            unit=targets.units[column],
+        )
+    _share_time(axes)
+    figure.suptitle(view.title(), fontsize="medium")
+    return figure
+
+
+def _trajectory(view: _View) -> Figure:
+    """Draw the paths that the targets add up to, as measured and predicted."""
+    dataset = view.dataset
+    card = dataset.card.target(dataset.protocol.target)
+    flat = [parts for path in card.paths if len(parts := path.split()) > 1]
+    if not flat:
+        raise OptionError(
+            "figure", "trajectory", f"a target that adds up to a path; {card.name!r} of {dataset.name} does not"
+        )
+    per_second = card.increment and dataset.protocol.target_per == "second"
+    figure, axes = _stack(len(flat), 4.5)
+    for ax, (x, y, *_) in zip(axes, flat, strict=True):
+        columns = [dataset.targets.names.index(x), dataset.targets.names.index(y)]
+        plot_trajectory(
+            ax,
+            view.episode.targets[:, columns],
+            {model: predicted[:, columns] for model, predicted in view.predictions.items()},
+            step=1 / dataset.targets.rate_hz if per_second else 1.0,
+            names=(f"sum of {x}", f"sum of {y}"),
+            unit=dataset.targets.units[columns[0]].removesuffix("/s" if per_second else ""),
+        )
+    figure.suptitle(view.title(), fontsize="medium")
+    return figure
+
+
+FIGURES: dict[str, Callable[[_View], Figure]] = {
+    "episode": _episode,
+    "lowpass": _lowpass,
+    "spectra": _spectra,
+    "splits": _splits,
+    "targets": _targets,
+    "trajectory": _trajectory,
+}
+"""Figures of a prepared data set, by name."""
+
+
+def draw(
+    dataset: Dataset,
+    figure: str = "episode",
+    *,
+    part: str = "train",
+    episode: int = 0,
+    lowpass: LowPass | None = None,
+    predictions: Mapping[str, FloatArray] | None = None,
+) -> Figure:
+    """Draw a figure of a data set.
+
+    Parameters
+    ----------
+    dataset
+        The data set.
+    figure
+        ``"episode"`` (inputs and targets), ``"lowpass"`` (before and after, gain and delay), ``"spectra"``,
+        ``"splits"``, ``"targets"`` or ``"trajectory"`` (the path that the targets add up to).
+    part, episode
+        Which episode.
+    lowpass
+        A filter over the inputs as they are in the file; for ``"lowpass"`` a tenth of the rate by default.
+    predictions
+        Model to its prediction of the episode's targets (N, D), drawn beside them in ``"targets"`` and
+        ``"trajectory"``.
+
+    Raises
+    ------
+    UnknownNameError
+        If there is no such figure or part.
+    OptionError
+        If there is no such episode, or it cannot be drawn so.
+    """
+    if figure not in FIGURES:
+        raise UnknownNameError("figure", figure, FIGURES)
+    split = dataset.split(part)
+    if not -len(split) <= episode < len(split):
+        raise OptionError("episode", episode, f"below {len(split)}, the number of episodes in {part}")
+    return FIGURES[figure](_View(dataset, split[episode], lowpass, predictions or {}))
+
+
+def recording_figure(recording: Recording, *, clocks: bool = False, kind: str = "") -> Figure:
+    """Draw a raw recording: its streams with their gaps, or how its clocks are aligned and how they jitter.
+
+    Parameters
+    ----------
+    recording
+        As :func:`csp_data.read_recording` gives it.
+    clocks
+        Draw from when to when each stream has samples, and the time from each sample to the next.
+    kind
+        What the recordings are (``"real recordings"``, ``"simulated"``), for the title.
+    """
+    streams = recording.streams
+    figure, axes = _stack(len(streams) + clocks)
+    if clocks:
+        plot_coverage(axes[0], streams)
+    drawn = zip(axes[int(clocks) :], streams.items(), styles(len(streams)), strict=True)
+    for ax, (name, stream), style in drawn:
+        if clocks:
+            plot_clock(ax, stream, name=name, colour=style["color"])
+        else:
+            plot_stream(ax, stream, active=recording.active)
+            ax.set_title(f"{name} ({stream.role})", loc="left", fontsize="small")
+    _share_time(axes)
+    figure.suptitle(f"{recording.id}, raw{f' ({kind})' if kind else ''}", fontsize="medium")
+    return figure

@@ -1,0 +1,43 @@
+"""A data set as a whole: how its parts are balanced."""
+
+from __future__ import annotations
+
+from matplotlib.axes import Axes
+
+from csp_data.dataset import Dataset
+from csp_data.plot.style import COLOURS, tidy
+
+__all__ = ["plot_splits"]
+
+
+def plot_splits(ax: Axes, dataset: Dataset) -> Axes:
+    """Draw the minutes of each part as a bar, one box a group (subject, object, trial), with numbers beside it.
+
+    Parameters
+    ----------
+    ax
+        Axes to draw into.
+    dataset
+        The data set.
+    """
+    parts = dataset.parts
+    rate = dataset.targets.rate_hz
+    longest = max(dataset.split(part).seconds for part in parts) / 60
+    for row, part in enumerate(parts):
+        split = dataset.split(part)
+        minutes: dict[str, float] = {}
+        for episode in split.rows:
+            length = (episode.target_stop - episode.target_start) / rate / 60
+            minutes[episode.group] = minutes.get(episode.group, 0.0) + length
+        left = 0.0
+        for length in minutes.values():
+            ax.barh(row, length, left=left, color=COLOURS[row % len(COLOURS)], edgecolor="white", linewidth=0.8)
+            left += length
+        groups = f"{len(minutes)} group{'s' if len(minutes) != 1 else ''}"
+        episodes = f"{len(split)} episode{'s' if len(split) != 1 else ''}"
+        ax.text(left + 0.01 * longest, row, f"{left:.1f} min, {episodes}, {groups}", va="center", fontsize="small")
+    ax.set_yticks(range(len(parts)), parts)
+    ax.set_ylim(len(parts) - 0.4, -0.6)
+    ax.set_xlim(0, 1.45 * longest)
+    ax.set_xlabel("minutes")
+    return tidy(ax)

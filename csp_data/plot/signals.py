@@ -1,0 +1,134 @@
+"""Channels of an episode: over time, before and after a low-pass, and their spectra."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from scipy import signal
+
+from csp_data.dataset import Episode
+from csp_data.plot.style import COLOURS, legend_beside, styles, thin, tidy
+from csp_data.signal.lowpass import LowPass
+from csp_data.store import Channels
+
+__all__ = ["by_unit", "plot_channels", "plot_lowpass", "plot_spectra"]
+
+PANEL = len(COLOURS)
+"""Most lines in a panel: as many as there are colours."""
+
+
+def by_unit(channels: Channels) -> list[tuple[str, list[int]]]:
+    """Group columns by unit, at most seven to a panel."""
+    units: dict[str, list[int]] = {}
+    for column, unit in enumerate(channels.units):
+        units.setdefault(unit, []).append(column)
+    return [(unit, all_[i : i + PANEL]) for unit, all_ in units.items() for i in range(0, len(all_), PANEL)]
+
+
+def plot_channels(
+    ax: Axes,
+    episode: Episode,
+    channels: Channels,
+    columns: Sequence[int],
+    *,
+    targets: bool = False,
+    lowpass: LowPass | None = None,
+) -> Axes:
+    """Draw some channels of an episode over time.
+
+    Parameters
+    ----------
+    ax
+        Axes to draw into.
+    episode
+        The episode.
+    channels
+        Names, units and rate of its inputs or targets.
+    columns
+        Which of them.
+    targets
+        Draw targets, as steps over their chunks, instead of inputs.
+    lowpass
+        Draw the inputs thin and, over them, low-passed.
+
+    Returns
+    -------
+    Axes
+        The same axes.
+    """
+    values: Any = episode.targets if targets else episode.inputs
+    time = episode.target_time if targets else episode.time
+    for style, column in zip(styles(len(columns)), columns, strict=True):
+        named = {**style, **thin(time), "label": channels.names[column]}
+        if targets:
+            ax.step(time, values[:, column], where="pre", linewidth=1.2, **named)
+        elif lowpass is None:
+            ax.plot(time, values[:, column], linewidth=0.8, **named)
+        else:
+            ax.plot(time, values[:, column], linewidth=0.5, alpha=0.4, color=style["color"], **thin(time))
+            smooth = lowpass.apply(values[:, [column]], channels.rate_hz)
+            ax.plot(time, smooth[:, 0], linewidth=1.4, **named)
+    if len({channels.units[column] for column in columns}) == 1:
+        ax.set_ylabel(channels.units[columns[0]])
+    legend_beside(ax)
+    ax.margins(x=0)
+    return tidy(ax)
+
+
+def plot_lowpass(ax: Axes, episode: Episode, channels: Channels, column: int, lowpass: LowPass) -> Axes:
+    """Draw one input channel as it is and through a low-pass, over the three seconds in which most happens.
+
+    A short piece, as a filter's delay and smoothing cannot be seen in a long one.
+
+    Parameters
+    ----------
+    ax
+        Axes to draw into.
+    episode, channels, column
+        The episode, its inputs' names, and which of them.
+    lowpass
+        The filter. It runs over the whole episode; a piece of the result is shown.
+    """
+    values = np.asarray(episode.inputs[:, [column]], dtype=np.float64)
+    smooth = lowpass.apply(values, channels.rate_hz)
+    length = min(len(values), max(2, round(3 * channels.rate_hz)))
+    step = max(1, length // 4)
+    spread = [values[i : i + length].std() for i in range(0, len(values) - length + 1, step)]
+    first = int(np.argmax(spread)) * step
+    piece = slice(first, first + length)
+    ax.plot(episode.time[piece], values[piece, 0], color="#8a8f98", linewidth=1.0, label="as recorded")
+    ax.plot(
+        episode.time[piece],
+        smooth[piece, 0],
+        color=COLOURS[0],
+        linewidth=1.6,
+        label=f"{lowpass.hz:g} Hz, {lowpass.phase}",
+    )
+    ax.set(xlabel="time in the recording (s)", ylabel=f"{channels.names[column]} ({channels.units[column]})")
+    ax.margins(x=0)
+    legend_beside(ax)
+    return tidy(ax)
+
+
+def plot_spectra(ax: Axes, episode: Episode, channels: Channels, columns: Sequence[int]) -> Axes:
+    """Draw the power spectral density of some input channels (Welch's method, pieces of 256 samples).
+
+    Parameters
+    ----------
+    ax
+        Axes to draw into; both become logarithmic.
+    episode, channels, columns
+        The episode, its inputs' names, units and rate, and which of them.
+    """
+    pieces = min(256, len(episode.inputs))
+    for style, column in zip(styles(len(columns)), columns, strict=True):
+        values = np.asarray(episode.inputs[:, column], dtype=np.float64)
+        hz, density = signal.welch(values, channels.rate_hz, nperseg=pieces)
+        ax.loglog(hz[1:], density[1:], linewidth=1.0, label=channels.names[column], **style)
+    unit = channels.units[columns[0]] if len(columns) else ""
+    ax.set(xlabel="frequency (Hz)", ylabel=f"({unit})²/Hz")
+    legend_beside(ax)
+    return tidy(ax)

@@ -1,0 +1,106 @@
+"""What all pictures share: colours, tidy axes, and how a figure becomes a file."""
+
+from __future__ import annotations
+
+import html
+import io
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from csp_data.errors import OptionError
+from csp_data.recording import FloatArray
+
+__all__ = ["COLOURS", "DASHES", "DENSE", "SUFFIXES", "legend_beside", "save", "styles", "thin", "tidy", "to_svg"]
+
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+"""Palette of Okabe and Ito (2008), told apart with any of the common colour deficiencies."""
+DASHES = ("-", (0, (5, 1.5)), (0, (1, 1)))
+"""Line styles: the next one each time the colours start again, so that no two lines of a panel look the same."""
+SUFFIXES = ("png", "svg", "pdf", "html")
+"""Formats that :func:`save` writes."""
+DENSE = 20_000
+"""Samples from which a line within a vector picture is drawn as pixels: the file would be megabytes otherwise."""
+
+PAGE = """<!doctype html>
+<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
+<title>{title}</title>
+<style>body{{margin:1rem;font-family:sans-serif}}figure{{margin:0}}svg{{max-width:100%;height:auto}}</style></head>
+<body><figure role="img" aria-label="{title}">
+{svg}
+</figure></body></html>
+"""
+
+
+def styles(count: int) -> Iterator[dict[str, Any]]:
+    """Yield a colour and a line style for each of `count` lines."""
+    for i in range(count):
+        yield {"color": COLOURS[i % len(COLOURS)], "linestyle": DASHES[i // len(COLOURS) % len(DASHES)]}
+
+
+def tidy(ax: Axes) -> Axes:
+    """Remove what carries no information from axes, and return them."""
+    ax.spines[["top", "right"]].set_visible(False)
+    return ax
+
+
+def legend_beside(ax: Axes) -> None:
+    """Put the legend to the right of the axes, where it hides no data."""
+    ax.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), fontsize="small", frameon=False)
+
+
+def thin(values: FloatArray | Sequence[float]) -> dict[str, Any]:
+    """Return how a line of so many samples is drawn."""
+    return {"rasterized": len(values) > DENSE}
+
+
+SVG: dict[Any, Any] = {"svg.hashsalt": "csp-data", "svg.fonttype": "none"}
+
+
+def to_svg(figure: Figure) -> str:
+    """Return a figure as an ``<svg>`` element to put into a page; equal figures give equal text."""
+    text = io.StringIO()
+    with mpl.rc_context(SVG):
+        figure.savefig(text, format="svg", metadata={"Date": None})
+    svg = text.getvalue()
+    return svg[svg.index("<svg") :]
+
+
+def save(figure: Figure, path: Path | str, *, title: str | None = None) -> Path:
+    """Write a figure to a file.
+
+    Parameters
+    ----------
+    figure
+        The figure.
+    path
+        File to write; its ending says the format: png, svg, pdf, or html (one page that needs nothing else).
+    title
+        What the page is called and what is read out to those who cannot see it; by default the figure's title.
+
+    Returns
+    -------
+    Path
+        The file. Equal figures give equal bytes.
+
+    Raises
+    ------
+    OptionError
+        If the ending names no known format.
+    """
+    path = Path(path)
+    kind = path.suffix.lower().removeprefix(".")
+    if kind not in SUFFIXES:
+        raise OptionError("out", str(path), f"a file that ends in .{', .'.join(SUFFIXES)}")
+    with mpl.rc_context(SVG):
+        if kind == "html":
+            shown = html.escape(title or figure.get_suptitle() or path.stem, quote=True)
+            path.write_text(PAGE.format(title=shown, svg=to_svg(figure)), encoding="utf-8")
+        else:
+            metadata: dict[str, Any] = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}.get(kind, {})
+            figure.savefig(path, format=kind, metadata=metadata)
+    return path

@@ -1,0 +1,179 @@
+import re
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from matplotlib.figure import Figure
+from scipy import signal
+
+import csp_data
+from csp_data import LowPass, Stream, plot
+from csp_data.commands.plot import FIGURES
+from csp_data.errors import OptionError, UnknownNameError
+from csp_data.plot.raw import gaps
+
+
+@pytest.fixture(scope="module")
+def sample() -> csp_data.Dataset:
+    return csp_data.load("sample")
+
+
+@pytest.fixture(scope="module")
+def moving() -> csp_data.Dataset:
+    """Velocities along fixed axes, which add up to a path."""
+    return csp_data.load("sample", target="velocity-in-start-frame")
+
+
+def axes():
+    return Figure().add_subplot()
+
+
+@pytest.mark.parametrize(("phase", "db"), [("causal", -10 * np.log10(2)), ("zero", -20 * np.log10(2))])
+@pytest.mark.parametrize("order", [1, 3, 4])
+def test_gain_at_the_cut_off(phase, db, order) -> None:
+    gain = LowPass(hz=4.0, order=order, phase=phase).gain([1e-9, 4.0], 50.0)
+    np.testing.assert_allclose(20 * np.log10(gain), [0, db], atol=1e-9)
+
+
+@pytest.mark.parametrize("order", [1, 2, 3, 6])
+def test_delay_is_what_a_slow_sine_suffers(order) -> None:
+    rate, hz = 200.0, 0.5
+    lowpass = LowPass(hz=3.0, order=order)
+    time = np.arange(0, 60, 1 / rate)
+    late = lowpass.apply(np.sin(2 * np.pi * hz * time)[:, None], rate)[:, 0]
+    settled = time >= 20
+    phase = np.angle(np.sum(late[settled] * np.exp(-2j * np.pi * hz * time[settled])) * 1j)
+    # the phase is nearly linear this far below the cut-off: group delay and phase delay agree to a few per cent
+    assert lowpass.delay([0.0, hz], rate) == pytest.approx(-phase / (2 * np.pi * hz), rel=0.05)
+
+
+@pytest.mark.parametrize("order", [1, 3, 5])
+def test_delay_is_scipys(order) -> None:
+    lowpass, rate = LowPass(hz=6.0, order=order), 50.0
+    hz = np.linspace(0.1, 20, 30)
+    numerator, denominator = signal.butter(order, 6.0, fs=rate)
+    _, samples = signal.group_delay((numerator, denominator), w=hz, fs=rate)
+    np.testing.assert_allclose(lowpass.delay(hz, rate), samples / rate, rtol=1e-6)
+    assert not LowPass(hz=6.0, phase="zero").delay(hz, rate).any()
+
+
+@pytest.mark.parametrize("figure", [name for name in FIGURES if name in plot.FIGURES])
+def test_every_figure_shows_finite_lines_and_says_what_kind_of_data_it_is(sample, moving, figure) -> None:
+    dataset = moving if figure == "trajectory" else sample
+    drawn = dataset.plot(figure, part="test", episode=1)
+    assert "real recordings" in drawn.get_suptitle()
+    lines = [np.asarray(line.get_ydata(), dtype=float) for ax in drawn.axes for line in ax.lines]
+    assert lines or any(ax.patches for ax in drawn.axes)
+    assert all(np.isfinite(line).all() for line in lines)
+    assert all(ax.get_xlabel() or ax.get_ylabel() for ax in drawn.axes)
+
+
+def test_figures_of_the_command_are_those_there_are() -> None:
+    assert set(plot.FIGURES) | {"recording", "clocks"} == set(FIGURES)
+
+
+def test_trajectory_is_the_sum_of_the_targets(sample, moving) -> None:
+    line = moving.plot("trajectory", part="test").axes[0].lines[0]
+    ends = np.stack([line.get_xdata(), line.get_ydata()])[:, -1]
+    np.testing.assert_allclose(ends, moving.test[0].targets[:, :2].sum(axis=0) / 5, rtol=1e-4)
+    with pytest.raises(OptionError, match="'velocity' of sample does not"):
+        sample.plot("trajectory")
+
+
+def test_low_pass_figure_shows_the_filtered_values(sample) -> None:
+    episode, lowpass = sample.train[0], LowPass(hz=2.0, phase="zero")
+    ax = plot.plot_lowpass(axes(), episode, sample.channels, 1, lowpass)
+    before, after = (line for line in ax.lines)
+    start = int(np.searchsorted(episode.time, before.get_xdata()[0]))
+    smooth = signal.sosfiltfilt(
+        signal.butter(3, 2.0, fs=50, output="sos"), episode.inputs[:, 1].astype(float), padlen=12
+    )
+    np.testing.assert_allclose(after.get_ydata(), smooth[start : start + len(after.get_ydata())], atol=1e-9)
+    assert len(after.get_ydata()) == 3 * 50
+
+
+def test_spectrum_has_its_peak_where_the_sine_is(sample) -> None:
+    episode = sample.train[0]
+    sine = np.sin(2 * np.pi * 7.0 * np.arange(len(episode.inputs)) / 50)
+    inputs = np.repeat(sine[:, None], 6, axis=1).astype(np.float32)
+    line = plot.plot_spectra(axes(), replace(episode, inputs=inputs), sample.channels, [0]).lines[0]
+    assert line.get_xdata()[np.argmax(line.get_ydata())] == pytest.approx(7.0, abs=50 / 256)
+
+
+def test_split_bars_are_as_long_as_the_parts(sample) -> None:
+    ax = plot.plot_splits(axes(), sample)
+    lengths = {}
+    for bar in ax.patches:
+        row = round(bar.get_y() + bar.get_height() / 2)
+        lengths[row] = lengths.get(row, 0) + bar.get_width()
+    assert [lengths[i] for i in range(3)] == pytest.approx([sample.split(p).seconds / 60 for p in sample.parts])
+
+
+def test_raw_streams_break_at_their_gaps() -> None:
+    time = np.concatenate([np.arange(100), np.arange(150, 200)]) / 10
+    stream = Stream(time, np.ones((150, 9)), tuple("abcdefghi"), "uT", "input")
+    np.testing.assert_allclose(gaps(time), [[9.9, 15.0]])
+    ax = plot.plot_stream(axes(), stream, active=(1.0, 14.0))
+    assert len(ax.patches) == 1
+    assert "first 7 of 9" in ax.get_ylabel()
+    values = np.asarray(ax.lines[0].get_ydata())
+    assert np.isnan(values).sum() == 1  # no line is drawn across the gap
+    bars = plot.plot_coverage(axes(), {"m": stream}).collections[0].get_paths()
+    spans = [(path.vertices[:, 0].min(), path.vertices[:, 0].max()) for path in bars]
+    np.testing.assert_allclose(spans, [(0, 9.9), (15, 19.9)])
+    clock = plot.plot_clock(axes(), stream, name="m").lines[0]
+    assert np.max(clock.get_ydata()) == pytest.approx(5100)
+    assert gaps(np.zeros(1)).shape == (0, 2)
+
+
+def test_prediction_names_models_with_different_lines() -> None:
+    time = np.arange(20.0)
+    models = {f"m{i}": np.full(20, i) for i in range(9)}
+    ax = plot.plot_prediction(axes(), time, time, models, name="vx", unit="m/s")
+    looks = {(line.get_color(), str(line.get_linestyle()), line.get_linewidth()) for line in ax.lines}
+    assert len(looks) == 10
+    assert [text.get_text() for text in ax.get_legend().get_texts()] == ["measured", *models]
+
+
+def test_raw_recording_by_number_and_id(sample) -> None:
+    first = csp_data.read_recording("sample")
+    assert csp_data.read_recording("sample", first.id).id == first.id
+    drawn = plot.recording_figure(first)
+    assert len(drawn.axes) == len(first.streams)
+    assert len(plot.recording_figure(first, clocks=True).axes) == len(first.streams) + 1
+    with pytest.raises(UnknownNameError, match="recording of sample"):
+        csp_data.read_recording("sample", "nobody")
+    with pytest.raises(OptionError, match="recording=999"):
+        csp_data.read_recording("sample", 999)
+
+
+def test_files_are_pages_and_equal_bytes(sample, tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        plot.save(sample.plot("splits"), tmp_path / f"{name}.html")
+        plot.save(sample.plot("splits"), tmp_path / f"{name}.svg")
+    page = (tmp_path / "a.html").read_text()
+    assert page == (tmp_path / "b.html").read_text()
+    assert (tmp_path / "a.svg").read_bytes() == (tmp_path / "b.svg").read_bytes()
+    assert 'aria-label="sample (real recordings), protocol strict"' in page
+    assert not re.search(r"(src|href)=.https?:", page)
+    with pytest.raises(OptionError, match=r"ends in \.png, \.svg, \.pdf, \.html"):
+        plot.save(sample.plot("splits"), tmp_path / "a.bmp")
+
+
+def test_unknown_figure_part_and_path(sample) -> None:
+    with pytest.raises(UnknownNameError, match="figure"):
+        sample.plot("spektrum")
+    with pytest.raises(UnknownNameError, match="part"):
+        sample.plot(part="eval")
+    with pytest.raises(OptionError, match="below 8"):
+        sample.plot(episode=99)
+
+
+def test_without_matplotlib_the_extra_is_named() -> None:
+    code = "import sys; sys.modules['matplotlib'] = None\nimport csp_data\ncsp_data.load('sample').plot()"
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert "csp-data[plot]" in ended.stderr
+    assert ended.returncode != 0
