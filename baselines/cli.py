@@ -15,6 +15,7 @@ from typing import Annotated, Any, Literal
 import tyro
 
 import csp_data
+from baselines.bench_cli import BENCH, Bench, bench
 from baselines.errors import CspDataError, OptionError
 from baselines.stream_cli import STREAM, Stream, stream
 from baselines.sweep_cli import SWEEP, Sweep, sweep
@@ -139,6 +140,7 @@ Command = (
     | Annotated[Eval, tyro.conf.subcommand("eval", description=EVAL)]
     | Annotated[Table, tyro.conf.subcommand("table", description=TABLE)]
     | Annotated[Report, tyro.conf.subcommand("report", description=REPORT)]
+    | Annotated[Bench, tyro.conf.subcommand("bench", description=BENCH)]
 )
 
 
@@ -153,6 +155,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         Report: _report,
         Stream: stream,
         Sweep: sweep,
+        Bench: bench,
     }
     try:
         command: Any = tyro.cli(

@@ -12,13 +12,14 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from baselines.errors import OptionError
 from csp_data import Dataset
 from csp_data.normalization import Affine, features
 
-__all__ = ["Batch", "Part", "Windows", "batches", "cut", "load_part", "window_steps"]
+__all__ = ["Batch", "Part", "Windows", "batches", "cut", "length_class", "load_part", "padded", "window_steps"]
 
 
 @dataclass(frozen=True)
@@ -313,3 +314,20 @@ def _gather(part: Part, windows: Windows, rows: np.ndarray, angle: Tensor | None
         mask=mask,
         rows=rows,
     )
+
+
+def padded(batch: Batch, rows: int, steps: int) -> Batch:
+    """Pad a batch with zeros, and with steps that do not count, to ``rows`` windows of ``steps`` target steps."""
+    more_rows, more = rows - len(batch.mask), steps - batch.mask.shape[1]
+    chunk = batch.inputs.shape[1] // batch.mask.shape[1]
+    return Batch(
+        inputs=F.pad(batch.inputs, (0, 0, 0, more * chunk, 0, more_rows)),
+        targets=F.pad(batch.targets, (0, 0, 0, more, 0, more_rows)),
+        mask=F.pad(batch.mask, (0, more, 0, more_rows)),
+        rows=batch.rows,
+    )
+
+
+def length_class(steps: int, longest: int, classes: int = 4) -> int:
+    """Round a number of target steps up to one of ``classes`` lengths, the last of them ``longest``."""
+    return next(n for n in (-(-longest * k // classes) for k in range(1, classes + 1)) if n >= steps)

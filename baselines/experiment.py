@@ -38,7 +38,7 @@ from baselines.runs import (
 from baselines.train import BEST, TrainConfig, seeded, train, validate
 from csp_data import Dataset
 
-__all__ = ["NAMES", "data_config", "evaluate", "load_model", "plan", "run"]
+__all__ = ["NAMES", "data_config", "evaluate", "load_model", "plan", "run", "torch_device"]
 
 NAMES = (*REFERENCES, *ALL_MODELS)
 """What can be trained and evaluated, by name; three-level models (``hiss-<low>-<mid>-<high>``) besides."""
@@ -96,7 +96,7 @@ def run(
     TrainingError
         If the loss stops being finite.
     """
-    where = _device(device)
+    where = torch_device(device)
     train_part, val_part = load_part(dataset, "train", where), load_part(dataset, dataset.selection, where)
     with seeded(config.seed, where):
         model = _build(name, *train_part.dims, train_part.chunk, preset, options or {}).to(where)
@@ -200,7 +200,7 @@ def load_model(run: Run, device: str = "cpu") -> nn.Module:
     known = plain.get("family") in REFERENCES
     model = reference_from_config(plain) if known else build_from_config(plain)
     run.load_weights(model)
-    return model.to(_device(device)).eval()
+    return model.to(torch_device(device)).eval()
 
 
 def evaluate(run: Run, dataset: Dataset, part: str | None = None, device: str = "cpu") -> dict[str, Any]:
@@ -217,7 +217,7 @@ def evaluate(run: Run, dataset: Dataset, part: str | None = None, device: str = 
             f"{run.folder} was trained on {held.name} with recipe {held.recipe_hash}, {dataset.path} is "
             f"{given.name} with recipe {given.recipe_hash}. Evaluate on the file that it was trained on."
         )
-    loaded = load_part(dataset, part or held.report, _device(device))
+    loaded = load_part(dataset, part or held.report, torch_device(device))
     _, length = run.config.train.windows(loaded)
     predictions = predict(load_model(run, device), loaded, length)
     return measure_fully(predictions, _quantities(dataset), dataset.split(loaded.name).rows)
@@ -227,7 +227,8 @@ def _quantities(dataset: Dataset) -> Quantities:
     return Quantities.of(dataset, UNITS.get(dataset.name))
 
 
-def _device(name: str) -> torch.device:
+def torch_device(name: str) -> torch.device:
+    """Return the device that torch calls ``name``; raise :class:`OptionError` where it cannot be used here."""
     try:
         device = torch.device(name)
         torch.empty(0, device=device)

@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from tqdm import tqdm
@@ -23,12 +24,13 @@ from baselines.checkpoint import (
     save_weights,
     write_checkpoint,
 )
-from baselines.data import Batch, Part, Windows, batches, cut, window_steps
+from baselines.data import Part, Windows, batches, cut, length_class, padded, window_steps
 from baselines.errors import CspDataError, OptionError
 from baselines.evaluate import outputs
 from baselines.files import atomic_bytes
 from baselines.ledger import note
 from baselines.models import param_groups
+from baselines.step import PlainStep, adam, make_step, masked_mse
 
 __all__ = [
     "BEST",
@@ -44,6 +46,14 @@ __all__ = [
 ]
 
 BEST, LAST, METRICS = "best.safetensors", "last.safetensors", "metrics.jsonl"
+
+
+_CHOICES = {
+    "schedule": ("cosine", "constant"),
+    "precision": ("fp32", "tf32", "bf16"),
+    "compile": ("auto", "eager", "graph"),
+}
+_LOOK_EVERY = 32
 
 
 class TrainingError(CspDataError):
@@ -74,6 +84,12 @@ class TrainConfig:
         ``window_s=None``. Evaluation windows never overlap.
     seed
         Of initial weights, order of batches and dropout.
+    precision
+        Of the training steps: ``"fp32"``, ``"tf32"`` or ``"bf16"``, see :func:`baselines.step.numerics`.
+        Evaluation is always in float32.
+    compile
+        ``"eager"`` runs the step as it stands; ``"graph"`` captures it, with batches padded to few shapes, in a
+        CUDA graph (opt-in: its authors had no GPU to run it on); ``"auto"`` is ``"eager"`` for now.
     """
 
     epochs: int = 60
@@ -84,6 +100,8 @@ class TrainConfig:
     window_s: float | None = 20.0
     window_stride_s: float | None = 4.0
     seed: int = 0
+    precision: Literal["fp32", "tf32", "bf16"] = "fp32"
+    compile: Literal["auto", "eager", "graph"] = "auto"
 
     def __post_init__(self) -> None:
         for option in ("epochs", "batch"):
@@ -93,8 +111,9 @@ class TrainConfig:
             value = getattr(self, option)
             if value is not None and not (value > 0 and math.isfinite(value)):
                 raise OptionError(option, value, "a number above 0")
-        if self.schedule not in ("cosine", "constant"):
-            raise OptionError("schedule", self.schedule, "cosine or constant")
+        for option, known in _CHOICES.items():
+            if getattr(self, option) not in known:
+                raise OptionError(option, getattr(self, option), " or ".join(known))
         if self.seed < 0:
             raise OptionError("seed", self.seed, "a whole number of at least 0")
         if self.window_s is None and self.window_stride_s is not None:
@@ -127,20 +146,6 @@ class Fit:
     epoch: int
     val_loss: float
     seconds: float
-
-
-def masked_mse(pred: Tensor, true: Tensor, mask: Tensor) -> Tensor:
-    """Mean squared error over the values of valid steps.
-
-    Parameters
-    ----------
-    pred, true
-        (B, T, D).
-    mask
-        (B, T), True where a step is valid.
-    """
-    squares = (pred - true).square().mean(dim=-1)
-    return (squares * mask).sum() / mask.sum()
 
 
 @contextmanager
@@ -218,8 +223,15 @@ class _Run:
 
     def __init__(self, model: nn.Module, config: TrainConfig, folder: Path, part: Part, windows: Windows) -> None:
         self.model, self.config, self.folder, self.part, self.windows = model, config, folder, part, windows
-        self.optimizer = torch.optim.Adam(param_groups(model, config.lr), lr=config.lr)
-        self.rates = [group["lr"] for group in self.optimizer.param_groups]
+        device = part.inputs.device
+        groups = param_groups(model, config.lr)
+        self.rates = [group["lr"] for group in groups]
+        self.optimizer = adam(groups, device, graph=config.compile == "graph")
+        self.step = make_step(
+            PlainStep(model, self.optimizer, config.clip_norm, config.precision), config.compile, device
+        )
+        # on a GPU, reading a loss waits for it: the losses are looked at now and then
+        self.look_every = 1 if device.type == "cpu" else _LOOK_EVERY
         self.order = torch.Generator().manual_seed(config.seed)
         self.steps = config.epochs * math.ceil(len(windows) / config.batch)
         self.state: dict[str, Any] = {
@@ -234,28 +246,39 @@ class _Run:
     def epoch(self, epoch: int) -> float:
         """Take every training window once; return the mean loss."""
         self.model.train()
-        loss_sum, weight = 0.0, 0
+        longest, loss_sum, weight = int(self.windows.lengths.max()), 0.0, 0
+        seen: list[tuple[Tensor, np.ndarray]] = []
         for batch in batches(self.part, self.windows, self.config.batch, self.order, turns=self.order):
             self.set_rate()
-            loss = masked_mse(self.model(batch.inputs), batch.targets, batch.mask)
-            value, valid = loss.item(), int(batch.mask.sum())
-            if not math.isfinite(value):
-                raise self.not_finite(value, epoch, batch)
-            self.optimizer.zero_grad()
-            loss.backward()
-            if self.config.clip_norm is not None:
-                nn.utils.clip_grad_norm_(self.model.parameters(), self.config.clip_norm)
-            self.optimizer.step()
+            if self.config.compile == "graph":
+                batch = padded(batch, self.config.batch, length_class(batch.mask.shape[1], longest))
+            seen.append((self.step(batch.inputs, batch.targets, batch.mask), batch.rows))
             self.state["step"] += 1
-            loss_sum, weight = loss_sum + value * valid, weight + valid
-        return loss_sum / weight
+            weight += int(self.windows.lengths[batch.rows].sum())
+            if len(seen) == self.look_every:
+                loss_sum += self.look(seen, epoch)
+                seen = []
+        return (loss_sum + self.look(seen, epoch)) / weight
+
+    def look(self, seen: list[tuple[Tensor, np.ndarray]], epoch: int) -> float:
+        """Return the sum of the losses of the last steps, weighted by target steps; stop if one is no number."""
+        total = 0.0
+        values = torch.stack([loss for loss, _ in seen]).tolist() if seen else []
+        for back, (value, (_, rows)) in enumerate(zip(values, seen, strict=True)):
+            if not math.isfinite(value):
+                raise self.not_finite(value, epoch, self.state["step"] - len(seen) + 1 + back, rows)
+            total += value * int(self.windows.lengths[rows].sum())
+        return total
 
     def set_rate(self) -> None:
         """Set the learning rates of the next step."""
         done = self.state["step"] / self.steps
         factor = 0.5 * (1 + math.cos(math.pi * done)) if self.config.schedule == "cosine" else 1.0
         for group, rate in zip(self.optimizer.param_groups, self.rates, strict=True):
-            group["lr"] = rate * factor
+            if isinstance(group["lr"], Tensor):  # where a CUDA graph reads it
+                group["lr"].fill_(rate * factor)
+            else:
+                group["lr"] = rate * factor
 
     def store(self, epoch: int, train_loss: float, val_loss: float) -> dict[str, Any]:
         """Write metrics, best weights and, last, the checkpoint that makes the epoch count; return the metrics."""
@@ -267,7 +290,7 @@ class _Run:
         line = {
             "epoch": epoch,
             "step": state["step"],
-            "lr": self.optimizer.param_groups[0]["lr"],
+            "lr": float(self.optimizer.param_groups[0]["lr"]),
             "train_loss": train_loss,
             "val_loss": val_loss,
             "seconds": round(state["seconds"], 3),
@@ -305,11 +328,11 @@ class _Run:
             torch.cuda.set_rng_state(held.generators["cuda"], self.part.inputs.device)
         self.state = held.progress
 
-    def not_finite(self, value: float, epoch: int, batch: Batch) -> TrainingError:
+    def not_finite(self, value: float, epoch: int, step: int, rows: np.ndarray) -> TrainingError:
         """Say where the loss stopped being a number."""
-        episodes = sorted({self.part.ids[e] for e in self.windows.episodes[batch.rows]})
+        episodes = sorted({self.part.ids[e] for e in self.windows.episodes[rows]})
         return TrainingError(
-            f"The loss is {value} at step {self.state['step'] + 1} (epoch {epoch}), in a batch from: "
+            f"The loss is {value} at step {step} (epoch {epoch}), in a batch from: "
             f"{', '.join(episodes)}. {self.advice()}"
         )
 

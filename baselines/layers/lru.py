@@ -117,7 +117,7 @@ class LRULayer(Recurrence):
     def forward(self, u: Tensor, readout: slice = ALL) -> Tensor:
         """Map u (B, L, H) to y (B, steps in ``readout``, H)."""
         b, c = self.maps()
-        x = self.scan(torch.complex(*(u @ b).chunk(2, dim=-1)), readout)
+        x = self.scan(torch.complex(*(u @ b).to(b.dtype).chunk(2, dim=-1)), readout)  # autocast may round products
         return torch.cat((x.real, x.imag), dim=-1) @ c + self.d * u[:, readout]
 
     def maps(self) -> tuple[Tensor, Tensor]:

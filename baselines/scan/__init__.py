@@ -6,6 +6,7 @@ The backend is chosen here and nowhere else; a choice is logged once.
 import importlib
 import importlib.util
 import logging
+import os
 from functools import cache
 
 from torch import Tensor
@@ -16,8 +17,11 @@ __all__ = ["BACKENDS", "check_backend", "selective_scan"]
 
 _log = logging.getLogger(__name__)
 
-BACKENDS = {"reference": "torch", "cpu": "numba"}
+BACKENDS = {"reference": "torch", "cpu": "numba", "triton": "triton", "mamba_ssm": "mamba_ssm"}
 """Backend, a module of this package, to the package it needs."""
+
+_EXTRAS = {"mamba_ssm": "mamba"}
+_DEVICES = {"cpu": "cpu", "mamba_ssm": "cuda"}
 
 
 def check_backend(name: str) -> None:
@@ -56,8 +60,10 @@ def selective_scan(
         (D,) skip weights; None: no skip.
     backend
         ``"reference"``: a plain loop, anywhere torch runs. ``"cpu"``: compiled with numba, parallel over batch and
-        channels, memory O(B L D). ``"auto"``: ``cpu`` for tensors on the CPU when numba is installed, else
-        ``reference``.
+        channels, memory O(B L D). ``"triton"``: Triton kernels for GPUs; torch brings Triton along on Linux.
+        ``"mamba_ssm"``: the kernels of mamba-ssm, CUDA, no float64. ``"auto"``: on the CPU ``cpu`` when numba is
+        installed, on CUDA ``triton`` when Triton is; else ``reference``. Neither GPU backend has been run on a GPU
+        by its authors (docs/performance.md); ``"reference"`` runs everywhere.
 
     Returns
     -------
@@ -97,10 +103,17 @@ def _choose(backend: str, device: str) -> str:
     check_backend(backend)
     name = backend
     if backend == "auto":
-        name = "cpu" if device == "cpu" and importlib.util.find_spec("numba") else "reference"
+        fast = {"cpu": "cpu", "cuda": "triton"}.get(device, "reference")
+        name = fast if importlib.util.find_spec(BACKENDS[fast]) else "reference"
     if importlib.util.find_spec(BACKENDS[name]) is None:
-        raise MissingExtraError(f"The scan backend {name!r}", BACKENDS[name], "baselines")
-    if name == "cpu" and device != "cpu":
-        raise ModelError(f"scan backend 'cpu' needs tensors on the CPU, got {device!r}. Use backend='auto'.")
+        raise MissingExtraError(f"The scan backend {name!r}", BACKENDS[name], _EXTRAS.get(name, "baselines"))
+    place = {"cpu": "the CPU", "cuda": "a CUDA device"}
+    needed = _DEVICES.get(name, device)
+    if name == "triton" and device == "cpu" and os.environ.get("TRITON_INTERPRET") != "1":
+        needed = "cuda"  # with that variable Triton's interpreter runs the kernels on the CPU, slowly, for tests
+    if device != needed:
+        raise ModelError(
+            f"scan backend {name!r} needs tensors on {place[needed]}, got {device!r}. Use backend='auto'."
+        )
     _log.info("selective scan on %s: backend %s (asked for %s)", device, name, backend)
     return name

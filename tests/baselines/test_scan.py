@@ -9,7 +9,7 @@ from baselines import scan as package
 from baselines.errors import MissingExtraError, ModelError, UnknownNameError
 from baselines.scan import BACKENDS, selective_scan
 
-FAST = [name for name in BACKENDS if name != "reference"]
+FAST = ["cpu"]  # the GPU backends: tests/baselines/test_scan_gpu.py
 SHAPES = [  # batch, length, channels, state
     (1, 1, 1, 1),
     (2, 1, 33, 3),
@@ -60,7 +60,7 @@ def test_long_sequence(backend):
     assert_equal(outputs_and_gradients(narrow, backend), [t.float() for t in truth], 1e-4)
 
 
-@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("backend", ["reference", *FAST])
 def test_bfloat16_keeps_a_float32_state(backend):
     tensors = problem(2, 300, 5, 4, torch.float32)
     exact = outputs_and_gradients([t.detach().bfloat16().float().requires_grad_() for t in tensors], "reference")
@@ -70,13 +70,13 @@ def test_bfloat16_keeps_a_float32_state(backend):
     assert_equal([rounded[0].float()], [exact[0]], 2**-8)
 
 
-@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("backend", ["reference", *FAST])
 def test_gradients_are_derivatives(backend):
     tensors = problem(2, 19, 3, 2, torch.float64)
     assert torch.autograd.gradcheck(lambda *t: selective_scan(*t, backend=backend), tensors)
 
 
-@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("backend", ["reference", *FAST])
 def test_one_channel_by_hand(backend):
     """A constant input through one state: h_t = u sum_k exp(-k delta) delta."""
     u, delta = torch.full((1, 4, 1), 2.0), torch.full((1, 4, 1), 0.5)
@@ -121,7 +121,7 @@ def test_choice_is_logged_once(caplog):
 
 
 def test_unknown_backend():
-    with pytest.raises(UnknownNameError, match=r"'reference'.*Known: auto, reference, cpu"):
+    with pytest.raises(UnknownNameError, match=r"'reference'.*Known: auto, reference, cpu, triton, mamba_ssm"):
         selective_scan(*problem(1, 3, 2, 2, torch.float32), backend="referense")
 
 

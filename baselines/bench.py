@@ -1,0 +1,288 @@
+"""How fast models train and stream on this machine, beside a floor measured in the same run."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from baselines.environment import describe
+from baselines.factory import build
+from baselines.models import param_groups
+from baselines.step import adam, masked_mse
+from baselines.stream import Streamer
+from baselines.train import seeded
+from csp_data import Normalization
+from csp_data.normalization import Affine
+
+__all__ = ["CASES", "Case", "Rates", "measure", "measure_rates", "measure_step", "measure_stream", "render"]
+
+IN_DIM, OUT_DIM = 60, 2
+
+
+@dataclass(frozen=True)
+class Case:
+    """A model whose training step is measured.
+
+    Parameters
+    ----------
+    label
+        What the tables call it.
+    model, preset
+        As :func:`baselines.build` takes them.
+    published_s
+        Seconds that a step of the published code took on 2 cores of a CPU at batch 4, length 1500, 60 inputs;
+        None where it was not measured.
+    """
+
+    label: str
+    model: str
+    preset: str
+    published_s: float | None = None
+
+
+CASES = (
+    Case("HiSS marker", "hiss-s4-mamba", "marker"),
+    Case("HiSS ronin", "hiss-s4-s4", "ronin", 8.7),
+    Case("HiSS vector", "hiss-mamba-mamba", "vector", 1.3),
+    Case("flat S4", "flat-s4", "paper", 7.1),
+    Case("flat Mamba", "flat-mamba", "paper", 52.0),
+)
+
+
+@dataclass(frozen=True)
+class Rates:
+    """What the device reaches, measured with torch.
+
+    Parameters
+    ----------
+    flops
+        Floating-point operations per second of a matrix product of two float32 matrices.
+    bytes
+        Bytes per second, read plus written, of a copy too large for the caches.
+    """
+
+    flops: float
+    bytes: float
+
+
+def measure(
+    device: torch.device, *, batches: Sequence[int] = (4, 32), cases: Sequence[Case] = CASES, quick: bool = False
+) -> dict[str, Any]:
+    """Measure training steps and streaming of several models.
+
+    Parameters
+    ----------
+    device
+        Where steps run; streaming is measured on the CPU with one thread.
+    batches
+        Windows a step.
+    cases
+        Which models.
+    quick
+        Tiny models, short inputs, few repetitions: to see that it works, not for numbers.
+
+    Returns
+    -------
+    dict
+        JSON values: the environment, the device's rates, a row a model and batch, a row a streamed model.
+    """
+    length, repeats = (100, 2) if quick else (1500, 7)
+    rates = measure_rates(device, 256 if quick else 4096, (1 if quick else 256) * 2**20)
+    steps, streams = [], []
+    for case in cases:
+        for batch in (1,) if quick else batches:
+            model = _model(case, device, quick)
+            found = measure_step(model, batch, length, repeats)
+            floor = max(found["flops"] / rates.flops, found["bytes"] / rates.bytes)
+            published = None if quick or batch != 4 or device.type != "cpu" else case.published_s
+            row = {**asdict(case), "batch": batch, "length": length, **found, "floor_s": floor}
+            steps.append({**row, "published_s": published, "ratio": published and published / found["median_s"]})
+        streams.append({**asdict(case), **measure_stream(_model(case, torch.device("cpu"), quick), length)})
+    environment = describe(device)
+    return {
+        "environment": environment,
+        "quick": quick,
+        "inputs": IN_DIM,
+        "rates": asdict(rates),
+        "steps": steps,
+        "streams": streams,
+    }
+
+
+def measure_rates(device: torch.device, side: int = 4096, size: int = 256 * 2**20) -> Rates:
+    """Measure a float32 matrix product and a copy, the best of five.
+
+    Parameters
+    ----------
+    device
+        Where.
+    side
+        Rows and columns of the matrices.
+    size
+        Bytes copied.
+    """
+    a, b = torch.randn(2, side, side, device=device).unbind(0)
+    source = torch.zeros(size // 4, device=device)
+    target = torch.empty_like(source)
+    product = min(_timed(lambda: a @ b, device, 5))
+    copy = min(_timed(lambda: target.copy_(source), device, 5))
+    return Rates(2 * side**3 / product, 2 * source.numel() * 4 / copy)
+
+
+def measure_step(model: Any, batch: int, length: int, repeats: int) -> dict[str, Any]:
+    """Measure forward, backward and Adam on random inputs.
+
+    Parameters
+    ----------
+    model
+        On its device.
+    batch, length
+        Of the inputs (batch, length, 60).
+    repeats
+        Timed steps, after two that warm up.
+
+    Returns
+    -------
+    dict
+        ``median_s`` and ``min_s`` of the steps; ``peak_bytes`` in use during a step beyond what is in use before
+        (torch's allocations; None where it does not tell); and what no arrangement of this step can
+        do without: ``flops`` of its products (torch's count: no FFT, scan or elementwise work), ``bytes`` of
+        the tensors kept for the backward pass, written and read once, and Adam's (7 passes over the weights).
+    """
+    device = next(model.parameters()).device
+    model.train()
+    x = torch.randn(batch, length, IN_DIM, device=device)
+    chunk = model.config.chunk
+    y = torch.randn(batch, length // chunk, OUT_DIM, device=device)
+    mask = torch.ones(y.shape[:2], dtype=torch.bool, device=device)
+    optimizer = adam(param_groups(model, 1e-3), device)
+
+    def step() -> None:
+        optimizer.zero_grad()
+        masked_mse(model(x), y, mask).backward()
+        optimizer.step()
+
+    seconds = _timed(step, device, repeats)
+    with FlopCounterMode(display=False) as counter:
+        step()
+    weights = {p.untyped_storage().data_ptr(): p.numel() * p.element_size() for p in model.parameters()}
+    kept = _kept_bytes(lambda: masked_mse(model(x), y, mask), weights)
+    return {
+        "median_s": statistics.median(seconds),
+        "min_s": min(seconds),
+        "peak_bytes": _peak_bytes(step, device),
+        "flops": counter.get_total_flops(),
+        "bytes": 2 * kept + 7 * sum(weights.values()),
+    }
+
+
+def measure_stream(model: Any, length: int) -> dict[str, Any]:
+    """Stream random samples one by one on one CPU thread; return percentiles of the latency in milliseconds.
+
+    Samples without an output and with one, the last of each chunk, are counted apart.
+    """
+    generator = np.random.default_rng(0)
+    plain = Normalization(*(Affine(shift=np.zeros(n), scale=np.ones(n)) for n in (IN_DIM, OUT_DIM)))
+    streamer = Streamer(model.eval(), plain, deltas=False)
+    samples = generator.normal(size=(length, IN_DIM))
+    taken: dict[str, list[float]] = {"without": [], "with": []}
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        for k, sample in enumerate(samples):
+            begin = time.perf_counter()
+            output = streamer.push(sample)
+            seconds = time.perf_counter() - begin
+            if k >= length // 5:  # the first ones warm up
+                taken["with" if len(output) else "without"].append(1e3 * seconds)
+    finally:
+        torch.set_num_threads(threads)
+    return {f"{kind}_p{q}_ms": float(np.percentile(values, q)) for kind, values in taken.items() for q in (50, 99)}
+
+
+def render(found: dict[str, Any]) -> str:
+    """Write what :func:`measure` found as two Markdown tables and a line about the machine."""
+    environment, rates = found["environment"], found["rates"]
+    lines = [
+        f"{environment['device']}, {environment['threads']} threads, torch {environment['torch']}, commit "
+        f"{environment['commit']}: {rates['flops'] / 1e9:.0f} GFLOP/s (float32 product), "
+        f"{rates['bytes'] / 1e9:.1f} GB/s (copy)" + (". QUICK: no numbers to keep." if found["quick"] else ""),
+        "",
+        "| training step | batch | median ms | least ms | floor ms | peak MiB | published s | times faster |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    for row in found["steps"]:
+        peak = "" if row["peak_bytes"] is None else f"{row['peak_bytes'] / 2**20:.0f}"
+        published = f"{row['published_s']:g} | {row['ratio']:.0f}" if row["published_s"] else " | "
+        times = " | ".join(f"{1e3 * row[key]:.1f}" for key in ("median_s", "min_s", "floor_s"))
+        lines.append(f"| {row['label']} | {row['batch']} | {times} | {peak} | {published} |")
+    lines += [
+        "",
+        "| stream, ms a sample | without output p50 | p99 | with output p50 | p99 |",
+        "|---|---|---|---|---|",
+    ]
+    keys = [f"{kind}_p{q}_ms" for kind in ("without", "with") for q in (50, 99)]
+    for row in found["streams"]:
+        lines.append(f"| {row['label']} | " + " | ".join(f"{row[key]:.2f}" for key in keys) + " |")
+    return "\n".join(lines) + "\n"
+
+
+def _model(case: Case, device: torch.device, quick: bool) -> nn.Module:
+    tiny: dict[str, Any] = {"dim": 8, "layers": 1} if quick else {}
+    with seeded(0, torch.device("cpu")):
+        return build(case.model, IN_DIM, OUT_DIM, preset=case.preset, **tiny).to(device)
+
+
+def _timed(call: Callable[[], Any], device: torch.device, repeats: int) -> list[float]:
+    """Return the seconds of each of ``repeats`` calls, after two that warm up."""
+    seconds = []
+    for _ in range(repeats + 2):
+        _wait(device)
+        begin = time.perf_counter()
+        call()
+        _wait(device)
+        seconds.append(time.perf_counter() - begin)
+    return seconds[2:]
+
+
+def _wait(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+def _kept_bytes(forward: Callable[[], Tensor], weights: dict[int, int]) -> int:
+    """Return the bytes of the storages that a forward pass keeps for its backward pass, the weights' apart."""
+    kept: dict[int, int] = {}
+
+    def pack(tensor: Tensor) -> Tensor:
+        storage = tensor.untyped_storage()
+        kept[storage.data_ptr()] = storage.nbytes()
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+        forward()
+    return sum(size for pointer, size in kept.items() if pointer not in weights)
+
+
+def _peak_bytes(step: Callable[[], None], device: torch.device) -> int | None:
+    if device.type == "cuda":
+        before = torch.cuda.memory_allocated(device)
+        torch.cuda.reset_peak_memory_stats(device)
+        step()
+        return torch.cuda.max_memory_allocated(device) - before
+    if device.type != "cpu":
+        return None
+    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU], profile_memory=True) as seen:
+        step()
+    raw: Any = seen.profiler
+    changes = [(e.start_ns(), e.nbytes()) for e in raw.kineto_results.events() if e.name() == "[memory]"]
+    held = np.cumsum([size for _, size in sorted(changes, key=lambda change: change[0])])
+    return int(max(0, held.max(initial=0)))

@@ -1,0 +1,71 @@
+"""The command ``csp-baselines bench``."""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+from baselines.errors import OptionError, UnknownNameError
+
+__all__ = ["BENCH", "Bench", "bench"]
+
+_arg = tyro.conf.arg
+
+
+@dataclass(frozen=True)
+class Bench:
+    """Options of ``bench``."""
+
+    device: str = "cpu"
+    """As torch names it."""
+    threads: int | None = None
+    """Threads of torch; by default all."""
+    batches: tuple[int, ...] = (4, 32)
+    """Windows a step."""
+    models: tuple[str, ...] = ()
+    """Only these of the measured models (hiss-s4-mamba, ...); by default all."""
+    quick: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    """Tiny models and few repetitions, to see that it works."""
+    out: Annotated[Path | None, _arg(metavar="FILE", aliases=["-o"])] = None
+    """Also write what was found as JSON to this file."""
+    json: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    """Print JSON instead of tables."""
+
+
+BENCH = """Measure training steps (forward, backward, Adam; length 1500, 60 inputs) and streaming latency here.
+
+The floor beside a step is the larger of its floating-point operations and its bytes over what this device reaches
+in a matrix product and a copy of the same run. No data set is needed.
+
+Examples:
+  csp-baselines bench --batches 4 -o bench.json
+  csp-baselines bench --device cuda --models flat-s4 hiss-s4-mamba"""
+
+
+def bench(command: Bench, line: str) -> None:
+    """Measure, print, and write what was found."""
+    import torch
+
+    from baselines.bench import CASES, measure, render
+    from baselines.experiment import torch_device
+    from baselines.files import atomic_json
+
+    names = [case.model for case in CASES]
+    for name in command.models:
+        if name not in names:
+            raise UnknownNameError("measured model", name, names)
+    for option, values in (("threads", (command.threads or 1,)), ("batches", command.batches)):
+        if min(values, default=0) < 1:
+            raise OptionError(option, getattr(command, option), "whole numbers of at least 1")
+    torch.set_num_threads(command.threads or torch.get_num_threads())
+    cases = [case for case in CASES if case.model in (command.models or names)]
+    found = measure(torch_device(command.device), batches=command.batches, cases=cases, quick=command.quick)
+    found = {"command": line, **found}
+    if command.out is not None:
+        atomic_json(command.out, found)
+    sys.stdout.write(json.dumps(found) + "\n" if command.json else render(found))

@@ -1,0 +1,72 @@
+"""The measurements of ``csp-baselines bench``: what is counted is checked, how long it took is not."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from baselines.bench import measure_step, render
+from baselines.cli import main
+
+
+class Linear(nn.Module):
+    """A model whose operations and kept bytes can be counted by hand."""
+
+    class config:
+        chunk = 1
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear = nn.Linear(60, 2, bias=False)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.linear(x)
+
+
+def test_operations_and_bytes_of_a_step_counted_by_hand() -> None:
+    found = measure_step(Linear(), batch=3, length=50, repeats=1)
+    product = 2 * 3 * 50 * 60 * 2
+    assert found["flops"] == 2 * product  # the output, and the gradient of the weights; none of the inputs
+    weights = 4 * 120
+    inputs, errors, mask = 4 * 3 * 50 * 60, 4 * 3 * 50 * 2, 3 * 50
+    least, most = 2 * (inputs + errors) + 7 * weights, 2 * (inputs + 2 * errors + 8 * mask) + 7 * weights + 64
+    assert least <= found["bytes"] <= most
+    assert 0 < found["min_s"] <= found["median_s"]
+    assert found["peak_bytes"] is None or found["peak_bytes"] >= 0
+
+
+def test_the_command_measures_writes_and_prints(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "bench.json"
+    main(["bench", "--quick", "--threads", "1", "--models", "hiss-s4-mamba", "flat-mamba", "-o", str(out)])
+    said = capsys.readouterr().out
+    found = json.loads(out.read_text())
+    assert said == render(found)
+    assert "QUICK" in said
+    assert [row["label"] for row in found["steps"]] == ["HiSS marker", "flat Mamba"]
+    for row in found["steps"]:
+        assert row["floor_s"] > 0
+        assert row["published_s"] is None  # nothing to compare with at these sizes
+    for row in found["streams"]:
+        assert 0 < row["without_p50_ms"] <= row["without_p99_ms"]
+        assert 0 < row["with_p50_ms"] <= row["with_p99_ms"]
+    assert found["environment"]["torch"] == torch.__version__
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--models", "flat-s5"], "Did you mean 'flat-s4'"),
+        (["--device", "cuda:77"], "device='cuda:77'"),
+        (["--batches", "0"], "batches="),
+        (["--threads", "-1"], "threads="),
+    ],
+)
+def test_bad_options(arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main(["bench", "--quick", *arguments])
+    assert caught.value.code == 2
+    assert message in capsys.readouterr().err
