@@ -1,8 +1,8 @@
 """The selective scan as Triton kernels: chunks of time in sequence, an associative scan inside each.
 
 A program owns one sequence and a block of channels and goes through time in chunks of ``CHUNK`` steps, from first
-to last; inside a chunk the recurrence h_t = q_t h_{t-1} + v_t is an associative scan over pairs (q, v), one state n
-after the other. The state stays in float32 (float64 for float64 inputs). The forward kernel keeps the state at the
+to last; inside a chunk the recurrence h_t = q_t h_{t-1} + v_t is an associative scan over pairs (q, v), one state
+n after the other. The state stays in float32 (float64 for float64 inputs). The forward kernel keeps the state at the
 beginning of every chunk; the backward kernel goes through the chunks from last to first, scans each forward again
 from its kept state, and the gradient in the state backward in time. All strides are passed on.
 
