@@ -1,6 +1,6 @@
 """Gated recurrent unit.
 
-Cho et al. 2014, arXiv 1406.1078, section 2.3, equations 5 to 8; in the variant of cuDNN and torch, which applies
+Cho et al. 2014, arXiv 1406.1078, section 2.3; in the variant of cuDNN and torch, which applies
 the reset gate after the recurrent product (so that one product serves all gates) and gives it a bias of its own.
 
 Glossary, code to the paper's symbols
@@ -8,13 +8,13 @@ Glossary, code to the paper's symbols
 =============== ==========================================================================
 ``x``            x_t, the input at time t
 ``h``            h_t, the output (hidden state)
-``r z``          reset gate (equation 5), update gate (equation 6)
-``n``            the candidate, h with a tilde (equation 8)
+``r z``          reset gate, update gate
+``n``            the candidate, h with a tilde
 ``weight_ih``    W_r, W_z, W stacked (3 hidden, in); ``weight_hh``: U_r, U_z, U for h_{t-1}
 =============== ==========================================================================
 
     r, z = sigmoid(W x_t + U h_{t-1} + b)        n = tanh(W_n x_t + b_n + r (U_n h_{t-1} + b'_n))
-    h_t = z h_{t-1} + (1 - z) n                  equation 7
+    h_t = z h_{t-1} + (1 - z) n
 """
 
 from dataclasses import dataclass

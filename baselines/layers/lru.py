@@ -11,9 +11,9 @@ Glossary, code to the paper's symbols
 ``d``            D, the skip connection
 =============== ==========================================================================
 
-    x_k = lambda x_{k-1} + exp(gamma^log) (B u_k)        y_k = Re(C x_k) + D u_k         section 3.4, equation 7
+    x_k = lambda x_{k-1} + exp(gamma^log) (B u_k)        y_k = Re(C x_k) + D u_k         section 3.4
     |lambda| < 1 for any nu^log                                                          section 3.3
-    at the start lambda is uniform on the ring r_min < |lambda| < r_max                  lemma 3.2
+    at the start lambda is uniform on the ring r_min < |lambda| < r_max                  section 3.3
     and gamma = sqrt(1 - |lambda|^2), so that the state has the variance of B u          section 3.4
 
 One state space of N modes for all channels, where S4 and S4D have one for each channel.
@@ -150,7 +150,7 @@ class LRU(GatedStack):
 
 
 def lru_reference(layer: LRULayer, u: Tensor) -> Tensor:
-    """Compute ``layer(u)`` by equation 7 in complex arithmetic, one step after the other.
+    """Compute ``layer(u)`` by its definition in complex arithmetic, one step after the other.
 
     Parameters
     ----------

@@ -15,11 +15,11 @@ Glossary, code to the paper's symbols
 ``tile``         Q, the chunk length of the SSD algorithm (not the chunk of HiSS)
 =============== ==========================================================================
 
-    h_t = a_t h_{t-1} + Delta_t B_t x_t        y_t = C_t h_t + D x_t                         equation 2
-    Y = (L o C B^T) (Delta X),  L_ts = a_t ... a_{s+1} for s <= t                            equation 3, section 5
+    h_t = a_t h_{t-1} + Delta_t B_t x_t        y_t = C_t h_t + D x_t                         section 2
+    Y = (L o C B^T) (Delta X),  L_ts = a_t ... a_{s+1} for s <= t                            sections 3 and 5
     inside a tile that matrix form; between tiles the states h, one step a tile              section 6
     block: x + W_out RMSNorm(y * silu(z)),  (z, x', B', C', Delta') = W_in LayerNorm(x),
-           (x, B, C) = silu(conv(x', B', C'))                                                section 7, figure 6
+           (x, B, C) = silu(conv(x', B', C'))                                                section 7
 
 There is no dropout, and the stack ends with a LayerNorm, as that of :mod:`baselines.layers.mamba`.
 """
@@ -223,7 +223,7 @@ class Mamba2(SequenceLayer):
 
 
 def mamba2_reference(block: Mamba2Block, x: Tensor) -> Tensor:
-    """Compute ``block(x)``, (B, L, dim) like ``x``, by equation 2: one step, one tap and one head at a time."""
+    """Compute ``block(x)``, (B, L, dim) like ``x``, by the recurrence: a step, a tap, a head at a time."""
     config, a, width = block.config, -torch.exp(block.a_log), block.config.inner // block.config.heads
     hs = [x.new_zeros(x.shape[0], config.state, width) for _ in range(config.heads)]
     insides: list[Tensor] = []

@@ -2,9 +2,9 @@
 
 A program owns one sequence and a block of channels and goes through time in chunks of ``CHUNK`` steps, from first
 to last; inside a chunk the recurrence h_t = q_t h_{t-1} + v_t is an associative scan over pairs (q, v), one state
-n after the other. The state stays in float32 (float64 for float64 inputs). The forward kernel keeps the state at the
-beginning of every chunk; the backward kernel goes through the chunks from last to first, scans each forward again
-from its kept state, and the gradient in the state backward in time. All strides are passed on.
+number n after the other. The state stays in float32 (float64 for float64 inputs). The forward kernel keeps the
+state at the beginning of every chunk; the backward kernel goes through the chunks from last to first, scans each
+forward again from its kept state, and the gradient in the state backward in time. All strides are passed on.
 
     g_t = C_t dy_t + q_{t+1} g_{t+1}        a scan too, over time reversed, with the decay of the step after
 
