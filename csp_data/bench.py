@@ -97,8 +97,9 @@ def bench_prepare(
         raw files as is done once; ``prepare_s``: the same with digests known; ``one_job_s``: with one process;
         ``floor_s``: one process that reads the same raw files (arrays of HDF5 files with h5py, others byte by
         byte) and writes the same arrays with h5py, nothing else; ``seconds_per_hour``, ``hours_per_second``: of
-        ``prepare_s``; ``ratio_to_floor``: of ``prepare_s`` to ``floor_s``; ``peak_bytes``: resident memory of the
-        process and its children together, pages that they share counted in each; ``load_ms``:
+        ``prepare_s``; ``ratio_to_floor``: of ``prepare_s`` to ``floor_s``; ``one_job_cpu_s``, ``floor_cpu_s``:
+        processor time of these two, which other work on the machine changes less; ``peak_bytes``: resident memory
+        of the process and its children together, pages that they share counted in each; ``load_ms``:
         ``csp_data.load(name)`` of the prepared set, raw files looked over; ``open_ms``: ``load(path=...)``;
         ``read_s``, ``h5py_read_s``: to read every episode, and both arrays
         at once with h5py.
@@ -158,6 +159,7 @@ def _round(work: dict[str, str], home: Path, jobs: int) -> dict[str, float]:
     floor, _ = _measure("_floor", work, environment)
     reading, _ = _measure("_reading", work, environment)
     measured |= {"first_s": first["seconds"], "prepare_s": again["seconds"], "one_job_s": single["seconds"]}
+    measured |= {"one_job_cpu_s": single["cpu"], "floor_cpu_s": floor["cpu"]}
     measured |= {"floor_s": floor["seconds"], "raw_bytes": floor["bytes"], **reading}
     return measured | {"peak_bytes": float(max(first_peak, again_peak))}
 
@@ -200,9 +202,9 @@ def _tree_bytes(pid: int) -> int:
 
 def _prepare(work: dict[str, Any]) -> dict[str, float]:
     Path(work["out"]).unlink(missing_ok=True)
-    begun = time.perf_counter()
+    begun, spent = time.perf_counter(), time.process_time()
     prepare(work["name"], raw=work["raw"], protocol=work["protocol"], out=work["out"], jobs=work["jobs"])
-    return {"seconds": time.perf_counter() - begun}
+    return {"seconds": time.perf_counter() - begun, "cpu": time.process_time() - spent}
 
 
 def _floor_read(work: dict[str, Any]) -> dict[str, float]:
@@ -213,12 +215,13 @@ def _floor(work: dict[str, Any]) -> dict[str, float]:
     files = _raw_files(work)
     with h5py.File(work["out"]) as file:
         arrays = {name: file[name][()] for name in ("inputs", "targets")}
-    begun = time.perf_counter()
+    begun, spent = time.perf_counter(), time.process_time()
     size = _read_raw(files)
     with h5py.File(work["out"] + ".floor", "w", libver="v110") as file:
         for name, values in arrays.items():
             file[name] = values
-    return {"seconds": time.perf_counter() - begun, "bytes": float(size)}
+    seconds, cpu = time.perf_counter() - begun, time.process_time() - spent
+    return {"seconds": seconds, "cpu": cpu, "bytes": float(size)}
 
 
 def _raw_files(work: dict[str, Any]) -> list[Path]:

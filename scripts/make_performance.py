@@ -60,17 +60,19 @@ def render(measured: dict[str, Any]) -> str:
         f"Measured with `{measured['command']}` at commit {measured['commit']} on {measured['machine']}; load of "
         f"the machine before it: {measured['load_before']:.1f}. Simulated trees.",
         "",
-        "| set | hours | published, s/h | target, s/h | **s/h** | with digests | one process | floor | to floor "
-        "| peak MiB | `load(name)` ms | `load(path=)` ms | read : h5py |",
+        "| set | hours | published, s/h | target, s/h | **s/h** | with digests | one process (CPU) "
+        "| floor (CPU) | to floor | peak MiB | `load(name)` ms | `load(path=)` ms | read : h5py |",
         "|---|" + "---:|" * 12,
     ]
     for row in measured["rows"]:
         name, hours = row["name"], row["hours"]
         first, again, single, floor = (row[k] / hours for k in ("first_s", "prepare_s", "one_job_s", "floor_s"))
+        cpu, floor_cpu = row["one_job_cpu_s"] / hours, row["floor_cpu_s"] / hours
         met = "" if again <= TARGETS[name] else " (missed)"
         lines.append(
             f"| {name} | {hours:.2f} | {PUBLISHED[name]} | {TARGETS[name]:g} | **{again:.2f}**{met} | {first:.2f} "
-            f"| {single:.2f} | {floor:.3f} | {row['ratio_to_floor']:.1f} | {row['peak_bytes'] / 2**20:.0f} "
+            f"| {single:.2f} ({cpu:.2f}) | {floor:.3f} ({floor_cpu:.3f}) | {row['ratio_to_floor']:.1f} "
+            f"| {row['peak_bytes'] / 2**20:.0f} "
             f"| {row['load_ms']:.0f} | {row['open_ms']:.1f} | {row['read_ratio']:.2f} |"
         )
     hours, seconds, first = (
