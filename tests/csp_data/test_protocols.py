@@ -11,12 +11,14 @@ import h5py
 import numpy as np
 import numpy.typing as npt
 import pytest
+from click.testing import CliRunner
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import csp_data
 from csp_data import PAPER, STRICT, LowPass, Protocol, Window
-from csp_data.card import load_card, names
+from csp_data.card import bundled_root, load_card, names
+from csp_data.cli import cli
 from csp_data.dataset import Dataset, Episode
 from csp_data.errors import OptionError, UnknownNameError
 from csp_data.normalization import Scaling
@@ -131,42 +133,111 @@ def check_stamps(episode: Episode, name: str, seed: int, trees: ModuleType) -> N
     assert (np.abs(episode.targets - moved) <= 0.25 * slope + 2e-3 * np.abs(moved).max(axis=0)).all()
 
 
-@pytest.mark.parametrize("name", SIX)
+def written(name: str, seconds: float, trees: ModuleType, folder: Path, request: pytest.FixtureRequest) -> Path:
+    """A raw tree of any registered data set: made up, shipped with the package, or original recordings."""
+    if name in trees.WRITERS:
+        return Path(trees.write(name, folder, seconds))
+    card = load_card(name)
+    if (shipped := bundled_root(card)) is not None:
+        return shipped
+    original = Path(request.getfixturevalue("reference_dir")) / "data" / name
+    for part in card.splits["strict"].parts:  # one of each part: they are long
+        there = [file for id_ in getattr(card.splits["strict"], part) for file in original.glob(f"{id_}.*")]
+        for file in there[:1]:
+            (folder / file.name).symlink_to(file)
+    return folder
+
+
+def check_stamps_of_broad(episode: Episode, root: Path) -> None:
+    """Against the raw file, interpolated by numpy: inputs, and the speed, which does not depend on the frame."""
+    with h5py.File(root / f"{episode.id.split('.')[0]}.hdf5") as file:
+        rate = float(file.attrs["sampling_rate"])
+        position, acceleration = file["opt_pos"][()], file["imu_acc"][()]
+    clock = np.arange(len(position)) / rate
+    seen = np.isfinite(position).all(axis=1)
+
+    def at(time: Array, values: Array, rows: npt.NDArray[np.bool_]) -> Array:
+        return np.stack([np.interp(time, clock[rows], v[rows]) for v in values.T], axis=1)
+
+    want = at(episode.time, acceleration, np.ones(len(clock), dtype=bool))
+    np.testing.assert_allclose(episode.inputs[:, :3], want, rtol=1e-5, atol=1e-4)
+    ends = episode.target_time
+    moved = np.linalg.norm(at(ends, position, seen) - at(ends - 0.2, position, seen), axis=1) / 0.2
+    np.testing.assert_allclose(np.linalg.norm(episode.targets, axis=1), moved, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("name", names())
 @SMALL
 @given(data=st.data())
-def test_properties_of_every_source(
-    name: str, data: st.DataObject, trees: ModuleType, tmp_path_factory: pytest.TempPathFactory
+def test_properties_of_every_data_set(
+    name: str,
+    data: st.DataObject,
+    trees: ModuleType,
+    tmp_path_factory: pytest.TempPathFactory,
+    request: pytest.FixtureRequest,
 ) -> None:
     """Parts share no recording, stamps are true, jobs change nothing, windows stay within episodes."""
-    seconds = data.draw(st.floats(3.2, 5.0), label="seconds")
+    protocol = data.draw(st.sampled_from(["strict", *sorted(set(load_card(name).splits) - {"strict"})]))
     window = Window(data.draw(st.sampled_from([0.4, 1.0, 1.6]), label="window"), 0.4)
-    root = trees.write(name, tmp_path_factory.mktemp(name), seconds)
+    seconds = data.draw(st.floats(4.2, 5.5), label="seconds")
+    root = written(name, seconds, trees, tmp_path_factory.mktemp(name), request)
     out = tmp_path_factory.mktemp("out")
-    jobs = data.draw(st.sampled_from([2, 4]), label="jobs")
     paths = [
-        csp_data.prepare(name, raw=root, protocol="strict", window=window, jobs=count, out=out / f"{count}.h5")
-        for count in (1, jobs)
+        csp_data.prepare(name, raw=root, protocol=protocol, window=window, jobs=jobs, out=out / f"{i}.h5")
+        for i, jobs in enumerate((1, 1, 4))
     ]
-    one, other = (Dataset(path) for path in paths)
-    assert one.episodes == other.episodes
-    for part in one.parts:
-        for a, b in zip(one.split(part), other.split(part), strict=True):
-            np.testing.assert_array_equal(a.inputs, b.inputs)
-            np.testing.assert_array_equal(a.targets, b.targets)
-    ids = [{row.id for row in one.split(part).rows} for part in one.parts]
-    assert sum(map(len, ids)) == len(set.union(*ids))
-    seeds = {id_.replace("-", "_"): i for i, id_ in enumerate(trees.NAMES[name])}
-    for part in one.parts:
-        for episode in one.split(part):
-            np.testing.assert_allclose(
-                episode.time[one.protocol.chunk - 1 :: one.protocol.chunk], episode.target_time
-            )
-            check_stamps(episode, name, seeds[episode.id], trees)
+    one, *others = (Dataset(path) for path in paths)
+    for other in others:
+        assert one.episodes == other.episodes
+        for part in one.parts:
+            for a, b in zip(one.split(part), other.split(part), strict=True):
+                np.testing.assert_array_equal(a.inputs, b.inputs)
+                np.testing.assert_array_equal(a.targets, b.targets)
+    recordings = [{row.id.split(".")[0] for row in one.split(part).rows} for part in one.parts]
+    assert sum(map(len, recordings)) == len(set.union(*recordings))
+    if protocol == "strict":
+        check_every_stamp(one, name, root, trees)
     with h5py.File(paths[0]) as file:
         table = np.stack([file["windows"][key][()] for key in ("episode", "target_start", "target_stop")], axis=1)
     rows = one.episodes
     assert len(table)
     assert all(rows[e].target_start <= a < b <= rows[e].target_stop for e, a, b in table)
+
+
+def check_every_stamp(dataset: Dataset, name: str, root: Path, trees: ModuleType) -> None:
+    seeds = {id_.replace("-", "_"): i for i, id_ in enumerate(trees.NAMES.get(name, ()))}
+    for part in dataset.parts:
+        for episode in dataset.split(part):
+            chunk = dataset.protocol.chunk
+            np.testing.assert_allclose(episode.time[chunk - 1 :: chunk], episode.target_time)
+            if seeds:
+                check_stamps(episode, name, seeds[episode.id], trees)
+            else:
+                check_stamps_of_broad(episode, root)
+
+
+@pytest.mark.parametrize("protocol", [None, "strict"])
+@pytest.mark.parametrize("name", names())
+def test_every_name_loads_and_info_says_what_the_file_holds(
+    name: str,
+    protocol: str | None,
+    trees: ModuleType,
+    tmp_path_factory: pytest.TempPathFactory,
+    request: pytest.FixtureRequest,
+) -> None:
+    root = written(name, 5.0, trees, tmp_path_factory.mktemp(name), request)
+    dataset = csp_data.load(name, raw=root, protocol=protocol)
+    assert dataset.name == name
+    assert dataset.protocol.name == (protocol or load_card(name).protocol)
+    assert all(len(dataset.split(part)) for part in dataset.parts)
+    options = ["--protocol", protocol] if protocol else []
+    result = CliRunner().invoke(cli, ["info", name, "--raw", str(root), "--prepared", *options])
+    assert result.exit_code == 0, result.output
+    assert load_card(name).title in result.output
+    for part in dataset.parts:
+        assert f"{part:<6} {len(dataset.split(part))} episodes" in result.output
+    found = dataset.provenance["recordings"]
+    assert f"{found['found']} found, {found['used']} used" in result.output
 
 
 @pytest.mark.parametrize("name", SIX)
