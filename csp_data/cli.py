@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -14,61 +12,49 @@ import csp_data
 from csp_data import api
 from csp_data.card import Card, load_card
 from csp_data.commands import acquire
+from csp_data.commands.base import Commands, examples, report, run
+from csp_data.commands.clean import clean
+from csp_data.commands.completion import completion
+from csp_data.commands.doctor import doctor
 from csp_data.commands.export import export
-from csp_data.commands.options import json_option, name_argument, overrides, protocol_options, raw_option
+from csp_data.commands.options import (
+    json_option,
+    name_argument,
+    optional_name_argument,
+    overrides,
+    protocol_options,
+    raw_option,
+)
 from csp_data.commands.plot import plot
 from csp_data.commands.simulate import simulate
 from csp_data.dataset import Dataset
-from csp_data.errors import CspDataError
 from csp_data.home import home, prepared_dir
 from csp_data.prepare import raw_root
+from csp_data.store import read_header
 
 __all__ = ["cli", "main"]
 
 
-class _Failure(click.ClickException):
-    """An error of ours, on one line, with its exit code."""
-
-    def __init__(self, error: CspDataError) -> None:
-        super().__init__(str(error))
-        self.exit_code = error.exit_code  # type: ignore[misc]  # click reads it from the instance
-
-
-class _Commands(click.Group):
-    """A group whose commands end with our exit codes: 1 failed, 2 usage, 3 verification, 4 needs a person."""
-
-    def invoke(self, ctx: click.Context) -> Any:
-        try:
-            return super().invoke(ctx)
-        except CspDataError as error:
-            raise _Failure(error) from error
-
-
-@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(
+    cls=Commands,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    epilog=examples(
+        "csp-data list",
+        "csp-data verify sample",
+        "csp-data prepare sample --lowpass 5 --phase causal",
+        "csp-data plot sample -o sample.png",
+    ),
+)
 @click.version_option(csp_data.__version__, prog_name="csp-data")
-@click.option("-v", "--verbose", is_flag=True, help="Say more.")
-@click.option("-q", "--quiet", is_flag=True, help="No progress bars, only errors.")
-@click.pass_context
-def cli(ctx: click.Context, verbose: bool, quiet: bool) -> None:
+def cli() -> None:
     """Sensor recordings for continuous sequence-to-sequence prediction.
 
-    \b
-    Examples:
-      csp-data list
-      csp-data verify sample
-      csp-data prepare sample --lowpass 5 --phase causal
-      csp-data plot sample -o sample.png
+    Exit codes: 0 done, 1 failed, 2 usage, 3 verification failed, 4 a person is needed (licence, password, a file
+    or host that is gone).
     """
-    logging.basicConfig(
-        level=logging.DEBUG if verbose else logging.ERROR if quiet else logging.WARNING,
-        format="%(levelname)s: %(message)s",
-        stream=sys.stderr,
-        force=True,
-    )
-    ctx.obj = {"progress": not quiet and sys.stderr.isatty(), "notes": not quiet}
 
 
-@cli.command("list")
+@cli.command("list", epilog=examples("csp-data list", "csp-data list --json"))
 @json_option
 def list_(as_json: bool) -> None:
     """List the data sets."""
@@ -82,7 +68,7 @@ def list_(as_json: bool) -> None:
         click.echo(f"{card.name:<{width}}  {card.title}  [{card.kind}, {card.licence.id}]")
 
 
-@cli.command()
+@cli.command(epilog=examples("csp-data info vector", "csp-data info sample --prepared --json"))
 @name_argument
 @raw_option
 @click.option("--prepared", is_flag=True, help="Also say what the prepared file holds, preparing it if needed.")
@@ -172,7 +158,11 @@ def _describe(card: Card) -> str:
     return "\n".join(lines)
 
 
-@cli.command()
+@cli.command(
+    epilog=examples(
+        "csp-data verify sample", "csp-data verify broad --deep --json", "csp-data verify broad --present"
+    )
+)
 @name_argument
 @raw_option
 @click.option("--deep", is_flag=True, help="Read every byte again and open every recording.")
@@ -199,12 +189,18 @@ def verify(
         ctx.exit(3)
 
 
-@cli.command()
+@cli.command(
+    epilog=examples(
+        "csp-data prepare sample",
+        "csp-data prepare vector --raw trees/vector --protocol paper --lowpass 0.75 --phase zero -o vector.h5",
+    )
+)
 @name_argument
 @raw_option
 @click.option("-o", "--out", type=click.Path(path_type=Path), help="File to write [default: in the home].")
 @click.option("--jobs", type=click.IntRange(min=1), default=1, show_default=True, help="Recordings read at once.")
 @click.option("--skip-damaged", is_flag=True, help="Go on without damaged recordings, and list them.")
+@json_option
 @protocol_options
 def prepare(
     name: str,
@@ -213,6 +209,7 @@ def prepare(
     jobs: int,
     skip_damaged: bool,
     protocol: str | None,
+    as_json: bool,
     **options: Any,
 ) -> None:
     """Verify, align, resample, filter, split and write one HDF5 file; prints its path."""
@@ -228,34 +225,49 @@ def prepare(
         skip_damaged=skip_damaged,
         **changes,
     )
-    click.echo(path)
-
-
-@cli.command()
-@click.argument("name", required=False)
-def cite(name: str | None) -> None:
-    """Print BibTeX: the toolkit, HiSS, and the data set's own entry."""
-    click.echo(api.cite(name), nl=False)
-
-
-@cli.command()
-@click.argument("name", required=False)
-@click.option("--prepared", is_flag=True, help="The folder of prepared files instead of the raw one.")
-def path(name: str | None, prepared: bool) -> None:
-    """Print where things live: the home, or the folder of a data set's raw files."""
-    if prepared:
-        click.echo(prepared_dir())
+    if as_json:
+        header = read_header(path)
+        row = {"path": path, "dataset": header.dataset, "protocol": json.loads(header.protocol)}
+        report({**row, "recipe_hash": header.recipe_hash, "bytes": path.stat().st_size}, "", as_json=True)
     else:
-        click.echo(home() if name is None else raw_root(load_card(name), None))
+        click.echo(path)
 
 
-for command in (acquire.download, acquire.import_, acquire.clean, acquire.bench, simulate, plot, export):
+@cli.command(epilog=examples("csp-data cite broad", "csp-data cite > references.bib"))
+@optional_name_argument
+@json_option
+def cite(name: str | None, as_json: bool) -> None:
+    """Print BibTeX: the toolkit, HiSS, and the data set's own entry."""
+    report({"name": name, "bibtex": api.cite(name)}, api.cite(name).rstrip("\n"), as_json=as_json)
+
+
+@cli.command(epilog=examples("csp-data path", "csp-data path broad", "csp-data path --prepared"))
+@optional_name_argument
+@click.option("--prepared", is_flag=True, help="The folder of prepared files instead of the raw one.")
+@json_option
+def path(name: str | None, prepared: bool, as_json: bool) -> None:
+    """Print where things live: the home, or the folder of a data set's raw files."""
+    where = prepared_dir() if prepared else home() if name is None else raw_root(load_card(name), None)
+    report({"path": where}, str(where), as_json=as_json)
+
+
+for command in (
+    acquire.download,
+    acquire.import_,
+    acquire.bench,
+    clean,
+    completion,
+    doctor,
+    export,
+    plot,
+    simulate,
+):
     cli.add_command(command)
 
 
 def main() -> None:
     """Entry point of ``csp-data``."""
-    cli(prog_name="csp-data")
+    run(cli)
 
 
 if __name__ == "__main__":

@@ -18,7 +18,7 @@ from csp_data.errors import CspDataError, MissingDataError, OptionError, Verific
 from csp_data.home import lock, raw_dir, writable_dir
 from csp_data.simulate.stamp import carry_stamp
 
-__all__ = ["clean", "import_card", "incoming_dir", "settle", "take_in", "unpack_into"]
+__all__ = ["clean", "delete", "import_card", "incoming_dir", "leftovers", "settle", "take_in", "unpack_into"]
 
 NESTED = 2
 """Archives within archives that are opened: the publisher's zips within a repository's export."""
@@ -192,6 +192,16 @@ def take_in(card: Card, files: Mapping[str, Path], root: Path, how: How, expecte
             place(file, root / name, "move")
 
 
+def leftovers(root: Path) -> list[Path]:
+    """Return what unfinished work left in and beside a raw folder."""
+    left = [incoming_dir(root)] if incoming_dir(root).exists() else []
+    if root.is_dir():
+        left += sorted(
+            file for file in root.rglob("*") if file.is_file() and file.name.endswith((".part", ".part.json"))
+        )
+    return left
+
+
 def clean(root: Path) -> list[Path]:
     """Delete what unfinished work left in and beside a raw folder; return what was deleted.
 
@@ -201,17 +211,26 @@ def clean(root: Path) -> list[Path]:
         If it cannot be deleted.
     """
     with lock(root):
-        litter = [incoming_dir(root)] if incoming_dir(root).exists() else []
-        if root.is_dir():
-            litter += [
-                file for file in root.rglob("*") if file.is_file() and file.name.endswith((".part", ".part.json"))
-            ]
-        try:
-            for path in litter:
-                if path.is_dir():
-                    shutil.rmtree(path)
-                else:
-                    path.unlink()
-        except OSError as error:
-            raise CspDataError(f"cannot delete: {error}. Check who owns it, and run the command again.") from error
-    return litter
+        left = leftovers(root)
+        for path in left:
+            delete(path)
+    return left
+
+
+def delete(path: Path) -> None:
+    """Delete a file or a folder.
+
+    Raises
+    ------
+    CspDataError
+        If it cannot be deleted.
+    """
+    try:
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink(missing_ok=True)
+    except OSError as error:
+        raise CspDataError(
+            f"cannot delete {path}: {error}. Check who owns it, and run the command again."
+        ) from error

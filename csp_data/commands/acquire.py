@@ -1,4 +1,4 @@
-"""The commands ``download``, ``import``, ``clean``, ``bench transfer`` and ``bench prepare``."""
+"""The commands ``download``, ``import``, ``bench transfer`` and ``bench prepare``."""
 
 from __future__ import annotations
 
@@ -11,22 +11,26 @@ import click
 from csp_data.acquire.bench import bench_transfer
 from csp_data.acquire.client import Patience
 from csp_data.acquire.download import Options, download_card
-from csp_data.acquire.importing import clean as clean_raw
 from csp_data.acquire.importing import import_card
 from csp_data.acquire.verify import Report
-from csp_data.card import bundled_root, load_card
-from csp_data.errors import AccessError, OptionError
-from csp_data.home import raw_dir
+from csp_data.card import load_card
+from csp_data.commands.base import Command, Commands, examples
+from csp_data.commands.options import json_option, name_argument, raw_option
+from csp_data.errors import AccessError
 
-__all__ = ["bench", "clean", "download", "import_"]
+__all__ = ["bench", "download", "import_"]
 
-name_argument = click.argument("name")
-raw_option = click.option("--raw", type=click.Path(path_type=Path), help="The raw folder [home's raw/NAME].")
 lock_option = click.option("--lock", type=click.Path(path_type=Path), help="Lock file [in the raw folder].")
-json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 
-@click.command()
+@click.command(
+    cls=Command,
+    epilog=examples(
+        "csp-data download broad",
+        "csp-data download ronin --accept-licence",
+        "csp-data download broad --mirror http://127.0.0.1:8000/ --json",
+    ),
+)
 @name_argument
 @raw_option
 @click.option("--mirror", metavar="URL", help="A copy that serves the same names; {name} is filled in.")
@@ -83,7 +87,14 @@ def download(
     _say(ctx, report, as_json)
 
 
-@click.command("import")
+@click.command(
+    "import",
+    cls=Command,
+    epilog=examples(
+        "csp-data import ronin ~/Downloads/FRDR_dataset_538_download_1.zip",
+        "csp-data import totalcapture ~/totalcapture --link",
+    ),
+)
 @name_argument
 @click.argument("paths", nargs=-1, required=True, type=click.Path(path_type=Path))
 @raw_option
@@ -107,24 +118,12 @@ def import_(
     _say(ctx, report, as_json)
 
 
-@click.command()
-@name_argument
-@raw_option
-def clean(name: str, raw: Path | None) -> None:
-    """Delete what unfinished downloads and imports left; complete files are never touched."""
-    card = load_card(name)
-    if raw is None and bundled_root(card) is not None:
-        raise OptionError("name", name, "a data set that does not ship with csp-data")
-    for path in clean_raw(raw if raw is not None else raw_dir(card.name)):
-        click.echo(path)
-
-
-@click.group()
+@click.group(cls=Commands, epilog=examples("csp-data bench transfer"))
 def bench() -> None:
     """Measure this machine."""
 
 
-@bench.command()
+@bench.command(epilog=examples("csp-data bench transfer --size 1 --repeat 5 --json"))
 @click.option("--size", type=click.FloatRange(min=0.001), default=1.0, show_default=True, help="GB to transfer.")
 @click.option("--repeat", type=click.IntRange(1, 20), default=3, show_default=True, help="Runs; the best counts.")
 @json_option
@@ -138,7 +137,7 @@ def transfer(size: float, repeat: int, as_json: bool) -> None:
         click.echo(f"{name:<40} {value:.3g}" if isinstance(value, float) else f"{name:<40} {value}")
 
 
-@bench.command("prepare")
+@bench.command("prepare", epilog=examples("csp-data bench prepare vector --hours 0.5 --json"))
 @click.argument("names", nargs=-1)
 @click.option(
     "--hours", type=click.FloatRange(min=0.001), default=0.5, show_default=True, help="Of each tree made."

@@ -10,7 +10,8 @@ from typing import Any
 import click
 
 from csp_data import api
-from csp_data.commands.options import name_argument, overrides, protocol_options, raw_option
+from csp_data.commands.base import Command, examples, report
+from csp_data.commands.options import json_option, name_argument, overrides, protocol_options, raw_option
 from csp_data.dataset import Dataset
 from csp_data.errors import OptionError
 
@@ -70,12 +71,20 @@ FORMATS: Mapping[str, Callable[[Dataset, Path, str | None], Path]] = {
 SUFFIXES = {".npz": "npz", ".nc": "netcdf", ".csv": "csv", ".gz": "csv"}
 
 
-@click.command()
+@click.command(
+    cls=Command,
+    epilog=examples(
+        "csp-data export sample -o sample.npz",
+        "csp-data export sample --format parquet -o sample-parquet",
+        "csp-data export broad --lowpass 5 --part test -o test.nc",
+    ),
+)
 @name_argument
 @raw_option
 @click.option("-o", "--out", type=click.Path(path_type=Path), required=True, help="File or new folder to write.")
 @click.option("--format", "kind", type=click.Choice(list(FORMATS)), help="[default: by the ending of OUT].")
 @click.option("--part", help="One part only [all].")
+@json_option
 @protocol_options
 def export(
     name: str,
@@ -84,6 +93,7 @@ def export(
     kind: str | None,
     part: str | None,
     protocol: str | None,
+    as_json: bool,
     **options: Any,
 ) -> None:
     """Write the prepared data in another format; prints what was written.
@@ -96,12 +106,6 @@ def export(
     parquet  a folder: one file a part, the card as README ('csp-data[pandas]')
     hf       a folder for datasets.load_from_disk ('csp-data[hf]')
     csv      one row a value ('csp-data[pandas]')
-
-    \b
-    Examples:
-      csp-data export sample -o sample.npz
-      csp-data export sample --format parquet -o sample-parquet
-      csp-data export broad --lowpass 5 --part test -o test.nc
     """
     kind = kind or SUFFIXES.get(out.suffix)
     if kind is None:
@@ -111,4 +115,5 @@ def export(
         dataset = api.load(path=name, raw=raw, protocol=protocol, **changes)
     else:
         dataset = api.load(name, raw=raw, protocol=protocol, **changes)
-    click.echo(FORMATS[kind](dataset, out, part))
+    written = FORMATS[kind](dataset, out, part)
+    report({"path": written, "format": kind}, str(written), as_json=as_json)

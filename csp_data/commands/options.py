@@ -7,15 +7,30 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import click
+from click.shell_completion import CompletionItem
 
+from csp_data.card import names
 from csp_data.signal.lowpass import LowPass
 from csp_data.windows import Window
 
-__all__ = ["json_option", "name_argument", "overrides", "protocol_options", "raw_option"]
+__all__ = [
+    "json_option",
+    "name_argument",
+    "optional_name_argument",
+    "overrides",
+    "protocol_options",
+    "raw_option",
+]
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-name_argument = click.argument("name")
+
+def _complete_name(ctx: click.Context, parameter: click.Parameter, begun: str) -> list[CompletionItem]:
+    return [CompletionItem(name) for name in names() if name.startswith(begun)]
+
+
+name_argument = click.argument("name", shell_complete=_complete_name)
+optional_name_argument = click.argument("name", required=False, shell_complete=_complete_name)
 raw_option = click.option(
     "--raw",
     type=click.Path(path_type=Path),

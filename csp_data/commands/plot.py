@@ -8,7 +8,8 @@ from typing import Any
 import click
 
 from csp_data import api
-from csp_data.commands.options import name_argument, overrides, protocol_options, raw_option
+from csp_data.commands.base import Command, examples, report
+from csp_data.commands.options import json_option, name_argument, overrides, protocol_options, raw_option
 from csp_data.prepare import raw_kind, raw_root
 from csp_data.splits import PARTS
 
@@ -18,7 +19,14 @@ FIGURES = ("episode", "lowpass", "spectra", "splits", "targets", "trajectory", "
 """Those of :mod:`csp_data.plot`, which needs matplotlib, and the two of raw recordings."""
 
 
-@click.command()
+@click.command(
+    cls=Command,
+    epilog=examples(
+        "csp-data plot sample -o episode.png --part test --lowpass 2",
+        "csp-data plot sample --figure lowpass --lowpass 2 --phase zero -o filter.svg",
+        "csp-data plot sample --figure clocks -o clocks.html",
+    ),
+)
 @name_argument
 @click.option("--figure", type=click.Choice(FIGURES), default="episode", show_default=True, help="What to draw.")
 @raw_option
@@ -30,6 +38,7 @@ FIGURES = ("episode", "lowpass", "spectra", "splits", "targets", "trajectory", "
 @click.option(
     "--recording", metavar="ID|N", default="0", show_default=True, help="Raw recording, for recording and clocks."
 )
+@json_option
 @protocol_options
 def plot(
     name: str,
@@ -40,6 +49,7 @@ def plot(
     episode: int,
     recording: str,
     protocol: str | None,
+    as_json: bool,
     **options: Any,
 ) -> None:
     """Draw a picture of a data set.
@@ -53,12 +63,6 @@ def plot(
     trajectory  the path that the targets add up to
     recording   a raw recording: every stream, its gaps, the part that the source marks
     clocks      how the streams of a raw recording are aligned, and the jitter of their clocks
-
-    \b
-    Examples:
-      csp-data plot sample -o episode.png --part test --lowpass 2
-      csp-data plot sample --figure lowpass --lowpass 2 --phase zero -o filter.svg
-      csp-data plot sample --figure clocks -o clocks.html
     """
     from csp_data import plot as plots
 
@@ -73,4 +77,5 @@ def plot(
         card = api.info(name)
         kind = raw_kind(card, raw_root(card, raw))
         drawn = plots.recording_figure(read, clocks=figure == "clocks", kind=kind)
-    click.echo(plots.save(drawn, out))
+    written = plots.save(drawn, out)
+    report({"path": written, "figure": figure}, str(written), as_json=as_json)

@@ -218,7 +218,11 @@ def test_clean_deletes_only_left_overs(trees, empty_home):
     (root / "x.txt.part.json").write_text("{}")
     (root.with_name("vector.incoming")).mkdir(exist_ok=True)
     (root.with_name("vector.incoming") / "a.zip.part").write_bytes(b"1")
-    result = run("clean", "vector")
+    refused = run("clean", "vector")  # nobody can be asked here
+    assert refused.exit_code == 2
+    assert "--yes" in refused.stderr
+    assert (root / "x.txt.part").exists()
+    result = run("clean", "vector", "--yes")
     assert result.exit_code == 0
     assert "x.txt.part" in result.stdout
     assert len(list(root.glob("*.txt"))) == 36

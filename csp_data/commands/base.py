@@ -1,0 +1,98 @@
+"""What the commands of ``csp-data`` share: loudness, examples, exit codes, completion, pipes that close."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import sys
+from typing import Any
+
+import click
+
+from csp_data.errors import CspDataError
+
+__all__ = ["Command", "Commands", "examples", "report", "run"]
+
+
+class _Failure(click.ClickException):
+    """An error of ours, on one line, with its exit code."""
+
+    def __init__(self, error: CspDataError) -> None:
+        super().__init__(str(error))
+        self.exit_code = error.exit_code  # type: ignore[misc]  # click reads it from the instance
+
+
+def _loudness(ctx: click.Context, option: click.Parameter, given: bool) -> None:
+    """Set how much is said, for whichever of ``csp-data -q list`` and ``csp-data list -q`` a person types."""
+    state = ctx.find_root().ensure_object(dict)
+    state.setdefault("progress", sys.stderr.isatty())
+    state.setdefault("notes", True)
+    if given:
+        state["verbose" if option.name == "verbose" else "quiet"] = True
+    quiet = bool(state.get("quiet"))
+    if quiet:
+        state["progress"] = state["notes"] = False
+    logging.basicConfig(
+        level=logging.ERROR if quiet else logging.DEBUG if state.get("verbose") else logging.WARNING,
+        format="%(levelname)s: %(message)s",
+        stream=sys.stderr,
+        force=True,
+    )
+
+
+def _loud_options() -> list[click.Parameter]:
+    return [
+        click.Option([f"-{name[0]}", f"--{name}"], is_flag=True, help=text, expose_value=False, callback=_loudness)
+        for name, text in (("verbose", "Say more, on stderr."), ("quiet", "No progress bar and no notes."))
+    ]
+
+
+class Command(click.Command):
+    """A command that can be told to say more or less."""
+
+    def __init__(self, *args: Any, **keywords: Any) -> None:
+        super().__init__(*args, **keywords)
+        self.params += _loud_options()
+
+
+class Commands(click.Group):
+    """A group whose commands end with our exit codes: 1 failed, 2 usage, 3 verification, 4 needs a person."""
+
+    command_class = Command
+
+    def __init__(self, *args: Any, **keywords: Any) -> None:
+        super().__init__(*args, **keywords)
+        self.params += _loud_options()
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command; an error of ours becomes one message and its exit code."""
+        try:
+            return super().invoke(ctx)
+        except CspDataError as error:
+            raise _Failure(error) from error
+
+
+Commands.group_class = Commands
+
+
+def examples(*lines: str) -> str:
+    """Return the epilogue of a help text."""
+    return "\b\n" + "\n".join(["Examples:" if len(lines) > 1 else "Example:", *(f"  {line}" for line in lines)])
+
+
+def report(values: object, text: str, *, as_json: bool) -> None:
+    """Print one result on stdout: as JSON, or as text."""
+    click.echo(json.dumps(values, indent=2, default=str) if as_json else text)
+
+
+def run(cli: click.Command) -> None:
+    """Run a command line and exit; a reader of our output that has seen enough (``| head``) is no error."""
+    try:
+        try:
+            cli(prog_name="csp-data")
+        finally:
+            sys.stdout.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for the interpreter's last flush
+        sys.exit(141)

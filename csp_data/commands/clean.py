@@ -1,0 +1,68 @@
+"""The command ``clean``."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import click
+
+from csp_data.acquire.importing import clean as clean_raw
+from csp_data.acquire.importing import delete, leftovers
+from csp_data.card import bundled_root, load_card
+from csp_data.commands.base import Command, examples, report
+from csp_data.commands.options import json_option, optional_name_argument, raw_option
+from csp_data.doctor import prepared_files, readable_size, size_of
+from csp_data.errors import OptionError
+from csp_data.home import lock, raw_dir
+
+__all__ = ["clean"]
+
+SHOWN = 12
+
+
+@click.command(
+    cls=Command,
+    epilog=examples("csp-data clean broad", "csp-data clean sample --prepared --yes", "csp-data clean --prepared"),
+)
+@optional_name_argument
+@raw_option
+@click.option("--prepared", is_flag=True, help="Delete prepared files instead: of NAME, or all of the home.")
+@click.option("-y", "--yes", is_flag=True, help="Delete without asking.")
+@json_option
+def clean(name: str | None, raw: Path | None, prepared: bool, yes: bool, as_json: bool) -> None:
+    """Delete what unfinished work left, or prepared files; never a complete raw file."""
+    if name is None and not prepared:
+        raise click.UsageError("Name a data set, or say --prepared.")
+    card = None if name is None else load_card(name)
+    if prepared:
+        paths = [file.path for file in prepared_files() if card is None or file.dataset == card.name]
+    else:
+        assert card is not None
+        if raw is None and bundled_root(card) is not None:
+            raise OptionError("name", card.name, "a data set that does not ship with csp-data")
+        root = raw if raw is not None else raw_dir(card.name)
+        paths = leftovers(root)
+    size = sum(size_of(path) for path in paths)
+    if paths and not yes:
+        _ask(paths, size)
+    if prepared:
+        for path in paths:
+            with lock(path):
+                delete(path)
+    elif paths:
+        paths = clean_raw(root)
+    report(
+        {"deleted": paths, "bytes": size if paths else 0},
+        "\n".join(map(str, paths)) if paths else "There is nothing to delete.",
+        as_json=as_json,
+    )
+
+
+def _ask(paths: list[Path], size: int) -> None:
+    """Ask before deleting; where nobody can be asked, nothing is deleted."""
+    more = [f"  and {len(paths) - SHOWN} more"] if len(paths) > SHOWN else []
+    click.echo("\n".join([*(f"  {path}" for path in paths[:SHOWN]), *more]), err=True)
+    if not sys.stdin.isatty():
+        raise click.UsageError("Nothing was deleted: there is no terminal to ask at. Say --yes to delete these.")
+    click.confirm(f"Delete these {len(paths)} ({readable_size(size)})?", default=False, abort=True, err=True)

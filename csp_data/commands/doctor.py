@@ -1,0 +1,68 @@
+"""The command ``doctor``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import click
+
+from csp_data.commands.base import Command, examples, report
+from csp_data.commands.options import json_option
+from csp_data.doctor import examine, readable_size
+
+__all__ = ["doctor"]
+
+
+@click.command(cls=Command, epilog=examples("csp-data doctor", "csp-data doctor --json > doctor.json"))
+@json_option
+@click.pass_context
+def doctor(ctx: click.Context, as_json: bool) -> None:
+    """Say what is on this machine: versions, device, disk, data, what can be reclaimed.
+
+    Exit code 1 when something is wrong; nothing is changed.
+    """
+    found = examine()
+    report(found, "\n".join(_lines(found)), as_json=as_json)
+    for problem in found["problems"]:
+        click.echo(f"Problem: {problem}", err=True)
+    if found["problems"]:
+        ctx.exit(1)
+
+
+def _lines(found: dict[str, Any]) -> Iterator[str]:
+    here, home = found["environment"], found["home"]
+    yield f"csp-data {here['csp_data']} in {here['location']}"
+    yield f"Python {here['python']} ({here['executable']}), {here['platform']}, {here['cpus']} processors"
+    yield ", ".join(f"{name} {version or 'MISSING'}" for name, version in here["packages"].items())
+    yield "\nExtras:"
+    for extra, row in found["extras"].items():
+        state = "complete" if row["complete"] else f"missing {', '.join(row['missing'])}"
+        hint = "" if row["complete"] else f"  (pip install 'csp-data[{extra}]')"
+        yield f"  {extra:<10} {state}{hint}"
+    for name, section in found["plugins"].items():
+        yield f"\n{name}:"
+        yield from (f"  {key}: {_short(value)}" for key, value in section.items())
+    yield f"\nHome: {home['path']} ({home['chosen_by']}{'' if home['exists'] else ', not made yet'})"
+    free, total = readable_size(home["disk_free_bytes"]), readable_size(home["disk_total_bytes"])
+    yield f"  {readable_size(home['bytes'])} used, {free} of {total} free on its disk"
+    network = found["network"]
+    yield "  network: off (CSP_DATA_OFFLINE)" if network["offline"] else "  network: used when asked for"
+    yield from (f"  {key}: {network[key]}" for key in ("CSP_DATA_MIRROR", "CSP_DATA_REROUTE") if network[key])
+    yield "\nRaw files:"
+    for row in found["datasets"]:
+        ships = ", ships with csp-data" if row["ships"] else ""
+        yield f"  {row['name']:<14} {row['files']} files, {readable_size(row['bytes'])}{ships}: {row['path']}"
+    yield "\nPrepared files:" if found["prepared"] else "\nPrepared files: none"
+    for row in found["prepared"]:
+        size = readable_size(row["bytes"])
+        yield f"  {row['dataset'] or 'unusable':<14} {row['protocol']}, {size}: {row['path']}"
+    yield "\nCan be reclaimed:" if found["reclaimable"] else "\nCan be reclaimed: nothing"
+    for row in found["reclaimable"]:
+        yield f"  {readable_size(row['bytes'])}: {row['what']} ({row['command']})"
+
+
+def _short(value: object) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{key} {_short(inner)}" for key, inner in value.items())
+    return ", ".join(map(str, value)) if isinstance(value, (list, tuple)) else str(value)

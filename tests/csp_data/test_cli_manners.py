@@ -1,0 +1,240 @@
+"""What people expect of a command line, in real processes where it matters: pipes, terminals, shells."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import re
+import select
+import shlex
+import shutil
+import subprocess
+import sys
+import termios
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+import pytest
+from click.testing import CliRunner, Result
+
+import csp_data
+from csp_data.cli import cli
+
+HANGS = 60
+
+
+def commands(
+    group: click.Group = cli, before: tuple[str, ...] = ()
+) -> Iterator[tuple[tuple[str, ...], click.Command]]:
+    for name, command in group.commands.items():
+        yield (*before, name), command
+        if isinstance(command, click.Group):
+            yield from commands(command, (*before, name))
+
+
+ALL = dict(commands())
+PROGRAM = [sys.executable, "-m", "csp_data"]
+
+
+def run(*arguments: str) -> Result:
+    return CliRunner().invoke(cli, arguments)
+
+
+def terminal(*arguments: str, answer: str = "", environment: dict[str, str] | None = None) -> tuple[int, str]:
+    """Run in a terminal of its own; return the exit code, and all that stood there."""
+    screen, line = pty.openpty()
+    termios.tcsetwinsize(line, (24, 100))
+    with subprocess.Popen(
+        [*PROGRAM, *arguments],
+        stdin=line,
+        stdout=line,
+        stderr=line,
+        env={**os.environ, **(environment or {})},
+        start_new_session=True,
+    ) as process:
+        os.close(line)
+        said, answered, begun = b"", False, time.monotonic()
+        while time.monotonic() - begun < HANGS:
+            if select.select([screen], [], [], 0.1)[0]:
+                try:
+                    said += os.read(screen, 65536)
+                except OSError:  # Linux: the other side has closed
+                    break
+            if answer and not answered and b"[y/N]" in said:
+                os.write(screen, answer.encode() + b"\n")
+                answered = True
+        else:
+            process.kill()
+    os.close(screen)
+    return process.returncode, said.decode()
+
+
+@pytest.mark.parametrize("words", ALL, ids=" ".join)
+def test_help_of_every_command_ends_in_examples_that_parse(words: tuple[str, ...]) -> None:
+    for flag in ("--help", "-h"):
+        result = run(*words, flag)
+        assert result.exit_code == 0
+    lines = re.split(r"Examples?:\n", result.stdout)[1].splitlines()
+    calls = [match[0] for line in lines for match in re.finditer(r"csp-data [^#>)|\"]+", line)]
+    assert calls
+    for call in calls:
+        arguments = shlex.split(call)[1:]
+        assert arguments[: len(words)] == list(words)
+        ALL[words].make_context(call, arguments[len(words) :])  # raises on options or values that do not exist
+
+
+def test_version_and_no_arguments() -> None:
+    assert run("--version").stdout == f"csp-data, version {csp_data.__version__}\n"
+    assert "Usage: csp-data" in CliRunner().invoke(cli, [], prog_name="csp-data").output
+
+
+@pytest.mark.parametrize(
+    ("arguments", "meant"),
+    [
+        (["prepair", "sample"], "prepare"),
+        (["prepare", "sample", "--lowpas", "2"], "--lowpass"),
+        (["info", "smaple"], "sample"),
+        (["simulate", "vektor", "x"], "vector"),
+    ],
+)
+def test_near_misses_are_told_what_was_meant(arguments: list[str], meant: str) -> None:
+    result = run(*arguments)
+    assert result.exit_code == 2
+    assert re.search(rf"Did you mean.*{meant}", result.stderr)
+
+
+def test_json_is_all_of_stdout_for_every_command_that_reports(empty_home: Path, tmp_path: Path) -> None:
+    tree = str(tmp_path / "tree")
+    calls = {
+        "list": [],
+        "info": ["sample", "--prepared"],
+        "verify": ["sample", "--deep"],
+        "prepare": ["sample"],
+        "plot": ["sample", "-o", str(tmp_path / "x.png")],
+        "export": ["sample", "-o", str(tmp_path / "x.npz")],
+        "cite": ["broad"],
+        "path": ["broad"],
+        "simulate": ["vector", tree, "--hours", "0.01"],
+        "import": ["vector", tree],
+        "download": ["sample"],
+        "doctor": [],
+        "clean": ["--prepared", "--yes"],
+    }
+    for name, arguments in calls.items():
+        result = run(name, *arguments, "--json")
+        assert result.exit_code == 0, (name, result.stderr)
+        json.loads(result.stdout)
+    assert {name for (name, *_), command in ALL.items() if "as_json" in {p.name for p in command.params}} == {
+        *calls,
+        "bench",
+    }
+    failed = run("prepare", "broad", "--json")
+    assert (failed.exit_code, failed.stdout) == (1, "")
+
+
+@pytest.mark.parametrize("before", [True, False])
+def test_quiet_and_verbose_stand_before_or_behind_the_command(tmp_path: Path, before: bool) -> None:
+    tree = shutil.copytree(csp_data.verify("sample").root, tmp_path / "raw")
+    (tree / "notes.txt").write_text("mine")
+
+    def verify(*flags: str) -> str:
+        front, behind = (list(flags), []) if before else ([], list(flags))
+        result = run(*front, "verify", "sample", "--raw", str(tree), *behind)
+        assert result.exit_code == 0
+        return result.stderr
+
+    assert "notes.txt: extra" in verify()
+    assert verify("--quiet") == verify("-q") == ""
+
+
+def test_a_pipe_that_closes_is_no_error() -> None:
+    """``csp-data info totalcapture | head -1``, and a reader that takes nothing at all."""
+    for arguments in (["info", "totalcapture"], ["info", "totalcapture", "--json"], ["list"]):
+        with subprocess.Popen([*PROGRAM, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+            assert process.stdout is not None
+            assert process.stderr is not None
+            process.stdout.close()
+            assert process.stderr.read() == b""
+            process.wait(HANGS)
+        assert process.returncode in (1, 141)
+
+
+def test_progress_is_shown_on_a_terminal_only(empty_home: Path) -> None:
+    """And without colours; a bar that is piped would fill a log."""
+    code, said = terminal("prepare", "sample", environment={"NO_COLOR": "1"})
+    assert code == 0
+    assert "13/13" in said
+    assert "\x1b[3" not in said  # colours
+    code, said = terminal("prepare", "sample", "--lowpass", "3", "--quiet")
+    assert code == 0
+    assert "13/13" not in said
+    piped = subprocess.run(
+        [*PROGRAM, "prepare", "sample", "--lowpass", "4"], capture_output=True, text=True, check=True
+    )
+    assert piped.stderr == ""
+    assert Path(piped.stdout.strip()).is_file()
+
+
+@pytest.mark.parametrize("answer", ["y", "n", ""])
+def test_clean_asks_before_it_deletes(empty_home: Path, answer: str) -> None:
+    path = csp_data.prepare("sample")
+    (empty_home / "raw" / "broad.incoming").mkdir(parents=True)
+    (empty_home / "raw" / "broad.incoming" / "x.part").write_bytes(bytes(1000))
+    code, said = terminal("clean", "broad", answer=answer or "\n")
+    assert "Delete these 1 (1.0 kB)?" in said
+    assert code == (0 if answer == "y" else 1)
+    assert (empty_home / "raw" / "broad.incoming").exists() == (answer != "y")
+    assert terminal("clean", "--prepared", answer=answer or "\n")[0] == (0 if answer == "y" else 1)
+    assert path.exists() == (answer != "y")
+
+
+def test_clean_needs_to_know_what(empty_home: Path) -> None:
+    assert run("clean").exit_code == 2
+    assert run("clean", "sample").exit_code == 2
+    assert run("clean", "broad").stdout == "There is nothing to delete.\n"
+    path = csp_data.prepare("sample")
+    assert json.loads(run("clean", "broad", "--prepared", "--yes", "--json").stdout) == {"deleted": [], "bytes": 0}
+    size = path.stat().st_size
+    assert json.loads(run("clean", "sample", "--prepared", "-y", "--json").stdout) == {
+        "deleted": [str(path)],
+        "bytes": size,
+    }
+    assert csp_data.verify("sample").present
+
+
+@pytest.mark.parametrize(
+    ("line", "offered"),
+    [
+        ("csp-data pre", ["prepare"]),
+        ("csp-data info sam", ["sample"]),
+        ("csp-data clean v", ["vector"]),
+        ("csp-data verify sample --de", ["--deep"]),
+        ("csp-data completion z", ["zsh"]),
+    ],
+)
+def test_bash_completes(line: str, offered: list[str], tmp_path: Path) -> None:
+    """The script that is printed, in a real bash."""
+    bash = shutil.which("bash")
+    if bash is None:
+        pytest.skip("needs bash")
+    script = run("completion", "bash").stdout
+    (tmp_path / "csp-data").write_text(f'#!/bin/sh\nexec {shlex.quote(sys.executable)} -m csp_data "$@"\n')
+    (tmp_path / "csp-data").chmod(0o755)
+    words = line.split()
+    call = f"""{script}
+COMP_WORDS=({line}); COMP_CWORD={len(words) - 1}
+_csp_data_completion csp-data {words[-1]} {words[-2]}
+printf '%s\\n' "${{COMPREPLY[@]}}" """
+    path = f"{tmp_path}:{os.environ['PATH']}"
+    done = subprocess.run([bash, "-c", call], capture_output=True, text=True, env={**os.environ, "PATH": path})
+    assert done.stdout.split() == offered, done.stderr
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_completion_scripts_are_for_this_program(shell: str) -> None:
+    script = run("completion", shell).stdout
+    assert "_CSP_DATA_COMPLETE" in script
+    assert "csp-data" in script
