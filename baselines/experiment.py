@@ -23,7 +23,14 @@ from baselines.ledger import note
 from baselines.presets import UnknownModelError, model_kinds
 from baselines.published import UNITS
 from baselines.quantities import Quantities
-from baselines.references import REFERENCES, Fir, Mean, build_reference, reference_from_config, reference_to_dict
+from baselines.references import (
+    REFERENCES,
+    Reference,
+    build_reference,
+    declared,
+    reference_from_config,
+    reference_to_dict,
+)
 from baselines.runs import (
     ENVIRONMENT,
     RESULTS,
@@ -98,8 +105,9 @@ def run(
     """
     where = torch_device(device)
     train_part, val_part = load_part(dataset, "train", where), load_part(dataset, dataset.selection, where)
+    options = {**declared(name, dataset), **(options or {})}
     with seeded(config.seed, where):
-        model = _build(name, *train_part.dims, train_part.chunk, preset, options or {}).to(where)
+        model = _build(name, *train_part.dims, train_part.chunk, preset, options).to(where)
     _, length = config.windows(train_part)
     asked = RunConfig(data_config(dataset), name, model_config(model), config, code_version())
     with open_folder(folder, asked) as state:
@@ -128,7 +136,7 @@ def _fit(
 ) -> dict[str, Any]:
     """Fit on train, choose on val; the model ends with what was chosen, and so does ``best.safetensors``."""
     counted = {"parameters": sum(p.numel() for p in model.parameters())}
-    if not isinstance(model, Mean | Fir):
+    if not isinstance(model, Reference):
         fit = train(model, train_part, val_part, config, folder, progress=progress)
         return counted | {"epoch": fit.epoch, "val_loss": fit.val_loss, "seconds": round(fit.seconds, 3)}
     _, length = config.windows(train_part)
@@ -136,7 +144,7 @@ def _fit(
     chosen = model.fit(train_part, val_part, length)
     seconds = time.perf_counter() - begin
     save_weights(folder / BEST, model.state_dict())
-    counted = {"parameters": sum(b.numel() for b in model.buffers())}
+    counted = {"parameters": getattr(model, "learned", sum(b.numel() for b in model.buffers()))}
     loss = validate(model, val_part, length)
     return counted | {"epoch": None, "val_loss": loss, "seconds": round(seconds, 3), "chosen": chosen}
 
@@ -151,8 +159,9 @@ def plan(
     """Return what :func:`run` would be asked for with the same arguments, without reading the data set."""
     channels, protocol = len(dataset.channels.names), dataset.protocol
     in_dim = 2 * channels if protocol.input_deltas else channels
+    options = {**declared(name, dataset), **(options or {})}
     with seeded(config.seed, torch.device("cpu")):
-        model = _build(name, in_dim, len(dataset.targets.names), protocol.chunk, preset, options or {})
+        model = _build(name, in_dim, len(dataset.targets.names), protocol.chunk, preset, options)
     return RunConfig(data_config(dataset), name, model_config(model), config, code_version())
 
 
@@ -176,7 +185,7 @@ def _build(
 
 def model_config(model: Any) -> dict[str, Any]:
     """Return the configuration of a model or reference as JSON values."""
-    return reference_to_dict(model) if isinstance(model, Mean | Fir) else config_to_dict(model.config)
+    return reference_to_dict(model) if isinstance(model, Reference) else config_to_dict(model.config)
 
 
 def data_config(dataset: Dataset) -> DataConfig:

@@ -1,10 +1,10 @@
-"""Trivial references: what a model has to beat. They share a model's contract and are chosen by name like one."""
+"""References: what a model has to beat. They share a model's contract and are chosen by name like one."""
 
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, fields
 from functools import partial
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import torch
@@ -14,8 +14,23 @@ from torch import Tensor, nn
 
 from baselines.data import Part, Windows, batches, cut
 from baselines.errors import OptionError, UnknownNameError
+from baselines.kalman import Kalman, KalmanConfig
+from baselines.strapdown import Strapdown, StrapdownConfig, strapdown_options
+from csp_data import Dataset
 
-__all__ = ["REFERENCES", "Fir", "FirConfig", "Mean", "MeanConfig", "build_reference", "reference_from_config"]
+__all__ = [
+    "REFERENCES",
+    "Fir",
+    "FirConfig",
+    "Kalman",
+    "Mean",
+    "MeanConfig",
+    "Reference",
+    "Strapdown",
+    "build_reference",
+    "declared",
+    "reference_from_config",
+]
 
 STRENGTHS = tuple(float(s) for s in 10.0 ** np.arange(-5.0, 3.5, 0.5))
 """Ridge strengths that are tried on val; features and targets have unit variance."""
@@ -157,21 +172,29 @@ class _Moments:
     xy: Tensor
 
 
-REFERENCES: dict[str, tuple[type, type[Mean] | type[Fir]]] = {"mean": (MeanConfig, Mean), "fir": (FirConfig, Fir)}
+Reference: TypeAlias = Mean | Fir | Kalman | Strapdown
+
+REFERENCES: dict[str, tuple[type, type[Reference]]] = {
+    "mean": (MeanConfig, Mean),
+    "fir": (FirConfig, Fir),
+    "kalman": (KalmanConfig, Kalman),
+    "strapdown": (StrapdownConfig, Strapdown),
+}
 """Name of each reference to its configuration class and its module."""
 
 
-def build_reference(name: str, in_dim: int, out_dim: int, *, chunk: int = 10, **overrides: Any) -> Mean | Fir:
+def build_reference(name: str, in_dim: int, out_dim: int, *, chunk: int = 10, **overrides: Any) -> Reference:
     """Return a reference that is not fitted yet.
 
     Parameters
     ----------
     name
-        ``"mean"`` or ``"fir"``.
+        One of :data:`REFERENCES`.
     in_dim, out_dim, chunk
         As for :func:`baselines.build`.
     **overrides
-        Of ``fir``: ``taps``, in input samples.
+        Of ``fir``: ``taps``, in input samples; of ``kalman``: ``order`` and ``past``, in target steps; of
+        ``strapdown``: what :func:`strapdown_options` returns.
 
     Raises
     ------
@@ -185,7 +208,18 @@ def build_reference(name: str, in_dim: int, out_dim: int, *, chunk: int = 10, **
     )
 
 
-def reference_from_config(plain: dict[str, Any]) -> Mean | Fir:
+def declared(name: str, dataset: Dataset) -> dict[str, Any]:
+    """Return the options of a reference that a data set decides; most have none.
+
+    Raises
+    ------
+    NotApplicableError
+        If the data set's card does not declare the quantities that the reference needs.
+    """
+    return strapdown_options(dataset) if name == "strapdown" else {}
+
+
+def reference_from_config(plain: dict[str, Any]) -> Reference:
     """Return a reference for the dictionary that a run folder stores (:func:`reference_to_dict`)."""
     options = dict(plain)
     family = options.pop("family", None)
@@ -196,10 +230,12 @@ def reference_from_config(plain: dict[str, Any]) -> Mean | Fir:
     for option in options:
         if option not in known:
             raise UnknownNameError(f"option of {family}", option, known)
-    return module(config(**options))
+    # lists of JSON are tuples in a configuration
+    values = {name: tuple(value) if isinstance(value, list) else value for name, value in options.items()}
+    return module(config(**values))
 
 
-def reference_to_dict(reference: Mean | Fir) -> dict[str, Any]:
+def reference_to_dict(reference: Reference) -> dict[str, Any]:
     """Return a reference's configuration as a dictionary of JSON values."""
     family = next(name for name, (_, module) in REFERENCES.items() if isinstance(reference, module))
     return {"family": family, **asdict(reference.config)}

@@ -1,0 +1,270 @@
+"""A linear state-space model identified from data, and its Kalman filter.
+
+Sensors and targets together are taken as the output of one linear Gaussian system at the target rate. In training
+both are seen, and a subspace method finds the system; afterwards only the sensors are, and the system's own Kalman
+filter gives the targets' conditional mean.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from einops import rearrange
+from torch import Tensor, nn
+
+from baselines.data import Part, batches, cut
+from baselines.errors import OptionError
+
+__all__ = ["Kalman", "KalmanConfig", "System", "filter_gains", "identify"]
+
+FloatArray = npt.NDArray[np.float64]
+
+RIDGES = (1e-4, 1e-2, 1e-1)
+"""Ridge strengths that are tried on val; outputs have unit variance."""
+
+
+@dataclass(frozen=True)
+class KalmanConfig:
+    """Sizes of :class:`Kalman`: ``order``, the largest number of states tried; ``past``, lags in target steps."""
+
+    in_dim: int
+    out_dim: int
+    chunk: int = 10
+    order: int = 32
+    past: int = 8
+
+    def __post_init__(self) -> None:
+        for option in ("order", "past"):
+            if getattr(self, option) < 1:
+                raise OptionError(option, getattr(self, option), "a whole number of at least 1")
+
+
+@dataclass(frozen=True)
+class System:
+    """The system x' = A x + w, z = C x + v, with [w, v] of covariance [[Q, S], [S^T, R]].
+
+    Parameters
+    ----------
+    a, c : arrays, shape (n, n) and (m, n)
+    q, r, s : arrays, shape (n, n), (m, m) and (n, m)
+    p : array, shape (n, n)
+        Covariance of the state before anything is seen.
+    """
+
+    a: FloatArray
+    c: FloatArray
+    q: FloatArray
+    r: FloatArray
+    s: FloatArray
+    p: FloatArray
+
+
+def identify(sequences: list[FloatArray], past: int, ridge: float, orders: list[int]) -> list[System]:
+    """Identify systems of several orders by canonical variate analysis.
+
+    The state is the part of the past that says most about the future: with F and P the stacked future and past
+    outputs, the first n right singular vectors of Sff^(-1/2) Sfp Spp^(-1/2), applied to Spp^(-1/2) P (Van
+    Overschee, De Moor, Subspace Identification for Linear Systems, 1996, chapter 3). Then A and C are regressions
+    of the next state and the output on the state, and the noise covariances are those of what is left, so that
+    they are positive semidefinite whatever the data.
+
+    Parameters
+    ----------
+    sequences : arrays, shape (K_i, m)
+        Outputs without mean. Those shorter than ``2 past + 1`` are not used.
+    past
+        Lags of the past and of the future.
+    ridge
+        Added to the diagonals of Sff and Spp.
+    orders
+        Numbers of states, each at most ``past * m``.
+
+    Raises
+    ------
+    ValueError
+        If no sequence is long enough.
+    """
+    stacks = [
+        np.lib.stride_tricks.sliding_window_view(z, 2 * past + 1, axis=0).transpose(0, 2, 1)
+        for z in sequences
+        if len(z) > 2 * past
+    ]
+    if not stacks:
+        raise ValueError(f"no sequence has {2 * past + 1} steps")
+    lags = np.concatenate(stacks)  # (N, 2 past + 1, m), oldest first
+    count, _, width = lags.shape
+    before = lags[:, past - 1 :: -1].reshape(count, -1)
+    shifted = lags[:, past:0:-1].reshape(count, -1)  # the past of one step later
+    future = lags[:, past : 2 * past].reshape(count, -1)
+    eye = ridge * np.eye(past * width)
+    half_p = _inverse_root(before.T @ before / count + eye)
+    half_f = _inverse_root(future.T @ future / count + eye)
+    right = np.linalg.svd(half_f @ (future.T @ before / count) @ half_p)[2]
+    systems = []
+    for order in orders:
+        project = half_p @ right[:order].T
+        x, after, z = before @ project, shifted @ project, lags[:, past]
+        both = np.concatenate([after, z], axis=1)
+        solution = np.linalg.lstsq(x, both, rcond=None)[0]
+        left = both - x @ solution
+        noise = left.T @ left / count
+        systems.append(
+            System(
+                a=solution[:, :order].T,
+                c=solution[:, order:].T,
+                q=noise[:order, :order],
+                r=noise[order:, order:],
+                s=noise[:order, order:],
+                p=x.T @ x / count,
+            )
+        )
+    return systems
+
+
+def _inverse_root(matrix: FloatArray) -> FloatArray:
+    values, vectors = np.linalg.eigh(matrix)
+    return np.asarray(vectors / np.sqrt(np.maximum(values, 1e-12)) @ vectors.T)
+
+
+def filter_gains(system: System, seen: int, steps: int) -> tuple[FloatArray, FloatArray]:
+    """Return the Kalman filter's gains when only the first `seen` outputs are.
+
+    With e = s - Cs x the innovation, x' = A x + Gx e and y = Cy x + Gy e is the conditional mean of the outputs
+    not seen, given all that was (Anderson, Moore, Optimal Filtering, 1979, chapter 5, with correlated noises).
+
+    Returns
+    -------
+    gx, gy : arrays, shape (steps, n, seen) and (steps, m - seen, seen)
+    """
+    a, p = system.a, system.p
+    cs, cy = system.c[:seen], system.c[seen:]
+    gx, gy = [], []
+    for _ in range(steps):
+        spread = cs @ p @ cs.T + system.r[:seen, :seen]
+        gain = np.linalg.solve(
+            spread,
+            np.concatenate([a @ p @ cs.T + system.s[:, :seen], cy @ p @ cs.T + system.r[seen:, :seen]]).T,
+        ).T
+        gx.append(gain[: len(a)])
+        gy.append(gain[len(a) :])
+        p = a @ p @ a.T + system.q - gx[-1] @ spread @ gx[-1].T
+        p = (p + p.T) / 2
+    return np.stack(gx), np.stack(gy)
+
+
+class Kalman(nn.Module):
+    """A linear state-space model of sensors and targets, filtered with the sensors alone.
+
+    The sensors' part of an output is the mean of each feature over a chunk (with input deltas also its slope).
+    A window starts with the state's mean and its spread in training.
+    """
+
+    def __init__(self, config: KalmanConfig) -> None:
+        super().__init__()
+        self.config = config
+        n, m = config.order, config.in_dim + config.out_dim
+        shapes = {"a": (n, n), "c": (m, n), "q": (n, n), "r": (m, m), "s": (n, m), "p": (n, n)}
+        for name, shape in shapes.items():
+            self.register_buffer(name, torch.zeros(shape, dtype=torch.float64))
+        self.register_buffer("mean", torch.zeros(m, dtype=torch.float64))
+        self.register_buffer("scale", torch.ones(m, dtype=torch.float64))
+        self.register_buffer("chosen_order", torch.zeros((), dtype=torch.int64))
+
+    @property
+    def learned(self) -> int:
+        """Values that were learned."""
+        n, m = int(self.get_buffer("chosen_order")), self.config.in_dim + self.config.out_dim
+        return n * n + 2 * m * n + m * m + n * n + n * n + 2 * m
+
+    def system(self) -> System:
+        """Return the identified system."""
+        n = int(self.get_buffer("chosen_order"))
+        a, c, q, r, s, p = (self.get_buffer(name).cpu().numpy() for name in ("a", "c", "q", "r", "s", "p"))
+        return System(a[:n, :n], c[:, :n], q[:n, :n], r, s[:n], p[:n, :n])
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (B, L, in_dim) to (B, L / chunk, out_dim)."""
+        seen = self.config.in_dim
+        means = self._sensors(x.double().cpu().numpy())
+        mean, scale = (self.get_buffer(name).cpu().numpy() for name in ("mean", "scale"))
+        outputs = _run(self.system(), (means - mean[:seen]) / scale[:seen])
+        return torch.from_numpy(outputs * scale[seen:] + mean[seen:]).to(x)
+
+    def _sensors(self, x: FloatArray) -> FloatArray:
+        return np.asarray(
+            rearrange(x, "b (step tap) feature -> b step tap feature", tap=self.config.chunk).mean(2)
+        )
+
+    def fit(self, train: Part, val: Part, length: int | None) -> dict[str, Any]:
+        """Identify systems on train, and take the order and ridge strength that are best on val.
+
+        Returns
+        -------
+        dict
+            ``{"order": states, "ridge": strength}``.
+
+        Raises
+        ------
+        OptionError
+            If no training episode is long enough for ``past``.
+        """
+        seen = self.config.in_dim
+        sequences = []
+        for batch in batches(train, cut(train, None), 1):
+            sensors = self._sensors(batch.inputs.double().cpu().numpy())[0]
+            sequences.append(np.concatenate([sensors, batch.targets[0].double().cpu().numpy()], axis=1))
+        every = np.concatenate(sequences)
+        mean, scale = every.mean(axis=0), np.maximum(every.std(axis=0), 1e-6)
+        sequences = [(z - mean) / scale for z in sequences]
+        orders = [n for n in (1, 2, 4, 8, 16, 32, 64) if n <= min(self.config.order, self.config.past * len(mean))]
+        best: tuple[float, float, System | None] = (float("inf"), 0.0, None)
+        for ridge in RIDGES:
+            try:
+                systems = identify(sequences, self.config.past, ridge, orders)
+            except ValueError as error:
+                raise OptionError("past", self.config.past, f"fewer lags: {error}") from error
+            for system in systems:
+                loss = self._loss(system, mean, scale, seen, val, length)
+                if loss < best[0]:
+                    best = (loss, ridge, system)
+        _, ridge, chosen = best
+        if chosen is None:
+            raise OptionError("order", self.config.order, "one whose filter stays finite on val; none did")
+        self._set(chosen, mean, scale)
+        return {"order": len(chosen.a), "ridge": ridge}
+
+    def _loss(
+        self, system: System, mean: FloatArray, scale: FloatArray, seen: int, val: Part, length: int | None
+    ) -> float:
+        squares = 0.0
+        for batch in batches(val, cut(val, length), 32):
+            sensors = (self._sensors(batch.inputs.double().cpu().numpy()) - mean[:seen]) / scale[:seen]
+            pred = _run(system, sensors) * scale[seen:] + mean[seen:]
+            error = (pred - batch.targets.cpu().numpy()) * batch.mask.cpu().numpy()[..., None]
+            squares += float(np.square(error).sum())
+        return squares if np.isfinite(squares) else float("inf")
+
+    def _set(self, system: System, mean: FloatArray, scale: FloatArray) -> None:
+        n = len(system.a)
+        self.get_buffer("chosen_order").fill_(n)
+        for name, value in {**vars(system), "mean": mean, "scale": scale}.items():
+            buffer = self.get_buffer(name).zero_()
+            buffer[tuple(slice(size) for size in value.shape)] = torch.from_numpy(value)
+
+
+def _run(system: System, sensors: FloatArray) -> FloatArray:
+    """Filter sensors (B, K, seen) from the start on; return the conditional means (B, K, m - seen)."""
+    seen = sensors.shape[2]
+    gx, gy = filter_gains(system, seen, sensors.shape[1])
+    cs, cy = system.c[:seen], system.c[seen:]
+    state = np.zeros((len(sensors), len(system.a)))
+    outputs = np.empty((*sensors.shape[:2], len(cy)))
+    for k in range(sensors.shape[1]):
+        innovation = sensors[:, k] - state @ cs.T
+        outputs[:, k] = state @ cy.T + innovation @ gy[k].T
+        state = state @ system.a.T + innovation @ gx[k].T
+    return outputs

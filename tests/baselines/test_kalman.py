@@ -1,0 +1,123 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from scipy.linalg import solve_discrete_are
+
+from baselines.data import Part
+from baselines.errors import OptionError
+from baselines.evaluate import outputs
+from baselines.kalman import System, _run, filter_gains, identify
+from baselines.references import build_reference, reference_from_config, reference_to_dict
+from csp_data.normalization import Affine
+
+SEEN = 2
+
+
+def _system(seed: int = 0) -> System:
+    """Two states that turn and decay; two sensors and a target, with noises that depend on each other."""
+    rng = np.random.default_rng(seed)
+    a = 0.95 * np.array([[np.cos(0.3), -np.sin(0.3)], [np.sin(0.3), np.cos(0.3)]])
+    c = np.array([[1.0, 0.2], [0.3, 1.0], [2.0, -1.0]])
+    root = rng.normal(size=(5, 5)) * np.array([0.4, 0.4, 0.5, 0.5, 0.3])[:, None]
+    noise = root @ root.T
+    q, r, s = noise[:2, :2], noise[2:, 2:], noise[:2, 2:]
+    p = q.copy()
+    for _ in range(2000):
+        p = a @ p @ a.T + q
+    return System(a, c, q, r, s, p)
+
+
+def _simulate(system: System, steps: int, rng: np.random.Generator) -> np.ndarray:
+    noise = np.block([[system.q, system.s], [system.s.T, system.r]])
+    drawn = rng.multivariate_normal(np.zeros(len(noise)), noise, size=steps)
+    state = rng.multivariate_normal(np.zeros(2), system.p)
+    rows = []
+    for k in range(steps):
+        rows.append(system.c @ state + drawn[k, 2:])
+        state = system.a @ state + drawn[k, :2]
+    return np.stack(rows)
+
+
+def test_the_filter_is_the_conditional_mean_of_the_joint_gaussian() -> None:
+    """All outputs of 6 steps have one covariance; the target given the sensors so far is a formula on it."""
+    system, steps, m = _system(), 6, 3
+    covariance = np.zeros((steps * m, steps * m))
+    for later in range(steps):
+        for earlier in range(later + 1):
+            if later == earlier:
+                block = system.c @ system.p @ system.c.T + system.r
+            else:
+                reach = np.linalg.matrix_power(system.a, later - earlier - 1)
+                block = system.c @ reach @ (system.a @ system.p @ system.c.T + system.s)
+            covariance[later * m : later * m + m, earlier * m : earlier * m + m] = block
+            covariance[earlier * m : earlier * m + m, later * m : later * m + m] = block.T
+    z = np.random.default_rng(1).normal(size=(steps, m))
+    found = _run(system, z[None, :, :SEEN])[0, :, 0]
+    for k in range(steps):
+        seen = [j * m + i for j in range(k + 1) for i in range(SEEN)]
+        weights = np.linalg.solve(covariance[np.ix_(seen, seen)], covariance[seen, k * m + 2])
+        assert found[k] == pytest.approx(weights @ z[: k + 1, :SEEN].ravel())
+
+
+def test_the_gain_settles_at_the_riccati_equations_solution() -> None:
+    system = _system()
+    c, r, s = system.c[:SEEN], system.r[:SEEN, :SEEN], system.s[:, :SEEN]
+    p = solve_discrete_are(system.a.T, c.T, system.q, r, s=s)
+    expected = (system.a @ p @ c.T + s) @ np.linalg.inv(c @ p @ c.T + r)
+    np.testing.assert_allclose(filter_gains(system, SEEN, 200)[0][-1], expected, rtol=1e-8)
+
+
+def test_identification_finds_a_system_that_is_there() -> None:
+    """The identified filter is nearly as good on new data as the true system's own, and the poles are right."""
+    true, rng = _system(), np.random.default_rng(2)
+    sequences = [_simulate(true, 4000, rng) for _ in range(3)]
+    (found,) = identify(sequences, past=8, ridge=1e-6, orders=[2])
+    poles = np.sort_complex(np.linalg.eigvals(found.a))
+    np.testing.assert_allclose(poles, np.sort_complex(np.linalg.eigvals(true.a)), atol=0.03)
+    new = _simulate(true, 4000, rng)
+    errors = [np.square(_run(system, new[None, :, :SEEN])[0, :, 0] - new[:, 2]).mean() for system in (true, found)]
+    assert errors[1] < 1.03 * errors[0]
+    assert errors[0] < 0.7 * new[:, 2].var()
+
+
+def _part(lengths: tuple[int, ...], chunk: int, seed: int) -> Part:
+    """Episodes of the true system: features repeat each sensor over its chunk."""
+    rng = np.random.default_rng(seed)
+    z = np.concatenate([_simulate(_system(), n, rng) for n in lengths]).astype(np.float32)
+    count = np.array(lengths)
+    return Part(
+        name="train",
+        ids=tuple(f"e{i}" for i in range(len(lengths))),
+        inputs=torch.from_numpy(np.repeat(z[:, :SEEN], chunk, axis=0)),
+        targets=torch.from_numpy(z[:, SEEN:]),
+        starts=np.cumsum(count) - count,
+        lengths=count,
+        times=tuple(np.arange(1, n + 1) / 5 for n in lengths),
+        chunk=chunk,
+        target_hz=5.0,
+        scaling=Affine(shift=np.zeros(1), scale=np.ones(1)),
+    )
+
+
+def test_contract_and_choice_of_the_order() -> None:
+    train, val = _part((700, 900, 3), 4, 0), _part((400, 300), 4, 1)
+    kalman = build_reference("kalman", *train.dims, chunk=4, order=8, past=6)
+    chosen = kalman.fit(train, val, 50)
+    assert chosen["order"] in (2, 4, 8)  # one state cannot turn
+    pred = outputs(kalman, val, 50).numpy()
+    assert np.square(pred - val.targets.numpy()).mean() < 0.7 * val.targets.numpy().var()
+    x = val.inputs[: 20 * 4].reshape(1, 80, SEEN)
+    later = x.clone()
+    later[:, 40:] += 1
+    assert torch.equal(kalman(later)[:, :10], kalman(x)[:, :10])
+    again = reference_from_config(reference_to_dict(kalman))
+    again.load_state_dict(kalman.state_dict())
+    assert torch.equal(again(x), kalman(x))
+
+
+def test_too_few_data_are_said() -> None:
+    part = _part((5, 6), 4, 0)
+    with pytest.raises(OptionError, match=r"past=8.*no sequence has 17 steps"):
+        build_reference("kalman", *part.dims, chunk=4).fit(part, part, None)

@@ -1,0 +1,114 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from scipy.spatial.transform import Rotation
+
+import csp_data
+from baselines.data import load_part
+from baselines.evaluate import outputs
+from baselines.experiment import load_model, run
+from baselines.references import build_reference, declared, reference_from_config, reference_to_dict
+from baselines.strapdown import GRAVITY, NotApplicableError, Strapdown, StrapdownConfig
+from baselines.train import TrainConfig
+from csp_data import Dataset
+
+pytest.importorskip("vqf", reason="the orientation filter needs the extra imu")
+
+PLAIN = StrapdownConfig(
+    in_dim=6,
+    out_dim=3,
+    chunk=10,
+    acc=(0, 1, 2),
+    gyr=(3, 4, 5),
+    shift=(0.0,) * 6,
+    scale=(1.0,) * 6,
+    target_shift=(0.0,) * 3,
+    target_scale=(1.0,) * 3,
+    rate_hz=50.0,
+    inputs_along="sensor",
+    target_along="sensor",
+)
+
+
+def _moving() -> tuple[torch.Tensor, np.ndarray]:
+    """Rest for 4 s, then turns and swings: inputs (1, T, 6), mean velocity of chunks along the sensor's axes."""
+    t = np.arange(1, 601) / 50
+
+    def turned(time: np.ndarray) -> Rotation:
+        still = np.maximum(time - 4, 0)
+        return Rotation.from_rotvec(
+            np.stack([0.4 * np.sin(0.8 * still), 0.3 * np.sin(0.5 * still), 0.2 * still], axis=1)
+        )
+
+    rate = (turned(t - 0.02).inv() * turned(t)).as_rotvec() * 50
+    hz, moved = np.array([3.0, 4.0, 5.0]), np.maximum(t - 4, 0)[:, None]
+    size = np.array([0.3, 0.2, 0.1])
+    velocity, acceleration = size * (1 - np.cos(hz * moved)), size * hz * np.sin(hz * moved)
+    force = turned(t).inv().apply(acceleration + np.array([[0.0, 0.0, GRAVITY]]))
+    own = turned(t)[9::10].inv().apply(velocity.reshape(-1, 10, 3).mean(axis=1))
+    return torch.from_numpy(np.concatenate([force, rate], axis=1)[None]), own
+
+
+def test_a_motion_with_a_known_answer_is_recovered() -> None:
+    """No noise, no bias: what is left is the filter's vertical, which accelerations pull at, and the time step."""
+    inputs, own = _moving()
+    found = Strapdown(PLAIN)(inputs)[0].numpy()
+    assert np.sqrt(np.square(found - own).mean()) < 0.12
+    assert np.sqrt(np.square(own).mean()) > 0.2
+
+
+def test_level_inputs_are_integrated_as_they_are() -> None:
+    t = np.arange(1, 501) / 50
+    force = np.stack([np.cos(t), np.zeros_like(t), np.full_like(t, GRAVITY)], axis=1)
+    inputs = torch.from_numpy(np.concatenate([force, np.zeros((500, 3))], axis=1)[None])
+    level = replace(PLAIN, inputs_along="level", target_along="level", out_dim=2)
+    level = replace(level, target_shift=(0.0,) * 2, target_scale=(1.0,) * 2)
+    found = Strapdown(level)(inputs)[0].numpy()
+    np.testing.assert_allclose(found[:, 0], np.sin(t).reshape(-1, 10).mean(axis=1), atol=0.02)
+    np.testing.assert_allclose(found[:, 1], 0, atol=1e-9)
+
+
+def test_scaling_is_undone_and_applied() -> None:
+    inputs, _ = _moving()
+    scaled = replace(PLAIN, shift=(1.0,) * 6, scale=(2.0,) * 6, target_shift=(0.5,) * 3, target_scale=(4.0,) * 3)
+    found = Strapdown(scaled)((inputs - 1) / 2)
+    torch.testing.assert_close(found * 4 + 0.5, Strapdown(PLAIN)(inputs))
+
+
+def test_it_forgets_and_is_causal() -> None:
+    inputs, _ = _moving()
+    model = Strapdown(PLAIN)
+    later = inputs.clone()
+    later[:, 300:] += 1
+    assert torch.equal(model(later)[:, :30], model(inputs)[:, :30])
+    model.memory_s.fill_(0.05)
+    assert model(inputs).abs().mean() < 0.5 * Strapdown(PLAIN)(inputs).abs().mean()
+
+
+def test_a_run_on_the_sample_beats_the_mean(sample: Dataset, tmp_path: Path) -> None:
+    config = TrainConfig(window_s=10.0, window_stride_s=10.0)
+    done, _ = run(sample, "strapdown", config, tmp_path / "strapdown")
+    mean, _ = run(sample, "mean", config, tmp_path / "mean")
+    assert done.reported["mse"] < 0.6 * mean.reported["mse"]
+    assert done.results["parameters"] == 1
+    part = load_part(sample, "test")
+    again = outputs(load_model(done), part, 50)
+    np.testing.assert_allclose(part.physical(again), np.concatenate([p.pred for p in done.predictions]), atol=1e-5)
+
+
+def test_configuration_survives_json(sample: Dataset) -> None:
+    reference = build_reference("strapdown", 12, 3, chunk=10, **declared("strapdown", sample))
+    assert reference_from_config(reference_to_dict(reference)).config == reference.config
+
+
+def test_it_is_refused_where_the_card_declares_no_such_thing(sample: Dataset) -> None:
+    class Other:
+        name, protocol, card = "marker", sample.protocol, csp_data.card.load_card("marker")
+
+    with pytest.raises(NotApplicableError, match=r"does not apply to marker.*specific force and one|kalman"):
+        declared("strapdown", Other())  # type: ignore[arg-type]
