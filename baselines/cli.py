@@ -17,6 +17,7 @@ import tyro
 import csp_data
 from baselines.bench_cli import BENCH, Bench, bench
 from baselines.errors import CspDataError, OptionError
+from baselines.export_cli import EXPORT, Export, export_run
 from baselines.stream_cli import STREAM, Stream, stream
 from baselines.sweep_cli import SWEEP, Sweep, sweep
 from baselines.train import TrainConfig
@@ -136,6 +137,7 @@ Example:
 
 Command = (
     Annotated[Stream, tyro.conf.subcommand("stream", description=STREAM)]
+    | Annotated[Export, tyro.conf.subcommand("export", description=EXPORT)]
     | Annotated[Train, tyro.conf.subcommand("train", description=TRAIN)]
     | Annotated[Sweep, tyro.conf.subcommand("sweep", description=SWEEP)]
     | Annotated[Eval, tyro.conf.subcommand("eval", description=EVAL)]
@@ -157,6 +159,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         Stream: stream,
         Sweep: sweep,
         Bench: bench,
+        Export: export_run,
     }
     try:
         command: Any = tyro.cli(

@@ -15,7 +15,7 @@ from baselines.errors import CspDataError, MissingExtraError, OptionError
 from baselines.models import FlatModel, HierarchicalModel
 from baselines.parallel import HAS_NUMBA
 
-__all__ = ["ENGINES", "Engine", "ReferenceEngine", "StateError", "make_engine"]
+__all__ = ["ENGINES", "Engine", "ReferenceEngine", "StateError", "leaves", "make_engine", "rebuild"]
 
 Model = FlatModel | HierarchicalModel
 Arrays = dict[str, npt.NDArray[Any]]
@@ -94,19 +94,19 @@ class ReferenceEngine(Engine):
 
     def state(self) -> Arrays:
         """Return the leaves of the nested state by their path, but for those that are still as at the start."""
-        first = dict(_leaves(self._start))
-        return {path: _to_array(leaf) for path, leaf in _leaves(self._state) if leaf is not first[path]}
+        first = dict(leaves(self._start))
+        return {path: _to_array(leaf) for path, leaf in leaves(self._state) if leaf is not first[path]}
 
     def load(self, arrays: Arrays) -> None:
         """Put the arrays in place of the leaves; see :meth:`Engine.load`."""
-        known = dict(_leaves(self._start))
+        known = dict(leaves(self._start))
         unknown = sorted(set(arrays) - set(known))
         if unknown:
             raise StateError(
                 f"state of another model: it has the entries {', '.join(unknown[:3])}, which this one lacks."
             )
         fitted = {path: self._fit(path, array, known[path]) for path, array in arrays.items()}
-        self._state = _rebuild(self._start, lambda path, leaf: fitted.get(path, leaf))
+        self._state = rebuild(self._start, lambda path, leaf: fitted.get(path, leaf))
 
     def _fit(self, path: str, array: npt.NDArray[Any], leaf: Any) -> Any:
         pattern = _to_array(leaf)
@@ -125,20 +125,20 @@ class ReferenceEngine(Engine):
         return torch.view_as_complex(tensor) if leaf.is_complex() else tensor
 
 
-def _leaves(node: Any, path: str = "state") -> Iterator[tuple[str, Any]]:
+def leaves(node: Any, path: str = "state") -> Iterator[tuple[str, Any]]:
     """Return the path and value of everything in nested tuples that is no tuple."""
     if not isinstance(node, tuple):
         yield path, node
         return
     for k, child in enumerate(node):
-        yield from _leaves(child, f"{path}.{k}")
+        yield from leaves(child, f"{path}.{k}")
 
 
-def _rebuild(node: Any, leaf: Callable[[str, Any], Any], path: str = "state") -> Any:
+def rebuild(node: Any, leaf: Callable[[str, Any], Any], path: str = "state") -> Any:
     """Return nested tuples of the same kinds, with other leaves."""
     if not isinstance(node, tuple):
         return leaf(path, node)
-    children = [_rebuild(child, leaf, f"{path}.{k}") for k, child in enumerate(node)]
+    children = [rebuild(child, leaf, f"{path}.{k}") for k, child in enumerate(node)]
     return type(node)(*children) if hasattr(node, "_fields") else tuple(children)
 
 

@@ -91,7 +91,8 @@ class Interface:
             plain["normalization"][name] = {
                 part: np.asarray(getattr(affine, part), dtype=np.float64).tolist() for part in ("shift", "scale")
             }
-        return plain
+        made: dict[str, Any] = json.loads(json.dumps(plain))
+        return made
 
     @classmethod
     def from_dict(cls, plain: dict[str, Any]) -> Interface:

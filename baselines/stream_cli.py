@@ -17,9 +17,11 @@ from baselines.errors import OptionError
 from baselines.stream_io import Latency, SampleError, Writer, read_samples
 
 if TYPE_CHECKING:
+    from baselines.engine import Model
+    from baselines.interface import Interface
     from baselines.stream import Streamer
 
-__all__ = ["STREAM", "Stream", "stream"]
+__all__ = ["STREAM", "Stream", "model_of", "stream"]
 
 _arg = tyro.conf.arg
 
@@ -92,22 +94,35 @@ def stream(command: Stream, line: str) -> None:
         sys.exit(130)
 
 
-def _open(command: Stream) -> tuple[Streamer, tuple[str, ...], tuple[str, ...]]:
-    """Return the streamer of a run, and the names of its inputs and targets."""
+def model_of(folder: Path, window: int | None, data: Path | None) -> tuple[Model, Interface]:
+    """Return the model of a finished run, with a window if one is asked for, and the interface of its data.
+
+    Raises
+    ------
+    OptionError
+        If the run is that of a reference, or has nothing that a window could be set for.
+    """
     from baselines.experiment import load_model
     from baselines.interface import interface_of
     from baselines.models import FlatModel, HierarchicalModel
     from baselines.runs import read_run
-    from baselines.stream import Streamer, with_window
+    from baselines.stream import with_window
 
-    run = read_run(command.run)
+    run = read_run(folder)
     model = load_model(run)
     if not isinstance(model, FlatModel | HierarchicalModel):
         raise OptionError(
-            "run", str(command.run), f"the run of a model: {run.config.name} is a reference, without a state"
+            "run", str(folder), f"the run of a model: {run.config.name} is a reference, without a state"
         )
-    interface = interface_of(run, command.data)
-    made = Streamer.of(with_window(model, command.window), interface, command.engine)
+    return with_window(model, window), interface_of(run, data)
+
+
+def _open(command: Stream) -> tuple[Streamer, tuple[str, ...], tuple[str, ...]]:
+    """Return the streamer of a run, and the names of its inputs and targets."""
+    from baselines.stream import Streamer
+
+    model, interface = model_of(command.run, command.window, command.data)
+    made = Streamer.of(model, interface, command.engine)
     if interface.baseline != "none":
         sys.stderr.write(
             f"Note: the {interface.baseline} of the first {interface.baseline_rows} raw rows was subtracted in "

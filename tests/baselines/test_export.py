@@ -1,0 +1,155 @@
+"""The exported step equals the model, call by call, whatever the model; the consumer needs no torch."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+import csp_data
+from baselines import build
+from baselines.cli import main
+from baselines.config import FlatConfig
+from baselines.errors import OptionError
+from baselines.experiment import load_model
+from baselines.export import ExportError, check, export
+from baselines.interface import Interface, interface_of
+from baselines.layers import LAYERS
+from baselines.presets import INNER_KINDS
+from baselines.runs import Run
+from baselines.step_module import StepModule, filter_matrices
+from baselines.stream import Streamer
+
+pytest.importorskip("onnxruntime", reason="the extra onnx is not installed")
+CONSUMER = Path(__file__).parents[2] / "examples" / "onnx_consumer.py"
+
+# torch's exporter uses what torch deprecates
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
+
+
+@pytest.fixture(scope="module")
+def interface(sample: csp_data.Dataset) -> Interface:
+    return replace(Interface.of(sample), lowpass=csp_data.LowPass(8.0, 3, "causal"), clip=50.0)
+
+
+def made(name: str, **options: object) -> torch.nn.Module:
+    torch.manual_seed(1)
+    return build(name, in_dim=12, out_dim=3, **{"dim": 16, "layers": 2, **options}).eval()
+
+
+STEPS = [
+    *((f"flat-{kind}", {"window": 5} if kind == "transformer" else {}) for kind in LAYERS),
+    *((f"hiss-{low}-lstm", {}) for low in INNER_KINDS),
+    ("flat-s4", {"readout": "first"}),
+    ("hiss-s4-transformer", {"high_window": 3}),
+    ("hiss-s4-mamba", {"overlap": 3, "readout": "attention"}),
+    ("hiss-s4-gru-s4", {"overlap": 2, "readout": "linear"}),
+    ("hiss-s4d-tcn", {"chunk": 40}),
+]
+
+
+@pytest.mark.parametrize(("name", "options"), STEPS)
+def test_the_module_equals_the_stream(
+    name: str, options: dict[str, object], interface: Interface, sample: csp_data.Dataset
+) -> None:
+    model = made(name, **options)
+    inputs = sample.val[0].inputs[:120].astype(float)
+    expected = Streamer.of(model, interface, "reference").push(inputs)  # type: ignore[arg-type]
+    step = StepModule(model, interface).eval()  # type: ignore[arg-type]
+    state, outputs = list(step.states.values()), []
+    with torch.no_grad():
+        for call, piece in enumerate(inputs.reshape(-1, step.samples, 6)):
+            output, *state = step(torch.from_numpy(piece), *state)
+            if call % step.period == step.due:
+                outputs.append(output.numpy())
+    np.testing.assert_allclose(np.array(outputs), expected, atol=1e-5)
+
+
+# exporting takes seconds: the kinds are shared out over few models
+FILES = [
+    ("hiss-s4-mamba", "onnx", {}),
+    ("hiss-gru-transformer", "onnx", {"high_window": 3, "overlap": 2}),
+    ("hiss-tcn-lru", "onnx", {}),
+    ("hiss-s4d-s4", "onnx", {}),
+    ("flat-s4d", "onnx", {"readout": "first"}),
+    ("flat-mamba2", "onnx", {}),
+    ("hiss-s4-gru", "pt2", {}),
+]
+
+
+@pytest.mark.parametrize(("name", "form", "options"), FILES)
+def test_the_file_equals_the_model(
+    name: str, form: str, options: dict[str, object], interface: Interface, tmp_path: Path
+) -> None:
+    path = tmp_path / f"step.{form}"
+    metadata = export(made(name, layers=1, **options), interface, path, form, name)  # type: ignore[arg-type]
+    assert metadata["largest_difference"] <= 1e-5
+    assert json.loads((tmp_path / f"step.{form}.json").read_text()) == metadata
+    assert {file.name for file in tmp_path.iterdir()} == {path.name, f"{path.name}.json"}
+    assert metadata["states"][0] == {"name": "started", "shape": [1], "dtype": "float64", "initial": 0}
+
+
+def test_the_check_finds_another_model(interface: Interface, tmp_path: Path) -> None:
+    path, model = tmp_path / "step.pt2", made("flat-lstm")
+    metadata = export(model, interface, path, "pt2", "flat-lstm")  # type: ignore[arg-type]
+    with torch.no_grad():
+        next(iter(model.parameters())).mul_(1.01)
+    with pytest.raises(ExportError, match="flat-lstm differs from the model by"):
+        check(path, metadata, Streamer.of(model, interface, "reference"))  # type: ignore[arg-type]
+
+
+def test_matrices_filter_like_the_filter() -> None:
+    lowpass = csp_data.LowPass(0.75, 5, "causal")
+    x = np.random.default_rng(0).normal(size=(80, 2)) + 9.81
+    m = filter_matrices(lowpass.sections(50.0), 8)
+    z, outputs = m["zi"] * x[:1], []
+    for piece in x.reshape(-1, 8, 2):
+        outputs.append(m["direct"] @ piece + m["carried"] @ z)
+        z = m["added"] @ piece + m["kept"] @ z
+    np.testing.assert_allclose(np.concatenate(outputs), lowpass.apply(x, 50.0), atol=1e-9)
+
+
+def test_the_consumer_needs_numpy_and_onnxruntime_alone(
+    runs: dict[str, Run], sample: csp_data.Dataset, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """In a process that cannot import torch or csp-data, from another folder."""
+    model, inputs = tmp_path / "step.onnx", sample.val[0].inputs[:40]
+    main(["export", str(runs["a"].folder), "-o", str(model), "--json"])
+    assert json.loads(capsys.readouterr().out)["model"] == "flat-lstm"
+    rows = "".join(",".join(repr(float(v)) for v in row) + "\n" for row in inputs)
+    (tmp_path / "in.csv").write_text(",".join(sample.channels.names) + "\n" + rows)
+    code = (
+        "import runpy, sys\n"
+        "for name in ('torch', 'csp_data', 'baselines', 'numba', 'scipy'): sys.modules[name] = None\n"
+        f"sys.argv = ['consumer', {str(model)!r}, {str(tmp_path / 'in.csv')!r}]\n"
+        f"runpy.run_path({str(CONSUMER)!r}, run_name='__main__')\n"
+        "assert not any(name.partition('.')[0] == 'torch' for name, m in sys.modules.items() if m)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path, check=False)
+    assert done.returncode == 0, done.stderr
+    found = np.array([[float(v) for v in line.split(",")] for line in done.stdout.splitlines()[1:]])
+    expected = Streamer.of(load_model(runs["a"]), interface_of(runs["a"])).push(inputs)  # type: ignore[arg-type]
+    np.testing.assert_allclose(found[:, 1:], expected, atol=1e-5)
+    np.testing.assert_allclose(found[:, 0], [0.2, 0.4, 0.6, 0.8])
+
+
+def test_what_cannot_be_exported(interface: Interface, tmp_path: Path) -> None:
+    model = made("flat-transformer")
+    assert isinstance(model.config, FlatConfig)
+    with pytest.raises(OptionError, match="fixed size"):
+        export(model, interface, tmp_path / "x.onnx", "onnx")  # type: ignore[arg-type]
+    lstm = made("flat-lstm")
+    with pytest.raises(OptionError, match="one of onnx, pt2"):
+        export(lstm, interface, tmp_path / "x.tflite", "tflite")  # type: ignore[arg-type]
+    zero = replace(interface, lowpass=csp_data.LowPass(8.0, 3, "zero"))
+    with pytest.raises(OptionError, match="causal"):
+        export(lstm, zero, tmp_path / "x.onnx", "onnx")  # type: ignore[arg-type]
+    with pytest.raises(OptionError, match="file that can be written"):
+        export(lstm, interface, tmp_path / "nowhere" / "x.onnx", "onnx")  # type: ignore[arg-type]
+    assert list(tmp_path.iterdir()) == []
