@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -13,29 +12,10 @@ from torch import nn
 from baselines.data import Part, Windows, batches, cut
 from baselines.metrics import ate, path, pooled, rte, summary
 from baselines.quantities import Quantities
+from csp_data.predictions import EpisodePrediction
 from csp_data.store import EpisodeRow
 
 __all__ = ["EpisodePrediction", "measure", "measure_fully", "outputs", "predict"]
-
-
-@dataclass(frozen=True)
-class EpisodePrediction:
-    """What a model says of one episode.
-
-    Parameters
-    ----------
-    id
-        Of the episode.
-    time : array, shape (N,)
-        End of each target step on the recording's clock, in seconds.
-    true, pred : arrays, shape (N, D), float64
-        Physical units.
-    """
-
-    id: str
-    time: np.ndarray
-    true: np.ndarray
-    pred: np.ndarray
 
 
 def outputs(model: nn.Module, part: Part, length: int | None, batch: int = 32) -> torch.Tensor:

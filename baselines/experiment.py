@@ -33,6 +33,7 @@ from baselines.references import (
 )
 from baselines.runs import (
     ENVIRONMENT,
+    PREDICTIONS,
     RESULTS,
     DataConfig,
     Run,
@@ -40,10 +41,10 @@ from baselines.runs import (
     RunError,
     open_folder,
     read_run,
-    save_predictions,
 )
 from baselines.train import BEST, TrainConfig, seeded, train, validate
 from csp_data import Dataset
+from csp_data.predictions import save_predictions
 
 __all__ = ["NAMES", "data_config", "evaluate", "load_model", "plan", "run", "torch_device"]
 
@@ -125,7 +126,7 @@ def run(
             results[part] = measure_fully(predictions, _quantities(dataset), dataset.split(part).rows)
             results[part]["predict_seconds"] = round(seconds, 4)
             if part == asked.data.report:
-                save_predictions(folder, predictions)
+                save_predictions(folder / PREDICTIONS, predictions)
         atomic_json(folder / RESULTS, results)
         note(folder, "finish")
     return read_run(folder), state

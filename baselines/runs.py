@@ -17,7 +17,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
@@ -26,17 +25,17 @@ from pathlib import Path
 from typing import Any, Literal
 
 import filelock
-import numpy as np
 
 import csp_data
 from baselines.checkpoint import load_weights
 from baselines.errors import CspDataError
-from baselines.evaluate import EpisodePrediction
 from baselines.files import atomic_json
 from baselines.train import BEST, METRICS, TrainConfig
 from csp_data import Dataset
+from csp_data.predictions import EpisodePrediction, PredictionsError, read_predictions
 
 __all__ = [
+    "PREDICTIONS",
     "BusyError",
     "DataConfig",
     "Run",
@@ -45,7 +44,6 @@ __all__ = [
     "dataset_of",
     "open_folder",
     "read_run",
-    "save_predictions",
 ]
 
 FORMAT = "csp-baselines-run"
@@ -183,34 +181,14 @@ class Run:
     @cached_property
     def predictions(self) -> list[EpisodePrediction]:
         """Predictions of the part that is reported."""
-        path = self.folder / PREDICTIONS
         try:
-            # numpy leaves a file open that it cannot read; one that we opened is closed
-            with path.open("rb") as file, np.load(file, allow_pickle=False) as held:
-                stops = np.cumsum(held["lengths"])
-                return [
-                    EpisodePrediction(
-                        str(id_), *(held[name][stop - n : stop] for name in ("time", "true", "pred"))
-                    )
-                    for id_, n, stop in zip(held["ids"], held["lengths"], stops, strict=True)
-                ]
-        except (OSError, KeyError, ValueError, EOFError, zipfile.BadZipFile) as error:
-            raise _damaged(path, error) from error
+            return read_predictions(self.folder / PREDICTIONS)
+        except PredictionsError as error:
+            raise RunError(str(error)) from error
 
     def load_weights(self, model: Any) -> None:
         """Put the weights of the chosen epoch into a model of the run's configuration."""
         load_weights(self.folder / BEST, model)
-
-
-def save_predictions(folder: Path, predictions: list[EpisodePrediction]) -> None:
-    """Write predictions end to end, with the episodes' ids and lengths."""
-    temporary = folder / f".{PREDICTIONS}.part.npz"
-    time, true, pred = (
-        np.concatenate([getattr(p, name) for p in predictions]) for name in ("time", "true", "pred")
-    )
-    ids, lengths = np.array([p.id for p in predictions]), np.array([len(p.time) for p in predictions])
-    np.savez_compressed(temporary, ids=ids, lengths=lengths, time=time, true=true, pred=pred)
-    temporary.replace(folder / PREDICTIONS)
 
 
 @contextmanager

@@ -1,0 +1,78 @@
+"""The file of predictions that a run leaves, and that pictures and the viewer read.
+
+A NumPy ``.npz`` of arrays, all episodes end to end: ``ids`` (E,) and ``lengths`` (E,) say which episode each of
+the N target steps belongs to; ``time`` (N,), in seconds on the recording's clock; ``true`` and ``pred`` (N, D),
+in the units of the prepared file.
+"""
+
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from csp_data.errors import CspDataError
+from csp_data.recording import FloatArray
+
+__all__ = ["EpisodePrediction", "PredictionsError", "read_predictions", "save_predictions"]
+
+
+class PredictionsError(CspDataError):
+    """A file that does not hold predictions, or is damaged."""
+
+
+@dataclass(frozen=True)
+class EpisodePrediction:
+    """What a model says of one episode.
+
+    Parameters
+    ----------
+    id
+        Of the episode.
+    time : array, shape (N,)
+        End of each target step on the recording's clock, in seconds.
+    true, pred : arrays, shape (N, D), float64
+        Physical units.
+    """
+
+    id: str
+    time: FloatArray
+    true: FloatArray
+    pred: FloatArray
+
+
+def save_predictions(path: Path, predictions: Sequence[EpisodePrediction]) -> None:
+    """Write predictions; the file is there whole or not at all."""
+    temporary = path.with_name(f".{path.name}.part.npz")
+    time, true, pred = (
+        np.concatenate([getattr(p, name) for p in predictions]) for name in ("time", "true", "pred")
+    )
+    ids, lengths = np.array([p.id for p in predictions]), np.array([len(p.time) for p in predictions])
+    np.savez_compressed(temporary, ids=ids, lengths=lengths, time=time, true=true, pred=pred)
+    temporary.replace(path)
+
+
+def read_predictions(path: Path) -> list[EpisodePrediction]:
+    """Read predictions.
+
+    Raises
+    ------
+    PredictionsError
+        If the file is missing, damaged or holds something else.
+    """
+    try:
+        # numpy leaves a file open that it cannot read; one that we opened is closed
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as held:
+            stops = np.cumsum(held["lengths"])
+            arrays = {name: held[name] for name in ("time", "true", "pred")}
+            return [
+                EpisodePrediction(str(id_), *(array[stop - n : stop] for array in arrays.values()))
+                for id_, n, stop in zip(held["ids"], held["lengths"], stops, strict=True)
+            ]
+    except (OSError, KeyError, ValueError, EOFError, zipfile.BadZipFile) as error:
+        raise PredictionsError(
+            f"{path}: damaged, no readable predictions ({error}). Train the run again in a new folder."
+        ) from error
