@@ -8,6 +8,7 @@ True
 from csp_data._version import __version__
 from csp_data.api import cite, download, import_raw, info, load, prepare, read_recording, verify
 from csp_data.card import Card, names
+from csp_data.conformity import check_source
 from csp_data.dataset import Dataset, Episode, Split
 from csp_data.errors import CspDataError, DamagedRecordingError
 from csp_data.normalization import Normalization, Scaling
@@ -38,6 +39,7 @@ __all__ = [
     "Stream",
     "Window",
     "__version__",
+    "check_source",
     "cite",
     "download",
     "import_raw",

@@ -25,6 +25,7 @@ from csp_data.commands.options import (
     protocol_options,
     raw_option,
 )
+from csp_data.commands.own import check, new
 from csp_data.commands.plot import plot
 from csp_data.commands.simulate import simulate
 from csp_data.dataset import Dataset
@@ -255,10 +256,12 @@ for command in (
     acquire.download,
     acquire.import_,
     acquire.bench,
+    check,
     clean,
     completion,
     doctor,
     export,
+    new,
     plot,
     simulate,
 ):

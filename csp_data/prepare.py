@@ -65,7 +65,7 @@ def recipe_hash(card: Card, protocol: Protocol, source_digest: str, *, skip_dama
 
 def _of_card(card: Card) -> dict[str, Any]:
     """Return what numbers depend on of a card that its owner may still be writing."""
-    return {name: value for name, value in card.to_dict().items() if name in ("streams", "targets")}
+    return {name: value for name, value in card.to_dict().items() if name in ("kind", "streams", "targets")}
 
 
 def _stated(protocol: Protocol) -> dict[str, Any]:

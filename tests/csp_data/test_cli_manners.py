@@ -121,6 +121,8 @@ def test_json_is_all_of_stdout_for_every_command_that_reports(empty_home: Path, 
         "import": ["vector", tree],
         "download": ["sample"],
         "doctor": [],
+        "check": ["sample", "--limit", "1"],
+        "new": ["mine", "--folder", str(tmp_path / "mine")],
         "clean": ["--prepared", "--yes"],
     }
     for name, arguments in calls.items():

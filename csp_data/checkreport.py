@@ -1,0 +1,68 @@
+"""What the conformity suite says (:mod:`csp_data.conformity` runs it)."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from csp_data.errors import VerificationError
+
+__all__ = ["Check", "SourceReport", "Status"]
+
+Status = Literal["ok", "warning", "failed", "skipped"]
+
+
+@dataclass(frozen=True)
+class Check:
+    """What one check found: ``details`` has a line for each problem, or one that says what was looked at."""
+
+    name: str
+    status: Status
+    details: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class SourceReport:
+    """What the conformity suite says of a data set.
+
+    Parameters
+    ----------
+    name, root
+        The data set, and the folder of the raw files that were read.
+    checks
+        One for each part of the suite, in order.
+    """
+
+    name: str
+    root: Path
+    checks: tuple[Check, ...]
+
+    @property
+    def ok(self) -> bool:
+        """Whether nothing failed; there may be warnings."""
+        return not self.failures
+
+    @property
+    def failures(self) -> tuple[Check, ...]:
+        """The checks that failed."""
+        return tuple(check for check in self.checks if check.status == "failed")
+
+    def raise_for_failures(self) -> None:
+        """Raise :class:`~csp_data.errors.VerificationError` with the whole report if a check failed."""
+        if not self.ok:
+            raise VerificationError(str(self))
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the report as plain values, for JSON."""
+        checks = [asdict(check) for check in self.checks]
+        return {"name": self.name, "root": str(self.root), "ok": self.ok, "checks": checks}
+
+    def __str__(self) -> str:
+        lines = [f"{self.name} in {self.root}"]
+        for check in self.checks:
+            first, *more = check.details or ("",)
+            lines.append(f"  {check.status:<8} {check.name:<15} {first}".rstrip())
+            lines += [f"{'':<27}{detail}" for detail in more]
+        counts = f"{len(self.checks) - len(self.failures)} of {len(self.checks)} checks passed"
+        return "\n".join([*lines, counts if self.ok else f"{counts}; docs/howto-own-data.md says what each means"])

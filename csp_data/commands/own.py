@@ -1,0 +1,56 @@
+"""The commands ``check`` and ``new``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from csp_data.commands.base import Command, examples, report
+from csp_data.commands.options import json_option, name_argument, raw_option
+from csp_data.conformity import check_source
+from csp_data.newsource import new_source
+
+__all__ = ["check", "new"]
+
+
+@click.command(
+    cls=Command,
+    epilog=examples("csp-data check sample", "csp-data check ./my-sensor --raw recordings --json"),
+)
+@name_argument
+@raw_option
+@click.option("--limit", type=click.IntRange(min=1), default=20, show_default=True, help="Recordings to read.")
+@json_option
+@click.pass_context
+def check(ctx: click.Context, name: str, raw: Path | None, limit: int, as_json: bool) -> None:
+    """Check a card, its reader and its recordings (exit code 3 when a check fails).
+
+    NAME is a data set, or a folder with card.toml and reader.py.
+    """
+    found = check_source(name, raw=raw, limit=limit)
+    report(found.to_dict(), str(found), as_json=as_json)
+    if not found.ok:
+        ctx.exit(3)
+
+
+@click.command(
+    cls=Command,
+    epilog=examples("csp-data new my-sensor", "csp-data new my-sensor --folder sensors/mine"),
+)
+@click.argument("name")
+@click.option("--folder", type=click.Path(path_type=Path), help="Folder to make [default: ./NAME].")
+@json_option
+def new(name: str, folder: Path | None, as_json: bool) -> None:
+    """Write the start of a data set of your own: card, reader, test, simulated recordings.
+
+    What it writes works as it is; put your recordings in the place of the example's and change the lines that are
+    marked as yours.
+    """
+    path = new_source(name, folder)
+    shown = path if path.is_absolute() else f"./{path}"
+    text = (
+        f"{path}: card.toml, reader.py, a test, and recordings (simulated, to be replaced by yours)\n"
+        f"Next: csp-data check {shown}"
+    )
+    report({"path": path, "files": sorted(file.name for file in path.iterdir())}, text, as_json=as_json)

@@ -1,0 +1,371 @@
+"""The conformity suite: whether card, reader and recordings do what the pipeline takes for granted."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Any
+
+import joblib
+import numpy as np
+
+from csp_data.acquire.verify import how_to_get
+from csp_data.card import Card, load_card
+from csp_data.checkreport import Check, SourceReport
+from csp_data.dataset import Dataset
+from csp_data.errors import CspDataError, MissingDataError
+from csp_data.examples import RATE_TOLERANCE, examples
+from csp_data.plausible import implausible, sentinels
+from csp_data.prepare import prepare_card, raw_root
+from csp_data.protocol import resolve
+from csp_data.recording import FloatArray, Recording, Stream
+from csp_data.sources import Found, Source, load_source
+from csp_data.splits import assign
+
+__all__ = ["Check", "SourceReport", "check_source"]
+
+RATE_FACTOR = 3.0
+"""An input's median rate may differ from the card's by this factor."""
+REPEATED = 0.01
+"""Share of samples whose time does not lie after all earlier ones, above which a clock is broken."""
+OVERLAP = 0.5
+"""Share of a recording's shortest stream that all its streams must have in common."""
+
+
+class _Warning(str):
+    """A problem that a person should look at, and that may be all right."""
+
+
+@dataclass
+class _State:
+    """What the checks so far have made; a check that needs more than there is, is skipped."""
+
+    card: Card
+    root: Path
+    limit: int
+    source: Source | None = None
+    found: list[Found] = field(default_factory=list)
+    recordings: list[Recording] = field(default_factory=list)
+    said: str = ""
+
+    def streams(self) -> Iterator[tuple[str, str, Stream]]:
+        """Yield recording, name and stream of all that were read."""
+        for recording in self.recordings:
+            for name, stream in recording.streams.items():
+                yield recording.id, name, stream
+
+
+def check_source(name: str, *, raw: Path | str | None = None, limit: int = 20) -> SourceReport:
+    """Check a data set's card, reader and recordings: of your own, or of this package.
+
+    Parameters
+    ----------
+    name
+        Data set, as in :func:`csp_data.names`, or a folder with ``card.toml`` and ``reader.py``.
+    raw
+        Folder of its raw files, as in :func:`csp_data.prepare`.
+    limit
+        Recordings to read one by one, spread over all; the round trip prepares all of them.
+
+    Returns
+    -------
+    SourceReport
+        ``print`` it; ``ok`` says whether all is well.
+
+    Raises
+    ------
+    MissingDataError
+        If there is no folder of raw files.
+    """
+    card = load_card(name)
+    root = raw_root(card, raw)
+    if not root.is_dir():
+        raise MissingDataError(f"The raw files of {card.name}", root, how_to_get(card))
+    state = _State(card, root, limit)
+    return SourceReport(card.name, root, tuple(_run(state, *row) for row in CHECKS))
+
+
+def _run(state: _State, name: str, needs: str, check: Callable[[_State], Iterator[str]]) -> Check:
+    if needs and not getattr(state, needs):
+        return Check(name, "skipped", ("an earlier check failed",))
+    state.said = ""
+    problems: list[str] = []
+    try:
+        for problem in check(state):
+            problems.append(problem)
+    except CspDataError as error:
+        problems.append(str(error))
+    except Exception as error:  # whatever a reader does wrong belongs into the report
+        problems.append(f"{type(error).__name__}: {error}")
+    if not problems:
+        return Check(name, "ok", (state.said,) if state.said else ())
+    failed = [problem for problem in problems if not isinstance(problem, _Warning)]
+    shown = [*(failed or problems)][:SHOWN]
+    more = len(failed or problems) - len(shown)
+    return Check(name, "failed" if failed else "warning", (*shown, *([f"and {more} more"] if more else ())))
+
+
+SHOWN = 5
+"""Problems of one check that are listed; the others are counted."""
+
+
+def _reader(state: _State) -> Iterator[str]:
+    state.source = load_source(state.card)
+    state.said = state.source.layout
+    yield from ()
+
+
+def _recordings(state: _State) -> Iterator[str]:
+    assert state.source is not None
+    found = state.source.find(state.root)
+    if not found:
+        yield f"find() finds nothing in {state.root} ({state.source.layout})"
+    for recording in found:
+        if not isinstance(recording, Found) or not recording.id or not recording.group or not recording.files:
+            yield f"expected a Found with id, group and files, got {recording!r}"
+            return
+        if not recording.files[0].is_file():
+            yield f"{recording.id}: the main file {recording.files[0]} is not there"
+    ids = [recording.id for recording in found]
+    if len(set(ids)) < len(ids):
+        yield f"the id {next(id_ for id_ in ids if ids.count(id_) > 1)!r} stands twice"
+    if found != state.source.find(state.root):
+        yield "find() gives another order the second time; sort what it returns"
+    state.found = found
+    state.said = f"{len(found)} in {len({recording.group for recording in found})} groups"
+
+
+def _reading(state: _State) -> Iterator[str]:
+    assert state.source is not None
+    chosen = _spread(state.found, state.limit)
+    protocol = resolve(state.card)
+    for found in chosen:
+        try:
+            recording = state.source.read(found, state.card, protocol)
+        except Exception as error:
+            kind = "" if isinstance(error, CspDataError) else f"{type(error).__name__}: "
+            yield f"{found.id}: {kind}{error}"
+            continue
+        if (recording.id, recording.group) != (found.id, found.group):
+            yield f"{found.id}: read() changed id or group to {recording.id!r}, {recording.group!r}"
+        state.recordings.append(recording)
+    state.said = f"{len(state.recordings)} of {len(state.found)} read"
+    if state.recordings:
+        again = state.source.read(chosen[0], state.card, protocol)
+        if again.id == state.recordings[0].id and not _equal(again, state.recordings[0]):
+            yield f"{chosen[0].id}: read() gives other numbers the second time"
+
+
+def _spread(found: Sequence[Found], limit: int) -> list[Found]:
+    count = min(limit, len(found))
+    return [found[int(i)] for i in np.linspace(0, len(found) - 1, count)]
+
+
+def _equal(a: Recording, b: Recording) -> bool:
+    return a.streams.keys() == b.streams.keys() and all(
+        np.array_equal(x.time, y.time, equal_nan=True) and np.array_equal(x.values, y.values, equal_nan=True)
+        for x, y in ((a.streams[name], b.streams[name]) for name in a.streams)
+    )
+
+
+def _streams(state: _State) -> Iterator[str]:
+    promised = {stream.name: stream for stream in state.card.streams}
+    good = []
+    for recording in state.recordings:
+        problems = [
+            f"stream {name!r} of the card is missing" for name in promised if name not in recording.streams
+        ]
+        for name, stream in recording.streams.items():
+            if name not in promised:
+                problems.append(f"stream {name!r} is not on the card")
+            else:
+                problems += [f"{name}: {problem}" for problem in _against_card(stream, promised[name])]
+        if not problems:
+            good.append(recording)
+        yield from (f"{recording.id}: {problem}" for problem in problems)
+    state.recordings = good
+    state.said = ", ".join(promised)
+
+
+def _against_card(stream: Stream, card: Any) -> Iterator[str]:
+    time, values = stream.time, stream.values
+    if time.ndim != 1 or values.ndim != 2 or len(time) != len(values):
+        yield f"expected time (T,) and values (T, C), found {time.shape} and {values.shape}"
+        return
+    if len(time) < 2:
+        yield f"expected at least 2 samples, found {len(time)}"
+    if time.dtype != np.float64:
+        yield f"expected times in float64, found {time.dtype} (a clock since 1970 loses its digits)"
+    if values.shape[1] != len(stream.channels):
+        yield f"expected {len(stream.channels)} columns, one a channel, found {values.shape[1]}"
+    wild = any("*" in channel for channel in card.channels)
+    fits = all(any(fnmatchcase(own, channel) for channel in card.channels) for own in stream.channels)
+    if not fits or not (wild or stream.channels == card.channels):
+        yield f"expected the channels {', '.join(card.channels)}, found {', '.join(stream.channels)}"
+    for what in ("unit", "role", "kind"):
+        if getattr(stream, what) != getattr(card, what):
+            yield f"expected {what} {getattr(card, what)!r}, found {getattr(stream, what)!r}"
+
+
+def _clocks(state: _State) -> Iterator[str]:
+    for id_, name, stream in state.streams():
+        if not np.isfinite(stream.time).all():
+            yield f"{id_}: {name}: {np.count_nonzero(~np.isfinite(stream.time))} times are not finite"
+            continue
+        back = int(np.count_nonzero(stream.time[1:] <= np.maximum.accumulate(stream.time)[:-1]))
+        if back:
+            line = f"{id_}: {name}: {back} of {len(stream.time)} times do not lie after all earlier ones"
+            yield line if back > REPEATED * len(stream.time) else _Warning(line)
+        step = float(np.median(np.diff(stream.time)))
+        hz, factor = state.card.stream(name).rate_hz, RATE_FACTOR if stream.role == "input" else RATE_TOLERANCE
+        if step > 0 and not 1 / factor < step * hz < factor:
+            yield f"{id_}: {name}: expected about {hz:g} Hz with time in seconds, found {1 / step:g} Hz"
+
+
+def _values(state: _State) -> Iterator[str]:
+    moving: dict[str, FloatArray] = {}
+    for id_, name, stream in state.streams():
+        finite = np.isfinite(stream.values)
+        if stream.role == "input" and not finite.all():
+            yield f"{id_}: {name}: {np.count_nonzero(~finite.all(axis=1))} input rows are not finite"
+        elif finite.all(axis=1).mean() < 0.5:
+            yield f"{id_}: {name}: {1 - finite.all(axis=1).mean():.0%} of the reference rows hold no value"
+        if finite.any():
+            spread = np.nanmax(np.where(finite, stream.values, np.nan), axis=0, initial=-np.inf)
+            spread = spread - np.nanmin(np.where(finite, stream.values, np.nan), axis=0, initial=np.inf)
+            before = moving.get(name, np.zeros_like(spread))
+            moving[name] = np.maximum(spread, before) if before.shape == spread.shape else spread
+        yield from (_Warning(f"{id_}: {name}: {problem}; does it mean none?") for problem in sentinels(stream))
+    for name, spread in moving.items():
+        if dead := [str(i + 1) for i in np.flatnonzero(spread == 0)]:
+            yield _Warning(f"{name}: column {', '.join(dead)} never changes in any recording")
+
+
+def _units(state: _State) -> Iterator[str]:
+    for id_, name, stream in state.streams():
+        yield from (f"{id_}: {name}: {problem}" for problem in implausible(stream))
+    state.said = ", ".join(dict.fromkeys(stream.unit for stream in state.card.streams))
+
+
+def _alignment(state: _State) -> Iterator[str]:
+    for recording in state.recordings:
+        spans = {name: stream.span for name, stream in recording.streams.items()}
+        common = min(stop for _, stop in spans.values()) - max(start for start, _ in spans.values())
+        shortest = min(stop - start for start, stop in spans.values())
+        if common < OVERLAP * shortest:
+            rows = ", ".join(f"{name} {start:.3f} to {stop:.3f} s" for name, (start, stop) in spans.items())
+            yield f"{recording.id}: the streams have {max(common, 0):.3f} s in common: {rows}"
+
+
+def _targets(state: _State) -> Iterator[str]:
+    assert state.source is not None
+    for target in state.card.targets:
+        varies = False
+        for recording in state.recordings:
+            edges = _edges(recording)
+            values = state.source.targets[target.name](edges)
+            want = (len(next(iter(edges.values()))) - 1, len(target.channels))
+            if np.shape(values) != want:
+                yield f"{recording.id}: {target.name}: expected shape {want}, found {np.shape(values)}"
+                break
+            if not np.isfinite(values).all():
+                lost = np.count_nonzero(~np.isfinite(values))
+                yield f"{recording.id}: {target.name}: {lost} values are not finite"
+            varies = varies or bool(np.ptp(values, axis=0).max() > 0)
+            half = want[0] // 2
+            later = {name: np.concatenate([v[: half + 1], v[half : half + 1].repeat(len(v) - half - 1, axis=0)])
+                     for name, v in edges.items()}  # fmt: skip
+            if not np.allclose(state.source.targets[target.name](later)[:half], values[:half], equal_nan=True):
+                yield f"{recording.id}: {target.name}: a target depends on what comes after its step"
+        if state.recordings and not varies:
+            yield f"{target.name} never changes"
+
+
+def _edges(recording: Recording) -> dict[str, FloatArray]:
+    """Give the reference streams at a few common times, by the samples before them."""
+    streams = {name: s for name, s in recording.streams.items() if s.role == "reference"}
+    finite = {name: np.flatnonzero(np.isfinite(s.values).all(axis=1)) for name, s in streams.items()}
+    start = max(float(s.time[finite[name][0]]) for name, s in streams.items())
+    stop = min(float(s.time[finite[name][-1]]) for name, s in streams.items())
+    edges = {}
+    for name, s in streams.items():
+        rows = finite[name]
+        at = np.searchsorted(s.time[rows], np.linspace(start, max(start, stop), 65), side="right") - 1
+        edges[name] = s.values[rows][np.clip(at, 0, None)]
+    return edges
+
+
+def _splits(state: _State) -> Iterator[str]:
+    there = {recording.id for recording in state.found}
+    for name, split in state.card.splits.items():
+        parts = assign(state.card, name, state.found)
+        if empty := [part for part in split.parts if part not in parts.values()]:
+            yield f"{name}: the {' and '.join(empty)} part has no recording"
+        group_of = {recording.id: recording.group for recording in state.found}
+        for part in split.held_out:
+            inside = {group_of[id_] for id_, own in parts.items() if own == part}
+            outside = {group_of[id_] for id_, own in parts.items() if own != part}
+            if shared := inside & outside:
+                yield f"{name}: group {sorted(shared)[0]!r} is in {part} and in another part"
+        listed = {id_ for id_ in split.part_of() if not set(id_) & set("*?")}
+        if absent := sorted(listed - there):
+            yield _Warning(f"{name}: {len(absent)} listed recordings are not here, such as {absent[0]!r}")
+        if left := sorted(there - set(parts)):
+            yield _Warning(f"{name}: {len(left)} recordings are in no part, such as {left[0]!r}")
+    state.said = ", ".join(state.card.splits)
+
+
+def _another_process(state: _State) -> Iterator[str]:
+    first = state.recordings[0]
+    found = next(found for found in state.found if found.id == first.id)
+    (there,) = joblib.Parallel(n_jobs=2)(joblib.delayed(_read)(state.card, row) for row in [found])
+    if not _equal(there, first):
+        yield f"{first.id}: another process reads other numbers"
+
+
+def _read(card: Card, found: Found) -> Recording:
+    return load_source(card).read(found, card, resolve(card))
+
+
+def _round_trip(state: _State) -> Iterator[str]:
+    assert state.source is not None
+    protocol = resolve(state.card)
+    with tempfile.TemporaryDirectory(prefix="csp-data-check-") as folder:
+        path = prepare_card(state.card, protocol, raw=state.root, out=Path(folder) / "check.h5")
+        dataset = Dataset(path)
+        rows = {row.id: row for row in dataset.episodes}
+        for recording in state.recordings:
+            made, _ = examples(recording, state.card, state.source, protocol)
+            for example in (example.stored() for example in made if example.id in rows):
+                row = rows[example.id]
+                episode = dataset.read(row, row.target_start, row.target_stop)
+                same = np.array_equal(episode.inputs, example.inputs) and np.array_equal(
+                    episode.targets, example.targets
+                )
+                if not same or (row.group, dataset.channels.names) != (example.group, example.columns):
+                    yield f"{example.id}: the file holds something else than was written"
+                if not (np.isfinite(episode.inputs).all() and np.isfinite(episode.targets).all()):
+                    yield f"{example.id}: the file holds values that are not finite"
+        parts = ", ".join(f"{part} {len(dataset.split(part))}" for part in dataset.parts)
+        state.said = f"{parts} episodes under the protocol {protocol.name}"
+        dataset.close()
+
+
+CHECKS: tuple[tuple[str, str, Callable[[_State], Iterator[str]]], ...] = (
+    ("reader", "", _reader),
+    ("recordings", "source", _recordings),
+    ("reading", "found", _reading),
+    ("streams", "recordings", _streams),
+    ("clocks", "recordings", _clocks),
+    ("values", "recordings", _values),
+    ("units", "recordings", _units),
+    ("alignment", "recordings", _alignment),
+    ("targets", "recordings", _targets),
+    ("splits", "found", _splits),
+    ("another process", "recordings", _another_process),
+    ("round trip", "recordings", _round_trip),
+)
+"""Name, what it needs of the state, and the check, in order."""

@@ -1,0 +1,94 @@
+"""Whether a stream's numbers can be what its unit says. Rules for the units that are mistaken most often."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+
+import numpy as np
+
+from csp_data.recording import FloatArray, Stream
+
+__all__ = ["RULES", "implausible", "sentinels"]
+
+STANDARD_GRAVITY = 9.80665
+
+
+def implausible(stream: Stream) -> Iterator[str]:
+    """Yield what contradicts the unit of a stream; nothing where all is well or no rule is known."""
+    values = stream.values[np.isfinite(stream.values).all(axis=1)]
+    if stream.kind == "rotation":
+        if values.shape[1] % 4:
+            yield f"expected quaternions, four columns each, found {values.shape[1]} columns"
+            return
+        norms = np.linalg.norm(values.reshape(len(values), -1, 4), axis=2)
+        if len(norms) and not (np.abs(norms - 1) < 0.05).all():
+            yield f"expected quaternions of norm 1, found {norms.min():.3g} to {norms.max():.3g}"
+    elif stream.unit in RULES and len(values) > 1:
+        yield from RULES[stream.unit](stream)
+
+
+def _norms(stream: Stream) -> FloatArray:
+    """Return lengths of the vectors, three columns each; of single columns where they are not three by three."""
+    values = stream.values[np.isfinite(stream.values).all(axis=1)]
+    if values.shape[1] % 3:
+        return np.abs(values)
+    return np.asarray(np.linalg.norm(values.reshape(len(values), -1, 3), axis=2))
+
+
+def _acceleration(stream: Stream) -> Iterator[str]:
+    low, middle, high = np.quantile(_norms(stream), [0.25, 0.5, 0.75])
+    if 0.9 < middle < 1.1 and low > 0.75 and high < 1.35:
+        yield f"the median norm is {middle:.2f} m/s^2: that looks like g (1 g = {STANDARD_GRAVITY} m/s^2)"
+    elif middle > 200:
+        yield f"the median norm is {middle:.0f} m/s^2: that looks like mg or counts"
+
+
+def _rotation_rate(stream: Stream) -> Iterator[str]:
+    fast = float(np.quantile(_norms(stream), 0.99))
+    if fast > 60:
+        yield f"1 % of the norms are above {fast:.0f} rad/s: that looks like deg/s"
+
+
+def _field(stream: Stream) -> Iterator[str]:
+    middle = float(np.median(_norms(stream)))
+    if middle < 2:
+        yield f"the median norm is {middle:.3g} uT, the earth's field has 25 to 65: that looks like gauss or mT"
+    elif middle > 2e5:
+        yield f"the median norm is {middle:.3g} uT: that looks like nT"
+
+
+def _position(stream: Stream) -> Iterator[str]:
+    rows = np.isfinite(stream.values).all(axis=1)
+    time, values = stream.time[rows], stream.values[rows]
+    steps = np.diff(time)
+    speed = np.abs(np.diff(values, axis=0))[steps > 0] / steps[steps > 0, None]
+    fast = float(np.quantile(speed, 0.99)) if speed.size else 0.0
+    if fast > 150:
+        yield f"1 % of the speeds are above {fast:.0f} m/s: that looks like mm or cm"
+
+
+RULES: Mapping[str, Callable[[Stream], Iterator[str]]] = {
+    "m/s^2": _acceleration,
+    "rad/s": _rotation_rate,
+    "uT": _field,
+    "m": _position,
+}
+"""By unit; streams in other units are not judged."""
+
+
+def sentinels(stream: Stream) -> Iterator[str]:
+    """Yield channels in which one value stands so often and so far from its neighbours that it may mean "none"."""
+    for column, name in enumerate(stream.channels):
+        values = stream.values[:, column]
+        values = values[np.isfinite(values)]
+        found, counts = np.unique(values, return_counts=True)
+        if len(found) < 3:
+            continue
+        common, count = found[np.argmax(counts)], int(counts.max())
+        others = values[values != common]
+        usual = float(np.median(np.abs(np.diff(others)))) if len(others) > 1 else 0.0
+        entries = np.flatnonzero((values[1:] == common) & (values[:-1] != common))
+        if count < 0.05 * len(values) or len(entries) < 3 or usual == 0.0:
+            continue
+        if float(np.median(np.abs(values[entries] - common))) > 20 * usual:
+            yield f"{name} is {common:g} in {count / len(values):.0%} of the rows, with jumps to it and back"

@@ -1,0 +1,311 @@
+"""The conformity suite: passes on what is right, and fails on each kind of damage, in the check that is for it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+import csp_data
+from csp_data import card as cards
+from csp_data.card import Card
+from csp_data.cli import cli
+from csp_data.errors import MissingDataError, VerificationError
+from csp_data.plausible import implausible, sentinels
+
+CARD = """
+name = "made"
+title = "Made for a test"
+kind = "simulated"
+protocol = "strict"
+summary = "A mass on a slide: accelerometer, gyroscope, position."
+obtain = "It is computed."
+unlisted = "used"
+[licence]
+id = "MIT"
+name = "MIT"
+url = "https://example.org"
+redistribution = true
+terms = "t"
+[citation]
+text = "t"
+doi = "d"
+bibtex = "b"
+[[streams]]
+name = "imu"
+role = "input"
+channels = ["x", "y", "z"]
+unit = "m/s^2"
+rate_hz = 100
+frame = "sensor"
+[[streams]]
+name = "gyroscope"
+role = "input"
+channels = ["x", "y", "z"]
+unit = "rad/s"
+rate_hz = 100
+frame = "sensor"
+[[streams]]
+name = "position"
+role = "reference"
+channels = ["p"]
+unit = "m"
+rate_hz = 50
+frame = "room"
+[[targets]]
+name = "velocity"
+channels = ["v"]
+unit = "m"
+increment = true
+summary = "s"
+[splits.strict]
+rule = "groups"
+shares = { train = 0.5, val = 0.25, test = 0.25 }
+"""
+
+
+@pytest.fixture(autouse=True)
+def nothing_stays(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cards, "_added", {})
+
+
+def find(root: Path) -> list[csp_data.Found]:
+    return [csp_data.Found(path.stem, path.stem, (path,)) for path in sorted(root.glob("*.txt"))]
+
+
+def read(found: csp_data.Found, card: Card, protocol: csp_data.Protocol) -> csp_data.Recording:
+    """The recording of a closed formula; its file holds a phase."""
+    phase = float(found.files[0].read_text())
+    time, slow = np.arange(1000) / 100, np.arange(500) / 50
+    wave = np.stack([np.sin(time + phase), np.cos(time + phase), 9.81 + 0 * time + 0.1 * np.sin(3 * time)], axis=1)
+    streams = {
+        "imu": csp_data.Stream.of(card.stream("imu"), time, wave),
+        "gyroscope": csp_data.Stream.of(card.stream("gyroscope"), time, np.roll(wave, 1, axis=1)),
+        "position": csp_data.Stream.of(card.stream("position"), slow, np.sin(slow + phase)[:, None]),
+    }
+    return csp_data.Recording(found.id, found.group, found.files[0], streams)
+
+
+def velocity(edges: dict[str, np.ndarray]) -> np.ndarray:
+    return np.diff(edges["position"], axis=0)
+
+
+GOOD = csp_data.Source(find, read, "text files with a phase", {"velocity": velocity})
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    (tmp_path / "raw").mkdir()
+    for i in range(4):
+        (tmp_path / "raw" / f"r{i}.txt").write_text(f"{0.3 * i}")
+    return tmp_path / "raw"
+
+
+def report(root: Path, source: csp_data.Source = GOOD, card: str = CARD) -> dict[str, tuple[str, str]]:
+    file = root.parent / "made.toml"
+    file.write_text(card)
+    csp_data.register(file, source)
+    made = csp_data.check_source("made", raw=root)
+    assert made.ok == (not made.failures)
+    assert all(check.name in str(made) for check in made.checks)
+    return {check.name: (check.status, " ".join(check.details)) for check in made.checks}
+
+
+def test_a_good_source_passes_all(root: Path) -> None:
+    found = report(root)
+    assert {status for status, _ in found.values()} == {"ok"}
+    assert found["round trip"][1] == "train 2, val 1, test 1 episodes under the protocol strict"
+
+
+Change = Callable[[csp_data.Recording], csp_data.Recording]
+
+
+def stream(name: str, **changes: Callable[[csp_data.Stream], object]) -> Change:
+    def damaged(recording: csp_data.Recording) -> csp_data.Recording:
+        own = recording.streams[name]
+        new = replace(own, **{key: change(own) for key, change in changes.items()})  # type: ignore[arg-type]
+        return replace(recording, streams={**recording.streams, name: new})
+
+    return damaged
+
+
+def spoilt(values: np.ndarray, rows: slice, value: float) -> np.ndarray:
+    values = values.copy()
+    values[rows] = value
+    return values
+
+
+DAMAGED: dict[str, tuple[Change, str, str]] = {
+    "another id": (lambda r: replace(r, id="x"), "reading", "changed id or group"),
+    "a stream missing": (lambda r: replace(r, streams={"imu": r.streams["imu"]}), "streams", "'gyroscope'"),
+    "a stream too many": (lambda r: replace(r, streams={**r.streams, "b": r.streams["imu"]}), "streams", "'b'"),
+    "a column missing": (stream("imu", values=lambda s: s.values[:, :2]), "streams", "expected 3 columns"),
+    "channels swapped": (stream("imu", channels=lambda s: ("y", "x", "z")), "streams", "channels x, y, z"),
+    "another unit": (stream("imu", unit=lambda s: "g"), "streams", "unit 'm/s^2', found 'g'"),
+    "another role": (stream("imu", role=lambda s: "reference"), "streams", "role 'input'"),
+    "lengths differ": (stream("imu", time=lambda s: s.time[:-1]), "streams", "values (T, C)"),
+    "float32 times": (stream("imu", time=lambda s: s.time.astype("f4")), "streams", "loses its digits"),
+    "no samples": (
+        stream("imu", time=lambda s: s.time[:1], values=lambda s: s.values[:1]),
+        "streams",
+        "at least 2",
+    ),
+    "milliseconds": (stream("imu", time=lambda s: s.time * 1000), "clocks", "time in seconds, found 0.1 Hz"),
+    "a clock that runs back": (
+        stream("imu", time=lambda s: np.where(np.arange(1000) % 10 == 5, s.time - 0.1, s.time)),
+        "clocks",
+        "do not lie after",
+    ),
+    "NaN in the clock": (
+        stream("imu", time=lambda s: spoilt(s.time, slice(5, 6), np.nan)),
+        "clocks",
+        "not finite",
+    ),
+    "NaN in an input": (
+        stream("imu", values=lambda s: spoilt(s.values, slice(5, 9), np.nan)),
+        "values",
+        "4 input rows are not finite",
+    ),
+    "a reference without values": (
+        stream("position", values=lambda s: spoilt(s.values, slice(0, 400), np.nan)),
+        "values",
+        "80% of the reference rows",
+    ),
+    "g": (stream("imu", values=lambda s: s.values / 9.81), "units", "looks like g"),
+    "degrees per second": (
+        stream("gyroscope", values=lambda s: np.rad2deg(s.values)),
+        "units",
+        "looks like deg/s",
+    ),
+    "millimetres": (stream("position", values=lambda s: s.values * 1000), "units", "looks like mm"),
+    "other origins": (stream("position", time=lambda s: s.time + 1.7e9), "alignment", "0.000 s in common"),
+}
+
+
+@pytest.mark.parametrize("kind", DAMAGED)
+def test_damage_is_found_by_the_check_for_it(root: Path, kind: str) -> None:
+    change, check, message = DAMAGED[kind]
+    found = report(root, replace(GOOD, read=lambda f, c, p: change(read(f, c, p))))
+    status, details = found[check]
+    assert status == "failed", found
+    assert message in details
+    before = list(found)[: list(found).index(check)]
+    assert all(found[name][0] != "failed" for name in before)
+
+
+def raising(found: csp_data.Found, card: Card, protocol: csp_data.Protocol) -> csp_data.Recording:
+    raise KeyError("no such column")
+
+
+def restless(found: csp_data.Found, card: Card, protocol: csp_data.Protocol) -> csp_data.Recording:
+    recording = read(found, card, protocol)
+    noise = np.random.default_rng().normal(size=(1000, 3))
+    return stream("imu", values=lambda s: s.values + noise)(recording)
+
+
+def ahead(edges: dict[str, np.ndarray]) -> np.ndarray:
+    return np.asarray(edges["position"][-1] - edges["position"][1:])
+
+
+@pytest.mark.parametrize(
+    ("changes", "check", "message"),
+    [
+        ({"find": lambda root: []}, "recordings", "finds nothing"),
+        ({"find": lambda root: [*find(root), find(root)[0]]}, "recordings", "'r0' stands twice"),
+        ({"find": lambda root: [replace(f, group="") for f in find(root)]}, "recordings", "expected a Found"),
+        (
+            {"find": lambda root: [replace(f, files=(Path("no"),)) for f in find(root)]},
+            "recordings",
+            "is not there",
+        ),
+        ({"find": lambda root: [replace(f, group="one") for f in find(root)]}, "splits", "has no recording"),
+        ({"read": raising}, "reading", "KeyError"),
+        ({"read": restless}, "reading", "other numbers the second time"),
+        ({"targets": {"velocity": lambda e: e["position"]}}, "targets", "expected shape"),
+        ({"targets": {"velocity": lambda e: velocity(e) * np.nan}}, "targets", "not finite"),
+        ({"targets": {"velocity": lambda e: velocity(e) * 0}}, "targets", "never changes"),
+        ({"targets": {"velocity": ahead}}, "targets", "depends on what comes after"),
+    ],
+)
+def test_readers_that_break_the_contract(root: Path, changes: dict[str, object], check: str, message: str) -> None:
+    found = report(root, replace(GOOD, **changes))  # type: ignore[arg-type]
+    assert found[check][0] == "failed", found
+    assert message in found[check][1]
+
+
+def test_order_that_changes(root: Path) -> None:
+    calls = []
+
+    def shuffled(folder: Path) -> list[csp_data.Found]:
+        calls.append(1)
+        return find(folder)[:: 1 if len(calls) % 2 else -1]
+
+    found = report(root, replace(GOOD, find=shuffled))
+    assert "another order" in found["recordings"][1]
+
+
+def test_a_group_in_two_parts(root: Path) -> None:
+    lists = '[splits.strict]\ntrain = ["r0"]\nval = ["r1"]\ntest = ["r2", "r3"]\n'
+    card = CARD[: CARD.index("[splits.strict]")] + lists
+    same = replace(GOOD, find=lambda folder: [replace(f, group=f.group.replace("r3", "r0")) for f in find(folder)])
+    found = report(root, same, card)
+    assert found["splits"][0] == "failed"
+    assert "group 'r0'" in found["splits"][1]
+    assert report(root, GOOD, card)["splits"][0] == "ok"
+    absent = report(root, GOOD, card.replace('"r3"', '"r9"'))["splits"]
+    assert absent[0] == "warning"
+    assert "'r9'" in absent[1]
+    assert "'r3'" in absent[1]
+
+
+def test_a_file_that_changed_fails_the_round_trip(root: Path) -> None:
+    listed = 'files = [{ path = "r0.txt", size = 99 }]\n'
+    found = report(root, GOOD, CARD.replace("[licence]", listed + "[licence]", 1))
+    assert found["round trip"][0] == "failed"
+    assert "expected 99 bytes" in found["round trip"][1]
+
+
+def test_sentinels_are_told_from_clipping_and_rest() -> None:
+    time = np.arange(2000) / 100
+    wave = 1000 * np.sin(time)
+    card = cards.read_card(CARD, "made").stream("position")
+    of = lambda values: list(sentinels(csp_data.Stream.of(card, time, values[:, None])))  # noqa: E731
+    assert of(wave) == []
+    assert of(np.clip(wave, -700, 700)) == []
+    assert of(np.maximum(wave, 0)) == []
+    assert "p is -1 in 25% of the rows" in of(np.where(np.arange(2000) % 4 == 0, -1.0, wave))[0]
+
+
+@pytest.mark.parametrize("scale", [1.0, 1e-2, 1e3])
+def test_fields(scale: float) -> None:
+    values = np.tile([20.0, 5.0, -40.0], (50, 1)) * scale
+    made = csp_data.Stream(np.arange(50) / 10, values, ("x", "y", "z"), "uT", "input")
+    assert bool(list(implausible(made))) == (scale == 1e-2)
+
+
+def test_the_command(root: Path, tmp_path: Path) -> None:
+    good = CliRunner().invoke(cli, ["check", "sample", "--limit", "1"])
+    assert good.exit_code == 0
+    assert "12 of 12 checks passed" in good.stdout
+    report(root, replace(GOOD, read=raising))
+    bad = CliRunner().invoke(cli, ["check", "made", "--raw", str(root), "--json"])
+    assert bad.exit_code == 3
+    rows = json.loads(bad.stdout)
+    assert not rows["ok"]
+    assert {c["name"]: c["status"] for c in rows["checks"]}["round trip"] == "skipped"
+    with pytest.raises(VerificationError, match="reading"):
+        csp_data.check_source("made", raw=root).raise_for_failures()
+    with pytest.raises(MissingDataError, match="It is computed"):
+        csp_data.check_source("made", raw=tmp_path / "nowhere")
+
+
+@pytest.mark.parametrize("name", ["marker", "slip", "joystick", "ronin", "vector", "totalcapture"])
+def test_sources_of_the_package_conform(name: str, tmp_path: Path) -> None:
+    raw = csp_data.simulate(name, tmp_path / "raw", hours=0.01, seed=0)
+    made = csp_data.check_source(name, raw=raw, limit=2)
+    assert made.ok, str(made)

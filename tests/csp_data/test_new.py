@@ -1,0 +1,72 @@
+"""csp-data new: what it writes works as it is, and is labelled simulated."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+import csp_data
+from csp_data import card as cards
+from csp_data.cli import cli
+
+
+@pytest.fixture(autouse=True)
+def nothing_stays(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cards, "_added", {})
+
+
+def test_the_skeleton_passes_its_own_test_and_trains(tmp_path: Path) -> None:
+    result = CliRunner().invoke(cli, ["new", "my-cart", "--folder", str(tmp_path / "cart")])
+    assert result.exit_code == 0, result.output
+    folder = tmp_path / "cart"
+    assert str(folder) in result.stdout
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(folder)],
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        env=dict(os.environ),
+        timeout=300,
+    )
+    assert "3 passed" in done.stdout, done.stdout
+    ds = csp_data.load(str(folder))
+    assert (ds.name, ds.kind) == ("my-cart", "simulated")
+    assert ds.targets.units == ("m/s",)
+    pytest.importorskip("torch")
+    out = tmp_path / "run"
+    line = ["train", str(folder), "mean", "--out", str(out)]
+    code = f"from baselines.cli import main; main({line!r})"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=300)
+    assert "mean on my-cart (simulated)" in done.stdout, done.stderr
+
+
+def test_without_the_stamp_the_kind_is_the_cards(tmp_path: Path) -> None:
+    folder = tmp_path / "cart"
+    CliRunner().invoke(cli, ["new", "cart", "--folder", str(folder)])
+    (folder / "recordings" / "SIMULATED.json").unlink()
+    assert csp_data.load(str(folder)).kind == "simulated"
+    card = folder / "card.toml"
+    card.write_text(card.read_text().replace('kind = "simulated"', 'kind = "real recordings"'))
+    assert csp_data.load(str(folder)).kind == "real recordings"
+
+
+@pytest.mark.parametrize(
+    ("name", "message"), [("sample", "no data set has yet"), ("../x", "a letter first"), ("Big", "a letter first")]
+)
+def test_names_that_cannot_be(name: str, message: str, tmp_path: Path) -> None:
+    result = CliRunner().invoke(cli, ["new", name, "--folder", str(tmp_path / "x")])
+    assert result.exit_code == 2
+    assert message in result.stderr
+    assert not (tmp_path / "x").exists()
+
+
+def test_nothing_is_overwritten(tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("mine")
+    result = CliRunner().invoke(cli, ["new", "cart", "--folder", str(tmp_path)])
+    assert result.exit_code == 2
+    assert [path.name for path in tmp_path.iterdir()] == ["notes.txt"]
