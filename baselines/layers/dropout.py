@@ -53,3 +53,23 @@ def _masked(x: Tensor, p: float, seed: int) -> Tensor:
     from baselines.layers.dropout_cpu import masked  # numba is imported only where it is used
 
     return masked(x, p, seed)
+
+
+def gated_residual(x: Tensor, z: Tensor, dropout: Dropout) -> Tensor:
+    """Return ``x + dropout(glu(z))``, the end of a gated block.
+
+    Parameters
+    ----------
+    x
+        (..., H).
+    z
+        (..., 2 H).
+    dropout
+        Acts if it is in training.
+    """
+    if compiled_for(x) and x.dtype == z.dtype:
+        from baselines.layers import dropout_cpu  # numba is imported only where it is used
+
+        p = dropout.p if dropout.training else 0.0
+        return dropout_cpu.gated_residual(x, z, p, int(torch.randint(1 << 31, ())) if p else 0)
+    return x + dropout(nn.functional.glu(z, dim=-1))

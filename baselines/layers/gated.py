@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from baselines.layers.base import ALL, SequenceLayer
-from baselines.layers.dropout import Dropout
+from baselines.layers.dropout import Dropout, gated_residual
 
 __all__ = ["GatedStack", "GatedState", "Recurrence"]
 
@@ -65,8 +65,7 @@ class GatedBlock(nn.Module):
         return self._finish(x_t, y), hidden
 
     def _finish(self, x: Tensor, y: Tensor) -> Tensor:
-        y = F.glu(self.linear(self.dropout(F.gelu(y))), dim=-1)
-        return x + self.dropout(y)
+        return gated_residual(x, self.linear(self.dropout(F.gelu(y))), self.dropout)
 
 
 class GatedStack(SequenceLayer, ABC):

@@ -27,7 +27,7 @@ from torch.autograd.function import once_differentiable
 from baselines.errors import OptionError
 from baselines.layers import s4_kernel as math_s4
 from baselines.layers.base import ALL, SequenceLayer, check_config, log_uniform
-from baselines.layers.dropout import Dropout
+from baselines.layers.dropout import Dropout, gated_residual
 from baselines.parallel import compiled_for
 
 S4State = tuple[tuple[Tensor, math_s4.Discrete], ...]
@@ -244,8 +244,7 @@ class S4Block(nn.Module):
         return self.norm(x) if self.prenorm else x
 
     def _finish(self, x: Tensor, y: Tensor) -> Tensor:
-        y = F.glu(self.linear(self.dropout(F.gelu(y))), dim=-1)
-        x = x + self.dropout(y)
+        x = gated_residual(x, self.linear(self.dropout(F.gelu(y))), self.dropout)
         return x if self.prenorm else self.norm(x)
 
 

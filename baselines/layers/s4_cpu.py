@@ -157,30 +157,34 @@ def cauchy(odd: Tensor, even: Tensor, poles: Tensor, cos: Tensor, sin: Tensor) -
 
 
 @njit(**_FLAGS)
+def _add_product(y, a, b):  # type: ignore[no-untyped-def]
+    """Add a b to y; rows of one dimension, for which numba makes vector instructions."""
+    for h in range(y.shape[0]):
+        y[h] += a[h] * b[h]
+
+
+@njit(**_FLAGS)
 def _conv_forward(start, stop, u, k, first, y):  # type: ignore[no-untyped-def]
-    length, channels = u.shape[1], u.shape[2]
-    row = np.empty(channels, u.dtype)
     for i in range(start, stop):
-        for t in range(first, length):
+        for t in range(first, u.shape[1]):
+            row = y[i, t - first]
             row[:] = 0.0
             for j in range(t + 1):
-                for h in range(channels):
-                    row[h] += k[j, h] * u[i, t - j, h]
-            y[i, t - first] = row
+                k_j, u_s = k[j], u[i, t - j]
+                for h in range(row.shape[0]):
+                    row[h] += k_j[h] * u_s[h]
 
 
 @njit(**_FLAGS)
 def _conv_backward(start, stop, u, k, first, dy, du, dk, per_group):  # type: ignore[no-untyped-def]
-    batch, length, channels = u.shape
     for group in range(start, stop):
         dk[group] = 0.0
-        for i in range(group * per_group, min(batch, (group + 1) * per_group)):
+        for i in range(group * per_group, min(u.shape[0], (group + 1) * per_group)):
             du[i] = 0.0
-            for t in range(first, length):
+            for t in range(first, u.shape[1]):
                 for j in range(t + 1):
-                    for h in range(channels):
-                        du[i, t - j, h] += k[j, h] * dy[i, t - first, h]
-                        dk[group, j, h] += u[i, t - j, h] * dy[i, t - first, h]
+                    _add_product(du[i, t - j], k[j], dy[i, t - first])
+                    _add_product(dk[group, j], u[i, t - j], dy[i, t - first])
 
 
 class _ShortConvolution(torch.autograd.Function):

@@ -18,7 +18,7 @@ from baselines.layers import (
     TransformerConfig,
     make_layer,
 )
-from baselines.layers.dropout import Dropout
+from baselines.layers.dropout import Dropout, gated_residual
 from baselines.layers.gru import gru_reference
 from baselines.layers.lru import LRULayer, lru_reference
 from baselines.layers.lstm import lstm_reference
@@ -262,3 +262,28 @@ class TestDropout:
     def test_off_in_evaluation(self):
         x = torch.randn(5)
         assert torch.equal(Dropout(0.5).eval()(x), x)
+
+
+class TestGatedResidual:
+    @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+    @pytest.mark.parametrize(("shape", "p"), [((3, 5, 7), 0.4), ((2, 33), 0.0), ((1, 1, 1), 0.1)])
+    def test_one_pass_equals_the_three_of_torch(self, shape, p, dtype):
+        torch.manual_seed(0)
+        x = torch.randn(*shape, dtype=dtype, requires_grad=True)
+        z = torch.randn(*shape[:-1], 2 * shape[-1], dtype=dtype).mul(4).requires_grad_()
+        weights = torch.randn(*shape, dtype=dtype)
+        torch.manual_seed(1)
+        ours = gated_residual(x, z, Dropout(p))
+        gated = torch.nn.functional.glu(z, dim=-1)
+        torch.manual_seed(1)
+        plain = x + gated * Dropout(p)(torch.ones_like(gated))  # the same mask: it depends on seed and place alone
+        torch.testing.assert_close(ours, plain)
+        gradients = [torch.autograd.grad((y * weights).sum(), (x, z)) for y in (ours, plain)]
+        for a, b in zip(*gradients, strict=True):
+            torch.testing.assert_close(a, b)
+
+    def test_far_gates_neither_overflow_nor_vanish(self):
+        z = torch.tensor([[1.0, 1.0, 100.0, -100.0]], requires_grad=True)
+        y = gated_residual(torch.zeros(1, 2), z, Dropout(0.1).eval())
+        torch.testing.assert_close(y, torch.tensor([[1.0, 0.0]]))
+        assert torch.isfinite(torch.autograd.grad(y.sum(), z)[0]).all()
