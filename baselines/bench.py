@@ -152,7 +152,8 @@ def measure_step(model: Any, batch: int, length: int, repeats: int) -> dict[str,
     Returns
     -------
     dict
-        ``median_s`` and ``min_s`` of the steps; ``peak_bytes`` in use during a step beyond what is in use before
+        ``median_s`` and ``min_s`` of the steps; ``cpu_s``, the least processor time of a step, over all threads, which
+        a busy machine changes less; ``peak_bytes`` in use during a step beyond what is in use before
         (torch's allocations; None where it does not tell); and what no arrangement of this step can
         do without: ``flops`` of its products (torch's count: no FFT, scan or elementwise work), ``bytes`` of
         the tensors kept for the backward pass, written and read once, and Adam's (7 passes over the weights).
@@ -171,6 +172,7 @@ def measure_step(model: Any, batch: int, length: int, repeats: int) -> dict[str,
         optimizer.step()
 
     seconds = _timed(step, device, repeats)
+    processor = _timed(step, device, repeats, time.process_time)
     with FlopCounterMode(display=False) as counter:
         step()
     weights = {p.untyped_storage().data_ptr(): p.numel() * p.element_size() for p in model.parameters()}
@@ -178,6 +180,7 @@ def measure_step(model: Any, batch: int, length: int, repeats: int) -> dict[str,
     return {
         "median_s": statistics.median(seconds),
         "min_s": min(seconds),
+        "cpu_s": min(processor),
         "peak_bytes": _peak_bytes(step, device),
         "flops": counter.get_total_flops(),
         "bytes": 2 * kept + 7 * sum(weights.values()),
@@ -216,13 +219,13 @@ def render(found: dict[str, Any]) -> str:
         f"{environment['commit']}: {rates['flops'] / 1e9:.0f} GFLOP/s (float32 product), "
         f"{rates['bytes'] / 1e9:.1f} GB/s (copy)" + (". QUICK: no numbers to keep." if found["quick"] else ""),
         "",
-        "| training step | batch | median ms | least ms | floor ms | peak MiB | published s | times faster |",
-        "|---|---|---|---|---|---|---|---|",
+        "| training step | batch | median ms | least ms | processor ms | floor ms | peak MiB | published s | times faster |",
+        "|---|---|---|---|---|---|---|---|---|",
     ]
     for row in found["steps"]:
         peak = "" if row["peak_bytes"] is None else f"{row['peak_bytes'] / 2**20:.0f}"
         published = f"{row['published_s']:g} | {row['ratio']:.0f}" if row["published_s"] else " | "
-        times = " | ".join(f"{1e3 * row[key]:.1f}" for key in ("median_s", "min_s", "floor_s"))
+        times = " | ".join(f"{1e3 * row[key]:.1f}" for key in ("median_s", "min_s", "cpu_s", "floor_s"))
         lines.append(f"| {row['label']} | {row['batch']} | {times} | {peak} | {published} |")
     lines += [
         "",
@@ -241,15 +244,17 @@ def _model(case: Case, device: torch.device, quick: bool) -> nn.Module:
         return build(case.model, IN_DIM, OUT_DIM, preset=case.preset, **tiny).to(device)
 
 
-def _timed(call: Callable[[], Any], device: torch.device, repeats: int) -> list[float]:
+def _timed(
+    call: Callable[[], Any], device: torch.device, repeats: int, clock: Callable[[], float] = time.perf_counter
+) -> list[float]:
     """Return the seconds of each of ``repeats`` calls, after two that warm up."""
     seconds = []
     for _ in range(repeats + 2):
         _wait(device)
-        begin = time.perf_counter()
+        begin = clock()
         call()
         _wait(device)
-        seconds.append(time.perf_counter() - begin)
+        seconds.append(clock() - begin)
     return seconds[2:]
 
 

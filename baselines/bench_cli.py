@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -62,6 +63,7 @@ def bench(command: Bench, line: str) -> None:
     for option, values in (("threads", (command.threads or 1,)), ("batches", command.batches)):
         if min(values, default=0) < 1:
             raise OptionError(option, getattr(command, option), "whole numbers of at least 1")
+    os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # torch's profiler, which counts memory, else writes to stderr
     torch.set_num_threads(command.threads or torch.get_num_threads())
     cases = [case for case in CASES if case.model in (command.models or names)]
     found = measure(torch_device(command.device), batches=command.batches, cases=cases, quick=command.quick)

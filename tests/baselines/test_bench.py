@@ -36,6 +36,7 @@ def test_operations_and_bytes_of_a_step_counted_by_hand() -> None:
     least, most = 2 * (inputs + errors) + 7 * weights, 2 * (inputs + 2 * errors + 8 * mask) + 7 * weights + 64
     assert least <= found["bytes"] <= most
     assert 0 < found["min_s"] <= found["median_s"]
+    assert found["cpu_s"] > 0
     assert 2 * errors <= found["peak_bytes"] <= 100 * inputs  # output and difference at least
 
 
