@@ -152,8 +152,8 @@ def measure_step(model: Any, batch: int, length: int, repeats: int) -> dict[str,
     Returns
     -------
     dict
-        ``median_s`` and ``min_s`` of the steps; ``cpu_s``, the least processor time of a step, over all threads, which
-        a busy machine changes less; ``peak_bytes`` in use during a step beyond what is in use before
+        ``median_s`` and ``min_s`` of the steps; ``cpu_s``, the least processor time of a step, over all threads,
+        which a busy machine changes less; ``peak_bytes`` in use during a step beyond what is in use before
         (torch's allocations; None where it does not tell); and what no arrangement of this step can
         do without: ``flops`` of its products (torch's count: no FFT, scan or elementwise work), ``bytes`` of
         the tensors kept for the backward pass, written and read once, and Adam's (7 passes over the weights).
@@ -219,7 +219,7 @@ def render(found: dict[str, Any]) -> str:
         f"{environment['commit']}: {rates['flops'] / 1e9:.0f} GFLOP/s (float32 product), "
         f"{rates['bytes'] / 1e9:.1f} GB/s (copy)" + (". QUICK: no numbers to keep." if found["quick"] else ""),
         "",
-        "| training step | batch | median ms | least ms | processor ms | floor ms | peak MiB | published s | times faster |",
+        "| training step | batch | median ms | least | processor | floor | peak MiB | published s | ratio |",
         "|---|---|---|---|---|---|---|---|---|",
     ]
     for row in found["steps"]:
