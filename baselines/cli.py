@@ -91,8 +91,8 @@ class Report:
 
     runs: Annotated[tuple[Path, ...], Named, _arg(metavar="RUN...")]
     """Folders of runs, or of sweeps."""
-    out: Annotated[Path, _arg(metavar="FILE", aliases=["-o"])]
-    """The page to write."""
+    out: Annotated[Path, _arg(metavar="PATH", aliases=["-o"])]
+    """The page to write, a name that ends in .html, or else a folder for its index.html."""
     data: Annotated[Path | None, _arg(metavar="FILE")] = None
     """The prepared file, if it is no longer where the runs found it."""
     json: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False

@@ -18,7 +18,7 @@ body { margin: 0; background: var(--paper); color: var(--ink);
 main { max-width: 54rem; margin: 0 auto; padding: 2.5rem 1.25rem 4rem; }
 h1 { font-size: 1.75rem; line-height: 1.2; letter-spacing: -0.01em; margin: 0 0 0.4rem; font-weight: 650; }
 h2 { font-size: 1.15rem; margin: 2.8rem 0 0.5rem; font-weight: 650; }
-p { margin: 0.4rem 0 0.9rem; max-width: 42rem; }
+p { margin: 0.4rem 0 0.9rem; max-width: 42rem; overflow-wrap: anywhere; }
 .sub { color: var(--muted); margin: 0 0 1.2rem; }
 .badge { display: inline-block; background: #fff4e0; color: #7a4a00; border: 1px solid #f1dcb4;
   border-radius: 1rem; padding: 0.1rem 0.7rem; font-size: 0.85rem; margin-right: 0.5rem; }
@@ -28,13 +28,19 @@ table { border-collapse: collapse; width: 100%; font-size: 0.92rem; font-variant
 th, td { text-align: right; padding: 0.45rem 0.6rem; border-bottom: 1px solid var(--line); white-space: nowrap; }
 th { font-weight: 550; color: var(--muted); white-space: normal; vertical-align: bottom; }
 th:first-child, td:first-child { text-align: left; padding-left: 0; }
+th button { all: unset; cursor: pointer; }
+th button:focus-visible { outline: 2px solid #0072b2; outline-offset: 2px; }
+th[aria-sort] { color: var(--ink); } th[aria-sort="ascending"] button::after { content: " ↑"; }
+th[aria-sort="descending"] button::after { content: " ↓"; }
+input[type="search"] { font: inherit; font-size: 0.92rem; width: 16rem; max-width: 100%; padding: 0.35rem 0.6rem;
+  border: 1px solid var(--line); border-radius: 0.4rem; margin: 0.2rem 0 0.6rem; }
 tr.best td { font-weight: 650; }
 tr.reference td { color: var(--muted); }
 dl { display: grid; grid-template-columns: 9rem 1fr; gap: 0.3rem 1rem; margin: 0.5rem 0; font-size: 0.95rem; }
 dt { color: var(--muted); } dd { margin: 0; overflow-wrap: anywhere; }
 .panels { display: grid; gap: 1.2rem 1.6rem;
   grid-template-columns: repeat(auto-fit, minmax(min(100%, 21rem), 1fr)); }
-figure { margin: 0; } figure svg { width: 100%; height: auto; max-width: 27rem; display: block; }
+figure { margin: 0; overflow-x: auto; } figure svg { width: 100%; height: auto; max-width: 27rem; display: block; }
 figure svg text { font-family: system-ui, -apple-system, "Segoe UI", Roboto, "Helvetica Neue", Arial,
   sans-serif !important; }
 pre { background: var(--tint); border: 1px solid var(--line); border-radius: 0.4rem; padding: 0.8rem 1rem;
@@ -46,6 +52,34 @@ footer { margin-top: 3rem; border-top: 1px solid var(--line); padding-top: 0.8re
 @media print { main { max-width: none; } figure { break-inside: avoid; } }
 """
 
+SCRIPT = """
+"use strict";
+for (const box of document.querySelectorAll(".sortable")) {
+  const body = box.querySelector("tbody"), heads = [...box.querySelectorAll("th")];
+  const value = (row, i) => row.cells[i].textContent.trim();
+  const number = (text) => text.startsWith("<") ? 0 : parseFloat(text.replaceAll(",", "").replaceAll("−", "-"));
+  heads.forEach((head, i) => head.querySelector("button").addEventListener("click", () => {
+    const up = head.getAttribute("aria-sort") !== "ascending";
+    heads.forEach((other) => other.removeAttribute("aria-sort"));
+    head.setAttribute("aria-sort", up ? "ascending" : "descending");
+    const rows = [...body.rows];
+    const compare = (a, b) => {
+      const [x, y] = [value(a, i), value(b, i)];
+      if (x === "" || y === "") return (x === "") - (y === "");  // empty cells stay last
+      const [p, q] = [number(x), number(y)];
+      const order = i === 0 || isNaN(p) || isNaN(q) ? x.localeCompare(y) : p - q;
+      return up ? order : -order;
+    };
+    body.append(...rows.sort(compare));
+  }));
+  box.querySelector("input").addEventListener("input", (event) => {
+    const words = event.target.value.toLowerCase().split(/\\s+/).filter(Boolean);
+    for (const row of body.rows) row.hidden = !words.every((w) => row.textContent.toLowerCase().includes(w));
+  });
+}
+"""
+"""Sorts and filters tables; the page is complete without it."""
+
 
 def document(title: str, body: Iterable[str]) -> str:
     """Return a whole page."""
@@ -53,7 +87,7 @@ def document(title: str, body: Iterable[str]) -> str:
         '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
         f'<link rel="icon" href="data:,">\n<title>{escape(title)}</title>\n<style>{STYLE}</style>\n</head>\n'
-        f"<body>\n<main>\n{chr(10).join(body)}\n</main>\n</body>\n</html>\n"
+        f"<body>\n<main>\n{chr(10).join(body)}\n</main>\n<script>{SCRIPT}</script>\n</body>\n</html>\n"
     )
 
 
@@ -68,14 +102,16 @@ def paragraph(text: str, kind: str = "") -> str:
 
 
 def table(header: Sequence[str], rows: Sequence[tuple[str, Sequence[str]]]) -> str:
-    """Return a table; each row is (class of the style sheet, cells)."""
-    head = "".join(f'<th scope="col">{escape(cell)}</th>' for cell in header)
+    """Return a table that can be sorted and filtered; each row is (class of the style sheet, cells)."""
+    head = "".join(f'<th scope="col"><button>{escape(cell)}</button></th>' for cell in header)
     body = "\n".join(
         f'<tr class="{kind}">' + "".join(f"<td>{escape(cell)}</td>" for cell in cells) + "</tr>"
         for kind, cells in rows
     )
     return (
-        f'<div class="scroll"><table>\n<thead><tr>{head}</tr></thead>\n<tbody>\n{body}\n</tbody>\n</table></div>'
+        '<div class="sortable"><input type="search" placeholder="Filter rows" aria-label="Filter rows">'
+        f'<div class="scroll"><table>\n<thead><tr>{head}</tr></thead>\n<tbody>\n{body}\n</tbody>\n</table>'
+        "</div></div>"
     )
 
 

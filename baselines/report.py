@@ -16,6 +16,7 @@ from baselines.references import REFERENCES
 from baselines.render import cells, columns, notes, number
 from baselines.runs import Run, RunError
 from baselines.table import Table, make_table
+from baselines.train import BEST
 from csp_data import Dataset
 from csp_data.store import Channels
 
@@ -30,7 +31,9 @@ EPISODES = 24
 
 
 def write_report(runs: Sequence[Run], dataset: Dataset, path: Path) -> None:
-    """Write the page of :func:`make_report`, whole or not at all."""
+    """Write the page of :func:`make_report`, whole or not at all: a file, or ``index.html`` in a folder."""
+    if path.suffix not in (".html", ".htm"):
+        path = path / "index.html"
     text = make_report(runs, dataset)
     path.parent.mkdir(parents=True, exist_ok=True)
     atomic_bytes(path, text.encode())
@@ -71,6 +74,7 @@ def make_report(runs: Sequence[Run], dataset: Dataset) -> str:
         _over_time(shown, style, table, dataset),
         _sums(shown, style, dataset),
         _episodes(runs, style, table),
+        _speed(runs),
         _made(runs),
         "<footer>Written by csp-baselines report. This page loads nothing from anywhere.</footer>",
     ]
@@ -277,6 +281,41 @@ def _episodes(runs: Sequence[Run], style: dict[str, figures.Style], table: Table
             + ". An average hides that recordings differ more than models do."
         ),
         page.figures([figures.errors(values, style, table.unit)]),
+    )
+
+
+def _speed(runs: Sequence[Run]) -> str:
+    """Show what each model costs: values, bytes, time to fit, and how much faster than the sensor it predicts."""
+    found: dict[str, list[Run]] = {}
+    for run in runs:
+        found.setdefault(run.config.name, []).append(run)
+    rows = []
+    for name, group in found.items():
+        data, kib = group[0].config.data, (group[0].folder / BEST).stat().st_size / 1024
+        target_hz = data.protocol.get("target_hz")
+        factors = [
+            run.reported["steps"] / target_hz / run.reported["predict_seconds"]
+            for run in group
+            if target_hz and run.reported.get("predict_seconds")
+        ]
+        cells_ = [
+            name,
+            f"{group[0].results['parameters']:,}",
+            f"{kib:,.0f}",
+            f"{np.mean([run.results['seconds'] for run in group]):,.1f}",
+            f"{np.mean(factors):,.0f}" if len(factors) == len(group) else "",
+            ", ".join(sorted({str(run.environment.get("device")) for run in group})),
+        ]
+        rows.append(("reference" if name in REFERENCES else "", cells_))
+    return page.section(
+        "Speed and size",
+        page.paragraph(
+            "How many times faster than the recording a model went over the reported part, windows in batches, "
+            "measured once on the machine below beside whatever else it did: an order of magnitude, no more."
+        ),
+        page.table(
+            ["model", "values", "file (KiB)", "time to fit (s)", "times faster than real time", "device"], rows
+        ),
     )
 
 
