@@ -47,7 +47,7 @@ def measure(options: list[str]) -> dict[str, Any]:
     )
     return {
         "command": f"OMP_NUM_THREADS={os.environ.get('OMP_NUM_THREADS', '(unset)')} {' '.join(command)}",
-        "commit": commit(),
+        "commit": commit(DOCS.parent / "baselines"),
         "machine": f"{os.cpu_count()} cores ({cpu}), {platform.system()}, Python {platform.python_version()}",
         "load_before": os.getloadavg()[0],
         "rows": json.loads(said.stdout),
