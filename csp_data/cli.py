@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,7 @@ from csp_data.commands.own import check, new
 from csp_data.commands.plot import plot
 from csp_data.commands.simulate import simulate
 from csp_data.dataset import Dataset
+from csp_data.errors import StoreError
 from csp_data.home import home, prepared_dir
 from csp_data.prepare import raw_root
 from csp_data.store import read_header
@@ -91,10 +93,16 @@ def info(
     if prepared:
         dataset = api.load(name, raw=raw, protocol=protocol, skip_damaged=skip_damaged, **overrides(options))
     if as_json:
-        click.echo(json.dumps({"card": card.to_dict(), "prepared": dataset and _held(dataset)}, indent=2))
+        files = {"files": [str(made.path) for made in _made_before(card.name)]}
+        click.echo(json.dumps({"card": card.to_dict(), "prepared": dataset and _held(dataset), **files}, indent=2))
         return
     click.echo(_describe(card))
-    if dataset is not None:
+    if dataset is None:
+        made_before = _made_before(card.name)
+        click.echo("Prepared:" if made_before else f"Prepared: nothing yet (csp-data prepare {card.name})")
+        for made in made_before:
+            click.echo(f"  {made}\n    {made.path}")
+    else:
         held = _held(dataset)
         click.echo(f"\nPrepared: {dataset.path}\n  {dataset}")
         for part, row in held["parts"].items():
@@ -113,6 +121,19 @@ def info(
             click.echo(f"    and {len(listed) - LISTED} more (--json lists all)")
         if card.files and (missing := held["provenance"]["missing"]):
             click.echo(f"  {len(missing)} of {len(card.files)} files are not here")
+
+
+def _made_before(name: str) -> list[Dataset]:
+    """Return the files of a data set in the home, the newest first; one that cannot be read is passed over."""
+    found = []
+    for file in sorted(prepared_dir().glob(f"{name}-*.h5"), key=lambda file: -file.stat().st_mtime):
+        try:
+            made = Dataset(file)
+        except StoreError as error:
+            logging.getLogger(__name__).warning("%s", error)
+            continue
+        found += [made] if made.name == name else []
+    return found
 
 
 LISTED = 20

@@ -19,6 +19,16 @@ def run(*arguments: str) -> Result:
     return CliRunner().invoke(cli, arguments)
 
 
+def test_info_tells_of_every_prepared_file(empty_home: Path) -> None:
+    assert "Prepared: nothing yet (csp-data prepare sample)" in run("info", "sample").stdout
+    paths = [run("prepare", "sample", *more).stdout.strip() for more in ((), ("--lowpass", "5"))]
+    (empty_home / "prepared" / "sample-000000000000.h5").write_bytes(b"half a file")
+    said = run("info", "sample").stdout
+    assert said.count("<Dataset sample (real recordings), protocol strict: train") == 2
+    assert all(path in said for path in paths)
+    assert set(json.loads(run("info", "sample", "--json").stdout)["files"]) == set(paths)
+
+
 def test_list_and_info() -> None:
     assert "sample" in run("list").stdout
     assert {"name": "sample", "kind": "real recordings"}.items() <= {
