@@ -16,7 +16,7 @@ import tyro
 
 import csp_data
 from baselines.bench_cli import BENCH, Bench, bench
-from baselines.errors import CspDataError, OptionError
+from baselines.errors import CspDataError, OptionError, UnknownNameError
 from baselines.export_cli import EXPORT, Export, export_run
 from baselines.stream_cli import STREAM, Stream, stream
 from baselines.sweep_cli import SWEEP, Sweep, sweep
@@ -162,6 +162,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         Export: export_run,
     }
     try:
+        _before(given, [kind.__name__.lower() for kind in actions])
         command: Any = tyro.cli(
             Command,
             prog="csp-baselines",
@@ -179,6 +180,17 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except KeyboardInterrupt:
         sys.stderr.write("Stopped. The same command goes on from the last finished epoch.\n")
         sys.exit(130)
+
+
+def _before(given: Sequence[str], commands: Sequence[str]) -> None:
+    """Do what tyro does not: no colours where they are not wanted, the version, the nearest command."""
+    if os.environ.get("NO_COLOR"):  # no-color.org
+        tyro._experimental_options["ansi_codes"] = False
+    if list(given) == ["--version"]:
+        print(f"csp-baselines, version {csp_data.__version__}")
+        sys.exit(0)
+    if given and not given[0].startswith("-") and given[0] not in commands:
+        raise UnknownNameError("command", given[0], commands)
 
 
 def _train(command: Train, line: str) -> None:

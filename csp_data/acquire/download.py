@@ -306,6 +306,11 @@ def _together(card: Card, failures: dict[str, CspDataError], present: int, by_ha
             *lines[:SHOWN],
             *more,
             *([by_hand] if any(by_hand in str(error) for error in failures.values()) else []),
+            *(
+                ["What is here can be used as it is: prepare and load leave out what is missing."]
+                if present
+                else []
+            ),
         ]
     )
     for kind in (VerificationError, AccessError):

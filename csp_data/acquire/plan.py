@@ -59,17 +59,22 @@ def mirror_of(name: str, chosen: str | None) -> str | None:
     Raises
     ------
     OptionError
-        If it is neither http(s) nor file, or holds a password.
+        If it is neither http(s) nor file nor a folder, or holds a password.
     """
     mirror = chosen or os.environ.get("CSP_DATA_MIRROR") or None
     if mirror is None:
         return None
+    mirror = mirror.replace("{name}", name)
+    if Path(mirror).is_dir():
+        mirror = Path(mirror).absolute().as_uri()
     parts = urlsplit(mirror)
     if parts.scheme not in ("http", "https", "file"):
-        raise OptionError("mirror", mirror, "an address that begins with http://, https:// or file://")
+        raise OptionError(
+            "mirror", mirror, "a folder, or an address that begins with http://, https:// or file://"
+        )
     if parts.username or parts.password:
         raise OptionError("mirror", f"{parts.scheme}://...@{parts.hostname}", "no user or password in the address")
-    return mirror.replace("{name}", name).rstrip("/") + "/"
+    return mirror.rstrip("/") + "/"
 
 
 def local_file(address: str) -> Path | None:

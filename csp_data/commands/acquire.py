@@ -33,7 +33,9 @@ lock_option = click.option("--lock", type=click.Path(path_type=Path), help="Lock
 )
 @name_argument
 @raw_option
-@click.option("--mirror", metavar="URL", help="A copy that serves the same names; {name} is filled in.")
+@click.option(
+    "--mirror", metavar="URL", help="A copy with the same names: address or folder; {name} is filled in."
+)
 @click.option("--jobs", type=click.IntRange(1, 32), default=4, show_default=True, help="Files at once.")
 @click.option("--full", is_flag=True, help="The full version, where the publisher has a compact one too.")
 @click.option("--accept-licence", is_flag=True, help="You accept the data set's terms.")

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import os
+import pty
 import signal
 import subprocess
 import sys
@@ -10,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+import csp_data
 from baselines.cli import main
 from baselines.runs import Run, read_run
 
@@ -175,3 +177,35 @@ def test_killed_and_started_again_gives_the_same_weights(tmp_path: Path, home: P
     assert (first["epoch"], first["val_loss"]) == (second["epoch"], second["val_loss"])
     for part in ("val", "test"):  # of equal weights; where memory lies can change the last bit of a prediction
         assert first[part]["mse"] == pytest.approx(second[part]["mse"], rel=1e-9)
+
+
+def test_version_nearest_command_and_no_colours(capsys: pytest.CaptureFixture[str]) -> None:
+    """In a terminal of its own, where tyro would colour."""
+    with pytest.raises(SystemExit) as caught:
+        main(["--version"])
+    assert caught.value.code == 0
+    assert capsys.readouterr().out == f"csp-baselines, version {csp_data.__version__}\n"
+    code, error = _fails(["trian", "sample"], capsys)
+    assert code == 2
+    assert "There is no command 'trian'. Did you mean 'train'?" in error
+    shown = {}
+    for colours in (True, False):
+        screen, line = pty.openpty()
+        environment = {**os.environ, "TERM": "xterm"} | ({} if colours else {"NO_COLOR": "1"})
+        if colours:
+            environment.pop("NO_COLOR", None)
+        command = [sys.executable, "-m", "baselines", "--help"]
+        said = b""
+        with subprocess.Popen(command, stdout=line, stderr=line, env=environment) as process:
+            os.close(line)
+            while True:
+                try:
+                    said += os.read(screen, 65536)
+                except OSError:  # Linux: the other side has closed
+                    break
+        os.close(screen)
+        assert process.returncode == 0
+        shown[colours] = said
+    assert b"\x1b[" in shown[True]  # or the test shows nothing
+    assert b"\x1b[" not in shown[False]
+    assert b"subcommands" in shown[False]

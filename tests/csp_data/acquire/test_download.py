@@ -64,6 +64,7 @@ def test_broad_from_a_mirror_then_prepare_and_load(reference_dir, empty_home):
         again = run("download", "broad", "--mirror", mirror.url)
     assert result.exit_code == again.exit_code == 4
     assert "21 files of broad did not come, 18 are here and verified" in result.stderr
+    assert "prepare and load leave out what is missing" in result.stderr
     assert "01_undisturbed_slow_rotation_A.hdf5: the server does not have it (404)" in result.stderr
     assert len(mirror.seen) == first + 21  # what is here is not asked for again
     report = csp_data.verify("broad")
@@ -97,6 +98,17 @@ def test_download_verify_prepare_load_from_an_empty_home(sample_mirror, empty_ho
     assert {file["trust"] for file in report["files"]} == {"published"}
     assert len(csp_data.load("excerpt").train) == len(csp_data.load("sample").train)
     assert not (empty_home / "raw" / "excerpt.incoming").exists()
+
+
+@pytest.mark.parametrize("as_address", [True, False])
+def test_a_folder_is_a_mirror(empty_home, sample_mirror, as_address, tmp_path):
+    folder = shutil.copytree(bundled_root(load_card("sample")), tmp_path / "a b" / "excerpt")
+    mirror = folder.as_uri() if as_address else str(folder.parent / "{name}")
+    assert run("download", "excerpt", "--mirror", mirror).exit_code == 0
+    assert sample_mirror.seen == []
+    wrong = run("download", "excerpt", "--mirror", str(tmp_path / "nowhere"))
+    assert wrong.exit_code == 2
+    assert "a folder, or an address that begins with" in wrong.stderr
 
 
 def test_load_downloads_only_when_asked(sample_mirror, empty_home, monkeypatch):
