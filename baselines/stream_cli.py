@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import signal
 import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from types import FrameType
 from typing import TYPE_CHECKING, Annotated, BinaryIO, Literal, TextIO
 
 import tyro
@@ -75,13 +77,18 @@ def stream(command: Stream, line: str) -> None:
     streamer, inputs, targets = _open(command)
     if command.load_state is not None:
         load_state(command.load_state, streamer)
-    without, with_output, held, stopped = Latency(), Latency(), 0, False
-    with _source(command.input) as source, _sink(command.out) as sink:
+    if command.save_state is not None and not command.save_state.parent.is_dir():
+        raise OptionError("save_state", str(command.save_state), "a file in a folder that is there")
+    counts = Counts()
+    failure: SampleError | None = None
+    with _source(command.input) as source, _sink(command.out) as sink, _patient(counts):
         writer = Writer(sink, targets, command.format)
         try:
-            held = _run(command, streamer, source, inputs, writer, (without, with_output))
+            _run(command, streamer, source, inputs, writer, counts)
         except KeyboardInterrupt:
-            stopped = True
+            counts.stopped = True
+        except SampleError as error:
+            failure = error
     if command.save_state is not None:
         try:
             save_state(command.save_state, streamer)
@@ -89,9 +96,43 @@ def stream(command: Stream, line: str) -> None:
             raise OptionError(
                 "save_state", str(command.save_state), f"a file that can be written ({error})"
             ) from error
-    _summary(command, without, with_output, held)
-    if stopped:
+    _summary(command, counts)
+    if failure is not None:
+        raise failure
+    if counts.stopped:
         sys.exit(130)
+
+
+@dataclass
+class Counts:
+    """What a stream has come to."""
+
+    without: Latency = field(default_factory=Latency)
+    """Of the samples without a prediction."""
+    having: Latency = field(default_factory=Latency)
+    """Of the samples with one."""
+    held: int = 0
+    """Bad lines replaced by the sample before."""
+    busy: bool = False
+    """A sample is being taken: the state is neither that before it nor that after it."""
+    stopped: bool = False
+    """Ctrl-C was pressed."""
+
+
+@contextmanager
+def _patient(counts: Counts) -> Iterator[None]:
+    """Let Ctrl-C wait until the sample at work is done, so that the state can be kept."""
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        counts.stopped = True
+        if not counts.busy:
+            raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGINT, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def model_of(folder: Path, window: int | None, data: Path | None) -> tuple[Model, Interface]:
@@ -137,26 +178,30 @@ def _run(
     source: BinaryIO,
     inputs: tuple[str, ...],
     writer: Writer,
-    latencies: tuple[Latency, Latency],
-) -> int:
-    """Pass samples on until they end; return how many were replaced."""
-    last, held = None, 0
+    counts: Counts,
+) -> None:
+    """Pass samples on until they end, or until Ctrl-C."""
+    last = None
     period = 1 / streamer.input_hz
     lines = Arrivals(source)
     for sample in read_samples(lines, inputs):
         if isinstance(sample, SampleError):
             if command.on_bad == "stop" or last is None:
                 raise sample
-            stamp, values, held = None, last, held + 1
+            stamp, values = None, last
+            counts.held += 1
         else:
             stamp, values = sample
         last = values
+        counts.busy = True
         made = streamer.push(values)
         seconds = time.perf_counter() - lines.latest
-        latencies[len(made) > 0].add(seconds)
+        (counts.having if len(made) else counts.without).add(seconds)
         for prediction in made:
             writer.write(streamer.samples * period if stamp is None else stamp, prediction, seconds)
-    return held
+        counts.busy = False
+        if counts.stopped:
+            return
 
 
 class Arrivals:
@@ -197,7 +242,8 @@ def _sink(name: str) -> Iterator[TextIO]:
         yield file
 
 
-def _summary(command: Stream, without: Latency, with_output: Latency, held: int) -> None:
+def _summary(command: Stream, counts: Counts) -> None:
+    without, with_output, held = counts.without, counts.having, counts.held
     if command.json:
         found = {"samples": without.total + with_output.total, "predictions": with_output.total, "held": held}
         parts = {"without_prediction_ms": without, "with_prediction_ms": with_output}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -16,7 +17,7 @@ from baselines.cli import main
 from baselines.experiment import load_model
 from baselines.interface import INTERFACE, interface_of
 from baselines.runs import Run
-from baselines.stream import Streamer
+from baselines.stream import Streamer, load_state
 from baselines.stream_io import Latency, SampleError, Writer, read_samples
 from csp_data import Dataset
 
@@ -118,6 +119,30 @@ def test_a_prediction_comes_before_the_next_sample(runs: dict[str, Run], sample:
     assert process.returncode == 0
 
 
+def test_ctrl_c_ends_in_good_order(runs: dict[str, Run], sample: Dataset, home: Path, tmp_path: Path) -> None:
+    """A real interrupt: summary, state and exit code; the stream then goes on from the state."""
+    inputs = sample.val[0].inputs[:45]
+    command = [sys.executable, "-m", "baselines", "stream", str(runs["a"].folder), "--save-state", "state"]
+    environment = {**os.environ, "CSP_DATA_HOME": str(home), "OMP_NUM_THREADS": "1"}
+    pipe = subprocess.PIPE
+    with subprocess.Popen(
+        command, stdin=pipe, stdout=pipe, stderr=pipe, env=environment, text=True, cwd=tmp_path
+    ) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdin.write(csv_text(sample, inputs[:30]))
+        process.stdin.flush()
+        for _ in range(4):
+            process.stdout.readline()
+        process.send_signal(signal.SIGINT)
+        assert "30 samples, 3 with a prediction" in process.stderr.read()
+    assert process.returncode == 130
+    stream = Streamer.of(load_model(runs["a"]), interface_of(runs["a"]))  # type: ignore[arg-type]
+    load_state(tmp_path / "state", stream)
+    np.testing.assert_array_equal(stream.push(inputs[30:]), expected(runs["a"], inputs)[3:])
+
+
 @pytest.mark.parametrize(
     ("text", "line", "message"),
     [
@@ -174,7 +199,9 @@ def test_hold_repeats_the_last_good_sample(
     with pytest.raises(SystemExit) as caught:
         main(["stream", str(runs["a"].folder), "--input", str(tmp_path / "in.csv")])
     assert caught.value.code == 1
-    assert "line 9: expected 6 values" in capsys.readouterr().err
+    error = capsys.readouterr().err
+    assert "line 9: expected 6 values" in error
+    assert "7 samples, 0 with a prediction" in error
 
 
 @pytest.mark.parametrize(
@@ -184,6 +211,7 @@ def test_hold_repeats_the_last_good_sample(
         ("a", ["--input", "nowhere.csv"], 2, "input='nowhere.csv'"),
         ("a", ["--load-state", "nowhere"], 1, "nowhere: cannot be read"),
         ("a", ["--window", "5"], 2, "only a Transformer"),
+        ("a", ["--save-state", "nowhere/state"], 2, "a folder that is there"),
     ],
 )
 def test_what_cannot_stream(
