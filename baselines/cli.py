@@ -112,7 +112,8 @@ with its Kalman filter), strapdown (inertial sensors alone: orientation filter a
 Examples:
   csp-baselines train sample hiss-s4-mamba
   csp-baselines train broad flat-lstm --raw trees/broad --seed 1 --set dim=64 hidden=64 --out runs/lstm-1
-  csp-baselines train vector.h5 fir --window-s 10"""
+  csp-baselines train vector.h5 fir --window-s 10
+  torchrun --nproc-per-node 4 -m baselines train broad hiss-s4-mamba --device cuda --batch 64"""
 
 EVAL = """Evaluate a finished run on one part, afresh from its weights.
 
@@ -196,8 +197,9 @@ def _before(given: Sequence[str], commands: Sequence[str]) -> None:
 def _train(command: Train, line: str) -> None:
     import torch
 
-    from baselines.experiment import run
+    from baselines.experiment import follow, run
     from baselines.references import REFERENCES
+    from baselines.team import joined
 
     preset = command.preset or (None if command.model in REFERENCES else "small")
     if command.threads is not None and command.threads < 1:
@@ -208,17 +210,23 @@ def _train(command: Train, line: str) -> None:
     torch.set_num_threads(threads)
     out = command.out or Path("runs") / f"{Path(command.dataset).stem}-{command.model}-{command.train.seed}"
     dataset = _dataset(command)
-    done, state = run(
-        dataset,
-        command.model,
-        command.train,
-        out,
-        preset=preset,
-        options=_options(command.set),
-        device=command.device,
-        command=line,
-        progress=True,
-    )
+    with joined(command.device) as (team, device):
+        if not team.leads:
+            options = _options(command.set)
+            follow(dataset, command.model, command.train, team, preset=preset, options=options, device=device)
+            return
+        done, state = run(
+            dataset,
+            command.model,
+            command.train,
+            out,
+            preset=preset,
+            options=_options(command.set),
+            device=device,
+            command=line,
+            progress=True,
+            team=team,
+        )
     if command.json:
         print(json.dumps({"run": str(out), "state": state, **done.results}))
         return

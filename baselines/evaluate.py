@@ -15,7 +15,7 @@ from baselines.quantities import Quantities
 from csp_data.predictions import EpisodePrediction
 from csp_data.store import EpisodeRow
 
-__all__ = ["EpisodePrediction", "measure", "measure_fully", "outputs", "predict"]
+__all__ = ["EpisodePrediction", "measure", "measure_fully", "outputs", "predict", "squares"]
 
 
 def outputs(model: nn.Module, part: Part, length: int | None, batch: int = 32) -> torch.Tensor:
@@ -49,6 +49,26 @@ def outputs(model: nn.Module, part: Part, length: int | None, batch: int = 32) -
             _scatter(model(piece.inputs), windows, piece.rows, scattered)
     model.train(was_training)
     return scattered
+
+
+def squares(
+    model: nn.Module, part: Part, length: int | None, first: int, step: int, batch: int = 32
+) -> tuple[float, int]:
+    """Return the sum of squared normalised errors over every `step`-th window from the `first`, and their number.
+
+    Windows and values are those of :func:`outputs`.
+    """
+    windows = cut(part, length)
+    mine = Windows(windows.episodes[first::step], windows.starts[first::step], windows.lengths[first::step])
+    was_training = model.training
+    model.eval()
+    total = 0.0
+    with torch.no_grad():
+        for piece in batches(part, mine, batch):
+            error = (model(piece.inputs) - piece.targets).square() * piece.mask.unsqueeze(-1)
+            total += error.sum(dtype=torch.float64).item()
+    model.train(was_training)
+    return total, int(mine.lengths.sum()) * part.targets.shape[1]
 
 
 def _scatter(output: torch.Tensor, windows: Windows, rows: np.ndarray, into: torch.Tensor) -> None:

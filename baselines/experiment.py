@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import time
 from pathlib import Path
 from typing import Any
@@ -42,11 +43,12 @@ from baselines.runs import (
     open_folder,
     read_run,
 )
+from baselines.team import ALONE, Team
 from baselines.train import BEST, TrainConfig, seeded, train, validate
 from csp_data import Dataset
 from csp_data.predictions import save_predictions
 
-__all__ = ["NAMES", "data_config", "evaluate", "load_model", "plan", "run", "torch_device"]
+__all__ = ["NAMES", "data_config", "evaluate", "follow", "load_model", "plan", "run", "torch_device"]
 
 NAMES = (*REFERENCES, *ALL_MODELS)
 """What can be trained and evaluated, by name; three-level models (``hiss-<low>-<mid>-<high>``) besides."""
@@ -63,6 +65,7 @@ def run(
     device: str = "cpu",
     command: str = "",
     progress: bool = False,
+    team: Team = ALONE,
 ) -> tuple[Run, str]:
     """Train a model or fit a reference, evaluate it, and write everything into a folder.
 
@@ -87,6 +90,8 @@ def run(
         How to get this run again, for the record.
     progress
         Show a bar on stderr, if that is a terminal.
+    team
+        Processes that train together, led by this one; the others call :func:`follow`.
 
     Returns
     -------
@@ -112,12 +117,14 @@ def run(
     _, length = config.windows(train_part)
     asked = RunConfig(data_config(dataset), name, model_config(model), config, code_version())
     with open_folder(folder, asked) as state:
+        if name not in REFERENCES:
+            team.broadcast(state)
         if state == "finished":
             return read_run(folder), state
         note(folder, "start", held=state)
         atomic_json(folder / ENVIRONMENT, {**describe(where), "command": command, "prepared": str(dataset.path)})
         atomic_json(folder / INTERFACE, Interface.of(dataset).to_dict())
-        results = _fit(model, train_part, val_part, config, folder, progress)
+        results = _fit(model, train_part, val_part, config, folder, progress, team)
         for part in dataset.parts[1:]:
             loaded = val_part if part == val_part.name else load_part(dataset, part, where)
             begin = time.perf_counter()
@@ -132,13 +139,40 @@ def run(
     return read_run(folder), state
 
 
+def follow(
+    dataset: Dataset,
+    name: str,
+    config: TrainConfig,
+    team: Team,
+    *,
+    preset: str | None = None,
+    options: dict[str, Any] | None = None,
+    device: str = "cpu",
+) -> None:
+    """Take part in a training that another process of the team leads with :func:`run`; write nothing."""
+    if name in REFERENCES:  # the leader fits it alone
+        return
+    where = torch_device(device)
+    train_part, val_part = load_part(dataset, "train", where), load_part(dataset, dataset.selection, where)
+    with seeded(config.seed, where):
+        model = _build(name, *train_part.dims, train_part.chunk, preset, options or {}).to(where)
+    if team.broadcast(None) != "finished":
+        train(model, train_part, val_part, config, Path(os.devnull), team=team)
+
+
 def _fit(
-    model: nn.Module, train_part: Part, val_part: Part, config: TrainConfig, folder: Path, progress: bool
+    model: nn.Module,
+    train_part: Part,
+    val_part: Part,
+    config: TrainConfig,
+    folder: Path,
+    progress: bool,
+    team: Team,
 ) -> dict[str, Any]:
     """Fit on train, choose on val; the model ends with what was chosen, and so does ``best.safetensors``."""
     counted = {"parameters": sum(p.numel() for p in model.parameters())}
     if not isinstance(model, Reference):
-        fit = train(model, train_part, val_part, config, folder, progress=progress)
+        fit = train(model, train_part, val_part, config, folder, progress=progress, team=team)
         return counted | {"epoch": fit.epoch, "val_loss": fit.val_loss, "seconds": round(fit.seconds, 3)}
     _, length = config.windows(train_part)
     begin = time.perf_counter()

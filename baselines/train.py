@@ -26,11 +26,12 @@ from baselines.checkpoint import (
 )
 from baselines.data import Part, Windows, batches, cut, length_class, padded, window_steps
 from baselines.errors import CspDataError, OptionError
-from baselines.evaluate import outputs
+from baselines.evaluate import outputs, squares
 from baselines.files import atomic_bytes
 from baselines.ledger import note
 from baselines.models import param_groups
 from baselines.step import PlainStep, adam, make_step, masked_mse
+from baselines.team import ALONE, Team
 
 __all__ = [
     "BEST",
@@ -165,6 +166,7 @@ def train(
     *,
     progress: bool = False,
     on_epoch: Callable[[dict[str, Any]], None] | None = None,
+    team: Team = ALONE,
 ) -> Fit:
     """Train a model, or go on where a stopped training left its folder. The model ends with the best weights.
 
@@ -186,6 +188,8 @@ def train(
         Show a bar on stderr, if that is a terminal.
     on_epoch
         Called with each line of the metrics after its epoch is safely stored.
+    team
+        Processes that train the model together; its leader alone writes, and ends with the best weights.
 
     Raises
     ------
@@ -195,16 +199,16 @@ def train(
         If the folder holds a training of another configuration.
     """
     windows, length = config.windows(train_part)
-    run = _Run(model, config, folder, train_part, windows)
-    with seeded(config.seed, train_part.inputs.device):
-        if (folder / LAST).exists():
-            run.resume()
-        _keep_lines(folder / METRICS, run.state["epoch"])
+    run = _Run(model, config, folder, train_part, windows, team)
+    with seeded(config.seed, train_part.inputs.device), team.gradients(model):
+        run.resume()
+        if team.leads:
+            _keep_lines(folder / METRICS, run.state["epoch"])
         epochs = range(run.state["epoch"] + 1, config.epochs + 1)
         for epoch in (bar := tqdm(epochs, desc="train", unit="epoch", disable=None if progress else True)):
             begin = time.perf_counter()
             train_loss = run.epoch(epoch)
-            val_loss = validate(model, val_part, length)
+            val_loss = validate(model, val_part, length, team)
             if not math.isfinite(val_loss):
                 raise TrainingError(
                     f"The loss on {val_part.name} is {val_loss} after epoch {epoch}. {run.advice()}"
@@ -214,14 +218,20 @@ def train(
             bar.set_postfix_str(f"train {train_loss:.3f}, val {val_loss:.3f}, best {run.state['best_loss']:.3f}")
             if on_epoch is not None:
                 on_epoch(line)
-    load_weights(folder / BEST, model)
+    if team.leads:
+        load_weights(folder / BEST, model)
     return Fit(run.state["best_epoch"], run.state["best_loss"], run.state["seconds"])
 
 
 class _Run:
     """A training between two epochs: what :func:`train` moves on, stores and takes up again."""
 
-    def __init__(self, model: nn.Module, config: TrainConfig, folder: Path, part: Part, windows: Windows) -> None:
+    def __init__(
+        self, model: nn.Module, config: TrainConfig, folder: Path, part: Part, windows: Windows, team: Team
+    ) -> None:
+        if team.size > 1 and config.compile == "graph":
+            raise OptionError("compile", config.compile, "eager with several processes")
+        self.team = team
         self.model, self.config, self.folder, self.part, self.windows = model, config, folder, part, windows
         device = part.inputs.device
         groups = param_groups(model, config.lr)
@@ -248,7 +258,9 @@ class _Run:
         self.model.train()
         longest, loss_sum, weight = int(self.windows.lengths.max()), 0.0, 0
         seen: list[tuple[Tensor, np.ndarray]] = []
-        for batch in batches(self.part, self.windows, self.config.batch, self.order, turns=self.order):
+        self.team.reseed(self.config.seed, epoch)
+        taken = batches(self.part, self.windows, self.config.batch, self.order, turns=self.order)
+        for batch in self.team.shares(taken):
             self.set_rate()
             if self.config.compile == "graph":
                 batch = padded(batch, self.config.batch, length_class(batch.mask.shape[1], longest))
@@ -258,7 +270,7 @@ class _Run:
             if len(seen) == self.look_every:
                 loss_sum += self.look(seen, epoch)
                 seen = []
-        return (loss_sum + self.look(seen, epoch)) / weight
+        return self.team.mean(loss_sum + self.look(seen, epoch), weight)
 
     def look(self, seen: list[tuple[Tensor, np.ndarray]], epoch: int) -> float:
         """Return the sum of the losses of the last steps, weighted by target steps; stop if one is no number."""
@@ -286,7 +298,8 @@ class _Run:
         state["epoch"] = epoch
         if val_loss < state["best_loss"]:
             state["best_epoch"], state["best_loss"] = epoch, val_loss
-            save_weights(self.folder / BEST, self.model.state_dict())
+            if self.team.leads:
+                save_weights(self.folder / BEST, self.model.state_dict())
         line = {
             "epoch": epoch,
             "step": state["step"],
@@ -295,6 +308,8 @@ class _Run:
             "val_loss": val_loss,
             "seconds": round(state["seconds"], 3),
         }
+        if not self.team.leads:
+            return line
         with (self.folder / METRICS).open("a") as file:
             file.write(json.dumps(line) + "\n")
         generators = {"order": self.order.get_state(), "cpu": torch.get_rng_state()}
@@ -306,8 +321,11 @@ class _Run:
         return line
 
     def resume(self) -> None:
-        """Put everything back as the checkpoint has it, torch's own generators included."""
-        held = read_checkpoint(self.folder / LAST)
+        """Put everything back as the checkpoint has it, if there is one, torch's own generators included."""
+        stopped = self.team.leads and (self.folder / LAST).exists()
+        held = self.team.broadcast(read_checkpoint(self.folder / LAST) if stopped else None)
+        if held is None:
+            return
         stored, wanted = held.progress["config"], asdict(self.config)
         if stored != wanted:
             differing = "; ".join(
@@ -343,8 +361,10 @@ class _Run:
         return f"{left} Try a smaller lr, or clip_norm=1."
 
 
-def validate(model: nn.Module, part: Part, length: int | None) -> float:
-    """Return the mean squared error over a part, in normalised units."""
+def validate(model: nn.Module, part: Part, length: int | None, team: Team = ALONE) -> float:
+    """Return the mean squared error over a part, in normalised units; a team computes its windows together."""
+    if team.size > 1:
+        return team.mean(*squares(model, part, length, team.rank, team.size))
     return (outputs(model, part, length) - part.targets).square().mean().item()
 
 
