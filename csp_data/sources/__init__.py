@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 from types import ModuleType
 
@@ -76,9 +77,10 @@ def load_source(card: Card) -> Source:
         If its reader is from outside and cannot be used, or has no function for something that the card names.
     """
     if card.reader is None:
-        if card.source not in BUILT_IN:
-            raise SourceError(card.name, f"the card's source {card.source!r} is none of {', '.join(BUILT_IN)}")
-        source: Source = import_module(f"csp_data.sources.{card.source}").SOURCE
+        module = f"csp_data.sources.{card.source}"
+        source = getattr(import_module(module), "SOURCE", None) if find_spec(module) is not None else None
+        if not isinstance(source, Source):
+            raise SourceError(card.name, f"the card's source {card.source!r} is no reader of csp-data")
         return source
     given = card.reader()
     if not isinstance(given, Source):
@@ -88,10 +90,6 @@ def load_source(card: Card) -> Source:
     if lacking := {stream.name for stream in card.streams if stream.derived} - set(given.inputs):
         raise SourceError(card.name, f"no function for the derived columns of {sorted(lacking)[0]!r}")
     return given
-
-
-BUILT_IN = ("broad", "joystick", "marker", "ronin", "slip", "totalcapture", "vector")
-"""Modules of this package that read a source."""
 
 
 def register(card: Card | Path | str, reader: Source | ModuleType | None = None) -> Card:

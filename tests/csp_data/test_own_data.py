@@ -100,6 +100,13 @@ def test_recordings_in_a_layout_that_is_known_need_no_reader(tmp_path: Path) -> 
     assert len(csp_data.load("mine").train) == 8
 
 
+def test_a_source_that_the_package_does_not_have(tmp_path: Path) -> None:
+    for name in ("nowhere", "text"):
+        (tmp_path / "mine.toml").write_text(f'extends = "sample"\nname = "mine"\nsource = "{name}"')
+        with pytest.raises(SourceError, match=f"'{name}' is no reader of csp-data"):
+            csp_data.register(tmp_path / "mine.toml")
+
+
 def test_a_prepared_file_says_itself_what_it_is(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -210,3 +217,16 @@ def test_folders_named_in_the_environment(folder: Path, tmp_path: Path) -> None:
     assert wrong.returncode == 1
     assert "is named in CSP_DATA_PLUGINS and is no folder" in wrong.stderr
     assert "Traceback" not in wrong.stderr
+
+
+def test_from_csv_to_a_trained_model(folder: Path, tmp_path: Path) -> None:
+    """The how-to's last step, with fewer epochs: HiSS and the mean on the example, by the folder's path."""
+    pytest.importorskip("torch")
+    errors = {}
+    for model, options in (("mean", []), ("hiss-s4-mamba", ["--epochs", "8"])):
+        line = ["train", str(folder), model, "--out", str(tmp_path / model), "--json", *options]
+        code = f"from baselines.cli import main; main({line!r})"
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=300)
+        assert done.returncode == 0, done.stderr
+        errors[model] = json.loads(done.stdout)["test"]["rmse"]
+    assert errors["hiss-s4-mamba"] < errors["mean"] / 2
