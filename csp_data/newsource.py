@@ -64,7 +64,7 @@ summary = "Displacement over the step."
 
 [splits.strict]
 rule = "groups"  # or lists of ids: train = ["..."], val = ["..."], test = ["..."]
-shares = {{ train = 0.7, val = 0.1, test = 0.2 }}
+shares = {{ train = 0.5, val = 0.25, test = 0.25 }}
 '''
 
 READER = '''"""Reads {name}: a folder a recording, with sensor.csv and truth.csv (header, seconds, values)."""
