@@ -29,6 +29,7 @@ from csp_data.commands.options import (
 from csp_data.commands.own import check, new
 from csp_data.commands.plot import plot
 from csp_data.commands.simulate import simulate
+from csp_data.commands.view import view
 from csp_data.dataset import Dataset
 from csp_data.errors import StoreError
 from csp_data.home import home, prepared_dir
@@ -284,6 +285,7 @@ for command in (
     export,
     new,
     plot,
+    view,
     simulate,
 ):
     cli.add_command(command)

@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from csp_data.errors import OptionError
 
-__all__ = ["LowPass"]
+__all__ = ["LowPass", "Phase"]
 
 Phase = Literal["zero", "causal"]
 

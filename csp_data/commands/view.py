@@ -1,0 +1,58 @@
+"""The command ``view``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from csp_data import api
+from csp_data.commands.base import Command, examples
+from csp_data.commands.options import name_argument, overrides, protocol_options, raw_option
+
+__all__ = ["view"]
+
+
+@click.command(
+    cls=Command,
+    epilog=examples(
+        "csp-data view sample",
+        "csp-data view sample --runs runs --port 8050 --no-browser",
+    ),
+)
+@name_argument
+@click.option(
+    "--runs",
+    type=click.Path(path_type=Path, exists=True, file_okay=False),
+    help="Folder of run folders whose predictions are shown; nothing outside it is read.",
+)
+@raw_option
+@click.option("--port", type=click.IntRange(0, 65535), default=0, help="Port to listen on [any free one].")
+@click.option("--address", default="127.0.0.1", show_default=True, help="Address to listen on.")
+@click.option("--public", is_flag=True, help="Allow an address that others can reach; there is no password.")
+@click.option("--no-browser", is_flag=True, help="Print the address, open nothing.")
+@protocol_options
+def view(
+    name: str,
+    runs: Path | None,
+    raw: Path | None,
+    port: int,
+    address: str,
+    public: bool,
+    no_browser: bool,
+    protocol: str | None,
+    **options: Any,
+) -> None:
+    """Look at a data set in the browser: recordings, parts, filters, predictions of runs. Ctrl-C ends it."""
+    from csp_data.view import serve
+
+    serve(
+        api.load(name, raw=raw, protocol=protocol, **overrides(options)),
+        runs=runs,
+        address=address,
+        port=port,
+        public=public,
+        browser=not no_browser,
+        ready=click.echo,
+    )

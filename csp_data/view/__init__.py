@@ -1,0 +1,19 @@
+"""A page on this machine to look at recordings, filters and predictions (needs panel).
+
+Panel carries it: widgets, layout and the page's server in one well-kept library of Python, which serves all its
+assets itself (nothing comes from outside) and shows Matplotlib figures, so that the page and :mod:`csp_data.plot`
+draw the same pictures.
+"""
+
+from csp_data.errors import MissingExtraError
+
+try:
+    import panel as _panel  # noqa: F401  # asked for once, here, so that its absence is one clear error
+except ImportError as error:
+    raise MissingExtraError("The viewer", "panel", "view") from error
+
+from csp_data.view.page import build
+from csp_data.view.selection import Selection, find_runs
+from csp_data.view.server import serve
+
+__all__ = ["Selection", "build", "find_runs", "serve"]

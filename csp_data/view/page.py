@@ -1,0 +1,131 @@
+"""The page: widgets on the left, a figure on the right, and the card below."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import panel as pn
+
+from csp_data.cardtext import markdown
+from csp_data.dataset import Dataset
+from csp_data.errors import CspDataError
+from csp_data.plot import FIGURES
+from csp_data.plot.style import to_svg
+from csp_data.signal.lowpass import LowPass
+from csp_data.view.selection import Selection
+
+__all__ = ["build"]
+
+STYLE = """
+:host { flex: 1 1 340px; min-width: 0; max-width: min(1000px, 96vw); }
+div { width: 100%; }
+svg { width: 100%; height: auto; }
+.csp-error { color: #a12a00; font-weight: 600; }
+"""
+
+
+class _Page:
+    """The widgets of one visitor, and what they change."""
+
+    def __init__(self, dataset: Dataset, runs: Mapping[str, Path], selection: Selection) -> None:
+        self.dataset, self.runs = dataset, runs
+        nyquist = dataset.channels.rate_hz / 2
+        chosen = selection.lowpass
+        self.figure = pn.widgets.Select(name="Figure", options=list(FIGURES), value=selection.figure)
+        self.part = pn.widgets.Select(name="Part", options=list(dataset.parts), value=selection.part)
+        self.episode = pn.widgets.Select(
+            name="Episode", options=self._episodes(selection.part), value=selection.episode
+        )
+        self.hz = pn.widgets.FloatSlider(
+            name="Low-pass cut-off (Hz), 0 for none",
+            start=0,
+            end=round(0.98 * nyquist, 2),
+            step=round(nyquist / 250, 3),
+            value=0 if chosen is None else chosen.hz,
+        )
+        self.order = pn.widgets.IntSlider(
+            name="Order", start=1, end=8, value=3 if chosen is None else chosen.order
+        )
+        self.phase = pn.widgets.RadioButtonGroup(
+            name="Phase", options=["causal", "zero"], value="causal" if chosen is None else chosen.phase
+        )
+        self.run = pn.widgets.Select(
+            name="Predictions of a run (figures targets and trajectory)",
+            options={"none": None, **{name: name for name in runs}},
+            value=selection.run,
+        )
+        self.shown = pn.pane.HTML("", css_classes=["csp-figure"], stylesheets=[STYLE])
+        self.part.param.watch(self._other_part, "value")
+        for widget in (self.figure, self.episode, self.hz, self.order, self.phase, self.run):
+            # a slider tells while it is dragged; drawing waits until it is let go
+            widget.param.watch(self._update, "value_throttled" if widget in (self.hz, self.order) else "value")
+        self._update()
+
+    def _episodes(self, part: str) -> dict[str, int]:
+        return {f"{i}: {row.id}": i for i, row in enumerate(self.dataset.split(part).rows)}
+
+    def _other_part(self, event: Any) -> None:
+        self.episode.param.update(options=self._episodes(event.new), value=0)
+        self._update()
+
+    def selection(self) -> Selection:
+        """Return what the widgets say."""
+        hz, order = float(self.hz.value or 0), int(self.order.value or 1)
+        filtered = LowPass(hz, order, self.phase.value) if hz > 0 else None
+        return Selection(
+            self.dataset,
+            self.runs,
+            figure=self.figure.value,
+            part=self.part.value,
+            episode=self.episode.value,
+            lowpass=filtered,
+            run=self.run.value,
+        )
+
+    def _update(self, *_: Any) -> None:
+        try:
+            self.shown.object = to_svg(self.selection().draw())
+        except CspDataError as error:
+            self.shown.object = f'<p class="csp-error">{html.escape(str(error))}</p>'
+
+    def layout(self) -> Any:
+        """Return the page."""
+        dataset = self.dataset
+        title = pn.pane.HTML(f"<h1>{html.escape(dataset.name)}: {html.escape(dataset.kind)}</h1>")
+        widgets = pn.Column(
+            self.figure, self.part, self.episode, self.hz, self.order, self.phase, self.run, width=320
+        )
+        card = pn.pane.Markdown(markdown(dataset.card, level=2), sizing_mode="stretch_width")
+        return pn.Column(
+            title,
+            pn.FlexBox(widgets, self.shown, align_items="flex-start", sizing_mode="stretch_width"),
+            pn.Accordion(("Card", card), sizing_mode="stretch_width", margin=10),
+            sizing_mode="stretch_width",
+        )
+
+
+def build(dataset: Dataset, runs: Mapping[str, Path], arguments: Mapping[str, str] | None = None) -> Any:
+    """Build the page of one visitor.
+
+    Parameters
+    ----------
+    dataset
+        The data set.
+    runs
+        From :func:`~csp_data.view.selection.find_runs`.
+    arguments
+        What the page's address asks for (:meth:`Selection.asked`).
+
+    Returns
+    -------
+    panel.Column
+        The page; one that says what is wrong where the address asks for what is not there.
+    """
+    try:
+        selection = Selection.asked(dataset, runs, arguments or {})
+    except CspDataError as error:
+        return pn.pane.HTML(f"<h1>Not shown</h1><p>{html.escape(str(error))}</p>")
+    return _Page(dataset, runs, selection).layout()

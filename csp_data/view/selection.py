@@ -1,0 +1,143 @@
+"""What the page shows: checked choices in, a figure out. No widgets here: no browser is needed to test it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from csp_data.dataset import Dataset
+from csp_data.errors import OptionError, UnknownNameError
+from csp_data.plot import FIGURES, draw
+from csp_data.predictions import PredictionsError, read_predictions
+from csp_data.recording import FloatArray
+from csp_data.signal.lowpass import LowPass, Phase
+
+__all__ = ["PREDICTIONS", "Selection", "find_runs"]
+
+PREDICTIONS = "predictions.npz"
+"""The file that makes a folder one with predictions to look at."""
+DEPTH = 3
+"""Folders below the one of runs that are searched."""
+
+
+def find_runs(root: Path) -> dict[str, Path]:
+    """Return the folders below `root` that hold predictions, by their names relative to it.
+
+    Links that lead out of `root` are left out.
+    """
+    root = root.resolve()
+    found = {}
+    for depth in range(DEPTH + 1):
+        for file in sorted(root.glob("*/" * depth + PREDICTIONS)):
+            folder = file.resolve().parent
+            if folder.is_relative_to(root) and file.resolve().is_relative_to(root):
+                found[folder.relative_to(root).as_posix()] = folder
+    return found
+
+
+@dataclass(frozen=True)
+class Selection:
+    """What is shown of a data set.
+
+    Parameters
+    ----------
+    dataset
+        The data set.
+    runs
+        From :func:`find_runs`: the only folders that predictions are read from.
+    figure, part, episode
+        As for :func:`csp_data.plot.draw`.
+    lowpass
+        Over the inputs, ``None`` for none.
+    run
+        One of `runs`, or ``None``.
+
+    Raises
+    ------
+    UnknownNameError, OptionError
+        If a choice is none of those there are, wherever it came from.
+    """
+
+    dataset: Dataset
+    runs: Mapping[str, Path] = field(default_factory=dict)
+    figure: str = "episode"
+    part: str = "train"
+    episode: int = 0
+    lowpass: LowPass | None = None
+    run: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.figure not in FIGURES:
+            raise UnknownNameError("figure", self.figure, FIGURES)
+        count = len(self.dataset.split(self.part))
+        if not 0 <= self.episode < count:
+            raise OptionError("episode", self.episode, f"0 to {count - 1}, the episodes of {self.part}")
+        if self.run is not None and self.run not in self.runs:
+            raise UnknownNameError("run", self.run, self.runs)
+        if self.lowpass is not None:
+            self.lowpass.sections(self.dataset.channels.rate_hz)
+
+    @classmethod
+    def asked(cls, dataset: Dataset, runs: Mapping[str, Path], arguments: Mapping[str, str]) -> Selection:
+        """Make the selection that a page's address asks for; what it does not name stays as it is by default.
+
+        Parameters
+        ----------
+        dataset, runs
+            As above.
+        arguments
+            ``figure``, ``part``, ``episode``, ``hz``, ``order``, ``phase``, ``run``: text, from outside.
+        """
+        chosen = cls(dataset, runs, part=dataset.parts[0])
+        try:
+            hz, order = float(arguments.get("hz", 0)), int(arguments.get("order", 3))
+            episode = int(arguments.get("episode", 0))
+        except ValueError as error:
+            raise OptionError("hz, order, episode", str(error), "numbers") from error
+        phase: Phase = "zero" if arguments.get("phase") == "zero" else "causal"
+        return replace(
+            chosen,
+            figure=arguments.get("figure", chosen.figure),
+            part=arguments.get("part", chosen.part),
+            episode=episode,
+            lowpass=LowPass(hz, order, phase) if hz > 0 else None,
+            run=arguments.get("run") or None,
+        )
+
+    def prediction(self) -> FloatArray | None:
+        """Return what the run predicts of the episode, shape (N, D); ``None`` when no run is chosen.
+
+        Raises
+        ------
+        PredictionsError
+            If the run says nothing of this episode, or was made from other data: its measured values differ.
+        """
+        if self.run is None:
+            return None
+        shown = self.dataset.split(self.part)[self.episode]
+        for prediction in read_predictions(self.runs[self.run] / PREDICTIONS):
+            if prediction.id == shown.id:
+                same = prediction.true.shape == shown.targets.shape
+                if not same or not np.allclose(prediction.true, shown.targets, rtol=1e-4, atol=1e-5):
+                    raise PredictionsError(
+                        f"run {self.run} was measured against other targets of {shown.id} "
+                        f"{prediction.true.shape} than these {shown.targets.shape}: another data set or protocol"
+                    )
+                return prediction.pred
+        raise PredictionsError(f"run {self.run} holds no prediction of {shown.id}: choose the part it reports on")
+
+    def draw(self) -> Figure:
+        """Draw it."""
+        predicted = self.prediction() if self.figure in ("targets", "trajectory") else None
+        return draw(
+            self.dataset,
+            self.figure,
+            part=self.part,
+            episode=self.episode,
+            lowpass=self.lowpass,
+            predictions=None if predicted is None or self.run is None else {self.run: predicted},
+        )

@@ -1,0 +1,146 @@
+import re
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import csp_data
+from csp_data.errors import OptionError, UnknownNameError
+from csp_data.predictions import EpisodePrediction, PredictionsError, save_predictions
+from csp_data.view import Selection, find_runs, serve
+
+CHROMIUM = shutil.which("chromium")
+
+
+@pytest.fixture(scope="module")
+def sample() -> csp_data.Dataset:
+    return csp_data.load("sample")
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory, sample: csp_data.Dataset) -> Path:
+    """Runs that are right by construction: one predicts what was measured, plus 1; one is of other data."""
+    root = tmp_path_factory.mktemp("view") / "runs"
+    for name, offset in (("sweep/good", 0.0), ("other", 5.0)):
+        folder = root / name
+        folder.mkdir(parents=True)
+        made = [EpisodePrediction(e.id, e.target_time, e.targets + offset, e.targets + 1.0) for e in sample.test]
+        save_predictions(folder / "predictions.npz", made)
+    outside = root.parent / "outside"
+    shutil.copytree(root / "other", outside)
+    (root / "link").symlink_to(outside)
+    return root
+
+
+def test_only_runs_below_the_folder_are_found(root: Path) -> None:
+    assert set(find_runs(root)) == {"sweep/good", "other"}  # not the link that leads out
+
+
+def test_predictions_are_drawn_beside_the_measured(sample: csp_data.Dataset, root: Path) -> None:
+    chosen = Selection(sample, find_runs(root), figure="targets", part="test", episode=1, run="sweep/good")
+    measured, predicted = chosen.draw().axes[0].lines
+    np.testing.assert_allclose(predicted.get_ydata(), measured.get_ydata() + 1.0, rtol=1e-6)
+
+
+def test_predictions_of_other_data_or_part_are_not_shown(sample: csp_data.Dataset, root: Path) -> None:
+    runs = find_runs(root)
+    with pytest.raises(PredictionsError, match="other targets"):
+        Selection(sample, runs, figure="targets", part="test", run="other").draw()
+    with pytest.raises(PredictionsError, match="no prediction of"):
+        Selection(sample, runs, figure="targets", part="train", run="sweep/good").draw()
+    (bad := root.parent / "bad").mkdir()
+    (bad / "predictions.npz").write_bytes(b"PK not really")
+    with pytest.raises(PredictionsError, match="damaged"):
+        Selection(sample, find_runs(bad), figure="targets", part="test", run=".").draw()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "message"),
+    [
+        ({"run": "../outside"}, UnknownNameError, "run"),
+        ({"run": "/etc"}, UnknownNameError, "run"),
+        ({"figure": "__class__"}, UnknownNameError, "figure"),
+        ({"part": "eval"}, UnknownNameError, "part"),
+        ({"episode": "-1"}, OptionError, "0 to 7"),
+        ({"episode": "x"}, OptionError, "numbers"),
+        ({"hz": "30"}, OptionError, "below 25 Hz"),
+        ({"hz": "2", "order": "0"}, OptionError, "at least 1"),
+    ],
+)
+def test_what_an_address_asks_for_is_checked(
+    sample: csp_data.Dataset, root: Path, arguments: dict[str, str], error: type[Exception], message: str
+) -> None:
+    with pytest.raises(error, match=message):
+        Selection.asked(sample, find_runs(root), arguments)
+
+
+def test_an_address_that_others_reach_needs_to_be_asked_for(sample: csp_data.Dataset) -> None:
+    for address in ("0.0.0.0", "::", "192.0.2.1", "example.org"):
+        with pytest.raises(OptionError, match="public"):
+            serve(sample, address=address)
+
+
+def test_without_panel_the_extra_is_named() -> None:
+    code = "import sys; sys.modules['panel'] = None\nimport csp_data.view"
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert "csp-data[view]" in ended.stderr
+
+
+@pytest.fixture(scope="module")
+def address(root: Path) -> Iterator[str]:
+    command = [sys.executable, "-m", "csp_data", "view", "sample", "--runs", str(root), "--no-browser"]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    try:
+        assert process.stdout is not None
+        line = process.stdout.readline().strip()
+        assert re.fullmatch(r"http://127\.0\.0\.1:\d+/view", line), (line, process.poll())
+        yield line
+    finally:
+        process.send_signal(signal.SIGINT)
+        _, errors = process.communicate(timeout=30)
+    assert process.returncode == 0, errors
+    assert "Traceback" not in errors
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="needs Debian's chromium")
+def test_the_page_in_a_browser(address: str) -> None:
+    sync_api = pytest.importorskip("playwright.sync_api")
+    asked: list[str] = []
+    wrong: list[str] = []
+    options = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
+    with sync_api.sync_playwright() as started:
+        browser = started.chromium.launch(executable_path=CHROMIUM, args=options)
+        page = browser.new_page(viewport={"width": 1280, "height": 900})
+        page.on("request", lambda request: asked.append(request.url))
+        page.on("console", lambda said: wrong.append(said.text) if said.type == "error" else None)
+        page.on("pageerror", lambda error: wrong.append(str(error)))
+        page.goto(address)
+        page.wait_for_selector("text=sample: real recordings")
+        shown = page.locator(".csp-figure svg").first
+        shown.wait_for()
+        assert "sample / train / " in (shown.text_content() or "")
+        # another figure, then a part: the picture follows
+        page.get_by_label("Figure", exact=True).select_option("targets")
+        page.get_by_label("Part", exact=True).select_option("test")
+        page.locator(".csp-figure svg >> text=/sample \\/ test/").first.wait_for()
+        page.get_by_label("Predictions of a run").select_option("sweep/good")
+        page.locator(".csp-figure svg >> text=sweep/good").first.wait_for()
+        page.goto(address + "?figure=lowpass&hz=2&phase=zero")
+        page.locator(".csp-figure svg >> text=/low-pass 2 Hz, order 3, zero phase/").first.wait_for()
+        page.goto(address + "?run=../outside")
+        page.wait_for_selector("text=Not shown")
+        assert page.locator(".csp-figure").count() == 0
+        page.set_viewport_size({"width": 390, "height": 800})
+        page.goto(address)
+        page.locator(".csp-figure svg").first.wait_for()
+        assert page.evaluate("document.documentElement.scrollWidth") <= 391
+        browser.close()
+    host = address.split("/")[2]
+    outside = [url for url in asked if not re.match(rf"(https?|wss?)://{re.escape(host)}/|data:|blob:", url)]
+    assert not outside
+    assert not [line for line in wrong if "favicon" not in line]
