@@ -125,7 +125,7 @@ def prepare_card(
     """
     load_checks(card, protocol)
     root = raw_root(card, raw)
-    report = verify_tree(card, root)
+    report = verify_tree(card, root, extra=False)
     if not skip_damaged:
         report.raise_for_failures(allow_missing=True)
     key = recipe_hash(card, protocol, report.source_digest(), skip_damaged=skip_damaged)
@@ -259,7 +259,7 @@ def raw_kind(card: Card, root: Path) -> str:
 
 def find_recordings(card: Card, root: Path) -> list[Found]:
     """Return the raw recordings of a folder in the source's order, verified as before preparing."""
-    report = verify_tree(card, root)
+    report = verify_tree(card, root, extra=False)
     report.raise_for_failures(allow_missing=True)
     return _found(card, load_source(card), report)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -131,7 +131,13 @@ class Report:
 
 
 def verify_tree(
-    card: Card, root: Path, *, deep: bool = False, read: bool = False, lock: Path | None = None
+    card: Card,
+    root: Path,
+    *,
+    deep: bool = False,
+    read: bool = False,
+    lock: Path | None = None,
+    extra: bool = True,
 ) -> Report:
     """Compare the files below a root with the card's list and the lock file.
 
@@ -148,6 +154,8 @@ def verify_tree(
         Open the recordings that no digest vouches for and that were not opened before.
     lock
         The lock file; by default ``csp-data.lock.json`` in the root.
+    extra
+        Also report files that belong to no recording.
 
     Raises
     ------
@@ -161,7 +169,9 @@ def verify_tree(
     found = load_source(card).find(root)
     locked = read_lock(lock_path(root, lock), card.name)
     entries = _entries(card, locked)
-    used = _used(card, root, set(entries), found)
+    inside = _inside(root, found)
+    names = [name for file, name in inside.items() if os.path.isfile(file)]  # noqa: PTH113  # strings are faster
+    used = [name for name in names if name not in entries] if card.unlisted == "used" else []
     there = [path for path in entries if (root / path).is_file()] + used
     stamps = Stamps(root)
     digests = stamps.digests(there, again=deep, git_blobs={p for p, entry in entries.items() if entry.git_blob})
@@ -171,9 +181,11 @@ def verify_tree(
         if report.status == "ok" and (path in published or path in locked.files):
             reports[path] = replace(report, trust="published" if path in published else "locked")
     reports |= {path: FileReport(path, "ok") for path in used}
-    _check_structure(card, root, reports, found, stamps, deep=deep, read=read or deep)
-    rows = [*reports.values(), *_unlisted(root, set(reports), found), *_absent(card, found)]
-    return Report(card.name, root, (*rows, *_extra(root, {row.path for row in rows})), digests)
+    _check_structure(card, inside, reports, found, stamps, deep=deep, read=read or deep)
+    unlisted = (FileReport(name, "unlisted", fix=UNLISTED) for name in names if name not in reports)
+    rows = [*reports.values(), *unlisted, *_absent(card, found)]
+    more = _extra(root, {row.path for row in rows}) if extra else ()
+    return Report(card.name, root, (*rows, *more), digests)
 
 
 def how_to_get(card: Card) -> str:
@@ -218,20 +230,21 @@ def _again(card: Card, entry: FileEntry) -> str:
     return f"Get it again: {how_to_get(card)}"
 
 
-def _used(card: Card, root: Path, listed: set[str], found: Sequence[Found]) -> list[str]:
-    """Return the files of recordings that the card does not list one by one but uses; those there are."""
-    if card.unlisted != "used":
-        return []
-    files = (file for recording in found for file in recording.files if file.is_file())
-    names = dict.fromkeys(file.relative_to(root).as_posix() for file in files)
-    return [name for name in names if name not in listed]
+UNLISTED = "The card does not know it; it is left out."
 
 
-def _unlisted(root: Path, listed: set[str], found: Sequence[Found]) -> Iterator[FileReport]:
-    for file in dict.fromkeys(file for recording in found for file in recording.files if file.is_file()):
-        name = file.relative_to(root).as_posix()
-        if name not in listed:
-            yield FileReport(name, "unlisted", fix="The card does not know it; it is left out.")
+def _inside(root: Path, found: Sequence[Found]) -> dict[Path, str]:
+    """Return the path below the root, with slashes, of every file of the recordings, there or not.
+
+    By strings where it can be: there may be thousands of files, each looked at whenever a data set is loaded.
+    """
+    above = f"{root}{os.sep}"
+    names = {}
+    for recording in found:
+        for file in recording.files:
+            whole = str(file)
+            names[file] = whole[len(above) :] if whole.startswith(above) else str(file.relative_to(root))
+    return names if os.sep == "/" else {file: name.replace(os.sep, "/") for file, name in names.items()}
 
 
 def _absent(card: Card, found: Sequence[Found]) -> Iterator[FileReport]:
@@ -271,7 +284,7 @@ def _names(root: Path) -> set[str]:
 
 def _check_structure(
     card: Card,
-    root: Path,
+    inside: Mapping[Path, str],
     reports: dict[str, FileReport],
     found: Sequence[Found],
     stamps: Stamps,
@@ -282,7 +295,7 @@ def _check_structure(
     """Open the recordings that no digest vouches for, or recall that they were read before."""
     doubtful = []
     for recording in found:
-        names = [file.relative_to(root).as_posix() for file in recording.files]
+        names = [inside[file] for file in recording.files]
         mine = [reports[name] for name in names if name in reports]
         if mine and all(report.status == "ok" for report in mine) and not all(report.trust for report in mine):
             doubtful.append((recording, names))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from pathlib import Path
+from pathlib import Path, PurePath
 
 import numpy as np
 
@@ -32,11 +32,12 @@ def find_demonstrations(root: Path, files: Sequence[str]) -> list[tuple[str, tup
         is not there stands with the name it should have.
     """
     found = []
+    top = os.path.join(root, "")  # noqa: PTH118  # with a separator at its end
     for folder, _, names in os.walk(root):
         there = {name.lower(): name for name in names}
         if any(name in there for name in files):
             path = Path(folder)
-            parts = path.parts[len(root.parts) :]
+            parts = PurePath(folder[len(top) :]).parts
             inside = [i for i, part in enumerate(parts) if part.lower().endswith("_dataset")]
             id_ = "/".join(parts[inside[-1] + 1 :] if inside else parts) or path.name
             found.append((id_, tuple(path / there.get(name, name) for name in files)))
