@@ -27,7 +27,7 @@ from csp_data.recording import Note
 from csp_data.simulate.stamp import read_stamp
 from csp_data.sources import Found, Source, load_source, recognise
 from csp_data.splits import assign
-from csp_data.store import FORMAT_VERSION, Channels, Header, Writer, read_header
+from csp_data.store import FORMAT_VERSION, Channels, Header, Writer, read_recipe_hash
 from csp_data.windows import IntArray, window_table
 
 __all__ = ["Example", "examples", "find_recordings", "prepare_card", "raw_kind", "raw_root", "recipe_hash"]
@@ -157,7 +157,7 @@ def _made_before(path: Path, key: str) -> bool:
     if not path.exists():
         return False
     try:
-        return read_header(path).recipe_hash == key
+        return read_recipe_hash(path) == key
     except CspDataError as error:
         logger.warning("%s is made again: %s", path, error)
         return False

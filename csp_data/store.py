@@ -19,7 +19,17 @@ from csp_data.errors import StoreError
 from csp_data.normalization import Affine, Normalization
 from csp_data.windows import IntArray
 
-__all__ = ["FORMAT_VERSION", "Channels", "EpisodeRow", "Header", "Index", "Prepared", "Writer", "read_header"]
+__all__ = [
+    "FORMAT_VERSION",
+    "Channels",
+    "EpisodeRow",
+    "Header",
+    "Index",
+    "Prepared",
+    "Writer",
+    "read_header",
+    "read_recipe_hash",
+]
 
 FORMAT = "csp-data"
 FORMAT_VERSION = 1
@@ -229,6 +239,12 @@ def read_header(path: Path) -> Header:
     """Read only the root attributes of a prepared file."""
     with _opened(path) as file:
         return _header(file)
+
+
+def read_recipe_hash(path: Path) -> str:
+    """Read only which recipe made a prepared file."""
+    with _opened(path) as file:
+        return str(file.attrs["recipe_hash"])
 
 
 def _header(file: h5py.File) -> Header:

@@ -113,6 +113,7 @@ class Stamps:
         key = hashlib.sha256(str(self.root).encode()).hexdigest()[:16]
         self.path = stamps_dir() / f"{key}.json"
         self._known = self._load()
+        self._unchanged: set[str] = set()
 
     def _load(self) -> dict[str, _Stamp]:
         try:
@@ -148,6 +149,7 @@ class Stamps:
             stamp = self._current(name)
             if again or stamp is None or (name in git_blobs and stamp.digest.git_blob is None):
                 stale.append(name)
+        self._unchanged = set(files).difference(stale)
         if stale:
             with ThreadPoolExecutor(jobs or os.cpu_count() or 1) as pool:
                 fresh = pool.map(lambda name: self._stamp(name, git_blob=name in git_blobs), stale)
@@ -156,7 +158,8 @@ class Stamps:
 
     def readable(self, name: str) -> bool:
         """Whether an unchanged file was read as a recording before."""
-        stamp = self._current(name)
+        # what was found unchanged a moment ago is not looked at again
+        stamp = self._known[name] if name in self._unchanged else self._current(name)
         return stamp is not None and stamp.readable
 
     def set_readable(self, names: Iterable[str]) -> None:

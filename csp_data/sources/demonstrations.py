@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePath
 
 import numpy as np
@@ -33,7 +33,7 @@ def find_demonstrations(root: Path, files: Sequence[str]) -> list[tuple[str, tup
     """
     found = []
     top = os.path.join(root, "")  # noqa: PTH118  # with a separator at its end
-    for folder, _, names in os.walk(root):
+    for folder, names in _folders(root):
         there = {name.lower(): name for name in names}
         if any(name in there for name in files):
             path = Path(folder)
@@ -42,6 +42,24 @@ def find_demonstrations(root: Path, files: Sequence[str]) -> list[tuple[str, tup
             id_ = "/".join(parts[inside[-1] + 1 :] if inside else parts) or path.name
             found.append((id_, tuple(path / there.get(name, name) for name in files)))
     return sorted(found)
+
+
+def _folders(root: Path) -> Iterator[tuple[str, list[str]]]:
+    """Yield folders and the names of their files; as os.walk, without its look at every folder's own status."""
+    waiting = [str(root)]
+    while waiting:
+        folder = waiting.pop()
+        names = []
+        try:
+            with os.scandir(folder) as entries:
+                for entry in entries:
+                    if entry.is_dir(follow_symlinks=False):
+                        waiting.append(entry.path)
+                    else:
+                        names.append(entry.name)
+        except OSError:
+            continue
+        yield folder, names
 
 
 def read_sensor(path: Path, id_: str, keys: Sequence[str]) -> tuple[FloatArray, list[FloatArray], list[Note]]:
