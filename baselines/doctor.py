@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from baselines.scan import BACKENDS
+from baselines.scan import BACKENDS, _choose
 
 __all__ = ["diagnose"]
 
@@ -20,8 +20,9 @@ def diagnose() -> dict[str, Any]:
         "device": gpus[0] if gpus else "cpu",
         "gpus": gpus,
         "threads": torch.get_num_threads(),
-        "scan": {
-            name: "ready" if importlib.util.find_spec(package) else f"needs {package}"
+        "scan": _choose("auto", "cuda" if gpus else "cpu"),
+        "scan_packages": {
+            name: "installed" if importlib.util.find_spec(package) else f"{package} is not installed"
             for name, package in BACKENDS.items()
         },
     }
