@@ -40,3 +40,4 @@ html_static_path = ["_static"]
 html_css_files = ["csp.css"]
 html_math_renderer = "mathml"
 html_show_sphinx = False
+html_show_search_summary = False  # summaries are fetched page by page, which browsers refuse for files on the disk
