@@ -6,7 +6,7 @@ DEMO := demo-run
 STAMP := $(VENV)/.installed
 EXTRAS := baselines,imu,onnx,dask,slurm,plot,view,pandas,xarray,hf,test,dev,docs
 
-.PHONY: demo test check lint types docs wheel clean
+.PHONY: demo test check lint types docs bench wheel clean
 
 $(STAMP): pyproject.toml setup.cfg constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -40,8 +40,12 @@ types: $(STAMP)
 docs: $(STAMP)
 	$(BIN)/sphinx-build -E -W --keep-going -q -b html docs docs/_build/html
 
+# Transfers on loopback; `csp-data bench --help` lists what else can be measured.
+bench: $(STAMP)
+	$(BIN)/csp-data bench transfer
+
 wheel: $(STAMP)
 	$(BIN)/python -m build --wheel
 
 clean:
-	rm -rf $(VENV) $(DEMO) build dist docs/_build *.egg-info
+	rm -rf $(VENV) $(DEMO) build dist docs/_build docs/generated *.egg-info

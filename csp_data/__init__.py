@@ -6,7 +6,7 @@ True
 """
 
 from csp_data._version import __version__
-from csp_data.api import cite, download, import_raw, info, load, prepare, read_recording, verify
+from csp_data.api import cite, croissant, download, import_raw, info, load, prepare, read_recording, verify
 from csp_data.card import Card, names
 from csp_data.conformity import check_source
 from csp_data.dataset import Dataset, Episode, Split
@@ -41,6 +41,7 @@ __all__ = [
     "__version__",
     "check_source",
     "cite",
+    "croissant",
     "download",
     "import_raw",
     "info",

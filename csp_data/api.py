@@ -12,6 +12,7 @@ from csp_data.acquire.place import How
 from csp_data.acquire.plan import Variant
 from csp_data.acquire.verify import Report, verify_tree
 from csp_data.card import Card, load_card
+from csp_data.croissant import croissant as card_croissant
 from csp_data.dataset import Dataset
 from csp_data.errors import OptionError, UnknownNameError
 from csp_data.prepare import find_recordings, prepare_card, raw_root
@@ -19,7 +20,7 @@ from csp_data.protocol import Protocol, resolve
 from csp_data.recording import Recording
 from csp_data.sources import load_source
 
-__all__ = ["cite", "download", "import_raw", "info", "load", "prepare", "read_recording", "verify"]
+__all__ = ["cite", "croissant", "download", "import_raw", "info", "load", "prepare", "read_recording", "verify"]
 
 
 def resolve_protocol(card: Card, protocol: Protocol | str | None, overrides: dict[str, Any]) -> Protocol:
@@ -282,6 +283,11 @@ def read_recording(
 def info(name: str) -> Card:
     """Return the card of a data set: sensors, units, rates, frames, licence, citation, known defects."""
     return load_card(name)
+
+
+def croissant(name: str) -> dict[str, Any]:
+    """Return the card of a data set as a Croissant 1.0 document, ready for ``json.dumps``."""
+    return card_croissant(load_card(name))
 
 
 def cite(name: str | None = None) -> str:

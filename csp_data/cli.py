@@ -77,6 +77,7 @@ def list_(as_json: bool) -> None:
 @raw_option
 @click.option("--prepared", is_flag=True, help="Also say what the prepared file holds, preparing it if needed.")
 @click.option("--skip-damaged", is_flag=True, help="With --prepared: the file made without damaged recordings.")
+@click.option("--croissant", is_flag=True, help="Print the card as Croissant 1.0 (JSON-LD).")
 @json_option
 @protocol_options
 def info(
@@ -84,12 +85,16 @@ def info(
     raw: Path | None,
     prepared: bool,
     skip_damaged: bool,
+    croissant: bool,
     as_json: bool,
     protocol: str | None,
     **options: Any,
 ) -> None:
     """Print the card of a data set, and what its prepared file really holds."""
     card = load_card(name)
+    if croissant:
+        click.echo(json.dumps(api.croissant(name), indent=2))
+        return
     dataset = None
     if prepared:
         dataset = api.load(name, raw=raw, protocol=protocol, skip_damaged=skip_damaged, **overrides(options))

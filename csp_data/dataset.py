@@ -54,6 +54,11 @@ class Episode:
     time: npt.NDArray[np.float64]
     target_time: npt.NDArray[np.float64]
 
+    def _repr_html_(self) -> str:
+        from csp_data.html import episode_html
+
+        return episode_html(self)
+
 
 class Split(Sequence[Episode]):
     """The episodes of one part, read from the file when asked for.
@@ -343,6 +348,11 @@ class Dataset:
     def close(self) -> None:
         """Close the file; it opens again when samples are asked for."""
         self.prepared.close()
+
+    def _repr_html_(self) -> str:
+        from csp_data.html import dataset_html
+
+        return dataset_html(self)
 
     def __repr__(self) -> str:
         parts = ", ".join(f"{part} {len(self.split(part))}" for part in self.parts)

@@ -18,13 +18,14 @@ extensions = [
     "sphinx.ext.autosummary",
     "numpydoc",
     "sphinx_click",
+    "sphinx_gallery.gen_gallery",
     "mathml",
     "generated",
 ]
 myst_enable_extensions = ["dollarmath", "colon_fence"]
 myst_heading_anchors = 3
 source_suffix = {".md": "markdown", ".rst": "restructuredtext"}
-exclude_patterns = ["_build", "generated/fragments"]
+exclude_patterns = ["_build", "gallery", "generated/fragments"]
 templates_path = ["_templates"]
 
 autodoc_typehints = "none"  # numpydoc sections say it
@@ -33,6 +34,18 @@ autosummary_generate = True
 autosummary_imported_members = False
 numpydoc_class_members_toctree = False
 numpydoc_show_class_members = False
+
+sphinx_gallery_conf = {
+    "examples_dirs": "gallery",
+    "gallery_dirs": "generated/gallery",
+    "filename_pattern": "/plot_",
+    "download_all_examples": False,
+    "show_memory": False,
+    "min_reported_time": 3600,
+    "abort_on_example_error": True,
+    "write_computation_times": False,
+}
+suppress_warnings = ["config.cache"]  # of sphinx_gallery_conf
 
 html_theme = "furo"
 html_title = f"csp-data {__version__}"

@@ -11,6 +11,7 @@ import inspect
 import io
 import os
 import re
+import runpy
 import typing
 from pathlib import Path
 from typing import Any
@@ -28,8 +29,24 @@ def _cards() -> Pages:
     """Return a page for each data set, and one that compares them."""
     cards = [csp_data.info(name) for name in csp_data.names()]
     pages = {f"card-{card.name}.md": markdown(card) for card in cards}
+    pages["fragments/tasks.md"] = _tasks(cards)
     pages["fragments/cards.md"] = comparison(cards, link="generated/card-{name}.md")
     return pages
+
+
+def _tasks(cards: list[csp_data.Card]) -> str:
+    """Return a table: what is measured, what is asked for, in which units and frames."""
+    rows = ["| set | inputs | target (the card's first) |", "| --- | --- | --- |"]
+    for card in cards:
+        inputs = "; ".join(
+            f"{stream.name} in {stream.unit}, {stream.frame}"
+            for stream in card.streams
+            if stream.role == "input" and stream.default
+        )
+        target = card.targets[0]
+        units = ", ".join(dict.fromkeys(target.units or (target.unit,)))
+        rows.append(f"| [{card.name}](generated/card-{card.name}.md) | {inputs} | {target.summary} In {units}. |")
+    return "\n".join(rows) + "\n"
 
 
 def _fields() -> Pages:
@@ -74,9 +91,15 @@ def _baselines() -> Pages:
     return {"fragments/csp-baselines.md": "\n".join(blocks)}
 
 
+def _picture() -> Pages:
+    """Return the picture of the modules, drawn from their imports."""
+    names = runpy.run_path(str(Path(__file__).parents[2] / "scripts" / "make_architecture.py"))
+    return {"architecture.svg": names["svg"](names["graph"]())}
+
+
 def _write(app: sphinx.application.Sphinx) -> None:
     folder = Path(app.srcdir) / "generated"
-    pages = {**_cards(), **_fields(), **_baselines()}
+    pages = {**_cards(), **_fields(), **_baselines(), **_picture()}
     for name, text in pages.items():
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -27,7 +27,7 @@ DATA = {"text", "bibtex", "yaml", "json", "csv", "{eval-rst}", "{toctree}", "{in
 FENCE = re.compile(
     r"^(?P<indent> *)(?P<fence>```+)(?P<kind>[^\n`]*)\n(?P<body>.*?)^(?P=indent)(?P=fence) *$", re.M | re.S
 )
-SKIP = re.compile(r"\*Not run by the tests: .{10,}\*\s*\Z", re.S)
+SKIP = re.compile(r"\*Not run by the tests:\s.{10,}\*\s*\Z", re.S)
 
 
 @dataclass(frozen=True)

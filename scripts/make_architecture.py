@@ -1,0 +1,128 @@
+"""Draw the picture of docs/architecture.md from the imports: python scripts/make_architecture.py OUT.svg.
+
+Boxes are modules or packages, lines are imports, drawn from what is imported (left) to who imports it (right): the
+way the data goes. ``tests/docs/test_architecture.py`` holds the code to the order of the columns.
+"""
+
+from __future__ import annotations
+
+import ast
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+
+COLUMNS: tuple[tuple[str, tuple[str, ...]], ...] = (
+    ("what", ("errors", "_version", "splitcard", "plugins", "cardtypes", "card", "recording", "home")),
+    ("choices", ("signal", "windows", "normalization", "protocol")),
+    ("raw files", ("sources", "simulate", "cardtext", "croissant", "splits")),
+    ("bytes, verified", ("acquire",)),
+    ("one HDF5 file", ("store", "examples", "prepare")),
+    ("data sets", ("html", "dataset")),
+    ("for people", ("adapters", "plot", "bench", "check", "new", "api", "commands", "cli")),
+    ("models", ("baselines",)),
+)
+"""Columns of the picture, left to right; no module imports one that stands in a column to its right."""
+
+BOX, ROW, GAP, TOP = 118, 34, 46, 44
+
+
+def imports(path: Path, package: str) -> Iterator[str]:
+    """Yield the full names of our own modules that a file imports, those for type checkers left out."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    for node in list(ast.walk(tree)):
+        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.dump(node.test):
+            node.body = []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (
+                alias.name for alias in node.names if alias.name.split(".")[0] in ("csp_data", "baselines")
+            )
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            if node.module in ("csp_data", "baselines"):
+                yield from (f"{node.module}.{alias.name}" for alias in node.names)
+            elif node.module.split(".")[0] in ("csp_data", "baselines"):
+                yield node.module
+
+
+def box_of(module: str) -> str | None:
+    """Return the box of a module: a part of ``csp_data``, or ``baselines``; None for what has none."""
+    first, _, rest = module.partition(".")
+    if first == "baselines":
+        return "baselines"
+    part = rest.split(".")[0]
+    if part and ((ROOT / "csp_data" / part).is_dir() or (ROOT / "csp_data" / f"{part}.py").is_file()):
+        return part
+    return "api" if part and not part.startswith("__") else None  # a name of the package itself
+
+
+def graph() -> dict[str, set[str]]:
+    """Return for each box the boxes that it imports."""
+    found: dict[str, set[str]] = {}
+    for package in ("csp_data", "baselines"):
+        for path in sorted((ROOT / package).rglob("*.py")):
+            name = ".".join(path.relative_to(ROOT).with_suffix("").parts)
+            own = box_of(name)
+            if own is None or (path.name in ("__init__.py", "__main__.py") and path.parent.name == "csp_data"):
+                continue
+            used = {box for module in imports(path, package) if (box := box_of(module)) not in (None, own)}
+            found.setdefault(own, set()).update(box for box in used if box is not None)
+    return found
+
+
+def svg(found: dict[str, set[str]]) -> str:
+    """Return the picture; a line is left out where another way of imports leads to the same box."""
+    place: dict[str, tuple[int, int]] = {}
+    for column, (_, boxes) in enumerate(COLUMNS):
+        for row, box in enumerate(box for box in boxes if box in found):
+            place[box] = (12 + column * (BOX + GAP), TOP + row * (ROW + 14))
+    width = 12 + len(COLUMNS) * (BOX + GAP) - GAP + 12
+    height = max(y for _, y in place.values()) + ROW + 16
+    lines = []
+    for user, used in sorted(found.items()):
+        for box in sorted(used - _indirect(found, used)):
+            if box in place and user in place and place[box][0] < place[user][0]:
+                x0, y0, x1, y1 = place[box][0] + BOX, place[box][1] + ROW / 2, *place[user]
+                bend = max(20, (x1 - x0) / 2)
+                curve = f"M{x0},{y0} C{x0 + bend:.0f},{y0} {x1 - bend:.0f},{y1 + ROW / 2} {x1},{y1 + ROW / 2}"
+                lines.append(f'<path d="{curve}" marker-end="url(#arrow)"/>')
+    heads = "".join(
+        f'<text x="{12 + i * (BOX + GAP) + BOX / 2:.0f}" y="24" class="head">{title}</text>'
+        for i, (title, _) in enumerate(COLUMNS)
+    )
+    boxes = "".join(
+        f'<rect x="{x}" y="{y}" width="{BOX}" height="{ROW}" rx="5"/>'
+        f'<text x="{x + BOX / 2:.0f}" y="{y + ROW / 2 + 4:.0f}">{box}</text>'
+        for box, (x, y) in place.items()
+    )
+    style = (
+        "text{font:13px sans-serif;text-anchor:middle;fill:#1a1a1a}.head{font-weight:bold}"
+        "rect{fill:#e8f1f8;stroke:#0072B2}path{fill:none;stroke:#555;stroke-opacity:.55}"
+    )
+    arrow = (
+        '<marker id="arrow" viewBox="0 0 8 8" refX="7" refY="4" markerWidth="7" markerHeight="7" orient="auto">'
+        '<path d="M0,0 L8,4 L0,8 z" style="fill:#555;stroke:none"/></marker>'
+    )
+    return (
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" role="img" '
+        f'aria-label="Modules of csp-data and their imports"><style>{style}</style><defs>{arrow}</defs>'
+        f'<rect x="0" y="0" width="{width}" height="{height}" style="fill:#fff;stroke:none"/>'
+        f"{heads}{''.join(lines)}{boxes}</svg>\n"
+    )
+
+
+def _indirect(found: dict[str, set[str]], used: set[str]) -> set[str]:
+    """Return what is reached through the boxes of `used`."""
+    seen: set[str] = set()
+    queue = [far for box in used for far in found.get(box, ())]
+    while queue:
+        box = queue.pop()
+        if box not in seen:
+            seen.add(box)
+            queue += found.get(box, ())
+    return seen
+
+
+if __name__ == "__main__":
+    Path(sys.argv[1]).write_text(svg(graph()), encoding="utf-8")

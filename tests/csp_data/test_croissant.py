@@ -1,0 +1,80 @@
+"""Croissant documents of all cards: valid for the reference implementation, and equal to the cards."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+
+import csp_data
+from csp_data.cli import cli
+from csp_data.croissant import bibtex_fields, croissant
+
+# of rdflib, which mlcroissant reads JSON-LD with
+pytestmark = pytest.mark.filterwarnings("ignore:ConjunctiveGraph is deprecated:DeprecationWarning")
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.mark.parametrize("name", csp_data.names())
+def test_the_reference_implementation_reads_it(name: str, tmp_path: Path) -> None:
+    mlcroissant = pytest.importorskip("mlcroissant", reason="validation needs mlcroissant")
+    card = csp_data.info(name)
+    path = tmp_path / f"{name}.json"
+    path.write_text(json.dumps(croissant(card)), encoding="utf-8")
+    found = mlcroissant.Dataset(jsonld=path)
+    assert found.metadata.name == name
+    rows = list(found.records("channels"))
+    assert [row["channels/channel"] for row in rows] == [c for s in card.streams for c in s.channels]
+    assert {row["channels/rate_hz"] for row in rows} == {float(stream.rate_hz) for stream in card.streams}
+    assert not found.metadata.ctx.issues.errors
+
+
+def test_a_broken_document_is_refused(tmp_path: Path) -> None:
+    """So that the test above can fail."""
+    mlcroissant = pytest.importorskip("mlcroissant", reason="validation needs mlcroissant")
+    document: dict[str, Any] = croissant(csp_data.info("sample"))
+    document["recordSet"][0]["field"][0]["dataType"] = "sc:Nonsense"
+    del document["distribution"][0]["sha256"]
+    path = tmp_path / "broken.json"
+    path.write_text(json.dumps(document), encoding="utf-8")
+    with pytest.raises(mlcroissant.ValidationError):
+        mlcroissant.Dataset(jsonld=path)
+
+
+def test_files_and_parts_are_the_cards() -> None:
+    card = csp_data.info("sample")
+    document = csp_data.croissant("sample")
+    assert {entry["sha256"] for entry in document["distribution"]} == {file.sha256 for file in card.files}
+    (parts,) = (records for records in document["recordSet"] if records["name"] == "parts")
+    assert {row["parts/recording"]: row["parts/part"] for row in parts["data"]} == card.splits["strict"].part_of()
+
+
+def test_command_line() -> None:
+    done = CliRunner().invoke(cli, ["info", "vector", "--croissant"])
+    assert done.exit_code == 0
+    assert json.loads(done.stdout) == csp_data.croissant("vector")
+
+
+@pytest.mark.parametrize("name", csp_data.names())
+def test_citations_are_whole(name: str) -> None:
+    card = csp_data.info(name)
+    fields = bibtex_fields(card.citation.bibtex)
+    assert {"author", "title", "year"} <= set(fields)
+    assert fields["year"] in card.citation.text
+    last = fields["author"].split(" and ")[0].partition(",")[0]
+    assert last in card.citation.text
+    assert card.citation.bibtex.strip() in csp_data.cite(name)
+
+
+def test_citation_file_names_what_ships() -> None:
+    text = (ROOT / "CITATION.cff").read_text(encoding="utf-8")
+    assert f"version: {csp_data.__version__}" in text
+    for name in csp_data.names():
+        card = csp_data.info(name)
+        if card.bundled is not None:
+            fields = bibtex_fields(card.citation.bibtex)
+            assert f"doi: {card.citation.doi}" in text
+            assert all(author.partition(",")[0] in text for author in fields["author"].split(" and "))

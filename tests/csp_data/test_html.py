@@ -1,0 +1,44 @@
+"""What notebooks show: well-formed, escaped, and true to the data."""
+
+from __future__ import annotations
+
+import dataclasses
+import xml.etree.ElementTree as ET
+
+import numpy as np
+
+import csp_data
+from csp_data.html import POINTS, sparkline
+
+
+def test_a_dataset_shows_its_parts_and_channels() -> None:
+    ds = csp_data.load("sample")
+    root = ET.fromstring(ds._repr_html_())
+    cells = ["".join(cell.itertext()) for cell in root.iter("td")]
+    for part in ds.parts:
+        at = cells.index(part)
+        assert cells[at + 1 : at + 3] == [str(len(ds.split(part))), f"{ds.split(part).seconds / 60:.1f}"]
+    assert ", ".join(ds.channels.names) in cells
+    assert ds.path.name in "".join(root.itertext())
+
+
+def test_an_episode_draws_its_channels() -> None:
+    episode = csp_data.load("sample").train[0]
+    root = ET.fromstring(episode._repr_html_())
+    lines = list(root.iter("{http://www.w3.org/2000/svg}polyline"))
+    assert len(lines) == episode.inputs.shape[1] + episode.targets.shape[1]
+    hostile = dataclasses.replace(episode, id="<script>alert(1)</script>")
+    assert "<script>" not in hostile._repr_html_()
+
+
+def test_a_sparkline_keeps_the_extremes() -> None:
+    values = np.zeros((100_000, 2), np.float32)
+    values[71_234, 0] = 1  # one sample in a hundred thousand is still seen
+    root = ET.fromstring(sparkline(values, height=90))
+    peak, flat = ([float(pair.split(",")[1]) for pair in line.get("points", "").split()] for line in root)
+    assert len(peak) <= 2 * POINTS
+    assert min(peak) == 2
+    assert max(peak) == 88
+    assert set(flat) == {45.0}
+    assert sparkline(np.full((3, 1), np.nan, np.float32))
+    assert sparkline(np.zeros((0, 1), np.float32))
