@@ -1,5 +1,6 @@
 """Hierarchical (HiSS) and flat models for continuous sequence-to-sequence prediction, in plain PyTorch."""
 
+import baselines._needs  # noqa: F401  # first: it names the extra
 from baselines.config import FlatConfig, HierarchicalConfig, config_from_dict, config_to_dict
 from baselines.convert import load_published
 from baselines.errors import ModelError

@@ -20,7 +20,7 @@ COLUMNS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("bytes, verified", ("acquire",)),
     ("one HDF5 file", ("store", "examples", "prepare")),
     ("data sets", ("html", "dataset")),
-    ("for people", ("adapters", "plot", "bench", "check", "new", "api", "commands", "cli")),
+    ("for people", ("adapters", "plot", "bench", "doctor", "view", "check", "new", "api", "commands", "cli")),
     ("models", ("baselines",)),
 )
 """Columns of the picture, left to right; no module imports one that stands in a column to its right."""

@@ -55,7 +55,10 @@ def test_wheel_works_in_an_empty_environment(wheel: Path, tmp_path: Path) -> Non
 import csp_data
 ds = csp_data.load("sample")
 print(len(ds.train), ds.train[0].inputs.shape[1])
-for use in (lambda: ds.to_torch("train"), lambda: ds.plot()):
+def models():
+    import baselines
+
+for use in (lambda: ds.to_torch("train"), lambda: ds.plot(), models):
     try:
         use()
     except csp_data.CspDataError as error:
@@ -73,4 +76,5 @@ for use in (lambda: ds.to_torch("train"), lambda: ds.plot()):
         "8 6",
         "to_torch() needs torch. Install it with: pip install 'csp-data[baselines]'",
         "Plotting needs matplotlib. Install it with: pip install 'csp-data[plot]'",
+        "baselines needs torch. Install it with: pip install 'csp-data[baselines]'",
     ]
