@@ -14,13 +14,19 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 
 COLUMNS: tuple[tuple[str, tuple[str, ...]], ...] = (
-    ("what", ("errors", "_version", "splitcard", "plugins", "cardtypes", "card", "recording", "home")),
-    ("choices", ("signal", "windows", "normalization", "protocol")),
+    (
+        "what",
+        ("errors", "_version", "checkreport", "splitcard", "plugins", "cardtypes", "card", "recording", "home"),
+    ),
+    ("choices", ("signal", "plausible", "predictions", "windows", "normalization", "protocol")),
     ("raw files", ("sources", "simulate", "cardtext", "croissant", "splits")),
     ("bytes, verified", ("acquire",)),
     ("one HDF5 file", ("store", "examples", "prepare")),
     ("data sets", ("html", "dataset")),
-    ("for people", ("adapters", "plot", "bench", "doctor", "view", "check", "new", "api", "commands", "cli")),
+    (
+        "for people",
+        ("adapters", "plot", "bench", "doctor", "view", "conformity", "newsource", "api", "commands", "cli"),
+    ),
     ("models", ("baselines",)),
 )
 """Columns of the picture, left to right; no module imports one that stands in a column to its right."""
