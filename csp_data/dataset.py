@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -60,6 +60,10 @@ class Episode:
         return episode_html(self)
 
 
+ROWS = 8192
+"""Input rows that are read together at most, if an episode alone has not more (1 MB for 30 channels)."""
+
+
 class Split(Sequence[Episode]):
     """The episodes of one part, read from the file when asked for.
 
@@ -103,6 +107,17 @@ class Split(Sequence[Episode]):
             return [self[i] for i in range(*index.indices(len(self)))]
         row = self.dataset.episodes[self._episodes[index]]
         return self.dataset.read(row, row.target_start, row.target_stop)
+
+    def __iter__(self) -> Iterator[Episode]:
+        """Read all episodes, neighbours in the file together: short ones cost more to ask for than to read."""
+        block: list[EpisodeRow] = []
+        for row in self.rows:
+            if block and (row.input_start != block[-1].input_stop or row.input_stop - block[0].input_start > ROWS):
+                yield from self.dataset.read_block(block)
+                block = []
+            block.append(row)
+        if block:
+            yield from self.dataset.read_block(block)
 
     @cached_property
     def windows(self) -> Windows:
@@ -268,7 +283,22 @@ class Dataset:
         """Read target rows ``[start, stop)`` of the file, which lie within one episode, and their inputs."""
         chunk = self._chunk
         inputs = self.prepared.read("inputs", start * chunk, stop * chunk)
-        targets = self.prepared.read("targets", start, stop)
+        return self._episode(row, start, inputs, self.prepared.read("targets", start, stop))
+
+    def read_block(self, rows: Sequence[EpisodeRow]) -> Iterator[Episode]:
+        """Read whole episodes that follow each other in the file, at once."""
+        first, last = rows[0], rows[-1]
+        inputs = self.prepared.read("inputs", first.input_start, last.input_stop)
+        targets = self.prepared.read("targets", first.target_start, last.target_stop)
+        for row in rows:
+            own = slice(row.input_start - first.input_start, row.input_stop - first.input_start)
+            of_targets = slice(row.target_start - first.target_start, row.target_stop - first.target_start)
+            yield self._episode(row, row.target_start, inputs[own], targets[of_targets])
+
+    def _episode(
+        self, row: EpisodeRow, start: int, inputs: npt.NDArray[np.float32], targets: npt.NDArray[np.float32]
+    ) -> Episode:
+        chunk = self._chunk
         first = start - row.target_start
         input_hz, target_hz = self.rates
         input_s, target_s = (row.start_s + offset for offset in self._offsets)

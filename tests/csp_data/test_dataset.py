@@ -85,3 +85,18 @@ def test_torch_view(ds: csp_data.Dataset) -> None:
     assert batch.mask.sum(dim=1).tolist() == [len(e.targets) for e in ds.val]
     assert (batch.targets[~batch.mask] == 0).all()
     torch.testing.assert_close(batch.inputs[0, : len(inputs)], inputs)
+
+
+def test_reading_all_episodes_at_once_gives_each_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    dataset = csp_data.load("sample")
+    for rows in (1, 4000, 8192):
+        monkeypatch.setattr("csp_data.dataset.ROWS", rows)
+        for part in dataset.parts:
+            split = dataset.split(part)
+            together = list(split)
+            assert len(together) == len(split)
+            for i, episode in enumerate(together):
+                alone = split[i]
+                assert (episode.id, episode.group, episode.split) == (alone.id, alone.group, alone.split)
+                for name in ("inputs", "targets", "time", "target_time"):
+                    np.testing.assert_array_equal(getattr(episode, name), getattr(alone, name))
