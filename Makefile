@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 DEMO := demo-run
 STAMP := $(VENV)/.installed
-EXTRAS := baselines,imu,onnx,dask,slurm,plot,view,pandas,xarray,hf,test,dev,docs
+EXTRAS := baselines,imu,onnx,dask,slurm,track,plot,view,pandas,xarray,hf,test,dev,docs
 
 .PHONY: demo test check lint types docs bench wheel clean
 

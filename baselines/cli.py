@@ -53,6 +53,8 @@ class Train:
     """As torch names it."""
     threads: int | None = None
     """Threads of torch; by default 1 for small sizes and references, where more wait for each other, else all."""
+    track: Literal["tensorboard", "trackio", "wandb"] | None = None
+    """A tracker that follows the training too; what counts is the folder of the run."""
     json: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     """Print the results as JSON."""
 
@@ -226,6 +228,7 @@ def _train(command: Train, line: str) -> None:
             command=line,
             progress=True,
             team=team,
+            track=command.track,
         )
     if command.json:
         print(json.dumps({"run": str(out), "state": state, **done.results}))

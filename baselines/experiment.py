@@ -20,7 +20,7 @@ from baselines.evaluate import measure_fully, predict
 from baselines.factory import ALL_MODELS, build, build_from_config
 from baselines.files import atomic_json
 from baselines.interface import INTERFACE, Interface
-from baselines.ledger import note
+from baselines.ledger import LEDGER, note, read_lines
 from baselines.presets import UnknownModelError, model_kinds
 from baselines.published import UNITS
 from baselines.quantities import Quantities
@@ -44,6 +44,7 @@ from baselines.runs import (
     read_run,
 )
 from baselines.team import ALONE, Team
+from baselines.trackers import Tracker, check, tracked
 from baselines.train import BEST, TrainConfig, seeded, train, validate
 from csp_data import Dataset
 from csp_data.predictions import save_predictions
@@ -66,6 +67,7 @@ def run(
     command: str = "",
     progress: bool = False,
     team: Team = ALONE,
+    track: str | None = None,
 ) -> tuple[Run, str]:
     """Train a model or fit a reference, evaluate it, and write everything into a folder.
 
@@ -92,6 +94,8 @@ def run(
         Show a bar on stderr, if that is a terminal.
     team
         Processes that train together, led by this one; the others call :func:`follow`.
+    track
+        Name of a tracker that follows the training (:mod:`baselines.trackers`).
 
     Returns
     -------
@@ -109,6 +113,7 @@ def run(
     TrainingError
         If the loss stops being finite.
     """
+    check(track)
     where = torch_device(device)
     train_part, val_part = load_part(dataset, "train", where), load_part(dataset, dataset.selection, where)
     options = {**declared(name, dataset), **(options or {})}
@@ -124,7 +129,9 @@ def run(
         note(folder, "start", held=state)
         atomic_json(folder / ENVIRONMENT, {**describe(where), "command": command, "prepared": str(dataset.path)})
         atomic_json(folder / INTERFACE, Interface.of(dataset).to_dict())
-        results = _fit(model, train_part, val_part, config, folder, progress, team)
+        kept = sum(line.get("event") == "epoch" for line in read_lines(folder / LEDGER))
+        with tracked(track, folder, asked.to_dict(), kept) as tracker:
+            results = _fit(model, train_part, val_part, config, folder, progress, team, tracker)
         for part in dataset.parts[1:]:
             loaded = val_part if part == val_part.name else load_part(dataset, part, where)
             begin = time.perf_counter()
@@ -168,11 +175,14 @@ def _fit(
     folder: Path,
     progress: bool,
     team: Team,
+    tracker: Tracker,
 ) -> dict[str, Any]:
     """Fit on train, choose on val; the model ends with what was chosen, and so does ``best.safetensors``."""
     counted = {"parameters": sum(p.numel() for p in model.parameters())}
     if not isinstance(model, Reference):
-        fit = train(model, train_part, val_part, config, folder, progress=progress, team=team)
+        fit = train(
+            model, train_part, val_part, config, folder, progress=progress, on_epoch=tracker.log, team=team
+        )
         return counted | {"epoch": fit.epoch, "val_loss": fit.val_loss, "seconds": round(fit.seconds, 3)}
     _, length = config.windows(train_part)
     begin = time.perf_counter()
