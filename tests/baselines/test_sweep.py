@@ -20,7 +20,7 @@ import csp_data
 from baselines.ledger import count
 from baselines.presets import MODELS
 from baselines.sweeps import read_sweep, sweep
-from baselines.table import make_table, render
+from baselines.table import make_table
 
 SIZES = {
     "data.max_duration_s": [8],
@@ -44,8 +44,9 @@ def _table(out: Path) -> list[dict[str, Any]]:
     """Everything of the table but the times."""
     runs, left = read_sweep(out)
     assert left == {}
-    rows = json.loads(render(make_table(runs), "json"))["rows"]
-    return sorted(({k: v for k, v in row.items() if "seconds" not in k} for row in rows), key=lambda r: r["model"])
+    names = ("model", "parameters", "seeds", "val_mse", "test_mse", "test_mse_std", "test_rmse", "test_rmse_std")
+    rows = sorted(make_table(runs).rows, key=lambda row: row.model)
+    return [{name: getattr(row, name) for name in names} for row in rows]
 
 
 def _same_table(out: Path, whole: Path) -> None:
@@ -102,12 +103,12 @@ def test_killed_ten_times_and_resumed(zygote: Command, whole: Path, tmp_path: Pa
     kills = 0
     for _ in range(10):
         answer = zygote(
-            _arguments(out), folder=out, kill_at=reached + rng.randint(0, 12), delay=rng.uniform(0.0, 0.2)
+            _arguments(out), folder=out, kill_at=reached + rng.randint(0, 8), delay=rng.uniform(0.0, 0.15)
         )
         kills += answer["codes"] == [-signal.SIGKILL]
         reached = answer["lines"]
     assert kills == 10
-    assert read_sweep(out)[1]  # something was left to do
+    assert len(read_sweep(out)[0]) < 32  # something was left to do
     answer = zygote(_arguments(out), folder=out)
     assert answer["codes"] == [0], answer["log"]
     _same_table(out, whole)
