@@ -24,7 +24,7 @@ __all__ = ["view"]
 @name_argument
 @click.option(
     "--runs",
-    type=click.Path(path_type=Path, exists=True, file_okay=False),
+    type=click.Path(path_type=Path),
     help="Folder of run folders whose predictions are shown; nothing outside it is read.",
 )
 @raw_option

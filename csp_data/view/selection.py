@@ -28,7 +28,14 @@ def find_runs(root: Path) -> dict[str, Path]:
     """Return the folders below `root` that hold predictions, by their names relative to it.
 
     Links that lead out of `root` are left out.
+
+    Raises
+    ------
+    OptionError
+        If `root` is no folder.
     """
+    if not root.is_dir():
+        raise OptionError("runs", str(root), "a folder that holds run folders")
     root = root.resolve()
     found = {}
     for depth in range(DEPTH + 1):

@@ -39,6 +39,8 @@ def root(tmp_path_factory: pytest.TempPathFactory, sample: csp_data.Dataset) -> 
 
 def test_only_runs_below_the_folder_are_found(root: Path) -> None:
     assert set(find_runs(root)) == {"sweep/good", "other"}  # not the link that leads out
+    with pytest.raises(OptionError, match="run folders"):
+        find_runs(root / "nowhere")
 
 
 def test_predictions_are_drawn_beside_the_measured(sample: csp_data.Dataset, root: Path) -> None:
