@@ -1,7 +1,7 @@
 """The selective scan by the kernels of the package mamba-ssm (Gu and Dao's own, CUDA only).
 
 Its layout is (B, D, L); its state is float32, so float64 inputs are refused rather than rounded. Never run by the
-authors of this file, who had no GPU: the call follows the package's documented signature
+authors of this file, who had no GPU: the call follows the package's signature as they know it
 ``selective_scan_fn(u, delta, A, B, C, D=None, z=None, delta_bias=None, delta_softplus=False)``.
 """
 
