@@ -42,6 +42,7 @@ __all__ = [
     "RunConfig",
     "RunError",
     "dataset_of",
+    "flat",
     "open_folder",
     "read_run",
 ]
@@ -319,7 +320,7 @@ def read_config(folder: Path) -> RunConfig:
 
 
 def _refuse_other(folder: Path, held: RunConfig, wanted: RunConfig) -> None:
-    before, after = _flat(held.to_dict()), _flat(wanted.to_dict())
+    before, after = flat(held.to_dict()), flat(wanted.to_dict())
     differing = [key for key in sorted(before.keys() | after) if before.get(key) != after.get(key)]
     if differing:
         raise RunError(
@@ -329,13 +330,14 @@ def _refuse_other(folder: Path, held: RunConfig, wanted: RunConfig) -> None:
         )
 
 
-def _flat(values: Any, prefix: str = "") -> dict[str, Any]:
+def flat(values: Any, prefix: str = "") -> dict[str, Any]:
+    """Return nested mappings as one, its keys the paths joined by dots."""
     if not isinstance(values, dict):
         return {prefix: values}
     return {
         key: leaf
         for name, value in values.items()
-        for key, leaf in _flat(value, f"{prefix}.{name}" if prefix else name).items()
+        for key, leaf in flat(value, f"{prefix}.{name}" if prefix else name).items()
     }
 
 

@@ -15,12 +15,14 @@ import numpy as np
 from baselines.published import improvement as published_improvement
 from baselines.published import published
 from baselines.references import REFERENCES
-from baselines.runs import Run, RunError
+from baselines.runs import Run, RunError, flat
 from baselines.significance import Comparison, compare
 
-__all__ = ["Hierarchy", "Row", "Table", "make_table", "make_tables"]
+__all__ = ["Hierarchy", "Row", "Table", "by_label", "make_table", "make_tables"]
 
 MIXED = "mixed units"
+SAID = 3
+"""Differing choices that the name of a row tells; of more, rows are numbered."""
 CHOSEN_ON_REPORT = "best epoch chosen on the reported part itself, as published"
 NOT_BENCH = {
     "real recordings": "real recordings, not CSP-Bench",
@@ -35,7 +37,7 @@ class Row:
     Parameters
     ----------
     model
-        Its name; models that share one but differ in size or training are told apart by a number.
+        Its name; models that share one are told apart by what differs (:func:`by_label`).
     parameters
         Values that were learned.
     seeds
@@ -170,18 +172,12 @@ def make_table(runs: Sequence[Run]) -> Table:
     if not runs:
         raise RunError("A table needs at least one run. csp-baselines train makes one.")
     _refuse_mixture(runs)
-    groups: dict[str, list[Run]] = {}
-    for run in runs:
-        plain = run.config.to_dict()
-        plain["train"].pop("seed")
-        groups.setdefault(json.dumps(plain, sort_keys=True), []).append(run)
-    _refuse_repeats(groups.values())
+    groups = by_label(runs)
     means = [run.reported["mse"] for run in runs if run.config.name == "mean"]
     reference = statistics.fmean(means) if means else None
     data = runs[0].config.data
-    labels = _labels(groups)
-    rows = [_row(group, label, reference) for group, label in zip(groups.values(), labels, strict=True)]
-    errors = _by_recording(runs, dict(zip(labels, groups.values(), strict=True)))
+    rows = [_row(group, label, reference) for label, group in groups.items()]
+    errors = _by_recording(runs, groups)
     learned = [row for row in rows if row.kind != "reference"] or rows
     against = min(learned, key=lambda row: row.val_mse).model if errors and len(rows) > 1 else None
     contexts = {run.config.train.window_s for run in runs}
@@ -198,6 +194,23 @@ def make_table(runs: Sequence[Run]) -> Table:
         against=against,
         hierarchy=_hierarchy(rows, errors, runs[0]),
     )
+
+
+def by_label(runs: Sequence[Run]) -> dict[str, list[Run]]:
+    """Put runs that differ in nothing but the seed together, under the name that they have in a table.
+
+    Raises
+    ------
+    RunError
+        If a run is there twice.
+    """
+    groups: dict[str, list[Run]] = {}
+    for run in runs:
+        plain = run.config.to_dict()
+        plain["train"].pop("seed")
+        groups.setdefault(json.dumps(plain, sort_keys=True), []).append(run)
+    _refuse_repeats(groups.values())
+    return dict(zip(_labels(list(groups.values())), groups.values(), strict=True))
 
 
 def make_tables(runs: Sequence[Run]) -> tuple[Table, ...]:
@@ -310,12 +323,26 @@ def _refuse_repeats(groups: Any) -> None:
             seen[seed] = run.folder
 
 
-def _labels(groups: dict[str, list[Run]]) -> list[str]:
-    names = [group[0].config.name for group in groups.values()]
-    return [
-        name if names.count(name) == 1 else f"{name} ({names[: i + 1].count(name)})"
-        for i, name in enumerate(names)
-    ]
+def _labels(groups: Sequence[list[Run]]) -> list[str]:
+    """Name groups after their models, and where models share a name after what differs, or else by a number."""
+    plain = [flat(group[0].config.to_dict()) for group in groups]
+    names = [group[0].config.name for group in groups]
+    labels = []
+    for i, (name, values) in enumerate(zip(names, plain, strict=True)):
+        alike = [other for other, its in zip(plain, names, strict=True) if its == name]
+        fields = [
+            field
+            for field in dict.fromkeys(field for other in alike for field in other)
+            if field != "train.seed" and any(other.get(field) != values.get(field) for other in alike)
+        ]
+        said = ", ".join(f"{field.rsplit('.', 1)[-1]} {_said(values.get(field))}" for field in fields)
+        number = str(names[: i + 1].count(name))
+        labels.append(name if not fields else f"{name} ({said if len(fields) <= SAID else number})")
+    return labels
+
+
+def _said(value: Any) -> str:
+    return "none" if value is None else f"{value:g}" if isinstance(value, float) else str(value).lower()
 
 
 def _row(group: Sequence[Run], label: str, reference: float | None) -> Row:

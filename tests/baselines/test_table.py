@@ -93,7 +93,23 @@ def test_the_same_run_twice_is_refused(runs: dict[str, Run]) -> None:
 def test_models_that_share_a_name_stay_apart(runs: dict[str, Run]) -> None:
     other = replace(runs["a"].config, model={**runs["a"].config.model, "readout": "first"})
     table = make_table([_with(runs["a"], test=0.2), replace(runs["a"], config=other)])
-    assert {row.model for row in table.rows} == {"flat-lstm (1)", "flat-lstm (2)"}
+    assert {row.model for row in table.rows} == {"flat-lstm (readout last)", "flat-lstm (readout first)"}
+    assert {row.kind for row in table.rows} == {"flat"}
+    rates = [
+        replace(run, config=replace(run.config, train=replace(run.config.train, lr=lr)))
+        for run in (runs["a"], runs["b"])
+        for lr in (1e-3, 0.5)
+    ]
+    assert {row.model: row.seeds for row in make_table(rates).rows} == {
+        "flat-lstm (lr 0.001)": (0, 1),
+        "flat-lstm (lr 0.5)": (0, 1),
+    }
+
+
+def test_rows_that_differ_in_much_are_numbered(runs: dict[str, Run]) -> None:
+    train = replace(runs["a"].config.train, lr=0.5, batch=3, epochs=7, window_s=4.0)
+    other = replace(runs["a"], config=replace(runs["a"].config, train=train))
+    assert {row.model for row in make_table([runs["a"], other]).rows} == {"flat-lstm (1)", "flat-lstm (2)"}
 
 
 def test_csv_and_json_hold_the_same(runs: dict[str, Run]) -> None:
