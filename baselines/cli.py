@@ -21,7 +21,10 @@ from baselines.export_cli import EXPORT, Export, export_run
 from baselines.stream_cli import STREAM, Stream, stream
 from baselines.sweep_cli import SWEEP, Sweep, sweep
 from baselines.train import TrainConfig
+from baselines.training_cli import Choices, chosen
 from csp_data import Dataset
+from csp_data.card import load_card
+from csp_data.protocol import resolve
 from csp_data.splitcard import PARTS
 
 __all__ = ["main"]
@@ -38,13 +41,15 @@ class Train:
     """Name of a data set, or a prepared file."""
     model: Annotated[str, Named, _arg(metavar="MODEL")]
     """Name of a model or reference."""
-    train: Annotated[TrainConfig, tyro.conf.OmitArgPrefixes] = field(default_factory=TrainConfig)
+    choices: Annotated[Choices, tyro.conf.OmitArgPrefixes, _arg(name="training")] = field(default_factory=Choices)
     out: Annotated[Path | None, _arg(metavar="FOLDER")] = None
     """Folder of the run; by default runs/DATASET-MODEL-SEED."""
     raw: Annotated[Path | None, _arg(metavar="FOLDER")] = None
     """Folder of the raw files, to prepare the data set from."""
     protocol: Annotated[str | None, _arg(metavar="NAME")] = None
     """Name of the protocol; by default the data set's own."""
+    training: Annotated[str | None, _arg(metavar="NAME")] = None
+    """Choices of the training by name, paper or strict; by default the one named like the protocol."""
     preset: Annotated[str | None, _arg(metavar="NAME")] = None
     """Sizes of the model: small (the default) or paper (published); some models have more."""
     set: Annotated[tuple[str, ...], _arg(metavar="KEY=VALUE ...")] = ()
@@ -115,6 +120,7 @@ Examples:
   csp-baselines train sample hiss-s4-mamba
   csp-baselines train broad flat-lstm --raw trees/broad --seed 1 --set dim=64 hidden=64 --out runs/lstm-1
   csp-baselines train vector.h5 fir --window-s 10
+  csp-baselines train marker hiss-s4-mamba --training paper --preset marker --seed 1
   torchrun --nproc-per-node 4 -m baselines train broad hiss-s4-mamba --device cuda --batch 64"""
 
 EVAL = """Evaluate a finished run on one part, afresh from its weights.
@@ -210,17 +216,17 @@ def _train(command: Train, line: str) -> None:
     # that one thread spends them waiting for the other to get a core
     threads = command.threads or (1 if preset in (None, "small") else torch.get_num_threads())
     torch.set_num_threads(threads)
-    out = command.out or Path("runs") / f"{Path(command.dataset).stem}-{command.model}-{command.train.seed}"
-    dataset = _dataset(command)
+    dataset, train = _dataset(command)
+    out = command.out or Path("runs") / f"{Path(command.dataset).stem}-{command.model}-{train.seed}"
     with joined(command.device) as (team, device):
         if not team.leads:
             options = _options(command.set)
-            follow(dataset, command.model, command.train, team, preset=preset, options=options, device=device)
+            follow(dataset, command.model, train, team, preset=preset, options=options, device=device)
             return
         done, state = run(
             dataset,
             command.model,
-            command.train,
+            train,
             out,
             preset=preset,
             options=_options(command.set),
@@ -235,11 +241,11 @@ def _train(command: Train, line: str) -> None:
         return
     if state == "finished":
         print(f"{out} holds this run, finished: nothing to do.")
-    chosen = done.results["epoch"]
+    epoch = done.results["epoch"]
     print(
         f"{done.config.name} on {done.config.data.name} ({done.config.data.kind}), "
         f"{done.results['parameters']:,} parameters"
-        + (f", epoch {chosen} of {command.train.epochs}" if chosen else "")
+        + (f", epoch {epoch} of {train.epochs}" if epoch else "")
         + f", {done.results['seconds']:.1f} s"
     )
     data = done.config.data
@@ -288,13 +294,17 @@ def _report(command: Report, line: str) -> None:
     print(json.dumps({"report": str(command.out)}) if command.json else f"report written to {command.out}")
 
 
-def _dataset(command: Train) -> Dataset:
-    """Load by name, or from a prepared file if the argument looks like one."""
+def _dataset(command: Train) -> tuple[Dataset, TrainConfig]:
+    """Load by name, or from a prepared file if the argument looks like one; choose how to train on it."""
     path = Path(command.dataset)
     if command.dataset in csp_data.names() or (path.suffix not in (".h5", ".hdf5") and not path.is_file()):
-        csp_data.prepare(command.dataset, raw=command.raw, protocol=command.protocol, progress=sys.stderr.isatty())
-        return csp_data.load(command.dataset, raw=command.raw, protocol=command.protocol)
-    return csp_data.load(path=path, raw=command.raw, protocol=command.protocol)
+        # first what may be refused: preparing can take long
+        protocol = resolve(load_card(command.dataset), command.protocol)
+        train = chosen(command.choices, command.training, protocol.name)
+        csp_data.prepare(command.dataset, raw=command.raw, protocol=protocol, progress=sys.stderr.isatty())
+        return csp_data.load(command.dataset, raw=command.raw, protocol=protocol), train
+    dataset = csp_data.load(path=path, raw=command.raw, protocol=command.protocol)
+    return dataset, chosen(command.choices, command.training, dataset.protocol.name)
 
 
 def _options(pairs: Sequence[str]) -> dict[str, Any]:

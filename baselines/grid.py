@@ -14,7 +14,7 @@ import csp_data
 from baselines.errors import CspDataError, OptionError, UnknownNameError
 from baselines.experiment import plan
 from baselines.presets import MODELS
-from baselines.published import TRAINING, training
+from baselines.published import training, training_of
 from baselines.references import REFERENCES
 from baselines.train import TrainConfig
 from csp_data import Dataset
@@ -169,7 +169,7 @@ def expand(grid: Grid, datasets: Sequence[Dataset], out: Path) -> list[Planned]:
             known = model in REFERENCES
             if known and seed != grid.seeds[0]:
                 continue
-            base = TRAINING.get(grid.training or dataset.protocol.name, TrainConfig())
+            base = training_of(dataset.protocol.name, grid.training)
             for sizes, changes in itertools.product(
                 [{}] if known else grid.variants("model"), grid.variants("train")
             ):
@@ -186,13 +186,15 @@ def _planned(
     protocol = dataset.protocol.name
     folder = out / "runs" / f"{dataset.name}-{protocol}-{model}-{train.seed}-{key}"
     set_ = [f"{name}={json.dumps(value)}" for name, value in sizes.items()]
+    base = training_of(protocol, grid.training)
     given = {
         f.name: getattr(train, f.name)
         for f in dataclasses.fields(train)
-        if getattr(train, f.name) != getattr(TrainConfig(), f.name)
+        if getattr(train, f.name) != getattr(base, f.name)
     }
     parts = ["csp-baselines", "train", str(dataset.path), model]
     parts += [] if preset is None else ["--preset", preset]
+    parts += [] if grid.training is None else ["--training", grid.training]
     parts += [text for name, value in given.items() for text in (f"--{name.replace('_', '-')}", str(value))]
     parts += ["--set", *set_] if set_ else []
     return Planned(

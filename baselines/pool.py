@@ -22,6 +22,7 @@ import joblib
 from baselines.errors import CspDataError, MissingExtraError, OptionError
 from baselines.grid import Planned
 from baselines.ledger import LEDGER, note, read_lines
+from baselines.trackers import check
 
 __all__ = ["Joblib", "Outcome", "Place", "Pool", "Submitit", "WorkerLostError", "execute", "make_pool", "work"]
 
@@ -73,14 +74,18 @@ class Place:
         Threads of torch.
     slots
         Folder of the locks that count the runs on each GPU.
+    track
+        Name of a tracker that follows each training.
     """
 
     device: str = "cpu"
     per_device: int = 1
     threads: int = 1
     slots: Path = Path()
+    track: str | None = None
 
     def __post_init__(self) -> None:
+        check(self.track)
         for option in ("per_device", "threads"):
             if getattr(self, option) < 1:
                 raise OptionError(option, getattr(self, option), "a whole number of at least 1")
@@ -110,6 +115,7 @@ def work(planned: Planned, place: Place) -> Outcome:
                 options=planned.options,
                 device=device,
                 command=planned.command,
+                track=place.track,
             )
     except BusyError as error:
         return Outcome(planned.folder, "busy", str(error))

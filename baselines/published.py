@@ -26,6 +26,7 @@ __all__ = [
     "improvement",
     "published",
     "training",
+    "training_of",
 ]
 
 SOURCE = "Bhirangi et al., ICML 2024 (arXiv 2402.10211), table of results on the project's site"
@@ -189,3 +190,8 @@ def training(name: str) -> TrainConfig:
     if name not in TRAINING:
         raise OptionError("training", name, f"one of {', '.join(TRAINING)}")
     return TRAINING[name]
+
+
+def training_of(protocol: str, name: str | None = None) -> TrainConfig:
+    """Return a training by name; without one, that of the protocol's name, or :class:`TrainConfig`'s defaults."""
+    return TRAINING.get(protocol, TrainConfig()) if name is None else training(name)

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import tyro
 
@@ -66,6 +66,8 @@ class Sweep:
     """Runs at once on one GPU; small models leave most of it idle."""
     threads: int = 1
     """Threads of torch in each run."""
+    track: Literal["tensorboard", "trackio", "wandb"] | None = None
+    """A tracker that follows each training too; what counts are the folders of the runs."""
     json: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     """Print what became of each run as JSON."""
 
@@ -93,6 +95,7 @@ def sweep(command: Sweep, line: str) -> None:
         per_device=command.per_device,
         threads=command.threads,
         slots=command.out.absolute() / ".slots",
+        track=command.track,
     )
     done = sweep_grid(
         grid,

@@ -69,6 +69,7 @@ def sweep(
     per_device: int = 1,
     threads: int = 1,
     slurm: Mapping[str, Any] | None = None,
+    track: str | None = None,
     progress: bool = False,
 ) -> Sweep:
     """Run every combination of data sets, models, seeds and settings, each once, however often it is called.
@@ -91,6 +92,8 @@ def sweep(
         Threads of torch in each run.
     slurm
         Parameters of submitit.
+    track
+        Name of a tracker that follows each training (:data:`baselines.trackers.TRACKERS`).
     progress
         Show how far it is, on stderr.
 
@@ -105,6 +108,8 @@ def sweep(
         If a data set is not there, or the folder is not one of a sweep; nothing was started.
     UnknownNameError, OptionError
         For a name or a value that does not exist; nothing was started.
+    MissingExtraError
+        If the tracker or the backend is not installed; nothing was started.
     """
     grid = Grid(
         datasets=tuple(datasets),
@@ -116,7 +121,8 @@ def sweep(
         settings=dict(settings or {}),
         raw=raw,
     )
-    place = Place(device=device, per_device=per_device, threads=threads, slots=Path(out) / ".slots")
+    slots = Path(out) / ".slots"
+    place = Place(device=device, per_device=per_device, threads=threads, slots=slots, track=track)
     return sweep_grid(
         grid, Path(out), place, jobs=jobs, backend=backend, slurm=dict(slurm or {}), progress=progress
     )

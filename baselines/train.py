@@ -105,18 +105,20 @@ class TrainConfig:
     compile: Literal["auto", "eager", "graph"] = "auto"
 
     def __post_init__(self) -> None:
-        for option in ("epochs", "batch"):
-            if getattr(self, option) < 1:
-                raise OptionError(option, getattr(self, option), "a whole number of at least 1")
-        for option in ("lr", "clip_norm"):
+        for option, least in (("epochs", 1), ("batch", 1), ("seed", 0)):
             value = getattr(self, option)
-            if value is not None and not (value > 0 and math.isfinite(value)):
+            if isinstance(value, bool) or not isinstance(value, int) or value < least:
+                raise OptionError(option, value, f"a whole number of at least {least}")
+        for option in ("lr", "clip_norm", "window_s", "window_stride_s"):
+            value = getattr(self, option)
+            if value is None and option != "lr":
+                continue
+            if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < math.inf:
                 raise OptionError(option, value, "a number above 0")
+            object.__setattr__(self, option, float(value))  # 10 and 10.0 are the same training
         for option, known in _CHOICES.items():
             if getattr(self, option) not in known:
                 raise OptionError(option, getattr(self, option), " or ".join(known))
-        if self.seed < 0:
-            raise OptionError("seed", self.seed, "a whole number of at least 0")
         if self.window_s is None and self.window_stride_s is not None:
             raise OptionError("window_stride_s", self.window_stride_s, "None, as there is no window_s")
 

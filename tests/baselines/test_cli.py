@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import pty
@@ -13,7 +14,10 @@ import pytest
 
 import csp_data
 from baselines.cli import main
+from baselines.published import TRAINING
 from baselines.runs import Run, read_run
+from baselines.train import TrainConfig
+from baselines.training_cli import chosen
 
 TINY = ["--set", "dim=8", "hidden=8", "layers=1", "--window-s", "10", "--window-stride-s", "10"]
 
@@ -95,6 +99,7 @@ def test_default_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
         (["train", "sample", "flat-s4", "--set", "dims=3"], 2, "Did you mean 'dim'?"),
         (["train", "sample", "flat-s4", "--set", "dim"], 2, "KEY=VALUE"),
         (["train", "sample", "mean", "--protocol", "lenient"], 2, "lenient"),
+        (["train", "sample", "mean", "--training", "papr"], 2, "training='papr': expected one of paper, strict"),
         (["train", "sample", "mean", "--window-s", "0.3"], 2, "window_s=0.3"),
         (["train", "sample", "mean", "--device", "abacus"], 2, "device='abacus'"),
         (["train", "sample", "mean", "--threads", "0"], 2, "threads=0"),
@@ -121,6 +126,19 @@ def test_values_out_of_bounds(capsys: pytest.CaptureFixture[str]) -> None:
     code, error = _fails(["train", "sample", "mean", "--lr", "-1"], capsys)
     assert code == 2
     assert "lr=-1.0: expected a number above 0" in error
+
+
+def test_training_by_name_and_what_is_given_beside_it(tmp_path: Path) -> None:
+    folder = str(tmp_path / "run")
+    main(["train", "sample", "mean", "--training", "paper", "--window-s", "10", "--seed", "4", "--out", folder])
+    changed = {"window_s": 10.0, "seed": 4}
+    assert read_run(Path(folder)).config.train == dataclasses.replace(TRAINING["paper"], **changed)
+
+
+def test_training_follows_the_protocol_unless_named() -> None:
+    assert chosen({}, None, "paper") == TRAINING["paper"]
+    assert chosen({"lr": 0.1}, "strict", "paper") == TrainConfig(lr=0.1)
+    assert chosen({}, None, "my-own") == TrainConfig()
 
 
 @pytest.mark.parametrize("arguments", [["--help"], ["train", "--help"], ["eval", "--help"], ["table", "--help"]])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import io
 import json
+import shlex
 import threading
 import time
 from collections.abc import Iterator, Sequence
@@ -63,6 +64,16 @@ def test_the_published_training_by_name(tmp_path: Path, planned: list[Planned]) 
     assert {p.train for p in expand(grid, prepare_all(grid), tmp_path)} == {
         dataclasses.replace(TRAINING["paper"], seed=seed) for seed in (0, 1)
     }
+
+
+@pytest.mark.parametrize("training", [None, "paper"])
+def test_the_command_of_a_run_makes_that_run(training: str | None, tmp_path: Path, home: Path) -> None:
+    grid = _grid(models=("fir",), seeds=(3,), training=training, settings={**TINY, "train.clip_norm": [None, 2.0]})
+    runs = expand(grid, prepare_all(grid), tmp_path)
+    assert len(runs) == 2
+    for planned in runs:
+        main(shlex.split(planned.command)[1:])
+        assert read_run(planned.folder).config.key == planned.key
 
 
 def test_data_that_are_not_there_are_refused_before_anything_starts(empty_home: Path, tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from baselines.cli import main
 from baselines.errors import MissingExtraError, OptionError
 from baselines.experiment import run
 from baselines.runs import read_run
+from baselines.sweeps import sweep
 from baselines.train import TrainConfig
 from csp_data import Dataset
 
@@ -17,21 +18,48 @@ CONFIG = TrainConfig(epochs=2, window_s=10.0, window_stride_s=10.0)
 SIZES = {"dim": 8, "hidden": 8, "layers": 1}
 
 
-def test_tensorboard_has_what_the_folder_has(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def _seen(folder: Path) -> dict[str, list[tuple[int, float]]]:
+    """Read the event files of a run's folder as tensorboard does."""
     pytest.importorskip("tensorboard")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of tensorboard's own dependencies
         from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-        sizes = [f"{name}={value}" for name, value in SIZES.items()]
-        options = ["--epochs", "2", "--window-s", "10", "--window-stride-s", "10", "--set", *sizes]
+        seen = EventAccumulator(str(folder / "tensorboard")).Reload()
+        names = ("train_loss", "val_loss", "lr")
+        return {name: [(event.step, event.value) for event in seen.Scalars(name)] for name in names}
+
+
+def _expected(folder: Path) -> dict[str, list[tuple[int, float]]]:
+    lines = read_run(folder).epochs
+    assert len(lines) == 2
+    return {
+        name: [(line["epoch"], pytest.approx(line[name], rel=1e-6)) for line in lines]
+        for name in ("train_loss", "val_loss", "lr")
+    }
+
+
+def test_tensorboard_has_what_the_folder_has(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    sizes = [f"{name}={value}" for name, value in SIZES.items()]
+    options = ["--epochs", "2", "--window-s", "10", "--window-stride-s", "10", "--set", *sizes]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
         main(["train", "sample", "flat-lstm", *options, "--track", "tensorboard", "--out", str(tmp_path / "run")])
-        seen = EventAccumulator(str(tmp_path / "run" / "tensorboard")).Reload()
-    lines = read_run(tmp_path / "run").epochs
-    for name in ("train_loss", "val_loss", "lr"):
-        events = seen.Scalars(name)
-        assert [event.step for event in events] == [1, 2]
-        assert [event.value for event in events] == pytest.approx([line[name] for line in lines], rel=1e-6)
+    assert _seen(tmp_path / "run") == _expected(tmp_path / "run")
+
+
+def test_a_sweep_is_followed_run_by_run(tmp_path: Path) -> None:
+    """In its worker processes."""
+    pytest.importorskip("tensorboard")
+    settings = {"train.epochs": [2], "train.window_s": [10.0], "train.window_stride_s": [10.0]}
+    settings |= {f"model.{name}": [value] for name, value in SIZES.items()}
+    done = sweep(["sample"], ["flat-lstm"], seeds=[0, 1], out=tmp_path, settings=settings, track="tensorboard")
+    assert len(done.done) == 2
+    for folder in done.done:
+        assert _seen(folder) == _expected(folder)
+    with pytest.raises(OptionError, match="tensorboard, trackio, wandb"):
+        sweep(["sample"], ["mean"], out=tmp_path / "other", track="notebook")
+    assert not (tmp_path / "other").exists()
 
 
 def test_a_tracker_that_is_not_there_is_refused_before_training(sample: Dataset, tmp_path: Path) -> None:

@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -250,6 +251,10 @@ def test_damaged_files_are_named(gru: type[Any], make_part: MakePart, tmp_path: 
         ("lr", 0.0),
         ("lr", math.nan),
         ("clip_norm", -1.0),
+        ("lr", None),
+        ("lr", "1e-3"),
+        ("epochs", 1.5),
+        ("window_s", 0),
         ("schedule", "step"),
         ("seed", -1),
     ],
@@ -257,6 +262,12 @@ def test_damaged_files_are_named(gru: type[Any], make_part: MakePart, tmp_path: 
 def test_bounds_of_the_configuration(option: str, value: Any) -> None:
     with pytest.raises(OptionError, match=f"^{option}="):
         TrainConfig(**{option: value})
+
+
+def test_equal_numbers_are_equal_configurations() -> None:
+    """Also in what a run's key is made of."""
+    written = [json.dumps(asdict(TrainConfig(lr=lr, window_s=s))) for lr, s in ((1, 10), (1.0, 10.0))]
+    assert written[0] == written[1]
 
 
 def test_the_protocols_windows(make_part: MakePart) -> None:
