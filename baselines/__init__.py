@@ -7,6 +7,7 @@ from baselines.errors import ModelError
 from baselines.factory import ALL_MODELS, MODELS, build, build_from_config
 from baselines.models import FlatModel, HierarchicalModel, param_groups
 from baselines.presets import PRESETS, presets_of
+from baselines.results import Result, Results, load_results
 from baselines.sweeps import Sweep, read_sweep, sweep
 
 __all__ = [
@@ -18,12 +19,15 @@ __all__ = [
     "HierarchicalConfig",
     "HierarchicalModel",
     "ModelError",
+    "Result",
+    "Results",
     "Sweep",
     "build",
     "build_from_config",
     "config_from_dict",
     "config_to_dict",
     "load_published",
+    "load_results",
     "param_groups",
     "presets_of",
     "read_sweep",

@@ -18,6 +18,7 @@ import csp_data
 from baselines.bench_cli import BENCH, Bench, bench
 from baselines.errors import CspDataError, OptionError, UnknownNameError
 from baselines.export_cli import EXPORT, Export, export_run
+from baselines.results_cli import RESULTS, Results, results, runs_or_rows
 from baselines.stream_cli import STREAM, Stream, stream
 from baselines.sweep_cli import SWEEP, Sweep, sweep
 from baselines.train import TrainConfig
@@ -85,7 +86,7 @@ class Table:
     """Options of ``table``."""
 
     runs: Annotated[tuple[Path, ...], Named, _arg(metavar="RUN...")]
-    """Folders of runs, or of sweeps."""
+    """Folders of runs or of sweeps, CSV files of results, or study:NAME."""
     format: Literal["md", "latex", "html", "csv", "json"] = "md"
     """Markdown, LaTeX, HTML, CSV or JSON."""
     json: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
@@ -130,14 +131,16 @@ Example:
 
 TABLE = """Print a table of runs, seeds taken together: one a data set, and of several data sets an overview.
 
-RUN is the folder of a run, or one that holds runs (a sweep). After ± stands the standard deviation over seeds. The
-others are compared with the learned model that is best on the part for choosing: a bootstrap interval over
-recordings and seeds, Wilcoxon's test over recordings with Holm's correction. Simulated and real recordings, two
-protocols or two recipes of the data are never put into one table.
+RUN is the folder of a run, or one that holds runs (a sweep), or a file that csp-baselines results wrote, or
+study:NAME for results that ship with the package. After ± stands the standard deviation over seeds. The others
+are compared with the learned model that is best on the part for choosing: a bootstrap interval over recordings and
+seeds, Wilcoxon's test over recordings with Holm's correction. Simulated and real recordings, two protocols or two
+recipes of the data are never put into one table.
 
 Examples:
   csp-baselines table runs/sample-*
-  csp-baselines table runs/broad-* --format csv > broad.csv"""
+  csp-baselines table runs/broad-* --format latex > broad.tex
+  csp-baselines table study:broad"""
 
 REPORT = """Write one self-contained HTML page about several runs on the same data.
 
@@ -151,6 +154,7 @@ Command = (
     | Annotated[Sweep, tyro.conf.subcommand("sweep", description=SWEEP)]
     | Annotated[Eval, tyro.conf.subcommand("eval", description=EVAL)]
     | Annotated[Table, tyro.conf.subcommand("table", description=TABLE)]
+    | Annotated[Results, tyro.conf.subcommand("results", description=RESULTS)]
     | Annotated[Report, tyro.conf.subcommand("report", description=REPORT)]
     | Annotated[Bench, tyro.conf.subcommand("bench", description=BENCH)]
 )
@@ -164,6 +168,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         Train: _train,
         Eval: _eval,
         Table: _table,
+        Results: results,
         Report: _report,
         Stream: stream,
         Sweep: sweep,
@@ -274,11 +279,10 @@ def _eval(command: Eval, line: str) -> None:
 
 
 def _table(command: Table, line: str) -> None:
-    from baselines.collect import read_runs
     from baselines.render import render_all
     from baselines.table import make_tables
 
-    tables = make_tables(read_runs(command.runs))
+    tables = make_tables(runs_or_rows(command.runs))
     sys.stdout.write(render_all(tables, "json" if command.json else command.format))
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from baselines.runs import CONFIG, RESULTS, Run, RunError, read_run
 
-__all__ = ["read_runs"]
+__all__ = ["find_runs", "read_runs"]
 
 logger = logging.getLogger(__name__)
 
@@ -25,14 +25,33 @@ def read_runs(folders: Sequence[Path]) -> list[Run]:
     """
     runs = []
     for folder in folders:
-        if (folder / CONFIG).exists() or not folder.is_dir():
-            runs.append(read_run(folder))
-            continue
-        inside = sorted(path.parent for path in folder.rglob(CONFIG))
-        finished = [path for path in inside if (path / RESULTS).exists()]
-        if not finished:
-            raise RunError(f"{folder}: neither a run nor a folder that holds finished runs. Name another folder.")
-        if len(finished) < len(inside):
-            logger.warning("%s: %d of %d runs are unfinished", folder, len(inside) - len(finished), len(inside))
-        runs += [read_run(path) for path in finished]
+        finished, unfinished = find_runs([folder])
+        if unfinished and unfinished != [folder]:
+            if not finished:
+                raise RunError(
+                    f"{folder}: neither a run nor a folder that holds finished runs. Name another folder."
+                )
+            logger.warning("%s: %d of %d runs are unfinished", folder, len(unfinished), len(finished + unfinished))
+            unfinished = []
+        runs += [read_run(path) for path in (*finished, *unfinished)]
     return runs
+
+
+def find_runs(folders: Sequence[Path]) -> tuple[list[Path], list[Path]]:
+    """Return the folders of finished and of unfinished runs: those given, or those that they hold at any depth.
+
+    Raises
+    ------
+    RunError
+        If a folder neither is a run nor holds one.
+    """
+    found: tuple[list[Path], list[Path]] = ([], [])
+    for folder in folders:
+        inside = [folder] if (folder / CONFIG).exists() else sorted(p.parent for p in folder.rglob(CONFIG))
+        if not inside:
+            if not folder.is_dir():
+                read_run(folder)  # says what is wrong
+            raise RunError(f"{folder}: neither a run nor a folder that holds finished runs. Name another folder.")
+        for path in inside:
+            found[not (path / RESULTS).exists()].append(path)
+    return found

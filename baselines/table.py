@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
-import json
 import math
 import statistics
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
 from baselines.published import improvement as published_improvement
 from baselines.published import published
 from baselines.references import REFERENCES
+from baselines.results.rows import Result, results_of
 from baselines.runs import Run, RunError, flat
 from baselines.significance import Comparison, compare
 
 __all__ = ["Hierarchy", "Row", "Table", "by_label", "make_table", "make_tables"]
+
+Found = TypeVar("Found", Run, Result)
 
 MIXED = "mixed units"
 SAID = 3
@@ -161,42 +162,46 @@ class Table:
         )
 
 
-def make_table(runs: Sequence[Run]) -> Table:
+def make_table(runs: Sequence[Run | Result]) -> Table:
     """Put runs on the same data into one table.
+
+    Parameters
+    ----------
+    runs
+        Finished runs, or the rows that :func:`baselines.load_results` returns.
 
     Raises
     ------
     RunError
         If there is none, if two are of different data, recipe or protocol, or if one is there twice.
     """
-    if not runs:
+    found = results_of(runs)
+    if not found:
         raise RunError("A table needs at least one run. csp-baselines train makes one.")
-    _refuse_mixture(runs)
-    groups = by_label(runs)
-    means = [run.reported["mse"] for run in runs if run.config.name == "mean"]
+    _refuse_mixture(found)
+    groups = by_label(found)
+    means = [run.test_mse for run in found if run.model == "mean"]
     reference = statistics.fmean(means) if means else None
-    data = runs[0].config.data
+    first, errors = found[0], _by_recording(found, groups)
     rows = [_row(group, label, reference) for label, group in groups.items()]
-    errors = _by_recording(runs, groups)
     learned = [row for row in rows if row.kind != "reference"] or rows
     against = min(learned, key=lambda row: row.val_mse).model if errors and len(rows) > 1 else None
-    contexts = {run.config.train.window_s for run in runs}
     return Table(
-        dataset=data.name,
-        kind=data.kind,
-        protocol=data.protocol["name"],
-        recipe_hash=data.recipe_hash,
-        selection=data.selection,
-        report=data.report,
-        unit=data.units[0] if len(set(data.units)) == 1 else MIXED,
-        context=tuple(sorted(contexts, key=lambda c: math.inf if c is None else c)),
+        dataset=first.dataset,
+        kind=first.kind,
+        protocol=first.protocol,
+        recipe_hash=first.recipe_hash,
+        selection=first.selection,
+        report=first.report,
+        unit=first.unit or MIXED,
+        context=tuple(sorted({run.window_s for run in found}, key=lambda c: math.inf if c is None else c)),
         rows=tuple(sorted(_compared(rows, errors, against), key=lambda row: -row.test_mse)),
         against=against,
-        hierarchy=_hierarchy(rows, errors, runs[0]),
+        hierarchy=_hierarchy(rows, errors, first),
     )
 
 
-def by_label(runs: Sequence[Run]) -> dict[str, list[Run]]:
+def by_label(runs: Sequence[Found]) -> dict[str, list[Found]]:
     """Put runs that differ in nothing but the seed together, under the name that they have in a table.
 
     Raises
@@ -204,16 +209,16 @@ def by_label(runs: Sequence[Run]) -> dict[str, list[Run]]:
     RunError
         If a run is there twice.
     """
-    groups: dict[str, list[Run]] = {}
-    for run in runs:
-        plain = run.config.to_dict()
-        plain["train"].pop("seed")
-        groups.setdefault(json.dumps(plain, sort_keys=True), []).append(run)
+    groups: dict[tuple[str, str], list[Result]] = {}
+    held: dict[tuple[str, str], list[Found]] = {}
+    for run, row in zip(runs, results_of(runs), strict=True):
+        groups.setdefault((row.config, row.variant), []).append(row)
+        held.setdefault((row.config, row.variant), []).append(run)
     _refuse_repeats(groups.values())
-    return dict(zip(_labels(list(groups.values())), groups.values(), strict=True))
+    return dict(zip(_labels(list(groups.values())), held.values(), strict=True))
 
 
-def make_tables(runs: Sequence[Run]) -> tuple[Table, ...]:
+def make_tables(runs: Sequence[Run | Result]) -> tuple[Table, ...]:
     """Put runs into one table a data set, in the order of the runs.
 
     Raises
@@ -222,18 +227,18 @@ def make_tables(runs: Sequence[Run]) -> tuple[Table, ...]:
         As for :func:`make_table`; and if two data sets are of different kind or protocol, since one page of tables
         mixes neither.
     """
-    by_name: dict[str, list[Run]] = {}
-    for run in runs:
-        by_name.setdefault(run.config.data.name, []).append(run)
+    by_name: dict[str, list[Result]] = {}
+    for run in results_of(runs):
+        by_name.setdefault(run.dataset, []).append(run)
     if not by_name:
         return (make_table(runs),)
     firsts = [found[0] for found in by_name.values()]
     for other in firsts[1:]:
-        one, two = ((r.config.data.kind, f"protocol {r.config.data.protocol['name']}") for r in (firsts[0], other))
+        one, two = ((r.kind, f"protocol {r.protocol}") for r in (firsts[0], other))
         if one != two:
             raise RunError(
-                f"Tables beside each other are of one kind and protocol: {firsts[0].folder} is {', '.join(one)}, "
-                f"{other.folder} is {', '.join(two)}. Make two tables."
+                f"Tables beside each other are of one kind and protocol: {firsts[0].source} is {', '.join(one)}, "
+                f"{other.source} is {', '.join(two)}. Make two tables."
             )
     return tuple(make_table(found) for found in by_name.values())
 
@@ -246,17 +251,17 @@ class _Errors:
     steps: np.ndarray
 
 
-def _by_recording(runs: Sequence[Run], groups: dict[str, list[Run]]) -> _Errors | None:
+def _by_recording(runs: Sequence[Result], groups: dict[str, list[Result]]) -> _Errors | None:
     """Collect errors on recordings; ``None`` where a run is older than they are, or is of other recordings."""
-    first = runs[0].reported.get("recordings")
-    if not first or any((run.reported.get("recordings") or {}).keys() != first.keys() for run in runs):
+    first = runs[0].recordings
+    if not first or any(run.recordings.keys() != first.keys() for run in runs):
         return None
     return _Errors(
         {
-            label: np.array([[run.reported["recordings"][name]["mse"] for name in first] for run in group])
+            label: np.array([[run.recordings[name].mse for name in first] for run in group])
             for label, group in groups.items()
         },
-        np.array([float(values["steps"]) for values in first.values()]),
+        np.array([float(recording.steps) for recording in first.values()]),
     )
 
 
@@ -268,7 +273,7 @@ def _compared(rows: list[Row], errors: _Errors | None, against: str | None) -> l
     return [replace(row, comparison=comparison) for row, comparison in zip(rows, found, strict=True)]
 
 
-def _hierarchy(rows: list[Row], errors: _Errors | None, run: Run) -> Hierarchy | None:
+def _hierarchy(rows: list[Row], errors: _Errors | None, run: Result) -> Hierarchy | None:
     best = {
         kind: min((row for row in rows if row.kind == kind), key=lambda r: r.test_mse, default=None)
         for kind in ("hiss", "flat")
@@ -286,54 +291,55 @@ def _hierarchy(rows: list[Row], errors: _Errors | None, run: Run) -> Hierarchy |
         flat=flat.model,
         improvement=1 - hiss.test_mse / flat.test_mse,
         comparison=None if pair is None else pair[0],
-        published=published_improvement(run.config.data.name) if _comparable(run) else None,
+        published=published_improvement(run.dataset) if _comparable(run) else None,
     )
 
 
-def _comparable(run: Run) -> bool:
+def _comparable(run: Result) -> bool:
     """Whether the published table is about the same: real CSP-Bench recordings under the published protocol."""
-    data = run.config.data
-    return data.kind == "CSP-Bench" and data.protocol["name"] == "paper"
+    return run.kind == "CSP-Bench" and run.protocol == "paper"
 
 
-def _refuse_mixture(runs: Sequence[Run]) -> None:
-    def identity(run: Run) -> str:
-        data = run.config.data
-        return f"{data.name} ({data.kind}), protocol {data.protocol['name']}, recipe {data.recipe_hash}"
+def _refuse_mixture(runs: Sequence[Result]) -> None:
+    def identity(run: Result) -> str:
+        return f"{run.dataset} ({run.kind}), protocol {run.protocol}, recipe {run.recipe_hash}"
 
     first = runs[0]
     for run in runs[1:]:
         if identity(run) != identity(first):
             raise RunError(
-                f"One table holds one data set, recipe and protocol: {first.folder} is {identity(first)}, "
-                f"{run.folder} is {identity(run)}. Make two tables."
+                f"One table holds one data set, recipe and protocol: {first.source} is {identity(first)}, "
+                f"{run.source} is {identity(run)}. Make two tables."
             )
 
 
-def _refuse_repeats(groups: Any) -> None:
+def _refuse_repeats(groups: Iterable[Sequence[Result]]) -> None:
     for group in groups:
-        seen: dict[int, Path] = {}
+        seen: dict[int, str] = {}
         for run in group:
-            seed = run.config.train.seed
-            if seed in seen:
+            if run.seed in seen:
                 raise RunError(
-                    f"{seen[seed]} and {run.folder} are the same run ({run.config.name}, seed {seed}), and would "
-                    "count twice. Name one of them."
+                    f"{seen[run.seed]} and {run.source} are the same run ({run.model}, seed {run.seed}), and "
+                    "would count twice. Name one of them."
                 )
-            seen[seed] = run.folder
+            seen[run.seed] = run.source
 
 
-def _labels(groups: Sequence[list[Run]]) -> list[str]:
-    """Name groups after their models, and where models share a name after what differs, or else by a number."""
-    plain = [flat(group[0].config.to_dict()) for group in groups]
-    names = [group[0].config.name for group in groups]
+def _labels(groups: Sequence[list[Result]]) -> list[str]:
+    """Name groups after their models; models that share a name by variant, by what differs, or by a number."""
+    plain = [flat(dict(group[0].settings)) for group in groups]
+    names = [group[0].model for group in groups]
+    variants = [group[0].variant for group in groups]
     labels = []
     for i, (name, values) in enumerate(zip(names, plain, strict=True)):
-        alike = [other for other, its in zip(plain, names, strict=True) if its == name]
+        alike = [j for j, its in enumerate(names) if its == name]
+        if len({variants[j] for j in alike}) == len(alike):
+            labels.append(f"{name} ({variants[i]})" if len(alike) > 1 and variants[i] else name)
+            continue
         fields = [
             field
-            for field in dict.fromkeys(field for other in alike for field in other)
-            if field != "train.seed" and any(other.get(field) != values.get(field) for other in alike)
+            for field in dict.fromkeys(field for j in alike for field in plain[j])
+            if any(plain[j].get(field) != values.get(field) for j in alike)
         ]
         said = ", ".join(f"{field.rsplit('.', 1)[-1]} {_said(values.get(field))}" for field in fields)
         number = str(names[: i + 1].count(name))
@@ -345,25 +351,26 @@ def _said(value: Any) -> str:
     return "none" if value is None else f"{value:g}" if isinstance(value, float) else str(value).lower()
 
 
-def _row(group: Sequence[Run], label: str, reference: float | None) -> Row:
+def _row(group: Sequence[Result], label: str, reference: float | None) -> Row:
     def spread(values: list[float]) -> tuple[float, float | None]:
         return statistics.fmean(values), statistics.stdev(values) if len(values) > 1 else None
 
-    mse, mse_std = spread([run.reported["mse"] for run in group])
-    rmse, rmse_std = spread([run.reported["rmse"] for run in group])
-    cell = published(group[0].config.data.name, group[0].config.name) if _comparable(group[0]) else None
-    converted = [run.reported["published"]["mse"] for run in group if run.reported.get("published")]
+    first = group[0]
+    mse, mse_std = spread([run.test_mse for run in group])
+    rmse, rmse_std = spread([run.test_rmse for run in group])
+    cell = published(first.dataset, first.model) if _comparable(first) else None
+    converted = [run.published_mse for run in group if run.published_mse is not None]
     return Row(
         model=label,
-        parameters=group[0].results["parameters"],
-        seeds=tuple(sorted(run.config.train.seed for run in group)),
-        val_mse=statistics.fmean(run.selected["mse"] for run in group),
+        parameters=first.parameters,
+        seeds=tuple(sorted(run.seed for run in group)),
+        val_mse=statistics.fmean(run.val_mse for run in group),
         test_mse=mse,
         test_mse_std=mse_std,
         test_rmse=rmse,
         test_rmse_std=rmse_std,
         improvement=None if reference is None else 1 - mse / reference,
-        seconds=statistics.fmean(run.results["seconds"] for run in group),
+        seconds=statistics.fmean(run.seconds for run in group),
         published=None if cell is None else cell.mse,
         converted=statistics.fmean(converted) if cell and len(converted) == len(group) else None,
     )

@@ -1,0 +1,229 @@
+"""One finished run as a row of plain values."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from baselines.runs import Run
+
+__all__ = ["Recording", "Result", "Target", "results_of"]
+
+
+@dataclass(frozen=True)
+class Recording:
+    """Errors of a run on one recording of the reported part.
+
+    Parameters
+    ----------
+    steps
+        Target steps.
+    mse, mae
+        In the targets' units (squared, and as they are); the mean absolute error is ``None`` for older runs.
+    ate, rte
+        Absolute and relative trajectory error in :attr:`Result.path_unit`; ``None`` where targets make no path.
+    """
+
+    steps: int
+    mse: float
+    mae: float | None = None
+    ate: float | None = None
+    rte: float | None = None
+
+    @property
+    def rmse(self) -> float:
+        """Root of the mean squared error, in the targets' unit."""
+        return math.sqrt(self.mse)
+
+
+@dataclass(frozen=True)
+class Target:
+    """Errors of a run on one target channel over the reported part, in SI units (increments per second)."""
+
+    unit: str
+    rmse: float
+    mae: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Result:
+    """A finished run: what it was, where it ran, what came out.
+
+    Parameters
+    ----------
+    study, variant
+        Names that it was filed under; a variant tells apart runs of one model with other settings.
+    dataset, kind, protocol, recipe_hash
+        Data set; ``"CSP-Bench"``, ``"real recordings"`` or ``"simulated"``; protocol; all that the prepared
+        numbers depend on.
+    selection, report
+        Part that the epoch was chosen on (``val_*``), and part that is reported (``test_*``).
+    targets, units
+        Target channels, and their units in the prepared file.
+    model, seed
+        Name of the model, and seed of its training.
+    config
+        12 hexadecimal digits of everything but the seed; runs that share them are one model over its seeds.
+    key
+        12 hexadecimal digits of everything (:attr:`baselines.runs.RunConfig.key`).
+    code, commit, version
+        Digest of the code that computed it, git commit of that code, version of the package.
+    torch, device, cpu, threads
+        Version of torch, device, name of the processor (``None`` where it was not recorded), threads.
+    window_s
+        Seconds that a model sees at once; ``None`` for whole episodes.
+    parameters
+        Values that were learned.
+    epochs, epoch
+        Passes over the training windows, and the chosen one; ``None`` for a reference.
+    seconds
+        Time to fit.
+    val_mse, val_rmse, val_mae, test_mse, test_rmse, test_mae
+        In the units of the targets.
+    test_ate, test_rte, path_unit
+        Trajectory errors, means over recordings and paths; ``None`` where the targets make no path.
+    published_mse, published_unit
+        The reported error in the unit of the published table (inferred), ``None`` where that states none.
+    recordings, by_target
+        Errors by recording of the reported part, and by target.
+    settings
+        The configuration without the seed, as JSON values.
+    source
+        Where it was read from, for messages.
+    """
+
+    study: str
+    variant: str
+    dataset: str
+    kind: str
+    protocol: str
+    recipe_hash: str
+    selection: str
+    report: str
+    targets: tuple[str, ...]
+    units: tuple[str, ...]
+    model: str
+    seed: int
+    config: str
+    key: str
+    code: str
+    commit: str | None
+    version: str | None
+    torch: str | None
+    device: str | None
+    cpu: str | None
+    threads: int | None
+    window_s: float | None
+    parameters: int
+    epochs: int | None
+    epoch: int | None
+    seconds: float
+    val_mse: float
+    val_rmse: float
+    val_mae: float
+    test_mse: float
+    test_rmse: float
+    test_mae: float
+    test_ate: float | None = None
+    test_rte: float | None = None
+    path_unit: str | None = None
+    published_mse: float | None = None
+    published_unit: str | None = None
+    recordings: Mapping[str, Recording] = field(default_factory=dict)
+    by_target: Mapping[str, Target] = field(default_factory=dict)
+    settings: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    source: str = field(default="", compare=False, repr=False)
+
+    @classmethod
+    def of(cls, run: Run, study: str = "", variant: str = "", cpu: str | None = None) -> Result:
+        """Read a finished run.
+
+        Parameters
+        ----------
+        run
+            The run.
+        study, variant
+            Names to file it under.
+        cpu
+            Name of its processor, where the run did not record it.
+        """
+        data, train, there = run.config.data, run.config.train, run.environment
+        val, test = run.selected, run.reported
+        trajectory, published = test.get("trajectory") or {}, test.get("published") or {}
+        settings = _settings(run)
+        return cls(
+            study=study,
+            variant=variant,
+            dataset=data.name,
+            kind=data.kind,
+            protocol=data.protocol["name"],
+            recipe_hash=data.recipe_hash,
+            selection=data.selection,
+            report=data.report,
+            targets=tuple(data.channels),
+            units=tuple(data.units),
+            model=run.config.name,
+            seed=train.seed,
+            config=digest(settings),
+            key=run.config.key,
+            code=run.config.code,
+            commit=there.get("commit"),
+            version=there.get("csp_data"),
+            torch=there.get("torch"),
+            device=there.get("device"),
+            cpu=there.get("cpu") or cpu,
+            threads=there.get("threads"),
+            window_s=train.window_s,
+            parameters=run.results["parameters"],
+            epochs=train.epochs if run.epochs else None,
+            epoch=run.results.get("epoch"),
+            seconds=run.results["seconds"],
+            **{f"val_{name}": val[name] for name in ("mse", "rmse", "mae")},
+            **{f"test_{name}": test[name] for name in ("mse", "rmse", "mae")},
+            test_ate=trajectory.get("ate"),
+            test_rte=trajectory.get("rte"),
+            path_unit=trajectory.get("unit"),
+            published_mse=published.get("mse"),
+            published_unit=published.get("unit"),
+            recordings={name: _recording(values) for name, values in (test.get("recordings") or {}).items()},
+            by_target={name: Target(**values) for name, values in (test.get("si") or {}).items()},
+            settings=settings,
+            source=str(run.folder),
+        )
+
+    @property
+    def hours(self) -> float:
+        """Time to fit, in hours."""
+        return self.seconds / 3600
+
+    @property
+    def unit(self) -> str | None:
+        """Unit of all targets; ``None`` where they differ."""
+        return self.units[0] if len(set(self.units)) == 1 else None
+
+
+def results_of(found: Sequence[Run | Result]) -> list[Result]:
+    """Return rows, of runs where they are not rows yet."""
+    return [one if isinstance(one, Result) else Result.of(one) for one in found]
+
+
+def digest(settings: Mapping[str, Any]) -> str:
+    """Return 12 hexadecimal digits that name a configuration without its seed."""
+    return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:12]
+
+
+def _settings(run: Run) -> dict[str, Any]:
+    settings = run.config.to_dict()
+    settings["train"].pop("seed")
+    return settings
+
+
+def _recording(values: Mapping[str, Any]) -> Recording:
+    trajectory = values.get("trajectory") or {}
+    return Recording(
+        values["steps"], values["mse"], values.get("mae"), trajectory.get("ate"), trajectory.get("rte")
+    )

@@ -1,0 +1,294 @@
+"""Studies: files of rows, how finished runs get into them, and how they are asked for."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, final, overload
+
+from baselines.collect import find_runs
+from baselines.errors import MissingExtraError, UnknownNameError
+from baselines.files import atomic_bytes
+from baselines.results.rows import Recording, Result, Target, digest
+from baselines.results.text import ResultsError, columns, read_rows, rows_text
+from baselines.runs import read_run
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = [
+    "SHIPPED",
+    "Results",
+    "add",
+    "collect",
+    "load_results",
+    "merged",
+    "read_study",
+    "studies",
+    "write_study",
+]
+
+SHIPPED = Path(__file__).parent
+"""Folder of the studies that ship with the package."""
+FILTERS = ("study", "dataset", "kind", "protocol", "model", "variant", "seed")
+_NUMBERS = ("val_mse", "val_rmse", "val_mae", "test_mse", "test_rmse", "test_mae", "epoch", "parameters")
+
+
+@final
+class Results(Sequence[Result]):
+    """Rows, in the order of their files."""
+
+    def __init__(self, rows: Iterable[Result]) -> None:
+        self._rows = tuple(rows)
+
+    @overload
+    def __getitem__(self, index: int) -> Result: ...
+    @overload
+    def __getitem__(self, index: slice) -> Results: ...
+    def __getitem__(self, index: int | slice) -> Result | Results:
+        return Results(self._rows[index]) if isinstance(index, slice) else self._rows[index]
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def __iter__(self) -> Iterator[Result]:
+        return iter(self._rows)
+
+    def __repr__(self) -> str:
+        held = [f"{name} {', '.join(sorted({getattr(row, name) for row in self._rows}))}" for name in FILTERS[:4]]
+        return f"Results({len(self)} runs; {'; '.join(held)})"
+
+    def where(self, **wanted: Any) -> Results:
+        """Return the rows whose fields have these values; a tuple, list, set or range stands for any of them.
+
+        Raises
+        ------
+        UnknownNameError
+            For a field that no filter is for (:data:`FILTERS`), or a value that no row has.
+        """
+        rows = self._rows
+        for name, value in wanted.items():
+            if name not in FILTERS:
+                raise UnknownNameError("filter of results", name, FILTERS)
+            allowed = tuple(value) if isinstance(value, list | tuple | set | frozenset | range) else (value,)
+            known = sorted({getattr(row, name) for row in self._rows})
+            for one in allowed:
+                if one not in known:
+                    raise UnknownNameError(f"{name} in these results", str(one), map(str, known))
+            rows = tuple(row for row in rows if getattr(row, name) in allowed)
+        return Results(rows)
+
+    def to_pandas(self) -> pd.DataFrame:
+        """Return a frame with a row a run and the columns of the CSV file; needs the extra ``pandas``."""
+        try:
+            import pandas as pd
+        except ImportError as error:
+            raise MissingExtraError("Results.to_pandas()", "pandas", "pandas") from error
+        return pd.DataFrame([{name: getattr(row, name) for name in columns(Result)} for row in self._rows])
+
+
+def studies() -> tuple[str, ...]:
+    """Return the names of the studies that ship with the package."""
+    return tuple(sorted(path.stem for path in SHIPPED.glob("*.csv") if "." not in path.stem))
+
+
+def load_results(study: str | Path | None = None, **wanted: Any) -> Results:
+    """Return finished runs as rows: those that ship with the package, or those of a file.
+
+    Parameters
+    ----------
+    study
+        Name of a study (:func:`studies`), a CSV file of one, or ``None`` for all that ship.
+    **wanted
+        ``dataset``, ``kind``, ``protocol``, ``model``, ``variant``, ``seed``: a value, or several
+        (:meth:`Results.where`).
+
+    Raises
+    ------
+    UnknownNameError
+        For a study or value that there is not.
+    ResultsError
+        If a file is damaged.
+
+    Examples
+    --------
+    >>> rows = load_results("sample", model="hiss-s4-mamba")
+    >>> rows[0].kind, rows[0].protocol, rows[0].report
+    ('real recordings', 'strict', 'test')
+    """
+    if study is None:
+        rows = [row for name in studies() for row in read_study(SHIPPED / f"{name}.csv")]
+    elif isinstance(study, Path) or str(study).endswith(".csv"):
+        rows = read_study(Path(study))
+    elif study in studies():
+        rows = read_study(SHIPPED / f"{study}.csv")
+    else:
+        raise UnknownNameError("study", study, studies())
+    return Results(rows).where(**wanted)
+
+
+def read_study(path: Path) -> list[Result]:
+    """Read a study from its CSV file and the files beside it.
+
+    Raises
+    ------
+    ResultsError
+        If a file is missing or damaged, or they contradict each other.
+    """
+    rows = read_rows(path, columns(Result))
+    keys = {row["key"] for row in rows}
+    if len(keys) < len(rows):
+        raise ResultsError(f"{path}: a run stands in it twice: expected every key once.")
+    parts: dict[str, dict[str, dict[str, Any]]] = {}
+    for name, kind, label in (("recordings", Recording, "recording"), ("by_target", Target, "target")):
+        beside = _beside(path, name)
+        parts[name] = {key: {} for key in keys}
+        for line in read_rows(beside, {"key": str, label: str, **columns(kind)}):
+            key, what = line.pop("key"), line.pop(label)
+            if key not in keys:
+                raise ResultsError(f"{beside}: holds the run {key}, which {path.name} does not.")
+            parts[name][key][what] = kind(**line)
+    configs = _configs(_beside(path, "configs"))
+    made = []
+    for row in rows:
+        if row["config"] not in configs:
+            raise ResultsError(f"{_beside(path, 'configs')}: lacks the configuration {row['config']}.")
+        settings, where = configs[row["config"]], f"{path}, run {row['key']}"
+        own: dict[str, Any] = {name: parts[name][row["key"]] for name in parts}
+        made.append(Result(**row, **own, settings=settings, source=where))
+    return made
+
+
+def write_study(path: Path, rows: Sequence[Result]) -> None:
+    """Write rows as a study: its CSV file and those beside it, sorted: equal rows make equal files."""
+    ordered = sorted(rows, key=lambda row: (row.dataset, row.protocol, row.variant, row.model, row.seed, row.key))
+    configs = {row.config: row.settings for row in sorted(ordered, key=lambda row: row.config)}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    atomic_bytes(_beside(path, "configs"), (json.dumps(configs, indent=1, sort_keys=True) + "\n").encode())
+    for name, kind, label in (("recordings", Recording, "recording"), ("by_target", Target, "target")):
+        lines = [
+            {"key": row.key, label: what, **asdict(errors)}
+            for row in ordered
+            for what, errors in getattr(row, name).items()
+        ]
+        text = rows_text(["key", label, *columns(kind)], lines)
+        atomic_bytes(_beside(path, name), text.encode())
+    plain = [{name: getattr(row, name) for name in columns(Result)} for row in ordered]
+    atomic_bytes(path, rows_text(columns(Result), plain).encode())
+
+
+def collect(folders: Sequence[Path], study: str, *, variant: str = "", cpu: str | None = None) -> list[Result]:
+    """Return finished runs as rows of a study: such as can be published.
+
+    Parameters
+    ----------
+    folders
+        Of runs, or of what holds them at any depth, such as sweeps.
+    study, variant
+        Names to file them under.
+    cpu
+        Name of the processor, for runs that did not record it.
+
+    Raises
+    ------
+    ResultsError
+        If a run is unfinished, or its commit is unknown or had uncommitted changes.
+    RunError
+        If a run is damaged, or a folder holds none.
+    """
+    finished, unfinished = find_runs(folders)
+    if unfinished:
+        raise ResultsError(
+            f"{len(unfinished)} of {len(finished) + len(unfinished)} runs are unfinished ({_some(unfinished)}). "
+            "Give the command that began them again; they go on."
+        )
+    rows = [Result.of(read_run(folder), study, variant, cpu) for folder in finished]
+    unknown = [row.source for row in rows if not row.commit or row.commit.endswith("+dirty")]
+    if unknown:
+        raise ResultsError(
+            f"{len(unknown)} of {len(rows)} runs are of code that no commit holds ({_some(unknown)}): such "
+            "numbers cannot be traced. Commit, and run them again from a clean checkout."
+        )
+    return rows
+
+
+def merged(held: Sequence[Result], new: Sequence[Result]) -> list[Result]:
+    """Put new rows beside those that a study holds; a run that is there already with the same errors stays.
+
+    Raises
+    ------
+    ResultsError
+        If two rows are of one run with other errors, if two runs have the same data, protocol, model, seed and
+        variant, or if real and simulated recordings would stand in one study.
+    """
+    rows = {row.key: row for row in held}
+    for row in new:
+        before = rows.setdefault(row.key, row)
+        differing = [name for name in _NUMBERS if getattr(before, name) != getattr(row, name)]
+        if differing:
+            name = differing[0]
+            raise ResultsError(
+                f"{before.source} and {row.source} are the same run ({row.model}, seed {row.seed}) with "
+                f"other numbers: {name} is {getattr(before, name)!r} and {getattr(row, name)!r}. "
+                "Find out which is right."
+            )
+    places: dict[tuple[object, ...], Result] = {}
+    for row in rows.values():
+        place = (row.dataset, row.protocol, row.model, row.seed, row.variant)
+        before = places.setdefault(place, row)
+        if before is not row:
+            raise ResultsError(
+                f"{before.source} and {row.source} are both {row.dataset}, {row.protocol}, {row.model}, seed "
+                f"{row.seed}, with other settings ({before.config} and {row.config}). Name variants to tell them "
+                "apart, or add one of them."
+            )
+    for row in rows.values():
+        first = next(iter(rows.values()))
+        if row.kind != first.kind:
+            raise ResultsError(
+                f"{first.source} is of {first.kind}, {row.source} of {row.kind}: one study never mixes them. "
+                "Name another study."
+            )
+    return list(rows.values())
+
+
+def add(path: Path, rows: Sequence[Result]) -> list[Result]:
+    """Add rows to a study's file, which may be new, and return all that it then holds.
+
+    Raises
+    ------
+    ResultsError
+        As for :func:`merged` and :func:`read_study`; the file is then as it was.
+    """
+    for row in rows:
+        if not re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", row.study):
+            raise ResultsError(
+                f"a study cannot be called {row.study!r}: expected small letters, digits and single hyphens."
+            )
+    made = merged(read_study(path) if path.exists() else [], rows)
+    write_study(path, made)
+    return made
+
+
+def _beside(path: Path, name: str) -> Path:
+    kind = {"recordings": "recordings.csv", "by_target": "targets.csv", "configs": "configs.json"}[name]
+    return path.with_name(f"{path.stem}.{kind}")
+
+
+def _configs(path: Path) -> dict[str, Any]:
+    try:
+        configs = json.loads(path.read_text(encoding="utf-8"))
+        wrong = [name for name, settings in configs.items() if digest(settings) != name]
+    except (OSError, ValueError, AttributeError) as error:
+        raise ResultsError(f"{path}: cannot be read as configurations ({error}).") from error
+    if wrong:
+        raise ResultsError(f"{path}: the configuration {wrong[0]} is not the one of that name: it was changed.")
+    return dict(configs)
+
+
+def _some(paths: Sequence[object], count: int = 3) -> str:
+    left = len(paths) - count
+    return ", ".join(map(str, paths[:count])) + (f" and {left} more" if left > 0 else "")

@@ -1,0 +1,80 @@
+"""Rows as CSV: a column a field, every digit of every number, read back as the types they were."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+from baselines.errors import CspDataError
+
+__all__ = ["ResultsError", "columns", "read_rows", "rows_text"]
+
+
+class ResultsError(CspDataError):
+    """Results that are damaged, contradict each other, or cannot be filed."""
+
+
+_NESTED = ("recordings", "by_target", "settings", "source")
+
+_READ: dict[str, Callable[[str], Any]] = {
+    "str": str,
+    "int": int,
+    "float": float,
+    "str | None": lambda text: text or None,
+    "int | None": lambda text: int(text) if text else None,
+    "float | None": lambda text: float(text) if text else None,
+    "tuple[str, ...]": lambda text: tuple(text.split(";")),
+}
+
+
+def columns(kind: type) -> dict[str, Callable[[str], Any]]:
+    """Return the fields of a dataclass that are columns, each with what reads its cells."""
+    return {field.name: _READ[str(field.type)] for field in fields(kind) if field.name not in _NESTED}
+
+
+def rows_text(header: Iterable[str], rows: Iterable[Mapping[str, Any]]) -> str:
+    """Return rows as CSV; tuples are joined with semicolons, ``None`` is an empty cell."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, list(header), lineterminator="\n")
+    writer.writeheader()
+    for row in rows:
+        writer.writerow({name: ";".join(cell) if isinstance(cell, tuple) else cell for name, cell in row.items()})
+    return text.getvalue()
+
+
+def read_rows(path: Path, readers: Mapping[str, Callable[[str], Any]]) -> list[dict[str, Any]]:
+    """Read a CSV file.
+
+    Raises
+    ------
+    ResultsError
+        If the file is missing, has other columns, or a cell that is not what its column holds.
+    """
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            reader = csv.DictReader(file, strict=True)
+            lines = list(reader)
+            found = tuple(reader.fieldnames or ())
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise ResultsError(f"{path}: cannot be read as CSV ({error}).") from error
+    if found != tuple(readers):
+        raise ResultsError(
+            f"{path}: not a file of results: expected the columns {', '.join(readers)}, found "
+            f"{', '.join(found) or 'none'}. csp-baselines results writes such files."
+        )
+    rows = []
+    for number, line in enumerate(lines, start=2):
+        row = {}
+        for name, read in readers.items():
+            try:
+                row[name] = read(line[name])
+            except (TypeError, ValueError, AttributeError) as error:
+                raise ResultsError(f"{path}, line {number}: {name} cannot be {line[name]!r}.") from error
+        if None in line:
+            raise ResultsError(f"{path}, line {number}: more cells than columns.")
+        rows.append(row)
+    return rows

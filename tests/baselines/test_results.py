@@ -1,0 +1,206 @@
+"""Finished runs as CSV: nothing is lost on the way, nothing that cannot be traced gets in."""
+
+from __future__ import annotations
+
+import csv
+import json
+import shutil
+from dataclasses import fields, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from baselines import load_results
+from baselines.cli import main
+from baselines.errors import OptionError, UnknownNameError
+from baselines.render import render
+from baselines.results import Result, ResultsError, collect, merged, studies, write_study
+from baselines.results.studies import SHIPPED, add, read_study
+from baselines.results.text import columns
+from baselines.runs import Run, RunError
+from baselines.table import make_table
+
+COMMIT = "0123456789abcdef0123456789abcdef01234567"
+
+
+def _committed(folder: Path, commit: str | None = COMMIT) -> None:
+    path = folder / "environment.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"commit": commit}))
+
+
+@pytest.fixture
+def folder(runs: dict[str, Run], tmp_path: Path) -> Path:
+    """Copies of the runs, as if their code had been committed."""
+    for name, run in runs.items():
+        shutil.copytree(run.folder, tmp_path / "sweep" / name)
+        _committed(tmp_path / "sweep" / name)
+    return tmp_path / "sweep"
+
+
+@pytest.fixture
+def rows(folder: Path) -> list[Result]:
+    return collect([folder], "first")
+
+
+def test_every_number_comes_back_with_all_its_digits(rows: list[Result], tmp_path: Path) -> None:
+    write_study(tmp_path / "first.csv", rows)
+    again = read_study(tmp_path / "first.csv")
+    assert sorted(again, key=lambda r: r.key) == sorted(rows, key=lambda r: r.key)
+    assert all(row.recordings and row.by_target and row.settings for row in again)
+
+
+def test_a_row_is_the_run(rows: list[Result], runs: dict[str, Run]) -> None:
+    run = runs["a"]
+    row = next(row for row in rows if row.key == run.config.key)
+    assert (row.dataset, row.kind, row.protocol) == ("sample", "real recordings", "strict")
+    assert (row.model, row.seed, row.epochs, row.window_s) == ("flat-lstm", 0, 2, 10.0)
+    assert (row.val_mse, row.test_mse) == (run.results["val"]["mse"], run.results["test"]["mse"])
+    assert row.commit == COMMIT
+    assert row.by_target["vel_x"].rmse == run.results["test"]["si"]["vel_x"]["rmse"]
+    held = run.results["test"]["recordings"]
+    assert {n: e.mse for n, e in row.recordings.items()} == {n: v["mse"] for n, v in held.items()}
+    assert row.hours == pytest.approx(run.results["seconds"] / 3600)
+    twin = next(row for row in rows if row.key == runs["b"].config.key)
+    assert (row.config == twin.config, row.key == twin.key) == (True, False)
+
+
+def test_table_of_rows_equals_table_of_runs(rows: list[Result], runs: dict[str, Run], tmp_path: Path) -> None:
+    write_study(tmp_path / "first.csv", rows)
+    from_file = make_table(load_results(tmp_path / "first.csv"))
+    from_folders = make_table(sorted(runs.values(), key=lambda r: (r.config.name, r.config.train.seed)))
+    assert from_file == from_folders
+    assert render(from_file, "md") == render(from_folders, "md")
+
+
+def test_filters(rows: list[Result], tmp_path: Path) -> None:
+    write_study(tmp_path / "first.csv", rows)
+    every = load_results(tmp_path / "first.csv")
+    assert {row.seed for row in every.where(model="flat-lstm")} == {0, 1}
+    assert len(every.where(model=("mean", "fir"), seed=range(2))) == 2
+    assert len(load_results(tmp_path / "first.csv", model="flat-lstm", seed=1)) == 1
+    with pytest.raises(UnknownNameError, match=r"no model in these results 'flat-lst'. Did you mean 'flat-lstm'"):
+        every.where(model="flat-lst")
+    with pytest.raises(UnknownNameError, match=r"filter of results 'modle'. Did you mean 'model'"):
+        every.where(modle="mean")
+    with pytest.raises(UnknownNameError, match="There is no study 'frist'"):
+        load_results("frist")
+    assert "real recordings" in repr(every)
+
+
+def test_frame(rows: list[Result], tmp_path: Path) -> None:
+    pytest.importorskip("pandas")
+    write_study(tmp_path / "first.csv", rows)
+    frame = load_results(tmp_path / "first.csv").to_pandas()
+    assert list(frame.columns) == list(columns(Result))
+    assert frame.groupby("model").test_mse.mean()["flat-lstm"] == pytest.approx(
+        sum(row.test_mse for row in rows if row.model == "flat-lstm") / 2
+    )
+
+
+def test_what_cannot_be_traced_is_refused(folder: Path) -> None:
+    for commit in (None, f"{COMMIT}+dirty"):
+        _committed(folder / "fir", commit)
+        with pytest.raises(ResultsError, match=r"1 of 4 runs are of code that no commit holds \(.*fir\)"):
+            collect([folder], "first")
+    _committed(folder / "fir")
+    (folder / "fir" / "results.json").unlink()
+    with pytest.raises(ResultsError, match=r"1 of 4 runs are unfinished \(.*fir\)"):
+        collect([folder], "first")
+    with pytest.raises(RunError, match="no such folder"):
+        collect([folder / "none"], "first")
+
+
+def test_contradictions_are_refused(rows: list[Result], tmp_path: Path) -> None:
+    path = tmp_path / "first.csv"
+    assert len(add(path, rows)) == len(add(path, rows)) == 4  # the same again changes nothing
+    before = path.read_bytes()
+    other = replace(rows[0], test_mse=0.5, source="elsewhere")
+    with pytest.raises(ResultsError, match=r"same run .* test_mse is .* and 0\.5"):
+        add(path, [other])
+    with pytest.raises(ResultsError, match=r"elsewhere are both sample, strict, .* Name variants"):
+        add(path, [replace(other, key="0" * 12, config="1" * 12)])
+    with pytest.raises(ResultsError, match=r"of real recordings, .* of simulated"):
+        add(path, [replace(other, key="0" * 12, dataset="marker", kind="simulated")])
+    with pytest.raises(ResultsError, match="'First Study'"):
+        add(path, [replace(other, study="First Study")])
+    assert path.read_bytes() == before
+    # the same seconds later is the same run: times are no results
+    assert merged(rows, [replace(rows[0], seconds=99.0)]) == rows
+
+
+def test_variants_stand_beside_each_other(rows: list[Result]) -> None:
+    smaller = [replace(row, variant="half", config=row.config[::-1], key=row.key[::-1]) for row in rows]
+    both = merged(rows, smaller)
+    labels = {row.model for row in make_table(both).rows}
+    assert {"flat-lstm", "flat-lstm (half)"} <= labels
+
+
+@pytest.mark.parametrize(
+    ("name", "change", "problem"),
+    [
+        ("first.csv", lambda text: text.replace(",10.0,", ",ten,", 1), "line 2: window_s cannot be 'ten'"),
+        ("first.csv", lambda text: text.replace("seed", "sead", 1), "expected the columns"),
+        ("first.csv", lambda text: text + text.splitlines()[1] + "\n", "stands in it twice"),
+        ("first.csv", lambda text: text.rstrip() + ",7\n", "more cells than columns"),
+        ("first.recordings.csv", lambda text: "key\n", "expected the columns"),
+        ("first.recordings.csv", lambda text: text + "0123456789ab,x,1,0.1,,,\n", "holds the run 0123456789ab"),
+        ("first.configs.json", lambda text: text.replace('"epochs": 2', '"epochs": 3', 1), "it was changed"),
+        ("first.configs.json", lambda text: "{}", "lacks the configuration"),
+        ("first.configs.json", lambda text: "[", "cannot be read"),
+    ],
+)
+def test_damage_is_named(name: str, change: Any, problem: str, rows: list[Result], tmp_path: Path) -> None:
+    write_study(tmp_path / "first.csv", rows)
+    path = tmp_path / name
+    path.write_text(change(path.read_text()))
+    with pytest.raises(ResultsError, match=problem) as caught:
+        load_results(tmp_path / "first.csv")
+    assert str(tmp_path) in str(caught.value)
+    path.unlink()
+    with pytest.raises(ResultsError, match="cannot be read"):
+        load_results(tmp_path / "first.csv")
+
+
+def test_command(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "first.csv"
+    main(["results", str(folder), "-o", str(out), "--cpu", "A 100"])
+    assert "4 runs, 3 models, seeds 0 1; sample (real recordings)" in capsys.readouterr().out
+    with out.open() as file:
+        lines = list(csv.DictReader(file))
+    assert {line["study"] for line in lines} == {"first"}
+    main(["table", str(out), "--json"])
+    shown = json.loads(capsys.readouterr().out)
+    main(["table", str(folder), "--json"])
+    assert {r["model"]: r["test_mse"] for r in shown["rows"]} == {
+        r["model"]: r["test_mse"] for r in json.loads(capsys.readouterr().out)["rows"]
+    }
+    for wrong in (["-o", str(out)], [str(folder)], [str(folder), "-o", str(tmp_path)]):
+        with pytest.raises(SystemExit, match=str(OptionError.exit_code)):
+            main(["results", *wrong])
+
+
+@pytest.mark.parametrize("name", studies())
+def test_what_ships_can_be_traced(name: str) -> None:
+    rows = load_results(name)
+    assert len(rows)
+    assert {row.study for row in rows} == {name}
+    assert merged([], rows) == list(rows)  # no contradictions
+    for row in rows:
+        assert row.commit is not None
+        assert len(row.commit) == 40
+        assert row.device
+        assert row.recordings
+        assert row.recordings.keys() == rows.where(dataset=row.dataset, protocol=row.protocol)[0].recordings.keys()
+        assert row.settings["train"]["window_s"] == row.window_s
+
+
+def test_only_studies_lie_there() -> None:
+    """Each file belongs to a study, so that no half of one ships."""
+    kinds = {".csv", ".recordings.csv", ".targets.csv", ".configs.json"}
+    found = {path.name for path in SHIPPED.iterdir() if path.suffix in (".csv", ".json")}
+    assert found == {name + kind for name in studies() for kind in kinds}
+
+
+def test_columns_are_fields() -> None:
+    assert set(columns(Result)) < {field.name for field in fields(Result)}
