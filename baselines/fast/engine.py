@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -10,8 +11,13 @@ import numpy.typing as npt
 import torch
 
 from baselines.engine import Arrays, Engine, Model, StateError
-from baselines.fast import kernels
-from baselines.fast.stacks import STACKS, Floats32, Stack, make_stack
+from baselines.fast.gated import LRUStack, SpaceStack
+from baselines.fast.mamba import Mamba2Stack, MambaStack
+from baselines.fast.pointwise import affine
+from baselines.fast.recurrent import GRUStack, LSTMStack
+from baselines.fast.stack import Floats32, Stack, f32
+from baselines.fast.tcn import TCNStack
+from baselines.fast.transformer import TransformerStack
 from baselines.layers.chunks import Chunks
 from baselines.layers.pooling import AttentionPool, LastPool, LinearPool, Pool
 from baselines.layers.projected import Projected
@@ -19,20 +25,50 @@ from baselines.models import FlatModel
 
 __all__ = ["FAST_KINDS", "FastEngine"]
 
+STACKS: dict[str, Any] = {
+    "s4": SpaceStack,
+    "s4d": SpaceStack,
+    "lru": LRUStack,
+    "mamba": MambaStack,
+    "mamba2": Mamba2Stack,
+    "lstm": LSTMStack,
+    "gru": GRUStack,
+    "tcn": TCNStack,
+    "transformer": TransformerStack,
+}
+"""Kind of layer to its packed form."""
+
 FAST_KINDS = tuple(STACKS)
 """Kinds of layers that have compiled loops."""
+
+Holder = tuple[str, dict[str, npt.NDArray[Any]], frozenset[str]]
+"""A prefix, arrays by name, and those of them that grow along their second axis."""
+
+
+def make_stack(layer: Any, window: int | None = None) -> Stack:
+    """Return a layer in its packed form, at its start.
+
+    Parameters
+    ----------
+    layer
+        In float64, so that what is derived from the weights is exact.
+    window
+        Samples per window, where the layer begins anew in each; None for endless streams.
+    """
+    made: Stack = STACKS[layer.config.kind](layer, window)
+    return made
 
 
 class Linear:
     """A linear map with its output buffer."""
 
     def __init__(self, linear: torch.nn.Linear) -> None:
-        self.weight, self.bias = (p.detach().numpy().astype(np.float32) for p in (linear.weight, linear.bias))
+        self.weight, self.bias = f32(linear.weight), f32(linear.bias)
         self.out = np.zeros(len(self.bias), np.float32)
 
     def __call__(self, x: Floats32) -> Floats32:
         """Return W x + b, overwritten by the next call."""
-        kernels.affine(x, self.weight, self.bias, self.out)
+        affine(x, self.weight, self.bias, self.out)
         return self.out
 
 
@@ -43,10 +79,10 @@ class Window:
         self.stack = stack
         self.outputs = np.zeros((samples, len(stack.out)), np.float32)
 
-    @property
-    def arrays(self) -> dict[str, npt.NDArray[Any]]:
-        """All that is remembered, in place."""
-        return {"outputs": self.outputs, **self.stack.state}
+    def reset(self) -> None:
+        """Return to before the window's first sample."""
+        self.stack.reset()
+        self.outputs[...] = 0
 
 
 class Level:
@@ -61,17 +97,16 @@ class Level:
         self._x = np.zeros_like(self._embed.out)
         self._zero = np.zeros(level.in_dim, np.float32)
         if isinstance(pool, LinearPool):
-            self._weight = pool.weight.detach().numpy().astype(np.float32)
+            self._weight = f32(pool.weight)
         elif isinstance(pool, AttentionPool):
-            self._query, self._bias = (p.detach().numpy().astype(np.float32) for p in (pool.query, pool.bias))
+            self._query, self._bias = f32(pool.query), f32(pool.bias)
         self.reset()
 
     def reset(self) -> None:
         """Return to before the first sample: the first windows have seen their zeros."""
         self.position = np.zeros((), np.int64)
         for window in self.windows:
-            window.stack.reset()
-            window.outputs[...] = 0
+            window.reset()
         for past in range(-self.cut.overlap, 0):
             self._advance(self._zero, past)
 
@@ -105,11 +140,12 @@ class Level:
         weight = np.exp(score - score.max())
         return np.asarray(weight @ outputs / weight.sum(), dtype=np.float32)
 
-    @property
-    def arrays(self) -> dict[str, npt.NDArray[Any]]:
-        """All that is remembered, in place."""
-        held = {f"{k}.{name}": array for k, w in enumerate(self.windows) for name, array in w.arrays.items()}
-        return {"position": self.position, **held}
+    def holders(self, prefix: str) -> Iterator[Holder]:
+        """Return all that is remembered, in place."""
+        yield prefix, {"position": self.position}, frozenset()
+        for k, window in enumerate(self.windows):
+            yield f"{prefix}{k}.", {"outputs": window.outputs}, frozenset()
+            yield f"{prefix}{k}.", window.stack.state, window.stack.growing
 
 
 class FastEngine(Engine):
@@ -166,7 +202,8 @@ class FastEngine(Engine):
 
     def push(self, features: npt.NDArray[np.floating]) -> npt.NDArray[np.floating]:
         """Step through the samples; see :meth:`Engine.push`."""
-        outputs = [output for row in features.astype(np.float32) if (output := self._step(row)) is not None]
+        rows = np.ascontiguousarray(features, dtype=np.float32)
+        outputs = [output for row in rows if (output := self._step(row)) is not None]
         return np.array(outputs, np.float32).reshape(-1, len(self._decoder.out))
 
     def _step(self, row: Floats32) -> Floats32 | None:
@@ -183,29 +220,32 @@ class FastEngine(Engine):
             return None
         return self._decoder(self._inner(y) if self._inner else y).copy()
 
-    @property
-    def _arrays(self) -> dict[str, npt.NDArray[Any]]:
-        made = {"position": self._position} | {f"high.{name}": a for name, a in self._stack.state.items()}
+    def _holders(self) -> Iterator[Holder]:
+        yield "", {"position": self._position}, frozenset()
+        yield "high.", self._stack.state, self._stack.growing
         for k, level in enumerate(self._levels):
-            made |= {f"level.{k}.{name}": array for name, array in level.arrays.items()}
-        return made
+            yield from level.holders(f"level.{k}.")
 
     def state(self) -> Arrays:
         """Return copies of all that is remembered."""
-        return {name: array.copy() for name, array in self._arrays.items()}
+        return {f"{at}{name}": array.copy() for at, held, _ in self._holders() for name, array in held.items()}
 
     def load(self, arrays: Arrays) -> None:
         """Take up a state; see :meth:`Engine.load`."""
-        held = self._arrays
-        if set(held) != set(arrays):
-            odd = ", ".join(sorted(set(held) ^ set(arrays))[:3])
+        places = {f"{at}{name}": (held, name, name in grow) for at, held, grow in self._holders() for name in held}
+        if set(places) != set(arrays):
+            odd = ", ".join(sorted(set(places) ^ set(arrays))[:3])
             raise StateError(f"state of another model: entries that only one of the two has are {odd}.")
-        for name, array in held.items():
-            given = arrays[name]
-            if given.shape != array.shape or given.dtype != array.dtype:
+        for path, (held, name, grows) in places.items():
+            have, want = arrays[path], held[name]
+            shape = want.shape if not grows else (*want.shape[:1], *have.shape[1:2], *want.shape[2:])
+            if have.shape != shape or have.dtype != want.dtype:
                 raise StateError(
-                    f"state entry {name}: expected {array.dtype} of shape {array.shape}, found {given.dtype} of "
-                    f"shape {given.shape}. It belongs to another model."
+                    f"state entry {path}: expected {want.dtype} of shape {want.shape}, found {have.dtype} of "
+                    f"shape {have.shape}. It belongs to another model."
                 )
-        for name, array in held.items():
-            array[...] = arrays[name]
+        for path, (held, name, grows) in places.items():
+            if grows:
+                held[name] = arrays[path].copy()
+            else:
+                held[name][...] = arrays[path]

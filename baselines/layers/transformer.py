@@ -70,6 +70,12 @@ class TransformerConfig:
             raise OptionError("TransformerConfig.dim", self.dim, f"an even multiple of heads={self.heads}")
 
 
+def frequencies(dim: int, device: torch.device | str = "cpu") -> Tensor:
+    """Return the d_model / 2 angular frequencies of section 3.5, in rad a step, float32."""
+    pairs = torch.arange(0, dim, 2, device=device, dtype=torch.float32)
+    return torch.exp(pairs * (-math.log(10000.0) / dim))
+
+
 def positional_encoding(positions: Tensor, dim: int) -> Tensor:
     """Return the sinusoids of section 3.5, in float32 whatever the model's precision, as published.
 
@@ -85,10 +91,7 @@ def positional_encoding(positions: Tensor, dim: int) -> Tensor:
     Tensor
         (L, dim) float32.
     """
-    frequency = torch.exp(
-        torch.arange(0, dim, 2, device=positions.device, dtype=torch.float32) * (-math.log(10000.0) / dim)
-    )
-    angle = positions.to(torch.float32)[:, None] * frequency
+    angle = positions.to(torch.float32)[:, None] * frequencies(dim, positions.device)
     return torch.stack((torch.sin(angle), torch.cos(angle)), dim=-1).flatten(-2)
 
 

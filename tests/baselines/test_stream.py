@@ -120,9 +120,10 @@ def test_state_can_be_kept_and_taken_up_again(ds: csp_data.Dataset, name: str, t
     np.testing.assert_allclose(stream.push(inputs), batch(stream, inputs), atol=1e-5)
 
 
-def test_states_of_other_streams_are_refused(ds: csp_data.Dataset, tmp_path: Path) -> None:
+@pytest.mark.parametrize("engine", ["reference", "fast"])
+def test_states_of_other_streams_are_refused(ds: csp_data.Dataset, engine: str, tmp_path: Path) -> None:
     inputs = ds.val[0].inputs[:25]
-    stream = streamer(ds, "hiss-lstm-gru")
+    stream = streamer(ds, "hiss-lstm-gru", engine)
     stream.push(inputs)
     before = stream.state_dict()
     entry = next(name for name in before if "/" in name)
@@ -131,7 +132,7 @@ def test_states_of_other_streams_are_refused(ds: csp_data.Dataset, tmp_path: Pat
         "the same weights": before | {"weights": before["weights"][::-1]},
         "engine 'other'": before | {"other/state": np.zeros(3)},
         "shape": before | {entry: np.zeros((2, 3, 4, 5, 6), np.float32)},
-        "which this one lacks": before | {f"{stream.engine.name}/nothing": np.zeros(1)},
+        "state of another model": before | {f"{stream.engine.name}/nothing": np.zeros(1)},
         "found .*9": before | {"previous": np.zeros(9)},
         "low-pass must be the same": {k: v for k, v in before.items() if k != "filtered"},
     }

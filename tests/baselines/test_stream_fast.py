@@ -12,22 +12,40 @@ from baselines import build
 from baselines.bench_stream import measure_stream_latency
 from baselines.engine import ReferenceEngine, make_engine
 from baselines.errors import OptionError
-from baselines.fast import FAST_KINDS, FastEngine, kernels
+from baselines.fast import FAST_KINDS, FastEngine, pointwise
+from baselines.layers import LAYERS
+from baselines.presets import INNER_KINDS
 
 CASES = [
     *((f"flat-{kind}", {}) for kind in FAST_KINDS),
-    *((f"hiss-{low}-{high}", {}) for low in FAST_KINDS for high in FAST_KINDS),
+    *((f"hiss-{low}-{high}", {}) for low in INNER_KINDS for high in FAST_KINDS),
     ("flat-s4", {"readout": "first", "prenorm": False}),
     ("flat-s4", {"kernel": "truncated", "kernel_length": 40}),
     ("flat-lstm", {"dim": 8, "hidden": 24, "layers": 3}),
     ("flat-lstm", {"dim": 24, "hidden": 8}),
     ("flat-mamba", {"conv": 1, "dt_rank": 3}),
+    ("flat-gru", {"dim": 24, "hidden": 8, "layers": 3}),
+    ("flat-tcn", {"taps": 1}),
+    ("flat-tcn", {"taps": 5, "layers": 4}),
+    ("flat-mamba2", {"heads": 1, "conv": 1, "state": 5}),
+    ("flat-mamba2", {"heads": 32}),
+    ("flat-lru", {"state": 3}),
+    ("flat-lru", {"r_min": 0.99}),
+    ("flat-transformer", {"window": 7}),
+    ("flat-transformer", {"window": 1, "heads": 4}),
+    ("flat-transformer", {"feedforward": 40}),
+    ("hiss-tcn-transformer", {"high_window": 3, "overlap": 3}),
+    ("hiss-lru-mamba2-gru", {"readout": "attention"}),
     ("hiss-s4-mamba", {"overlap": 13, "readout": "attention"}),
     ("hiss-s4d-s4", {"overlap": 3, "readout": "linear"}),
     ("hiss-s4-mamba", {"chunk": 40}),
     ("hiss-mamba-s4-lstm", {"overlap": 2}),
     ("hiss-lstm-s4", {"chunk": 1}),
 ]
+
+
+def test_every_kind_of_layer_has_compiled_loops() -> None:
+    assert set(FAST_KINDS) == set(LAYERS)
 
 
 @pytest.mark.parametrize(("name", "options"), CASES)
@@ -44,20 +62,36 @@ def test_fast_equals_reference(name: str, options: dict[str, object]) -> None:
     np.testing.assert_allclose(fast.push(x), expected, rtol=1e-5, atol=1e-5)
 
 
-@pytest.mark.parametrize("name", ["hiss-s4-mamba", "flat-lstm", "hiss-s4d-s4"])
+@pytest.mark.parametrize("name", ["hiss-s4-mamba", *(f"flat-{kind}" for kind in FAST_KINDS)])
 def test_a_state_taken_up_gives_the_same_bits(name: str) -> None:
     model = build(name, in_dim=5, out_dim=2, dim=16, layers=2).eval()
-    x = np.random.default_rng(0).normal(size=(60, 5))
+    x = np.random.default_rng(0).normal(size=(160, 5))
     first, second = make_engine(model, "fast"), make_engine(model, "fast")
-    first.push(x[:27])
+    first.push(x[:77])
+    second.push(x[:3])
     second.load(first.state())
-    np.testing.assert_array_equal(first.push(x[27:]), second.push(x[27:]))
+    np.testing.assert_array_equal(first.push(x[77:]), second.push(x[77:]))
+
+
+def test_the_past_of_a_transformer_grows_only_without_a_window() -> None:
+    x = np.random.default_rng(0).normal(size=(1000, 5))
+    sizes = {}
+    for window in (None, 20):
+        model = build("flat-transformer", in_dim=5, out_dim=2, dim=8, layers=1, window=window)
+        engine = make_engine(model.eval(), "fast")
+        sizes[window] = [sum(a.nbytes for a in engine.state().values())]
+        engine.push(x)
+        sizes[window].append(sum(a.nbytes for a in engine.state().values()))
+        engine.reset()
+        sizes[window].append(sum(a.nbytes for a in engine.state().values()))
+    assert sizes[20][0] == sizes[20][1] == sizes[20][2]
+    assert sizes[None][1] > 1000 * 2 * 8 * 4 > sizes[None][0] == sizes[None][2]
 
 
 def test_pointwise_functions_are_exact_to_float32() -> None:
     x = np.linspace(-30, 30, 20001, dtype=np.float32)
     exact = torch.from_numpy(x).double()
-    for ours, theirs in ((kernels.gelu, torch.nn.functional.gelu), (kernels.sigmoid, torch.sigmoid)):
+    for ours, theirs in ((pointwise.gelu, torch.nn.functional.gelu), (pointwise.sigmoid, torch.sigmoid)):
         made = np.array([ours(value) for value in x])
         np.testing.assert_allclose(made, theirs(exact).numpy(), rtol=3e-7, atol=1e-6)
 
@@ -80,11 +114,9 @@ def test_memory_does_not_grow_and_every_sample_is_counted() -> None:
 
 
 def test_what_has_no_compiled_loops_is_refused_by_name_and_run_by_auto() -> None:
-    model = build("flat-transformer", in_dim=5, out_dim=2, dim=16, layers=1)
-    with pytest.raises(OptionError, match=r"'reference' or 'auto' for flat-transformer.*s4"):
-        make_engine(model, "fast")
-    assert make_engine(model).name == "reference"
     double = build("flat-lstm", in_dim=5, out_dim=2, dim=8).double()
+    with pytest.raises(OptionError, match=r"'reference' or 'auto' for flat-lstm.*s4"):
+        make_engine(double, "fast")
     assert make_engine(double).name == "reference"
     with pytest.raises(OptionError, match="one of auto, reference, fast"):
-        make_engine(model, "quick")
+        make_engine(double, "quick")
