@@ -14,22 +14,38 @@ except ImportError as error:
 from csp_data.plot.figures import FIGURES, draw, recording_figure
 from csp_data.plot.filters import plot_delay, plot_gain
 from csp_data.plot.raw import plot_clock, plot_coverage, plot_stream
-from csp_data.plot.results import plot_prediction, plot_trajectory
+from csp_data.plot.results import plot_drift, plot_prediction, plot_trajectory
+from csp_data.plot.runs import (
+    Difference,
+    plot_cost,
+    plot_differences,
+    plot_errors,
+    plot_learning,
+    plot_settings,
+)
 from csp_data.plot.sets import plot_splits
 from csp_data.plot.signals import plot_channels, plot_lowpass, plot_spectra
-from csp_data.plot.style import COLOURS, save
+from csp_data.plot.style import COLOURS, looks, save
 
 __all__ = [
     "COLOURS",
     "FIGURES",
+    "Difference",
     "draw",
+    "looks",
     "plot_channels",
     "plot_clock",
+    "plot_cost",
     "plot_coverage",
     "plot_delay",
+    "plot_differences",
+    "plot_drift",
+    "plot_errors",
     "plot_gain",
+    "plot_learning",
     "plot_lowpass",
     "plot_prediction",
+    "plot_settings",
     "plot_spectra",
     "plot_splits",
     "plot_stream",

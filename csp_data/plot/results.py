@@ -1,4 +1,4 @@
-"""Predicted against measured: over time, and summed to a path."""
+"""Predicted against measured: over time, summed to a path, and how far the two paths part."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ import numpy as np
 import numpy.typing as npt
 from matplotlib.axes import Axes
 
-from csp_data.plot.style import legend_beside, styles, tidy
+from csp_data.plot.style import INK, Look, legend_beside, line_looks, tidy
 
-__all__ = ["plot_prediction", "plot_trajectory"]
+__all__ = ["plot_drift", "plot_prediction", "plot_trajectory"]
 
 Array = npt.NDArray[Any]
 
@@ -24,6 +24,7 @@ def plot_prediction(
     *,
     name: str = "",
     unit: str = "",
+    looks: Mapping[str, Look] | None = None,
 ) -> Axes:
     """Draw a target over time, measured (black) and as models predict it.
 
@@ -39,11 +40,13 @@ def plot_prediction(
         Model to its prediction of the same N steps.
     name, unit
         Of the channel.
+    looks
+        Model to its :data:`~csp_data.plot.style.Look`; by default colours in turn.
     """
-    ax.plot(time, measured, color="#222222", linewidth=2.2, alpha=0.85, label="measured")
+    ax.plot(time, measured, color=INK, linewidth=2.2, alpha=0.85, label="measured")
     predicted = predicted or {}
-    for (model, values), style in zip(predicted.items(), styles(len(predicted)), strict=True):
-        ax.plot(time, values, linewidth=1.2, label=model, **style)
+    for model, style in line_looks(list(predicted), looks).items():
+        ax.plot(time, predicted[model], linewidth=1.2, label=model, **style)
     ax.set(xlabel="time in the recording (s)", ylabel=f"{name} ({unit})" if unit else name)
     ax.margins(x=0)
     legend_beside(ax)
@@ -58,6 +61,7 @@ def plot_trajectory(
     step: float = 1.0,
     names: tuple[str, str] = ("x", "y"),
     unit: str = "m",
+    looks: Mapping[str, Look] | None = None,
 ) -> Axes:
     """Draw the path that increments or velocities add up to, from the origin, in the plane of two channels.
 
@@ -73,18 +77,61 @@ def plot_trajectory(
         Factor to an increment: the step in seconds for velocities, 1 for increments.
     names, unit
         Of the two axes.
+    looks
+        As for :func:`plot_prediction`.
     """
     predicted = predicted or {}
     lines: dict[str, tuple[Array, dict[str, Any]]] = {
-        "measured": (measured, {"color": "#222222", "linewidth": 2.0, "alpha": 0.85})
+        "measured": (measured, {"color": INK, "linewidth": 2.0, "alpha": 0.85})
     }
-    for (model, values), style in zip(predicted.items(), styles(len(predicted)), strict=True):
-        lines[model] = (values, {"linewidth": 1.2, **style})
+    for model, style in line_looks(list(predicted), looks).items():
+        lines[model] = (predicted[model], {"linewidth": 1.2, **style})
     for label, (values, style) in lines.items():
-        path = np.concatenate([np.zeros((1, 2)), np.cumsum(np.asarray(values, dtype=np.float64) * step, axis=0)])
+        path = np.concatenate([np.zeros((1, 2)), _summed(values, step)])
         ax.plot(path[:, 0], path[:, 1], label=label, **style)
-    ax.plot(0, 0, "o", color="#222222", markersize=5)
+    ax.plot(0, 0, "o", color=INK, markersize=5)
     ax.set_aspect("equal", adjustable="datalim")
     ax.set(xlabel=f"{names[0]} ({unit})", ylabel=f"{names[1]} ({unit})")
     legend_beside(ax)
     return tidy(ax)
+
+
+def plot_drift(
+    ax: Axes,
+    time: Array,
+    measured: Array,
+    predicted: Mapping[str, Array],
+    *,
+    step: float = 1.0,
+    unit: str = "m",
+    looks: Mapping[str, Look] | None = None,
+) -> Axes:
+    """Draw how far the sum of predictions is from the sum of what was measured, over time.
+
+    Parameters
+    ----------
+    ax
+        Axes to draw into.
+    time : array, shape (N,)
+        Seconds.
+    measured : array, shape (N, D)
+        Increments, or velocities.
+    predicted
+        Model to its prediction, shape (N, D).
+    step, looks
+        As for :func:`plot_trajectory`.
+    unit
+        Of the sum.
+    """
+    true = _summed(measured, step)
+    for model, style in line_looks(list(predicted), looks).items():
+        gap = np.linalg.norm(_summed(predicted[model], step) - true, axis=1)
+        ax.plot(time, gap, linewidth=1.4, label=model, **style)
+    ax.set(xlabel="time in the recording (s)", ylabel=f"distance from the measured sum ({unit})", ylim=(0, None))
+    ax.margins(x=0)
+    legend_beside(ax)
+    return tidy(ax)
+
+
+def _summed(values: Array, step: float) -> Array:
+    return np.cumsum(np.asarray(values, dtype=np.float64) * step, axis=0)

@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from scipy import signal
 
 from csp_data.dataset import Episode
-from csp_data.plot.style import COLOURS, legend_beside, styles, thin, tidy
+from csp_data.plot.style import COLOURS, GREYS, INK, legend_beside, styles, thin, tidy
 from csp_data.signal.lowpass import LowPass
 from csp_data.store import Channels
 
@@ -78,8 +78,8 @@ def plot_channels(
     return tidy(ax)
 
 
-def plot_lowpass(ax: Axes, episode: Episode, channels: Channels, column: int, lowpass: LowPass) -> Axes:
-    """Draw one input channel as it is and through a low-pass, over the three seconds in which most happens.
+def plot_lowpass(ax: Axes, episode: Episode, channels: Channels, column: int, *lowpass: LowPass) -> Axes:
+    """Draw one input channel as it is and through low-passes, over the three seconds in which most happens.
 
     A short piece, as a filter's delay and smoothing cannot be seen in a long one.
 
@@ -89,31 +89,32 @@ def plot_lowpass(ax: Axes, episode: Episode, channels: Channels, column: int, lo
         Axes to draw into.
     episode, channels, column
         The episode, its inputs' names, and which of them.
-    lowpass
-        The filter. It runs over the whole episode; a piece of the result is shown.
+    *lowpass
+        The filters. They run over the whole episode; a piece of the result is shown.
     """
     values = np.asarray(episode.inputs[:, [column]], dtype=np.float64)
-    smooth = lowpass.apply(values, channels.rate_hz)
     length = min(len(values), max(2, round(3 * channels.rate_hz)))
     step = max(1, length // 4)
     spread = [values[i : i + length].std() for i in range(0, len(values) - length + 1, step)]
     first = int(np.argmax(spread)) * step
     piece = slice(first, first + length)
-    ax.plot(episode.time[piece], values[piece, 0], color="#8a8f98", linewidth=1.0, label="as recorded")
-    ax.plot(
-        episode.time[piece],
-        smooth[piece, 0],
-        color=COLOURS[0],
-        linewidth=1.6,
-        label=f"{lowpass.hz:g} Hz, {lowpass.phase}",
-    )
+    ax.plot(episode.time[piece], values[piece, 0], color=GREYS[0], linewidth=1.0, label="as recorded")
+    for one, style in zip(lowpass, styles(len(lowpass)), strict=True):
+        smooth = one.apply(values, channels.rate_hz)
+        ax.plot(episode.time[piece], smooth[piece, 0], linewidth=1.6, label=_said(one), **style)
     ax.set(xlabel="time in the recording (s)", ylabel=f"{channels.names[column]} ({channels.units[column]})")
     ax.margins(x=0)
     legend_beside(ax)
     return tidy(ax)
 
 
-def plot_spectra(ax: Axes, episode: Episode, channels: Channels, columns: Sequence[int]) -> Axes:
+def _said(lowpass: LowPass) -> str:
+    return f"{lowpass.hz:g} Hz, {lowpass.phase}"
+
+
+def plot_spectra(
+    ax: Axes, episode: Episode, channels: Channels, columns: Sequence[int], *lowpass: LowPass
+) -> Axes:
     """Draw the power spectral density of some input channels (Welch's method, pieces of 256 samples).
 
     Parameters
@@ -122,12 +123,24 @@ def plot_spectra(ax: Axes, episode: Episode, channels: Channels, columns: Sequen
         Axes to draw into; both become logarithmic.
     episode, channels, columns
         The episode, its inputs' names, units and rate, and which of them.
+    *lowpass
+        Draw the one channel through these filters too, down to where rounding begins.
     """
     pieces = min(256, len(episode.inputs))
-    for style, column in zip(styles(len(columns)), columns, strict=True):
-        values = np.asarray(episode.inputs[:, column], dtype=np.float64)
+    recorded = np.asarray(episode.inputs[:, list(columns)], dtype=np.float64)
+    lines = dict(zip((channels.names[column] for column in columns), recorded.T, strict=True))
+    drawn = styles(len(columns))
+    if lowpass:
+        smooth = {_said(one): one.apply(recorded[:, :1], channels.rate_hz)[:, 0] for one in lowpass}
+        lines = {"as recorded": recorded[:, 0], **smooth}
+        drawn = iter([{"color": GREYS[0]}, *styles(len(lowpass))])
+        for cut_off in {one.hz for one in lowpass}:
+            ax.axvline(cut_off, color=INK, linewidth=0.8, linestyle=":")
+    for style, (name, values) in zip(drawn, lines.items(), strict=True):
         hz, density = signal.welch(values, channels.rate_hz, nperseg=pieces)
-        ax.loglog(hz[1:], density[1:], linewidth=1.0, label=channels.names[column], **style)
+        ax.loglog(hz[1:], density[1:], linewidth=1.0, label=name, **style)
+    if lowpass:
+        ax.set_ylim(bottom=ax.get_ylim()[1] * 1e-9)
     unit = channels.units[columns[0]] if len(columns) else ""
     ax.set(xlabel="frequency (Hz)", ylabel=f"({unit})²/Hz")
     legend_beside(ax)

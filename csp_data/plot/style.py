@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import html
 import io
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +15,38 @@ from matplotlib.figure import Figure
 from csp_data.errors import OptionError
 from csp_data.recording import FloatArray
 
-__all__ = ["COLOURS", "DASHES", "DENSE", "SUFFIXES", "legend_beside", "save", "styles", "thin", "tidy", "to_svg"]
+__all__ = [
+    "COLOURS",
+    "DASHES",
+    "DENSE",
+    "GREYS",
+    "INK",
+    "MARKERS",
+    "SUFFIXES",
+    "Look",
+    "legend_below",
+    "legend_beside",
+    "looks",
+    "save",
+    "styles",
+    "thin",
+    "tidy",
+    "to_svg",
+]
+
+Look = Mapping[str, Any]
+"""``color``, ``linestyle`` and ``marker`` of what belongs to one name, in every picture of a page."""
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 """Palette of Okabe and Ito (2008), told apart with any of the common colour deficiencies."""
 DASHES = ("-", (0, (5, 1.5)), (0, (1, 1)))
 """Line styles: the next one each time the colours start again, so that no two lines of a panel look the same."""
+MARKERS = ("o", "s", "D", "^", "v", "P")
+"""Markers, one a colour but black."""
+INK = "#222222"
+"""What was measured, and marks that belong to no model."""
+GREYS = ("#9aa1ab", "#5b616b")
+"""Lines that others are compared with, such as references."""
 SUFFIXES = ("png", "svg", "pdf", "html")
 """Formats that :func:`save` writes."""
 DENSE = 20_000
@@ -42,6 +68,39 @@ def styles(count: int) -> Iterator[dict[str, Any]]:
         yield {"color": COLOURS[i % len(COLOURS)], "linestyle": DASHES[i // len(COLOURS) % len(DASHES)]}
 
 
+def looks(names: Iterable[str], plain: Iterable[str] = ()) -> dict[str, Look]:
+    """Give each name a colour, a dash and a marker, no two the same among the first 18.
+
+    Black stays for what was measured.
+
+    Parameters
+    ----------
+    names
+        Of models, in the order in which colours are taken.
+    plain
+        Names that get a grey and a dotted line instead, such as references.
+    """
+    count = len(MARKERS)
+    made: dict[str, Look] = {
+        name: {
+            "color": COLOURS[i % count],
+            "linestyle": DASHES[i // count % len(DASHES)],
+            "marker": MARKERS[(i + i // count) % count],
+        }
+        for i, name in enumerate(names)
+    }
+    for i, name in enumerate(plain):
+        made[name] = {"color": GREYS[i % 2], "linestyle": (0, (2, 1.5)), "marker": "xX+*"[i % 4]}
+    return made
+
+
+def line_looks(names: Sequence[str], given: Mapping[str, Look] | None) -> dict[str, dict[str, Any]]:
+    """Return how the line of each name is drawn: as given, or by its place."""
+    if given is None:
+        return dict(zip(names, styles(len(names)), strict=True))
+    return {name: {k: v for k, v in given[name].items() if k != "marker"} for name in names}
+
+
 def tidy(ax: Axes) -> Axes:
     """Remove what carries no information from axes, and return them."""
     ax.spines[["top", "right"]].set_visible(False)
@@ -51,6 +110,19 @@ def tidy(ax: Axes) -> Axes:
 def legend_beside(ax: Axes) -> None:
     """Put the legend to the right of the axes, where it hides no data."""
     ax.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), fontsize="small", frameon=False)
+
+
+def legend_below(figure: Figure, ax: Axes) -> None:
+    """Put the legend below the axes, where a narrow picture has room for it."""
+    own = ax.get_legend()
+    if own is not None:
+        own.remove()
+    handles, labels = ax.get_legend_handles_labels()
+    if labels:
+        columns = 2 if len(labels) == 4 or max(map(len, labels)) > 16 else 3
+        figure.legend(
+            handles, labels, loc="outside lower left", ncols=columns, handlelength=1.8, columnspacing=1.2
+        )
 
 
 def thin(values: FloatArray | Sequence[float]) -> dict[str, Any]:

@@ -177,3 +177,77 @@ def test_without_matplotlib_the_extra_is_named() -> None:
     ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert "csp-data[plot]" in ended.stderr
     assert ended.returncode != 0
+
+
+def _line(ax, label):
+    (found,) = [line for line in ax.lines if line.get_label() == label]
+    return np.asarray(found.get_xdata(), dtype=float), np.asarray(found.get_ydata(), dtype=float)
+
+
+def test_learning_curves_show_every_seed_and_their_mean() -> None:
+    curves = {"a": [[4.0, 2.0, 1.0], [8.0, 4.0]], "b": [[1.0, 3.0]]}
+    ax = plot.plot_learning(axes(), curves, chosen={"a": [3, 2]})
+    np.testing.assert_allclose(_line(ax, "a"), [[1, 2], [6.0, 3.0]])  # as far as both go
+    np.testing.assert_allclose(_line(ax, "b"), [[1, 2], [1.0, 3.0]])
+    thin = [line.get_ydata().tolist() for line in ax.lines if line.get_linewidth() < 1]
+    assert thin == curves["a"]  # one seed is its own mean
+    marks = [(line.get_xdata()[0], line.get_ydata()[0]) for line in ax.lines if line.get_marker() == "o"]
+    assert marks == [(3, 1.0), (2, 4.0)]
+
+
+def test_long_curves_are_thinned_but_keep_their_ends() -> None:
+    losses = np.geomspace(1, 1e-3, 5000)
+    x, y = _line(plot.plot_learning(axes(), {"a": [losses]}), "a")
+    assert len(x) <= 400
+    assert (x[0], x[-1], y[0], y[-1]) == (1, 5000, 1.0, pytest.approx(1e-3))
+
+
+def test_error_against_a_setting() -> None:
+    ax = plot.plot_settings(axes(), {"a": {50: [3.0], None: [9.0], 2: [1.0, 2.0]}}, xlabel="chunk", ylabel="error")
+    np.testing.assert_allclose(_line(ax, "a"), [[2, 50], [1.5, 3.0]])
+    assert ax.get_xscale() == "log"
+    assert [text.get_text() for text in ax.get_xticklabels()] == ["2", "50"]
+    levels = [line.get_ydata()[0] for line in ax.lines if line.get_linestyle() == ":"]
+    assert levels == [9.0]  # without it
+    named = plot.plot_settings(axes(), {"a": {"causal": [1.0], None: [2.0]}}, xlabel="low-pass", ylabel="error")
+    assert [text.get_text() for text in named.get_xticklabels()] == ["none", "causal"]
+    np.testing.assert_allclose(_line(named, "a"), [[0, 1], [2.0, 1.0]])
+
+
+def test_drift_is_the_distance_between_two_paths() -> None:
+    still, moving_ = np.zeros((4, 2)), np.tile([3.0, 4.0], (4, 1))
+    ax = plot.plot_drift(axes(), np.arange(4), still, {"a": moving_}, step=0.2)
+    np.testing.assert_allclose(_line(ax, "a")[1], [1, 2, 3, 4])
+
+
+def test_differences_are_filled_only_where_they_carry_weight() -> None:
+    rows = [plot.Difference("a", 0.5, 0.2, 0.9, carries=True), plot.Difference("b", 0.1, -1.0, 1.0, carries=False)]
+    ax = plot.plot_differences(axes(), rows, label="MSE", against="c")
+    marks = {line.get_xdata()[0]: line.get_markerfacecolor() for line in ax.lines if line.get_marker() == "o"}
+    assert marks[0.5] != "none"
+    assert marks[0.1] == "none"
+
+
+def test_errors_and_costs_stand_where_they_should() -> None:
+    errors = {"a": {"r1": 1.0, "r2": 2.0}, "b": {"r2": 3.0}}
+    x, y = _line(plot.plot_errors(axes(), errors), "b")
+    assert x.tolist() == [3.0]
+    assert y == pytest.approx(1, abs=0.4)  # the row of r2
+    ax = plot.plot_cost(axes(), {"a": (100, [1.0, 3.0])}, xlabel="values", ylabel="error")
+    np.testing.assert_allclose(_line(ax, "a"), [[100], [2.0]])
+
+
+def test_no_two_models_look_the_same() -> None:
+    names = [f"m{i}" for i in range(18)]
+    given = plot.looks(names, ["mean", "fir"])
+    assert len({tuple(map(str, look.values())) for look in given.values()}) == 20
+    drawn = plot.plot_prediction(axes(), np.arange(2), np.ones(2), {"m3": np.ones(2)}, looks=given)
+    assert drawn.lines[1].get_color() == given["m3"]["color"]
+
+
+def test_spectrum_of_a_filtered_channel(sample) -> None:
+    ax = plot.plot_spectra(axes(), sample.train[0], sample.channels, [2], LowPass(hz=2.0))
+    before, after = _line(ax, "as recorded"), _line(ax, "2 Hz, causal")
+    gain = 10 * np.log10(after[1] / before[1])
+    assert abs(gain[before[0] < 0.5]).max() < 1
+    assert gain[before[0] > 8].max() < -25  # third order: 60 dB a decade
