@@ -193,7 +193,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         sys.exit(141)
     except KeyboardInterrupt:
         sys.stderr.write("Stopped. The same command goes on from the last finished epoch.\n")
-        sys.exit(130)
+        sys.exit(1)
 
 
 def _before(given: Sequence[str], commands: Sequence[str]) -> None:

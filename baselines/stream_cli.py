@@ -68,7 +68,7 @@ class Stream:
 
 
 def stream(command: Stream, line: str) -> None:
-    """Run the command; exit with 130 after Ctrl-C, once the summary and the state are written."""
+    """Run the command; exit with 1 after Ctrl-C, once the summary and the state are written."""
     import torch
 
     from baselines.stream import load_state, save_state
@@ -100,7 +100,7 @@ def stream(command: Stream, line: str) -> None:
     if failure is not None:
         raise failure
     if counts.stopped:
-        sys.exit(130)
+        sys.exit(1)
 
 
 @dataclass

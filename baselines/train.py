@@ -212,9 +212,7 @@ def train(
             train_loss = run.epoch(epoch)
             val_loss = validate(model, val_part, length, team)
             if not math.isfinite(val_loss):
-                raise TrainingError(
-                    f"The loss on {val_part.name} is {val_loss} after epoch {epoch}. {run.advice()}"
-                )
+                raise run.not_finite_on(val_part, length, val_loss, epoch)
             run.state["seconds"] += time.perf_counter() - begin
             line = run.store(epoch, train_loss, val_loss)
             bar.set_postfix_str(f"train {train_loss:.3f}, val {val_loss:.3f}, best {run.state['best_loss']:.3f}")
@@ -349,10 +347,24 @@ class _Run:
         self.state = held.progress
 
     def not_finite(self, value: float, epoch: int, step: int, rows: np.ndarray) -> TrainingError:
-        """Say where the loss stopped being a number."""
+        """Say where the loss of a step stopped being a number."""
         episodes = sorted({self.part.ids[e] for e in self.windows.episodes[rows]})
         return TrainingError(
             f"The loss is {value} at step {step} (epoch {epoch}), in a batch from: "
+            f"{', '.join(episodes)}. {self.advice()}"
+        )
+
+    def not_finite_on(self, part: Part, length: int | None, value: float, epoch: int) -> TrainingError:
+        """Say on which episodes a part's loss is no number, or where it is largest if only their sum overflows."""
+        squares = (outputs(self.model, part, length) - part.targets).square()
+        losses = {
+            id_: squares[start : start + steps].mean().item()
+            for id_, start, steps in zip(part.ids, part.starts, part.lengths, strict=True)
+        }
+        episodes = [id_ for id_, loss in losses.items() if not math.isfinite(loss)]
+        episodes = episodes or [max(losses, key=losses.__getitem__)]
+        return TrainingError(
+            f"The loss on {part.name} is {value} after step {self.state['step']} (epoch {epoch}), on: "
             f"{', '.join(episodes)}. {self.advice()}"
         )
 

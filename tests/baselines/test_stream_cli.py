@@ -137,7 +137,7 @@ def test_ctrl_c_ends_in_good_order(runs: dict[str, Run], sample: Dataset, home: 
             process.stdout.readline()
         process.send_signal(signal.SIGINT)
         assert "30 samples, 3 with a prediction" in process.stderr.read()
-    assert process.returncode == 130
+    assert process.returncode == 1
     stream = Streamer.of(load_model(runs["a"]), interface_of(runs["a"]))  # type: ignore[arg-type]
     load_state(tmp_path / "state", stream)
     np.testing.assert_array_equal(stream.push(inputs[30:]), expected(runs["a"], inputs)[3:])

@@ -3,7 +3,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -217,6 +217,24 @@ def test_a_loss_that_is_no_number_stops_with_the_last_good_checkpoint(
     assert held.progress["epoch"] == 2
     assert all(torch.isfinite(tensor).all() for tensor in held.model.values())
     assert len(_lines(tmp_path)) == 2
+
+
+@pytest.mark.parametrize(
+    ("others", "broken", "value"), [(0, math.nan, "nan"), (0, 1e19, "inf"), (2e18, 4e18, "inf")]
+)
+def test_a_loss_on_val_that_is_no_number_names_its_episodes(
+    others: float, broken: float, value: str, gru: type[Any], make_part: MakePart, tmp_path: Path
+) -> None:
+    """In the last case no episode's loss overflows, their sum does: the largest is named."""
+    part, val = make_part((17, 22)), replace(make_part((29, 8, 10), seed=1), name="val")
+    val.targets[:] = others
+    val.targets[29:37] = broken
+    with pytest.raises(TrainingError) as caught:
+        train(_gru(gru, part), part, val, CONFIG, tmp_path)
+    steps = math.ceil(len(CONFIG.windows(part)[0]) / CONFIG.batch)
+    expected = f"The loss on val is {value} after step {steps} (epoch 1), on: episode-1. No epoch was finished."
+    assert expected in str(caught.value)
+    assert not (tmp_path / LAST).exists()
 
 
 def test_another_configuration_is_refused(gru: type[Any], make_part: MakePart, tmp_path: Path) -> None:
