@@ -8,18 +8,13 @@ import zipfile
 from pathlib import Path
 
 import pytest
-from click.testing import CliRunner
 
 import csp_data
 from csp_data.card import bundled_root, load_card
-from csp_data.cli import cli
 from csp_data.errors import MissingDataError, UnsafeArchiveError, VerificationError
-from csp_data.simulate import simulate
 from csp_data.simulate.stamp import read_stamp
 
-
-def run(*arguments):
-    return CliRunner().invoke(cli, [str(argument) for argument in arguments])
+from .conftest import run
 
 
 def zipped(path, folder, prefix=""):
@@ -31,10 +26,10 @@ def zipped(path, folder, prefix=""):
 
 
 @pytest.fixture(scope="module")
-def trees(tmp_path_factory):
+def trees(vector, marker, ronin, tmp_path_factory):
     root = tmp_path_factory.mktemp("trees")
-    for name, hours, archives in (("vector", 0.01, False), ("marker", 0.005, False), ("ronin", 0.01, True)):
-        simulate(name, root / name, hours=hours, seed=0, archives=archives)
+    for tree in (vector, marker, ronin):
+        shutil.copytree(tree, root / tree.name)
     return root
 
 

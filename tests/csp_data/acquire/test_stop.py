@@ -1,4 +1,4 @@
-"""Ctrl-C while nothing moves: a real signal to a real process ends it at once, and it can be resumed."""
+"""Ctrl-C: a real signal ends a transfer at once, also while nothing moves, and it can be resumed."""
 
 from __future__ import annotations
 
@@ -8,13 +8,14 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 
 import pytest
 
 from csp_data.card import load_card
 
-from .conftest import noise
+from .conftest import noise, run
 from .servers import Resource, Server, stall
 
 FOREVER = "600"
@@ -100,3 +101,28 @@ def test_stop_in_a_handshake(empty_home):
         with listener.accept()[0] as connection:
             assert connection.recv(1)
             stopped(process)
+
+
+def test_interrupt_keeps_what_arrived(sample_mirror, empty_home, monkeypatch):
+    """Ctrl-C in the middle: exit at once, .part files stay, the next run ends it."""
+    for resource in sample_mirror.resources.values():
+        resource.rate = 1e5
+    raw = empty_home / "raw" / "excerpt"
+
+    def interrupt_when_bytes_are_there():
+        while not any(part.stat().st_size for part in raw.glob("*.part")):
+            time.sleep(0.01)
+        # a real signal: it wakes the main thread from its wait, as Ctrl-C does
+        signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
+
+    threading.Thread(target=interrupt_when_bytes_are_there, daemon=True).start()
+    result = run("download", "excerpt", "--mirror", sample_mirror.url)
+    assert result.exit_code == 1
+    assert "Run the command again" in result.stderr
+    parts = list(raw.glob("*.part"))
+    assert parts
+    for resource in sample_mirror.resources.values():
+        resource.rate = None
+    assert run("download", "excerpt", "--mirror", sample_mirror.url).exit_code == 0
+    assert any("Range" in seen.headers for seen in sample_mirror.seen)
+    assert not list(raw.glob("*.part*"))

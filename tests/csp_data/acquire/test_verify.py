@@ -7,22 +7,14 @@ import os
 import shutil
 
 import pytest
-from click.testing import CliRunner
 
 import csp_data
 from csp_data.acquire.lockfile import LOCK_NAME, Locked, LockedSet, extend_lock, read_lock
 from csp_data.acquire.manifest import Stamps, digest_file
 from csp_data.card import load_card
-from csp_data.cli import cli
 from csp_data.errors import CspDataError, VerificationError
-from csp_data.simulate import simulate
 
-from .conftest import noise
-
-
-@pytest.fixture(scope="module")
-def vector(tmp_path_factory):
-    return simulate("vector", tmp_path_factory.mktemp("sim") / "vector", hours=0.01, seed=0)
+from .conftest import noise, run
 
 
 @pytest.fixture
@@ -81,7 +73,7 @@ def test_locked_files_missing_altered_truncated_and_extra(tree):
     (tree / short).write_bytes((tree / short).read_bytes()[:-1])
     (tree / "notes.md").write_text("mine")
     (tree / "x.zip.part").write_text("left over")
-    result = CliRunner().invoke(cli, ["verify", "vector", "--raw", str(tree), "--json"])
+    result = run("verify", "vector", "--raw", tree, "--json")
     assert result.exit_code == 3
     rows = {file["path"]: file for file in json.loads(result.stdout)["files"]}
     assert {rows[path]["status"] for path in (missing,)} == {"missing"}

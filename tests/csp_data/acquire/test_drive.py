@@ -1,0 +1,128 @@
+"""Data sets from an imitation of Google Drive: files by id, folders, and every page that is none of the two."""
+
+from __future__ import annotations
+
+import json
+import shutil
+
+import pytest
+
+import csp_data
+from csp_data.acquire.client import Patience
+from csp_data.card import load_card
+from csp_data.errors import AccessError
+
+from .conftest import fetch, run
+from .hosts import PAGES, Drive
+from .servers import Resource, drop, status
+
+
+def test_vector_from_drive_then_prepare_and_load(vector, empty_home, monkeypatch):
+    """36 files by their ids, one behind the confirmation form and cut on the way."""
+    with Drive() as drive:
+        for entry in load_card("vector").downloads:
+            drive.files[entry.drive] = (
+                entry.path,
+                Resource((vector / entry.path).read_bytes(), etag=f'"{entry.path}"'),
+            )
+        first = load_card("vector").downloads[0].drive
+        drive.large.add(first)
+        drive.files[first][1].cut = 10_000
+        monkeypatch.setenv("CSP_DATA_REROUTE", drive.reroute)
+        result = run("download", "vector")
+        assert result.exit_code == 0, result.stderr
+    assert any(seen.path == "/download" and seen.headers.get("Range") == "bytes=10000-" for seen in drive.seen)
+    report = csp_data.verify("vector")
+    assert len(report.present) == 36
+    assert {file.trust for file in report.present} == {"locked"}
+    lock = json.loads((empty_home / "raw" / "vector" / "csp-data.lock.json").read_text())
+    assert len(lock["datasets"]["vector"]["files"]) == 36
+    assert len(csp_data.load("vector").train) > 0
+
+
+def test_marker_from_a_drive_folder_then_prepare_and_load(marker, empty_home, monkeypatch, tmp_path):
+    """The folder holds other sets too; what is fetched has the names that an import gives."""
+    shared = tmp_path / "shared"
+    shutil.copytree(
+        marker, shared / "marker_writing_hiss_dataset", ignore=shutil.ignore_patterns("SIMULATED.json")
+    )
+    for other in ("marker_writing_full_dataset", "intrinsic_slip_hiss_dataset"):
+        (shared / other).mkdir()
+        (shared / other / "x.h5").write_bytes(b"not wanted")
+    with Drive() as drive:
+        drive.share(shared, load_card("marker").access.drive_folder)
+        drive.folders[load_card("marker").access.drive_folder][1].append(("d", "notes", "doc"))
+        monkeypatch.setenv("CSP_DATA_REROUTE", drive.reroute)
+        result = run("download", "marker", "--json")
+        wanted = {p.relative_to(marker).as_posix() for p in marker.rglob("*.h5")}
+        got = {p.relative_to(empty_home / "raw" / "marker").as_posix() for p in (empty_home / "raw").rglob("*.h5")}
+        assert got == wanted
+    statuses = {file["status"] for file in json.loads(result.stdout)["files"] if file["failed"]}
+    assert statuses <= {"missing"}  # the simulation has fewer recordings than the publisher promises
+    assert result.exit_code == 4
+    assert {file.trust for file in csp_data.verify("marker").present} == {"locked"}
+    assert len(csp_data.load("marker").train) > 0
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_every_page_of_drive_is_told_and_none_is_stored(page, vector, empty_home, monkeypatch):
+    code, text, words = PAGES[page]
+    with Drive() as drive:
+        for entry in load_card("vector").downloads:
+            drive.pages[entry.drive] = (code, text)
+        monkeypatch.setenv("CSP_DATA_REROUTE", drive.reroute)
+        with pytest.raises(AccessError, match=words) as caught:
+            fetch("vector")
+    assert "board_slow1.synced.imu.txt" in str(caught.value)
+    assert "import" in str(caught.value)
+    assert list((empty_home / "raw" / "vector").iterdir()) == []
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_a_folder_that_is_not_listed(page, empty_home, monkeypatch):
+    code, text, words = PAGES[page]
+    with Drive() as drive:
+        drive.listing = lambda id_: Resource(b"", always=drive.show(code, text))
+        monkeypatch.setenv("CSP_DATA_REROUTE", drive.reroute)
+        with pytest.raises(AccessError, match=words):
+            fetch("marker")
+
+
+def test_listing_is_tried_again(marker, empty_home, monkeypatch, tmp_path):
+    shutil.copytree(marker, tmp_path / "shared" / "marker_writing_hiss_dataset")
+    with Drive() as drive:
+        drive.share(tmp_path / "shared", load_card("marker").access.drive_folder)
+        first, listing = [drop(), status(503), status(429)], drive.listing
+
+        def unsteady(id_):
+            resource = listing(id_)
+            resource.script = first[:1]
+            del first[:1]
+            return resource
+
+        drive.listing = unsteady
+        monkeypatch.setenv("CSP_DATA_REROUTE", drive.reroute)
+        assert len(fetch("marker", patience=Patience(tries=5, first_wait_s=0.001)).present) > 0
+    assert first == []
+
+
+def test_hostile_names_in_a_listing(empty_home, monkeypatch):
+    with Drive() as drive:
+        drive.folders[load_card("marker").access.drive_folder] = (
+            "x",
+            [("a", "marker_writing_hiss_dataset", "folder")],
+        )
+        drive.folders["a"] = ("y", [("b", "../../evil.h5", "file")])
+        monkeypatch.setenv("CSP_DATA_REROUTE", drive.reroute)
+        with pytest.raises(AccessError, match="leads out of the folder"):
+            fetch("marker")
+
+
+def test_form_that_leads_elsewhere_is_not_followed(empty_home, monkeypatch):
+    form = '<html><form id="download-form" action="https://evil.example/"><input name="id"></form></html>'
+    with Drive() as drive:
+        for entry in load_card("vector").downloads:
+            drive.pages[entry.drive] = (200, form)
+        monkeypatch.setenv("CSP_DATA_REROUTE", drive.reroute)
+        with pytest.raises(AccessError, match=r"evil\.example, which is not Google's"):
+            fetch("vector")

@@ -1,0 +1,69 @@
+"""RoNIN from an imitation of FRDR, and the terms that it asks to accept."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+
+import csp_data
+from csp_data.acquire.download import Options, download_card
+from csp_data.card import load_card
+from csp_data.errors import AccessError
+
+from .conftest import QUICK, fetch, run
+from .hosts import frdr
+from .servers import Server
+
+
+def test_ronin_from_frdr_with_redirects(ronin, empty_home, monkeypatch):
+    front, store, reroute = frdr(ronin)
+    monkeypatch.setenv("CSP_DATA_REROUTE", reroute)
+    with front, store:
+        store.resources["/train_dataset_1.zip"].cut = 100_000
+        # the simulation's archives are smaller than the size that is published of one of them
+        wrong = run("download", "ronin", "--accept-licence")
+        assert wrong.exit_code == 3
+        assert "unseen_subjects_test_set.zip: expected 3211376453 bytes" in wrong.stderr
+        card = load_card("ronin")
+        sizeless = tuple(dataclasses.replace(entry, size=None) for entry in card.downloads)
+        mine = dataclasses.replace(card, downloads=sizeless)
+        report = download_card(mine, Options(accept_licence=True, patience=QUICK))
+    assert {file.status for file in report.failures} <= {"missing"}
+    assert len(report.present) == 2 * len(csp_data.sources.load_source(card).find(report.root))
+    assert {file.trust for file in report.present} == {"locked"}
+    assert {p.name for p in report.root.iterdir() if p.is_dir()} == {
+        path[1:-4] for path in store.resources if path.endswith("zip")
+    }
+    assert store.count("/train_dataset_1.zip") == 2  # the second run had it
+    assert len(csp_data.load("ronin").train) > 0
+
+
+def test_ronin_record_unavailable_says_how_by_hand(empty_home, monkeypatch):
+    with Server() as server:
+        monkeypatch.setenv("CSP_DATA_REROUTE", f"https://www.frdr-dfdr.ca/={server.url}/")
+        result = run("download", "ronin", "--accept-licence")
+    assert result.exit_code == 4
+    assert "10.20383/102.0543" in result.stderr
+    assert "csp-data import ronin" in result.stderr
+
+
+def test_licence_is_never_accepted_silently(empty_home):
+    result = run("download", "ronin")  # CliRunner's stdin is no terminal
+    assert result.exit_code == 4
+    assert "--accept-licence" in result.stderr
+    assert "non-commercial" in result.stderr.lower()
+    asked = []
+    with pytest.raises(AccessError, match="not accepted"):
+        fetch("ronin", ask_licence=lambda terms: asked.append(terms) or False)
+    assert len(asked) == 1
+
+
+def test_licence_is_shown_once(ronin, empty_home, monkeypatch):
+    asked = []
+    with Server() as server:
+        monkeypatch.setenv("CSP_DATA_REROUTE", f"https://www.frdr-dfdr.ca/={server.url}/")
+        for _ in range(2):
+            with pytest.raises(AccessError, match="does not have it"):
+                fetch("ronin", ask_licence=lambda terms: asked.append(terms) or True)
+    assert len(asked) == 1

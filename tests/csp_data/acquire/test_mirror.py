@@ -1,0 +1,92 @@
+"""Copies of a publisher: addresses, folders, what a lab serves, and the lock file that holds all to one truth."""
+
+from __future__ import annotations
+
+import json
+import shutil
+
+import pytest
+
+import csp_data
+from csp_data.card import bundled_root, load_card
+from csp_data.errors import AccessError, CspDataError, VerificationError
+
+from .conftest import fetch, run
+from .servers import Resource, Server, tree
+
+
+@pytest.mark.parametrize("as_address", [True, False])
+def test_a_folder_is_a_mirror(empty_home, sample_mirror, as_address, tmp_path):
+    folder = shutil.copytree(bundled_root(load_card("sample")), tmp_path / "a b" / "excerpt")
+    mirror = folder.as_uri() if as_address else str(folder.parent / "{name}")
+    assert run("download", "excerpt", "--mirror", mirror).exit_code == 0
+    assert sample_mirror.seen == []
+    wrong = run("download", "excerpt", "--mirror", str(tmp_path / "nowhere"))
+    assert wrong.exit_code == 2
+    assert "a folder, or an address that begins with" in wrong.stderr
+
+
+def test_file_mirror_works_offline(empty_home, sample_mirror, monkeypatch):
+    monkeypatch.setenv("CSP_DATA_OFFLINE", "1")
+    result = run("download", "excerpt")
+    assert result.exit_code == 4
+    assert "CSP_DATA_OFFLINE" in result.stderr
+    monkeypatch.setenv("CSP_DATA_MIRROR", bundled_root(load_card("sample")).as_uri())
+    assert run("download", "excerpt").exit_code == 0
+    monkeypatch.delenv("CSP_DATA_MIRROR")
+    assert run("download", "excerpt").exit_code == 0  # all is there: nothing to fetch
+    assert sample_mirror.seen == []
+
+
+@pytest.mark.parametrize(
+    ("mirror", "words"),
+    [("ftp://host/", "begins with http"), ("http://ann:secret@host/", "no user or password")],
+)
+def test_unusable_mirror(mirror, words, empty_home):
+    result = run("download", "broad", "--mirror", mirror)
+    assert result.exit_code == 2
+    assert words in result.stderr
+    assert "secret" not in result.output
+
+
+def test_host_gone_ends_soon_and_says_so(empty_home):
+    with Server() as server:
+        address = server.url
+    result = run("download", "broad", "--mirror", address, "--tries", "1")
+    assert result.exit_code == 4
+    assert "cannot be reached (connection refused)" in result.stderr
+    assert "csp-data import broad PATH" in result.stderr
+
+
+def test_mirror_of_a_lab_serves_its_raw_folder(marker, empty_home, tmp_path):
+    """The publisher's folder is not listed: the lab's lock file says what there is."""
+    csp_data.import_raw("marker", marker, raw=tmp_path / "lab")
+    with Server(tree(tmp_path / "lab")) as mirror:
+        report = fetch("marker", mirror=mirror.url)
+    assert len(report.present) == len(list(marker.rglob("*.h5")))
+    with Server() as empty, pytest.raises(AccessError, match=r"no csp-data\.lock\.json"):
+        fetch("marker", mirror=empty.url, raw=tmp_path / "other")
+
+
+def test_mirror_lock_that_leads_out_is_refused(empty_home, tmp_path):
+    row = {"size": 1, "sha256": "0" * 64}
+    lock = {"version": 1, "datasets": {"marker": {"files": {"../../evil": row}, "archives": {}}}}
+    served = {"/csp-data.lock.json": Resource(json.dumps(lock).encode())}
+    with Server(served) as mirror, pytest.raises(CspDataError, match="leads out"):
+        fetch("marker", mirror=mirror.url)
+
+
+def test_lock_file_makes_the_next_machine_get_the_same_bytes(vector, empty_home, tmp_path, monkeypatch):
+    lock = tmp_path / "csp-data.lock.json"
+    served = tree(vector)
+    with Server(served) as mirror:
+        fetch("vector", mirror=mirror.url, lock_file=lock, raw=tmp_path / "one")
+        first = lock.read_bytes()
+        name = next(path for path in served if path.endswith("gt.txt"))
+        served[name] = Resource(served[name].body + b"\n")
+        with pytest.raises(VerificationError, match=rf"{name[1:]}: expected \d+ bytes, the server offers"):
+            fetch("vector", mirror=mirror.url, lock_file=lock, raw=tmp_path / "two")
+        served[name] = Resource(bytes(len(served[name].body) - 1))
+        with pytest.raises(VerificationError, match="expected sha256"):
+            fetch("vector", mirror=mirror.url, lock_file=lock, raw=tmp_path / "two")
+    assert lock.read_bytes() == first
