@@ -15,6 +15,7 @@ from typing import Annotated, Any, Literal
 import tyro
 
 import csp_data
+from baselines.ablate_cli import ABLATE, Ablate, ablate
 from baselines.bench_cli import BENCH, Bench, bench
 from baselines.errors import CspDataError, OptionError, UnknownNameError
 from baselines.export_cli import EXPORT, Export, export_run
@@ -152,6 +153,7 @@ Command = (
     | Annotated[Export, tyro.conf.subcommand("export", description=EXPORT)]
     | Annotated[Train, tyro.conf.subcommand("train", description=TRAIN)]
     | Annotated[Sweep, tyro.conf.subcommand("sweep", description=SWEEP)]
+    | Annotated[Ablate, tyro.conf.subcommand("ablate", description=ABLATE)]
     | Annotated[Eval, tyro.conf.subcommand("eval", description=EVAL)]
     | Annotated[Table, tyro.conf.subcommand("table", description=TABLE)]
     | Annotated[Results, tyro.conf.subcommand("results", description=RESULTS)]
@@ -172,6 +174,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         Report: _report,
         Stream: stream,
         Sweep: sweep,
+        Ablate: ablate,
         Bench: bench,
         Export: export_run,
     }

@@ -80,7 +80,7 @@ class Grid:
             if not values:
                 raise OptionError(name, "", "at least one value")
         fields = [f.name for f in dataclasses.fields(TrainConfig) if f.name != "seed"]
-        for name in self._named("train"):
+        for name in self.named("train"):
             if name not in fields:
                 raise UnknownNameError("setting of the training", name, fields)
         if self.training is not None:
@@ -93,12 +93,13 @@ class Grid:
         """Models and references, each once."""
         return tuple(dict.fromkeys(name for model in self.models for name in GROUPS.get(model, (model,))))
 
-    def _named(self, kind: str) -> list[str]:
+    def named(self, kind: str) -> list[str]:
+        """Return the names of the settings of one kind, without it."""
         return [name.split(".", 1)[1] for name in self.settings if name.startswith(f"{kind}.")]
 
     def variants(self, kind: str) -> list[dict[str, Any]]:
         """Return every combination of the settings of one kind."""
-        names = self._named(kind)
+        names = self.named(kind)
         values = [self.settings[f"{kind}.{name}"] for name in names]
         return [dict(zip(names, chosen, strict=True)) for chosen in itertools.product(*values)]
 

@@ -13,7 +13,7 @@ import tyro
 
 from baselines.errors import OptionError
 
-__all__ = ["SWEEP", "Sweep", "sweep"]
+__all__ = ["SWEEP", "Sweep", "pairs", "seeds", "sweep"]
 
 _arg = tyro.conf.arg
 
@@ -83,11 +83,11 @@ def sweep(command: Sweep, line: str) -> None:
     grid = Grid(
         datasets=command.datasets,
         models=command.models,
-        seeds=_seeds(command.seeds),
+        seeds=seeds(command.seeds),
         protocol=command.protocol,
         training=command.training,
         preset=command.preset,
-        settings=dict(_pairs("set", command.set)),
+        settings=dict(pairs("set", command.set)),
         raw=command.raw,
     )
     place = Place(
@@ -103,7 +103,7 @@ def sweep(command: Sweep, line: str) -> None:
         place,
         jobs=command.jobs,
         backend=command.backend,
-        slurm={key: values[0] for key, values in _pairs("slurm", command.slurm)},
+        slurm={key: values[0] for key, values in pairs("slurm", command.slurm)},
         progress=True,
         command=line,
     )
@@ -120,28 +120,29 @@ def sweep(command: Sweep, line: str) -> None:
         sys.exit(1)
 
 
-def _seeds(given: Sequence[str]) -> tuple[int, ...]:
-    seeds: list[int] = []
+def seeds(given: Sequence[str]) -> tuple[int, ...]:
+    """Read seeds and ranges of them."""
+    found: list[int] = []
     for text in given:
         first, dash, last = text.partition("-")
         if not first.isdecimal() or (dash and not last.isdecimal()):
             raise OptionError("seeds", text, "a whole number of at least 0, or a range such as 0-4")
-        seeds += range(int(first), int(last if dash else first) + 1)
-    return tuple(dict.fromkeys(seeds))
+        found += range(int(first), int(last if dash else first) + 1)
+    return tuple(dict.fromkeys(found))
 
 
-def _pairs(option: str, given: Sequence[str]) -> list[tuple[str, list[Any]]]:
+def pairs(option: str, given: Sequence[str]) -> list[tuple[str, list[Any]]]:
     """Read KEY=VALUE,VALUE; each value, or all of them together, is JSON, or else text."""
-    pairs = []
+    found = []
     for pair in given:
         key, equals, text = pair.partition("=")
         if not (key and equals and text):
             raise OptionError(option, pair, "KEY=VALUE, such as train.lr=1e-3")
         try:
-            pairs.append((key, [json.loads(text)]))
+            found.append((key, [json.loads(text)]))
         except ValueError:
-            pairs.append((key, [_value(part) for part in text.split(",")]))
-    return pairs
+            found.append((key, [_value(part) for part in text.split(",")]))
+    return found
 
 
 def _value(text: str) -> Any:

@@ -15,13 +15,13 @@ from pathlib import Path
 from typing import Any
 
 from baselines.environment import code_version
-from baselines.grid import Grid, SweepError, expand, prepare_all
+from baselines.grid import Grid, Planned, SweepError, expand, prepare_all
 from baselines.ledger import append_line, read_lines
 from baselines.pool import Outcome, Place, execute, make_pool
 from baselines.progress import Progress
 from baselines.runs import Run, RunError, read_run
 
-__all__ = ["SWEEP", "Sweep", "read_sweep", "sweep", "sweep_grid"]
+__all__ = ["SWEEP", "Sweep", "read_sweep", "refuse_foreign", "sweep", "sweep_grid", "sweep_planned"]
 
 SWEEP = "sweep.jsonl"
 
@@ -141,8 +141,27 @@ def sweep_grid(
 ) -> Sweep:
     """Run a grid; as :func:`sweep`, with the command for the record."""
     out = out.absolute()
-    _refuse_foreign(out)
+    refuse_foreign(out)
     runs = expand(grid, prepare_all(grid, jobs=jobs, progress=progress), out)
+    return sweep_planned(
+        runs, out, place, jobs=jobs, backend=backend, slurm=slurm, progress=progress, command=command
+    )
+
+
+def sweep_planned(
+    runs: Sequence[Planned],
+    out: Path,
+    place: Place,
+    *,
+    jobs: int = 1,
+    backend: str = "loky",
+    slurm: dict[str, Any] | None = None,
+    progress: bool = False,
+    command: str = "",
+) -> Sweep:
+    """Run what is planned for a folder, each once; the other arguments are those of :func:`sweep_grid`."""
+    out = out.absolute()
+    refuse_foreign(out)
     shown = Progress(runs, jobs, shown=progress)
     finished = [planned for planned in runs if _is_finished(planned.folder)]
     todo = [planned for planned in runs if planned not in finished]
@@ -210,7 +229,8 @@ def _is_finished(folder: Path) -> bool:
         return False
 
 
-def _refuse_foreign(out: Path) -> None:
+def refuse_foreign(out: Path) -> None:
+    """Refuse a folder that is not new, empty or of a sweep."""
     if out.is_dir() and any(out.iterdir()):
         lines = read_lines(out / SWEEP)
         if not lines or lines[0].get("format") != "csp-baselines-sweep":

@@ -14,6 +14,7 @@ from csp_data.errors import CspDataError, DamagedRecordingError
 from csp_data.normalization import Normalization, Scaling
 from csp_data.protocol import PAPER, STRICT, Protocol
 from csp_data.recording import Note, Recording, Stream
+from csp_data.resplit import Resplit
 from csp_data.signal.lowpass import LowPass
 from csp_data.simulate import simulate
 from csp_data.sources import Found, Source, register
@@ -33,6 +34,7 @@ __all__ = [
     "Note",
     "Protocol",
     "Recording",
+    "Resplit",
     "Scaling",
     "Source",
     "Split",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
@@ -25,7 +25,7 @@ from csp_data.signal.resample import interval_mean, linear
 from csp_data.signal.rotation import slerp
 from csp_data.sources import Source
 
-__all__ = ["Example", "examples"]
+__all__ = ["Example", "cut_into_pieces", "examples"]
 
 Interval = tuple[float, float]
 
@@ -118,6 +118,22 @@ def examples(
             )
         )
     return made, notes
+
+
+def cut_into_pieces(made: Sequence[Example], piece_s: float, protocol: Protocol) -> list[Example]:
+    """Cut the episodes of a recording into pieces of at most `piece_s` seconds, numbered throughout."""
+    steps = max(1, round(piece_s * protocol.target_hz))
+    pieces = [
+        replace(
+            example,
+            start_s=example.start_s + first / protocol.target_hz,
+            inputs=example.inputs[first * protocol.chunk : (first + steps) * protocol.chunk],
+            targets=example.targets[first : first + steps],
+        )
+        for example in made
+        for first in range(0, len(example.targets), steps)
+    ]
+    return [replace(piece, id=f"{piece.recording}.{i}") for i, piece in enumerate(pieces, start=1)]
 
 
 def _check_rate(recording: Recording, card: StreamCard) -> None:
@@ -221,11 +237,16 @@ def _lay_grids(
     """Yield the grid of every stream for each episode, until the recording's longest duration is used up."""
     left_s = protocol.max_duration_s
     times = {name: stream.time for name, stream in streams.items()}
+    shift = protocol.target_shift_s
     for piece in pieces:
         if protocol.grid == "own-start":
             grids = own_start_grids(times, piece, protocol.target_hz, protocol.chunk, left_s)
         else:
-            grids = dict.fromkeys(times, chunk_grid(piece, protocol.target_hz, protocol.chunk, left_s))
+            # inputs that lie after their targets begin later: no target lies before the piece
+            room = (piece[0] - min(shift, 0.0), piece[1])
+            grids = dict.fromkeys(times, chunk_grid(room, protocol.target_hz, protocol.chunk, left_s))
+        if shift:
+            grids = {name: replace(grid, edges=grid.edges + shift) for name, grid in grids.items()}
         steps = min(len(grid.edges) for grid in grids.values()) - 1
         if left_s is not None:
             left_s -= steps / protocol.target_hz

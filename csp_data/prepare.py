@@ -7,7 +7,7 @@ import json
 import logging
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import reduce
 from pathlib import Path
 from typing import Any
@@ -18,15 +18,16 @@ from tqdm import tqdm
 
 from csp_data.acquire.verify import Report, verify_tree
 from csp_data.card import Card, bundled_root, stored_card
-from csp_data.errors import CspDataError, DamagedRecordingError, MissingDataError, UnknownNameError
-from csp_data.examples import Example, examples
+from csp_data.errors import CspDataError, DamagedRecordingError, MissingDataError, OptionError, UnknownNameError
+from csp_data.examples import Example, cut_into_pieces, examples
 from csp_data.home import lock, prepared_dir, raw_dir
 from csp_data.normalization import Moments, Normalization, features
 from csp_data.protocol import Protocol
 from csp_data.recording import Note
+from csp_data.resplit import UNUSED
 from csp_data.simulate.stamp import read_stamp
 from csp_data.sources import Found, Source, load_source, recognise
-from csp_data.splits import assign
+from csp_data.splits import Pieces, divide, in_turn
 from csp_data.store import FORMAT_VERSION, Channels, Header, Writer, read_recipe_hash
 from csp_data.windows import IntArray, window_table
 
@@ -143,6 +144,8 @@ class _Run:
     jobs: int
     progress: bool
     skip_damaged: bool
+    cut: frozenset[str] = frozenset()
+    """Ids of recordings to cut into pieces."""
 
 
 def load_checks(card: Card, protocol: Protocol) -> None:
@@ -167,10 +170,11 @@ def _write(path: Path, card: Card, protocol: Protocol, report: Report, key: str,
     source = load_source(card)
     split = card.splits[protocol.split_name]
     found = _found(card, source, report)
-    parts: dict[str, str] = {}
+    parts: Pieces = {}
     if split.among == "found":
-        parts = assign(card, protocol.split_name, found)
-        _check_parts(card, protocol, report, set(parts.values()))
+        parts = divide(card, protocol.split_name, found, protocol.resplit)
+        _check_parts(card, protocol, report, {part for own in parts.values() for part in own})
+    run = replace(run, cut=frozenset(id_ for id_, own in parts.items() if len(own) > 1))
     wanted = [recording for recording in found if recording.id in parts or split.among == "kept"]
     failed = {file.path: str(file) for file in report.failures if file.status != "missing"}
     notes, readable = _set_aside(wanted, report, failed)
@@ -178,8 +182,12 @@ def _write(path: Path, card: Card, protocol: Protocol, report: Report, key: str,
         recordings, moments = _fill(writer, readable, card, protocol, run, report, notes)
         dropped = {note.recording for note in notes if note.kind == "drop"}
         if split.among == "kept":
-            parts = assign(card, protocol.split_name, [r for r in wanted if r.id not in dropped])
-        writer.assign([parts[recording] for recording in recordings])
+            kept = [r for r in wanted if r.id not in dropped]
+            parts = divide(card, protocol.split_name, kept, protocol.resplit)
+            if any(len(own) > 1 for own in parts.values()):
+                needed = "a split among all found recordings, where neighbours are pieces"
+                raise OptionError("resplit.neighbours", protocol.split_name, needed)
+        writer.assign(in_turn(recordings, parts))
         _check_parts(card, protocol, report, {row.split for row in writer.rows})
         counts = {"promised": card.promised, "found": len(found), "used": len(set(recordings))}
         header = Header(
@@ -225,7 +233,7 @@ def _normalization(
     counted = [
         own
         for own, row in zip(moments, writer.rows, strict=True)
-        if protocol.statistics == "all" or row.split == "train"
+        if row.split == "train" or (protocol.statistics == "all" and row.split != UNUSED)
     ]
     inputs, targets = (reduce(Moments.merge, column) for column in zip(*counted, strict=True))
     return Normalization(inputs.affine(protocol.input_scaling), targets.affine(protocol.target_scaling))
@@ -302,7 +310,10 @@ def _name(file: Path, root: Path) -> str:
 
 
 def _check_parts(card: Card, protocol: Protocol, report: Report, there: set[str]) -> None:
-    if empty := [part for part in card.splits[protocol.split_name].parts if part not in there]:
+    parts = card.splits[protocol.split_name].parts
+    if protocol.resplit is not None:
+        parts = protocol.resplit.parts(parts)
+    if empty := [part for part in parts if part not in there]:
         raise MissingDataError(
             f"A recording for the {' and '.join(empty)} part of {card.name} ({protocol.split_name})",
             report.root,
@@ -330,7 +341,7 @@ _Result = tuple[list[tuple[Example, Moments, Moments]], list[Note]]
 
 def _examples_of(found: Sequence[Found], card: Card, protocol: Protocol, run: _Run) -> Iterator[_Result]:
     """Read and cut the recordings, in order, several at a time; a generator, so that memory stays bounded."""
-    work = (joblib.delayed(_read_and_cut)(batch, card, protocol, run.skip_damaged) for batch in _batches(found))
+    work = (joblib.delayed(_read_and_cut)(batch, card, protocol, run) for batch in _batches(found))
     results = joblib.Parallel(n_jobs=run.jobs, return_as="generator", pre_dispatch="2*n_jobs")(work)
     with tqdm(total=len(found), desc=f"prepare {card.name}", unit="rec", disable=not run.progress) as bar:
         for batch in results:
@@ -353,7 +364,7 @@ def _batches(found: Sequence[Found]) -> Iterator[list[Found]]:
         yield batch
 
 
-def _read_and_cut(batch: Sequence[Found], card: Card, protocol: Protocol, skip_damaged: bool) -> list[_Result]:
+def _read_and_cut(batch: Sequence[Found], card: Card, protocol: Protocol, run: _Run) -> list[_Result]:
     source = load_source(card)
     results: list[_Result] = []
     for found in batch:
@@ -361,10 +372,12 @@ def _read_and_cut(batch: Sequence[Found], card: Card, protocol: Protocol, skip_d
             recording = source.read(found, card, protocol)
             made, notes = examples(recording, card, source, protocol)
         except DamagedRecordingError as error:
-            if not skip_damaged:
+            if not run.skip_damaged:
                 raise
             results.append(([], [Note(found.id, SKIPPED, str(error), "skip")]))
         else:
+            if found.id in run.cut and protocol.resplit is not None:
+                made = cut_into_pieces(made, protocol.resplit.piece_s, protocol)
             stored = [_with_moments(example.stored(), protocol) for example in made]
             results.append((stored, [*recording.notes, *notes]))
     return results

@@ -11,6 +11,7 @@ from typing import Any, Literal
 from csp_data.card import Card
 from csp_data.errors import OptionError, UnknownNameError
 from csp_data.normalization import Scaling
+from csp_data.resplit import Resplit
 from csp_data.signal.lowpass import LowPass
 from csp_data.windows import Window
 
@@ -36,6 +37,9 @@ class Protocol:
         ``"paper"`` or ``"strict"``. A changed protocol keeps the name it came from.
     split
         Name of the card's split; ``None`` takes the one named like the protocol.
+    resplit
+        A change to the split, for experiments: fewer recordings to train on, neighbours on both sides, or the
+        reported part choosing too; ``None`` for none.
     inputs
         Names of the input streams, in order; ``None`` takes the card's default ones.
     target
@@ -52,6 +56,10 @@ class Protocol:
         sample interval of the slower), samples at or after the end of the interval are not used, the episode has
         as many whole seconds as the shortest stream covers, and target k is the motion up to the *first* input
         of chunk k (target 0 is zero).
+    look_ahead_s
+        Seconds from the end of target k to the last input of chunk k: what a model that answers at the chunk's end
+        has seen of the future. ``None``: as the grid has it, 0 for ``"common"``, the chunk less one sample for
+        ``"own-start"`` [published: 0.18 s]. Other values are for experiments.
     resample
         ``"linear"`` samples the linear interpolant of an input stream at the grid times [published; it aliases
         what lies above half of `input_hz`]; ``"mean"`` averages it over the grid step that ends there
@@ -115,12 +123,14 @@ class Protocol:
 
     name: str
     split: str | None = None
+    resplit: Resplit | None = None
     inputs: tuple[str, ...] | None = None
     target: str | None = None
     target_per: Literal["second", "step"] = "second"
     input_hz: float = 50.0
     target_hz: float = 5.0
     grid: Literal["common", "own-start"] = "common"
+    look_ahead_s: float | None = None
     resample: Literal["linear", "mean"] = "linear"
     rotations: Literal["slerp", "componentwise"] = "slerp"
     lowpass: LowPass | None = None
@@ -155,7 +165,7 @@ class Protocol:
                 raise OptionError(
                     option, value, "a rate above 0 Hz" if option.endswith("hz") else "a value above 0"
                 )
-        for option in ("max_gap_s", "min_episode_s", "trim_rest_s"):
+        for option in ("max_gap_s", "min_episode_s", "trim_rest_s", "look_ahead_s"):
             value = getattr(self, option)
             if value is not None and not value >= 0:
                 raise OptionError(option, value, "at least 0 s")
@@ -167,7 +177,8 @@ class Protocol:
             raise OptionError(
                 "resample", "mean", "grid='common' with it", "An own-start grid has no time before it."
             )
-        _ = self.chunk
+        if self.look_ahead_s is not None and self.grid == "own-start" and self.look_ahead_s > self._own_ahead:
+            raise OptionError("look_ahead_s", self.look_ahead_s, f"at most {self._own_ahead:g} s on this grid")
         if self.lowpass is not None:
             self.lowpass.sections(self.input_hz)
         if self.window is not None:
@@ -199,7 +210,19 @@ class Protocol:
     @property
     def first_offset(self) -> tuple[float, float]:
         """Time of the first input and of the first target after an episode's start, in seconds."""
-        return (0.0, 0.0) if self.grid == "own-start" else (1 / self.input_hz, 1 / self.target_hz)
+        if self.grid == "own-start":
+            return -self.target_shift_s, 0.0
+        return -self.target_shift_s + 1 / self.input_hz, 1 / self.target_hz
+
+    @property
+    def target_shift_s(self) -> float:
+        """Seconds by which `look_ahead_s` moves targets forward in time against the grid's own place for them."""
+        return 0.0 if self.look_ahead_s is None else self._own_ahead - self.look_ahead_s
+
+    @property
+    def _own_ahead(self) -> float:
+        """Look-ahead of the grid as it is, in seconds."""
+        return (self.chunk - 1) / self.input_hz if self.grid == "own-start" else 0.0
 
     def replace(self, **changes: Any) -> Protocol:
         """Return the protocol with some fields changed.
@@ -220,9 +243,12 @@ class Protocol:
         return dataclasses.replace(self, **values, changed=changed)
 
     def to_json(self) -> str:
-        """Return the protocol as JSON with sorted keys."""
+        """Return the protocol as JSON with sorted keys; fields of experiments stand there only where set."""
         values = dataclasses.asdict(self)
         del values["changed"]
+        for option in ("resplit", "look_ahead_s"):
+            if values[option] is None:
+                del values[option]
         return json.dumps(values, sort_keys=True)
 
     @classmethod
@@ -249,7 +275,13 @@ CHOICES = {
     "statistics": ("train", "all"),
     "augment": ("none", "heading"),
 }
-TABLES = {"lowpass": LowPass, "window": Window, "input_scaling": Scaling, "target_scaling": Scaling}
+TABLES = {
+    "lowpass": LowPass,
+    "window": Window,
+    "resplit": Resplit,
+    "input_scaling": Scaling,
+    "target_scaling": Scaling,
+}
 
 
 def _parsed(option: str, value: Any) -> Any:

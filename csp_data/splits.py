@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import fnmatch
 import re
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
 from csp_data.card import Card
-from csp_data.errors import CardError
+from csp_data.errors import CardError, OptionError
+from csp_data.resplit import UNUSED, Resplit
 from csp_data.sources import Found
-from csp_data.splitcard import PARTS, SplitCard
+from csp_data.splitcard import PARTS, REPORT, SplitCard
 
-__all__ = ["PARTS", "assign", "natural_key", "permutation"]
+__all__ = ["PARTS", "Pieces", "assign", "divide", "in_turn", "natural_key", "permutation"]
+
+Pieces = dict[str, tuple[str, ...]]
+"""Parts of each recording's episodes in turn: nearly always one part, several where it is cut into pieces."""
 
 
 def assign(card: Card, name: str, found: Sequence[Found]) -> dict[str, str]:
@@ -106,3 +111,104 @@ def permutation(count: int, seed: int) -> list[int]:
         other = i + draws[i] % (count - i)
         order[i], order[other] = order[other], order[i]
     return order
+
+
+def divide(card: Card, name: str, found: Sequence[Found], change: Resplit | None = None) -> Pieces:
+    """Assign recordings to parts as :func:`assign` does, then change that.
+
+    Returns
+    -------
+    dict
+        Parts of each recording by id. One that has none is not in it; episodes of a recording that is cut into
+        pieces can be :data:`~csp_data.resplit.UNUSED`.
+
+    Raises
+    ------
+    OptionError
+        If the change leaves a part without recordings.
+    """
+    parts = assign(card, name, found)
+    if change is None:
+        return {id_: (part,) for id_, part in parts.items()}
+    split = card.splits[name]
+    parts = _selection(parts, split, change)
+    aside: Pieces = {}
+    if change.neighbours is not None:
+        parts, aside = _neighbours(parts, found, split, change)
+    order = _training(parts, change.seed)
+    for id_ in order[max(1, round(change.share * len(order))) :]:
+        del parts[id_]
+    if not order:
+        raise OptionError("resplit", change, f"a change that leaves recordings of {card.name} to train on")
+    return {id_: aside.get(id_, (part,)) for id_, part in parts.items()}
+
+
+def in_turn(recordings: Sequence[str], parts: Pieces) -> list[str]:
+    """Return the part of each episode, by its recording and its number within that."""
+    seen: Counter[str] = Counter()
+    found = []
+    for recording in recordings:
+        own = parts.get(recording, (UNUSED,))
+        found.append(own[seen[recording] % len(own)])
+        seen[recording] += 1
+    return found
+
+
+def _training(parts: Mapping[str, str], seed: int) -> list[str]:
+    """Return the training recordings in the order in which they are taken: the last are left out first."""
+    train = sorted((id_ for id_, part in parts.items() if part == "train"), key=natural_key)
+    return [train[i] for i in permutation(len(train), seed)]
+
+
+def _selection(parts: dict[str, str], split: SplitCard, change: Resplit) -> dict[str, str]:
+    """Choose on the reported part, or apart from it."""
+    there = set(parts.values())
+    if change.selection == "report" and "eval" not in there:
+        return {id_: "eval" if part == "test" else part for id_, part in parts.items() if part != "val"}
+    if change.selection == "apart" and "val" not in there:
+        order = _training(parts, split.seed)
+        if split.rule != "random":  # a block of the training recordings, as the reported part is one
+            order.sort(key=natural_key)
+        chosen = set(order[-max(1, len(order) // 8) :])
+        return {id_: "val" if id_ in chosen else "test" if part == "eval" else part for id_, part in parts.items()}
+    return parts
+
+
+def _neighbours(
+    parts: dict[str, str], found: Sequence[Found], split: SplitCard, change: Resplit
+) -> tuple[dict[str, str], Pieces]:
+    """Report every second recording of the part, or every second piece of each; say what becomes of the others."""
+    reported = next(part for part in REPORT if part in parts.values())
+    others = "train" if change.neighbours == "both" else UNUSED
+    families = _families(parts, found, split, reported)
+    parts, added = dict(parts), 0
+    aside: Pieces = {}
+    for family in families:
+        for id_ in family[1::2]:
+            added += 1
+            if others == UNUSED:
+                del parts[id_]
+            else:
+                parts[id_] = others
+    if not families:
+        pieces: tuple[str, ...] = (reported, others)
+        aside = dict.fromkeys((id_ for id_, part in parts.items() if part == reported), pieces)
+        added = round(len(aside) / 2)
+    if others == "train":
+        own = [id_ for id_ in _training(parts, change.seed) if id_ not in {i for f in families for i in f}]
+        for id_ in own[max(1, len(own) - added) :]:
+            del parts[id_]
+    return parts, aside
+
+
+def _families(
+    parts: Mapping[str, str], found: Sequence[Found], split: SplitCard, reported: str
+) -> list[list[str]]:
+    """Return the recordings of the reported part by neighbourhood; none where only pieces can be neighbours."""
+    own = sorted((r for r in found if parts.get(r.id) == reported), key=lambda r: natural_key(r.id))
+    groups: dict[str, list[str]] = {}
+    for recording in own:
+        groups.setdefault(recording.group, []).append(recording.id)
+    if any(len(ids) > 1 for ids in groups.values()):
+        return list(groups.values())
+    return [[r.id for r in own]] if split.rule == "sequential" and len(own) > 1 else []

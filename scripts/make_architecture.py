@@ -18,7 +18,7 @@ COLUMNS: tuple[tuple[str, tuple[str, ...]], ...] = (
         "what",
         ("errors", "_version", "checkreport", "splitcard", "plugins", "cardtypes", "card", "recording", "home"),
     ),
-    ("choices", ("signal", "plausible", "predictions", "windows", "normalization", "protocol")),
+    ("choices", ("signal", "plausible", "predictions", "windows", "resplit", "normalization", "protocol")),
     ("raw files", ("sources", "simulate", "cardtext", "croissant", "splits")),
     ("bytes, verified", ("acquire",)),
     ("one HDF5 file", ("store", "examples", "prepare")),

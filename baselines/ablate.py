@@ -1,0 +1,299 @@
+"""An ablation: a sweep over variants of the data or of the training, one table of its runs, one figure.
+
+====================  ================================================================================
+``sweep.jsonl``       as of every sweep (:mod:`baselines.sweeps`): finished runs are kept, nothing runs twice
+``runs/NAME-KEY/``    a run each
+``KIND.csv``          a row for each variant, model and seed, and for each variant that does not apply
+``KIND.svg, .png``    the same as a figure, a panel each data set
+====================  ================================================================================
+"""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import io
+import math
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from baselines.ablations import KINDS, Base, Kind, Variant
+from baselines.errors import OptionError, UnknownNameError
+from baselines.files import atomic_bytes
+from baselines.grid import Grid, Planned, SweepError, expand, prepare_all
+from baselines.pool import Place
+from baselines.published import TRAINING
+from baselines.runs import Run, read_run
+from baselines.sweeps import Sweep, refuse_foreign, sweep_planned
+from baselines.train import TrainConfig
+from csp_data import Dataset
+from csp_data.card import load_card
+from csp_data.protocol import resolve
+
+__all__ = ["COLUMNS", "Ablation", "Row", "ablate", "write_csv"]
+
+REFERENCE = "mean"
+"""Run in every ablation: errors in other units, or on other recordings, compare by their share of its error."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """A run as a point of an ablation, or a variant that does not apply.
+
+    Parameters
+    ----------
+    ablation, dataset, kind, protocol
+        Of which ablation and data; `kind` is ``"CSP-Bench"``, ``"real recordings"`` or ``"simulated"``.
+    series, variant, arm, value, unit
+        Of the variant (:class:`baselines.ablations.Variant`).
+    target_hz
+        Rate of the targets.
+    model, seed
+        Of the run.
+    part, steps
+        What is reported, and its number of target steps.
+    rmse, rmse_unit
+        Root mean squared error in SI units (increments per second), where all targets have one.
+    relative_mse
+        Mean over the targets of MSE / MSE of the training mean on the same part: 1 for a model that learned
+        nothing, whatever units, rates and recordings are.
+    mse
+        In the data's own units, as tables have it; ``mse_unit`` is theirs.
+    selected_mse
+        On the part that the epoch was chosen on.
+    parameters, seconds
+        Of the model, and of its training.
+    recipe, config, commit, device, run
+        Recipe of the data, key of the run, commit of the code, device, folder below the ablation's.
+    note
+        Why a variant does not apply, or why a run failed.
+    """
+
+    ablation: str
+    dataset: str
+    kind: str
+    protocol: str
+    series: str
+    variant: str
+    arm: str
+    value: float | None
+    unit: str
+    target_hz: float | None = None
+    model: str = ""
+    seed: int | None = None
+    part: str = ""
+    steps: int | None = None
+    rmse: float | None = None
+    rmse_unit: str = ""
+    relative_mse: float | None = None
+    mse: float | None = None
+    mse_unit: str = ""
+    selected_mse: float | None = None
+    parameters: int | None = None
+    seconds: float | None = None
+    recipe: str = ""
+    config: str = ""
+    commit: str = ""
+    device: str = ""
+    run: str = ""
+    note: str = ""
+
+
+COLUMNS = tuple(f.name for f in dataclasses.fields(Row))
+
+
+@dataclass(frozen=True)
+class Ablation:
+    """What an ablation came to.
+
+    Parameters
+    ----------
+    kind
+        Its name.
+    sweep
+        Its runs.
+    rows
+        As in the CSV.
+    files
+        The CSV and the figures.
+    """
+
+    kind: str
+    sweep: Sweep
+    rows: tuple[Row, ...]
+    files: tuple[Path, ...]
+
+
+@dataclass(frozen=True)
+class _Point:
+    """A variant on one data set, prepared, and its runs; without runs where it does not apply."""
+
+    variant: Variant
+    dataset: Dataset | None
+    runs: tuple[Planned, ...] = ()
+
+
+def ablate(
+    kind: str,
+    grid: Grid,
+    out: Path,
+    place: Place,
+    *,
+    values: Sequence[float] = (),
+    jobs: int = 1,
+    backend: str = "loky",
+    slurm: dict[str, Any] | None = None,
+    progress: bool = False,
+    command: str = "",
+) -> Ablation:
+    """Run an ablation, or go on with it; write its CSV and its figures.
+
+    Parameters
+    ----------
+    kind
+        One of :data:`baselines.ablations.KINDS`.
+    grid
+        Data sets, models, seeds and what stays the same in all variants: every setting has one value.
+    out
+        Folder of the ablation: new, or of an earlier one, which goes on.
+    place, jobs, backend, slurm, progress, command
+        As for :func:`baselines.sweeps.sweep_grid`.
+    values
+        Where on the ablation's axis; none for the default values.
+
+    Raises
+    ------
+    SweepError
+        If a data set is not there, if data sets are of several kinds, or if the folder is another's; nothing was
+        started.
+    UnknownNameError, OptionError
+        For a name or a value that does not exist; nothing was started.
+    """
+    if kind not in KINDS:
+        raise UnknownNameError("ablation", kind, KINDS)
+    for name, given in grid.settings.items():
+        if len(given) != 1:
+            raise OptionError("set", f"{name}={list(given)}", "one value: the ablation is what varies")
+        if name in KINDS[kind].fields:
+            raise OptionError("set", name, f"no setting that the ablation {kind} varies itself")
+    out = out.absolute()
+    refuse_foreign(out)
+    grid = dataclasses.replace(grid, models=tuple(dict.fromkeys((*grid.models, REFERENCE))))
+    bars = progress and sys.stderr.isatty()
+    points = {name: _points(KINDS[kind], name, grid, values, out, jobs, bars) for name in grid.datasets}
+    kinds = {p.dataset.kind for found in points.values() for p in found if p.dataset is not None}
+    if len(kinds) > 1:
+        raise SweepError(f"One figure shows one kind of data, these are {' and '.join(sorted(kinds))}.")
+    planned = {run.key: run for found in points.values() for point in found for run in point.runs}
+    order = sorted(planned.values(), key=lambda run: grid.seeds.index(run.train.seed))
+    sweep = sweep_planned(
+        order, out, place, jobs=jobs, backend=backend, slurm=slurm, progress=progress, command=command
+    )
+    rows = tuple(row for name, found in points.items() for row in _rows(kind, name, grid, found, sweep))
+    return Ablation(kind, sweep, rows, write(kind, rows, grid, out))
+
+
+def write(kind: str, rows: Sequence[Row], grid: Grid, out: Path) -> tuple[Path, ...]:
+    """Write the CSV and the figures of an ablation into its folder."""
+    from baselines.ablation_figure import draw
+    from csp_data.plot import save
+
+    drawn = [name for name in grid.names if name != REFERENCE] or [REFERENCE]
+    figure = draw(kind, rows, drawn)
+    table = out / f"{kind}.csv"
+    write_csv(table, rows)
+    return table, *(save(figure, out / f"{kind}.{suffix}") for suffix in ("svg", "png"))
+
+
+def write_csv(path: Path, rows: Iterable[Row]) -> None:
+    """Write rows as CSV, all at once; what is not known is empty."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
+    writer.writeheader()
+    for row in rows:
+        writer.writerow({k: "" if v is None else v for k, v in dataclasses.asdict(row).items()})
+    atomic_bytes(path, text.getvalue().encode())
+
+
+def _points(
+    kind: Kind, name: str, grid: Grid, values: Sequence[float], out: Path, jobs: int, progress: bool
+) -> list[_Point]:
+    """Prepare each variant of a data set once, and plan its runs."""
+    card = load_card(name)
+    data, train = ({k: grid.settings[f"{what}.{k}"][0] for k in grid.named(what)} for what in ("data", "train"))
+    protocol = resolve(card, grid.protocol)
+    protocol = protocol.replace(**data) if data else protocol
+    training = dataclasses.replace(TRAINING.get(grid.training or protocol.name, TrainConfig()), **train)
+    points = []
+    for variant in kind.variants(Base(card, protocol, training), values):
+        if variant.note:
+            points.append(_Point(variant, None))
+            continue
+        changes = {f"data.{k}": [v] for k, v in variant.data.items()}
+        changes |= {f"train.{k}": [v] for k, v in variant.train.items()}
+        one = dataclasses.replace(grid, datasets=(name,), settings={**grid.settings, **changes})
+        (dataset,) = prepare_all(one, jobs=jobs, progress=progress)
+        points.append(_Point(variant, dataset, tuple(expand(one, [dataset], out))))
+    return points
+
+
+def _rows(kind: str, name: str, grid: Grid, points: Sequence[_Point], sweep: Sweep) -> Iterable[Row]:
+    known = next((point.dataset for point in points if point.dataset is not None), None)
+    for point in points:
+        variant = point.variant
+        row = Row(
+            ablation=kind,
+            dataset=load_card(name).name,
+            kind="" if known is None else known.kind,
+            protocol=grid.protocol or load_card(name).protocol,
+            series=variant.series,
+            variant=variant.name,
+            arm=variant.arm,
+            value=variant.value,
+            unit="" if variant.value is None else KINDS[kind].unit,
+            note=variant.note and f"not applicable: {variant.note}",
+        )
+        if point.dataset is None:
+            yield row
+            continue
+        done = {planned.key: read_run(planned.folder) for planned in point.runs if planned.folder in sweep.done}
+        mean = next((run for run in done.values() if run.config.name == REFERENCE), None)
+        for planned in point.runs:
+            row = dataclasses.replace(
+                row, model=planned.model, seed=planned.train.seed, target_hz=point.dataset.targets.rate_hz
+            )
+            if planned.key not in done:
+                yield dataclasses.replace(row, note=f"failed: {sweep.failed[planned.folder].splitlines()[-1]}")
+                continue
+            yield dataclasses.replace(row, **_measured(done[planned.key], mean), run=f"runs/{planned.folder.name}")
+
+
+def _measured(run: Run, mean: Run | None) -> dict[str, Any]:
+    """Return what a row says of a finished run."""
+    found, data = run.reported, run.config.data
+    si: Mapping[str, Mapping[str, Any]] = found["si"]
+    units = {values["unit"] for values in si.values()}
+    squares = [values["rmse"] ** 2 for values in si.values()]
+    relative = None
+    if mean is not None:
+        shares = [found["channels"][c]["mse"] / mean.reported["channels"][c]["mse"] for c in data.channels]
+        relative = math.fsum(shares) / len(shares)
+    return {
+        "part": data.report,
+        "steps": found["steps"],
+        "rmse": math.sqrt(math.fsum(squares) / len(squares)) if len(units) == 1 else None,
+        "rmse_unit": units.pop() if len(units) == 1 else "",
+        "relative_mse": relative,
+        "mse": found["mse"],
+        "mse_unit": f"({data.units[0]})^2" if len(set(data.units)) == 1 else "mixed",
+        "selected_mse": run.selected["mse"],
+        "parameters": run.results["parameters"],
+        "seconds": run.results["seconds"],
+        "recipe": data.recipe_hash,
+        "config": run.config.key,
+        "commit": run.environment.get("commit") or "",
+        "device": run.environment.get("device", ""),
+    }

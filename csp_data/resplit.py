@@ -1,0 +1,67 @@
+"""A change to the parts of a data set, for experiments on how much and on what a model is trained and chosen."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from csp_data.errors import OptionError
+
+__all__ = ["UNUSED", "Resplit"]
+
+UNUSED = "unused"
+"""What the file calls the part of episodes that a change left without one. It is none of the data set's parts."""
+
+
+@dataclass(frozen=True)
+class Resplit:
+    """Change which recordings train, choose and report. The card's split comes first, then this.
+
+    Parameters
+    ----------
+    share
+        Share of the training recordings that are used, above 0 and at most 1; at least one recording. Subsets of
+        one seed are nested: what a smaller share holds, a larger one holds too.
+    seed
+        Of the order in which recordings are left out.
+    selection
+        ``"report"``: the reported part also chooses the epoch, and no recording is held out for that (as
+        published): ``test`` becomes ``eval``, ``val`` is not used, ``train`` stays. ``"apart"``: where ``eval``
+        does both, it becomes ``test``, and an eighth of the training recordings becomes ``val``. ``None``: as the
+        card has it.
+    neighbours
+        Every second recording of the reported part is reported; what becomes of its neighbours in between?
+        ``"apart"``: they are not used. ``"both"``: they are trained on, in place of as many other training
+        recordings. A recording's neighbours are the others of its group; in a split that cuts the recordings in
+        their order, those recorded before and after it; where there are neither, recordings of the part are cut
+        into pieces, and neighbours are pieces. ``None``: the whole part is reported, as the card has it.
+    piece_s
+        Length of such pieces in seconds.
+    """
+
+    share: float = 1.0
+    seed: int = 0
+    selection: Literal["apart", "report"] | None = None
+    neighbours: Literal["apart", "both"] | None = None
+    piece_s: float = 10.0
+
+    def __post_init__(self) -> None:
+        if not 0 < self.share <= 1:
+            raise OptionError("resplit.share", self.share, "a share above 0 and at most 1")
+        if self.seed < 0:
+            raise OptionError("resplit.seed", self.seed, "a whole number of at least 0")
+        if not self.piece_s > 0:
+            raise OptionError("resplit.piece_s", self.piece_s, "a length above 0 s")
+        for option, allowed in (("selection", ("apart", "report")), ("neighbours", ("apart", "both"))):
+            value = getattr(self, option)
+            if value is not None and value not in allowed:
+                raise OptionError(f"resplit.{option}", value, f"one of {', '.join(allowed)}, or nothing")
+
+    def parts(self, before: tuple[str, ...]) -> tuple[str, ...]:
+        """Return the names of the parts there are after the change, from those before it."""
+        if self.selection == "report":
+            named = ("eval" if part == "test" and "eval" not in before else part for part in before)
+            return tuple(part for part in named if part != "val")
+        if self.selection == "apart" and "val" not in before:
+            return tuple(more for part in before for more in (("val", "test") if part == "eval" else (part,)))
+        return before

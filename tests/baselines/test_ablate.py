@@ -1,0 +1,221 @@
+"""Ablations on the sample, in a size for CI: what is varied, that nothing is made twice, what is written."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import json
+import math
+import statistics
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+import csp_data
+from baselines.ablate import COLUMNS
+from baselines.ablations import KINDS, Base, Variant
+from baselines.cli import main
+from baselines.ledger import count
+from baselines.published import TRAINING
+from baselines.runs import read_run
+from csp_data.card import load_card
+from csp_data.prepare import raw_root
+from csp_data.protocol import resolve
+
+TINY = ("train.epochs=1", "train.window_s=4", "train.window_stride_s=4", "data.max_duration_s=12",
+        "model.dim=4", "model.hidden=4", "model.layers=1")  # fmt: skip
+MODELS = ("flat-lstm", "hiss-lstm-lstm")
+
+
+def command(kind: str, out: Path, *more: str, models: Sequence[str] = MODELS, seeds: str = "0") -> None:
+    main(["ablate", kind, "--datasets", "sample", "--models", *models, "--seeds", seeds, "--out", str(out),
+          "--set", *TINY, *more])  # fmt: skip
+
+
+def rows(path: Path) -> list[dict[str, str]]:
+    with path.open() as file:
+        reader = csv.DictReader(file)
+        found = list(reader)
+    assert tuple(reader.fieldnames or ()) == COLUMNS
+    return found
+
+
+def base(name: str, protocol: str) -> Base:
+    card = load_card(name)
+    return Base(card, resolve(card, protocol), TRAINING[protocol])
+
+
+def variants(kind: str, name: str, protocol: str, values: Sequence[float] = ()) -> dict[str, Variant]:
+    return {variant.name: variant for variant in KINDS[kind].variants(base(name, protocol), values)}
+
+
+def prepared(home: Path) -> dict[str, int]:
+    return {path.name: path.stat().st_mtime_ns for path in (home / "prepared").glob("sample-*.h5")}
+
+
+def test_lowpass_on_the_sample(tmp_path: Path, home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    before = prepared(home)
+    command("lowpass", tmp_path / "out", "--values", "3", "6")
+    made = {name: when for name, when in prepared(home).items() if name not in before}
+    assert len(made) == 5  # no filter, two cut-offs in two phases: for two models and the reference
+    found = rows(tmp_path / "out" / "lowpass.csv")
+    assert len(found) == 5 * 3
+    assert {(row["series"], row["value"]) for row in found} == {
+        ("no filter", ""), ("causal", "3.0"), ("causal", "6.0"), ("zero-phase", "3.0"), ("zero-phase", "6.0"),
+    }  # fmt: skip
+    for row in found:
+        run = read_run(tmp_path / "out" / row["run"])
+        lowpass = run.config.data.protocol["lowpass"]
+        phase = {"causal": "causal", "zero-phase": "zero"}.get(row["series"])
+        assert (lowpass and lowpass["phase"]) == phase
+        assert (lowpass and lowpass["hz"]) == (float(row["value"]) if row["value"] else None)
+        assert (row["config"], row["recipe"]) == (run.config.key, run.config.data.recipe_hash)
+        assert row["config"] in row["run"]
+        assert (row["kind"], row["protocol"], row["device"]) == ("real recordings", "strict", "cpu")
+        squares = [values["rmse"] ** 2 for values in run.reported["si"].values()]
+        assert float(row["rmse"]) == pytest.approx(math.sqrt(sum(squares) / 3))
+        assert row["rmse_unit"] == "m/s"
+        assert float(row["mse"]) == pytest.approx(float(row["rmse"]) ** 2)
+        if row["model"] == "mean":
+            assert float(row["relative_mse"]) == 1
+    svg = (tmp_path / "out" / "lowpass.svg").read_text()
+    for text in ("sample: real recordings, not CSP-Bench; protocol strict, on test, 1 seed", "cut-off (Hz)",
+                 "RMSE (m/s)", "flat-lstm", "hiss-lstm-lstm", "causal", "zero-phase", "no filter"):  # fmt: skip
+        assert text in svg
+    assert (tmp_path / "out" / "lowpass.png").read_bytes().startswith(b"\x89PNG")
+    capsys.readouterr()
+    files = {path: path.read_bytes() for path in (tmp_path / "out").glob("lowpass.*")}
+    for path in files:
+        path.unlink()
+    command("lowpass", tmp_path / "out", "--values", "3", "6", "--json")
+    assert json.loads(capsys.readouterr().out)["files"][0].endswith("lowpass.csv")
+    assert {path: path.read_bytes() for path in files} == files
+    executed = count((tmp_path / "out" / "runs").iterdir())
+    assert (executed.starts, executed.finished, executed.twice) == (15, 15, ())
+    assert prepared(home) == before | made
+
+
+def test_leak_on_the_sample(tmp_path: Path, home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    command("leak", tmp_path, models=["flat-lstm"], seeds="0-1")
+    assert "30 runs, 30 of them done now; 0 failed" in capsys.readouterr().out
+    found = rows(tmp_path / "leak.csv")
+    switches = ["statistics", "selection", "filter", "look-ahead", "neighbours", "all of these"]
+    assert list(dict.fromkeys(row["series"] for row in found)) == switches
+    learned = [row for row in found if row["model"] == "flat-lstm"]
+    assert len(learned) == 6 * 2 * 2
+    by = {(row["series"], row["arm"], row["seed"]): row for row in learned}
+    clean = {by[name, "clean", "0"]["config"] for name in ("statistics", "selection", "look-ahead")}
+    assert len(clean) == 1  # the protocol as it is: run once, for three leaks
+    assert {row["part"] for row in learned if row["arm"] == "leaky" and row["series"] in switches[1::4]} == {
+        "eval"
+    }
+    for name in switches:
+        steps = {by[name, arm, "0"]["steps"] for arm in ("clean", "leaky")}
+        assert len(steps) == 1, name
+    executed = count((tmp_path / "runs").iterdir())
+    assert (executed.finished, executed.twice) == (10 * 3, ())  # ten recipes, two seeds and the reference
+    changes = [
+        100 * (math.sqrt(float(by["filter", "leaky", s]["mse"]) / float(by["filter", "clean", s]["mse"])) - 1)
+        for s in "01"
+    ]
+    from baselines.ablate import Row
+    from baselines.ablation_figure import _changes, draw
+
+    typed = [_typed(row) for row in learned if row["series"] == "filter"]
+    assert _changes(typed) == pytest.approx(changes)
+    figure = draw("leak", [_typed(row) for row in found], ["flat-lstm"])
+    (ax,) = figure.axes
+    drawn = ax.containers[0].lines[0].get_ydata()[2]
+    assert drawn == pytest.approx(statistics.fmean(changes))
+    assert isinstance(typed[0], Row)
+
+
+def _typed(row: dict[str, str]):  # type: ignore[no-untyped-def]
+    from baselines.ablate import Row
+
+    numbers = {f.name for f in dataclasses.fields(Row) if "float" in str(f.type) or "int" in str(f.type)}
+    return Row(**{k: (float(v) if v else None) if k in numbers else v for k, v in row.items()})  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    "name", ["marker", "slip", "joystick", "ronin", "vector", "totalcapture", "broad", "sample"]
+)
+@pytest.mark.parametrize("protocol", ["strict", "paper"])
+def test_every_leak_stands_on_every_data_set(name: str, protocol: str) -> None:
+    """Arms differ in the leak alone; one arm of each is the protocol itself where that decides the leak."""
+    if protocol not in load_card(name).splits:
+        pytest.skip(f"{name} has no protocol {protocol}")
+    start, found = base(name, protocol).protocol, variants("leak", name, protocol)
+    missing = {variant.series for variant in found.values() if variant.note}
+    assert missing == ({"statistics"} if name in ("ronin", "totalcapture") else set())
+    leaks = {"statistics": "statistics", "look-ahead": "look_ahead_s", "filter": "lowpass"}
+    own = "clean" if protocol == "strict" else "leaky"
+    for series in dict.fromkeys(variant.series for variant in found.values() if not variant.note):
+        clean, leaky = (start.replace(**dict(found[f"{series}, {arm}"].data)) for arm in ("clean", "leaky"))
+        differing = {
+            f.name for f in dataclasses.fields(clean) if getattr(clean, f.name) != getattr(leaky, f.name)
+        } - {"changed"}
+        if series != "all of these":
+            assert differing == {leaks.get(series, "resplit")}
+        if series in ("statistics", "selection", "look-ahead"):
+            assert not found[f"{series}, {own}"].data
+    ahead = [start.replace(**dict(found[f"look-ahead, {arm}"].data)) for arm in ("clean", "leaky")]
+    shift = [p.target_shift_s - (0.18 if p.grid == "own-start" else 0) for p in ahead]
+    assert shift == pytest.approx([0, -0.18])
+    everything = start.replace(**dict(found["all of these, leaky"].data))
+    assert everything.resplit is not None
+    assert (everything.resplit.neighbours, everything.resplit.selection) == ("both", "report")
+    nothing = start.replace(**dict(found["all of these, clean"].data))
+    assert nothing.resplit is not None
+    assert (nothing.resplit.neighbours, nothing.resplit.selection) == ("apart", None)
+    assert nothing.split_name == "strict"
+
+
+def test_what_does_not_apply_is_named() -> None:
+    found = variants("lowpass", "sample", "strict", [3, 25, 40])
+    assert {v.value for v in found.values() if v.note} == {25, 40}
+    assert all("not below 25 Hz" in v.note for v in found.values() if v.note)
+    assert [v.value for v in found.values() if not v.note] == [None, 3, 3]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--set", "train.lr=1e-3,1e-2"], "one value"),
+        (["--set", "data.lowpass=null"], "no setting that the ablation lowpass varies itself"),
+        (["--jobs", "0"], "jobs=0"),
+        (["--models", "flat-lstn"], "Did you mean 'flat-lstm'"),
+        (["--datasets", "sampel"], "Did you mean 'sample'"),
+    ],
+)
+def test_command_line_errors(
+    arguments: list[str], message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    given = {"--datasets": ["sample"], "--models": ["mean"], "--seeds": ["0"], "--out": [str(tmp_path / "out")]}
+    given |= {arguments[0]: arguments[1:]}
+    with pytest.raises(SystemExit) as caught:
+        main(["ablate", "lowpass", *(text for option, texts in given.items() for text in (option, *texts))])
+    assert caught.value.code == 2
+    assert message in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+def test_simulated_and_real_go_into_different_figures(tmp_path: Path, home: Path) -> None:
+    from baselines.ablate import ablate
+    from baselines.grid import Grid, SweepError
+    from baselines.pool import Place
+
+    trees = tmp_path / "trees"
+    csp_data.simulate("vector", trees / "vector", hours=0.05, seed=0)
+    (trees / "sample").symlink_to(raw_root(load_card("sample"), None))
+    grid = Grid(
+        datasets=("sample", "vector"),
+        models=("mean",),
+        protocol="strict",
+        settings={"data.max_duration_s": [12]},
+        raw=str(trees / "{name}"),
+    )
+    with pytest.raises(SweepError, match="real recordings and simulated"):
+        ablate("lowpass", grid, tmp_path / "out", Place(), values=[3])
+    assert not (tmp_path / "out").exists()

@@ -1,0 +1,201 @@
+"""Changes of the split and the look-ahead: against their definitions, by recordings, by groups and by pieces."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import csp_data
+from csp_data import Protocol, Resplit
+from csp_data.card import Card, load_card
+from csp_data.errors import OptionError
+from csp_data.resplit import UNUSED
+from csp_data.sources import Found
+from csp_data.splitcard import SplitCard
+from csp_data.splits import Pieces, divide
+
+LISTS = {
+    "train": tuple(f"t{i}" for i in range(12)),
+    "val": ("v0", "v1"),
+    "test": ("a_1", "a_2", "a_3", "b_1", "b_2"),
+}
+
+
+def found(ids: tuple[str, ...]) -> list[Found]:
+    return [Found(id_, id_.split("_")[0], (Path(id_),)) for id_ in ids]
+
+
+def card(**options: object) -> Card:
+    return dataclasses.replace(load_card("broad"), splits={"made": SplitCard(**options)})  # type: ignore[arg-type]
+
+
+def of_lists(change: Resplit | None) -> Pieces:
+    everything = tuple(id_ for ids in LISTS.values() for id_ in ids)
+    return divide(card(**LISTS), "made", found(everything), change)
+
+
+def having(parts: Pieces, part: str) -> set[str]:
+    return {id_ for id_, own in parts.items() if own == (part,)}
+
+
+@settings(deadline=None, max_examples=60)
+@given(
+    st.integers(3, 80),
+    st.lists(st.floats(0.01, 1), min_size=2, max_size=5).map(sorted),
+    st.integers(0, 9),
+    st.sampled_from(["sequential", "random", "groups"]),
+)
+def test_smaller_shares_are_subsets_of_larger_ones(count: int, shares: list[float], seed: int, rule: str) -> None:
+    made = card(rule=rule, shares={"train": 0.7, "val": 0.1, "test": 0.2})
+    recordings = found(tuple(f"r{i}" for i in range(count)))
+    whole = divide(made, "made", recordings)
+    before: set[str] = set()
+    for share in [*shares, 1.0]:
+        parts = divide(made, "made", recordings, Resplit(share=share, seed=seed))
+        train = having(parts, "train")
+        assert before <= train
+        assert len(train) == max(1, round(share * len(having(whole, "train"))))
+        assert {k: v for k, v in parts.items() if v != ("train",)} == {
+            k: v for k, v in whole.items() if v != ("train",)
+        }
+        before = train
+    assert parts == whole
+
+
+def test_seeds_choose_other_subsets() -> None:
+    halves = {frozenset(having(of_lists(Resplit(share=0.5, seed=seed)), "train")) for seed in range(5)}
+    assert len(halves) == 5
+    assert {len(half) for half in halves} == {6}
+
+
+def test_choosing_on_the_reported_part() -> None:
+    whole, parts = of_lists(None), of_lists(Resplit(selection="report"))
+    assert having(parts, "eval") == having(whole, "test")
+    assert having(parts, "train") == having(whole, "train")
+    assert set(parts) == {*LISTS["train"], *LISTS["test"]}
+    assert Resplit(selection="report").parts(("train", "val", "test")) == ("train", "eval")
+
+
+@pytest.mark.parametrize("rule", ["sequential", "random"])
+def test_choosing_apart_from_a_published_evaluation_part(rule: str) -> None:
+    made = card(rule=rule, shares={"train": 0.8, "eval": 0.2}, held_out=())
+    recordings = found(tuple(f"r{i}" for i in range(50)))
+    whole = divide(made, "made", recordings)
+    parts = divide(made, "made", recordings, Resplit(selection="apart"))
+    assert having(parts, "test") == having(whole, "eval")
+    assert having(parts, "train") | having(parts, "val") == having(whole, "train")
+    assert len(having(parts, "val")) == 40 // 8
+    if rule == "sequential":
+        assert having(parts, "val") == {f"r{i}" for i in range(35, 40)}
+    assert Resplit(selection="apart").parts(("train", "eval")) == ("train", "val", "test")
+
+
+def test_neighbours_are_the_others_of_a_group() -> None:
+    apart, both = (of_lists(Resplit(neighbours=side)) for side in ("apart", "both"))  # type: ignore[arg-type]
+    assert having(apart, "test") == having(both, "test") == {"a_1", "a_3", "b_1"}
+    assert having(apart, "train") == set(LISTS["train"])
+    assert len(having(both, "train")) == len(LISTS["train"])
+    assert having(both, "train") - set(LISTS["train"]) == {"a_2", "b_2"}
+    assert having(apart, "val") == having(both, "val") == {"v0", "v1"}
+    mixed = of_lists(Resplit(neighbours="both", selection="report"))
+    assert having(mixed, "eval") == {"a_1", "a_3", "b_1"}
+
+
+def test_neighbours_in_a_block_are_those_before_and_after() -> None:
+    made = card(rule="sequential", order="recorded", shares={"train": 0.7, "val": 0.1, "test": 0.2})
+    recordings = found(tuple(f"r{i}" for i in range(30)))
+    apart, both = (divide(made, "made", recordings, Resplit(neighbours=side)) for side in ("apart", "both"))  # type: ignore[arg-type]
+    assert having(apart, "test") == having(both, "test") == {"r24", "r26", "r28"}
+    assert having(both, "train") >= {"r25", "r27", "r29"}
+    assert len(having(both, "train")) == len(having(apart, "train")) == 21
+
+
+def test_neighbours_of_single_recordings_are_pieces(home: Path) -> None:
+    whole = csp_data.load("sample")
+    apart, both = (
+        csp_data.load("sample", resplit={"neighbours": side, "piece_s": 7}) for side in ("apart", "both")
+    )
+    assert [row.id for row in apart.test.rows] == [row.id for row in both.test.rows]
+    first = whole.test[0]
+    pieces = [e for e in apart.test if e.id.startswith(first.id)]
+    assert [e.id.rsplit(".", 1)[1] for e in pieces] == ["1", "3", "5"]
+    for number, piece in zip((0, 2, 4), pieces, strict=True):
+        steps = slice(35 * number, 35 * number + 35)
+        np.testing.assert_array_equal(piece.targets, first.targets[steps])
+        np.testing.assert_allclose(piece.target_time, first.target_time[steps], rtol=0, atol=1e-9)
+        np.testing.assert_array_equal(piece.inputs, first.inputs[350 * number : 350 * number + 350])
+    assert apart.train.rows == whole.train.rows
+    trained = {row.recording for row in both.train.rows}
+    assert trained >= {row.recording for row in whole.test.rows}
+    assert abs(both.train.seconds - whole.train.seconds) < 40  # the length of a recording
+    assert {row.split for row in apart.episodes} == {"train", "val", "test", UNUSED}
+    assert apart.parts == whole.parts
+
+
+def test_unused_episodes_are_in_no_statistics(home: Path) -> None:
+    made = csp_data.load("sample", resplit={"neighbours": "apart"}, statistics="all")
+    used = np.concatenate([e.targets for part in made.parts for e in made.split(part)]).astype(np.float64)
+    np.testing.assert_allclose(made.normalization.targets.shift, used.mean(axis=0), rtol=1e-6)
+    np.testing.assert_allclose(made.normalization.targets.scale, used.std(axis=0, ddof=1), rtol=1e-6)
+
+
+def test_inputs_that_look_ahead_are_the_same_signal_later(home: Path) -> None:
+    base, ahead = csp_data.load("sample"), csp_data.load("sample", look_ahead_s=0.18)
+    for one, other in zip(base.train, ahead.train, strict=True):
+        steps = len(other.targets)
+        assert 0 <= len(one.targets) - steps <= 1
+        np.testing.assert_allclose(other.targets, one.targets[:steps], rtol=0, atol=1e-6)
+        np.testing.assert_allclose(other.inputs[: 10 * steps - 9], one.inputs[9 : 10 * steps], rtol=0, atol=1e-5)
+        np.testing.assert_allclose(other.target_time, one.target_time[:steps], rtol=0, atol=1e-9)
+        np.testing.assert_allclose(other.time - one.time[: 10 * steps], 0.18, rtol=0, atol=1e-9)
+
+
+def test_the_published_grid_without_its_look_ahead(home: Path) -> None:
+    """Against the path at 50 Hz: target k is the motion up to the last input of chunk k, not the first."""
+    options = {"grid": "own-start", "target": "velocity-in-start-frame"}
+    fine = csp_data.load("sample", **options, target_hz=50)
+    for name, offset in (("published", 0), ("without", 9)):
+        made = csp_data.load("sample", **options, **({"look_ahead_s": 0.0} if offset else {}))
+        for one, other in zip(fine.test, made.test, strict=True):
+            path = np.cumsum(one.targets.astype(np.float64) / 50, axis=0)[offset::10][: len(other.targets)]
+            expected = np.linalg.norm(np.diff(path, axis=0), axis=1)
+            np.testing.assert_allclose(
+                np.linalg.norm(other.targets[1:] / 5, axis=1), expected, atol=1e-5, err_msg=name
+            )
+            assert not other.targets[0].any()
+            np.testing.assert_allclose(other.target_time[0] - other.time[0], offset / 50, atol=1e-9)
+
+
+def test_what_is_not_set_leaves_no_trace(home: Path) -> None:
+    """Files and runs that were made before these fields keep their names."""
+    plain = csp_data.STRICT
+    assert "resplit" not in plain.to_json()
+    assert "look_ahead" not in plain.to_json()
+    changed = plain.replace(resplit={"share": 0.5}, look_ahead_s=0.1)
+    assert Protocol.from_json(changed.to_json()) == changed
+    assert changed.resplit == Resplit(share=0.5)
+    assert csp_data.prepare("sample", resplit=None, look_ahead_s=None) == csp_data.prepare("sample")
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"resplit": {"share": 0}}, "resplit.share=0"),
+        ({"resplit": {"share": 1.5}}, "at most 1"),
+        ({"resplit": {"seed": -1}}, "resplit.seed=-1"),
+        ({"resplit": {"piece_s": 0}}, "piece_s=0"),
+        ({"resplit": {"selection": "eval"}}, "apart, report"),
+        ({"resplit": {"neighbours": "all"}}, "apart, both"),
+        ({"resplit": {"shares": 1}}, "fields among neighbours, piece_s, seed, selection, share"),
+        ({"look_ahead_s": -0.1}, "at least 0 s"),
+        ({"grid": "own-start", "look_ahead_s": 0.2}, "at most 0.18 s"),
+    ],
+)
+def test_what_cannot_be_is_refused(fields: dict[str, object], message: str) -> None:
+    with pytest.raises(OptionError, match=message):
+        csp_data.STRICT.replace(**fields)
