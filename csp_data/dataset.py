@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -64,7 +65,24 @@ ROWS = 8192
 """Input rows that are read together at most, if an episode alone has not more (1 MB for 30 channels)."""
 
 
-class Split(Sequence[Episode]):
+class Episodes(Sequence[Episode], ABC):
+    """Episodes that are read from the file when asked for: one by its number, or several by a slice."""
+
+    @abstractmethod
+    def _read(self, index: int) -> Episode: ...
+
+    @overload
+    def __getitem__(self, index: int) -> Episode: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[Episode]: ...
+    def __getitem__(self, index: int | slice) -> Episode | list[Episode]:
+        """Read one episode, or several."""
+        if isinstance(index, slice):
+            return [self._read(i) for i in range(*index.indices(len(self)))]
+        return self._read(index)
+
+
+class Split(Episodes):
     """The episodes of one part, read from the file when asked for.
 
     Parameters
@@ -97,27 +115,13 @@ class Split(Sequence[Episode]):
     def __len__(self) -> int:
         return len(self._episodes)
 
-    @overload
-    def __getitem__(self, index: int) -> Episode: ...
-    @overload
-    def __getitem__(self, index: slice) -> list[Episode]: ...
-    def __getitem__(self, index: int | slice) -> Episode | list[Episode]:
-        """Read one episode, or several."""
-        if isinstance(index, slice):
-            return [self[i] for i in range(*index.indices(len(self)))]
+    def _read(self, index: int) -> Episode:
         row = self.dataset.episodes[self._episodes[index]]
         return self.dataset.read(row, row.target_start, row.target_stop)
 
     def __iter__(self) -> Iterator[Episode]:
-        """Read all episodes, neighbours in the file together: short ones cost more to ask for than to read."""
-        block: list[EpisodeRow] = []
-        for row in self.rows:
-            if block and (row.input_start != block[-1].input_stop or row.input_stop - block[0].input_start > ROWS):
-                yield from self.dataset.read_block(block)
-                block = []
-            block.append(row)
-        if block:
-            yield from self.dataset.read_block(block)
+        """Read all episodes, see :meth:`Dataset.read_rows`."""
+        return self.dataset.read_rows(self.rows)
 
     @cached_property
     def windows(self) -> Windows:
@@ -128,7 +132,7 @@ class Split(Sequence[Episode]):
         return f"<Split {self.name}: {len(self)} episodes, {self.seconds / 60:.1f} min>"
 
 
-class Windows(Sequence[Episode]):
+class Windows(Episodes):
     """Windows over the episodes of a part, each an :class:`Episode` that shares its episode's id."""
 
     def __init__(self, split: Split) -> None:
@@ -145,14 +149,7 @@ class Windows(Sequence[Episode]):
     def __len__(self) -> int:
         return len(self._spans)
 
-    @overload
-    def __getitem__(self, index: int) -> Episode: ...
-    @overload
-    def __getitem__(self, index: slice) -> list[Episode]: ...
-    def __getitem__(self, index: int | slice) -> Episode | list[Episode]:
-        """Read one window, or several."""
-        if isinstance(index, slice):
-            return [self[i] for i in range(*index.indices(len(self)))]
+    def _read(self, index: int) -> Episode:
         episode, start, stop = self._spans[index]
         return self.dataset.read(self.dataset.episodes[episode], start, stop)
 
@@ -285,7 +282,18 @@ class Dataset:
         inputs = self.prepared.read("inputs", start * chunk, stop * chunk)
         return self._episode(row, start, inputs, self.prepared.read("targets", start, stop))
 
-    def read_block(self, rows: Sequence[EpisodeRow]) -> Iterator[Episode]:
+    def read_rows(self, rows: Iterable[EpisodeRow]) -> Iterator[Episode]:
+        """Read whole episodes, neighbours in the file together: short ones cost more to ask for than to read."""
+        block: list[EpisodeRow] = []
+        for row in rows:
+            if block and (row.input_start != block[-1].input_stop or row.input_stop - block[0].input_start > ROWS):
+                yield from self._read_block(block)
+                block = []
+            block.append(row)
+        if block:
+            yield from self._read_block(block)
+
+    def _read_block(self, rows: Sequence[EpisodeRow]) -> Iterator[Episode]:
         """Read whole episodes that follow each other in the file, at once."""
         first, last = rows[0], rows[-1]
         inputs = self.prepared.read("inputs", first.input_start, last.input_stop)

@@ -57,8 +57,8 @@ def _columns(dataset: Dataset) -> dict[str, Any]:
 def _batches(dataset: Dataset, part: str) -> Iterator[pa.RecordBatch]:
     """Yield each episode as a batch of one row, so that memory stays bounded."""
     columns = schema(dataset)
-    for row in dataset.split(part).rows:
-        episode = dataset.read(row, row.target_start, row.target_stop)
+    split = dataset.split(part)
+    for row, episode in zip(split.rows, split, strict=True):
         arrays = [pa.array([getattr(episode, name)]) for name in ("id", "group", "split")]
         arrays += [_table(getattr(episode, name)) for name in ("inputs", "targets")]
         times = (getattr(episode, name) - row.start_s for name in ("time", "target_time"))

@@ -36,7 +36,7 @@ def arrays(dataset: Dataset, part: str | None = None) -> dict[str, npt.NDArray[A
         ``target_units``; ``input_hz``, ``target_hz``; ``input_shift``, ``input_scale``, ``target_shift``,
         ``target_scale`` (of the features that the protocol makes); ``about``: JSON.
     """
-    episodes = [dataset.read(row, row.target_start, row.target_stop) for row in chosen(dataset, part)]
+    episodes = list(dataset.read_rows(chosen(dataset, part)))
     rows = [
         np.cumsum([0, *(len(e.inputs) for e in episodes)]),
         np.cumsum([0, *(len(e.targets) for e in episodes)]),

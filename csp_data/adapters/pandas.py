@@ -31,10 +31,8 @@ def long_frame(dataset: Dataset, part: str | None = None) -> pd.DataFrame:
 
     Parameters
     ----------
-    dataset
-        The data set.
-    part
-        One part; ``None`` for all.
+    dataset, part
+        As in :func:`csp_data.adapters.numpy.arrays`.
     """
     frames = []
     sides: tuple[Side, ...] = ("inputs", "targets")
@@ -58,10 +56,17 @@ def wide_frame(dataset: Dataset, side: Side, part: str | None = None) -> pd.Data
 
     Columns: ``episode``, ``group``, ``split``, ``time`` (s), then the channels (float32); ``attrs["units"]`` holds
     their units and ``attrs["rate_hz"]`` the rate.
+
+    Parameters
+    ----------
+    dataset, part
+        As in :func:`csp_data.adapters.numpy.arrays`.
+    side
+        ``"inputs"`` or ``"targets"``.
     """
     of = dataset.channels if side == "inputs" else dataset.targets
     rows = chosen(dataset, part)
-    episodes = [dataset.read(row, row.target_start, row.target_stop) for row in rows]
+    episodes = list(dataset.read_rows(rows))
     frame = pd.DataFrame(np.concatenate([getattr(e, side) for e in episodes]), columns=list(of.names))
     counts = [len(getattr(e, side)) for e in episodes]
     frame.insert(0, "time", np.concatenate([_time(e, side) for e in episodes]))

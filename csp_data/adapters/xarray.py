@@ -34,10 +34,8 @@ def to_xarray(dataset: Dataset, part: str | None = None) -> xr.Dataset:
 
     Parameters
     ----------
-    dataset
-        The data set.
-    part
-        One part; ``None`` for all.
+    dataset, part
+        As in :func:`csp_data.adapters.numpy.arrays`.
     """
     a = arrays(dataset, part)
     counts = [a["input_stop"] - a["input_start"], a["target_stop"] - a["target_start"]]

@@ -45,10 +45,8 @@ def interval_mean(time: FloatArray, values: FloatArray, grid: FloatArray, width:
 
     Parameters
     ----------
-    time : array, shape (T,)
-        Seconds, strictly increasing.
-    values : array, shape (T, C)
-        Samples.
+    time, values
+        As in :func:`linear`.
     grid : array, shape (N,)
         Ends of the intervals; ``grid - width`` and `grid` lie within the first and the last of `time`.
     width

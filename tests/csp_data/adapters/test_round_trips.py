@@ -43,6 +43,7 @@ def same(episode: csp_data.Episode, **found: object) -> None:
 
 
 def episodes(dataset: csp_data.Dataset) -> list[csp_data.Episode]:
+    """One by one, which adapters do not."""
     return [dataset.read(row, row.target_start, row.target_stop) for row in dataset.episodes]
 
 
