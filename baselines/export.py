@@ -1,7 +1,8 @@
 """The streaming step of a trained model as a file that runs without this package: ``pt2`` or ``onnx``.
 
-Beside the file lies ``<file>.json``: channels, units, rates, samples a call, and the state tensors. Filter, deltas
-and normalisation are inside the graph, so a consumer passes samples and state on and needs nothing else.
+Beside the file lies ``<file>.json``: channels, units, rates, samples a call, and the state tensors. Clipping,
+filter, deltas and normalisation are inside the graph, so a consumer passes samples and state on. Only a baseline,
+where the protocol has one, is left to it (``before_the_graph``): it is known only after some rows, or beforehand.
 """
 
 from __future__ import annotations
@@ -76,7 +77,7 @@ def export(model: Model, interface: Interface, path: Path, form: str, name: str 
     if form == "onnx":
         _need_onnx()
     model = model.float().cpu().eval()
-    reference = Streamer.of(model, interface, "reference")
+    reference = Streamer.of(model, interface, "reference", baseline="none")
     temporary = path.with_name(f".{os.getpid()}.part.{path.name.removesuffix('.' + form)}.{form}")
     try:
         with torch.no_grad():
@@ -115,7 +116,8 @@ def describe(module: StepModule, form: str, name: str) -> dict[str, Any]:
         "prediction": {"shape": [len(module.interface.targets)], "dtype": "float64"},
         "states": states,
         "interface": module.interface.to_dict(),
-        "inside_the_graph": ["lowpass", "deltas", "clip", "normalization"],
+        "inside_the_graph": ["raw_clip", "lowpass", "deltas", "clip", "normalization"],
+        "before_the_graph": [] if module.interface.baseline == "none" else ["baseline"],
     }
 
 

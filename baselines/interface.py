@@ -45,10 +45,15 @@ class Interface:
     lowpass
         Filter of the samples, at ``input_hz``; None for none.
     baseline, baseline_rows
-        Offset that the recordings were freed from before anything else (``"none"``, or the ``"mean"`` or
-        ``"median"`` of so many first rows at the sensor's own rate): a stream must come without it.
+        Offset that the recordings were freed from before anything else: ``"none"``, or the ``"mean"`` or
+        ``"median"`` of so many first rows at the sensor's own rate.
     normalization
         Shift and scale of features and targets.
+    raw_clip
+        Bound of the samples' absolute values, after the baseline and before the filter; None for none.
+    resample
+        How the recordings came to ``input_hz``: ``"linear"`` if a sample is the value at its time, ``"mean"`` if
+        it is the mean over the time since the sample before. A stream must come so.
     """
 
     inputs: tuple[str, ...]
@@ -63,6 +68,8 @@ class Interface:
     baseline: str
     baseline_rows: int
     normalization: Normalization
+    raw_clip: float | None = None
+    resample: str = "linear"
 
     @classmethod
     def of(cls, dataset: Dataset) -> Interface:
@@ -81,6 +88,8 @@ class Interface:
             baseline=protocol.baseline,
             baseline_rows=protocol.baseline_rows,
             normalization=dataset.normalization,
+            raw_clip=protocol.raw_clip,
+            resample=protocol.resample,
         )
 
     def to_dict(self) -> dict[str, Any]:
@@ -129,7 +138,9 @@ def interface_of(run: Run, data: Path | None = None) -> Interface:
     path = run.folder / INTERFACE
     if path.exists():
         try:
-            return Interface.from_dict(json.loads(path.read_text()))
+            protocol = run.config.data.protocol  # older runs say there what their interface does not
+            later = {name: protocol[name] for name in ("raw_clip", "resample")}
+            return Interface.from_dict({**later, **json.loads(path.read_text())})
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise InterfaceError(
                 f"{path}: damaged ({type(error).__name__}: {error}). Delete it, and the prepared file is "

@@ -9,6 +9,7 @@ low levels          a call takes a whole chunk, so they run over their windows a
                     an overlap the features before the chunk are kept
 S4, S4D inside      the kernel's first taps, as a constant
 S4, S4D, LRU else   real recurrences, S4 and S4D in float64
+baseline            is not inside: samples come without their offset
 low-pass            in float64, as the matrices that map (state, chunk) to (filtered chunk, state)
 ==================  ==============================================================================================
 """
@@ -253,7 +254,7 @@ class StepModule(nn.Module):
         if self.interface.lowpass is not None:
             states["filtered"] = torch.zeros(self.zi.shape[0], channels, dtype=torch.float64)
         if self.interface.deltas:
-            states["previous"] = torch.zeros(channels, dtype=torch.float64)
+            states["previous"] = torch.zeros(channels)
         if self.levels and self.levels[0].cut.overlap:
             states["before"] = torch.zeros(self.levels[0].cut.overlap, config.in_dim)
         inner = [leaf for _, leaf in leaves(self._start)]
@@ -277,19 +278,22 @@ class StepModule(nn.Module):
         return prediction, *(new[name] for name in self.states)
 
     def _features(self, rows: Tensor, held: dict[str, Tensor], new: dict[str, Tensor]) -> Tensor:
-        """Filter, append deltas, clip and normalise, as :class:`baselines.stream.Streamer` does."""
+        """Clip, filter, append deltas, clip and normalise, as :class:`baselines.preparation.Preparation` does."""
+        if self.interface.raw_clip is not None:
+            rows = rows.clamp(-self.interface.raw_clip, self.interface.raw_clip)
         new["started"] = held["started"].clamp(min=1.0)
         first = held["started"] == 0
         if "filtered" in held:
             z: Any = torch.where(first, self.zi * rows[:1], held["filtered"])
             rows, new["filtered"] = self.direct @ rows + self.carried @ z, self.added @ rows + self.kept @ z
+        rows = rows.float()
         if "previous" in held:
             before = torch.where(first, rows[0], held["previous"])
             new["previous"] = rows[-1].clone()
             rows = torch.cat((rows, rows - torch.cat((before[None], rows[:-1]))), dim=1)
         if self.interface.clip is not None:
             rows = rows.clamp(-self.interface.clip, self.interface.clip)
-        return ((rows - self.in_shift) / self.in_scale).float()
+        return ((rows.double() - self.in_shift) / self.in_scale).float()
 
 
 def filter_matrices(sos: Any, length: int) -> dict[str, Any]:

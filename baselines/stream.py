@@ -11,7 +11,6 @@ import numpy as np
 import numpy.typing as npt
 import safetensors
 import safetensors.numpy
-from scipy import signal
 
 from baselines.config import FlatConfig
 from baselines.engine import Arrays, Model, StateError, make_engine
@@ -20,6 +19,7 @@ from baselines.factory import build_from_config
 from baselines.files import atomic_bytes
 from baselines.interface import Interface
 from baselines.layers import TransformerConfig
+from baselines.preparation import Preparation
 from csp_data import LowPass, Normalization
 
 __all__ = ["Streamer", "load_state", "save_state", "with_window"]
@@ -30,8 +30,8 @@ Floats = npt.NDArray[np.float64]
 class Streamer:
     """Runs a trained model over a stream of raw samples, in physical units on both sides.
 
-    Low-pass, input deltas, clipping and normalisation are those of training, sample by sample; predictions equal
-    those over the whole recording at once.
+    Baseline, clipping, low-pass, input deltas and normalisation are those of training, sample by sample
+    (:mod:`baselines.preparation`); predictions equal those over the whole recording at once.
 
     Parameters
     ----------
@@ -39,21 +39,25 @@ class Streamer:
         A flat or hierarchical model.
     normalization
         Of the data set it was trained on (``dataset.normalization``).
-    deltas, clip
-        As in the data set's protocol (``input_deltas``, ``clip``).
+    deltas, clip, raw_clip
+        As in the data set's protocol (``input_deltas``, ``clip``, ``raw_clip``).
     lowpass
         The protocol's filter, if it has one; it must be causal.
     input_hz
         Rate of the samples in Hz, for the filter.
+    baseline
+        Offset to subtract: ``"none"``; the ``"mean"`` or ``"median"`` of the stream's first ``baseline_rows``
+        samples, as the protocol does with a recording's (no prediction can be made before they are there, then
+        all that are due come at once); or an offset that is known, (C,) in physical units.
     engine
-        ``"reference"`` (the layers' own ``step``), ``"fast"`` (compiled loops equal to it, for the kinds of layers
-        that have them), or ``"auto"``: the fastest that can run this model.
+        ``"reference"`` (the layers' own ``step``), ``"fast"`` (compiled loops equal to it), or ``"auto"``: the
+        fastest that can run this model.
 
     Raises
     ------
     OptionError
-        If the filter is not causal, the normalisation is of other channels than the model's, or the engine cannot
-        run the model.
+        If the filter is not causal, the normalisation is of other channels than the model's, the baseline is none,
+        or the engine cannot run the model.
     """
 
     def __init__(
@@ -63,17 +67,13 @@ class Streamer:
         *,
         deltas: bool,
         clip: float | None = None,
+        raw_clip: float | None = None,
         lowpass: LowPass | None = None,
         input_hz: float = 50.0,
+        baseline: str | npt.ArrayLike = "none",
+        baseline_rows: int = 1,
         engine: str = "auto",
     ) -> None:
-        if lowpass is not None and lowpass.phase != "causal":
-            raise OptionError(
-                "lowpass.phase",
-                lowpass.phase,
-                "'causal': the other one needs the whole recording",
-                "Train on data prepared with a causal filter.",
-            )
         width = len(normalization.inputs.shift)
         if width != model.config.in_dim or len(normalization.targets.shift) != model.config.out_dim:
             raise OptionError(
@@ -83,30 +83,70 @@ class Streamer:
             )
         self.model = model.eval()
         self.normalization = normalization
-        self.deltas, self.clip, self.lowpass, self.input_hz = deltas, clip, lowpass, input_hz
-        self._sos = np.zeros((0, 6)) if lowpass is None else lowpass.sections(input_hz)
-        self.channels = width // 2 if deltas else width
         self.engine = make_engine(self.model, engine)
+        self.preparation = Preparation(
+            normalization.inputs,
+            deltas=deltas,
+            clip=clip,
+            raw_clip=raw_clip,
+            lowpass=lowpass,
+            input_hz=input_hz,
+            baseline=baseline,
+            baseline_rows=baseline_rows,
+            compiled=self.engine.name == "fast",
+        )
+        self.channels = self.preparation.channels
         self.reset()
 
     @classmethod
-    def of(cls, model: Model, interface: Interface, engine: str = "auto") -> Streamer:
-        """Return the streamer of a model trained on data with this interface."""
+    def of(
+        cls,
+        model: Model,
+        interface: Interface,
+        engine: str = "auto",
+        *,
+        baseline: str | npt.ArrayLike | None = None,
+    ) -> Streamer:
+        """Return the streamer of a model trained on data with this interface.
+
+        Parameters
+        ----------
+        model, engine
+            As for the class.
+        interface
+            What the data set's protocol does to samples.
+        baseline
+            Something else than the protocol's own baseline: ``"none"`` where the samples come without their
+            offset, or the offset (C,) where it is known.
+        """
         return cls(
             model,
             interface.normalization,
             deltas=interface.deltas,
             clip=interface.clip,
+            raw_clip=interface.raw_clip,
             lowpass=interface.lowpass,
             input_hz=interface.input_hz,
+            baseline=interface.baseline if baseline is None else baseline,
+            baseline_rows=interface.baseline_rows,
             engine=engine,
         )
 
+    @property
+    def samples(self) -> int:
+        """Samples taken since the beginning of the recording."""
+        return self.preparation.taken
+
+    @property
+    def answered(self) -> int:
+        """Number of the sample, from 1, that the latest prediction was due at; 0 before the first."""
+        config, passed = self.model.config, self.preparation.passed
+        first = 1 if isinstance(config, FlatConfig) and config.readout == "first" else config.chunk
+        return 0 if passed < first else passed - (passed - first) % config.chunk
+
     def reset(self) -> None:
         """Forget everything: the next sample is the first of a recording."""
-        self.samples = 0
-        self._filtered: Floats | None = None
-        self._previous: Floats | None = None
+        self.preparation.reset()
         self.engine.reset()
 
     def push(self, samples: npt.ArrayLike) -> Floats:
@@ -127,47 +167,23 @@ class Streamer:
         OptionError
             If a sample has another number of channels, or is not finite; the state stays as it was.
         """
-        rows = np.atleast_2d(np.asarray(samples, dtype=np.float64))
+        rows = np.ascontiguousarray(samples, dtype=np.float64)
+        if rows.ndim == 1:
+            rows = rows[None]
         if rows.ndim != 2 or rows.shape[1] != self.channels:
-            raise OptionError("samples", rows.shape, f"shape (n, {self.channels})")
-        if not np.isfinite(rows).all():
-            raise OptionError(
-                "samples", "NaN or infinity", "finite numbers", "Repeat the last good sample instead."
-            )
-        if len(rows) == 0:
+            raise OptionError("samples", np.shape(samples), f"shape ({self.channels},) or (n, {self.channels})")
+        made = self.preparation.push(rows) if len(rows) else rows[:0]
+        if len(made) == 0:
             return np.zeros((0, self.model.config.out_dim))
-        features, filtered, previous = self._features(rows)
-        outputs = self.engine.push(features)
-        self._filtered, self._previous, self.samples = filtered, previous, self.samples + len(rows)
+        outputs = self.engine.push(made)
         return np.asarray(self.normalization.targets.invert(outputs.astype(np.float64)))
-
-    def _features(self, rows: Floats) -> tuple[Floats, Floats | None, Floats]:
-        """Filter, append deltas, clip and normalise the next samples; also return what to remember."""
-        filtered = self._filtered
-        if self.lowpass is not None:
-            rows, filtered = self._filter(rows, filtered)
-        before = rows[0] if self._previous is None else self._previous
-        made = np.concatenate([rows, np.diff(rows, axis=0, prepend=before[None])], axis=1) if self.deltas else rows
-        if self.clip is not None:
-            made = np.clip(made, -self.clip, self.clip)
-        return np.asarray(self.normalization.inputs.apply(made)), filtered, rows[-1]
-
-    def _filter(self, rows: Floats, state: Floats | None) -> tuple[Floats, Floats]:
-        """Do what :meth:`LowPass.advance` does, with the sections made once: they take longer than the filter."""
-        if state is None:
-            state = signal.sosfilt_zi(self._sos)[:, :, None] * rows[0]
-        filtered, state = signal.sosfilt(self._sos, rows, axis=0, zi=state)
-        return np.asarray(filtered), np.asarray(state)
 
     def state_dict(self) -> Arrays:
         """Return copies of all that is remembered, as named arrays: the state of the stream.
 
         A streamer of the same model and engine that takes it up goes on with the same bits.
         """
-        state: Arrays = {"samples": np.array(self.samples), "weights": fingerprint(self.model)}
-        for name, value in (("filtered", self._filtered), ("previous", self._previous)):
-            if value is not None:
-                state[name] = value.copy()
+        state = {**self.preparation.state(), "weights": fingerprint(self.model)}
         return state | {f"{self.engine.name}/{name}": array for name, array in self.engine.state().items()}
 
     def load_state_dict(self, state: Arrays) -> None:
@@ -188,18 +204,10 @@ class Streamer:
                 f"state of the engine {other!r}, this stream runs {self.engine.name!r}. "
                 "Begin the stream with the engine of the state."
             )
-        size = {"filtered": (len(self._sos), 2, self.channels), "previous": (self.channels,)}
-        for name, shape in size.items():
-            if name in state and state[name].shape != shape:
-                raise StateError(f"state entry {name}: expected the shape {shape}, found {state[name].shape}.")
-        started = int(state["samples"]) > 0
-        if started != ("previous" in state) or (started and self.lowpass is not None) != ("filtered" in state):
-            raise StateError("state of a stream with other preparation: the low-pass must be the same.")
+        self.preparation.check(state)
         prefix = f"{self.engine.name}/"
         self.engine.load({name[len(prefix) :]: array for name, array in state.items() if name.startswith(prefix)})
-        self._filtered = state["filtered"].copy() if "filtered" in state else None
-        self._previous = state["previous"].copy() if "previous" in state else None
-        self.samples = int(state["samples"])
+        self.preparation.load(state)
 
 
 def fingerprint(model: Model) -> npt.NDArray[np.uint8]:

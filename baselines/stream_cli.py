@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Annotated, BinaryIO, Literal, TextIO
 import tyro
 
 from baselines.errors import OptionError
-from baselines.stream_io import Latency, SampleError, Writer, read_samples
+from baselines.stream_io import Clock, Latency, SampleError, Writer, read_samples
 
 if TYPE_CHECKING:
     from baselines.engine import Model
@@ -57,6 +57,9 @@ class Stream:
     """Where to keep the state at the end, so that the stream can go on later."""
     load_state: Annotated[Path | None, _arg(metavar="FILE")] = None
     """State to go on from."""
+    baseline: Literal["protocol", "none"] = "protocol"
+    """What is subtracted first: what the run's protocol takes from the first samples, or nothing, where samples
+    come without their offset."""
     window: int | None = None
     """Steps that a Transformer looks back over; with None it looks back over all, and its memory grows."""
     engine: Literal["auto", "reference", "fast"] = "auto"
@@ -163,13 +166,31 @@ def _open(command: Stream) -> tuple[Streamer, tuple[str, ...], tuple[str, ...]]:
     from baselines.stream import Streamer
 
     model, interface = model_of(command.run, command.window, command.data)
-    made = Streamer.of(model, interface, command.engine)
-    if interface.baseline != "none":
-        sys.stderr.write(
-            f"Note: the {interface.baseline} of the first {interface.baseline_rows} raw rows was subtracted in "
-            "training; these samples must come without that offset too.\n"
-        )
+    made = Streamer.of(
+        model, interface, command.engine, baseline=None if command.baseline == "protocol" else command.baseline
+    )
+    for note in _notes(interface, command.baseline, resumed=command.load_state is not None):
+        sys.stderr.write(f"Note: {note}\n")
     return made, interface.inputs, interface.targets
+
+
+def _notes(interface: Interface, baseline: str, resumed: bool) -> Iterator[str]:
+    """Say what the run's protocol did to recordings that a stream can only expect."""
+    if interface.baseline != "none" and baseline == "none":
+        yield (
+            f"the {interface.baseline} of the first {interface.baseline_rows} rows was subtracted in training; "
+            "these samples must come without that offset."
+        )
+    elif interface.baseline != "none" and not resumed:
+        yield (
+            f"the {interface.baseline} of the first {interface.baseline_rows} samples is subtracted, as in "
+            "training; predictions begin when they are there."
+        )
+    if interface.resample == "mean":
+        yield (
+            f"in training each sample was the mean over the {1 / interface.input_hz:g} s before it; "
+            "these must be, too."
+        )
 
 
 def _run(
@@ -182,7 +203,7 @@ def _run(
 ) -> None:
     """Pass samples on until they end, or until Ctrl-C."""
     last = None
-    period = 1 / streamer.input_hz
+    clock = Clock(1 / streamer.preparation.input_hz)
     lines = Arrivals(source)
     for sample in read_samples(lines, inputs):
         if isinstance(sample, SampleError):
@@ -192,27 +213,31 @@ def _run(
             counts.held += 1
         else:
             stamp, values = sample
+            clock.check(stamp, lines.count)
         last = values
         counts.busy = True
         made = streamer.push(values)
+        clock.set(stamp, streamer.samples)
         seconds = time.perf_counter() - lines.latest
         (counts.having if len(made) else counts.without).add(seconds)
-        for prediction in made:
-            writer.write(streamer.samples * period if stamp is None else stamp, prediction, seconds)
+        for k, prediction in enumerate(made, start=1 - len(made)):
+            due = streamer.answered + k * streamer.model.config.chunk
+            writer.write(clock.time(due), prediction, seconds)
         counts.busy = False
         if counts.stopped:
             return
 
 
 class Arrivals:
-    """The lines of a source, and when the latest of them was there."""
+    """The lines of a source, how many there were, and when the latest of them was there."""
 
     def __init__(self, source: BinaryIO) -> None:
-        self._source, self.latest = source, 0.0
+        self._source, self.latest, self.count = source, 0.0, 0
 
     def __iter__(self) -> Iterator[bytes]:
         for raw in self._source:
             self.latest = time.perf_counter()
+            self.count += 1
             yield raw
 
 

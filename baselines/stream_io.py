@@ -5,7 +5,9 @@ from __future__ import annotations
 import csv
 import json
 import math
+import statistics
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import pairwise
 from typing import Any, TextIO
 
 import numpy as np
@@ -13,7 +15,7 @@ import numpy.typing as npt
 
 from baselines.errors import CspDataError
 
-__all__ = ["TIME", "Latency", "SampleError", "Writer", "read_samples"]
+__all__ = ["TIME", "Clock", "Latency", "SampleError", "Writer", "read_samples"]
 
 TIME = "time"
 """Name of the optional column of the samples' time, in seconds."""
@@ -146,6 +148,56 @@ def _number(number: int, name: str, value: Any) -> float:
 
 def _short(text: str) -> str:
     return text if len(text) <= 80 else f"{text[:77]}..."
+
+
+class Clock:
+    """Times of samples: their own where lines have one, else counted on at the rate of the training data.
+
+    Parameters
+    ----------
+    period
+        Seconds from one sample to the next, as the model expects them.
+    """
+
+    LOOK, TOLERANCE = 25, 1.2
+
+    def __init__(self, period: float) -> None:
+        self._period = period
+        self._known = (0.0, 0)
+        self._stamps: list[float] = []
+
+    def set(self, stamp: float | None, number: int) -> None:
+        """Note the time in s of sample ``number``, from 1, if it is known."""
+        if stamp is not None:
+            self._known = (stamp, number)
+
+    def time(self, number: int) -> float:
+        """Return the time of a sample in s, counted from the last known one, or else from 0 before the first."""
+        stamp, at = self._known
+        return stamp + (number - at) * self._period
+
+    def check(self, stamp: float | None, line: int) -> None:
+        """Look whether the samples are as far apart as in training.
+
+        Raises
+        ------
+        SampleError
+            At the 25th, if the median of the steps is not the expected one (to 20 %): jitter and single lost
+            samples are let through, another rate or another unit of time is not.
+        """
+        if stamp is None or len(self._stamps) == self.LOOK:
+            return
+        self._stamps.append(stamp)
+        if len(self._stamps) < self.LOOK:
+            return
+        step = statistics.median(b - a for a, b in pairwise(self._stamps))
+        if not 1 / self.TOLERANCE < step / self._period < self.TOLERANCE:
+            raise SampleError(
+                line,
+                f"samples {self._period:g} s apart ({1 / self._period:g} Hz), the rate of the training data",
+                f"a median of {step:g} between the last {self.LOOK} times",
+                "Resample the stream, or leave the column time out.",
+            )
 
 
 class Writer:

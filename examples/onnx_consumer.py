@@ -30,19 +30,36 @@ class Predictor:
         """Begin a new recording."""
         self._state = {s["name"]: np.full(s["shape"], s["initial"], s["dtype"]) for s in self.about["states"]}
         self._waiting, self._calls = [], 0
+        self._first, self._offset = [], 0.0 if self.about["interface"]["baseline"] == "none" else None
 
     def push(self, sample):
-        """Take a sample (C,); return the prediction (D,) if it completes one, else None."""
+        """Take a sample (C,); return the predictions (D,) that it completes, mostly none or one."""
+        if self._offset is not None:
+            return self._step(np.subtract(sample, self._offset))
+        # the mean or median of the first samples is subtracted from all: until they are there, they wait
+        self._first.append(sample)
+        interface = self.about["interface"]
+        if len(self._first) < interface["baseline_rows"]:
+            return []
+        self._offset = getattr(np, interface["baseline"])(self._first, axis=0)
+        return [made for row in self._first for made in self.push(row)]
+
+    def time_of(self, number):
+        """Return when a prediction, counted from 1, is due, in seconds from the beginning of the stream."""
+        calls = (number - 1) * self.about["calls_per_prediction"] + self.about["prediction_call"] + 1
+        return calls * self.about["samples_per_call"] / self.about["interface"]["input_hz"]
+
+    def _step(self, sample):
         self._waiting.append(sample)
         if len(self._waiting) < self.about["samples_per_call"]:
-            return None
+            return []
         samples = np.array(self._waiting, dtype=np.float64)
         prediction, *state = self._session.run(None, {"samples": samples, **self._state})
         self._state = dict(zip(self._state, state, strict=True))
         self._waiting = []
         due = self._calls % self.about["calls_per_prediction"] == self.about["prediction_call"]
         self._calls += 1
-        return prediction if due else None
+        return [prediction] if due else []
 
 
 def main(model, samples):
@@ -51,10 +68,11 @@ def main(model, samples):
     writer = csv.writer(sys.stdout)
     writer.writerow(["time", *interface["targets"]])
     with Path(samples).open(newline="", encoding="utf-8") as file:
-        for number, row in enumerate(csv.DictReader(file), start=1):
-            prediction = predictor.push([float(row[name]) for name in interface["inputs"]])
-            if prediction is not None:
-                writer.writerow([number / interface["input_hz"], *map(float, prediction)])
+        count = 0
+        for row in csv.DictReader(file):
+            for prediction in predictor.push([float(row[name]) for name in interface["inputs"]]):
+                count += 1
+                writer.writerow([predictor.time_of(count), *map(float, prediction)])
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -19,10 +20,10 @@ from baselines.config import FlatConfig
 from baselines.errors import OptionError
 from baselines.experiment import load_model
 from baselines.export import ExportError, check, export
-from baselines.interface import Interface, interface_of
+from baselines.interface import INTERFACE, Interface, interface_of
 from baselines.layers import LAYERS
 from baselines.presets import INNER_KINDS
-from baselines.runs import Run
+from baselines.runs import Run, read_run
 from baselines.step_module import StepModule, filter_matrices
 from baselines.stream import Streamer
 
@@ -35,7 +36,7 @@ pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::F
 
 @pytest.fixture(scope="module")
 def interface(sample: csp_data.Dataset) -> Interface:
-    return replace(Interface.of(sample), lowpass=csp_data.LowPass(8.0, 3, "causal"), clip=50.0)
+    return replace(Interface.of(sample), lowpass=csp_data.LowPass(8.0, 3, "causal"), clip=50.0, raw_clip=9.0)
 
 
 def made(name: str, **options: object) -> torch.nn.Module:
@@ -69,6 +70,14 @@ def test_the_module_equals_the_stream(
             if call % step.period == step.due:
                 outputs.append(output.numpy())
     np.testing.assert_allclose(np.array(outputs), expected, atol=1e-5)
+
+
+def with_baseline(run: Run, folder: Path, baseline: str, rows: int) -> Run:
+    """A copy of a run whose protocol subtracts a baseline."""
+    shutil.copytree(run.folder, folder)
+    interface = replace(interface_of(run), baseline=baseline, baseline_rows=rows)
+    (folder / INTERFACE).write_text(json.dumps(interface.to_dict()))
+    return read_run(folder)
 
 
 # exporting takes seconds: the kinds are shared out over few models
@@ -115,12 +124,18 @@ def test_matrices_filter_like_the_filter() -> None:
     np.testing.assert_allclose(np.concatenate(outputs), lowpass.apply(x, 50.0), atol=1e-9)
 
 
+@pytest.mark.parametrize("baseline", ["none", "median"])
 def test_the_consumer_needs_numpy_and_onnxruntime_alone(
-    runs: dict[str, Run], sample: csp_data.Dataset, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    runs: dict[str, Run],
+    sample: csp_data.Dataset,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    baseline: str,
 ) -> None:
     """In a process that cannot import torch or csp-data, from another folder."""
     model, inputs = tmp_path / "step.onnx", sample.val[0].inputs[:40]
-    main(["export", str(runs["a"].folder), "-o", str(model), "--json"])
+    run = with_baseline(runs["a"], tmp_path / "run", baseline, 13)
+    main(["export", str(run.folder), "-o", str(model), "--json"])
     assert json.loads(capsys.readouterr().out)["model"] == "flat-lstm"
     rows = "".join(",".join(repr(float(v)) for v in row) + "\n" for row in inputs)
     (tmp_path / "in.csv").write_text(",".join(sample.channels.names) + "\n" + rows)
@@ -134,7 +149,7 @@ def test_the_consumer_needs_numpy_and_onnxruntime_alone(
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path, check=False)
     assert done.returncode == 0, done.stderr
     found = np.array([[float(v) for v in line.split(",")] for line in done.stdout.splitlines()[1:]])
-    expected = Streamer.of(load_model(runs["a"]), interface_of(runs["a"])).push(inputs)  # type: ignore[arg-type]
+    expected = Streamer.of(load_model(run), interface_of(run)).push(inputs)  # type: ignore[arg-type]
     np.testing.assert_allclose(found[:, 1:], expected, atol=1e-5)
     np.testing.assert_allclose(found[:, 0], [0.2, 0.4, 0.6, 0.8])
 

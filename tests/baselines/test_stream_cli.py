@@ -5,9 +5,11 @@ from __future__ import annotations
 import io
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,9 +18,9 @@ import pytest
 from baselines.cli import main
 from baselines.experiment import load_model
 from baselines.interface import INTERFACE, interface_of
-from baselines.runs import Run
+from baselines.runs import Run, read_run
 from baselines.stream import Streamer, load_state
-from baselines.stream_io import Latency, SampleError, Writer, read_samples
+from baselines.stream_io import Clock, Latency, SampleError, Writer, read_samples
 from csp_data import Dataset
 
 NAMES = ("a", "b")
@@ -232,6 +234,73 @@ def test_interface_of_older_runs_comes_from_their_data(runs: dict[str, Run], tmp
     finally:
         (tmp_path / "kept").rename(path)
     assert read.to_dict() == stored.to_dict()
+
+
+def test_a_baseline_holds_predictions_back_and_their_times_stay(
+    runs: dict[str, Run], sample: Dataset, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    inputs, folder = sample.val[0].inputs[:40].astype(float), tmp_path / "run"
+    shutil.copytree(runs["a"].folder, folder)
+    interface = replace(interface_of(runs["a"]), baseline="mean", baseline_rows=23, resample="mean")
+    (folder / INTERFACE).write_text(json.dumps(interface.to_dict()))
+    (tmp_path / "in.csv").write_text(csv_text(sample, inputs))
+    main(["stream", str(folder), "--input", str(tmp_path / "in.csv")])
+    said = capsys.readouterr()
+    made = table(said.out)
+    np.testing.assert_allclose(made[:, 0], [0.2, 0.4, 0.6, 0.8])
+    np.testing.assert_allclose(made[:, 1:-1], expected(runs["a"], inputs - inputs[:23].mean(axis=0)), rtol=1e-5)
+    assert "the mean of the first 23 samples is subtracted" in said.err
+    assert "each sample was the mean over the 0.02 s before it" in said.err
+    main(["stream", str(folder), "--input", str(tmp_path / "in.csv"), "--baseline", "none"])
+    said = capsys.readouterr()
+    np.testing.assert_allclose(table(said.out)[:, 1:-1], expected(runs["a"], inputs), rtol=1e-6)
+    assert "must come without that offset" in said.err
+
+
+def test_an_older_interface_takes_what_it_lacks_from_the_protocol(runs: dict[str, Run], tmp_path: Path) -> None:
+    folder = shutil.copytree(runs["a"].folder, tmp_path / "run")
+    plain = json.loads((folder / INTERFACE).read_text())
+    del plain["raw_clip"], plain["resample"]
+    (folder / INTERFACE).write_text(json.dumps(plain))
+    config = json.loads((folder / "config.json").read_text())
+    config["data"]["protocol"]["raw_clip"] = 7.0
+    (folder / "config.json").write_text(json.dumps(config))
+    made = interface_of(read_run(folder))
+    assert (made.raw_clip, made.resample) == (7.0, "linear")
+
+
+@pytest.mark.parametrize(("step", "fits"), [(0.02, True), (0.018, True), (0.01, False), (20.0, False)])
+def test_times_that_tell_of_another_rate(
+    runs: dict[str, Run],
+    sample: Dataset,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    step: float,
+    fits: bool,
+) -> None:
+    rng, names = np.random.default_rng(0), sample.channels.names
+    stamps = 5.0 + step * (np.arange(30) + rng.uniform(-0.3, 0.3, 30))
+    rows = zip(stamps.tolist(), sample.val[0].inputs[:30].tolist(), strict=True)
+    lines = [json.dumps({"time": t, **dict(zip(names, row, strict=True))}) for t, row in rows]
+    (tmp_path / "in").write_text("\n".join(lines))
+    arguments = ["stream", str(runs["a"].folder), "--input", str(tmp_path / "in")]
+    if fits:
+        main(arguments)
+        np.testing.assert_allclose(table(capsys.readouterr().out)[:, 0], stamps[[9, 19, 29]], rtol=1e-6)
+        return
+    with pytest.raises(SystemExit) as caught:
+        main(arguments)
+    assert caught.value.code == 1
+    assert r"line 25: expected samples 0.02 s apart (50 Hz)" in capsys.readouterr().err
+
+
+def test_times_go_on_where_lines_have_none() -> None:
+    clock = Clock(0.02)
+    assert clock.time(3) == pytest.approx(0.06)
+    clock.set(100.0, 7)
+    clock.set(None, 8)
+    assert clock.time(9) == pytest.approx(100.04)
+    assert clock.time(5) == pytest.approx(99.96)
 
 
 def test_percentiles_of_latencies() -> None:
