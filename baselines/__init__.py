@@ -7,6 +7,7 @@ from baselines.errors import ModelError
 from baselines.factory import ALL_MODELS, MODELS, build, build_from_config
 from baselines.models import FlatModel, HierarchicalModel, param_groups
 from baselines.presets import PRESETS, presets_of
+from baselines.pretrained import Pretrained, load_pretrained
 from baselines.results import Result, Results, load_results
 from baselines.sweeps import Sweep, read_sweep, sweep
 
@@ -19,6 +20,7 @@ __all__ = [
     "HierarchicalConfig",
     "HierarchicalModel",
     "ModelError",
+    "Pretrained",
     "Result",
     "Results",
     "Sweep",
@@ -26,6 +28,7 @@ __all__ = [
     "build_from_config",
     "config_from_dict",
     "config_to_dict",
+    "load_pretrained",
     "load_published",
     "load_results",
     "param_groups",

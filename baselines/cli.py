@@ -71,11 +71,13 @@ class Eval:
     """Options of ``eval``."""
 
     run: Annotated[Path, Named, _arg(metavar="RUN")]
-    """Folder of the run."""
+    """Folder of the run, or pretrained:NAME for a model that ships with the package (with --data)."""
     part: Annotated[str | None, _arg(metavar="NAME")] = None
     """What to evaluate on: train, val, test or another part; by default the one that is reported."""
     data: Annotated[Path | None, _arg(metavar="FILE")] = None
     """The prepared file, if it is no longer where the run found it."""
+    predictions: Annotated[Path | None, _arg(metavar="FOLDER")] = None
+    """Folder to write predictions.npz into, which csp-data view --runs shows."""
     device: str = "cpu"
     """As torch names it."""
     json: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
@@ -90,6 +92,8 @@ class Table:
     """Folders of runs or of sweeps, CSV files of results, or study:NAME."""
     format: Literal["md", "latex", "html", "csv", "json"] = "md"
     """Markdown, LaTeX, HTML, CSV or JSON."""
+    by: Literal["model", "recording", "target"] = "model"
+    """The table; or errors by recording, or by target in SI units (of one data set; Markdown, LaTeX, HTML)."""
     json: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     """The same as --format json."""
 
@@ -127,8 +131,9 @@ Examples:
 
 EVAL = """Evaluate a finished run on one part, afresh from its weights.
 
-Example:
-  csp-baselines eval runs/sample-hiss-s4-mamba-0 --part val"""
+Examples:
+  csp-baselines eval runs/sample-hiss-s4-mamba-0 --part val
+  csp-baselines eval pretrained:broad --data "$(csp-data prepare sample)" --predictions shown/pretrained"""
 
 TABLE = """Print a table of runs, seeds taken together: one a data set, and of several data sets an overview.
 
@@ -266,15 +271,28 @@ def _train(command: Train, line: str) -> None:
 
 def _eval(command: Eval, line: str) -> None:
     from baselines.experiment import evaluate
-    from baselines.runs import dataset_of, read_run
+    from baselines.pretrained import load_pretrained
+    from baselines.runs import PREDICTIONS, dataset_of, read_run
 
-    run = read_run(command.run)
-    part = command.part or run.config.data.report
-    found = evaluate(run, dataset_of(run, command.data), part, command.device)
+    keep = None
+    if command.predictions is not None:
+        command.predictions.mkdir(parents=True, exist_ok=True)
+        keep = command.predictions / PREDICTIONS
+    if str(command.run).startswith("pretrained:"):
+        shipped = load_pretrained(str(command.run).removeprefix("pretrained:"))
+        if command.data is None:
+            raise OptionError("data", None, "a prepared file, as csp-data prepare NAME prints")
+        dataset = csp_data.load(path=command.data)
+        part = command.part or dataset.report
+        found = shipped.evaluate(dataset, part, keep=keep)
+    else:
+        run = read_run(command.run)
+        dataset, part = dataset_of(run, command.data), command.part or run.config.data.report
+        found = evaluate(run, dataset, part, command.device, keep)
     if command.json:
         print(json.dumps({"run": str(command.run), "part": part, **found}))
         return
-    units = run.config.data.units
+    units = list(dataset.targets.units)
     print(_errors(part, found, units))
     for kind in ("channels", "episodes"):
         for name, values in found[kind].items():
@@ -282,10 +300,18 @@ def _eval(command: Eval, line: str) -> None:
 
 
 def _table(command: Table, line: str) -> None:
-    from baselines.render import render_all
+    from baselines.breakdown import by_recording, by_target
+    from baselines.render import render_all, write
     from baselines.table import make_tables
 
-    tables = make_tables(runs_or_rows(command.runs))
+    rows = runs_or_rows(command.runs)
+    if command.by != "model":
+        form = "json" if command.json else command.format
+        if form == "csv" or form == "json":
+            raise OptionError("format", form, "md, latex or html with --by: csp-baselines results writes the data")
+        sys.stdout.write(write([(by_recording if command.by == "recording" else by_target)(rows)], form))
+        return
+    tables = make_tables(rows)
     sys.stdout.write(render_all(tables, "json" if command.json else command.format))
 
 

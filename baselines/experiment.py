@@ -257,8 +257,17 @@ def load_model(run: Run, device: str = "cpu") -> nn.Module:
     return model.to(torch_device(device)).eval()
 
 
-def evaluate(run: Run, dataset: Dataset, part: str | None = None, device: str = "cpu") -> dict[str, Any]:
+def evaluate(
+    run: Run, dataset: Dataset, part: str | None = None, device: str = "cpu", keep: Path | None = None
+) -> dict[str, Any]:
     """Compute the metrics of a finished run on a part (by default the reported one), afresh from its weights.
+
+    Parameters
+    ----------
+    run, dataset, part, device
+        The run, its data, which part, and where.
+    keep
+        File to write the predictions to (:func:`csp_data.predictions.save_predictions`).
 
     Raises
     ------
@@ -274,6 +283,8 @@ def evaluate(run: Run, dataset: Dataset, part: str | None = None, device: str = 
     loaded = load_part(dataset, part or held.report, torch_device(device))
     _, length = run.config.train.windows(loaded)
     predictions = predict(load_model(run, device), loaded, length)
+    if keep is not None:
+        save_predictions(keep, predictions)
     return measure_fully(predictions, _quantities(dataset), dataset.split(loaded.name).rows)
 
 

@@ -30,7 +30,7 @@ class Export:
     """Options of ``export``."""
 
     run: Annotated[Path, tyro.conf.Positional, _arg(metavar="RUN")]
-    """Folder of the run."""
+    """Folder of the run, or pretrained:NAME for a model that ships with the package."""
     out: Annotated[Path, _arg(metavar="FILE", aliases=["-o"])]
     """The file to write."""
     format: Literal["onnx", "pt2"] = "onnx"

@@ -14,7 +14,22 @@ from typing import Literal
 from baselines.significance import Comparison
 from baselines.table import MIXED, Row, Table
 
-__all__ = ["FORMATS", "Format", "cells", "columns", "marks", "notes", "number", "overview", "render", "render_all"]
+__all__ = [
+    "FORMATS",
+    "Format",
+    "Grid",
+    "cells",
+    "columns",
+    "grid_of",
+    "marks",
+    "notes",
+    "number",
+    "overview",
+    "render",
+    "render_all",
+    "spread",
+    "write",
+]
 
 Format = Literal["md", "latex", "html", "csv", "json"]
 FORMATS: tuple[Format, ...] = ("md", "latex", "html", "csv", "json")
@@ -53,9 +68,14 @@ def render_all(tables: Sequence[Table], form: Format) -> str:
         return json.dumps(plain[0] if len(plain) == 1 else plain, indent=2) + "\n"
     if form == "csv":
         return _csv(tables)
-    grids = [_grid(table) for table in tables]
+    grids = [grid_of(table) for table in tables]
     if len(tables) > 1:
         grids.insert(0, overview(tables))
+    return write(grids, form)
+
+
+def write(grids: Sequence[Grid], form: Literal["md", "latex", "html"]) -> str:
+    """Return cells under their headings as text, one after the other."""
     return "\n".join({"md": _markdown, "latex": _latex, "html": _html}[form](grid) for grid in grids)
 
 
@@ -78,10 +98,7 @@ def overview(tables: Sequence[Table]) -> Grid:
     body = [
         (
             model,
-            *(
-                _spread(rows[model].test_mse, rows[model].test_mse_std) if model in rows else ""
-                for rows in by_name
-            ),
+            *(spread(rows[model].test_mse, rows[model].test_mse_std) if model in rows else "" for rows in by_name),
         )
         for model in models
     ]
@@ -97,7 +114,8 @@ def overview(tables: Sequence[Table]) -> Grid:
     )
 
 
-def _grid(table: Table) -> Grid:
+def grid_of(table: Table) -> Grid:
+    """Return a table's cells."""
     ranks = marks(table)
     return Grid(
         heading=table.heading,
@@ -140,11 +158,11 @@ def cells(table: Table, row: Row) -> list[str]:
     """Return a row as people read it, in the order of :func:`columns`."""
     return [
         row.model,
-        _spread(row.test_mse, row.test_mse_std),
+        spread(row.test_mse, row.test_mse_std),
         "" if row.improvement is None else f"{-100 * row.improvement + 0.0:+.1f} %",
         *(_beside(row) if _published(table) else []),
         *(_compared(row.comparison) if table.against else []),
-        _spread(row.test_rmse, row.test_rmse_std),
+        spread(row.test_rmse, row.test_rmse_std),
         *([number(row.val_mse)] if table.selection != table.report else []),
         f"{row.parameters:,}",
         _seeds(row.seeds),
@@ -220,7 +238,8 @@ def _seeds(seeds: tuple[int, ...]) -> str:
     return ", ".join(map(str, seeds))
 
 
-def _spread(mean: float, std: float | None) -> str:
+def spread(mean: float, std: float | None) -> str:
+    """Return a mean with its standard deviation, where there is one."""
     return number(mean) if std is None else f"{number(mean)} ± {number(std)}"
 
 

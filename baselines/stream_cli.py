@@ -33,7 +33,7 @@ Samples are CSV with a header that names the channels (a column time, in s, is p
 come at the rate of the training data. Ctrl-C ends the stream; the latency is summed up on stderr at the end.
 
 Examples:
-  csp-baselines stream runs/sample-hiss-s4-mamba-0 --input samples.csv > predictions.csv
+  csp-baselines stream pretrained:broad --input samples.csv > predictions.csv
   sensor | csp-baselines stream runs/sample-hiss-s4-mamba-0 --format jsonl | robot
   csp-baselines stream RUN --input a.csv --save-state s.safetensors
   csp-baselines stream RUN --input b.csv --load-state s.safetensors"""
@@ -44,7 +44,7 @@ class Stream:
     """Options of ``stream``."""
 
     run: Annotated[Path, tyro.conf.Positional, _arg(metavar="RUN")]
-    """Folder of the run."""
+    """Folder of the run, or pretrained:NAME for a model that ships with the package."""
     input: Annotated[str, _arg(metavar="FILE")] = "-"
     """File of samples; - is the standard input."""
     out: Annotated[str, _arg(metavar="FILE", aliases=["-o"])] = "-"
@@ -139,7 +139,7 @@ def _patient(counts: Counts) -> Iterator[None]:
 
 
 def model_of(folder: Path, window: int | None, data: Path | None) -> tuple[Model, Interface]:
-    """Return the model of a finished run, with a window if one is asked for, and the interface of its data.
+    """Return the model of a finished run or ``pretrained:NAME``, with a window if asked for, and its interface.
 
     Raises
     ------
@@ -149,9 +149,13 @@ def model_of(folder: Path, window: int | None, data: Path | None) -> tuple[Model
     from baselines.experiment import load_model
     from baselines.interface import interface_of
     from baselines.models import FlatModel, HierarchicalModel
+    from baselines.pretrained import load_pretrained
     from baselines.runs import read_run
     from baselines.stream import with_window
 
+    if str(folder).startswith("pretrained:"):
+        shipped = load_pretrained(str(folder).removeprefix("pretrained:"))
+        return with_window(shipped.model, window), shipped.interface
     run = read_run(folder)
     model = load_model(run)
     if not isinstance(model, FlatModel | HierarchicalModel):

@@ -1,0 +1,89 @@
+"""Errors by recording and by target: what one average over all of them hides."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Callable, Sequence
+
+from baselines.render import Grid, spread
+from baselines.results.rows import Result, results_of
+from baselines.runs import Run, RunError
+from baselines.table import Table, by_label, make_table
+
+__all__ = ["by_recording", "by_target"]
+
+Value = Callable[[Result], float]
+
+
+def by_recording(runs: Sequence[Run | Result]) -> Grid:
+    """Return the root mean squared error of every model on every reported recording, mean over seeds.
+
+    Raises
+    ------
+    RunError
+        As :func:`baselines.table.make_table`; or if runs hold no errors by recording, or of other recordings.
+    """
+    rows = results_of(runs)
+    table = make_table(rows)
+    names = _shared(rows, [tuple(row.recordings) for row in rows], "errors by recording")
+    values: dict[str, Value] = {name: lambda row, name=name: row.recordings[name].rmse for name in names}  # type: ignore[misc]
+    unit = "" if rows[0].unit is None else f" ({rows[0].unit})"
+    return _grid(table, rows, values, f"root mean squared error{unit} on each {table.report} recording")
+
+
+def by_target(runs: Sequence[Run | Result]) -> Grid:
+    """Return errors of every target in SI units, and trajectory errors where the targets make a path.
+
+    Raises
+    ------
+    RunError
+        As :func:`by_recording`.
+    """
+    rows = results_of(runs)
+    table = make_table(rows)
+    names = _shared(rows, [tuple(row.by_target) for row in rows], "errors by target")
+    values: dict[str, Value] = {}
+    for name in names:
+        unit = rows[0].by_target[name].unit
+        values[f"{name} RMSE ({unit})"] = lambda row, name=name: row.by_target[name].rmse  # type: ignore[misc]
+        values[f"{name} MAE ({unit})"] = lambda row, name=name: row.by_target[name].mae  # type: ignore[misc]
+    if all(row.test_ate is not None and row.test_rte is not None for row in rows):
+        values[f"ATE ({rows[0].path_unit})"] = lambda row: row.test_ate or 0.0
+        values[f"RTE ({rows[0].path_unit})"] = lambda row: row.test_rte or 0.0
+    return _grid(table, rows, values, f"errors by target on {table.report}, SI units")
+
+
+def _shared(rows: Sequence[Result], names: Sequence[tuple[str, ...]], what: str) -> tuple[str, ...]:
+    for row, its in zip(rows, names, strict=True):
+        if not its or set(its) != set(names[0]):
+            raise RunError(
+                f"{row.source} holds {what} of {', '.join(its) or 'none'}, {rows[0].source} of "
+                f"{', '.join(names[0]) or 'none'}. Leave one out, or train it again."
+            )
+    return names[0]
+
+
+def _grid(table: Table, rows: Sequence[Result], values: dict[str, Value], what: str) -> Grid:
+    """Return a row a model in the order of the table, a column a value; the lowest two of a column are marked."""
+    groups = by_label(rows)
+    found: list[list[tuple[float, float | None]]] = []
+    for model in table.rows:
+        columns = [[value(row) for row in groups[model.model]] for value in values.values()]
+        found.append([(statistics.fmean(c), statistics.stdev(c) if len(c) > 1 else None) for c in columns])
+    best: set[tuple[int, int]] = set()
+    second: set[tuple[int, int]] = set()
+    for column in range(len(values)):
+        ranked = sorted(range(len(found)), key=lambda i, column=column: found[i][column][0])  # type: ignore[misc]
+        for place, row in zip((best, second), ranked, strict=False):
+            place.add((row, column + 1))
+    several = len(found) > 1
+    return Grid(
+        heading=f"{table.heading}; {what}",
+        header=("model", *values),
+        rows=tuple(
+            (model.model, *(spread(*cell) for cell in cells))
+            for model, cells in zip(table.rows, found, strict=True)
+        ),
+        best=frozenset(best) if several else frozenset(),
+        second=frozenset(second) if several else frozenset(),
+    )

@@ -1,0 +1,299 @@
+"""A trained model with all that it needs to take physical samples and give physical predictions."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+import safetensors
+import safetensors.torch
+import torch
+from torch import Tensor
+
+from baselines.config import config_to_dict
+from baselines.data import window_steps
+from baselines.engine import Model
+from baselines.errors import CspDataError, OptionError, UnknownNameError
+from baselines.evaluate import measure_fully
+from baselines.factory import build_from_config
+from baselines.files import atomic_bytes
+from baselines.interface import Interface
+from baselines.published import UNITS
+from baselines.quantities import Quantities
+from baselines.stream import Streamer
+from csp_data import Dataset
+from csp_data.normalization import features
+from csp_data.predictions import EpisodePrediction, save_predictions
+
+__all__ = [
+    "LIMIT",
+    "SHIPPED",
+    "Pretrained",
+    "PretrainedError",
+    "load_pretrained",
+    "pretrained_names",
+    "read_pretrained",
+]
+
+FORMAT = "csp-baselines-pretrained"
+FORMAT_VERSION = 1
+SHIPPED = Path(__file__).parent
+"""Folder of the models that ship with the package."""
+LIMIT = 2 * 2**20
+"""Bytes that a file of a model may have: everybody who installs the package carries it."""
+
+Floats = npt.NDArray[np.float64]
+
+
+class PretrainedError(CspDataError):
+    """The file of a trained model that is missing, damaged or of another version, or data that do not fit it."""
+
+
+@dataclass(frozen=True)
+class Pretrained:
+    """A trained model.
+
+    Parameters
+    ----------
+    name
+        What it is asked for by.
+    model
+        The model, ready to predict (``eval()``).
+    interface
+        Channels, units, rates, filter and normalisation of what it takes and gives.
+    about
+        Where it comes from: data, protocol, recipe, commit, settings, errors, recordings of each part.
+    card
+        The same for people, as Markdown.
+    """
+
+    name: str
+    model: Model
+    interface: Interface
+    about: Mapping[str, Any]
+    card: str
+
+    def streamer(self, engine: str = "auto") -> Streamer:
+        """Return a stream that takes samples one by one in physical units (:class:`baselines.stream.Streamer`)."""
+        return Streamer.of(self.model, self.interface, engine)
+
+    def predict(self, samples: npt.ArrayLike, *, window_s: float | None = None, filtered: bool = False) -> Floats:
+        """Predict a whole recording at once; equals the stream of its samples.
+
+        Parameters
+        ----------
+        samples : array, shape (T, C)
+            Physical units, in the order of ``interface.inputs``, at ``interface.input_hz``.
+        window_s
+            Start afresh every so many seconds, as in training (``about["run"]["window_s"]``); ``None`` never does.
+        filtered
+            The interface's low-pass, if there is one, has been applied already.
+
+        Returns
+        -------
+        array, shape (T // chunk, D)
+            Physical units (``interface.target_units``), one row a whole chunk.
+
+        Raises
+        ------
+        OptionError
+            If the samples have another number of channels, are not finite, or fill no chunk.
+        """
+        rows = np.asarray(samples, dtype=np.float64)
+        count, chunk = len(self.interface.inputs), self.model.config.chunk
+        if rows.ndim != 2 or rows.shape[1] != count or len(rows) < chunk:
+            raise OptionError("samples", rows.shape, f"shape (T, {count}) with T at least {chunk}, a chunk")
+        if not np.isfinite(rows).all():
+            raise OptionError("samples", "NaN or infinity", "finite numbers")
+        steps = len(rows) // chunk
+        if self.interface.lowpass is not None and not filtered:
+            rows = self.interface.lowpass.apply(rows, self.interface.input_hz)
+        made = features(rows, deltas=self.interface.deltas, clip=self.interface.clip)
+        made = self.interface.normalization.inputs.apply(made)[: steps * chunk]
+        length = window_steps("window_s", window_s, self.interface.target_hz) or steps
+        tensor = torch.from_numpy(np.asarray(made)).float()
+        with torch.no_grad():
+            outputs = [self.model(piece[None])[0] for piece in tensor.split(length * chunk)]
+        return np.asarray(self.interface.normalization.targets.invert(torch.cat(outputs).double().numpy()))
+
+    def predict_part(
+        self, dataset: Dataset, part: str, *, window_s: float | None = None
+    ) -> list[EpisodePrediction]:
+        """Predict every episode of a part of a data set whose channels, units and rates are the model's.
+
+        Parameters
+        ----------
+        dataset, part
+            The data set, which may be another than the model was trained on, and one of its parts.
+        window_s
+            As for :meth:`predict`.
+
+        Raises
+        ------
+        PretrainedError
+            If the data set's inputs or targets are others than the model's; the message says which.
+        """
+        self.check(dataset)
+        return [
+            EpisodePrediction(
+                episode.id,
+                np.asarray(episode.target_time, dtype=np.float64),
+                episode.targets.astype(np.float64),
+                self.predict(episode.inputs, window_s=window_s, filtered=True),
+            )
+            for episode in dataset.split(part)
+        ]
+
+    def evaluate(
+        self,
+        dataset: Dataset,
+        part: str,
+        *,
+        window_s: float | Literal["trained"] | None = "trained",
+        keep: Path | None = None,
+    ) -> dict[str, Any]:
+        """Compute the metrics on a part of a data set, as :func:`baselines.evaluate.measure_fully` does.
+
+        Parameters
+        ----------
+        dataset, part, window_s
+            As for :meth:`predict_part`; by default the windows of the training.
+        keep
+            File to write the predictions to.
+        """
+        length = self.about["run"]["window_s"] if window_s == "trained" else window_s
+        predictions = self.predict_part(dataset, part, window_s=length)
+        if keep is not None:
+            save_predictions(keep, predictions)
+        quantities = Quantities.of(dataset, UNITS.get(dataset.name))
+        return measure_fully(predictions, quantities, dataset.split(part).rows)
+
+    def check(self, dataset: Dataset) -> None:
+        """Raise :class:`PretrainedError` unless a data set gives what the model takes, and wants what it gives."""
+        mine, other = self.interface, Interface.of(dataset)
+        names = [name for name in vars(mine) if name != "normalization"]
+        for name in names:
+            if getattr(mine, name) != getattr(other, name):
+                raise PretrainedError(
+                    f"pretrained:{self.name} does not fit {dataset.name} ({dataset.path}): {name} is "
+                    f"{getattr(other, name)} there, the model was trained with {getattr(mine, name)}. Prepare the "
+                    "data that way, or train a model on them."
+                )
+
+
+def pretrained_names() -> tuple[str, ...]:
+    """Return the names of the models that ship with the package."""
+    return tuple(sorted(path.stem for path in SHIPPED.glob("*.safetensors")))
+
+
+def load_pretrained(name: str) -> Pretrained:
+    """Return a trained model that ships with the package.
+
+    Parameters
+    ----------
+    name
+        One of :func:`pretrained_names`: that of the data set that it was trained on.
+
+    Raises
+    ------
+    UnknownNameError
+        If there is none of that name.
+    PretrainedError
+        If its file is damaged.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from baselines import load_pretrained
+    >>> stream = load_pretrained("broad").streamer()
+    >>> sample = np.array([0.0, 0.0, 9.81, 0.0, 0.0, 0.0])  # m/s^2 and rad/s, at 50 Hz
+    >>> [len(stream.push(sample)) for _ in range(10)]  # a velocity in m/s with every tenth
+    [0, 0, 0, 0, 0, 0, 0, 0, 0, 1]
+    """
+    if name not in pretrained_names():
+        raise UnknownNameError("pretrained model", name, pretrained_names())
+    return read_pretrained(SHIPPED / f"{name}.safetensors")
+
+
+def read_pretrained(path: Path) -> Pretrained:
+    """Read the file of a trained model.
+
+    Raises
+    ------
+    PretrainedError
+        If it is missing, damaged, or of another version.
+    """
+    try:
+        with safetensors.safe_open(path, "pt") as file:
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            metadata = file.metadata() or {}
+    except (OSError, safetensors.SafetensorError) as error:
+        raise _damaged(path, error) from error
+    if metadata.get("format") != FORMAT:
+        raise _damaged(path, "it is not the file of a pretrained model")
+    if metadata.get("format_version") != str(FORMAT_VERSION):
+        raise PretrainedError(
+            f"{path}: of format {metadata.get('format_version')}, this version reads {FORMAT_VERSION}. "
+            "Read it with the csp-data that wrote it."
+        )
+    if digest(tensors, metadata) != metadata.get("digest"):
+        raise _damaged(path, "its digest is another than the one written into it")
+    try:
+        model = build_from_config(json.loads(metadata["model"]))
+        model.load_state_dict(tensors)
+        interface = Interface.from_dict(json.loads(metadata["interface"]))
+        about = json.loads(metadata["about"])
+        return Pretrained(about["name"], model.eval(), interface, about, metadata["card"])
+    except (KeyError, TypeError, ValueError, RuntimeError, CspDataError) as error:
+        raise _damaged(path, error) from error
+
+
+def write_pretrained(path: Path, made: Pretrained) -> None:
+    """Write a trained model's file, and its card beside it.
+
+    Raises
+    ------
+    PretrainedError
+        If the file would be larger than :data:`LIMIT`; nothing is written then.
+    """
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in made.model.state_dict().items()}
+    metadata = {
+        "format": FORMAT,
+        "format_version": str(FORMAT_VERSION),
+        "model": json.dumps(config_to_dict(made.model.config)),
+        "interface": json.dumps(made.interface.to_dict()),
+        "about": json.dumps(made.about),
+        "card": made.card,
+    }
+    metadata["digest"] = digest(tensors, metadata)
+    content = safetensors.torch.save(tensors, metadata)
+    if len(content) > LIMIT:
+        raise PretrainedError(
+            f"{made.name}: {len(content):,} bytes, expected at most {LIMIT:,}: it would ship to everybody. "
+            "Choose a smaller model."
+        )
+    atomic_bytes(path, content)
+    atomic_bytes(path.with_suffix(".md"), made.card.encode())
+
+
+def digest(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> str:
+    """Return the SHA-256 of weights and metadata, which the file's own format has no check of."""
+    total = hashlib.sha256()
+    parts: Sequence[bytes] = [
+        *(f"{name}={value}".encode() for name, value in sorted(metadata.items()) if name != "digest"),
+        *(part for name in sorted(tensors) for part in (name.encode(), tensors[name].numpy().tobytes())),
+    ]
+    for part in parts:
+        total.update(len(part).to_bytes(8, "big") + part)
+    return total.hexdigest()
+
+
+def _damaged(path: Path, problem: object) -> PretrainedError:
+    detail = f"{type(problem).__name__}: {problem}" if isinstance(problem, Exception) else problem
+    return PretrainedError(f"{path}: cannot be read as a pretrained model ({detail}). Install csp-data again.")

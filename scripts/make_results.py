@@ -1,0 +1,290 @@
+"""Put finished runs into the studies that ship with the package, and the tables made from them into the docs.
+
+    python scripts/make_results.py                                          # write the tables again
+    python scripts/make_results.py --check                                  # exit 1 where a page says otherwise
+    python scripts/make_results.py add SWEEP... --study broad-sizes --variant half
+    python scripts/make_results.py add SWEEP... --study broad --as-chosen-in broad-sizes
+    python scripts/make_results.py commands                                 # the sweeps of the chosen sizes
+
+``add`` takes what ``csp-baselines results`` takes (``--cpu NAME`` where runs did not record it) and refuses what
+that refuses. With ``--as-chosen-in STUDY`` it takes only runs with the settings whose variant has the lowest error
+on the part for choosing there, whatever the seed. On a page, a table stands between the lines
+``<!-- results: NAME -->`` and ``<!-- results: end -->``; the names are those of :data:`BLOCKS`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+import statistics
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from baselines.breakdown import by_recording
+from baselines.presets import MODELS
+from baselines.references import REFERENCES
+from baselines.render import Grid, cells, columns, grid_of, number, write
+from baselines.results import Result, Results, collect, load_results, studies
+from baselines.results.studies import SHIPPED, add
+from baselines.table import make_table
+
+ROOT = Path(__file__).parent.parent
+PAGES = (ROOT / "README.md", ROOT / "docs" / "results.md")
+BLOCK = re.compile(r"(<!-- results: (?P<name>[a-z-]+) -->\n).*?(<!-- results: end -->)", re.S)
+SIZES, STUDY, SAMPLE = "broad-sizes", "broad", "sample"
+
+
+def chosen(rows: Results) -> dict[str, Result]:
+    """Return of each model the run whose variant has the lowest error on the part for choosing.
+
+    Each variant must have run with the same seeds, or the choice would favour the one with more.
+    """
+    best: dict[str, Result] = {}
+    for model in dict.fromkeys(row.model for row in rows):
+        variants: dict[str, list[Result]] = {}
+        for row in rows.where(model=model):
+            variants.setdefault(row.variant, []).append(row)
+        seeds = {variant: sorted(row.seed for row in its) for variant, its in variants.items()}
+        if len({tuple(its) for its in seeds.values()}) > 1:
+            sys.exit(f"{model}: the variants have other seeds ({seeds}): no fair choice.")
+        best[model] = min(variants.values(), key=lambda its: statistics.fmean(row.val_mse for row in its))[0]
+    return best
+
+
+def sizes() -> str:
+    """Show the choice of sizes: errors on the part for choosing alone, and what was chosen."""
+    rows = load_results(SIZES)
+    variants = sorted({row.variant for row in rows if row.model in MODELS}, reverse=True)
+    taken = chosen(rows)
+    models = [model for model in MODELS if model in taken]
+    body, marked = [], set()
+    for i, model in enumerate(models):
+        line = [model]
+        for j, variant in enumerate(variants):
+            found = [row for row in rows.where(model=model) if row.variant == variant]
+            line += [number(found[0].val_mse), f"{found[0].parameters:,}"] if found else ["", ""]
+            if taken[model].variant == variant:
+                marked.add((i, 1 + 2 * j))
+        body.append((*line, taken[model].variant))
+    seeds = ", ".join(map(str, sorted({row.seed for row in rows})))
+    header = ["model", *(cell for v in variants for cell in (f"{v}: val MSE", "parameters")), "taken"]
+    heading = f"{rows[0].dataset}, {rows[0].kind}: errors on {rows[0].selection}, seed {seeds}"
+    return write([Grid(heading, tuple(header), tuple(body), frozenset(marked))], "md")
+
+
+def table_of(study: str) -> str:
+    """Show the whole table of a study."""
+    return write([grid_of(make_table(load_results(study)))], "md")
+
+
+def recordings_of(study: str) -> str:
+    """Show errors by recording."""
+    return write([by_recording(load_results(study))], "md")
+
+
+def narrow(rows: Results) -> str:
+    """Show a table without the columns of the comparison, and without notes."""
+    table = make_table(rows)
+    dropped = (f"vs {table.against}", "p (Holm)", "seeds")
+    kept = [i for i, name in enumerate(columns(table)) if not name.startswith(dropped)]
+    body = tuple(tuple(cells(table, row)[i] for i in kept) for row in table.rows)
+    return write([Grid(table.heading, tuple(columns(table)[i] for i in kept), body)], "md")
+
+
+def demo() -> str:
+    """Show the demo's table, less the columns of the comparison, and where it was made."""
+    rows = load_results(SAMPLE, model=("mean", "fir", "hiss-s4-mamba", "flat-s4"))
+    return f"{narrow(rows)}\n{made(rows)}\n"
+
+
+def references() -> str:
+    """Show the classical references on the sample."""
+    rows = load_results(SAMPLE, model=tuple(REFERENCES))
+    return f"{narrow(rows)}\n{made(rows)}\n"
+
+
+def made(rows: Results) -> str:
+    """Say with what, where and for how long runs were made."""
+
+    def said(name: str) -> str:
+        return ", ".join(sorted({str(getattr(row, name)) for row in rows if getattr(row, name) is not None}))
+
+    commits = ", ".join(sorted({str(row.commit)[:7] for row in rows}))
+    where = f"{said('device')} ({said('cpu')})" if said("cpu") else said("device")
+    seeds = sorted({row.seed for row in rows})
+    hours = sum(row.hours for row in rows)
+    spent = f"{hours:.1f} h" if hours >= 1 else f"{60 * hours:.0f} min"
+    return (
+        f"{len(rows)} runs, seed{'s' if len(seeds) > 1 else ''} {', '.join(map(str, seeds))}; commit {commits}; "
+        f"{where}, {said('threads')} thread{'' if said('threads') == '1' else 's'} a run; torch {said('torch')}; "
+        f"{spent} to fit all."
+    )
+
+
+def findings() -> str:
+    """Say what the numbers of the study show and what they do not; every number is computed."""
+    rows = load_results(STUDY)
+    table = make_table(rows)
+    learned = [row for row in table.rows if row.kind != "reference"]
+    plain = [row for row in table.rows if row.kind == "reference"]
+    by_test, by_val = sorted(learned, key=lambda r: r.test_mse), sorted(learned, key=lambda r: r.val_mse)
+    physics = min(plain, key=lambda r: r.test_mse)
+    better = [row for row in learned if row.test_mse < physics.test_mse]
+    compared = [row for row in table.rows if row.comparison is not None]
+    carried = [row for row in compared if row.comparison and row.comparison.carries]
+    apart = [row for row in compared if row.comparison and not row.comparison.low <= 0 <= row.comparison.high]
+    best = [row for row in rows if row.model == by_test[0].model]
+    squares = {
+        name: float(np.mean([row.recordings[name].mse for row in best])) * errors.steps
+        for name, errors in best[0].recordings.items()
+    }
+    hardest = max(squares, key=lambda name: squares[name])
+    share = 100 * squares[hardest] / sum(squares.values())
+    least = 2.0 ** (1 - len(squares))
+    on_test, on_val = [row.model for row in by_test], [row.model for row in by_val]
+    lines = [
+        f"Of {len(learned)} learned models {on_val[0]} has the lowest error on {table.selection} "
+        f"({number(by_val[0].val_mse)}) and comes {_ordinal(on_test.index(on_val[0]) + 1)} on {table.report} "
+        f"({number(by_val[0].test_mse)}); {on_test[0]} has the lowest on {table.report} "
+        f"({number(by_test[0].test_mse)}) and comes {_ordinal(on_val.index(on_test[0]) + 1)} on "
+        f"{table.selection}.",
+        f"The best reference, {physics.model}, has {number(physics.test_mse)} with {physics.parameters:,} learned "
+        f"value{'' if physics.parameters == 1 else 's'}: {len(better)} of the {len(learned)} learned models have "
+        f"a lower error than it, {len(learned) - len(better)} have not.",
+        f"{len(carried)} of {len(compared)} differences to {table.against} carry weight."
+        + (
+            f" With {len(squares)} {table.report} recordings Wilcoxon's p is at least {least:.4g}, so none of "
+            "them could carry weight whatever the errors: these recordings are too few for that test to rank "
+            "models."
+            if least >= 0.05
+            else ""
+        ),
+        f"By the bootstrap interval alone, not corrected for the number of comparisons, {len(apart)} of the "
+        f"{len(compared)} differences are apart from 0.",
+        f"One recording, {hardest}, holds {share:.0f} % of the squared error of {on_test[0]}: the order of the "
+        f"models on {table.report} is much their order on it.",
+    ]
+    return "".join(f"- {line}\n" for line in lines)
+
+
+def _ordinal(place: int) -> str:
+    ending = "th" if 10 <= place % 100 <= 20 else {1: "st", 2: "nd", 3: "rd"}.get(place % 10, "th")
+    return "first" if place == 1 else f"{place}{ending}"
+
+
+def _half(model: str) -> list[str]:
+    """Return the settings of the variant called half: widths half of those called small."""
+    kind, *levels = model.split("-")
+    if kind == "flat":
+        return ["model.dim=32", *(["model.hidden=32"] if levels[0] == "lstm" else [])]
+    low, high = levels
+    return [
+        "model.low_dim=16",
+        *(["model.low_hidden=16"] if low == "lstm" else []),
+        "model.high_dim=32",
+        *(["model.high_hidden=32"] if high == "lstm" else []),
+    ]
+
+
+def commands() -> str:
+    """Return the sweeps of the chosen sizes: one command for all models with the same settings."""
+    taken = chosen(load_results(SIZES))
+    epochs = {row.epochs for row in load_results(SIZES) if row.epochs is not None}
+    groups: dict[tuple[str, ...], list[str]] = {}
+    for model in MODELS:
+        settings = _half(model) if taken[model].variant == "half" else []
+        groups.setdefault(tuple(settings), []).append(model)
+    start = "csp-baselines sweep --datasets broad --raw FOLDER_OF_THE_TRIALS"
+    lines = []
+    for settings, models in groups.items():
+        names = " ".join(["references", *models] if not settings else models)
+        given = " ".join([f"train.epochs={next(iter(epochs))}", *settings])
+        lines.append(f"$ {start} --models {names} --seeds 0-4 \\\n      --set {given} --out sweeps/broad")
+    return "\n".join(lines)
+
+
+def command_block() -> str:
+    """Show the commands that make the study."""
+    return (
+        f"{made(load_results(STUDY))}\n\n*Not run by the tests: needs the 18 trials, and hours.*\n\n"
+        f"```console\n{commands()}\n$ csp-baselines table sweeps/broad\n```\n"
+    )
+
+
+BLOCKS: dict[str, tuple[str, Callable[[], str]]] = {
+    "broad-sizes": (SIZES, sizes),
+    "broad": (STUDY, lambda: table_of(STUDY)),
+    "broad-recordings": (STUDY, lambda: recordings_of(STUDY)),
+    "broad-findings": (STUDY, findings),
+    "broad-commands": (STUDY, command_block),
+    "demo": (SAMPLE, demo),
+    "sample-references": (SAMPLE, references),
+}
+"""Name on a page to the study that it needs and what makes it."""
+
+
+def rendered(page: str) -> str:
+    """Return a page with its tables made anew."""
+
+    def block(found: re.Match[str]) -> str:
+        if found["name"] not in BLOCKS:
+            sys.exit(f"there is no block {found['name']!r}: {', '.join(BLOCKS)}")
+        study, make = BLOCKS[found["name"]]
+        made_ = make().strip("\n") if study in studies() else f"*No runs of the study {study} yet.*"
+        return f"{found[1]}\n{made_}\n\n{found[3]}"
+
+    return BLOCK.sub(block, page)
+
+
+def render(check: bool) -> None:
+    """Write the tables of all pages, or end with 1 where one differs."""
+    differing = []
+    for page in PAGES:
+        text = page.read_text()
+        again = rendered(text)
+        if again != text:
+            differing.append(page.name)
+            if not check:
+                page.write_text(again)
+    if check and differing:
+        sys.exit(f"{', '.join(differing)}: other than the results. Run python scripts/make_results.py.")
+
+
+def add_runs(options: argparse.Namespace) -> None:
+    """Add finished runs to a study."""
+    rows = collect(options.runs, options.study, variant=options.variant, cpu=options.cpu)
+    if options.as_chosen_in:
+        wanted = {row.config for row in chosen(load_results(options.as_chosen_in)).values()}
+        rows = [row for row in rows if row.config in wanted]
+        if not rows:
+            sys.exit(f"none of these runs has the settings chosen in {options.as_chosen_in}")
+    held = add(SHIPPED / f"{options.study}.csv", rows)
+    print(f"{options.study}: {len(rows)} of these runs, {len(held)} in all")
+
+
+def main() -> None:
+    """Add, show commands, or render."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--check", action="store_true")
+    actions = parser.add_subparsers(dest="action")
+    adding = actions.add_parser("add")
+    adding.add_argument("runs", nargs="+", type=Path)
+    adding.add_argument("--study", required=True)
+    adding.add_argument("--variant", default="")
+    adding.add_argument("--cpu")
+    adding.add_argument("--as-chosen-in", metavar="STUDY")
+    actions.add_parser("commands")
+    options = parser.parse_args()
+    if options.action == "commands":
+        print(commands())
+        return
+    if options.action == "add":
+        add_runs(options)
+    render(options.check)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,89 @@
+"""The tables of README and docs are those of the results that ship."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import re
+from dataclasses import replace
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+from baselines import build, config_to_dict, load_results
+from baselines.presets import MODELS
+from baselines.results import Results, studies
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="module")
+def script() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("make_results", ROOT / "scripts" / "make_results.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_pages_say_what_the_results_say(script: ModuleType) -> None:
+    held = set()
+    for page in script.PAGES:
+        text = page.read_text()
+        held |= {found["name"] for found in script.BLOCK.finditer(text)}
+        assert script.rendered(text) == text, f"{page.name}: run python scripts/make_results.py"
+        other = re.sub(r"(\| \S+ \| [*]*0\.\d)(\d)", lambda m: m[1] + str((int(m[2]) + 1) % 10), text)
+        assert other != text
+        assert script.rendered(other) == text
+    assert held == set(script.BLOCKS)
+
+
+def test_numbers_of_the_demo_by_hand(script: ModuleType) -> None:
+    shown = {
+        cells[1].strip(): cells
+        for line in script.demo().splitlines()
+        if len(cells := line.split("|")) > 3 and cells[1].strip() in MODELS
+    }
+    assert len(shown) == 2
+    for row in load_results("sample", model=list(shown)):
+        assert shown[row.model][2].strip() == f"{row.test_mse:.4f}"
+        assert f"{row.parameters:,}" in [cell.strip() for cell in shown[row.model]]
+
+
+def test_unknown_block(script: ModuleType) -> None:
+    with pytest.raises(SystemExit, match="no block 'braod'"):
+        script.rendered("<!-- results: braod -->\n<!-- results: end -->")
+
+
+def test_sizes_are_chosen_on_val_and_fairly(script: ModuleType) -> None:
+    rows = load_results("sample", model=("flat-s4", "hiss-s4-mamba"))
+    both = Results(
+        [replace(row, variant="small", val_mse=0.1, test_mse=9.0) for row in rows]
+        + [replace(row, variant="half", val_mse=0.2, test_mse=0.0) for row in rows]
+    )
+    assert {row.variant for row in script.chosen(both).values()} == {"small"}
+    with pytest.raises(SystemExit, match="no fair choice"):
+        script.chosen(Results([*both, replace(both[0], seed=1, val_mse=0.0)]))
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_half_is_half(script: ModuleType, model: str) -> None:
+    options = {
+        key.removeprefix("model."): int(value) for key, value in (s.split("=") for s in script._half(model))
+    }
+    small, half = (config_to_dict(build(model, 12, 3, preset="small", **extra).config) for extra in ({}, options))
+    for level in ("layer", "low", "high"):
+        if level in small:
+            assert 2 * half[level]["dim"] == small[level]["dim"]
+            assert half[level] == {
+                **small[level],
+                **{k: half[level][k] for k in ("dim", "hidden") if k in half[level]},
+            }
+    if script.SIZES in studies():
+        rows = load_results(script.SIZES, model=model)
+        assert {row.variant: json.dumps(row.settings["model"], sort_keys=True) for row in rows} == {
+            "small": json.dumps(json.loads(json.dumps(small)), sort_keys=True),
+            "half": json.dumps(json.loads(json.dumps(half)), sort_keys=True),
+        }
