@@ -252,7 +252,7 @@ def _rows(kind: str, name: str, grid: Grid, points: Sequence[_Point], sweep: Swe
             series=variant.series,
             variant=variant.name,
             arm=variant.arm,
-            value=variant.value,
+            value=None if variant.value is None else float(variant.value),
             unit="" if variant.value is None else KINDS[kind].unit,
             note=variant.note and f"not applicable: {variant.note}",
         )

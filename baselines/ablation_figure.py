@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import FixedLocator, NullLocator, StrMethodFormatter
+from matplotlib.ticker import FixedFormatter, FixedLocator, NullLocator
 
 from baselines.ablations import KINDS
 from baselines.table import NOT_BENCH
@@ -40,19 +40,25 @@ def draw(kind: str, rows: Sequence[Row], models: Sequence[str]) -> Figure:
     """
     names = list(dict.fromkeys(row.dataset for row in rows))
     figure = Figure(figsize=(WIDTH, 0.7 + HEIGHT * len(names)), layout="constrained")
-    axes = figure.subplots(len(names), 1, squeeze=False)[:, 0]
+    columns = 2 if KINDS[kind].relative else 1
+    panels = figure.subplots(len(names), columns, squeeze=False)
     styles = {m: (COLOURS[i % len(COLOURS)], MARKERS[i % len(MARKERS)]) for i, m in enumerate(models)}
-    for ax, name in zip(axes, names, strict=True):
+    for axes, name in zip(panels, names, strict=True):
         own = [row for row in rows if row.dataset == name]
         left_out = dict.fromkeys(f"{row.variant}: {row.note}" for row in own if row.note and not row.model)
         if any(row.arm for row in own):
-            _pairs(ax, own, styles)
+            _pairs(axes[0], own, styles, KINDS[kind].pair)
         else:
-            _lines(ax, own, styles, kind)
-        ax.set_title(_title(own), loc="left", fontsize="small")
+            for ax, error in zip(axes, _errors(own, columns), strict=True):
+                _lines(ax, own, styles, kind, error)
+            for ax in axes[:-1]:
+                ax.get_legend().remove()
+        title = _title(own)
+        axes[0].set_title(title.replace("; ", "\n") if columns > 1 else title, loc="left", fontsize="small")
         if left_out:
-            ax.text(0, -0.3, "\n".join(left_out), transform=ax.transAxes, fontsize="x-small", va="top")
-        tidy(ax)
+            axes[0].text(0, -0.3, "\n".join(left_out), transform=axes[0].transAxes, fontsize="x-small", va="top")
+        for ax in axes:
+            tidy(ax)
     figure.suptitle(KINDS[kind].title, fontsize="medium")
     return figure
 
@@ -67,17 +73,20 @@ def _title(rows: Sequence[Row]) -> str:
     return f"{first.dataset}: {what}; protocol {first.protocol}, on {parts}, {count}"
 
 
-def _error(rows: Sequence[Row]) -> tuple[str, str]:
-    """Return which column is drawn as the error, and what the axis says."""
+def _errors(rows: Sequence[Row], count: int) -> list[tuple[str, str]]:
+    """Return which columns are drawn as the error, and what their axes say: SI units where there is one unit."""
     units = {row.rmse_unit for row in rows if row.model and row.mse is not None}
+    relative = ("relative_mse", "MSE / MSE of the training mean")
     if len(units) == 1 and "" not in units:
-        return "rmse", f"RMSE ({units.pop()})"
-    return "relative_mse", "MSE / MSE of the training mean"
+        return [("rmse", f"RMSE ({units.pop()})"), relative][:count]
+    return [relative] * count
 
 
-def _lines(ax: Axes, rows: Sequence[Row], styles: dict[str, tuple[str, str]], kind: str) -> None:
+def _lines(
+    ax: Axes, rows: Sequence[Row], styles: dict[str, tuple[str, str]], kind: str, error: tuple[str, str]
+) -> None:
     """Draw the error over the ablation's value; a series without a value is a level across the axes."""
-    column, label = _error(rows)
+    column, label = error
     series = list(dict.fromkeys(row.series for row in rows if row.value is not None))
     handles = []
     for model, (colour, marker) in styles.items():
@@ -97,7 +106,8 @@ def _lines(ax: Axes, rows: Sequence[Row], styles: dict[str, tuple[str, str]], ki
     handles += [_grey(name, dash) for name, dash in zip(series, DASHES * len(series), strict=False) if name]
     levels = dict.fromkeys(row.series for row in rows if row.value is None and row.model)
     handles += [_grey(name, (0, (1, 2))) for name in levels]
-    _axis(ax, kind, sorted({row.value for row in rows if row.value is not None and row.model}))
+    rates = {row.value: row.target_hz for row in rows if row.value is not None and row.target_hz}
+    _axis(ax, kind, dict(sorted(rates.items())))
     ax.set_ylabel(label)
     ax.legend(handles=handles, loc="center left", bbox_to_anchor=(1.0, 0.5), fontsize="small", frameon=False)
 
@@ -106,20 +116,22 @@ def _grey(label: str, dash: Any) -> Line2D:
     return Line2D([], [], color="#555555", linestyle=dash, label=label)
 
 
-def _axis(ax: Axes, kind: str, values: Sequence[float]) -> None:
-    """Name the axis of the values, and mark those that were run."""
+def _axis(ax: Axes, kind: str, values: dict[float, float]) -> None:
+    """Name the axis of the values, and mark those that were run, with their target rates where these differ."""
     about = KINDS[kind]
     ax.set_xlabel(f"{about.axis} ({about.unit})" if about.unit else about.axis)
     if about.logarithmic and values:
         ax.set_xscale("log")
         ax.xaxis.set_minor_locator(NullLocator())
     if values:
+        several = len(set(values.values())) > 1
+        names = [f"{value:g}" + (f"\n{rate:g} Hz" if several else "") for value, rate in values.items()]
         ax.xaxis.set_major_locator(FixedLocator(list(values)))
-        ax.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+        ax.xaxis.set_major_formatter(FixedFormatter(names))
 
 
-def _pairs(ax: Axes, rows: Sequence[Row], styles: dict[str, tuple[str, str]]) -> None:
-    """Draw by how much each leak changes the error: seed by seed, leaky over clean, in per cent."""
+def _pairs(ax: Axes, rows: Sequence[Row], styles: dict[str, tuple[str, str]], label: str) -> None:
+    """Draw by how much the second arm of each pair changes the error: seed by seed, in per cent."""
     series = list(dict.fromkeys(row.series for row in rows if row.arm))
     for i, (model, (colour, marker)) in enumerate(styles.items()):
         x, mean, spread = [], [], []
@@ -144,17 +156,22 @@ def _pairs(ax: Axes, rows: Sequence[Row], styles: dict[str, tuple[str, str]]) ->
         )
     ax.axhline(0, color="#222222", linewidth=0.8)
     ax.set_xticks(range(len(series)), series)
-    ax.set_ylabel("RMSE with the leak against without (%)")
+    ax.set_ylabel(label)
     ax.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), fontsize="small", frameon=False)
 
 
 def _changes(rows: Sequence[Row]) -> list[float]:
-    """Return 100 * (RMSE leaky / RMSE clean - 1) of each seed that has both."""
-    by_arm = {arm: {row.seed: row.mse for row in rows if row.arm == arm} for arm in ("clean", "leaky")}
+    """Return 100 * (RMSE of the second arm / RMSE of the first - 1) of each seed that has both."""
+    by_arm: dict[str, dict[int | None, float | None]] = {}
+    for row in rows:
+        by_arm.setdefault(row.arm, {})[row.seed] = row.mse
+    if len(by_arm) < 2:
+        return []
+    first, second = by_arm.values()
     return [
-        100 * (math.sqrt(leaky / clean) - 1)
-        for seed, clean in by_arm["clean"].items()
-        if clean and (leaky := by_arm["leaky"].get(seed))
+        100 * (math.sqrt(after / before) - 1)
+        for seed, before in first.items()
+        if before and (after := second.get(seed))
     ]
 
 

@@ -18,6 +18,15 @@ PUBLISHED_CUTOFF = 0.015
 
 ORDER = 3
 
+CHUNKS = (2, 5, 10, 25, 50)
+"""Default lengths of chunks, in samples."""
+
+FRACTIONS = (10, 25, 50, 75, 100)
+"""Default shares of the training recordings, in per cent."""
+
+CONTEXTS = (1, 2, 5, 10, 20, 40)
+"""Default lengths of windows, in seconds."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Variant:
@@ -32,7 +41,7 @@ class Variant:
     value
         Where it stands on the ablation's axis; ``None`` where that has no place for it.
     arm
-        Of a pair: ``"clean"`` or ``"leaky"``; else empty.
+        Of a pair: ``"clean"`` or ``"leaky"`` of a leak, ``"without"`` or ``"with"`` of a choice; else empty.
     data, train
         Fields of the protocol and of the training that it changes.
     note
@@ -81,6 +90,10 @@ class Kind:
         What it sets itself, so that nobody else may: ``data.NAME`` or ``train.NAME``.
     logarithmic
         Whether values are drawn on a logarithmic axis.
+    relative
+        Whether the error is also drawn relative to that of the training mean, because the target itself changes.
+    pair
+        What the figure says of a pair: its second arm against its first.
     """
 
     title: str
@@ -89,6 +102,8 @@ class Kind:
     variants: Callable[[Base, Sequence[float]], list[Variant]]
     fields: tuple[str, ...]
     logarithmic: bool = True
+    relative: bool = False
+    pair: str = ""
 
 
 def _lowpass(base: Base, values: Sequence[float]) -> list[Variant]:
@@ -117,6 +132,84 @@ def _plain(hz: float, phase: str) -> dict[str, Any]:
     return vars(LowPass(hz=float(hz), order=ORDER, phase=phase))  # type: ignore[arg-type]
 
 
+def _chunk(base: Base, values: Sequence[float]) -> list[Variant]:
+    """Chunks of so many input samples; the output rate follows."""
+    protocol, training = base.protocol, base.training
+    spans = {"window_s": training.window_s, "window_stride_s": training.window_stride_s}
+    if protocol.window is not None:
+        spans |= {"window.seconds": protocol.window.seconds, "window.stride": protocol.window.stride}
+    samples = {name: round(seconds * protocol.input_hz) for name, seconds in spans.items() if seconds is not None}
+    found = []
+    for chunk in sorted(values or CHUNKS):
+        name = f"{chunk:g} samples"
+        cut = [f"{option} of {count} samples" for option, count in samples.items() if chunk and count % chunk]
+        if chunk < 1 or chunk != int(chunk):
+            found.append(Variant(name=name, value=chunk, note="a chunk is a whole number of samples"))
+        elif cut:
+            found.append(Variant(name=name, value=chunk, note=f"{cut[0]} is no whole number of such chunks"))
+        else:
+            found.append(Variant(name=name, value=chunk, data={"target_hz": protocol.input_hz / chunk}))
+    return found
+
+
+def _fraction(base: Base, values: Sequence[float]) -> list[Variant]:
+    """Shares (%) of the training recordings; each subset holds all smaller ones."""
+    found = []
+    for share in sorted(values or FRACTIONS):
+        data = {} if share == 100 else {"resplit": {"share": share / 100}}
+        found.append(Variant(name=f"{share:g} %", value=share, data=data))
+    return found
+
+
+def _context(base: Base, values: Sequence[float]) -> list[Variant]:
+    """Windows of so many seconds: what a model sees before each output, in training and evaluation.
+
+    Windows overlap as much as those of the training without the ablation, and a batch holds as many seconds, so
+    that every variant takes about as many steps on as many samples an epoch.
+    """
+    training, rate = base.training, base.protocol.target_hz
+    whole = training.window_s is None
+    length = training.window_s or 0.0
+    overlap = 1.0 if whole else (training.window_stride_s or length) / length
+    found = []
+    for seconds in sorted(values or CONTEXTS):
+        name, steps = f"{seconds:g} s", seconds * rate
+        if round(steps) < 1 or abs(steps - round(steps)) > 1e-6 * steps:
+            found.append(Variant(name=name, value=seconds, note=f"no whole number of steps of {1 / rate:g} s"))
+            continue
+        batch = training.batch if whole else max(1, round(training.batch * length / seconds))
+        stride = max(1, round(overlap * steps)) / rate
+        train = {"window_s": seconds, "window_stride_s": stride, "batch": batch}
+        found.append(Variant(name=name, value=seconds, train=train))
+    if whole:
+        found.append(Variant(name="whole episodes", series="whole episodes"))
+    return found
+
+
+def _deltas(base: Base, values: Sequence[float]) -> list[Variant]:
+    """Input deltas, and the other choices about inputs that the protocol has: averaging, streams that are off."""
+    if values:
+        raise OptionError("values", list(values), "nothing: these choices have no axis")
+    choices: dict[str, Arms] = {"input deltas": ({"input_deltas": False}, {"input_deltas": True})}
+    if base.protocol.grid == "own-start":
+        choices["averaged inputs"] = "a grid that starts at each stream's own sample has nothing before it"
+    else:
+        choices["averaged inputs"] = ({"resample": "linear"}, {"resample": "mean"})
+    used = tuple(stream.name for stream in base.card.inputs(base.protocol.inputs))
+    for stream in base.card.streams:
+        if stream.role == "input" and stream.name not in used:
+            choices[stream.name] = ({"inputs": used}, {"inputs": (*used, stream.name)})
+    return [
+        variant
+        for name, arms in choices.items()
+        for variant in _pair(
+            name,
+            arms if isinstance(arms, str) else (_unlike(base, arms[0]), _unlike(base, arms[1])),
+            ("without", "with"),
+        )
+    ]
+
+
 def _leak(base: Base, values: Sequence[float]) -> list[Variant]:
     """Each leak of the published protocol, in and out; the value is the cut-off (Hz) of the filter."""
     if len(values) > 1:
@@ -140,11 +233,11 @@ Arms = tuple[dict[str, Any], dict[str, Any]] | str
 """Changes of the protocol that take a leak out and that put it in; or why there is no such leak."""
 
 
-def _pair(name: str, arms: Arms) -> Iterator[Variant]:
+def _pair(name: str, arms: Arms, names: tuple[str, str] = ("clean", "leaky")) -> Iterator[Variant]:
     if isinstance(arms, str):
         yield Variant(name=name, series=name, note=arms)
         return
-    for arm, data in zip(("clean", "leaky"), arms, strict=True):
+    for arm, data in zip(names, arms, strict=True):
         yield Variant(name=f"{name}, {arm}", series=name, arm=arm, data=data)
 
 
@@ -206,7 +299,11 @@ def _together(changes: Sequence[dict[str, Any]]) -> dict[str, Any]:
 
 def _unlike(base: Base, changes: dict[str, Any]) -> dict[str, Any]:
     """Leave out what the base has already, so that equal recipes have equal names."""
-    return {name: value for name, value in changes.items() if getattr(base.protocol, name) != value}
+    protocol = base.protocol
+    own = {name: getattr(protocol, name) for name in changes}
+    if "inputs" in own and own["inputs"] is None:
+        own["inputs"] = tuple(stream.name for stream in base.card.inputs(None))
+    return {name: value for name, value in changes.items() if own[name] != value}
 
 
 KINDS = {
@@ -217,12 +314,43 @@ KINDS = {
         variants=_lowpass,
         fields=("data.lowpass",),
     ),
+    "chunk": Kind(
+        title="Length of a chunk, and with it the rate of the targets",
+        axis="chunk",
+        unit="samples",
+        variants=_chunk,
+        fields=("data.target_hz",),
+        relative=True,
+    ),
+    "fraction": Kind(
+        title="Share of the training recordings, nested subsets",
+        axis="training recordings",
+        unit="%",
+        variants=_fraction,
+        fields=("data.resplit",),
+    ),
+    "context": Kind(
+        title="Length of the windows that a model sees",
+        axis="window",
+        unit="s",
+        variants=_context,
+        fields=("train.window_s", "train.window_stride_s", "train.batch"),
+    ),
+    "deltas": Kind(
+        title="Choices about inputs",
+        axis="",
+        unit="",
+        variants=_deltas,
+        fields=("data.input_deltas", "data.resample", "data.inputs"),
+        pair="RMSE with against without (%)",
+    ),
     "leak": Kind(
         title="What each leak is worth",
         axis="cut-off of the filter",
         unit="Hz",
         variants=_leak,
         fields=("data.lowpass", "data.statistics", "data.look_ahead_s", "data.resplit", "data.split"),
+        pair="RMSE with the leak against without (%)",
     ),
 }
 """Ablations by name."""

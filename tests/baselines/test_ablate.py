@@ -96,6 +96,63 @@ def test_lowpass_on_the_sample(tmp_path: Path, home: Path, capsys: pytest.Captur
     assert prepared(home) == before | made
 
 
+@pytest.mark.parametrize(
+    ("kind", "values", "expected"),
+    [
+        ("chunk", ["2", "10", "7"], {"2.0": "25.0", "10.0": "5.0"}),
+        ("fraction", ["25", "100"], {"25.0": "5.0", "100.0": "5.0"}),
+        ("context", ["1", "4"], {"1.0": "5.0", "4.0": "5.0"}),
+        ("deltas", [], {"": "5.0"}),
+    ],
+)
+def test_the_other_kinds_on_the_sample(
+    kind: str, values: list[str], expected: dict[str, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    kept = [s for s in TINY if kind != "context" or "window" not in s]
+    main(["ablate", kind, "--datasets", "sample", "--models", "flat-lstm", "--seeds", "0", "--out", str(tmp_path),
+          *(["--values", *values] if values else []), "--set", *kept])  # fmt: skip
+    said = capsys.readouterr().out
+    found = rows(tmp_path / f"{kind}.csv")
+    run_ = [row for row in found if row["run"]]
+    assert {row["value"]: row["target_hz"] for row in run_} == expected
+    notes = [row["note"] for row in found if not row["run"]]
+    assert notes == (
+        ["not applicable: window_s of 200 samples is no whole number of such chunks"] * (kind == "chunk")
+    )
+    assert all(note in said for note in notes)
+    assert {(row["rmse_unit"], row["kind"]) for row in run_} == {("m/s", "real recordings")}
+    assert "real recordings" in (tmp_path / f"{kind}.svg").read_text()
+    assert (tmp_path / f"{kind}.png").stat().st_size > 5000
+    runs = {row["config"]: read_run(tmp_path / row["run"]).config for row in run_}
+    assert count((tmp_path / "runs").iterdir()).finished == len(runs)
+    if kind == "deltas":
+        arms = {(row["series"], row["arm"]): runs[row["config"]].data.protocol for row in run_}
+        assert [arms["input deltas", arm]["input_deltas"] for arm in ("without", "with")] == [False, True]
+        assert [arms["averaged inputs", arm]["resample"] for arm in ("without", "with")] == ["linear", "mean"]
+        assert arms["magnetometer", "with"]["inputs"] == ["accelerometer", "gyroscope", "magnetometer"]
+        assert len(runs) == 4 * 2  # what is without the others is the protocol as it is
+
+
+def test_contexts_take_as_many_steps_on_as_many_samples() -> None:
+    found = variants("context", "sample", "strict", [1, 5, 20])
+    trained = [dict(variant.train) for variant in found.values()]
+    assert [t["window_s"] * t["batch"] for t in trained] == [160, 160, 160]
+    assert [t["window_stride_s"] for t in trained] == [0.2, 1, 4]
+    assert variants("context", "sample", "strict", [0.3])["0.3 s"].note
+    published = variants("context", "vector", "paper", [5])
+    assert published["5 s"].train == {"window_s": 5, "window_stride_s": 5, "batch": 4}
+    assert not published["whole episodes"].train
+
+
+def test_chunks_change_the_rate_and_fit_the_windows() -> None:
+    found = variants("chunk", "sample", "strict")
+    assert [v.data["target_hz"] for v in found.values() if not v.note] == [25, 10, 5, 2, 1]
+    assert [v.note for v in variants("chunk", "sample", "strict", [2.5, 0]).values()] == [
+        "a chunk is a whole number of samples"
+    ] * 2
+    assert not any(v.note for v in variants("chunk", "vector", "paper", [3, 7]).values())
+
+
 def test_leak_on_the_sample(tmp_path: Path, home: Path, capsys: pytest.CaptureFixture[str]) -> None:
     command("leak", tmp_path, models=["flat-lstm"], seeds="0-1")
     assert "30 runs, 30 of them done now; 0 failed" in capsys.readouterr().out
@@ -139,13 +196,15 @@ def _typed(row: dict[str, str]):  # type: ignore[no-untyped-def]
 
 
 @pytest.mark.parametrize(
-    "name", ["marker", "slip", "joystick", "ronin", "vector", "totalcapture", "broad", "sample"]
+    ("name", "protocol"),
+    [
+        (name, protocol)
+        for name in ("marker", "slip", "joystick", "ronin", "vector", "totalcapture", "broad", "sample")
+        for protocol in load_card(name).splits
+    ],
 )
-@pytest.mark.parametrize("protocol", ["strict", "paper"])
 def test_every_leak_stands_on_every_data_set(name: str, protocol: str) -> None:
     """Arms differ in the leak alone; one arm of each is the protocol itself where that decides the leak."""
-    if protocol not in load_card(name).splits:
-        pytest.skip(f"{name} has no protocol {protocol}")
     start, found = base(name, protocol).protocol, variants("leak", name, protocol)
     missing = {variant.series for variant in found.values() if variant.note}
     assert missing == ({"statistics"} if name in ("ronin", "totalcapture") else set())
