@@ -32,9 +32,14 @@ class Dropout(nn.Module):
         if not self.training or self.p == 0:
             return x
         if compiled_for(x):
-            seed = int(torch.randint(1 << 31, ()))
-            return _HashedDropout.apply(x, self.p, seed)
+            return _HashedDropout.apply(x, *self.draw())
         return nn.functional.dropout(x, self.p)
+
+    def draw(self) -> tuple[float, int]:
+        """Return the probability that holds now and the seed of a new mask, from torch's generator."""
+        if not self.training or self.p == 0:
+            return 0.0, 0
+        return self.p, int(torch.randint(1 << 31, ()))
 
 
 class _HashedDropout(torch.autograd.Function):
@@ -55,21 +60,22 @@ def _masked(x: Tensor, p: float, seed: int) -> Tensor:
     return masked(x, p, seed)
 
 
-def gated_residual(x: Tensor, z: Tensor, dropout: Dropout) -> Tensor:
-    """Return ``x + dropout(glu(z))``, the end of a gated block.
+def gated_linear(x: Tensor, g: Tensor, linear: nn.Linear, dropout: Dropout) -> Tensor:
+    """Return ``x + dropout(glu(linear(g)))``, the end of a gated block.
 
     Parameters
     ----------
     x
         (..., H).
-    z
-        (..., 2 H).
+    g
+        (..., K).
+    linear
+        Of K to 2 H channels, with a bias.
     dropout
         Acts if it is in training.
     """
-    if compiled_for(x) and x.dtype == z.dtype:
-        from baselines.layers import dropout_cpu  # numba is imported only where it is used
+    if compiled_for(x) and x.dtype == g.dtype == linear.weight.dtype and not torch.is_autocast_enabled("cpu"):
+        from baselines.layers import gate_cpu  # numba is imported only where it is used
 
-        p = dropout.p if dropout.training else 0.0
-        return dropout_cpu.gated_residual(x, z, p, int(torch.randint(1 << 31, ())) if p else 0)
-    return x + dropout(nn.functional.glu(z, dim=-1))
+        return gate_cpu.gated_linear(x, g, linear.weight, linear.bias, *dropout.draw())
+    return x + dropout(nn.functional.glu(linear(g), dim=-1))

@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from baselines.layers.base import ALL, SequenceLayer
-from baselines.layers.dropout import Dropout, gated_residual
+from baselines.layers.dropout import Dropout, gated_linear
 
 __all__ = ["GatedStack", "GatedState", "Recurrence"]
 
@@ -65,7 +65,7 @@ class GatedBlock(nn.Module):
         return self._finish(x_t, y), hidden
 
     def _finish(self, x: Tensor, y: Tensor) -> Tensor:
-        return gated_residual(x, self.linear(self.dropout(F.gelu(y))), self.dropout)
+        return gated_linear(x, self.dropout(F.gelu(y)), self.linear, self.dropout)
 
 
 class GatedStack(SequenceLayer, ABC):

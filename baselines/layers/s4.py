@@ -27,7 +27,7 @@ from torch.autograd.function import once_differentiable
 from baselines.errors import OptionError
 from baselines.layers import s4_kernel as math_s4
 from baselines.layers.base import ALL, SequenceLayer, check_config, log_uniform
-from baselines.layers.dropout import Dropout, gated_residual
+from baselines.layers.dropout import Dropout, gated_linear
 from baselines.parallel import compiled_for
 
 S4State = tuple[tuple[Tensor, math_s4.Discrete], ...]
@@ -126,6 +126,10 @@ class S4Layer(nn.Module):
     def kernel(self, length: int) -> Tensor:
         """Return the convolution kernel K, (H, length)."""
         return math_s4.kernel(self.state_space(), length, self.truncated_length)
+
+    def response(self, length: int) -> Tensor:
+        """Return the response to an impulse, the kernel with D added to its first tap, (H, length)."""
+        return self.kernel(length) + F.pad(self.d.unsqueeze(-1), (0, length - 1))
 
     def discrete(self) -> math_s4.Discrete:
         """Return the recurrence's coefficients, with C proper."""
@@ -233,7 +237,29 @@ class S4Block(nn.Module):
 
     def forward(self, x: Tensor, readout: slice = ALL) -> Tensor:
         """Map (B, L, H) to (B, steps in ``readout``, H)."""
+        if self._in_one_pass(x, readout):
+            from baselines.layers import s4_block_cpu  # numba is imported only where it is used
+
+            first = range(x.shape[1])[readout].start
+            k = self.layer.response(x.shape[1])
+            norm = (self.norm.weight, self.norm.bias, k, self.norm.eps)
+            x, g = s4_block_cpu.inside(x, *norm, first, *self.dropout.draw())
+            return gated_linear(x, g, self.linear, self.dropout)
         return self._finish(x[:, readout], self.layer(self._start(x), readout))
+
+    def _in_one_pass(self, x: Tensor, readout: slice) -> bool:
+        """Tell whether the compiled form of the block, for short sequences up to their end, can stand in."""
+        length = x.shape[1]
+        steps = range(length)[readout]
+        return (
+            self.prenorm
+            and 0 < length <= math_s4.SHORT
+            and steps == range(steps.start, length)
+            and isinstance(self.layer, S4Layer)
+            and compiled_for(x)
+            and x.dtype == self.norm.weight.dtype
+            and not torch.is_autocast_enabled("cpu")
+        )
 
     def step(self, x_t: Tensor, state: tuple[Tensor, math_s4.Discrete]) -> tuple[Tensor, Tensor]:
         """Map (B, H) and (states, coefficients) to the output and the next states."""
@@ -244,7 +270,7 @@ class S4Block(nn.Module):
         return self.norm(x) if self.prenorm else x
 
     def _finish(self, x: Tensor, y: Tensor) -> Tensor:
-        x = gated_residual(x, self.linear(self.dropout(F.gelu(y))), self.dropout)
+        x = gated_linear(x, self.dropout(F.gelu(y)), self.linear, self.dropout)
         return x if self.prenorm else self.norm(x)
 
 

@@ -18,7 +18,7 @@ from baselines.layers import (
     TransformerConfig,
     make_layer,
 )
-from baselines.layers.dropout import Dropout, gated_residual
+from baselines.layers.dropout import Dropout, gated_linear
 from baselines.layers.gru import gru_reference
 from baselines.layers.lru import LRULayer, lru_reference
 from baselines.layers.lstm import lstm_reference
@@ -264,26 +264,34 @@ class TestDropout:
         assert torch.equal(Dropout(0.5).eval()(x), x)
 
 
-class TestGatedResidual:
+class TestGatedLinear:
     @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-    @pytest.mark.parametrize(("shape", "p"), [((3, 5, 7), 0.4), ((2, 33), 0.0), ((1, 1, 1), 0.1)])
-    def test_one_pass_equals_the_three_of_torch(self, shape, p, dtype):
+    @pytest.mark.parametrize(
+        ("shape", "p"), [((3, 5, 7), 0.4), ((2, 33), 0.0), ((1, 1, 1), 0.1), ((2, 2000, 2), 0.1)]
+    )
+    def test_one_pass_equals_torchs(self, shape, p, dtype):
         torch.manual_seed(0)
         x = torch.randn(*shape, dtype=dtype, requires_grad=True)
-        z = torch.randn(*shape[:-1], 2 * shape[-1], dtype=dtype).mul(4).requires_grad_()
+        g = torch.randn(*shape[:-1], 3, dtype=dtype, requires_grad=True)
+        linear = torch.nn.Linear(3, 2 * shape[-1], dtype=dtype)
         weights = torch.randn(*shape, dtype=dtype)
         torch.manual_seed(1)
-        ours = gated_residual(x, z, Dropout(p))
-        gated = torch.nn.functional.glu(z, dim=-1)
+        ours = gated_linear(x, g, linear, Dropout(p))
+        gated = torch.nn.functional.glu(linear(g), dim=-1)
         torch.manual_seed(1)
         plain = x + gated * Dropout(p)(torch.ones_like(gated))  # the same mask: it depends on seed and place alone
         torch.testing.assert_close(ours, plain)
-        gradients = [torch.autograd.grad((y * weights).sum(), (x, z)) for y in (ours, plain)]
+        of = (x, g, linear.weight, linear.bias)
+        gradients = [torch.autograd.grad((y * weights).sum(), of) for y in (ours, plain)]
+        bound = 1e-4 if dtype == torch.float32 else 1e-11
         for a, b in zip(*gradients, strict=True):
-            torch.testing.assert_close(a, b)
+            torch.testing.assert_close(a, b, rtol=bound, atol=bound * float(b.abs().max()))
 
     def test_far_gates_neither_overflow_nor_vanish(self):
-        z = torch.tensor([[1.0, 1.0, 100.0, -100.0]], requires_grad=True)
-        y = gated_residual(torch.zeros(1, 2), z, Dropout(0.1).eval())
+        linear = torch.nn.Linear(1, 4)
+        torch.nn.init.zeros_(linear.weight)
+        linear.bias.data = torch.tensor([1.0, 1.0, 100.0, -100.0])
+        y = gated_linear(torch.zeros(1, 2), torch.ones(1, 1), linear, Dropout(0.1).eval())
         torch.testing.assert_close(y, torch.tensor([[1.0, 0.0]]))
-        assert torch.isfinite(torch.autograd.grad(y.sum(), z)[0]).all()
+        gradients = torch.autograd.grad(y.sum(), (linear.weight, linear.bias))
+        assert all(torch.isfinite(g).all() for g in gradients)

@@ -5,9 +5,10 @@ import pytest
 import scipy.signal
 import torch
 
-from baselines.layers import s4_cpu
+from baselines.layers import s4_block_cpu, s4_cpu
 from baselines.layers import s4_kernel as ssm_math
-from baselines.layers.s4 import S4Config, S4Layer, causal_convolution, fft_length, toeplitz_convolution
+from baselines.layers.dropout import Dropout
+from baselines.layers.s4 import S4Block, S4Config, S4Layer, causal_convolution, fft_length, toeplitz_convolution
 
 
 def both_halves(t):
@@ -112,6 +113,39 @@ def test_compiled_short_convolution_equals_toeplitz(batch, length, channels, fir
     args = [t.requires_grad_() for t in args]
     results = [s4_cpu.short_convolution(*args, first), toeplitz_convolution(*args, slice(first, None))]
     compare(*results, args, 1e-4 if dtype == torch.float32 else 1e-12)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("p", [0.0, 0.4])
+@pytest.mark.parametrize(("batch", "length", "channels", "first"), [(1, 1, 2, 0), (40, 10, 33, 0), (17, 10, 6, 9)])
+def test_compiled_inside_of_a_block_equals_torchs(batch, length, channels, first, p, dtype):
+    torch.manual_seed(0)
+    x = torch.randn(batch, length, channels, dtype=dtype)
+    k = torch.randn(channels, length, dtype=dtype)
+    args = [
+        t.requires_grad_() for t in (x, torch.randn(channels, dtype=dtype), torch.randn(channels, dtype=dtype), k)
+    ]
+    torch.manual_seed(1)
+    mask = Dropout(p)(torch.ones(batch, length - first, channels, dtype=dtype))
+    normal = torch.nn.functional.layer_norm(x, (channels,), args[1], args[2], 1e-5)
+    inside = torch.nn.functional.gelu(toeplitz_convolution(normal, k, slice(first, None))) * mask
+    torch.manual_seed(1)
+    kept, ours = s4_block_cpu.inside(*args, 1e-5, first, *Dropout(p).draw())
+    assert torch.equal(kept, x[:, first:])
+    bound = 1e-4 if dtype == torch.float32 else 1e-11
+    compare(torch.cat((kept.sin(), ours)), torch.cat((x[:, first:].sin(), inside)), args, bound)
+
+
+@pytest.mark.parametrize("readout", [slice(None), slice(9, 10), slice(2, None), slice(0, 10, 3)])
+def test_block_is_the_sum_of_its_parts(readout):
+    torch.manual_seed(0)
+    block = S4Block(S4Config(dim=6, state=4))
+    x = torch.randn(5, 10, 6)
+    torch.manual_seed(1)
+    ours = block(x, readout)
+    torch.manual_seed(1)
+    parts = block._finish(x[:, readout], block.layer(block.norm(x), readout))
+    compare(ours, parts, list(block.parameters()), 1e-4)
 
 
 def compare(ours, plain, args, bound):
