@@ -12,6 +12,7 @@ import tyro
 
 from baselines.errors import OptionError
 from baselines.sweep_cli import pairs, seeds
+from csp_data.manners import loudness
 
 __all__ = ["ABLATE", "Ablate", "ablate"]
 
@@ -115,7 +116,7 @@ def ablate(command: Ablate, line: str) -> None:
         jobs=command.jobs,
         backend=command.backend,
         slurm={key: given[0] for key, given in pairs("slurm", command.slurm)},
-        progress=True,
+        progress=loudness.get().notes,
         command=line,
     )
     failed = {str(folder): why for folder, why in done.sweep.failed.items()}

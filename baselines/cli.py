@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import json
-import logging
 import os
 import shlex
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import MISSING, dataclass, field, make_dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Union
 
 import tyro
 
 import csp_data
 from baselines.ablate_cli import ABLATE, Ablate, ablate
 from baselines.bench_cli import BENCH, Bench, bench
+from baselines.completion import COMPLETION, Completion, complete, completion
 from baselines.errors import CspDataError, OptionError, UnknownNameError
 from baselines.export_cli import EXPORT, Export, export_run
 from baselines.results_cli import RESULTS, Results, results, runs_or_rows
@@ -26,6 +26,7 @@ from baselines.train import TrainConfig
 from baselines.training_cli import Choices, chosen
 from csp_data import Dataset
 from csp_data.card import load_card
+from csp_data.manners import Loudness, loudness, pipeable
 from csp_data.protocol import resolve
 from csp_data.splitcard import PARTS
 
@@ -153,66 +154,110 @@ REPORT = """Write one self-contained HTML page about several runs on the same da
 Example:
   csp-baselines report runs/sample-* -o report.html"""
 
-Command = (
-    Annotated[Stream, tyro.conf.subcommand("stream", description=STREAM)]
-    | Annotated[Export, tyro.conf.subcommand("export", description=EXPORT)]
-    | Annotated[Train, tyro.conf.subcommand("train", description=TRAIN)]
-    | Annotated[Sweep, tyro.conf.subcommand("sweep", description=SWEEP)]
-    | Annotated[Ablate, tyro.conf.subcommand("ablate", description=ABLATE)]
-    | Annotated[Eval, tyro.conf.subcommand("eval", description=EVAL)]
-    | Annotated[Table, tyro.conf.subcommand("table", description=TABLE)]
-    | Annotated[Results, tyro.conf.subcommand("results", description=RESULTS)]
-    | Annotated[Report, tyro.conf.subcommand("report", description=REPORT)]
-    | Annotated[Bench, tyro.conf.subcommand("bench", description=BENCH)]
-)
+PROGRAM = """Train, evaluate and compare sequence models on prepared sensor recordings.
+
+Examples:
+  csp-baselines train sample hiss-s4-mamba
+  csp-baselines eval runs/sample-hiss-s4-mamba-0 --part val
+  csp-baselines table runs/sample-*
+  csp-baselines report runs/sample-* -o report.html
+
+Each command's own help says more: csp-baselines train --help.
+
+Exit codes: 0 done, 1 failed, 2 usage, 3 verification failed, 4 a person is needed."""
+
+
+@dataclass(frozen=True)
+class Subcommand:
+    """One command: its options, its help, and what does it, given the options and the line that was typed."""
+
+    options: type
+    help: str
+    act: Callable[[Any, str], None]
+
+    @property
+    def line(self) -> str:
+        """The first line of its help."""
+        return self.help.partition("\n")[0]
+
+
+def commands() -> dict[str, Subcommand]:
+    """Return all commands, in the order of the help."""
+    every = (
+        Subcommand(Train, TRAIN, _train),
+        Subcommand(Eval, EVAL, _eval),
+        Subcommand(Table, TABLE, _table),
+        Subcommand(Results, RESULTS, results),
+        Subcommand(Report, REPORT, _report),
+        Subcommand(Sweep, SWEEP, sweep),
+        Subcommand(Ablate, ABLATE, ablate),
+        Subcommand(Stream, STREAM, stream),
+        Subcommand(Export, EXPORT, export_run),
+        Subcommand(Bench, BENCH, bench),
+        Subcommand(Completion, COMPLETION, completion),
+    )
+    return {command.options.__name__.lower(): command for command in every}
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line and exit: 0 done, 1 failed, 2 usage, 3 verification failed, 4 needs a person."""
-    given = list(sys.argv[1:] if arguments is None else arguments)
-    logging.basicConfig(format="%(name)s: %(message)s")
-    actions: dict[type, Callable[..., None]] = {
-        Train: _train,
-        Eval: _eval,
-        Table: _table,
-        Results: results,
-        Report: _report,
-        Stream: stream,
-        Sweep: sweep,
-        Ablate: ablate,
-        Bench: bench,
-        Export: export_run,
-    }
+    pipeable(lambda: _main(list(sys.argv[1:] if arguments is None else arguments)))
+
+
+def _main(given: list[str]) -> None:
+    known = commands()
+    complete(known)
     try:
-        _before(given, [kind.__name__.lower() for kind in actions])
-        command: Any = tyro.cli(
-            Command,
-            prog="csp-baselines",
-            description="Train, evaluate and compare sequence models on prepared sensor recordings.",
-            args=given,
-        )
-        actions[type(command)](command, shlex.join(["csp-baselines", *given]))
+        program = parse(given)
+        Loudness(program.quiet, program.verbose).apply()
+        action = known[type(program.command).__name__.lower()].act
+        action(program.command, shlex.join(["csp-baselines", *given]))
     except CspDataError as error:
         sys.stderr.write(f"Error: {error}\n")
         sys.exit(error.exit_code)
-    except BrokenPipeError:
-        # whoever read our output has seen enough (| head); the run itself is on the disk by then
-        sys.stdout = open(os.devnull, "w")  # noqa: SIM115, PTH123  # for the interpreter's last flush
-        sys.exit(141)
     except KeyboardInterrupt:
         sys.stderr.write("Stopped. The same command goes on from the last finished epoch.\n")
         sys.exit(1)
 
 
-def _before(given: Sequence[str], commands: Sequence[str]) -> None:
-    """Do what tyro does not: no colours where they are not wanted, the version, the nearest command."""
+def parse(given: Sequence[str]) -> Any:
+    """Read a command line: its ``command``, whether ``quiet``, whether ``verbose``.
+
+    Does what tyro does not: no colours where they are not wanted, the version, the nearest command, one line for
+    each command in the help of the whole.
+    """
     if os.environ.get("NO_COLOR"):  # no-color.org
         tyro._experimental_options["ansi_codes"] = False
-    if list(given) == ["--version"]:
+    known = commands()
+    word = next((word for word in given if word not in LOUD), "--help")
+    if word == "--version":
         print(f"csp-baselines, version {csp_data.__version__}")
         sys.exit(0)
-    if given and not given[0].startswith("-") and given[0] not in commands:
-        raise UnknownNameError("command", given[0], commands)
+    if not word.startswith("-") and word not in known:
+        raise UnknownNameError("command", word, list(known))
+    union: Any = Union[  # noqa: UP007  # built from the table
+        tuple(
+            Annotated[row.options, tyro.conf.subcommand(name, description=row.help if name == word else row.line)]
+            for name, row in known.items()
+        )
+    ]
+    fields: list[tuple[str, Any, Any]] = [
+        ("command", Annotated[union, tyro.conf.OmitArgPrefixes, tyro.conf.OmitSubcommandPrefixes], MISSING),
+        ("quiet", _flag("-q", "No progress and no notes."), False),
+        ("verbose", _flag("-v", "Say more, on stderr."), False),
+    ]
+    program = make_dataclass("Program", [(name, kind, field(default=value)) for name, kind, value in fields])
+    return tyro.cli(program, prog="csp-baselines", description=PROGRAM, args=list(given) or ["--help"])
+
+
+LOUD = ("-q", "--quiet", "-v", "--verbose")
+
+
+def _flag(short: str, text: str) -> Any:
+    """Return the type of a flag that may stand before or behind the command."""
+    return Annotated[
+        bool, tyro.conf.CascadeSubcommandArgs, tyro.conf.FlagCreatePairsOff, _arg(aliases=[short], help=text)
+    ]
 
 
 def _train(command: Train, line: str) -> None:
@@ -245,7 +290,7 @@ def _train(command: Train, line: str) -> None:
             options=_options(command.set),
             device=device,
             command=line,
-            progress=True,
+            progress=loudness.get().progress,
             team=team,
             track=command.track,
         )
@@ -334,7 +379,7 @@ def _dataset(command: Train) -> tuple[Dataset, TrainConfig]:
         # first what may be refused: preparing can take long
         protocol = resolve(load_card(command.dataset), command.protocol)
         train = chosen(command.choices, command.training, protocol.name)
-        csp_data.prepare(command.dataset, raw=command.raw, protocol=protocol, progress=sys.stderr.isatty())
+        csp_data.prepare(command.dataset, raw=command.raw, protocol=protocol, progress=loudness.get().progress)
         return csp_data.load(command.dataset, raw=command.raw, protocol=protocol), train
     dataset = csp_data.load(path=path, raw=command.raw, protocol=command.protocol)
     return dataset, chosen(command.choices, command.training, dataset.protocol.name)

@@ -60,14 +60,13 @@ def results(command: Results, line: str) -> None:
     if not command.runs:
         if command.out is not None:
             raise OptionError("RUN", "", "at least one folder, as -o is given")
-        for name in studies():
-            _say(name, load_results(name), as_json=command.json)
+        _say([_held(name, load_results(name)) for name in studies()], as_json=command.json)
         return
     if command.out is None or command.out.suffix != ".csv":
         raise OptionError("out", None if command.out is None else str(command.out), "a file that ends in .csv")
     study = command.study or command.out.stem
     rows = add(command.out, collect(command.runs, study, variant=command.variant, cpu=command.cpu))
-    _say(str(command.out), rows, as_json=command.json)
+    _say([_held(str(command.out), rows)], as_json=command.json)
 
 
 def runs_or_rows(given: Sequence[Path]) -> list[Run | Result]:
@@ -86,8 +85,8 @@ def runs_or_rows(given: Sequence[Path]) -> list[Run | Result]:
     return found
 
 
-def _say(name: str, rows: Sequence[Result], *, as_json: bool) -> None:
-    held: dict[str, Any] = {
+def _held(name: str, rows: Sequence[Result]) -> dict[str, Any]:
+    return {
         "study": name,
         "runs": len(rows),
         "datasets": sorted({f"{row.dataset} ({row.kind})" for row in rows}),
@@ -96,9 +95,15 @@ def _say(name: str, rows: Sequence[Result], *, as_json: bool) -> None:
         "seeds": sorted({row.seed for row in rows}),
         "commits": sorted({str(row.commit) for row in rows}),
     }
-    sys.stdout.write(
-        json.dumps(held) + "\n"
-        if as_json
-        else f"{name}: {len(rows)} runs, {held['models']} models, seeds {' '.join(map(str, held['seeds']))}; "
-        f"{', '.join(held['datasets'])}; protocol {', '.join(held['protocols'])}\n"
-    )
+
+
+def _say(studies: Sequence[dict[str, Any]], *, as_json: bool) -> None:
+    if as_json:
+        sys.stdout.write(json.dumps(studies, indent=2) + "\n")
+        return
+    for held in studies:
+        seeds = " ".join(map(str, held["seeds"]))
+        sys.stdout.write(
+            f"{held['study']}: {held['runs']} runs, {held['models']} models, seeds {seeds}; "
+            f"{', '.join(held['datasets'])}; protocol {', '.join(held['protocols'])}\n"
+        )

@@ -17,6 +17,7 @@ import tyro
 
 from baselines.errors import OptionError
 from baselines.stream_io import Clock, Latency, SampleError, Writer, read_samples
+from csp_data.manners import loudness
 
 if TYPE_CHECKING:
     from baselines.engine import Model
@@ -173,7 +174,8 @@ def _open(command: Stream) -> tuple[Streamer, tuple[str, ...], tuple[str, ...]]:
     made = Streamer.of(
         model, interface, command.engine, baseline=None if command.baseline == "protocol" else command.baseline
     )
-    for note in _notes(interface, command.baseline, resumed=command.load_state is not None):
+    notes = _notes(interface, command.baseline, resumed=command.load_state is not None)
+    for note in notes if loudness.get().notes else ():
         sys.stderr.write(f"Note: {note}\n")
     return made, interface.inputs, interface.targets
 
@@ -278,6 +280,8 @@ def _summary(command: Stream, counts: Counts) -> None:
         parts = {"without_prediction_ms": without, "with_prediction_ms": with_output}
         plain = found | {name: part.summary() if part.total else None for name, part in parts.items()}
         sys.stderr.write(json.dumps(plain) + "\n")
+        return
+    if not loudness.get().notes:
         return
     sys.stderr.write(
         f"{without.total + with_output.total:,} samples, {with_output.total:,} with a prediction"

@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal
 import tyro
 
 from baselines.errors import OptionError
+from csp_data.manners import loudness
 
 __all__ = ["SWEEP", "Sweep", "pairs", "seeds", "sweep"]
 
@@ -104,7 +105,7 @@ def sweep(command: Sweep, line: str) -> None:
         jobs=command.jobs,
         backend=command.backend,
         slurm={key: values[0] for key, values in pairs("slurm", command.slurm)},
-        progress=True,
+        progress=loudness.get().notes,
         command=line,
     )
     if command.json:

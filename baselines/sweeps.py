@@ -8,6 +8,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -142,7 +143,7 @@ def sweep_grid(
     """Run a grid; as :func:`sweep`, with the command for the record."""
     out = out.absolute()
     refuse_foreign(out)
-    runs = expand(grid, prepare_all(grid, jobs=jobs, progress=progress), out)
+    runs = expand(grid, prepare_all(grid, jobs=jobs, progress=progress and sys.stderr.isatty()), out)
     return sweep_planned(
         runs, out, place, jobs=jobs, backend=backend, slurm=slurm, progress=progress, command=command
     )

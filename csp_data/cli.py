@@ -33,6 +33,7 @@ from csp_data.commands.view import view
 from csp_data.dataset import Dataset
 from csp_data.errors import StoreError
 from csp_data.home import home, prepared_dir
+from csp_data.manners import loudness
 from csp_data.prepare import raw_root
 from csp_data.store import read_header
 
@@ -211,7 +212,7 @@ def verify(
         for file in failures:
             click.echo(f"  {file}", err=True)
         for file in report.files:
-            if file.status in ("extra", "unlisted") and ctx.find_root().obj["notes"]:
+            if file.status in ("extra", "unlisted") and loudness.get().notes:
                 click.echo(f"  {file}", err=True)
     if failures:
         ctx.exit(3)
@@ -241,7 +242,6 @@ def prepare(
     **options: Any,
 ) -> None:
     """Verify, align, resample, filter, split and write one HDF5 file; prints its path."""
-    progress = click.get_current_context().find_root().obj["progress"]
     changes = overrides(options)
     path = api.prepare(
         name,
@@ -249,7 +249,7 @@ def prepare(
         protocol=protocol,
         out=out,
         jobs=jobs,
-        progress=progress,
+        progress=loudness.get().progress,
         skip_damaged=skip_damaged,
         **changes,
     )

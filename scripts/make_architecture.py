@@ -25,7 +25,19 @@ COLUMNS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("data sets", ("html", "dataset")),
     (
         "for people",
-        ("adapters", "plot", "bench", "doctor", "view", "conformity", "newsource", "api", "commands", "cli"),
+        (
+            "adapters",
+            "plot",
+            "bench",
+            "doctor",
+            "view",
+            "conformity",
+            "newsource",
+            "api",
+            "manners",
+            "commands",
+            "cli",
+        ),
     ),
     ("models", ("baselines",)),
 )

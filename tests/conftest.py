@@ -1,9 +1,16 @@
-"""Fixtures for all tests: a home of their own, and the folder of reference data where there is one."""
+"""Fixtures for all tests: a home of their own, reference data where there is some, a terminal, a shell."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+import pty
+import select
+import shlex
+import shutil
+import subprocess
+import termios
+import time
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -33,3 +40,69 @@ def reference_dir() -> Path:
     if not (folder / "golden").is_dir():
         pytest.skip(f"reference data not found at {folder} (set CSP_DATA_REFERENCE)")
     return folder
+
+
+HANGS = 60
+
+
+@pytest.fixture
+def terminal() -> Callable[..., tuple[int, str]]:
+    """Run a program in a terminal of its own; return the exit code, and all that stood there."""
+
+    def run(
+        program: Sequence[str], *arguments: str, answer: str = "", environment: dict[str, str] | None = None
+    ) -> tuple[int, str]:
+        screen, line = pty.openpty()
+        termios.tcsetwinsize(line, (24, 100))
+        with subprocess.Popen(
+            [*program, *arguments],
+            stdin=line,
+            stdout=line,
+            stderr=line,
+            env={**os.environ, **(environment or {})},
+            start_new_session=True,
+        ) as process:
+            os.close(line)
+            said, answered, begun = b"", False, time.monotonic()
+            while time.monotonic() - begun < HANGS:
+                if select.select([screen], [], [], 0.1)[0]:
+                    try:
+                        said += os.read(screen, 65536)
+                    except OSError:  # Linux: the other side has closed
+                        break
+                if answer and not answered and b"[y/N]" in said:
+                    os.write(screen, answer.encode() + b"\n")
+                    answered = True
+            else:
+                process.kill()
+        os.close(screen)
+        return process.returncode, said.decode()
+
+    return run
+
+
+@pytest.fixture
+def completions(tmp_path: Path) -> Callable[[Sequence[str], str], list[str]]:
+    """Let a real bash complete the last word of a line, with the script that the program prints."""
+    bash = shutil.which("bash")
+    if bash is None:
+        pytest.skip("needs bash")
+
+    def complete(program: Sequence[str], line: str) -> list[str]:
+        words = line.split(" ")
+        name = words[0]
+        script = subprocess.run(
+            [*program, "completion", "bash"], capture_output=True, text=True, check=True
+        ).stdout
+        (tmp_path / name).write_text(f'#!/bin/sh\nexec {shlex.join(program)} "$@"\n')
+        (tmp_path / name).chmod(0o755)
+        call = f"""{script}
+COMP_WORDS=({shlex.join(words)}); COMP_CWORD={len(words) - 1}
+_{name.replace("-", "_")}_completion {name} {shlex.quote(words[-1])} {shlex.quote(words[-2])}
+printf '%s\\n' "${{COMPREPLY[@]}}" """
+        path = f"{tmp_path}:{os.environ['PATH']}"
+        done = subprocess.run([bash, "-c", call], capture_output=True, text=True, env={**os.environ, "PATH": path})
+        assert done.stderr == ""
+        return done.stdout.split()
+
+    return complete

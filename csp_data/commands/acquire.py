@@ -17,6 +17,7 @@ from csp_data.card import load_card
 from csp_data.commands.base import Command, Commands, examples
 from csp_data.commands.options import json_option, name_argument, raw_option
 from csp_data.errors import AccessError
+from csp_data.manners import loudness
 
 __all__ = ["bench", "download", "import_"]
 
@@ -73,7 +74,7 @@ def download(
         variant="full" if full else "compact",
         lock_file=lock,
         keep_archives=keep_archives,
-        progress=ctx.find_root().obj["progress"],
+        progress=loudness.get().progress,
         patience=Patience(connect_s=min(10.0, timeout), stall_s=timeout, tries=tries),
         ask_licence=_ask_licence if person else None,
         ask_password=_ask_password if person else None,

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import json
-import logging
-import os
-import sys
 from typing import Any
 
 import click
 
 from csp_data.errors import CspDataError
+from csp_data.manners import Loudness, pipeable
 
 __all__ = ["Command", "Commands", "examples", "report", "run"]
 
@@ -23,27 +21,17 @@ class _Failure(click.ClickException):
         self.exit_code = error.exit_code  # type: ignore[misc]  # click reads it from the instance
 
 
-def _loudness(ctx: click.Context, option: click.Parameter, given: bool) -> None:
+def _say(ctx: click.Context, option: click.Parameter, given: bool) -> None:
     """Set how much is said, for whichever of ``csp-data -q list`` and ``csp-data list -q`` a person types."""
     state = ctx.find_root().ensure_object(dict)
-    state.setdefault("progress", sys.stderr.isatty())
-    state.setdefault("notes", True)
     if given:
-        state["verbose" if option.name == "verbose" else "quiet"] = True
-    quiet = bool(state.get("quiet"))
-    if quiet:
-        state["progress"] = state["notes"] = False
-    logging.basicConfig(
-        level=logging.ERROR if quiet else logging.DEBUG if state.get("verbose") else logging.WARNING,
-        format="%(levelname)s: %(message)s",
-        stream=sys.stderr,
-        force=True,
-    )
+        state[option.name] = True
+    Loudness(bool(state.get("quiet")), bool(state.get("verbose"))).apply()
 
 
 def _loud_options() -> list[click.Parameter]:
     return [
-        click.Option([f"-{name[0]}", f"--{name}"], is_flag=True, help=text, expose_value=False, callback=_loudness)
+        click.Option([f"-{name[0]}", f"--{name}"], is_flag=True, help=text, expose_value=False, callback=_say)
         for name, text in (("verbose", "Say more, on stderr."), ("quiet", "No progress bar and no notes."))
     ]
 
@@ -87,12 +75,5 @@ def report(values: object, text: str, *, as_json: bool) -> None:
 
 
 def run(cli: click.Command) -> None:
-    """Run a command line and exit; a reader of our output that has seen enough (``| head``) is no error."""
-    try:
-        try:
-            cli(prog_name="csp-data")
-        finally:
-            sys.stdout.flush()
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for the interpreter's last flush
-        sys.exit(141)
+    """Run a command line and exit."""
+    pipeable(lambda: cli(prog_name="csp-data"))

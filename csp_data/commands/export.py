@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ from csp_data.commands.base import Command, examples, report
 from csp_data.commands.options import json_option, name_argument, overrides, protocol_options, raw_option
 from csp_data.dataset import Dataset
 from csp_data.errors import OptionError
+from csp_data.manners import loudness
 
 __all__ = ["export"]
 
@@ -38,7 +38,7 @@ def _hf(dataset: Dataset, out: Path, part: str | None) -> Path:
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise OptionError("out", str(out), "a folder that is new or empty", "Choose another or remove it.")
     parts = dataset.to_hf()
-    if not sys.stderr.isatty():
+    if not loudness.get().progress:
         import datasets
 
         datasets.disable_progress_bars()

@@ -12,7 +12,6 @@ import io
 import os
 import re
 import runpy
-import typing
 from pathlib import Path
 from typing import Any
 
@@ -73,14 +72,8 @@ def _baselines() -> Pages:
     os.environ.update(NO_COLOR="1", COLUMNS="100", TERM="dumb")
     from baselines import cli
 
-    names = [
-        name
-        for member in typing.get_args(cli.Command)
-        for option in typing.get_args(member)[1:]
-        if (name := getattr(option, "name", None))
-    ]
     blocks = []
-    for name in ("", *names):
+    for name in ("", *cli.commands()):
         out = io.StringIO()
         with contextlib.redirect_stdout(out), contextlib.suppress(SystemExit):
             cli.main([*([name] if name else []), "--help"])

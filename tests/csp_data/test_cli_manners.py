@@ -3,17 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
-import pty
 import re
-import select
 import shlex
 import shutil
 import subprocess
 import sys
-import termios
-import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import click
@@ -24,6 +19,7 @@ import csp_data
 from csp_data.cli import cli
 
 HANGS = 60
+Terminal = Callable[..., tuple[int, str]]
 
 
 def commands(
@@ -36,40 +32,11 @@ def commands(
 
 
 ALL = dict(commands())
-PROGRAM = [sys.executable, "-m", "csp_data"]
+PROGRAM = (sys.executable, "-m", "csp_data")
 
 
 def run(*arguments: str) -> Result:
     return CliRunner().invoke(cli, arguments)
-
-
-def terminal(*arguments: str, answer: str = "", environment: dict[str, str] | None = None) -> tuple[int, str]:
-    """Run in a terminal of its own; return the exit code, and all that stood there."""
-    screen, line = pty.openpty()
-    termios.tcsetwinsize(line, (24, 100))
-    with subprocess.Popen(
-        [*PROGRAM, *arguments],
-        stdin=line,
-        stdout=line,
-        stderr=line,
-        env={**os.environ, **(environment or {})},
-        start_new_session=True,
-    ) as process:
-        os.close(line)
-        said, answered, begun = b"", False, time.monotonic()
-        while time.monotonic() - begun < HANGS:
-            if select.select([screen], [], [], 0.1)[0]:
-                try:
-                    said += os.read(screen, 65536)
-                except OSError:  # Linux: the other side has closed
-                    break
-            if answer and not answered and b"[y/N]" in said:
-                os.write(screen, answer.encode() + b"\n")
-                answered = True
-        else:
-            process.kill()
-    os.close(screen)
-    return process.returncode, said.decode()
 
 
 @pytest.mark.parametrize("words", ALL, ids=" ".join)
@@ -164,13 +131,13 @@ def test_a_pipe_that_closes_is_no_error() -> None:
         assert process.returncode in (1, 141)
 
 
-def test_progress_is_shown_on_a_terminal_only(empty_home: Path) -> None:
+def test_progress_is_shown_on_a_terminal_only(empty_home: Path, terminal: Terminal) -> None:
     """And without colours; a bar that is piped would fill a log."""
-    code, said = terminal("prepare", "sample", environment={"NO_COLOR": "1"})
+    code, said = terminal(PROGRAM, "prepare", "sample", environment={"NO_COLOR": "1"})
     assert code == 0
     assert "13/13" in said
     assert "\x1b[3" not in said  # colours
-    code, said = terminal("prepare", "sample", "--lowpass", "3", "--quiet")
+    code, said = terminal(PROGRAM, "prepare", "sample", "--lowpass", "3", "--quiet")
     assert code == 0
     assert "13/13" not in said
     piped = subprocess.run(
@@ -181,15 +148,15 @@ def test_progress_is_shown_on_a_terminal_only(empty_home: Path) -> None:
 
 
 @pytest.mark.parametrize("answer", ["y", "n", ""])
-def test_clean_asks_before_it_deletes(empty_home: Path, answer: str) -> None:
+def test_clean_asks_before_it_deletes(empty_home: Path, answer: str, terminal: Terminal) -> None:
     path = csp_data.prepare("sample")
     (empty_home / "raw" / "broad.incoming").mkdir(parents=True)
     (empty_home / "raw" / "broad.incoming" / "x.part").write_bytes(bytes(1000))
-    code, said = terminal("clean", "broad", answer=answer or "\n")
+    code, said = terminal(PROGRAM, "clean", "broad", answer=answer or "\n")
     assert "Delete these 1 (1.0 kB)?" in said
     assert code == (0 if answer == "y" else 1)
     assert (empty_home / "raw" / "broad.incoming").exists() == (answer != "y")
-    assert terminal("clean", "--prepared", answer=answer or "\n")[0] == (0 if answer == "y" else 1)
+    assert terminal(PROGRAM, "clean", "--prepared", answer=answer or "\n")[0] == (0 if answer == "y" else 1)
     assert path.exists() == (answer != "y")
 
 
@@ -217,22 +184,8 @@ def test_clean_needs_to_know_what(empty_home: Path) -> None:
         ("csp-data completion z", ["zsh"]),
     ],
 )
-def test_bash_completes(line: str, offered: list[str], tmp_path: Path) -> None:
-    """The script that is printed, in a real bash."""
-    bash = shutil.which("bash")
-    if bash is None:
-        pytest.skip("needs bash")
-    script = run("completion", "bash").stdout
-    (tmp_path / "csp-data").write_text(f'#!/bin/sh\nexec {shlex.quote(sys.executable)} -m csp_data "$@"\n')
-    (tmp_path / "csp-data").chmod(0o755)
-    words = line.split()
-    call = f"""{script}
-COMP_WORDS=({line}); COMP_CWORD={len(words) - 1}
-_csp_data_completion csp-data {words[-1]} {words[-2]}
-printf '%s\\n' "${{COMPREPLY[@]}}" """
-    path = f"{tmp_path}:{os.environ['PATH']}"
-    done = subprocess.run([bash, "-c", call], capture_output=True, text=True, env={**os.environ, "PATH": path})
-    assert done.stdout.split() == offered, done.stderr
+def test_bash_completes(line: str, offered: list[str], completions: Callable[..., list[str]]) -> None:
+    assert completions(PROGRAM, line) == offered
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])

@@ -1,0 +1,72 @@
+"""Manners of a command line that ``csp-data`` and ``csp-baselines`` share: how much is said, pipes that close."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from collections.abc import Callable
+from contextvars import ContextVar
+from dataclasses import dataclass
+
+__all__ = ["Loudness", "loudness", "pipeable"]
+
+OURS = ("csp_data", "baselines")
+
+
+@dataclass(frozen=True)
+class Loudness:
+    """How much a command says beside its result.
+
+    Parameters
+    ----------
+    quiet
+        No progress, no notes, no warnings: errors alone.
+    verbose
+        Also what our own packages log while they work; other packages' warnings, as ever.
+    """
+
+    quiet: bool = False
+    verbose: bool = False
+
+    @property
+    def notes(self) -> bool:
+        """Whether to say on stderr what a person may want to know."""
+        return not self.quiet
+
+    @property
+    def progress(self) -> bool:
+        """Whether to draw progress bars: on a terminal, where somebody looks."""
+        return not self.quiet and sys.stderr.isatty()
+
+    def apply(self) -> None:
+        """Make this the loudness of the running command: of its log, and of what asks :data:`loudness`."""
+        loudness.set(self)
+        logging.basicConfig(
+            level=logging.ERROR if self.quiet else logging.WARNING,
+            format="%(levelname)s: %(message)s",
+            stream=sys.stderr,
+            force=True,
+        )
+        for name in OURS:
+            logging.getLogger(name).setLevel(logging.DEBUG if self.verbose else logging.NOTSET)
+
+
+_USUAL = Loudness()
+loudness: ContextVar[Loudness] = ContextVar("loudness", default=_USUAL)
+"""That of the running command."""
+
+
+def pipeable(program: Callable[[], object]) -> None:
+    """Run a program and exit; a reader of our output that has seen enough (``| head``) is no error.
+
+    The exit code is then 141, as of a program that SIGPIPE ends.
+    """
+    try:
+        try:
+            program()
+        finally:
+            sys.stdout.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for the interpreter's last flush
+        sys.exit(141)

@@ -1,0 +1,189 @@
+"""``csp-baselines`` behaves as ``csp-data`` does: loudness, JSON, pipes, completion, examples, nearest names."""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import click
+import pytest
+
+import csp_data
+from baselines.cli import commands, main, parse
+from baselines.completion import shadow
+from baselines.runs import Run
+
+PROGRAM = (sys.executable, "-m", "baselines")
+TINY = ["--set", "dim=8", "hidden=8", "layers=1", "--window-s", "10", "--window-stride-s", "10", "--epochs", "2"]
+Terminal = Callable[..., tuple[int, str]]
+
+
+def said(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> tuple[int, str, str]:
+    code: object = 0
+    try:
+        main(arguments)
+    except SystemExit as stop:
+        code = stop.code or 0
+    assert isinstance(code, int)
+    return code, *capsys.readouterr()
+
+
+def typed(line: str) -> list[str]:
+    """Return the arguments that a line of a shell gives to the program."""
+    inside = re.search(r"\$\((csp-baselines [^)]*)\)", line)
+    words = shlex.split(inside[1] if inside else line, comments=True)
+    start = next(i for i, word in enumerate(words) if word in ("csp-baselines", "baselines"))
+    end = next((i for i, word in enumerate(words) if word in (">", "|") and i > start), None)
+    return words[start + 1 : end]
+
+
+@pytest.mark.parametrize("words", [[], *([name] for name in commands())], ids=" ".join)
+def test_help_of_every_command_ends_in_examples_that_parse(
+    words: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    for flag in ("--help", "-h"):
+        code, out, _ = said([*words, flag], capsys)
+        assert code == 0
+        assert "--quiet" in out
+        assert "--verbose" in out
+    text = commands()[words[0]].help if words else out
+    lines = re.split(r"Examples?:\n", text)[1].split("\n\n")[0].splitlines()
+    calls = [typed(line) for line in lines]
+    assert calls[0][: len(words)] == words
+    for call in calls:
+        parse(call)  # raises on options or values that do not exist
+
+
+def test_no_arguments_show_the_help(capsys: pytest.CaptureFixture[str]) -> None:
+    code, out, _ = said([], capsys)
+    assert code == 0
+    assert all(f"• {name}" in out and row.line.split()[0] in out for name, row in commands().items())
+
+
+@pytest.mark.parametrize("flags", [["--version"], ["-q", "--version"]])
+def test_version(flags: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert said(flags, capsys) == (0, f"csp-baselines, version {csp_data.__version__}\n", "")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "meant"),
+    [
+        (["-q", "trian", "sample", "mean"], "train"),
+        (["train", "sample", "mean", "--epoch", "2"], "--epochs"),
+        (["train", "sample", "mean", "--quite"], "--quiet"),
+        (["train", "smaple", "mean"], "sample"),
+        (["sweep", "--datasets", "sample", "--models", "hiss-s4-mamb", "--out", "nowhere"], "hiss-s4-mamba"),
+        (["completion", "basj"], "bash"),
+    ],
+)
+def test_near_misses_are_told_what_was_meant(
+    arguments: list[str], meant: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code, out, error = said(arguments, capsys)
+    assert (code, out) == (2, "")
+    assert meant in error
+
+
+def test_json_is_all_of_stdout_for_every_command_that_reports(
+    runs: dict[str, Run], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run, mean = str(runs["a"].folder), str(runs["mean"].folder)
+    samples = tmp_path / "samples.csv"
+    samples.write_text("")
+    calls = {
+        "train": ["sample", "mean", "--out", str(tmp_path / "run")],
+        "eval": [run],
+        "table": [run, mean],
+        "results": [],
+        "report": [run, mean, "-o", str(tmp_path / "x.html")],
+        "sweep": ["--datasets", "sample", "--models", "mean", "--seeds", "0", "--out", str(tmp_path / "sweep")],
+        "ablate": ["lowpass", "--datasets", "sample", "--models", "mean", "--values", "5", "--seeds", "0"],
+        "bench": ["--quick", "--models", "flat-s4", "--batches", "1", "--threads", "1"],
+        "export": [run, "--format", "pt2", "-o", str(tmp_path / "x.pt2")],
+    }
+    calls["ablate"] += ["--out", str(tmp_path / "ablation")]
+    for name, arguments in calls.items():
+        code, out, error = said([name, *arguments, "--json", "--quiet"], capsys)
+        assert code == 0, (name, error)
+        assert error == "", name
+        json.loads(out)
+    listed = {name for name, row in commands().items() if "json" in row.options.__dataclass_fields__}
+    assert listed == {*calls, "stream"}  # whose stdout are predictions: its summary goes to stderr
+    assert said(["eval", "nowhere", "--json"], capsys)[:2] == (1, "")
+
+
+def test_progress_is_shown_on_a_terminal_only_and_not_when_quiet(tmp_path: Path, terminal: Terminal) -> None:
+    def train(*flags: str) -> tuple[str, ...]:
+        return "train", "sample", "flat-lstm", "--out", str(tmp_path / f"run{len(flags)}"), *TINY, *flags
+
+    code, shown = terminal(PROGRAM, *train())
+    assert code == 0
+    assert "2/2" in shown
+    code, shown = terminal(PROGRAM, *train("-q"))
+    assert code == 0
+    assert "2/2" not in shown
+    assert "test: MSE" in shown
+    piped = subprocess.run([*PROGRAM, *train("--seed", "1")], capture_output=True, text=True, check=True)
+    assert piped.stderr == ""
+
+
+def test_a_sweep_says_what_is_done_unless_quiet(tmp_path: Path) -> None:
+    """Off a terminal: a line for each run, and no bar while the data is prepared."""
+    call = [*PROGRAM, "sweep", "--datasets", "sample", "--models", "mean", "--seeds", "0", "--out"]
+    for flags, wanted in (([], ["[1/1] sample"]), (["--quiet"], [])):
+        folder = str(tmp_path / f"sweep{len(flags)}")
+        done = subprocess.run([*call, folder, *flags], capture_output=True, text=True, check=True)
+        assert [line.partition(" strict")[0] for line in done.stderr.splitlines()] == wanted
+        assert "1 runs" in done.stdout
+
+
+@pytest.mark.parametrize("flags", [[], ["-q"], ["--verbose"]])
+def test_notes_and_logs_follow_the_loudness(
+    flags: list[str], runs: dict[str, Run], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "runs" / "half").mkdir(parents=True)
+    (tmp_path / "runs" / "half" / "config.json").write_text((runs["a"].folder / "config.json").read_text())
+    shutil.copytree(runs["a"].folder, tmp_path / "runs" / "whole")
+    for arguments in ([*flags, "table", str(tmp_path / "runs")], ["table", str(tmp_path / "runs"), *flags]):
+        code, out, error = said(arguments, capsys)
+        assert code == 0, error
+        assert "| flat-lstm |" in out
+        assert ("1 of 2 runs are unfinished" in error) == (flags != ["-q"])
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["completion", "bash"]])
+def test_a_pipe_that_closes_is_no_error(arguments: list[str]) -> None:
+    with subprocess.Popen([*PROGRAM, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.close()
+        assert process.stderr.read() == b""
+        assert process.wait() == 141
+
+
+@pytest.mark.parametrize(
+    ("line", "offered"),
+    [
+        ("csp-baselines train sam", ["sample"]),
+        ("csp-baselines train sample hiss-lstm-t", ["hiss-lstm-transformer", "hiss-lstm-tcn"]),
+        ("csp-baselines train sample fir --precision b", ["bf16"]),
+        ("csp-baselines eval x --qui", ["--quiet"]),
+    ],
+)
+def test_bash_completes(line: str, offered: list[str], completions: Callable[..., list[str]]) -> None:
+    assert completions(PROGRAM, line) == offered
+
+
+@pytest.mark.parametrize("name", commands())
+def test_completion_knows_every_option(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """Those that the help shows, and no others."""
+    out = said([name, "--help"], capsys)[1]
+    shown = set(re.findall(r"^\W*(?:-\w(?: [A-Z]+)?, )*(--[a-z][a-z0-9-]+)", out, re.MULTILINE))
+    options = (p for p in shadow(commands()).commands[name].params if isinstance(p, click.Option))
+    assert {flag for option in options for flag in option.opts if flag.startswith("--")} | {"--help"} == shown
