@@ -27,6 +27,7 @@ from csp_data.recording import Note
 from csp_data.resplit import UNUSED
 from csp_data.simulate.stamp import read_stamp
 from csp_data.sources import Found, Source, load_source, recognise
+from csp_data.splitcard import SplitCard
 from csp_data.splits import Pieces, divide, in_turn
 from csp_data.store import FORMAT_VERSION, Channels, Header, Writer, read_recipe_hash
 from csp_data.windows import IntArray, window_table
@@ -54,7 +55,7 @@ def recipe_hash(card: Card, protocol: Protocol, source_digest: str, *, skip_dama
     recipe = {
         "dataset": card.name,
         "protocol": _stated(protocol),
-        "splits": asdict(card.splits[protocol.split_name]),
+        "splits": _divided(card.splits[protocol.split_name]),
         "source": source_digest,
         "format": FORMAT_VERSION,
         "revision": REVISION,
@@ -62,6 +63,11 @@ def recipe_hash(card: Card, protocol: Protocol, source_digest: str, *, skip_dama
         **({} if card.reader is None else {"reader": card.reader.digest(), "card": _of_card(card)}),
     }
     return hashlib.sha256(json.dumps(recipe, sort_keys=True).encode()).hexdigest()[:12]
+
+
+def _divided(split: SplitCard) -> dict[str, Any]:
+    """Return how recordings are divided; what came later counts only where it says something."""
+    return {**asdict(split), **({"cut": "nearest"} if split.shares and "eval" not in split.shares else {})}
 
 
 def _of_card(card: Card) -> dict[str, Any]:

@@ -35,8 +35,9 @@ class SplitCard:
         the permutation that ``torch.randperm`` gives for a generator seeded with ``seed``; ``"groups"``: the
         same with whole groups, in order of their names.
     shares
-        With the other rules: the share of each part, in the order in which they are cut; the last one takes what
-        rounding down leaves.
+        With the other rules: the share of each part, in the order in which they are cut. Numbers of recordings (or
+        groups) are those nearest to the shares, but each part has at least one while there are enough. With an
+        ``eval`` part, which published protocols have, they are rounded down and the last part takes the rest.
     order
         ``"name"``: as the source lists them, by the code points of the names (demonstration_10 before
         demonstration_2); ``"recorded"``: by the numbers in the names.

@@ -83,14 +83,38 @@ def _by_shares(split: SplitCard, found: Sequence[Found]) -> dict[str, str]:
 
 
 def _cut(split: SplitCard, count: int) -> list[str]:
-    """Return the part of each of `count` things in a row; every part gets at least one while there are enough."""
-    parts = list(split.shares)
-    sizes = [int(split.shares[part] * count) for part in parts[:-1]]
-    sizes.append(count - sum(sizes))
-    while count >= len(parts) and 0 in sizes:
-        sizes[sizes.index(max(sizes))] -= 1
-        sizes[sizes.index(0)] += 1
-    return [part for part, size in zip(parts, sizes, strict=True) for _ in range(size)]
+    """Return the part of each of `count` things in a row."""
+    sizes = _rounded_down(split.shares, count) if "eval" in split.shares else _shared_out(split.shares, count)
+    return [part for part, size in sizes.items() for _ in range(size)]
+
+
+def _shared_out(shares: Mapping[str, float], count: int) -> dict[str, int]:
+    """Return how many things each part gets: whole numbers that add up to `count`, next to the shares of it.
+
+    Every part gets one, training and the larger shares first where there are not enough. Each of the others goes
+    to the part that is then furthest below its share: the method of largest remainders, if every share is worth at
+    least one thing.
+    """
+    by_size = sorted(shares, key=lambda part: (part != "train", -shares[part]))
+    sizes = {part: int(part in by_size[:count]) for part in shares}
+    for _ in range(count - sum(sizes.values())):
+        # max takes the first of parts that lack as much; the rounding keeps sums of shares from deciding it
+        sizes[max(by_size, key=lambda part: round(shares[part] * count - sizes[part], 9))] += 1
+    return sizes
+
+
+def _rounded_down(shares: Mapping[str, float], count: int) -> dict[str, int]:
+    """Return how many things each part gets as the published code cuts: rounded down, and the last takes the rest.
+
+    A part that would have none takes one from the largest.
+    """
+    parts = list(shares)
+    sizes = {part: int(shares[part] * count) for part in parts[:-1]}
+    sizes[parts[-1]] = count - sum(sizes.values())
+    while count >= len(parts) and 0 in sizes.values():
+        sizes[max(parts, key=sizes.__getitem__)] -= 1
+        sizes[next(part for part in parts if not sizes[part])] += 1
+    return sizes
 
 
 def natural_key(name: str) -> list[tuple[int, str]]:

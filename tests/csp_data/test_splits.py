@@ -45,13 +45,55 @@ def test_shares_cut_as_published(count: int) -> None:
     )
 
 
+def sizes(count: int, rule: str = "sequential", **shares: float) -> dict[str, int]:
+    """How many groups of one recording each part gets."""
+    made = card(rule=rule, shares=shares)
+    assigned = list(assign(made, "made", found(*(f"g{i:03d}/a" for i in range(count)))).values())
+    assert len(assigned) == count
+    return {part: assigned.count(part) for part in shares}
+
+
+@pytest.mark.parametrize(
+    ("count", "expected"),
+    [
+        *((1, (1, 0, 0)), (2, (1, 0, 1)), (3, (1, 1, 1)), (4, (2, 1, 1)), (5, (3, 1, 1)), (6, (4, 1, 1))),
+        *((7, (5, 1, 1)), (9, (6, 1, 2)), (10, (7, 1, 2)), (1000, (700, 100, 200)), (1100, (770, 110, 220))),
+    ],
+)
+def test_the_usual_shares_of_few_and_many(count: int, expected: tuple[int, ...]) -> None:
+    assert tuple(sizes(count, train=0.7, val=0.1, test=0.2).values()) == expected
+
+
 @settings(deadline=None)
-@given(st.integers(3, 60), st.sampled_from(["sequential", "random", "groups"]))
-def test_every_part_gets_something(count: int, rule: str) -> None:
-    made = card(rule=rule, shares={"train": 0.7, "val": 0.1, "test": 0.2}, held_out=["val", "test"])
-    parts = assign(made, "made", found(*(f"g{i}/a" for i in range(count))))
-    assert len(parts) == count
-    assert set(parts.values()) == {"train", "val", "test"}
+@given(
+    st.integers(0, 300),
+    st.lists(st.integers(1, 20), min_size=2, max_size=4),
+    st.sampled_from(["sequential", "random", "groups"]),
+)
+def test_shares_are_met_as_nearly_as_whole_numbers_can(count: int, weights: list[int], rule: str) -> None:
+    parts = ["train", "val", "test", "test_seen"][: len(weights)]
+    shares = {part: weight / sum(weights) for part, weight in zip(parts, weights, strict=True)}
+    got = sizes(count, rule, **shares)
+    assert sum(1 for size in got.values() if size) == min(count, len(parts))
+    for one in parts:
+        for other in parts:
+            # a larger share never gets less, and nothing can be moved to where it is missed more
+            if shares[one] > shares[other] and count >= len(parts):
+                assert got[one] >= got[other]
+            if got[one] > 1:
+                lacks = [shares[part] * count - size for part, size in got.items() if part == other]
+                assert lacks[0] <= shares[one] * count - got[one] + 1 + 1e-6
+    if shares["train"] == max(shares.values()):
+        assert got["train"] == max(got.values())
+    if all(share * count >= 1 for share in shares.values()):  # the method of largest remainders
+        assert all(abs(got[part] - share * count) < 1 for part, share in shares.items())
+
+
+@settings(deadline=None)
+@given(st.integers(2, 60), st.integers(1, 19))
+def test_a_published_split_has_no_empty_part(count: int, twentieths: int) -> None:
+    got = sizes(count, train=twentieths / 20, eval=1 - twentieths / 20)
+    assert min(got.values()) >= 1
 
 
 def test_recorded_order_counts_numbers() -> None:
