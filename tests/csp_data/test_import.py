@@ -29,7 +29,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return next(out.glob("*.whl"))
 
 
-def test_wheel_holds_cards_sample_and_types(wheel: Path) -> None:
+def test_wheel_holds_cards_sample_results_and_types(wheel: Path) -> None:
     names = set(zipfile.ZipFile(wheel).namelist())
     for wanted in (
         "csp_data/py.typed",
@@ -40,6 +40,10 @@ def test_wheel_holds_cards_sample_and_types(wheel: Path) -> None:
         assert wanted in names
     ours = {p.relative_to(ROOT).as_posix() for p in (ROOT / "csp_data" / "samples").rglob("*.hdf5")}
     assert ours
+    for folder, kinds in (("results", (".csv", ".json")), ("pretrained", (".safetensors", ".md"))):
+        held = [p for p in (ROOT / "baselines" / folder).iterdir() if p.suffix in kinds]
+        assert {p.suffix for p in held} == set(kinds)
+        ours |= {p.relative_to(ROOT).as_posix() for p in held}
     assert ours <= names
     assert not any(name.startswith("tests/") for name in names)
 
