@@ -53,7 +53,7 @@ METRICS = {"mse": mse, "rmse": rmse, "mae": mae}
 def ate(true: Array, pred: Array) -> float:
     """Absolute trajectory error: root mean square of the distance along an axis between two paths.
 
-    As RoNIN defines it (Herath, Yan, Furukawa, ICRA 2020, section V-A, after Sturm et al., IROS 2012), with its
+    As RoNIN defines it (Herath, Yan, Furukawa, ICRA 2020, after Sturm et al., IROS 2012), with its
     published code's average, which goes over samples *and axes*: multiply by the root of D for the root mean
     square of the whole distance. Both paths begin at the same place; they are not aligned otherwise.
 
@@ -75,7 +75,7 @@ def rte(true: Array, pred: Array, rate_hz: float, interval_s: float = 60.0) -> f
 
     The root mean square, over all intervals of `interval_s` in the path and over axes, of the difference between
     predicted and true displacement over the interval. A path that is shorter has one interval, its whole, and the
-    drift at its end is scaled up in proportion. As RoNIN defines it (Herath et al., ICRA 2020, section V-A,
+    drift at its end is scaled up in proportion. As RoNIN defines it (Herath et al., ICRA 2020,
     with the axes as for :func:`ate`).
 
     Parameters

@@ -13,7 +13,7 @@ Glossary, code to the paper's symbols
 
     x_k = lambda x_{k-1} + exp(gamma^log) (B u_k)        y_k = Re(C x_k) + D u_k         section 3.4
     |lambda| < 1 for any nu^log                                                          section 3.3
-    at the start lambda is uniform on the ring r_min < |lambda| < r_max                  section 3.3
+    at the start lambda is uniform on the ring r_min < |lambda| < r_max                  lemma 3.2
     and gamma = sqrt(1 - |lambda|^2), so that the state has the variance of B u          section 3.4
 
 One state space of N modes for all channels, where S4 and S4D have one for each channel.

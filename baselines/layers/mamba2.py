@@ -15,7 +15,7 @@ Glossary, code to the paper's symbols
 ``tile``         Q, the chunk length of the SSD algorithm (not the chunk of HiSS)
 =============== ==========================================================================
 
-    h_t = a_t h_{t-1} + Delta_t B_t x_t        y_t = C_t h_t + D x_t                         section 2
+    h_t = a_t h_{t-1} + Delta_t B_t x_t        y_t = C_t h_t + D x_t                         equation 2
     Y = (L o C B^T) (Delta X),  L_ts = a_t ... a_{s+1} for s <= t                            sections 3 and 5
     inside a tile that matrix form; between tiles the states h, one step a tile              section 6
     block: x + W_out RMSNorm(y * silu(z)),  (z, x', B', C', Delta') = W_in LayerNorm(x),

@@ -12,7 +12,7 @@ Glossary
     attention    sum_j p_j h_j,     p = softmax(q . h_j / sqrt(D) + b_j)   one learned query, starts as the mean
 
 Attention with a single learned query is that of Yang et al., "Hierarchical Attention Networks", NAACL 2016,
-section 2.2, with the scaled product of Vaswani et al. 2017 in place of the tanh layer and a bias for each sample.
+with the scaled product of Vaswani et al. 2017 in place of the tanh layer and a bias for each sample.
 """
 
 from abc import ABC, abstractmethod

@@ -6,9 +6,9 @@ Glossary, code to the paper's symbols
 -------------------------------------
 =============== ==========================================================================
 ``H N L``        channels (one state space each), state size (N/2 complex numbers kept), length
-``lam``          Lambda: A = Lambda - P P^* (the eigenvalues of the normal part), section 3.3
+``lam``          Lambda: A = Lambda - P P^* (the eigenvalues of the normal part), section 3.4
 ``p b c``        P, B, C; ``dt`` is the step Delta
-``c_t``          C~ = C (I - Abar^L), the truncated C of the generating function, appendix C.3
+``c_t``          C~ = C (I - Abar^L), the truncated C of the generating function, lemma C.3
 ``K``            Kbar, the kernel: K_k = C Abar^k Bbar, equation 5
 =============== ==========================================================================
 
@@ -56,7 +56,7 @@ class Discrete(NamedTuple):
 
 
 def hippo_legs(n: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Return the HiPPO-LegS matrix in its diagonal plus low-rank form (section 3.3 and appendix C.1).
+    """Return the HiPPO-LegS matrix in its diagonal plus low-rank form (theorem 1 and appendix C.1).
 
     A_nk = -sqrt((2n+1)(2k+1)) for n > k, -(n+1) for n = k, 0 above; P_n = sqrt(n + 1/2), B_n = sqrt(2n + 1).
     A + P P^T = -I/2 + a skew matrix, whose eigenvectors V are unitary. Only eigenvalues with a negative imaginary
@@ -160,7 +160,7 @@ def untruncate(ssm: StateSpace, length: int) -> Tensor:
 def kernel_from_truncated(ssm: StateSpace, length: int) -> Tensor:
     """Return K (H, length), for a state space whose ``c`` holds C~ for exactly this length.
 
-    The generating function of K at the roots of unity w_j = exp(-2 pi i j / L) is (appendix C.3)
+    The generating function of K at the roots of unity w_j = exp(-2 pi i j / L) is (lemma C.3)
 
         K^(w) = 2 / (1 + w) [k_cb - k_cp k_pb / (1 + k_pp)],    k_uv = sum_n u_n v_n / (z - Lambda_n),
         z = 2 / dt (1 - w) / (1 + w),

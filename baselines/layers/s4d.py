@@ -15,9 +15,9 @@ Glossary, code to the paper's symbols
 ==================== =====================================================================
 
     x_k = Abar x_{k-1} + Bbar u_k        y_k = 2 Re(C x_k) + D u_k
-    Abar = exp(Delta A),  Bbar = (exp(Delta A) - 1) / A             zero-order hold, section 3.1
-    K_l = 2 Re sum_n C_n Bbar_n Abar_n^l                            the Vandermonde product of section 3.2
-    A_n = -1/2 + i pi n  or  -1/2 + i N/pi (N / (2n+1) - 1)         S4D-Lin, S4D-Inv: section 4
+    Abar = exp(Delta A),  Bbar = (exp(Delta A) - 1) / A             zero-order hold
+    K_l = 2 Re sum_n C_n Bbar_n Abar_n^l                            a Vandermonde product
+    A_n = -1/2 + i pi n  or  -1/2 + i N/pi (N / (2n+1) - 1)         S4D-Lin, S4D-Inv
 
 The kernel is made without a Vandermonde matrix: with l = a T + b and T about sqrt(L), Abar^l = Abar^(a T) Abar^b,
 so K is a product of (L/T, N) with (N, T) for each channel, from (L/T + T) N exponentials instead of L N.
