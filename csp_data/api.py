@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from csp_data._version import __version__
+from csp_data import citation
 from csp_data.acquire.download import Options, download_card
 from csp_data.acquire.importing import import_card
 from csp_data.acquire.place import How
@@ -290,25 +290,26 @@ def croissant(name: str) -> dict[str, Any]:
     return card_croissant(load_card(name))
 
 
-def cite(name: str | None = None) -> str:
-    """Return BibTeX: of the toolkit and the HiSS paper, and of a data set when one is named."""
-    entries = [
-        f"""@software{{csp_data,
-  author  = {{{{The csp-data developers}}}},
-  title   = {{csp-data: sensor recordings to trained sequence models}},
-  version = {{{__version__}}},
-  year    = {{2026}}
-}}""",
-        """@inproceedings{bhirangi2024hiss,
-  author    = {Bhirangi, Raunaq and Wang, Chenyu and Pattabiraman, Venkatesh and Majidi, Carmel and Gupta, Abhinav
-               and Hellebrekers, Tess and Pinto, Lerrel},
-  title     = {Hierarchical State Space Models for Continuous Sequence-to-Sequence Modeling},
-  booktitle = {International Conference on Machine Learning},
-  year      = {2024},
-  eprint    = {2402.10211},
-  archivePrefix = {arXiv}
-}""",
-    ]
-    if name is not None:
-        entries.append(load_card(name).citation.bibtex.strip())
-    return "\n\n".join(entries) + "\n"
+def cite(name: str | None = None, form: str = "bibtex") -> str:
+    """Return how to cite the toolkit, the HiSS paper, and a data set when one is named.
+
+    Parameters
+    ----------
+    name
+        Name of a data set.
+    form
+        ``"bibtex"``, or ``"cff"`` for a file CITATION.cff (Citation File Format 1.2.0).
+
+    Raises
+    ------
+    UnknownNameError
+        If there is no such data set.
+    OptionError
+        If ``form`` is neither.
+    """
+    chosen = () if name is None else (name,)
+    if form == "cff":
+        return citation.cff(chosen)
+    if form != "bibtex":
+        raise OptionError("form", form, "bibtex or cff")
+    return "\n\n".join(citation.bibtex(chosen)) + "\n"

@@ -261,12 +261,16 @@ def prepare(
         click.echo(path)
 
 
-@cli.command(epilog=examples("csp-data cite broad", "csp-data cite > references.bib"))
+@cli.command(
+    epilog=examples("csp-data cite broad", "csp-data cite > references.bib", "csp-data cite --format cff")
+)
 @optional_name_argument
+@click.option("--format", "form", type=click.Choice(["bibtex", "cff"]), default="bibtex", show_default=True)
 @json_option
-def cite(name: str | None, as_json: bool) -> None:
-    """Print BibTeX: the toolkit, HiSS, and the data set's own entry."""
-    report({"name": name, "bibtex": api.cite(name)}, api.cite(name).rstrip("\n"), as_json=as_json)
+def cite(name: str | None, form: str, as_json: bool) -> None:
+    """Print how to cite the toolkit, HiSS, and the data set: BibTeX, or a CITATION.cff."""
+    text = api.cite(name, form)
+    report({"name": name, form: text}, text.rstrip("\n"), as_json=as_json)
 
 
 @cli.command(epilog=examples("csp-data path", "csp-data path broad", "csp-data path --prepared"))

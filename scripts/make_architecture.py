@@ -19,7 +19,7 @@ COLUMNS: tuple[tuple[str, tuple[str, ...]], ...] = (
         ("errors", "_version", "checkreport", "splitcard", "plugins", "cardtypes", "card", "recording", "home"),
     ),
     ("choices", ("signal", "plausible", "predictions", "windows", "resplit", "normalization", "protocol")),
-    ("raw files", ("sources", "simulate", "cardtext", "croissant", "splits")),
+    ("raw files", ("sources", "simulate", "cardtext", "croissant", "citation", "splits")),
     ("bytes, verified", ("acquire",)),
     ("one HDF5 file", ("store", "examples", "prepare")),
     ("data sets", ("html", "dataset")),
