@@ -6,22 +6,22 @@ import hashlib
 import json
 import logging
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Sequence
+from dataclasses import asdict, replace
 from functools import reduce
 from pathlib import Path
 from typing import Any
 
-import joblib
 import numpy as np
 from tqdm import tqdm
 
 from csp_data.acquire.verify import Report, verify_tree
 from csp_data.card import Card, bundled_root, stored_card
+from csp_data.cutting import SKIPPED, Run, cut_recordings
 from csp_data.errors import CspDataError, DamagedRecordingError, MissingDataError, OptionError, UnknownNameError
-from csp_data.examples import Example, cut_into_pieces, examples
+from csp_data.examples import Example
 from csp_data.home import lock, prepared_dir, raw_dir
-from csp_data.normalization import Moments, Normalization, features
+from csp_data.normalization import Moments, Normalization
 from csp_data.protocol import Protocol
 from csp_data.recording import Note
 from csp_data.resplit import UNUSED
@@ -32,15 +32,12 @@ from csp_data.splits import Pieces, divide, in_turn
 from csp_data.store import FORMAT_VERSION, Channels, Header, Writer, read_recipe_hash
 from csp_data.windows import IntArray, window_table
 
-__all__ = ["Example", "examples", "find_recordings", "prepare_card", "raw_kind", "raw_root", "recipe_hash"]
+__all__ = ["find_recordings", "prepare_card", "raw_kind", "raw_root", "recipe_hash"]
 
 logger = logging.getLogger(__name__)
 
 REVISION = 2
 """Raised when the pipeline gives other numbers for the same recipe, so that old prepared files are not taken."""
-
-BATCH_BYTES = 4 << 20
-"""Raw bytes that one worker takes at once, at least; a recording is never divided."""
 
 
 def raw_root(card: Card, raw: Path | str | None) -> Path:
@@ -109,7 +106,8 @@ def prepare_card(
     out
         The file to write; by default the home's ``prepared/<name>-<recipe>.h5``.
     jobs
-        Recordings read at once. The result does not depend on it.
+        Processes that read recordings, at most: one where there is so little to read that starting more costs
+        more than it saves. The result does not depend on it.
     progress
         Show a progress bar on stderr.
     skip_damaged
@@ -139,19 +137,8 @@ def prepare_card(
     path = Path(out).expanduser() if out is not None else prepared_dir() / f"{card.name}-{key}.h5"
     with lock(path):
         if not _made_before(path, key):
-            _write(path, card, protocol, report, key, _Run(jobs, progress, skip_damaged))
+            _write(path, card, protocol, report, key, Run(jobs, progress, skip_damaged))
     return path
-
-
-@dataclass(frozen=True)
-class _Run:
-    """How to prepare, as against what."""
-
-    jobs: int
-    progress: bool
-    skip_damaged: bool
-    cut: frozenset[str] = frozenset()
-    """Ids of recordings to cut into pieces."""
 
 
 def load_checks(card: Card, protocol: Protocol) -> None:
@@ -172,7 +159,7 @@ def _made_before(path: Path, key: str) -> bool:
         return False
 
 
-def _write(path: Path, card: Card, protocol: Protocol, report: Report, key: str, run: _Run) -> None:
+def _write(path: Path, card: Card, protocol: Protocol, report: Report, key: str, run: Run) -> None:
     source = load_source(card)
     split = card.splits[protocol.split_name]
     found = _found(card, source, report)
@@ -212,14 +199,22 @@ def _fill(
     readable: Sequence[Found],
     card: Card,
     protocol: Protocol,
-    run: _Run,
+    run: Run,
     report: Report,
     notes: list[Note],
 ) -> tuple[list[str], list[tuple[Moments, Moments]]]:
     """Write all episodes and add to the notes; return each episode's recording and statistics."""
     recordings: list[str] = []
     moments: list[tuple[Moments, Moments]] = []
-    for made, more in _examples_of(readable, card, protocol, run):
+    sizes = [_size(recording, report) for recording in readable]
+    bar = tqdm(
+        cut_recordings(readable, sizes, card, protocol, run),
+        f"prepare {card.name}",
+        len(readable),
+        unit="rec",
+        disable=not run.progress,
+    )
+    for made, more in bar:
         notes += more
         for example, inputs, targets in made:
             if not recordings:
@@ -327,6 +322,12 @@ def _check_parts(card: Card, protocol: Protocol, report: Report, there: set[str]
         )
 
 
+def _size(recording: Found, report: Report) -> int:
+    """Return the bytes of a recording's files that are there."""
+    names = (_name(file, report.root) for file in recording.files)
+    return sum(report.digests[name].size for name in names if name in report.digests)
+
+
 def _set_aside(wanted: Sequence[Found], report: Report, failed: dict[str, str]) -> tuple[list[Note], list[Found]]:
     """Separate the recordings with a file that failed verification from those to read."""
     notes, readable = [], []
@@ -337,62 +338,6 @@ def _set_aside(wanted: Sequence[Found], report: Report, failed: dict[str, str]) 
         else:
             readable.append(recording)
     return notes, readable
-
-
-SKIPPED = "damaged recording skipped"
-
-_Result = tuple[list[tuple[Example, Moments, Moments]], list[Note]]
-"""Of one recording: its episodes, each with the statistics of its features and its targets, and the notes."""
-
-
-def _examples_of(found: Sequence[Found], card: Card, protocol: Protocol, run: _Run) -> Iterator[_Result]:
-    """Read and cut the recordings, in order, several at a time; a generator, so that memory stays bounded."""
-    work = (joblib.delayed(_read_and_cut)(batch, card, protocol, run) for batch in _batches(found))
-    results = joblib.Parallel(n_jobs=run.jobs, return_as="generator", pre_dispatch="2*n_jobs")(work)
-    with tqdm(total=len(found), desc=f"prepare {card.name}", unit="rec", disable=not run.progress) as bar:
-        for batch in results:
-            for made in batch:
-                yield made
-                bar.update()
-
-
-def _batches(found: Sequence[Found]) -> Iterator[list[Found]]:
-    """Put small recordings together, so that handing them to another process costs little."""
-    batch: list[Found] = []
-    size = 0
-    for recording in found:
-        batch.append(recording)
-        size += sum(file.stat().st_size for file in recording.files if file.is_file())
-        if size >= BATCH_BYTES:
-            yield batch
-            batch, size = [], 0
-    if batch:
-        yield batch
-
-
-def _read_and_cut(batch: Sequence[Found], card: Card, protocol: Protocol, run: _Run) -> list[_Result]:
-    source = load_source(card)
-    results: list[_Result] = []
-    for found in batch:
-        try:
-            recording = source.read(found, card, protocol)
-            made, notes = examples(recording, card, source, protocol)
-        except DamagedRecordingError as error:
-            if not run.skip_damaged:
-                raise
-            results.append(([], [Note(found.id, SKIPPED, str(error), "skip")]))
-        else:
-            if found.id in run.cut and protocol.resplit is not None:
-                made = cut_into_pieces(made, protocol.resplit.piece_s, protocol)
-            stored = [_with_moments(example.stored(), protocol) for example in made]
-            results.append((stored, [*recording.notes, *notes]))
-    return results
-
-
-def _with_moments(example: Example, protocol: Protocol) -> tuple[Example, Moments, Moments]:
-    """Add the statistics of what is stored, so that anyone can compute the normalisation again from the file."""
-    seen = features(example.inputs, deltas=protocol.input_deltas)
-    return example, Moments.of(seen), Moments.of(example.targets)
 
 
 def _channels(card: Card, protocol: Protocol, first: Example) -> tuple[Channels, Channels]:

@@ -12,13 +12,12 @@ from csp_data.errors import CspDataError
 from csp_data.protocol import Protocol, resolve
 from csp_data.recording import Stream
 from csp_data.sources import Found, load_source
+from csp_data.work import processes
 
 __all__ = ["structure_problems"]
 
 RATE_FACTOR = 3.0
 """A stream's median rate may differ from the card's by this factor; boards without a clock of their own drift."""
-WORTH_PROCESSES = 64 << 20
-"""Bytes below which starting processes costs more than they save."""
 
 
 def structure_problems(card: Card, found: Sequence[Found], jobs: int) -> list[str]:
@@ -31,12 +30,12 @@ def structure_problems(card: Card, found: Sequence[Found], jobs: int) -> list[st
     found
         The recordings.
     jobs
-        Processes, when there is enough to read.
+        Processes at most, when there is enough to read.
     """
     protocol = resolve(card)
     size = sum(file.stat().st_size for recording in found for file in recording.files if file.is_file())
     work = (joblib.delayed(_problem)(recording, card, protocol) for recording in found)
-    return list(joblib.Parallel(n_jobs=jobs if size > WORTH_PROCESSES else 1)(work))
+    return list(joblib.Parallel(n_jobs=processes(jobs, size))(work))
 
 
 def _problem(found: Found, card: Card, protocol: Protocol) -> str:

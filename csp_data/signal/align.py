@@ -24,7 +24,7 @@ def increasing_rows(stream: Stream) -> tuple[Stream, int]:
     dropped
         Number of samples left out.
     """
-    if len(stream.time) == 0:
+    if (stream.time[1:] > stream.time[:-1]).all():
         return stream, 0
     latest = np.maximum.accumulate(stream.time)
     keep = np.concatenate([[True], stream.time[1:] > latest[:-1]])
@@ -42,9 +42,11 @@ def finite_rows(stream: Stream) -> tuple[Stream, int]:
     dropped
         Number of samples left out.
     """
-    keep = np.logical_and.reduce(np.isfinite(stream.values), axis=1)
-    dropped = int(len(keep) - keep.sum())
-    return (stream.select(keep) if dropped else stream), dropped
+    finite = np.isfinite(stream.values)
+    if finite.all():
+        return stream, 0
+    keep = np.asarray(finite.all(axis=1))
+    return stream.select(keep), int(len(keep) - keep.sum())
 
 
 def common_intervals(streams: Iterable[Stream], max_gap_s: float | None) -> list[Interval]:

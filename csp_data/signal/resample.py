@@ -29,8 +29,10 @@ def linear(time: FloatArray, values: FloatArray, grid: FloatArray) -> FloatArray
     array, shape (N, C)
     """
     left, weight = locate(time, grid)
-    before = np.asarray(values[left], dtype=np.float64)
-    step = values[np.minimum(left + 1, len(time) - 1)] - before
+    values = np.asarray(values, dtype=np.float64)
+    before = values.take(left, axis=0)
+    step = values.take(left + 1, axis=0, mode="clip")
+    step -= before
     step *= weight[:, None]
     before += step
     return before

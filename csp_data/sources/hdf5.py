@@ -14,6 +14,9 @@ from csp_data.recording import FloatArray
 
 __all__ = ["read_arrays"]
 
+NUMBERS = (h5py.h5t.INTEGER, h5py.h5t.FLOAT, h5py.h5t.ENUM)
+"""Classes of types that become float64; truth values are stored as an ``ENUM``."""
+
 
 def read_arrays(path: Path, keys: Sequence[str], optional: Sequence[str] = ()) -> dict[str, FloatArray]:
     """Read arrays of numbers, as float64.
@@ -41,21 +44,20 @@ def read_arrays(path: Path, keys: Sequence[str], optional: Sequence[str] = ()) -
     key = "/"
     try:
         arrays: dict[str, FloatArray] = {}
-        root = h5py.h5g.open(file, b"/")
         for key in (*keys, *optional):
             try:
-                data = h5py.h5d.open(root, key.encode())
+                data = h5py.h5d.open(file, key.encode())
             except KeyError as error:
                 if key in optional:
                     continue
-                names = ", ".join(name.decode() for name in root)
+                names = ", ".join(name.decode() for name in h5py.h5g.open(file, b"/"))
                 raise DamagedRecordingError(
                     path, f"array {key!r} is missing", "it in the file", f"only {names}"
                 ) from error
-            if data.dtype.kind not in "biuf":
+            if data.get_type().get_class() not in NUMBERS:
                 raise DamagedRecordingError(path, f"array {key!r}", "numbers", str(data.dtype))
             arrays[key] = np.empty(data.shape)
-            data.read(h5py.h5s.ALL, h5py.h5s.ALL, arrays[key])
+            data.read(h5py.h5s.ALL, h5py.h5s.ALL, arrays[key], h5py.h5t.NATIVE_DOUBLE)
         return arrays
     except (OSError, ValueError, TypeError) as error:
         raise DamagedRecordingError(path, f"array {key!r} cannot be read", "numbers", str(error)) from error

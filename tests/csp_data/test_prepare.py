@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 import csp_data
-from csp_data import STRICT, LowPass, Window
+from csp_data import STRICT, LowPass, Window, work
 from csp_data.errors import MissingDataError, OptionError, StoreError, UnknownNameError, VerificationError
 from csp_data.store import Prepared
 
@@ -45,7 +45,8 @@ def arrays(path: Path) -> dict[str, bytes]:
     return found
 
 
-def test_arrays_do_not_depend_on_the_number_of_jobs(tmp_path: Path) -> None:
+def test_arrays_do_not_depend_on_the_number_of_jobs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(work, "WORTH_PROCESSES", 0)
     one = csp_data.prepare("sample", out=tmp_path / "one.h5", jobs=1)
     two = csp_data.prepare("sample", out=tmp_path / "two.h5", jobs=2)
     assert arrays(one) == arrays(two)

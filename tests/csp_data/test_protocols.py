@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -16,7 +16,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import csp_data
-from csp_data import PAPER, STRICT, LowPass, Protocol, Window
+from csp_data import PAPER, STRICT, LowPass, Protocol, Window, work
 from csp_data.card import bundled_root, load_card, names
 from csp_data.cli import cli
 from csp_data.dataset import Dataset, Episode
@@ -164,6 +164,13 @@ def check_stamps_of_broad(episode: Episode, root: Path) -> None:
     ends = episode.target_time
     moved = np.linalg.norm(at(ends, position, seen) - at(ends - 0.2, position, seen), axis=1) / 0.2
     np.testing.assert_allclose(np.linalg.norm(episode.targets, axis=1), moved, rtol=1e-4, atol=1e-4)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _processes_for_the_smallest_tree() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(work, "WORTH_PROCESSES", 0)
+        yield
 
 
 @pytest.mark.parametrize("name", names())

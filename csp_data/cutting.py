@@ -1,0 +1,121 @@
+"""Read and cut recordings, several at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import joblib
+
+from csp_data.card import Card
+from csp_data.errors import DamagedRecordingError
+from csp_data.examples import Example, cut_into_pieces, examples
+from csp_data.normalization import Moments, features
+from csp_data.protocol import Protocol
+from csp_data.recording import Note
+from csp_data.sources import Found, load_source
+from csp_data.work import keep_freed, processes
+
+__all__ = ["SKIPPED", "Cut", "Run", "cut_recordings"]
+
+SKIPPED = "damaged recording skipped"
+
+BATCH_BYTES = 4 << 20
+"""Raw bytes that one worker takes at once, at least; a recording is never divided."""
+
+Cut = tuple[list[tuple[Example, Moments, Moments]], list[Note]]
+"""Of one recording: its episodes, each with the statistics of its features and its targets, and the notes."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """How to prepare, as against what.
+
+    Parameters
+    ----------
+    jobs
+        Processes, at most.
+    progress
+        Show a progress bar.
+    skip_damaged
+        Give a note instead of an error for a recording that cannot be used.
+    cut
+        Ids of recordings to cut into pieces.
+    """
+
+    jobs: int
+    progress: bool
+    skip_damaged: bool
+    cut: frozenset[str] = frozenset()
+
+
+def cut_recordings(
+    found: Sequence[Found], sizes: Sequence[int], card: Card, protocol: Protocol, run: Run
+) -> Iterator[Cut]:
+    """Read and cut recordings; a generator, so that memory stays bounded.
+
+    Parameters
+    ----------
+    found
+        The recordings.
+    sizes
+        Bytes of each, by which they are handed to processes.
+    card, protocol
+        What they are, and how they are cut.
+    run
+        How.
+
+    Yields
+    ------
+    Cut
+        One a recording, in their order, with numbers as the prepared file holds them.
+
+    Raises
+    ------
+    DamagedRecordingError
+        If a recording cannot be used and may not be skipped.
+    """
+    work = (joblib.delayed(_cut_batch)(batch, card, protocol, run) for batch in _batches(found, sizes))
+    jobs = processes(run.jobs, sum(sizes))
+    for batch in joblib.Parallel(n_jobs=jobs, return_as="generator", pre_dispatch="2*n_jobs")(work):
+        yield from batch
+
+
+def _batches(found: Sequence[Found], sizes: Sequence[int]) -> Iterator[list[Found]]:
+    """Put small recordings together, so that handing them to another process costs little."""
+    batch: list[Found] = []
+    together = 0
+    for recording, size in zip(found, sizes, strict=True):
+        batch.append(recording)
+        together += size
+        if together >= BATCH_BYTES:
+            yield batch
+            batch, together = [], 0
+    if batch:
+        yield batch
+
+
+def _cut_batch(batch: Sequence[Found], card: Card, protocol: Protocol, run: Run) -> list[Cut]:
+    keep_freed()
+    source = load_source(card)
+    results: list[Cut] = []
+    for found in batch:
+        try:
+            recording = source.read(found, card, protocol)
+            made, notes = examples(recording, card, source, protocol)
+        except DamagedRecordingError as error:
+            if not run.skip_damaged:
+                raise
+            results.append(([], [Note(found.id, SKIPPED, str(error), "skip")]))
+        else:
+            if found.id in run.cut and protocol.resplit is not None:
+                made = cut_into_pieces(made, protocol.resplit.piece_s, protocol)
+            stored = [_with_moments(example.stored(), protocol) for example in made]
+            results.append((stored, [*recording.notes, *notes]))
+    return results
+
+
+def _with_moments(example: Example, protocol: Protocol) -> tuple[Example, Moments, Moments]:
+    """Add the statistics of what is stored, so that anyone can compute the normalisation again from the file."""
+    seen = features(example.inputs, deltas=protocol.input_deltas)
+    return example, Moments.of(seen), Moments.of(example.targets)

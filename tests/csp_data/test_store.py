@@ -1,0 +1,47 @@
+"""The writer of prepared files: chunks written as they lie on the disk, against what h5py reads."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from csp_data import store
+from csp_data.normalization import Affine, Normalization
+from csp_data.store import Channels, Header, Prepared, Writer
+
+CHUNK_ROWS = 8
+HEADER = Header(dataset="x", protocol="{}", recipe_hash="0" * 12, source_digest="0" * 64, provenance={})
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=30)
+@given(lengths=st.lists(st.integers(1, 3 * CHUNK_ROWS), min_size=1, max_size=6), width=st.integers(1, 3))
+def test_episodes_of_any_length_are_read_as_they_were_added(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lengths: list[int], width: int
+) -> None:
+    monkeypatch.setattr(store, "CHUNK_BYTES", 4 * width * CHUNK_ROWS)
+    rng = np.random.default_rng(len(lengths))
+    episodes = [(rng.normal(size=(2 * n, width)), rng.normal(size=(n, 1)).astype("f4")) for n in lengths]
+    names = tuple("abc"[:width])
+    with Writer(tmp_path / "x.h5") as writer:
+        writer.begin(Channels(names, ("m",) * width, 2.0), Channels(("t",), ("m",), 1.0))
+        for i, (inputs, targets) in enumerate(episodes):
+            writer.append(str(i), "g", 0.0, inputs, targets)
+        writer.assign(["train"] * len(episodes))
+        one = Affine(np.zeros(width), np.ones(width))
+        writer.finish(HEADER, Normalization(one, one), None)
+    with h5py.File(tmp_path / "x.h5") as file:
+        assert file["inputs"].chunks == (CHUNK_ROWS, width)
+        for i, name in enumerate(("inputs", "targets")):
+            np.testing.assert_array_equal(file[name], np.concatenate([e[i] for e in episodes]).astype("f4"))
+    prepared = Prepared(tmp_path / "x.h5")
+    for row, (inputs, targets) in zip(prepared.index.episodes, episodes, strict=True):
+        np.testing.assert_array_equal(
+            prepared.read("inputs", row.input_start, row.input_stop), inputs.astype("f4")
+        )
+        np.testing.assert_array_equal(prepared.read("targets", row.target_start, row.target_stop), targets)
+    prepared.close()
