@@ -83,7 +83,7 @@ class Pretrained:
         """Return a stream that takes samples one by one in physical units (:class:`baselines.stream.Streamer`)."""
         return Streamer.of(self.model, self.interface, engine)
 
-    def predict(self, samples: npt.ArrayLike, *, window_s: float | None = None, filtered: bool = False) -> Floats:
+    def predict(self, samples: npt.ArrayLike, *, window_s: float | None = None, prepared: bool = False) -> Floats:
         """Predict a whole recording at once; equals the stream of its samples.
 
         Parameters
@@ -92,8 +92,8 @@ class Pretrained:
             Physical units, in the order of ``interface.inputs``, at ``interface.input_hz``.
         window_s
             Start afresh every so many seconds, as in training (``about["run"]["window_s"]``); ``None`` never does.
-        filtered
-            The interface's low-pass, if there is one, has been applied already.
+        prepared
+            The samples are inputs of a prepared data set: its baseline, clip and low-pass were applied already.
 
         Returns
         -------
@@ -107,17 +107,20 @@ class Pretrained:
         """
         rows = np.asarray(samples, dtype=np.float64)
         count, chunk = len(self.interface.inputs), self.model.config.chunk
-        if rows.ndim != 2 or rows.shape[1] != count or len(rows) < chunk:
-            raise OptionError("samples", rows.shape, f"shape (T, {count}) with T at least {chunk}, a chunk")
+        if rows.ndim != 2 or rows.shape[1] != count:
+            raise OptionError("samples", rows.shape, f"shape (T, {count})")
         if not np.isfinite(rows).all():
             raise OptionError("samples", "NaN or infinity", "finite numbers")
-        steps = len(rows) // chunk
-        if self.interface.lowpass is not None and not filtered:
-            rows = self.interface.lowpass.apply(rows, self.interface.input_hz)
-        made = features(rows, deltas=self.interface.deltas, clip=self.interface.clip)
-        made = self.interface.normalization.inputs.apply(made)[: steps * chunk]
+        if prepared:
+            raw = features(rows.astype(np.float32), deltas=self.interface.deltas, clip=self.interface.clip)
+            made = np.asarray(self.interface.normalization.inputs.apply(raw), np.float32)
+        else:
+            made = self.streamer("reference").preparation.push(rows)
+        steps = len(made) // chunk
+        if steps == 0:
+            raise OptionError("samples", f"{len(rows)} rows", f"enough for a chunk of {chunk}")
         length = window_steps("window_s", window_s, self.interface.target_hz) or steps
-        tensor = torch.from_numpy(np.asarray(made)).float()
+        tensor = torch.from_numpy(made[: steps * chunk])
         with torch.no_grad():
             outputs = [self.model(piece[None])[0] for piece in tensor.split(length * chunk)]
         return np.asarray(self.interface.normalization.targets.invert(torch.cat(outputs).double().numpy()))
@@ -145,7 +148,7 @@ class Pretrained:
                 episode.id,
                 np.asarray(episode.target_time, dtype=np.float64),
                 episode.targets.astype(np.float64),
-                self.predict(episode.inputs, window_s=window_s, filtered=True),
+                self.predict(episode.inputs, window_s=window_s, prepared=True),
             )
             for episode in dataset.split(part)
         ]

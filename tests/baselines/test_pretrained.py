@@ -88,6 +88,19 @@ def test_transformers_without_a_window_do_not_stream(runs: dict[str, Run]) -> No
     assert not streams(runs["fir"])
 
 
+def test_raw_samples_are_prepared_as_a_stream_prepares_them(made: Pretrained, sample: Dataset) -> None:
+    """Baseline, clip and low-pass of the protocol are applied to raw samples, and not to a data set's again."""
+    smooth = csp_data.load("sample", lowpass=csp_data.LowPass(5, 3, "causal"))
+    other = replace(made, interface=replace(made.interface, lowpass=smooth.protocol.lowpass))
+    inputs = sample.test[0].inputs[:555]
+    np.testing.assert_allclose(other.predict(inputs), other.streamer().push(inputs), atol=1e-5)
+    filtered = other.predict_part(smooth, "test")[0].pred[:55]
+    np.testing.assert_allclose(other.predict(inputs), filtered, atol=1e-4)
+    assert np.abs(made.predict(inputs) - filtered).max() > 0.01
+    rough = replace(made, interface=replace(made.interface, baseline="median", baseline_rows=30, raw_clip=3.0))
+    np.testing.assert_allclose(rough.predict(inputs), rough.streamer().push(inputs), atol=1e-5)
+
+
 @pytest.mark.parametrize("engine", ["reference", "fast"])
 def test_a_stream_equals_the_whole_recording(engine: str, made: Pretrained, sample: Dataset) -> None:
     for model in [made, *map(load_pretrained, pretrained_names())]:
