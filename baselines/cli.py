@@ -107,8 +107,8 @@ class Report:
     """Folders of runs, or of sweeps."""
     out: Annotated[Path, _arg(metavar="PATH", aliases=["-o"])]
     """The page to write, a name that ends in .html, or else a folder for its index.html."""
-    data: Annotated[Path | None, _arg(metavar="FILE")] = None
-    """The prepared file, if it is no longer where the runs found it."""
+    data: Annotated[tuple[Path, ...], _arg(metavar="FILE...")] = ()
+    """Prepared files that are no longer where the runs found them."""
     json: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     """Print where the page is as JSON."""
 
@@ -149,10 +149,15 @@ Examples:
   csp-baselines table runs/broad-* --format latex > broad.tex
   csp-baselines table study:broad"""
 
-REPORT = """Write one self-contained HTML page about several runs on the same data.
+REPORT = """Write one self-contained HTML page about runs or whole sweeps.
 
-Example:
-  csp-baselines report runs/sample-* -o report.html"""
+A section for each data set, protocol and recipe of the data: table and statistics, learning curves, predicted and
+measured, errors by recording, speed and size, commands. Where runs vary a setting (chunk, low-pass, share of the
+data, anything given to sweep --set), the error against it.
+
+Examples:
+  csp-baselines report runs/sample-* -o report.html
+  csp-baselines report sweeps/first sweeps/second -o report"""
 
 PROGRAM = """Train, evaluate and compare sequence models on prepared sensor recordings.
 
@@ -361,15 +366,15 @@ def _table(command: Table, line: str) -> None:
 
 
 def _report(command: Report, line: str) -> None:
-    from baselines.collect import read_runs
-    from baselines.report import write_report
-    from baselines.runs import dataset_of
+    from baselines.collect import find_runs, read_runs
+    from baselines.report import datasets_of, write_report
 
     runs = read_runs(command.runs)
     if not runs:
         raise OptionError("RUNS", "", "at least one folder of a run")
-    write_report(runs, dataset_of(runs[0], command.data), command.out)
-    print(json.dumps({"report": str(command.out)}) if command.json else f"report written to {command.out}")
+    datasets = datasets_of(runs, command.data)
+    path = write_report(runs, datasets, command.out, unfinished=len(find_runs(command.runs)[1]))
+    print(json.dumps({"report": str(path)}) if command.json else f"report written to {path}")
 
 
 def _dataset(command: Train) -> tuple[Dataset, TrainConfig]:

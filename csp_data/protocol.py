@@ -244,7 +244,7 @@ class Protocol:
 
     def to_json(self) -> str:
         """Return the protocol as JSON with sorted keys; fields of experiments stand there only where set."""
-        values = dataclasses.asdict(self)
+        values = _plain(self)
         del values["changed"]
         for option in ("resplit", "look_ahead_s"):
             if values[option] is None:
@@ -282,6 +282,17 @@ TABLES = {
     "input_scaling": Scaling,
     "target_scaling": Scaling,
 }
+
+
+def _plain(value: Any, kind: str = "") -> Any:
+    """Return a value as JSON has it; where a float is meant 5 is 5.0, so that the recipe is one too."""
+    if dataclasses.is_dataclass(value):
+        return {
+            known.name: _plain(getattr(value, known.name), str(known.type)) for known in dataclasses.fields(value)
+        }
+    if isinstance(value, tuple):
+        return [_plain(item, kind) for item in value]
+    return float(value) if "float" in kind and isinstance(value, int) and not isinstance(value, bool) else value
 
 
 def _parsed(option: str, value: Any) -> Any:

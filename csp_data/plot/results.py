@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 from matplotlib.axes import Axes
 
-from csp_data.plot.style import INK, Look, legend_beside, line_looks, tidy
+from csp_data.plot.style import INK, Look, from_start, legend_beside, line_looks, tidy
 
 __all__ = ["plot_drift", "plot_prediction", "plot_trajectory"]
 
@@ -43,6 +43,7 @@ def plot_prediction(
     looks
         Model to its :data:`~csp_data.plot.style.Look`; by default colours in turn.
     """
+    time = from_start(time)
     ax.plot(time, measured, color=INK, linewidth=2.2, alpha=0.85, label="measured")
     predicted = predicted or {}
     for model, style in line_looks(list(predicted), looks).items():
@@ -123,7 +124,7 @@ def plot_drift(
     unit
         Of the sum.
     """
-    true = _summed(measured, step)
+    true, time = _summed(measured, step), from_start(time)
     for model, style in line_looks(list(predicted), looks).items():
         gap = np.linalg.norm(_summed(predicted[model], step) - true, axis=1)
         ax.plot(time, gap, linewidth=1.4, label=model, **style)

@@ -11,12 +11,14 @@ from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter, NullLocator
+from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator
 
-from csp_data.plot.style import COLOURS, GREYS, INK, Look, legend_beside, looks, tidy
+from csp_data.plot.style import COLOURS, DASHES, GREYS, INK, Look, legend_beside, looks, tidy
 
 __all__ = ["Difference", "plot_cost", "plot_differences", "plot_errors", "plot_learning", "plot_settings"]
 
+LEVEL = (0, (1, 2))
+"""Dash of the level of doing without something."""
 POINTS = 400
 """Most epochs of a line; of more, evenly spread ones are drawn."""
 
@@ -149,9 +151,10 @@ def plot_cost(
     *,
     xlabel: str,
     ylabel: str,
+    levels: Mapping[str, float] | None = None,
     looks: Mapping[str, Look] | None = None,
 ) -> Axes:
-    """Draw error against what a model costs, on a logarithmic scale: low and to the left is better for sizes.
+    """Draw error against what a model costs, on a logarithmic scale.
 
     Parameters
     ----------
@@ -161,17 +164,24 @@ def plot_cost(
         Model to its cost (above 0) and its error with each seed; a bar goes from the least to the greatest.
     xlabel, ylabel
         Of cost and error.
+    levels
+        Errors to compare with, by name: dotted lines across the axes.
     looks
         As for :func:`plot_learning`.
     """
     drawn = _looks(list(models), looks)
+    for name, error in (levels or {}).items():
+        ax.axhline(error, color=GREYS[1], linewidth=1.0, linestyle=":", label=name)
     for model, (cost, errors) in models.items():
         color = drawn[model]["color"]
         mean = float(np.mean(errors))
         ax.plot([cost, cost], [min(errors), max(errors)], color=color, linewidth=1.0, alpha=0.6)
         ax.plot(cost, mean, drawn[model]["marker"], color=color, markersize=6.5, label=model, linestyle="none")
     ax.set_xscale("log")
-    ax.xaxis.set_minor_formatter(NullFormatter())
+    costs = [cost for cost, _ in models.values()]
+    ax.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0) if max(costs) < 30 * min(costs) else (1.0,)))
+    ax.xaxis.set_minor_locator(NullLocator())
+    ax.xaxis.set_major_formatter("{x:,.0f}")
     ax.set(xlabel=xlabel, ylabel=ylabel)
     ax.margins(0.08)
     legend_beside(ax)
@@ -196,64 +206,86 @@ def plot_differences(ax: Axes, rows: Sequence[Difference], *, label: str, agains
         color = COLOURS[0] if row.carries else GREYS[1]
         ax.plot([row.low, row.high], [i, i], color=color, linewidth=1.6)
         ax.plot(row.value, i, "o", markersize=6, color=color, markerfacecolor=color if row.carries else "none")
-        ax.text(0.0, i - 0.38, row.label, transform=ax.get_yaxis_transform(), fontsize="small", color=INK)
     ax.axvline(0, color=INK, linewidth=0.9, linestyle=":")
-    ax.set(xlabel=f"{label}, minus that of {against}", ylim=(len(rows) - 0.5, -0.8), yticks=[])
+    ax.set(xlabel=f"{label}, minus that of {against}", ylim=(len(rows) - 0.4, -0.6))
+    ax.set_yticks(range(len(rows)), [row.label for row in rows])
     ax.grid(axis="y", visible=False)
     return tidy(ax)
 
 
 def plot_settings(
     ax: Axes,
-    errors: Mapping[str, Mapping[Any, Sequence[float]]],
+    errors: Mapping[str, Mapping[str, Mapping[Any, Sequence[float]]]],
     *,
     xlabel: str,
     ylabel: str,
     looks: Mapping[str, Look] | None = None,
 ) -> Axes:
-    """Draw error against a setting that was varied: a dot a seed, a line through the means.
+    """Draw error against a setting that was varied: a line through the means over seeds, their spread as a band.
 
     Parameters
     ----------
     ax
         Axes to draw into.
     errors
-        Model (or another series) to value of the setting to its error with each seed. Where all values are numbers
-        above 0 they are an axis, logarithmic if the largest is at least eight times the least; else names,
-        in the order of their first coming. ``None`` stands for doing without the thing: beside numbers it is a
-        dotted level, beside names another name.
+        Model (which has a colour) to series (which has a dash; ``""`` if there is one) to value of the setting to
+        its error with each seed. Where all values are numbers above 0 they are an axis, logarithmic if the largest
+        is at least eight times the least; else they are names, in the order of their first coming. ``None`` stands
+        for doing without the thing: beside numbers it is a level across the axes, beside names another name.
     xlabel, ylabel
         Of setting and error.
     looks
         As for :func:`plot_learning`.
     """
     drawn = _looks(list(errors), looks)
-    values = list(dict.fromkeys(value for by in errors.values() for value in by if value is not None))
-    numbers = all(isinstance(v, int | float) and not isinstance(v, bool) and v > 0 for v in values)
+    found = [(model, series, by) for model, all_ in errors.items() for series, by in all_.items()]
+    values = list(dict.fromkeys(value for _, _, by in found for value in by if value is not None))
+    numbers = bool(values) and all(
+        isinstance(v, int | float) and not isinstance(v, bool) and v > 0 for v in values
+    )
     if numbers:
         values.sort()
-    elif any(None in by for by in errors.values()):
+    elif any(None in by for _, _, by in found):
         values.insert(0, None)
     place = {value: value if numbers else i for i, value in enumerate(values)}
-    for model, by in errors.items():
-        color, marker = drawn[model]["color"], drawn[model]["marker"]
-        known = [value for value in values if value in by]
+    lines = dict.fromkeys(series for _, series, by in found if any(value in by for value in place))
+    dashes = dict(zip(lines, DASHES * len(lines), strict=False))
+    for model, series, by in found:
+        color = drawn[model]["color"]
         if numbers and None in by:
-            ax.axhline(float(np.mean(by[None])), color=color, linewidth=1.0, linestyle=":")
-        if not known:
-            continue
-        means = [float(np.mean(by[v])) for v in known]
-        ax.plot([place[v] for v in known], means, **drawn[model], markersize=5, linewidth=1.5, label=model)
-        several = [(place[v], error) for v in known if len(by[v]) > 1 for error in by[v]]
-        if several:
-            ax.plot(*zip(*several, strict=True), marker, color=color, markersize=2.5, alpha=0.5, linestyle="none")
-    if numbers and values and values[-1] >= 8 * values[0]:
+            mean, spread = _spread(by[None])
+            ax.axhline(mean, color=color, linestyle=LEVEL, linewidth=1.2)
+            ax.axhspan(mean - spread, mean + spread, color=color, alpha=0.08, linewidth=0)
+        if known := [value for value in values if value in by]:
+            x = [place[value] for value in known]
+            means, spreads = np.array([_spread(by[value]) for value in known]).T
+            style = {"color": color, "marker": drawn[model]["marker"], "linestyle": dashes[series]}
+            ax.plot(x, means, markersize=4.5, linewidth=1.5, **style)
+            ax.fill_between(x, means - spreads, means + spreads, color=color, alpha=0.15, linewidth=0)
+    if numbers and values[-1] >= 8 * values[0]:
         ax.set_xscale("log")
         ax.xaxis.set_minor_locator(NullLocator())
     _name_ticks(ax, [place[v] for v in values], [f"{v:g}" if numbers else _said(v) for v in values])
     ax.set(xlabel=xlabel, ylabel=ylabel)
-    legend_beside(ax)
+    level = numbers and list(dict.fromkeys(series or "without" for _, series, by in found if None in by))
+    _settings_legend(ax, {model: drawn[model] for model in errors}, dashes, level or [])
     return tidy(ax)
+
+
+def _spread(values: Sequence[float]) -> tuple[float, float]:
+    """Return mean and standard deviation (n - 1; 0 for one value)."""
+    return float(np.mean(values)), float(np.std(values, ddof=1)) if len(values) > 1 else 0.0
+
+
+def _settings_legend(
+    ax: Axes, models: Mapping[str, Look], dashes: Mapping[str, Any], level: Sequence[str]
+) -> None:
+    """Name models by colour and marker, series by dash."""
+    for model, look in models.items():
+        ax.plot([], [], color=look["color"], marker=look["marker"], markersize=4.5, linestyle="-", label=model)
+    for series, dash in [*((s, d) for s, d in dashes.items() if s), *((name, LEVEL) for name in level)]:
+        ax.plot([], [], color=GREYS[1], linestyle=dash, linewidth=1.5, label=series)
+    legend_beside(ax)
 
 
 def _said(value: Any) -> str:

@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from scipy import signal
 
 from csp_data.dataset import Episode
-from csp_data.plot.style import COLOURS, GREYS, INK, legend_beside, styles, thin, tidy
+from csp_data.plot.style import COLOURS, GREYS, INK, from_start, legend_beside, styles, thin, tidy
 from csp_data.signal.lowpass import LowPass
 from csp_data.store import Channels
 
@@ -60,7 +60,7 @@ def plot_channels(
         The same axes.
     """
     values: Any = episode.targets if targets else episode.inputs
-    time = episode.target_time if targets else episode.time
+    time = from_start(episode.target_time if targets else episode.time, float(episode.time[0]))
     for style, column in zip(styles(len(columns)), columns, strict=True):
         named = {**style, **thin(time), "label": channels.names[column]}
         if targets:
@@ -98,10 +98,10 @@ def plot_lowpass(ax: Axes, episode: Episode, channels: Channels, column: int, *l
     spread = [values[i : i + length].std() for i in range(0, len(values) - length + 1, step)]
     first = int(np.argmax(spread)) * step
     piece = slice(first, first + length)
-    ax.plot(episode.time[piece], values[piece, 0], color=GREYS[0], linewidth=1.0, label="as recorded")
+    ax.plot(from_start(episode.time[piece]), values[piece, 0], color=GREYS[0], linewidth=1.0, label="as recorded")
     for one, style in zip(lowpass, styles(len(lowpass)), strict=True):
         smooth = one.apply(values, channels.rate_hz)
-        ax.plot(episode.time[piece], smooth[piece, 0], linewidth=1.6, label=_said(one), **style)
+        ax.plot(from_start(episode.time[piece]), smooth[piece, 0], linewidth=1.6, label=_said(one), **style)
     ax.set(xlabel="time in the recording (s)", ylabel=f"{channels.names[column]} ({channels.units[column]})")
     ax.margins(x=0)
     legend_beside(ax)
@@ -109,7 +109,7 @@ def plot_lowpass(ax: Axes, episode: Episode, channels: Channels, column: int, *l
 
 
 def _said(lowpass: LowPass) -> str:
-    return f"{lowpass.hz:g} Hz, {lowpass.phase}"
+    return f"{lowpass.hz:g} Hz, {lowpass.phase}{' phase' if lowpass.phase == 'zero' else ''}"
 
 
 def plot_spectra(
@@ -138,7 +138,7 @@ def plot_spectra(
             ax.axvline(cut_off, color=INK, linewidth=0.8, linestyle=":")
     for style, (name, values) in zip(drawn, lines.items(), strict=True):
         hz, density = signal.welch(values, channels.rate_hz, nperseg=pieces)
-        ax.loglog(hz[1:], density[1:], linewidth=1.0, label=name, **style)
+        ax.loglog(hz[1:], density[1:], linewidth=1.3 if lowpass else 1.0, label=name, **style)
     if lowpass:
         ax.set_ylim(bottom=ax.get_ylim()[1] * 1e-9)
     unit = channels.units[columns[0]] if len(columns) else ""

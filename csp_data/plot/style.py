@@ -24,6 +24,7 @@ __all__ = [
     "MARKERS",
     "SUFFIXES",
     "Look",
+    "from_start",
     "legend_below",
     "legend_beside",
     "looks",
@@ -49,6 +50,8 @@ GREYS = ("#9aa1ab", "#5b616b")
 """Lines that others are compared with, such as references."""
 SUFFIXES = ("png", "svg", "pdf", "html")
 """Formats that :func:`save` writes."""
+WORLD_S = 1e6
+"""Seconds from which a clock is taken for one that began in 1970 or at some machine's start."""
 DENSE = 20_000
 """Samples from which a line within a vector picture is drawn as pixels: the file would be megabytes otherwise."""
 
@@ -123,6 +126,12 @@ def legend_below(figure: Figure, ax: Axes) -> None:
         figure.legend(
             handles, labels, loc="outside lower left", ncols=columns, handlelength=1.8, columnspacing=1.2
         )
+
+
+def from_start(time: FloatArray, start: float | None = None) -> FloatArray:
+    """Return seconds on a recording's clock; from `start` (or the first) on where that is the world's clock."""
+    first = float(time[0]) if start is None and len(time) else start or 0.0
+    return time - first if abs(first) > WORLD_S else time
 
 
 def thin(values: FloatArray | Sequence[float]) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,12 +12,15 @@ import torch
 from torch import Tensor, nn
 
 import csp_data
+from baselines.collect import read_runs
 from baselines.data import Part
 from baselines.experiment import run
 from baselines.runs import Run
+from baselines.sweeps import sweep
 from baselines.train import TrainConfig
 from csp_data import Dataset
 from csp_data.normalization import Affine
+from csp_data.simulate import simulate
 
 
 class Gru(nn.Module):
@@ -94,3 +98,44 @@ def runs(sample: Dataset, tmp_path_factory: pytest.TempPathFactory) -> dict[str,
         options = {"mean": {}, "fir": {"taps": 20}}.get(model, {"dim": 8, "hidden": 8, "layers": 1})
         made[name], _ = run(sample, model, config, folder / name, options=options, command=f"command of {name}")
     return made
+
+
+SMALL = {"train.epochs": [2], "train.window_s": [10.0], "train.window_stride_s": [10.0]}
+SIZES = {"model.dim": [8], "model.hidden": [8], "model.layers": [1]}
+
+
+@pytest.fixture(scope="session")
+def sweeps(home: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Sweeps over the chunk and the low-pass of the sample, and over two simulated data sets."""
+    folder = tmp_path_factory.mktemp("sweeps")
+    for name in ("marker", "slip"):
+        simulate(name, folder / "trees" / name, hours=0.02, seed=0)
+    filters = [None, {"hz": 5}, {"hz": 5, "phase": "zero"}, {"hz": 10}]
+    asked: dict[str, tuple[list[str], list[str], tuple[int, ...], dict[str, list[Any]]]] = {
+        "chunk": (["sample"], ["mean", "flat-lstm"], (0, 1), {"data.target_hz": [5, 10, 25]}),
+        "filter": (["sample"], ["flat-lstm"], (0,), {"data.lowpass": filters}),
+        "simulated": (["marker", "slip"], ["mean", "flat-lstm"], (0,), {}),
+    }
+    for name, (datasets, models, seeds, settings) in asked.items():
+        raw = str(folder / "trees" / "{name}") if name == "simulated" else None
+        settings = {**SMALL, **SIZES, **settings}
+        done = sweep(datasets, models, seeds=seeds, out=folder / name, raw=raw, settings=settings)
+        assert not done.failed
+    return {name: folder / name for name in asked}
+
+
+@pytest.fixture(scope="session")
+def short_page(runs: dict[str, Run], sample: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The report of a few runs on one data set."""
+    from baselines.report import write_report
+
+    return write_report(list(runs.values()), [sample], tmp_path_factory.mktemp("report"))
+
+
+@pytest.fixture(scope="session")
+def long_page(sweeps: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The report of sweeps over several data sets and settings."""
+    from baselines.report import datasets_of, write_report
+
+    found = read_runs(list(sweeps.values()))
+    return write_report(found, datasets_of(found), tmp_path_factory.mktemp("report"), unfinished=3)

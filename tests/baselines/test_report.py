@@ -1,19 +1,28 @@
 from __future__ import annotations
 
+import math
 import re
+import shutil
 import xml.etree.ElementTree as ET
+from collections import Counter
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import csp_data
+from baselines.collect import read_runs
+from baselines.errors import OptionError
 from baselines.render import cells
-from baselines.report import make_report, write_report
+from baselines.report import datasets_of, make_report, write_report
+from baselines.report.group import families, looks_of
+from baselines.report.panels import panel
+from baselines.report.settings import said, varied
 from baselines.runs import Run, RunError
 from baselines.table import make_table
-from csp_data import Dataset
+from csp_data import Dataset, LowPass
 
 VOID = {"meta", "link", "br", "input"}
 
@@ -24,57 +33,100 @@ class Page(HTMLParser):
     def __init__(self, text: str) -> None:
         super().__init__()
         self.open: list[str] = []
-        self.headings: list[str] = []
+        self.headings: dict[str, list[str]] = {"h1": [], "h2": [], "h3": [], "h4": []}
         self.cells: list[str] = []
+        self.captions: list[str] = []
         self.references: list[str] = []
+        self.ids: list[str] = []
+        self.scopes: list[str | None] = []
         self.feed(text)
         assert self.open == []
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         if tag not in VOID:
             self.open.append(tag)
-        self.references += [
-            value or "" for name, value in attrs if name in ("src", "href", "xlink:href", "srcset")
-        ]
+        self.handle_startendtag(tag, attrs)
+        if tag in ("td", "th"):
+            self.cells.append("")
+        if tag == "th":
+            self.scopes.append(dict(attrs).get("scope"))
 
     def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.references += [value or "" for name, value in attrs if name in ("src", "href", "xlink:href")]
+        given = dict(attrs)
+        self.references += [given[name] or "" for name in ("src", "href", "xlink:href", "srcset") if name in given]
+        self.ids += [given["id"] or ""] if "id" in given else []
 
     def handle_endtag(self, tag: str) -> None:
         assert self.open.pop() == tag
 
     def handle_data(self, data: str) -> None:
-        if self.open and self.open[-1] == "h2":
-            self.headings.append(data)
-        if self.open and self.open[-1] == "td":
-            self.cells.append(data)
+        if self.open and self.open[-1] in self.headings:
+            self.headings[self.open[-1]].append(data)
+        if {"td", "th"} & set(self.open[-2:]):
+            self.cells[-1] += data
+        if "caption" in self.open:
+            self.captions.append(data)
+
+
+FULL = [
+    "Results",
+    "Which differences carry weight",
+    "The data",
+    "Signals before and after a low-pass",
+    "Learning curves",
+    "Predicted and measured",
+    "Integrated over time",
+    "Recording by recording",
+    "Speed and size",
+    "How it was made",
+]
+SHORT = [
+    "Results",
+    "Which differences carry weight",
+    "Learning curves",
+    "Recording by recording",
+    "How it was made",
+]
+
+
+@pytest.fixture
+def text(short_page: Path) -> str:
+    return short_page.read_text()
 
 
 @pytest.fixture(scope="module")
-def text(runs: dict[str, Run], sample: Dataset) -> str:
-    return make_report(list(runs.values()), sample)
+def many(sweeps: dict[str, Path]) -> list[Run]:
+    return read_runs(list(sweeps.values()))
+
+
+@pytest.fixture
+def long(long_page: Path) -> str:
+    return long_page.read_text()
 
 
 def test_it_has_all_parts_and_the_tables_numbers(text: str, runs: dict[str, Run]) -> None:
     page = Page(text)
-    assert page.headings == [
-        "The data",
-        "Results",
-        "Signals before and after a low-pass",
-        "Learning curves",
-        "Predicted and measured",
-        "Integrated over time",
-        "Episode by episode",
-        "Speed and size",
-        "How it was made",
-    ]
+    assert page.headings["h1"] == ["Sequence models on sample"]
+    assert page.headings["h2"] == FULL
     table = make_table(list(runs.values()))
-    expected = [cell for row in table.rows for cell in cells(table, row) if cell]
-    assert page.cells[: len(expected)] == expected
+    expected = [cell for row in table.rows for cell in cells(table, row)]
+    start = page.cells.index("model") + len(expected) // len(table.rows)
+    assert page.cells[start : start + len(expected)] == expected
+    assert set(page.scopes) == {"col", "row"}
     assert "not CSP-Bench" in text
     for run in runs.values():
         assert run.environment["command"] in text
     assert runs["a"].environment["torch"] in text
+
+
+def test_contents_lead_to_every_heading_and_no_id_stands_twice(text: str, long: str) -> None:
+    for whole in (text, long):
+        page = Page(whole)
+        assert not [name for name, count in Counter(page.ids).items() if count > 1]
+        inside = [reference[1:] for reference in page.references if reference.startswith("#")]
+        assert set(inside) <= set(page.ids)
+        nav = re.findall(r'<a href="#([^"]+)">', whole[whole.index("<nav") : whole.index("</nav>")])
+        assert nav == re.findall(r'<h[234] id="([^"]+)"', whole)
 
 
 def test_nothing_is_loaded_from_anywhere(text: str) -> None:
@@ -86,9 +138,13 @@ def test_nothing_is_loaded_from_anywhere(text: str) -> None:
     assert all(target.startswith("#") for target in re.findall(r"url\(([^)]*)\)", text))
 
 
+def _figures(text: str) -> list[tuple[str, str]]:
+    return re.findall(r'<figure role="img" aria-label="([^"]*)">(.*?)</figure>', text, re.DOTALL)
+
+
 def test_figures_are_sound_and_say_what_they_show(text: str) -> None:
-    figures = re.findall(r'<figure role="img" aria-label="([^"]*)">(.*?)</figure>', text, re.DOTALL)
-    assert len(figures) == 2 + 2 + 3 + 2 + 1
+    figures = _figures(text)
+    assert len(figures) == 1 + 2 + 2 + 3 + 1 + 1 + 2
     for words, svg in figures:
         assert len(words) > 20
         root = ET.fromstring(svg)
@@ -96,15 +152,25 @@ def test_figures_are_sound_and_say_what_they_show(text: str) -> None:
         assert root.get("width") is None  # the page decides
         texts = [t.text for t in root.iter("{http://www.w3.org/2000/svg}text")]
         assert len(texts) > 5  # letters, not outlines: they can be searched and read aloud
+        assert not re.search(
+            r"#[0-9a-f]{6}", svg.lower()
+        )  # colours by name, so that the dark page can change them
+
+
+def test_numbers_beside_figures_keep_their_digits() -> None:
+    made = panel(lambda ax: (ax.plot([0.12345, 0.123456]), ax.set_xlabel("0.123456789")), "x")
+    assert "0.123456789" in made.svg
+    for numbers in re.findall(r' d="([^"]*)"', made.svg):
+        assert not re.search(r"\.\d{3}", numbers)
 
 
 def test_no_learning_curves_without_epochs(runs: dict[str, Run], sample: Dataset) -> None:
-    assert "Learning curves" not in make_report([runs["mean"], runs["fir"]], sample)
+    assert "Learning curves" not in Page(make_report([runs["mean"], runs["fir"]], [sample])).headings["h2"]
 
 
 def test_names_cannot_break_the_page(runs: dict[str, Run], sample: Dataset) -> None:
     hostile = replace(runs["a"], environment={**runs["a"].environment, "command": "<script>alert(1)</script>"})
-    page = make_report([hostile], sample)
+    page = make_report([hostile], [sample])
     assert "<script>alert" not in page
     assert "&lt;script&gt;" in page
 
@@ -112,11 +178,109 @@ def test_names_cannot_break_the_page(runs: dict[str, Run], sample: Dataset) -> N
 def test_other_data_is_refused(runs: dict[str, Run]) -> None:
     other = csp_data.load("sample", input_deltas=False)
     with pytest.raises(RunError, match=runs["a"].config.data.recipe_hash):
-        make_report([runs["a"]], other)
+        make_report([runs["a"]], [other])
+    with pytest.raises(OptionError, match=runs["a"].config.data.recipe_hash):
+        datasets_of([runs["a"]], [other.path])
+    with pytest.raises(RunError, match="at least one run"):
+        make_report([], [])
+
+
+def test_a_file_that_moved_is_given(runs: dict[str, Run], sample: Dataset, tmp_path: Path) -> None:
+    moved = shutil.copy(sample.path, tmp_path / "moved.h5")
+    lost = replace(runs["a"], environment={**runs["a"].environment, "prepared": str(tmp_path / "gone.h5")})
+    with pytest.raises(RunError, match=r"gone\.h5.*--data"):
+        datasets_of([lost])
+    assert [dataset.path for dataset in datasets_of([lost], [moved])] == [moved]
 
 
 def test_it_is_written_whole_and_the_same_each_time(runs: dict[str, Run], sample: Dataset, tmp_path: Path) -> None:
     for name in ("new/one.html", "new/two.html"):
-        write_report([runs["a"], runs["mean"]], sample, tmp_path / name)
+        assert write_report([runs["mean"]], [sample], tmp_path / name) == tmp_path / name
     assert (tmp_path / "new/one.html").read_bytes() == (tmp_path / "new/two.html").read_bytes()
     assert sorted(p.name for p in (tmp_path / "new").iterdir()) == ["one.html", "two.html"]
+
+
+def test_each_data_set_and_recipe_has_its_section(long: str, many: list[Run]) -> None:
+    page = Page(long)
+    assert page.headings["h2"] == [
+        "Overview",
+        "What was varied on sample",
+        "sample",
+        "sample, low-pass 5 Hz causal",
+        "sample, low-pass 5 Hz zero phase",
+        "sample, low-pass 10 Hz causal",
+        "sample, target hz 10",
+        "sample, target hz 25",
+        "marker",
+        "slip",
+    ]
+    assert page.headings["h3"][:2] == ["Chunk", "Low-pass of the inputs"]
+    assert page.headings["h3"][2:12] == FULL
+    # one run a recipe of the filters: nothing to compare
+    assert page.headings["h3"][12:16] == [title for title in SHORT if "differences" not in title]
+    keys = {run.config.key for run in many}
+    assert len(many) > len(keys)  # the unchanged run is in two sweeps
+    assert f"{len(keys)} finished runs" in long
+    assert f"{len(many) - len(keys)} runs are in several of the folders" in long
+    assert "3 more runs are unfinished" in long
+    assert "path" in " ".join(words for words, _ in _figures(long)).lower()  # marker adds up to one
+
+
+def test_no_table_mixes_what_does_not_compare(long: str, many: list[Run]) -> None:
+    captions = Page(long).captions
+    about = {(r.config.data.name, r.config.data.recipe_hash): r.config.data.kind for r in many}
+    for caption in captions:
+        named = [kind for (name, recipe), kind in about.items() if f"{name}: " in caption and recipe in caption]
+        kinds = {kind for kind in ("simulated", "real recordings") if kind in caption}
+        assert len(kinds) <= 1, caption
+        if "recipe" in caption:
+            assert named, caption
+            assert kinds == set(named)
+    assert sum("recipe" in caption for caption in captions) == len(about)
+    (overview,) = (caption for caption in captions if "mean squared error; the best" in caption)
+    assert overview.startswith("simulated, not CSP-Bench; protocol paper")
+    table = long[long.index(overview) :]
+    assert "sample" not in table[: table.index("</table>")]
+
+
+def test_settings_are_found_and_hold_the_runs_own_errors(many: list[Run]) -> None:
+    own = [run for run in many if run.config.data.name == "sample"]
+    found = {axis.title: panels for axis, panels in varied(own)}
+    assert list(found) == ["Chunk", "Low-pass of the inputs"]
+    ((rest, errors),) = found["Chunk"]
+    assert rest == "low-pass none"
+    assert set(errors["flat-lstm"][""]) == {2, 5, 10}
+    by_hand = sorted(
+        math.sqrt(np.mean([values["rmse"] ** 2 for values in run.reported["si"].values()]))
+        for run in own
+        if run.config.name == "flat-lstm" and run.config.data.protocol["target_hz"] == 25
+    )
+    assert sorted(errors["flat-lstm"][""][2]) == pytest.approx(by_hand)
+    ((rest, errors),) = found["Low-pass of the inputs"]
+    assert rest == "target hz 5"
+    assert {series: set(by) for series, by in errors["flat-lstm"].items()} == {
+        "no filter": {None},
+        "causal": {5, 10},
+        "zero phase": {5},
+    }
+
+
+def test_a_setting_of_the_training_is_found_too(runs: dict[str, Run]) -> None:
+    faster = replace(runs["a"], config=replace(runs["a"].config, train=replace(runs["a"].config.train, lr=0.1)))
+    ((axis, ((rest, errors),)),) = varied([runs["a"], runs["b"], faster, runs["mean"]])
+    assert (axis.title, rest) == ("lr", "")
+    assert {value: len(seeds) for value, seeds in errors["flat-lstm"][""].items()} == {3e-3: 2, 0.1: 1}
+    assert varied([runs["a"], runs["b"], runs["mean"], runs["fir"]]) == []
+    assert said(vars(LowPass(2.0, order=4, phase="zero"))) == "2 Hz zero phase, order 4"
+    assert said((1.5, None, True)) == "1.5 none yes"
+
+
+def test_models_of_a_panel_have_colours_of_their_own() -> None:
+    names = [f"{a}-{b}" for a in ("flat", "hiss-s4", "hiss-mamba", "hiss-lstm") for b in ("s4", "mamba", "lstm")]
+    looks = looks_of([*names, "mean", "fir"])
+    groups = families(names)
+    assert [len(group) for group in groups] == [3, 3, 3, 3]
+    for group in groups:
+        assert len({looks[name]["color"] for name in group}) == 3
+    assert families(names[:5]) == [names[:5]]
+    assert families([]) == []

@@ -203,15 +203,25 @@ def test_long_curves_are_thinned_but_keep_their_ends() -> None:
 
 
 def test_error_against_a_setting() -> None:
-    ax = plot.plot_settings(axes(), {"a": {50: [3.0], None: [9.0], 2: [1.0, 2.0]}}, xlabel="chunk", ylabel="error")
-    np.testing.assert_allclose(_line(ax, "a"), [[2, 50], [1.5, 3.0]])
+    errors = {"a": {"causal": {50: [3.0], 2: [1.0, 2.0]}, "zero": {2: [0.5]}, "no filter": {None: [9.0]}}}
+    ax = plot.plot_settings(axes(), errors, xlabel="cut-off", ylabel="error")
+    lines = [line for line in ax.lines if len(line.get_xdata()) and line.get_marker() == "o"]
+    np.testing.assert_allclose(lines[0].get_xydata(), [[2, 1.5], [50, 3.0]])
+    np.testing.assert_allclose(lines[1].get_xydata(), [[2, 0.5]])
+    assert lines[0].get_linestyle() != lines[1].get_linestyle()
+    low, high = (ax.collections[0].get_paths()[0].vertices[:, 1][k] for k in (1, -2))
+    assert sorted((low, high)) == pytest.approx([1.5 - 0.5**0.5, 1.5 + 0.5**0.5])  # of 1 and 2
     assert ax.get_xscale() == "log"
     assert [text.get_text() for text in ax.get_xticklabels()] == ["2", "50"]
-    levels = [line.get_ydata()[0] for line in ax.lines if line.get_linestyle() == ":"]
-    assert levels == [9.0]  # without it
-    named = plot.plot_settings(axes(), {"a": {"causal": [1.0], None: [2.0]}}, xlabel="low-pass", ylabel="error")
-    assert [text.get_text() for text in named.get_xticklabels()] == ["none", "causal"]
-    np.testing.assert_allclose(_line(named, "a"), [[0, 1], [2.0, 1.0]])
+    assert 9.0 in [line.get_ydata()[0] for line in ax.lines if len(line.get_ydata())]
+    said = [text.get_text() for text in ax.get_legend().get_texts()]
+    assert said == ["a", "causal", "zero", "no filter"]
+
+
+def test_settings_that_are_no_numbers_stand_side_by_side() -> None:
+    ax = plot.plot_settings(axes(), {"a": {"": {True: [1.0], None: [2.0]}}}, xlabel="deltas", ylabel="error")
+    assert [text.get_text() for text in ax.get_xticklabels()] == ["none", "yes"]
+    np.testing.assert_allclose(ax.lines[0].get_xydata(), [[0, 2.0], [1, 1.0]])
 
 
 def test_drift_is_the_distance_between_two_paths() -> None:
@@ -251,3 +261,18 @@ def test_spectrum_of_a_filtered_channel(sample) -> None:
     gain = 10 * np.log10(after[1] / before[1])
     assert abs(gain[before[0] < 0.5]).max() < 1
     assert gain[before[0] > 8].max() < -25  # third order: 60 dB a decade
+
+
+def test_the_worlds_clock_is_shown_from_the_start(sample) -> None:
+    late = 1.7e9
+    drawn = plot.plot_prediction(axes(), np.arange(3) + late, np.ones(3))
+    np.testing.assert_allclose(drawn.lines[0].get_xdata(), [0, 1, 2])
+    episode = sample.train[0]
+    moved = replace(episode, time=episode.time + late, target_time=episode.target_time + late)
+    for targets in (False, True):
+        channels = sample.targets if targets else sample.channels
+        here, there = (
+            plot.plot_channels(axes(), e, channels, [0], targets=targets).lines[0].get_xdata()
+            for e in (episode, moved)
+        )
+        np.testing.assert_allclose(there, here - episode.time[0], atol=1e-6)

@@ -306,3 +306,9 @@ def test_a_split_can_be_chosen_alone(rough: Callable[[str], Path]) -> None:
 def test_choices_out_of_bounds_are_refused(options: dict[str, Any], message: str) -> None:
     with pytest.raises(OptionError, match=message):
         STRICT.replace(**options)
+
+
+def test_whole_numbers_name_the_same_recipe_as_floats() -> None:
+    whole = STRICT.replace(target_hz=10, lowpass=LowPass(hz=2, order=3))
+    assert whole.to_json() == STRICT.replace(target_hz=10.0, lowpass=LowPass(hz=2.0, order=3)).to_json()
+    assert '"order": 3,' in whole.to_json()

@@ -1,0 +1,111 @@
+"""What a section is about: the result in a sentence, the data, and what a filter would do to them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from baselines.render import number
+from baselines.report import html
+from baselines.report.group import Group
+from baselines.report.panels import panel
+from baselines.table import Row, Table
+from csp_data import LowPass, plot
+from csp_data.store import Channels
+
+__all__ = ["data", "lede", "signals"]
+
+
+def lede(group: Group) -> str:
+    """Return what kind of data and which protocol it is, and the result in a sentence."""
+    table, dataset = group.table, group.dataset
+    best = min(_learned(table), key=lambda row: row.val_mse)
+    held = dataset.split(table.report)
+    gain = ""
+    if best.improvement is not None:
+        below = f", {100 * best.improvement:.0f} % below the mean of the training targets"
+        gain = below if best.improvement >= 0 else ", worse than the mean of the training targets"
+    return (
+        f'<p class="sub"><span class="badge">{html.escape(table.kind_label)}</span>'
+        f"protocol {html.escape(table.protocol)}, recipe {html.escape(table.recipe_hash)}</p>"
+        + html.paragraph(
+            f"The model with the lowest error on {table.selection}, {best.model}, has a mean squared error of "
+            f"{number(best.test_mse)} {table.squared_unit} on {len(held)} {table.report} episodes "
+            f"({held.seconds / 60:.1f} minutes) that it was not trained on{gain}. {_choice(table)}".strip(),
+            "lede",
+        )
+    )
+
+
+def _learned(table: Table) -> Sequence[Row]:
+    return [row for row in table.rows if row.kind != "reference"] or table.rows
+
+
+def _choice(table: Table) -> str:
+    if table.selection != table.report:
+        return ""
+    return (
+        f"Its epoch was chosen on {table.report} too, as in the published results: the error of a new recording "
+        "can be expected to be larger."
+    )
+
+
+def data(group: Group) -> str:
+    """Say what the recordings are, their parts, channels, licence and known defects."""
+    dataset = group.dataset
+    card, protocol = dataset.card, dataset.protocol
+    parts = ", ".join(
+        f"{split.name} {len(split)} episodes ({split.seconds / 60:.1f} min)"
+        for split in map(dataset.split, dataset.parts)
+    )
+    pairs = [
+        ("Recordings", f"{card.title} ({dataset.kind})"),
+        ("Parts", f"{parts}; no recording is in two parts"),
+        ("Inputs", _channels(dataset.channels)),
+        ("Targets", _channels(dataset.targets)),
+        ("Target", _plain(card.target(protocol.target).summary)),
+        ("Licence", f"{card.licence.name} ({card.licence.id})"),
+        ("Cite", card.citation.text),
+    ]
+    if protocol.lowpass is not None:
+        pairs.insert(4, ("Low-pass", f"{protocol.lowpass}, before everything below"))
+    pairs += [("Known defect", _plain(defect)) for defect in card.defects]
+    return html.paragraph(_plain(card.summary)) + html.definitions(pairs)
+
+
+def _plain(text: str) -> str:
+    """Return a card's text without its line breaks and code marks."""
+    return _unit(" ".join(text.replace("`", "").split()))
+
+
+def _unit(unit: str) -> str:
+    return unit.replace("^2", "²").replace("^3", "³")
+
+
+def _channels(channels: Channels) -> str:
+    named = zip(channels.names, channels.units, strict=True)
+    return ", ".join(f"{name} ({_unit(unit)})" for name, unit in named) + f" at {channels.rate_hz:g} Hz"
+
+
+def signals(group: Group) -> str:
+    """Show the input that varies most before and after a low-pass, over time and as spectra."""
+    dataset = group.dataset
+    episode, channels = dataset.split(dataset.report)[0], dataset.channels
+    column = int(np.argmax(np.std(episode.inputs, axis=0)))
+    name, rate = channels.names[column], channels.rate_hz
+    filters = (LowPass(hz=rate / 10, phase="causal"), LowPass(hz=rate / 10, phase="zero"))
+    waves = panel(
+        lambda axes: plot.plot_lowpass(axes, episode, channels, column, *filters),
+        f"{name} over three seconds, before and after the two low-pass filters.",
+    )
+    spectrum = panel(
+        lambda axes: plot.plot_spectra(axes, episode, channels, [column], *filters),
+        f"Power spectrum of {name} before and after; the cut-off is at {rate / 10:g} Hz.",
+    )
+    return html.paragraph(
+        f"{name} of {episode.id}, and the same after a Butterworth low-pass of order 3 at {rate / 10:g} Hz. "
+        "The causal filter could run on a device and lags behind; the zero-phase one does not lag because it "
+        "looks ahead, so results with it cannot be had live. "
+        + ("The models here were given the signal as recorded." if dataset.protocol.lowpass is None else "")
+    ) + html.figures([waves, spectrum])

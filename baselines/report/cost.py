@@ -1,0 +1,121 @@
+"""What models cost and how runs were made: size, speed, commands, software and machines."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+
+from baselines.ledger import read_lines
+from baselines.render import number
+from baselines.report import html
+from baselines.report.group import Group, listed
+from baselines.report.panels import Panel, panel
+from baselines.runs import Run
+from baselines.sweeps import SWEEP
+from baselines.train import BEST
+from csp_data import plot
+
+__all__ = ["made", "speed"]
+
+FEW = 6
+"""Commands that are shown at once; more are folded."""
+
+
+def speed(group: Group) -> str:
+    """Show what each model costs beside its error: values, bytes, time to fit, how much faster than the sensor."""
+    rows, sizes, factors = [], {}, {}
+    errors = {label: [float(run.reported["mse"]) for run in runs] for label, runs in group.models.items()}
+    for label, runs in group.models.items():
+        factor = _factor(runs)
+        sizes[label] = values = runs[0].results["parameters"]
+        if factor is not None:
+            factors[label] = factor
+        rows.append(
+            (
+                "reference" if group.is_reference(label) else "",
+                [
+                    label,
+                    number(float(np.mean(errors[label]))),
+                    f"{values:,}",
+                    f"{(runs[0].folder / BEST).stat().st_size / 1024:,.0f}",
+                    f"{np.mean([run.results['seconds'] for run in runs]):,.1f}",
+                    "" if factor is None else f"{factor:,.0f}",
+                    ", ".join(sorted({str(run.environment.get("device")) for run in runs})),
+                ],
+            )
+        )
+    table = group.table
+    error = f"{table.report} MSE {table.squared_unit}".strip()
+    columns = (error, "values", "file (KiB)", "time to fit (s)", "times faster than real time", "device")
+    known = [label for label in group.models if group.is_reference(label)]
+    best = min(known, key=lambda label: float(np.mean(errors[label])), default=None)
+    levels = {} if best is None else {f"{best} (best reference)": float(np.mean(errors[best]))}
+    panels: list[Panel] = []
+    for costs, label in ((sizes, "values learned"), (factors, "times faster than real time")):
+        held = {name: (cost, errors[name]) for name, cost in costs.items() if not group.is_reference(name)}
+
+        def draw(axes: Axes, held: Any = held, label: str = label) -> None:
+            plot.plot_cost(axes, held, xlabel=label, ylabel=error, levels=levels, looks=group.looks)
+
+        if held:
+            words = f"Error against {label} of {listed(list(held))}."
+            panels.append(panel(draw, words, height=2.9 + 0.17 * (len(held) // 2), legend=not panels))
+    return (
+        html.paragraph(
+            "How many times faster than the recording a model went over the reported part, windows in batches, "
+            "measured once on the machine below beside whatever else it did: an order of magnitude, no more. "
+            "Figures show learned models, bars from the least to the greatest error over seeds."
+        )
+        + (html.figures(panels) if panels else "")
+        + html.table(f"Speed and size; {table.report} MSE is the mean over seeds", ["model", *columns], rows)
+    )
+
+
+def _factor(runs: Sequence[Run]) -> float | None:
+    """Return how many times faster than the recording a model predicted; ``None`` where a run does not say."""
+    target_hz = runs[0].config.data.protocol.get("target_hz")
+    found = [run.reported["predict_seconds"] for run in runs if run.reported.get("predict_seconds")]
+    if not target_hz or len(found) < len(runs):
+        return None
+    return float(
+        np.mean([run.reported["steps"] / target_hz / seconds for run, seconds in zip(runs, found, strict=True)])
+    )
+
+
+def made(group: Group) -> str:
+    """Return the exact commands, and on which software and machines they ran."""
+    commands = [run.environment.get("command") or f"(not recorded: {run.folder})" for run in group.runs]
+    sweeps = _sweeps(group.runs)
+    each = html.code(commands)
+    if len(commands) > FEW:
+        each = html.folded(f"The command of each of the {len(commands)} runs", each)
+    places = Counter(
+        (
+            ", ".join(f"{name} {e.get(name, 'unknown')}" for name in ("csp_data", "python", "torch", "numpy")),
+            f"{e.get('platform')}; {e.get('cpu_count')} CPUs, {e.get('threads')} threads; {e.get('device')}",
+            e.get("commit") or "not a git checkout",
+        )
+        for e in (run.environment for run in group.runs)
+    )
+    pairs = [
+        pair
+        for (software, machine, commit), count in sorted(places.items())
+        for pair in (
+            *([("Runs", f"{count} of {len(group.runs)}")] if len(places) > 1 else []),
+            ("Software", software),
+            ("Machine", machine),
+            ("Commit", commit),
+        )
+    ]
+    return (html.code(sweeps) if sweeps else "") + each + html.definitions(pairs)
+
+
+def _sweeps(runs: Sequence[Run]) -> list[str]:
+    """Return the commands of the sweeps that the runs are from, each once."""
+    folders = dict.fromkeys(run.folder.absolute().parent.parent for run in runs)
+    found = [line.get("command") for folder in folders for line in read_lines(folder / SWEEP)]
+    return list(dict.fromkeys(command for command in found if command))

@@ -1,0 +1,125 @@
+"""What one section of a report is about: finished runs on the same data, and that data."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+from baselines.references import REFERENCES
+from baselines.runs import Run
+from baselines.table import Table, by_label
+from csp_data import Dataset
+from csp_data.plot.style import MARKERS, Look, looks
+
+__all__ = ["Group", "base_name", "families", "listed", "looks_of"]
+
+FAMILY = len(MARKERS)
+"""Most models in one panel: as many as there are colours."""
+
+
+SHOWN = 3
+"""Models in the figures of one episode, best on the part for choosing first."""
+
+
+def base_name(label: str) -> str:
+    """Return the model's own name in the label of a row."""
+    return label.split(" ")[0]
+
+
+def listed(names: Sequence[str]) -> str:
+    """Return names as a sentence has them."""
+    return ", ".join(names[:-1]) + (" and " if len(names) > 1 else "") + names[-1] if names else ""
+
+
+def families(models: Sequence[str]) -> list[list[str]]:
+    """Put models into panels of at most :data:`FAMILY`: all together, or else those that begin alike."""
+    if len(models) <= FAMILY:
+        return [list(models)] if models else []
+    alike: dict[str, list[str]] = {}
+    for model in models:
+        alike.setdefault(base_name(model).rsplit("-", 1)[0], []).append(model)
+    return [found[i : i + FAMILY] for found in alike.values() for i in range(0, len(found), FAMILY)]
+
+
+def looks_of(models: Sequence[str]) -> dict[str, Look]:
+    """Give each model of a page its look; no two in a panel have the same colour, references are grey."""
+    learned = [model for model in models if base_name(model) not in REFERENCES]
+    slots: list[str] = []
+    for family in families(learned):  # a family begins with the first colour
+        slots += [*family, *(f"\0{len(slots)}{i}" for i in range(len(family), FAMILY))]
+    made = looks(slots, [model for model in models if base_name(model) in REFERENCES])
+    return {model: made[model] for model in models}
+
+
+@dataclass(frozen=True)
+class Group:
+    """Finished runs on the same data.
+
+    Parameters
+    ----------
+    runs
+        All of one data set, kind, protocol and recipe.
+    dataset
+        That data.
+    table
+        Of these runs.
+    title
+        What tells the group from the others on the page.
+    looks
+        Label of a model to how it is drawn, on the whole page.
+    level
+        Of the headings within.
+    full
+        Whether the section has everything; a variant of another group's data leaves out what it shares with it.
+    """
+
+    runs: Sequence[Run]
+    dataset: Dataset
+    table: Table
+    title: str
+    looks: Mapping[str, Look]
+    level: int = 3
+    full: bool = True
+
+    @cached_property
+    def anchor(self) -> str:
+        """Where the section is on the page."""
+        table = self.table
+        return re.sub(r"[^a-z0-9]+", "-", f"{table.dataset}-{table.protocol}-{table.recipe_hash}".lower())
+
+    @cached_property
+    def models(self) -> dict[str, list[Run]]:
+        """Label of a model to its runs, a seed each; learned ones first, the best on the selection first."""
+        found = by_label(self.runs)
+        mean = {label: sum(run.selected["mse"] for run in runs) / len(runs) for label, runs in found.items()}
+        order = sorted(found, key=lambda label: (base_name(label) in REFERENCES, mean[label]))
+        return {label: found[label] for label in order}
+
+    @staticmethod
+    def is_reference(label: str) -> bool:
+        """Whether a label is a reference's."""
+        return base_name(label) in REFERENCES
+
+    @cached_property
+    def few(self) -> list[str]:
+        """Labels of the models in figures that hold only a few: the best on the selection, two references."""
+        known = [label for label in self.models if self.is_reference(label)][:2]
+        return [*[label for label in self.models if not self.is_reference(label)][: FAMILY - len(known)], *known]
+
+    @cached_property
+    def few_looks(self) -> Mapping[str, Look]:
+        """Looks of :attr:`few`: those of the page, unless it has more models than there are colours."""
+        learned = [label for label in self.few if not self.is_reference(label)]
+        if len({self.looks[label]["color"] for label in learned}) == len(learned):
+            return self.looks
+        return looks(learned, [label for label in self.few if self.is_reference(label)])
+
+    @cached_property
+    def shown(self) -> dict[str, Run]:
+        """The models drawn over time: the first of :attr:`few`, of each the seed that is best on the selection."""
+        return {
+            label: min(self.models[label], key=lambda run: float(run.selected["mse"]))
+            for label in self.few[:SHOWN]
+        }

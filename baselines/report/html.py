@@ -1,0 +1,178 @@
+"""Small pieces of HTML that the report is put together from; every text is escaped here."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from html import escape
+from urllib.parse import quote
+
+from baselines.report.look import SCRIPT, STYLE
+from baselines.report.panels import Panel
+
+__all__ = [
+    "Cell",
+    "Place",
+    "code",
+    "definitions",
+    "document",
+    "escape",
+    "figures",
+    "folded",
+    "paragraph",
+    "section",
+    "table",
+]
+
+Cell = str | tuple[str, float]
+"""Text of a cell, or text and how deep it is tinted, from 0 to 1."""
+
+FOLDED = 3
+"""Entries below one in the contents that are shown at once, if there are several such."""
+FILTERED = 3
+"""Rows from which a table can be filtered."""
+
+
+@dataclass
+class Place:
+    """An entry of the contents.
+
+    Parameters
+    ----------
+    anchor, title
+        Where it leads, and what it says.
+    inside
+        Entries below it.
+    """
+
+    anchor: str
+    title: str
+    inside: list[Place] = field(default_factory=list)
+
+
+def document(title: str, head: Iterable[str], body: Iterable[str], contents: Sequence[Place], foot: str) -> str:
+    """Return a whole page: what stands above the contents, the contents, and the rest."""
+    text = (
+        '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
+        f'<link rel="icon" href="data:,">\n<title>{escape(title)}</title>\n<style>{STYLE}</style>\n</head>\n'
+        '<body>\n<a class="skip" href="#main">To the results</a>\n<div class="page">\n'
+        f'<header class="top">\n{"".join(head)}\n</header>\n'
+        f'<nav aria-label="Contents"><details><summary>Contents</summary>{_places(contents)}</details></nav>\n'
+        f'<main id="main">\n{chr(10).join(body)}\n</main>\n<footer>{escape(foot)}</footer>\n</div>\n'
+        f"<script>{SCRIPT}</script>\n</body>\n</html>\n"
+    )
+    return _numbered(text)
+
+
+def _places(places: Sequence[Place]) -> str:
+    if not places:
+        return ""
+    folded_ = sum(len(place.inside) > FOLDED for place in places) > 1
+    return f"<ul>{''.join(f'<li>{_entry(place, folded_)}</li>' for place in places)}</ul>"
+
+
+def _entry(place: Place, fold: bool) -> str:
+    """Return an entry with those below it, folded where there are many."""
+    link = f'<a href="#{escape(place.anchor)}">{escape(place.title)}</a>'
+    if fold and len(place.inside) > FOLDED:
+        return f"<details><summary>{link}</summary>{_places(place.inside)}</details>"
+    return link + _places(place.inside)
+
+
+def _numbered(text: str) -> str:
+    """Give ids within figures the number of the figure: no id may stand twice on a page."""
+    pieces = re.split(r"(<svg.*?</svg>)", text, flags=re.DOTALL)
+    for i in range(1, len(pieces), 2):
+        pieces[i] = re.sub(r'( id="|url\(#|href="#)', rf"\g<1>f{i // 2}-", pieces[i])
+    return "".join(pieces)
+
+
+def section(place: Place, *pieces: str, level: int = 2, kind: str = "") -> str:
+    """Return a heading and what stands under it; `kind` is a class of the style sheet."""
+    name = f' class="{kind}"' if kind else ""
+    anchor = escape(place.anchor)
+    return (
+        f'<section{name} aria-labelledby="{anchor}">\n<h{level} id="{anchor}">{escape(place.title)}</h{level}>\n'
+        + "\n".join(piece for piece in pieces if piece)
+        + "\n</section>"
+    )
+
+
+def paragraph(text: str, kind: str = "") -> str:
+    """Return a paragraph of plain text; `kind` is a class of the style sheet."""
+    return f'<p class="{kind}">{escape(text)}</p>' if kind else f"<p>{escape(text)}</p>"
+
+
+def table(
+    caption: str,
+    header: Sequence[str],
+    rows: Sequence[tuple[str, Sequence[Cell]]],
+    csv: tuple[str, str] = ("", ""),
+) -> str:
+    """Return a table that can be sorted and, if it is long, filtered.
+
+    Parameters
+    ----------
+    caption
+        What it shows.
+    header
+        Names of the columns.
+    rows
+        Each a class of the style sheet, and cells; the first names the row.
+    csv
+        Name and text of a file to save the table as; none if empty.
+    """
+    head = "".join(f'<th scope="col"><button type="button">{escape(cell)}</button></th>' for cell in header)
+    body = "\n".join(
+        f"<tr{f' class={chr(34)}{kind}{chr(34)}' if kind else ''}>{_row(cells)}</tr>" for kind, cells in rows
+    )
+    tools = (
+        '<input type="search" placeholder="Filter rows" aria-label="Filter rows"><output></output>'
+        if len(rows) >= FILTERED
+        else ""
+    )
+    if csv[0]:
+        address = f"data:text/csv;charset=utf-8,{quote(csv[1])}"
+        tools += f'<a download="{escape(csv[0])}" href="{address}">Save as CSV</a>'
+    return (
+        f'<div class="sortable">{f"<div class={chr(34)}tools{chr(34)}>{tools}</div>" if tools else ""}'
+        f'<div class="scroll" tabindex="0" role="region" aria-label="{escape(caption)}"><table>\n'
+        f"<caption><span>{escape(caption)}</span></caption>\n<thead><tr>{head}</tr></thead>\n<tbody>\n{body}\n</tbody>\n</table>"
+        "</div></div>"
+    )
+
+
+def _row(cells: Sequence[Cell]) -> str:
+    first, *rest = cells
+    name = first if isinstance(first, str) else first[0]
+    return f'<th scope="row">{escape(name)}</th>' + "".join(map(_cell, rest))
+
+
+def _cell(cell: Cell) -> str:
+    if isinstance(cell, str):
+        return f"<td>{escape(cell)}</td>"
+    text, share = cell
+    return f'<td class="tinted" style="--share: {0.45 * share:.2f}">{escape(text)}</td>'
+
+
+def definitions(pairs: Iterable[tuple[str, str]]) -> str:
+    """Return terms and what they are."""
+    return "<dl>" + "".join(f"<dt>{escape(a)}</dt><dd>{escape(b)}</dd>" for a, b in pairs) + "</dl>"
+
+
+def figures(panels: Iterable[Panel]) -> str:
+    """Return panels side by side where there is room."""
+    drawn = "\n".join(f'<figure role="img" aria-label="{escape(p.words)}">{p.svg}</figure>' for p in panels)
+    return f'<div class="panels">\n{drawn}\n</div>'
+
+
+def code(lines: Iterable[str]) -> str:
+    """Return lines as they are typed."""
+    return '<pre tabindex="0">' + escape("\n".join(lines)) + "</pre>"
+
+
+def folded(title: str, *pieces: str) -> str:
+    """Return what is shown when its title is clicked."""
+    return f"<details><summary>{escape(title)}</summary>\n" + "\n".join(pieces) + "\n</details>"

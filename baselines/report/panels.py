@@ -1,0 +1,128 @@
+"""The report's figures: small panels as SVG, all of one native width, so that text is readable on a phone too.
+
+What is drawn is drawn by :mod:`csp_data.plot`; here axes become pieces of a page.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import matplotlib as mpl
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from csp_data.plot.style import COLOURS, GREYS, INK, legend_below, to_svg
+
+__all__ = ["COLOUR_NAMES", "Panel", "panel"]
+
+MUTED, FAINT = "#6b7280", "#d9dce1"
+WIDTH = 4.6
+"""Inches; at 72 SVG units an inch a panel is 331 units wide, about a phone's width."""
+
+RC: dict[Any, Any] = {
+    "font.family": "sans-serif",
+    "font.sans-serif": ["DejaVu Sans"],
+    "font.size": 9,
+    "text.color": INK,
+    "axes.titlesize": 9.5,
+    "axes.titlelocation": "left",
+    "axes.titlecolor": INK,
+    "axes.labelcolor": MUTED,
+    "axes.edgecolor": FAINT,
+    "axes.facecolor": "none",
+    "figure.facecolor": "none",
+    "axes.grid": True,
+    "grid.color": FAINT,
+    "grid.linewidth": 0.6,
+    "xtick.color": MUTED,
+    "ytick.color": MUTED,
+    "xtick.major.size": 0,
+    "ytick.major.size": 0,
+    "xtick.minor.size": 0,
+    "ytick.minor.size": 0,
+    "lines.linewidth": 1.4,
+    "legend.frameon": False,
+    "legend.fontsize": 8.5,
+    "legend.labelcolor": INK,
+}
+
+COLOUR_NAMES = {
+    INK: "ink",
+    MUTED: "muted",
+    FAINT: "line",
+    **{colour: f"grey-{i}" for i, colour in enumerate(GREYS)},
+    **{colour: f"colour-{i}" for i, colour in enumerate(COLOURS[:6])},
+}
+"""Colour to the name that the page's style sheet has for it, so that it can be another one in the dark."""
+
+_COLOUR = re.compile("|".join(COLOUR_NAMES), re.IGNORECASE)
+_NAMES = {colour.lower(): name for colour, name in COLOUR_NAMES.items()}
+_NUMBERS = re.compile(r'\b(d|x|y|x1|x2|y1|y2|transform|width|height)="([^"]*)"')
+
+
+@dataclass(frozen=True)
+class Panel:
+    """A figure as inline SVG, with what it shows in words for those who cannot see it."""
+
+    svg: str
+    words: str
+
+
+def panel(
+    draw: Callable[[Axes], Any],
+    words: str,
+    *,
+    height: float = 2.9,
+    title: str | None = None,
+    legend: bool = True,
+) -> Panel:
+    """Draw a panel.
+
+    Parameters
+    ----------
+    draw
+        Draws into the axes it is given. What stands beside their y axis goes above it and the legend below, where
+        they take no width.
+    words
+        What it shows.
+    height
+        In inches; it is :data:`WIDTH` wide.
+    title
+        What stands above it instead.
+    legend
+        Whether it has one, or shares that of the panel before it.
+    """
+    with mpl.rc_context(RC):
+        figure = Figure(figsize=(WIDTH, height), layout="constrained")
+        axes = figure.add_subplot()
+        draw(axes)
+        axes.set_title(title or axes.get_ylabel().replace("^2", "²").replace("^3", "³"))
+        axes.set_ylabel("")
+        if legend:
+            legend_below(figure, axes)
+        elif own := axes.get_legend():
+            own.remove()
+        return Panel(_light(to_svg(figure)), words)
+
+
+def _light(svg: str) -> str:
+    """Return an SVG without what a page does not need: sizes, metadata, far decimals, ids nothing refers to."""
+    svg = re.sub(r'^<svg([^>]*?) width="[^"]*"', r"<svg\1", svg)  # the page scales panels by their view box
+    svg = re.sub(r'^<svg([^>]*?) height="[^"]*"', r"<svg\1", svg)
+    svg = re.sub(r"<metadata>.*?</metadata>\s*|<defs>\s*<style.*?</style>\s*</defs>\s*", "", svg, flags=re.DOTALL)
+    svg = re.sub(r"<!--.*?-->\s*", "", svg, flags=re.DOTALL)
+    used = set(re.findall(r'(?:url\(#|href="#)([^)"]+)', svg))
+    svg = re.sub(r' id="([^"]+)"', lambda found: found[0] if found[1] in used else "", svg)
+    svg = _NUMBERS.sub(lambda found: f'{found[1]}="{_rounded(found[2])}"', svg)
+    svg = _COLOUR.sub(lambda found: f"var(--{_NAMES[found[0].lower()]})", svg)
+    return re.sub(r"\s*\n\s*", "\n", svg)
+
+
+def _rounded(numbers: str) -> str:
+    """Return a list of coordinates with two decimals, a hundredth of a pixel."""
+    return re.sub(
+        r"-?\d+\.\d{3,}", lambda found: f"{float(found[0]):.2f}".rstrip("0").rstrip("."), numbers
+    ).strip()

@@ -1,0 +1,136 @@
+"""Numbers of a section: the table, which differences carry weight, errors recording by recording."""
+
+from __future__ import annotations
+
+import numpy as np
+from matplotlib.axes import Axes
+
+from baselines.render import cells, columns, notes, number, render
+from baselines.report import html
+from baselines.report.group import Group, listed
+from baselines.report.panels import panel
+from csp_data import plot
+
+__all__ = ["differences", "errors", "results"]
+
+RECORDINGS = 24
+"""Recordings in the figure of errors; of more, the hardest."""
+
+
+def results(group: Group) -> str:
+    """Return the table and what has to be said below it."""
+    table = group.table
+    best = min(row.test_mse for row in table.rows)
+    rows = [
+        ("reference" if row.kind == "reference" else "best" if row.test_mse == best else "", cells(table, row))
+        for row in table.rows
+    ]
+    chosen = (
+        f"nothing on {table.report}" if table.selection != table.report else "which is the reported part itself"
+    )
+    spread = (
+        "After ± stands the standard deviation over seeds."
+        if any(len(row.seeds) > 1 for row in table.rows)
+        else "One seed: small differences mean nothing."
+    )
+    said = (
+        "Errors are over all target steps of the part, in physical units. The epoch of a model and the ridge "
+        f"strength of the filter were chosen on {table.selection}, {chosen}. "
+        f"A model sees so much at once: {table.context_label}. {spread}"
+    )
+    saved = (f"{table.dataset}-{table.protocol}-{table.recipe_hash}.csv", render(table, "csv"))
+    return html.table(table.heading, columns(table), rows, saved) + "".join(
+        html.paragraph(text) for text in (*notes(table), said)
+    )
+
+
+def differences(group: Group) -> str:
+    """Say which differences to the model that is best on the part for choosing carry weight."""
+    table = group.table
+    compared = [(row, row.comparison) for row in table.rows if row.comparison is not None]
+    if not compared:
+        return ""
+    rows = [
+        plot.Difference(row.model, found.difference, found.low, found.high, found.carries)
+        for row, found in compared
+    ]
+    worse = [row.model for row, found in compared if found.carries and found.difference > 0]
+    better = [row.model for row, found in compared if found.carries and found.difference < 0]
+    open_ = [row.model for row, found in compared if not found.carries]
+    said = [
+        f"Compared on {table.report} with {table.against}, the learned model with the lowest error on "
+        f"{table.selection}.",
+        f"Worse: {listed(worse)}." if worse else "",
+        f"Better: {listed(better)}." if better else "",
+        f"Not decided by {compared[0][1].recordings} recordings: {listed(open_)}."
+        if len(open_) < len(rows)
+        else "",
+        f"{compared[0][1].recordings} recordings decide nothing here." if len(open_) == len(rows) else "",
+    ]
+    unit = f" {table.squared_unit}" if table.squared_unit else ""
+
+    def draw(axes: Axes) -> None:
+        plot.plot_differences(axes, rows, label=f"MSE{unit}", against=str(table.against))
+
+    words = (
+        f"Difference of the mean squared error of {len(rows)} models to that of {table.against}, with 95 % "
+        f"intervals; those of {listed([*worse, *better]) or 'none'} carry weight."
+    )
+    drawn = panel(draw, words, height=0.9 + 0.22 * len(rows), title="filled and coloured: it carries weight")
+    return html.paragraph(" ".join(filter(None, said))) + html.figures([drawn])
+
+
+def _by_recording(group: Group) -> tuple[str, dict[str, dict[str, float]]]:
+    """Return what errors are of, and model to recording to its RMSE, the mean over seeds."""
+    what = "recordings" if all(run.reported.get("recordings") for run in group.runs) else "episodes"
+    means: dict[str, dict[str, float]] = {}
+    for label, runs in group.models.items():
+        names = runs[0].reported[what]
+        means[label] = {name: float(np.mean([run.reported[what][name]["rmse"] for run in runs])) for name in names}
+    return what.removesuffix("s"), means
+
+
+def errors(group: Group) -> str:
+    """Show the error of each model on each recording, a few in a figure and all in a table."""
+    what, means = _by_recording(group)
+    names = list(next(iter(means.values())))
+    few = group.few
+    hardest = sorted(names, key=lambda name: -min(means[label][name] for label in few))[:RECORDINGS]
+    kept = [name for name in names if name in hardest]
+    table = group.table
+    unit = f" ({table.unit})"
+    values = {label: {name: means[label][name] for name in kept} for label in few}
+    drawn = panel(
+        lambda axes: plot.plot_errors(axes, values, label=f"RMSE{unit}", looks=group.few_looks),
+        f"RMSE of {listed(few)} on each of {len(kept)} {what}s of {table.report}.",
+        height=1.2 + 0.48 * len(kept),
+        title=f"RMSE of each {table.report} {what}{unit}",
+    )
+    left_out = [
+        f"{len(few)} of {len(means)} models" if len(few) < len(means) else "",
+        f"the {len(kept)} hardest of {len(names)} {what}s" if len(kept) < len(names) else "",
+    ]
+    shown = " and ".join(filter(None, left_out))
+    return (
+        html.paragraph(
+            f"Root mean squared error on each {table.report} {what}, mean over seeds. An average hides that "
+            f"recordings differ more than models do.{f' The figure shows {shown}.' if shown else ''}"
+        )
+        + html.figures([drawn])
+        + html.folded(
+            f"All errors as a table ({len(names)} {what}s, {len(means)} models)", _error_table(what, means, unit)
+        )
+    )
+
+
+def _error_table(what: str, means: dict[str, dict[str, float]], unit: str) -> str:
+    """Return errors as a table in which deep cells are large errors, recording by recording."""
+    rows: list[tuple[str, list[html.Cell]]] = []
+    for name in next(iter(means.values())):
+        values = [by[name] for by in means.values()]
+        low, high = min(values), max(values)
+        depth = [(value - low) / (high - low) if high > low else 0.0 for value in values]
+        rows.append(("", [name, *((number(v), d) for v, d in zip(values, depth, strict=True))]))
+    return html.table(
+        f"RMSE{unit}; the deeper the colour, the further from the best of the row", [what, *means], rows
+    )

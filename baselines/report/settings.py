@@ -1,0 +1,210 @@
+"""Error against what was varied: chunk, low-pass, share of the data or any other setting, from the runs."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from matplotlib.axes import Axes
+
+from baselines.references import REFERENCES
+from baselines.report.group import families, listed
+from baselines.report.panels import Panel, panel
+from baselines.runs import Run
+from csp_data import plot
+from csp_data.plot.style import Look
+
+__all__ = ["AXES", "Axis", "said", "settings_panels", "varied"]
+
+PANELS = 4
+"""Most panels of one setting; each holds everything else fixed."""
+
+Settings = dict[str, Any]
+"""``data.FIELD`` of the protocol, ``train.FIELD`` and ``model.FIELD`` to value."""
+Errors = dict[str, dict[str, dict[Any, list[float]]]]
+"""Model to series to value of a setting to the error with each seed."""
+
+
+@dataclass(frozen=True)
+class Axis:
+    """Something that a sweep can vary.
+
+    Parameters
+    ----------
+    title, label
+        What it is called, and what stands at the axis.
+    fields
+        Settings that belong to it; no other may differ within a panel.
+    place
+        From settings to the series and the value on the axis; ``None`` for doing without.
+    """
+
+    title: str
+    label: str
+    fields: tuple[str, ...]
+    place: Callable[[Settings], tuple[str, Any]]
+
+
+def _chunk(settings: Settings) -> tuple[str, Any]:
+    return "", round(settings["data.input_hz"] / settings["data.target_hz"])
+
+
+PHASES = {"causal": "causal", "zero": "zero phase"}
+
+
+def _lowpass(settings: Settings) -> tuple[str, Any]:
+    held = settings["data.lowpass"]
+    return ("no filter", None) if held is None else (PHASES[held["phase"]], held["hz"])
+
+
+def _share(settings: Settings) -> tuple[str, Any]:
+    return "", 100 * (settings.get("data.resplit") or {}).get("share", 1.0)
+
+
+def _context(settings: Settings) -> tuple[str, Any]:
+    window = settings["train.window_s"]
+    return ("whole episodes", None) if window is None else ("", window)
+
+
+AXES = (
+    Axis("Chunk", "chunk (input samples per target)", ("data.input_hz", "data.target_hz"), _chunk),
+    Axis("Low-pass of the inputs", "cut-off (Hz)", ("data.lowpass",), _lowpass),
+    Axis("Share of the training recordings", "share of the training recordings (%)", ("data.resplit",), _share),
+    Axis("Context", "window (s)", ("train.window_s", "train.window_stride_s"), _context),
+)
+"""What is drawn in a way of its own; another setting that varies stands side by side under its name."""
+
+
+def settings_of(run: Run) -> Settings:
+    """Return every choice of a run but its seed and what its data decide."""
+    config = run.config.to_dict()
+    model = {} if run.config.name in REFERENCES else config["model"]
+    found = {f"data.{name}": value for name, value in config["data"]["protocol"].items() if name != "name"}
+    found |= {f"train.{name}": value for name, value in config["train"].items() if name != "seed"}
+    return found | {f"model.{name}": value for name, value in model.items() if name not in DECIDED}
+
+
+DECIDED = ("in_dim", "out_dim", "chunk")
+
+
+def varied(runs: Sequence[Run]) -> list[tuple[Axis, list[tuple[str, Errors]]]]:
+    """Find what runs on one data set vary, and their errors.
+
+    Parameters
+    ----------
+    runs
+        Of one data set, kind and name of protocol.
+
+    Returns
+    -------
+    list
+        What varies, and for each combination of everything else that varies (in words) the errors; combinations
+        of most runs first.
+    """
+    settings = [settings_of(run) for run in runs]
+    differing = _differing(runs, settings)
+    found = []
+    for axis in [*AXES, *(_plain(field) for field in differing if not any(field in a.fields for a in AXES))]:
+        if not differing & set(axis.fields):
+            continue
+        if panels := _panels(axis, runs, settings, sorted(differing - set(axis.fields))):
+            found.append((axis, panels))
+    return found
+
+
+def _differing(runs: Sequence[Run], settings: Sequence[Settings]) -> set[str]:
+    """Return settings in which runs of one and the same model differ."""
+    seen: dict[tuple[str, str], set[str]] = {}
+    for run, held in zip(runs, settings, strict=True):
+        for field, value in held.items():
+            seen.setdefault((run.config.name, field), set()).add(json.dumps(value, sort_keys=True))
+    return {field for (_, field), values in seen.items() if len(values) > 1}
+
+
+def _plain(field: str) -> Axis:
+    return Axis(spoken(field), spoken(field), (field,), lambda settings: ("", _value(settings.get(field))))
+
+
+def _value(value: Any) -> Any:
+    return value if value is None or isinstance(value, bool | int | float | str) else said(value)
+
+
+def _panels(
+    axis: Axis, runs: Sequence[Run], settings: Sequence[Settings], others: Sequence[str]
+) -> list[tuple[str, Errors]]:
+    by_rest: dict[str, Errors] = {}
+    count: dict[str, int] = {}
+    for run, held in zip(runs, settings, strict=True):
+        if run.config.name == MEAN:
+            continue
+        rest = ", ".join(f"{spoken(field)} {said(held[field])}" for field in others if field in held)
+        series, value = axis.place(held)
+        errors = by_rest.setdefault(rest, {}).setdefault(run.config.name, {}).setdefault(series, {})
+        errors.setdefault(value, []).append(rmse(run))
+        count[rest] = count.get(rest, 0) + 1
+    panels = []
+    for rest in sorted(by_rest, key=lambda rest: -count[rest]):
+        errors_ = {model: s for model, s in by_rest[rest].items() if sum(map(len, s.values())) > 1}
+        if errors_:
+            panels.append((rest, errors_))
+    return panels
+
+
+MEAN = "mean"
+"""The reference that no setting changes but through the data."""
+
+
+def rmse(run: Run) -> float:
+    """Return the reported root mean squared error: in SI units where all targets share one, else as it is."""
+    held = run.reported.get("si") or {}
+    if len({values["unit"] for values in held.values()}) != 1:
+        return float(run.reported["rmse"])
+    squares = [values["rmse"] ** 2 for values in held.values()]
+    return math.sqrt(math.fsum(squares) / len(squares))
+
+
+def rmse_unit(run: Run) -> str:
+    """Return the unit of :func:`rmse`."""
+    units = {values["unit"] for values in (run.reported.get("si") or {}).values()} or set(run.config.data.units)
+    return units.pop() if len(units) == 1 else "mixed units"
+
+
+def spoken(field: str) -> str:
+    """Return the name of a setting in words."""
+    name = field.rsplit(".", 1)[-1]
+    return {"lowpass": "low-pass"}.get(name, name.replace("_", " "))
+
+
+def said(value: Any) -> str:
+    """Return a setting's value in a few words."""
+    if isinstance(value, Mapping) and "hz" in value:
+        order = "" if value.get("order", 3) == 3 else f", order {value['order']}"
+        return f"{value['hz']:g} Hz {PHASES.get(value.get('phase', 'causal'))}{order}"
+    if isinstance(value, Mapping):
+        return " ".join(f"{name} {said(held)}" for name, held in value.items() if held is not None)
+    if isinstance(value, list | tuple):
+        return " ".join(map(said, value))
+    if isinstance(value, bool) or value is None:
+        return {None: "none", True: "yes", False: "no"}[value]
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def settings_panels(
+    axis: Axis, panels: Sequence[tuple[str, Errors]], label: str, looks: Mapping[str, Look]
+) -> list[Panel]:
+    """Draw errors against a setting, a panel for each combination of everything else and family of models."""
+    drawn = []
+    for rest, errors in panels[:PANELS]:
+        for family in families(list(errors)):
+            held = {model: errors[model] for model in family}
+
+            def draw(axes: Axes, held: Errors = held) -> None:
+                plot.plot_settings(axes, held, xlabel=axis.label, ylabel=label, looks=looks)
+
+            words = f"{label} of {listed(family)} against {axis.label}{f', {rest}' if rest else ''}."
+            height = 3.0 + 0.18 * max(0, len(family) - 2)
+            drawn.append(panel(draw, words, height=height, title=f"{label}{f'; {rest}' if rest else ''}"))
+    return drawn
