@@ -5,31 +5,31 @@ from __future__ import annotations
 import statistics
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
+from baselines.bench_stream import measure_stream_latency, render_streams
+from baselines.engine import Model
 from baselines.environment import describe
 from baselines.factory import build
 from baselines.models import param_groups
 from baselines.step import adam, masked_mse
-from baselines.stream import Streamer
 from baselines.train import seeded
-from csp_data import Normalization
-from csp_data.normalization import Affine
+from csp_data import LowPass
 
-__all__ = ["CASES", "Case", "Rates", "measure", "measure_rates", "measure_step", "measure_stream", "render"]
+__all__ = ["CASES", "Case", "Rates", "measure", "measure_rates", "measure_step", "render"]
 
 IN_DIM, OUT_DIM = 60, 2
 
 
 @dataclass(frozen=True)
 class Case:
-    """A model whose training step is measured.
+    """A model that is measured.
 
     Parameters
     ----------
@@ -40,12 +40,15 @@ class Case:
     published_s
         Seconds that a step of the published code took on 2 cores of a CPU at batch 4, length 1500, 60 inputs;
         None where it was not measured.
+    options
+        More for :func:`baselines.build`.
     """
 
     label: str
     model: str
     preset: str
     published_s: float | None = None
+    options: dict[str, int] = field(default_factory=dict)
 
 
 CASES = (
@@ -55,6 +58,22 @@ CASES = (
     Case("flat S4", "flat-s4", "paper", 7.1),
     Case("flat Mamba", "flat-mamba", "paper", 52.0),
 )
+"""Models that are trained and streamed."""
+
+STREAMED = (
+    Case("flat LSTM", "flat-lstm", "small"),
+    Case("flat GRU", "flat-gru", "small"),
+    Case("flat TCN", "flat-tcn", "small"),
+    Case("flat S4D", "flat-s4d", "small"),
+    Case("flat LRU", "flat-lru", "small"),
+    Case("flat Mamba-2", "flat-mamba2", "small"),
+    Case("flat Transformer, 10 s", "flat-transformer", "small", options={"window": 500}),
+    Case("HiSS Transformer, 60 s", "hiss-s4-transformer", "small", options={"high_window": 300}),
+)
+"""Models that are only streamed."""
+
+LOWPASS = LowPass(0.75, 3, "causal")
+"""Filter of the streams: the published one but for its phase."""
 
 
 @dataclass(frozen=True)
@@ -74,7 +93,14 @@ class Rates:
 
 
 def measure(
-    device: torch.device, *, batches: Sequence[int] = (4, 32), cases: Sequence[Case] = CASES, quick: bool = False
+    device: torch.device,
+    *,
+    batches: Sequence[int] = (4, 32),
+    cases: Sequence[Case] = CASES,
+    streamed: Sequence[Case] = (*CASES, *STREAMED),
+    samples: int = 5000,
+    paced: bool = False,
+    quick: bool = False,
 ) -> dict[str, Any]:
     """Measure training steps and streaming of several models.
 
@@ -84,34 +110,40 @@ def measure(
         Where steps run; streaming is measured on the CPU with one thread.
     batches
         Windows a step.
-    cases
-        Which models.
+    cases, streamed
+        Models whose steps, and models whose streams are measured.
+    samples, paced
+        Of a stream, as :func:`baselines.bench_stream.measure_stream_latency` takes them.
     quick
         Tiny models, short inputs, few repetitions: to see that it works, not for numbers.
 
     Returns
     -------
     dict
-        JSON values: the environment, the device's rates, a row a model and batch, a row a streamed model.
+        JSON values: the environment, the device's rates (None without steps), a row a model and batch, a row a
+        streamed model.
     """
     length, repeats = (100, 2) if quick else (1500, 7)
-    rates = measure_rates(device, 256 if quick else 4096, (1 if quick else 256) * 2**20)
+    rates = measure_rates(device, *(256, 2**20) if quick else (4096, 2**28)) if cases else None
     steps, streams = [], []
     for case in cases:
         for batch in (1,) if quick else batches:
             model = _model(case, device, quick)
             found = measure_step(model, batch, length, repeats)
-            floor = max(found["flops"] / rates.flops, found["bytes"] / rates.bytes)
+            floor = rates and max(found["flops"] / rates.flops, found["bytes"] / rates.bytes)
             published = None if quick or batch != 4 or device.type != "cpu" else case.published_s
             row = {**asdict(case), "batch": batch, "length": length, **found, "floor_s": floor}
             steps.append({**row, "published_s": published, "ratio": published and published / found["median_s"]})
-        streams.append({**asdict(case), **measure_stream(_model(case, torch.device("cpu"), quick), length)})
-    environment = describe(device)
+    for case in streamed:
+        model = _model(case, torch.device("cpu"), quick)
+        latency = measure_stream_latency(model, 200 if quick else samples, lowpass=LOWPASS, paced=paced)
+        size = sum(parameter.numel() for parameter in model.parameters())
+        streams.append({**asdict(case), "parameters": size, **latency.to_dict()})
     return {
-        "environment": environment,
+        "environment": describe(device),
         "quick": quick,
         "inputs": IN_DIM,
-        "rates": asdict(rates),
+        "rates": rates and asdict(rates),
         "steps": steps,
         "streams": streams,
     }
@@ -187,61 +219,46 @@ def measure_step(model: Any, batch: int, length: int, repeats: int) -> dict[str,
     }
 
 
-def measure_stream(model: Any, length: int) -> dict[str, Any]:
-    """Stream random samples one by one on one CPU thread; return percentiles of the latency in milliseconds.
-
-    Samples without an output and with one, the last of each chunk, are counted apart.
-    """
-    generator = np.random.default_rng(0)
-    plain = Normalization(*(Affine(shift=np.zeros(n), scale=np.ones(n)) for n in (IN_DIM, OUT_DIM)))
-    streamer = Streamer(model.eval(), plain, deltas=False)
-    samples = generator.normal(size=(length, IN_DIM))
-    taken: dict[str, list[float]] = {"without": [], "with": []}
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        for k, sample in enumerate(samples):
-            begin = time.perf_counter()
-            output = streamer.push(sample)
-            seconds = time.perf_counter() - begin
-            if k >= length // 5:  # the first ones warm up
-                taken["with" if len(output) else "without"].append(1e3 * seconds)
-    finally:
-        torch.set_num_threads(threads)
-    return {f"{kind}_p{q}_ms": float(np.percentile(values, q)) for kind, values in taken.items() for q in (50, 99)}
-
-
 def render(found: dict[str, Any]) -> str:
     """Write what :func:`measure` found as two Markdown tables and a line about the machine."""
     environment, rates = found["environment"], found["rates"]
-    lines = [
+    speed = rates and (
+        f": {rates['flops'] / 1e9:.0f} GFLOP/s (float32 product), {rates['bytes'] / 1e9:.1f} GB/s (copy)"
+    )
+    head = (
         f"{environment['device']}, {environment['threads']} threads, torch {environment['torch']}, commit "
-        f"{environment['commit']}: {rates['flops'] / 1e9:.0f} GFLOP/s (float32 product), "
-        f"{rates['bytes'] / 1e9:.1f} GB/s (copy)" + (". QUICK: no numbers to keep." if found["quick"] else ""),
-        "",
+        f"{environment['commit']}{speed or ''}" + (". QUICK: no numbers to keep." if found["quick"] else "")
+    )
+    tables = [head + "\n"]
+    if found["steps"]:
+        tables.append(_steps(found["steps"]))
+    if found["streams"]:
+        first = found["streams"][0]
+        pace = "as fast as they are taken" if first["paced_hz"] is None else f"{first['paced_hz']:g} a second"
+        tables.append(
+            f"{first['samples']:,} samples, {pace}, through filter, deltas, normalisation and model, one thread:\n"
+        )
+        tables.append(render_streams(found["streams"]))
+    return "\n".join(tables)
+
+
+def _steps(rows: Sequence[dict[str, Any]]) -> str:
+    lines = [
         "| training step | batch | median ms | least | processor | floor | peak MiB | published s | ratio |",
         "|---|---|---|---|---|---|---|---|---|",
     ]
-    for row in found["steps"]:
+    for row in rows:
         peak = "" if row["peak_bytes"] is None else f"{row['peak_bytes'] / 2**20:.0f}"
         published = f"{row['published_s']:g} | {row['ratio']:.0f}" if row["published_s"] else " | "
         times = " | ".join(f"{1e3 * row[key]:.1f}" for key in ("median_s", "min_s", "cpu_s", "floor_s"))
         lines.append(f"| {row['label']} | {row['batch']} | {times} | {peak} | {published} |")
-    lines += [
-        "",
-        "| stream, ms a sample | without output p50 | p99 | with output p50 | p99 |",
-        "|---|---|---|---|---|",
-    ]
-    keys = [f"{kind}_p{q}_ms" for kind in ("without", "with") for q in (50, 99)]
-    for row in found["streams"]:
-        lines.append(f"| {row['label']} | " + " | ".join(f"{row[key]:.2f}" for key in keys) + " |")
     return "\n".join(lines) + "\n"
 
 
-def _model(case: Case, device: torch.device, quick: bool) -> nn.Module:
+def _model(case: Case, device: torch.device, quick: bool) -> Model:
     tiny: dict[str, Any] = {"dim": 8, "layers": 1} if quick else {}
     with seeded(0, torch.device("cpu")):
-        return build(case.model, IN_DIM, OUT_DIM, preset=case.preset, **tiny).to(device)
+        return build(case.model, IN_DIM, OUT_DIM, preset=case.preset, **{**case.options, **tiny}).to(device)
 
 
 def _timed(

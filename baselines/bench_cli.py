@@ -7,7 +7,7 @@ import os
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import tyro
 
@@ -30,6 +30,12 @@ class Bench:
     """Windows a step."""
     models: tuple[str, ...] = ()
     """Only these of the measured models (hiss-s4-mamba, ...); by default all."""
+    parts: tuple[Literal["steps", "streams"], ...] = ("steps", "streams")
+    """What to measure."""
+    samples: int = 5000
+    """Samples of each stream; an hour at 50 Hz is 180000."""
+    paced: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    """Stream 50 samples a second, as a sensor would, instead of as many as can be."""
     quick: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     """Tiny models and few repetitions, to see that it works."""
     out: Annotated[Path | None, _arg(metavar="FILE", aliases=["-o"])] = None
@@ -45,6 +51,7 @@ in a matrix product and a copy of the same run. No data set is needed.
 
 Examples:
   csp-baselines bench --batches 4 -o bench.json
+  csp-baselines bench --parts streams --models hiss-s4-mamba --samples 180000
   csp-baselines bench --device cuda --models flat-s4 hiss-s4-mamba"""
 
 
@@ -52,21 +59,33 @@ def bench(command: Bench, line: str) -> None:
     """Measure, print, and write what was found."""
     import torch
 
-    from baselines.bench import CASES, measure, render
+    from baselines.bench import CASES, STREAMED, measure, render
     from baselines.experiment import torch_device
     from baselines.files import atomic_json
 
-    names = [case.model for case in CASES]
+    names = [case.model for case in (*CASES, *STREAMED)]
     for name in command.models:
         if name not in names:
             raise UnknownNameError("measured model", name, names)
-    for option, values in (("threads", (command.threads or 1,)), ("batches", command.batches)):
+    for option, values in (
+        ("threads", (command.threads or 1,)),
+        ("batches", command.batches),
+        ("samples", (command.samples,)),
+    ):
         if min(values, default=0) < 1:
             raise OptionError(option, getattr(command, option), "whole numbers of at least 1")
     os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # torch's profiler, which counts memory, else writes to stderr
     torch.set_num_threads(command.threads or torch.get_num_threads())
-    cases = [case for case in CASES if case.model in (command.models or names)]
-    found = measure(torch_device(command.device), batches=command.batches, cases=cases, quick=command.quick)
+    wanted = command.models or names
+    found = measure(
+        torch_device(command.device),
+        batches=command.batches,
+        cases=[case for case in CASES if case.model in wanted and "steps" in command.parts],
+        streamed=[case for case in (*CASES, *STREAMED) if case.model in wanted and "streams" in command.parts],
+        samples=command.samples,
+        paced=command.paced,
+        quick=command.quick,
+    )
     found = {"command": line, **found}
     if command.out is not None:
         atomic_json(command.out, found)

@@ -1,10 +1,11 @@
-"""Measure preparing all six sets, and put the table into docs/performance.md.
+"""Measure preparing all six sets, or streaming, and put the table into docs/performance.md.
 
     OMP_NUM_THREADS=1 python scripts/make_performance.py            # trees of half an hour each
     OMP_NUM_THREADS=1 python scripts/make_performance.py --full     # as long as the publishers' (9 GB)
+    OMP_NUM_THREADS=1 python scripts/make_performance.py --streams  # one core, two minutes
 
-Other options go to ``csp-data bench prepare`` (``--raw FOLDER`` keeps the trees). What was measured is kept as
-docs/performance/prepare.json; ``--render`` writes the table from it without measuring.
+Other options go to ``csp-data bench prepare`` (``--raw FOLDER`` keeps the trees). What was measured is kept in
+docs/performance; ``--render`` writes the tables from there without measuring.
 """
 
 from __future__ import annotations
@@ -17,11 +18,11 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from baselines import bench_stream
 from baselines.environment import commit
 
 DOCS = Path(__file__).parent.parent / "docs"
-KEPT, PAGE = DOCS / "performance" / "prepare.json", DOCS / "performance.md"
-BEGIN, END = "<!-- prepare: begin -->", "<!-- prepare: end -->"
+KEPT, PAGE = DOCS / "performance", DOCS / "performance.md"
 TARGETS = {"totalcapture": 5.0, "vector": 0.5, "ronin": 1.0, "marker": 0.25, "slip": 0.25, "joystick": 0.25}
 PUBLISHED = {
     "totalcapture": "830",
@@ -31,12 +32,22 @@ PUBLISHED = {
 }
 
 
-def measure(options: list[str]) -> dict[str, Any]:
-    """Run the benchmark and return its rows with what they were measured on."""
-    command = ["csp-data", "bench", "prepare", *options]
+COMMANDS = {
+    "prepare": ("csp_data", ["csp-data", "bench", "prepare"]),
+    "streams": ("baselines", ["csp-baselines", "bench", "--parts", "streams", "--threads", "1"]),
+    "paced": ("baselines", ["csp-baselines", "bench", "--parts", "streams", "--threads", "1", "--paced"]),
+}
+PACED = ["--samples", "1000", "--models", "hiss-s4-mamba", "hiss-s4-s4", "hiss-mamba-mamba"]
+
+
+def measure(part: str, options: list[str]) -> dict[str, Any]:
+    """Run a benchmark and return its rows with what they were measured on."""
+    module, command = COMMANDS[part][0], [*COMMANDS[part][1], *options]
+    load = os.getloadavg()[0]
     said = subprocess.run(
-        [sys.executable, "-m", "csp_data", *command[1:], "--json"], check=True, stdout=subprocess.PIPE
+        [sys.executable, "-m", module, *command[1:], "--json"], check=True, stdout=subprocess.PIPE
     )
+    found = json.loads(said.stdout)
     cpu = next(
         (
             line.split(":")[1].strip()
@@ -49,8 +60,8 @@ def measure(options: list[str]) -> dict[str, Any]:
         "command": f"OMP_NUM_THREADS={os.environ.get('OMP_NUM_THREADS', '(unset)')} {' '.join(_shown(command))}",
         "commit": commit(DOCS.parent / "baselines"),
         "machine": f"{os.cpu_count()} cores ({cpu}), {platform.system()}, Python {platform.python_version()}",
-        "load_before": os.getloadavg()[0],
-        "rows": json.loads(said.stdout),
+        "load_before": load,
+        "rows": found if part == "prepare" else found["streams"],
     }
 
 
@@ -59,11 +70,17 @@ def _shown(command: list[str]) -> list[str]:
     return ["FOLDER" if before == "--raw" else word for before, word in zip(["", *command], command, strict=False)]
 
 
-def render(measured: dict[str, Any]) -> str:
-    """Return the table as Markdown."""
-    lines = [
+def _how(measured: dict[str, Any]) -> str:
+    return (
         f"Measured with `{measured['command']}` at commit {measured['commit']} on {measured['machine']}; load of "
-        f"the machine before it: {measured['load_before']:.1f}. Simulated trees.",
+        f"the machine before it: {measured['load_before']:.1f}."
+    )
+
+
+def render_prepare(measured: dict[str, Any]) -> str:
+    """Return the table of preparing as Markdown."""
+    lines = [
+        f"{_how(measured)} Simulated trees.",
         "",
         "| set | hours | published, s/h | target, s/h | **s/h** | with digests | one process (CPU) "
         "| floor (CPU) | to floor | peak MiB | `load(name)` ms | `load(path=)` ms | read : h5py |",
@@ -92,15 +109,31 @@ def render(measured: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
+def render_streams(measured: dict[str, Any]) -> str:
+    """Return the table of streaming as Markdown."""
+    first = measured["rows"][0]
+    pace = "as fast as they were taken" if first["paced_hz"] is None else f"{first['paced_hz']:g} a second"
+    table = bench_stream.render_streams(measured["rows"])
+    return f"{_how(measured)} {first['samples']:,} samples each, {pace}.\n\n{table}"
+
+
+RENDER = {"prepare": render_prepare, "streams": render_streams, "paced": render_streams}
+
+
 def main() -> None:
     """Measure, keep, render."""
     options = sys.argv[1:]
-    if options != ["--render"]:
-        KEPT.parent.mkdir(exist_ok=True)
-        KEPT.write_text(json.dumps(measure(options), indent=1) + "\n")
+    if "--render" not in options:
+        wanted = {"streams": [], "paced": PACED} if options == ["--streams"] else {"prepare": options}
+        KEPT.mkdir(exist_ok=True)
+        for part, more in wanted.items():
+            (KEPT / f"{part}.json").write_text(json.dumps(measure(part, more), indent=1) + "\n")
     page = PAGE.read_text()
-    before, after = page.split(BEGIN)[0], page.split(END)[1]
-    PAGE.write_text(f"{before}{BEGIN}\n{render(json.loads(KEPT.read_text()))}\n{END}{after}")
+    for part, render in RENDER.items():
+        begin, end = f"<!-- {part}: begin -->", f"<!-- {part}: end -->"
+        before, after = page.split(begin)[0], page.split(end)[1]
+        page = f"{before}{begin}\n{render(json.loads((KEPT / f'{part}.json').read_text()))}\n{end}{after}"
+    PAGE.write_text(page)
 
 
 if __name__ == "__main__":

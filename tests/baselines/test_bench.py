@@ -52,9 +52,24 @@ def test_the_command_measures_writes_and_prints(tmp_path: Path, capsys: pytest.C
         assert row["floor_s"] > 0
         assert row["published_s"] is None  # nothing to compare with at these sizes
     for row in found["streams"]:
-        assert 0 < row["without_p50_ms"] <= row["without_p99_ms"]
-        assert 0 < row["with_p50_ms"] <= row["with_p99_ms"]
+        assert row["engine"] == "fast"
+        assert 0 < row["without_ms"]["p50"] <= row["without_ms"]["p99"] <= row["without_ms"]["max"]
+        assert 0 < row["with_ms"]["p50"] <= row["with_ms"]["p99"]
+        assert f"| {row['label']} | {row['parameters'] / 1e6:.2f} M | {row['without_ms']['p50']:.3f} |" in said
     assert found["environment"]["torch"] == torch.__version__
+
+
+def test_streams_alone(capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ["bench", "--quick", "--parts", "streams", "--models", "flat-gru", "flat-transformer", "--paced"]
+    main([*arguments, "--json"])
+    found = json.loads(capsys.readouterr().out)
+    assert (found["rates"], found["steps"]) == (None, [])
+    assert [(row["label"], row["paced_hz"]) for row in found["streams"]] == [
+        ("flat GRU", 50.0),
+        ("flat Transformer, 10 s", 50.0),
+    ]
+    assert "training step" not in render(found)
+    assert "200 samples, 50 a second" in render(found)
 
 
 @pytest.mark.parametrize(
@@ -64,6 +79,7 @@ def test_the_command_measures_writes_and_prints(tmp_path: Path, capsys: pytest.C
         (["--device", "cuda:77"], "device='cuda:77'"),
         (["--batches", "0"], "batches="),
         (["--threads", "-1"], "threads="),
+        (["--samples", "0"], "samples="),
     ],
 )
 def test_bad_options(arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:
