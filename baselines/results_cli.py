@@ -30,6 +30,7 @@ holds. Unfinished runs, runs of uncommitted code, and rows that contradict each 
 Examples:
   csp-baselines results
   csp-baselines results sweeps/first --study first -o first.csv
+  csp-baselines results ablations/leak --variants ablations/leak/leak.csv -o leak.csv
   csp-baselines table first.csv
   csp-baselines table study:broad"""
 
@@ -46,6 +47,8 @@ class Results:
     """Name of the study; by default the file's."""
     variant: Annotated[str, _arg(metavar="NAME")] = ""
     """What tells these runs from others of the same models in the study, such as half."""
+    variants: Annotated[Path | None, _arg(metavar="FILE")] = None
+    """Table of an ablation (KIND.csv), which says what each of its runs is a variant of."""
     cpu: Annotated[str | None, _arg(metavar="NAME")] = None
     """Name of the processor, for runs that did not record it."""
     json: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
@@ -55,7 +58,7 @@ class Results:
 def results(command: Results, line: str) -> None:
     """Run the command."""
     from baselines.results import collect, load_results, studies
-    from baselines.results.studies import add
+    from baselines.results.studies import ablated, add
 
     if not command.runs:
         if command.out is not None:
@@ -64,8 +67,9 @@ def results(command: Results, line: str) -> None:
         return
     if command.out is None or command.out.suffix != ".csv":
         raise OptionError("out", None if command.out is None else str(command.out), "a file that ends in .csv")
+    variant = command.variant if command.variants is None else ablated(command.variants)
     study = command.study or command.out.stem
-    rows = add(command.out, collect(command.runs, study, variant=command.variant, cpu=command.cpu))
+    rows = add(command.out, collect(command.runs, study, variant=variant, cpu=command.cpu))
     _say([_held(str(command.out), rows)], as_json=command.json)
 
 

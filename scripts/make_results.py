@@ -4,6 +4,7 @@
     python scripts/make_results.py --check                                  # exit 1 where a page says otherwise
     python scripts/make_results.py add SWEEP... --study broad-sizes --variant half
     python scripts/make_results.py add SWEEP... --study broad --as-chosen-in broad-sizes
+    python scripts/make_results.py add ABLATION --study broad-leak --variants ABLATION/leak.csv
     python scripts/make_results.py commands                                 # the sweeps of the chosen sizes
 
 ``add`` takes what ``csp-baselines results`` takes (``--cpu NAME`` where runs did not record it) and refuses what
@@ -29,7 +30,7 @@ from baselines.presets import MODELS
 from baselines.references import REFERENCES
 from baselines.render import Grid, cells, columns, grid_of, number, write
 from baselines.results import Result, Results, collect, load_results, studies
-from baselines.results.studies import SHIPPED, add
+from baselines.results.studies import SHIPPED, ablated, add
 from baselines.table import make_table
 
 ROOT = Path(__file__).parent.parent
@@ -261,7 +262,8 @@ def render(check: bool) -> None:
 
 def add_runs(options: argparse.Namespace) -> None:
     """Add finished runs to a study."""
-    rows = collect(options.runs, options.study, variant=options.variant, cpu=options.cpu)
+    variant = options.variant if options.variants is None else ablated(options.variants)
+    rows = collect(options.runs, options.study, variant=variant, cpu=options.cpu)
     if options.as_chosen_in:
         wanted = {row.config for row in chosen(load_results(options.as_chosen_in)).values()}
         rows = [row for row in rows if row.config in wanted]
@@ -280,6 +282,7 @@ def main() -> None:
     adding.add_argument("runs", nargs="+", type=Path)
     adding.add_argument("--study", required=True)
     adding.add_argument("--variant", default="")
+    adding.add_argument("--variants", type=Path, metavar="KIND.csv")
     adding.add_argument("--cpu")
     adding.add_argument("--as-chosen-in", metavar="STUDY")
     actions.add_parser("commands")

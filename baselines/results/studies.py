@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import re
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, final, overload
 
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 __all__ = [
     "SHIPPED",
     "Results",
+    "ablated",
     "add",
     "collect",
     "load_results",
@@ -180,7 +182,9 @@ def write_study(path: Path, rows: Sequence[Result]) -> None:
     atomic_bytes(path, rows_text(columns(Result), plain).encode())
 
 
-def collect(folders: Sequence[Path], study: str, *, variant: str = "", cpu: str | None = None) -> list[Result]:
+def collect(
+    folders: Sequence[Path], study: str, *, variant: str | Mapping[str, str] = "", cpu: str | None = None
+) -> list[Result]:
     """Return finished runs as rows of a study: such as can be published.
 
     Parameters
@@ -188,14 +192,15 @@ def collect(folders: Sequence[Path], study: str, *, variant: str = "", cpu: str 
     folders
         Of runs, or of what holds them at any depth, such as sweeps.
     study, variant
-        Names to file them under.
+        Names to file them under; a variant for all, or by the runs' keys (:func:`ablated`).
     cpu
         Name of the processor, for runs that did not record it.
 
     Raises
     ------
     ResultsError
-        If a run is unfinished, or its commit is unknown or had uncommitted changes.
+        If a run is unfinished, has no variant where variants go by key, or if its commit is unknown or had
+        uncommitted changes.
     RunError
         If a run is damaged, or a folder holds none.
     """
@@ -205,7 +210,13 @@ def collect(folders: Sequence[Path], study: str, *, variant: str = "", cpu: str 
             f"{len(unfinished)} of {len(finished) + len(unfinished)} runs are unfinished ({_some(unfinished)}). "
             "Give the command that began them again; they go on."
         )
-    rows = [Result.of(read_run(folder), study, variant, cpu) for folder in finished]
+    rows = [Result.of(read_run(folder), study, cpu=cpu) for folder in finished]
+    without = [] if isinstance(variant, str) else [row.source for row in rows if row.key not in variant]
+    if without:
+        raise ResultsError(
+            f"{len(without)} of {len(rows)} runs are no variant of the ablation ({_some(without)})."
+        )
+    rows = [replace(row, variant=variant if isinstance(variant, str) else variant[row.key]) for row in rows]
     unknown = [row.source for row in rows if not row.commit or row.commit.endswith("+dirty")]
     if unknown:
         raise ResultsError(
@@ -213,6 +224,28 @@ def collect(folders: Sequence[Path], study: str, *, variant: str = "", cpu: str 
             "numbers cannot be traced. Commit, and run them again from a clean checkout."
         )
     return rows
+
+
+def ablated(path: Path) -> dict[str, str]:
+    """Return what runs are variants of, by key, from the table that ``csp-baselines ablate`` wrote.
+
+    A run that stands for several variants, such as the one that all others are compared with, has all their names.
+
+    Raises
+    ------
+    ResultsError
+        If the file is not such a table.
+    """
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            lines = [(row["config"], row["variant"], row["arm"]) for row in csv.DictReader(file)]
+    except (OSError, UnicodeDecodeError, csv.Error, KeyError) as error:
+        raise ResultsError(f"{path}: not the table of an ablation ({type(error).__name__}: {error}).") from error
+    found: dict[str, list[str]] = {}
+    for key, variant, arm in lines:
+        if key:  # a variant that does not apply, or failed, has no run
+            found.setdefault(key, []).append(f"{variant}, {arm}" if arm else variant)
+    return {key: "; ".join(dict.fromkeys(names)) for key, names in found.items()}
 
 
 def merged(held: Sequence[Result], new: Sequence[Result]) -> list[Result]:

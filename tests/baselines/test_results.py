@@ -12,11 +12,12 @@ from typing import Any
 import pytest
 
 from baselines import load_results
+from baselines.ablate import Row, write_csv
 from baselines.cli import main
 from baselines.errors import OptionError, UnknownNameError
 from baselines.render import render
 from baselines.results import Result, ResultsError, collect, merged, studies, write_study
-from baselines.results.studies import SHIPPED, add, read_study
+from baselines.results.studies import SHIPPED, ablated, add, read_study
 from baselines.results.text import columns
 from baselines.runs import Run, RunError
 from baselines.table import make_table
@@ -134,6 +135,24 @@ def test_variants_stand_beside_each_other(rows: list[Result]) -> None:
     both = merged(rows, smaller)
     labels = {row.model for row in make_table(both).rows}
     assert {"flat-lstm", "flat-lstm (half)"} <= labels
+
+
+def test_an_ablation_names_its_variants(folder: Path, rows: list[Result], tmp_path: Path) -> None:
+    table = tmp_path / "lowpass.csv"
+    point = Row(
+        ablation="x", dataset="sample", kind="", protocol="strict", series="", variant="", arm="", value=1, unit=""
+    )
+    names = {row.key: f"{row.model} {row.seed}" for row in rows}
+    lines = [replace(point, variant=name, config=key) for key, name in names.items()]
+    again = replace(point, variant="none", arm="clean", config=rows[0].key)
+    write_csv(table, [*lines, again, replace(point, variant="not applicable")])
+    found = {row.key: row.variant for row in collect([folder], "first", variant=ablated(table))}
+    assert found == names | {rows[0].key: f"{names[rows[0].key]}; none, clean"}
+    write_csv(table, lines[1:])
+    with pytest.raises(ResultsError, match="1 of 4 runs are no variant"):
+        collect([folder], "first", variant=ablated(table))
+    with pytest.raises(ResultsError, match="not the table of an ablation"):
+        ablated(folder / "mean" / "config.json")
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,9 @@ from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 
+import pandas as pd
 import pytest
+from scipy import stats
 
 from baselines import build, config_to_dict, load_results
 from baselines.presets import MODELS
@@ -50,6 +52,36 @@ def test_numbers_of_the_demo_by_hand(script: ModuleType) -> None:
     for row in load_results("sample", model=list(shown)):
         assert shown[row.model][2].strip() == f"{row.test_mse:.4f}"
         assert f"{row.parameters:,}" in [cell.strip() for cell in shown[row.model]]
+
+
+def test_findings_by_another_way(script: ModuleType) -> None:
+    """From the CSV files alone, with pandas and scipy: neither the rows' classes nor the table's code."""
+    folder = ROOT / "baselines" / "results"
+    runs, parts = pd.read_csv(folder / "broad.csv"), pd.read_csv(folder / "broad.recordings.csv")
+    means = runs.groupby("model")[["val_mse", "test_mse"]].mean()
+    learned = means[means.index.str.match("flat-|hiss-")]
+    said = script.findings()
+    on_val, on_test = learned.val_mse.idxmin(), learned.test_mse.idxmin()
+    place = int(learned.test_mse.rank()[on_val])
+    assert f"{on_val} has the lowest error on val ({learned.val_mse.min():.4f}) and comes {place}" in said.replace(
+        "comes first", "comes 1"
+    )
+    assert f"{on_test} has the lowest on test ({learned.test_mse.min():.4f})" in said
+    others = means.drop(index=learned.index)
+    better = int((learned.test_mse < others.test_mse.min()).sum())
+    assert f"{better} of the {len(learned)} learned models have a lower error" in said
+    rho = stats.spearmanr(learned.val_mse, learned.test_mse).statistic
+    assert f"on val and on test with {rho:.2f}" in said
+    squares = parts[parts.key.isin(runs[runs.model == on_test].key)].eval("mse * steps")
+    shares = squares.groupby(parts.recording).sum() / squares.sum()
+    assert f"{shares.idxmax()}, holds {100 * shares.max():.0f} % of the squared error" in said
+    table = script.table_of("broad")
+    by_model = parts.merge(runs[["key", "model"]]).groupby(["model", "recording"]).mse.mean().unstack()
+    raw = {m: stats.wilcoxon(by_model.loc[m] - by_model.loc[on_val]).pvalue for m in means.index if m != on_val}
+    lowest = min(raw, key=lambda m: raw[m])
+    corrected = min(1.0, raw[lowest] * len(raw))
+    line = next(line for line in table.splitlines() if line.startswith(f"| {lowest} |"))
+    assert f"| {corrected:.2g} |" in line.replace(" * |", " |")
 
 
 def test_unknown_block(script: ModuleType) -> None:
