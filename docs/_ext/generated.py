@@ -84,15 +84,17 @@ def _baselines() -> Pages:
     return {"fragments/csp-baselines.md": "\n".join(blocks)}
 
 
-def _picture() -> Pages:
-    """Return the picture of the modules, drawn from their imports."""
-    names = runpy.run_path(str(Path(__file__).parents[2] / "scripts" / "make_architecture.py"))
-    return {"architecture.svg": names["svg"](names["graph"]())}
+def _pictures() -> Pages:
+    """Return the picture of the modules, drawn from their imports, and those of the explanations."""
+    scripts = Path(__file__).parents[2] / "scripts"
+    names = runpy.run_path(str(scripts / "make_architecture.py"))
+    drawn = runpy.run_path(str(scripts / "make_pictures.py"), run_name="make_pictures")["svgs"]()
+    return {"architecture.svg": names["svg"](names["graph"]())} | {f"{name}.svg": drawn[name] for name in drawn}
 
 
 def _write(app: sphinx.application.Sphinx) -> None:
     folder = Path(app.srcdir) / "generated"
-    pages = {**_cards(), **_fields(), **_baselines(), **_picture()}
+    pages = {**_cards(), **_fields(), **_baselines(), **_pictures()}
     for name, text in pages.items():
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -15,7 +15,6 @@ from csp_data.croissant import bibtex_fields, croissant
 
 # of rdflib, which mlcroissant reads JSON-LD with
 pytestmark = pytest.mark.filterwarnings("ignore:ConjunctiveGraph is deprecated:DeprecationWarning")
-ROOT = Path(__file__).parents[2]
 
 
 @pytest.mark.parametrize("name", csp_data.names())
