@@ -10,22 +10,20 @@
 
 from __future__ import annotations
 
-import csv
 import dataclasses
-import io
 import math
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from baselines.ablations import KINDS, Base, Kind, Variant
 from baselines.errors import OptionError, UnknownNameError
-from baselines.files import atomic_bytes
 from baselines.grid import Grid, Planned, SweepError, expand, prepare_all
 from baselines.pool import Place
 from baselines.published import TRAINING
+from baselines.rows import si_rmse, write_csv
 from baselines.runs import Run, read_run
 from baselines.sweeps import Sweep, refuse_foreign, sweep_planned
 from baselines.train import TrainConfig
@@ -33,7 +31,7 @@ from csp_data import Dataset
 from csp_data.card import load_card
 from csp_data.protocol import resolve
 
-__all__ = ["COLUMNS", "Ablation", "Row", "ablate", "write_csv"]
+__all__ = ["COLUMNS", "Ablation", "Row", "ablate"]
 
 REFERENCE = "mean"
 """Run in every ablation: errors in other units, or on other recordings, compare by their share of its error."""
@@ -204,18 +202,8 @@ def write(kind: str, rows: Sequence[Row], grid: Grid, out: Path) -> tuple[Path, 
     drawn = [name for name in grid.names if name != REFERENCE] or [REFERENCE]
     figure = draw(kind, rows, drawn)
     table = out / f"{kind}.csv"
-    write_csv(table, rows)
+    write_csv(table, rows, COLUMNS)
     return table, *(save(figure, out / f"{kind}.{suffix}") for suffix in ("svg", "png"))
-
-
-def write_csv(path: Path, rows: Iterable[Row]) -> None:
-    """Write rows as CSV, all at once; what is not known is empty."""
-    text = io.StringIO()
-    writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
-    writer.writeheader()
-    for row in rows:
-        writer.writerow({k: "" if v is None else v for k, v in dataclasses.asdict(row).items()})
-    atomic_bytes(path, text.getvalue().encode())
 
 
 def _points(
@@ -274,9 +262,7 @@ def _rows(kind: str, name: str, grid: Grid, points: Sequence[_Point], sweep: Swe
 def _measured(run: Run, mean: Run | None) -> dict[str, Any]:
     """Return what a row says of a finished run."""
     found, data = run.reported, run.config.data
-    si: Mapping[str, Mapping[str, Any]] = found["si"]
-    units = {values["unit"] for values in si.values()}
-    squares = [values["rmse"] ** 2 for values in si.values()]
+    rmse, unit = si_rmse(found)
     relative = None
     if mean is not None:
         shares = [found["channels"][c]["mse"] / mean.reported["channels"][c]["mse"] for c in data.channels]
@@ -284,8 +270,8 @@ def _measured(run: Run, mean: Run | None) -> dict[str, Any]:
     return {
         "part": data.report,
         "steps": found["steps"],
-        "rmse": math.sqrt(math.fsum(squares) / len(squares)) if len(units) == 1 else None,
-        "rmse_unit": units.pop() if len(units) == 1 else "",
+        "rmse": rmse,
+        "rmse_unit": unit,
         "relative_mse": relative,
         "mse": found["mse"],
         "mse_unit": f"({data.units[0]})^2" if len(set(data.units)) == 1 else "mixed",

@@ -19,6 +19,7 @@ from baselines.bench_cli import BENCH, Bench, bench
 from baselines.completion import COMPLETION, Completion, complete, completion
 from baselines.errors import CspDataError, OptionError, UnknownNameError
 from baselines.export_cli import EXPORT, Export, export_run
+from baselines.faults_cli import FAULTS, Faults, faults
 from baselines.results_cli import RESULTS, Results, results, runs_or_rows
 from baselines.stream_cli import STREAM, Stream, stream
 from baselines.sweep_cli import SWEEP, Sweep, sweep
@@ -196,6 +197,7 @@ def commands() -> dict[str, Subcommand]:
         Subcommand(Report, REPORT, _report),
         Subcommand(Sweep, SWEEP, sweep),
         Subcommand(Ablate, ABLATE, ablate),
+        Subcommand(Faults, FAULTS, faults),
         Subcommand(Stream, STREAM, stream),
         Subcommand(Export, EXPORT, export_run),
         Subcommand(Bench, BENCH, bench),

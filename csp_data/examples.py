@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
@@ -68,9 +68,21 @@ class Example:
 
 
 def examples(
-    recording: Recording, card: Card, source: Source, protocol: Protocol
+    recording: Recording,
+    card: Card,
+    source: Source,
+    protocol: Protocol,
+    instead: Mapping[str, Stream] | None = None,
 ) -> tuple[list[Example], list[Note]]:
     """Turn a recording into episodes: align, cut at gaps, resample, filter, compute the target.
+
+    Parameters
+    ----------
+    recording, card, source, protocol
+        What to cut, and how.
+    instead
+        Input streams by name that read something else than those of the recording at the same times, for
+        experiments. Episodes, grids and targets are those of the recording.
 
     Returns
     -------
@@ -88,7 +100,8 @@ def examples(
     if notes:
         return [], notes
     notes += _repeated(recording, names)
-    streams = {name: _clean(_level(recording.streams[name], protocol), name, recording) for name in names}
+    read = {**recording.streams, **(instead or {})}
+    streams = {name: _clean(_level(read[name], protocol), name, recording) for name in names}
     pieces = _pieces(recording, streams, protocol, notes)
     laid = list(_lay_grids(recording, streams, pieces, protocol, notes))
     notes += _interpolated(recording, references, pieces)

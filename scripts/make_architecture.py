@@ -22,7 +22,7 @@ COLUMNS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("raw files", ("sources", "simulate", "cardtext", "croissant", "citation", "splits")),
     ("bytes, verified", ("acquire",)),
     ("one HDF5 file", ("store", "examples", "prepare")),
-    ("data sets", ("html", "dataset")),
+    ("data sets", ("html", "dataset", "remake")),
     (
         "for people",
         (

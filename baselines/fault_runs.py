@@ -1,0 +1,281 @@
+"""Trained models under faults of the sensors: error against severity, with a low-pass and without."""
+
+from __future__ import annotations
+
+import dataclasses
+import zlib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import reduce
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from baselines.data import Part, load_part
+from baselines.environment import commit
+from baselines.errors import OptionError, UnknownNameError
+from baselines.evaluate import measure_fully, predict
+from baselines.experiment import load_model, torch_device
+from baselines.faults import FAULTS
+from baselines.published import UNITS
+from baselines.quantities import Quantities
+from baselines.rows import si_rmse, write_csv
+from baselines.runs import Run, RunError, dataset_of
+from csp_data import Dataset, LowPass
+from csp_data.normalization import Moments, features
+from csp_data.recording import FloatArray, Recording, Stream
+from csp_data.remake import RawPart, read_part
+
+__all__ = ["COLUMNS", "Row", "default_lowpass", "faulty", "write"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """A trained model under one fault at one severity.
+
+    Parameters
+    ----------
+    dataset, kind, protocol, part
+        Data; `kind` is ``"CSP-Bench"``, ``"real recordings"`` or ``"simulated"``.
+    fault, severity, value, unit
+        Severity 0 is none, 1 to 5 are the fault's own values.
+    model, seed, trained_lowpass
+        Of the run: its name, its seed, the filter of the inputs that it was trained on.
+    lowpass, as_trained
+        Filter of the faulty inputs, and whether it is the one that the model was trained on.
+    draw
+        Seed of the fault.
+    rmse, rmse_unit
+        Root mean squared error in SI units (increments per second), where all targets have one.
+    mse
+        In the data's own units.
+    ratio
+        MSE over that of the same run without fault, as trained.
+    recipe, config, commit, device, run
+        Recipe of the data, key of the run, commit of the code that evaluates, device, folder of the run.
+    """
+
+    dataset: str
+    kind: str
+    protocol: str
+    part: str
+    fault: str
+    severity: int
+    value: float
+    unit: str
+    model: str
+    seed: int
+    trained_lowpass: str
+    lowpass: str
+    as_trained: bool
+    draw: int
+    rmse: float | None
+    rmse_unit: str
+    mse: float
+    ratio: float
+    recipe: str
+    config: str
+    commit: str
+    device: str
+    run: str
+
+
+COLUMNS = tuple(f.name for f in dataclasses.fields(Row))
+
+
+def default_lowpass(dataset: Dataset) -> LowPass:
+    """Return the filter of ``with low-pass`` for models that were trained without: a tenth of the rate, causal."""
+    return LowPass(hz=dataset.rates[0] / 10, order=3, phase="causal")
+
+
+def faulty(
+    runs: Sequence[Run],
+    *,
+    faults: Sequence[str] = tuple(FAULTS),
+    draws: Sequence[int] = (0,),
+    lowpass: LowPass | None = None,
+    raw: str | None = None,
+    part: str | None = None,
+    device: str = "cpu",
+) -> list[Row]:
+    """Evaluate trained models under faults of their input streams; nothing is trained again.
+
+    Every run is evaluated as it was trained, and besides with the other choice of filter: one that was trained
+    without low-pass with `lowpass` over the faulty inputs, one that was trained with a low-pass without any. That
+    second choice shows the model inputs that it has never seen, delayed by the filter or rougher, so its error
+    differs without a fault too (severity 0).
+
+    Parameters
+    ----------
+    runs
+        Finished runs on one data set.
+    faults
+        Names of :data:`baselines.faults.FAULTS`.
+    draws
+        Seeds of the faults.
+    lowpass
+        For runs that were trained without; by default :func:`default_lowpass`.
+    raw
+        Folder of the raw files, where it is not the default one.
+    part
+        What to evaluate on; by default the part that the run reports.
+    device
+        As torch names it.
+
+    Returns
+    -------
+    list of Row
+        By run, filter, fault, severity and draw.
+
+    Raises
+    ------
+    RunError
+        If runs are of several data sets or kinds.
+    UnknownNameError
+        For a fault or part that does not exist.
+    """
+    for name in faults:
+        if name not in FAULTS:
+            raise UnknownNameError("fault", name, FAULTS)
+    if not (runs and faults and draws):
+        raise OptionError("runs", "", "at least one run, one fault and one draw")
+    if len(sets := {f"{run.config.data.name} ({run.config.data.kind})" for run in runs}) > 1:
+        raise RunError(f"One figure shows one data set, these runs are of {' and '.join(sorted(sets))}.")
+    by_recipe: dict[str, list[Run]] = {}
+    for run in runs:
+        by_recipe.setdefault(run.config.data.recipe_hash, []).append(run)
+    rows: list[Row] = []
+    for same in by_recipe.values():
+        dataset = dataset_of(same[0])
+        held = read_part(dataset, part or dataset.report, raw)
+        filters = _filters(dataset, lowpass or default_lowpass(dataset))
+        sigma = training_deviation(dataset, raw)
+        rows += _evaluated(same, held, filters, sigma, faults, draws, device)
+    return rows
+
+
+Filters = dict[str, LowPass | None]
+"""Filters by what people call them, that of the training first."""
+
+
+def _filters(dataset: Dataset, other: LowPass) -> Filters:
+    own = dataset.protocol.lowpass
+    return {_called(chosen): chosen for chosen in (own, other if own is None else None)}
+
+
+def _called(lowpass: LowPass | None) -> str:
+    return "none" if lowpass is None else f"{lowpass.phase} {lowpass.hz:g} Hz"
+
+
+def _evaluated(
+    runs: Sequence[Run],
+    held: RawPart,
+    filters: Filters,
+    sigma: Mapping[str, float],
+    faults: Sequence[str],
+    draws: Sequence[int],
+    device: str,
+) -> Iterator[Row]:
+    """Make the inputs of each fault once, and show them to all runs on the same data."""
+    dataset = held.dataset
+    clean = load_part(dataset, held.name, torch_device(device))
+    models = [(run, load_model(run, device), run.config.train.windows(clean)[1]) for run in runs]
+    quantities = Quantities.of(dataset, UNITS.get(dataset.name))
+    now = commit(Path(__file__).parent) or ""
+    base: dict[Path, float] = {}
+    for fault, severity, value in _grid(faults):
+        for draw in draws if severity else draws[:1]:
+            for called, lowpass in filters.items():
+                inputs = held.inputs(
+                    None if not severity else lambda r: disturbed(r, dataset, sigma, fault, value, draw),  # noqa: B023
+                    lowpass=lowpass,
+                )
+                part = with_inputs(clean, dataset, inputs)
+                for run, model, length in models:
+                    found = measure_fully(predict(model, part, length), quantities, dataset.split(held.name).rows)
+                    own = dataset.protocol.lowpass
+                    if called == _called(own):
+                        base.setdefault(run.folder, found["mse"])
+                    rmse, unit = si_rmse(found)
+                    for name in [fault] if severity else faults:  # without fault they are all the same
+                        yield Row(
+                            dataset=dataset.name,
+                            kind=dataset.kind,
+                            protocol=dataset.protocol.name,
+                            part=held.name,
+                            fault=name,
+                            severity=severity,
+                            value=value,
+                            unit=FAULTS[name].unit,
+                            model=run.config.name,
+                            seed=run.config.train.seed,
+                            trained_lowpass=_called(own),
+                            lowpass=called,
+                            as_trained=called == _called(own),
+                            draw=draw,
+                            rmse=rmse,
+                            rmse_unit=unit,
+                            mse=found["mse"],
+                            ratio=found["mse"] / base[run.folder],
+                            recipe=run.config.data.recipe_hash,
+                            config=run.config.key,
+                            commit=now,
+                            device=device,
+                            run=str(run.folder),
+                        )
+
+
+def _grid(faults: Sequence[str]) -> Iterator[tuple[str, int, float]]:
+    yield faults[0], 0, 0.0
+    for fault in faults:
+        for severity, value in enumerate(FAULTS[fault].values, start=1):
+            yield fault, severity, float(value)
+
+
+def disturbed(
+    recording: Recording, dataset: Dataset, sigma: Mapping[str, float], fault: str, value: float, draw: int
+) -> dict[str, Stream]:
+    """Return the input streams of a recording under a fault; the draws hang on fault, recording and seed alone."""
+    names = [card.name for card in dataset.card.inputs(dataset.protocol.inputs)]
+    streams = {name: recording.streams[name] for name in names}
+    scale = {name: _scale(stream, sigma) for name, stream in streams.items()}
+    seeds = [draw, *(zlib.crc32(text.encode()) for text in (fault, recording.id))]
+    return FAULTS[fault].apply(streams, scale, value, np.random.default_rng(seeds))
+
+
+def _scale(stream: Stream, sigma: Mapping[str, float]) -> FloatArray:
+    """Return sigma of each channel; of one that no column of the data set is named after, over the recording."""
+    own = stream.values.std(axis=0)
+    return np.array([sigma.get(channel, value) for channel, value in zip(stream.channels, own, strict=True)])
+
+
+def training_deviation(dataset: Dataset, raw: str | None = None) -> dict[str, float]:
+    """Return the standard deviation of each input channel over the training part, before any low-pass."""
+    if dataset.protocol.lowpass is None:
+        blocks = [episode.inputs for episode in dataset.train]
+    else:
+        blocks = read_part(dataset, "train", raw).inputs(lowpass=None)
+    moments = reduce(Moments.merge, (Moments.of(block) for block in blocks))
+    deviation = np.sqrt(moments.squares / max(moments.count - 1, 1))
+    return dict(zip(dataset.channels.names, deviation.tolist(), strict=True))
+
+
+def with_inputs(part: Part, dataset: Dataset, inputs: Sequence[np.ndarray]) -> Part:
+    """Return a part with other inputs, made into features and normalised as those of the training were."""
+    protocol, norm = dataset.protocol, dataset.normalization
+    seen = [
+        norm.inputs.apply(features(values, deltas=protocol.input_deltas, clip=protocol.clip)) for values in inputs
+    ]
+    return dataclasses.replace(part, inputs=torch.from_numpy(np.concatenate(seen)).to(part.inputs.device))
+
+
+def write(rows: Sequence[Row], out: Path) -> tuple[Path, ...]:
+    """Write ``faults.csv``, ``faults.svg`` and ``faults.png`` into a folder."""
+    from baselines.fault_figure import draw
+    from csp_data.plot import save
+
+    out.mkdir(parents=True, exist_ok=True)
+    figure = draw(rows)
+    write_csv(out / "faults.csv", rows, COLUMNS)
+    return out / "faults.csv", *(save(figure, out / f"faults.{suffix}") for suffix in ("svg", "png"))

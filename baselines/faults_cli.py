@@ -1,0 +1,90 @@
+"""``csp-baselines faults``: trained models under what real sensors do."""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+from baselines.sweep_cli import seeds
+
+__all__ = ["FAULTS", "Faults", "faults"]
+
+_arg = tyro.conf.arg
+
+FAULTS = """Evaluate trained models under faults of their sensors, five severities each; nothing is trained again.
+
+noise            white noise on every raw sample: 0.05, 0.1, 0.2, 0.4, 0.8 sigma
+drift            a random walk of each channel: 0.05, 0.1, 0.2, 0.4, 0.8 sigma after 60 s
+channel-loss     10, 20, 30, 40, 50 % of the channels (at least one) read 0
+dropped-packets  5, 10, 20, 40, 80 % of the time, in bursts of 0.1 s; the last sample is repeated
+saturation       channels clip at 4, 3, 2, 1.5, 1 sigma on either side of their mean
+jitter           samples are taken 1, 2, 5, 10, 20 ms (Gaussian) beside their stamps
+
+sigma is a channel's standard deviation over the training part. Faults are put on the raw recordings, before
+baseline, resampling and filter. Each run is evaluated with the filter that it was trained on, and with the other
+choice: without, or with a causal low-pass (--lowpass).
+
+RUN is the folder of a run, or one that holds runs; all on one data set. FOLDER gets faults.csv, .svg and .png.
+
+Example:
+  csp-baselines faults runs/sample-* --draws 0-2 --out faults/sample"""
+
+
+@dataclass(frozen=True)
+class Faults:
+    """Options of ``faults``."""
+
+    runs: Annotated[tuple[Path, ...], tyro.conf.Positional, _arg(metavar="RUN...")]
+    """Folders of runs, or of sweeps."""
+    faults: Annotated[tuple[str, ...], _arg(metavar="FAULT...")] = ()
+    """Which faults, by name; all by default."""
+    draws: Annotated[tuple[str, ...], _arg(metavar="SEED...")] = ("0",)
+    """Seeds of the faults, one by one or as ranges."""
+    lowpass: Annotated[float | None, _arg(metavar="HZ")] = None
+    """Cut-off of the causal low-pass for runs that were trained without; by default a tenth of the input rate."""
+    raw: Annotated[str | None, _arg(metavar="FOLDER")] = None
+    """Folder of the raw files that the data set was prepared from."""
+    part: Annotated[str | None, _arg(metavar="NAME")] = None
+    """What to evaluate on; by default the part that the runs report."""
+    out: Annotated[Path, _arg(metavar="FOLDER", aliases=["-o"])] = Path("faults")
+    """Where to write."""
+    device: str = "cpu"
+    """As torch names it."""
+    json: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    """Print the rows as JSON."""
+
+
+def faults(command: Faults, line: str) -> None:
+    """Run the command."""
+    import dataclasses
+
+    from baselines.collect import read_runs
+    from baselines.fault_runs import faulty, write
+    from baselines.faults import FAULTS as KNOWN
+    from csp_data import LowPass
+
+    rows = faulty(
+        read_runs(command.runs),
+        faults=command.faults or tuple(KNOWN),
+        draws=seeds(command.draws),
+        lowpass=None if command.lowpass is None else LowPass(hz=command.lowpass, order=3, phase="causal"),
+        raw=command.raw,
+        part=command.part,
+        device=command.device,
+    )
+    files = write(rows, command.out)
+    if command.json:
+        plain = [dataclasses.asdict(row) for row in rows]
+        sys.stdout.write(json.dumps({"files": [str(path) for path in files], "rows": plain}) + "\n")
+        return
+    worst = {row.fault: row for row in rows if row.severity == 5 and row.as_trained}
+    said = [
+        f"{fault}: MSE times {row.ratio:.2f} at {row.value:g} {row.unit} ({row.model})"
+        for fault, row in worst.items()
+    ]
+    sys.stdout.write("\n".join([*said, *(f"written: {path}" for path in files)]) + "\n")

@@ -1,0 +1,301 @@
+"""Faults of the sensors: each against a plain loop, statistics that theory gives, and trained runs under them."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import csp_data
+from baselines.cli import main
+from baselines.errors import OptionError, UnknownNameError
+from baselines.experiment import evaluate
+from baselines.fault_runs import COLUMNS, default_lowpass, disturbed, faulty, training_deviation, with_inputs
+from baselines.faults import BURST_S, FAULTS, bursts
+from baselines.runs import Run, RunError
+from csp_data import Dataset, LowPass
+from csp_data.recording import Recording, Stream
+from csp_data.remake import RawPart, read_part
+
+SIGMA = {"a": np.array([1.0, 0.5, 2.0]), "b": np.array([3.0, 1.0])}
+
+
+def streams(seconds: float = 20.0, rate: float = 100.0, seed: int = 0) -> dict[str, Stream]:
+    """Two streams of one irregular clock, and a rotation of another."""
+    rng = np.random.default_rng(seed)
+    time = np.cumsum(rng.uniform(0.5, 1.5, int(seconds * rate)) / rate)
+    slow = np.arange(int(seconds * 10)) / 10 + 0.03
+    quaternions = rng.normal([1, 0, 0, 0], 0.1, (len(slow), 4))
+    quaternions /= np.linalg.norm(quaternions, axis=1, keepdims=True)
+    return {
+        "a": Stream(time, rng.normal([0, 10, -3], 1, (len(time), 3)), ("x", "y", "z"), "m/s^2", "input"),
+        "b": Stream(time, rng.normal(size=(len(time), 2)), ("u", "v"), "rad/s", "input"),
+        "q": Stream(slow, quaternions, ("qw", "qx", "qy", "qz"), "1", "input", "rotation"),
+    }
+
+
+def apply(name: str, value: float, seed: int = 1, given: dict[str, Stream] | None = None) -> dict[str, Stream]:
+    before = given or streams()
+    return {**before, **FAULTS[name].apply(before, SIGMA, value, np.random.default_rng(seed))}
+
+
+@pytest.mark.parametrize("name", FAULTS)
+def test_times_stay_and_the_same_seed_is_the_same_fault(name: str) -> None:
+    before = streams()
+    kept = {key: stream.values.copy() for key, stream in before.items()}
+    once, again, other = (apply(name, FAULTS[name].values[-1], seed, before) for seed in (1, 1, 2))
+    for key, stream in before.items():
+        np.testing.assert_array_equal(stream.values, kept[key])  # what was given is not written to
+        np.testing.assert_array_equal(once[key].time, stream.time)
+        np.testing.assert_array_equal(once[key].values, again[key].values)
+        assert once[key].values.shape == stream.values.shape
+    changed = {key for key in before if not np.array_equal(once[key].values, before[key].values)}
+    assert changed == ({"a", "b", "q"} if name in ("dropped-packets", "jitter") else {"a", "b"})
+    if name != "saturation":
+        assert any(not np.array_equal(once[key].values, other[key].values) for key in before)
+    assert len(FAULTS[name].values) == 5
+
+
+def test_noise_is_white_and_scales_with_sigma() -> None:
+    before = streams(200)
+    mild, strong = (apply("noise", value, given=before) for value in (0.1, 0.8))
+    for key in ("a", "b"):
+        small, large = (made[key].values - before[key].values for made in (mild, strong))
+        np.testing.assert_allclose(large, 8 * small, rtol=1e-9, atol=1e-12)
+        np.testing.assert_allclose(large.std(axis=0), 0.8 * SIGMA[key], rtol=0.03)
+        neighbours = (large[1:] * large[:-1]).mean(axis=0) / large.var(axis=0)
+        assert np.abs(neighbours).max() < 0.03  # 4 / sqrt(20000)
+
+
+def test_drift_is_a_random_walk() -> None:
+    """Against a loop; and over many draws its standard deviation grows with the root of time."""
+    before = streams()
+    drawn = np.random.default_rng(1)
+    for key in ("a", "b"):
+        z = drawn.standard_normal(before[key].values.shape)
+        expected, bias = before[key].values.copy(), np.zeros(z.shape[1])
+        for i, time in enumerate(before[key].time):
+            step = time - before[key].time[i - 1] if i else 0.0
+            bias = bias + 0.4 * SIGMA[key] * np.sqrt(step / 60) * z[i]
+            expected[i] += bias
+        np.testing.assert_allclose(apply("drift", 0.4, given=before)[key].values, expected, atol=1e-9)
+    ends = np.array([apply("drift", 0.4, s, before)["a"].values - before["a"].values for s in range(400)])
+    for row in (499, 1999):
+        seconds = before["a"].time[row] - before["a"].time[0]
+        np.testing.assert_allclose(ends[:, row].std(axis=0), 0.4 * SIGMA["a"] * np.sqrt(seconds / 60), rtol=0.12)
+    assert not ends[:, 0].any()
+
+
+def test_lost_channels_read_zero_and_stay_lost() -> None:
+    before: set[tuple[str, int]] = set()
+    for value, count in ((10, 1), (20, 1), (40, 2), (60, 3), (100, 5)):
+        made = apply("channel-loss", value)
+        lost = {
+            (k, c) for k in ("a", "b") for c in range(made[k].values.shape[1]) if not made[k].values[:, c].any()
+        }
+        assert len(lost) == count
+        assert before <= lost
+        kept = [(k, c) for k in ("a", "b") for c in range(made[k].values.shape[1]) if (k, c) not in lost]
+        assert all(np.array_equal(made[k].values[:, c], streams()[k].values[:, c]) for k, c in kept)
+        before = lost
+
+
+@pytest.mark.parametrize("value", FAULTS["dropped-packets"].values)
+def test_dropped_packets_repeat_what_came_last(value: float) -> None:
+    before = streams(600)
+    made = apply("dropped-packets", value, given=before)
+    start, stop = (f(s.time[i] for s in before.values()) for f, i in ((min, 0), (max, -1)))
+    edges = bursts(start, stop, value / 100, np.random.default_rng(1))
+    assert (np.diff(edges) >= 0).all()
+    assert edges[-1] >= stop
+    begins, ends = edges[0::2], [*edges[1::2], np.inf]
+    for key, stream in before.items():
+        held, burst = stream.values[0], 0
+        for i, time in enumerate(stream.time[:3000]):
+            while burst < len(begins) and ends[burst] <= time:
+                burst += 1
+            if i == 0 or burst == len(begins) or time < begins[burst]:
+                held = stream.values[i]
+            assert np.array_equal(made[key].values[i], held), (key, i)
+    same = (made["a"].values[1:] == made["a"].values[:-1]).all(axis=1).mean()
+    assert same == pytest.approx(value / 100, abs=0.06)  # of 600 s in bursts of 0.1 s
+    assert (edges[1::2] - begins[: len(edges) // 2]).mean() == pytest.approx(BURST_S, rel=0.25)
+    assert not bursts(0, 10, 0, np.random.default_rng(0)).size
+
+
+def test_saturation_clips_around_the_mean_and_never_grows() -> None:
+    before = streams()
+    widths = []
+    for value in FAULTS["saturation"].values:
+        made = apply("saturation", value, given=before)["a"].values
+        for column in range(3):
+            original = before["a"].values[:, column]
+            low, high = (original.mean() + sign * value * SIGMA["a"][column] for sign in (-1, 1))
+            expected = [min(max(x, low), high) for x in original]
+            np.testing.assert_allclose(made[:, column], expected, atol=1e-12)
+        widths.append(np.abs(made - before["a"].values).sum())
+    assert widths == sorted(widths)
+
+
+def test_jitter_samples_beside_the_stamps() -> None:
+    """A straight line moves by slope times error; streams of one clock share the errors; ends are not left."""
+    before = streams()
+    time = before["a"].time
+    line = dataclasses.replace(before["a"], values=np.stack([time, -2 * time, 0 * time], axis=1))
+    other = dataclasses.replace(before["b"], values=np.stack([3 * time, time], axis=1))
+    made = apply("jitter", 20, given={"a": line, "b": other, "q": before["q"]})
+    errors = np.random.default_rng(1).standard_normal(len(time)) * 0.020
+    expected = np.clip(time + errors, time[0], time[-1])
+    np.testing.assert_allclose(made["a"].values, np.stack([expected, -2 * expected, 0 * time], 1), atol=1e-9)
+    np.testing.assert_allclose(made["b"].values, np.stack([3 * expected, expected], 1), atol=1e-9)
+    np.testing.assert_allclose(np.linalg.norm(made["q"].values, axis=1), 1, atol=1e-9)
+
+
+def test_jitter_leaves_samples_of_a_broken_clock_alone() -> None:
+    before = streams()
+    time = before["a"].time.copy()
+    time[50] = time[48]  # goes back
+    time[80] = time[79]  # stands twice
+    given = {"a": dataclasses.replace(before["a"], time=time)}
+    made = FAULTS["jitter"].apply(given, SIGMA, 5, np.random.default_rng(0))["a"]
+    same = (made.values == given["a"].values).all(axis=1)
+    assert same[[50, 80]].all()
+    assert same.mean() < 0.1
+
+
+@pytest.fixture(scope="module")
+def held(sample: Dataset) -> RawPart:
+    return read_part(sample, "test")
+
+
+def test_without_a_fault_inputs_are_those_of_the_file(held: RawPart, sample: Dataset) -> None:
+    for made, episode in zip(held.inputs(), sample.test, strict=True):
+        np.testing.assert_array_equal(made, episode.inputs)
+    filtered = csp_data.load("sample", lowpass=LowPass(hz=5))
+    for made, episode in zip(held.inputs(lowpass=LowPass(hz=5)), filtered.test, strict=True):
+        np.testing.assert_array_equal(made, episode.inputs)
+    pieces = csp_data.load("sample", resplit={"neighbours": "apart"})
+    for made, episode in zip(read_part(pieces, "test").inputs(), pieces.test, strict=True):
+        np.testing.assert_array_equal(made, episode.inputs)
+
+
+def test_a_fault_comes_before_the_filter(held: RawPart, sample: Dataset) -> None:
+    """Filtering what the fault left is what comes out, not a fault over filtered inputs."""
+    sigma = training_deviation(sample)
+    calls = []
+
+    def fault(recording: Recording) -> dict[str, Stream]:
+        calls.append(recording.id)
+        return disturbed(recording, sample, sigma, "noise", 0.8, 0)
+
+    plain, filtered = held.inputs(fault, lowpass=None), held.inputs(fault, lowpass=LowPass(hz=5))
+    for rough, smooth in zip(plain, filtered, strict=True):
+        np.testing.assert_allclose(smooth, LowPass(hz=5).apply(rough, 50.0), atol=2e-5)
+    assert calls == [row.recording for row in sample.test.rows] * 2
+
+
+def test_draws_do_not_hang_on_the_order_of_recordings(held: RawPart, sample: Dataset) -> None:
+    sigma = training_deviation(sample)
+    backwards = dataclasses.replace(held, recordings=held.recordings[::-1])
+    one, other = (
+        part.inputs(lambda r: disturbed(r, sample, sigma, "dropped-packets", 40, 3)) for part in (held, backwards)
+    )
+    for a, b in zip(one, other, strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_sigma_is_that_of_the_training_part(sample: Dataset) -> None:
+    expected = np.concatenate([e.inputs for e in sample.train]).astype(np.float64).std(axis=0, ddof=1)
+    assert list(training_deviation(sample)) == list(sample.channels.names)
+    np.testing.assert_allclose(list(training_deviation(sample).values()), expected, rtol=1e-9)
+    filtered = csp_data.load("sample", lowpass=LowPass(hz=2))
+    np.testing.assert_allclose(list(training_deviation(filtered).values()), expected, rtol=1e-6)
+
+
+def test_trained_runs_under_faults(runs: dict[str, Run], sample: Dataset) -> None:
+    rows = faulty([runs["a"], runs["fir"]], faults=["noise", "dropped-packets"], draws=[0, 1])
+    assert len(rows) == 2 * 2 * (2 * 1 + 2 * 5 * 2)
+    for run in (runs["a"], runs["fir"]):
+        own = [row for row in rows if row.config == run.config.key]
+        clean = {row.mse for row in own if row.severity == 0 and row.as_trained}
+        assert clean == {evaluate(run, sample)["mse"]}  # exactly
+        assert {row.ratio for row in own if row.severity == 0 and row.as_trained} == {1.0}
+        assert {(row.lowpass, row.as_trained) for row in own} == {("none", True), ("causal 5 Hz", False)}
+    fir = [row for row in rows if row.model == "fir" and row.as_trained and row.fault == "noise"]
+    by_severity = [np.mean([row.mse for row in fir if row.severity == s]) for s in range(6)]
+    assert by_severity[5] > by_severity[4] > by_severity[3] > by_severity[0]
+    assert rows == faulty([runs["a"], runs["fir"]], faults=["noise", "dropped-packets"], draws=[0, 1])
+    assert default_lowpass(sample) == LowPass(hz=5.0)
+
+
+def test_white_noise_costs_a_linear_model_what_theory_says(runs: dict[str, Run], sample: Dataset) -> None:
+    """Excess error grows with the square of the noise: 4 times from 0.2 to 0.4 sigma."""
+    rows = faulty([runs["fir"]], faults=["noise"], draws=range(4))
+    own = [row for row in rows if row.as_trained]
+    clean = next(row.mse for row in own if row.severity == 0)
+    excess = [np.mean([row.mse - clean for row in own if row.severity == s]) for s in (4, 5)]
+    assert excess[1] / excess[0] == pytest.approx(4, rel=0.25)
+
+
+def test_the_command_writes_a_table_and_a_figure(
+    runs: dict[str, Run], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    main(["faults", str(runs["a"].folder), "--faults", "jitter", "saturation", "--lowpass", "3",
+          "--out", str(tmp_path / "out")])  # fmt: skip
+    assert "jitter: MSE times" in capsys.readouterr().out
+    with (tmp_path / "out" / "faults.csv").open() as file:
+        reader = csv.DictReader(file)
+        found = list(reader)
+    assert tuple(reader.fieldnames or ()) == COLUMNS
+    assert len(found) == 2 * 2 * 6
+    assert {row["lowpass"] for row in found} == {"none", "causal 3 Hz"}
+    assert {(row["fault"], row["value"]) for row in found if row["severity"] == "5"} == {
+        ("jitter", "20.0"), ("saturation", "1.0"),
+    }  # fmt: skip
+    svg = (tmp_path / "out" / "faults.svg").read_text()
+    for text in ("sample: real recordings, not CSP-Bench", "errors of sampling times (ms)", "RMSE (m/s)",
+                 "low-pass none (as trained)", "low-pass causal 3 Hz (not trained on)"):  # fmt: skip
+        assert text in svg
+    main(["faults", str(runs["a"].folder), "--faults", "jitter", "--out", str(tmp_path / "out"), "--json"])
+    assert len(json.loads(capsys.readouterr().out)["rows"]) == 2 * 6
+
+
+def test_what_cannot_be_evaluated_is_refused(
+    runs: dict[str, Run], sample: Dataset, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(UnknownNameError, match="Did you mean 'noise'"):
+        faulty([runs["a"]], faults=["nois"])
+    with pytest.raises(OptionError, match="at least one run"):
+        faulty([])
+    data = dataclasses.replace(runs["b"].config.data, kind="simulated")
+    other = dataclasses.replace(runs["b"], config=dataclasses.replace(runs["b"].config, data=data))
+    with pytest.raises(RunError, match=r"sample \(real recordings\) and sample \(simulated\)"):
+        faulty([runs["a"], other])
+    raw = Path(str(csp_data.info("sample").bundled))
+    assert raw.name == "broad"
+    tree = tmp_path / "raw"
+    tree.mkdir()
+    from csp_data.prepare import raw_root
+
+    for file in sorted(raw_root(csp_data.info("sample"), None).glob("*.hdf5"))[1:]:
+        (tree / file.name).symlink_to(file)
+    with pytest.raises(OptionError, match="was prepared from"):
+        faulty([runs["a"]], raw=str(tree))
+    with pytest.raises(SystemExit) as caught:
+        main(["faults", str(runs["a"].folder), "--faults", "rust", "--out", str(tmp_path / "out")])
+    assert caught.value.code == 2
+    assert "There is no fault 'rust'" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+def test_inputs_become_features_as_in_training(runs: dict[str, Run], sample: Dataset, held: RawPart) -> None:
+    from baselines.data import load_part
+
+    part = load_part(sample, "test")
+    made = with_inputs(part, sample, held.inputs())
+    assert bool((made.inputs == part.inputs).all())
+    assert made.targets is part.targets
