@@ -16,12 +16,23 @@ ROOT = Path(__file__).parents[1]
 COLUMNS: tuple[tuple[str, tuple[str, ...]], ...] = (
     (
         "what",
-        ("errors", "_version", "checkreport", "splitcard", "plugins", "cardtypes", "card", "recording", "home"),
+        (
+            "errors",
+            "_version",
+            "checkreport",
+            "splitcard",
+            "plugins",
+            "cardtypes",
+            "card",
+            "recording",
+            "home",
+            "work",
+        ),
     ),
     ("choices", ("signal", "plausible", "predictions", "windows", "resplit", "normalization", "protocol")),
     ("raw files", ("sources", "simulate", "cardtext", "croissant", "citation", "splits")),
     ("bytes, verified", ("acquire",)),
-    ("one HDF5 file", ("store", "examples", "prepare")),
+    ("one HDF5 file", ("store", "examples", "cutting", "prepare")),
     ("data sets", ("html", "dataset", "remake")),
     (
         "for people",
