@@ -220,6 +220,8 @@ def plot_settings(
     xlabel: str,
     ylabel: str,
     looks: Mapping[str, Look] | None = None,
+    names: Mapping[Any, str] | None = None,
+    logarithmic: bool | None = None,
 ) -> Axes:
     """Draw error against a setting that was varied: a line through the means over seeds, their spread as a band.
 
@@ -236,6 +238,10 @@ def plot_settings(
         Of setting and error.
     looks
         As for :func:`plot_learning`.
+    names
+        What stands at a value, where that is more than the value.
+    logarithmic
+        Whether numbers are on a logarithmic axis, if that is not left to their span.
     """
     drawn = _looks(list(errors), looks)
     found = [(model, series, by) for model, all_ in errors.items() for series, by in all_.items()]
@@ -262,10 +268,11 @@ def plot_settings(
             style = {"color": color, "marker": drawn[model]["marker"], "linestyle": dashes[series]}
             ax.plot(x, means, markersize=4.5, linewidth=1.5, **style)
             ax.fill_between(x, means - spreads, means + spreads, color=color, alpha=0.15, linewidth=0)
-    if numbers and values[-1] >= 8 * values[0]:
+    if numbers and (values[-1] >= 8 * values[0] if logarithmic is None else logarithmic):
         ax.set_xscale("log")
         ax.xaxis.set_minor_locator(NullLocator())
-    _name_ticks(ax, [place[v] for v in values], [f"{v:g}" if numbers else _said(v) for v in values])
+    said = {value: f"{value:g}" if numbers else _said(value) for value in values}
+    _name_ticks(ax, [place[v] for v in values], [(names or {}).get(v, said[v]) for v in values])
     ax.set(xlabel=xlabel, ylabel=ylabel)
     level = numbers and list(dict.fromkeys(series or "without" for _, series, by in found if None in by))
     _settings_legend(ax, {model: drawn[model] for model in errors}, dashes, level or [])
@@ -295,7 +302,7 @@ def _said(value: Any) -> str:
 def _name_ticks(ax: Axes, places: Sequence[float], names: Sequence[str]) -> None:
     """Name ticks, aslant where the names are too long to stand beside each other."""
     ax.set_xticks(places, names)
-    if sum(map(len, names)) > 45:
+    if sum(max(map(len, name.split("\n"))) for name in names) > 45:
         ax.tick_params(axis="x", labelrotation=35)
         for text in ax.get_xticklabels():
             text.set(ha="right", rotation_mode="anchor")
