@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -186,7 +187,7 @@ class Dataset:
         try:
             return load_card(self.name)
         except CspDataError:
-            stored = self.prepared.index.header.provenance.get("card")
+            stored = self._made_from.get("card")
             if stored is None:
                 raise
             return card_from(stored, str(self.path))
@@ -194,7 +195,12 @@ class Dataset:
     @property
     def kind(self) -> str:
         """``"CSP-Bench"``, ``"real recordings"`` or ``"simulated"``: what this file was made from."""
-        return str(self.prepared.index.header.provenance["kind"])
+        return str(self._made_from["kind"])
+
+    @cached_property
+    def _made_from(self) -> dict[str, Any]:
+        made_from: dict[str, Any] = json.loads(self.prepared.index.header.provenance)
+        return made_from
 
     @property
     def train(self) -> Split:
@@ -270,7 +276,7 @@ class Dataset:
         """What the file was made from, and what was dropped or repaired on the way."""
         header = self.prepared.index.header
         return {
-            **header.provenance,
+            **self._made_from,
             "recipe_hash": header.recipe_hash,
             "source_digest": header.source_digest,
             "created_by": header.created_by,

@@ -188,7 +188,9 @@ def _write(path: Path, card: Card, protocol: Protocol, report: Report, key: str,
             protocol=protocol.to_json(),
             recipe_hash=key,
             source_digest=report.source_digest(),
-            provenance={**_provenance(card, report, wanted, notes), "recordings": counts},
+            provenance=json.dumps(
+                {**_provenance(card, report, wanted, notes), "recordings": counts}, sort_keys=True
+            ),
         )
         writer.finish(header, _normalization(writer, moments, protocol), _windows(writer, protocol))
     _warn(notes)
@@ -363,7 +365,7 @@ def _windows(writer: Writer, protocol: Protocol) -> IntArray | None:
 def _provenance(card: Card, report: Report, found: Sequence[Found], notes: Sequence[Note]) -> dict[str, Any]:
     used = {_name(recording.files[0], report.root) for recording in found}
     files = [
-        {"path": file.path, "trust": file.trust, **asdict(report.digests[file.path])}
+        {"path": file.path, "trust": file.trust, **report.digests[file.path]._asdict()}
         for file in report.present
         if file.path in used
     ]

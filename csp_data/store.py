@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -49,14 +48,14 @@ class Channels:
 class Header:
     """The root attributes of a prepared file: what it was made from, and how.
 
-    ``protocol`` is JSON; ``provenance`` is a plain dictionary (stored as JSON).
+    ``protocol`` and ``provenance`` are JSON; the latter names every raw file, and is read only when asked for.
     """
 
     dataset: str
     protocol: str
     recipe_hash: str
     source_digest: str
-    provenance: dict[str, Any]
+    provenance: str
     created_by: str = f"csp-data {__version__}"
     format_version: int = FORMAT_VERSION
 
@@ -169,12 +168,7 @@ class Writer:
             group = self._file.create_group(f"normalization/{name}")
             group.create_dataset("shift", data=np.asarray(affine.shift, dtype="<f8"))
             group.create_dataset("scale", data=np.asarray(affine.scale, dtype="<f8"))
-        attributes = {
-            "format": FORMAT,
-            **vars(header),
-            "provenance": json.dumps(header.provenance, sort_keys=True),
-        }
-        self._file.attrs.update(attributes)
+        self._file.attrs.update({"format": FORMAT, **vars(header)})
         self._file.close()
         with self.temporary.open("rb+") as file:
             os.fsync(file.fileno())
@@ -274,7 +268,6 @@ def read_recipe_hash(path: Path) -> str:
 
 def _header(file: h5py.File) -> Header:
     values = {name: file.attrs[name] for name in Header.__dataclass_fields__}
-    values["provenance"] = json.loads(values["provenance"])
     values["format_version"] = int(values["format_version"])
     return Header(**values)
 

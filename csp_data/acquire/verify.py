@@ -5,8 +5,9 @@ from __future__ import annotations
 import hashlib
 import os
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
+from itertools import chain
 from pathlib import Path
 from typing import Any, Literal
 
@@ -170,18 +171,24 @@ def verify_tree(
     locked = read_lock(lock_path(root, lock), card.name)
     entries = _entries(card, locked)
     inside = _inside(root, found)
-    names = [name for file, name in inside.items() if os.path.isfile(file)]  # noqa: PTH113  # strings are faster
-    used = [name for name in names if name not in entries] if card.unlisted == "used" else []
-    there = [path for path in entries if (root / path).is_file()] + used
     stamps = Stamps(root)
-    digests = stamps.digests(there, again=deep, git_blobs={p for p, entry in entries.items() if entry.git_blob})
+    statuses = stamps.statuses(dict.fromkeys([*entries, *chain.from_iterable(inside)]))
+    names = [name for name in dict.fromkeys(chain.from_iterable(inside)) if name in statuses]
+    used = [name for name in names if name not in entries] if card.unlisted == "used" else []
+    there = [path for path in entries if path in statuses] + used
+    blobs = {path for path, entry in entries.items() if entry.git_blob}
+    digests = stamps.digests(there, statuses=statuses, again=deep, git_blobs=blobs)
     published = {entry.path for entry in card.files if entry.sha256 or entry.git_blob}
     reports = {path: _check(card, root, entry, digests.get(path)) for path, entry in entries.items()}
     for path, report in reports.items():
         if report.status == "ok" and (path in published or path in locked.files):
             reports[path] = replace(report, trust="published" if path in published else "locked")
     reports |= {path: FileReport(path, "ok") for path in used}
-    _check_structure(card, inside, reports, found, stamps, deep=deep, read=read or deep)
+    if read or deep:
+        _open_doubtful(card, inside, reports, found, stamps, deep=deep)
+    for path, report in reports.items():
+        if report.status == "ok" and report.trust is None and stamps.readable(path):
+            reports[path] = replace(report, trust="structure")
     unlisted = (FileReport(name, "unlisted", fix=UNLISTED) for name in names if name not in reports)
     rows = [*reports.values(), *unlisted, *_absent(card, found)]
     more = _extra(root, {row.path for row in rows}) if extra else ()
@@ -233,18 +240,16 @@ def _again(card: Card, entry: FileEntry) -> str:
 UNLISTED = "The card does not know it; it is left out."
 
 
-def _inside(root: Path, found: Sequence[Found]) -> dict[Path, str]:
-    """Return the path below the root, with slashes, of every file of the recordings, there or not.
+def _inside(root: Path, found: Sequence[Found]) -> list[list[str]]:
+    """Return the paths below the root, with slashes, of the files of each recording, there or not."""
+    above = root.parts
+    depth = len(above)
 
-    By strings where it can be: there may be thousands of files, each looked at whenever a data set is loaded.
-    """
-    above = f"{root}{os.sep}"
-    names = {}
-    for recording in found:
-        for file in recording.files:
-            whole = str(file)
-            names[file] = whole[len(above) :] if whole.startswith(above) else str(file.relative_to(root))
-    return names if os.sep == "/" else {file: name.replace(os.sep, "/") for file, name in names.items()}
+    def name(file: Path) -> str:
+        parts = file.parts  # relative_to takes ten times as long, and there may be thousands of files
+        return "/".join(parts[depth:]) if parts[:depth] == above else file.relative_to(root).as_posix()
+
+    return [[name(file) for file in recording.files] for recording in found]
 
 
 def _absent(card: Card, found: Sequence[Found]) -> Iterator[FileReport]:
@@ -282,38 +287,29 @@ def _names(root: Path) -> set[str]:
     return names
 
 
-def _check_structure(
+def _open_doubtful(
     card: Card,
-    inside: Mapping[Path, str],
+    inside: Sequence[Sequence[str]],
     reports: dict[str, FileReport],
     found: Sequence[Found],
     stamps: Stamps,
     *,
     deep: bool,
-    read: bool,
 ) -> None:
-    """Open the recordings that no digest vouches for, or recall that they were read before."""
-    doubtful = []
-    for recording in found:
-        names = [inside[file] for file in recording.files]
+    """Open the recordings that no digest vouches for and that were not read before; all of them if `deep`."""
+    new = []
+    for recording, names in zip(found, inside, strict=True):
         mine = [reports[name] for name in names if name in reports]
-        if mine and all(report.status == "ok" for report in mine) and not all(report.trust for report in mine):
-            doubtful.append((recording, names))
-    if read:
-        new = [
-            row for row in doubtful if deep or not all(stamps.readable(name) for name in row[1] if name in reports)
-        ]
-        problems = structure_problems(card, [recording for recording, _ in new], os.cpu_count() or 1)
-        fine = []
-        for (_, names), problem in zip(new, problems, strict=True):
-            if problem:
-                fix = f"Delete it. {how_to_get(card)}"
-                reports[names[0]] = FileReport(names[0], "unreadable", None, "a readable recording", problem, fix)
-            else:
-                fine += [name for name in names if name in reports]
-        stamps.set_readable(fine)
-    for _, names in doubtful:
-        for name in names:
-            report = reports.get(name)
-            if report is not None and report.status == "ok" and report.trust is None and stamps.readable(name):
-                reports[name] = replace(report, trust="structure")
+        intact = mine and all(report.status == "ok" for report in mine)
+        read = not deep and all(stamps.readable(report.path) for report in mine)
+        if intact and not read and not all(report.trust for report in mine):
+            new.append((recording, names))
+    problems = structure_problems(card, [recording for recording, _ in new], os.cpu_count() or 1)
+    fine = []
+    for (_, names), problem in zip(new, problems, strict=True):
+        if problem:
+            fix = f"Delete it. {how_to_get(card)}"
+            reports[names[0]] = FileReport(names[0], "unreadable", None, "a readable recording", problem, fix)
+        else:
+            fine += [name for name in names if name in reports]
+    stamps.set_readable(fine)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
-from pathlib import Path, PurePath
+from pathlib import Path
 
 import numpy as np
 
@@ -32,15 +32,16 @@ def find_demonstrations(root: Path, files: Sequence[str]) -> list[tuple[str, tup
         is not there stands with the name it should have.
     """
     found = []
-    top = os.path.join(root, "")  # noqa: PTH118  # with a separator at its end
+    wanted = set(files)
+    top = len(os.path.join(root, ""))  # noqa: PTH118  # with a separator at its end
     for folder, names in _folders(root):
         there = {name.lower(): name for name in names}
-        if any(name in there for name in files):
+        if not wanted.isdisjoint(there):
             path = Path(folder)
-            parts = PurePath(folder[len(top) :]).parts
+            parts = folder[top:].split(os.sep)  # noqa: PTH206
             inside = [i for i, part in enumerate(parts) if part.lower().endswith("_dataset")]
             id_ = "/".join(parts[inside[-1] + 1 :] if inside else parts) or path.name
-            found.append((id_, tuple(path / there.get(name, name) for name in files)))
+            found.append((id_, tuple([path / there.get(name, name) for name in files])))
     return sorted(found)
 
 

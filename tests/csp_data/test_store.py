@@ -15,7 +15,7 @@ from csp_data.normalization import Affine, Normalization
 from csp_data.store import Channels, Header, Prepared, Writer
 
 CHUNK_ROWS = 8
-HEADER = Header(dataset="x", protocol="{}", recipe_hash="0" * 12, source_digest="0" * 64, provenance={})
+HEADER = Header(dataset="x", protocol="{}", recipe_hash="0" * 12, source_digest="0" * 64, provenance="{}")
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=30)
