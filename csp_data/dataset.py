@@ -62,8 +62,8 @@ class Episode:
         return episode_html(self)
 
 
-ROWS = 8192
-"""Input rows that are read together at most, if an episode alone has not more (1 MB for 30 channels)."""
+BLOCK_BYTES = 1 << 20
+"""Inputs that are read together at most, if an episode alone has not more."""
 
 
 class Episodes(Sequence[Episode], ABC):
@@ -290,9 +290,11 @@ class Dataset:
 
     def read_rows(self, rows: Iterable[EpisodeRow]) -> Iterator[Episode]:
         """Read whole episodes, neighbours in the file together: short ones cost more to ask for than to read."""
+        longest = BLOCK_BYTES // (4 * len(self.channels.names))
         block: list[EpisodeRow] = []
         for row in rows:
-            if block and (row.input_start != block[-1].input_stop or row.input_stop - block[0].input_start > ROWS):
+            joins = block and row.input_start == block[-1].input_stop
+            if block and not (joins and row.input_stop - block[0].input_start <= longest):
                 yield from self._read_block(block)
                 block = []
             block.append(row)

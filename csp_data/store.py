@@ -312,7 +312,8 @@ class Prepared:
     def read(self, name: str, start: int, stop: int) -> npt.NDArray[np.float32]:
         """Read rows ``[start, stop)`` of ``"inputs"`` or ``"targets"``; fewer where the array ends before."""
         if self._handle is None:
-            self._handle = h5py.File(self.path, "r")
+            # no cache of chunks: they are not compressed, so any rows are read from where they lie, and only they
+            self._handle = h5py.File(self.path, "r", rdcc_nbytes=0)
             self._arrays = {name: self._handle[name].id for name in ("inputs", "targets")}
         data = self._arrays[name]
         rows, width = data.shape
