@@ -79,6 +79,13 @@ class Pretrained:
     about: Mapping[str, Any]
     card: str
 
+    def __repr__(self) -> str:
+        one, count = self.interface, sum(p.numel() for p in self.model.parameters())
+        return (
+            f"Pretrained({self.name}: {self.model.config.name}, {count:,} values; "
+            f"{', '.join(one.inputs)} at {one.input_hz:g} Hz -> {', '.join(one.targets)} at {one.target_hz:g} Hz)"
+        )
+
     def streamer(self, engine: str = "auto") -> Streamer:
         """Return a stream that takes samples one by one in physical units (:class:`baselines.stream.Streamer`)."""
         return Streamer.of(self.model, self.interface, engine)

@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, final, overload
+from typing import TYPE_CHECKING, Any, Literal, final, overload
 
 from baselines.collect import find_runs
 from baselines.errors import MissingExtraError, UnknownNameError
@@ -83,13 +83,28 @@ class Results(Sequence[Result]):
             rows = tuple(row for row in rows if getattr(row, name) in allowed)
         return Results(rows)
 
-    def to_pandas(self) -> pd.DataFrame:
-        """Return a frame with a row a run and the columns of the CSV file; needs the extra ``pandas``."""
+    def to_pandas(self, by: Literal["run", "recording", "target"] = "run") -> pd.DataFrame:
+        """Return a frame; needs the extra ``pandas``.
+
+        Parameters
+        ----------
+        by
+            A row a run, with the columns of the CSV file; or a row for each run and reported recording, or target,
+            with that one's errors beside study, variant, data set, protocol, model, seed and key of the run.
+        """
         try:
             import pandas as pd
         except ImportError as error:
             raise MissingExtraError("Results.to_pandas()", "pandas", "pandas") from error
-        return pd.DataFrame([{name: getattr(row, name) for name in columns(Result)} for row in self._rows])
+        if by == "run":
+            return pd.DataFrame([{name: getattr(row, name) for name in columns(Result)} for row in self._rows])
+        return pd.DataFrame(
+            [
+                {name: getattr(row, name) for name in (*FILTERS, "key")} | {by: what} | asdict(errors)
+                for row in self._rows
+                for what, errors in (row.recordings if by == "recording" else row.by_target).items()
+            ]
+        )
 
 
 def studies() -> tuple[str, ...]:

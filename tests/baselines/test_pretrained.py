@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -178,6 +179,7 @@ def test_what_ships(name: str) -> None:
     assert path.stat().st_size <= LIMIT
     model = load_pretrained(name)
     assert model.name == name
+    assert re.fullmatch(rf"Pretrained\({name}: \S+, [\d,]+ values; .* at 50 Hz -> .* at 5 Hz\)", repr(model))
     assert len(model.about["run"]["commit"]) == 40
     card = path.with_suffix(".md").read_text()
     assert card == model.card == card_text(model.about)

@@ -97,6 +97,13 @@ def test_frame(rows: list[Result], tmp_path: Path) -> None:
     assert frame.groupby("model").test_mse.mean()["flat-lstm"] == pytest.approx(
         sum(row.test_mse for row in rows if row.model == "flat-lstm") / 2
     )
+    parts = load_results(tmp_path / "first.csv").to_pandas(by="recording")
+    assert len(parts) == sum(len(row.recordings) for row in rows)
+    squares = (parts.mse * parts.steps).groupby(parts.key).sum() / parts.steps.groupby(parts.key).sum()
+    for row in rows:
+        assert squares[row.key] == pytest.approx(row.test_mse)
+    targets = load_results(tmp_path / "first.csv").to_pandas(by="target")
+    assert set(targets.target) == {"vel_x", "vel_y", "vel_z"}
 
 
 def test_what_cannot_be_traced_is_refused(folder: Path) -> None:
