@@ -12,13 +12,14 @@ from typing import Any
 import pytest
 
 from baselines import load_results
-from baselines.ablate import Row, write_csv
+from baselines.ablate import COLUMNS, Row
 from baselines.cli import main
 from baselines.errors import OptionError, UnknownNameError
 from baselines.render import render
 from baselines.results import Result, ResultsError, collect, merged, studies, write_study
 from baselines.results.studies import SHIPPED, ablated, add, read_study
 from baselines.results.text import columns
+from baselines.rows import write_csv
 from baselines.runs import Run, RunError
 from baselines.table import make_table
 
@@ -152,10 +153,10 @@ def test_an_ablation_names_its_variants(folder: Path, rows: list[Result], tmp_pa
     names = {row.key: f"{row.model} {row.seed}" for row in rows}
     lines = [replace(point, variant=name, config=key) for key, name in names.items()]
     again = replace(point, variant="none", arm="clean", config=rows[0].key)
-    write_csv(table, [*lines, again, replace(point, variant="not applicable")])
+    write_csv(table, [*lines, again, replace(point, variant="not applicable")], COLUMNS)
     found = {row.key: row.variant for row in collect([folder], "first", variant=ablated(table))}
     assert found == names | {rows[0].key: f"{names[rows[0].key]}; none, clean"}
-    write_csv(table, lines[1:])
+    write_csv(table, lines[1:], COLUMNS)
     with pytest.raises(ResultsError, match="1 of 4 runs are no variant"):
         collect([folder], "first", variant=ablated(table))
     with pytest.raises(ResultsError, match="not the table of an ablation"):
