@@ -282,16 +282,22 @@ LATEX = {
     "^": r"\textasciicircum{}",
     "±": r"$\pm$",
     "²": r"$^2$",
+    "³": r"$^3$",
+    "µ": r"$\mu$",
+    "°": r"$^\circ$",
+    "−": "-",
     "<": "$<$",
     ">": "$>$",
 }
 
 
 def _tex(text: str) -> str:
-    return re.sub("|".join(map(re.escape, LATEX)), lambda match: LATEX[match[0]], text)
+    escaped = re.sub("|".join(map(re.escape, LATEX)), lambda match: LATEX[match[0]], text)
+    return re.sub(r"(?<![\w.])-(?=\d)", "$-$", escaped)  # a minus, not a hyphen
 
 
 def _latex(grid: Grid) -> str:
+    """Return a float that is scaled down to the line where it is wider; what has to be said stands below it."""
     plain = Grid(
         grid.heading,
         grid.header,
@@ -300,18 +306,22 @@ def _latex(grid: Grid) -> str:
         grid.second,
     )
     body = [" & ".join(row) + r" \\" for row in _marked(plain, r"\textbf{{{}}}", r"\underline{{{}}}")]
-    caption = ". ".join([grid.heading, *(note.rstrip(".") for note in grid.notes)])
+    notes = [rf"\par\smallskip\raggedright\scriptsize {_tex(' '.join(grid.notes))}"] if grid.notes else []
     return "\n".join(
         [
+            r"% needs \usepackage{booktabs} and \usepackage{graphicx}; over two columns: table*",
             r"\begin{table}",
-            rf"\caption{{{_tex(caption)}.}}",
+            r"\centering\footnotesize\setlength{\tabcolsep}{4pt}",
+            rf"\caption{{{_tex(grid.heading)}.}}",
+            r"\resizebox{\ifdim\width>\linewidth\linewidth\else\width\fi}{!}{%",
             rf"\begin{{tabular}}{{l{'r' * (len(grid.header) - 1)}}}",
             r"\toprule",
             " & ".join(map(_tex, grid.header)) + r" \\",
             r"\midrule",
             *body,
             r"\bottomrule",
-            r"\end{tabular}",
+            r"\end{tabular}}",
+            *notes,
             r"\end{table}",
             "",
         ]
@@ -331,7 +341,10 @@ def _html(grid: Grid) -> str:
             + "".join(f'<th scope="col">{escape(cell)}</th>' for cell in grid.header)
             + "</tr></thead>",
             "<tbody>",
-            *("<tr>" + "".join(f"<td>{cell}</td>" for cell in row) + "</tr>" for row in body),
+            *(
+                f'<tr><th scope="row">{name}</th>' + "".join(f"<td>{cell}</td>" for cell in rest) + "</tr>"
+                for name, *rest in body
+            ),
             "</tbody>",
             "</table>",
             *(f"<p>{escape(note)}</p>" for note in grid.notes),

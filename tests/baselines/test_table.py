@@ -219,11 +219,18 @@ def test_latex_and_html_escape_and_mark(pair: list[Run]) -> None:
     latex = render(table, "latex")
     assert r"\textbf{0.6775 $\pm$ 0.00354}" in latex
     assert r"\underline{1.3550 $\pm$ 0.00707}" in latex
-    assert latex.count("&") - latex.count(r"\&") == 3 * (len(latex.splitlines()[4].split(" & ")) - 1)
+    rows = [line for line in latex.splitlines() if line.endswith(r" \\")]
+    assert len(rows) == 3
+    assert len({line.count("&") - line.count(r"\&") for line in rows}) == 1
+    assert latex.count("{") - latex.count(r"\{") == latex.count("}") - latex.count(r"\}")
+    assert "+0.6775 [" in latex
+    odd = render(replace(table, dataset="my_set & 5 % of µT, -1"), "latex")
+    assert r"\caption{my\_set \& 5 \% of $\mu$T, $-$1: real" in odd
     assert "not CSP-Bench" in latex
     html = render(table, "html")
     assert "<strong>0.6775 ± 0.00354</strong>" in html
     assert "<caption>sample: real recordings, not CSP-Bench" in html
+    assert html.count('<th scope="row">') == len(table.rows)
 
 
 def test_runs_without_recordings_have_no_statistics(runs: dict[str, Run]) -> None:
