@@ -42,14 +42,18 @@ SIZES, STUDY, SAMPLE = "broad-sizes", "broad", "sample"
 def chosen(rows: Results) -> dict[str, Result]:
     """Return of each model the run whose variant has the lowest error on the part for choosing.
 
-    Each variant must have run with the same seeds, or the choice would favour the one with more.
+    Each variant must have run with the same seeds, or the choice would favour the one with more; and every learned
+    model in the same variants.
     """
     best: dict[str, Result] = {}
+    every = {row.variant for row in rows if row.model in MODELS}
     for model in dict.fromkeys(row.model for row in rows):
         variants: dict[str, list[Result]] = {}
         for row in rows.where(model=model):
             variants.setdefault(row.variant, []).append(row)
         seeds = {variant: sorted(row.seed for row in its) for variant, its in variants.items()}
+        if model in MODELS and variants.keys() != every:
+            sys.exit(f"{model}: ran as {', '.join(variants)} alone, others as {', '.join(sorted(every))}.")
         if len({tuple(its) for its in seeds.values()}) > 1:
             sys.exit(f"{model}: the variants have other seeds ({seeds}): no fair choice.")
         best[model] = min(variants.values(), key=lambda its: statistics.fmean(row.val_mse for row in its))[0]
@@ -74,7 +78,10 @@ def sizes() -> str:
     seeds = ", ".join(map(str, sorted({row.seed for row in rows})))
     header = ["model", *(cell for v in variants for cell in (f"{v}: val MSE", "parameters")), "taken"]
     heading = f"{rows[0].dataset}, {rows[0].kind}: errors on {rows[0].selection}, seed {seeds}"
-    return write([Grid(heading, tuple(header), tuple(body), frozenset(marked))], "md")
+    counts = {v: sum(taken[model].variant == v for model in models) for v in variants}
+    said = ", ".join(f"`{variant}` for {count}" for variant, count in counts.items())
+    note = f"Of {len(models)} models {said}. Other sizes were not tried, larger ones among them."
+    return write([Grid(heading, tuple(header), tuple(body), frozenset(marked), notes=(note,))], "md")
 
 
 def table_of(study: str) -> str:
@@ -118,7 +125,7 @@ def made(rows: Results) -> str:
     where = f"{said('device')} ({said('cpu')})" if said("cpu") else said("device")
     seeds = sorted({row.seed for row in rows})
     hours = sum(row.hours for row in rows)
-    spent = f"{hours:.1f} h" if hours >= 1 else f"{60 * hours:.0f} min"
+    spent = f"{hours:.1f} h" if hours >= 1 else f"{60 * hours:.0f} min" if hours >= 1 / 60 else "under a minute"
     return (
         f"{len(rows)} runs, seed{'s' if len(seeds) > 1 else ''} {', '.join(map(str, seeds))}; commit {commits}; "
         f"{where}, {said('threads')} thread{'' if said('threads') == '1' else 's'} a run; torch {said('torch')}; "
@@ -133,6 +140,8 @@ def findings() -> str:
     learned = [row for row in table.rows if row.kind != "reference"]
     plain = [row for row in table.rows if row.kind == "reference"]
     by_test, by_val = sorted(learned, key=lambda r: r.test_mse), sorted(learned, key=lambda r: r.val_mse)
+    if not plain or len(learned) < 2:
+        return "Too few models yet, or no reference."
     physics = min(plain, key=lambda r: r.test_mse)
     better = [row for row in learned if row.test_mse < physics.test_mse]
     compared = [row for row in table.rows if row.comparison is not None]
@@ -200,7 +209,7 @@ def commands() -> str:
     taken = chosen(load_results(SIZES))
     epochs = {row.epochs for row in load_results(SIZES) if row.epochs is not None}
     groups: dict[tuple[str, ...], list[str]] = {}
-    for model in MODELS:
+    for model in [model for model in MODELS if model in taken]:
         settings = _half(model) if taken[model].variant == "half" else []
         groups.setdefault(tuple(settings), []).append(model)
     start = "csp-baselines sweep --datasets broad --raw FOLDER_OF_THE_TRIALS"

@@ -98,6 +98,8 @@ def test_sizes_are_chosen_on_val_and_fairly(script: ModuleType) -> None:
     assert {row.variant for row in script.chosen(both).values()} == {"small"}
     with pytest.raises(SystemExit, match="no fair choice"):
         script.chosen(Results([*both, replace(both[0], seed=1, val_mse=0.0)]))
+    with pytest.raises(SystemExit, match=r"hiss-s4-mamba: ran as small alone|flat-s4: ran as small alone"):
+        script.chosen(both[:-1])
 
 
 @pytest.mark.parametrize("model", MODELS)
