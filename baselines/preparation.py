@@ -74,7 +74,7 @@ class Preparation:
                 "lowpass.phase",
                 lowpass.phase,
                 "'causal': the other one needs the whole recording",
-                "Train on data prepared with a causal filter.",
+                "Train on data prepared with a causal one (csp-data prepare NAME --lowpass HZ --phase causal).",
             )
         width = len(scaling.shift)
         self.channels = width // 2 if deltas else width

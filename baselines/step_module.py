@@ -156,7 +156,7 @@ def start(layer: SequenceLayer, dtype: torch.dtype) -> Any:
             "window",
             None,
             "a number of steps: the exported state of a Transformer has a fixed size",
-            "The whole past would need a memory that grows.",
+            "Pass --window N (with_window in Python): the whole past would need a memory that grows.",
         )
     return layer.initial_state(1, torch.device("cpu"), dtype)
 

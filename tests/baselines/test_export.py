@@ -89,6 +89,11 @@ FILES = [
     ("flat-s4d", "onnx", {"readout": "first"}),
     ("flat-mamba2", "onnx", {}),
     ("hiss-s4-gru", "pt2", {}),
+    ("hiss-mamba2-transformer", "pt2", {"high_window": 3}),
+    ("flat-lru", "pt2", {}),
+    ("flat-tcn", "pt2", {}),
+    ("flat-mamba", "pt2", {}),
+    ("flat-lstm", "pt2", {}),
 ]
 
 
@@ -157,7 +162,7 @@ def test_the_consumer_needs_numpy_and_onnxruntime_alone(
 def test_what_cannot_be_exported(interface: Interface, tmp_path: Path) -> None:
     model = made("flat-transformer")
     assert isinstance(model.config, FlatConfig)
-    with pytest.raises(OptionError, match="fixed size"):
+    with pytest.raises(OptionError, match=r"fixed size.*--window"):
         export(model, interface, tmp_path / "x.onnx", "onnx")  # type: ignore[arg-type]
     lstm = made("flat-lstm")
     with pytest.raises(OptionError, match="one of onnx, pt2"):

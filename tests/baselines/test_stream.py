@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from pathlib import Path
 
 import numpy as np
@@ -43,8 +44,13 @@ def batch(stream: Streamer, inputs: np.ndarray) -> np.ndarray:
 
 
 def check(stream: Streamer, inputs: np.ndarray, cuts: list[int]) -> None:
-    made = np.concatenate([stream.push(piece) for piece in np.split(inputs, sorted(set(cuts)))])
-    np.testing.assert_allclose(made, batch(stream, inputs), atol=1e-5)
+    """At each cut a second stream takes up the state of the first and goes on."""
+    made, other = [], copy.deepcopy(stream)
+    for piece in np.split(inputs, sorted(set(cuts))):
+        made.append(stream.push(piece))
+        other.load_state_dict(stream.state_dict())
+        stream, other = other, stream
+    np.testing.assert_allclose(np.concatenate(made), batch(stream, inputs), atol=1e-5)
 
 
 CUTS = st.lists(st.integers(1, 59), max_size=6)
