@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import statistics
 import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -31,7 +32,7 @@ from csp_data import Dataset
 from csp_data.card import load_card
 from csp_data.protocol import resolve
 
-__all__ = ["COLUMNS", "Ablation", "Row", "ablate"]
+__all__ = ["COLUMNS", "Ablation", "Row", "ablate", "summary"]
 
 REFERENCE = "mean"
 """Run in every ablation: errors in other units, or on other recordings, compare by their share of its error."""
@@ -204,6 +205,37 @@ def write(kind: str, rows: Sequence[Row], grid: Grid, out: Path) -> tuple[Path, 
     table = out / f"{kind}.csv"
     write_csv(table, rows, COLUMNS)
     return table, *(save(figure, out / f"{kind}.{suffix}") for suffix in ("svg", "png"))
+
+
+def summary(rows: Sequence[Row]) -> str:
+    """Return Markdown, a table each data set: error of each variant and model, mean ± deviation over seeds."""
+    blocks = []
+    for name in dict.fromkeys(row.dataset for row in rows):
+        own = [row for row in rows if row.dataset == name]
+        done = [row for row in own if row.mse is not None]
+        one_unit = {row.rmse_unit for row in done} - {""}
+        column = "rmse" if one_unit else "relative_mse"
+        label = f"RMSE ({', '.join(one_unit)})" if one_unit else "MSE / MSE of the training mean"
+        models = list(dict.fromkeys(row.model for row in done))
+        lines = [
+            f"{name} ({own[0].kind}), protocol {own[0].protocol}: {label}",
+            f"| variant | {' | '.join(models)} |",
+            f"|---{'|---:' * len(models)}|",
+        ]
+        for variant in dict.fromkeys(row.variant for row in own):
+            of = [row for row in own if row.variant == variant]
+            cells = [_cell([getattr(r, column) for r in of if r.model == m and r.mse is not None]) for m in models]
+            note = next((row.note for row in of if row.note and not row.model), "")
+            lines.append(f"| {variant} | {note or ' | '.join(cells)} |")
+        blocks.append("\n".join(lines))
+    return "\n\n".join(blocks)
+
+
+def _cell(values: Sequence[float]) -> str:
+    if not values:
+        return "-"
+    spread = f" ± {statistics.stdev(values):.2g}" if len(values) > 1 else ""
+    return f"{statistics.fmean(values):.4g}{spread}"
 
 
 def _points(

@@ -87,6 +87,7 @@ class Ablate:
 def ablate(command: Ablate, line: str) -> None:
     """Run the command; exit with 1 if a run failed."""
     from baselines.ablate import ablate as run
+    from baselines.ablate import summary
     from baselines.grid import Grid
     from baselines.pool import Place
 
@@ -126,7 +127,7 @@ def ablate(command: Ablate, line: str) -> None:
         said = json.dumps({"ablation": done.kind, "files": files, "left_out": notes, "failed": failed})
     else:
         counts = f"{len(done.sweep.done)} runs, {done.sweep.executed} of them done now; {len(failed)} failed"
-        said = "\n".join([f"{done.sweep.folder}: {counts}", *(f"{k}: {v}" for k, v in notes.items())])
+        said = f"{summary(done.rows)}\n\n{done.sweep.folder}: {counts}"
         said += "".join(f"\nwritten: {path}" for path in done.files)
     sys.stdout.write(said + "\n")
     for folder, why in failed.items():

@@ -54,7 +54,8 @@ def draw(kind: str, rows: Sequence[Row], models: Sequence[str]) -> Figure:
         title = _title(own)
         axes[0].set_title(title.replace("; ", "\n") if columns > 1 else title, loc="left", fontsize="small")
         if left_out:
-            axes[0].text(0, -0.3, "\n".join(left_out), transform=axes[0].transAxes, fontsize="x-small", va="top")
+            below = -0.15 if any(row.arm for row in own) else -0.3
+            axes[0].text(0, below, "\n".join(left_out), transform=axes[0].transAxes, fontsize="x-small", va="top")
         for ax in axes:
             tidy(ax)
     figure.suptitle(KINDS[kind].title, fontsize="medium")

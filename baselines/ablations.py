@@ -155,8 +155,9 @@ def _chunk(base: Base, values: Sequence[float]) -> list[Variant]:
 def _fraction(base: Base, values: Sequence[float]) -> list[Variant]:
     """Shares (%) of the training recordings; each subset holds all smaller ones."""
     found = []
+    own = {} if base.protocol.resplit is None else vars(base.protocol.resplit)
     for share in sorted(values or FRACTIONS):
-        data = {} if share == 100 else {"resplit": {"share": share / 100}}
+        data = {} if share == 100 else {"resplit": {**own, "share": share / 100}}
         found.append(Variant(name=f"{share:g} %", value=share, data=data))
     return found
 
@@ -327,7 +328,7 @@ KINDS = {
         axis="training recordings",
         unit="%",
         variants=_fraction,
-        fields=("data.resplit",),
+        fields=(),
     ),
     "context": Kind(
         title="Length of the windows that a model sees",

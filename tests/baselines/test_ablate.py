@@ -84,7 +84,13 @@ def test_lowpass_on_the_sample(tmp_path: Path, home: Path, capsys: pytest.Captur
                  "RMSE (m/s)", "flat-lstm", "hiss-lstm-lstm", "causal", "zero-phase", "no filter"):  # fmt: skip
         assert text in svg
     assert (tmp_path / "out" / "lowpass.png").read_bytes().startswith(b"\x89PNG")
-    capsys.readouterr()
+    said = capsys.readouterr().out
+    assert (
+        "sample (real recordings), protocol strict: RMSE (m/s)\n| variant | flat-lstm | hiss-lstm-lstm | mean |"
+        in said
+    )
+    shown = [f"{float(row['rmse']):.4g}" for row in found if row["variant"] == "causal, 3 Hz"]
+    assert f"| causal, 3 Hz | {' | '.join(shown)} |" in said
     files = {path: path.read_bytes() for path in (tmp_path / "out").glob("lowpass.*")}
     for path in files:
         path.unlink()
@@ -229,6 +235,14 @@ def test_every_leak_stands_on_every_data_set(name: str, protocol: str) -> None:
     assert nothing.resplit is not None
     assert (nothing.resplit.neighbours, nothing.resplit.selection) == ("apart", None)
     assert nothing.split_name == "strict"
+
+
+def test_subsets_keep_what_else_is_asked_of_the_split() -> None:
+    start = base("sample", "strict")
+    other = dataclasses.replace(start, protocol=start.protocol.replace(resplit={"seed": 3}))
+    found = {v.value: start.protocol.replace(**{"resplit": {"seed": 3}, **v.data}).resplit
+             for v in KINDS["fraction"].variants(other, [25, 100])}  # fmt: skip
+    assert found == {25: csp_data.Resplit(share=0.25, seed=3), 100: csp_data.Resplit(seed=3)}
 
 
 def test_what_does_not_apply_is_named() -> None:
