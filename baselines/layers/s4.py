@@ -30,6 +30,9 @@ from baselines.layers.base import ALL, SequenceLayer, check_config, log_uniform
 from baselines.layers.dropout import Dropout, gated_linear
 from baselines.parallel import compiled_for
 
+_AT_ONCE = 2**21
+"""Numbers in kernels that are made in one go."""
+
 S4State = tuple[tuple[Tensor, math_s4.Discrete], ...]
 
 
@@ -115,9 +118,7 @@ class S4Layer(nn.Module):
 
     def state_space(self) -> math_s4.StateSpace:
         """Return the continuous state spaces; ``c`` is as parametrised (C or C~)."""
-        lam = torch.complex(-torch.exp(self.log_lam_real), -self.lam_imag)
-        p, b, c = (torch.view_as_complex(t) for t in (self.p, self.b, self.c))
-        return math_s4.StateSpace(torch.exp(self.log_dt), lam, p, b, c)
+        return _state_space([self])
 
     def dynamics(self) -> list[nn.Parameter]:
         """Return Delta, Lambda, P and B: the parameters for which the paper takes a smaller learning rate."""
@@ -127,10 +128,6 @@ class S4Layer(nn.Module):
         """Return the convolution kernel K, (H, length)."""
         return math_s4.kernel(self.state_space(), length, self.truncated_length)
 
-    def response(self, length: int) -> Tensor:
-        """Return the response to an impulse, the kernel with D added to its first tap, (H, length)."""
-        return self.kernel(length) + F.pad(self.d.unsqueeze(-1), (0, length - 1))
-
     def discrete(self) -> math_s4.Discrete:
         """Return the recurrence's coefficients, with C proper."""
         ssm = self.state_space()
@@ -138,14 +135,51 @@ class S4Layer(nn.Module):
             ssm = ssm._replace(c=math_s4.untruncate(ssm, self.truncated_length))
         return math_s4.discretise(ssm)
 
-    def forward(self, u: Tensor, readout: slice = ALL) -> Tensor:
-        """Map u (B, L, H) to y (B, steps in ``readout``, H)."""
-        return causal_convolution(u, self.kernel(u.shape[1]), readout) + self.d * u[:, readout]
+    def forward(self, u: Tensor, readout: slice = ALL, k: Tensor | None = None) -> Tensor:
+        """Map u (B, L, H) to y (B, steps in ``readout``, H); ``k`` as :func:`responses` makes it, if it is made."""
+        return causal_convolution(u, responses([self], u.shape[1])[0] if k is None else k, readout)
 
     def step(self, u_t: Tensor, x: Tensor, d: math_s4.Discrete) -> tuple[Tensor, Tensor]:
         """Map u_t (B, H) and the state x (B, H, N/2) to y_t and the next state."""
         x = math_s4.advance(d, x) + d.b_bar * u_t.unsqueeze(-1)
         return 2.0 * (d.c * x).real.sum(-1) + self.d * u_t, x
+
+
+def _state_space(layers: Sequence[S4Layer]) -> math_s4.StateSpace:
+    """Return the continuous state spaces of layers of one configuration, one after the other."""
+
+    def joined(name: str) -> Tensor:
+        tensors = [getattr(layer, name) for layer in layers]
+        return torch.cat(tensors) if len(tensors) > 1 else tensors[0]
+
+    lam = torch.complex(-torch.exp(joined("log_lam_real")), -joined("lam_imag"))
+    p, b, c = (torch.view_as_complex(joined(name)) for name in ("p", "b", "c"))
+    return math_s4.StateSpace(torch.exp(joined("log_dt")), lam, p, b, c)
+
+
+def responses(layers: Sequence[S4Layer], length: int) -> tuple[Tensor, ...]:
+    """Return each layer's response to an impulse: its kernel, with D added to the first tap.
+
+    Parameters
+    ----------
+    layers
+        Of one configuration. Small kernels are made in one go, as each of their many operations costs more to
+        start than to do.
+    length
+        Number of taps.
+
+    Returns
+    -------
+    tuple of Tensor
+        (H, length) each.
+    """
+    truncated = layers[0].truncated_length
+    size = sum(layer.d.numel() for layer in layers) * max(length, truncated or 0)
+    if len(layers) > 1 and size > _AT_ONCE:
+        return tuple(responses([layer], length)[0] for layer in layers)
+    k = math_s4.kernel(_state_space(layers), length, truncated)
+    d = torch.cat([layer.d for layer in layers]).unsqueeze(-1)
+    return (k + F.pad(d, (0, length - 1))).chunk(len(layers))
 
 
 def causal_convolution(u: Tensor, k: Tensor, readout: slice = ALL) -> Tensor:
@@ -235,17 +269,18 @@ class S4Block(nn.Module):
         self.linear = nn.Linear(config.dim, 2 * config.dim)
         self.dropout = Dropout(config.dropout)
 
-    def forward(self, x: Tensor, readout: slice = ALL) -> Tensor:
-        """Map (B, L, H) to (B, steps in ``readout``, H)."""
-        if self._in_one_pass(x, readout):
-            from baselines.layers import s4_block_cpu  # numba is imported only where it is used
+    def forward(self, x: Tensor, readout: slice = ALL, k: Tensor | None = None) -> Tensor:
+        """Map (B, L, H) to (B, steps in ``readout``, H); ``k`` as :func:`responses` makes it, if it is made."""
+        if not self._in_one_pass(x, readout):
+            inner = self._start(x)
+            return self._finish(x[:, readout], self.layer(inner, readout) if k is None else self.layer(inner, readout, k))
+        from baselines.layers import s4_block_cpu  # numba is imported only where it is used
 
-            first = range(x.shape[1])[readout].start
-            k = self.layer.response(x.shape[1])
-            norm = (self.norm.weight, self.norm.bias, k, self.norm.eps)
-            x, g = s4_block_cpu.inside(x, *norm, first, *self.dropout.draw())
-            return gated_linear(x, g, self.linear, self.dropout)
-        return self._finish(x[:, readout], self.layer(self._start(x), readout))
+        k = responses([self.layer], x.shape[1])[0] if k is None else k
+        first = range(x.shape[1])[readout].start
+        norm = self.norm
+        x, g = s4_block_cpu.inside(x, norm.weight, norm.bias, k, norm.eps, first, *self.dropout.draw())
+        return gated_linear(x, g, self.linear, self.dropout)
 
     def _in_one_pass(self, x: Tensor, readout: slice) -> bool:
         """Tell whether the compiled form of the block, for short sequences up to their end, can stand in."""
@@ -285,9 +320,13 @@ class S4(SequenceLayer):
 
     def forward(self, x: Tensor, readout: slice = ALL) -> Tensor:
         """Run over whole sequences; see :meth:`SequenceLayer.forward`."""
-        for block in self.blocks[:-1]:
-            x = block(x)
-        return self.blocks[-1](x, readout)
+        layers = [block.layer for block in self.blocks]
+        made = [None] * len(layers)
+        if all(isinstance(layer, S4Layer) for layer in layers):  # an exported model has others in their place
+            made = responses(layers, x.shape[1])
+        for block, k in zip(self.blocks[:-1], made, strict=False):
+            x = block(x, ALL, k)
+        return self.blocks[-1](x, readout, made[-1])
 
     def initial_state(self, batch_size: int, device: torch.device, dtype: torch.dtype) -> S4State:
         """Return, for each block, the zero states (B, H, N/2) and the discretised coefficients.
