@@ -1,15 +1,23 @@
-"""Hierarchical (HiSS) and flat models for continuous sequence-to-sequence prediction, in plain PyTorch."""
+"""Hierarchical (HiSS) and flat models for continuous sequence-to-sequence prediction, in plain PyTorch.
+
+The names below are imported when they are first used: the command line has a word to say before torch is loaded.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
 import baselines._needs  # noqa: F401  # first: it names the extra
-from baselines.config import FlatConfig, HierarchicalConfig, config_from_dict, config_to_dict
-from baselines.convert import load_published
-from baselines.errors import ModelError
-from baselines.factory import ALL_MODELS, MODELS, build, build_from_config
-from baselines.models import FlatModel, HierarchicalModel, param_groups
-from baselines.presets import PRESETS, presets_of
-from baselines.pretrained import Pretrained, load_pretrained
-from baselines.results import Result, Results, load_results
-from baselines.sweeps import Sweep, read_sweep, sweep
+
+if TYPE_CHECKING:
+    from baselines.config import FlatConfig, HierarchicalConfig, config_from_dict, config_to_dict
+    from baselines.convert import load_published
+    from baselines.errors import ModelError
+    from baselines.factory import ALL_MODELS, MODELS, build, build_from_config
+    from baselines.models import FlatModel, HierarchicalModel, param_groups
+    from baselines.presets import PRESETS, presets_of
+    from baselines.pretrained import Pretrained, load_pretrained
+    from baselines.results import Result, Results, load_results
+    from baselines.sweeps import Sweep, read_sweep, sweep
 
 __all__ = [
     "ALL_MODELS",
@@ -36,3 +44,28 @@ __all__ = [
     "read_sweep",
     "sweep",
 ]
+
+_HOMES = {
+    "config": "FlatConfig HierarchicalConfig config_from_dict config_to_dict",
+    "convert": "load_published",
+    "errors": "ModelError",
+    "factory": "ALL_MODELS MODELS build build_from_config",
+    "models": "FlatModel HierarchicalModel param_groups",
+    "presets": "PRESETS presets_of",
+    "pretrained": "Pretrained load_pretrained",
+    "results": "Result Results load_results",
+    "sweeps": "Sweep read_sweep sweep",
+}
+"""Module to the names that it gives."""
+
+
+def __getattr__(name: str) -> Any:
+    for module, names in _HOMES.items():
+        if name in names.split():
+            value = globals()[name] = getattr(import_module(f"baselines.{module}"), name)
+            return value
+    raise AttributeError(f"module 'baselines' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import statistics
 import time
 from collections.abc import Callable, Sequence
@@ -185,7 +186,7 @@ def measure_step(model: Any, batch: int, length: int, repeats: int) -> dict[str,
     -------
     dict
         ``median_s`` and ``min_s`` of the steps; ``cpu_s``, the least processor time of a step, over all threads,
-        which a busy machine changes less; ``peak_bytes`` in use during a step beyond what is in use before
+        which a busy machine changes less; ``peak_bytes`` in use during a step beyond weights and Adam
         (torch's allocations; None where it does not tell); and what no arrangement of this step can
         do without: ``flops`` of its products (torch's count: no FFT, scan or elementwise work), ``bytes`` of
         the tensors kept for the backward pass, written and read once, and Adam's (7 passes over the weights).
@@ -205,7 +206,7 @@ def measure_step(model: Any, batch: int, length: int, repeats: int) -> dict[str,
 
     seconds = _timed(step, device, repeats)
     processor = _timed(step, device, repeats, time.process_time)
-    with FlopCounterMode(display=False) as counter:
+    with FlopCounterMode(display=False, custom_mapping=_products()) as counter:
         step()
     weights = {p.untyped_storage().data_ptr(): p.numel() * p.element_size() for p in model.parameters()}
     kept = _kept_bytes(lambda: masked_mse(model(x), y, mask), weights)
@@ -213,7 +214,7 @@ def measure_step(model: Any, batch: int, length: int, repeats: int) -> dict[str,
         "median_s": statistics.median(seconds),
         "min_s": min(seconds),
         "cpu_s": min(processor),
-        "peak_bytes": _peak_bytes(step, device),
+        "peak_bytes": _peak_bytes(step, optimizer.zero_grad, device),
         "flops": counter.get_total_flops(),
         "bytes": 2 * kept + 7 * sum(weights.values()),
     }
@@ -294,17 +295,29 @@ def _kept_bytes(forward: Callable[[], Tensor], weights: dict[int, int]) -> int:
     return sum(size for pointer, size in kept.items() if pointer not in weights)
 
 
-def _peak_bytes(step: Callable[[], None], device: torch.device) -> int | None:
+def _products() -> dict[Any, Any]:
+    """Return how to count the product of oneDNN that torch's counter does not know."""
+    known = getattr(torch.ops.mkldnn, "_linear_pointwise", None)
+
+    def count(x: Sequence[int], weight: Sequence[int], *args: Any, out_shape: Any = None, **kwargs: Any) -> int:
+        return 2 * math.prod(x) * weight[0]
+
+    return {} if known is None else {known: count}
+
+
+def _peak_bytes(step: Callable[[], None], before: Callable[[], None], device: torch.device) -> int | None:
+    """Return the most bytes in use during ``step`` beyond those in use after ``before``, which frees gradients."""
+    before()
     if device.type == "cuda":
-        before = torch.cuda.memory_allocated(device)
+        held = torch.cuda.memory_allocated(device)
         torch.cuda.reset_peak_memory_stats(device)
         step()
-        return torch.cuda.max_memory_allocated(device) - before
+        return torch.cuda.max_memory_allocated(device) - held
     if device.type != "cpu":
         return None
     with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU], profile_memory=True) as seen:
         step()
     raw: Any = seen.profiler
     changes = [(e.start_ns(), e.nbytes()) for e in raw.kineto_results.events() if e.name() == "[memory]"]
-    held = np.cumsum([size for _, size in sorted(changes, key=lambda change: change[0])])
-    return int(max(0, held.max(initial=0)))
+    total = np.cumsum([size for _, size in sorted(changes, key=lambda change: change[0])])
+    return int(max(0, total.max(initial=0)))

@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal, Union
 
 import tyro
 
+import baselines._patience  # noqa: F401  # first: before torch is loaded
 import csp_data
 from baselines.ablate_cli import ABLATE, Ablate, ablate
 from baselines.bench_cli import BENCH, Bench, bench

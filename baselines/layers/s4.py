@@ -136,7 +136,7 @@ class S4Layer(nn.Module):
         return math_s4.discretise(ssm)
 
     def forward(self, u: Tensor, readout: slice = ALL, k: Tensor | None = None) -> Tensor:
-        """Map u (B, L, H) to y (B, steps in ``readout``, H); ``k`` as :func:`responses` makes it, if it is made."""
+        """Map u (B, L, H) to y (B, steps in ``readout``, H); ``k`` from :func:`responses`, if made already."""
         return causal_convolution(u, responses([self], u.shape[1])[0] if k is None else k, readout)
 
     def step(self, u_t: Tensor, x: Tensor, d: math_s4.Discrete) -> tuple[Tensor, Tensor]:
@@ -270,10 +270,12 @@ class S4Block(nn.Module):
         self.dropout = Dropout(config.dropout)
 
     def forward(self, x: Tensor, readout: slice = ALL, k: Tensor | None = None) -> Tensor:
-        """Map (B, L, H) to (B, steps in ``readout``, H); ``k`` as :func:`responses` makes it, if it is made."""
+        """Map (B, L, H) to (B, steps in ``readout``, H); ``k`` from :func:`responses`, if it is made already."""
         if not self._in_one_pass(x, readout):
             inner = self._start(x)
-            return self._finish(x[:, readout], self.layer(inner, readout) if k is None else self.layer(inner, readout, k))
+            return self._finish(
+                x[:, readout], self.layer(inner, readout) if k is None else self.layer(inner, readout, k)
+            )
         from baselines.layers import s4_block_cpu  # numba is imported only where it is used
 
         k = responses([self.layer], x.shape[1])[0] if k is None else k
@@ -321,7 +323,7 @@ class S4(SequenceLayer):
     def forward(self, x: Tensor, readout: slice = ALL) -> Tensor:
         """Run over whole sequences; see :meth:`SequenceLayer.forward`."""
         layers = [block.layer for block in self.blocks]
-        made = [None] * len(layers)
+        made: Sequence[Tensor | None] = [None] * len(layers)
         if all(isinstance(layer, S4Layer) for layer in layers):  # an exported model has others in their place
             made = responses(layers, x.shape[1])
         for block, k in zip(self.blocks[:-1], made, strict=False):
