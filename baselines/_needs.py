@@ -1,9 +1,14 @@
 """Says which extra is missing, before the first import of it fails with less of a hint."""
 
+import sys
 from importlib.util import find_spec
+from pathlib import Path
 
 from csp_data.errors import MissingExtraError
 
 for needed in ("torch", "einops", "numba", "safetensors", "tyro"):
     if find_spec(needed) is None:
-        raise MissingExtraError("baselines", needed, "baselines")
+        missing = MissingExtraError("baselines", needed, "baselines")
+        if Path(sys.argv[0]).stem == "csp-baselines":  # a program's user gets a line, not the stack of an import
+            sys.exit(f"Error: {missing}")
+        raise missing

@@ -7,6 +7,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, overload
 
@@ -14,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from csp_data.card import Card, card_from, load_card
-from csp_data.errors import CspDataError, UnknownNameError
+from csp_data.errors import CspDataError, MissingExtraError, UnknownNameError
 from csp_data.normalization import Normalization
 from csp_data.protocol import Protocol
 from csp_data.splitcard import PARTS, REPORT, SELECTION
@@ -369,6 +370,8 @@ class Dataset:
 
     def to_hf(self) -> DatasetDict:
         """Return a Hugging Face ``DatasetDict`` with a row for each episode (needs datasets and pyarrow)."""
+        if find_spec("datasets") is None:  # before pyarrow is missed, whose own extra would not be enough
+            raise MissingExtraError("to_hf()", "datasets", "hf")
         from csp_data.adapters.hf import to_hf
 
         return to_hf(self)

@@ -34,7 +34,7 @@ from baselines.results.studies import SHIPPED, ablated, add
 from baselines.table import make_table
 
 ROOT = Path(__file__).parent.parent
-PAGES = (ROOT / "README.md", ROOT / "docs" / "results.md")
+PAGES = (ROOT / "README.md", ROOT / "docs" / "results.md", ROOT / "docs" / "quirks.md")
 BLOCK = re.compile(r"(<!-- results: (?P<name>[a-z-]+) -->\n).*?(<!-- results: end -->)", re.S)
 SIZES, STUDY, SAMPLE = "broad-sizes", "broad", "sample"
 
@@ -229,12 +229,46 @@ def command_block() -> str:
     )
 
 
+def leaks(rows: Results) -> str:
+    """Show for each leak, a pair of variants, how the error with it differs from that without, model by model."""
+    grids = []
+    for dataset in dict.fromkeys(row.dataset for row in rows):
+        own = rows.where(dataset=dataset)
+        errors: dict[tuple[str, str, int], dict[str, float]] = {}
+        for row in own:
+            for variant in row.variant.split("; "):  # a run can stand for several
+                leak, _, arm = variant.rpartition(", ")
+                errors.setdefault((leak, row.model, row.seed), {})[arm] = row.test_mse**0.5
+        changes: dict[tuple[str, str], list[float]] = {}
+        for (leak, model, _), arms in errors.items():
+            if {"clean", "leaky"} <= set(arms):
+                changes.setdefault((leak, model), []).append(100 * (arms["leaky"] / arms["clean"] - 1))
+        models = tuple(dict.fromkeys(model for _, model in changes))
+        body = tuple(
+            (leak, *(_spread(changes.get((leak, model), [])) for model in models))
+            for leak in dict.fromkeys(leak for leak, _ in changes)
+        )
+        heading = f"{dataset}, {own[0].kind}, from protocol {own[0].protocol}: RMSE with the leak against without"
+        grids.append(Grid(heading, ("leak", *models), body))
+    return f"{write(grids, 'md')}\n{made(rows)}\n"
+
+
+def _spread(changes: list[float]) -> str:
+    """Return the mean of changes in per cent, with their standard deviation where there are several."""
+    if not changes:
+        return ""
+    spread = f" ± {statistics.stdev(changes):.1f}" if len(changes) > 1 else ""
+    return f"{statistics.fmean(changes):+.1f}{spread} %"
+
+
 BLOCKS: dict[str, tuple[tuple[str, ...], Callable[[], str]]] = {
     "broad-sizes": ((SIZES,), sizes),
     "broad": ((STUDY,), lambda: table_of(STUDY)),
     "broad-recordings": ((STUDY,), lambda: recordings_of(STUDY)),
     "broad-findings": ((STUDY,), findings),
     "broad-commands": ((STUDY, SIZES), command_block),
+    "broad-leak": (("broad-leak",), lambda: leaks(load_results("broad-leak"))),
+    "simulated-leak": (("simulated-leak",), lambda: leaks(load_results("simulated-leak"))),
     "demo": ((SAMPLE,), demo),
     "sample-references": ((SAMPLE,), references),
 }
