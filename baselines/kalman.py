@@ -7,11 +7,14 @@ filter gives the targets' conditional mean.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import scipy.linalg
+import scipy.sparse.linalg
 import torch
 from einops import rearrange
 from torch import Tensor, nn
@@ -25,6 +28,10 @@ FloatArray = npt.NDArray[np.float64]
 
 RIDGES = (1e-4, 1e-2, 1e-1)
 """Ridge strengths that are tried on val; outputs have unit variance."""
+
+
+SETTLED = 1e-12
+"""Relative change of the state's covariance in a step below which the filter's gains stay what they are."""
 
 
 @dataclass(frozen=True)
@@ -63,8 +70,10 @@ class System:
     p: FloatArray
 
 
-def identify(sequences: list[FloatArray], past: int, ridge: float, orders: list[int]) -> list[System]:
-    """Identify systems of several orders by canonical variate analysis.
+def identify(
+    sequences: list[FloatArray], past: int, ridges: Sequence[float], orders: Sequence[int]
+) -> list[list[System]]:
+    """Identify systems of several ridge strengths and orders by canonical variate analysis.
 
     The state is the part of the past that says most about the future: with F and P the stacked future and past
     outputs, the first n right singular vectors of Sff^(-1/2) Sfp Spp^(-1/2), applied to Spp^(-1/2) P (Van
@@ -78,10 +87,15 @@ def identify(sequences: list[FloatArray], past: int, ridge: float, orders: list[
         Outputs without mean. Those shorter than ``2 past + 1`` are not used.
     past
         Lags of the past and of the future.
-    ridge
-        Added to the diagonals of Sff and Spp.
+    ridges
+        Strengths, added to the diagonals of Sff and Spp.
     orders
         Numbers of states, each at most ``past * m``.
+
+    Returns
+    -------
+    list
+        For each strength the systems, one an order.
 
     Raises
     ------
@@ -92,42 +106,77 @@ def identify(sequences: list[FloatArray], past: int, ridge: float, orders: list[
         np.lib.stride_tricks.sliding_window_view(z, 2 * past + 1, axis=0).transpose(0, 2, 1)
         for z in sequences
         if len(z) > 2 * past
-    ]
+    ]  # each (K, 2 past + 1, m), oldest first: views, and only those of one sequence are copied at a time
     if not stacks:
         raise ValueError(f"no sequence has {2 * past + 1} steps")
-    lags = np.concatenate(stacks)  # (N, 2 past + 1, m), oldest first
-    count, _, width = lags.shape
-    before = lags[:, past - 1 :: -1].reshape(count, -1)
-    shifted = lags[:, past:0:-1].reshape(count, -1)  # the past of one step later
-    future = lags[:, past : 2 * past].reshape(count, -1)
-    eye = ridge * np.eye(past * width)
-    half_p = _inverse_root(before.T @ before / count + eye)
-    half_f = _inverse_root(future.T @ future / count + eye)
-    right = np.linalg.svd(half_f @ (future.T @ before / count) @ half_p)[2]
-    systems = []
-    for order in orders:
-        project = half_p @ right[:order].T
-        x, after, z = before @ project, shifted @ project, lags[:, past]
-        both = np.concatenate([after, z], axis=1)
-        solution = np.linalg.lstsq(x, both, rcond=None)[0]
-        left = both - x @ solution
-        noise = left.T @ left / count
-        systems.append(
-            System(
-                a=solution[:, :order].T,
-                c=solution[:, order:].T,
-                q=noise[:order, :order],
-                r=noise[order:, order:],
-                s=noise[:order, order:],
-                p=x.T @ x / count,
-            )
-        )
-    return systems
+    moments = _Moments.of(stacks, past)
+    z = np.concatenate([lags[:, past] for lags in stacks])
+    found: list[list[System]] = []
+    for ridge in ridges:
+        project = moments.states(ridge, max(orders))
+        pasts = [
+            (_flat(lags[:, past - 1 :: -1]) @ project, _flat(lags[:, past:0:-1]) @ project) for lags in stacks
+        ]
+        every, later = (np.concatenate(part) for part in zip(*pasts, strict=True))
+        found.append([_regress(every[:, :order], later[:, :order], z) for order in orders])
+    return found
 
 
-def _inverse_root(matrix: FloatArray) -> FloatArray:
-    values, vectors = np.linalg.eigh(matrix)
-    return np.asarray(vectors / np.sqrt(np.maximum(values, 1e-12)) @ vectors.T)
+def _flat(lags: FloatArray) -> FloatArray:
+    return lags.reshape(len(lags), -1)
+
+
+@dataclass(frozen=True)
+class _Moments:
+    """Second moments: of the past, of the future, and of the future (rows) with the past."""
+
+    past: FloatArray
+    future: FloatArray
+    across: FloatArray
+
+    @classmethod
+    def of(cls, stacks: list[FloatArray], past: int) -> _Moments:
+        size, count = past * stacks[0].shape[2], sum(len(lags) for lags in stacks)
+        pp, ff, fp = (np.zeros((size, size)) for _ in range(3))
+        for lags in stacks:
+            before, future = _flat(lags[:, past - 1 :: -1]), _flat(lags[:, past : 2 * past])
+            pp += before.T @ before
+            ff += future.T @ future
+            fp += future.T @ before
+        return cls(pp / count, ff / count, fp / count)
+
+    def states(self, ridge: float, order: int) -> FloatArray:
+        """Return what projects a past on the states of the largest order, the most telling first.
+
+        Cholesky factors stand for the symmetric roots: the singular vectors then differ by the same rotation.
+        """
+        eye = ridge * np.eye(len(self.past))
+        root_p, root_f = (np.linalg.cholesky(moment + eye) for moment in (self.past, self.future))
+        half = scipy.linalg.solve_triangular(root_f, self.across, lower=True)
+        told = scipy.linalg.solve_triangular(root_p, half.T, lower=True).T
+        if order < len(told) // 8:  # a few of many singular vectors are much cheaper than all
+            _, values, right = scipy.sparse.linalg.svds(told, k=order, v0=np.ones(len(told)))
+            right = right[np.argsort(-values)]
+        else:
+            right = np.linalg.svd(told)[2][:order]
+        return np.asarray(scipy.linalg.solve_triangular(root_p, right.T, lower=True, trans=1))
+
+
+def _regress(x: FloatArray, after: FloatArray, z: FloatArray) -> System:
+    """Regress the next states and the outputs on the states."""
+    count, order = x.shape
+    both = np.concatenate([after, z], axis=1)
+    solution = np.linalg.lstsq(x, both, rcond=None)[0]
+    left = both - x @ solution
+    noise = left.T @ left / count
+    return System(
+        a=solution[:, :order].T,
+        c=solution[:, order:].T,
+        q=noise[:order, :order],
+        r=noise[order:, order:],
+        s=noise[:order, order:],
+        p=x.T @ x / count,
+    )
 
 
 def filter_gains(system: System, seen: int, steps: int) -> tuple[FloatArray, FloatArray]:
@@ -151,9 +200,12 @@ def filter_gains(system: System, seen: int, steps: int) -> tuple[FloatArray, Flo
         ).T
         gx.append(gain[: len(a)])
         gy.append(gain[len(a) :])
-        p = a @ p @ a.T + system.q - gx[-1] @ spread @ gx[-1].T
+        before, p = p, a @ p @ a.T + system.q - gx[-1] @ spread @ gx[-1].T
         p = (p + p.T) / 2
-    return np.stack(gx), np.stack(gy)
+        if np.abs(p - before).max() <= SETTLED * np.abs(p).max():
+            break
+    last = np.minimum(np.arange(steps), len(gx) - 1)
+    return np.stack(gx)[last], np.stack(gy)[last]
 
 
 class Kalman(nn.Module):
@@ -222,11 +274,11 @@ class Kalman(nn.Module):
         sequences = [(z - mean) / scale for z in sequences]
         orders = [n for n in (1, 2, 4, 8, 16, 32, 64) if n <= min(self.config.order, self.config.past * len(mean))]
         best: tuple[float, float, System | None] = (float("inf"), 0.0, None)
-        for ridge in RIDGES:
-            try:
-                systems = identify(sequences, self.config.past, ridge, orders)
-            except ValueError as error:
-                raise OptionError("past", self.config.past, f"fewer lags: {error}") from error
+        try:
+            found = identify(sequences, self.config.past, RIDGES, orders)
+        except ValueError as error:
+            raise OptionError("past", self.config.past, f"fewer lags: {error}") from error
+        for ridge, systems in zip(RIDGES, found, strict=True):
             for system in systems:
                 loss = self._loss(system, mean, scale, seen, val, length)
                 if loss < best[0]:

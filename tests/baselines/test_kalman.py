@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from scipy.linalg import solve_discrete_are
+from scipy.linalg import solve_discrete_are, sqrtm
 
 from baselines.data import Part
 from baselines.errors import OptionError
@@ -73,13 +73,35 @@ def test_identification_finds_a_system_that_is_there() -> None:
     """The identified filter is nearly as good on new data as the true system's own, and the poles are right."""
     true, rng = _system(), np.random.default_rng(2)
     sequences = [_simulate(true, 4000, rng) for _ in range(3)]
-    (found,) = identify(sequences, past=8, ridge=1e-6, orders=[2])
+    ((found,),) = identify(sequences, past=8, ridges=[1e-6], orders=[2])
     poles = np.sort_complex(np.linalg.eigvals(found.a))
     np.testing.assert_allclose(poles, np.sort_complex(np.linalg.eigvals(true.a)), atol=0.03)
     new = _simulate(true, 4000, rng)
     errors = [np.square(_run(system, new[None, :, :SEEN])[0, :, 0] - new[:, 2]).mean() for system in (true, found)]
     assert errors[1] < 1.03 * errors[0]
     assert errors[0] < 0.7 * new[:, 2].var()
+
+
+@pytest.mark.parametrize(("past", "order"), [(4, 3), (12, 3)])  # all singular vectors, and a few of many
+def test_identification_agrees_with_its_definition(past: int, order: int) -> None:
+    """The naive way: all pasts and futures in two matrices, symmetric roots, all singular vectors."""
+    rng, ridge = np.random.default_rng(3), 1e-2
+    sequences = [_simulate(_system(), n, rng) for n in (300, 5, 500)]
+    rows = [(z, k) for z in sequences for k in range(past, len(z) - past)]
+    before = np.stack([z[k - past : k][::-1].ravel() for z, k in rows])
+    shifted = np.stack([z[k - past + 1 : k + 1][::-1].ravel() for z, k in rows])
+    future = np.stack([z[k : k + past].ravel() for z, k in rows])
+    eye = ridge * np.eye(past * 3)
+    half_p, half_f = (np.linalg.inv(sqrtm(x.T @ x / len(rows) + eye)) for x in (before, future))
+    right = np.linalg.svd(half_f @ (future.T @ before / len(rows)) @ half_p)[2][:order]
+    x, after = before @ half_p @ right.T, shifted @ half_p @ right.T
+    a = np.linalg.lstsq(x, after, rcond=None)[0].T
+    c = np.linalg.lstsq(x, np.stack([z[k] for z, k in rows]), rcond=None)[0].T
+    ((found,),) = identify(sequences, past, [ridge], [order])
+    # the state's coordinates are free up to sign
+    signs = np.sign(np.sum(found.c * c, axis=0))
+    np.testing.assert_allclose(found.c * signs, c, atol=1e-8)
+    np.testing.assert_allclose(found.a * np.outer(signs, signs), a, atol=1e-8)
 
 
 def _part(lengths: tuple[int, ...], chunk: int, seed: int) -> Part:
