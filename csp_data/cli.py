@@ -108,7 +108,7 @@ def info(
         made_before = _made_before(card.name)
         click.echo("Prepared:" if made_before else f"Prepared: nothing yet (csp-data prepare {card.name})")
         for made in made_before:
-            click.echo(f"  {made}\n    {made.path}")
+            click.echo(f"  {made}\n    {_counts(made)}\n    {made.path}")
     else:
         held = _held(dataset)
         click.echo(f"\nPrepared: {dataset.path}\n  {dataset}")
@@ -116,9 +116,7 @@ def info(
             click.echo(
                 f"  {part:<6} {row['episodes']} episodes, {row['minutes']:.1f} min, {len(row['groups'])} groups"
             )
-        counted = held["provenance"]["recordings"]
-        promised = "" if counted["promised"] is None else f"{counted['promised']} recordings promised, "
-        click.echo(f"  {promised}{counted['found']} found, {counted['used']} used")
+        click.echo(f"  {_counts(dataset)}")
         for what, count in held["provenance"]["counts"].items():
             click.echo(f"  {count} x {what}")
         listed = [note for note in held["provenance"]["notes"] if note["kind"] != "repair"]
@@ -141,6 +139,15 @@ def _made_before(name: str) -> list[Dataset]:
             continue
         found += [made] if made.name == name else []
     return found
+
+
+def _counts(dataset: Dataset) -> str:
+    """Say how many recordings the publisher promises, were found, and went into the prepared file."""
+    counted = dataset.provenance.get("recordings")
+    if counted is None:
+        return "made by an earlier version, which did not count the recordings"
+    promised = "" if counted["promised"] is None else f"{counted['promised']} recordings promised, "
+    return f"{promised}{counted['found']} found, {counted['used']} used"
 
 
 LISTED = 20
@@ -181,6 +188,8 @@ def _describe(card: Card) -> str:
             for part in lists.parts
         )
         lines.append(f"Split {protocol} ({lists.rule}): {shares}{' of the' if lists.shares else ''} recordings")
+    if card.promised is not None:
+        lines.append(f"Promised: {card.promised} recordings")
     lines += ["Known defects:", *(f"  - {defect}" for defect in card.defects)] if card.defects else []
     lines += [f"Licence: {card.licence.name} ({card.licence.url}). {card.licence.terms}"]
     lines += [f"Cite: {card.citation.text} doi:{card.citation.doi}", f"Get it: {' '.join(card.obtain.split())}"]

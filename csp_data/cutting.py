@@ -20,6 +20,10 @@ __all__ = ["SKIPPED", "Cut", "Run", "cut_recordings"]
 
 SKIPPED = "damaged recording skipped"
 
+LEAVE_OUT = (
+    "Or go on without damaged recordings, and have them listed: --skip-damaged (in Python skip_damaged=True)."
+)
+
 BATCH_BYTES = 4 << 20
 """Raw bytes that one worker takes at once, at least; a recording is never divided."""
 
@@ -105,8 +109,8 @@ def _cut_batch(batch: Sequence[Found], card: Card, protocol: Protocol, run: Run)
             made, notes = examples(recording, card, source, protocol)
         except DamagedRecordingError as error:
             if not run.skip_damaged:
-                raise
-            results.append(([], [Note(found.id, SKIPPED, str(error), "skip")]))
+                raise error.or_else(LEAVE_OUT) from error
+            results.append(([], [Note(found.id, SKIPPED, f"{error.path}: {error.problem}", "skip")]))
         else:
             if found.id in run.cut and protocol.resplit is not None:
                 made = cut_into_pieces(made, protocol.resplit.piece_s, protocol)

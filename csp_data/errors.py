@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
+from copy import copy
 from pathlib import Path
+from typing import Any
 
 __all__ = [
     "AccessError",
@@ -32,6 +34,16 @@ class CspDataError(Exception):
     """Base class of all errors raised on purpose by ``csp_data`` and ``baselines``."""
 
     exit_code = 1
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle the message and the fields: workers hand errors to the process that shows them."""
+        return _rebuilt, (type(self), self.args, self.__dict__)
+
+
+def _rebuilt(cls: type[CspDataError], args: tuple[Any, ...], fields: dict[str, Any]) -> CspDataError:
+    error = cls.__new__(cls, *args)
+    error.__dict__.update(fields)
+    return error
 
 
 class UnknownNameError(CspDataError, KeyError):
@@ -121,7 +133,7 @@ class DamagedRecordingError(CspDataError):
     problem
         What is wrong, and where in the file.
     expected, found
-        What should be there and what is.
+        What should be there and what is; kept as part of `problem`.
     fix
         The next step; by default to fetch the file again.
     """
@@ -129,9 +141,16 @@ class DamagedRecordingError(CspDataError):
     exit_code = 3
 
     def __init__(self, path: Path | str, problem: str, expected: str, found: str, fix: str = "") -> None:
-        self.path, self.problem = Path(path), problem
-        fix = fix or "Restore the file from its publisher, then run csp-data verify."
-        super().__init__(f"{path}: {problem}: expected {expected}, found {found}. {fix}")
+        self.path = Path(path)
+        self.fix = fix or "Restore the file from its publisher, then run csp-data verify."
+        self.problem = f"{problem}: expected {expected}, found {found}"
+        super().__init__(f"{path}: {self.problem}. {self.fix}")
+
+    def or_else(self, advice: str) -> DamagedRecordingError:
+        """Return the same error with one more way out."""
+        error = copy(self)
+        error.fix, error.args = f"{self.fix} {advice}", (f"{self} {advice}",)
+        return error
 
 
 class VerificationError(CspDataError):

@@ -25,7 +25,7 @@ from csp_data.normalization import Moments, Normalization
 from csp_data.protocol import Protocol
 from csp_data.recording import Note
 from csp_data.resplit import UNUSED
-from csp_data.simulate.stamp import read_stamp
+from csp_data.simulate.stamp import read_stamp, simulates
 from csp_data.sources import Found, Source, load_source, recognise
 from csp_data.splitcard import SplitCard
 from csp_data.splits import Pieces, divide, in_turn
@@ -280,12 +280,15 @@ def _found(card: Card, source: Source, report: Report) -> list[Found]:
     known = {file.path for file in report.files if file.status not in ("missing", "unlisted")}
     everything = source.find(report.root)
     found = [r for r in everything if _name(r.files[0], report.root) in known]
-    if found:
+    simulated = simulates(report.root)
+    foreign = card.reader is None and simulated not in (None, card.name, card.source)
+    if found and not foreign:
         _check_ids(found)
         return found
     inside = sorted(entry.name for entry in report.root.iterdir())
     listing = f"{', '.join(inside[:5])}{' and more' if len(inside) > 5 else ''}" if inside else "nothing"
-    others = ", ".join(f"{name} ({count} recordings)" for name, count in recognise(report.root).items())
+    like = {name: count for name, count in recognise(report.root).items() if simulated in (None, name)}
+    others = ", ".join(f"{name} ({count} recordings)" for name, count in like.items())
     alike = f" It looks like {others}." if others else ""
     raise MissingDataError(
         f"Recordings of {card.name} ({source.layout})",

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import joblib
 import numpy as np
 
 from csp_data.card import Card
-from csp_data.errors import CspDataError
+from csp_data.errors import CspDataError, DamagedRecordingError
 from csp_data.protocol import Protocol, resolve
 from csp_data.recording import Stream
 from csp_data.sources import Found, load_source
@@ -20,8 +21,12 @@ RATE_FACTOR = 3.0
 """A stream's median rate may differ from the card's by this factor; boards without a clock of their own drift."""
 
 
-def structure_problems(card: Card, found: Sequence[Found], jobs: int) -> list[str]:
-    """Read recordings and return what is wrong with each; an empty string where nothing is.
+Problem = tuple[Path, str]
+"""The file at fault, and what is wrong with it."""
+
+
+def structure_problems(card: Card, found: Sequence[Found], jobs: int) -> list[Problem | None]:
+    """Read recordings and return what is wrong with each; ``None`` where nothing is.
 
     Parameters
     ----------
@@ -38,16 +43,18 @@ def structure_problems(card: Card, found: Sequence[Found], jobs: int) -> list[st
     return list(joblib.Parallel(n_jobs=processes(jobs, size))(work))
 
 
-def _problem(found: Found, card: Card, protocol: Protocol) -> str:
+def _problem(found: Found, card: Card, protocol: Protocol) -> Problem | None:
     try:
         recording = load_source(card).read(found, card, protocol)
+    except DamagedRecordingError as error:
+        return error.path, error.problem
     except CspDataError as error:
-        return str(error)
+        return found.files[0], str(error)
     for name, stream in recording.streams.items():
         promised = card.stream(name).rate_hz if stream.role == "input" else None  # truth comes at many rates
         if problem := _of_stream(stream, promised):
-            return f"stream {name}: {problem}"
-    return ""
+            return found.files[0], f"stream {name}: {problem}"
+    return None
 
 
 def _of_stream(stream: Stream, promised_hz: float | None) -> str:

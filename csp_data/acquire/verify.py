@@ -16,13 +16,14 @@ from csp_data.acquire.manifest import Digest, Stamps
 from csp_data.acquire.structure import structure_problems
 from csp_data.card import Card, FileEntry, bundled_root
 from csp_data.errors import MissingDataError, VerificationError
+from csp_data.simulate.stamp import STAMP
 from csp_data.sources import Found, load_source
 
 __all__ = ["FileReport", "Report", "Status", "Trust", "verify_tree"]
 
 LITTER = (".part", ".part.json", ".lock", ".new")
 """Endings of the files that this toolkit itself leaves when it is killed."""
-OWN = (LOCK_NAME, LOCK_NAME + ".lock", RECEIPTS_NAME)
+OWN = (LOCK_NAME, LOCK_NAME + ".lock", RECEIPTS_NAME, STAMP)
 
 Status = Literal["ok", "missing", "truncated", "altered", "unreadable", "unlisted", "extra"]
 Trust = Literal["published", "locked", "structure"]
@@ -190,7 +191,12 @@ def verify_tree(
         if report.status == "ok" and report.trust is None and stamps.readable(path):
             reports[path] = replace(report, trust="structure")
     unlisted = (FileReport(name, "unlisted", fix=UNLISTED) for name in names if name not in reports)
-    rows = [*reports.values(), *unlisted, *_absent(card, found)]
+    # of recordings that are not all there; whole ones that are missing come last
+    wanting = {
+        name for own in inside if own[0] in statuses for name in own if name not in statuses
+    } - reports.keys()
+    incomplete = (_not_readable(card, name, "", there=False) for name in sorted(wanting))
+    rows = [*reports.values(), *unlisted, *incomplete, *_absent(card, found)]
     more = _extra(root, {row.path for row in rows}) if extra else ()
     return Report(card.name, root, (*rows, *more), digests)
 
@@ -306,10 +312,18 @@ def _open_doubtful(
             new.append((recording, names))
     problems = structure_problems(card, [recording for recording, _ in new], os.cpu_count() or 1)
     fine = []
-    for (_, names), problem in zip(new, problems, strict=True):
-        if problem:
-            fix = f"Delete it. {how_to_get(card)}"
-            reports[names[0]] = FileReport(names[0], "unreadable", None, "a readable recording", problem, fix)
+    for (recording, names), problem in zip(new, problems, strict=True):
+        if problem is not None:
+            # a recording's folder stands for its main file
+            at_fault = dict(zip(recording.files, names, strict=True)).get(problem[0], names[0])
+            reports[at_fault] = _not_readable(card, at_fault, problem[1], there=at_fault in reports)
         else:
             fine += [name for name in names if name in reports]
     stamps.set_readable(fine)
+
+
+def _not_readable(card: Card, name: str, problem: str, *, there: bool) -> FileReport:
+    get = how_to_get(card)
+    if not there:
+        return FileReport(name, "missing", expected="a file of the recording", found="nothing", fix=get)
+    return FileReport(name, "unreadable", None, "a readable recording", problem, f"Delete it. {get}")

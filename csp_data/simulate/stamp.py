@@ -9,7 +9,7 @@ from typing import Any
 
 from csp_data.simulate.plan import Task
 
-__all__ = ["GENERATOR_VERSION", "STAMP", "carry_stamp", "read_stamp", "write_stamp"]
+__all__ = ["GENERATOR_VERSION", "STAMP", "carry_stamp", "read_stamp", "simulates", "write_stamp"]
 
 STAMP = "SIMULATED.json"
 """Name of the file. A tree that holds it holds no measurement."""
@@ -57,6 +57,14 @@ def read_stamp(root: Path) -> dict[str, Any] | None:
             return _content(folder / STAMP)
     below = next(root.rglob(STAMP), None)
     return None if below is None else _content(below)
+
+
+def simulates(root: Path) -> str | None:
+    """Return which data set the tree is a simulation of that `root` is or lies in; ``None`` if of none."""
+    root = root.resolve()
+    folder = next((folder for folder in (root, *root.parents) if (folder / STAMP).exists()), None)
+    name = None if folder is None else _content(folder / STAMP).get("name")
+    return name if isinstance(name, str) else None
 
 
 def carry_stamp(sources: Iterable[Path], root: Path) -> None:

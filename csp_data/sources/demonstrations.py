@@ -15,7 +15,11 @@ from csp_data.sources.hdf5 import read_arrays
 __all__ = ["find_demonstrations", "read_sensor"]
 
 
-def find_demonstrations(root: Path, files: Sequence[str]) -> list[tuple[str, tuple[Path, ...]]]:
+PUBLISHED = ("marker_writing", "intrinsic_slip", "joystick_control")
+"""How the publisher's folders begin, one a data set; each ends in ``_dataset``."""
+
+
+def find_demonstrations(root: Path, files: Sequence[str], published: str) -> list[tuple[str, tuple[Path, ...]]]:
     """Find the folders that hold one of some files, at any depth below a root.
 
     Parameters
@@ -24,6 +28,8 @@ def find_demonstrations(root: Path, files: Sequence[str]) -> list[tuple[str, tup
         Folder of raw files, or one above it.
     files
         Names of a demonstration's files; the case of names on disk does not matter.
+    published
+        The one of :data:`PUBLISHED` that is looked for; what lies in a folder of another is left out.
 
     Returns
     -------
@@ -33,6 +39,8 @@ def find_demonstrations(root: Path, files: Sequence[str]) -> list[tuple[str, tup
     """
     found = []
     wanted = set(files)
+    others = tuple(name for name in PUBLISHED if name != published)
+    outermost = root.absolute().name.lower()
     top = len(os.path.join(root, ""))  # noqa: PTH118  # with a separator at its end
     for folder, names in _folders(root):
         there = {name.lower(): name for name in names}
@@ -40,6 +48,8 @@ def find_demonstrations(root: Path, files: Sequence[str]) -> list[tuple[str, tup
             path = Path(folder)
             parts = folder[top:].split(os.sep)  # noqa: PTH206
             inside = [i for i, part in enumerate(parts) if part.lower().endswith("_dataset")]
+            if (parts[inside[-1]].lower() if inside else outermost).startswith(others):
+                continue
             id_ = "/".join(parts[inside[-1] + 1 :] if inside else parts) or path.name
             found.append((id_, tuple([path / there.get(name, name) for name in files])))
     return sorted(found)

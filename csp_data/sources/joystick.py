@@ -21,7 +21,10 @@ PADS = ("finger", "fingertip", "palm")
 
 def find(root: Path) -> list[Found]:
     """Find the demonstrations below `root`, sorted by name; each is its own group."""
-    return [Found(id=id_, group=id_, files=files) for id_, files in find_demonstrations(root, FILES)]
+    return [
+        Found(id=id_, group=id_, files=files)
+        for id_, files in find_demonstrations(root, FILES, "joystick_control")
+    ]
 
 
 def read(found: Found, card: Card, protocol: Protocol) -> Recording:

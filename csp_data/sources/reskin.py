@@ -13,15 +13,14 @@ from csp_data.recording import FloatArray, Recording, Stream
 from csp_data.sources import Found
 from csp_data.sources.demonstrations import find_demonstrations, read_sensor
 
-__all__ = ["LAYOUT", "find_pairs", "read"]
+__all__ = ["FILES", "find_pairs", "read"]
 
 FILES = ("reskin_sensor_values.h5", "kinova_cartesian_states.h5")
-LAYOUT = f"folders that hold {FILES[0]} and {FILES[1]}, at any depth"
 
 
-def find_pairs(root: Path) -> list[tuple[str, tuple[Path, ...]]]:
+def find_pairs(root: Path, published: str) -> list[tuple[str, tuple[Path, ...]]]:
     """Find the demonstrations below `root`: id and files (ReSkin first), sorted by id."""
-    return find_demonstrations(root, FILES)
+    return find_demonstrations(root, FILES, published)
 
 
 def read(found: Found, card: Card, protocol: Protocol) -> Recording:

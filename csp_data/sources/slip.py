@@ -3,19 +3,34 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
-from csp_data.recording import FloatArray
+from csp_data.card import Card
+from csp_data.protocol import Protocol
+from csp_data.recording import FloatArray, Note, Recording
 from csp_data.signal.rotation import to_rotation
 from csp_data.sources import Found, Source
-from csp_data.sources.reskin import LAYOUT, find_pairs, read
+from csp_data.sources.reskin import FILES, find_pairs
+from csp_data.sources.reskin import read as read_pair
 
 
 def find(root: Path) -> list[Found]:
     """Find the demonstrations below `root`, sorted by path; a group is a top folder (a box)."""
-    return [Found(id=id_, group=id_.split("/")[0], files=files) for id_, files in find_pairs(root)]
+    return [
+        Found(id=id_, group=id_.split("/")[0], files=files) for id_, files in find_pairs(root, "intrinsic_slip")
+    ]
+
+
+def read(found: Found, card: Card, protocol: Protocol) -> Recording:
+    """Read a demonstration, as that of the marker recordings; warn where no folder names its box."""
+    recording = read_pair(found, card, protocol)
+    if found.group.lower().startswith("demonstration_"):
+        note = Note(found.id, "no folder of a box above the demonstration: it counts as a box", kind="warning")
+        return replace(recording, notes=(*recording.notes, note))
+    return recording
 
 
 def velocity(edges: Mapping[str, FloatArray]) -> FloatArray:
@@ -35,4 +50,9 @@ def displacement(edges: Mapping[str, FloatArray]) -> FloatArray:
     return np.diff(np.concatenate([edges["position"][:, [0, 2]], angle], axis=1), axis=0)
 
 
-SOURCE = Source(find=find, read=read, layout=LAYOUT, targets={"velocity": velocity, "displacement": displacement})
+SOURCE = Source(
+    find=find,
+    read=read,
+    layout=f"a folder a box with folders demonstration_N that hold {FILES[0]} and {FILES[1]}, at any depth",
+    targets={"velocity": velocity, "displacement": displacement},
+)

@@ -14,6 +14,7 @@ import pytest
 from click.testing import CliRunner
 
 import csp_data
+from csp_data import work
 from csp_data.card import load_card
 from csp_data.cli import cli
 from csp_data.errors import DamagedRecordingError, MissingDataError
@@ -52,6 +53,36 @@ def test_a_tree_of_another_source_is_told_apart(name: str, tree: Callable[[str],
     assert load_source(load_card(name)).layout in message
     assert f"It looks like {other}" in message
     assert sorted(entry.name for entry in root.iterdir())[0] in message
+
+
+def test_marker_and_slip_are_told_apart(tree: Callable[[str], Path], tmp_path: Path) -> None:
+    """They have the same files: told by a folder a box, the publisher's folders, and what a simulation says."""
+    marker, slip = tree("marker"), tree("slip")
+    with pytest.raises(
+        MissingDataError, match=r"marker \(folders demonstration_N side by side .* like slip \(4 rec"
+    ):
+        csp_data.load("marker", raw=slip)
+    both = tmp_path / "unpacked"
+    both.mkdir()
+    marker = marker.rename(both / "marker_writing_hiss_dataset")
+    slip = slip.rename(both / "intrinsic_slip_hiss_dataset")
+    for name, here, ids in (("marker", marker, 5), ("slip", slip, 4)):
+        assert len(load_source(load_card(name)).find(both)) == ids
+        assert len(load_source(load_card(name)).find(here)) == ids
+    with pytest.raises(MissingDataError, match=r"like marker \(5 recordings\)\."):
+        csp_data.load("slip", raw=marker)
+
+
+def test_a_simulated_tree_is_what_its_stamp_says(
+    tree: Callable[[str], Path], caplog: pytest.LogCaptureFixture
+) -> None:
+    root = tree("marker")
+    csp_data.load("slip", raw=root, split="paper")
+    assert "no folder of a box above the demonstration: it counts as a box in 5 recordings" in caplog.text
+    (root / "SIMULATED.json").write_text('{"simulated": true, "name": "marker"}')
+    with pytest.raises(MissingDataError, match=r"like marker \(5 recordings\)\."):
+        csp_data.load("slip", raw=root)
+    assert csp_data.load("marker", raw=root).kind == "simulated"
 
 
 def test_an_empty_folder_is_said_to_be_empty(tmp_path: Path) -> None:
@@ -131,6 +162,41 @@ def test_damaged_recordings_are_skipped_only_on_request(tree: Callable[[str], Pa
     assert "demonstration_2: damaged recording skipped" in result.output
     assert "1000 recordings promised, 5 found, 4 used" in result.output
     victim.write_bytes(content)
+
+
+def test_a_damaged_file_stops_several_processes_as_it_stops_one(
+    tree: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    root = tree("marker")
+    file = root / "demonstration_3/reskin_sensor_values.h5"
+    file.write_bytes(file.read_bytes()[:5000])
+    said = []
+    for jobs, least in ((1, 1 << 40), (2, 0)):
+        monkeypatch.setattr(work, "WORTH_PROCESSES", least)
+        with pytest.raises(DamagedRecordingError, match=r"truncated file.*--skip-damaged") as caught:
+            csp_data.prepare("marker", raw=root, jobs=jobs, out=tmp_path / "out.h5")
+        assert caught.value.path == file
+        said.append(str(caught.value))
+    assert said[0] == said[1]
+    assert not (tmp_path / "out.h5").exists()
+
+
+def test_verify_names_the_file_at_fault(tree: Callable[[str], Path]) -> None:
+    root = tree("marker")
+    good, bad = (
+        root / f"demonstration_3/{name}.h5" for name in ("reskin_sensor_values", "kinova_cartesian_states")
+    )
+    bad.write_text("<html>")
+    (root / "demonstration_10" / good.name.replace("reskin_sensor_values", "kinova_cartesian_states")).unlink()
+    (root / "SIMULATED.json").write_text('{"name": "marker"}')
+    status = {file.path: file for file in csp_data.verify("marker", raw=root, deep=True).files}
+    assert status["demonstration_3/kinova_cartesian_states.h5"].status == "unreadable"
+    assert status["demonstration_3/reskin_sensor_values.h5"].status == "ok"
+    assert status["demonstration_10/kinova_cartesian_states.h5"].status == "missing"
+    assert "SIMULATED.json" not in status
+    assert "verify" not in str(status["demonstration_3/kinova_cartesian_states.h5"])
+    quick = {file.path: file.status for file in csp_data.verify("marker", raw=root).files}
+    assert quick["demonstration_10/kinova_cartesian_states.h5"] == "missing"
 
 
 def test_the_random_split_keeps_the_place_of_a_skipped_recording(tree: Callable[[str], Path]) -> None:

@@ -1,0 +1,39 @@
+"""Errors survive the way from one process to another, message and fields."""
+
+from __future__ import annotations
+
+import pickle
+from pathlib import Path
+
+import pytest
+
+from csp_data import errors
+from csp_data.errors import CspDataError
+
+MADE: list[CspDataError] = [
+    errors.UnknownNameError("data set", "markr", ["marker", "slip"]),
+    errors.OptionError("jobs", 0, "at least 1", "Use 1."),
+    errors.CardError("x", "no title"),
+    errors.SourceError(Path("reader.py"), "no SOURCE"),
+    errors.MissingDataError("The raw files", Path("raw"), "Get them."),
+    errors.MissingExtraError("plot", "matplotlib", "plot"),
+    errors.DamagedRecordingError(Path("a.h5"), "rate", "50 Hz", "5 Hz"),
+    errors.DamagedRecordingError(Path("a.h5"), "rate", "50 Hz", "5 Hz").or_else("Or leave it out."),
+    errors.VerificationError("2 of 3 files failed"),
+    errors.AccessError("needs a password"),
+    errors.StoreError(Path("x.h5"), "is damaged", "Prepare it again."),
+    errors.TransferError("a.zip", "http://x", "status 500", "Try again."),
+    errors.UnsafeArchiveError(Path("a.zip"), "../b", "leads out"),
+]
+
+
+@pytest.mark.parametrize("error", MADE, ids=lambda error: type(error).__name__)
+def test_an_error_is_the_same_in_another_process(error: CspDataError) -> None:
+    other = pickle.loads(pickle.dumps(error))
+    assert type(other) is type(error)
+    assert str(other) == str(error)
+    assert vars(other) == vars(error)
+
+
+def test_every_error_of_the_tree_is_here() -> None:
+    assert {type(error).__name__ for error in MADE} | {"CspDataError"} == set(errors.__all__)
