@@ -17,8 +17,8 @@ from csp_data.card import Card, load_card
 from csp_data.checkreport import Check, SourceReport
 from csp_data.dataset import Dataset
 from csp_data.errors import CspDataError, MissingDataError
-from csp_data.examples import RATE_TOLERANCE, examples
-from csp_data.plausible import implausible, sentinels
+from csp_data.examples import examples
+from csp_data.plausible import RATE_FACTOR, RATE_TOLERANCE, implausible, sentinels
 from csp_data.prepare import prepare_card, raw_root
 from csp_data.protocol import resolve
 from csp_data.recording import FloatArray, Recording, Stream
@@ -27,8 +27,6 @@ from csp_data.splits import assign
 
 __all__ = ["Check", "SourceReport", "check_source"]
 
-RATE_FACTOR = 3.0
-"""An input's median rate may differ from the card's by this factor."""
 REPEATED = 0.01
 """Share of samples whose time does not lie after all earlier ones, above which a clock is broken."""
 OVERLAP = 0.5

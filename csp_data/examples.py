@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from csp_data.card import Card, StreamCard, TargetCard
 from csp_data.errors import DamagedRecordingError
+from csp_data.plausible import RATE_FACTOR, RATE_TOLERANCE, rate_found, usual_step
 from csp_data.protocol import Protocol
 from csp_data.recording import FloatArray, Note, Recording, Stream
 from csp_data.signal.align import (
@@ -28,11 +29,6 @@ from csp_data.sources import Source
 __all__ = ["Example", "cut_into_pieces", "examples"]
 
 Interval = tuple[float, float]
-
-RATE_TOLERANCE = 30.0
-"""A stream's median rate may differ from the card's by this factor: wider than any clock's jitter, a board's two
-speeds or vector's two kinds of reference (cameras at 120 Hz, laser scans at 10 Hz), narrower than a wrong unit of
-time (ms for s, ns for s)."""
 
 
 @dataclass(frozen=True)
@@ -95,10 +91,9 @@ def examples(
     chosen = card.inputs(protocol.inputs)
     references = [stream.name for stream in card.streams if stream.role == "reference"]
     names = [*(stream.name for stream in chosen), *references]
-    _check_rates(recording, [card.stream(name) for name in names])
-    notes = list(_reasons_to_drop(recording, names, protocol))[:1]
-    if notes:
-        return [], notes
+    notes = list(_unlike_rates(recording, [card.stream(name) for name in names]))
+    if dropped := list(_reasons_to_drop(recording, names, protocol))[:1]:
+        return [], dropped
     notes += _repeated(recording, names)
     read = {**recording.streams, **(instead or {})}
     streams = {name: _clean(_level(read[name], protocol), name, recording) for name in names}
@@ -148,27 +143,25 @@ def cut_into_pieces(made: Sequence[Example], piece_s: float, protocol: Protocol)
     return [replace(piece, id=f"{piece.recording}.{i}") for i, piece in enumerate(pieces, start=1)]
 
 
-def _check_rates(recording: Recording, cards: Iterable[StreamCard]) -> None:
-    """Refuse a clock in another unit than seconds, by the rate that the card states."""
+def _unlike_rates(recording: Recording, cards: Iterable[StreamCard]) -> Iterator[Note]:
+    """Refuse a clock in another unit than seconds, by the rate on the card; say where an input's differs."""
     usual: dict[int, float] = {}  # of each clock: several streams may share one
     for card in cards:
         time = recording.streams[card.name].time
         if id(time) not in usual:
-            usual[id(time)] = _usual_step(time)
+            usual[id(time)] = usual_step(time)
         step = usual[id(time)]
         if step > 0 and not 1 / RATE_TOLERANCE < step * card.rate_hz < RATE_TOLERANCE:
             raise DamagedRecordingError(
                 recording.path,
                 f"rate of {card.name}",
                 f"about {card.rate_hz:g} Hz, time in seconds",
-                f"{1 / step:g} Hz (samples {step:g} apart, the first at {time[0]:g})",
+                rate_found(step, card.rate_hz),
+                "Bring its time stamps to seconds, or restore the file from its publisher.",
             )
-
-
-def _usual_step(time: FloatArray) -> float:
-    """Return the median step of a clock, of a thousand or two steps spread over it; 0 where there is none."""
-    steps = np.diff(time)[:: max(1, (len(time) - 1) // 1000)]
-    return float(np.partition(steps, len(steps) // 2)[len(steps) // 2]) if len(steps) else 0.0
+        if step > 0 and card.role == "input" and not 1 / RATE_FACTOR < step * card.rate_hz < RATE_FACTOR:
+            detail = f"{card.name}: about {card.rate_hz:g} Hz on the card, found {rate_found(step, card.rate_hz)}"
+            yield Note(recording.id, "rate of an input unlike the card's", detail, "warning")
 
 
 def _reasons_to_drop(recording: Recording, names: Iterable[str], protocol: Protocol) -> Iterator[Note]:

@@ -8,7 +8,28 @@ import numpy as np
 
 from csp_data.recording import FloatArray, Stream
 
-__all__ = ["RULES", "implausible", "sentinels"]
+__all__ = ["RATE_FACTOR", "RATE_TOLERANCE", "RULES", "implausible", "rate_found", "sentinels", "usual_step"]
+
+RATE_TOLERANCE = 30.0
+"""A stream's median rate may differ from the card's by this factor: wider than any clock's jitter, a board's two
+speeds or vector's two kinds of reference (cameras at 120 Hz, laser scans at 10 Hz), narrower than a wrong unit of
+time (ms for s, ns for s)."""
+RATE_FACTOR = 3.0
+"""Beyond this factor a person should look at an input's rate."""
+TIME_UNITS = {1e3: "milliseconds", 1e6: "microseconds", 1e9: "nanoseconds"}
+
+
+def usual_step(time: FloatArray) -> float:
+    """Return the median step of a clock, of a thousand or two steps spread over it; 0 where there is none."""
+    steps = np.diff(time)[:: max(1, (len(time) - 1) // 1000)]
+    return float(np.partition(steps, len(steps) // 2)[len(steps) // 2]) if len(steps) else 0.0
+
+
+def rate_found(step: float, rate_hz: float) -> str:
+    """Say what rate a clock has, and which unit of time it looks like where the card has another rate."""
+    unit = next((name for size, name in TIME_UNITS.items() if size / 5 < step * rate_hz < size * 5), "")
+    return f"{1 / step:.3g} Hz, samples {step:.6g} apart{f', which looks like {unit}' if unit else ''}"
+
 
 STANDARD_GRAVITY = 9.80665
 

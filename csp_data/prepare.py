@@ -181,7 +181,7 @@ def _write(path: Path, card: Card, protocol: Protocol, report: Report, key: str,
                 needed = "a split among all found recordings, where neighbours are pieces"
                 raise OptionError("resplit.neighbours", protocol.split_name, needed)
         writer.assign(in_turn(recordings, parts))
-        _check_parts(card, protocol, report, {row.split for row in writer.rows})
+        _check_parts(card, protocol, report, {row.split for row in writer.rows}, notes)
         counts = {"promised": card.promised, "found": len(found), "used": len(set(recordings))}
         header = Header(
             dataset=card.name,
@@ -315,15 +315,20 @@ def _name(file: Path, root: Path) -> str:
     return file.as_posix().removeprefix(f"{root.as_posix()}/")
 
 
-def _check_parts(card: Card, protocol: Protocol, report: Report, there: set[str]) -> None:
+def _check_parts(
+    card: Card, protocol: Protocol, report: Report, there: set[str], notes: Sequence[Note] = ()
+) -> None:
     parts = card.splits[protocol.split_name].parts
     if protocol.resplit is not None:
         parts = protocol.resplit.parts(parts)
     if empty := [part for part in parts if part not in there]:
+        skipped = [note for note in notes if note.kind == "skip"]
         raise MissingDataError(
             f"A recording for the {' and '.join(empty)} part of {card.name} ({protocol.split_name})",
             report.root,
-            " ".join(card.obtain.split()),
+            f"{len(skipped)} were skipped as damaged, the first: {skipped[0].recording}: {skipped[0].detail}."
+            if skipped
+            else " ".join(card.obtain.split()),
         )
 
 

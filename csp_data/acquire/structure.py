@@ -10,15 +10,13 @@ import numpy as np
 
 from csp_data.card import Card
 from csp_data.errors import CspDataError, DamagedRecordingError
+from csp_data.plausible import RATE_TOLERANCE, rate_found, usual_step
 from csp_data.protocol import Protocol, resolve
 from csp_data.recording import Stream
 from csp_data.sources import Found, load_source
 from csp_data.work import processes
 
 __all__ = ["structure_problems"]
-
-RATE_FACTOR = 3.0
-"""A stream's median rate may differ from the card's by this factor; boards without a clock of their own drift."""
 
 
 Problem = tuple[Path, str]
@@ -62,9 +60,11 @@ def _of_stream(stream: Stream, promised_hz: float | None) -> str:
         return f"expected samples, found {len(stream.time)}"
     if not np.isfinite(stream.time).all():
         return "expected finite times"
-    step = float(np.median(np.diff(stream.time)))
-    if step <= 0 or (promised_hz is not None and not 1 / RATE_FACTOR < step * promised_hz < RATE_FACTOR):
-        return f"expected {promised_hz or 'a clock'} Hz or so, found a median step of {step:g} s"
+    step = usual_step(stream.time)
+    if step <= 0:
+        return f"expected a clock, found a median step of {step:g} s"
+    if promised_hz is not None and not 1 / RATE_TOLERANCE < step * promised_hz < RATE_TOLERANCE:
+        return f"expected about {promised_hz:g} Hz, time in seconds, found {rate_found(step, promised_hz)}"
     finite = np.isfinite(stream.values)
     if stream.role == "input" and not finite.all():
         row, column = np.argwhere(~finite)[0]

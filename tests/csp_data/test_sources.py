@@ -223,8 +223,34 @@ def rewrite(file: Path, **changes: Callable[[np.ndarray], np.ndarray] | None) ->
 def test_a_clock_in_nanoseconds_is_refused_with_its_rate(tree: Callable[[str], Path]) -> None:
     root = tree("ronin")
     rewrite(root / "train_dataset_1/a001_1/data.hdf5", **{"synced/time": lambda t: t * 1e9})
-    with pytest.raises(DamagedRecordingError, match=r"a001_1.*rate of accelerometer: expected about 200 Hz"):
+    with pytest.raises(
+        DamagedRecordingError,
+        match=r"a001_1: rate of accelerometer: expected about 200 Hz.* looks like nanoseconds",
+    ):
         csp_data.load("ronin", raw=root)
+
+
+def test_an_input_much_slower_than_its_card_is_said(
+    tree: Callable[[str], Path], caplog: pytest.LogCaptureFixture
+) -> None:
+    root = tree("marker")
+    rewrite(
+        root / "demonstration_2/reskin_sensor_values.h5",
+        timestamps=lambda t: t[::8],
+        sensor_values=lambda v: v[::8],
+    )
+    csp_data.load("marker", raw=root, protocol="paper")
+    assert (
+        "rate of an input unlike the card's in 1 recordings; demonstration_2: tactile: about 100 Hz" in caplog.text
+    )
+
+
+def test_if_all_is_skipped_the_reason_is_said(tree: Callable[[str], Path]) -> None:
+    root = tree("ronin")
+    for file in root.rglob("data.hdf5"):
+        rewrite(file, **{"synced/time": lambda time: time * 1e9})
+    with pytest.raises(MissingDataError, match=r"were skipped as damaged, the first: .*nanoseconds"):
+        csp_data.load("ronin", raw=root, skip_damaged=True)
 
 
 def test_positions_in_metres_are_refused_with_their_reach(tree: Callable[[str], Path], trees: ModuleType) -> None:
