@@ -232,6 +232,29 @@ def test_trained_runs_under_faults(runs: dict[str, Run], sample: Dataset) -> Non
     assert default_lowpass(sample) == LowPass(hz=5.0)
 
 
+def test_a_run_with_a_filter_of_its_own_is_also_shown_what_has_none(
+    runs: dict[str, Run], tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    from baselines.experiment import run
+    from baselines.train import TrainConfig
+
+    filtered = csp_data.load("sample", lowpass=LowPass(hz=2))
+    config = TrainConfig(window_s=10.0, window_stride_s=10.0)
+    own, _ = run(filtered, "fir", config, tmp_path_factory.mktemp("filtered") / "fir", options={"taps": 20})
+    rows = faulty([runs["fir"], own], faults=["noise"], lowpass=LowPass(hz=7))
+    arms = {(row.trained_lowpass, row.lowpass, row.as_trained) for row in rows}
+    assert arms == {
+        ("none", "none", True),
+        ("none", "causal 7 Hz", False),
+        ("causal 2 Hz", "causal 2 Hz", True),
+        ("causal 2 Hz", "none", False),
+    }
+    kept = {row.trained_lowpass: row.mse for row in rows if row.severity == 0 and row.as_trained}
+    assert kept == {"none": runs["fir"].reported["mse"], "causal 2 Hz": own.reported["mse"]}
+    worst = {row.trained_lowpass: row.ratio for row in rows if row.severity == 5 and row.as_trained}
+    assert worst["causal 2 Hz"] < worst["none"]  # the filter averages white noise away
+
+
 def test_white_noise_costs_a_linear_model_what_theory_says(runs: dict[str, Run], sample: Dataset) -> None:
     """Excess error grows with the square of the noise: 4 times from 0.2 to 0.4 sigma."""
     rows = faulty([runs["fir"]], faults=["noise"], draws=range(4))
