@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
+from baselines.bench_figures import ORIGIN, PublishedStep, published_step
 from baselines.bench_stream import measure_stream_latency, render_streams
 from baselines.engine import Model
 from baselines.environment import describe
@@ -38,9 +39,6 @@ class Case:
         What the tables call it.
     model, preset
         As :func:`baselines.build` takes them.
-    published_s
-        Seconds that a step of the published code took on 2 cores of a CPU at batch 4, length 1500, 60 inputs;
-        None where it was not measured.
     options
         More for :func:`baselines.build`.
     """
@@ -48,16 +46,15 @@ class Case:
     label: str
     model: str
     preset: str
-    published_s: float | None = None
     options: dict[str, int] = field(default_factory=dict)
 
 
 CASES = (
     Case("HiSS marker", "hiss-s4-mamba", "marker"),
-    Case("HiSS ronin", "hiss-s4-s4", "ronin", 8.7),
-    Case("HiSS vector", "hiss-mamba-mamba", "vector", 1.3),
-    Case("flat S4", "flat-s4", "paper", 7.1),
-    Case("flat Mamba", "flat-mamba", "paper", 52.0),
+    Case("HiSS ronin", "hiss-s4-s4", "ronin"),
+    Case("HiSS vector", "hiss-mamba-mamba", "vector"),
+    Case("flat S4", "flat-s4", "paper"),
+    Case("flat Mamba", "flat-mamba", "paper"),
 )
 """Models that are trained and streamed."""
 
@@ -132,9 +129,9 @@ def measure(
             model = _model(case, device, quick)
             found = measure_step(model, batch, length, repeats)
             floor = rates and max(found["flops"] / rates.flops, found["bytes"] / rates.bytes)
-            published = None if quick or batch != 4 or device.type != "cpu" else case.published_s
+            figure = None if quick else published_step(case.model, device.type, batch)
             row = {**asdict(case), "batch": batch, "length": length, **found, "floor_s": floor}
-            steps.append({**row, "published_s": published, "ratio": published and published / found["median_s"]})
+            steps.append(row | _beside(figure, found["median_s"]))
     for case in streamed:
         model = _model(case, torch.device("cpu"), quick)
         latency = measure_stream_latency(model, 200 if quick else samples, lowpass=LOWPASS, paced=paced)
@@ -243,17 +240,37 @@ def render(found: dict[str, Any]) -> str:
     return "\n".join(tables)
 
 
+def _beside(figure: PublishedStep | None, seconds: float) -> dict[str, Any]:
+    """Return the published figure, what it is to ``seconds``, and what is to reach, as fields of a row."""
+    if figure is None:
+        return {"published": None, "ratio": None, "reach": None}
+    reach = {"seconds": figure.target_s, "ratio": figure.target_ratio}
+    published = {"low_s": figure.low_s, "high_s": figure.high_s, "origin": ORIGIN}
+    return {"published": published, "ratio": [figure.low_s / seconds, figure.high_s / seconds], "reach": reach}
+
+
 def _steps(rows: Sequence[dict[str, Any]]) -> str:
     lines = [
-        "| training step | batch | median ms | least | processor | floor | peak MiB | published s | ratio |",
-        "|---|---|---|---|---|---|---|---|---|",
+        "| step, ms | batch | median | least | processor | floor | peak MiB | published* | ratio* | to reach |",
+        "|---|---|---|---|---|---|---|---|---|---|",
     ]
     for row in rows:
         peak = "" if row["peak_bytes"] is None else f"{row['peak_bytes'] / 2**20:.0f}"
-        published = f"{row['published_s']:g} | {row['ratio']:.0f}" if row["published_s"] else " | "
         times = " | ".join(f"{1e3 * row[key]:.1f}" for key in ("median_s", "min_s", "cpu_s", "floor_s"))
-        lines.append(f"| {row['label']} | {row['batch']} | {times} | {peak} | {published} |")
+        beside = ("", "", "")
+        if row["published"]:
+            low, high = 1e3 * row["published"]["low_s"], 1e3 * row["published"]["high_s"]
+            seconds, ratio = row["reach"]["seconds"], row["reach"]["ratio"]
+            reach = f"{1e3 * seconds:g}" if seconds else f"ratio {ratio:g}"
+            beside = (_span(low, high, "g"), _span(row["ratio"][0], row["ratio"][1], ".0f"), reach)
+        lines.append(f"| {row['label']} | {row['batch']} | {times} | {peak} | {' | '.join(beside)} |")
+    if any(row["published"] for row in rows):
+        lines += ["", f"*{ORIGIN}."]
     return "\n".join(lines) + "\n"
+
+
+def _span(low: float, high: float, form: str) -> str:
+    return f"{low:{form}}" if low == high else f"{low:{form}} to {high:{form}}"
 
 
 def _model(case: Case, device: torch.device, quick: bool) -> Model:

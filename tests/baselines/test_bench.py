@@ -9,8 +9,10 @@ import pytest
 import torch
 from torch import nn
 
-from baselines.bench import measure_step, render
+from baselines.bench import CASES, _beside, _steps, measure_step, render
+from baselines.bench_figures import published_step
 from baselines.cli import main
+from baselines.layers.dropout import Dropout, gated_linear
 
 
 class Linear(nn.Module):
@@ -50,7 +52,7 @@ def test_the_command_measures_writes_and_prints(tmp_path: Path, capsys: pytest.C
     assert [row["label"] for row in found["steps"]] == ["HiSS marker", "flat Mamba"]
     for row in found["steps"]:
         assert row["floor_s"] > 0
-        assert row["published_s"] is None  # nothing to compare with at these sizes
+        assert row["published"] is None  # nothing to compare with at these sizes
     for row in found["streams"]:
         assert row["engine"] == "fast"
         assert 0 < row["without_ms"]["p50"] <= row["without_ms"]["p99"] <= row["without_ms"]["max"]
@@ -70,6 +72,33 @@ def test_streams_alone(capsys: pytest.CaptureFixture[str]) -> None:
     ]
     assert "training step" not in render(found)
     assert "200 samples, 50 a second" in render(found)
+
+
+def test_published_figures_stand_beside_and_say_whose_they_are() -> None:
+    for device, batches in (("cpu", (4,)), ("cuda", (4, 32))):
+        assert all(published_step(case.model, device, batch) for case in CASES for batch in batches)
+    assert published_step("flat-s4", "cpu", 32) is None
+    row = {"label": "x", "median_s": 0.004, "min_s": 0.003, "cpu_s": 0.005, "floor_s": 0.001, "peak_bytes": 2**21}
+    slow = row | {"batch": 4} | _beside(published_step("hiss-s4-s4", "cpu", 4), 0.3)
+    fast = row | {"batch": 32} | _beside(published_step("flat-mamba", "cuda", 32), 0.001)
+    lines = _steps([slow, fast, row | {"batch": 1} | _beside(None, 1.0)]).splitlines()
+    assert lines[2].endswith("| 8700 | 29 | 250 |")
+    assert lines[3].endswith("| 5.7 to 10.5 | 6 to 10 | ratio 4 |")
+    assert lines[4].endswith("| 2 |  |  |  |")
+    assert "measured elsewhere" in lines[-1]
+
+
+def test_oneDNNs_products_are_counted() -> None:  # torch's own counter does not know them
+    linear = nn.Linear(60, 2 * 5)
+
+    class Gated(Linear):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return gated_linear(x[..., :5], x, linear, Dropout(0.0))[..., :2] + self.linear(x)
+
+    plain = measure_step(Linear(), batch=3, length=50, repeats=1)["flops"]
+    gated = measure_step(Gated(), batch=3, length=50, repeats=1)["flops"]
+    product = 2 * 3 * 50 * 60 * 10
+    assert gated - plain in (2 * product, 3 * product)
 
 
 @pytest.mark.parametrize(
