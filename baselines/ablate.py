@@ -11,7 +11,6 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 import statistics
 import sys
 from collections.abc import Iterable, Sequence
@@ -24,7 +23,7 @@ from baselines.errors import OptionError, UnknownNameError
 from baselines.grid import Grid, Planned, SweepError, expand, prepare_all
 from baselines.pool import Place
 from baselines.published import TRAINING
-from baselines.rows import si_rmse, write_csv
+from baselines.rows import relative_mse, si_rmse, write_csv
 from baselines.runs import Run, read_run
 from baselines.sweeps import Sweep, refuse_foreign, sweep_planned
 from baselines.train import TrainConfig
@@ -295,10 +294,7 @@ def _measured(run: Run, mean: Run | None) -> dict[str, Any]:
     """Return what a row says of a finished run."""
     found, data = run.reported, run.config.data
     rmse, unit = si_rmse(found)
-    relative = None
-    if mean is not None:
-        shares = [found["channels"][c]["mse"] / mean.reported["channels"][c]["mse"] for c in data.channels]
-        relative = math.fsum(shares) / len(shares)
+    relative = None if mean is None else relative_mse(found, mean.reported)
     return {
         "part": data.report,
         "steps": found["steps"],

@@ -12,7 +12,7 @@ from typing import Any
 
 from baselines.files import atomic_bytes
 
-__all__ = ["si_rmse", "write_csv"]
+__all__ = ["relative_mse", "si_rmse", "write_csv"]
 
 
 def si_rmse(found: Mapping[str, Any]) -> tuple[float | None, str]:
@@ -28,6 +28,18 @@ def si_rmse(found: Mapping[str, Any]) -> tuple[float | None, str]:
     if len(units) != 1:
         return None, ""
     return math.sqrt(math.fsum(own["rmse"] ** 2 for own in values) / len(values)), units.pop()
+
+
+def relative_mse(found: Mapping[str, Any], mean: Mapping[str, Any]) -> float:
+    """Return the mean over targets of MSE / MSE of the training mean, which compares whatever the targets are.
+
+    Parameters
+    ----------
+    found, mean
+        Metrics of a model and of the reference ``mean`` on the same part of the same data.
+    """
+    shares = [own["mse"] / mean["channels"][channel]["mse"] for channel, own in found["channels"].items()]
+    return math.fsum(shares) / len(shares)
 
 
 def write_csv(path: Path, rows: Iterable[Any], columns: Sequence[str]) -> None:

@@ -17,7 +17,7 @@ from baselines.report.about import lede
 from baselines.report.group import Group, base_name, listed, looks_of
 from baselines.report.html import Place
 from baselines.report.sections import pieces
-from baselines.report.settings import PANELS, rmse_unit, said, settings_panels, spoken, varied
+from baselines.report.settings import PANELS, said, settings_panels, spoken, varied
 from baselines.runs import Run, RunError, dataset_of
 from baselines.table import by_label, make_table
 from csp_data import Dataset
@@ -190,9 +190,15 @@ def _several(groups: Sequence[Group], runs: Sequence[Run], left: str) -> str:
         f"<h1>{html.escape(title)}</h1>",
         html.paragraph(
             f"{len(runs)} finished runs of {len(models)} models with {len(seeds)} seed{'s' * (len(seeds) > 1)} "
-            f"on {listed(names)}, in {len(groups)} sections. Simulated, real and CSP-Bench recordings never "
-            "share a table, nor do two protocols or two recipes of the data: an error on one says nothing about "
-            "another.",
+            f"on {listed(names)}, in {len(groups)} sections. "
+            + (
+                "Simulated, real and CSP-Bench recordings never share a table, nor do "
+                if len(names) > 1
+                else "No "
+            )
+            + "two protocols or two recipes of the data"
+            + (" share a table" if len(names) == 1 else "")
+            + ": an error on one says nothing about another.",
             "lede",
         ),
         left,
@@ -246,20 +252,18 @@ def _overviews(groups: Sequence[Group]) -> list[str]:
 def _varied(groups: Sequence[Group], prefix: str, level: int) -> tuple[Place, str] | None:
     """Return the section on settings that runs of one data set vary, if they vary any."""
     runs = [run for group in groups for run in group.runs]
-    units = {rmse_unit(run) for run in runs}
-    found = varied(runs) if len(units) == 1 else []
+    found = varied(runs)
     if not found:
         return None
     table = groups[0].table
     looks = looks_of(sorted({run.config.name for run in runs}, key=_order))
-    label = f"{table.report} RMSE ({units.pop()})"
     place = Place(f"{prefix}settings", f"What was varied on {table.dataset}")
     pieces_ = []
-    for axis, panels in found:
-        inner = Place(f"{prefix}settings-{axis.title.lower().replace(' ', '-')}", axis.title)
+    for one in found:
+        inner = Place(f"{prefix}settings-{one.axis.title.lower().replace(' ', '-')}", one.axis.title)
         place.inside.append(inner)
-        drawn = settings_panels(axis, panels, label, looks)
-        more = len(panels) - PANELS
+        drawn = settings_panels(one, table.report, looks)
+        more = max(map(len, one.panels.values())) - PANELS
         pieces_.append(
             html.section(
                 inner,
@@ -271,13 +275,13 @@ def _varied(groups: Sequence[Group], prefix: str, level: int) -> tuple[Place, st
             )
         )
     about = (
-        f"{table.dataset} is {table.kind_label}; protocol {table.protocol}. Error on {table.report} against each "
+        f"{table.dataset} ({table.kind_label}; protocol {table.protocol}): error on {table.report} against each "
         "setting, everything else fixed within a panel. Lines go through the means over seeds, bands are their "
         "standard deviation."
     )
     caution = (
-        "Where settings change the rate of the targets or the reported recordings, they change the task: there "
-        "errors compare in direction, not to the digit."
+        "Where a setting changes the rate of the targets or the reported recordings, it changes the task: there "
+        "errors compare by their share of the training mean's, if at all."
     )
     return place, html.section(place, html.paragraph(f"{about} {caution}"), *pieces_, level=level)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -13,17 +12,20 @@ from matplotlib.axes import Axes
 from baselines.references import REFERENCES
 from baselines.report.group import families, listed
 from baselines.report.panels import Panel, panel
+from baselines.rows import relative_mse, si_rmse
 from baselines.runs import Run
 from csp_data import plot
 from csp_data.plot.style import Look
 
-__all__ = ["AXES", "Axis", "said", "settings_panels", "varied"]
+__all__ = ["AXES", "Axis", "Varied", "errors_of", "said", "settings_panels", "varied"]
 
 PANELS = 4
 """Most panels of one setting; each holds everything else fixed."""
 
 Settings = dict[str, Any]
 """``data.FIELD`` of the protocol, ``train.FIELD`` and ``model.FIELD`` to value."""
+Error = Callable[[Run], float | None]
+"""From a run to what is compared; ``None`` where it cannot be."""
 Errors = dict[str, dict[str, dict[Any, list[float]]]]
 """Model to series to value of a setting to the error with each seed."""
 
@@ -40,12 +42,38 @@ class Axis:
         Settings that belong to it; no other may differ within a panel.
     place
         From settings to the series and the value on the axis; ``None`` for doing without.
+    relative
+        Whether it changes the task, so that errors do not compare as they are.
+    name
+        From settings to what stands at the value, where that is more than the value.
     """
 
     title: str
     label: str
     fields: tuple[str, ...]
     place: Callable[[Settings], tuple[str, Any]]
+    relative: bool = False
+    name: Callable[[Settings], str] | None = None
+
+
+@dataclass(frozen=True)
+class Varied:
+    """What runs vary, and their errors.
+
+    Parameters
+    ----------
+    axis
+        What is varied.
+    names
+        Value to what stands there, where that is more than the value.
+    panels
+        For each way to compare (:func:`errors_of`; the second only where the axis changes the task) and each
+        combination of everything else that varies, in words, the errors; combinations of most runs first.
+    """
+
+    axis: Axis
+    names: Mapping[Any, str]
+    panels: Mapping[str, Sequence[tuple[str, Errors]]]
 
 
 def _chunk(settings: Settings) -> tuple[str, Any]:
@@ -53,6 +81,10 @@ def _chunk(settings: Settings) -> tuple[str, Any]:
 
 
 PHASES = {"causal": "causal", "zero": "zero phase"}
+
+
+def _rate(settings: Settings) -> str:
+    return f"{_chunk(settings)[1]}\n{settings['data.target_hz']:g} Hz"
 
 
 def _lowpass(settings: Settings) -> tuple[str, Any]:
@@ -70,7 +102,9 @@ def _context(settings: Settings) -> tuple[str, Any]:
 
 
 AXES = (
-    Axis("Chunk", "chunk (input samples per target)", ("data.input_hz", "data.target_hz"), _chunk),
+    Axis(
+        "Chunk", "chunk (samples), rate of the targets", ("data.input_hz", "data.target_hz"), _chunk, True, _rate
+    ),
     Axis("Low-pass of the inputs", "cut-off (Hz)", ("data.lowpass",), _lowpass),
     Axis("Share of the training recordings", "share of the training recordings (%)", ("data.resplit",), _share),
     Axis("Context", "window (s)", ("train.window_s", "train.window_stride_s"), _context),
@@ -90,28 +124,53 @@ def settings_of(run: Run) -> Settings:
 DECIDED = ("in_dim", "out_dim", "chunk")
 
 
-def varied(runs: Sequence[Run]) -> list[tuple[Axis, list[tuple[str, Errors]]]]:
+def errors_of(runs: Sequence[Run]) -> dict[str, Error]:
+    """Return how runs on one data set are compared: what the axis says to the error.
+
+    The root mean squared error in SI units, where all have the same; and, where the reference ``mean`` is there,
+    MSE over that of the mean on the same data, which compares where a setting changes the task too.
+    """
+    found: dict[str, Error] = {}
+    units = {si_rmse(run.reported)[1] if "si" in run.reported else "" for run in runs}
+    if len(units) == 1 and "" not in units:
+        found[f"RMSE ({units.pop()})"] = lambda run: si_rmse(run.reported)[0]
+    means = {run.config.data.recipe_hash: run for run in runs if run.config.name == MEAN}
+
+    def relative(run: Run) -> float | None:
+        mean = means.get(run.config.data.recipe_hash)
+        return None if mean is None else relative_mse(run.reported, mean.reported)
+
+    if means:
+        found["MSE / MSE of the training mean"] = relative
+    return found
+
+
+def varied(runs: Sequence[Run]) -> list[Varied]:
     """Find what runs on one data set vary, and their errors.
 
     Parameters
     ----------
     runs
         Of one data set, kind and name of protocol.
-
-    Returns
-    -------
-    list
-        What varies, and for each combination of everything else that varies (in words) the errors; combinations
-        of most runs first.
     """
-    settings = [settings_of(run) for run in runs]
+    settings, compared = [settings_of(run) for run in runs], errors_of(runs)
     differing = _differing(runs, settings)
     found = []
-    for axis in [*AXES, *(_plain(field) for field in differing if not any(field in a.fields for a in AXES))]:
+    for axis in [
+        *AXES,
+        *(_plain(field) for field in sorted(differing) if not any(field in a.fields for a in AXES)),
+    ]:
+        others = sorted(differing - set(axis.fields))
         if not differing & set(axis.fields):
             continue
-        if panels := _panels(axis, runs, settings, sorted(differing - set(axis.fields))):
-            found.append((axis, panels))
+        panels = {label: _panels(axis, runs, settings, others, error) for label, error in compared.items()}
+        panels = {label: drawn for label, drawn in panels.items() if drawn}
+        for label in list(panels)[1:]:
+            if not axis.relative:
+                del panels[label]
+        if panels:
+            names = {axis.place(held)[1]: axis.name(held) for held in settings} if axis.name else {}
+            found.append(Varied(axis, names, panels))
     return found
 
 
@@ -133,17 +192,18 @@ def _value(value: Any) -> Any:
 
 
 def _panels(
-    axis: Axis, runs: Sequence[Run], settings: Sequence[Settings], others: Sequence[str]
+    axis: Axis, runs: Sequence[Run], settings: Sequence[Settings], others: Sequence[str], error: Error
 ) -> list[tuple[str, Errors]]:
     by_rest: dict[str, Errors] = {}
     count: dict[str, int] = {}
     for run, held in zip(runs, settings, strict=True):
-        if run.config.name == MEAN:
+        measured = error(run)
+        if run.config.name == MEAN or measured is None:
             continue
         rest = ", ".join(f"{spoken(field)} {said(held[field])}" for field in others if field in held)
         series, value = axis.place(held)
         errors = by_rest.setdefault(rest, {}).setdefault(run.config.name, {}).setdefault(series, {})
-        errors.setdefault(value, []).append(rmse(run))
+        errors.setdefault(value, []).append(measured)
         count[rest] = count.get(rest, 0) + 1
     panels = []
     for rest in sorted(by_rest, key=lambda rest: -count[rest]):
@@ -155,21 +215,6 @@ def _panels(
 
 MEAN = "mean"
 """The reference that no setting changes but through the data."""
-
-
-def rmse(run: Run) -> float:
-    """Return the reported root mean squared error: in SI units where all targets share one, else as it is."""
-    held = run.reported.get("si") or {}
-    if len({values["unit"] for values in held.values()}) != 1:
-        return float(run.reported["rmse"])
-    squares = [values["rmse"] ** 2 for values in held.values()]
-    return math.sqrt(math.fsum(squares) / len(squares))
-
-
-def rmse_unit(run: Run) -> str:
-    """Return the unit of :func:`rmse`."""
-    units = {values["unit"] for values in (run.reported.get("si") or {}).values()} or set(run.config.data.units)
-    return units.pop() if len(units) == 1 else "mixed units"
 
 
 def spoken(field: str) -> str:
@@ -192,19 +237,20 @@ def said(value: Any) -> str:
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
-def settings_panels(
-    axis: Axis, panels: Sequence[tuple[str, Errors]], label: str, looks: Mapping[str, Look]
-) -> list[Panel]:
-    """Draw errors against a setting, a panel for each combination of everything else and family of models."""
-    drawn = []
-    for rest, errors in panels[:PANELS]:
-        for family in families(list(errors)):
-            held = {model: errors[model] for model in family}
+def settings_panels(found: Varied, part: str, looks: Mapping[str, Look]) -> list[Panel]:
+    """Draw errors against a setting: a panel for each way to compare, combination and family of models."""
+    drawn, axis = [], found.axis
+    for what, panels in found.panels.items():
+        label = f"{part} {what}"
+        for rest, errors in panels[:PANELS]:
+            for family in families(list(errors)):
+                held = {model: errors[model] for model in family}
 
-            def draw(axes: Axes, held: Errors = held) -> None:
-                plot.plot_settings(axes, held, xlabel=axis.label, ylabel=label, looks=looks)
+                def draw(axes: Axes, held: Errors = held, label: str = label) -> None:
+                    plot.plot_settings(axes, held, xlabel=axis.label, ylabel=label, looks=looks, names=found.names)
 
-            words = f"{label} of {listed(family)} against {axis.label}{f', {rest}' if rest else ''}."
-            height = 3.0 + 0.18 * max(0, len(family) - 2)
-            drawn.append(panel(draw, words, height=height, title=f"{label}{f'; {rest}' if rest else ''}"))
+                more = f"; {rest}" if rest else ""
+                words = f"{label} of {listed(family)} against {axis.label}{more}."
+                height = 3.0 + 0.18 * max(0, len(family) - 2)
+                drawn.append(panel(draw, words, height=height, title=label + more))
     return drawn

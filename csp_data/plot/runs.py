@@ -19,7 +19,7 @@ __all__ = ["Difference", "plot_cost", "plot_differences", "plot_errors", "plot_l
 
 LEVEL = (0, (1, 2))
 """Dash of the level of doing without something."""
-POINTS = 400
+POINTS = 200
 """Most epochs of a line; of more, evenly spread ones are drawn."""
 
 

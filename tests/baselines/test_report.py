@@ -245,9 +245,11 @@ def test_no_table_mixes_what_does_not_compare(long: str, many: list[Run]) -> Non
 
 def test_settings_are_found_and_hold_the_runs_own_errors(many: list[Run]) -> None:
     own = [run for run in many if run.config.data.name == "sample"]
-    found = {axis.title: panels for axis, panels in varied(own)}
-    assert list(found) == ["Chunk", "Low-pass of the inputs"]
-    ((rest, errors),) = found["Chunk"]
+    chunk, lowpass = varied(own)
+    assert [chunk.axis.title, lowpass.axis.title] == ["Chunk", "Low-pass of the inputs"]
+    assert chunk.names == {2: "2\n25 Hz", 5: "5\n10 Hz", 10: "10\n5 Hz"}
+    assert list(chunk.panels) == ["RMSE (m/s)", "MSE / MSE of the training mean"]
+    ((rest, errors),) = chunk.panels["RMSE (m/s)"]
     assert rest == "low-pass none"
     assert set(errors["flat-lstm"][""]) == {2, 5, 10}
     by_hand = sorted(
@@ -256,7 +258,22 @@ def test_settings_are_found_and_hold_the_runs_own_errors(many: list[Run]) -> Non
         if run.config.name == "flat-lstm" and run.config.data.protocol["target_hz"] == 25
     )
     assert sorted(errors["flat-lstm"][""][2]) == pytest.approx(by_hand)
-    ((rest, errors),) = found["Low-pass of the inputs"]
+    (fast,) = (run for run in own if run.config.name == "mean" and run.config.data.protocol["target_hz"] == 25)
+    shares = chunk.panels["MSE / MSE of the training mean"][0][1]["flat-lstm"][""][2]
+    lstm = [r for r in own if r.config.name == "flat-lstm" and r.config.data.protocol["target_hz"] == 25]
+    assert sorted(shares) == pytest.approx(
+        sorted(
+            np.mean(
+                [
+                    run.reported["channels"][c]["mse"] / fast.reported["channels"][c]["mse"]
+                    for c in ("vel_x", "vel_y", "vel_z")
+                ]
+            )
+            for run in lstm
+        )
+    )
+    assert list(lowpass.panels) == ["RMSE (m/s)"]
+    ((rest, errors),) = lowpass.panels["RMSE (m/s)"]
     assert rest == "target hz 5"
     assert {series: set(by) for series, by in errors["flat-lstm"].items()} == {
         "no filter": {None},
@@ -267,8 +284,9 @@ def test_settings_are_found_and_hold_the_runs_own_errors(many: list[Run]) -> Non
 
 def test_a_setting_of_the_training_is_found_too(runs: dict[str, Run]) -> None:
     faster = replace(runs["a"], config=replace(runs["a"].config, train=replace(runs["a"].config.train, lr=0.1)))
-    ((axis, ((rest, errors),)),) = varied([runs["a"], runs["b"], faster, runs["mean"]])
-    assert (axis.title, rest) == ("lr", "")
+    (found,) = varied([runs["a"], runs["b"], faster, runs["mean"]])
+    ((rest, errors),) = found.panels["RMSE (m/s)"]
+    assert (found.axis.title, rest) == ("lr", "")
     assert {value: len(seeds) for value, seeds in errors["flat-lstm"][""].items()} == {3e-3: 2, 0.1: 1}
     assert varied([runs["a"], runs["b"], runs["mean"], runs["fir"]]) == []
     assert said(vars(LowPass(2.0, order=4, phase="zero"))) == "2 Hz zero phase, order 4"

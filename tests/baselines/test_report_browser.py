@@ -69,11 +69,11 @@ def test_it_loads_without_an_error_and_shows_every_figure(which: str, request: p
 def test_figures_of_what_was_varied_are_on_the_page(opened_long: Opened) -> None:
     page, _ = opened_long
     for heading, said in (
-        ("Chunk", "chunk (input samples per target)"),
+        ("Chunk", "chunk (samples), rate of the targets"),
         ("Low-pass of the inputs", "cut-off (Hz)"),
     ):
         section = page.locator("section", has=page.locator(f"h3:text-is('{heading}')")).last
-        assert section.locator(f"svg text:text-is('{said}')").is_visible()
+        assert section.locator(f"svg text:text-is('{said}')").first.is_visible()
 
 
 def test_it_sorts_both_ways(opened: Opened) -> None:
