@@ -59,7 +59,9 @@ def mamba_stack(x, norm, projections, conv, a, d, past, h, final, scratch):  # t
         affine(selected[:rank], w_dt[k], b_dt[k], delta)
         b, c = selected[rank : rank + states], selected[rank + states :]
         for i in range(inner):
-            step = softplus(delta[i])
+            delta[i] = softplus(delta[i])
+        for i in range(inner):
+            step = delta[i]
             drive, total = step * u[i], _F(0)
             for n in range(states):
                 h[k, i, n] = exp(max(step * a[k, i, n], _F(-80))) * h[k, i, n] + drive * b[n]
@@ -89,15 +91,16 @@ def mamba2_stack(x, norm, projections, conv, heads, gated, past, h, final, scrat
         _convolve(projected[inner : inner + channels], conv[0][k], conv[1][k], past[k], mixed)
         b, c = mixed[inner : inner + states], mixed[inner + states :]
         squares = _F(0)
-        for i in range(inner):
-            head = i // width
+        for head in range(count):
             delta = softplus(projected[inner + channels + head] + bias[k, head])
-            decay, drive, total = exp(max(delta * a[k, head], _F(-80))), delta * mixed[i], _F(0)
-            for n in range(states):
-                h[k, i, n] = decay * h[k, i, n] + drive * b[n]
-                total += h[k, i, n] * c[n]
-            y[i] = (total + d[k, head] * mixed[i]) * silu(projected[i])
-            squares += y[i] * y[i]
+            decay = exp(max(delta * a[k, head], _F(-80)))
+            for i in range(head * width, (head + 1) * width):
+                drive, total = delta * mixed[i], _F(0)
+                for n in range(states):
+                    h[k, i, n] = decay * h[k, i, n] + drive * b[n]
+                    total += h[k, i, n] * c[n]
+                y[i] = (total + d[k, head] * mixed[i]) * silu(projected[i])
+                squares += y[i] * y[i]
         scale = _F(1) / math.sqrt(squares / _F(inner) + gated[1])
         for i in range(inner):
             y[i] *= scale * gated[0][k, i]

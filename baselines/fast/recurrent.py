@@ -15,33 +15,40 @@ __all__ = ["GRUStack", "LSTMStack"]
 
 
 @njit(**FLAGS)
-def lstm_stack(x, weights, biases, h, c, gates, recurrent):  # type: ignore[no-untyped-def]
-    """Take a sample through an LSTM; the output is ``h`` of the last layer. Gates i, f, g, o; state (K, H)."""
-    size = h.shape[1]
-    for k in range(h.shape[0]):
-        below = x if k == 0 else h[k - 1]
-        affine(below, weights[0][k, :, : below.shape[0]], biases[0][k], gates)
-        affine(h[k], weights[1][k], biases[1][k], recurrent)
-        for i in range(4 * size):
-            gates[i] += recurrent[i]
-        for i in range(size):
-            entry, keep = sigmoid(gates[i]), sigmoid(gates[size + i])
-            c[k, i] = keep * c[k, i] + entry * tanh(gates[2 * size + i])
-            h[k, i] = sigmoid(gates[3 * size + i]) * tanh(c[k, i])
+def _set(padded, values):  # type: ignore[no-untyped-def]
+    """Write a layer's input to the beginning of a buffer of the widest one's size; the rest meets zero weights."""
+    for i in range(values.shape[0]):
+        padded[i] = values[i]
 
 
 @njit(**FLAGS)
-def gru_stack(x, weights, biases, h, gates, recurrent):  # type: ignore[no-untyped-def]
+def lstm_stack(x, weights, biases, h, c, below, gates, recurrent):  # type: ignore[no-untyped-def]
+    """Take a sample through an LSTM; the output is ``h`` of the last layer. Gates i, f, g, o; state (K, H)."""
+    size = h.shape[1]
+    for k in range(h.shape[0]):
+        _set(below, x if k == 0 else h[k - 1])
+        affine(below, weights[0][k], biases[0][k], gates)
+        affine(h[k], weights[1][k], biases[1][k], recurrent)
+        cell, own = c[k], h[k]
+        for i in range(size):
+            entry, keep = sigmoid(gates[i] + recurrent[i]), sigmoid(gates[size + i] + recurrent[size + i])
+            cell[i] = keep * cell[i] + entry * tanh(gates[2 * size + i] + recurrent[2 * size + i])
+            own[i] = sigmoid(gates[3 * size + i] + recurrent[3 * size + i]) * tanh(cell[i])
+
+
+@njit(**FLAGS)
+def gru_stack(x, weights, biases, h, below, gates, recurrent):  # type: ignore[no-untyped-def]
     """Take a sample through a GRU; the output is ``h`` of the last layer. Gates r, z, n; state (K, H)."""
     size = h.shape[1]
     for k in range(h.shape[0]):
-        below = x if k == 0 else h[k - 1]
-        affine(below, weights[0][k, :, : below.shape[0]], biases[0][k], gates)
+        _set(below, x if k == 0 else h[k - 1])
+        affine(below, weights[0][k], biases[0][k], gates)
         affine(h[k], weights[1][k], biases[1][k], recurrent)
+        own = h[k]
         for i in range(size):
             reset, keep = sigmoid(gates[i] + recurrent[i]), sigmoid(gates[size + i] + recurrent[size + i])
             candidate = tanh(gates[2 * size + i] + reset * recurrent[2 * size + i])
-            h[k, i] = candidate + keep * (h[k, i] - candidate)
+            own[i] = candidate + keep * (own[i] - candidate)
 
 
 class RecurrentStack(Stack):
@@ -69,7 +76,8 @@ class RecurrentStack(Stack):
             stacked([getattr(torch_layer, f"bias_{name}_l{k}") for k in range(c.layers)]) for name in ("ih", "hh")
         )
         self._biases = b_ih, b_hh
-        self._gates, self._recurrent = (np.zeros(gates * c.hidden, np.float32) for _ in range(2))
+        stacked_gates = gates * c.hidden
+        self._scratch = tuple(np.zeros(size, np.float32) for size in (width, stacked_gates, stacked_gates))
         self.out = np.zeros(c.hidden, np.float32)
         self.state = {"h": np.zeros((c.layers, c.hidden), np.float32)}
 
@@ -84,7 +92,7 @@ class LSTMStack(RecurrentStack):
     def step(self, x: Floats32) -> Floats32:
         """Take a sample; see :meth:`Stack.step`."""
         h, c = self.state["h"], self.state["c"]
-        lstm_stack(x, self._weights, self._biases, h, c, self._gates, self._recurrent)
+        lstm_stack(x, self._weights, self._biases, h, c, *self._scratch)
         self.out[:] = h[-1]
         return self.out
 
@@ -98,6 +106,6 @@ class GRUStack(RecurrentStack):
     def step(self, x: Floats32) -> Floats32:
         """Take a sample; see :meth:`Stack.step`."""
         h = self.state["h"]
-        gru_stack(x, self._weights, self._biases, h, self._gates, self._recurrent)
+        gru_stack(x, self._weights, self._biases, h, *self._scratch)
         self.out[:] = h[-1]
         return self.out

@@ -27,25 +27,26 @@ def _attend(q, keys, values, count, heads, weights, out):  # type: ignore[no-unt
     """Write softmax(Q K^T / sqrt(d_k)) V to ``out`` (H,), head by head, over the first ``count`` rows."""
     width = q.shape[0] // heads
     scale = _F(1) / math.sqrt(_F(width))
-    for head in range(heads):
-        first = head * width
-        largest = _F(-3e38)
+    for first in range(0, q.shape[0], width):
+        mine, mixed = q[first : first + width], out[first : first + width]
         for t in range(count):
-            score = _F(0)
-            for i in range(first, first + width):
-                score += q[i] * keys[t, i]
+            key, score = keys[t, first : first + width], _F(0)
+            for i in range(width):
+                score += mine[i] * key[i]
             weights[t] = score * scale
+        largest = weights[0]
+        for t in range(count):
             largest = max(largest, weights[t])
-        total = _F(0)
         for t in range(count):
             weights[t] = exp(max(weights[t] - largest, _F(-80)))
-            total += weights[t]
-        for i in range(first, first + width):
-            out[i] = _F(0)
+        total = _F(0)
         for t in range(count):
-            share = weights[t] / total
-            for i in range(first, first + width):
-                out[i] += share * values[t, i]
+            total += weights[t]
+        mixed[:] = _F(0)
+        for t in range(count):
+            share, value = weights[t] / total, values[t, first : first + width]
+            for i in range(width):
+                mixed[i] += share * value[i]
 
 
 @njit(**FLAGS)

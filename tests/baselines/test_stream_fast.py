@@ -91,9 +91,38 @@ def test_the_past_of_a_transformer_grows_only_without_a_window() -> None:
 def test_pointwise_functions_are_exact_to_float32() -> None:
     x = np.linspace(-30, 30, 20001, dtype=np.float32)
     exact = torch.from_numpy(x).double()
-    for ours, theirs in ((pointwise.gelu, torch.nn.functional.gelu), (pointwise.sigmoid, torch.sigmoid)):
+    functional = torch.nn.functional
+    pairs = (
+        (pointwise.gelu, functional.gelu),
+        (pointwise.sigmoid, torch.sigmoid),
+        (pointwise.silu, functional.silu),
+        (pointwise.tanh, torch.tanh),
+        (pointwise.softplus, lambda x: torch.log1p(torch.exp(x))),
+    )
+    for ours, theirs in pairs:
         made = np.array([ours(value) for value in x])
         np.testing.assert_allclose(made, theirs(exact).numpy(), rtol=3e-7, atol=1e-6)
+
+
+@pytest.mark.parametrize("kind", FAST_KINDS)
+def test_memory_does_not_grow_whatever_the_kind(kind: str) -> None:
+    """Ten times the samples: the same peak of traced memory, and a state of the same size."""
+    high = {"high_window": 20} if kind == "transformer" else {}
+    model = build(f"hiss-s4-{kind}", in_dim=12, out_dim=3, **{"dim": 8, "layers": 1, **high}).eval()
+    engine, rng = make_engine(model, "fast"), np.random.default_rng(0)
+    size = sum(array.nbytes for array in engine.state().values())
+    peaks = []
+    tracemalloc.start()
+    try:
+        for samples in (300, 3000):
+            tracemalloc.reset_peak()
+            for _ in range(samples):
+                engine.push(rng.normal(size=(1, 12)))
+            peaks.append(tracemalloc.get_traced_memory()[1])
+    finally:
+        tracemalloc.stop()
+    assert peaks[1] - peaks[0] < 20_000
+    assert sum(array.nbytes for array in engine.state().values()) == size
 
 
 def test_memory_does_not_grow_and_every_sample_is_counted() -> None:
