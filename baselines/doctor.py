@@ -22,7 +22,7 @@ def diagnose() -> dict[str, Any]:
         "threads": torch.get_num_threads(),
         "scan": _choose("auto", "cuda" if gpus else "cpu"),
         "scan_packages": {
-            name: "installed" if importlib.util.find_spec(package) else f"{package} is not installed"
+            name: "installed" if importlib.util.find_spec(package) else f"missing {package}"
             for name, package in BACKENDS.items()
         },
     }

@@ -181,7 +181,10 @@ def _describe(card: Card) -> str:
             f"  {stream.name} ({stream.role}{optional}): {', '.join(stream.channels)} in {stream.unit}, "
             f"{stream.rate_hz:g} Hz; frame: {stream.frame}"
         )
-    lines += ["Targets:", *(f"  {t.name}: {', '.join(t.channels)} in {t.unit}. {t.summary}" for t in card.targets)]
+    lines.append("Targets:")
+    for target in card.targets:
+        per = ", given per second unless the protocol says per step" if target.increment else ""
+        lines.append(f"  {target.name}: {', '.join(target.channels)} in {target.unit}{per}. {target.summary}")
     for protocol, lists in card.splits.items():
         shares = ", ".join(
             f"{part} {lists.shares[part]:.0%}" if lists.shares else f"{part} {len(getattr(lists, part))}"

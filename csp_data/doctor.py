@@ -237,8 +237,5 @@ def _problems(found: dict[str, Any]) -> Iterator[str]:
     for row in found["prepared"]:
         if row["problem"]:
             yield f"{row['path']} is not usable ({row['problem']}). Delete it: csp-data clean --prepared"
-    unknown = {row["dataset"] for row in found["prepared"] if row["dataset"]} - set(names())
-    for name in sorted(unknown):
-        yield f"There are prepared files of {name!r}, which is no known data set here."
     if stamps_dir().exists() and not os.access(stamps_dir(), os.W_OK):
         yield f"{stamps_dir()} cannot be written to: files are digested again each time. Change its rights."

@@ -105,7 +105,7 @@ def velocity(edges):
 SOURCE = csp_data.Source(find, read, "folders with sensor.csv and truth.csv", {{"velocity": velocity}})
 '''
 
-TEST = '''"""Tests of {name}. Run them with: pytest {file}"""
+TEST = '''"""Tests of {name}. Run them with: python -m pytest {file}"""
 
 import shutil
 from pathlib import Path

@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from csp_data.card import names
 from csp_data.commands.base import Command, examples, report
 from csp_data.commands.options import json_option
 from csp_data.doctor import examine, readable_size
@@ -56,7 +57,8 @@ def _lines(found: dict[str, Any]) -> Iterator[str]:
     yield "\nPrepared files:" if found["prepared"] else "\nPrepared files: none"
     for row in found["prepared"]:
         size = readable_size(row["bytes"])
-        yield f"  {row['dataset'] or 'unusable':<14} {row['protocol']}, {size}: {row['path']}"
+        own = "" if row["dataset"] in (None, *names()) else ", of a folder or plugin that is not registered"
+        yield f"  {row['dataset'] or 'unusable':<14} {row['protocol']}, {size}{own}: {row['path']}"
     yield "\nCan be reclaimed:" if found["reclaimable"] else "\nCan be reclaimed: nothing"
     for row in found["reclaimable"]:
         yield f"  {readable_size(row['bytes'])}: {row['what']} ({row['command']})"
@@ -65,4 +67,6 @@ def _lines(found: dict[str, Any]) -> Iterator[str]:
 def _short(value: object) -> str:
     if isinstance(value, dict):
         return ", ".join(f"{key} {_short(inner)}" for key, inner in value.items())
-    return ", ".join(map(str, value)) if isinstance(value, (list, tuple)) else str(value)
+    if isinstance(value, (list, tuple)):
+        return ", ".join(map(str, value)) or "none"
+    return str(value)

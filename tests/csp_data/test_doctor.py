@@ -131,3 +131,11 @@ def test_the_training_package_has_its_section() -> None:
 )
 def test_sizes_are_readable(count: int, text: str) -> None:
     assert readable_size(count) == text
+
+
+def test_files_of_a_folder_of_ones_own_are_no_problem(empty_home: Path) -> None:
+    """Its card is in the file; the folder need not be known by name."""
+    csp_data.prepare(str(Path(__file__).parents[2] / "examples" / "eflesh"))
+    done = subprocess.run([sys.executable, "-m", "csp_data", "doctor"], capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "of a folder or plugin that is not registered" in done.stdout

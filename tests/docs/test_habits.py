@@ -1,0 +1,54 @@
+"""The habits that CONTRIBUTING.md asks for work: the hooks are CI's checks, and they stop a bad commit."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).parents[2]
+HOOKS = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text())["repos"][0]["hooks"]
+BIN = Path(sys.executable).parent
+
+
+def test_hooks_are_the_checks_of_make_and_of_ci() -> None:
+    makefile = (ROOT / "Makefile").read_text()
+    for hook in HOOKS:
+        command = hook["entry"].replace(".venv/bin/", "$(BIN)/").replace(" --force-exclude", "")
+        assert f"\t{command}" in makefile, hook["id"]
+    ci = (ROOT / ".ci" / "run").read_text()
+    assert all(f"make {target}" in ci for target in ("lint", "types", "docs", "test"))
+    assert "check: lint types test docs" in makefile
+    contributing = (ROOT / "CONTRIBUTING.md").read_text()
+    assert all(f"`make {target}`" in contributing for target in ("check", "test", "docs", "bench"))
+
+
+@pytest.mark.parametrize("text", ["import os\n", "x = 1\n"])
+def test_a_hook_stops_a_bad_commit(text: str, tmp_path: Path) -> None:
+    """In a repository of its own, with a real commit; types are left to the other test, for time."""
+    pytest.importorskip("pre_commit", reason="the extra dev is not installed")
+    if not (BIN / "ruff").is_file():
+        pytest.skip("ruff is not beside this Python")
+    names = ("GIT_AUTHOR_NAME", "GIT_AUTHOR_EMAIL", "GIT_COMMITTER_NAME", "GIT_COMMITTER_EMAIL")
+    environment = {**os.environ, **dict.fromkeys(names, "x@example.org"), "SKIP": "types"}
+    environment |= {"PRE_COMMIT_HOME": str(tmp_path / "cache")}
+
+    def run(*command: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
+
+    assert run("git", "init", "-q").returncode == 0
+    for name in (".pre-commit-config.yaml", "pyproject.toml"):
+        (tmp_path / name).write_bytes((ROOT / name).read_bytes())
+    (tmp_path / ".venv").symlink_to(BIN.parent)
+    assert run(sys.executable, "-m", "pre_commit", "install").returncode == 0
+    (tmp_path / "module.py").write_text(f'"""A module."""\n\n{text}')
+    run("git", "add", "module.py", ".pre-commit-config.yaml")
+    done = run("git", "commit", "-qm", "Try")
+    said = done.stdout + done.stderr
+    assert "ruff check" in said
+    assert (done.returncode != 0) == (text == "import os\n"), said
+    assert (run("git", "log", "--oneline").returncode == 0) == (text == "x = 1\n")
