@@ -4,7 +4,8 @@
 
 Of the runs whose models stream (no Transformer without a window) it takes the one with the lowest error on the
 part for choosing. Unfinished runs and runs of uncommitted code are refused. ``--data FILE``: the prepared file, if
-it is no longer where the runs found it; ``--cpu NAME``: the processor, where runs did not record it.
+it is no longer where the runs found it; ``--cpu NAME``: the processor, where runs did not record it;
+``--leave-unfinished``: go without the unfinished ones.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from baselines.collect import find_runs
 from baselines.pretrained.make import pretrained_from
 from baselines.pretrained.model import SHIPPED, write_pretrained
 
@@ -23,8 +25,10 @@ def main() -> None:
     parser.add_argument("runs", nargs="+", type=Path)
     parser.add_argument("--data", type=Path)
     parser.add_argument("--cpu")
+    parser.add_argument("--leave-unfinished", action="store_true")
     options = parser.parse_args()
-    made = pretrained_from(options.name, options.runs, options.data, options.cpu)
+    folders = find_runs(options.runs)[0] if options.leave_unfinished else options.runs
+    made = pretrained_from(options.name, folders, options.data, options.cpu)
     write_pretrained(SHIPPED / f"{options.name}.safetensors", made)
     print(made.card)
 

@@ -7,6 +7,7 @@
     python scripts/make_results.py add ABLATION --study broad-leak --variants ABLATION/leak.csv
     python scripts/make_results.py commands                                 # the sweeps of the chosen sizes
 
+Unfinished runs stop ``add``, unless ``--leave-unfinished`` says to go without them.
 ``add`` takes what ``csp-baselines results`` takes (``--cpu NAME`` where runs did not record it) and refuses what
 that refuses. With ``--as-chosen-in STUDY`` it takes only runs with the settings whose variant has the lowest error
 on the part for choosing there, whatever the seed. On a page, a table stands between the lines
@@ -26,6 +27,7 @@ import numpy as np
 from scipy import stats
 
 from baselines.breakdown import by_recording
+from baselines.collect import find_runs
 from baselines.presets import MODELS
 from baselines.references import REFERENCES
 from baselines.render import Grid, cells, columns, grid_of, number, write
@@ -42,8 +44,8 @@ SIZES, STUDY, SAMPLE = "broad-sizes", "broad", "sample"
 def chosen(rows: Results) -> dict[str, Result]:
     """Return of each model the run whose variant has the lowest error on the part for choosing.
 
-    Each variant must have run with the same seeds, or the choice would favour the one with more; and every learned
-    model in the same variants.
+    Each variant must have run with the same seeds, or the choice would favour the one with more. Learned models
+    that have not run in all variants are left out.
     """
     best: dict[str, Result] = {}
     every = {row.variant for row in rows if row.model in MODELS}
@@ -53,7 +55,7 @@ def chosen(rows: Results) -> dict[str, Result]:
             variants.setdefault(row.variant, []).append(row)
         seeds = {variant: sorted(row.seed for row in its) for variant, its in variants.items()}
         if model in MODELS and variants.keys() != every:
-            sys.exit(f"{model}: ran as {', '.join(variants)} alone, others as {', '.join(sorted(every))}.")
+            continue
         if len({tuple(its) for its in seeds.values()}) > 1:
             sys.exit(f"{model}: the variants have other seeds ({seeds}): no fair choice.")
         best[model] = min(variants.values(), key=lambda its: statistics.fmean(row.val_mse for row in its))[0]
@@ -80,7 +82,10 @@ def sizes() -> str:
     heading = f"{rows[0].dataset}, {rows[0].kind}: errors on {rows[0].selection}, seed {seeds}"
     counts = {v: sum(taken[model].variant == v for model in models) for v in variants}
     said = ", ".join(f"`{variant}` for {count}" for variant, count in counts.items())
-    note = f"Of {len(models)} models {said}. Other sizes were not tried, larger ones among them."
+    left = [model for model in MODELS if model not in taken]
+    note = f"Taken: {said} of {len(models)} models. Other sizes were not tried, larger ones among them." + (
+        f" Not run in all sizes yet, and left out: {', '.join(left)}." if left else ""
+    )
     return write([Grid(heading, tuple(header), tuple(body), frozenset(marked), notes=(note,))], "md")
 
 
@@ -306,7 +311,11 @@ def render(check: bool) -> None:
 def add_runs(options: argparse.Namespace) -> None:
     """Add finished runs to a study."""
     variant = options.variant if options.variants is None else ablated(options.variants)
-    rows = collect(options.runs, options.study, variant=variant, cpu=options.cpu)
+    folders = options.runs
+    if options.leave_unfinished:
+        folders, unfinished = find_runs(folders)
+        print(f"left out, unfinished: {', '.join(path.name for path in unfinished) or 'none'}")
+    rows = collect(folders, options.study, variant=variant, cpu=options.cpu)
     if options.as_chosen_in:
         wanted = {row.config for row in chosen(load_results(options.as_chosen_in)).values()}
         rows = [row for row in rows if row.config in wanted]
@@ -327,6 +336,7 @@ def main() -> None:
     adding.add_argument("--variant", default="")
     adding.add_argument("--variants", type=Path, metavar="KIND.csv")
     adding.add_argument("--cpu")
+    adding.add_argument("--leave-unfinished", action="store_true")
     adding.add_argument("--as-chosen-in", metavar="STUDY")
     actions.add_parser("commands")
     options = parser.parse_args()

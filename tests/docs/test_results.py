@@ -98,8 +98,7 @@ def test_sizes_are_chosen_on_val_and_fairly(script: ModuleType) -> None:
     assert {row.variant for row in script.chosen(both).values()} == {"small"}
     with pytest.raises(SystemExit, match="no fair choice"):
         script.chosen(Results([*both, replace(both[0], seed=1, val_mse=0.0)]))
-    with pytest.raises(SystemExit, match=r"hiss-s4-mamba: ran as small alone|flat-s4: ran as small alone"):
-        script.chosen(both[:-1])
+    assert len(script.chosen(both[:-1])) == 1  # the other has not run in both sizes
 
 
 @pytest.mark.parametrize("model", MODELS)
@@ -116,11 +115,9 @@ def test_half_is_half(script: ModuleType, model: str) -> None:
                 **{k: half[level][k] for k in ("dim", "hidden") if k in half[level]},
             }
     if script.SIZES in studies():
-        rows = load_results(script.SIZES, model=model)
-        assert {row.variant: json.dumps(row.settings["model"], sort_keys=True) for row in rows} == {
-            "small": json.dumps(json.loads(json.dumps(small)), sort_keys=True),
-            "half": json.dumps(json.loads(json.dumps(half)), sort_keys=True),
-        }
+        expected = {"small": json.loads(json.dumps(small)), "half": json.loads(json.dumps(half))}
+        for row in load_results(script.SIZES, model=model):
+            assert row.settings["model"] == expected[row.variant]
 
 
 def test_leaks_are_pairs_of_one_seed(script: ModuleType) -> None:
