@@ -20,7 +20,7 @@ from typing import Any
 
 from baselines.ablations import KINDS, Base, Kind, Variant
 from baselines.errors import OptionError, UnknownNameError
-from baselines.grid import Grid, Planned, SweepError, expand, prepare_all
+from baselines.grid import Grid, Planned, SweepError, check_raw, expand, prepare_all
 from baselines.pool import Place
 from baselines.published import TRAINING
 from baselines.rows import relative_mse, si_rmse, write_csv
@@ -179,6 +179,7 @@ def ablate(
             raise OptionError("set", name, f"no setting that the ablation {kind} varies itself")
     out = out.absolute()
     refuse_foreign(out)
+    check_raw(grid)
     grid = dataclasses.replace(grid, models=tuple(dict.fromkeys((*grid.models, REFERENCE))))
     bars = progress and sys.stderr.isatty()
     points = {name: _points(KINDS[kind], name, grid, values, out, jobs, bars) for name in grid.datasets}

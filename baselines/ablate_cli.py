@@ -20,15 +20,15 @@ _arg = tyro.conf.arg
 
 ABLATE = """Vary one thing at a time, train on every variant, and write one table and one figure.
 
-lowpass   no filter, and cut-offs in Hz (--values), causal and zero-phase
-chunk     input samples a chunk (--values), and with them the rate of the targets
-fraction  per cent of the training recordings (--values), each subset within the larger ones
-context   seconds that a model sees (--values)
-deltas    input deltas, averaged instead of interpolated inputs, streams that are off by default
-leak      each leak of the published protocol in and out: statistics of the evaluation part in the normalisation,
-          selection on the evaluation part, a non-causal filter (--values: its cut-off in Hz), 0.18 s of
-          look-ahead, neighbouring recordings in both halves. --protocol strict puts them in one at a time,
-          --protocol paper takes them out
+  lowpass   no filter, and cut-offs in Hz (--values), causal and zero-phase
+  chunk     input samples a chunk (--values), and with them the rate of the targets
+  fraction  per cent of the training recordings (--values), each subset within the larger ones
+  context   seconds that a model sees (--values)
+  deltas    input deltas, averaged instead of interpolated inputs, streams that are off by default
+  leak      each leak of the published protocol in and out: statistics of the evaluation part in the normalisation,
+            selection on the evaluation part, a non-causal filter (--values: its cut-off in Hz), 0.18 s of
+            look-ahead, neighbouring recordings in both halves. --protocol strict puts them in one at a time,
+            --protocol paper takes them out
 
 Each variant of the data is prepared once. Give the same command again and it goes on; nothing runs twice, and
 FOLDER/KIND.csv, .svg and .png are made from what is there.

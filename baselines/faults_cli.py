@@ -18,12 +18,12 @@ _arg = tyro.conf.arg
 
 FAULTS = """Evaluate trained models under faults of their sensors, five severities each; nothing is trained again.
 
-noise            white noise on every raw sample: 0.05, 0.1, 0.2, 0.4, 0.8 sigma
-drift            a random walk of each channel: 0.05, 0.1, 0.2, 0.4, 0.8 sigma after 60 s
-channel-loss     10, 20, 30, 40, 50 % of the channels (at least one) read 0
-dropped-packets  5, 10, 20, 40, 80 % of the time, in bursts of 0.1 s; the last sample is repeated
-saturation       channels clip at 4, 3, 2, 1.5, 1 sigma on either side of their mean
-jitter           samples are taken 1, 2, 5, 10, 20 ms (Gaussian) beside their stamps
+  noise            white noise on every raw sample: 0.05, 0.1, 0.2, 0.4, 0.8 sigma
+  drift            a random walk of each channel: 0.05, 0.1, 0.2, 0.4, 0.8 sigma after 60 s
+  channel-loss     10, 20, 30, 40, 50 % of the channels (at least one) read 0
+  dropped-packets  5, 10, 20, 40, 80 % of the time, in bursts of 0.1 s; the last sample is repeated
+  saturation       channels clip at 4, 3, 2, 1.5, 1 sigma on either side of their mean
+  jitter           samples are taken 1, 2, 5, 10, 20 ms (Gaussian) beside their stamps
 
 sigma is a channel's standard deviation over the training part. Faults are put on the raw recordings, before
 baseline, resampling and filter. Each run is evaluated with the filter that it was trained on, and with the other

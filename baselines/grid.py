@@ -22,7 +22,7 @@ from csp_data.card import load_card
 from csp_data.errors import MissingDataError
 from csp_data.prepare import raw_root
 
-__all__ = ["GROUPS", "Grid", "Planned", "SweepError", "expand", "prepare_all"]
+__all__ = ["GROUPS", "Grid", "Planned", "SweepError", "check_raw", "expand", "prepare_all"]
 
 
 class SweepError(CspDataError):
@@ -135,6 +135,12 @@ class Planned:
     command: str
 
 
+def check_raw(grid: Grid) -> None:
+    """Refuse a grid whose raw files are missing: names all of them and the commands that get them."""
+    if missing := [str(error) for name in grid.datasets if (error := _missing(name, grid))]:
+        raise SweepError("Nothing was started. " + "\n".join(missing))
+
+
 def prepare_all(grid: Grid, *, jobs: int = 1, progress: bool = False) -> list[Dataset]:
     """Prepare every data set in every variant once, or open what was prepared before.
 
@@ -143,8 +149,7 @@ def prepare_all(grid: Grid, *, jobs: int = 1, progress: bool = False) -> list[Da
     SweepError
         If raw files are missing, before anything is prepared: names all of them and the commands that get them.
     """
-    if missing := [str(error) for name in grid.datasets if (error := _missing(name, grid))]:
-        raise SweepError("Nothing was started. " + "\n".join(missing))
+    check_raw(grid)
     datasets = []
     for name in grid.datasets:
         for changes in grid.variants("data"):

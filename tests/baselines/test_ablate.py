@@ -274,6 +274,20 @@ def test_command_line_errors(
     assert not (tmp_path / "out").exists()
 
 
+def test_all_data_that_are_not_there_are_named(
+    empty_home: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main(["ablate", "leak", "--datasets", "sample", "broad", "vector", "--out", str(tmp_path / "out")])
+    assert caught.value.code == 1
+    said = capsys.readouterr().err
+    assert "Nothing was started" in said
+    assert "csp-data download broad" in said
+    assert "csp-data download vector" in said
+    assert not (tmp_path / "out").exists()
+    assert not empty_home.exists()
+
+
 def test_simulated_and_real_go_into_different_figures(tmp_path: Path, home: Path) -> None:
     from baselines.ablate import ablate
     from baselines.grid import Grid, SweepError
