@@ -10,7 +10,6 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -209,7 +208,6 @@ def _tree_bytes(pid: int) -> int:
 def _prepare(work: dict[str, Any]) -> dict[str, float]:
     Path(work["out"]).unlink(missing_ok=True)
     load_source(load_card(work["name"]))
-    import_module("scipy.spatial.transform")  # readers import it when they first turn something
     begun, spent = time.perf_counter(), time.process_time()
     prepare(work["name"], raw=work["raw"], protocol=work["protocol"], out=work["out"], jobs=work["jobs"])
     return {"seconds": time.perf_counter() - begun, "cpu": time.process_time() - spent}

@@ -103,9 +103,8 @@ def examples(
     made = []
     columns = {s.name: s.derived or streams[s.name].channels for s in chosen}
     for i, grids in enumerate(laid, start=1):
-        inputs = np.concatenate(
-            [_input(streams[s.name], s, grids[s.name], source, protocol) for s in chosen], axis=1
-        )
+        sampled = [_input(streams[s.name], s, grids[s.name], source, protocol) for s in chosen]
+        inputs = sampled[0] if len(sampled) == 1 else np.concatenate(sampled, axis=1)
         if protocol.lowpass is not None:
             inputs = protocol.lowpass.apply(inputs, protocol.input_hz)
         edges = {

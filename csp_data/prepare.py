@@ -278,8 +278,7 @@ def find_recordings(card: Card, root: Path) -> list[Found]:
 def _found(card: Card, source: Source, report: Report) -> list[Found]:
     """Find the recordings whose main file is known, or explain what the folder holds instead."""
     known = {file.path for file in report.files if file.status not in ("missing", "unlisted")}
-    everything = source.find(report.root)
-    found = [r for r in everything if _name(r.files[0], report.root) in known]
+    found = [r for r in report.found if _name(r.files[0], report.root) in known]
     simulated = simulates(report.root)
     foreign = card.reader is None and simulated not in (None, card.name, card.source)
     if found and not foreign:

@@ -70,12 +70,15 @@ class Report:
         One entry for each listed file, and for each recording that the card does not list.
     digests
         Of the files that are there, by path.
+    found
+        The recordings there, as the source lists them.
     """
 
     name: str
     root: Path
     files: tuple[FileReport, ...]
     digests: dict[str, Digest]
+    found: tuple[Found, ...] = ()
 
     @property
     def failures(self) -> tuple[FileReport, ...]:
@@ -198,7 +201,7 @@ def verify_tree(
     incomplete = (_not_readable(card, name, "", there=False) for name in sorted(wanting))
     rows = [*reports.values(), *unlisted, *incomplete, *_absent(card, found)]
     more = _extra(root, {row.path for row in rows}) if extra else ()
-    return Report(card.name, root, (*rows, *more), digests)
+    return Report(card.name, root, (*rows, *more), digests, tuple(found))
 
 
 def how_to_get(card: Card) -> str:

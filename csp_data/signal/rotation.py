@@ -1,29 +1,21 @@
-"""Quaternions (w x y z) over whole arrays.
-
-scipy's rotations stand behind what is not written out here; they are imported when first needed, since most data
-sets do without and importing takes a quarter of a second.
-"""
+"""Quaternions (w x y z) over whole arrays."""
 
 from __future__ import annotations
-
-from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
 from csp_data.signal.resample import FloatArray, locate
 
-if TYPE_CHECKING:
-    from scipy.spatial.transform import Rotation
-
-__all__ = ["cumulative", "first_two_columns", "largest_positive", "multiply", "rotate", "slerp", "to_rotation"]
-
-
-def to_rotation(quaternions: npt.NDArray[np.floating]) -> Rotation:
-    """Return scipy rotations from quaternions w x y z, shape (..., 4), normalising them."""
-    from scipy.spatial.transform import Rotation
-
-    return Rotation.from_quat(np.asarray(quaternions, dtype=np.float64), scalar_first=True)
+__all__ = [
+    "cumulative",
+    "first_two_columns",
+    "largest_positive",
+    "multiply",
+    "rotate",
+    "rotation_vectors",
+    "slerp",
+]
 
 
 def rotate(
@@ -68,6 +60,25 @@ def multiply(a: FloatArray, b: FloatArray) -> FloatArray:
         ],
         axis=-1,
     )
+
+
+def rotation_vectors(quaternions: FloatArray) -> FloatArray:
+    """Return axis times angle (rad, 0 to pi) of rotations given as quaternions w x y z.
+
+    Parameters
+    ----------
+    quaternions : array, shape (..., 4)
+        Of any norm but zero.
+
+    Returns
+    -------
+    array, shape (..., 3)
+    """
+    w, axis = quaternions[..., :1], quaternions[..., 1:]
+    sine = np.linalg.norm(axis, axis=-1, keepdims=True)  # of half the angle, times the quaternion's norm
+    angle = 2 * np.arctan2(sine, np.abs(w))
+    scale = np.divide(angle, sine, out=np.full_like(angle, 2.0), where=sine > 0)
+    return np.asarray(np.where(w < 0, -scale, scale) * axis)
 
 
 def largest_positive(quaternions: FloatArray) -> FloatArray:

@@ -9,12 +9,15 @@ from pathlib import Path
 import numpy as np
 
 from csp_data.card import Card
+from csp_data.errors import DamagedRecordingError
 from csp_data.protocol import Protocol
 from csp_data.recording import FloatArray, Note, Recording
-from csp_data.signal.rotation import to_rotation
+from csp_data.signal.rotation import multiply, rotation_vectors
 from csp_data.sources import Found, Source
 from csp_data.sources.reskin import FILES, find_pairs
 from csp_data.sources.reskin import read as read_pair
+
+CONJUGATE = np.array([1.0, -1.0, -1.0, -1.0])
 
 
 def find(root: Path) -> list[Found]:
@@ -27,6 +30,10 @@ def find(root: Path) -> list[Found]:
 def read(found: Found, card: Card, protocol: Protocol) -> Recording:
     """Read a demonstration, as that of the marker recordings; warn where no folder names its box."""
     recording = read_pair(found, card, protocol)
+    norms = np.linalg.norm(recording.streams["orientation"].values, axis=1)
+    if (norms < 0.5).any():
+        time, norm = recording.streams["orientation"].time[np.nanargmin(norms)], np.nanmin(norms)
+        raise DamagedRecordingError(found.files[1], f"orientation at {time:.3f} s", "a norm of 1", f"{norm:g}")
     if found.group.lower().startswith("demonstration_"):
         note = Note(found.id, "no folder of a box above the demonstration: it counts as a box", kind="warning")
         return replace(recording, notes=(*recording.notes, note))
@@ -35,8 +42,8 @@ def read(found: Found, card: Card, protocol: Protocol) -> Recording:
 
 def velocity(edges: Mapping[str, FloatArray]) -> FloatArray:
     """Displacement along x and z, and turn about y, over each step: the rotation vector of R(t+) R(t)^-1."""
-    rotations = to_rotation(edges["orientation"])
-    turn = (rotations[1:] * rotations[:-1].inv()).as_rotvec()[:, 1:2]
+    orientation = edges["orientation"]
+    turn = rotation_vectors(multiply(orientation[1:], orientation[:-1] * CONJUGATE))[:, 1:2]
     return np.concatenate([np.diff(edges["position"][:, [0, 2]], axis=0), turn], axis=1)
 
 
@@ -45,8 +52,8 @@ def displacement(edges: Mapping[str, FloatArray]) -> FloatArray:
 
     The published one: where the angle passes pi it jumps by nearly 2 pi.
     """
-    rotations = to_rotation(edges["orientation"])
-    angle = (rotations * rotations[0].inv()).as_rotvec()[:, 1:2]
+    orientation = edges["orientation"]
+    angle = rotation_vectors(multiply(orientation, orientation[0] * CONJUGATE))[:, 1:2]
     return np.diff(np.concatenate([edges["position"][:, [0, 2]], angle], axis=1), axis=0)
 
 

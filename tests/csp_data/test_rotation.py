@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.spatial.transform import Rotation
 
-from csp_data.signal.rotation import rotate, slerp, to_rotation
+from csp_data.signal.rotation import rotate, rotation_vectors, slerp
 
 
 def matrix(q: np.ndarray) -> np.ndarray:
@@ -37,6 +38,23 @@ def test_rotate_equals_the_matrix(seed: int) -> None:
     np.testing.assert_allclose(rotate(q[0], v), v @ matrix(q[0]).T, atol=1e-12)
 
 
+@given(st.integers(0, 2**31), st.sampled_from([0.0, 1e-12, 1e-7, 1e-3, 1.0, 3.14159]), st.floats(0.1, 10))
+@settings(max_examples=50, deadline=None)
+def test_rotation_vectors_are_those_of_scipy(seed: int, angle: float, norm: float) -> None:
+    axes = unit(seed, 6)[:, 1:]
+    vectors = angle * axes / np.linalg.norm(axes, axis=1, keepdims=True)
+    q = (
+        Rotation.from_rotvec(vectors).as_quat(scalar_first=True)
+        * norm
+        * np.array([[1], [-1], [1], [-1], [1], [1]])
+    )
+    np.testing.assert_allclose(rotation_vectors(q), vectors, rtol=1e-9, atol=1e-13)
+    q = unit(seed, 6)
+    np.testing.assert_allclose(
+        rotation_vectors(q), Rotation.from_quat(q, scalar_first=True).as_rotvec(), atol=1e-12
+    )
+
+
 def test_slerp_turns_at_constant_speed_and_ignores_signs() -> None:
     angles = np.linspace(0, 2.5, 26)
     q = np.stack([np.cos(angles / 2), 0 * angles, 0 * angles, np.sin(angles / 2)], axis=1)
@@ -44,7 +62,7 @@ def test_slerp_turns_at_constant_speed_and_ignores_signs() -> None:
     time = angles / 0.5
     grid = np.linspace(0, time[-1], 101)
     got = slerp(time, q, grid)
-    np.testing.assert_allclose(to_rotation(got).as_rotvec()[:, 2], grid * 0.5, atol=1e-12)
+    np.testing.assert_allclose(rotation_vectors(got)[:, 2], grid * 0.5, atol=1e-12)
     assert (got[:, 0] >= 0).all()
 
 

@@ -315,6 +315,12 @@ def test_recordings_of_other_channels_are_refused(tree: Callable[[str], Path]) -
             {"timestamps": lambda t: t[:1]},
             "T of at least 2",
         ),
+        (
+            "slip",
+            "box_a/demonstration_1/kinova_cartesian_states.h5",
+            {"orientations": lambda q: q * (np.arange(len(q)) != 7)[:, None]},
+            "orientation at .* expected a norm of 1, found 0",
+        ),
         ("joystick", "demonstration_1/extreme3d_values.h5", {"axes": lambda v: v[:, :2]}, r"expected \(T, 3\)"),
         ("ronin", "train_dataset_1/a001_1/data.hdf5", {"pose/tango_pos": None}, "'pose/tango_pos' is missing"),
         ("ronin", "train_dataset_1/a001_1/data.hdf5", {"synced/acce": lambda v: v[:-1]}, "shape of 'synced/acce'"),
