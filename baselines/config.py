@@ -126,7 +126,18 @@ _LEVELS = ("layer", "low", "mid", "high")
 
 
 def config_to_dict(config: ModelConfig) -> dict[str, Any]:
-    """Return a configuration as a dictionary of JSON values; :func:`config_from_dict` is the inverse."""
+    """Return a configuration as a dictionary of JSON values; :func:`config_from_dict` is the inverse.
+
+    Parameters
+    ----------
+    config
+        Of a model: ``model.config``.
+
+    Returns
+    -------
+    dict
+        ``"family"``, the fields, and for each level its ``"kind"`` and fields.
+    """
     family = next(name for name, cls in _MODELS.items() if isinstance(config, cls))
     plain = {"family": family, **asdict(config)}
     for level in _LEVELS:
@@ -137,6 +148,11 @@ def config_to_dict(config: ModelConfig) -> dict[str, Any]:
 
 def config_from_dict(plain: dict[str, Any]) -> ModelConfig:
     """Rebuild a configuration from :func:`config_to_dict`'s dictionary.
+
+    Parameters
+    ----------
+    plain
+        The dictionary.
 
     Raises
     ------

@@ -115,7 +115,25 @@ def _default_kernel_lengths(
 
 
 def build_from_config(config: ModelConfig | dict[str, Any]) -> FlatModel | HierarchicalModel:
-    """Return a freshly initialised model for ``model.config``, or for its dictionary (``config_to_dict``)."""
+    """Return a freshly initialised model for ``model.config``, or for its dictionary.
+
+    Parameters
+    ----------
+    config
+        Of a model, or what :func:`baselines.config_to_dict` made of it.
+
+    Raises
+    ------
+    ModelError, UnknownNameError, OptionError
+        As :func:`baselines.config_from_dict`.
+
+    Examples
+    --------
+    >>> from baselines import build, build_from_config
+    >>> model = build("flat-lstm", in_dim=6, out_dim=3, dim=16, hidden=16)
+    >>> build_from_config(model.config).config == model.config
+    True
+    """
     if isinstance(config, dict):
         config = config_from_dict(config)
     return FlatModel(config) if isinstance(config, FlatConfig) else HierarchicalModel(config)

@@ -159,7 +159,19 @@ def presets_for(model: str) -> Mapping[str, Overrides]:
 
 
 def presets_of(model: str) -> list[str]:
-    """Return the names of the presets of a model, as :func:`presets_for`."""
+    """Return the names of the presets of a model, as :func:`presets_for`.
+
+    Raises
+    ------
+    UnknownModelError
+        A name that is no model's.
+
+    Examples
+    --------
+    >>> from baselines import presets_of
+    >>> presets_of("hiss-mamba-mamba")
+    ['paper', 'small', 'vector']
+    """
     return list(presets_for(model))
 
 

@@ -101,7 +101,8 @@ def sweep(
     Returns
     -------
     Sweep
-        A run that failed is in it with its reason; it stops no other.
+        The runs of this grid, :meth:`Sweep.runs` reads them. One that failed is in it with its reason; it stops no
+        other.
 
     Raises
     ------
@@ -194,6 +195,11 @@ def sweep_planned(
 
 def read_sweep(folder: Path | str) -> tuple[list[Run], dict[Path, str]]:
     """Read all finished runs of a sweep's folder.
+
+    Parameters
+    ----------
+    folder
+        Of the sweep, as given as ``out``.
 
     Returns
     -------

@@ -59,12 +59,27 @@ def prepare(
     skip_damaged
         Leave damaged recordings out and list them in the provenance, instead of stopping with nothing written.
     **overrides
-        Fields of the protocol to change.
+        Fields of the protocol to change: ``input_hz=100``, ``lowpass=csp_data.LowPass(...)``, ...
 
     Returns
     -------
     Path
         The prepared file.
+
+    Raises
+    ------
+    UnknownNameError, OptionError
+        For a data set, protocol or field that does not exist, or a value out of bounds.
+    MissingDataError
+        If raw files are not there: the message has the command that gets them.
+    VerificationError, DamagedRecordingError
+        If raw files are not what the card says, or cannot be read; nothing is written.
+
+    Examples
+    --------
+    >>> import csp_data
+    >>> csp_data.prepare("sample", lowpass=csp_data.LowPass(hz=5, order=3, phase="causal")).suffix
+    '.h5'
     """
     card = load_card(name)
     chosen = resolve_protocol(card, protocol, overrides)
@@ -96,6 +111,18 @@ def load(
         Fetch what is missing first, as :func:`download` does.
     accept_licence
         You accept the data set's terms (:func:`info`).
+
+    Returns
+    -------
+    Dataset
+        Its parts are sequences of :class:`Episode`; samples are read when asked for, in physical units.
+
+    Raises
+    ------
+    StoreError
+        If a prepared file is not one, is damaged, or of a newer version.
+    CspDataError
+        What :func:`prepare` and, with ``download=True``, :func:`download` raise.
 
     Examples
     --------
@@ -238,6 +265,23 @@ def verify(
         files.
     lock
         As in :func:`download`.
+
+    Returns
+    -------
+    Report
+        File by file, what is there and on what grounds it is trusted; ``failures`` holds the others, each with the
+        way to mend it. Failures are returned, not raised.
+
+    Raises
+    ------
+    UnknownNameError
+        For a data set that does not exist.
+
+    Examples
+    --------
+    >>> import csp_data
+    >>> csp_data.verify("sample").failures
+    ()
     """
     card = load_card(name)
     return verify_tree(card, raw_root(card, raw), deep=deep, lock=_path(lock))
@@ -256,6 +300,11 @@ def read_recording(
         Its id, or its number in the source's order.
     raw, protocol
         As in :func:`prepare`.
+
+    Returns
+    -------
+    Recording
+        Its streams, each with time stamps (s), values, channels and unit.
 
     Raises
     ------
@@ -281,12 +330,40 @@ def read_recording(
 
 
 def info(name: str) -> Card:
-    """Return the card of a data set: sensors, units, rates, frames, licence, citation, known defects."""
+    """Return the card of a data set: sensors, units, rates, frames, licence, citation, known defects.
+
+    Parameters
+    ----------
+    name
+        Data set, as in :func:`csp_data.names`.
+
+    Raises
+    ------
+    UnknownNameError
+        For a data set that does not exist; it lists those that do.
+
+    Examples
+    --------
+    >>> import csp_data
+    >>> csp_data.info("sample").licence.id
+    'CC-BY-4.0'
+    """
     return load_card(name)
 
 
 def croissant(name: str) -> dict[str, Any]:
-    """Return the card of a data set as a Croissant 1.0 document, ready for ``json.dumps``."""
+    """Return the card of a data set as a Croissant 1.0 document, ready for ``json.dumps``.
+
+    Parameters
+    ----------
+    name
+        Data set, as in :func:`csp_data.names`.
+
+    Raises
+    ------
+    UnknownNameError
+        For a data set that does not exist.
+    """
     return card_croissant(load_card(name))
 
 
