@@ -2,27 +2,21 @@
 
 from __future__ import annotations
 
-import statistics
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 
 from baselines.faults import FAULTS
 from baselines.table import NOT_BENCH
-from csp_data.plot.style import COLOURS, DASHES, tidy
+from csp_data.plot.runs import plot_settings
 
 if TYPE_CHECKING:
     from baselines.fault_runs import Row
 
 __all__ = ["draw"]
 
-ARMS: tuple[tuple[bool, Any], ...] = ((True, DASHES[0]), (False, DASHES[1]))
-"""How lines under the filter of the training are drawn, and those under the other."""
-
-MARKERS = "osD^vPX"
 WIDTH, HEIGHT = 9.0, 2.7
 """Of the figure, and of each row of panels, in inches."""
 
@@ -40,6 +34,7 @@ def draw(rows: Sequence[Row]) -> Figure:
     panels = figure.subplots(lines, min(2, len(faults)), squeeze=False).ravel()
     for ax, fault in zip(panels, faults, strict=False):
         _panel(ax, [row for row in rows if row.fault == fault], models)
+        ax.get_legend().remove()
     for ax in panels[len(faults) :]:
         ax.set_axis_off()
     first = rows[0]
@@ -49,48 +44,34 @@ def draw(rows: Sequence[Row]) -> Figure:
         f"run{'' if runs == 1 else 's'}, {len({row.draw for row in rows})} draw(s) of each fault",
         fontsize="medium",
     )
-    figure.legend(
-        handles=_handles(rows, models), loc="outside lower center", ncols=3, fontsize="small", frameon=False
-    )
+    handles, labels = panels[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=3, fontsize="small", frameon=False)
     return figure
 
 
-def _handles(rows: Sequence[Row], models: Sequence[tuple[str, str]]) -> list[Line2D]:
-    several = len({trained for _, trained in models}) > 1
-    handles = []
-    for i, (model, trained) in enumerate(models):
-        name = f"{model}, trained with low-pass {trained}" if several else model
-        handles.append(
-            Line2D(
-                [], [], color=COLOURS[i % len(COLOURS)], marker=MARKERS[i % len(MARKERS)], label=name, markersize=4
-            )
-        )
-    for as_trained, dash in ARMS:
-        filters = dict.fromkeys(row.lowpass for row in rows if row.as_trained == as_trained)
-        name = f"low-pass {', '.join(filters)}" + (" (as trained)" if as_trained else " (not trained on)")
-        handles.append(Line2D([], [], color="#555555", linestyle=dash, label=name))
-    return handles
+def _label(model: str, trained: str, models: Sequence[tuple[str, str]]) -> str:
+    return f"{model}, trained with low-pass {trained}" if len({t for _, t in models}) > 1 else model
+
+
+def _arm(rows: Sequence[Row], as_trained: bool) -> str:
+    filters = dict.fromkeys(row.lowpass for row in rows if row.as_trained == as_trained)
+    return f"low-pass {', '.join(filters)} ({'as' if as_trained else 'not'} trained{'' if as_trained else ' on'})"
 
 
 def _panel(ax: Axes, rows: Sequence[Row], models: Sequence[tuple[str, str]]) -> None:
-    for i, (model, trained) in enumerate(models):
-        own = [row for row in rows if (row.model, row.trained_lowpass) == (model, trained)]
-        for as_trained, dash in ARMS:
-            by_severity: dict[int, list[float]] = {}
-            for row in own:
-                if row.as_trained == as_trained:
-                    by_severity.setdefault(row.severity, []).append(row.mse if row.rmse is None else row.rmse)
-            x = sorted(by_severity)
-            mean = [statistics.fmean(by_severity[s]) for s in x]
-            spread = [statistics.stdev(v) if len(v := by_severity[s]) > 1 else 0.0 for s in x]
-            colour, marker = COLOURS[i % len(COLOURS)], MARKERS[i % len(MARKERS)]
-            ax.plot(x, mean, color=colour, linestyle=dash, marker=marker, markersize=4, linewidth=1.4)
-            low, high = ([m + sign * s for m, s in zip(mean, spread, strict=True)] for sign in (-1, 1))
-            ax.fill_between(x, low, high, color=colour, alpha=0.15, linewidth=0)
+    errors: dict[str, dict[str, dict[int, list[float]]]] = {}
+    order = {model: i for i, model in enumerate(models)}
+    for row in sorted(rows, key=lambda r: (order[r.model, r.trained_lowpass], not r.as_trained, r.severity)):
+        by_arm = errors.setdefault(_label(row.model, row.trained_lowpass, models), {})
+        by_severity = by_arm.setdefault(_arm(rows, row.as_trained), {})
+        by_severity.setdefault(row.severity, []).append(row.mse if row.rmse is None else row.rmse)
     first, fault = rows[0], FAULTS[rows[0].fault]
-    values = dict(sorted((row.severity, row.value) for row in rows))
-    ax.set_xticks(list(values), [f"{value:g}" if severity else "none" for severity, value in values.items()])
-    ax.set_xlabel(f"{fault.axis} ({fault.unit})")
-    ax.set_ylabel(f"RMSE ({first.rmse_unit})" if first.rmse is not None else "MSE (mixed units)")
+    names = {row.severity: f"{row.value:g}" if row.severity else "none" for row in rows}
+    plot_settings(
+        ax,
+        errors,
+        xlabel=f"{fault.axis} ({fault.unit})",
+        ylabel=f"RMSE ({first.rmse_unit})" if first.rmse is not None else "MSE (mixed units)",
+        names=names,
+    )
     ax.set_title(first.fault, loc="left", fontsize="small")
-    tidy(ax)
