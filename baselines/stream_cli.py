@@ -115,6 +115,8 @@ class Counts:
     """Of the samples without a prediction."""
     having: Latency = field(default_factory=Latency)
     """Of the samples with one."""
+    predictions: int = 0
+    """Predictions written: a sample that makes the baseline known may bring several."""
     held: int = 0
     """Bad lines replaced by the sample before."""
     busy: bool = False
@@ -229,6 +231,7 @@ def _run(
         for k, prediction in enumerate(made, start=1 - len(made)):
             due = streamer.answered + k * streamer.model.config.chunk
             writer.write(clock.time(due), prediction, seconds)
+            counts.predictions += 1
         counts.busy = False
         if counts.stopped:
             return
@@ -276,7 +279,7 @@ def _sink(name: str) -> Iterator[TextIO]:
 def _summary(command: Stream, counts: Counts) -> None:
     without, with_output, held = counts.without, counts.having, counts.held
     if command.json:
-        found = {"samples": without.total + with_output.total, "predictions": with_output.total, "held": held}
+        found = {"samples": without.total + with_output.total, "predictions": counts.predictions, "held": held}
         parts = {"without_prediction_ms": without, "with_prediction_ms": with_output}
         plain = found | {name: part.summary() if part.total else None for name, part in parts.items()}
         sys.stderr.write(json.dumps(plain) + "\n")
@@ -284,7 +287,7 @@ def _summary(command: Stream, counts: Counts) -> None:
     if not loudness.get().notes:
         return
     sys.stderr.write(
-        f"{without.total + with_output.total:,} samples, {with_output.total:,} with a prediction"
+        f"{without.total + with_output.total:,} samples, {counts.predictions:,} predictions"
         + (f", {held:,} bad lines replaced by the sample before" if held else "")
         + "\n"
     )

@@ -51,7 +51,7 @@ def test_file_in_file_out(
     np.testing.assert_allclose(made[:, 1:-1], expected(runs["a"], inputs), rtol=1e-6)
     np.testing.assert_allclose(made[:, 0], [0.2, 0.4, 0.6, 0.8])
     said = capsys.readouterr().err
-    assert "45 samples, 4 with a prediction" in said
+    assert "45 samples, 4 predictions" in said
     assert "p99" in said
 
 
@@ -117,7 +117,7 @@ def test_a_prediction_comes_before_the_next_sample(runs: dict[str, Run], sample:
             process.stdin.flush()
             assert float(process.stdout.readline().split(",")[0]) == pytest.approx((k + 10) / 50)
         process.stdin.close()
-        assert "30 samples, 3 with a prediction" in process.stderr.read()
+        assert "30 samples, 3 predictions" in process.stderr.read()
     assert process.returncode == 0
 
 
@@ -138,7 +138,7 @@ def test_ctrl_c_ends_in_good_order(runs: dict[str, Run], sample: Dataset, home: 
         for _ in range(4):
             process.stdout.readline()
         process.send_signal(signal.SIGINT)
-        assert "30 samples, 3 with a prediction" in process.stderr.read()
+        assert "30 samples, 3 predictions" in process.stderr.read()
     assert process.returncode == 1
     stream = Streamer.of(load_model(runs["a"]), interface_of(runs["a"]))  # type: ignore[arg-type]
     load_state(tmp_path / "state", stream)
@@ -203,7 +203,7 @@ def test_hold_repeats_the_last_good_sample(
     assert caught.value.code == 1
     error = capsys.readouterr().err
     assert "line 9: expected 6 values" in error
-    assert "7 samples, 0 with a prediction" in error
+    assert "7 samples, 0 predictions" in error
 
 
 @pytest.mark.parametrize(
@@ -248,6 +248,7 @@ def test_a_baseline_holds_predictions_back_and_their_times_stay(
     said = capsys.readouterr()
     made = table(said.out)
     np.testing.assert_allclose(made[:, 0], [0.2, 0.4, 0.6, 0.8])
+    assert "40 samples, 4 predictions" in said.err
     np.testing.assert_allclose(made[:, 1:-1], expected(runs["a"], inputs - inputs[:23].mean(axis=0)), rtol=1e-5)
     assert "the mean of the first 23 samples is subtracted" in said.err
     assert "each sample was the mean over the 0.02 s before it" in said.err
