@@ -24,7 +24,7 @@ from baselines.faults_cli import FAULTS, Faults, faults
 from baselines.results_cli import RESULTS, Results, results, runs_or_rows
 from baselines.stream_cli import STREAM, Stream, stream
 from baselines.sweep_cli import SWEEP, Sweep, sweep
-from baselines.train import TrainConfig
+from baselines.training import TrainConfig
 from baselines.training_cli import Choices, chosen
 from csp_data import Dataset
 from csp_data.card import load_card

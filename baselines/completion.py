@@ -15,8 +15,12 @@ import tyro
 from click.shell_completion import CompletionItem, get_completion_class, shell_complete
 
 import csp_data
+from baselines.presets import ALL_MODELS
 
 __all__ = ["COMPLETION", "Completion", "complete", "completion", "shadow"]
+
+REFERENCES = ("mean", "fir", "kalman", "strapdown")
+"""Their names, without the module that imports torch: whoever presses Tab does not want to wait for that."""
 
 PROG, VARIABLE = "csp-baselines", "_CSP_BASELINES_COMPLETE"
 
@@ -109,9 +113,6 @@ def _datasets() -> list[str]:
 
 
 def _models() -> list[str]:
-    from baselines.factory import ALL_MODELS
-    from baselines.references import REFERENCES
-
     return [*ALL_MODELS, *REFERENCES]
 
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
@@ -24,7 +24,7 @@ from baselines.checkpoint import (
     save_weights,
     write_checkpoint,
 )
-from baselines.data import Part, Windows, batches, cut, length_class, padded, window_steps
+from baselines.data import Part, Windows, batches, length_class, padded
 from baselines.errors import CspDataError, OptionError
 from baselines.evaluate import outputs, squares
 from baselines.files import atomic_bytes
@@ -32,6 +32,7 @@ from baselines.ledger import note
 from baselines.models import param_groups
 from baselines.step import PlainStep, adam, make_step, masked_mse
 from baselines.team import ALONE, Team
+from baselines.training import TrainConfig
 
 __all__ = [
     "BEST",
@@ -49,87 +50,11 @@ __all__ = [
 BEST, LAST, METRICS = "best.safetensors", "last.safetensors", "metrics.jsonl"
 
 
-_CHOICES = {
-    "schedule": ("cosine", "constant"),
-    "precision": ("fp32", "tf32", "bf16"),
-    "compile": ("auto", "eager", "graph"),
-}
 _LOOK_EVERY = 32
 
 
 class TrainingError(CspDataError):
     """A training that cannot go on."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class TrainConfig:
-    """Every choice of a training.
-
-    Parameters
-    ----------
-    epochs
-        Passes over the training windows.
-    batch
-        Windows a step.
-    lr
-        Learning rate of Adam (S4's dynamics may have their own, see ``S4Config.learning_rate``).
-    schedule
-        ``"cosine"`` lets the learning rate fall to zero along half a cosine; ``"constant"`` keeps it.
-    clip_norm
-        Scale the gradient down to this norm where it is larger; ``None`` leaves it as it is.
-    window_s
-        Length in seconds of the windows that models are trained and evaluated on; ``None`` for that of the
-        protocol's windows, or whole episodes when it has none.
-    window_stride_s
-        Seconds from one training window to the next; ``None`` for the length, or the protocol's with
-        ``window_s=None``. Evaluation windows never overlap.
-    seed
-        Of initial weights, order of batches and dropout.
-    precision
-        Of the training steps: ``"fp32"``, ``"tf32"`` or ``"bf16"``, see :func:`baselines.step.numerics`.
-        Evaluation is always in float32.
-    compile
-        ``"eager"`` runs the step as it stands; ``"graph"`` captures it, with batches padded to few shapes, in a
-        CUDA graph (opt-in: its authors had no GPU to run it on); ``"auto"`` is ``"eager"`` for now.
-    """
-
-    epochs: int = 60
-    batch: int = 8
-    lr: float = 3e-3
-    schedule: Literal["cosine", "constant"] = "cosine"
-    clip_norm: float | None = None
-    window_s: float | None = 20.0
-    window_stride_s: float | None = 4.0
-    seed: int = 0
-    precision: Literal["fp32", "tf32", "bf16"] = "fp32"
-    compile: Literal["auto", "eager", "graph"] = "auto"
-
-    def __post_init__(self) -> None:
-        for option, least in (("epochs", 1), ("batch", 1), ("seed", 0)):
-            value = getattr(self, option)
-            if isinstance(value, bool) or not isinstance(value, int) or value < least:
-                raise OptionError(option, value, f"a whole number of at least {least}")
-        for option in ("lr", "clip_norm", "window_s", "window_stride_s"):
-            value = getattr(self, option)
-            if value is None and option != "lr":
-                continue
-            if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < math.inf:
-                raise OptionError(option, value, "a number above 0")
-            object.__setattr__(self, option, float(value))  # 10 and 10.0 are the same training
-        for option, known in _CHOICES.items():
-            if getattr(self, option) not in known:
-                raise OptionError(option, getattr(self, option), " or ".join(known))
-        if self.window_s is None and self.window_stride_s is not None:
-            raise OptionError("window_stride_s", self.window_stride_s, "None, as there is no window_s")
-
-    def windows(self, part: Part) -> tuple[Windows, int | None]:
-        """Cut a part for training; also return a window's length in target steps (``None``: whole episodes)."""
-        if self.window_s is None:
-            length, stride = part.window or (None, None)
-        else:
-            length = window_steps("window_s", self.window_s, part.target_hz)
-            stride = window_steps("window_stride_s", self.window_stride_s, part.target_hz)
-        return cut(part, length, stride), length
 
 
 @dataclass(frozen=True)

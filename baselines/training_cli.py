@@ -10,7 +10,7 @@ import docstring_parser
 import tyro
 
 from baselines.published import TRAINING, training_of
-from baselines.train import TrainConfig
+from baselines.training import TrainConfig
 
 __all__ = ["Choices", "chosen"]
 

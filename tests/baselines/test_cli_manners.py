@@ -16,7 +16,7 @@ import pytest
 
 import csp_data
 from baselines.cli import commands, main, parse
-from baselines.completion import shadow
+from baselines.completion import REFERENCES, shadow
 from baselines.runs import Run
 
 PROGRAM = (sys.executable, "-m", "baselines")
@@ -104,6 +104,7 @@ def test_json_is_all_of_stdout_for_every_command_that_reports(
         "report": [run, mean, "-o", str(tmp_path / "x.html")],
         "sweep": ["--datasets", "sample", "--models", "mean", "--seeds", "0", "--out", str(tmp_path / "sweep")],
         "ablate": ["lowpass", "--datasets", "sample", "--models", "mean", "--values", "5", "--seeds", "0"],
+        "faults": [mean, "--faults", "saturation", "--out", str(tmp_path / "faults")],
         "bench": ["--quick", "--models", "flat-s4", "--batches", "1", "--threads", "1"],
         "export": [run, "--format", "pt2", "-o", str(tmp_path / "x.pt2")],
     }
@@ -174,6 +175,8 @@ def test_a_pipe_that_closes_is_no_error(arguments: list[str]) -> None:
         ("csp-baselines train sample hiss-lstm-t", ["hiss-lstm-transformer", "hiss-lstm-tcn"]),
         ("csp-baselines train sample fir --precision b", ["bf16"]),
         ("csp-baselines eval x --qui", ["--quiet"]),
+        ("csp-baselines sweep --datasets bro", ["broad"]),
+        ("csp-baselines sweep --models publ", ["published"]),
     ],
 )
 def test_bash_completes(line: str, offered: list[str], completions: Callable[..., list[str]]) -> None:
@@ -187,3 +190,29 @@ def test_completion_knows_every_option(name: str, capsys: pytest.CaptureFixture[
     shown = set(re.findall(r"^\W*(?:-\w(?: [A-Z]+)?, )*(--[a-z][a-z0-9-]+)", out, re.MULTILINE))
     options = (p for p in shadow(commands()).commands[name].params if isinstance(p, click.Option))
     assert {flag for option in options for flag in option.opts if flag.startswith("--")} | {"--help"} == shown
+
+
+@pytest.mark.parametrize("asked", ["train --help", "--version", "train sample hiss-s"])
+def test_help_and_completion_do_not_wait_for_torch(asked: str) -> None:
+    code = f"""
+import os, sys
+words = {asked!r}.split()
+if words[-1] == "hiss-s":
+    words = ["csp-baselines", *words]
+    os.environ.update(_CSP_BASELINES_COMPLETE="bash_complete", COMP_WORDS=" ".join(words), COMP_CWORD="3")
+from baselines.cli import main
+try:
+    main(words)
+except SystemExit as stop:
+    assert not stop.code, stop.code
+print("torch" in sys.modules)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "False"
+    assert len(done.stdout.splitlines()) > 1
+
+
+def test_completion_knows_every_reference() -> None:
+    from baselines import references
+
+    assert tuple(references.REFERENCES) == REFERENCES
