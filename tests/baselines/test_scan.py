@@ -32,7 +32,7 @@ def problem(batch, length, channels, state, dtype, skip=True, seed=0):
 
 def outputs_and_gradients(tensors, backend):
     y = selective_scan(*tensors, backend=backend)
-    weights = torch.cos(torch.arange(y.numel(), dtype=torch.float64)).view(y.shape).to(y.dtype)
+    weights = torch.cos(torch.arange(y.numel(), dtype=torch.float64)).view(y.shape).bfloat16().to(y.dtype)
     return [y, *torch.autograd.grad((y * weights).sum(), tensors)]
 
 
@@ -65,9 +65,9 @@ def test_bfloat16_keeps_a_float32_state(backend):
     tensors = problem(2, 300, 5, 4, torch.float32)
     exact = outputs_and_gradients([t.detach().bfloat16().float().requires_grad_() for t in tensors], "reference")
     rounded = outputs_and_gradients([t.detach().bfloat16().requires_grad_() for t in tensors], backend)
-    assert rounded[0].dtype == torch.bfloat16
-    # one rounding of the output, 2^-9; a state in bfloat16 would lose far more over 300 steps
-    assert_equal([rounded[0].float()], [exact[0]], 2**-8)
+    assert all(t.dtype == torch.bfloat16 for t in rounded)
+    # one rounding of each result, 2^-9; a state in bfloat16 would lose far more over 300 steps
+    assert_equal([t.float() for t in rounded], exact, 2**-8)
 
 
 @pytest.mark.parametrize("backend", ["reference", *FAST])
