@@ -21,7 +21,7 @@ _FLAGS: dict[str, Any] = {"nogil": True, "cache": True, "error_model": "numpy", 
 
 
 @njit(inline="always")
-def _sigmoid(x):  # type: ignore[no-untyped-def]
+def sigmoid(x):  # type: ignore[no-untyped-def]
     """Return 1 / (1 + e^-x); below x = -80 it stays at e^-80, as the vectorised exponential has an upper end."""
     one = type(x)(1)
     return one / (one + exp(min(-x, type(x)(80))))
@@ -33,7 +33,7 @@ def _forward(start, stop, x, z, seed, threshold, scale, y):  # type: ignore[no-u
     for r in range(start, stop):
         first, x_r, y_r, a, b = np.uint32(r * channels), x[r], y[r], z[r, :channels], z[r, channels:]
         for h in range(channels):
-            gated = a[h] * scale * _sigmoid(b[h])
+            gated = a[h] * scale * sigmoid(b[h])
             y_r[h] = x_r[h] + (gated if coin(first + np.uint32(h), seed) >= threshold else zero)
 
 
@@ -49,7 +49,7 @@ def _backward(start, stop, z, dy, seed, threshold, scale, dz, d_bias):  # type: 
             da, db = dz[r, :channels], dz[r, channels:]
             for h in range(channels):
                 g = dy_r[h] * scale if coin(first + np.uint32(h), seed) >= threshold else zero
-                s = _sigmoid(b[h])
+                s = sigmoid(b[h])
                 da[h] = g * s
                 db[h] = g * a[h] * s * (one - s)
             for h in range(channels):

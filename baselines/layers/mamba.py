@@ -29,6 +29,7 @@ from torch import Tensor, nn
 
 from baselines.errors import OptionError
 from baselines.layers.base import ALL, SequenceLayer, check_config, log_uniform, softplus_inverse
+from baselines.parallel import compiled_for
 from baselines.scan import check_backend, selective_scan
 
 MambaState = tuple[tuple[Tensor, Tensor], ...]
@@ -127,11 +128,19 @@ class MambaBlock(nn.Module):
 
     def forward(self, x: Tensor, readout: slice = ALL) -> Tensor:
         """Map (B, L, dim) to (B, steps in ``readout``, dim)."""
-        inside, z = self.in_proj(self.norm(x)).chunk(2, dim=-1)
-        u = F.silu(self.conv(inside))
+        u, gate = self._convolve(self.in_proj(self.norm(x)))
         delta, b, c = self._select(u)
         y = selective_scan(u, delta, -torch.exp(self.a_log), b, c, self.d, backend=self.config.scan)
-        return x[:, readout] + self.out_proj(y[:, readout] * F.silu(z[:, readout]))
+        return x[:, readout] + self.out_proj(y[:, readout] * gate[:, readout])
+
+    def _convolve(self, xz: Tensor) -> tuple[Tensor, Tensor]:
+        """Return silu(conv(x')) and silu(z), each (B, L, inner)."""
+        if compiled_for(xz) and xz.dtype == self.conv.weight.dtype:
+            from baselines.layers import mamba_cpu  # numba is imported only where it is used
+
+            return mamba_cpu.convolved_and_gate(xz, self.conv.weight, self.conv.bias)
+        inside, z = xz.chunk(2, dim=-1)
+        return F.silu(self.conv(inside)), F.silu(z)
 
     def step(self, x_t: Tensor, state: tuple[Tensor, Tensor]) -> tuple[Tensor, tuple[Tensor, Tensor]]:
         """Map (B, dim), the last inputs of the convolution (B, inner, conv - 1) and h (B, inner, N)."""

@@ -17,12 +17,13 @@ from baselines.layers import (
     TCNConfig,
     TransformerConfig,
     make_layer,
+    mamba_cpu,
 )
 from baselines.layers.dropout import Dropout, gated_linear
 from baselines.layers.gru import gru_reference
 from baselines.layers.lru import LRULayer, lru_reference
 from baselines.layers.lstm import lstm_reference
-from baselines.layers.mamba import MambaBlock, mamba_reference
+from baselines.layers.mamba import CausalConv, MambaBlock, mamba_reference
 from baselines.layers.mamba2 import Mamba2Block, mamba2_reference, ssd
 from baselines.layers.s4 import S4Layer, s4_reference
 from baselines.layers.s4d import S4DLayer, s4d_reference
@@ -227,6 +228,26 @@ def test_transformer_blocks_start_equal_only_when_asked():
 def test_configurations_out_of_bounds(make_config, match):
     with pytest.raises(OptionError, match=match):
         make_config()
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize(
+    ("batch", "length", "channels", "width"),
+    [(1, 1, 1, 1), (1, 1, 3, 4), (3, 10, 5, 4), (20, 17, 33, 4), (2, 50, 2, 20)],
+)
+def test_compiled_convolution_and_gate_of_mamba_equal_torchs(batch, length, channels, width, dtype):
+    torch.manual_seed(0)
+    conv = CausalConv(channels, width).to(dtype)
+    xz = torch.randn(batch, length, 2 * channels, dtype=dtype, requires_grad=True)
+    ours = mamba_cpu.convolved_and_gate(xz, conv.weight, conv.bias)
+    inside, z = xz.chunk(2, dim=-1)
+    plain = torch.nn.functional.silu(conv(inside)), torch.nn.functional.silu(z)
+    weights = torch.randn(2, batch, length, channels, dtype=dtype)
+    of = (xz, conv.weight, conv.bias)
+    gradients = [torch.autograd.grad((torch.stack(y) * weights).sum(), of) for y in (ours, plain)]
+    bound = 1e-4 if dtype == torch.float32 else 1e-11
+    for a, b in zip((*ours, *gradients[0]), (*plain, *gradients[1]), strict=True):
+        torch.testing.assert_close(a, b, rtol=bound, atol=bound * float(b.detach().abs().max()))
 
 
 class TestDropout:
