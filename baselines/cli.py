@@ -212,6 +212,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     pipeable(lambda: _main(list(sys.argv[1:] if arguments is None else arguments)))
 
 
+RESUMED = ("train", "sweep", "ablate")
+"""Commands that go on where they were stopped."""
+
+
 def _main(given: list[str]) -> None:
     known = commands()
     complete(known)
@@ -224,7 +228,9 @@ def _main(given: list[str]) -> None:
         sys.stderr.write(f"Error: {error}\n")
         sys.exit(error.exit_code)
     except KeyboardInterrupt:
-        sys.stderr.write("Stopped. The same command goes on from the last finished epoch.\n")
+        word = next((word for word in given if not word.startswith("-")), "")
+        goes_on = " The same command goes on from the last finished epoch." if word in RESUMED else ""
+        sys.stderr.write(f"Stopped.{goes_on}\n")
         sys.exit(1)
 
 
