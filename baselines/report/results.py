@@ -22,7 +22,10 @@ def results(group: Group) -> str:
     table = group.table
     best = min(row.test_mse for row in table.rows)
     rows = [
-        ("reference" if row.kind == "reference" else "best" if row.test_mse == best else "", cells(table, row))
+        (
+            " ".join(["reference"] * (row.kind == "reference") + ["best"] * (row.test_mse == best)),
+            cells(table, row),
+        )
         for row in table.rows
     ]
     chosen = (
@@ -124,13 +127,17 @@ def errors(group: Group) -> str:
 
 
 def _error_table(what: str, means: dict[str, dict[str, float]], unit: str) -> str:
-    """Return errors as a table in which deep cells are large errors, recording by recording."""
-    rows: list[tuple[str, list[html.Cell]]] = []
-    for name in next(iter(means.values())):
-        values = [by[name] for by in means.values()]
-        low, high = min(values), max(values)
-        depth = [(value - low) / (high - low) if high > low else 0.0 for value in values]
-        rows.append(("", [name, *((number(v), d) for v, d in zip(values, depth, strict=True))]))
-    return html.table(
-        f"RMSE{unit}; the deeper the colour, the further from the best of the row", [what, *means], rows
-    )
+    """Return errors as a table, the fewer of models and recordings across; deep cells are far from the best."""
+    names, models = list(next(iter(means.values()))), list(means)
+    shown = {}
+    for name in names:
+        low, high = (end(by[name] for by in means.values()) for end in (min, max))
+        for model, by in means.items():
+            shown[model, name] = number(by[name]), (by[name] - low) / (high - low) if high > low else 0.0
+    caption = f"RMSE{unit}; the deeper the colour, the further from the best on that {what}"
+    rows: list[tuple[str, list[html.Cell]]]
+    if len(names) < len(models):
+        rows = [("", [model, *(shown[model, name] for name in names)]) for model in models]
+        return html.table(caption, ["model", *names], rows)
+    rows = [("", [name, *(shown[model, name] for model in models)]) for name in names]
+    return html.table(caption, [what, *models], rows)

@@ -8,6 +8,7 @@ from collections import Counter
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
+from urllib.parse import unquote
 
 import numpy as np
 import pytest
@@ -15,7 +16,7 @@ import pytest
 import csp_data
 from baselines.collect import read_runs
 from baselines.errors import OptionError
-from baselines.render import cells
+from baselines.render import cells, render
 from baselines.report import datasets_of, make_report, write_report
 from baselines.report.group import families, looks_of
 from baselines.report.panels import panel
@@ -117,6 +118,25 @@ def test_it_has_all_parts_and_the_tables_numbers(text: str, runs: dict[str, Run]
     for run in runs.values():
         assert run.environment["command"] in text
     assert runs["a"].environment["torch"] in text
+
+
+def test_the_table_is_saved_as_csv(text: str, runs: dict[str, Run]) -> None:
+    (address,) = re.findall(
+        r'<a download="sample-strict-[0-9a-f]+\.csv" href="data:text/csv;charset=utf-8,([^"]+)">', text
+    )
+    assert unquote(address) == render(make_table(list(runs.values())), "csv")
+
+
+def test_errors_by_recording_stand_with_the_fewer_across(text: str, runs: dict[str, Run]) -> None:
+    head, *rows = re.findall(r"<tr>(.*?)</tr>", text[text.index("All errors as a table") :], re.DOTALL)[:4]
+    found = runs["mean"].reported["recordings"]
+    assert len(found) == 3  # as many as models: recordings are rows
+    for row, (name, values) in zip(rows, found.items(), strict=True):
+        assert f'<th scope="row">{name}</th>' in row
+        assert f">{values['rmse']:.4f}</td>" in row
+        assert row.count('style="--share: 0.00"') == 1  # the best
+        assert row.count('style="--share: 0.45"') >= 1
+    assert head.count("<th") == 4
 
 
 def test_contents_lead_to_every_heading_and_no_id_stands_twice(text: str, long: str) -> None:
