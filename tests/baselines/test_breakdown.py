@@ -1,0 +1,56 @@
+"""Errors by recording and by target, against the numbers in the runs' folders."""
+
+from __future__ import annotations
+
+import statistics
+from dataclasses import replace
+
+import pytest
+
+from baselines.breakdown import by_recording, by_target
+from baselines.cli import main
+from baselines.render import number
+from baselines.results import Result
+from baselines.runs import Run, RunError
+
+
+def test_cells_are_means_over_seeds(runs: dict[str, Run]) -> None:
+    grid = by_recording(list(runs.values()))
+    lines = {row[0]: row[1:] for row in grid.rows}
+    held = [runs[name].results["test"]["recordings"] for name in ("a", "b")]
+    assert grid.header[1:] == tuple(held[0])
+    for cell, name in zip(lines["flat-lstm"], held[0], strict=True):
+        values = [recordings[name]["rmse"] for recordings in held]
+        assert cell == f"{number(statistics.fmean(values))} ± {number(statistics.stdev(values))}"
+    for column in range(1, len(grid.header)):
+        lowest = min(grid.rows, key=lambda row, column=column: float(row[column].split(" ")[0]))
+        assert (grid.rows.index(lowest), column) in grid.best
+    assert "real recordings, not CSP-Bench" in grid.heading
+
+
+def test_targets_in_si_units(runs: dict[str, Run]) -> None:
+    grid = by_target([runs["mean"], runs["fir"]])
+    assert grid.header[1:3] == ("vel_x RMSE (m/s)", "vel_x MAE (m/s)")
+    fir = next(row for row in grid.rows if row[0] == "fir")
+    si = runs["fir"].results["test"]["si"]
+    assert list(fir[1:]) == [number(si[c][m]) for c in ("vel_x", "vel_y", "vel_z") for m in ("rmse", "mae")]
+    paths = [replace(Result.of(runs[n]), test_ate=1.5, test_rte=2.5, path_unit="m") for n in ("mean", "fir")]
+    wider = by_target(paths)
+    assert wider.header[-2:] == ("ATE (m)", "RTE (m)")
+    assert all(row[-2:] == ("1.5000", "2.5000") for row in wider.rows)
+
+
+def test_other_recordings_are_refused(runs: dict[str, Run]) -> None:
+    row = Result.of(runs["a"])
+    fewer = replace(row, seed=7, recordings=dict(list(row.recordings.items())[:1]), source="elsewhere")
+    with pytest.raises(RunError, match="elsewhere holds errors by recording of"):
+        by_recording([row, fewer])
+    with pytest.raises(RunError, match="errors by target of none"):
+        by_target([replace(row, by_target={})])
+
+
+def test_command(runs: dict[str, Run], capsys: pytest.CaptureFixture[str]) -> None:
+    main(["table", str(runs["a"].folder), "--by", "target", "--format", "latex"])
+    assert r"vel\_x RMSE (m/s)" in capsys.readouterr().out
+    with pytest.raises(SystemExit, match="2"):
+        main(["table", str(runs["a"].folder), "--by", "recording", "--json"])
