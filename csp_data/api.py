@@ -194,7 +194,8 @@ def download(
     VerificationError
         If what came is not what the publisher or the lock file states.
     """
-    from csp_data.acquire.download import Options, download_card  # here: a quarter of the time of importing csp_data
+    # here: a quarter of the time of importing csp_data
+    from csp_data.acquire.download import Options, download_card
 
     return download_card(
         load_card(name),
