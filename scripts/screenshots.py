@@ -2,7 +2,7 @@
 
     python scripts/screenshots.py [--report PAGE.html]
 
-Needs the extras plot, view and test, and Debian's chromium. The report is of runs on `sample`: see make demo.
+Needs the extras plot, view and test, and Debian's chromium. docs/howto-look.md says which runs the report is of.
 """
 
 from __future__ import annotations
