@@ -40,7 +40,8 @@ def find_demonstrations(root: Path, files: Sequence[str], published: str) -> lis
     found = []
     wanted = set(files)
     others = tuple(name for name in PUBLISHED if name != published)
-    outermost = root.absolute().name.lower()
+    above = [folder.name.lower() for folder in (root.absolute(), *root.absolute().parents)]
+    outermost = next((name for name in above if name.startswith(PUBLISHED)), "")
     top = len(os.path.join(root, ""))  # noqa: PTH118  # with a separator at its end
     for folder, names in _folders(root):
         there = {name.lower(): name for name in names}

@@ -71,6 +71,10 @@ def test_marker_and_slip_are_told_apart(tree: Callable[[str], Path], tmp_path: P
         assert len(load_source(load_card(name)).find(here)) == ids
     with pytest.raises(MissingDataError, match=r"like marker \(5 recordings\)\."):
         csp_data.load("slip", raw=marker)
+    (both / "marker_writing_full_dataset").mkdir()
+    inner = marker.rename(both / "marker_writing_full_dataset" / "raw")
+    with pytest.raises(MissingDataError, match=r"like marker \(5 recordings\)\."):
+        csp_data.load("slip", raw=inner)
 
 
 def test_a_simulated_tree_is_what_its_stamp_says(
