@@ -21,7 +21,7 @@ def build(
     *,
     preset: str | None = None,
     chunk: int = 10,
-    readout: str = "last",
+    readout: str | None = None,
     overlap: int = 0,
     subchunk: int | None = None,
     **overrides: Any,
@@ -42,7 +42,7 @@ def build(
     readout
         For flat models the sample of each chunk that gives the output, ``"first"`` (published) or ``"last"``.
         For hierarchical ones how a chunk becomes a feature: ``"last"`` (published), ``"linear"`` or
-        ``"attention"``.
+        ``"attention"``. None: the preset's, which for flat models of ``paper`` is ``"first"``; else ``"last"``.
     overlap
         For hierarchical models the samples before a chunk that the lowest level sees too.
     subchunk
@@ -77,7 +77,10 @@ def build(
     if preset is not None and preset not in presets:
         raise UnknownNameError(f"preset of {name}", preset, presets)
     levels = _PREFIXES[len(kinds)]
-    options = _assign({} if preset is None else dict(presets[preset]), levels, kinds, name)
+    sizes = {} if preset is None else dict(presets[preset])
+    own_readout = sizes.pop("readout", "last")
+    readout = own_readout if readout is None else readout
+    options = _assign(sizes, levels, kinds, name)
     for level, given in _assign(overrides, levels, kinds, name).items():
         options[level].update(given)
     if len(kinds) < 3 and subchunk is not None:

@@ -1,9 +1,10 @@
 """Sizes of the models by name, as overrides of the layers' own defaults.
 
-``paper`` exists for every published model: the defaults of the published configuration files. The name of a data
-set exists for the one model that was published as best there. ``small`` exists for every model, published or not:
-sizes for a few minutes of recordings and a CPU, about 0.1 million parameters at most, regularised more; they are
-ours, those of flat-lstm and hiss-s4-mamba chosen on the val part of ``sample``, the others by likeness of size.
+``paper`` exists for every published model: the defaults of the published configuration files; flat ones answer at
+the first sample of a chunk, as in the published code, others at the last. The name of a data set is there for the
+one model that was published as best there. ``small`` exists for every model, published or not: sizes for a few
+minutes of recordings and a CPU, about 0.1 million parameters at most, regularised more; they are ours, those of
+flat-lstm and hiss-s4-mamba chosen on the val part of ``sample``, the others by likeness of size.
 
 The published S4 trains C~ for the length of its first input (``S4Config.kernel="truncated"``): inside chunks the
 chunk's length, elsewhere the padded length of the validation part. That length is stated here from the longest
@@ -101,7 +102,7 @@ def _best(low_kind: str, low: tuple[int, int], high_kind: str, high: tuple[int, 
 
 
 _PAPER: dict[str, Overrides] = {
-    **{f"flat-{kind}": _FLAT[kind] for kind in _FLAT},
+    **{f"flat-{kind}": {**_FLAT[kind], "readout": "first"} for kind in _FLAT},
     **{f"hiss-{low}-{high}": _levels(_LOW[low], _HIGH[high]) for low in _LOW for high in _HIGH},
 }
 _SMALL: dict[str, Overrides] = {

@@ -151,6 +151,18 @@ def test_own_golden_values(name):
     np.testing.assert_allclose(x.grad.numpy(), dx, rtol=1e-6, atol=1e-7 * np.abs(dx).max())
 
 
+def test_flat_models_of_the_published_sizes_answer_where_the_published_ones_do():
+    answers = {
+        (name, preset): build(name, 6, 3, preset=preset).config.readout
+        for name in MODELS
+        for preset in PRESETS[name]
+    }
+    assert {preset for (name, preset), at in answers.items() if at == "first"} == {"paper"}
+    assert {name.split("-")[0] for (name, _), at in answers.items() if at == "first"} == {"flat"}
+    assert all(at == "first" for (name, preset), at in answers.items() if (name[:4], preset) == ("flat", "paper"))
+    assert build("flat-s4", 6, 3, preset="paper", readout="last").config.readout == "last"
+
+
 def test_overrides_reach_their_level():
     config = build(
         "hiss-s4-lstm", 3, 2, dim=8, low_dim=12, layers=1, high_layers=3, hidden=5, low_kernel="truncated"
