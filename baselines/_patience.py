@@ -1,10 +1,12 @@
-"""Lets torch's threads sleep while they wait; imported by the command line before torch is.
+"""Lets torch's threads sleep soon while they wait; imported by the command line before torch is.
 
 The OpenMP library that torch brings reads this once, when it is loaded. By default its threads look for work for
 milliseconds before they sleep, and take the processor from those that have some: our own compiled loops in the
-same step, or other processes. A step with two threads took 3.3 times the processor time on a busy machine.
+same step, or other processes. Threads that never spin wake too late for the next of a step's many short products;
+ten thousand turns, some ten microseconds, lie between (docs/performance.md).
 """
 
 import os
 
-os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+if "OMP_WAIT_POLICY" not in os.environ:
+    os.environ.setdefault("GOMP_SPINCOUNT", "10000")
