@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-
-import joblib
+from functools import partial
 
 from csp_data.card import Card
 from csp_data.errors import DamagedRecordingError
@@ -14,7 +13,7 @@ from csp_data.normalization import Moments, features
 from csp_data.protocol import Protocol
 from csp_data.recording import Note
 from csp_data.sources import Found, load_source
-from csp_data.work import keep_freed, processes
+from csp_data.work import in_order, keep_freed, processes
 
 __all__ = ["SKIPPED", "Cut", "Run", "cut_recordings"]
 
@@ -79,9 +78,8 @@ def cut_recordings(
     DamagedRecordingError
         If a recording cannot be used and may not be skipped.
     """
-    work = (joblib.delayed(_cut_batch)(batch, card, protocol, run) for batch in _batches(found, sizes))
-    jobs = processes(run.jobs, sum(sizes))
-    for batch in joblib.Parallel(n_jobs=jobs, return_as="generator", pre_dispatch="2*n_jobs")(work):
+    cut = partial(_cut_batch, card=card, protocol=protocol, run=run)
+    for batch in in_order(cut, _batches(found, sizes), processes(run.jobs, sum(sizes))):
         yield from batch
 
 

@@ -2,9 +2,18 @@
 
 from __future__ import annotations
 
-import numpy as np
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, wait
+from typing import Any, TypeVar
 
-__all__ = ["keep_freed", "processes"]
+import numpy as np
+from joblib.externals.loky import get_reusable_executor
+
+__all__ = ["in_order", "keep_freed", "others", "processes"]
+
+Task = TypeVar("Task")
+Result = TypeVar("Result")
 
 WORTH_PROCESSES = 256 << 20
 """Raw bytes below which starting processes (half a second) costs more than they save."""
@@ -27,3 +36,69 @@ def keep_freed() -> None:
     frees one, never written to. Other allocators are left as they are.
     """
     np.empty(LARGEST_KEPT, dtype=np.uint8)
+
+
+def others(count: int) -> Any:
+    """Return an executor of other processes, as many as asked for; they stay for the next time."""
+    one_thread = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
+    return get_reusable_executor(count, env=one_thread)
+
+
+def in_order(do: Callable[[Task], Result], tasks: Iterable[Task], jobs: int) -> Iterator[Result]:
+    """Do tasks in this process and others, and give their results in the order of the tasks.
+
+    This process works too: alone until the others have started, which takes them half a second, then whenever the
+    result that is due is not there. Its own results need not be sent to it.
+
+    Parameters
+    ----------
+    do
+        What to do with a task; it and its results go from process to process.
+    tasks
+        Taken as they are needed: at most ``2 * jobs`` are begun and not yet given.
+    jobs
+        Processes, this one included.
+
+    Yields
+    ------
+    Result
+        One a task.
+
+    Raises
+    ------
+    Exception
+        That of the first task, in their order, that fails.
+    """
+    if jobs == 1:
+        yield from map(do, tasks)
+        return
+    pool = others(jobs - 1)
+    started = pool.submit(keep_freed)
+    begun: deque[Future[Result]] = deque()
+    left = iter(tasks)
+    end: Any = object()
+    try:
+        while True:
+            room = len(begun) < 2 * jobs
+            idle = started.done() and sum(not future.done() for future in begun) < 2 * (jobs - 1)
+            if begun and (begun[0].done() or not room) and not (room and idle):
+                yield begun.popleft().result()
+                continue
+            task = next(left, end)
+            if task is end:
+                break
+            begun.append(pool.submit(do, task) if idle else _here(do, task))
+        while begun:
+            yield begun.popleft().result()
+    finally:
+        wait([started, *begun])  # a pool that is at work cannot change its size
+
+
+def _here(do: Callable[[Task], Result], task: Task) -> Future[Result]:
+    """Do a task in this process; its error waits until the result is due, as another process's does."""
+    future: Future[Result] = Future()
+    try:
+        future.set_result(do(task))
+    except Exception as error:
+        future.set_exception(error)
+    return future
