@@ -253,13 +253,13 @@ def ablated(path: Path) -> dict[str, str]:
     """
     try:
         with path.open(newline="", encoding="utf-8") as file:
-            lines = [(row["config"], row["variant"], row["arm"]) for row in csv.DictReader(file)]
+            lines = [(row["config"], row["variant"]) for row in csv.DictReader(file)]
     except (OSError, UnicodeDecodeError, csv.Error, KeyError) as error:
         raise ResultsError(f"{path}: not the table of an ablation ({type(error).__name__}: {error}).") from error
     found: dict[str, list[str]] = {}
-    for key, variant, arm in lines:
+    for key, variant in lines:
         if key:  # a variant that does not apply, or failed, has no run
-            found.setdefault(key, []).append(f"{variant}, {arm}" if arm else variant)
+            found.setdefault(key, []).append(variant)
     return {key: "; ".join(dict.fromkeys(names)) for key, names in found.items()}
 
 

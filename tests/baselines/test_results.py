@@ -152,7 +152,7 @@ def test_an_ablation_names_its_variants(folder: Path, rows: list[Result], tmp_pa
     )
     names = {row.key: f"{row.model} {row.seed}" for row in rows}
     lines = [replace(point, variant=name, config=key) for key, name in names.items()]
-    again = replace(point, variant="none", arm="clean", config=rows[0].key)
+    again = replace(point, variant="none, clean", arm="clean", config=rows[0].key)
     write_csv(table, [*lines, again, replace(point, variant="not applicable")], COLUMNS)
     found = {row.key: row.variant for row in collect([folder], "first", variant=ablated(table))}
     assert found == names | {rows[0].key: f"{names[rows[0].key]}; none, clean"}
