@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, wait
+from concurrent.futures import Future
 from typing import Any, TypeVar
 
 import numpy as np
-from joblib.externals.loky import get_reusable_executor
+from joblib.externals.loky import ProcessPoolExecutor
+from joblib.externals.loky.backend import get_context
 
 __all__ = ["in_order", "keep_freed", "others", "processes"]
 
@@ -38,10 +39,11 @@ def keep_freed() -> None:
     np.empty(LARGEST_KEPT, dtype=np.uint8)
 
 
-def others(count: int) -> Any:
-    """Return an executor of other processes, as many as asked for; they stay for the next time."""
+def others(count: int) -> ProcessPoolExecutor:
+    """Return an executor of other processes, each with one thread; they start at the first task."""
     one_thread = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
-    return get_reusable_executor(count, env=one_thread)
+    # not loky's shared executor: it would be handed to joblib's next user, who needs another kind
+    return ProcessPoolExecutor(count, context=get_context("loky"), env=one_thread)
 
 
 def in_order(do: Callable[[Task], Result], tasks: Iterable[Task], jobs: int) -> Iterator[Result]:
@@ -91,7 +93,7 @@ def in_order(do: Callable[[Task], Result], tasks: Iterable[Task], jobs: int) -> 
         while begun:
             yield begun.popleft().result()
     finally:
-        wait([started, *begun])  # a pool that is at work cannot change its size
+        pool.shutdown(wait=True, kill_workers=True)  # by now they are idle, or what they do is of no use
 
 
 def _here(do: Callable[[Task], Result], task: Task) -> Future[Result]:

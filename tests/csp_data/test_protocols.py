@@ -168,10 +168,14 @@ def check_stamps_of_broad(episode: Episode, root: Path) -> None:
 
 @pytest.fixture(scope="module", autouse=True)
 def _processes_for_the_smallest_tree() -> Iterator[None]:
+    pool = work.others(3)
+    pool.submit(work.keep_freed).result()  # started, so that they have a part in the work
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(work, "WORTH_PROCESSES", 0)
-        work.others(3).submit(work.keep_freed).result()  # started, so that they have a part in the work
+        patch.setattr(work, "others", lambda count: pool)
+        patch.setattr(pool, "shutdown", lambda **kept: None)
         yield
+    pool.shutdown(wait=True)
 
 
 @pytest.mark.parametrize("name", names())

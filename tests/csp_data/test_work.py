@@ -2,29 +2,57 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import platform
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from joblib import Parallel, delayed
+from joblib.externals.loky import ProcessPoolExecutor
 
-from csp_data.work import in_order, others
+from csp_data import work
+from csp_data.work import in_order
+
+
+class Started(ProcessPoolExecutor):
+    """Processes that are there already, and stay for the next example."""
+
+    def __init__(self, count: int) -> None:
+        super().__init__(count)
+        for nap in [self.submit(time.sleep, 0.2) for _ in range(2 * count)]:
+            nap.result()
+
+    def shutdown(self, wait: bool = True, kill_workers: bool = False) -> None:
+        pass
+
+    def end(self) -> None:
+        super().shutdown(wait=True, kill_workers=True)
 
 
 @pytest.fixture(params=[1, 2, 4])
-def jobs(request: pytest.FixtureRequest) -> int:
+def jobs(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
     """A number of processes, the others among them started."""
     count: int = request.param
-    if count > 1:
-        for started in [others(count - 1).submit(time.sleep, 0.2) for _ in range(2 * count)]:
-            started.result()
-    return count
+    if count == 1:
+        yield count
+        return
+    pool = Started(count - 1)
+    monkeypatch.setattr(work, "others", lambda count: pool)
+    yield count
+    pool.end()
+
+
+def children() -> list[int]:
+    """Processes that this one has started, but for the one that watches over shared memory."""
+    found = multiprocessing.active_children()
+    return [child.pid for child in found if child.pid]
 
 
 def who(task: tuple[int, float]) -> tuple[int, int]:
@@ -41,16 +69,38 @@ def test_results_come_in_the_order_of_the_tasks(jobs: int, naps: list[float]) ->
     assert [number for number, _ in in_order(who, tasks, jobs)] == list(range(len(tasks)))
 
 
-def test_this_process_and_the_others_all_work(jobs: int) -> None:
-    done = {process for _, process in in_order(who, [(i, 0.02) for i in range(60)], jobs)}
-    assert os.getpid() in done
-    assert len(done) == jobs
+@pytest.mark.parametrize("count", [2, 4])
+def test_this_process_works_at_once_and_the_others_when_they_have_started(count: int) -> None:
+    done: list[int] = []
+    end = time.monotonic() + 60
+
+    def tasks() -> Iterator[tuple[int, float]]:
+        while len(set(done)) < count and time.monotonic() < end:
+            yield 0, 0.02
+
+    for _, process in in_order(who, tasks(), count):
+        done.append(process)
+    assert done[0] == os.getpid()
+    assert len(set(done)) == count
+    assert not set(done) & set(children())
 
 
-def test_this_process_does_not_wait_for_others_to_start() -> None:
-    others(1).shutdown(wait=True, kill_workers=True)
-    first = next(in_order(who, [(0, 0.0), (1, 0.0)], 2))
-    assert first == (0, os.getpid())
+def test_joblib_can_start_its_own_processes_afterwards() -> None:
+    assert list(in_order(str, range(5), 2)) == ["0", "1", "2", "3", "4"]
+    assert Parallel(n_jobs=2)(delayed(abs)(number) for number in range(-3, 0)) == [3, 2, 1]
+
+
+@pytest.mark.parametrize("close", [True, False])
+def test_the_others_end_with_the_iteration(close: bool) -> None:
+    before = set(children())
+    results = in_order(who, [(0, 0.0), *[(i, 0.3) for i in range(1, 12)]], 2)
+    assert isinstance(results, Generator)
+    next(results)
+    if close:
+        results.close()
+    else:
+        list(results)
+    assert set(children()) <= before
 
 
 def test_tasks_are_taken_as_they_are_needed(jobs: int) -> None:
