@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import json
-import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Literal
 
 import tyro
 
-from baselines.errors import OptionError
-from baselines.sweep_cli import pairs, seeds
+from baselines.grid_cli import Runs, RunsOptions, ended
 from csp_data.manners import loudness
 
 __all__ = ["ABLATE", "Ablate", "ablate"]
@@ -58,28 +56,9 @@ class Ablate:
     """Where on the ablation's axis; by default a range that suits the data set's rates."""
     out: Annotated[Path, _arg(metavar="FOLDER", aliases=["-o"])] = Path("ablation")
     """Folder of the ablation."""
-    protocol: Annotated[str | None, _arg(metavar="NAME")] = None
-    """Name of the protocol to start from; by default each data set's own."""
-    training: Annotated[str | None, _arg(metavar="NAME")] = None
-    """Choices of the training by name, paper or strict; by default the one named like the protocol."""
-    preset: Annotated[str, _arg(metavar="NAME")] = "small"
-    """Sizes of the models: small, or paper (published)."""
+    runs: RunsOptions = field(default_factory=Runs)
     set: Annotated[tuple[str, ...], _arg(metavar="KEY=VALUE ...")] = ()
     """train.FIELD, model.SIZE or data.FIELD of the protocol, the same in all variants."""
-    raw: Annotated[str | None, _arg(metavar="FOLDER")] = None
-    """Folder of the raw files; {name} in it stands for the data set's name."""
-    jobs: int = 1
-    """Runs at once."""
-    backend: Annotated[str, _arg(metavar="NAME")] = "loky"
-    """loky (this machine), dask:tcp://HOST:PORT, slurm or slurm:local."""
-    slurm: Annotated[tuple[str, ...], _arg(metavar="KEY=VALUE ...")] = ()
-    """Parameters of submitit."""
-    device: str = "cpu"
-    """As torch names it; cuda spreads the runs over all GPUs."""
-    per_device: int = 1
-    """Runs at once on one GPU."""
-    threads: int = 1
-    """Threads of torch in each run."""
     json: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     """Print what became of each run as JSON."""
 
@@ -88,49 +67,26 @@ def ablate(command: Ablate, line: str) -> None:
     """Run the command; exit with 1 if a run failed."""
     from baselines.ablate import ablate as run
     from baselines.ablate import summary
-    from baselines.grid import Grid
-    from baselines.pool import Place
 
-    if command.jobs < 1:
-        raise OptionError("jobs", command.jobs, "a whole number of at least 1")
-    grid = Grid(
-        datasets=command.datasets,
-        models=command.models,
-        seeds=seeds(command.seeds),
-        protocol=command.protocol,
-        training=command.training,
-        preset=command.preset,
-        settings=dict(pairs("set", command.set)),
-        raw=command.raw,
-    )
+    runs = command.runs
     done = run(
         command.kind,
-        grid,
+        runs.grid(command.datasets, command.models, command.seeds, command.set),
         command.out,
-        Place(
-            device=command.device,
-            per_device=command.per_device,
-            threads=command.threads,
-            slots=command.out.absolute() / ".slots",
-        ),
+        runs.place(command.out),
         values=command.values,
-        jobs=command.jobs,
-        backend=command.backend,
-        slurm={key: given[0] for key, given in pairs("slurm", command.slurm)},
+        **runs.pool(),
         progress=loudness.get().notes,
         command=line,
     )
-    failed = {str(folder): why for folder, why in done.sweep.failed.items()}
     notes = {f"{row.dataset}, {row.variant}": row.note for row in done.rows if row.note and not row.model}
+    sweep = done.sweep
     if command.json:
         files = [str(path) for path in done.files]
+        failed = {str(folder): why for folder, why in sweep.failed.items()}
         said = json.dumps({"ablation": done.kind, "files": files, "left_out": notes, "failed": failed})
     else:
-        counts = f"{len(done.sweep.done)} runs, {done.sweep.executed} of them done now; {len(failed)} failed"
-        said = f"{summary(done.rows)}\n\n{done.sweep.folder}: {counts}"
+        counts = f"{len(sweep.done)} runs, {sweep.executed} of them done now; {len(sweep.failed)} failed"
+        said = f"{summary(done.rows)}\n\n{sweep.folder}: {counts}"
         said += "".join(f"\nwritten: {path}" for path in done.files)
-    sys.stdout.write(said + "\n")
-    for folder, why in failed.items():
-        sys.stderr.write(f"failed: {folder}: {why}\n")
-    if failed:
-        sys.exit(1)
+    ended(said, sweep.failed)

@@ -10,7 +10,7 @@ from typing import Annotated
 
 import tyro
 
-from baselines.sweep_cli import seeds
+from baselines.arguments import seeds
 
 __all__ = ["FAULTS", "Faults", "faults"]
 

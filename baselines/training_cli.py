@@ -1,42 +1,238 @@
-"""The choices of a training on a command line: some one by one, the others those of a training with a name."""
+"""``csp-baselines train`` and ``eval``: one run; choices that are not given are those of a training by name."""
 
 from __future__ import annotations
 
+import json
 import re
-from dataclasses import fields, replace
-from typing import TYPE_CHECKING, Annotated, Any, TypedDict, get_type_hints
+from dataclasses import dataclass, field, fields, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypedDict, get_type_hints
 
 import docstring_parser
 import tyro
 
+import csp_data
+from baselines.arguments import settings
+from baselines.errors import OptionError
 from baselines.published import TRAINING, training_of
 from baselines.training import TrainConfig
+from csp_data import Dataset
+from csp_data.card import load_card
+from csp_data.manners import loudness
+from csp_data.protocol import resolve
+from csp_data.splitcard import PARTS
 
-__all__ = ["Choices", "chosen"]
+__all__ = ["EVAL", "TRAIN", "Choices", "Eval", "Train", "chosen", "evaluate", "train"]
+
+_arg = tyro.conf.arg
+Named = tyro.conf.Positional
 
 
-def _options() -> dict[str, Any]:
+def _choices() -> dict[str, Any]:
     """Return an option for each field of :class:`TrainConfig`: its type, its help, its value in every training."""
     hints = get_type_hints(TrainConfig)
     told = {p.arg_name: p.description or "" for p in docstring_parser.parse(TrainConfig.__doc__ or "").params}
     options: dict[str, Any] = {}
-    for field in fields(TrainConfig):
-        named = {name: getattr(config, field.name) for name, config in TRAINING.items()}
+    for one in fields(TrainConfig):
+        named = {name: getattr(config, one.name) for name, config in TRAINING.items()}
         values = {str(value) for value in named.values()}
         defaults = values if len(values) == 1 else [f"{name}: {value}" for name, value in named.items()]
-        text = " ".join(re.sub(r":\w+:|`", "", told[field.name]).split())
+        text = " ".join(re.sub(r":\w+:|`", "", told[one.name]).split())
         hint = f"(default: {', '.join(defaults)})"
-        options[field.name] = Annotated[hints[field.name], tyro.conf.arg(help=text, help_behavior_hint=hint)]
+        options[one.name] = Annotated[hints[one.name], tyro.conf.arg(help=text, help_behavior_hint=hint)]
     return options
 
 
 if TYPE_CHECKING:
     Choices = dict[str, Any]
 else:
-    Choices = TypedDict("Choices", _options(), total=False)
+    Choices = TypedDict("Choices", _choices(), total=False)
 """Those fields of :class:`TrainConfig` that a command line gives."""
 
 
 def chosen(given: Choices, training: str | None, protocol: str) -> TrainConfig:
     """Return the training with the name, or else the one of the protocol's name, changed by what was given."""
     return replace(training_of(protocol, training), **given)
+
+
+TRAIN = """Train a model (or fit a reference) on a data set, choose its epoch on val, evaluate it on val and test.
+
+Under --protocol paper there are only train and eval: the epoch is chosen on eval and reported on it, as published.
+
+Everything goes into one folder. The same command again goes on where it was stopped, and does nothing once it has
+finished. Models: flat-<kind>, hiss-<low>-<high>, hiss-<low>-<mid>-<high>; <kind> and <high> are lstm, transformer,
+s4, mamba, gru, tcn, mamba2, s4d or lru, <low> and <mid> the same without transformer. References: mean (of the
+training targets), fir (linear filter over the last 2 s), kalman (linear state-space model identified on train,
+with its Kalman filter), strapdown (inertial sensors alone: orientation filter and integration, nothing learned).
+
+Examples:
+  csp-baselines train sample hiss-s4-mamba
+  csp-baselines train broad flat-lstm --raw trees/broad --seed 1 --set dim=64 hidden=64 --out runs/lstm-1
+  csp-baselines train vector.h5 fir --window-s 10
+  csp-baselines train marker hiss-s4-mamba --training paper --preset marker --seed 1
+  torchrun --nproc-per-node 4 -m baselines train broad hiss-s4-mamba --device cuda --batch 64"""
+
+EVAL = """Evaluate a finished run on one part, afresh from its weights.
+
+Examples:
+  csp-baselines eval runs/sample-hiss-s4-mamba-0 --part val
+  csp-baselines eval pretrained:broad --data "$(csp-data prepare sample)" --predictions shown/pretrained"""
+
+
+@dataclass(frozen=True)
+class Train:
+    """Options of ``train``."""
+
+    dataset: Annotated[str, Named, _arg(metavar="DATASET")]
+    """Name of a data set, or a prepared file."""
+    model: Annotated[str, Named, _arg(metavar="MODEL")]
+    """Name of a model or reference."""
+    choices: Annotated[Choices, tyro.conf.OmitArgPrefixes, _arg(name="training")] = field(default_factory=Choices)
+    out: Annotated[Path | None, _arg(metavar="FOLDER")] = None
+    """Folder of the run; by default runs/DATASET-MODEL-SEED."""
+    raw: Annotated[Path | None, _arg(metavar="FOLDER")] = None
+    """Folder of the raw files, to prepare the data set from."""
+    protocol: Annotated[str | None, _arg(metavar="NAME")] = None
+    """Name of the protocol; by default the data set's own."""
+    training: Annotated[str | None, _arg(metavar="NAME")] = None
+    """Choices of the training by name, paper or strict; by default the one named like the protocol."""
+    preset: Annotated[str | None, _arg(metavar="NAME")] = None
+    """Sizes of the model: small (the default) or paper (published); some models have more."""
+    set: Annotated[tuple[str, ...], _arg(metavar="KEY=VALUE ...")] = ()
+    """Sizes of the model one by one: dim=32 low_layers=2."""
+    device: str = "cpu"
+    """As torch names it."""
+    threads: int | None = None
+    """Threads of torch; by default 1 for small sizes and references, where more wait for each other, else all."""
+    track: Literal["tensorboard", "trackio", "wandb"] | None = None
+    """A tracker that follows the training too; what counts is the folder of the run."""
+    json: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    """Print the results as JSON."""
+
+
+@dataclass(frozen=True)
+class Eval:
+    """Options of ``eval``."""
+
+    run: Annotated[Path, Named, _arg(metavar="RUN")]
+    """Folder of the run, or pretrained:NAME for a model that ships with the package (with --data)."""
+    part: Annotated[str | None, _arg(metavar="NAME")] = None
+    """What to evaluate on: train, val, test or another part; by default the one that is reported."""
+    data: Annotated[Path | None, _arg(metavar="FILE")] = None
+    """The prepared file, if it is no longer where the run found it."""
+    predictions: Annotated[Path | None, _arg(metavar="FOLDER")] = None
+    """Folder to write predictions.npz into, which csp-data view --runs shows."""
+    device: str = "cpu"
+    """As torch names it."""
+    json: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    """Print the results as JSON."""
+
+
+def train(command: Train, line: str) -> None:
+    """Run the command."""
+    import torch
+
+    from baselines.experiment import follow, run
+    from baselines.references import REFERENCES
+    from baselines.team import joined
+
+    preset = command.preset or (None if command.model in REFERENCES else "small")
+    if command.threads is not None and command.threads < 1:
+        raise OptionError("threads", command.threads, "a whole number of at least 1")
+    # on two busy cores two threads were seen to take ten times as long as one: a small model's steps are so short
+    # that one thread spends them waiting for the other to get a core
+    threads = command.threads or (1 if preset in (None, "small") else torch.get_num_threads())
+    torch.set_num_threads(threads)
+    dataset, config = _dataset(command)
+    options = settings(command.set)
+    out = command.out or Path("runs") / f"{Path(command.dataset).stem}-{command.model}-{config.seed}"
+    with joined(command.device) as (team, device):
+        if not team.leads:
+            follow(dataset, command.model, config, team, preset=preset, options=options, device=device)
+            return
+        done, state = run(
+            dataset,
+            command.model,
+            config,
+            out,
+            preset=preset,
+            options=options,
+            device=device,
+            command=line,
+            progress=loudness.get().progress,
+            team=team,
+            track=command.track,
+        )
+    if command.json:
+        print(json.dumps({"run": str(out), "state": state, **done.results}))
+        return
+    if state == "finished":
+        print(f"{out} holds this run, finished: nothing to do.")
+    epoch = done.results["epoch"]
+    print(
+        f"{done.config.name} on {done.config.data.name} ({done.config.data.kind}), "
+        f"{done.results['parameters']:,} parameters"
+        + (f", epoch {epoch} of {config.epochs}" if epoch else "")
+        + f", {done.results['seconds']:.1f} s"
+    )
+    data = done.config.data
+    for part in (part for part in PARTS if part in done.results):
+        print(_errors(part, done.results[part], data.units))
+    if data.selected_on_report:
+        print(f"The epoch was chosen on {data.report} itself, as published: no part was held out from the choice.")
+    print(f"run written to {out}")
+
+
+def evaluate(command: Eval, line: str) -> None:
+    """Run the command."""
+    from baselines.experiment import evaluate as afresh
+    from baselines.pretrained import load_pretrained
+    from baselines.runs import PREDICTIONS, dataset_of, read_run
+
+    keep = None
+    if command.predictions is not None:
+        command.predictions.mkdir(parents=True, exist_ok=True)
+        keep = command.predictions / PREDICTIONS
+    if str(command.run).startswith("pretrained:"):
+        shipped = load_pretrained(str(command.run).removeprefix("pretrained:"))
+        if command.data is None:
+            raise OptionError("data", None, "a prepared file, as csp-data prepare NAME prints")
+        dataset = csp_data.load(path=command.data)
+        part = command.part or dataset.report
+        found = shipped.evaluate(dataset, part, keep=keep)
+    else:
+        run = read_run(command.run)
+        dataset, part = dataset_of(run, command.data), command.part or run.config.data.report
+        found = afresh(run, dataset, part, command.device, keep)
+    if command.json:
+        print(json.dumps({"run": str(command.run), "part": part, **found}))
+        return
+    units = list(dataset.targets.units)
+    print(_errors(part, found, units))
+    for kind in ("channels", "episodes"):
+        for name, values in found[kind].items():
+            print(_errors(f"  {name}", values, units))
+
+
+def _dataset(command: Train) -> tuple[Dataset, TrainConfig]:
+    """Load by name, or from a prepared file if the argument looks like one; choose how to train on it."""
+    path = Path(command.dataset)
+    if command.dataset in csp_data.names() or (path.suffix not in (".h5", ".hdf5") and not path.is_file()):
+        # first what may be refused: preparing can take long
+        protocol = resolve(load_card(command.dataset), command.protocol)
+        train = chosen(command.choices, command.training, protocol.name)
+        csp_data.prepare(command.dataset, raw=command.raw, protocol=protocol, progress=loudness.get().progress)
+        return csp_data.load(command.dataset, raw=command.raw, protocol=protocol), train
+    dataset = csp_data.load(path=path, raw=command.raw, protocol=command.protocol)
+    return dataset, chosen(command.choices, command.training, dataset.protocol.name)
+
+
+def _errors(what: str, values: dict[str, Any], units: list[str]) -> str:
+    from baselines.render import number
+
+    unit = f" {units[0]}" if len(set(units)) == 1 else ""
+    squared = f" ({units[0]})²" if unit else ""
+    return (
+        f"{what}: MSE {number(values['mse'], 5)}{squared}, RMSE {number(values['rmse'])}{unit}, "
+        f"MAE {number(values['mae'])}{unit}"
+    )

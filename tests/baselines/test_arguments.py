@@ -1,0 +1,67 @@
+"""What is typed on a command line, as values; and that commands over a grid of runs take the same options."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from baselines.arguments import lists, seeds, settings
+from baselines.cli import parse
+from baselines.errors import OptionError
+from baselines.grid import Grid
+from baselines.pool import Place
+
+
+def test_seeds_are_numbers_and_ranges_each_once() -> None:
+    assert seeds(["7", "0-2", "1", "4-4"]) == (7, 0, 1, 2, 4)
+    for wrong in ("x", "-1", "1-", "1-x", "0.5", ""):
+        with pytest.raises(OptionError, match=r"seeds=.*expected a whole number"):
+            seeds([wrong])
+
+
+@given(st.lists(st.one_of(st.integers(), st.booleans(), st.none(), st.floats(allow_nan=False)), min_size=1))
+def test_values_come_back_as_python_would_write_them_in_json(values: list[object]) -> None:
+    text = ",".join(map(json.dumps, values))
+    assert lists("set", [f"train.lr={text}"]) == {"train.lr": values}
+    assert settings([f"dim={json.dumps(value)}" for value in values]) == {"dim": values[-1]}
+
+
+def test_what_is_not_json_is_text_and_a_json_list_is_one_value() -> None:
+    assert lists("set", ["a=cosine,constant", "b=[1, 2]", "c=x=y"]) == {
+        "a": ["cosine", "constant"],
+        "b": [[1, 2]],
+        "c": ["x=y"],
+    }
+    assert settings(["a=cosine,constant", "b=[1, 2]", "c="]) == {"a": "cosine,constant", "b": [1, 2], "c": ""}
+    for wrong in ("lr", "=1", "lr="):
+        with pytest.raises(OptionError, match=r"slurm=.*KEY=VALUE"):
+            lists("slurm", [wrong])
+
+
+@pytest.mark.parametrize("words", [["sweep"], ["ablate", "lowpass"]], ids=lambda words: words[0])
+def test_commands_over_a_grid_take_what_was_typed_to_grid_place_and_pool(words: list[str], tmp_path: Path) -> None:
+    line = (
+        "--datasets broad ronin --models flat-s4 mean --seeds 3 5-6 --set train.lr=0.01 --protocol strict "
+        "--training paper --preset paper --raw trees/{name} --jobs 3 --backend slurm --slurm timeout_min=5 "
+        "slurm_partition=gpu --device cuda --per-device 2 --threads 4"
+    )
+    command = parse([*words, *line.split(), "--out", str(tmp_path)]).command
+    assert command.runs.grid(command.datasets, command.models, command.seeds, command.set) == Grid(
+        datasets=("broad", "ronin"),
+        models=("flat-s4", "mean"),
+        seeds=(3, 5, 6),
+        protocol="strict",
+        training="paper",
+        preset="paper",
+        settings={"train.lr": [0.01]},
+        raw="trees/{name}",
+    )
+    assert command.runs.place(command.out) == Place(
+        device="cuda", per_device=2, threads=4, slots=tmp_path / ".slots"
+    )
+    slurm = {"timeout_min": 5, "slurm_partition": "gpu"}
+    assert command.runs.pool() == {"jobs": 3, "backend": "slurm", "slurm": slurm}
