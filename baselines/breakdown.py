@@ -1,4 +1,4 @@
-"""Errors by recording and by target: what one average over all of them hides."""
+"""Errors by recording, by target and by variant: what one average over all of them hides."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from baselines.results.rows import Result, results_of
 from baselines.runs import Run, RunError
 from baselines.table import Table, by_label, make_table
 
-__all__ = ["by_recording", "by_target"]
+__all__ = ["by_recording", "by_target", "by_variant"]
 
 Value = Callable[[Result], float]
 
@@ -51,6 +51,54 @@ def by_target(runs: Sequence[Run | Result]) -> Grid:
         values[f"ATE ({rows[0].path_unit})"] = lambda row: row.test_ate or 0.0
         values[f"RTE ({rows[0].path_unit})"] = lambda row: row.test_rte or 0.0
     return _grid(table, rows, values, f"errors by target on {table.report}, SI units")
+
+
+def by_variant(rows: Sequence[Result], what: str, pair: Callable[[str], tuple[str, bool]]) -> list[Grid]:
+    """Return how the reported error differs with something from that without, within each model and seed.
+
+    Parameters
+    ----------
+    rows
+        Of an ablation (:func:`baselines.results.studies.ablated` gives their variants).
+    what
+        Is what some variants are with.
+    pair
+        From the name of a variant to what it is a variant of, and whether with it; an empty name without it is
+        compared with all that have no partner of their own.
+
+    Returns
+    -------
+    list of Grid
+        One a data set; a line each name, a column each model: change of the root mean squared error in per cent,
+        mean and standard deviation over seeds.
+    """
+    grids = []
+    for dataset in dict.fromkeys(row.dataset for row in rows):
+        own = [row for row in rows if row.dataset == dataset]
+        errors: dict[bool, dict[tuple[str, str, int], float]] = {True: {}, False: {}}
+        for row in own:
+            for variant in row.variant.split("; "):  # a run can stand for several
+                name, having = pair(variant)
+                errors[having][name, row.model, row.seed] = row.test_mse**0.5
+        changes: dict[tuple[str, str], list[float]] = {}
+        for (name, model, seed), error in errors[True].items():
+            plain = errors[False].get((name, model, seed), errors[False].get(("", model, seed)))
+            if plain is not None:
+                changes.setdefault((name, model), []).append(100 * (error / plain - 1))
+        names, models = (tuple(dict.fromkeys(key[i] for key in changes)) for i in (0, 1))
+        body = tuple((name, *(_change(changes.get((name, model), [])) for model in models)) for name in names)
+        heading = (
+            f"{dataset}, {own[0].kind}, from protocol {own[0].protocol}: RMSE with the {what} against without"
+        )
+        grids.append(Grid(heading, (what, *models), body))
+    return grids
+
+
+def _change(changes: Sequence[float]) -> str:
+    if not changes:
+        return ""
+    deviation = f" ± {statistics.stdev(changes):.1f}" if len(changes) > 1 else ""
+    return f"{statistics.fmean(changes):+.1f}{deviation} %"
 
 
 def _shared(rows: Sequence[Result], names: Sequence[tuple[str, ...]], what: str) -> tuple[str, ...]:

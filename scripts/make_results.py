@@ -10,7 +10,8 @@
 Unfinished runs stop ``add``, unless ``--leave-unfinished`` says to go without them.
 ``add`` takes what ``csp-baselines results`` takes (``--cpu NAME`` where runs did not record it) and refuses what
 that refuses. With ``--as-chosen-in STUDY`` it takes only runs with the settings whose variant has the lowest error
-on the part for choosing there, whatever the seed. On a page, a table stands between the lines
+on the part for choosing there, whatever the seed; ``--without-recordings`` keeps no errors by recording, which for
+hundreds of simulated recordings would weigh more than all else. On a page, a table stands between the lines
 ``<!-- results: NAME -->`` and ``<!-- results: end -->``; the names are those of :data:`BLOCKS`.
 """
 
@@ -21,24 +22,25 @@ import re
 import statistics
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 from scipy import stats
 
-from baselines.breakdown import by_recording
+from baselines.breakdown import by_recording, by_variant
 from baselines.collect import find_runs
 from baselines.presets import MODELS
 from baselines.references import REFERENCES
-from baselines.render import Grid, cells, columns, grid_of, number, write
+from baselines.render import Grid, cells, columns, grid_of, number, overview, write
 from baselines.results import Result, Results, collect, load_results, studies
 from baselines.results.studies import SHIPPED, ablated, add
-from baselines.table import make_table
+from baselines.table import make_table, make_tables
 
 ROOT = Path(__file__).parent.parent
 PAGES = (ROOT / "README.md", ROOT / "docs" / "results.md", ROOT / "docs" / "quirks.md")
 BLOCK = re.compile(r"(<!-- results: (?P<name>[a-z-]+) -->\n).*?(<!-- results: end -->)", re.S)
-SIZES, STUDY, SAMPLE = "broad-sizes", "broad", "sample"
+SIZES, STUDY, SAMPLE, SIMULATED = "broad-sizes", "broad", "sample", "simulated"
 
 
 def chosen(rows: Results) -> dict[str, Result]:
@@ -234,36 +236,29 @@ def command_block() -> str:
     )
 
 
+def beside_each_other(protocol: str) -> str:
+    """Show errors of all simulated sets under one protocol, as the published table has them."""
+    rows = load_results(SIMULATED, protocol=protocol)
+    return f"{write([overview(make_tables(rows))], 'md')}\n{made(rows)}\n"
+
+
 def leaks(rows: Results) -> str:
-    """Show for each leak, a pair of variants, how the error with it differs from that without, model by model."""
-    grids = []
-    for dataset in dict.fromkeys(row.dataset for row in rows):
-        own = rows.where(dataset=dataset)
-        errors: dict[tuple[str, str, int], dict[str, float]] = {}
-        for row in own:
-            for variant in row.variant.split("; "):  # a run can stand for several
-                leak, _, arm = variant.rpartition(", ")
-                errors.setdefault((leak, row.model, row.seed), {})[arm] = row.test_mse**0.5
-        changes: dict[tuple[str, str], list[float]] = {}
-        for (leak, model, _), arms in errors.items():
-            if {"clean", "leaky"} <= set(arms):
-                changes.setdefault((leak, model), []).append(100 * (arms["leaky"] / arms["clean"] - 1))
-        models = tuple(dict.fromkeys(model for _, model in changes))
-        body = tuple(
-            (leak, *(_spread(changes.get((leak, model), [])) for model in models))
-            for leak in dict.fromkeys(leak for leak, _ in changes)
-        )
-        heading = f"{dataset}, {own[0].kind}, from protocol {own[0].protocol}: RMSE with the leak against without"
-        grids.append(Grid(heading, ("leak", *models), body))
-    return f"{write(grids, 'md')}\n{made(rows)}\n"
+    """Show for each leak, a pair of variants, how the error with it differs from that without."""
+
+    def pair(variant: str) -> tuple[str, bool]:
+        leak, _, arm = variant.rpartition(", ")
+        return leak, arm == "leaky"
+
+    return f"{write(by_variant(rows, 'leak', pair), 'md')}\n{made(rows)}\n"
 
 
-def _spread(changes: list[float]) -> str:
-    """Return the mean of changes in per cent, with their standard deviation where there are several."""
-    if not changes:
-        return ""
-    spread = f" ± {statistics.stdev(changes):.1f}" if len(changes) > 1 else ""
-    return f"{statistics.fmean(changes):+.1f}{spread} %"
+def filters(rows: Results) -> str:
+    """Show for each low-pass how the error with it differs from that without."""
+
+    def pair(variant: str) -> tuple[str, bool]:
+        return ("", False) if variant == "no filter" else (variant, True)
+
+    return f"{write(by_variant(rows, 'low-pass', pair), 'md')}\n{made(rows)}\n"
 
 
 BLOCKS: dict[str, tuple[tuple[str, ...], Callable[[], str]]] = {
@@ -316,6 +311,8 @@ def add_runs(options: argparse.Namespace) -> None:
         folders, unfinished = find_runs(folders)
         print(f"left out, unfinished: {', '.join(path.name for path in unfinished) or 'none'}")
     rows = collect(folders, options.study, variant=variant, cpu=options.cpu)
+    if options.without_recordings:
+        rows = [replace(row, recordings={}) for row in rows]
     if options.as_chosen_in:
         wanted = {row.config for row in chosen(load_results(options.as_chosen_in)).values()}
         rows = [row for row in rows if row.config in wanted]
@@ -338,6 +335,7 @@ def main() -> None:
     adding.add_argument("--cpu")
     adding.add_argument("--leave-unfinished", action="store_true")
     adding.add_argument("--as-chosen-in", metavar="STUDY")
+    adding.add_argument("--without-recordings", action="store_true")
     actions.add_parser("commands")
     options = parser.parse_args()
     if options.action == "commands":

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from baselines.breakdown import by_recording, by_target
+from baselines.breakdown import by_recording, by_target, by_variant
 from baselines.cli import main
 from baselines.render import number
 from baselines.results import Result
@@ -47,6 +47,36 @@ def test_other_recordings_are_refused(runs: dict[str, Run]) -> None:
         by_recording([row, fewer])
     with pytest.raises(RunError, match="errors by target of none"):
         by_target([replace(row, by_target={})])
+
+
+def test_variants_are_compared_within_a_seed(runs: dict[str, Run]) -> None:
+    """With one variant without for all, and a pair of its own where there is one."""
+    row = Result.of(runs["a"])
+    errors = {
+        "no filter": (1.0, 2.0),
+        "low": (1.2, 2.0),
+        "high": (0.9, 1.6),
+        "own, with": (1.0, 1.0),
+        "own": (0.5, 2.0),
+    }
+    made = [
+        replace(row, seed=seed, variant=variant, test_mse=pair[seed] ** 2)
+        for variant, pair in errors.items()
+        for seed in (0, 1)
+    ]
+    made.append(replace(row, seed=2, variant="low", test_mse=9.0))  # its partner failed
+
+    def pair(variant: str) -> tuple[str, bool]:
+        return {"no filter": ("", False), "own": ("own", False)}.get(variant, (variant.split(",")[0], True))
+
+    (grid,) = by_variant(made, "filter", pair)
+    assert grid.header == ("filter", row.model)
+    assert grid.rows == (
+        ("low", "+10.0 ± 14.1 %"),
+        ("high", "-15.0 ± 7.1 %"),
+        ("own", "+25.0 ± 106.1 %"),
+    )
+    assert "real recordings" in grid.heading
 
 
 def test_command(runs: dict[str, Run], capsys: pytest.CaptureFixture[str]) -> None:

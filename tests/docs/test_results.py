@@ -141,3 +141,14 @@ def test_leaks_are_pairs_of_one_seed(script: ModuleType) -> None:
         ["selection", "+5.0 ± 7.1 %"],
     ]
     assert "real recordings" in text
+
+
+def test_filters_are_compared_with_none(script: ModuleType) -> None:
+    (row,) = load_results("sample", model="mean")
+    made = [
+        replace(row, key=variant, variant=variant, test_mse=rmse**2)
+        for variant, rmse in (("no filter", 2.0), ("causal, 3 Hz", 2.2), ("zero-phase, 3 Hz", 1.0))
+    ]
+    text = script.filters(Results(made))
+    assert "| causal, 3 Hz | +10.0 % |" in text
+    assert "| zero-phase, 3 Hz | -50.0 % |" in text
