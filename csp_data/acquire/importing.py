@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,7 +14,7 @@ from csp_data.acquire.manifest import Stamps, digest_file
 from csp_data.acquire.place import How, gather, own_name, place
 from csp_data.acquire.verify import Report, verify_tree
 from csp_data.card import Card, bundled_root, load_card, names
-from csp_data.errors import CspDataError, MissingDataError, OptionError, VerificationError
+from csp_data.errors import CspDataError, MissingDataError, OptionError, UnsafeArchiveError, VerificationError
 from csp_data.home import lock, raw_dir, writable_dir
 from csp_data.simulate.stamp import carry_stamp
 
@@ -72,7 +72,8 @@ def import_card(
             for path in paths:
                 stage.add(path)
             carry_stamp([stage.root, *(path.absolute() for path in paths)], root)
-            take_in(card, gather(card, stage.root), root, how, read_lock(lock_path(root, lock_file), card.name))
+            files = gather(card, stage.root, stage.told)
+            take_in(card, files, root, how, read_lock(lock_path(root, lock_file), card.name), stage.told)
         finally:
             shutil.rmtree(work, ignore_errors=True)
         return settle(card, root, lock_file)
@@ -81,11 +82,14 @@ def import_card(
 class _Stage:
     """One tree of all that was given: what came out of archives, and links to what lies in folders.
 
-    Parts of one recording can come in several archives, so the whole must be seen at once.
+    Parts of one recording can come in several archives, so the whole must be seen at once. Whoever gave it knows
+    nothing of this tree: :meth:`told` says where something in it came from.
     """
 
     def __init__(self, card: Card, root: Path, work: Path) -> None:
         self.card, self.root, self.work = card, root, work
+        self.given: list[Path] = []
+        self.origins: dict[Path, str] = {}
         self.archives = {_stem(Path(entry.path)) for entry in card.downloads}
         self.rooms = 0
 
@@ -93,6 +97,7 @@ class _Stage:
         """Add an archive, a folder, or a single file."""
         if not path.exists():
             raise MissingDataError(f"What to import into {self.card.name}", path, "Check the path.")
+        self.given.append(path)
         path = path.absolute()
         if path.is_dir():
             named = any(own_name(load_card(name), path.name) for name in names())
@@ -102,33 +107,47 @@ class _Stage:
         else:
             self._link(path, self.root / path.name)
 
+    def told(self, path: Path) -> str:
+        """Return what was given that a file here came from, or all that was given where `path` is the tree."""
+        return ", ".join(map(str, self.given)) if path == self.root else self.origins.get(path, str(path))
+
     def _archive(self, path: Path, to: Path, depth: int) -> None:
         self.rooms += 1
-        room = self.work / str(self.rooms)
-        self._folder(unpack_into(path, room), to, depth, ours=True)
+        room, told = self.work / str(self.rooms), self.told(path)
+        try:
+            folder = unpack_into(path, room)
+        except UnsafeArchiveError as error:
+            raise UnsafeArchiveError(told, error.member, error.problem) from error
+        (members,) = room.iterdir()
+        self.origins |= {file: f"{told}: {file.relative_to(members).as_posix()}" for file in members.rglob("*")}
+        self._folder(folder, to, depth, ours=True)
 
     def _folder(self, folder: Path, to: Path, depth: int, *, ours: bool = False) -> None:
         for file in sorted(path for path in folder.rglob("*") if path.is_file()):
             inner = depth and is_archive(file) and (_stem(file) in self.archives or own_name(self.card, file.name))
+            target = to / file.relative_to(folder)
             if inner:
                 self._archive(file, to, depth - 1)
             elif ours:
-                self._free(file, to / file.relative_to(folder))
-                place(file, to / file.relative_to(folder), "move")
+                self._free(file, target)
+                place(file, target, "move")
+                self.origins[target] = self.origins[file]
             else:
-                self._link(file, to / file.relative_to(folder))
+                self._link(file, target)
 
     def _link(self, file: Path, target: Path) -> None:
         self._free(file, target)
         target.parent.mkdir(parents=True, exist_ok=True)
         target.symlink_to(file)
+        self.origins[target] = str(file)
 
     def _free(self, file: Path, target: Path) -> None:
         """Make room for a name; two files that claim it must be equal."""
         if target.exists():
             if digest_file(target) != digest_file(file):
+                both = f"{self.told(file)} and {self.told(target)}"
                 raise VerificationError(
-                    f"{file} and {target.resolve()} both want to be {target.relative_to(self.root)}, and differ."
+                    f"{both} both want to be {target.relative_to(self.root)}, and differ."
                     " Import one of them, or the folder above both."
                 )
             target.unlink()
@@ -163,12 +182,19 @@ def _stem(path: Path) -> str:
     return path.name.split(".")[0].lower()
 
 
-def take_in(card: Card, files: Mapping[str, Path], root: Path, how: How, expected: LockedSet) -> None:
+def take_in(
+    card: Card,
+    files: Mapping[str, Path],
+    root: Path,
+    how: How,
+    expected: LockedSet,
+    told: Callable[[Path], str] = str,
+) -> None:
     """Bring files to their places below the raw root.
 
     A file that is there already stays if it is equal. If it differs, the one that the publisher's or the locked
-    digest vouches for wins; if none does, a person must decide. Links are followed one step; what is no link is
-    our own and is moved.
+    digest vouches for wins; if none does, a person must decide, who knows it by what `told` calls it. Links are
+    followed one step; what is no link is our own and is moved.
     """
     trusted = {entry.path: entry for entry in card.files}
     known = Stamps(root).digests([name for name in files if (root / name).is_file()])
@@ -183,7 +209,7 @@ def take_in(card: Card, files: Mapping[str, Path], root: Path, how: How, expecte
             )
             if not vouched:
                 raise VerificationError(
-                    f"{file.resolve()} differs from {root / name}, and no digest tells which is right. Delete one"
+                    f"{told(file)} differs from {root / name}, and no digest tells which is right. Delete one"
                     " of them, and import again."
                 )
         if file.is_symlink():

@@ -34,7 +34,7 @@ def _fits(name: str, patterns: Sequence[str]) -> bool:
     return any(fnmatchcase(name.lower(), pattern.lower()) for pattern in patterns)
 
 
-def gather(card: Card, folder: Path) -> dict[str, Path]:
+def gather(card: Card, folder: Path, told: Callable[[Path], str] = str) -> dict[str, Path]:
     """Find the files of a data set below a folder.
 
     Parameters
@@ -43,6 +43,8 @@ def gather(card: Card, folder: Path) -> dict[str, Path]:
         The data set.
     folder
         Anything that holds it: the publisher's folder, one that holds several sets, an unpacked archive.
+    told
+        What messages call the folder and the files in it, where a person knows them by other names.
 
     Returns
     -------
@@ -55,7 +57,7 @@ def gather(card: Card, folder: Path) -> dict[str, Path]:
         If there is nothing of it, saying what the folder looks like instead.
     """
     gathered: dict[str, Path] = {}
-    for scope in _scopes(card, folder):
+    for scope in _scopes(card, folder, told):
         files = _listed(card, scope) if card.files else {}
         if card.unlisted == "used":
             known = set(files.values())
@@ -64,13 +66,12 @@ def gather(card: Card, folder: Path) -> dict[str, Path]:
                 files |= {file.relative_to(scope).as_posix(): file for file in mine}
         for name, file in files.items():
             if name in gathered and digest_file(gathered[name]) != digest_file(file):
-                raise VerificationError(
-                    f"{gathered[name]} and {file} are both {name} of {card.name}, with different bytes. Keep one."
-                )
+                both = f"{told(gathered[name])} and {told(file)}"
+                raise VerificationError(f"{both} are both {name} of {card.name}, with different bytes. Keep one.")
             gathered.setdefault(name, file)
     if not gathered:
         raise MissingDataError(
-            f"Recordings of {card.name} ({load_source(card).layout})", folder, _alike(card, folder)
+            f"Recordings of {card.name} ({load_source(card).layout})", told(folder), _alike(card, folder)
         )
     return gathered
 
@@ -88,7 +89,7 @@ def everything(card: Card, folder: Path) -> dict[str, Path]:
     }
 
 
-def _scopes(card: Card, folder: Path) -> list[Path]:
+def _scopes(card: Card, folder: Path, told: Callable[[Path], str] = str) -> list[Path]:
     """Return the publisher's folders of this set where they can be told by name, or else the folder itself."""
     mine = [path for path in _folders(folder, DEPTH) if own_name(card, path.name)]
     if mine:
@@ -99,7 +100,7 @@ def _scopes(card: Card, folder: Path) -> list[Path]:
     if other is not None:
         raise MissingDataError(
             f"Recordings of {card.name}",
-            folder,
+            told(folder),
             f"{other[1].name} is a name of {other[0]}: csp-data import {other[0]}.",
         )
     return [folder]

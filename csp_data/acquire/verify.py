@@ -35,8 +35,9 @@ class FileReport:
 
     ``trust`` says on what grounds a file is ok: ``"published"``: its bytes agree with a digest of the publisher;
     ``"locked"``: with that of the first arrival (:mod:`csp_data.acquire.lockfile`); ``"structure"``: it was read,
-    and what it holds is possible; ``None``: it is there, and was not read yet. ``fix`` says how to mend what is
-    not ok. An ``"unlisted"`` recording is one that the card does not know, an ``"extra"`` file is no part of any.
+    and what it holds is possible; ``None``: it is there, and was not read yet, or ``beside`` names the failed file
+    of the same recording, without which it cannot be read as what it is. ``fix`` says how to mend what is not ok.
+    An ``"unlisted"`` recording is one that the card does not know, an ``"extra"`` file is no part of any.
     """
 
     path: str
@@ -45,6 +46,7 @@ class FileReport:
     expected: str = ""
     found: str = ""
     fix: str = ""
+    beside: str = ""
 
     @property
     def failed(self) -> bool:
@@ -117,7 +119,8 @@ class Report:
 
     def summary(self) -> str:
         """Return one line: what is there, and on what grounds it is trusted."""
-        grounds = Counter(file.trust or "not read yet (--deep reads it)" for file in self.present)
+        unread = {True: "of a recording with a failed file", False: "not read yet (--deep reads it)"}
+        grounds = Counter(file.trust or unread[bool(file.beside)] for file in self.present)
         counts = ", ".join(f"{count} {trust}" for trust, count in sorted(grounds.items()))
         extra = sum(file.status == "extra" for file in self.files)
         return (
@@ -199,7 +202,7 @@ def verify_tree(
         name for own in inside if own[0] in statuses for name in own if name not in statuses
     } - reports.keys()
     incomplete = (_not_readable(card, name, "", there=False) for name in sorted(wanting))
-    rows = [*reports.values(), *unlisted, *incomplete, *_absent(card, found)]
+    rows = [*_beside([*reports.values(), *unlisted, *incomplete], inside), *_absent(card, found)]
     more = _extra(root, {row.path for row in rows}) if extra else ()
     return Report(card.name, root, (*rows, *more), digests, tuple(found))
 
@@ -271,6 +274,18 @@ def _absent(card: Card, found: Sequence[Found]) -> Iterator[FileReport]:
         missing = [f"{card.promised - len(found)} of {card.promised} recordings"]
     for id_ in missing:
         yield FileReport(id_, "missing", expected="a recording", found="none", fix=how_to_get(card))
+
+
+def _beside(rows: Sequence[FileReport], inside: Sequence[Sequence[str]]) -> list[FileReport]:
+    """Let files that nothing vouches for say which file of their recording failed."""
+    failed = {row.path for row in rows if row.failed}
+    partner = {name: bad for names in inside for bad in names if bad in failed for name in names}
+    return [
+        replace(row, beside=partner[row.path])
+        if row.status == "ok" and row.trust is None and row.path in partner
+        else row
+        for row in rows
+    ]
 
 
 def _extra(root: Path, known: set[str]) -> Iterator[FileReport]:

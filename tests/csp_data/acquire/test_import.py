@@ -123,6 +123,52 @@ def test_another_set_is_told_by_what_it_holds(trees, empty_home, tmp_path):
         csp_data.import_raw("joystick", tmp_path / "stuff")
 
 
+@pytest.mark.parametrize("kind", ["folder", "named folder", "file", "archive", "two"])
+def test_a_wrong_tree_is_called_what_was_given(kind, trees, empty_home, tmp_path):
+    folder = tmp_path / ("intrinsic_slip_hiss_dataset" if kind == "named folder" else "stuff")
+    folder.mkdir()
+    (folder / "notes.txt").write_text("none of it")
+    given = {"file": [folder / "notes.txt"], "archive": [zipped(tmp_path / "a.zip", folder)]}.get(kind, [folder])
+    given += [trees / "vector"] if kind == "two" else []
+    result = run("import", "ronin", *given)
+    assert result.exit_code == 1
+    assert f"not found at {', '.join(map(str, given))}. " in result.stderr
+    assert "incoming" not in result.stderr
+    assert str(empty_home) not in result.stderr
+
+
+def test_two_that_differ_are_called_what_was_given(trees, empty_home, tmp_path):
+    """One in an archive within an archive, the other in a folder; then one below the raw folder."""
+    inner, outer = zipped(tmp_path / "vector_hiss_dataset.zip", trees / "vector"), tmp_path / "outer.zip"
+    with zipfile.ZipFile(outer, "w") as archive:
+        archive.write(inner, "data/vector_hiss_dataset.zip")
+    other = shutil.copytree(trees / "vector", tmp_path / "vector_hiss_dataset")
+    file = next(other.glob("*.imu.txt"))
+    file.write_bytes(file.read_bytes() + b"\n")
+    packed = f"{outer}: data/vector_hiss_dataset.zip: {file.name}"
+    with pytest.raises(VerificationError) as error:
+        csp_data.import_raw("vector", outer, other)
+    assert str(error.value).startswith(
+        f"{file} and {packed} both want to be vector_hiss_dataset/{file.name}, and differ."
+    )
+    csp_data.import_raw("vector", other, how="link")
+    (empty_home / "raw" / "vector" / "csp-data.lock.json").unlink()
+    with pytest.raises(VerificationError) as error:
+        csp_data.import_raw("vector", outer)
+    assert str(error.value).startswith(
+        f"{packed} differs from {empty_home / 'raw' / 'vector' / file.name}, and no"
+    )
+
+
+def test_a_damaged_archive_in_an_archive_is_called_by_both(trees, empty_home, tmp_path):
+    outer = tmp_path / "outer.zip"
+    with zipfile.ZipFile(outer, "w") as archive:
+        archive.writestr("vector_hiss_dataset.zip", zipped(tmp_path / "v.zip", trees / "vector").read_bytes()[:-9])
+    with pytest.raises(UnsafeArchiveError) as error:
+        csp_data.import_raw("vector", outer)
+    assert str(error.value).startswith(f"{outer}: vector_hiss_dataset.zip: ")
+
+
 def test_broad_in_any_layout(empty_home, tmp_path):
     """Names of the publisher's list count, wherever they lie and in whatever case; a wrong file is told."""
     source = bundled_root(load_card("sample"))

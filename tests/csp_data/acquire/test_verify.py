@@ -62,6 +62,26 @@ def test_unreadable_recordings_are_named_with_a_fix(tree, name, damage, problem)
     assert "csp-data download vector" in failure.fix
 
 
+@pytest.mark.parametrize("damage", ["unreadable", "missing", "truncated"])
+def test_an_intact_file_says_which_file_of_its_recording_failed(tree, damage):
+    bad, good = tree / "desk_fast1.synced.gt.txt", tree / "desk_fast1.synced.imu.txt"
+    if damage == "truncated":
+        rows = {bad.name: Locked(bad.stat().st_size, digest_file(bad).sha256)}
+        extend_lock(tree / LOCK_NAME, "vector", LockedSet(rows))
+    if damage == "missing":
+        bad.unlink()
+    else:
+        bad.write_bytes(bad.read_bytes()[:-1] if damage == "truncated" else b"<html>quota</html>")
+    report = csp_data.verify("vector", raw=tree, deep=True)
+    assert [(file.path, file.status) for file in report.failures] == [(bad.name, damage)]
+    assert {file.path: (file.trust, file.beside) for file in report.present} == {
+        path.name: (None, bad.name) if path == good else ("structure", "")
+        for path in tree.glob("*.txt")
+        if path != bad
+    }
+    assert report.summary().endswith("35 of 36 files verified (1 of a recording with a failed file, 34 structure)")
+
+
 def test_locked_files_missing_altered_truncated_and_extra(tree):
     rows = {p.name: Locked(p.stat().st_size, digest_file(p).sha256) for p in tree.glob("*.txt")}
     extend_lock(tree / LOCK_NAME, "vector", LockedSet(rows))
