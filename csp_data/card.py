@@ -25,7 +25,7 @@ from csp_data.cardtypes import (
     StreamCard,
     TargetCard,
 )
-from csp_data.errors import CardError, CspDataError, UnknownNameError
+from csp_data.errors import CardError, CspDataError, OptionError, UnknownNameError
 from csp_data.plugins import CARD, VARIABLE, FolderReader, ModuleReader, folders, installed
 from csp_data.splitcard import SplitCard, check_split
 
@@ -297,6 +297,8 @@ def load_card(name: str) -> Card:
     ------
     UnknownNameError
         With the list and the nearest name.
+    OptionError
+        If it is a path where no card lies.
     CardError, SourceError
         If the card or reader of that name is there and cannot be used.
     """
@@ -313,7 +315,16 @@ def load_card(name: str) -> Card:
         return add_card(read_outside(FolderReader(folder.absolute())))
     if (error := _outside(os.environ.get(VARIABLE, ""))[1].get(name)) is not None:
         raise error
+    if folder.is_dir() or folder.suffix or folder.name != name:  # a place rather than a misspelt name
+        raise _no_card_there(name, folder)
     raise UnknownNameError("data set", name, cards)
+
+
+def _no_card_there(name: str, folder: Path) -> OptionError:
+    there = "this one holds none" if folder.is_dir() else f"there is {'a file' if folder.exists() else 'nothing'}"
+    prepared = folder.suffix in (".h5", ".hdf5")
+    fix = f"If it is a prepared file: csp_data.load(path={name!r})." if prepared else ""
+    return OptionError("name", name, f"a data set's name, or a folder that holds {CARD}; {there}", fix)
 
 
 def bundled_root(card: Card) -> Path | None:

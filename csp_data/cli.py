@@ -19,7 +19,9 @@ from csp_data.commands.completion import completion
 from csp_data.commands.doctor import doctor
 from csp_data.commands.export import export
 from csp_data.commands.options import (
+    is_prepared,
     json_option,
+    load_named,
     name_argument,
     optional_name_argument,
     overrides,
@@ -91,14 +93,19 @@ def info(
     protocol: str | None,
     **options: Any,
 ) -> None:
-    """Print the card of a data set, and what its prepared file really holds."""
-    card = load_card(name)
+    """Print the card of a data set, and what was prepared of it.
+
+    NAME is a data set or a prepared file (.h5), which is described with the card that it holds.
+    """
     if croissant:
         click.echo(json.dumps(api.croissant(name), indent=2))
         return
-    dataset = None
-    if prepared:
-        dataset = api.load(name, raw=raw, protocol=protocol, skip_damaged=skip_damaged, **overrides(options))
+    dataset, changes = None, overrides(options)
+    if is_prepared(name):
+        dataset = load_named(name, raw, protocol, changes)
+    elif prepared:
+        dataset = api.load(name, raw=raw, protocol=protocol, skip_damaged=skip_damaged, **changes)
+    card = load_card(name) if dataset is None else dataset.card
     if as_json:
         files = {"files": [str(made.path) for made in _made_before(card.name)]}
         click.echo(json.dumps({"card": card.to_dict(), "prepared": dataset and _held(dataset), **files}, indent=2))
@@ -214,7 +221,10 @@ def _describe(card: Card) -> str:
 def verify(
     ctx: click.Context, name: str, raw: Path | None, deep: bool, present: bool, lock: Path | None, as_json: bool
 ) -> None:
-    """Say which raw files are there and whether they can be trusted (exit code 3 when one fails)."""
+    """Say which raw files are there and can be trusted.
+
+    Exit code 3 when one fails.
+    """
     report = api.verify(name, raw=raw, deep=deep, lock=lock)
     failures = [file for file in report.failures if not (present and file.status == "missing")]
     if as_json:
@@ -253,7 +263,10 @@ def prepare(
     as_json: bool,
     **options: Any,
 ) -> None:
-    """Verify, align, resample, filter, split and write one HDF5 file; prints its path."""
+    """Make the HDF5 file of a data set and print its path.
+
+    Raw files are verified, aligned, resampled, filtered and split. A file that an equal recipe made is kept.
+    """
     changes = overrides(options)
     path = api.prepare(
         name,
@@ -280,7 +293,7 @@ def prepare(
 @click.option("--format", "form", type=click.Choice(["bibtex", "cff"]), default="bibtex", show_default=True)
 @json_option
 def cite(name: str | None, form: str, as_json: bool) -> None:
-    """Print how to cite the toolkit, HiSS, and the data set: BibTeX, or a CITATION.cff."""
+    """Print how to cite the toolkit, HiSS and a data set."""
     text = api.cite(name, form)
     report({"name": name, form: text}, text.rstrip("\n"), as_json=as_json)
 
@@ -290,7 +303,7 @@ def cite(name: str | None, form: str, as_json: bool) -> None:
 @click.option("--prepared", is_flag=True, help="The folder of prepared files instead of the raw one.")
 @json_option
 def path(name: str | None, prepared: bool, as_json: bool) -> None:
-    """Print where things live: the home, or the folder of a data set's raw files."""
+    """Print where things live: the home, or a set's raw files."""
     where = prepared_dir() if prepared else home() if name is None else raw_root(load_card(name), None)
     report({"path": where}, str(where), as_json=as_json)
 

@@ -26,6 +26,7 @@ COLUMNS: tuple[tuple[str, tuple[str, ...]], ...] = (
             "card",
             "recording",
             "home",
+            "output",
             "work",
         ),
     ),

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from csp_data.adapters.common import described
-from csp_data.errors import CspDataError, MissingExtraError, OptionError
+from csp_data.errors import MissingExtraError
+from csp_data.output import output_folder
 
 try:
     import pyarrow as pa
@@ -116,11 +115,8 @@ def write_parquet(dataset: Dataset, folder: Path | str) -> Path:
         If it cannot be written.
     """
     path = Path(folder).expanduser()
-    if path.exists() and (not path.is_dir() or any(path.iterdir())):
-        raise OptionError("out", str(path), "a folder that is new or empty", "Choose another or remove it.")
-    made = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        (made / "data").mkdir(parents=True)
+    with output_folder(path) as made:
+        (made / "data").mkdir()
         for part in dataset.parts:
             with pq.ParquetWriter(
                 made / "data" / f"{part}.parquet", schema(dataset), compression="zstd"
@@ -128,11 +124,6 @@ def write_parquet(dataset: Dataset, folder: Path | str) -> Path:
                 for table in _groups(_batches(dataset, part)):
                     writer.write_table(table)
         (made / "README.md").write_text(readme(dataset), encoding="utf-8")
-        made.replace(path)
-    except OSError as error:
-        raise CspDataError(f"{path} cannot be written: {error}. Choose another place with -o.") from error
-    finally:
-        shutil.rmtree(made, ignore_errors=True)
     return path
 
 

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from csp_data.adapters.common import chosen, described, output
+from csp_data.adapters.common import chosen, described
+from csp_data.output import output
 
 if TYPE_CHECKING:
     from csp_data.dataset import Dataset

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from csp_data.adapters.common import described, output
+from csp_data.adapters.common import described
 from csp_data.adapters.numpy import arrays
 from csp_data.errors import MissingExtraError
+from csp_data.output import output
 
 try:
     import xarray as xr

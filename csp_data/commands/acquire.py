@@ -64,7 +64,10 @@ def download(
     lock: Path | None,
     as_json: bool,
 ) -> None:
-    """Fetch what is missing of a data set and verify it; run it again to go on after a failure."""
+    """Fetch and verify what is missing of a data set.
+
+    Run it again to go on after a failure.
+    """
     person = sys.stdin.isatty() and sys.stderr.isatty()
     options = Options(
         raw=raw,
@@ -115,7 +118,10 @@ def import_(
     lock: Path | None,
     as_json: bool,
 ) -> None:
-    """Take in archives, folders or files that you fetched by hand; says what is still missing."""
+    """Take in files that you fetched by hand.
+
+    PATHS are archives, folders or files. Says what is still missing.
+    """
     kind = {"move": "move", "link": "link"}.get(how or "", "copy")
     report = import_card(load_card(name), paths, raw=raw, how=kind, lock_file=lock)  # type: ignore[arg-type]
     _say(ctx, report, as_json)
@@ -131,7 +137,10 @@ def bench() -> None:
 @click.option("--repeat", type=click.IntRange(1, 20), default=3, show_default=True, help="Runs; the best counts.")
 @json_option
 def transfer(size: float, repeat: int, as_json: bool) -> None:
-    """Time a download and a deep verification on loopback, against curl and sha256sum in the same run."""
+    """Time a download and a deep verification on loopback.
+
+    Beside curl and sha256sum in the same run.
+    """
     rows = bench_transfer(int(size * 1e9), repeat)
     if as_json:
         click.echo(json.dumps(rows, indent=2))
@@ -167,7 +176,10 @@ def bench_prepare_(
     repeat: int,
     as_json: bool,
 ) -> None:
-    """Time preparing and loading of all data sets (or NAMES), against reading and writing the same bytes."""
+    """Time preparing and loading of all data sets, or of NAMES.
+
+    Beside reading and writing the same bytes.
+    """
     from csp_data.bench import bench_sets, table_lines
 
     rows = bench_sets(

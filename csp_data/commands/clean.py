@@ -31,7 +31,10 @@ SHOWN = 12
 @click.option("-y", "--yes", is_flag=True, help="Delete without asking.")
 @json_option
 def clean(name: str | None, raw: Path | None, prepared: bool, yes: bool, as_json: bool) -> None:
-    """Delete what unfinished work left, or prepared files; never a complete raw file."""
+    """Delete what unfinished work left, or prepared files.
+
+    Asks first, and never deletes a complete raw file.
+    """
     if name is None and not prepared:
         raise click.UsageError("Name a data set, or say --prepared.")
     card = None if name is None else load_card(name)

@@ -23,7 +23,10 @@ SHELLS = ("bash", "zsh", "fish")
 @click.argument("shell", type=click.Choice(SHELLS))
 @click.pass_context
 def completion(ctx: click.Context, shell: str) -> None:
-    """Print the script that lets a shell complete commands, options and names of data sets."""
+    """Print the script that makes a shell complete this program.
+
+    Commands, options and names of data sets.
+    """
     kind = get_completion_class(shell)
     assert kind is not None  # of SHELLS, which are click's
     click.echo(kind(ctx.find_root().command, {}, "csp-data", "_CSP_DATA_COMPLETE").source())

@@ -19,7 +19,9 @@ __all__ = ["doctor"]
 @json_option
 @click.pass_context
 def doctor(ctx: click.Context, as_json: bool) -> None:
-    """Say what is on this machine: versions, device, disk, data, what can be reclaimed.
+    """Say what is on this machine, and what is wrong with it.
+
+    Versions, extras, device, disk, data, and what can be reclaimed.
 
     Exit code 1 when something is wrong; nothing is changed.
     """

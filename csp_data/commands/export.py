@@ -8,12 +8,19 @@ from typing import Any
 
 import click
 
-from csp_data import api
 from csp_data.commands.base import Command, examples, report
-from csp_data.commands.options import json_option, name_argument, overrides, protocol_options, raw_option
+from csp_data.commands.options import (
+    json_option,
+    load_named,
+    name_argument,
+    overrides,
+    protocol_options,
+    raw_option,
+)
 from csp_data.dataset import Dataset
 from csp_data.errors import OptionError
 from csp_data.manners import loudness
+from csp_data.output import output, output_folder
 
 __all__ = ["export"]
 
@@ -35,22 +42,18 @@ def _parquet(dataset: Dataset, out: Path, part: str | None) -> Path:
 
 def _hf(dataset: Dataset, out: Path, part: str | None) -> Path:
     _whole("hf", part)
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise OptionError("out", str(out), "a folder that is new or empty", "Choose another or remove it.")
     parts = dataset.to_hf()
     if not loudness.get().progress:
         import datasets
 
         datasets.disable_progress_bars()
-    parts.save_to_disk(str(out))
+    with output_folder(out) as made:
+        parts.save_to_disk(str(made))
     return out
 
 
 def _csv(dataset: Dataset, out: Path, part: str | None) -> Path:
     frame = dataset.to_pandas(part)
-
-    from csp_data.adapters.common import output
-
     with output(out) as temporary:
         frame.to_csv(temporary, index=False, compression="gzip" if out.suffix == ".gz" else None)
     return out
@@ -96,9 +99,9 @@ def export(
     as_json: bool,
     **options: Any,
 ) -> None:
-    """Write the prepared data in another format; prints what was written.
+    """Write the prepared data in another format.
 
-    NAME is a data set or a prepared file (.h5).
+    NAME is a data set or a prepared file (.h5). Prints what was written.
 
     \b
     npz      one NumPy file with all arrays, no pickle
@@ -110,10 +113,5 @@ def export(
     kind = kind or SUFFIXES.get(out.suffix)
     if kind is None:
         raise OptionError("out", str(out), f"a name that ends in {', '.join(SUFFIXES)}", "Or say --format.")
-    changes = overrides(options)
-    if name.endswith((".h5", ".hdf5")):
-        dataset = api.load(path=name, raw=raw, protocol=protocol, **changes)
-    else:
-        dataset = api.load(name, raw=raw, protocol=protocol, **changes)
-    written = FORMATS[kind](dataset, out, part)
+    written = FORMATS[kind](load_named(name, raw, protocol, overrides(options)), out, part)
     report({"path": written, "format": kind}, str(written), as_json=as_json)

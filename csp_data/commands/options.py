@@ -9,12 +9,16 @@ from typing import Any, TypeVar
 import click
 from click.shell_completion import CompletionItem
 
+from csp_data import api
 from csp_data.card import names
+from csp_data.dataset import Dataset
 from csp_data.signal.lowpass import LowPass
 from csp_data.windows import Window
 
 __all__ = [
+    "is_prepared",
     "json_option",
+    "load_named",
     "name_argument",
     "optional_name_argument",
     "overrides",
@@ -71,6 +75,18 @@ def protocol_options(command: F) -> F:
     ):
         command = option(command)
     return command
+
+
+def is_prepared(name: str) -> bool:
+    """Return whether a data set's name is that of a prepared file."""
+    return name.endswith((".h5", ".hdf5"))
+
+
+def load_named(name: str, raw: Path | None, protocol: str | None, changes: dict[str, Any]) -> Dataset:
+    """Load a data set by name, or a prepared file (.h5) as it is."""
+    if is_prepared(name):
+        return api.load(path=name, raw=raw, protocol=protocol, **changes)
+    return api.load(name, raw=raw, protocol=protocol, **changes)
 
 
 def overrides(options: dict[str, Any]) -> dict[str, Any]:

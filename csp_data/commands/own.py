@@ -24,9 +24,9 @@ __all__ = ["check", "new"]
 @json_option
 @click.pass_context
 def check(ctx: click.Context, name: str, raw: Path | None, limit: int, as_json: bool) -> None:
-    """Check a card, its reader and its recordings (exit code 3 when a check fails).
+    """Check a card, its reader and its recordings.
 
-    NAME is a data set, or a folder with card.toml and reader.py.
+    NAME is a data set, or a folder with card.toml and reader.py. Exit code 3 when a check fails.
     """
     found = check_source(name, raw=raw, limit=limit)
     report(found.to_dict(), str(found), as_json=as_json)
@@ -42,10 +42,10 @@ def check(ctx: click.Context, name: str, raw: Path | None, limit: int, as_json: 
 @click.option("--folder", type=click.Path(path_type=Path), help="Folder to make [default: ./NAME].")
 @json_option
 def new(name: str, folder: Path | None, as_json: bool) -> None:
-    """Write the start of a data set of your own: card, reader, test, simulated recordings.
+    """Write the start of a data set of your own.
 
-    What it writes works as it is; put your recordings in the place of the example's and change the lines that are
-    marked as yours.
+    A card, a reader, a test and simulated recordings. What it writes works as it is; put your recordings in the
+    place of the example's and change the lines that are marked as yours.
     """
     path = new_source(name, folder)
     shown = path if path.is_absolute() else f"./{path}"

@@ -9,7 +9,16 @@ import click
 
 from csp_data import api
 from csp_data.commands.base import Command, examples, report
-from csp_data.commands.options import json_option, name_argument, overrides, protocol_options, raw_option
+from csp_data.commands.options import (
+    is_prepared,
+    json_option,
+    load_named,
+    name_argument,
+    overrides,
+    protocol_options,
+    raw_option,
+)
+from csp_data.errors import OptionError
 from csp_data.prepare import raw_kind, raw_root
 from csp_data.splits import PARTS
 
@@ -54,6 +63,8 @@ def plot(
 ) -> None:
     """Draw a picture of a data set.
 
+    NAME is a data set or a prepared file (.h5).
+
     \b
     episode     inputs (with --lowpass, before and after it) and targets of one episode
     lowpass     an input before and after the filter, its gain and its delay
@@ -69,8 +80,10 @@ def plot(
     changes = overrides(options)
     lowpass = changes.pop("lowpass", None)
     if figure in plots.FIGURES:
-        dataset = api.load(name, raw=raw, protocol=protocol, **changes)
+        dataset = load_named(name, raw, protocol, changes)
         drawn = plots.draw(dataset, figure, part=part, episode=episode, lowpass=lowpass)
+    elif is_prepared(name):
+        raise OptionError("figure", figure, "one of a prepared file", "Raw recordings need the data set's name.")
     else:
         wanted = int(recording) if recording.lstrip("-").isdigit() else recording
         read = api.read_recording(name, wanted, raw=raw, protocol=protocol)

@@ -34,7 +34,10 @@ __all__ = ["simulate"]
 def simulate(
     name: str, out: Path, hours: float, seed: int, jobs: int, compressed: bool, archives: bool, as_json: bool
 ) -> None:
-    """Write plausible raw files of a source in its own layout; nothing in them was measured."""
+    """Write plausible raw files of a source in its own layout.
+
+    Nothing in them was measured.
+    """
     where = write_tree(name, out, hours=hours, seed=seed, jobs=jobs, compressed=compressed, archives=archives)
     report(
         {"path": where, "name": name, "hours": hours, "seed": seed, "simulated": True}, str(where), as_json=as_json

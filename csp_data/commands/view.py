@@ -7,9 +7,8 @@ from typing import Any
 
 import click
 
-from csp_data import api
 from csp_data.commands.base import Command, examples
-from csp_data.commands.options import name_argument, overrides, protocol_options, raw_option
+from csp_data.commands.options import load_named, name_argument, overrides, protocol_options, raw_option
 
 __all__ = ["view"]
 
@@ -44,11 +43,15 @@ def view(
     protocol: str | None,
     **options: Any,
 ) -> None:
-    """Look at a data set in the browser: recordings, parts, filters, predictions of runs. Ctrl-C ends it."""
+    """Look at a data set in the browser.
+
+    Recordings, parts, filters, and the predictions of runs. NAME is a data set or a prepared file (.h5). Ctrl-C
+    ends it.
+    """
     from csp_data.view import serve
 
     serve(
-        api.load(name, raw=raw, protocol=protocol, **overrides(options)),
+        load_named(name, raw, protocol, overrides(options)),
         runs=runs,
         address=address,
         port=port,

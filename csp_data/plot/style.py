@@ -13,6 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from csp_data.errors import OptionError
+from csp_data.output import output
 from csp_data.recording import FloatArray
 
 __all__ = [
@@ -172,16 +173,18 @@ def save(figure: Figure, path: Path | str, *, title: str | None = None) -> Path:
     ------
     OptionError
         If the ending names no known format.
+    CspDataError
+        If it cannot be written.
     """
-    path = Path(path)
+    path = Path(path).expanduser()
     kind = path.suffix.lower().removeprefix(".")
     if kind not in SUFFIXES:
         raise OptionError("out", str(path), f"a file that ends in .{', .'.join(SUFFIXES)}")
-    with mpl.rc_context(SVG):
+    with mpl.rc_context(SVG), output(path) as temporary:
         if kind == "html":
             shown = html.escape(title or figure.get_suptitle() or path.stem, quote=True)
-            path.write_text(PAGE.format(title=shown, svg=to_svg(figure)), encoding="utf-8")
+            temporary.write_text(PAGE.format(title=shown, svg=to_svg(figure)), encoding="utf-8")
         else:
             metadata: dict[str, Any] = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}.get(kind, {})
-            figure.savefig(path, format=kind, metadata=metadata)
+            figure.savefig(temporary, format=kind, metadata=metadata)
     return path

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
-import tempfile
 from collections.abc import Mapping
 from dataclasses import replace
 from importlib import import_module
@@ -12,6 +10,7 @@ from pathlib import Path
 import joblib
 
 from csp_data.errors import OptionError, UnknownNameError
+from csp_data.output import output_folder
 from csp_data.simulate.plan import Simulation, Task, generator
 from csp_data.simulate.stamp import STAMP, read_stamp, write_stamp
 
@@ -69,6 +68,8 @@ def simulate(
     OptionError
         If `hours`, `seed` or `jobs` is out of bounds, if `out` is there and not empty, or if
         `archives` is asked for where the publisher has none.
+    CspDataError
+        If it cannot be written.
     """
     source = _source(name)
     if not 0 < hours < float("inf"):
@@ -80,22 +81,13 @@ def simulate(
     if archives and source.archive is None:
         raise OptionError("archives", archives, f"False for {name}", "Its publisher hands out single files.")
     path = Path(out).expanduser()
-    if path.exists() and (not path.is_dir() or any(path.iterdir())):
-        raise OptionError("out", str(path), "a folder that is new or empty", "Choose another or remove it.")
     tasks = source.plan(hours, seed, generator(seed, f"plan {name}"))
     tasks = [replace(task, compressed=compressed, archived=archives) for task in tasks]
-    path.parent.mkdir(parents=True, exist_ok=True)
-    made = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
-    try:
-        made.chmod(0o755)
+    with output_folder(path) as made:
         joblib.Parallel(n_jobs=jobs)(joblib.delayed(_write)(name, made, task) for task in tasks)
         write_stamp(made, name, hours, seed, compressed, tasks)
         if archives and source.archive is not None:
             source.archive(made, tasks)
-        made.replace(path)
-    except BaseException:
-        shutil.rmtree(made, ignore_errors=True)
-        raise
     return path
 
 

@@ -53,6 +53,13 @@ def test_help_of_every_command_ends_in_examples_that_parse(words: tuple[str, ...
         ALL[words].make_context(call, arguments[len(words) :])  # raises on options or values that do not exist
 
 
+def test_the_list_of_commands_says_whole_sentences() -> None:
+    for words in ((), ("bench",)):
+        listed = run(*words, "--help").stdout.split("Commands:\n")[1].split("\n\n")[0].splitlines()
+        assert len(listed) >= 2
+        assert not [line for line in listed if line.endswith("...")]
+
+
 def test_version_and_no_arguments() -> None:
     assert run("--version").stdout == f"csp-data, version {csp_data.__version__}\n"
     assert "Usage: csp-data" in CliRunner().invoke(cli, [], prog_name="csp-data").output
@@ -117,6 +124,59 @@ def test_quiet_and_verbose_stand_before_or_behind_the_command(tmp_path: Path, be
 
     assert "notes.txt: extra" in verify()
     assert verify("--quiet") == verify("-q") == ""
+
+
+def test_verbose_says_what_was_done(empty_home: Path) -> None:
+    said = run("prepare", "sample", "--verbose").stderr
+    assert "reading 13 recordings" in said
+    assert "reference samples without a value interpolated" in said
+    assert "made by an equal recipe" in run("prepare", "sample", "--verbose").stderr
+    assert run("prepare", "sample").stderr == ""
+
+
+@pytest.mark.parametrize("name", ["./nothing", "folder", "x.h5"])
+def test_a_place_without_a_card_is_no_misspelt_name(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "folder").mkdir()
+    said = run("check", name)
+    assert said.exit_code == 2
+    assert f"name={name!r}: expected a data set's name, or a folder that holds card.toml; th" in said.stderr
+    assert ("csp_data.load(path='x.h5')" in said.stderr) == (name == "x.h5")
+
+
+def test_a_prepared_file_stands_for_its_data_set(tmp_path: Path) -> None:
+    path = str(csp_data.prepare("sample", lowpass=csp_data.LowPass(3.0)))
+    assert run("plot", path, "-o", str(tmp_path / "x.svg"), "--lowpass", "2").exit_code == 0
+    said = run("info", path)
+    assert said.exit_code == 0
+    assert "13 found, 13 used" in said.stdout
+    assert json.loads(run("info", path, "--json").stdout)["prepared"]["path"] == path
+    assert "data set's name" in run("plot", path, "-o", "x.svg", "--figure", "clocks").stderr
+    assert "The file has its own" in run("view", path, "--lowpass", "2", "--no-browser").stderr
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("plot", "sample", "-o"),
+        ("export", "sample", "--format", "npz", "-o"),
+        ("export", "sample", "--format", "hf", "-o"),
+        ("export", "sample", "--format", "parquet", "-o"),
+        ("simulate", "joystick", "--hours", "0.01"),
+    ],
+    ids=" ".join,
+)
+def test_results_are_written_whole_and_where_asked(arguments: tuple[str, ...], tmp_path: Path) -> None:
+    """Folders above are made; a file in the way is one line, not a traceback, and leaves nothing."""
+    (tmp_path / "file").write_bytes(b"")
+    failed = run(*arguments, str(tmp_path / "file" / "x.png"))
+    assert failed.exit_code == 1
+    assert "cannot be written" in failed.stderr
+    assert run(*arguments, str(tmp_path / "new" / "folder" / "x.png")).exit_code == 0
+    assert [path.name for path in tmp_path.rglob("*") if path.name.startswith(".")] == []
+    assert [path.name for path in (tmp_path / "new" / "folder").iterdir()] == ["x.png"]
 
 
 def test_a_pipe_that_closes_is_no_error() -> None:

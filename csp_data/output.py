@@ -1,0 +1,65 @@
+"""Files and folders that are written whole: under a temporary name beside their place, renamed when complete."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from csp_data.errors import CspDataError, OptionError
+
+__all__ = ["output", "output_folder"]
+
+
+def _failed(path: Path, error: OSError) -> CspDataError:
+    return CspDataError(f"{path} cannot be written: {error}. Choose another place with -o.")
+
+
+@contextmanager
+def output(path: Path | str) -> Iterator[Path]:
+    """Yield a temporary name beside `path`, which gets the name when all went well; folders above it are made.
+
+    Raises
+    ------
+    CspDataError
+        If it cannot be written.
+    """
+    path = Path(path).expanduser()
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        yield temporary
+        temporary.replace(path)
+    except OSError as error:
+        raise _failed(path, error) from error
+    finally:
+        with contextlib.suppress(OSError):  # where nothing could be written, nothing is left
+            temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def output_folder(path: Path | str) -> Iterator[Path]:
+    """Yield a new folder beside `path`, which gets the name when all went well; folders above it are made.
+
+    Raises
+    ------
+    OptionError
+        If there is a file of that name, or a folder that is not empty.
+    CspDataError
+        If it cannot be written.
+    """
+    path = Path(path).expanduser()
+    made = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        if path.exists() and (not path.is_dir() or any(path.iterdir())):
+            raise OptionError("out", str(path), "a folder that is new or empty", "Choose another or remove it.")
+        made.mkdir(parents=True)
+        yield made
+        made.replace(path)
+    except OSError as error:
+        raise _failed(path, error) from error
+    finally:
+        shutil.rmtree(made, ignore_errors=True)
