@@ -16,7 +16,7 @@ import pytest
 from scipy.spatial.transform import Rotation
 
 import csp_data
-from csp_data.errors import OptionError, UnknownNameError
+from csp_data.errors import CspDataError, OptionError, UnknownNameError
 from csp_data.simulate import (
     NAMES,
     STAMP,
@@ -133,7 +133,7 @@ def test_a_failure_half_way_leaves_nothing_behind(tmp_path, monkeypatch):
 
     # the package's attribute of this name is the function, so the module is asked for by import
     monkeypatch.setattr(import_module("csp_data.simulate"), "write_stamp", broken)
-    with pytest.raises(OSError, match="disk full"):
+    with pytest.raises(CspDataError, match="x cannot be written: disk full"):
         simulate("marker", tmp_path / "x", hours=TINY, seed=0)
     assert list(tmp_path.iterdir()) == []
 
