@@ -11,9 +11,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from baselines.ablations import KINDS
+from baselines.looks import looks_by_name
 from baselines.table import NOT_BENCH
 from csp_data.plot.runs import plot_settings
-from csp_data.plot.style import Look, legend_beside, looks, tidy
+from csp_data.plot.style import Look, legend_beside, tidy
 
 if TYPE_CHECKING:
     from baselines.ablate import Row
@@ -34,13 +35,13 @@ def draw(kind: str, rows: Sequence[Row], models: Sequence[str]) -> Figure:
     rows
         Of all data sets.
     models
-        Which to draw, in the order of their colours.
+        Which to draw, in the order of their colours; references are grey.
     """
     names = list(dict.fromkeys(row.dataset for row in rows))
     figure = Figure(figsize=(WIDTH, 0.7 + HEIGHT * len(names)), layout="constrained")
     columns = 2 if KINDS[kind].relative else 1
     panels = figure.subplots(len(names), columns, squeeze=False)
-    drawn = looks(models)
+    drawn = looks_by_name({model: model for model in models})
     for axes, name in zip(panels, names, strict=True):
         own = [row for row in rows if row.dataset == name]
         left_out = dict.fromkeys(f"{row.variant}: {row.note}" for row in own if row.note and not row.model)

@@ -9,6 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from baselines.faults import FAULTS
+from baselines.looks import looks_by_name
 from baselines.table import NOT_BENCH
 from csp_data.plot.runs import plot_settings
 
@@ -24,8 +25,8 @@ WIDTH, HEIGHT = 9.0, 2.7
 def draw(rows: Sequence[Row]) -> Figure:
     """Draw mean and spread, over runs of a model and draws of the fault, at each severity.
 
-    A colour is a model as it was trained; its full line is under the filter that it was trained on, its dashed one
-    under the other choice.
+    A colour is a model as it was trained, a grey a reference; its full line is under the filter that it was
+    trained on, its dashed one under the other choice.
     """
     faults = list(dict.fromkeys(row.fault for row in rows))
     models = list(dict.fromkeys((row.model, row.trained_lowpass) for row in rows))
@@ -72,6 +73,7 @@ def _panel(ax: Axes, rows: Sequence[Row], models: Sequence[tuple[str, str]]) -> 
         errors,
         xlabel=f"{fault.axis} ({fault.unit})",
         ylabel=f"RMSE ({first.rmse_unit})" if first.rmse is not None else "MSE (mixed units)",
+        looks=looks_by_name({_label(model, trained, models): model for model, trained in models}),
         names=names,
     )
     ax.set_title(first.fault, loc="left", fontsize="small")

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
+from baselines.looks import looks_by_name
 from baselines.references import REFERENCES
 from baselines.runs import Run
 from baselines.table import Table, by_label
@@ -114,7 +115,7 @@ class Group:
         learned = [label for label in self.few if not self.is_reference(label)]
         if len({self.looks[label]["color"] for label in learned}) == len(learned):
             return self.looks
-        return looks(learned, [label for label in self.few if self.is_reference(label)])
+        return looks_by_name({label: base_name(label) for label in self.few})
 
     @cached_property
     def shown(self) -> dict[str, Run]:

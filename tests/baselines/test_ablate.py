@@ -184,6 +184,7 @@ def test_leak_on_the_sample(tmp_path: Path, home: Path, capsys: pytest.CaptureFi
     ]
     from baselines.ablate import Row
     from baselines.ablation_figure import _changes, draw
+    from csp_data.plot.style import COLOURS, GREYS
 
     typed = [_typed(row) for row in learned if row["series"] == "filter"]
     assert _changes(typed) == pytest.approx(changes)
@@ -191,6 +192,9 @@ def test_leak_on_the_sample(tmp_path: Path, home: Path, capsys: pytest.CaptureFi
     (ax,) = figure.axes
     drawn = ax.containers[0].lines[0].get_ydata()[2]
     assert drawn == pytest.approx(statistics.fmean(changes))
+    (ax,) = draw("leak", [_typed(row) for row in found], ["fir", "flat-lstm"]).axes
+    colours = {container.get_label(): container.lines[0].get_color() for container in ax.containers}
+    assert colours == {"fir": GREYS[0], "flat-lstm": COLOURS[0]}
     assert isinstance(typed[0], Row)
 
 

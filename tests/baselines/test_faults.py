@@ -232,6 +232,30 @@ def test_trained_runs_under_faults(runs: dict[str, Run], sample: Dataset) -> Non
     assert default_lowpass(sample) == LowPass(hz=5.0)
 
 
+def test_the_figure_draws_references_in_grey_and_models_in_colour(runs: dict[str, Run]) -> None:
+    from baselines.fault_figure import draw
+    from csp_data.plot.style import COLOURS, GREYS
+
+    rows = faulty([runs["fir"], runs["a"], runs["mean"]], faults=["noise"], draws=[0])
+    twice = [dataclasses.replace(row, trained_lowpass="causal 2 Hz") for row in rows if row.model == "fir"]
+    names = {run: runs[run].config.name for run in ("fir", "a", "mean")}
+    for drawn, said in ((rows, ""), ([*rows, *twice], ", trained with low-pass none")):
+        figure = draw(drawn)
+        ((ax,), (legend,)) = figure.axes, figure.legends
+        looks = {
+            text.get_text(): (handle.get_color(), handle.get_marker())
+            for text, handle in zip(legend.get_texts(), legend.get_lines(), strict=True)
+            if not text.get_text().startswith("low-pass")
+        }
+        assert len(set(looks.values())) == len(looks) == len({(row.model, row.trained_lowpass) for row in drawn})
+        assert looks[names["a"] + said][0] == COLOURS[0]
+        assert {color for label, (color, _) in looks.items() if not label.startswith(names["a"])} == set(GREYS)
+        for name in names.values():
+            expected = [row.rmse for row in rows if row.model == name and row.as_trained]
+            lines = [line for line in ax.get_lines() if np.array_equal(line.get_ydata(), expected)]
+            assert looks[name + said] in [(line.get_color(), line.get_marker()) for line in lines]
+
+
 def test_a_run_with_a_filter_of_its_own_is_also_shown_what_has_none(
     runs: dict[str, Run], tmp_path_factory: pytest.TempPathFactory
 ) -> None:

@@ -1,0 +1,23 @@
+"""How models are drawn: learned ones in colours, references in grey, in every figure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from baselines.references import REFERENCES
+from csp_data.plot.style import Look, looks
+
+__all__ = ["looks_by_name"]
+
+
+def looks_by_name(models: Mapping[str, str]) -> dict[str, Look]:
+    """Give what a figure calls each model its look.
+
+    Parameters
+    ----------
+    models
+        Label in the figure to the name of the model or reference, in the order in which colours are taken.
+    """
+    learned = [label for label, name in models.items() if name not in REFERENCES]
+    made = looks(learned, [label for label in models if label not in learned])
+    return {label: made[label] for label in models}
