@@ -1,4 +1,4 @@
-"""The inner loops of S4 compiled with numba: the Cauchy sums of the kernel, and the convolution of short chunks.
+"""The inner loops of S4 compiled with numba: the spectrum of the kernel, and the convolution of short chunks.
 
 Both do what a few lines of torch do in :mod:`baselines.layers.s4_kernel` and :mod:`baselines.layers.s4` (the tests
 compare them), without the temporaries: no array of frequencies times states, no transposed copies.
@@ -14,7 +14,7 @@ from torch.autograd.function import once_differentiable
 
 from baselines.parallel import run_ranges
 
-BLOCK = 64
+BLOCK, LANES = 64, 8
 _FLAGS: dict[str, Any] = {
     "nogil": True,
     "cache": True,
@@ -25,29 +25,33 @@ _FLAGS: dict[str, Any] = {
 
 @njit(**_FLAGS)
 def _load_block(source, first, fill, target):  # type: ignore[no-untyped-def]
-    """Copy a block of ``source`` to ``target`` and ``fill`` the lanes beyond its end; return the number copied."""
+    """Copy a block of ``source`` to ``target`` and ``fill`` the lanes beyond its end.
+
+    Return the number copied, and the number of lanes to calculate: whole vectors.
+    """
     count = min(BLOCK, source.shape[0] - first)
     target[:count] = source[first : first + count]
     target[count:] = fill
-    return count
+    return count, (count + LANES - 1) // LANES * LANES
 
 
 @njit(**_FLAGS)
-def _cauchy_forward(start, stop, odd, even, lr, li, cos, sin, q):  # type: ignore[no-untyped-def]
+def _spectrum_forward(start, stop, odd, even, lr, li, dt, cos, sin, q, spectrum):  # type: ignore[no-untyped-def]
     # sums holds (real, imaginary) of the four terms, one block after the other in one flat array: numba then knows
     # that they do not overlap, and the loop over f becomes vector instructions without checks
     one = cos.dtype.type(1)  # numba makes int / float32 a float64
     c, s, sums = np.empty(BLOCK, cos.dtype), np.empty(BLOCK, cos.dtype), np.empty(8 * BLOCK, cos.dtype)
+    out = np.empty(2 * BLOCK, cos.dtype)
     for h in range(start, stop):
         for first in range(0, cos.shape[0], BLOCK):
-            count = _load_block(cos, first, 0.0, c)
+            count, lanes = _load_block(cos, first, 0.0, c)
             _load_block(sin, first, 1.0, s)  # 1: keeps the unused lanes away from 0 / 0
             sums[:] = 0.0
             for n in range(lr.shape[1]):
                 l_r, l_i = lr[h, n], li[h, n]
                 o0, o1, o2, o3 = odd[0, h, n], odd[1, h, n], odd[2, h, n], odd[3, h, n]
                 e0, e1, e2, e3 = even[0, h, n], even[1, h, n], even[2, h, n], even[3, h, n]
-                for f in range(BLOCK):
+                for f in range(lanes):
                     c_r, c_i, s_2 = c[f] * l_r, c[f] * l_i, s[f] + s[f]
                     real, imag = c_r * c_r + (c_i - s_2) * (c_i + s_2), (s_2 + s_2) * c_r
                     inverse = one / (real * real + imag * imag)
@@ -61,32 +65,74 @@ def _cauchy_forward(start, stop, odd, even, lr, li, cos, sin, q):  # type: ignor
                     sums[5 * BLOCK + f] += e2 * cy + o2 * sx
                     sums[6 * BLOCK + f] += e3 * cx - o3 * sy
                     sums[7 * BLOCK + f] += e3 * cy + o3 * sx
-            for j in range(4):
-                for f in range(count):
-                    q[j, h, first + f, 0] = sums[2 * j * BLOCK + f]
-                    q[j, h, first + f, 1] = sums[(2 * j + 1) * BLOCK + f]
+            for f in range(lanes):
+                scale, r_r, r_i, _, _ = _low_rank(sums, f, dt[h] * c[f], one)
+                t_r, t_i = sums[f] - scale * r_r, sums[BLOCK + f] - scale * r_i
+                out[f] = dt[h] * (c[f] * t_r - s[f] * t_i)
+                out[BLOCK + f] = dt[h] * (c[f] * t_i + s[f] * t_r)
+            for f in range(count):
+                spectrum[h, first + f, 0] = out[f]
+                spectrum[h, first + f, 1] = out[BLOCK + f]
+            for j in range(8):
+                q[h, j, first : first + count] = sums[j * BLOCK : j * BLOCK + count]
+
+
+@njit(inline="always", **_FLAGS)
+def _low_rank(q, f, scale, one):  # type: ignore[no-untyped-def]
+    """Return ``scale``, r = q_cp q_pb / d and 1 / d, d = 1 + scale q_pp, of the sums ``q`` of one block."""
+    d_r, d_i = one + scale * q[6 * BLOCK + f], scale * q[7 * BLOCK + f]
+    inverse = one / (d_r * d_r + d_i * d_i)
+    i_r, i_i = d_r * inverse, -d_i * inverse
+    a_r, a_i, b_r, b_i = q[2 * BLOCK + f], q[3 * BLOCK + f], q[4 * BLOCK + f], q[5 * BLOCK + f]
+    m_r, m_i = a_r * b_r - a_i * b_i, a_r * b_i + a_i * b_r
+    return scale, m_r * i_r - m_i * i_i, m_r * i_i + m_i * i_r, i_r, i_i
 
 
 @njit(**_FLAGS)
-def _cauchy_backward(start, stop, odd, even, lr, li, cos, sin, dq, d_odd, d_even, d_lr, d_li):  # type: ignore[no-untyped-def]
+def _gradient_of_sums(lanes, q, c, s, step, d_out, g):  # type: ignore[no-untyped-def]
+    """Turn the gradient of a block of the spectrum into that of its sums, ``g``; return that of the step."""
+    one, d_step = c.dtype.type(1), c.dtype.type(0)
+    for f in range(lanes):
+        scale, r_r, r_i, i_r, i_i = _low_rank(q, f, step * c[f], one)
+        w_r, w_i = scale * (r_r * i_r - r_i * i_i), scale * (r_r * i_i + r_i * i_r)  # scale r / d
+        v_r, v_i = q[f] - scale * r_r - w_r, q[BLOCK + f] - scale * r_i - w_i
+        o_r, o_i = d_out[f], d_out[BLOCK + f]
+        d_step += (c[f] * v_r - s[f] * v_i) * o_r + (c[f] * v_i + s[f] * v_r) * o_i
+        g_r, g_i = step * (c[f] * o_r + s[f] * o_i), step * (c[f] * o_i - s[f] * o_r)
+        k_r, k_i = scale * (i_r * g_r + i_i * g_i), scale * (i_r * g_i - i_i * g_r)  # scale conj(1 / d) g
+        a_r, a_i, b_r, b_i = q[2 * BLOCK + f], q[3 * BLOCK + f], q[4 * BLOCK + f], q[5 * BLOCK + f]
+        g[f], g[BLOCK + f] = g_r, g_i
+        g[2 * BLOCK + f], g[3 * BLOCK + f] = -(b_r * k_r + b_i * k_i), -(b_r * k_i - b_i * k_r)
+        g[4 * BLOCK + f], g[5 * BLOCK + f] = -(a_r * k_r + a_i * k_i), -(a_r * k_i - a_i * k_r)
+        g[6 * BLOCK + f] = scale * (w_r * g_r + w_i * g_i)
+        g[7 * BLOCK + f] = scale * (w_r * g_i - w_i * g_r)
+    return d_step
+
+
+@njit(**_FLAGS)
+def _spectrum_backward(  # type: ignore[no-untyped-def]
+    start, stop, odd, even, lr, li, dt, cos, sin, q, d_spectrum, d_odd, d_even, d_lr, d_li, d_dt
+):
     zero, one = cos.dtype.type(0), cos.dtype.type(1)
     c, s, g = np.empty(BLOCK, cos.dtype), np.empty(BLOCK, cos.dtype), np.empty(8 * BLOCK, cos.dtype)
+    sums, d_out = np.zeros(8 * BLOCK, cos.dtype), np.empty(2 * BLOCK, cos.dtype)
     for h in range(start, stop):
-        d_odd[:, h], d_even[:, h], d_lr[h], d_li[h] = 0.0, 0.0, 0.0, 0.0
+        d_odd[:, h], d_even[:, h], d_lr[h], d_li[h], d_dt[h] = 0.0, 0.0, 0.0, 0.0, 0.0
         for first in range(0, cos.shape[0], BLOCK):
-            count = _load_block(cos, first, 0.0, c)
+            count, lanes = _load_block(cos, first, 0.0, c)
             _load_block(sin, first, 1.0, s)
-            g[:] = 0.0
-            for j in range(4):
-                for f in range(count):
-                    g[2 * j * BLOCK + f] = dq[j, h, first + f, 0]
-                    g[(2 * j + 1) * BLOCK + f] = dq[j, h, first + f, 1]
+            d_out[:] = 0.0
+            for f in range(count):
+                d_out[f], d_out[BLOCK + f] = d_spectrum[h, first + f, 0], d_spectrum[h, first + f, 1]
+            for j in range(8):
+                sums[j * BLOCK : j * BLOCK + count] = q[h, j, first : first + count]
+            d_dt[h] += _gradient_of_sums(lanes, sums, c, s, dt[h], d_out, g)
             for n in range(lr.shape[1]):
                 l_r, l_i = lr[h, n], li[h, n]
                 o0, o1, o2, o3 = odd[0, h, n], odd[1, h, n], odd[2, h, n], odd[3, h, n]
                 e0, e1, e2, e3 = even[0, h, n], even[1, h, n], even[2, h, n], even[3, h, n]
                 p0 = p1 = p2 = p3 = r0 = r1 = r2 = r3 = d_r = d_i = zero
-                for f in range(BLOCK):
+                for f in range(lanes):
                     c_r, c_i, s_2 = c[f] * l_r, c[f] * l_i, s[f] + s[f]
                     real, imag = c_r * c_r + (c_i - s_2) * (c_i + s_2), (s_2 + s_2) * c_r
                     inverse = one / (real * real + imag * imag)
@@ -117,43 +163,48 @@ def _cauchy_backward(start, stop, odd, even, lr, li, cos, sin, dq, d_odd, d_even
                 d_li[h, n] += d_i + d_i
 
 
-class _Cauchy(torch.autograd.Function):
+class _Spectrum(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, odd: Tensor, even: Tensor, lr: Tensor, li: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-        tensors = [t.detach().contiguous() for t in (odd, even, lr, li, cos, sin)]
-        q = odd.new_empty(*odd.shape[:2], len(cos), 2)
-        run_ranges(_cauchy_forward, odd.shape[1], *(t.numpy() for t in (*tensors, q)))
-        ctx.save_for_backward(*tensors)
-        return q
+    def forward(ctx: Any, *inputs: Tensor) -> Tensor:
+        tensors = [t.detach().contiguous() for t in inputs]
+        odd, cos = tensors[0], tensors[5]
+        q = odd.new_empty(odd.shape[1], 8, len(cos))
+        spectrum = odd.new_empty(odd.shape[1], len(cos), 2)
+        run_ranges(_spectrum_forward, odd.shape[1], *(t.numpy() for t in (*tensors, q, spectrum)))
+        ctx.save_for_backward(*tensors, q)
+        return spectrum
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, dq: Tensor) -> tuple[Tensor | None, ...]:
+    def backward(ctx: Any, d_spectrum: Tensor) -> tuple[Tensor | None, ...]:
         tensors = ctx.saved_tensors
-        grads = [torch.empty_like(t) for t in tensors[:4]]
-        arrays = (t.numpy() for t in (*tensors, dq.contiguous(), *grads))
-        run_ranges(_cauchy_backward, tensors[0].shape[1], *arrays)
+        grads = [torch.empty_like(t) for t in tensors[:5]]
+        arrays = (t.numpy() for t in (*tensors, d_spectrum.contiguous(), *grads))
+        run_ranges(_spectrum_backward, tensors[0].shape[1], *arrays)
         return (*grads, None, None)
 
 
-def cauchy(odd: Tensor, even: Tensor, poles: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-    """Return the sums over n of (i sin odd_jn + cos even_jn) / (cos^2 |l|^2 - 4 sin^2 - 4i sin cos Re l), l = l_n.
+def spectrum(odd: Tensor, even: Tensor, poles: Tensor, dt: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+    """Return :func:`baselines.layers.s4_kernel.spectrum`: sums and their combination, one block at a time.
 
     Parameters
     ----------
     odd, even
-        Real (J, H, N/2).
+        Real (4, H, N/2).
     poles
-        l, complex (H, N/2).
+        lambda, complex (H, N/2).
+    dt
+        Real (H, 1).
     cos, sin
         Real (F,).
 
     Returns
     -------
     Tensor
-        Complex (J, H, F).
+        Complex (H, F).
     """
-    return torch.view_as_complex(_Cauchy.apply(odd, even, poles.real, poles.imag, cos, sin))
+    parts = (odd, even, poles.real, poles.imag, dt.squeeze(-1), cos, sin)
+    return torch.view_as_complex(_Spectrum.apply(*parts))
 
 
 @njit(**_FLAGS)

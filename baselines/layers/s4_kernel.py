@@ -190,10 +190,38 @@ def kernel_from_truncated(ssm: StateSpace, length: int) -> Tensor:
     weights = torch.stack((ssm.c * ssm.b, ssm.c * ssm.p, p_star * ssm.b, p_star * ssm.p))
     poles = ssm.dt * ssm.lam
     odd, even = 4.0 * weights.real, -2.0 * (weights * poles.conj()).real
+    return torch.fft.irfft(spectrum(odd, even, poles, ssm.dt, cos, sin), n=length)
+
+
+def spectrum(odd: Tensor, even: Tensor, poles: Tensor, dt: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+    """Return K^ at the angles phi, from the parts of the four Cauchy sums (:func:`cauchy`).
+
+    Parameters
+    ----------
+    odd, even, poles
+        Of q_cb, q_cp, q_pb and q_pp: (4, H, N/2) and (H, N/2).
+    dt
+        The step, real (H, 1).
+    cos, sin
+        Of phi, real (F,).
+
+    Returns
+    -------
+    Tensor
+        Complex (H, F).
+    """
+    if compiled_for(odd):
+        from baselines.layers import s4_cpu  # numba is imported only where it is used
+
+        return s4_cpu.spectrum(odd, even, poles, dt, cos, sin)
+    return spectrum_plain(odd, even, poles, dt, cos, sin)
+
+
+def spectrum_plain(odd: Tensor, even: Tensor, poles: Tensor, dt: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+    """Compute :func:`spectrum` with torch alone."""
     q_cb, q_cp, q_pb, q_pp = cauchy(odd, even, poles, cos, sin).unbind(0)
-    scale = ssm.dt * cos
-    spectrum = ssm.dt * torch.complex(cos, sin) * (q_cb - scale * q_cp * q_pb / (1.0 + scale * q_pp))
-    return torch.fft.irfft(spectrum, n=length)
+    scale = dt * cos
+    return dt * torch.complex(cos, sin) * (q_cb - scale * q_cp * q_pb / (1.0 + scale * q_pp))
 
 
 def cauchy(odd: Tensor, even: Tensor, poles: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
@@ -203,7 +231,7 @@ def cauchy(odd: Tensor, even: Tensor, poles: Tensor, cos: Tensor, sin: Tensor) -
 
         [4i sin Re v - 2 cos Re(v conj(lambda))] / [cos^2 |lambda|^2 - 4 sin^2 - 4i sin cos Re(lambda)],
 
-    so one reciprocal serves all numerators.
+    so one reciprocal serves all numerators: matrix products with the reciprocals (H, N/2, F).
 
     Parameters
     ----------
@@ -219,15 +247,6 @@ def cauchy(odd: Tensor, even: Tensor, poles: Tensor, cos: Tensor, sin: Tensor) -
     Tensor
         Complex (4, H, F).
     """
-    if compiled_for(odd):
-        from baselines.layers import s4_cpu  # numba is imported only where it is used
-
-        return s4_cpu.cauchy(odd, even, poles, cos, sin)
-    return cauchy_plain(odd, even, poles, cos, sin)
-
-
-def cauchy_plain(odd: Tensor, even: Tensor, poles: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-    """Compute :func:`cauchy` with torch alone, as matrix products with the reciprocals (H, N/2, F)."""
     lr, li = poles.real.unsqueeze(-1), poles.imag.unsqueeze(-1)
     real = (cos * lr).square() + (cos * li - 2.0 * sin) * (cos * li + 2.0 * sin)
     imag = -4.0 * sin * cos * lr
