@@ -23,6 +23,7 @@ from baselines.errors import OptionError, UnknownNameError
 from baselines.grid import Grid, Planned, SweepError, check_raw, expand, prepare_all
 from baselines.pool import Place
 from baselines.published import TRAINING
+from baselines.render import spread
 from baselines.rows import relative_mse, si_rmse, write_csv
 from baselines.runs import Run, read_run
 from baselines.sweeps import Sweep, refuse_foreign, sweep_planned
@@ -234,8 +235,7 @@ def summary(rows: Sequence[Row]) -> str:
 def _cell(values: Sequence[float]) -> str:
     if not values:
         return "-"
-    spread = f" ± {statistics.stdev(values):.2g}" if len(values) > 1 else ""
-    return f"{statistics.fmean(values):.4g}{spread}"
+    return spread(statistics.fmean(values), statistics.stdev(values) if len(values) > 1 else None)
 
 
 def _points(

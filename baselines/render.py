@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import math
 import re
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -193,7 +194,8 @@ def notes(table: Table) -> list[str]:
         said.append(
             f"Differences to {table.against}, the learned model with the lowest error on {table.selection}: "
             f"interval of a bootstrap over {count} recordings and the seeds; p of Wilcoxon's test over "
-            f"recordings, corrected for {len(compared)} comparisons (Holm); * where both carry weight."
+            f"recordings, corrected for {len(compared)} comparison{'' if len(compared) == 1 else 's'} (Holm); * "
+            "where both carry weight."
             + (
                 f" With {count} recordings no p can be below {2.0 ** (1 - count):.2g} before the correction."
                 if count < 10
@@ -229,7 +231,12 @@ def _compared(comparison: Comparison | None) -> list[str]:
 
 
 def _interval(c: Comparison) -> str:
-    return f"{c.difference:+.4g} [{c.low:+.4g}, {c.high:+.4g}]"
+    """Return a difference with its interval, as far as two digits of half the interval."""
+    ends = c.low, c.high
+    places = _places((c.high - c.low) / 2, max(map(abs, ends)))
+    # an end that is not 0 should not read as 0
+    places += next((more for more in (0, 1) if all(round(end, places + more) or not end for end in ends)), 2)
+    return f"{c.difference:+.{places}f} [{c.low:+.{places}f}, {c.high:+.{places}f}]"
 
 
 def _seeds(seeds: tuple[int, ...]) -> str:
@@ -239,13 +246,38 @@ def _seeds(seeds: tuple[int, ...]) -> str:
 
 
 def spread(mean: float, std: float | None) -> str:
-    """Return a mean with its standard deviation, where there is one."""
-    return number(mean) if std is None else f"{number(mean)} ± {number(std)}"
+    """Return a mean with its standard deviation, where there is one: of two digits, the mean to the same place."""
+    if std is None:
+        return number(mean)
+    places = _places(std, mean)
+    if not (math.isfinite(std) and round(std, places)):
+        return f"{number(mean)} ± {std:.1g}"
+    return f"{mean:.{places}f} ± {std:.{places}f}"
 
 
 def number(value: float, decimals: int = 4) -> str:
-    """Return an error with so many decimals, or with three digits where those would hardly show any."""
-    return f"{value:.{decimals}f}" if value == 0 or abs(value) >= 10 ** (2 - decimals) else f"{value:.3g}"
+    """Return an error with so many decimals, or with three digits where those would hardly show any.
+
+    Of more than :data:`DIGITS` digits decimals are left out.
+    """
+    if value and abs(value) < 10 ** (2 - decimals):
+        return f"{value:.3g}"
+    return f"{value:.{min(decimals, _last(value, DIGITS))}f}"
+
+
+DIGITS = 6
+"""Digits of a number at most, where not all of them stand before the point."""
+
+
+def _places(uncertainty: float, value: float) -> int:
+    """Return the decimals of a value and its uncertainty: two digits of the uncertainty, :data:`DIGITS` in all."""
+    return min(_last(uncertainty, 2), _last(value, DIGITS))
+
+
+def _last(value: float, digits: int) -> int:
+    """Return the decimals, 0 or more, of the last of so many digits of a number once it is rounded to them."""
+    exponent = f"{value:.{digits - 1}e}".partition("e")[2]
+    return max(0, digits - 1 - int(exponent or 0))  # inf and nan have none
 
 
 def _marked(grid: Grid, best: str, second: str) -> list[list[str]]:

@@ -9,7 +9,7 @@ import pytest
 
 from baselines.breakdown import by_recording, by_target, by_variant
 from baselines.cli import main
-from baselines.render import number
+from baselines.render import number, spread
 from baselines.results import Result
 from baselines.runs import Run, RunError
 
@@ -21,7 +21,7 @@ def test_cells_are_means_over_seeds(runs: dict[str, Run]) -> None:
     assert grid.header[1:] == tuple(held[0])
     for cell, name in zip(lines["flat-lstm"], held[0], strict=True):
         values = [recordings[name]["rmse"] for recordings in held]
-        assert cell == f"{number(statistics.fmean(values))} ± {number(statistics.stdev(values))}"
+        assert cell == spread(statistics.fmean(values), statistics.stdev(values))
     for column in range(1, len(grid.header)):
         lowest = min(grid.rows, key=lambda row, column=column: float(row[column].split(" ")[0]))
         assert (grid.rows.index(lowest), column) in grid.best

@@ -170,8 +170,8 @@ def test_hierarchy_over_flat_and_statistics_by_hand(pair: list[Run]) -> None:
     assert found.improvement == pytest.approx(0.5)
     assert found.published is None
     text = render(table, "md")
-    assert "| **0.6775 ± 0.00354** |" in text
-    assert "| *1.3550 ± 0.00707* |" in text
+    assert "| **0.6775 ± 0.0035** |" in text
+    assert "| *1.3550 ± 0.0071* |" in text
     assert "+50.0 %" in text
     assert "8 recordings" in text
     assert "0.0078 * |" in text
@@ -217,18 +217,22 @@ def test_several_data_sets_make_an_overview(pair: list[Run]) -> None:
 def test_latex_and_html_escape_and_mark(pair: list[Run]) -> None:
     table = make_table(pair)
     latex = render(table, "latex")
-    assert r"\textbf{0.6775 $\pm$ 0.00354}" in latex
-    assert r"\underline{1.3550 $\pm$ 0.00707}" in latex
+    assert r"\textbf{0.6775 $\pm$ 0.0035}" in latex
+    assert r"\underline{1.3550 $\pm$ 0.0071}" in latex
     rows = [line for line in latex.splitlines() if line.endswith(r" \\")]
     assert len(rows) == 3
     assert len({line.count("&") - line.count(r"\&") for line in rows}) == 1
     assert latex.count("{") - latex.count(r"\{") == latex.count("}") - latex.count(r"\}")
-    assert "+0.6775 [" in latex
+    c = table.rows[0].comparison
+    assert c is not None
+    assert (c.low, c.high) == pytest.approx((0.58, 0.77), abs=0.02)  # two digits of half of it: three decimals
+    assert f" & +0.677 [{c.low:+.3f}, {c.high:+.3f}] & " in latex
+    assert "corrected for 1 comparison (Holm)" in latex
     odd = render(replace(table, dataset="my_set & 5 % of µT, -1"), "latex")
     assert r"\caption{my\_set \& 5 \% of $\mu$T, $-$1: real" in odd
     assert "not CSP-Bench" in latex
     html = render(table, "html")
-    assert "<strong>0.6775 ± 0.00354</strong>" in html
+    assert "<strong>0.6775 ± 0.0035</strong>" in html
     assert "<caption>sample: real recordings, not CSP-Bench" in html
     assert html.count('<th scope="row">') == len(table.rows)
 

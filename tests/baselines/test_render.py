@@ -1,0 +1,104 @@
+"""How many digits a table shows, against decimal arithmetic."""
+
+from __future__ import annotations
+
+import re
+from decimal import ROUND_HALF_EVEN, Context, Decimal
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from baselines.render import cells, notes, number, spread
+from baselines.significance import Comparison
+from baselines.table import Row, Table
+
+SIZE = st.floats(1e-7, 1e6)
+SIGNED = st.tuples(SIZE, st.sampled_from([-1, 1])).map(lambda pair: pair[0] * pair[1])
+
+
+def digits(value: float, count: int) -> Decimal:
+    """Round the exact value of a float to so many digits."""
+    return Context(prec=count, rounding=ROUND_HALF_EVEN).plus(Decimal(value))
+
+
+def place(value: float, count: int) -> int:
+    """Return the decimals, perhaps below 0, of the last of so many digits."""
+    return count - 1 - digits(value, count).adjusted()
+
+
+def last(value: Decimal) -> int:
+    """Return the decimals of a number as it is written."""
+    return -int(value.as_tuple().exponent)
+
+
+@pytest.mark.parametrize(
+    ("mean", "std", "cell"),
+    [
+        (0.6775, 0.00354, "0.6775 ± 0.0035"),
+        (0.1234, 0.0092, "0.1234 ± 0.0092"),
+        (1.355, 0.0996, "1.35 ± 0.10"),  # 0.0996 has the digits 1 and 0 once it is rounded
+        (16449.2, 3036.4, "16449 ± 3036"),
+        (0.6775, 0.0, "0.6775 ± 0"),
+        (0.6775, 1e-9, "0.6775 ± 1e-09"),
+        (0.6775, None, "0.6775"),
+        (float("nan"), 1.0, "nan ± 1.0"),
+        (1.0, float("inf"), "1.0000 ± inf"),
+    ],
+)
+def test_a_deviation_has_two_digits_and_its_mean_the_same_decimals(
+    mean: float, std: float | None, cell: str
+) -> None:
+    assert spread(mean, std) == cell
+
+
+@given(SIGNED, SIZE)
+def test_mean_and_deviation_are_rounded_at_one_place(mean: float, std: float) -> None:
+    first, second = map(Decimal, spread(mean, std).split(" ± "))
+    places = max(0, min(place(std, 2), place(mean, 6)))
+    if round(Decimal(std), places) == 0:
+        assert (str(first), second) == (number(mean), digits(std, 1))
+        return
+    assert last(first) == last(second) == places
+    half = Decimal(10) ** -places / 2
+    assert abs(first - Decimal(mean)) <= half
+    assert abs(second - Decimal(std)) <= half
+
+
+@given(SIGNED)
+def test_a_number_has_at_most_six_digits_and_at_least_three(value: float) -> None:
+    shown = Decimal(number(value))
+    assert abs(shown - Decimal(value)) <= max(abs(Decimal(value)) * Decimal("0.005"), Decimal("0.5"))
+    whole = len(str(int(abs(shown)))) if abs(shown) >= 1 else 0
+    assert whole + last(shown) <= 6 or last(shown) == 0 or abs(value) < 0.01
+
+
+def shown(c: Comparison) -> tuple[list[Decimal], str]:
+    row = Row("flat-s4", 1, (0,), 1.0, 1.0, None, 1.0, None, None, 1.0, comparison=c)
+    table = Table("broad", "simulated", "strict", "", "val", "test", "m/s", (None,), (row,), against="flat-lstm")
+    cell = next(cell for cell in cells(table, row) if "[" in cell)
+    return [Decimal(text) for text in re.findall(r"[-+][\d.]+", cell)], notes(table)[0]
+
+
+@given(SIGNED, SIZE, SIZE)
+def test_a_difference_and_its_interval_are_rounded_at_one_place(middle: float, below: float, above: float) -> None:
+    c = Comparison(middle, middle - below, middle + above, p=0.5, p_holm=0.5, recordings=8)
+    values, _ = shown(c)
+    places = max(0, min(place((c.high - c.low) / 2, 2), place(max(abs(c.low), abs(c.high)), 6)))
+    (found,) = {last(value) for value in values}
+    assert places <= found <= places + 2
+    for value, exact in zip(values, (c.difference, c.low, c.high), strict=True):
+        assert abs(value - Decimal(exact)) <= Decimal(10) ** -found / 2
+        assert value.is_signed() == (exact < 0)  # also where it reads as 0
+    if found < places + 2:
+        assert all(value or not exact for value, exact in zip(values[1:], (c.low, c.high), strict=True))
+
+
+def test_one_comparison_is_said_in_the_singular_and_intervals_as_in_the_papers() -> None:
+    values, note = shown(Comparison(0.1631, 0.03966, 0.3506, p=0.25, p_holm=0.25, recordings=5))
+    assert [str(value) for value in values] == ["0.16", "0.04", "0.35"]
+    assert "corrected for 1 comparison (Holm)" in note
+    values, _ = shown(Comparison(-0.003261, -0.02762, 0.009847, p=None, p_holm=None, recordings=5))
+    assert [str(value) for value in values] == ["-0.003", "-0.028", "0.010"]
+    values, _ = shown(Comparison(0.16, 0.0012, 0.35, p=None, p_holm=None, recordings=5))
+    assert [str(value) for value in values] == ["0.160", "0.001", "0.350"]  # not [0.00, 0.35]
