@@ -13,8 +13,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-from playwright.sync_api import sync_playwright
-
 import csp_data
 from csp_data import LowPass, plot
 
@@ -22,16 +20,19 @@ OUT = Path(__file__).parents[1] / "docs" / "images"
 OPTIONS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
 
 
-def plots() -> None:
+def plots(out: Path = OUT) -> None:
     """Save the three plots."""
     sample = csp_data.load("sample")
-    plot.save(sample.plot(part="test", episode=1, lowpass=LowPass(hz=2.0)), OUT / "plot-episode.png")
-    plot.save(sample.plot("lowpass", part="test", episode=1, lowpass=LowPass(hz=2.0)), OUT / "plot-lowpass.png")
-    plot.save(plot.recording_figure(csp_data.read_recording("sample")), OUT / "plot-recording.png")
+    plot.save(sample.plot(part="test", episode=1, lowpass=LowPass(hz=2.0)), out / "plot-episode.png")
+    plot.save(sample.plot("lowpass", part="test", episode=1, lowpass=LowPass(hz=2.0)), out / "plot-lowpass.png")
+    recording = plot.recording_figure(csp_data.read_recording("sample"), kind=sample.kind)
+    plot.save(recording, out / "plot-recording.png")
 
 
 def pages(report: Path | None) -> None:
     """Photograph the viewer, and the report where there is one."""
+    from playwright.sync_api import sync_playwright
+
     command = [sys.executable, "-m", "csp_data", "view", "sample", "--no-browser"]
     viewer = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     try:

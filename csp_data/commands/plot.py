@@ -32,7 +32,7 @@ FIGURES = ("episode", "lowpass", "spectra", "splits", "targets", "trajectory", "
     cls=Command,
     epilog=examples(
         "csp-data plot sample -o episode.png --part test --lowpass 2",
-        "csp-data plot sample --figure lowpass --lowpass 2 --phase zero -o filter.svg",
+        "csp-data plot sample --figure lowpass --lowpass 2 --phase zero --channels gyr_x -o filter.svg",
         "csp-data plot sample --figure clocks -o clocks.html",
     ),
 )
@@ -44,6 +44,7 @@ FIGURES = ("episode", "lowpass", "spectra", "splits", "targets", "trajectory", "
 )
 @click.option("--part", type=click.Choice(PARTS), default="train", show_default=True)
 @click.option("--episode", type=int, default=0, show_default=True, help="Number of the episode within the part.")
+@click.option("--channels", default="", help="Inputs to draw, comma separated [all].")
 @click.option(
     "--recording", metavar="ID|N", default="0", show_default=True, help="Raw recording, for recording and clocks."
 )
@@ -56,6 +57,7 @@ def plot(
     out: Path,
     part: str,
     episode: int,
+    channels: str,
     recording: str,
     protocol: str | None,
     as_json: bool,
@@ -78,10 +80,11 @@ def plot(
     from csp_data import plot as plots
 
     changes = overrides(options)
+    chosen = tuple(filter(None, (name.strip() for name in channels.split(","))))
     lowpass = changes.pop("lowpass", None)
     if figure in plots.FIGURES:
         dataset = load_named(name, raw, protocol, changes)
-        drawn = plots.draw(dataset, figure, part=part, episode=episode, lowpass=lowpass)
+        drawn = plots.draw(dataset, figure, part=part, episode=episode, lowpass=lowpass, channels=chosen)
     elif is_prepared(name):
         raise OptionError("figure", figure, "one of a prepared file", "Raw recordings need the data set's name.")
     else:

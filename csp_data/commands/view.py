@@ -8,7 +8,14 @@ from typing import Any
 import click
 
 from csp_data.commands.base import Command, examples
-from csp_data.commands.options import load_named, name_argument, overrides, protocol_options, raw_option
+from csp_data.commands.options import (
+    is_prepared,
+    load_named,
+    name_argument,
+    overrides,
+    protocol_options,
+    raw_option,
+)
 
 __all__ = ["view"]
 
@@ -51,8 +58,9 @@ def view(
     from csp_data.view import serve
 
     serve(
-        load_named(name, raw, protocol, overrides(options)),
+        load_named(name, None if is_prepared(name) else raw, protocol, overrides(options)),
         runs=runs,
+        raw=raw,
         address=address,
         port=port,
         public=public,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,8 +19,9 @@ from csp_data.plot.signals import by_unit, plot_channels, plot_lowpass, plot_spe
 from csp_data.plot.style import styles
 from csp_data.recording import FloatArray, Recording
 from csp_data.signal.lowpass import LowPass
+from csp_data.store import Channels
 
-__all__ = ["FIGURES", "draw", "recording_figure"]
+__all__ = ["FIGURES", "columns_of", "draw", "recording_figure"]
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,15 @@ class _View:
     episode: Episode
     lowpass: LowPass | None
     predictions: Mapping[str, FloatArray]
+    columns: tuple[int, ...]
+    """Of the inputs that are drawn."""
+
+    def inputs(self) -> list[tuple[str, list[int]]]:
+        """Return the inputs that are drawn, a panel for each unit."""
+        panels = [
+            (unit, [c for c in columns if c in self.columns]) for unit, columns in by_unit(self.dataset.channels)
+        ]
+        return [(unit, columns) for unit, columns in panels if columns]
 
     def title(self, more: str = "") -> str:
         """Return the name of the episode, with what kind of data it is."""
@@ -54,7 +64,7 @@ def _share_time(axes: list[Axes]) -> None:
 def _episode(view: _View) -> Figure:
     """Draw inputs, a panel for each unit, and targets."""
     dataset, lowpass = view.dataset, view.lowpass
-    inputs, targets = by_unit(dataset.channels), by_unit(dataset.targets)
+    inputs, targets = view.inputs(), by_unit(dataset.targets)
     figure, axes = _stack(len(inputs) + len(targets))
     for ax, (_, columns) in zip(axes, inputs, strict=False):
         plot_channels(ax, view.episode, dataset.channels, columns, lowpass=lowpass)
@@ -67,20 +77,22 @@ def _episode(view: _View) -> Figure:
 
 
 def _spectra(view: _View) -> Figure:
-    """Draw the power spectral density of the inputs, a panel for each unit."""
-    panels = by_unit(view.dataset.channels)
+    """Draw the power spectral density of the inputs, a panel for each unit; that of a single one filtered, too."""
+    panels = view.inputs()
+    filters = [] if view.lowpass is None or len(view.columns) > 1 else [view.lowpass]
     figure, axes = _stack(len(panels), 2.4)
     for ax, (_, columns) in zip(axes, panels, strict=True):
-        plot_spectra(ax, view.episode, view.dataset.channels, columns)
+        plot_spectra(ax, view.episode, view.dataset.channels, columns, *filters)
     figure.suptitle(view.title(), fontsize="medium")
     return figure
 
 
 def _lowpass(view: _View) -> Figure:
-    """Draw a low-pass: the input that varies most before and after it, its gain and its delay."""
+    """Draw a low-pass: the input that varies most (of those asked for) before and after it, its gain and delay."""
     channels = view.dataset.channels
     lowpass = view.lowpass or LowPass(hz=channels.rate_hz / 10)
-    most = int(np.argmax(np.std(view.episode.inputs, axis=0)))
+    columns = list(view.columns)
+    most = columns[int(np.argmax(np.std(view.episode.inputs[:, columns], axis=0)))]
     figure = Figure(figsize=(9, 5.5), layout="constrained")
     grid = figure.add_gridspec(2, 2)
     plot_lowpass(figure.add_subplot(grid[0, :]), view.episode, channels, most, lowpass)
@@ -163,6 +175,7 @@ def draw(
     episode: int = 0,
     lowpass: LowPass | None = None,
     predictions: Mapping[str, FloatArray] | None = None,
+    channels: Sequence[str] = (),
 ) -> Figure:
     """Draw a figure of a data set.
 
@@ -180,11 +193,14 @@ def draw(
     predictions
         Model to its prediction of the episode's targets (N, D), drawn beside them in ``"targets"`` and
         ``"trajectory"``.
+    channels
+        Inputs to draw in ``"episode"``, ``"spectra"`` (one alone also filtered) and ``"lowpass"`` (that of them
+        which varies most); all of them by default.
 
     Raises
     ------
     UnknownNameError
-        If there is no such figure or part.
+        If there is no such figure, part or channel.
     OptionError
         If there is no such episode, or it cannot be drawn so.
     """
@@ -193,7 +209,16 @@ def draw(
     split = dataset.split(part)
     if not -len(split) <= episode < len(split):
         raise OptionError("episode", episode, f"below {len(split)}, the number of episodes in {part}")
-    return FIGURES[figure](_View(dataset, split[episode], lowpass, predictions or {}))
+    columns = columns_of(dataset.channels, channels)
+    return FIGURES[figure](_View(dataset, split[episode], lowpass, predictions or {}, columns))
+
+
+def columns_of(channels: Channels, names: Sequence[str]) -> tuple[int, ...]:
+    """Return the columns of some channels in the order of the file; of all where none is named."""
+    for name in names:
+        if name not in channels.names:
+            raise UnknownNameError("channel", name, channels.names)
+    return tuple(i for i, name in enumerate(channels.names) if not names or name in names)
 
 
 def recording_figure(recording: Recording, *, clocks: bool = False, kind: str = "") -> Figure:

@@ -12,10 +12,10 @@ import panel as pn
 from csp_data.cardtext import markdown
 from csp_data.dataset import Dataset
 from csp_data.errors import CspDataError
-from csp_data.plot import FIGURES
 from csp_data.plot.style import to_svg
+from csp_data.predictions import PredictionsError
 from csp_data.signal.lowpass import LowPass
-from csp_data.view.selection import Selection
+from csp_data.view.selection import FILTERED, PREDICTED, SHOWN, Selection, first_predicted
 
 __all__ = ["build"]
 
@@ -31,13 +31,19 @@ class _Page:
     """The widgets of one visitor, and what they change."""
 
     def __init__(self, dataset: Dataset, runs: Mapping[str, Path], selection: Selection) -> None:
-        self.dataset, self.runs = dataset, runs
+        self.dataset, self.runs, self.raw = dataset, runs, selection.raw
         nyquist = dataset.channels.rate_hz / 2
         chosen = selection.lowpass
-        self.figure = pn.widgets.Select(name="Figure", options=list(FIGURES), value=selection.figure)
+        self.figure = pn.widgets.Select(name="Figure", options=list(SHOWN), value=selection.figure)
         self.part = pn.widgets.Select(name="Part", options=list(dataset.parts), value=selection.part)
         self.episode = pn.widgets.Select(
             name="Episode", options=self._episodes(selection.part), value=selection.episode
+        )
+        self.channels = pn.widgets.MultiSelect(
+            name="Inputs (none chosen: all)",
+            options=list(dataset.channels.names),
+            value=list(selection.channels),
+            size=min(6, len(dataset.channels.names)),
         )
         self.hz = pn.widgets.FloatSlider(
             name="Low-pass cut-off (Hz), 0 for none",
@@ -53,13 +59,15 @@ class _Page:
             name="Phase", options=["causal", "zero"], value="causal" if chosen is None else chosen.phase
         )
         self.run = pn.widgets.Select(
-            name="Predictions of a run (figures targets and trajectory)",
-            options={"none": None, **{name: name for name in runs}},
-            value=selection.run,
+            name="Predictions of a run" if runs else "Predictions of a run (needs --runs FOLDER)",
+            options={"none": "", **{name: name for name in runs}},
+            value=selection.run or "",
+            disabled=not runs,
         )
         self.shown = pn.pane.HTML("", css_classes=["csp-figure"], stylesheets=[STYLE])
         self.part.param.watch(self._other_part, "value")
-        for widget in (self.figure, self.episode, self.hz, self.order, self.phase, self.run):
+        self.run.param.watch(self._other_run, "value")
+        for widget in (self.figure, self.episode, self.channels, self.hz, self.order, self.phase):
             # a slider tells while it is dragged; drawing waits until it is let go
             widget.param.watch(self._update, "value_throttled" if widget in (self.hz, self.order) else "value")
         self._update()
@@ -70,6 +78,23 @@ class _Page:
     def _other_part(self, event: Any) -> None:
         self.episode.param.update(options=self._episodes(event.new), value=0)
         self._update()
+
+    def _other_run(self, event: Any) -> None:
+        """Show what the run predicts: a figure that shows it, of an episode that it has seen."""
+        try:
+            self.selection().prediction()
+        except PredictionsError:
+            if found := self._first_predicted(event.new):
+                self.part.value, self.episode.value = found
+        if event.new and self.figure.value not in PREDICTED:
+            self.figure.value = PREDICTED[0]
+        self._update()
+
+    def _first_predicted(self, run: str) -> tuple[str, int] | None:
+        try:
+            return first_predicted(self.dataset, self.runs[run])
+        except PredictionsError:
+            return None  # a damaged file, which the figure says
 
     def selection(self) -> Selection:
         """Return what the widgets say."""
@@ -82,10 +107,14 @@ class _Page:
             part=self.part.value,
             episode=self.episode.value,
             lowpass=filtered,
-            run=self.run.value,
+            run=self.run.value or None,
+            channels=tuple(self.channels.value),
+            raw=self.raw,
         )
 
     def _update(self, *_: Any) -> None:
+        for widget in (self.channels, self.hz, self.order, self.phase):
+            widget.disabled = self.figure.value not in FILTERED
         try:
             self.shown.object = to_svg(self.selection().draw())
         except CspDataError as error:
@@ -96,7 +125,8 @@ class _Page:
         dataset = self.dataset
         title = pn.pane.HTML(f"<h1>{html.escape(dataset.name)}: {html.escape(dataset.kind)}</h1>")
         widgets = pn.Column(
-            self.figure, self.part, self.episode, self.hz, self.order, self.phase, self.run, width=320
+            *(self.figure, self.part, self.episode, self.channels, self.hz, self.order, self.phase, self.run),
+            width=320,
         )
         card = pn.pane.Markdown(markdown(dataset.card, level=2), sizing_mode="stretch_width")
         return pn.Column(
@@ -107,7 +137,12 @@ class _Page:
         )
 
 
-def build(dataset: Dataset, runs: Mapping[str, Path], arguments: Mapping[str, str] | None = None) -> Any:
+def build(
+    dataset: Dataset,
+    runs: Mapping[str, Path],
+    arguments: Mapping[str, str] | None = None,
+    raw: Path | None = None,
+) -> Any:
     """Build the page of one visitor.
 
     Parameters
@@ -118,6 +153,8 @@ def build(dataset: Dataset, runs: Mapping[str, Path], arguments: Mapping[str, st
         From :func:`~csp_data.view.selection.find_runs`.
     arguments
         What the page's address asks for (:meth:`Selection.asked`).
+    raw
+        Folder of the raw recordings; by default what ships, or the home's.
 
     Returns
     -------
@@ -125,7 +162,7 @@ def build(dataset: Dataset, runs: Mapping[str, Path], arguments: Mapping[str, st
         The page; one that says what is wrong where the address asks for what is not there.
     """
     try:
-        selection = Selection.asked(dataset, runs, arguments or {})
+        selection = Selection.asked(dataset, runs, arguments or {}, raw)
     except CspDataError as error:
         return pn.pane.HTML(f"<h1>Not shown</h1><p>{html.escape(str(error))}</p>")
     return _Page(dataset, runs, selection).layout()

@@ -9,17 +9,27 @@ from pathlib import Path
 import numpy as np
 from matplotlib.figure import Figure
 
+from csp_data.api import read_recording
 from csp_data.dataset import Dataset
 from csp_data.errors import OptionError, UnknownNameError
-from csp_data.plot import FIGURES, draw
+from csp_data.plot import FIGURES, draw, recording_figure
+from csp_data.plot.figures import columns_of
 from csp_data.predictions import PredictionsError, read_predictions
 from csp_data.recording import FloatArray
 from csp_data.signal.lowpass import LowPass, Phase
 
-__all__ = ["PREDICTIONS", "Selection", "find_runs"]
+__all__ = ["FILTERED", "PREDICTED", "PREDICTIONS", "SHOWN", "Selection", "find_runs", "first_predicted"]
 
 PREDICTIONS = "predictions.npz"
 """The file that makes a folder one with predictions to look at."""
+RAW = ("recording", "clocks")
+"""Figures of the raw recording that an episode is of."""
+SHOWN = (*FIGURES, *RAW)
+"""All figures."""
+FILTERED = ("episode", "lowpass", "spectra")
+"""Figures that show inputs, which can be chosen and filtered."""
+PREDICTED = ("targets", "trajectory")
+"""Figures that show predictions."""
 DEPTH = 3
 """Folders below the one of runs that are searched."""
 
@@ -46,6 +56,13 @@ def find_runs(root: Path) -> dict[str, Path]:
     return found
 
 
+def first_predicted(dataset: Dataset, folder: Path) -> tuple[str, int] | None:
+    """Return part and number of the first episode that a run predicts, ``None`` where there is none."""
+    predicted = {prediction.id for prediction in read_predictions(folder / PREDICTIONS)}
+    held = ((part, i, row.id) for part in dataset.parts for i, row in enumerate(dataset.split(part).rows))
+    return next(((part, i) for part, i, id_ in held if id_ in predicted), None)
+
+
 @dataclass(frozen=True)
 class Selection:
     """What is shown of a data set.
@@ -56,12 +73,14 @@ class Selection:
         The data set.
     runs
         From :func:`find_runs`: the only folders that predictions are read from.
-    figure, part, episode
-        As for :func:`csp_data.plot.draw`.
+    figure, part, episode, channels
+        As for :func:`csp_data.plot.draw`; ``"recording"`` and ``"clocks"`` are of its raw recording.
     lowpass
         Over the inputs, ``None`` for none.
     run
         One of `runs`, or ``None``.
+    raw
+        Folder of the raw recordings; by default what ships, or the home's.
 
     Raises
     ------
@@ -76,10 +95,13 @@ class Selection:
     episode: int = 0
     lowpass: LowPass | None = None
     run: str | None = None
+    channels: tuple[str, ...] = ()
+    raw: Path | None = None
 
     def __post_init__(self) -> None:
-        if self.figure not in FIGURES:
-            raise UnknownNameError("figure", self.figure, FIGURES)
+        if self.figure not in SHOWN:
+            raise UnknownNameError("figure", self.figure, SHOWN)
+        columns_of(self.dataset.channels, self.channels)
         count = len(self.dataset.split(self.part))
         if not 0 <= self.episode < count:
             raise OptionError("episode", self.episode, f"0 to {count - 1}, the episodes of {self.part}")
@@ -89,20 +111,28 @@ class Selection:
             self.lowpass.sections(self.dataset.channels.rate_hz)
 
     @classmethod
-    def asked(cls, dataset: Dataset, runs: Mapping[str, Path], arguments: Mapping[str, str]) -> Selection:
+    def asked(
+        cls, dataset: Dataset, runs: Mapping[str, Path], arguments: Mapping[str, str], raw: Path | None = None
+    ) -> Selection:
         """Make the selection that a page's address asks for; what it does not name stays as it is by default.
 
         Parameters
         ----------
-        dataset, runs
+        dataset, runs, raw
             As above.
         arguments
-            ``figure``, ``part``, ``episode``, ``hz``, ``order``, ``phase``, ``run``: text, from outside.
+            ``figure``, ``part``, ``episode``, ``hz``, ``order``, ``phase``, ``run``, ``channels`` (commas between
+            them): text, from outside.
         """
-        chosen = cls(dataset, runs, part=dataset.parts[0])
+        run = arguments.get("run") or None
+        chosen = cls(
+            dataset, runs, part=dataset.parts[0], run=run, raw=raw, figure=PREDICTED[0] if run else "episode"
+        )
+        if run is not None and "part" not in arguments and (found := first_predicted(dataset, runs[run])):
+            chosen = replace(chosen, part=found[0], episode=found[1])
         try:
             hz, order = float(arguments.get("hz", 0)), int(arguments.get("order", 3))
-            episode = int(arguments.get("episode", 0))
+            episode = int(arguments.get("episode", chosen.episode))
         except ValueError as error:
             raise OptionError("hz, order, episode", str(error), "numbers") from error
         phase: Phase = "zero" if arguments.get("phase") == "zero" else "causal"
@@ -112,7 +142,7 @@ class Selection:
             part=arguments.get("part", chosen.part),
             episode=episode,
             lowpass=LowPass(hz, order, phase) if hz > 0 else None,
-            run=arguments.get("run") or None,
+            channels=tuple(filter(None, arguments.get("channels", "").split(","))),
         )
 
     def prediction(self) -> FloatArray | None:
@@ -139,7 +169,9 @@ class Selection:
 
     def draw(self) -> Figure:
         """Draw it."""
-        predicted = self.prediction() if self.figure in ("targets", "trajectory") else None
+        if self.figure in RAW:
+            return self._raw()
+        predicted = self.prediction() if self.figure in PREDICTED else None
         return draw(
             self.dataset,
             self.figure,
@@ -147,4 +179,11 @@ class Selection:
             episode=self.episode,
             lowpass=self.lowpass,
             predictions=None if predicted is None or self.run is None else {self.run: predicted},
+            channels=self.channels,
         )
+
+    def _raw(self) -> Figure:
+        dataset = self.dataset
+        id_ = dataset.split(self.part).rows[self.episode].recording
+        recording = read_recording(dataset.name, id_, raw=self.raw, protocol=dataset.protocol)
+        return recording_figure(recording, clocks=self.figure == "clocks", kind=dataset.kind)

@@ -25,6 +25,7 @@ def serve(
     dataset: Dataset,
     *,
     runs: Path | None = None,
+    raw: Path | None = None,
     address: str = "127.0.0.1",
     port: int = 0,
     public: bool = False,
@@ -39,6 +40,8 @@ def serve(
         The data set.
     runs
         Folder of run folders; predictions are read from below it and nowhere else.
+    raw
+        Folder of the raw recordings; by default what ships, or the home's.
     address, port
         Where to listen; port 0 for any free one.
     public
@@ -64,7 +67,7 @@ def serve(
     port = _free(address, port)
     shown = f"[{address}]" if ":" in address else address
     server: Any = pn.serve(
-        {"view": lambda: build(dataset, held, _arguments())},
+        {"view": lambda: build(dataset, held, _arguments(), raw)},
         address=address,
         port=port,
         websocket_origin="*" if public else [f"{shown}:{port}", f"localhost:{port}"],

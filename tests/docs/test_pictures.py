@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import re
+import runpy
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
@@ -64,6 +65,20 @@ def test_only_the_zero_phase_output_comes_early(drawing: ModuleType) -> None:
     early = curves["seconds"] < 0
     assert np.array_equal(curves["causal"][early], np.zeros(early.sum()))
     assert 0.4 < curves["zero"][early].max() < 0.6
+
+
+def test_the_plots_in_the_docs_are_those_of_today(tmp_path: Path) -> None:
+    """As pictures, not as bytes: letters may be drawn a little otherwise by another version."""
+    from matplotlib.image import imread
+
+    runpy.run_path(str(ROOT / "scripts" / "screenshots.py"))["plots"](tmp_path)
+    made = sorted(tmp_path.iterdir())
+    assert len(made) == 3
+    for path in made:
+        now, shown = (imread(folder / path.name)[..., :3] for folder in (tmp_path, ROOT / "docs" / "images"))
+        assert now.shape == shown.shape, f"{path.name}: python scripts/screenshots.py"
+        differs = (np.abs(now - shown).max(axis=-1) > 0.25).mean()
+        assert differs < 0.01, f"{path.name}: {differs:.1%} differ; python scripts/screenshots.py"
 
 
 def test_equal_runs_give_equal_pictures_and_the_pages_show_them(drawing: ModuleType) -> None:

@@ -4,13 +4,14 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 import csp_data
-from csp_data.errors import OptionError, UnknownNameError
+from csp_data.errors import MissingDataError, OptionError, UnknownNameError
 from csp_data.predictions import EpisodePrediction, PredictionsError, save_predictions
 from csp_data.view import Selection, find_runs, serve
 
@@ -72,6 +73,7 @@ def test_predictions_of_other_data_or_part_are_not_shown(sample: csp_data.Datase
         ({"episode": "x"}, OptionError, "numbers"),
         ({"hz": "30"}, OptionError, "below 25 Hz"),
         ({"hz": "2", "order": "0"}, OptionError, "at least 1"),
+        ({"channels": "acc_x,../x"}, UnknownNameError, "channel"),
     ],
 )
 def test_what_an_address_asks_for_is_checked(
@@ -79,6 +81,38 @@ def test_what_an_address_asks_for_is_checked(
 ) -> None:
     with pytest.raises(error, match=message):
         Selection.asked(sample, find_runs(root), arguments)
+
+
+def test_an_address_that_asks_for_a_run_alone_gets_what_it_predicts(sample: csp_data.Dataset, root: Path) -> None:
+    shown = Selection.asked(sample, find_runs(root), {"run": "sweep/good"})
+    assert (shown.figure, shown.part, shown.episode) == ("targets", "test", 0)
+    assert shown.prediction() is not None
+    assert Selection.asked(sample, find_runs(root), {"run": "sweep/good", "part": "val"}).part == "val"
+
+
+def test_chosen_inputs_alone_are_drawn(sample: csp_data.Dataset) -> None:
+    chosen = Selection(sample, figure="episode", channels=("gyr_y", "acc_x"))
+    labels = [[line.get_label() for line in ax.lines] for ax in chosen.draw().axes]
+    assert labels[:2] == [["acc_x"], ["gyr_y"]]
+    assert len(labels) == 3  # and the targets
+    lowpass = replace(chosen, figure="lowpass", channels=("gyr_y",), lowpass=csp_data.LowPass(2.0))
+    assert lowpass.draw().axes[0].get_ylabel() == "gyr_y (rad/s)"
+    spectra = replace(lowpass, figure="spectra").draw()
+    assert [line.get_label() for line in spectra.axes[0].lines][-2:] == ["as recorded", "2 Hz, causal"]
+
+
+def test_the_raw_recording_of_an_episode_is_drawn(sample: csp_data.Dataset, tmp_path: Path) -> None:
+    chosen = Selection(sample, figure="recording", part="test", episode=1)
+    figure = chosen.draw()
+    recording = csp_data.read_recording("sample", sample.test[1].id)
+    assert figure.get_suptitle() == f"{recording.id}, raw (real recordings)"
+    assert len(figure.axes) == len(recording.streams)
+    drawn = figure.axes[0].lines[0].get_ydata()
+    first = next(iter(recording.streams.values()))
+    np.testing.assert_array_equal(drawn[~np.isnan(drawn)], first.values[:, 0])
+    assert "step (ms)" in [ax.get_ylabel() for ax in replace(chosen, figure="clocks").draw().axes]
+    with pytest.raises(MissingDataError):
+        replace(chosen, raw=tmp_path / "empty").draw()
 
 
 def test_an_address_that_others_reach_needs_to_be_asked_for(sample: csp_data.Dataset) -> None:
@@ -126,12 +160,19 @@ def test_the_page_in_a_browser(address: str) -> None:
         shown = page.locator(".csp-figure svg").first
         shown.wait_for()
         assert "sample / train / " in (shown.text_content() or "")
-        # another figure, then a part: the picture follows
-        page.get_by_label("Figure", exact=True).select_option("targets")
-        page.get_by_label("Part", exact=True).select_option("test")
-        page.locator(".csp-figure svg >> text=/sample \\/ test/").first.wait_for()
+        # a run: the picture is of what it predicts, of an episode of the part that it reports on
+        assert page.get_by_label("Predictions of a run").input_value() == "none"
         page.get_by_label("Predictions of a run").select_option("sweep/good")
         page.locator(".csp-figure svg >> text=sweep/good").first.wait_for()
+        page.locator(".csp-figure svg >> text=/sample \\/ test/").first.wait_for()
+        # another figure, then inputs, then the slider: the picture follows
+        page.get_by_label("Figure", exact=True).select_option("lowpass")
+        page.get_by_label("Inputs").select_option("gyr_y")
+        page.locator(".csp-figure svg >> text=gyr_y (rad/s)").first.wait_for()
+        page.locator(".noUi-handle").first.press("ArrowRight")
+        page.locator(".csp-figure svg >> text=/low-pass 0\\.1 Hz/").first.wait_for()
+        page.get_by_label("Figure", exact=True).select_option("recording")
+        page.locator(".csp-figure svg >> text=/raw \\(real recordings\\)/").first.wait_for()
         page.goto(address + "?figure=lowpass&hz=2&phase=zero")
         page.locator(".csp-figure svg >> text=/low-pass 2 Hz, order 3, zero phase/").first.wait_for()
         page.goto(address + "?run=../outside")
