@@ -16,6 +16,7 @@ from baselines.experiment import plan
 from baselines.presets import MODELS
 from baselines.published import training, training_of
 from baselines.references import REFERENCES
+from baselines.strapdown import NotApplicableError
 from baselines.train import TrainConfig
 from csp_data import Dataset
 from csp_data.card import load_card
@@ -30,7 +31,7 @@ class SweepError(CspDataError):
 
 
 GROUPS = {"published": MODELS, "references": tuple(REFERENCES)}
-"""Names that stand for several models."""
+"""Names that stand for several models; of references, those that apply to a data set."""
 
 KINDS = ("train", "model", "data")
 """What a setting can be of: a field of the training, a size of the model, a field of the protocol."""
@@ -179,7 +180,13 @@ def expand(grid: Grid, datasets: Sequence[Dataset], out: Path) -> list[Planned]:
             for sizes, changes in itertools.product(
                 [{}] if known else grid.variants("model"), grid.variants("train")
             ):
-                made = _planned(dataset, model, dataclasses.replace(base, **changes, seed=seed), sizes, grid, out)
+                train = dataclasses.replace(base, **changes, seed=seed)
+                try:
+                    made = _planned(dataset, model, train, sizes, grid, out)
+                except NotApplicableError:
+                    if model in grid.models:
+                        raise
+                    continue  # asked for as one of a group
                 runs.setdefault(made.key, made)
     return list(runs.values())
 

@@ -20,7 +20,7 @@ SWEEP = """Train every model on every data set with every seed, in one folder.
 
 Give the same command again and it goes on: finished runs are kept, interrupted ones continue from their last
 epoch, nothing runs twice, also when two sweeps share the folder. A run that fails says why and stops no other.
-Models: names, or published (the 16 of the HiSS paper), or references.
+Models: names, or published (the 16 of the HiSS paper), or references (all that apply to a data set).
 
 Examples:
   csp-baselines sweep --datasets sample --models flat-s4 hiss-s4-mamba --seeds 0-4 --jobs 2 --out sweeps/first

@@ -23,6 +23,7 @@ from baselines.presets import MODELS
 from baselines.progress import Progress
 from baselines.published import TRAINING
 from baselines.runs import open_folder, read_run
+from baselines.strapdown import NotApplicableError
 from baselines.sweeps import read_sweep, sweep
 from baselines.train import TrainConfig
 
@@ -57,6 +58,16 @@ def test_variants_of_the_data_are_prepared_once(tmp_path: Path, home: Path) -> N
     written = [dataset.path.stat().st_mtime_ns for dataset in first]
     assert [dataset.path.stat().st_mtime_ns for dataset in prepare_all(grid)] == written
     assert len({planned.key for planned in expand(grid, first, tmp_path)}) == 2
+
+
+def test_references_are_those_that_apply(tmp_path: Path, home: Path) -> None:
+    """Nothing can be integrated without a gyroscope; asked for by name, that is said."""
+    settings = {"data.inputs": [("accelerometer",)]}
+    grid = _grid(models=("references",), settings=settings)
+    assert [p.model for p in expand(grid, prepare_all(grid), tmp_path)] == ["mean", "fir", "kalman"]
+    by_name = _grid(models=("references", "strapdown"), settings=settings)
+    with pytest.raises(NotApplicableError, match="specific force and angular rate"):
+        expand(by_name, prepare_all(by_name), tmp_path)
 
 
 def test_the_published_training_by_name(tmp_path: Path, planned: list[Planned]) -> None:
