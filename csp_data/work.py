@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import signal
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future
+from contextlib import contextmanager
+from multiprocessing import resource_tracker
 from typing import Any, TypeVar
 
 import numpy as np
 from joblib.externals.loky import ProcessPoolExecutor
 from joblib.externals.loky.backend import get_context
+from joblib.externals.loky.backend import resource_tracker as loky_tracker
 
 __all__ = ["in_order", "keep_freed", "others", "processes"]
 
@@ -46,6 +50,24 @@ def others(count: int) -> ProcessPoolExecutor:
     return ProcessPoolExecutor(count, context=get_context("loky"), env=one_thread)
 
 
+@contextmanager
+def _ctrl_c_for_this_one_alone() -> Iterator[None]:
+    """Let processes that start within not hear Ctrl-C, which a terminal sends to all: this one ends them."""
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    for tracker in (
+        resource_tracker,
+        loky_tracker,
+    ):  # whose start, by the first process, lets the signal through again
+        tracker.ensure_running()
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+
+
 def in_order(do: Callable[[Task], Result], tasks: Iterable[Task], jobs: int) -> Iterator[Result]:
     """Do tasks in this process and others, and give their results in the order of the tasks.
 
@@ -75,7 +97,8 @@ def in_order(do: Callable[[Task], Result], tasks: Iterable[Task], jobs: int) -> 
         yield from map(do, tasks)
         return
     pool = others(jobs - 1)
-    started = pool.submit(keep_freed)
+    with _ctrl_c_for_this_one_alone():
+        started = pool.submit(keep_freed)
     begun: deque[Future[Result]] = deque()
     left = iter(tasks)
     end: Any = object()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import platform
+import signal
 import subprocess
 import sys
 import threading
@@ -83,6 +84,25 @@ def test_this_process_works_at_once_and_the_others_when_they_have_started(count:
     assert done[0] == os.getpid()
     assert len(set(done)) == count
     assert not set(done) & set(children())
+
+
+DEAF = """
+import itertools, os, signal, time
+from csp_data.work import in_order
+def deaf(task):
+    time.sleep(0.02)
+    return os.getpid(), signal.SIGINT in signal.pthread_sigmask(signal.SIG_BLOCK, [])
+found, end = {}, time.monotonic() + 60
+tasks = itertools.takewhile(lambda _: len(found) < 2 and time.monotonic() < end, itertools.count())
+found.update(in_order(deaf, tasks, 2))
+print(len(found), found.pop(os.getpid()), *found.values())
+"""
+
+
+@pytest.mark.skipif(not hasattr(signal, "pthread_sigmask"), reason="needs signals that can be blocked")
+def test_ctrl_c_is_heard_by_this_process_alone() -> None:
+    """In a program of its own, which also starts the tracker of shared memory."""
+    assert subprocess.check_output([sys.executable, "-c", DEAF], text=True).split() == ["2", "False", "True"]
 
 
 def test_joblib_can_start_its_own_processes_afterwards() -> None:
