@@ -317,7 +317,7 @@ def load_card(name: str) -> Card:
         raise error
     if folder.is_dir() or folder.suffix or folder.name != name:  # a place rather than a misspelt name
         raise _no_card_there(name, folder)
-    raise UnknownNameError("data set", name, cards)
+    raise UnknownNameError("data set", name, sorted(cards))
 
 
 def _no_card_there(name: str, folder: Path) -> OptionError:

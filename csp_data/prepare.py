@@ -137,7 +137,7 @@ def prepare_card(
     path = Path(out).expanduser() if out is not None else prepared_dir() / f"{card.name}-{key}.h5"
     with lock(path):
         if _made_before(path, key):
-            logger.info("%s is there already, made by an equal recipe", path)
+            logger.debug("%s is there already, made by an equal recipe", path)
         else:
             _write(path, card, protocol, report, key, Run(jobs, progress, skip_damaged))
     return path
@@ -173,7 +173,7 @@ def _write(path: Path, card: Card, protocol: Protocol, report: Report, key: str,
     wanted = [recording for recording in found if recording.id in parts or split.among == "kept"]
     failed = {file.path: str(file) for file in report.failures if file.status != "missing"}
     notes, readable = _set_aside(wanted, report, failed)
-    logger.info("%s: reading %d recordings in %s", card.name, len(readable), report.root)
+    logger.debug("%s: reading %d recordings in %s", card.name, len(readable), report.root)
     with Writer(path) as writer:
         recordings, moments = _fill(writer, readable, card, protocol, run, report, notes)
         dropped = {note.recording for note in notes if note.kind == "drop"}
@@ -196,7 +196,7 @@ def _write(path: Path, card: Card, protocol: Protocol, report: Report, key: str,
             ),
         )
         writer.finish(header, _normalization(writer, moments, protocol), _windows(writer, protocol))
-        logger.info("%d episodes of %d recordings written to %s", len(writer.rows), counts["used"], path)
+        logger.debug("%d episodes of %d recordings written to %s", len(writer.rows), counts["used"], path)
     _warn(notes)
 
 
@@ -253,7 +253,7 @@ def _warn(notes: Sequence[Note]) -> None:
         if note.kind == "skip":
             logger.warning("%s: %s: %s", note.recording, note.what, note.detail)
         elif note.kind in ("repair", "drop"):
-            logger.info("%s: %s: %s", note.recording, note.what, note.detail)
+            logger.debug("%s: %s: %s", note.recording, note.what, note.detail)
         elif note.kind == "warning":
             warned.setdefault(note.what, []).append(note)
     for what, same in warned.items():

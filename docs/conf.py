@@ -40,12 +40,15 @@ sphinx_gallery_conf = {
     "gallery_dirs": "generated/gallery",
     "filename_pattern": "/plot_",
     "download_all_examples": False,
+    "within_subsection_order": "FileNameSortKey",
     "show_memory": False,
     "min_reported_time": 3600,
     "abort_on_example_error": True,
     "write_computation_times": False,
 }
 suppress_warnings = ["config.cache"]  # of sphinx_gallery_conf
+
+smartquotes_action = "qe"  # quotes and dots; never dashes, which would spoil the options of commands
 
 html_theme = "furo"
 html_title = f"csp-data {__version__}"

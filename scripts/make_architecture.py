@@ -135,8 +135,9 @@ def svg(found: dict[str, set[str]]) -> str:
         '<path d="M0,0 L8,4 L0,8 z" style="fill:#555;stroke:none"/></marker>'
     )
     return (
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" role="img" '
-        f'aria-label="Modules of csp-data and their imports"><style>{style}</style><defs>{arrow}</defs>'
+        f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}" '
+        f'viewBox="0 0 {width} {height}" role="img" aria-label="Modules of csp-data and their imports">'
+        f"<style>{style}</style><defs>{arrow}</defs>"
         f'<rect x="0" y="0" width="{width}" height="{height}" style="fill:#fff;stroke:none"/>'
         f"{heads}{''.join(lines)}{boxes}</svg>\n"
     )

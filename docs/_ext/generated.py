@@ -105,7 +105,22 @@ def _write(app: sphinx.application.Sphinx) -> None:
             page.unlink()  # of a data set that is gone
 
 
+def _literal(app: sphinx.application.Sphinx, ctx: object, lines: list[str]) -> None:
+    """Show tables and examples in the help of a command as they are printed, so that they can be copied."""
+    shown: list[str] = []
+    for line in lines:
+        if line.startswith("| "):
+            if not (shown and shown[-1].startswith("   ")):
+                shown += [".. code-block:: text", ""]
+            shown.append(f"   {line[2:]}")
+        else:
+            shown.append(line)
+    lines[:] = shown
+
+
 def setup(app: sphinx.application.Sphinx) -> dict[str, Any]:
     """Write the pages when the builder starts."""
     app.connect("builder-inited", _write)
+    for part in ("description", "epilog"):
+        app.connect(f"sphinx-click-process-{part}", _literal)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -10,8 +10,10 @@ from __future__ import annotations
 
 import contextlib
 import io
+import itertools
 import os
 import re
+import shlex
 import subprocess
 import sys
 import tomllib
@@ -19,7 +21,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import click
 import pytest
+
+from baselines.cli import parse
+from csp_data.cli import cli
+from csp_data.errors import CspDataError
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -134,6 +141,51 @@ def test_no_block_escapes(page: Path) -> None:
     assert not re.search(r"\n\n    (?:csp|import|from|pip|make|\$)", outside), (
         f"{page.name}: an indented block; fence it"
     )
+
+
+def ours(body: str) -> Iterator[list[str]]:
+    """Yield the words of each call of our programs in a console block."""
+    for line in body.replace("\\\n", " ").splitlines():
+        if not line.startswith("$ "):
+            continue  # what a command prints
+        words = shlex.shlex(line.removeprefix("$ "), posix=True, punctuation_chars="|&;<>")
+        words.whitespace_split = True
+        for is_operator, call in itertools.groupby(words, lambda word: word in ("|", "&&", "&", ";", "<", ">")):
+            first, *rest = call
+            if not is_operator and Path(first).name in ("csp-data", "csp-baselines"):
+                yield [first, *rest]
+
+
+def understood(program: str, *words: str) -> None:
+    """Have one of our programs read its arguments; exits where it does not know one."""
+    if program == "csp-baselines":
+        parse(words)
+        return
+    command: click.Command = cli
+    while isinstance(command, click.Group) and words:
+        command, words = command.commands[words[0]], words[1:]
+    command.make_context(program, list(words))
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_commands_that_cannot_be_run_are_understood(page: Path) -> None:
+    """So that a renamed option is noticed there, too."""
+    for block in blocks(page.read_text(encoding="utf-8")):
+        for call in ours(block.body) if block.kind == "console" and block.skipped else ():
+            understood(*call)
+
+
+def test_the_reader_of_commands_can_fail() -> None:
+    calls = list(
+        ours("$ sensor | csp-data info x --raw \\\n  y > z  # not csp-data\n$ csp-baselines eval {a}\nprinted\n")
+    )
+    assert calls == [["csp-data", "info", "x", "--raw", "y"], ["csp-baselines", "eval", "{a}"]]
+    with pytest.raises(click.NoSuchOption):
+        understood("csp-data", "verify", "sample", "--depe")
+    with pytest.raises(KeyError):
+        understood("csp-data", "bench", "transfers")
+    with pytest.raises((SystemExit, CspDataError)):
+        understood("csp-baselines", "train", "sample", "mean", "--epoch", "1")
 
 
 def test_the_runner_can_fail(tmp_path: Path, shell: dict[str, str]) -> None:
