@@ -7,17 +7,24 @@ no loss of a sweep: every run goes on from its checkpoint, and its folder's lock
 from __future__ import annotations
 
 import logging
+import multiprocessing.resource_tracker
+import signal
 import socket
+import sys
+import threading
 import time
 import traceback
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+import warnings
+from collections.abc import Generator, Iterable, Iterator, Sequence
+from contextlib import ExitStack, closing, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
 import filelock
 import joblib
+from joblib.externals.loky.backend import resource_tracker
+from tqdm import tqdm
 
 from baselines.errors import CspDataError, MissingExtraError, OptionError
 from baselines.grid import Planned
@@ -101,6 +108,7 @@ def work(planned: Planned, place: Place) -> Outcome:
 
     begin = time.perf_counter()
     torch.set_num_threads(place.threads)
+    tqdm.set_lock(threading.RLock())  # not one between processes: a semaphore that a killed worker leaves behind
     try:
         names = [place.device]
         if place.device == "cuda":
@@ -173,6 +181,16 @@ class Pool(Protocol):
         ...
 
 
+UNINFORMATIVE = {
+    # a worker that has grown by 300 MB, as it does where models of all kinds take turns, is replaced between two
+    # runs; nothing is lost, and nothing is to be done (one that is killed is an error)
+    r"A worker stopped while some jobs were given to the executor\.": r"joblib\.externals\.loky\.process_executor",
+    # after Ctrl-C or an error, which is said
+    r"\d+ tasks (which were still being processed|have been successfully executed)": r"joblib\.parallel",
+}
+"""Warnings of joblib that a sweep does not show: message to module."""
+
+
 @dataclass(frozen=True)
 class Joblib:
     """Runs through joblib, by the name of one of its backends.
@@ -194,16 +212,35 @@ class Joblib:
     def outcomes(self, runs: Sequence[Planned], place: Place) -> Iterator[Outcome]:
         """Yield the outcome of each run as it comes."""
         calls = (joblib.delayed(work)(planned, place) for planned in runs)
-        with joblib.parallel_config(self.backend, n_jobs=self.jobs, **self.options):
-            results = joblib.Parallel(return_as="generator_unordered", batch_size=1, pre_dispatch="2*n_jobs")(
-                calls
-            )
-        try:
-            yield from results
-        except CspDataError:
-            raise
-        except Exception as error:  # loky's TerminatedWorkerError, dask's KilledWorker: each backend has its own
-            raise WorkerLostError(f"{type(error).__name__}: {error}") from error
+        parallel = joblib.parallel_config(self.backend, n_jobs=self.jobs, **self.options)
+        with ExitStack() as stack:
+            with parallel, _uninterrupted() if self.jobs > 1 else nullcontext():
+                given = joblib.Parallel(return_as="generator_unordered", batch_size=1, pre_dispatch="2*n_jobs")
+                results = stack.enter_context(closing(given(calls)))
+            try:
+                yield from results
+            except CspDataError:
+                raise
+            except Exception as error:  # each backend has its own: TerminatedWorkerError, KilledWorker
+                raise WorkerLostError(f"{type(error).__name__}: {error}") from error
+
+
+@contextmanager
+def _uninterrupted() -> Iterator[None]:
+    """Keep Ctrl-C from what is started here, processes and the thread that replaces them: this process ends them.
+
+    They inherit a blocked signal, and would each print else where it found them. This process gets it at the end.
+    """
+    if sys.platform == "win32":
+        yield
+        return
+    for tracker in (multiprocessing.resource_tracker, resource_tracker):
+        tracker.ensure_running()  # which before Python 3.12 unblocks the signal
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 @dataclass(frozen=True)
@@ -281,7 +318,10 @@ def make_pool(backend: str, jobs: int, folder: Path, parameters: dict[str, Any])
     if parameters and name != "slurm":
         raise OptionError("slurm", parameters, "nothing without --backend slurm")
     if backend == "loky":
-        yield Joblib(jobs)
+        with warnings.catch_warnings():
+            for message, module in UNINFORMATIVE.items():
+                warnings.filterwarnings("ignore", message, UserWarning, module)
+            yield Joblib(jobs)
     elif name == "dask" and address:
         with _dask_client(address) as client:
             yield Joblib(-1, "dask", {"client": client, "wait_for_workers_timeout": 60})
@@ -311,7 +351,7 @@ def _dask_client(address: str) -> Iterator[Any]:
         yield client
 
 
-def execute(runs: Iterable[Planned], pool: Pool, place: Place) -> Iterator[Outcome]:
+def execute(runs: Iterable[Planned], pool: Pool, place: Place) -> Generator[Outcome, None, None]:
     """Execute runs until each is done or has failed, whatever happens to workers; yield what became of each.
 
     A run that another sweep holds is waited for. One that loses its worker goes on from its checkpoint, unless it

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -182,8 +183,9 @@ def sweep_planned(
         with shown.live():
             for planned in finished:
                 shown.add(Outcome(planned.folder, "skipped"))
-            for outcome in execute(todo, pool, place):
-                shown.add(outcome)
+            with closing(execute(todo, pool, place)) as made:  # Ctrl-C ends the workers here
+                for outcome in made:
+                    shown.add(outcome)
     outcomes = {planned.folder: shown.outcomes[planned.folder] for planned in runs}
     return Sweep(
         out,

@@ -7,10 +7,16 @@ import signal
 import subprocess
 import sys
 import time
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 
+import joblib
+import pytest
+from joblib.externals.loky import get_reusable_executor
+
 from baselines.ledger import count
+from baselines.pool import make_pool
 from baselines.sweeps import read_sweep
 
 TRAINING = {"window_s": 10, "window_stride_s": 10, "epochs": 500}
@@ -19,8 +25,11 @@ HANGS_S = 120
 """After this a process that should have begun, or ended, hangs."""
 
 
-def _stopped(arguments: list[str], home: Path, begun: Callable[[], bool]) -> tuple[int, str]:
-    """Start a command, send its process group what Ctrl-C sends as soon as it is at work, return how it ended."""
+STOPPED = "Stopped. The same command goes on from the last finished epoch."
+
+
+def _stopped(arguments: list[str], home: Path, begun: Callable[[int], bool]) -> tuple[int, str]:
+    """Start a command, send its group what Ctrl-C sends once it has begun, given its id; return how it ended."""
     environment = {**os.environ, "CSP_DATA_HOME": str(home), "OMP_NUM_THREADS": "1"}
     process = subprocess.Popen(
         [sys.executable, "-m", "baselines", *arguments],
@@ -32,7 +41,7 @@ def _stopped(arguments: list[str], home: Path, begun: Callable[[], bool]) -> tup
     )
     try:
         since = time.monotonic()
-        while not begun():
+        while not begun(process.pid):
             assert process.poll() is None, process.communicate()
             assert time.monotonic() - since < HANGS_S
             time.sleep(0.01)
@@ -56,7 +65,7 @@ def test_stop_of_a_training(tmp_path: Path, home: Path) -> None:
     sizes = [f"{name}={value}" for name, value in SIZES.items()]
     arguments = ["train", "sample", "flat-lstm", *options, "--set", *sizes, "--out", str(folder)]
     for epochs in (2, 4):  # the second time it goes on
-        code, said = _stopped(arguments, home, lambda epochs=epochs: _epochs(folder) >= epochs)  # type: ignore[misc]
+        code, said = _stopped(arguments, home, lambda _, epochs=epochs: _epochs(folder) >= epochs)  # type: ignore[misc]
         assert code == 1, said
         assert "Traceback" not in said
         assert "goes on from the last finished epoch" in said
@@ -64,19 +73,46 @@ def test_stop_of_a_training(tmp_path: Path, home: Path) -> None:
     assert count([folder]).finished == 0
 
 
-def test_stop_of_a_sweep(tmp_path: Path, home: Path) -> None:
-    """Two workers, which Ctrl-C reaches too."""
+def _workers(pid: int) -> int:
+    """Return how many of loky's processes a process has."""
+    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    return sum(b"popen_loky" in Path(f"/proc/{child}/cmdline").read_bytes() for child in children)
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="looks for workers in Linux's /proc")
+@pytest.mark.parametrize("when", ["workers start", "workers train"])
+def test_stop_of_a_sweep(when: str, tmp_path: Path, home: Path) -> None:
+    """Ctrl-C reaches two workers too: they leave no traceback, and nothing that a tracker has to clean up."""
     settings = [f"train.{name}={value}" for name, value in TRAINING.items()]
     settings += [f"model.{name}={value}" for name, value in SIZES.items()]
     arguments = ["sweep", "--datasets", "sample", "--models", "flat-lstm", "--seeds", "0-2", "--jobs", "2"]
+
+    def training(_: int) -> bool:
+        return sum(_epochs(folder) >= 1 for folder in tmp_path.glob("runs/*")) == 2
+
     code, said = _stopped(
         [*arguments, "--set", *settings, "--out", str(tmp_path)],
         home,
-        lambda: sum(_epochs(folder) >= 1 for folder in tmp_path.glob("runs/*")) == 2,
+        training if when == "workers train" else lambda pid: _workers(pid) == 2,
     )
-    assert code == 1, said
-    assert "Traceback" not in said
+    assert (code, said.splitlines()) == (1, [STOPPED])
     runs, left = read_sweep(tmp_path)
     assert runs == []
-    assert len(left) == 2
+    assert len(left) == (2 if when == "workers train" else 0)
     assert all("unfinished" in why for why in left.values())
+
+
+def test_a_worker_replaced_between_runs_is_no_warning(tmp_path: Path) -> None:
+    pytest.importorskip("psutil", reason="loky looks at a worker's memory with it")
+
+    def grow() -> int:  # by 320 MB for ever, and past loky's next look
+        os.__dict__.setdefault("kept", []).append(b"x" * (320 << 20))
+        time.sleep(1.1)
+        return os.getpid()
+
+    with warnings.catch_warnings(record=True) as seen, make_pool("loky", 2, tmp_path, {}):
+        with joblib.parallel_config("loky", n_jobs=2):
+            pids = joblib.Parallel(batch_size=1)(joblib.delayed(grow)() for _ in range(6))
+        get_reusable_executor().shutdown(kill_workers=True)  # they are large
+    assert len(set(pids)) > 2
+    assert seen == []
