@@ -2,8 +2,9 @@
 
 import importlib.util
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from functools import lru_cache
 from typing import Any
 
@@ -23,6 +24,29 @@ def compiled_for(tensor: torch.Tensor) -> bool:
         and tensor.dtype in (torch.float32, torch.float64)
         and not torch.compiler.is_compiling()
     )
+
+
+@contextmanager
+def before_compiling(say: Callable[[], object]) -> Iterator[None]:
+    """Call `say` once if numba compiles something within that its cache does not hold, before it begins."""
+    if not HAS_NUMBA:
+        yield
+        return
+    from numba.core import event
+
+    class First(event.Listener):  # type: ignore[misc]
+        said = False
+
+        def on_start(self, event: Any) -> None:
+            if not self.said:
+                self.said = True
+                say()
+
+        def on_end(self, event: Any) -> None:
+            pass
+
+    with event.install_listener("numba:compile", First()):
+        yield
 
 
 @lru_cache(maxsize=1)

@@ -7,7 +7,7 @@ import signal
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
@@ -170,16 +170,21 @@ def model_of(folder: Path, window: int | None, data: Path | None) -> tuple[Model
 
 def _open(command: Stream) -> tuple[Streamer, tuple[str, ...], tuple[str, ...]]:
     """Return the streamer of a run, and the names of its inputs and targets."""
+    from baselines.parallel import before_compiling
     from baselines.stream import Streamer
 
     model, interface = model_of(command.run, command.window, command.data)
-    made = Streamer.of(
-        model, interface, command.engine, baseline=None if command.baseline == "protocol" else command.baseline
-    )
+    baseline = None if command.baseline == "protocol" else command.baseline
+    waited = command.engine != "reference" and (loudness.get().progress or loudness.get().verbose)
+    with before_compiling(lambda: sys.stderr.write(COMPILING)) if waited else nullcontext():
+        made = Streamer.of(model, interface, command.engine, baseline=baseline)
     notes = _notes(interface, command.baseline, resumed=command.load_state is not None)
     for note in notes if loudness.get().notes else ():
         sys.stderr.write(f"Note: {note}\n")
     return made, interface.inputs, interface.targets
+
+
+COMPILING = "Note: compiling the loops of this kind of model, once on this machine; it can take half a minute.\n"
 
 
 def _notes(interface: Interface, baseline: str, resumed: bool) -> Iterator[str]:
@@ -286,9 +291,13 @@ def _summary(command: Stream, counts: Counts) -> None:
         return
     if not loudness.get().notes:
         return
+    samples = without.total + with_output.total
+    if not samples:
+        source = "the standard input" if command.input == "-" else command.input
+        sys.stderr.write(f"Note: no sample came from {source}, so nothing was predicted.\n")
     sys.stderr.write(
-        f"{without.total + with_output.total:,} samples, {counts.predictions:,} predictions"
-        + (f", {held:,} bad lines replaced by the sample before" if held else "")
+        f"{samples:,} samples, {counts.predictions:,} predictions"
+        + (f", {held:,} bad line{'' if held == 1 else 's'} replaced by the sample before" if held else "")
         + "\n"
     )
     for what, part in (("without", without), ("with", with_output)):

@@ -9,6 +9,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,6 +19,7 @@ import pytest
 from baselines.cli import main
 from baselines.experiment import load_model
 from baselines.interface import INTERFACE, interface_of
+from baselines.parallel import before_compiling
 from baselines.runs import Run, read_run
 from baselines.stream import Streamer, load_state
 from baselines.stream_io import Clock, Latency, SampleError, Writer, read_samples
@@ -184,6 +186,53 @@ def test_bytes_that_are_no_text_and_a_byte_order_mark() -> None:
     assert not isinstance(good, SampleError)
     np.testing.assert_array_equal(good[1], [1, 2])
     assert "UTF-8" in str(bad)
+
+
+@pytest.mark.parametrize("text", ["", "\n\n", "header"])
+def test_an_input_without_a_sample_is_told_and_no_error(
+    text: str, runs: dict[str, Run], sample: Dataset, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "in.csv"
+    path.write_text(",".join(sample.channels.names) + "\n" if text == "header" else text)
+    main(["stream", str(runs["a"].folder), "--input", str(path)])
+    said = capsys.readouterr()
+    assert said.out == ",".join(("time", *sample.targets.names, "latency_ms")) + "\n"
+    assert said.err.splitlines() == [
+        f"Note: no sample came from {path}, so nothing was predicted.",
+        "0 samples, 0 predictions",
+    ]
+    main(["stream", str(runs["a"].folder), "--input", str(path), "--quiet"])
+    assert capsys.readouterr().err == ""
+
+
+def test_compiling_is_told_on_a_terminal_and_once(
+    runs: dict[str, Run], sample: Dataset, home: Path, tmp_path: Path, terminal: Callable[..., tuple[int, str]]
+) -> None:
+    path = tmp_path / "in.csv"
+    path.write_text(csv_text(sample, sample.val[0].inputs[:10]))
+    environment = {"CSP_DATA_HOME": str(home), "OMP_NUM_THREADS": "1", "NUMBA_CACHE_DIR": str(tmp_path / "cache")}
+    call = [sys.executable, "-m", "baselines", "stream", str(runs["a"].folder), "--input", str(path)]
+    code, shown = terminal(call, environment=environment)
+    assert (code, shown.count("compiling the loops")) == (0, 1)
+    assert shown.index("compiling the loops") < shown.index("latency_ms")
+    again = subprocess.run([*call, "-v"], env={**os.environ, **environment}, capture_output=True, text=True)
+    assert again.returncode == 0
+    assert "10 samples" in again.stderr
+    assert "compiling" not in again.stderr  # it was read from the cache
+
+
+def test_before_compiling_says_so_once_and_not_for_what_is_kept() -> None:
+    numba = pytest.importorskip("numba", reason="it compiles")
+    heard: list[int] = []
+    first, second = numba.njit(lambda x: x + 1), numba.njit(lambda x: x + 2)
+    with before_compiling(lambda: heard.append(0)):
+        assert heard == []
+        assert (first(1), second(1.5), first(2.5)) == (2, 3.5, 3.5)
+    assert heard == [0]
+    with before_compiling(lambda: heard.append(1)):
+        assert (first(3), second(0.5)) == (4, 2.5)
+    first(1j)  # outside
+    assert heard == [0]
 
 
 def test_hold_repeats_the_last_good_sample(
