@@ -257,7 +257,8 @@ def _warn(notes: Sequence[Note]) -> None:
         elif note.kind == "warning":
             warned.setdefault(note.what, []).append(note)
     for what, same in warned.items():
-        logger.warning("%s in %d recordings; %s: %s", what, len(same), same[0].recording, same[0].detail)
+        example = ": ".join(filter(None, (same[0].recording, same[0].detail)))
+        logger.warning("%s in %d recording%s; %s", what, len(same), "" if len(same) == 1 else "s", example)
 
 
 def _other_columns(report: Report, example: Example, first: str, names: Sequence[str]) -> DamagedRecordingError:

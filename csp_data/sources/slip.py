@@ -28,14 +28,26 @@ def find(root: Path) -> list[Found]:
 
 
 def read(found: Found, card: Card, protocol: Protocol) -> Recording:
-    """Read a demonstration, as that of the marker recordings; warn where no folder names its box."""
+    """Read a demonstration, as that of the marker recordings; warn where no folder names its box.
+
+    Nothing in the files tells the two sets apart for certain: arrays, shapes and rates are the same. What differs
+    is the motion, of which only the publisher's words are known.
+    """
     recording = read_pair(found, card, protocol)
     norms = np.linalg.norm(recording.streams["orientation"].values, axis=1)
     if (norms < 0.5).any():
         time, norm = recording.streams["orientation"].time[np.nanargmin(norms)], np.nanmin(norms)
         raise DamagedRecordingError(found.files[1], f"orientation at {time:.3f} s", "a norm of 1", f"{norm:g}")
     if found.group.lower().startswith("demonstration_"):
-        note = Note(found.id, "no folder of a box above the demonstration: it counts as a box", kind="warning")
+        orientation = recording.streams["orientation"].values
+        turn = np.linalg.norm(rotation_vectors(multiply(orientation, orientation[0] * CONJUGATE)), axis=1)
+        detail = (
+            f"the gripper turns by {np.degrees(np.nanmax(turn)):.2g} degrees; marker recordings have the same "
+            "files and lie like this: is it one of them?"
+        )
+        note = Note(
+            found.id, "no folder of a box above the demonstration: it counts as a box", detail, kind="warning"
+        )
         return replace(recording, notes=(*recording.notes, note))
     return recording
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -12,6 +13,7 @@ import h5py
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from scipy.spatial.transform import Rotation
 
 import csp_data
 from csp_data import work
@@ -82,7 +84,13 @@ def test_a_simulated_tree_is_what_its_stamp_says(
 ) -> None:
     root = tree("marker")
     csp_data.load("slip", raw=root, split="paper")
-    assert "no folder of a box above the demonstration: it counts as a box in 5 recordings" in caplog.text
+    said = "no folder of a box above the demonstration: it counts as a box in 5 recordings; demonstration_"
+    assert said in caplog.text
+    shown = re.search(r"the gripper turns by ([\d.]+) degrees; marker recordings have the same files", caplog.text)
+    assert shown is not None
+    with h5py.File(next(root.rglob("demonstration_1/kinova*"))) as file:
+        turns = Rotation.from_quat(file["orientations"][:])  # scipy's order is the file's: x y z w
+    assert float(shown[1]) == pytest.approx(np.degrees((turns * turns[0].inv()).magnitude().max()), rel=0.06)
     (root / "SIMULATED.json").write_text('{"simulated": true, "name": "marker"}')
     with pytest.raises(MissingDataError, match=r"like marker \(5 recordings\)\."):
         csp_data.load("slip", raw=root)
@@ -245,7 +253,7 @@ def test_an_input_much_slower_than_its_card_is_said(
     )
     csp_data.load("marker", raw=root, protocol="paper")
     assert (
-        "rate of an input unlike the card's in 1 recordings; demonstration_2: tactile: about 100 Hz" in caplog.text
+        "rate of an input unlike the card's in 1 recording; demonstration_2: tactile: about 100 Hz" in caplog.text
     )
 
 
@@ -286,7 +294,7 @@ def test_a_skeleton_that_contradicts_the_order_is_warned_of(
     (note,) = [n for n in read("totalcapture", root, 1, "paper").notes if n.kind == "warning"]
     assert "as xyzw" in note.detail
     csp_data.load("totalcapture", raw=root, protocol="paper")
-    assert "contradict truth_quaternions in 1 recordings; s1_rom1" in caplog.text
+    assert "contradict truth_quaternions in 1 recording; s1_rom1" in caplog.text
 
 
 def test_recordings_of_other_channels_are_refused(tree: Callable[[str], Path]) -> None:
