@@ -39,10 +39,11 @@ def draw(rows: Sequence[Row]) -> Figure:
     for ax in panels[len(faults) :]:
         ax.set_axis_off()
     first = rows[0]
-    what, runs = NOT_BENCH.get(first.kind, first.kind), len({row.run for row in rows})
+    what = NOT_BENCH.get(first.kind, first.kind)
+    runs, draws = len({row.run for row in rows}), len({row.draw for row in rows})
     figure.suptitle(
         f"Faults of the sensors, {first.dataset}: {what}\nprotocol {first.protocol}, on {first.part}, {runs} "
-        f"run{'' if runs == 1 else 's'}, {len({row.draw for row in rows})} draw(s) of each fault",
+        f"run{'' if runs == 1 else 's'}, {draws} draw{'' if draws == 1 else 's'} of each fault",
         fontsize="medium",
     )
     handles, labels = panels[0].get_legend_handles_labels()

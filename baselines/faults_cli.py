@@ -82,9 +82,10 @@ def faults(command: Faults, line: str) -> None:
         plain = [dataclasses.asdict(row) for row in rows]
         sys.stdout.write(json.dumps({"files": [str(path) for path in files], "rows": plain}) + "\n")
         return
-    worst = {row.fault: row for row in rows if row.severity == 5 and row.as_trained}
-    said = [
-        f"{fault}: MSE times {row.ratio:.2f} at {row.value:g} {row.unit} ({row.model})"
-        for fault, row in worst.items()
-    ]
+    severe = [row for row in rows if row.severity == 5 and row.as_trained]
+    said = []
+    for fault in dict.fromkeys(row.fault for row in severe):
+        worst = max((row for row in severe if row.fault == fault), key=lambda row: row.ratio)
+        whose = f"{worst.model}, seed {worst.seed}"
+        said.append(f"{fault}: MSE times up to {worst.ratio:.2f} at {worst.value:g} {worst.unit} ({whose})")
     sys.stdout.write("\n".join([*said, *(f"written: {path}" for path in files)]) + "\n")

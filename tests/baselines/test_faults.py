@@ -293,7 +293,7 @@ def test_the_command_writes_a_table_and_a_figure(
 ) -> None:
     main(["faults", str(runs["a"].folder), "--faults", "jitter", "saturation", "--lowpass", "3",
           "--out", str(tmp_path / "out")])  # fmt: skip
-    assert "jitter: MSE times" in capsys.readouterr().out
+    assert "jitter: MSE times up to" in capsys.readouterr().out
     with (tmp_path / "out" / "faults.csv").open() as file:
         reader = csv.DictReader(file)
         found = list(reader)
@@ -309,6 +309,13 @@ def test_the_command_writes_a_table_and_a_figure(
         assert text in svg
     main(["faults", str(runs["a"].folder), "--faults", "jitter", "--out", str(tmp_path / "out"), "--json"])
     assert len(json.loads(capsys.readouterr().out)["rows"]) == 2 * 6
+    main(
+        ["faults", str(runs["fir"].folder), str(runs["mean"].folder), "--faults", "noise", "--out", str(tmp_path)]
+    )
+    (row,) = [row for row in faulty([runs["fir"]], faults=["noise"]) if row.severity == 5 and row.as_trained]
+    assert row.ratio > 1.01  # what sees no input keeps its error, and comes last
+    said = f"noise: MSE times up to {row.ratio:.2f} at 0.8 sigma (fir, seed 0)"
+    assert capsys.readouterr().out.startswith(said)
 
 
 def test_what_cannot_be_evaluated_is_refused(
