@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from baselines.errors import OptionError
 from baselines.layers import (
+    LAYERS,
     GRUConfig,
     LRUConfig,
     LSTMConfig,
@@ -80,6 +81,11 @@ REFERENCES = {
     "s4d-inv": (lambda: S4DLayer(CONFIGS["s4d-inv"]).double(), s4d_reference),
     "lru": (lambda: LRULayer(CONFIGS["lru"]).double(), lru_reference),
 }
+
+
+def test_every_kind_is_compared_with_its_reference():
+    for named in (CONFIGS, REFERENCES):
+        assert {CONFIGS[key].kind for key in named} == set(LAYERS)
 
 
 @pytest.mark.parametrize("batch", [1, 3])

@@ -33,7 +33,7 @@ def test_parameter_counts(text):
     rows = [[cell.strip() for cell in line.strip("| ").split("|")] for line in text.splitlines() if "|" in line]
     start = next(i for i, row in enumerate(rows) if row[0] == "low \\ high")
     kinds, stated = rows[start][1:], {}
-    for row in rows[start + 2 : start + 11]:
+    for row in rows[start + 2 : start + 2 + len(LAYERS)]:
         for kind, count in zip(kinds, row[1:], strict=True):
             stated[f"flat-{kind}" if row[0] == "flat" else f"hiss-{row[0]}-{kind}"] = int(count.replace(",", ""))
     assert stated == {

@@ -190,7 +190,8 @@ def test_properties_of_every_data_set(
 ) -> None:
     """Parts share no recording, stamps are true, jobs change nothing, windows stay within episodes."""
     protocol = data.draw(st.sampled_from(["strict", *sorted(set(load_card(name).splits) - {"strict"})]))
-    window = Window(data.draw(st.sampled_from([0.4, 1.0, 1.6]), label="window"), 0.4)
+    step = 1 / resolve(load_card(name), protocol).target_hz
+    window = Window(data.draw(st.sampled_from([2, 5, 8]), label="window") * step, 2 * step)
     seconds = data.draw(st.floats(4.2, 5.5), label="seconds")
     root = written(name, seconds, trees, tmp_path_factory.mktemp(name), request)
     out = tmp_path_factory.mktemp("out")
