@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from csp_data.card import TargetCard
 from csp_data.dataset import Dataset, Episode
 from csp_data.errors import OptionError, UnknownNameError
 from csp_data.plot.filters import plot_delay, plot_gain
@@ -16,7 +17,7 @@ from csp_data.plot.raw import plot_clock, plot_coverage, plot_stream
 from csp_data.plot.results import plot_prediction, plot_trajectory
 from csp_data.plot.sets import plot_splits
 from csp_data.plot.signals import by_unit, plot_channels, plot_lowpass, plot_spectra
-from csp_data.plot.style import styles
+from csp_data.plot.style import from_start, styles
 from csp_data.recording import FloatArray, Recording
 from csp_data.signal.lowpass import LowPass
 from csp_data.store import Channels
@@ -131,15 +132,20 @@ def _targets(view: _View) -> Figure:
     return figure
 
 
+def _flat_paths(target: TargetCard) -> list[list[str]]:
+    """Return the channels of each path in at least a plane that a target adds up to."""
+    return [channels for path in target.paths if len(channels := path.split()) > 1]
+
+
 def _trajectory(view: _View) -> Figure:
     """Draw the paths that the targets add up to, as measured and predicted."""
     dataset = view.dataset
     card = dataset.card.target(dataset.protocol.target)
-    flat = [parts for path in card.paths if len(parts := path.split()) > 1]
+    flat = _flat_paths(card)
     if not flat:
-        raise OptionError(
-            "figure", "trajectory", f"a target that adds up to a path; {card.name!r} of {dataset.name} does not"
-        )
+        others = [target.name for target in dataset.card.targets if _flat_paths(target)]
+        needed = f"a target that adds up to a path; {card.name!r} of {dataset.name} does not"
+        raise OptionError("figure", "trajectory", needed, f"Choose target={others[0]!r}." if others else "")
     per_second = card.increment and dataset.protocol.target_per == "second"
     figure, axes = _stack(len(flat), 4.5)
     for ax, (x, y, *_) in zip(axes, flat, strict=True):
@@ -233,7 +239,11 @@ def recording_figure(recording: Recording, *, clocks: bool = False, kind: str = 
     kind
         What the recordings are (``"real recordings"``, ``"simulated"``), for the title.
     """
-    streams = recording.streams
+    start = min((float(stream.time[0]) for stream in recording.streams.values() if len(stream.time)), default=0.0)
+    streams = {
+        name: replace(stream, time=from_start(stream.time, start)) for name, stream in recording.streams.items()
+    }
+    active = recording.active and tuple(from_start(np.array(recording.active), start).tolist())
     figure, axes = _stack(len(streams) + clocks)
     if clocks:
         plot_coverage(axes[0], streams)
@@ -242,7 +252,7 @@ def recording_figure(recording: Recording, *, clocks: bool = False, kind: str = 
         if clocks:
             plot_clock(ax, stream, name=name, colour=style["color"])
         else:
-            plot_stream(ax, stream, active=recording.active)
+            plot_stream(ax, stream, active=active)
             ax.set_title(f"{name} ({stream.role})", loc="left", fontsize="small")
     _share_time(axes)
     figure.suptitle(f"{recording.id}, raw{f' ({kind})' if kind else ''}", fontsize="medium")

@@ -276,3 +276,22 @@ def test_the_worlds_clock_is_shown_from_the_start(sample) -> None:
             for e in (episode, moved)
         )
         np.testing.assert_allclose(there, here - episode.time[0], atol=1e-6)
+
+
+def test_a_raw_recording_on_the_worlds_clock_begins_at_zero() -> None:
+    late = 1.7e9
+    read = csp_data.read_recording("sample")
+    moved = replace(
+        read,
+        streams={name: replace(stream, time=stream.time + late) for name, stream in read.streams.items()},
+        active=read.active and (read.active[0] + late, read.active[1] + late),
+    )
+    for clocks in (False, True):
+        here, there = (plot.recording_figure(one, clocks=clocks).axes[-1] for one in (read, moved))
+        for a, b in zip(here.lines, there.lines, strict=True):
+            np.testing.assert_allclose(b.get_xdata(), a.get_xdata(), atol=1e-6)
+
+
+def test_a_target_that_has_a_path_is_named(sample) -> None:
+    with pytest.raises(OptionError, match="Choose target='velocity-in-start-frame'"):
+        sample.plot("trajectory")
