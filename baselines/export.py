@@ -7,6 +7,7 @@ where the protocol has one, is left to it (``before_the_graph``): it is known on
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import warnings
@@ -80,6 +81,7 @@ def export(model: Model, interface: Interface, path: Path, form: str, name: str 
     reference = Streamer.of(model, interface, "reference", baseline="none")
     temporary = path.with_name(f".{os.getpid()}.part.{path.name.removesuffix('.' + form)}.{form}")
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         with torch.no_grad():
             module = StepModule(model, interface).eval()
             _write(module, temporary, form)
@@ -89,7 +91,8 @@ def export(model: Model, interface: Interface, path: Path, form: str, name: str 
     except OSError as error:
         raise OptionError("out", str(path), f"a file that can be written ({error.strerror})") from error
     finally:
-        temporary.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # where nothing could be written, nothing is left
+            temporary.unlink(missing_ok=True)
     atomic_json(path.with_name(path.name + ".json"), metadata)
     return metadata
 
