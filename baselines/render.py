@@ -191,16 +191,13 @@ def notes(table: Table) -> list[str]:
     compared = [row.comparison for row in table.rows if row.comparison is not None]
     if table.against and compared:
         count = compared[0].recordings
+        few = f" With {count} recordings no p can be below {2.0 ** (1 - count):.2g} before the correction."
         said.append(
             f"Differences to {table.against}, the learned model with the lowest error on {table.selection}: "
-            f"interval of a bootstrap over {count} recordings and the seeds; p of Wilcoxon's test over "
-            f"recordings, corrected for {len(compared)} comparison{'' if len(compared) == 1 else 's'} (Holm); * "
+            f"interval of a bootstrap over {_counted(count, 'recording')} and the seeds; p of Wilcoxon's test "
+            f"over recordings, corrected for {_counted(len(compared), 'comparison')} (Holm); * "
             "where both carry weight."
-            + (
-                f" With {count} recordings no p can be below {2.0 ** (1 - count):.2g} before the correction."
-                if count < 10
-                else ""
-            )
+            + (" One recording carries no test." if count == 1 else few if count < 10 else "")
         )
     if _published(table):
         said.append(
@@ -228,6 +225,10 @@ def _compared(comparison: Comparison | None) -> list[str]:
         return ["", ""]
     p = "" if comparison.p_holm is None else f"{comparison.p_holm:.2g}" + (" *" if comparison.carries else "")
     return [_interval(comparison), p]
+
+
+def _counted(count: int, what: str) -> str:
+    return f"{count} {what}{'' if count == 1 else 's'}"
 
 
 def _interval(c: Comparison) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ast
+import json
 import os
 import re
 import shutil
@@ -84,6 +86,17 @@ def test_nothing_is_loaded_from_outside(site: Path, pages: dict[Path, Page]) -> 
         ]
     assert not outside
     assert any("<math" in (site / name).read_text(encoding="utf-8") for name in ("models.html", "protocols.html"))
+
+
+def test_the_gallery_can_be_had_as_notebooks(site: Path) -> None:
+    """Each script of the gallery as a notebook with the same code; the scripts run when the site is built."""
+    notebooks = {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in site.rglob("*.ipynb")}
+    scripts = {path.stem: path for path in (ROOT / "docs" / "gallery").glob("plot_*.py")}
+    assert set(notebooks) == set(scripts)
+    for name, script in scripts.items():
+        cells = [cell for cell in notebooks[name]["cells"] if cell["cell_type"] == "code"]
+        code = "\n".join("".join(cell["source"]) for cell in cells)
+        assert ast.dump(ast.parse(code)) == ast.dump(ast.Module(ast.parse(script.read_text()).body[1:], []))
 
 
 @pytest.mark.parametrize("width", [1280, 390])
