@@ -257,10 +257,7 @@ def spread(mean: float, std: float | None) -> str:
 
 
 def number(value: float, decimals: int = 4) -> str:
-    """Return an error with so many decimals, or with three digits where those would hardly show any.
-
-    Of more than :data:`DIGITS` digits decimals are left out.
-    """
+    """Return an error with so many decimals, three digits where those show hardly any, at most :data:`DIGITS`."""
     if value and abs(value) < 10 ** (2 - decimals):
         return f"{value:.3g}"
     return f"{value:.{min(decimals, _last(value, DIGITS))}f}"
