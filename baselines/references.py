@@ -35,6 +35,9 @@ __all__ = [
 STRENGTHS = tuple(float(s) for s in 10.0 ** np.arange(-5.0, 3.5, 0.5))
 """Ridge strengths that are tried on val; features and targets have unit variance."""
 
+WIDEST = 3000
+"""Weights an output of a linear filter has at most, unless one chunk has more."""
+
 
 @dataclass(frozen=True)
 class MeanConfig:
@@ -162,6 +165,16 @@ class Fir(nn.Module):
         return squares / part.targets.numel()
 
 
+def fir_options(dataset: Dataset) -> dict[str, Any]:
+    """Return as many taps as :class:`FirConfig` has, or fewer where features are many: at least a chunk.
+
+    The work grows with the cube of taps times features, memory with the square: 364 features of TotalCapture would
+    need 11 GB, and hours, for 100 taps.
+    """
+    features = len(dataset.channels.names) * (2 if dataset.protocol.input_deltas else 1)
+    return {"taps": min(FirConfig.taps, max(dataset.protocol.chunk, WIDEST // features))}
+
+
 @dataclass(frozen=True)
 class _Moments:
     """Means and centred second moments of taps x and targets y."""
@@ -216,7 +229,8 @@ def declared(name: str, dataset: Dataset) -> dict[str, Any]:
     NotApplicableError
         If the data set's card does not declare the quantities that the reference needs.
     """
-    return strapdown_options(dataset) if name == "strapdown" else {}
+    options = {"fir": fir_options, "strapdown": strapdown_options}.get(name)
+    return {} if options is None else options(dataset)
 
 
 def reference_from_config(plain: dict[str, Any]) -> Reference:

@@ -62,8 +62,9 @@ Under --protocol paper there are only train and eval: the epoch is chosen on eva
 Everything goes into one folder. The same command again goes on where it was stopped, and does nothing once it has
 finished. Models: flat-<kind>, hiss-<low>-<high>, hiss-<low>-<mid>-<high>; <kind> and <high> are lstm, transformer,
 s4, mamba, gru, tcn, mamba2, s4d or lru, <low> and <mid> the same without transformer. References: mean (of the
-training targets), fir (linear filter over the last 2 s), kalman (linear state-space model identified on train,
-with its Kalman filter), strapdown (inertial sensors alone: orientation filter and integration, nothing learned).
+training targets), fir (linear filter over the last 2 s, less with many channels), kalman (linear state-space model
+identified on train, with its Kalman filter), strapdown (inertial sensors alone: orientation filter and
+integration, nothing learned).
 
 Examples:
   csp-baselines train sample hiss-s4-mamba

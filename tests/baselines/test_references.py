@@ -2,15 +2,19 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
+import csp_data
 from baselines.data import Part
 from baselines.errors import OptionError, UnknownNameError
 from baselines.evaluate import outputs
-from baselines.references import STRENGTHS, build_reference, reference_from_config, reference_to_dict
+from baselines.experiment import run
+from baselines.published import TRAINING
+from baselines.references import STRENGTHS, build_reference, declared, reference_from_config, reference_to_dict
 
 MakePart = Callable[..., Part]
 
@@ -104,3 +108,13 @@ def test_unknown_names_and_values() -> None:
         build_reference("fir", 4, 2, tap=3)
     with pytest.raises(OptionError, match="taps=0"):
         build_reference("fir", 4, 2, taps=0)
+
+
+def test_a_filter_is_shorter_where_features_are_many(tmp_path: Path, home: Path) -> None:
+    """A hundred taps of TotalCapture's features would be a matrix of gigabytes."""
+    assert declared("fir", csp_data.load("sample")) == {"taps": 100}
+    tree = csp_data.simulate("totalcapture", tmp_path / "tree", hours=0.02, seed=0)
+    dataset = csp_data.load("totalcapture", raw=tree)
+    finished, _ = run(dataset, "fir", TRAINING["strict"], tmp_path / "run")
+    assert finished.config.model["taps"] * finished.config.model["in_dim"] <= 3000
+    assert finished.config.model["taps"] >= dataset.protocol.chunk
