@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future
@@ -116,7 +117,18 @@ def in_order(do: Callable[[Task], Result], tasks: Iterable[Task], jobs: int) -> 
         while begun:
             yield begun.popleft().result()
     finally:
-        pool.shutdown(wait=True, kill_workers=True)  # by now they are idle, or what they do is of no use
+        _end(pool, [started, *begun])
+
+
+def _end(pool: ProcessPoolExecutor, begun: Iterable[Future[Any]]) -> None:
+    """End processes that are idle, or whose results nobody wants any more."""
+    try:
+        # loky's thread fails where a task that it has not yet handed on is gone; it hands them on at once
+        late = time.monotonic() + 5
+        while not all(future.running() or future.done() for future in begun) and time.monotonic() < late:
+            time.sleep(0.001)
+    finally:
+        pool.shutdown(wait=True, kill_workers=True)
 
 
 def _here(do: Callable[[Task], Result], task: Task) -> Future[Result]:

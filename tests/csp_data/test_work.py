@@ -105,6 +105,17 @@ def test_ctrl_c_is_heard_by_this_process_alone() -> None:
     assert subprocess.check_output([sys.executable, "-c", DEAF], text=True).split() == ["2", "False", "True"]
 
 
+def test_tasks_just_begun_can_be_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As after an error: the thread that hands them on must not fail, as it does without care."""
+    failed: list[threading.ExceptHookArgs] = []
+    monkeypatch.setattr(threading, "excepthook", failed.append)
+    for _ in range(5):
+        pool = work.others(2)
+        pool.submit(abs, 1).result()
+        work._end(pool, [pool.submit(time.sleep, 0.01) for _ in range(4)])
+    assert failed == []
+
+
 def test_joblib_can_start_its_own_processes_afterwards() -> None:
     assert list(in_order(str, range(5), 2)) == ["0", "1", "2", "3", "4"]
     assert Parallel(n_jobs=2)(delayed(abs)(number) for number in range(-3, 0)) == [3, 2, 1]
