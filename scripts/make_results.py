@@ -40,7 +40,7 @@ from baselines.table import make_table, make_tables
 ROOT = Path(__file__).parent.parent
 PAGES = (ROOT / "README.md", ROOT / "docs" / "results.md", ROOT / "docs" / "quirks.md")
 BLOCK = re.compile(r"(<!-- results: (?P<name>[a-z-]+) -->\n).*?(<!-- results: end -->)", re.S)
-SIZES, STUDY, SAMPLE, SIMULATED = "broad-sizes", "broad", "sample", "simulated"
+SIZES, STUDY, SAMPLE = "broad-sizes", "broad", "sample"
 
 
 def chosen(rows: Results) -> dict[str, Result]:
@@ -215,17 +215,42 @@ def commands() -> str:
     """Return the sweeps of the chosen sizes: one command for all models with the same settings."""
     taken = chosen(load_results(SIZES))
     epochs = {row.epochs for row in load_results(SIZES) if row.epochs is not None}
+    return _sweeps(
+        "csp-baselines sweep --datasets broad --raw FOLDER_OF_THE_TRIALS",
+        {model: _half(model) if taken[model].variant == "half" else [] for model in MODELS if model in taken},
+        f"--seeds 0-4 --set train.epochs={next(iter(epochs))}",
+        "sweeps/broad",
+    )
+
+
+def _sweeps(start: str, settings: dict[str, list[str]], given: str, out: str) -> str:
+    """Return commands that run every model with its settings, and the references with the first."""
     groups: dict[tuple[str, ...], list[str]] = {}
-    for model in [model for model in MODELS if model in taken]:
-        settings = _half(model) if taken[model].variant == "half" else []
-        groups.setdefault(tuple(settings), []).append(model)
-    start = "csp-baselines sweep --datasets broad --raw FOLDER_OF_THE_TRIALS"
+    for model, own in settings.items():
+        groups.setdefault(tuple(own), []).append(model)
     lines = []
-    for settings, models in groups.items():
-        names = " ".join(["references", *models] if not settings else models)
-        given = " ".join([f"train.epochs={next(iter(epochs))}", *settings])
-        lines.append(f"$ {start} --models {names} --seeds 0-4 \\\n      --set {given} --out sweeps/broad")
+    for i, (own, models) in enumerate(groups.items()):
+        names = " ".join(["references", *models] if i == 0 else models)
+        lines.append(f"$ {start} \\\n      --models {names} \\\n      {' '.join([given, *own])} --out {out}")
     return "\n".join(lines)
+
+
+def simulated_commands() -> str:
+    """Show the commands that make the simulated study."""
+    names = tuple(dict.fromkeys(row.dataset for row in load_results("simulated-strict")))
+    shown = [f"$ csp-data simulate {name} trees/{name} --hours 2.2 --seed 0" for name in names]
+    for protocol in ("strict", "paper"):
+        shown.append(
+            _sweeps(
+                f"csp-baselines sweep --datasets {' '.join(names)} --raw 'trees/{{name}}' --protocol {protocol} "
+                "--training strict",
+                {model: _half(model) for model in MODELS},
+                "--seeds 0-2 --set train.epochs=2 train.window_stride_s=20",
+                f"sweeps/simulated-{protocol}",
+            )
+        )
+    text = "\n".join(shown)
+    return f"*Not run by the tests: it takes hours.*\n\n```console\n{text}\n```\n"
 
 
 def command_block() -> str:
@@ -236,9 +261,9 @@ def command_block() -> str:
     )
 
 
-def beside_each_other(protocol: str) -> str:
-    """Show errors of all simulated sets under one protocol, as the published table has them."""
-    rows = load_results(SIMULATED, protocol=protocol)
+def beside_each_other(study: str) -> str:
+    """Show errors on all data sets of a study, as the published table has them."""
+    rows = load_results(study)
     return f"{write([overview(make_tables(rows))], 'md')}\n{made(rows)}\n"
 
 
@@ -258,7 +283,10 @@ def filters(rows: Results) -> str:
     def pair(variant: str) -> tuple[str, bool]:
         return ("", False) if variant == "no filter" else (variant, True)
 
-    return f"{write(by_variant(rows, 'low-pass', pair), 'md')}\n{made(rows)}\n"
+    def cutoff(row: Result) -> list[tuple[float, str]]:
+        return [(float(word) if word.replace(".", "", 1).isdigit() else 0.0, word) for word in row.variant.split()]
+
+    return f"{write(by_variant(sorted(rows, key=cutoff), 'low-pass', pair), 'md')}\n{made(rows)}\n"
 
 
 BLOCKS: dict[str, tuple[tuple[str, ...], Callable[[], str]]] = {
@@ -267,6 +295,11 @@ BLOCKS: dict[str, tuple[tuple[str, ...], Callable[[], str]]] = {
     "broad-recordings": ((STUDY,), lambda: recordings_of(STUDY)),
     "broad-findings": ((STUDY,), findings),
     "broad-commands": ((STUDY, SIZES), command_block),
+    "broad-lowpass": (("broad-lowpass",), lambda: filters(load_results("broad-lowpass"))),
+    "simulated-strict": (("simulated-strict",), lambda: beside_each_other("simulated-strict")),
+    "simulated-paper": (("simulated-paper",), lambda: beside_each_other("simulated-paper")),
+    "simulated-commands": (("simulated-strict", "simulated-paper"), simulated_commands),
+    "simulated-lowpass": (("simulated-lowpass",), lambda: filters(load_results("simulated-lowpass"))),
     "broad-leak": (("broad-leak",), lambda: leaks(load_results("broad-leak"))),
     "simulated-leak": (("simulated-leak",), lambda: leaks(load_results("simulated-leak"))),
     "demo": ((SAMPLE,), demo),

@@ -217,7 +217,9 @@ def test_what_ships_can_be_traced(name: str) -> None:
         assert row.commit is not None
         assert len(row.commit) == 40
         assert row.device
-        assert row.recordings
+        assert bool(row.recordings) == (
+            row.kind != "simulated"
+        )  # hundreds of simulated ones would be all that ships
         assert row.recordings.keys() == rows.where(dataset=row.dataset, protocol=row.protocol)[0].recordings.keys()
         assert row.settings["train"]["window_s"] == row.window_s
 

@@ -152,3 +152,29 @@ def test_filters_are_compared_with_none(script: ModuleType) -> None:
     text = script.filters(Results(made))
     assert "| causal, 3 Hz | +10.0 % |" in text
     assert "| zero-phase, 3 Hz | -50.0 % |" in text
+
+
+@pytest.mark.parametrize("study", [study for study in studies() if study.startswith("simulated")])
+def test_what_is_simulated_is_called_so(script: ModuleType, study: str) -> None:
+    assert {row.kind for row in load_results(study)} == {"simulated"}
+    headings = [line for line in script.BLOCKS[study][1]().splitlines() if line.startswith("**")]
+    assert headings
+    assert all("simulated" in heading and "real recordings" not in heading for heading in headings)
+
+
+def test_tables_beside_each_other_by_another_way(script: ModuleType) -> None:
+    runs = pd.read_csv(ROOT / "baselines" / "results" / "simulated-strict.csv")
+    lines = [
+        line.split("|")[1:-1] for line in script.beside_each_other("simulated-strict").splitlines() if "|" in line
+    ]
+    header, body = lines[0], lines[2:]
+    for column, name in enumerate(header[1:], start=1):
+        own = runs[runs.dataset == name.split()[0]].groupby("model").test_mse.mean()
+        shown = {cells[0].strip(): cells[column].strip(" *") for cells in body if cells[column].strip()}
+        assert set(own.index) == set(shown) - {"HiSS over best flat"}
+        for model, mse in own.items():
+            assert float(shown[str(model)].split(" ")[0]) == pytest.approx(mse, rel=0.02)
+        best = (
+            1 - own[own.index.str.startswith("hiss")].min() / own[own.index.str.startswith("flat")].min()
+        ) * 100
+        assert shown["HiSS over best flat"] == f"{best:+.1f} %"
