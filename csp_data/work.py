@@ -57,11 +57,9 @@ def _ctrl_c_for_this_one_alone() -> Iterator[None]:
     if not hasattr(signal, "pthread_sigmask"):
         yield
         return
-    for tracker in (
-        resource_tracker,
-        loky_tracker,
-    ):  # whose start, by the first process, lets the signal through again
-        tracker.ensure_running()
+    # the start of a tracker, otherwise by the first process, would let the signal through again
+    resource_tracker.ensure_running()
+    loky_tracker.ensure_running()
     mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield
