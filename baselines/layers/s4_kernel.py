@@ -183,14 +183,23 @@ def kernel_from_truncated(ssm: StateSpace, length: int) -> Tensor:
     Tensor
         (H, L), real.
     """
-    real = ssm.dt.dtype
-    phi = torch.arange(length // 2 + 1, device=ssm.dt.device, dtype=torch.float64) * (math.pi / length)
-    cos, sin = torch.cos(phi).to(real), torch.sin(phi).to(real)
+    cos, sin = half_angles(length, ssm.dt)
     p_star = ssm.p.conj()
     weights = torch.stack((ssm.c * ssm.b, ssm.c * ssm.p, p_star * ssm.b, p_star * ssm.p))
     poles = ssm.dt * ssm.lam
     odd, even = 4.0 * weights.real, -2.0 * (weights * poles.conj()).real
     return torch.fft.irfft(spectrum(odd, even, poles, ssm.dt, cos, sin), n=length)
+
+
+def half_angles(length: int, like: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the cosine and the sine of phi = pi j / length, j = 0, ..., length // 2, of the type of ``like``.
+
+    The cosine is taken as the sine of pi / 2 - phi and so is 0 at the Nyquist frequency. A rounded pi / 2 would
+    leave 6e-17 there, whose products are denormal numbers, and those a CPU takes a hundred times as long for.
+    """
+    j = torch.arange(length // 2 + 1, device=like.device, dtype=torch.float64)
+    cos, sin = (torch.sin(k * (math.pi / length)).to(like.dtype) for k in (0.5 * length - j, j))
+    return cos, sin
 
 
 def spectrum(odd: Tensor, even: Tensor, poles: Tensor, dt: Tensor, cos: Tensor, sin: Tensor) -> Tensor:

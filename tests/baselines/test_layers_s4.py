@@ -71,6 +71,16 @@ def test_kernel_is_the_impulse_response(length, kernel_length):
     torch.testing.assert_close(ssm_math.kernel(ssm, length, kernel_length), expected, rtol=1e-8, atol=1e-8)
 
 
+@pytest.mark.parametrize("length", [1, 2, 9, 10, 1200])
+def test_half_angles(length):
+    """Exact in float64, and 0 at Nyquist: what is left of a rounded pi / 2 makes denormal numbers, slow ones."""
+    cos, sin = ssm_math.half_angles(length, torch.empty(0, dtype=torch.float64))
+    roots = np.exp(1j * np.pi * np.arange(length // 2 + 1) / length)
+    np.testing.assert_allclose(cos.numpy(), roots.real, atol=2e-16)
+    np.testing.assert_allclose(sin.numpy(), roots.imag, atol=2e-16)
+    assert length % 2 or cos[-1] == 0
+
+
 def test_truncation_and_back():
     ssm = make_layer(state=16).state_space()
     for length in (1, 10, 77):
