@@ -243,7 +243,7 @@ def _points(
 ) -> list[_Point]:
     """Prepare each variant of a data set once, and plan its runs."""
     card = load_card(name)
-    data, train = ({k: grid.settings[f"{what}.{k}"][0] for k in grid.named(what)} for what in ("data", "train"))
+    (data,), (train,) = grid.variants("data"), grid.variants("train")
     protocol = resolve(card, grid.protocol)
     protocol = protocol.replace(**data) if data else protocol
     training = dataclasses.replace(TRAINING.get(grid.training or protocol.name, TrainConfig()), **train)

@@ -8,7 +8,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import csp_data
 from baselines.errors import CspDataError, OptionError, UnknownNameError
@@ -23,7 +23,7 @@ from csp_data.card import load_card
 from csp_data.errors import MissingDataError
 from csp_data.prepare import raw_root
 
-__all__ = ["GROUPS", "Grid", "Planned", "SweepError", "check_raw", "expand", "prepare_all"]
+__all__ = ["GROUPS", "Grid", "Planned", "SweepError", "by_kind", "check_raw", "expand", "prepare_all"]
 
 
 class SweepError(CspDataError):
@@ -35,6 +35,37 @@ GROUPS = {"published": MODELS, "references": tuple(REFERENCES)}
 
 KINDS = ("train", "model", "data")
 """What a setting can be of: a field of the training, a size of the model, a field of the protocol."""
+
+T = TypeVar("T")
+
+
+def by_kind(settings: Mapping[str, T], bare: str = "") -> dict[str, dict[str, T]]:
+    """Sort settings by what they are of, and take that off their names.
+
+    Parameters
+    ----------
+    settings
+        ``train.<field>``, ``model.<option>`` or ``data.<field of the protocol>`` to anything.
+    bare
+        Which of :data:`KINDS` a name without a dot is of; empty if each name has to say it.
+
+    Raises
+    ------
+    OptionError, UnknownNameError
+        For a kind, or a field of the training, that does not exist. The seed is none: every command has an option
+        for it.
+    """
+    found: dict[str, dict[str, T]] = {kind: {} for kind in KINDS}
+    for name, value in settings.items():
+        kind, dot, rest = name.partition(".") if "." in name or not bare else (bare, ".", name)
+        if kind not in KINDS or not (dot and rest):
+            raise OptionError("set", name, "train.NAME, model.NAME or data.NAME, such as train.lr")
+        found[kind][rest] = value
+    fields = [f.name for f in dataclasses.fields(TrainConfig) if f.name != "seed"]
+    for name in found["train"]:
+        if name not in fields:
+            raise UnknownNameError("setting of the training", name, fields)
+    return found
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,16 +105,10 @@ class Grid:
         for option in ("datasets", "models", "seeds"):
             if not getattr(self, option):
                 raise OptionError(option, "", "at least one")
+        by_kind(self.settings)
         for name, values in self.settings.items():
-            kind, dot, rest = name.partition(".")
-            if kind not in KINDS or not (dot and rest):
-                raise OptionError("set", name, "train.NAME, model.NAME or data.NAME, such as train.lr")
             if not values:
                 raise OptionError(name, "", "at least one value")
-        fields = [f.name for f in dataclasses.fields(TrainConfig) if f.name != "seed"]
-        for name in self.named("train"):
-            if name not in fields:
-                raise UnknownNameError("setting of the training", name, fields)
         if self.training is not None:
             training(self.training)
         if self.raw is not None and len(self.datasets) > 1 and "{name}" not in self.raw:
@@ -94,15 +119,10 @@ class Grid:
         """Models and references, each once."""
         return tuple(dict.fromkeys(name for model in self.models for name in GROUPS.get(model, (model,))))
 
-    def named(self, kind: str) -> list[str]:
-        """Return the names of the settings of one kind, without it."""
-        return [name.split(".", 1)[1] for name in self.settings if name.startswith(f"{kind}.")]
-
     def variants(self, kind: str) -> list[dict[str, Any]]:
         """Return every combination of the settings of one kind."""
-        names = self.named(kind)
-        values = [self.settings[f"{kind}.{name}"] for name in names]
-        return [dict(zip(names, chosen, strict=True)) for chosen in itertools.product(*values)]
+        own = by_kind(self.settings)[kind]
+        return [dict(zip(own, chosen, strict=True)) for chosen in itertools.product(*own.values())]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -100,7 +100,8 @@ class Train:
     preset: Annotated[str | None, _arg(metavar="NAME")] = None
     """Sizes of the model: small (the default) or paper (published); some models have more."""
     set: Annotated[tuple[str, ...], _arg(metavar="KEY=VALUE ...")] = ()
-    """Sizes of the model one by one: dim=32 low_layers=2."""
+    """Sizes of the model one by one: dim=32 low_layers=2. As in a sweep also model.SIZE, train.FIELD, and
+    data.FIELD of the protocol: data.input_hz=100."""
     device: str = "cpu"
     """As torch names it."""
     threads: int | None = None
@@ -134,6 +135,7 @@ def train(command: Train, line: str) -> None:
     import torch
 
     from baselines.experiment import follow, run
+    from baselines.grid import by_kind
     from baselines.references import REFERENCES
     from baselines.team import joined
 
@@ -144,12 +146,12 @@ def train(command: Train, line: str) -> None:
     # that one thread spends them waiting for the other to get a core
     threads = command.threads or (1 if preset in (None, "small") else torch.get_num_threads())
     torch.set_num_threads(threads)
-    dataset, config = _dataset(command)
-    options = settings(command.set)
+    given = by_kind(settings(command.set), bare="model")
+    dataset, config = _dataset(command, given["train"], given["data"])
     out = command.out or Path("runs") / f"{Path(command.dataset).stem}-{command.model}-{config.seed}"
     with joined(command.device) as (team, device):
         if not team.leads:
-            follow(dataset, command.model, config, team, preset=preset, options=options, device=device)
+            follow(dataset, command.model, config, team, preset=preset, options=given["model"], device=device)
             return
         done, state = run(
             dataset,
@@ -157,7 +159,7 @@ def train(command: Train, line: str) -> None:
             config,
             out,
             preset=preset,
-            options=options,
+            options=given["model"],
             device=device,
             command=line,
             progress=loudness.get().progress,
@@ -215,17 +217,20 @@ def evaluate(command: Eval, line: str) -> None:
             print(_errors(f"  {name}", values, units))
 
 
-def _dataset(command: Train) -> tuple[Dataset, TrainConfig]:
+def _dataset(command: Train, train: dict[str, Any], data: dict[str, Any]) -> tuple[Dataset, TrainConfig]:
     """Load by name, or from a prepared file if the argument looks like one; choose how to train on it."""
-    path = Path(command.dataset)
+    for name in train:
+        if name in command.choices:
+            raise OptionError("set", f"train.{name}", f"nothing that --{name.replace('_', '-')} says too")
+    choices, path = Choices(**command.choices, **train), Path(command.dataset)
     if command.dataset in csp_data.names() or (path.suffix not in (".h5", ".hdf5") and not path.is_file()):
         # first what may be refused: preparing can take long
-        protocol = resolve(load_card(command.dataset), command.protocol)
-        train = chosen(command.choices, command.training, protocol.name)
+        protocol = resolve(load_card(command.dataset), command.protocol).replace(**data)
+        config = chosen(choices, command.training, protocol.name)
         csp_data.prepare(command.dataset, raw=command.raw, protocol=protocol, progress=loudness.get().progress)
-        return csp_data.load(command.dataset, raw=command.raw, protocol=protocol), train
-    dataset = csp_data.load(path=path, raw=command.raw, protocol=command.protocol)
-    return dataset, chosen(command.choices, command.training, dataset.protocol.name)
+        return csp_data.load(command.dataset, raw=command.raw, protocol=protocol), config
+    dataset = csp_data.load(path=path, raw=command.raw, protocol=command.protocol, **data)
+    return dataset, chosen(choices, command.training, dataset.protocol.name)
 
 
 def _errors(what: str, values: dict[str, Any], units: list[str]) -> str:

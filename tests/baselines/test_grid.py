@@ -87,6 +87,16 @@ def test_the_command_of_a_run_makes_that_run(training: str | None, tmp_path: Pat
         assert read_run(planned.folder).config.key == planned.key
 
 
+def test_train_takes_the_settings_of_a_sweep(tmp_path: Path, home: Path) -> None:
+    typed = {**TINY, "data.input_hz": [25.0], "model.dim": [4], "model.hidden": [4], "model.layers": [1]}
+    grid = _grid(models=("flat-lstm",), seeds=(0,), settings=typed)
+    (planned,) = expand(grid, prepare_all(grid), tmp_path)
+    given = [f"{name}={value}" for name, (value,) in typed.items()]
+    for words in (given, [word.removeprefix("model.") for word in given]):
+        main(["train", "sample", "flat-lstm", "--set", *words, "--out", str(planned.folder)])
+    assert read_run(planned.folder).config.key == planned.key
+
+
 def test_data_that_are_not_there_are_refused_before_anything_starts(empty_home: Path, tmp_path: Path) -> None:
     told = r"(?s)Nothing was started.*csp-data download broad.*csp-data download vector"
     with pytest.raises(SweepError, match=told) as caught:
