@@ -28,6 +28,7 @@ from torch import Tensor, nn
 from baselines.errors import OptionError
 from baselines.layers.base import ALL, SequenceLayer, check_config
 from baselines.layers.dropout import Dropout
+from baselines.parallel import compiled_for
 
 KVCache = tuple[Tensor, Tensor]
 TransformerState = tuple[Tensor, tuple[KVCache, ...]]
@@ -112,16 +113,25 @@ class TransformerBlock(nn.Module):
 
     def forward(self, x: Tensor, readout: slice = ALL) -> Tensor:
         """Map (B, L, dim) to (B, steps in ``readout``, dim)."""
-        q, k, v = self._heads(x)
-        mask, window = None, self.config.window
-        if readout != ALL or window is not None:
-            steps = torch.arange(x.shape[1], device=x.device)
-            back = steps[readout, None] - steps
-            mask = back >= 0 if window is None else (back >= 0) & (back < window)
-            x, q = x[:, readout], q[:, :, readout]
+        return self._finish(x[:, readout], self._attend(*self._heads(x), readout))
+
+    def _attend(self, q: Tensor, k: Tensor, v: Tensor, readout: slice) -> Tensor:
+        """Map (B, heads, L, d_k) to (B, heads, steps in ``readout``, d_k)."""
+        window, length = self.config.window, k.shape[2]
         p = self.config.dropout if self.training else 0.0
-        y = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, dropout_p=p, is_causal=mask is None)
-        return self._finish(x, y)
+        if p and compiled_for(q) and not torch.is_autocast_enabled("cpu"):
+            from baselines.layers import attention_cpu  # numba is imported only where it is used
+
+            steps = range(length)[readout]
+            return attention_cpu.attention(q[:, :, readout], k, v, steps, window, *self.dropout.draw())
+        mask = None
+        if readout != ALL or window is not None:
+            at = torch.arange(length, device=q.device)
+            back = at[readout, None] - at
+            mask = back >= 0 if window is None else (back >= 0) & (back < window)
+        return F.scaled_dot_product_attention(
+            q[:, :, readout], k, v, attn_mask=mask, dropout_p=p, is_causal=mask is None
+        )
 
     def step(self, x_t: Tensor, cache: KVCache, mask: Tensor | None) -> tuple[Tensor, KVCache]:
         """Map (B, 1, dim) and the keys and values (B, heads, t, d_k) of earlier steps, which ``mask`` may hide."""
