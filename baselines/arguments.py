@@ -11,8 +11,8 @@ from baselines.errors import OptionError
 __all__ = ["lists", "seeds", "settings"]
 
 
-def seeds(given: Sequence[str]) -> tuple[int, ...]:
-    """Read seeds and ranges of them: ``["0-2", "7"]`` stands for 0, 1, 2, 7.
+def seeds(given: Sequence[str], option: str = "seeds") -> tuple[int, ...]:
+    """Read seeds and ranges of them, given for an option: ``["0-2", "7"]`` stands for 0, 1, 2, 7.
 
     Raises
     ------
@@ -23,7 +23,7 @@ def seeds(given: Sequence[str]) -> tuple[int, ...]:
     for text in given:
         first, dash, last = text.partition("-")
         if not first.isdecimal() or (dash and not last.isdecimal()):
-            raise OptionError("seeds", text, "a whole number of at least 0, or a range such as 0-4")
+            raise OptionError(option, text, "a whole number of at least 0, or a range such as 0-4")
         found += range(int(first), int(last if dash else first) + 1)
     return tuple(dict.fromkeys(found))
 

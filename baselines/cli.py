@@ -15,8 +15,8 @@ import baselines._patience  # noqa: F401  # first: before torch is loaded
 import csp_data
 from baselines.ablate_cli import ABLATE, Ablate, ablate
 from baselines.bench_cli import BENCH, Bench, bench
-from baselines.completion import COMPLETION, Completion, complete, completion
-from baselines.errors import CspDataError, UnknownNameError
+from baselines.completion import COMPLETION, Completion, complete, completion, shadow
+from baselines.errors import CspDataError, OptionError, UnknownNameError
 from baselines.export_cli import EXPORT, Export, export_run
 from baselines.faults_cli import FAULTS, Faults, faults
 from baselines.report_cli import REPORT, TABLE, Report, Table, report, table
@@ -24,7 +24,7 @@ from baselines.results_cli import RESULTS, Results, results
 from baselines.stream_cli import STREAM, Stream, stream
 from baselines.sweep_cli import SWEEP, Sweep, sweep
 from baselines.training_cli import EVAL, TRAIN, Eval, Train, evaluate, train
-from csp_data.manners import Loudness, pipeable
+from csp_data.manners import Loudness, flags, pipeable
 
 __all__ = ["main"]
 
@@ -88,16 +88,16 @@ RESUMED = ("train", "sweep", "ablate")
 def _main(given: list[str]) -> None:
     known = commands()
     complete(known)
+    word = next((word for word in given if not word.startswith("-")), "")
     try:
         program = parse(given)
         Loudness(program.quiet, program.verbose).apply()
-        action = known[type(program.command).__name__.lower()].act
-        action(program.command, shlex.join(["csp-baselines", *given]))
+        known[word].act(program.command, shlex.join(["csp-baselines", *given]))
     except CspDataError as error:
-        sys.stderr.write(f"Error: {error}\n")
+        said = error.typed(flags(shadow(known).commands[word].params)) if isinstance(error, OptionError) else error
+        sys.stderr.write(f"Error: {said}\n")
         sys.exit(error.exit_code)
     except KeyboardInterrupt:
-        word = next((word for word in given if not word.startswith("-")), "")
         goes_on = " The same command goes on from the last finished epoch." if word in RESUMED else ""
         sys.stderr.write(f"Stopped.{goes_on}\n")
         sys.exit(1)

@@ -90,7 +90,7 @@ def _params(options: type) -> list[click.Parameter]:
         }
         if tyro.conf.Positional in marks:
             several = typing.get_origin(inner) is tuple
-            found.append(click.Argument([name], nargs=-1 if several else 1, **what))
+            found.append(click.Argument([name], nargs=-1 if several else 1, metavar=metavar or None, **what))
             continue
         aliases = next((mark.aliases for mark in marks if getattr(mark, "aliases", None)), ())
         # click has no options with several values: their first is completed

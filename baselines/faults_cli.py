@@ -68,10 +68,11 @@ def faults(command: Faults, line: str) -> None:
     from baselines.faults import FAULTS as KNOWN
     from csp_data import LowPass
 
+    draws = seeds(command.draws, "draws")
     rows = faulty(
         read_runs(command.runs),
         faults=command.faults or tuple(KNOWN),
-        draws=seeds(command.draws),
+        draws=draws,
         lowpass=None if command.lowpass is None else LowPass(hz=command.lowpass, order=3, phase="causal"),
         raw=command.raw,
         part=command.part,

@@ -62,7 +62,7 @@ def results(command: Results, line: str) -> None:
 
     if not command.runs:
         if command.out is not None:
-            raise OptionError("RUN", "", "at least one folder, as -o is given")
+            raise OptionError("runs", None, "at least one folder, as -o is given")
         _say([_held(name, load_results(name)) for name in studies()], as_json=command.json)
         return
     if command.out is None or command.out.suffix != ".csv":

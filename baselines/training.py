@@ -79,7 +79,7 @@ class TrainConfig:
             if getattr(self, option) not in known:
                 raise OptionError(option, getattr(self, option), " or ".join(known))
         if self.window_s is None and self.window_stride_s is not None:
-            raise OptionError("window_stride_s", self.window_stride_s, "None, as there is no window_s")
+            raise OptionError("window_stride_s", self.window_stride_s, "None, as window_s=None")
 
     def windows(self, part: Part) -> tuple[Windows, int | None]:
         """Cut a part for training; also return a window's length in target steps (``None``: whole episodes)."""

@@ -8,7 +8,9 @@ what the command line returns for the error.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+import re
+import shlex
+from collections.abc import Iterable, Mapping
 from copy import copy
 from pathlib import Path
 from typing import Any
@@ -90,8 +92,38 @@ class OptionError(CspDataError, ValueError):
     exit_code = 2
 
     def __init__(self, option: str, got: object, expected: str, fix: str = "") -> None:
-        self.option, self.got, self.expected = option, got, expected
-        super().__init__(f"{option}={got!r}: expected {expected}.{' ' + fix if fix else ''}")
+        self.option, self.got, self.expected, self.fix = option, got, expected, fix
+        super().__init__(f"{option}={got!r}: {self._advice}")
+
+    @property
+    def _advice(self) -> str:
+        return f"expected {self.expected}.{' ' + self.fix if self.fix else ''}"
+
+    def typed(self, flags: Mapping[str, str]) -> str:
+        """Return the message for somebody who typed a command, and knows no names of arguments in Python.
+
+        Parameters
+        ----------
+        flags
+            Argument's name to what stands for it on the command line, such as ``{"window_s": "--window-s"}``.
+        """
+        whole, _, part = self.option.rpartition(".")  # lowpass.hz
+        flag = flags.get(part, flags.get(whole)) if not whole or whole in flags else None
+        if flag is None:
+            return str(self)
+        given = "is missing" if self.got is None else _as_typed(self.got)
+
+        def other(found: re.Match[str]) -> str:
+            return found[0] if found[1] not in flags else flags[found[1]] + ("" if found[2] else " ")
+
+        advice = re.sub(r"\b(\w+)=(True\b|(?='?\w))", other, self._advice)
+        return f"{flag} {given}: {advice}"
+
+
+def _as_typed(value: object) -> str:
+    if isinstance(value, list | tuple):
+        return " ".join(map(_as_typed, value))
+    return shlex.quote(str(value))
 
 
 class CardError(CspDataError):

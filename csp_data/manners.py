@@ -5,11 +5,15 @@ from __future__ import annotations
 import logging
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextvars import ContextVar
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-__all__ = ["Loudness", "loudness", "pipeable"]
+if TYPE_CHECKING:
+    import click
+
+__all__ = ["Loudness", "flags", "loudness", "pipeable"]
 
 OURS = ("csp_data", "baselines")
 
@@ -55,6 +59,16 @@ class Loudness:
 _USUAL = Loudness()
 loudness: ContextVar[Loudness] = ContextVar("loudness", default=_USUAL)
 """That of the running command."""
+
+
+def flags(params: Iterable[click.Parameter]) -> dict[str, str]:
+    """Return what is typed for each parameter of a command: its long flag, or how its help calls an argument."""
+    return {
+        str(one.name): max(one.opts, key=len)
+        if one.param_type_name == "option"
+        else one.human_readable_name.rstrip(".")
+        for one in params
+    }
 
 
 def pipeable(program: Callable[[], object]) -> None:

@@ -240,7 +240,9 @@ def _opened(path: Path) -> Iterator[h5py.File]:
         raise StoreError(path, f"cannot be read as HDF5 ({error})", again) from error
     with file:
         if file.attrs.get("format") != FORMAT:
-            raise StoreError(path, "is not a file prepared by csp-data", "Pass a raw tree as raw=, not as path=.")
+            raise StoreError(
+                path, "is not a file prepared by csp-data", "Raw files are prepared by the data set's name."
+            )
         version = int(file.attrs.get("format_version", 0))
         if version > FORMAT_VERSION:
             raise StoreError(

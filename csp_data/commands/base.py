@@ -7,8 +7,8 @@ from typing import Any
 
 import click
 
-from csp_data.errors import CspDataError
-from csp_data.manners import Loudness, pipeable
+from csp_data.errors import CspDataError, OptionError
+from csp_data.manners import Loudness, flags, pipeable
 
 __all__ = ["Command", "Commands", "examples", "report", "run"]
 
@@ -16,8 +16,8 @@ __all__ = ["Command", "Commands", "examples", "report", "run"]
 class _Failure(click.ClickException):
     """An error of ours, on one line, with its exit code."""
 
-    def __init__(self, error: CspDataError) -> None:
-        super().__init__(str(error))
+    def __init__(self, error: CspDataError, message: str = "") -> None:
+        super().__init__(message or str(error))
         self.exit_code = error.exit_code  # type: ignore[misc]  # click reads it from the instance
 
 
@@ -42,6 +42,13 @@ class Command(click.Command):
     def __init__(self, *args: Any, **keywords: Any) -> None:
         super().__init__(*args, **keywords)
         self.params += _loud_options()
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command; what is wrong with an option is said of the flag that was typed."""
+        try:
+            return super().invoke(ctx)
+        except OptionError as error:
+            raise _Failure(error, error.typed(flags(self.params))) from error
 
 
 class Commands(click.Group):

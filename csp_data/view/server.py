@@ -61,7 +61,7 @@ def serve(
             "address",
             address,
             "one of this machine alone, such as 127.0.0.1",
-            "With public=True (--public) everybody who reaches this machine can look at the data.",
+            "With public=True everybody who reaches this machine can look at the data.",
         )
     held: Mapping[str, Path] = {} if runs is None else find_runs(runs)
     port = _free(address, port)

@@ -108,10 +108,21 @@ def test_default_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
             "nothing that --epochs says too",
         ),
         (["train", "sample", "mean", "--protocol", "lenient"], 2, "lenient"),
-        (["train", "sample", "mean", "--training", "papr"], 2, "training='papr': expected one of paper, strict"),
-        (["train", "sample", "mean", "--window-s", "0.3"], 2, "window_s=0.3"),
-        (["train", "sample", "mean", "--device", "abacus"], 2, "device='abacus'"),
-        (["train", "sample", "mean", "--threads", "0"], 2, "threads=0"),
+        (["train", "sample", "mean", "--training", "papr"], 2, "--training papr: expected one of paper, strict"),
+        (
+            ["train", "sample", "mean", "--window-s", "0.3"],
+            2,
+            "--window-s 0.3: expected a positive multiple of 0.2 s",
+        ),
+        (["train", "sample", "mean", "--device", "abacus"], 2, "--device abacus: "),
+        (["train", "sample", "mean", "--threads", "0"], 2, "--threads 0: "),
+        (["train", "sample", "mean", "--window-s", "1", "--window-stride-s", "2"], 2, "at most --window-s 1"),
+        (["eval", "pretrained:broad"], 2, "--data is missing: expected a prepared file"),
+        (["faults", "nowhere", "--draws", "x"], 2, "--draws x: expected a whole number"),
+        (["results", "-o", "x.csv"], 2, "RUN is missing: expected at least one folder"),
+        (["sweep", "--datasets", "sample", "--models", "mean", "--jobs", "0"], 2, "--jobs 0: "),
+        (["bench", "--batches", "4", "0"], 2, "--batches 4 0: expected whole numbers of at least 1"),
+        (["stream", "pretrained:broad", "--input", "gone.csv"], 2, "--input gone.csv: expected a file"),
         (["train", "nowhere.h5", "mean"], 1, "nowhere.h5"),
         (["train", "broad", "mean", "--raw", "nowhere"], 1, "nowhere"),
         (["eval", "nowhere"], 1, "no such folder"),
@@ -134,7 +145,7 @@ def test_one_line_errors(
 def test_values_out_of_bounds(capsys: pytest.CaptureFixture[str]) -> None:
     code, error = _fails(["train", "sample", "mean", "--lr", "-1"], capsys)
     assert code == 2
-    assert "lr=-1.0: expected a number above 0" in error
+    assert "--lr -1.0: expected a number above 0" in error
 
 
 def test_training_by_name_and_what_is_given_beside_it(tmp_path: Path) -> None:

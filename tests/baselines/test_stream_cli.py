@@ -259,7 +259,7 @@ def test_hold_repeats_the_last_good_sample(
     ("run", "options", "code", "message"),
     [
         ("mean", [], 2, "mean is a reference"),
-        ("a", ["--input", "nowhere.csv"], 2, "input='nowhere.csv'"),
+        ("a", ["--input", "nowhere.csv"], 2, "--input nowhere.csv"),
         ("a", ["--load-state", "nowhere"], 1, "nowhere: cannot be read"),
         ("a", ["--window", "5"], 2, "only a Transformer"),
         ("a", ["--save-state", "nowhere/state"], 2, "a folder that is there"),

@@ -91,7 +91,7 @@ def test_plot_writes_a_picture(tmp_path: Path, suffix: str) -> None:
     assert head.startswith(b"\x89PNG") if suffix == "png" else b"<svg" in head or b"<?xml" in head
     result = run("plot", "sample", "-o", str(out), "--episode", "99")
     assert result.exit_code == 2
-    assert "episode=99: expected below 8" in result.stderr
+    assert "--episode 99: expected below 8" in result.stderr
 
 
 def test_cite_and_path(empty_home: Path) -> None:

@@ -142,7 +142,7 @@ def test_a_place_without_a_card_is_no_misspelt_name(
     (tmp_path / "folder").mkdir()
     said = run("check", name)
     assert said.exit_code == 2
-    assert f"name={name!r}: expected a data set's name, or a folder that holds card.toml; th" in said.stderr
+    assert f"NAME {name}: expected a data set's name, or a folder that holds card.toml; th" in said.stderr
     assert ("csp_data.load(path='x.h5')" in said.stderr) == (name == "x.h5")
 
 

@@ -1,4 +1,4 @@
-"""Errors survive the way from one process to another, message and fields."""
+"""Errors survive the way from one process to another, message and fields; an option's can speak of flags."""
 
 from __future__ import annotations
 
@@ -37,3 +37,35 @@ def test_an_error_is_the_same_in_another_process(error: CspDataError) -> None:
 
 def test_every_error_of_the_tree_is_here() -> None:
     assert {type(error).__name__ for error in MADE} | {"CspDataError"} == set(errors.__all__)
+
+
+FLAGS = {
+    "target_hz": "--target-hz",
+    "input_hz": "--input-hz",
+    "lowpass": "--lowpass",
+    "order": "--order",
+    "out": "FILE",
+}
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (
+            errors.OptionError("target_hz", 3.0, "what divides input_hz=50"),
+            "--target-hz 3.0: expected what divides --input-hz 50.",
+        ),
+        (
+            errors.OptionError("target_hz", None, "one", "Or input_hz='x'."),
+            "--target-hz is missing: expected one. Or --input-hz 'x'.",
+        ),
+        (errors.OptionError("lowpass.order", 0, "1"), "--order 0: expected 1."),
+        (errors.OptionError("lowpass.hz", 0, "1, with order=True"), "--lowpass 0: expected 1, with --order."),
+        (errors.OptionError("out", "a b", "one word"), "FILE 'a b': expected one word."),
+        (errors.OptionError("input_hz", (1, 2), "one"), "--input-hz 1 2: expected one."),
+        (errors.OptionError("resplit.order", 0, "1"), "resplit.order=0: expected 1."),
+        (errors.OptionError("grid", "own", "input_hz=5"), "grid='own': expected input_hz=5."),
+    ],
+)
+def test_an_option_is_called_as_it_was_typed(error: errors.OptionError, said: str) -> None:
+    assert error.typed(FLAGS) == said
