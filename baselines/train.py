@@ -33,6 +33,7 @@ from baselines.models import param_groups
 from baselines.step import PlainStep, adam, make_step, masked_mse
 from baselines.team import ALONE, Team
 from baselines.training import TrainConfig
+from csp_data.work import keep_freed
 
 __all__ = [
     "BEST",
@@ -127,6 +128,7 @@ def train(
     """
     windows, length = config.windows(train_part)
     run = _Run(model, config, folder, train_part, windows, team)
+    keep_freed()
     with seeded(config.seed, train_part.inputs.device), team.gradients(model):
         run.resume()
         if team.leads:
