@@ -261,7 +261,7 @@ def test_what_does_not_apply_is_named() -> None:
     [
         (["--set", "train.lr=1e-3,1e-2"], "one value"),
         (["--set", "data.lowpass=null"], "no setting that the ablation lowpass varies itself"),
-        (["--jobs", "0"], "jobs=0"),
+        (["--jobs", "0"], "--jobs 0: "),
         (["--models", "flat-lstn"], "Did you mean 'flat-lstm'"),
         (["--datasets", "sampel"], "Did you mean 'sample'"),
     ],

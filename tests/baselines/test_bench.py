@@ -105,10 +105,10 @@ def test_oneDNNs_products_are_counted() -> None:  # torch's own counter does not
     ("arguments", "message"),
     [
         (["--models", "flat-s5"], "Did you mean 'flat-s4'"),
-        (["--device", "cuda:77"], "device='cuda:77'"),
-        (["--batches", "0"], "batches="),
-        (["--threads", "-1"], "threads="),
-        (["--samples", "0"], "samples="),
+        (["--device", "cuda:77"], "--device cuda:77: "),
+        (["--batches", "0"], "--batches 0: "),
+        (["--threads", "-1"], "--threads -1: "),
+        (["--samples", "0"], "--samples 0: "),
     ],
 )
 def test_bad_options(arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:

@@ -134,12 +134,12 @@ def test_what_does_not_exist_is_refused(
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--seeds", "4-x"], "seeds='4-x'"),
-        (["--jobs", "0"], "jobs=0"),
+        (["--seeds", "4-x"], "--seeds 4-x: "),
+        (["--jobs", "0"], "--jobs 0: "),
         (["--backend", "abacus"], "dask:tcp://HOST:PORT"),
         (["--slurm", "timeout_min=5"], "without --backend slurm"),
         (["--set", "train.lr"], "KEY=VALUE"),
-        (["--per-device", "0"], "per_device=0"),
+        (["--per-device", "0"], "--per-device 0: "),
     ],
 )
 def test_command_line_errors(
