@@ -19,11 +19,11 @@ from pathlib import Path
 from typing import Any
 
 from baselines.ablations import KINDS, Base, Kind, Variant
+from baselines.digits import Scale, bracketed
 from baselines.errors import OptionError, UnknownNameError
 from baselines.grid import Grid, Planned, SweepError, check_raw, expand, prepare_all
 from baselines.pool import Place
 from baselines.published import TRAINING
-from baselines.render import spread
 from baselines.rows import relative_mse, si_rmse, write_csv
 from baselines.runs import Run, read_run
 from baselines.sweeps import Sweep, refuse_foreign, sweep_planned
@@ -216,7 +216,9 @@ def summary(rows: Sequence[Row]) -> str:
         done = [row for row in own if row.mse is not None]
         one_unit = {row.rmse_unit for row in done} - {""}
         column = "rmse" if one_unit else "relative_mse"
-        label = f"RMSE ({', '.join(one_unit)})" if one_unit else "MSE / MSE of the training mean"
+        scale = Scale.of(getattr(row, column) for row in done)
+        unit = bracketed(", ".join(one_unit))
+        label = f"RMSE{scale.label}{unit}" if one_unit else f"MSE / MSE of the training mean{scale.label}"
         models = list(dict.fromkeys(row.model for row in done))
         lines = [
             f"{name} ({own[0].kind}), protocol {own[0].protocol}: {label}",
@@ -225,17 +227,20 @@ def summary(rows: Sequence[Row]) -> str:
         ]
         for variant in dict.fromkeys(row.variant for row in own):
             of = [row for row in own if row.variant == variant]
-            cells = [_cell([getattr(r, column) for r in of if r.model == m and r.mse is not None]) for m in models]
+            found = {
+                m: [getattr(row, column) for row in of if row.model == m and row.mse is not None] for m in models
+            }
+            cells = [_cell(found[m], scale) for m in models]
             note = next((row.note for row in of if row.note and not row.model), "")
             lines.append(f"| {variant} | {note or ' | '.join(cells)} |")
         blocks.append("\n".join(lines))
     return "\n\n".join(blocks)
 
 
-def _cell(values: Sequence[float]) -> str:
+def _cell(values: Sequence[float], scale: Scale) -> str:
     if not values:
         return "-"
-    return spread(statistics.fmean(values), statistics.stdev(values) if len(values) > 1 else None)
+    return scale.spread(statistics.fmean(values), statistics.stdev(values) if len(values) > 1 else None)
 
 
 def _points(

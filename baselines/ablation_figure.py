@@ -11,6 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from baselines.ablations import KINDS
+from baselines.digits import bracketed
 from baselines.looks import looks_by_name
 from baselines.table import NOT_BENCH
 from csp_data.plot.runs import plot_settings
@@ -78,7 +79,7 @@ def _errors(rows: Sequence[Row], count: int) -> list[tuple[str, str]]:
     units = {row.rmse_unit for row in rows if row.model and row.mse is not None}
     relative = ("relative_mse", "MSE / MSE of the training mean")
     if len(units) == 1 and "" not in units:
-        return [("rmse", f"RMSE ({units.pop()})"), relative][:count]
+        return [("rmse", f"RMSE{bracketed(units.pop())}"), relative][:count]
     return [relative] * count
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import statistics
 from collections.abc import Callable, Sequence
 
-from baselines.render import Grid, spread
+from baselines.digits import Scale, bracketed
+from baselines.render import Grid
 from baselines.results.rows import Result, results_of
 from baselines.runs import Run, RunError
 from baselines.table import Table, by_label, make_table
@@ -13,6 +14,8 @@ from baselines.table import Table, by_label, make_table
 __all__ = ["by_recording", "by_target", "by_variant"]
 
 Value = Callable[[Result], float]
+Columns = dict[str, tuple[Value, str]]
+"""What a column shows to how it is had and its unit as it stands behind that."""
 
 
 def by_recording(runs: Sequence[Run | Result]) -> Grid:
@@ -26,9 +29,9 @@ def by_recording(runs: Sequence[Run | Result]) -> Grid:
     rows = results_of(runs)
     table = make_table(rows)
     names = _shared(rows, [tuple(row.recordings) for row in rows], "errors by recording")
-    values: dict[str, Value] = {name: lambda row, name=name: row.recordings[name].rmse for name in names}  # type: ignore[misc]
-    unit = "" if rows[0].unit is None else f" ({rows[0].unit})"
-    return _grid(table, rows, values, f"root mean squared error{unit} on each {table.report} recording")
+    columns: Columns = {name: (lambda row, name=name: row.recordings[name].rmse, "") for name in names}  # type: ignore[misc]
+    what = f"root mean squared error{table.unit_label} on each {table.report} recording"
+    return _grid(table, rows, columns, what)
 
 
 def by_target(runs: Sequence[Run | Result]) -> Grid:
@@ -42,15 +45,16 @@ def by_target(runs: Sequence[Run | Result]) -> Grid:
     rows = results_of(runs)
     table = make_table(rows)
     names = _shared(rows, [tuple(row.by_target) for row in rows], "errors by target")
-    values: dict[str, Value] = {}
+    columns: Columns = {}
     for name in names:
-        unit = rows[0].by_target[name].unit
-        values[f"{name} RMSE ({unit})"] = lambda row, name=name: row.by_target[name].rmse  # type: ignore[misc]
-        values[f"{name} MAE ({unit})"] = lambda row, name=name: row.by_target[name].mae  # type: ignore[misc]
+        unit = bracketed(rows[0].by_target[name].unit)
+        columns[f"{name} RMSE"] = lambda row, name=name: row.by_target[name].rmse, unit  # type: ignore[misc]
+        columns[f"{name} MAE"] = lambda row, name=name: row.by_target[name].mae, unit  # type: ignore[misc]
     if all(row.test_ate is not None and row.test_rte is not None for row in rows):
-        values[f"ATE ({rows[0].path_unit})"] = lambda row: row.test_ate or 0.0
-        values[f"RTE ({rows[0].path_unit})"] = lambda row: row.test_rte or 0.0
-    return _grid(table, rows, values, f"errors by target on {table.report}, SI units")
+        unit = bracketed(rows[0].path_unit or "")
+        columns["ATE"] = lambda row: row.test_ate or 0.0, unit
+        columns["RTE"] = lambda row: row.test_rte or 0.0, unit
+    return _grid(table, rows, columns, f"errors by target on {table.report}, SI units")
 
 
 def by_variant(rows: Sequence[Result], what: str, pair: Callable[[str], tuple[str, bool]]) -> list[Grid]:
@@ -111,25 +115,29 @@ def _shared(rows: Sequence[Result], names: Sequence[tuple[str, ...]], what: str)
     return names[0]
 
 
-def _grid(table: Table, rows: Sequence[Result], values: dict[str, Value], what: str) -> Grid:
+def _grid(table: Table, rows: Sequence[Result], columns: Columns, what: str) -> Grid:
     """Return a row a model in the order of the table, a column a value; the lowest two of a column are marked."""
     groups = by_label(rows)
     found: list[list[tuple[float, float | None]]] = []
     for model in table.rows:
-        columns = [[value(row) for row in groups[model.model]] for value in values.values()]
-        found.append([(statistics.fmean(c), statistics.stdev(c) if len(c) > 1 else None) for c in columns])
+        values = [[value(row) for row in groups[model.model]] for value, _ in columns.values()]
+        found.append([(statistics.fmean(v), statistics.stdev(v) if len(v) > 1 else None) for v in values])
     best: set[tuple[int, int]] = set()
     second: set[tuple[int, int]] = set()
-    for column in range(len(values)):
+    for column in range(len(columns)):
         ranked = sorted(range(len(found)), key=lambda i, column=column: found[i][column][0])  # type: ignore[misc]
         for place, row in zip((best, second), ranked, strict=False):
             place.add((row, column + 1))
     several = len(found) > 1
+    scales = [Scale.of(mean for mean, _ in column) for column in zip(*found, strict=True)]
+    names = (
+        f"{name}{scale.label}{unit}" for scale, (name, (_, unit)) in zip(scales, columns.items(), strict=True)
+    )
     return Grid(
         heading=f"{table.heading}; {what}",
-        header=("model", *values),
+        header=("model", *names),
         rows=tuple(
-            (model.model, *(spread(*cell) for cell in cells))
+            (model.model, *(scale.spread(*cell) for scale, cell in zip(scales, cells, strict=True)))
             for model, cells in zip(table.rows, found, strict=True)
         ),
         best=frozenset(best) if several else frozenset(),

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from baselines.digits import bracketed
 from baselines.faults import FAULTS
 from baselines.looks import looks_by_name
 from baselines.table import NOT_BENCH
@@ -73,7 +74,7 @@ def _panel(ax: Axes, rows: Sequence[Row], models: Sequence[tuple[str, str]]) -> 
         ax,
         errors,
         xlabel=f"{fault.axis} ({fault.unit})",
-        ylabel=f"RMSE ({first.rmse_unit})" if first.rmse is not None else "MSE (mixed units)",
+        ylabel=f"RMSE{bracketed(first.rmse_unit)}" if first.rmse is not None else "MSE (mixed units)",
         looks=looks_by_name({_label(model, trained, models): model for model, trained in models}),
         names=names,
     )

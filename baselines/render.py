@@ -5,15 +5,15 @@ from __future__ import annotations
 import csv
 import io
 import json
-import math
 import re
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from html import escape
 from typing import Literal
 
+from baselines.digits import RAISED, Scale, number, places
 from baselines.significance import Comparison
-from baselines.table import MIXED, Row, Table
+from baselines.table import Row, Table
 
 __all__ = [
     "FORMATS",
@@ -24,11 +24,9 @@ __all__ = [
     "grid_of",
     "marks",
     "notes",
-    "number",
     "overview",
     "render",
     "render_all",
-    "spread",
     "write",
 ]
 
@@ -96,10 +94,14 @@ def overview(tables: Sequence[Table]) -> Grid:
         for place, row in zip((best, second), ranked, strict=False):
             place.add((models.index(row.model), column))
     first = tables[0]
+    scales = [Scale.of(row.test_mse for row in rows.values()) for rows in by_name]
     body = [
         (
             model,
-            *(spread(rows[model].test_mse, rows[model].test_mse_std) if model in rows else "" for rows in by_name),
+            *(
+                scale.spread(rows[model].test_mse, rows[model].test_mse_std) if model in rows else ""
+                for scale, rows in zip(scales, by_name, strict=True)
+            ),
         )
         for model in models
     ]
@@ -108,7 +110,13 @@ def overview(tables: Sequence[Table]) -> Grid:
         body.append(("HiSS over best flat", *(win or "" for win in wins)))
     return Grid(
         heading=f"{first.kind_label}; protocol {first.protocol}; mean squared error",
-        header=("model", *(f"{table.dataset} {table.squared_unit}".strip() for table in tables)),
+        header=(
+            "model",
+            *(
+                f"{table.dataset}{scale.label} {table.squared_unit}".strip()
+                for scale, table in zip(scales, tables, strict=True)
+            ),
+        ),
         rows=tuple(body),
         best=frozenset(best),
         second=frozenset(second),
@@ -140,15 +148,15 @@ def marks(table: Table) -> dict[str, str]:
 
 def columns(table: Table) -> list[str]:
     """Return the headings of :func:`cells`."""
-    unit = "" if table.unit == MIXED else f" ({table.unit})"
+    mse, rmse = _scales(table)
     return [
         "model",
-        f"{table.report} MSE {table.squared_unit}".strip(),
+        f"{table.report} MSE{mse.label} {table.squared_unit}".strip(),
         "vs mean",
         *(["published MSE", "in its unit", "vs published"] if _published(table) else []),
-        *([f"vs {table.against} [95 %]", "p (Holm)"] if table.against else []),
-        f"{table.report} RMSE{unit}",
-        *([f"{table.selection} MSE"] if table.selection != table.report else []),
+        *([f"vs {table.against} [95 %]{mse.label}", "p (Holm)"] if table.against else []),
+        f"{table.report} RMSE{rmse.label}{table.unit_label}",
+        *([f"{table.selection} MSE{mse.label}"] if table.selection != table.report else []),
         "parameters",
         "seeds",
         "time to fit",
@@ -157,31 +165,37 @@ def columns(table: Table) -> list[str]:
 
 def cells(table: Table, row: Row) -> list[str]:
     """Return a row as people read it, in the order of :func:`columns`."""
+    mse, rmse = _scales(table)
     return [
         row.model,
-        spread(row.test_mse, row.test_mse_std),
+        mse.spread(row.test_mse, row.test_mse_std),
         "" if row.improvement is None else f"{-100 * row.improvement + 0.0:+.1f} %",
         *(_beside(row) if _published(table) else []),
-        *(_compared(row.comparison) if table.against else []),
-        spread(row.test_rmse, row.test_rmse_std),
-        *([number(row.val_mse)] if table.selection != table.report else []),
+        *(_compared(row.comparison, mse) if table.against else []),
+        rmse.spread(row.test_rmse, row.test_rmse_std),
+        *([mse.number(row.val_mse)] if table.selection != table.report else []),
         f"{row.parameters:,}",
         _seeds(row.seeds),
         f"{row.seconds:.0f} s" if row.seconds >= 1 else "< 1 s",
     ]
 
 
+def _scales(table: Table) -> tuple[Scale, Scale]:
+    """Return the scales of the mean squared errors, which share one, and of their roots."""
+    squares = [error for row in table.rows for error in (row.test_mse, row.val_mse)]
+    return Scale.of(squares), Scale.of(row.test_rmse for row in table.rows)
+
+
 def notes(table: Table) -> list[str]:
     """Return what has to be said below a table."""
     said = []
-    found = table.hierarchy
+    found, scale = table.hierarchy, _scales(table)[0]
     if found is not None:
         carried = ""
         if found.comparison is not None:
             c = found.comparison
-            carried = (
-                f"; difference {_interval(c)}{'' if c.p is None else f', p {c.p:.2g}'} for this one comparison"
-            )
+            p = "" if c.p is None else f", p {c.p:.2g}"
+            carried = f"; difference{scale.label} {_interval(c, scale)}{p} for this one comparison"
         published = "" if found.published is None else f"; published {100 * found.published:+.1f} %"
         said.append(
             f"HiSS over best flat ({found.hiss} over {found.flat}, both chosen by the reported error, as "
@@ -220,62 +234,30 @@ def _beside(row: Row) -> list[str]:
     return [f"{row.published:.4f}", number(row.converted), f"{100 * (row.converted / row.published - 1):+.1f} %"]
 
 
-def _compared(comparison: Comparison | None) -> list[str]:
+def _compared(comparison: Comparison | None, scale: Scale) -> list[str]:
     if comparison is None:
         return ["", ""]
     p = "" if comparison.p_holm is None else f"{comparison.p_holm:.2g}" + (" *" if comparison.carries else "")
-    return [_interval(comparison), p]
+    return [_interval(comparison, scale), p]
 
 
 def _counted(count: int, what: str) -> str:
     return f"{count} {what}{'' if count == 1 else 's'}"
 
 
-def _interval(c: Comparison) -> str:
+def _interval(c: Comparison, scale: Scale) -> str:
     """Return a difference with its interval, as far as two digits of half the interval."""
-    ends = c.low, c.high
-    places = _places((c.high - c.low) / 2, max(map(abs, ends)))
+    middle, *ends = map(scale, (c.difference, c.low, c.high))
+    shown = places((ends[1] - ends[0]) / 2, max(map(abs, ends)))
     # an end that is not 0 should not read as 0
-    places += next((more for more in (0, 1) if all(round(end, places + more) or not end for end in ends)), 2)
-    return f"{c.difference:+.{places}f} [{c.low:+.{places}f}, {c.high:+.{places}f}]"
+    shown += next((more for more in (0, 1) if all(round(end, shown + more) or not end for end in ends)), 2)
+    return f"{middle:+.{shown}f} [{ends[0]:+.{shown}f}, {ends[1]:+.{shown}f}]"
 
 
 def _seeds(seeds: tuple[int, ...]) -> str:
     if len(seeds) > 2 and seeds == tuple(range(seeds[0], seeds[-1] + 1)):
         return f"{seeds[0]}-{seeds[-1]}"
     return ", ".join(map(str, seeds))
-
-
-def spread(mean: float, std: float | None) -> str:
-    """Return a mean with its standard deviation, where there is one: of two digits, the mean to the same place."""
-    if std is None:
-        return number(mean)
-    places = _places(std, mean)
-    if not (math.isfinite(std) and round(std, places)):
-        return f"{number(mean)} ± {std:.1g}"
-    return f"{mean:.{places}f} ± {std:.{places}f}"
-
-
-def number(value: float, decimals: int = 4) -> str:
-    """Return an error with so many decimals, three digits where those show hardly any, at most :data:`DIGITS`."""
-    if value and abs(value) < 10 ** (2 - decimals):
-        return f"{value:.3g}"
-    return f"{value:.{min(decimals, _last(value, DIGITS))}f}"
-
-
-DIGITS = 6
-"""Digits of a number at most, where not all of them stand before the point."""
-
-
-def _places(uncertainty: float, value: float) -> int:
-    """Return the decimals of a value and its uncertainty: two digits of the uncertainty, :data:`DIGITS` in all."""
-    return min(_last(uncertainty, 2), _last(value, DIGITS))
-
-
-def _last(value: float, digits: int) -> int:
-    """Return the decimals, 0 or more, of the last of so many digits of a number once it is rounded to them."""
-    exponent = f"{value:.{digits - 1}e}".partition("e")[2]
-    return max(0, digits - 1 - int(exponent or 0))  # inf and nan have none
 
 
 def _marked(grid: Grid, best: str, second: str) -> list[list[str]]:
@@ -311,8 +293,6 @@ LATEX = {
     "~": r"\textasciitilde{}",
     "^": r"\textasciicircum{}",
     "±": r"$\pm$",
-    "²": r"$^2$",
-    "³": r"$^3$",
     "µ": r"$\mu$",
     "°": r"$^\circ$",
     "−": "-",
@@ -322,8 +302,12 @@ LATEX = {
 
 
 def _tex(text: str) -> str:
-    escaped = re.sub("|".join(map(re.escape, LATEX)), lambda match: LATEX[match[0]], text)
-    return re.sub(r"(?<![\w.])-(?=\d)", "$-$", escaped)  # a minus, not a hyphen
+    def plain(found: re.Match[str]) -> str:
+        raised = "".join(RAISED.get(character, "") for character in found[0])
+        return f"$^{{{raised}}}$" if raised else LATEX[found[0]]
+
+    escaped = re.sub("|".join([*map(re.escape, LATEX), f"[{''.join(RAISED)}]+"]), plain, text)
+    return re.sub(r"(?<![\w.{])-(?=\d)", "$-$", escaped)  # a minus, not a hyphen
 
 
 def _latex(grid: Grid) -> str:

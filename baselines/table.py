@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from baselines.digits import bracketed
 from baselines.published import improvement as published_improvement
 from baselines.published import published
 from baselines.references import REFERENCES
@@ -149,9 +150,14 @@ class Table:
         return " or ".join("whole episodes" if c is None else f"windows of {c:g} s" for c in self.context)
 
     @property
+    def unit_label(self) -> str:
+        """Unit as it stands behind an error; empty where the targets' units differ, or where they have none."""
+        return "" if self.unit == MIXED else bracketed(self.unit)
+
+    @property
     def squared_unit(self) -> str:
-        """Unit of a mean squared error; empty where the targets' units differ."""
-        return "" if self.unit == MIXED else f"({self.unit})²"
+        """The same of a mean squared error."""
+        return f"{self.unit_label.strip()}²" if self.unit_label else ""
 
     @property
     def heading(self) -> str:

@@ -234,9 +234,9 @@ def _dataset(command: Train, train: dict[str, Any], data: dict[str, Any]) -> tup
 
 
 def _errors(what: str, values: dict[str, Any], units: list[str]) -> str:
-    from baselines.render import number
+    from baselines.digits import number
 
-    unit = f" {units[0]}" if len(set(units)) == 1 else ""
+    unit = f" {units[0]}" if len(set(units)) == 1 and units[0] != "1" else ""
     squared = f" ({units[0]})²" if unit else ""
     return (
         f"{what}: MSE {number(values['mse'], 5)}{squared}, RMSE {number(values['rmse'])}{unit}, "

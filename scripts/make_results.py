@@ -30,9 +30,10 @@ from scipy import stats
 
 from baselines.breakdown import by_recording, by_variant
 from baselines.collect import find_runs
+from baselines.digits import number
 from baselines.presets import MODELS
 from baselines.references import REFERENCES
-from baselines.render import Grid, cells, columns, grid_of, number, overview, write
+from baselines.render import Grid, cells, columns, grid_of, overview, write
 from baselines.results import Result, Results, collect, load_results, studies
 from baselines.results.studies import SHIPPED, ablated, add
 from baselines.table import make_table, make_tables

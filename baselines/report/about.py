@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from baselines.render import number
+from baselines.digits import number
 from baselines.report import html
 from baselines.report.group import Group
 from baselines.report.panels import panel

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 
+from baselines.digits import Scale
 from baselines.ledger import read_lines
-from baselines.render import number
 from baselines.report import html
 from baselines.report.group import Group, listed
 from baselines.report.panels import Panel, panel
@@ -29,6 +29,8 @@ def speed(group: Group) -> str:
     """Show what each model costs beside its error: values, bytes, time to fit, how much faster than the sensor."""
     rows, sizes, factors = [], {}, {}
     errors = {label: [float(run.reported["mse"]) for run in runs] for label, runs in group.models.items()}
+    means = {label: float(np.mean(found)) for label, found in errors.items()}
+    scale = Scale.of(means.values())
     for label, runs in group.models.items():
         factor = _factor(runs)
         sizes[label] = values = runs[0].results["parameters"]
@@ -39,7 +41,7 @@ def speed(group: Group) -> str:
                 "reference" if group.is_reference(label) else "",
                 [
                     label,
-                    number(float(np.mean(errors[label]))),
+                    scale.number(means[label]),
                     f"{values:,}",
                     f"{(runs[0].folder / BEST).stat().st_size / 1024:,.0f}",
                     f"{np.mean([run.results['seconds'] for run in runs]):,.1f}",
@@ -50,10 +52,17 @@ def speed(group: Group) -> str:
         )
     table = group.table
     error = f"{table.report} MSE {table.squared_unit}".strip()
-    columns = (error, "values", "file (KiB)", "time to fit (s)", "times faster than real time", "device")
+    columns = (
+        f"{table.report} MSE{scale.label} {table.squared_unit}".strip(),
+        "values",
+        "file (KiB)",
+        "time to fit (s)",
+        "times faster than real time",
+        "device",
+    )
     known = [label for label in group.models if group.is_reference(label)]
-    best = min(known, key=lambda label: float(np.mean(errors[label])), default=None)
-    levels = {} if best is None else {f"{best} (best reference)": float(np.mean(errors[best]))}
+    best = min(known, key=lambda label: means[label], default=None)
+    levels = {} if best is None else {f"{best} (best reference)": means[best]}
     panels: list[Panel] = []
     for costs, label in ((sizes, "values learned"), (factors, "times faster than real time")):
         held = {name: (cost, errors[name]) for name, cost in costs.items() if not group.is_reference(name)}

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 from matplotlib.axes import Axes
 
-from baselines.render import cells, columns, notes, number, render
+from baselines.digits import Scale, bracketed
+from baselines.render import cells, columns, notes, render
 from baselines.report import html
 from baselines.report.group import Group, listed
 from baselines.report.panels import panel
@@ -101,7 +102,7 @@ def errors(group: Group) -> str:
     hardest = sorted(names, key=lambda name: -min(means[label][name] for label in few))[:RECORDINGS]
     kept = [name for name in names if name in hardest]
     table = group.table
-    unit = f" ({table.unit})"
+    unit = bracketed(table.unit)
     values = {label: {name: means[label][name] for name in kept} for label in few}
     drawn = panel(
         lambda axes: plot.plot_errors(axes, values, label=f"RMSE{unit}", looks=group.few_looks),
@@ -129,12 +130,13 @@ def errors(group: Group) -> str:
 def _error_table(what: str, means: dict[str, dict[str, float]], unit: str) -> str:
     """Return errors as a table, the fewer of models and recordings across; deep cells are far from the best."""
     names, models = list(next(iter(means.values()))), list(means)
+    scale = Scale.of(value for by in means.values() for value in by.values())
     shown = {}
     for name in names:
         low, high = (end(by[name] for by in means.values()) for end in (min, max))
         for model, by in means.items():
-            shown[model, name] = number(by[name]), (by[name] - low) / (high - low) if high > low else 0.0
-    caption = f"RMSE{unit}; the deeper the colour, the further from the best on that {what}"
+            shown[model, name] = scale.number(by[name]), (by[name] - low) / (high - low) if high > low else 0.0
+    caption = f"RMSE{scale.label}{unit}; the deeper the colour, the further from the best on that {what}"
     rows: list[tuple[str, list[html.Cell]]]
     if len(names) < len(models):
         rows = [("", [model, *(shown[model, name] for name in names)]) for model in models]

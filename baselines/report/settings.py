@@ -9,6 +9,7 @@ from typing import Any
 
 from matplotlib.axes import Axes
 
+from baselines.digits import bracketed
 from baselines.references import REFERENCES
 from baselines.report.group import families, listed
 from baselines.report.panels import Panel, panel
@@ -133,7 +134,7 @@ def errors_of(runs: Sequence[Run]) -> dict[str, Error]:
     found: dict[str, Error] = {}
     units = {si_rmse(run.reported)[1] if "si" in run.reported else "" for run in runs}
     if len(units) == 1 and "" not in units:
-        found[f"RMSE ({units.pop()})"] = lambda run: si_rmse(run.reported)[0]
+        found[f"RMSE{bracketed(units.pop())}"] = lambda run: si_rmse(run.reported)[0]
     means = {run.config.data.recipe_hash: run for run in runs if run.config.name == MEAN}
 
     def relative(run: Run) -> float | None:

@@ -9,7 +9,7 @@ import pytest
 
 from baselines.breakdown import by_recording, by_target, by_variant
 from baselines.cli import main
-from baselines.render import number, spread
+from baselines.digits import number, spread
 from baselines.results import Result
 from baselines.runs import Run, RunError
 

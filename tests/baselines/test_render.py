@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from baselines.render import cells, notes, number, spread
+from baselines.digits import Scale, bracketed, number, spread
+from baselines.render import cells, columns, notes, overview, render
 from baselines.significance import Comparison
 from baselines.table import Row, Table
 
@@ -42,6 +43,10 @@ def last(value: Decimal) -> int:
         (0.6775, 0.0, "0.6775 ± 0"),
         (0.6775, 1e-9, "0.6775 ± 1e-09"),
         (0.6775, None, "0.6775"),
+        (1.742e-5, 2e-7, "1.742e-05 ± 0.020e-05"),  # as the number alone, 1.74e-05
+        (9.9e-5, 4e-8, "9.9000e-05 ± 0.0040e-05"),
+        (2e-6, 3e-5, "0.2e-05 ± 3.0e-05"),
+        (0.000123, 2e-7, "0.00012300 ± 0.00000020"),
         (float("nan"), 1.0, "nan ± 1.0"),
         (1.0, float("inf"), "1.0000 ± inf"),
     ],
@@ -71,6 +76,79 @@ def test_a_number_has_at_most_six_digits_and_at_least_three(value: float) -> Non
     assert abs(shown - Decimal(value)) <= max(abs(Decimal(value)) * Decimal("0.005"), Decimal("0.5"))
     whole = len(str(int(abs(shown)))) if abs(shown) >= 1 else 0
     assert whole + last(shown) <= 6 or last(shown) == 0 or abs(value) < 0.01
+
+
+@pytest.mark.parametrize(
+    ("values", "label", "cells_"),
+    [
+        ([1.742e-5, 1.4234e-5], " in 10⁻⁵", ["1.742 ± 0.020", "1.423"]),
+        ([9.9996e-6], " in 10⁻⁵", ["1.000 ± 0.020"]),
+        ([0.0099, 0.0007], " in 10⁻³", ["9.90000 ± 0.00020", "0.700"]),
+        ([0.01, 1.42e-5], "", ["0.0100000 ± 0.0000002", "1.42e-05"]),
+        ([-3.2e-12, float("nan")], " in 10⁻¹²", ["-3 ± 200000", "nan"]),
+        ([0.0, float("inf")], "", ["0.0000 ± 2e-07", "inf"]),
+        ([], "", []),
+    ],
+)
+def test_small_numbers_of_a_column_share_a_power_of_ten(
+    values: list[float], label: str, cells_: list[str]
+) -> None:
+    scale = Scale.of(values)
+    assert scale.label == label
+    stds = [2e-7, *[None] * len(values)]
+    assert [scale.spread(value, std) for value, std in zip(values, stds, strict=False)] == cells_
+
+
+@given(st.lists(SIGNED, min_size=1), SIZE)
+def test_the_largest_number_of_a_column_shows_digits_before_the_point_or_at_once_behind_it(
+    values: list[float], std: float
+) -> None:
+    scale = Scale.of(values)
+    largest = max(values, key=abs)
+    assert abs(Decimal(scale.number(largest))) > 0.00999 or scale.exponent == 0
+    assert abs(scale(largest)) == pytest.approx(abs(largest) / 10.0**scale.exponent)
+    assert "e" not in scale.number(largest)
+
+
+def small(unit: str) -> Table:
+    """Return a table of two models whose errors are small."""
+    c = Comparison(2.8e-6, 1e-6, 5e-6, p=0.5, p_holm=0.5, recordings=8)
+    rows = (
+        Row("flat-s4", 1, (0, 1), 1.6e-5, 1.742e-5, 2e-7, 0.0041737, 2.4e-5, None, 1.0, comparison=c),
+        Row("fir", 1, (0,), 1.5e-5, 1.42e-5, None, 0.0037683, None, None, 1.0),
+    )
+    return Table("slip", "simulated", "strict", "", "val", "test", unit, (None,), rows, against="fir")
+
+
+def test_a_table_of_small_errors_reads_alike_down_its_columns() -> None:
+    table = small("m/s")
+    one, other = (dict(zip(columns(table), cells(table, row), strict=True)) for row in table.rows)
+    assert one | {"time to fit": ""} == {
+        "model": "flat-s4",
+        "test MSE in 10⁻⁵ (m/s)²": "1.742 ± 0.020",
+        "vs mean": "",
+        "vs fir [95 %] in 10⁻⁵": "+0.28 [+0.10, +0.50]",
+        "p (Holm)": "0.5",
+        "test RMSE in 10⁻³ (m/s)": "4.174 ± 0.024",
+        "val MSE in 10⁻⁵": "1.600",
+        "parameters": "1",
+        "seeds": "0, 1",
+        "time to fit": "",
+    }
+    assert (other["test MSE in 10⁻⁵ (m/s)²"], other["test RMSE in 10⁻³ (m/s)"]) == ("1.420", "3.768")
+    grid = overview([table, small("1")])
+    assert grid.header == ("model", "slip in 10⁻⁵ (m/s)²", "slip in 10⁻⁵")
+    assert "test MSE in 10$^{-5}$ (m/s)$^{2}$" in render(table, "latex")
+
+
+@pytest.mark.parametrize(("unit", "label"), [("1", ""), ("", ""), ("m/s", " (m/s)"), ("1/s", " (1/s)")])
+def test_a_number_without_a_unit_has_none_in_brackets(unit: str, label: str) -> None:
+    assert bracketed(unit) == label
+
+
+def test_errors_of_a_target_without_a_unit_have_none() -> None:
+    table = small("1")
+    assert [name for name in columns(table) if "(" in name] == ["p (Holm)"]
 
 
 def shown(c: Comparison) -> tuple[list[Decimal], str]:
