@@ -19,8 +19,13 @@ from baselines.presets import ALL_MODELS
 
 __all__ = ["COMPLETION", "Completion", "complete", "completion", "shadow"]
 
-REFERENCES = ("mean", "fir", "kalman", "strapdown")
-"""Their names, without the module that imports torch: whoever presses Tab does not want to wait for that."""
+REFERENCES = {
+    "mean": "of the training targets",
+    "fir": "linear filter over the last 2 s, less with many channels",
+    "kalman": "linear state-space model identified on train, with its Kalman filter",
+    "strapdown": "inertial sensors alone: orientation filter and integration, nothing learned",
+}
+"""Name to what it is, without the module that imports torch: who presses Tab does not want to wait for that."""
 
 PROG, VARIABLE = "csp-baselines", "_CSP_BASELINES_COMPLETE"
 

@@ -20,6 +20,7 @@ from baselines.errors import UnknownNameError
 __all__ = [
     "ALL_MODELS",
     "INNER_KINDS",
+    "KINDS",
     "MODELS",
     "PRESETS",
     "UnknownModelError",
@@ -129,6 +130,9 @@ ALL_MODELS = tuple(PRESETS)
 Models with three levels, ``hiss-<low>-<mid>-<high>``, can be built too but are too many to list.
 """
 
+KINDS = tuple(_SMALL_FLAT)
+"""All kinds of layers, those of :data:`baselines.layers.LAYERS`, without the module that imports torch."""
+
 INNER_KINDS = tuple(_SMALL_LOW)
 """Kinds that can stand below the highest level; a Transformer is published only above."""
 
@@ -207,6 +211,6 @@ class UnknownModelError(UnknownNameError):
         meant = f" Did you mean {self.nearest!r}?" if self.nearest else ""
         self.args = (
             f"There is no model {got!r}.{meant} Known: flat-<kind>, hiss-<low>-<high>, hiss-<low>-<mid>-<high>; "
-            f"<kind> and <high> are {', '.join(_SMALL_FLAT)}; <low> and <mid> are {', '.join(INNER_KINDS)}."
+            f"<kind> and <high> are {', '.join(KINDS)}; <low> and <mid> are {', '.join(INNER_KINDS)}."
             + (f" Also: {', '.join(also)}." if also else ""),
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import textwrap
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypedDict, get_type_hints
@@ -13,7 +14,9 @@ import tyro
 
 import csp_data
 from baselines.arguments import settings
+from baselines.completion import REFERENCES
 from baselines.errors import OptionError
+from baselines.presets import INNER_KINDS, KINDS
 from baselines.published import TRAINING, training_of
 from baselines.training import TrainConfig
 from csp_data import Dataset
@@ -55,16 +58,25 @@ def chosen(given: Choices, training: str | None, protocol: str) -> TrainConfig:
     return replace(training_of(protocol, training), **given)
 
 
-TRAIN = """Train a model (or fit a reference) on a data set, choose its epoch on val, evaluate it on val and test.
+def _models() -> str:
+    """Return what can be trained, as a paragraph of the help."""
+    high = ", ".join(kind for kind in KINDS if kind not in INNER_KINDS)
+    return textwrap.fill(
+        "Models: flat-<kind>, hiss-<low>-<high>, hiss-<low>-<mid>-<high>; <kind> and <high> are "
+        f"{', '.join(KINDS)}, <low> and <mid> the same without {high}. References: "
+        f"{', '.join(f'{name} ({what})' for name, what in REFERENCES.items())}.",
+        width=115,
+    )
+
+
+TRAIN = f"""Train a model (or fit a reference) on a data set, choose its epoch on val, evaluate it on val and test.
 
 Under --protocol paper there are only train and eval: the epoch is chosen on eval and reported on it, as published.
 
 Everything goes into one folder. The same command again goes on where it was stopped, and does nothing once it has
-finished. Models: flat-<kind>, hiss-<low>-<high>, hiss-<low>-<mid>-<high>; <kind> and <high> are lstm, transformer,
-s4, mamba, gru, tcn, mamba2, s4d or lru, <low> and <mid> the same without transformer. References: mean (of the
-training targets), fir (linear filter over the last 2 s, less with many channels), kalman (linear state-space model
-identified on train, with its Kalman filter), strapdown (inertial sensors alone: orientation filter and
-integration, nothing learned).
+finished.
+
+{_models()}
 
 Examples:
   csp-baselines train sample hiss-s4-mamba

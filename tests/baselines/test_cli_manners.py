@@ -215,4 +215,4 @@ print("torch" in sys.modules)
 def test_completion_knows_every_reference() -> None:
     from baselines import references
 
-    assert tuple(references.REFERENCES) == REFERENCES
+    assert tuple(references.REFERENCES) == tuple(REFERENCES)

@@ -8,6 +8,9 @@ import torch
 
 from baselines import ALL_MODELS, build
 from baselines.layers import LAYERS
+from baselines.presets import KINDS
+from baselines.references import REFERENCES
+from baselines.training_cli import TRAIN
 
 PAGE = Path(__file__).parents[2] / "docs" / "models.md"
 
@@ -44,3 +47,10 @@ def test_parameter_counts(text):
 def test_every_kind_has_its_row(text):
     section = text.partition("## Layers")[2].partition("## Presets")[0]
     assert set(re.findall(r"^\| `(\w+)` \|", section, flags=re.MULTILINE)) == set(LAYERS)
+
+
+def test_help_of_train_names_every_kind_and_reference() -> None:
+    said = " ".join(TRAIN.split())
+    assert tuple(LAYERS) == KINDS
+    assert f"<kind> and <high> are {', '.join(LAYERS)}, <low> and <mid> the same without transformer." in said
+    assert all(f" {name} (" in said for name in REFERENCES)
