@@ -12,6 +12,7 @@ from functools import cache
 from torch import Tensor
 
 from baselines.errors import MissingExtraError, ModelError, UnknownNameError
+from baselines.scan import operator
 
 __all__ = ["BACKENDS", "check_backend", "selective_scan"]
 
@@ -20,6 +21,7 @@ _log = logging.getLogger(__name__)
 BACKENDS = {"reference": "torch", "cpu": "numba", "triton": "triton", "mamba_ssm": "mamba_ssm"}
 """Backend, a module of this package, to the package it needs."""
 
+_KERNELS = ("cpu", "triton")
 _EXTRAS = {"mamba_ssm": "mamba"}
 _DEVICES = {"cpu": "cpu", "mamba_ssm": "cuda"}
 
@@ -93,13 +95,24 @@ def selective_scan(
                 f"selective_scan: {name} must have shape {shape} for u of shape {tuple(u.shape)}, "
                 f"got {tuple(tensor.shape)}."
             )
-    name = _choose(backend, u.device.type)
+    name = _chosen(backend, u.device.type)
+    if name in _KERNELS:
+        return operator.scan(u, delta, A, B, C, D, backend=name)
     return importlib.import_module(f"{__name__}.{name}").scan(u, delta, A, B, C, D)
+
+
+def _chosen(backend: str, device: str) -> str:
+    """Resolve ``backend`` for a kind of device."""
+    return _choose(backend, device)
+
+
+# what torch.compiler.assume_constant_result does, without its import of the whole compiler, which takes a second
+_chosen._dynamo_marked_constant = True  # type: ignore[attr-defined]
 
 
 @cache
 def _choose(backend: str, device: str) -> str:
-    """Resolve ``backend`` for a kind of device; cached, so each resolution is logged once."""
+    """Resolve ``backend``; cached, so each resolution is logged once."""
     check_backend(backend)
     name = backend
     if backend == "auto":

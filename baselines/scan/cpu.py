@@ -14,10 +14,8 @@ Backward, with g_t the gradient in h_t and q_t = exp(delta_t A):
 from typing import Any
 
 import numpy as np
-import torch
 from numba import njit
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
 from baselines.fastmath import exp
 from baselines.parallel import run_ranges
@@ -131,36 +129,33 @@ def _backward(start, stop, u, delta, a, b, c, dy, kept, du, ddelta, da, db, dc):
         da[i, :, lo : lo + width] = da_block[:, :width]
 
 
-class _SelectiveScan(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, u: Tensor, delta: Tensor, a: Tensor, b: Tensor, c: Tensor) -> Tensor:
-        tensors = [t.detach().contiguous() for t in (u, delta, a.T, b, c)]
-        batch, length, channels = u.shape
-        y = torch.empty_like(tensors[0])
-        kept = u.new_empty(batch, -(-length // SEGMENT), a.shape[1], channels)
-        units = batch * -(-channels // WIDTH)
-        run_ranges(_forward, units, *(t.numpy() for t in (*tensors, y, kept)))
-        ctx.save_for_backward(*tensors, kept)
-        return y
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, dy: Tensor) -> tuple[Tensor, ...]:
-        *tensors, kept = ctx.saved_tensors
-        u, _, a, b, _ = tensors
-        batch, channels = u.shape[0], u.shape[2]
-        blocks = -(-channels // WIDTH)
-        du, ddelta = torch.empty_like(u), torch.empty_like(u)
-        da = u.new_empty(batch, *a.shape)
-        db, dc = (u.new_empty(blocks, *b.shape) for _ in range(2))
-        arrays = (t.numpy() for t in (*tensors, dy.contiguous(), kept, du, ddelta, da, db, dc))
-        run_ranges(_backward, batch * blocks, *arrays)
-        return du, ddelta, da.sum(0).T, db.sum(0), dc.sum(0)
+def kept_shape(u: Tensor, a: Tensor) -> tuple[int, int, int, int]:
+    """Return the shape of the kept states: (B, segments, N, D)."""
+    return u.shape[0], -(-u.shape[1] // SEGMENT), a.shape[1], u.shape[2]
 
 
-def scan(u: Tensor, delta: Tensor, a: Tensor, b: Tensor, c: Tensor, d: Tensor | None) -> Tensor:
-    """Compute :func:`baselines.scan.selective_scan` on the CPU."""
-    wide = torch.promote_types(u.dtype, torch.float32)
-    u_w, delta, a, b, c = (t.to(wide) for t in (u, delta, a, b, c))
-    y = _SelectiveScan.apply(u_w, delta, a, b, c)
-    return (y if d is None else y + d.to(wide) * u_w).to(u.dtype)
+def forward(u: Tensor, delta: Tensor, a: Tensor, b: Tensor, c: Tensor) -> tuple[Tensor, Tensor]:
+    """Return y (B, L, D) without skip, and the states at the beginning of each segment."""
+    y, kept = u.new_empty(u.shape), u.new_empty(kept_shape(u, a))
+    units = u.shape[0] * -(-u.shape[2] // WIDTH)
+    run_ranges(_forward, units, *_arrays(u, delta, a, b, c), y.numpy(), kept.numpy())
+    return y, kept
+
+
+def backward(
+    u: Tensor, delta: Tensor, a: Tensor, b: Tensor, c: Tensor, kept: Tensor, dy: Tensor
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+    """Return the gradients in u, delta, a, b and c."""
+    batch, _, channels = u.shape
+    blocks = -(-channels // WIDTH)
+    du, ddelta = u.new_empty(u.shape), u.new_empty(u.shape)
+    da = u.new_empty(batch, a.shape[1], channels)
+    db, dc = (u.new_empty(blocks, *b.shape) for _ in range(2))
+    arrays = (t.detach().contiguous().numpy() for t in (dy, kept, du, ddelta, da, db, dc))
+    run_ranges(_backward, batch * blocks, *_arrays(u, delta, a, b, c), *arrays)
+    return du, ddelta, da.sum(0).T.contiguous(), db.sum(0), dc.sum(0)
+
+
+def _arrays(u: Tensor, delta: Tensor, a: Tensor, b: Tensor, c: Tensor) -> list[Any]:
+    """Return what the loops read: whole rows in memory, states before channels."""
+    return [t.detach().contiguous().numpy() for t in (u, delta, a.T, b, c)]

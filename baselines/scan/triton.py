@@ -12,13 +12,10 @@ The other gradients are those in :mod:`baselines.scan.cpu`. Tested on the CPU wi
 (``TRITON_INTERPRET=1``); never run on a GPU by its authors.
 """
 
-from typing import Any
-
 import torch
 import triton
 import triton.language as tl
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
 CHUNK = 32
 CHANNELS = 8
@@ -118,41 +115,32 @@ def _backward(  # type: ignore[no-untyped-def]
         tl.debug_barrier()  # what other threads of this program stored is loaded in the next round
 
 
-class _SelectiveScan(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, u: Tensor, delta: Tensor, a: Tensor, b: Tensor, c: Tensor) -> Tensor:
-        batch, length, channels = u.shape
-        states = a.shape[1]
-        y = u.new_empty(u.shape)
-        kept = u.new_zeros(batch, -(-length // CHUNK) + 1, states, channels)
-        grid = (batch, -(-channels // CHANNELS))
-        tensors = [t.detach() for t in (u, delta, a, b, c)]
-        strides = [s for t in (*tensors, y, kept) for s in t.stride()]
-        sizes = {"STATES": states, "CHUNK": CHUNK, "CHANNELS": CHANNELS}
-        _forward[grid](*tensors, y, kept, *strides, length, channels, **sizes)
-        ctx.save_for_backward(*tensors, kept)
-        return y
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, dy: Tensor) -> tuple[Tensor, ...]:
-        *tensors, kept = ctx.saved_tensors
-        u, _, a, b, _ = tensors
-        batch, length, channels = u.shape
-        states, blocks = a.shape[1], -(-channels // CHANNELS)
-        du, ddelta = u.new_empty(u.shape), u.new_empty(u.shape)
-        carry, da = torch.zeros_like(kept), torch.zeros_like(kept)
-        db, dc = (u.new_empty(blocks, *b.shape) for _ in range(2))
-        strides = [s for t in (*tensors, dy, kept, du, db) for s in t.stride()]
-        sizes = {"STATES": states, "CHUNK": CHUNK, "CHANNELS": CHANNELS}
-        outputs = (carry, du, ddelta, da, db, dc)
-        _backward[(batch, blocks)](*tensors, dy, kept, *outputs, *strides, length, channels, **sizes)
-        return du, ddelta, da.sum((0, 1)).T, db.sum(0), dc.sum(0)
+def kept_shape(u: Tensor, a: Tensor) -> tuple[int, int, int, int]:
+    """Return the shape of the kept states: (B, chunks + 1, N, D)."""
+    return u.shape[0], -(-u.shape[1] // CHUNK) + 1, a.shape[1], u.shape[2]
 
 
-def scan(u: Tensor, delta: Tensor, a: Tensor, b: Tensor, c: Tensor, d: Tensor | None) -> Tensor:
-    """Compute :func:`baselines.scan.selective_scan` with Triton."""
-    wide = torch.promote_types(u.dtype, torch.float32)
-    u_w, delta, a, b, c = (t.to(wide) for t in (u, delta, a, b, c))
-    y = _SelectiveScan.apply(u_w, delta, a, b, c)
-    return (y if d is None else y + d.to(wide) * u_w).to(u.dtype)
+def forward(u: Tensor, delta: Tensor, a: Tensor, b: Tensor, c: Tensor) -> tuple[Tensor, Tensor]:
+    """Return y (B, L, D) without skip, and the states at the beginning of each chunk and after the last."""
+    batch, length, channels = u.shape
+    y, kept = u.new_empty(u.shape), u.new_zeros(kept_shape(u, a))
+    strides = [s for t in (u, delta, a, b, c, y, kept) for s in t.stride()]
+    sizes = {"STATES": a.shape[1], "CHUNK": CHUNK, "CHANNELS": CHANNELS}
+    _forward[(batch, -(-channels // CHANNELS))](u, delta, a, b, c, y, kept, *strides, length, channels, **sizes)
+    return y, kept
+
+
+def backward(
+    u: Tensor, delta: Tensor, a: Tensor, b: Tensor, c: Tensor, kept: Tensor, dy: Tensor
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+    """Return the gradients in u, delta, a, b and c."""
+    batch, length, channels = u.shape
+    blocks = -(-channels // CHANNELS)
+    du, ddelta = u.new_empty(u.shape), u.new_empty(u.shape)
+    carry, da = torch.zeros_like(kept), torch.zeros_like(kept)
+    db, dc = (u.new_empty(blocks, *b.shape) for _ in range(2))
+    strides = [s for t in (u, delta, a, b, c, dy, kept, du, db) for s in t.stride()]
+    sizes = {"STATES": a.shape[1], "CHUNK": CHUNK, "CHANNELS": CHANNELS}
+    outputs = (carry, du, ddelta, da, db, dc)
+    _backward[(batch, blocks)](u, delta, a, b, c, dy, kept, *outputs, *strides, length, channels, **sizes)
+    return du, ddelta, da.sum((0, 1)).T.contiguous(), db.sum(0), dc.sum(0)

@@ -5,6 +5,7 @@ import logging
 import pytest
 import torch
 
+import baselines
 from baselines import scan as package
 from baselines.errors import MissingExtraError, ModelError, UnknownNameError
 from baselines.scan import BACKENDS, selective_scan
@@ -147,3 +148,28 @@ def test_shapes_that_do_not_fit(index, name):
     tensors[index] = tensors[index][:-1]
     with pytest.raises(ModelError, match=f"{name} must have shape"):
         selective_scan(*tensors)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_torch_knows_the_operator(dtype):
+    """Its own checks: the schema, the shapes and strides promised without data, autograd under the compiler."""
+    tensors = problem(2, 17, 5, 3, dtype, skip=False)
+    tensors[3:] = [
+        t.detach().requires_grad_() for t in torch.randn(2, 17, 6, dtype=dtype).split(3, dim=-1)
+    ]  # strided
+    torch.library.opcheck(torch.ops.baselines.selective_scan.default, (*tensors, "cpu"))
+
+
+@pytest.mark.parametrize("name", ["hiss-s4-mamba", "flat-mamba", "flat-s4", "hiss-lru-transformer"])
+@pytest.mark.filterwarnings("ignore:.*should not be instantiated:DeprecationWarning")  # torch's own doing
+def test_models_go_through_torchs_compiler_in_one_piece(name):
+    """Nothing in a training step's forward or backward pass makes the compiler stop and go on in Python."""
+    torch.manual_seed(0)
+    model = baselines.build(name, 5, 2, preset="small", dim=8, layers=1).eval()  # no dropout
+    x = torch.randn(2, 40, 5)
+    found = []
+    for call in (model, torch.compile(model, fullgraph=True, backend="aot_eager")):
+        y = call(x)
+        found.append((y, *torch.autograd.grad(y.square().mean(), list(model.parameters()))))
+    for ours, truth in zip(*found, strict=True):
+        torch.testing.assert_close(ours, truth, rtol=1e-4, atol=1e-5)

@@ -1,0 +1,72 @@
+"""The kernels of a backend as one operator of torch, into which autograd and torch's compiler do not look.
+
+A backend with kernels is a module of this package with
+
+==================================== =============================================================
+``forward(u, delta, a, b, c)``        y, and what its backward pass needs: tensors of ``kept_shape``
+``backward(..., kept, dy)``           the gradients in u, delta, a, b, c
+``kept_shape(u, a)``                  shape of ``kept``
+==================================== =============================================================
+
+on tensors of one type and of any strides, as :func:`baselines.scan.selective_scan` names them; the results are
+contiguous.
+"""
+
+import importlib
+from typing import Any
+
+import torch
+from torch import Tensor
+
+_Gradients = tuple[Tensor, Tensor, Tensor, Tensor, Tensor]
+
+
+def _kernels(backend: str) -> Any:
+    return importlib.import_module(f"baselines.scan.{backend}")
+
+
+@torch.library.custom_op("baselines::selective_scan", mutates_args=())
+def _scan(u: Tensor, delta: Tensor, a: Tensor, b: Tensor, c: Tensor, backend: str) -> tuple[Tensor, Tensor]:
+    y, kept = _kernels(backend).forward(u, delta, a, b, c)
+    return y, kept
+
+
+@_scan.register_fake
+def _(u: Tensor, delta: Tensor, a: Tensor, b: Tensor, c: Tensor, backend: str) -> tuple[Tensor, Tensor]:
+    return u.new_empty(u.shape), u.new_empty(_kernels(backend).kept_shape(u, a))
+
+
+@torch.library.custom_op("baselines::selective_scan_backward", mutates_args=())
+def _scan_backward(
+    u: Tensor, delta: Tensor, a: Tensor, b: Tensor, c: Tensor, kept: Tensor, dy: Tensor, backend: str
+) -> _Gradients:
+    gradients: _Gradients = _kernels(backend).backward(u, delta, a, b, c, kept, dy)
+    return gradients
+
+
+@_scan_backward.register_fake
+def _(
+    u: Tensor, delta: Tensor, a: Tensor, b: Tensor, c: Tensor, kept: Tensor, dy: Tensor, backend: str
+) -> _Gradients:
+    du, ddelta, da, db, dc = (t.new_empty(t.shape) for t in (u, delta, a, b, c))
+    return du, ddelta, da, db, dc
+
+
+def _keep(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
+    *tensors, ctx.backend = inputs
+    ctx.save_for_backward(*tensors, output[1])
+
+
+def _differentiate(ctx: Any, dy: Tensor, _: Tensor) -> tuple[Tensor | None, ...]:
+    return (*_scan_backward(*ctx.saved_tensors, dy, ctx.backend), None)
+
+
+_scan.register_autograd(_differentiate, setup_context=_keep)
+
+
+def scan(u: Tensor, delta: Tensor, a: Tensor, b: Tensor, c: Tensor, d: Tensor | None, *, backend: str) -> Tensor:
+    """Compute :func:`baselines.scan.selective_scan` with the kernels of ``backend``."""
+    wide = torch.promote_types(u.dtype, torch.float32)
+    u_w, delta, a, b, c = (t.to(wide) for t in (u, delta, a, b, c))
+    y: Tensor = _scan(u_w, delta, a, b, c, backend)[0]
+    return (y if d is None else y + d.to(wide) * u_w).to(u.dtype)
