@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import statistics
 import time
@@ -20,7 +21,7 @@ from baselines.engine import Model
 from baselines.environment import describe
 from baselines.factory import build
 from baselines.models import param_groups
-from baselines.step import adam, masked_mse
+from baselines.step import PlainStep, adam, in_graph, make_step, masked_mse
 from baselines.train import seeded
 from csp_data import LowPass
 
@@ -99,6 +100,8 @@ def measure(
     samples: int = 5000,
     paced: bool = False,
     quick: bool = False,
+    compile: Sequence[str] = ("eager",),
+    precision: str = "fp32",
 ) -> dict[str, Any]:
     """Measure training steps and streaming of several models.
 
@@ -114,6 +117,9 @@ def measure(
         Of a stream, as :func:`baselines.bench_stream.measure_stream_latency` takes them.
     quick
         Tiny models, short inputs, few repetitions: to see that it works, not for numbers.
+    compile, precision
+        Forms of the step, each measured, and its rounding: :func:`baselines.step.make_step` and
+        :func:`baselines.step.numerics`.
 
     Returns
     -------
@@ -124,14 +130,13 @@ def measure(
     length, repeats = (100, 2) if quick else (1500, 7)
     rates = measure_rates(device, *(256, 2**20) if quick else (4096, 2**28)) if cases else None
     steps, streams = [], []
-    for case in cases:
-        for batch in (1,) if quick else batches:
-            model = _model(case, device, quick)
-            found = measure_step(model, batch, length, repeats)
-            floor = rates and max(found["flops"] / rates.flops, found["bytes"] / rates.bytes)
-            figure = None if quick else published_step(case.model, device.type, batch)
-            row = {**asdict(case), "batch": batch, "length": length, **found, "floor_s": floor}
-            steps.append(row | _beside(figure, found["median_s"]))
+    for case, batch, form in itertools.product(cases, (1,) if quick else batches, compile):
+        model = _model(case, device, quick)
+        found = measure_step(model, batch, length, repeats, form, precision)
+        floor = rates and max(found["flops"] / rates.flops, found["bytes"] / rates.bytes)
+        figure = None if quick else published_step(case.model, device.type, batch)
+        row = {**asdict(case), "batch": batch, "length": length, "compile": form, "precision": precision}
+        steps.append(row | found | {"floor_s": floor} | _beside(figure, found["median_s"]))
     for case in streamed:
         model = _model(case, torch.device("cpu"), quick)
         latency = measure_stream_latency(model, 200 if quick else samples, lowpass=LOWPASS, paced=paced)
@@ -167,7 +172,9 @@ def measure_rates(device: torch.device, side: int = 4096, size: int = 256 * 2**2
     return Rates(2 * side**3 / product, 2 * source.numel() * 4 / copy)
 
 
-def measure_step(model: Any, batch: int, length: int, repeats: int) -> dict[str, Any]:
+def measure_step(
+    model: Any, batch: int, length: int, repeats: int, compile: str = "eager", precision: str = "fp32"
+) -> dict[str, Any]:
     """Measure forward, backward and Adam on random inputs.
 
     Parameters
@@ -178,6 +185,8 @@ def measure_step(model: Any, batch: int, length: int, repeats: int) -> dict[str,
         Of the inputs (batch, length, 60).
     repeats
         Timed steps, after two that warm up.
+    compile, precision
+        Form of the step and its rounding. Times are of that form, operations and bytes of the plain one.
 
     Returns
     -------
@@ -194,15 +203,15 @@ def measure_step(model: Any, batch: int, length: int, repeats: int) -> dict[str,
     chunk = model.config.chunk
     y = torch.randn(batch, length // chunk, OUT_DIM, device=device)
     mask = torch.ones(y.shape[:2], dtype=torch.bool, device=device)
-    optimizer = adam(param_groups(model, 1e-3), device)
+    optimizer = adam(param_groups(model, 1e-3), device, graph=in_graph(compile))
+    plain = PlainStep(model, optimizer, precision=precision)
+    form = make_step(plain, compile, device)
+    seconds = _timed(lambda: form(x, y, mask), device, repeats)
+    processor = _timed(lambda: form(x, y, mask), device, repeats, time.process_time)
 
     def step() -> None:
-        optimizer.zero_grad()
-        masked_mse(model(x), y, mask).backward()
-        optimizer.step()
+        plain(x, y, mask)
 
-    seconds = _timed(step, device, repeats)
-    processor = _timed(step, device, repeats, time.process_time)
     with FlopCounterMode(display=False, custom_mapping=_products()) as counter:
         step()
     weights = {p.untyped_storage().data_ptr(): p.numel() * p.element_size() for p in model.parameters()}
@@ -263,7 +272,8 @@ def _steps(rows: Sequence[dict[str, Any]]) -> str:
             seconds, ratio = row["reach"]["seconds"], row["reach"]["ratio"]
             reach = f"{1e3 * seconds:g}" if seconds else f"ratio {ratio:g}"
             beside = (_span(low, high, "g"), _span(row["ratio"][0], row["ratio"][1], ".0f"), reach)
-        lines.append(f"| {row['label']} | {row['batch']} | {times} | {peak} | {' | '.join(beside)} |")
+        label = row["label"] if row["compile"] == "eager" else f"{row['label']}, {row['compile']}"
+        lines.append(f"| {label} | {row['batch']} | {times} | {peak} | {' | '.join(beside)} |")
     if any(row["published"] for row in rows):
         lines += ["", f"*{ORIGIN}."]
     return "\n".join(lines) + "\n"

@@ -12,6 +12,7 @@ from typing import Annotated, Literal
 import tyro
 
 from baselines.errors import OptionError, UnknownNameError
+from baselines.training import Form
 
 __all__ = ["BENCH", "Bench", "bench"]
 
@@ -32,6 +33,10 @@ class Bench:
     """Only these of the measured models (hiss-s4-mamba, ...); by default all."""
     parts: tuple[Literal["steps", "streams"], ...] = ("steps", "streams")
     """What to measure."""
+    compile: tuple[Form, ...] = ("eager",)
+    """Forms of the training step, as ``train --compile`` takes them; each is measured."""
+    precision: Literal["fp32", "tf32", "bf16"] = "fp32"
+    """Rounding of the training steps."""
     samples: int = 5000
     """Samples of each stream; an hour at 50 Hz is 180000."""
     paced: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
@@ -52,7 +57,7 @@ in a matrix product and a copy of the same run. No data set is needed.
 Examples:
   csp-baselines bench --batches 4 -o bench.json
   csp-baselines bench --parts streams --models hiss-s4-mamba --samples 180000
-  csp-baselines bench --device cuda --models flat-s4 hiss-s4-mamba"""
+  csp-baselines bench --device cuda --parts steps --compile eager inductor-graph --precision tf32"""
 
 
 def bench(command: Bench, line: str) -> None:
@@ -85,6 +90,8 @@ def bench(command: Bench, line: str) -> None:
         samples=command.samples,
         paced=command.paced,
         quick=command.quick,
+        compile=command.compile,
+        precision=command.precision,
     )
     found = {"command": line, **found}
     if command.out is not None:

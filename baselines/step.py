@@ -1,4 +1,4 @@
-"""One step of training: forward, loss, backward, Adam; plainly, or captured once a shape in a CUDA graph.
+"""One step of training: forward, loss, backward, Adam; plainly, by torch's compiler, or captured in a CUDA graph.
 
 The captured form has never been run on a GPU by its authors: it is there to be asked for by name
 (``compile="graph"``), and ``"auto"`` does not choose it.
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from baselines.errors import OptionError
 
-__all__ = ["GraphStep", "PlainStep", "adam", "make_step", "masked_mse", "numerics"]
+__all__ = ["GraphStep", "PlainStep", "adam", "in_graph", "make_step", "masked_mse", "numerics"]
 
 Call = Callable[[Tensor, Tensor, Tensor], Tensor]
 
@@ -170,15 +170,32 @@ class GraphStep:
 
 
 def make_step(plain: PlainStep, compile: str, device: torch.device) -> Call:
-    """Return the step that ``compile`` asks for: ``"auto"`` and ``"eager"`` give the plain one.
+    """Return the step in the form that ``compile`` asks for.
+
+    Parameters
+    ----------
+    plain
+        The step; its optimiser made with ``graph=in_graph(compile)``.
+    compile
+        ``"auto"`` and ``"eager"``: as it is. ``"inductor"``: the model by torch's compiler, once a shape.
+        ``"graph"``: all of it in a CUDA graph. ``"inductor-graph"``: both.
+    device
+        Of the model.
 
     Raises
     ------
     OptionError
-        ``"graph"`` on anything but a CUDA device.
+        A graph on anything but a CUDA device.
     """
-    if compile != "graph":
-        return plain
-    if device.type != "cuda":
-        raise OptionError("compile", compile, f"auto or eager on {device.type}", "CUDA graphs need a CUDA device.")
-    return GraphStep(plain)
+    if in_graph(compile) and device.type != "cuda":
+        raise OptionError(
+            "compile", compile, f"auto, eager or inductor on {device.type}", "CUDA graphs need a CUDA device."
+        )
+    if compile.startswith("inductor"):
+        plain = replace(plain, model=torch.compile(plain.model, dynamic=False))  # type: ignore[arg-type]
+    return GraphStep(plain) if in_graph(compile) else plain
+
+
+def in_graph(compile: str) -> bool:
+    """Tell whether this form of the step is captured in a CUDA graph."""
+    return compile.endswith("graph")

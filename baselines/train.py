@@ -30,7 +30,7 @@ from baselines.evaluate import outputs, squares
 from baselines.files import atomic_bytes
 from baselines.ledger import note
 from baselines.models import param_groups
-from baselines.step import PlainStep, adam, make_step, masked_mse
+from baselines.step import PlainStep, adam, in_graph, make_step, masked_mse
 from baselines.team import ALONE, Team
 from baselines.training import TrainConfig
 from csp_data.work import keep_freed
@@ -156,14 +156,14 @@ class _Run:
     def __init__(
         self, model: nn.Module, config: TrainConfig, folder: Path, part: Part, windows: Windows, team: Team
     ) -> None:
-        if team.size > 1 and config.compile == "graph":
+        if team.size > 1 and config.compile not in ("auto", "eager"):
             raise OptionError("compile", config.compile, "eager with several processes")
         self.team = team
         self.model, self.config, self.folder, self.part, self.windows = model, config, folder, part, windows
         device = part.inputs.device
         groups = param_groups(model, config.lr)
         self.rates = [group["lr"] for group in groups]
-        self.optimizer = adam(groups, device, graph=config.compile == "graph")
+        self.optimizer = adam(groups, device, graph=in_graph(config.compile))
         self.step = make_step(
             PlainStep(model, self.optimizer, config.clip_norm, config.precision), config.compile, device
         )
@@ -189,7 +189,7 @@ class _Run:
         taken = batches(self.part, self.windows, self.config.batch, self.order, turns=self.order)
         for batch in self.team.shares(taken):
             self.set_rate()
-            if self.config.compile == "graph":
+            if self.config.compile not in ("auto", "eager"):
                 batch = padded(batch, self.config.batch, length_class(batch.mask.shape[1], longest))
             seen.append((self.step(batch.inputs, batch.targets, batch.mask), batch.rows))
             self.state["step"] += 1

@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, get_args
 
 from baselines.errors import OptionError
 
 if TYPE_CHECKING:
     from baselines.data import Part, Windows
 
-__all__ = ["TrainConfig"]
+__all__ = ["Form", "TrainConfig"]
+
+Form = Literal["eager", "inductor", "graph", "inductor-graph"]
+"""Forms of a training step, see :func:`baselines.step.make_step`."""
 
 _CHOICES = {
     "schedule": ("cosine", "constant"),
     "precision": ("fp32", "tf32", "bf16"),
-    "compile": ("auto", "eager", "graph"),
+    "compile": ("auto", *get_args(Form)),
 }
 
 
@@ -48,8 +51,10 @@ class TrainConfig:
         Of the training steps: ``"fp32"``, ``"tf32"`` or ``"bf16"``, see :func:`baselines.step.numerics`.
         Evaluation is always in float32.
     compile
-        ``"eager"`` runs the step as it stands; ``"graph"`` captures it, with batches padded to few shapes, in a
-        CUDA graph (opt-in: its authors had no GPU to run it on); ``"auto"`` is ``"eager"`` for now.
+        ``"eager"`` runs the step as it stands; ``"inductor"`` has torch's compiler fuse its small operations (for
+        GPUs: on a CPU the package's own loops are faster); ``"graph"`` captures it in a CUDA graph,
+        ``"inductor-graph"`` both. All but the first pad batches to few shapes, each compiled once. None of them
+        has been run on a GPU by its authors, so ``"auto"`` is ``"eager"`` for now.
     """
 
     epochs: int = 60
@@ -61,7 +66,7 @@ class TrainConfig:
     window_stride_s: float | None = 4.0
     seed: int = 0
     precision: Literal["fp32", "tf32", "bf16"] = "fp32"
-    compile: Literal["auto", "eager", "graph"] = "auto"
+    compile: Literal["auto"] | Form = "auto"
 
     def __post_init__(self) -> None:
         for option, least in (("epochs", 1), ("batch", 1), ("seed", 0)):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -87,8 +88,21 @@ def test_precision_is_put_back() -> None:
 def test_graphs_need_a_cuda_device(make_part: MakePart, tmp_path: Path) -> None:
     part = make_part()
     config = TrainConfig(epochs=1, window_s=1.0, window_stride_s=None, compile="graph")
-    with pytest.raises(OptionError, match=r"compile='graph'.*auto or eager on cpu"):
+    with pytest.raises(OptionError, match=r"compile='graph'.*auto, eager or inductor on cpu"):
         train(_model(part), part, part, config, tmp_path)
+
+
+@pytest.mark.skipif(shutil.which("g++") is None, reason="torch's compiler needs g++ on the CPU")
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of torch's own making, as torch is compiled
+@pytest.mark.filterwarnings("ignore:Torchinductor does not support code generation for complex operators")
+def test_a_step_by_torchs_compiler_gives_the_plain_curve(make_part: MakePart, tmp_path: Path) -> None:
+    part, fits = make_part((17, 22, 3)), {}
+    for compile in ("eager", "inductor"):
+        folder = tmp_path / compile
+        folder.mkdir()
+        config = TrainConfig(epochs=3, batch=4, window_s=1.0, window_stride_s=None, compile=compile)
+        fits[compile] = train(_model(part), part, part, config, folder).val_loss
+    assert fits["inductor"] == pytest.approx(fits["eager"], rel=1e-3)
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="CUDA graphs need a CUDA device")
@@ -97,12 +111,13 @@ def test_a_captured_step_gives_the_plain_curve(make_part: MakePart, tmp_path: Pa
     tensors = {"inputs": plain.inputs.cuda(), "targets": plain.targets.cuda()}
     part = Part(**{**plain.__dict__, **tensors})
     fits = {}
-    for compile in ("eager", "graph"):
+    for compile in ("eager", "graph", "inductor-graph"):
         folder = tmp_path / compile
         folder.mkdir()
         config = TrainConfig(epochs=5, batch=4, window_s=1.0, window_stride_s=None, compile=compile)
         fits[compile] = train(_model(part).cuda(), part, part, config, folder).val_loss
     assert fits["graph"] == pytest.approx(fits["eager"], rel=1e-3)
+    assert fits["inductor-graph"] == pytest.approx(fits["eager"], rel=1e-3)
 
 
 @pytest.mark.parametrize(("option", "value"), [("precision", "fp16"), ("compile", "yes")])
