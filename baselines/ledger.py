@@ -1,8 +1,9 @@
 """The ledger of a run: one line for everything that was executed, only ever appended to.
 
-``start`` a process took the run up, ``epoch`` an epoch is safely in the checkpoint, ``finish`` the results are
-written, ``fail`` it ended with an error. An epoch is noted after its checkpoint: one that is noted twice was
-executed twice although it had been kept. Only the process that holds the run's lock writes.
+``start`` a process took the run up, ``compile`` it compiles loops that no cache holds yet, ``epoch`` an epoch is
+safely in the checkpoint, ``finish`` the results are written, ``fail`` it ended with an error. An epoch is noted
+after its checkpoint: one that is noted twice was executed twice although it had been kept. Only the process that
+holds the run's lock writes.
 """
 
 from __future__ import annotations

@@ -12,6 +12,9 @@ import torch
 
 HAS_NUMBA = importlib.util.find_spec("numba") is not None
 
+COMPILING = "Note: compiling the loops of this kind of model, once on this machine; it can take half a minute."
+"""What a command says :func:`before_compiling`."""
+
 
 def compiled_for(tensor: torch.Tensor) -> bool:
     """Tell whether the numba loops can stand in for plain torch on this tensor.

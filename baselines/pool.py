@@ -104,7 +104,12 @@ def work(planned: Planned, place: Place) -> Outcome:
 
     import csp_data
     from baselines.experiment import run
+    from baselines.parallel import before_compiling
     from baselines.runs import BusyError
+
+    def told() -> None:
+        if (planned.folder / LEDGER).exists():
+            note(planned.folder, "compile")
 
     begin = time.perf_counter()
     torch.set_num_threads(place.threads)
@@ -113,7 +118,8 @@ def work(planned: Planned, place: Place) -> Outcome:
         names = [place.device]
         if place.device == "cuda":
             names = [f"cuda:{number}" for number in range(torch.cuda.device_count())]
-        with slot(place.slots, names, place.per_device) if place.device == "cuda" else _always(names[0]) as device:
+        own = slot(place.slots, names, place.per_device) if place.device == "cuda" else _always(names[0])
+        with own as device, before_compiling(told):
             _, state = run(
                 csp_data.load(path=planned.prepared),
                 planned.model,

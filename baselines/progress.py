@@ -78,15 +78,18 @@ class Progress:
         )
         print(f"[{len(self.outcomes)}/{len(self.runs)}] {label}: {told}{self._left()}", file=self.file, flush=True)
 
-    def running(self) -> list[tuple[Planned, int]]:
-        """Return the runs that a worker has taken up, each with its kept epochs."""
+    def running(self) -> list[tuple[Planned, str]]:
+        """Return the runs that a worker has taken up, and what it is at."""
         found = []
         for folder, planned in self.runs.items():
             if folder in self.outcomes:
                 continue
             lines = read_lines(folder / LEDGER)
-            if lines and lines[-1].get("event") in ("start", "epoch"):
-                found.append((planned, sum(line.get("event") == "epoch" for line in lines)))
+            event = lines[-1].get("event") if lines else None
+            if event in ("start", "compile", "epoch"):
+                epochs = sum(line.get("event") == "epoch" for line in lines)
+                at = f"epoch {epochs} of {planned.train.epochs}"
+                found.append((planned, "compiling loops, once on this machine" if event == "compile" else at))
         return found
 
     def seconds_left(self) -> float | None:
@@ -115,8 +118,7 @@ class Progress:
             waiting = len(own) - len(states) - now
             done = len(states) - failed
             lines.append(f"{model:<{width}}  {done:4d}  {now:7d}  {failed:6d}  {waiting:7d}")
-        for planned, epochs in running[: self.jobs]:
-            lines.append(f"  {planned.label}: epoch {epochs} of {planned.train.epochs}")
+        lines += [f"  {planned.label}: {at}" for planned, at in running[: self.jobs]]
         return [*lines, self.summary() + self._left()]
 
     def summary(self) -> str:

@@ -170,21 +170,18 @@ def model_of(folder: Path, window: int | None, data: Path | None) -> tuple[Model
 
 def _open(command: Stream) -> tuple[Streamer, tuple[str, ...], tuple[str, ...]]:
     """Return the streamer of a run, and the names of its inputs and targets."""
-    from baselines.parallel import before_compiling
+    from baselines.parallel import COMPILING, before_compiling
     from baselines.stream import Streamer
 
     model, interface = model_of(command.run, command.window, command.data)
     baseline = None if command.baseline == "protocol" else command.baseline
     waited = command.engine != "reference" and (loudness.get().progress or loudness.get().verbose)
-    with before_compiling(lambda: sys.stderr.write(COMPILING)) if waited else nullcontext():
+    with before_compiling(lambda: sys.stderr.write(COMPILING + "\n")) if waited else nullcontext():
         made = Streamer.of(model, interface, command.engine, baseline=baseline)
     notes = _notes(interface, command.baseline, resumed=command.load_state is not None)
     for note in notes if loudness.get().notes else ():
         sys.stderr.write(f"Note: {note}\n")
     return made, interface.inputs, interface.targets
-
-
-COMPILING = "Note: compiling the loops of this kind of model, once on this machine; it can take half a minute.\n"
 
 
 def _notes(interface: Interface, baseline: str, resumed: bool) -> Iterator[str]:

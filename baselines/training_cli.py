@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import json
 import re
+import sys
 import textwrap
+from contextlib import nullcontext
 from dataclasses import dataclass, field, fields, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypedDict, get_type_hints
 
@@ -145,9 +148,11 @@ class Eval:
 def train(command: Train, line: str) -> None:
     """Run the command."""
     import torch
+    from tqdm import tqdm
 
     from baselines.experiment import follow, run
     from baselines.grid import by_kind
+    from baselines.parallel import COMPILING, before_compiling
     from baselines.references import REFERENCES
     from baselines.team import joined
 
@@ -165,19 +170,22 @@ def train(command: Train, line: str) -> None:
         if not team.leads:
             follow(dataset, command.model, config, team, preset=preset, options=given["model"], device=device)
             return
-        done, state = run(
-            dataset,
-            command.model,
-            config,
-            out,
-            preset=preset,
-            options=given["model"],
-            device=device,
-            command=line,
-            progress=loudness.get().progress,
-            team=team,
-            track=command.track,
-        )
+        with (
+            before_compiling(partial(tqdm.write, COMPILING, sys.stderr)) if loudness.get().notes else nullcontext()
+        ):
+            done, state = run(
+                dataset,
+                command.model,
+                config,
+                out,
+                preset=preset,
+                options=given["model"],
+                device=device,
+                command=line,
+                progress=loudness.get().progress,
+                team=team,
+                track=command.track,
+            )
     if command.json:
         print(json.dumps({"run": str(out), "state": state, **done.results}))
         return

@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shlex
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import click
 import pytest
 
 import csp_data
+from baselines import parallel
 from baselines.cli import commands, main, parse
 from baselines.completion import REFERENCES, shadow
+from baselines.ledger import read_lines
+from baselines.parallel import COMPILING
 from baselines.runs import Run
 
 PROGRAM = (sys.executable, "-m", "baselines")
@@ -132,6 +137,37 @@ def test_progress_is_shown_on_a_terminal_only_and_not_when_quiet(tmp_path: Path,
     assert "test: MSE" in shown
     piped = subprocess.run([*PROGRAM, *train("--seed", "1")], capture_output=True, text=True, check=True)
     assert piped.stderr == ""
+
+
+S4 = ["dim=4", "layers=1", "train.window_s=10", "train.window_stride_s=10", "train.epochs=1"]
+
+
+def test_compiling_is_told_before_a_training_begins(tmp_path: Path) -> None:
+    pytest.importorskip("numba", reason="it compiles")
+    environment = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path / "cache"), "OMP_NUM_THREADS": "1"}
+    for said in ([COMPILING], []):  # the second time it is read from the cache
+        call = [*PROGRAM, "train", "sample", "flat-s4", "--set", *S4, "--out", str(tmp_path / f"run{len(said)}")]
+        done = subprocess.run(call, env=environment, capture_output=True, text=True, check=True)
+        assert done.stderr.splitlines() == said
+
+
+def test_compiling_is_not_told_when_quiet_and_in_a_sweep_by_its_table(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    @contextmanager
+    def compiles(say: Callable[[], object]) -> Iterator[None]:
+        yield
+        say()
+
+    monkeypatch.setattr(parallel, "before_compiling", compiles)
+    for flags, wanted in (([], [COMPILING]), (["-q"], [])):
+        out = str(tmp_path / f"run{len(flags)}")
+        code, _, error = said(["train", "sample", "mean", "--out", out, *flags], capsys)
+        assert (code, error.splitlines()) == (0, wanted)
+    call = ["sweep", "--datasets", "sample", "--models", "mean", "--seeds", "0", "--out", str(tmp_path / "sweep")]
+    assert said([*call, "--quiet"], capsys)[::2] == (0, "")
+    (ledger,) = (tmp_path / "sweep").glob("runs/*/ledger.jsonl")
+    assert [line["event"] for line in read_lines(ledger)] == ["start", "finish", "compile"]
 
 
 def test_a_sweep_says_what_is_done_unless_quiet(tmp_path: Path) -> None:

@@ -310,6 +310,8 @@ def test_progress_on_a_terminal_and_elsewhere(planned: list[Planned], tmp_path: 
     ]
     assert table[3] == f"  {runs[1].label}: epoch 1 of {epochs}"
     assert table[4] == "3 runs: 1 done, 0 failed, 2 left; about 1 min 0 s left"
+    note(runs[1].folder, "compile")
+    assert shown[1].table()[3] == f"  {runs[1].label}: compiling loops, once on this machine"
     shown[0].add(Outcome(runs[1].folder, "failed", "a reason\nthe last line"))
     assert plain.getvalue().splitlines()[1].endswith("seed 0: FAILED: the last line; about 0 min 30 s left")
 
