@@ -24,6 +24,7 @@ from baselines.models import param_groups
 from baselines.step import PlainStep, adam, in_graph, make_step, masked_mse
 from baselines.train import seeded
 from csp_data import LowPass
+from csp_data.work import keep_freed
 
 __all__ = ["CASES", "Case", "Rates", "measure", "measure_rates", "measure_step", "render"]
 
@@ -197,6 +198,7 @@ def measure_step(
         do without: ``flops`` of its products (torch's count: no FFT, scan or elementwise work), ``bytes`` of
         the tensors kept for the backward pass, written and read once, and Adam's (7 passes over the weights).
     """
+    keep_freed()  # as training does
     device = next(model.parameters()).device
     model.train()
     x = torch.randn(batch, length, IN_DIM, device=device)
