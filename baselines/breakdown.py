@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from baselines.digits import Scale, bracketed
 from baselines.render import Grid
@@ -74,16 +74,19 @@ def by_variant(rows: Sequence[Result], what: str, pair: Callable[[str], tuple[st
     -------
     list of Grid
         One a data set; a line each name, a column each model: change of the root mean squared error in per cent,
-        mean and standard deviation over seeds.
+        mean and standard deviation over seeds. Where targets have several units, each target's error is taken over
+        that of the training mean first, so that all count alike.
     """
     grids = []
     for dataset in dict.fromkeys(row.dataset for row in rows):
         own = [row for row in rows if row.dataset == dataset]
+        mixed = len(set(own[0].units)) > 1
+        trivial = {row.recipe_hash: row for row in own if row.model == "mean"} if mixed else {}
         errors: dict[bool, dict[tuple[str, str, int], float]] = {True: {}, False: {}}
         for row in own:
             for variant in row.variant.split("; "):  # a run can stand for several
                 name, having = pair(variant)
-                errors[having][name, row.model, row.seed] = row.test_mse**0.5
+                errors[having][name, row.model, row.seed] = _root(row, trivial)
         changes: dict[tuple[str, str], list[float]] = {}
         for (name, model, seed), error in errors[True].items():
             plain = errors[False].get((name, model, seed), errors[False].get(("", model, seed)))
@@ -91,11 +94,20 @@ def by_variant(rows: Sequence[Result], what: str, pair: Callable[[str], tuple[st
                 changes.setdefault((name, model), []).append(100 * (error / plain - 1))
         names, models = (tuple(dict.fromkeys(key[i] for key in changes)) for i in (0, 1))
         body = tuple((name, *(_change(changes.get((name, model), [])) for model in models)) for name in names)
+        error = "RMSE, each target over that of the training mean," if mixed else "RMSE"
         heading = (
-            f"{dataset}, {own[0].kind}, from protocol {own[0].protocol}: RMSE with the {what} against without"
+            f"{dataset}, {own[0].kind}, from protocol {own[0].protocol}: {error} with the {what} against without"
         )
         grids.append(Grid(heading, (what, *models), body))
     return grids
+
+
+def _root(row: Result, trivial: Mapping[str, Result]) -> float:
+    """Return the root mean squared error; with ``trivial``, each target's over that of the trivial row."""
+    if not trivial:
+        return row.test_mse**0.5
+    mean = trivial[row.recipe_hash].by_target
+    return statistics.fmean((found.rmse / mean[name].rmse) ** 2 for name, found in row.by_target.items()) ** 0.5
 
 
 def _change(changes: Sequence[float]) -> str:

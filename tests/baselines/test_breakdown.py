@@ -79,6 +79,22 @@ def test_variants_are_compared_within_a_seed(runs: dict[str, Run]) -> None:
     assert "real recordings" in grid.heading
 
 
+def test_targets_of_several_units_count_alike(runs: dict[str, Run]) -> None:
+    """Each over the training mean's, by hand: half the error in one of two gives sqrt((1/4 + 1) / 2)."""
+    row = Result.of(runs["a"])
+    target = next(iter(row.by_target.values()))
+
+    def made(model: str, variant: str, big: float, small: float) -> Result:
+        by_target = {"x": replace(target, rmse=big), "angle": replace(target, rmse=small)}
+        return replace(row, model=model, variant=variant, units=("m", "rad"), by_target=by_target)
+
+    rows = [made("mean", v, 1000.0, 1.0) for v in ("no filter", "low")]
+    rows += [made("fir", "no filter", 1000.0, 1.0), made("fir", "low", 1000.0, 0.5)]
+    (grid,) = by_variant(rows, "filter", lambda variant: ("low", True) if variant == "low" else ("", False))
+    assert grid.rows == (("low", "+0.0 %", f"{100 * ((1.25 / 2) ** 0.5 - 1):+.1f} %"),)
+    assert "each target over that of the training mean" in grid.heading
+
+
 def test_command(runs: dict[str, Run], capsys: pytest.CaptureFixture[str]) -> None:
     main(["table", str(runs["a"].folder), "--by", "target", "--format", "latex"])
     assert r"vel\_x RMSE (m/s)" in capsys.readouterr().out
