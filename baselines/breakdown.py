@@ -94,9 +94,9 @@ def by_variant(rows: Sequence[Result], what: str, pair: Callable[[str], tuple[st
                 changes.setdefault((name, model), []).append(100 * (error / plain - 1))
         names, models = (tuple(dict.fromkeys(key[i] for key in changes)) for i in (0, 1))
         body = tuple((name, *(_change(changes.get((name, model), [])) for model in models)) for name in names)
-        error = "RMSE, each target over that of the training mean," if mixed else "RMSE"
+        measure = "RMSE, each target over that of the training mean," if mixed else "RMSE"
         heading = (
-            f"{dataset}, {own[0].kind}, from protocol {own[0].protocol}: {error} with the {what} against without"
+            f"{dataset}, {own[0].kind}, from protocol {own[0].protocol}: {measure} with the {what} against without"
         )
         grids.append(Grid(heading, (what, *models), body))
     return grids
