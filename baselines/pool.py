@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import logging
 import multiprocessing.resource_tracker
+import os
 import signal
-import socket
 import sys
 import threading
 import time
@@ -18,10 +18,10 @@ import warnings
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager, nullcontext
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
-import filelock
 import joblib
 from joblib.externals.loky.backend import resource_tracker
 from tqdm import tqdm
@@ -29,7 +29,9 @@ from tqdm import tqdm
 from baselines.errors import CspDataError, MissingExtraError, OptionError
 from baselines.grid import Planned
 from baselines.ledger import LEDGER, note, read_lines
+from baselines.slots import slot
 from baselines.trackers import check
+from csp_data.work import end_with
 
 __all__ = ["Joblib", "Outcome", "Place", "Pool", "Submitit", "WorkerLostError", "execute", "make_pool", "work"]
 
@@ -143,40 +145,15 @@ def work(planned: Planned, place: Place) -> Outcome:
     )
 
 
+def _work_for(process: int, planned: Planned, place: Place) -> Outcome:
+    """Execute a run in a process that this one started, and end with it."""
+    end_with(process)
+    return work(planned, place)
+
+
 @contextmanager
 def _always(device: str) -> Iterator[str]:
     yield device
-
-
-@contextmanager
-def slot(folder: Path, devices: Sequence[str], per_device: int) -> Iterator[str]:
-    """Take a place on one of this machine's devices, the emptiest first; wait while all are full.
-
-    A place is a lock that the system frees when the process ends, however it ends.
-
-    Raises
-    ------
-    OptionError
-        If there is no device.
-    """
-    if not devices:
-        raise OptionError("device", "cuda", "a GPU that torch can use on this worker")
-    here = folder / socket.gethostname()
-    here.mkdir(parents=True, exist_ok=True)
-    places = [(device, number) for number in range(per_device) for device in devices]
-    while True:
-        for device, number in places:
-            lock = filelock.FileLock(here / f"{device.replace(':', '-')}-{number}.lock")
-            try:
-                lock.acquire(timeout=0)
-            except filelock.Timeout:
-                continue
-            try:
-                yield device
-            finally:
-                lock.release()
-            return
-        time.sleep(POLL_S)
 
 
 class Pool(Protocol):
@@ -217,7 +194,8 @@ class Joblib:
 
     def outcomes(self, runs: Sequence[Planned], place: Place) -> Iterator[Outcome]:
         """Yield the outcome of each run as it comes."""
-        calls = (joblib.delayed(work)(planned, place) for planned in runs)
+        do = partial(_work_for, os.getpid()) if self.backend == "loky" else work
+        calls = (joblib.delayed(do)(planned, place) for planned in runs)
         parallel = joblib.parallel_config(self.backend, n_jobs=self.jobs, **self.options)
         with ExitStack() as stack:
             with parallel, _uninterrupted() if self.jobs > 1 else nullcontext():

@@ -1,13 +1,17 @@
-"""How recordings are worked through: in how many processes, and with what memory."""
+"""How recordings are worked through: in how many processes, which end with this one, and with what memory."""
 
 from __future__ import annotations
 
+import os
 import signal
+import sys
+import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager
+from functools import cache
 from multiprocessing import resource_tracker
 from typing import Any, TypeVar
 
@@ -16,7 +20,7 @@ from joblib.externals.loky import ProcessPoolExecutor
 from joblib.externals.loky.backend import get_context
 from joblib.externals.loky.backend import resource_tracker as loky_tracker
 
-__all__ = ["in_order", "keep_freed", "others", "processes"]
+__all__ = ["end_with", "in_order", "keep_freed", "others", "processes"]
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")
@@ -45,11 +49,36 @@ def keep_freed() -> None:
     np.empty(LARGEST_KEPT, dtype=np.uint8)
 
 
+@cache
+def end_with(parent: int) -> None:
+    """End this process soon after the one that started it, however that ended: nobody wants its results any more.
+
+    By themselves loky's processes notice nothing: they finish what they have begun, for hours, and then wait.
+
+    Parameters
+    ----------
+    parent
+        Process that started this one; Windows does not say when it is gone.
+    """
+    if sys.platform == "win32" or os.getpid() == parent:
+        return
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(0.5)
+        os._exit(1)
+
+    threading.Thread(target=watch, name="csp-data-end-with", daemon=True).start()
+
+
 def others(count: int) -> ProcessPoolExecutor:
     """Return an executor of other processes, each with one thread; they start at the first task."""
     one_thread = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
     # not loky's shared executor: it would be handed to joblib's next user, who needs another kind
-    return ProcessPoolExecutor(count, context=get_context("loky"), env=one_thread)
+    context = get_context("loky")
+    return ProcessPoolExecutor(
+        count, context=context, env=one_thread, initializer=end_with, initargs=(os.getpid(),)
+    )
 
 
 @contextmanager

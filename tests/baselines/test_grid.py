@@ -18,11 +18,12 @@ from baselines.cli import main
 from baselines.errors import CspDataError, OptionError, UnknownNameError
 from baselines.grid import Grid, Planned, SweepError, expand, prepare_all
 from baselines.ledger import count, note
-from baselines.pool import Outcome, Place, WorkerLostError, execute, slot
+from baselines.pool import Outcome, Place, WorkerLostError, execute
 from baselines.presets import MODELS
 from baselines.progress import Progress
 from baselines.published import TRAINING
 from baselines.runs import open_folder, read_run
+from baselines.slots import slot
 from baselines.strapdown import NotApplicableError
 from baselines.sweeps import read_sweep, sweep
 from baselines.train import TrainConfig

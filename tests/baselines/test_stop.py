@@ -1,4 +1,4 @@
-"""Ctrl-C: a real signal to a real process and its workers ends them; the same command goes on."""
+"""Real signals to a real process end it and its workers; the same command goes on."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import sys
 import time
 import warnings
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import joblib
@@ -28,8 +29,13 @@ HANGS_S = 120
 STOPPED = "Stopped. The same command goes on from the last finished epoch."
 
 
-def _stopped(arguments: list[str], home: Path, begun: Callable[[int], bool]) -> tuple[int, str]:
-    """Start a command, send its group what Ctrl-C sends once it has begun, given its id; return how it ended."""
+def _stopped(
+    arguments: list[str], home: Path, begun: Callable[[int], bool], stop: Callable[[int], None] | None = None
+) -> tuple[int, str]:
+    """Start a command, stop it once it has begun, given its id, by default as Ctrl-C does; return how it ended.
+
+    It has ended when the processes that it started have: they share its stderr.
+    """
     environment = {**os.environ, "CSP_DATA_HOME": str(home), "OMP_NUM_THREADS": "1"}
     process = subprocess.Popen(
         [sys.executable, "-m", "baselines", *arguments],
@@ -45,12 +51,12 @@ def _stopped(arguments: list[str], home: Path, begun: Callable[[int], bool]) -> 
             assert process.poll() is None, process.communicate()
             assert time.monotonic() - since < HANGS_S
             time.sleep(0.01)
-        os.killpg(process.pid, signal.SIGINT)
+        (stop or (lambda pid: os.killpg(pid, signal.SIGINT)))(process.pid)
         said = process.communicate(timeout=HANGS_S)[1]
     finally:
-        if process.poll() is None:
+        with suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
-            process.communicate()
+        process.communicate()
     return process.returncode, said
 
 
@@ -73,33 +79,54 @@ def test_stop_of_a_training(tmp_path: Path, home: Path) -> None:
     assert count([folder]).finished == 0
 
 
-def _workers(pid: int) -> int:
-    """Return how many of loky's processes a process has."""
-    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-    return sum(b"popen_loky" in Path(f"/proc/{child}/cmdline").read_bytes() for child in children)
+def _workers(pid: int) -> list[int]:
+    """Return which of loky's processes a process has."""
+    children = map(int, Path(f"/proc/{pid}/task/{pid}/children").read_text().split())
+    return [child for child in children if b"popen_loky" in Path(f"/proc/{child}/cmdline").read_bytes()]
 
 
-@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="looks for workers in Linux's /proc")
+NEEDS_PROC = pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="looks for workers in Linux's /proc")
+SWEEP = ["sweep", "--datasets", "sample", "--models", "flat-lstm", "--seeds", "0-2", "--jobs", "2", "--set"]
+SWEEP += [f"train.{name}={value}" for name, value in TRAINING.items()]
+SWEEP += [f"model.{name}={value}" for name, value in SIZES.items()]
+
+
+@NEEDS_PROC
 @pytest.mark.parametrize("when", ["workers start", "workers train"])
 def test_stop_of_a_sweep(when: str, tmp_path: Path, home: Path) -> None:
     """Ctrl-C reaches two workers too: they leave no traceback, and nothing that a tracker has to clean up."""
-    settings = [f"train.{name}={value}" for name, value in TRAINING.items()]
-    settings += [f"model.{name}={value}" for name, value in SIZES.items()]
-    arguments = ["sweep", "--datasets", "sample", "--models", "flat-lstm", "--seeds", "0-2", "--jobs", "2"]
-
-    def training(_: int) -> bool:
-        return sum(_epochs(folder) >= 1 for folder in tmp_path.glob("runs/*")) == 2
-
     code, said = _stopped(
-        [*arguments, "--set", *settings, "--out", str(tmp_path)],
+        [*SWEEP, "--out", str(tmp_path)],
         home,
-        training if when == "workers train" else lambda pid: _workers(pid) == 2,
+        lambda pid: _training(tmp_path) if when == "workers train" else len(_workers(pid)) == 2,
     )
     assert (code, said.splitlines()) == (1, [STOPPED])
     runs, left = read_sweep(tmp_path)
     assert runs == []
     assert len(left) == (2 if when == "workers train" else 0)
     assert all("unfinished" in why for why in left.values())
+
+
+def _training(folder: Path) -> bool:
+    """Tell whether two runs of a sweep have begun."""
+    return sum(_epochs(run) >= 1 for run in folder.glob("runs/*")) == 2
+
+
+@NEEDS_PROC
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_workers_end_with_a_sweep_that_is_ended(number: signal.Signals, tmp_path: Path, home: Path) -> None:
+    """The signal goes to the first process alone, as from a batch system, or when memory is short."""
+    since: list[float] = []
+
+    def stop(pid: int) -> None:
+        assert len(_workers(pid)) == 2
+        since.append(time.monotonic())
+        os.kill(pid, number)
+
+    code, _ = _stopped([*SWEEP, "--out", str(tmp_path)], home, lambda _: _training(tmp_path), stop)
+    assert code == -number
+    assert time.monotonic() - since[0] < 30
+    assert len(read_sweep(tmp_path)[1]) == 2
 
 
 def test_a_worker_replaced_between_runs_is_no_warning(tmp_path: Path) -> None:

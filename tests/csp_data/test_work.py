@@ -121,6 +121,28 @@ def test_joblib_can_start_its_own_processes_afterwards() -> None:
     assert Parallel(n_jobs=2)(delayed(abs)(number) for number in range(-3, 0)) == [3, 2, 1]
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows does not say when a parent is gone")
+def test_the_others_end_when_this_process_is_killed() -> None:
+    code = """
+import os, signal, time
+from csp_data.work import others
+pool = others(1)
+print(pool.submit(os.getpid).result(), flush=True)
+pool.submit(time.sleep, 600)
+time.sleep(0.1)
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+    process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    other = int(process.stdout.readline())
+    try:
+        process.communicate(timeout=60)  # the other has the same stdout
+    except subprocess.TimeoutExpired:
+        os.kill(other, signal.SIGKILL)
+        raise
+    assert process.returncode == -signal.SIGKILL
+
+
 @pytest.mark.parametrize("close", [True, False])
 def test_the_others_end_with_the_iteration(close: bool) -> None:
     before = set(children())
