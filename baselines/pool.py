@@ -7,23 +7,18 @@ no loss of a sweep: every run goes on from its checkpoint, and its folder's lock
 from __future__ import annotations
 
 import logging
-import multiprocessing.resource_tracker
-import os
-import signal
-import sys
 import threading
 import time
 import traceback
 import warnings
 from collections.abc import Generator, Iterable, Iterator, Sequence
-from contextlib import ExitStack, closing, contextmanager, nullcontext
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
 import joblib
-from joblib.externals.loky.backend import resource_tracker
 from tqdm import tqdm
 
 from baselines.errors import CspDataError, MissingExtraError, OptionError
@@ -31,9 +26,20 @@ from baselines.grid import Planned
 from baselines.ledger import LEDGER, note, read_lines
 from baselines.slots import slot
 from baselines.trackers import check
-from csp_data.work import end_with
+from csp_data.work import as_done
 
-__all__ = ["Joblib", "Outcome", "Place", "Pool", "Submitit", "WorkerLostError", "execute", "make_pool", "work"]
+__all__ = [
+    "Joblib",
+    "Local",
+    "Outcome",
+    "Place",
+    "Pool",
+    "Submitit",
+    "WorkerLostError",
+    "execute",
+    "make_pool",
+    "work",
+]
 
 logger = logging.getLogger(__name__)
 
@@ -145,12 +151,6 @@ def work(planned: Planned, place: Place) -> Outcome:
     )
 
 
-def _work_for(process: int, planned: Planned, place: Place) -> Outcome:
-    """Execute a run in a process that this one started, and end with it."""
-    end_with(process)
-    return work(planned, place)
-
-
 @contextmanager
 def _always(device: str) -> Iterator[str]:
     yield device
@@ -168,63 +168,67 @@ UNINFORMATIVE = {
     # a worker that has grown by 300 MB, as it does where models of all kinds take turns, is replaced between two
     # runs; nothing is lost, and nothing is to be done (one that is killed is an error)
     r"A worker stopped while some jobs were given to the executor\.": r"joblib\.externals\.loky\.process_executor",
-    # after Ctrl-C or an error, which is said
-    r"\d+ tasks (which were still being processed|have been successfully executed)": r"joblib\.parallel",
 }
-"""Warnings of joblib that a sweep does not show: message to module."""
+"""Warnings of loky that a sweep does not show: message to module."""
 
 
 @dataclass(frozen=True)
-class Joblib:
-    """Runs through joblib, by the name of one of its backends.
+class Local:
+    """Runs in processes of this machine; one at a time in this process itself.
 
     Parameters
     ----------
     jobs
         Runs at once.
-    backend
-        ``"loky"``, or ``"dask"`` with its client.
-    options
-        Of the backend.
     """
 
     jobs: int
-    backend: str = "loky"
-    options: dict[str, Any] = field(default_factory=dict)
 
     def outcomes(self, runs: Sequence[Planned], place: Place) -> Iterator[Outcome]:
         """Yield the outcome of each run as it comes."""
-        do = partial(_work_for, os.getpid()) if self.backend == "loky" else work
-        calls = (joblib.delayed(do)(planned, place) for planned in runs)
-        parallel = joblib.parallel_config(self.backend, n_jobs=self.jobs, **self.options)
+        do = partial(work, place=place)
+        if self.jobs == 1:
+            yield from map(do, runs)
+            return
+        with _lost_workers():
+            yield from as_done(do, runs, self.jobs)
+
+
+@dataclass(frozen=True)
+class Joblib:
+    """Runs on a cluster that one of joblib's backends knows.
+
+    Parameters
+    ----------
+    backend
+        ``"dask"``.
+    options
+        Of the backend, such as its client.
+    """
+
+    backend: str
+    options: dict[str, Any]
+
+    def outcomes(self, runs: Sequence[Planned], place: Place) -> Iterator[Outcome]:
+        """Yield the outcome of each run as it comes."""
+        calls = (joblib.delayed(work)(planned, place) for planned in runs)
         with ExitStack() as stack:
-            with parallel, _uninterrupted() if self.jobs > 1 else nullcontext():
+            with joblib.parallel_config(self.backend, n_jobs=-1, **self.options):
                 given = joblib.Parallel(return_as="generator_unordered", batch_size=1, pre_dispatch="2*n_jobs")
                 results = stack.enter_context(closing(given(calls)))
-            try:
-                yield from results
-            except CspDataError:
-                raise
-            except Exception as error:  # each backend has its own: TerminatedWorkerError, KilledWorker
-                raise WorkerLostError(f"{type(error).__name__}: {error}") from error
+            stack.enter_context(_lost_workers())
+            yield from results
 
 
 @contextmanager
-def _uninterrupted() -> Iterator[None]:
-    """Keep Ctrl-C from what is started here, processes and the thread that replaces them: this process ends them.
-
-    They inherit a blocked signal, and would each print else where it found them. This process gets it at the end.
-    """
-    if sys.platform == "win32":
-        yield
-        return
-    for tracker in (multiprocessing.resource_tracker, resource_tracker):
-        tracker.ensure_running()  # which before Python 3.12 unblocks the signal
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+def _lost_workers() -> Iterator[None]:
+    """Raise :class:`WorkerLostError` for what each kind of pool raises (TerminatedWorkerError, KilledWorker)."""
     try:
         yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+    except CspDataError:
+        raise
+    except Exception as error:
+        raise WorkerLostError(f"{type(error).__name__}: {error}") from error
 
 
 @dataclass(frozen=True)
@@ -305,10 +309,10 @@ def make_pool(backend: str, jobs: int, folder: Path, parameters: dict[str, Any])
         with warnings.catch_warnings():
             for message, module in UNINFORMATIVE.items():
                 warnings.filterwarnings("ignore", message, UserWarning, module)
-            yield Joblib(jobs)
+            yield Local(jobs)
     elif name == "dask" and address:
         with _dask_client(address) as client:
-            yield Joblib(-1, "dask", {"client": client, "wait_for_workers_timeout": 60})
+            yield Joblib("dask", {"client": client, "wait_for_workers_timeout": 60})
     elif backend in ("slurm", "slurm:local"):
         try:
             import submitit  # noqa: F401

@@ -9,9 +9,10 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future
+from concurrent.futures import FIRST_COMPLETED, Future, wait
 from contextlib import contextmanager
 from functools import cache
+from itertools import islice
 from multiprocessing import resource_tracker
 from typing import Any, TypeVar
 
@@ -20,7 +21,7 @@ from joblib.externals.loky import ProcessPoolExecutor
 from joblib.externals.loky.backend import get_context
 from joblib.externals.loky.backend import resource_tracker as loky_tracker
 
-__all__ = ["end_with", "in_order", "keep_freed", "others", "processes"]
+__all__ = ["as_done", "in_order", "keep_freed", "others", "processes"]
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")
@@ -50,7 +51,7 @@ def keep_freed() -> None:
 
 
 @cache
-def end_with(parent: int) -> None:
+def _end_with(parent: int) -> None:
     """End this process soon after the one that started it, however that ended: nobody wants its results any more.
 
     By themselves loky's processes notice nothing: they finish what they have begun, for hours, and then wait.
@@ -77,7 +78,7 @@ def others(count: int) -> ProcessPoolExecutor:
     # not loky's shared executor: it would be handed to joblib's next user, who needs another kind
     context = get_context("loky")
     return ProcessPoolExecutor(
-        count, context=context, env=one_thread, initializer=end_with, initargs=(os.getpid(),)
+        count, context=context, env=one_thread, initializer=_end_with, initargs=(os.getpid(),)
     )
 
 
@@ -146,6 +147,44 @@ def in_order(do: Callable[[Task], Result], tasks: Iterable[Task], jobs: int) -> 
             yield begun.popleft().result()
     finally:
         _end(pool, [started, *begun])
+
+
+def as_done(do: Callable[[Task], Result], tasks: Iterable[Task], jobs: int) -> Iterator[Result]:
+    """Do tasks in other processes, and give their results as they come.
+
+    Parameters
+    ----------
+    do
+        What to do with a task; it and its results go from process to process.
+    tasks
+        Taken as they are needed: at most ``2 * jobs`` are begun and not yet given.
+    jobs
+        Processes.
+
+    Yields
+    ------
+    Result
+        One a task.
+
+    Raises
+    ------
+    Exception
+        That of a task that fails, or loky's own where a process is lost.
+    """
+    pool = others(jobs)
+    begun: set[Future[Result]] = set()
+    left = iter(tasks)
+    try:
+        while True:
+            with _ctrl_c_for_this_one_alone():
+                begun.update(pool.submit(do, task) for task in islice(left, 2 * jobs - len(begun)))
+            if not begun:
+                return
+            done, begun = wait(begun, return_when=FIRST_COMPLETED)
+            for future in done:
+                yield future.result()
+    finally:
+        _end(pool, begun)
 
 
 def _end(pool: ProcessPoolExecutor, begun: Iterable[Future[Any]]) -> None:

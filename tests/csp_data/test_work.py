@@ -19,7 +19,7 @@ from joblib import Parallel, delayed
 from joblib.externals.loky import ProcessPoolExecutor
 
 from csp_data import work
-from csp_data.work import in_order
+from csp_data.work import as_done, in_order
 
 
 class Started(ProcessPoolExecutor):
@@ -177,6 +177,34 @@ def test_the_first_error_in_order_is_raised(jobs: int) -> None:
     assert next(results)[0] == 0
     with pytest.raises(ValueError, match="task -1"):
         list(results)
+
+
+def test_results_as_they_come() -> None:
+    """A slow task holds up no other; as many are begun as the processes need, and each is done once, elsewhere."""
+    taken: list[int] = []
+    given_back: list[int] = []
+
+    def tasks() -> Iterator[tuple[int, float]]:
+        for number in range(12):
+            assert len(taken) - len(given_back) < 4
+            taken.append(number)
+            yield number, 1.0 if number == 0 else 0.01
+
+    processes = set()
+    for number, process in as_done(who, tasks(), 2):
+        given_back.append(number)
+        processes.add(process)
+    assert sorted(given_back) == list(range(12))
+    assert given_back[0] != 0
+    assert os.getpid() not in processes
+    assert len(processes) == 2
+
+
+def test_an_error_ends_the_others() -> None:
+    before = set(children())
+    with pytest.raises(ValueError, match="task -1"):
+        list(as_done(who, [(1, 0.0), (-1, 0.1), *[(i, 0.2) for i in range(2, 9)]], 2))
+    assert set(children()) <= before
 
 
 def test_nobody_is_asked_without_need() -> None:
