@@ -73,7 +73,7 @@ class Linear:
 
 
 class Window:
-    """A stack inside one window, and all of its outputs there, (W, D)."""
+    """A stack inside one window, and its outputs there, (W, D), as far as they are read."""
 
     def __init__(self, stack: Stack, samples: int) -> None:
         self.stack = stack
@@ -89,7 +89,7 @@ class Level:
     """A level below the highest, as :class:`baselines.layers.chunks.Chunks`."""
 
     def __init__(self, cut: Chunks, level: Projected, pool: Pool) -> None:
-        self.cut, self._pool = cut, pool
+        self.cut, self._pool, self._reads_all = cut, pool, not isinstance(pool, LastPool)
         self._embed, self._decoder = Linear(level.embed), Linear(level.decoder)
         first = make_stack(level.layer, cut.window)
         stacks = [first, *(first.fresh() for _ in range(cut.open_windows - 1))]
@@ -129,10 +129,13 @@ class Level:
             j = self.cut.overlap + position - ahead * self.cut.size
             if j >= 0:
                 self._x[:] = embedded
-                window.outputs[j] = window.stack.step(self._x)
+                if self._reads_all or j + 1 == len(window.outputs):
+                    window.outputs[j] = window.stack.step(self._x)
+                else:
+                    window.stack.skip(self._x)
 
     def _read(self, outputs: Floats32) -> Floats32:
-        if isinstance(self._pool, LastPool):
+        if not self._reads_all:
             return outputs[-1]
         if isinstance(self._pool, LinearPool):
             return np.asarray((self._weight * outputs).sum(axis=0))
@@ -213,11 +216,13 @@ class FastEngine(Engine):
             if feature is None:
                 return None
             x = feature
-        y = self._stack.step(self._embed(x) if self._embed else x)
+        inside = self._embed(x) if self._embed else x
         wanted = self._position == self._offset
         self._position[...] = (self._position + 1) % self._chunk
         if not wanted:
+            self._stack.skip(inside)
             return None
+        y = self._stack.step(inside)
         return self._decoder(self._inner(y) if self._inner else y).copy()
 
     def _holders(self) -> Iterator[Holder]:

@@ -50,8 +50,8 @@ def _finish(x, y, k, prenorm, norm, linear, scratch):  # type: ignore[no-untyped
 
 
 @njit(**FLAGS)
-def fir_stack(x, position, prenorm, norm, linear, taps, past, y, scratch):  # type: ignore[no-untyped-def]
-    """Take sample ``position`` of a window through blocks whose state space is a filter, in place.
+def fir_stack(x, wanted, position, prenorm, norm, linear, taps, past, y, scratch):  # type: ignore[no-untyped-def]
+    """Take sample ``position`` of a window through blocks whose state space is a filter, in place if ``wanted``.
 
     ``taps`` (K, W, H) holds the kernel with D in its first tap, ``past`` (K, W, H) the window's inputs so far.
     """
@@ -59,6 +59,8 @@ def fir_stack(x, position, prenorm, norm, linear, taps, past, y, scratch):  # ty
     for k in range(taps.shape[0]):
         u = past[k, position]
         _enter(x, k, prenorm, norm, u)
+        if k + 1 == taps.shape[0] and not wanted:
+            return
         y[:] = _F(0)
         for lag in range(position + 1):
             tap, seen = taps[k, lag], past[k, position - lag]
@@ -68,8 +70,8 @@ def fir_stack(x, position, prenorm, norm, linear, taps, past, y, scratch):  # ty
 
 
 @njit(**FLAGS)
-def space_stack(x, prenorm, norm, linear, space, real, imag, u, y, scratch):  # type: ignore[no-untyped-def]
-    """Take a sample through blocks whose state space is a recurrence of its own for each channel, in place.
+def space_stack(x, wanted, prenorm, norm, linear, space, real, imag, u, y, scratch):  # type: ignore[no-untyped-def]
+    """Take a sample through blocks with a recurrence of its own for each channel, in place if ``wanted``.
 
     ``space`` holds the real and imaginary parts of A, E, F, B and C, each (K, H, N), and D (K, H); the state is
     ``real`` and ``imag`` (K, H, N).
@@ -90,6 +92,8 @@ def space_stack(x, prenorm, norm, linear, space, real, imag, u, y, scratch):  # 
                 xr[n], xi[n] = r, i
                 total += cr[k, h, n] * r - ci[k, h, n] * i
             y[h] = _F(2.0 * total + d[k, h] * v)
+        if k + 1 == real.shape[0] and not wanted:
+            return
         _finish(x, y, k, prenorm, norm, linear, scratch)
 
 
@@ -142,17 +146,24 @@ class SpaceStack(Stack):
 
     def step(self, x: Floats32) -> Floats32:
         """Take a sample; see :meth:`Stack.step`."""
+        self._take(x, True)
+        self.out[:] = x
+        return self.out
+
+    def skip(self, x: Floats32) -> None:
+        """Take a sample without the last block's output; see :meth:`Stack.skip`."""
+        self._take(x, False)
+
+    def _take(self, x: Floats32, wanted: bool) -> None:
         shared = (self._prenorm, self._norm, self._linear)
         state = self.state
         if self._taps is not None:
             position = int(state["position"])
-            fir_stack(x, position, *shared, self._taps, state["past"], self.out, self._scratch)
+            fir_stack(x, wanted, position, *shared, self._taps, state["past"], self.out, self._scratch)
             state["position"][...] = position + 1
         else:
             buffers = (self._u, self.out, self._scratch)
-            space_stack(x, *shared, self._space, state["real"], state["imag"], *buffers)
-        self.out[:] = x
-        return self.out
+            space_stack(x, wanted, *shared, self._space, state["real"], state["imag"], *buffers)
 
 
 def _filter(layer: Any, length: int) -> Tensor:

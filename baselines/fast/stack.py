@@ -39,6 +39,10 @@ class Stack(ABC):
     def step(self, x: Floats32) -> Floats32:
         """Take a sample (in_dim,), which may be overwritten; return :attr:`out`."""
 
+    def skip(self, x: Floats32) -> None:
+        """Take a sample whose output nobody reads: what only makes the output can be left out."""
+        self.step(x)
+
     def fresh(self) -> Stack:
         """Return a stack with the same weights and a state of its own, at its start."""
         made = copy.copy(self)
