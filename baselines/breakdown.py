@@ -76,12 +76,17 @@ def by_variant(rows: Sequence[Result], what: str, pair: Callable[[str], tuple[st
         One a data set; a line each name, a column each model: change of the root mean squared error in per cent,
         mean and standard deviation over seeds. Where targets have several units, each target's error is taken over
         that of the training mean first, so that all count alike.
+
+    Raises
+    ------
+    RunError
+        If that needs a training mean that is not among the rows.
     """
     grids = []
     for dataset in dict.fromkeys(row.dataset for row in rows):
         own = [row for row in rows if row.dataset == dataset]
         mixed = len(set(own[0].units)) > 1
-        trivial = {row.recipe_hash: row for row in own if row.model == "mean"} if mixed else {}
+        trivial = {row.recipe_hash: row for row in own if row.model == "mean"} if mixed else None
         errors: dict[bool, dict[tuple[str, str, int], float]] = {True: {}, False: {}}
         for row in own:
             for variant in row.variant.split("; "):  # a run can stand for several
@@ -102,10 +107,14 @@ def by_variant(rows: Sequence[Result], what: str, pair: Callable[[str], tuple[st
     return grids
 
 
-def _root(row: Result, trivial: Mapping[str, Result]) -> float:
+def _root(row: Result, trivial: Mapping[str, Result] | None) -> float:
     """Return the root mean squared error; with ``trivial``, each target's over that of the trivial row."""
-    if not trivial:
+    if trivial is None:
         return row.test_mse**0.5
+    if row.recipe_hash not in trivial:
+        raise RunError(
+            f"{row.source}: its targets have several units, and the reference mean on its data is missing."
+        )
     mean = trivial[row.recipe_hash].by_target
     return statistics.fmean((found.rmse / mean[name].rmse) ** 2 for name, found in row.by_target.items()) ** 0.5
 

@@ -1,7 +1,7 @@
 """Where the runs of a sweep are executed: processes of this machine, a dask cluster, or SLURM.
 
-Nothing here schedules anything: joblib (loky, dask) and submitit do. What is ours is that the loss of a worker is
-no loss of a sweep: every run goes on from its checkpoint, and its folder's lock keeps two workers from one run.
+Nothing here schedules anything: loky, joblib (for dask) and submitit do. What is ours is that the loss of a worker
+is no loss of a sweep: every run goes on from its checkpoint, and its folder's lock keeps two workers from one run.
 """
 
 from __future__ import annotations
@@ -164,14 +164,6 @@ class Pool(Protocol):
         ...
 
 
-UNINFORMATIVE = {
-    # a worker that has grown by 300 MB, as it does where models of all kinds take turns, is replaced between two
-    # runs; nothing is lost, and nothing is to be done (one that is killed is an error)
-    r"A worker stopped while some jobs were given to the executor\.": r"joblib\.externals\.loky\.process_executor",
-}
-"""Warnings of loky that a sweep does not show: message to module."""
-
-
 @dataclass(frozen=True)
 class Local:
     """Runs in processes of this machine; one at a time in this process itself.
@@ -307,8 +299,9 @@ def make_pool(backend: str, jobs: int, folder: Path, parameters: dict[str, Any])
         raise OptionError("slurm", parameters, "nothing without --backend slurm")
     if backend == "loky":
         with warnings.catch_warnings():
-            for message, module in UNINFORMATIVE.items():
-                warnings.filterwarnings("ignore", message, UserWarning, module)
+            # a worker that has grown by 300 MB, as it does where models of all kinds take turns, is replaced
+            # between two runs; nothing is lost, and nothing is to be done (one that is killed is an error)
+            warnings.filterwarnings("ignore", r"A worker stopped while some jobs were given", UserWarning)
             yield Local(jobs)
     elif name == "dask" and address:
         with _dask_client(address) as client:

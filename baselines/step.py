@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from baselines.errors import OptionError
 
-__all__ = ["GraphStep", "PlainStep", "adam", "in_graph", "make_step", "masked_mse", "numerics"]
+__all__ = ["GraphStep", "PlainStep", "adam", "by_shape", "in_graph", "make_step", "masked_mse", "numerics"]
 
 Call = Callable[[Tensor, Tensor, Tensor], Tensor]
 
@@ -194,6 +194,11 @@ def make_step(plain: PlainStep, compile: str, device: torch.device) -> Call:
     if compile.startswith("inductor"):
         plain = replace(plain, model=torch.compile(plain.model, dynamic=False))  # type: ignore[arg-type]
     return GraphStep(plain) if in_graph(compile) else plain
+
+
+def by_shape(compile: str) -> bool:
+    """Tell whether this form of the step is made once for each shape of a batch, so that few shapes are wanted."""
+    return compile not in ("auto", "eager")
 
 
 def in_graph(compile: str) -> bool:

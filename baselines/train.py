@@ -30,7 +30,7 @@ from baselines.evaluate import outputs, squares
 from baselines.files import atomic_bytes
 from baselines.ledger import note
 from baselines.models import param_groups
-from baselines.step import PlainStep, adam, in_graph, make_step, masked_mse
+from baselines.step import PlainStep, adam, by_shape, in_graph, make_step, masked_mse
 from baselines.team import ALONE, Team
 from baselines.training import TrainConfig
 from csp_data.work import keep_freed
@@ -156,7 +156,7 @@ class _Run:
     def __init__(
         self, model: nn.Module, config: TrainConfig, folder: Path, part: Part, windows: Windows, team: Team
     ) -> None:
-        if team.size > 1 and config.compile not in ("auto", "eager"):
+        if team.size > 1 and by_shape(config.compile):
             raise OptionError("compile", config.compile, "eager with several processes")
         self.team = team
         self.model, self.config, self.folder, self.part, self.windows = model, config, folder, part, windows
@@ -189,7 +189,7 @@ class _Run:
         taken = batches(self.part, self.windows, self.config.batch, self.order, turns=self.order)
         for batch in self.team.shares(taken):
             self.set_rate()
-            if self.config.compile not in ("auto", "eager"):
+            if by_shape(self.config.compile):
                 batch = padded(batch, self.config.batch, length_class(batch.mask.shape[1], longest))
             seen.append((self.step(batch.inputs, batch.targets, batch.mask), batch.rows))
             self.state["step"] += 1
