@@ -62,7 +62,8 @@ def numerics(precision: str, device: torch.device) -> Iterator[None]:
     precision
         ``"fp32"``: float32 throughout. ``"tf32"``: on GPUs that have it, factors of matrix products and of
         convolutions are rounded to 10 bits; elsewhere the same as ``"fp32"``. ``"bf16"``: torch's autocast runs
-        matrix products in bfloat16; weights, sums, norms and scan states stay float32.
+        matrix products in bfloat16; weights, sums, norms and scan states stay float32. None of this rounds the
+        kernels of S4 and S4D (:mod:`baselines.layers.exact`).
     device
         Of the model.
     """

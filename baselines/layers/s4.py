@@ -202,7 +202,7 @@ def causal_convolution(u: Tensor, k: Tensor, readout: slice = ALL) -> Tensor:
     """
     length = u.shape[1]
     if length > math_s4.SHORT:
-        return _FFTConvolution.apply(u, k)[:, readout]
+        return _FFTConvolution.apply(u.to(k.dtype), k)[:, readout]  # there is no FFT of bfloat16
     steps = range(length)[readout]
     if compiled_for(u) and steps == range(steps.start, length):
         from baselines.layers import s4_cpu  # numba is imported only where it is used

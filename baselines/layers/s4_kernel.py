@@ -26,6 +26,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from baselines.layers.exact import product, row_times_power
 from baselines.parallel import compiled_for
 
 SHORT = 32
@@ -140,9 +141,8 @@ def transition(d: Discrete) -> Tensor:
 
 def truncate(ssm: StateSpace, length: int) -> Tensor:
     """Return C~ = C (I - Abar^length), complex (H, N/2), by repeated squaring."""
-    power = torch.linalg.matrix_power(transition(discretise(ssm)), length)
     row = _as_real_rows(ssm.c)
-    return _as_complex(row - row @ power)
+    return _as_complex(row - row_times_power(row, transition(discretise(ssm)), length))
 
 
 def untruncate(ssm: StateSpace, length: int) -> Tensor:
@@ -262,7 +262,7 @@ def cauchy(odd: Tensor, even: Tensor, poles: Tensor, cos: Tensor, sin: Tensor) -
     norm = real.square() + imag.square()
     inverse = torch.stack((real / norm, -imag / norm), dim=-1).flatten(-2)  # (H, N/2, 2 F)
     rows = torch.cat((odd, even)).transpose(0, 1)  # (H, 2 J, N/2)
-    sums = torch.view_as_complex((rows @ inverse).unflatten(-1, (-1, 2)).contiguous())
+    sums = torch.view_as_complex(product(rows, inverse).unflatten(-1, (-1, 2)).contiguous())
     sums_odd, sums_even = sums.transpose(0, 1).chunk(2)
     return 1j * sin * sums_odd + cos * sums_even
 

@@ -32,6 +32,7 @@ from torch import Tensor, nn
 
 from baselines.errors import OptionError
 from baselines.layers.base import ALL, check_config, log_uniform
+from baselines.layers.exact import product
 from baselines.layers.gated import GatedStack, Recurrence
 from baselines.layers.s4 import causal_convolution
 from baselines.layers.s4_kernel import hippo_legs
@@ -136,7 +137,8 @@ class S4DLayer(Recurrence):
         fine = torch.exp(z * lag)  # (H, N/2, T)
         coarse = weight * torch.exp(z * (inner * lag[: -(-length // inner)]))  # (H, N/2, L / T)
         rows = torch.cat((coarse.real, -coarse.imag), dim=1).transpose(1, 2)
-        return 2.0 * (rows @ torch.cat((fine.real, fine.imag), dim=1)).flatten(1)[:, :length]
+        columns = torch.cat((fine.real, fine.imag), dim=1)
+        return 2.0 * product(rows, columns).flatten(1)[:, :length]
 
     def forward(self, u: Tensor, readout: slice = ALL) -> Tensor:
         """Map u (B, L, H) to y (B, steps in ``readout``, H)."""

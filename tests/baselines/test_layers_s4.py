@@ -4,11 +4,15 @@ import numpy as np
 import pytest
 import scipy.signal
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 
-from baselines.layers import s4_block_cpu, s4_cpu
+from baselines import parallel
+from baselines.layers import exact, s4_block_cpu, s4_cpu
 from baselines.layers import s4_kernel as ssm_math
 from baselines.layers.dropout import Dropout
 from baselines.layers.s4 import S4Block, S4Config, S4Layer, causal_convolution, fft_length, toeplitz_convolution
+from baselines.layers.s4d import S4DConfig, S4DLayer
+from baselines.step import numerics
 
 
 def both_halves(t):
@@ -95,6 +99,60 @@ def test_parametrisations_start_as_the_same_layer():
         truncated = make_layer(dtype=torch.float32, kernel="truncated", kernel_length=length).double()
         torch.testing.assert_close(truncated(x), full(x), rtol=2e-3, atol=1e-3)  # C~ was made in float32
         assert not torch.allclose(truncated.c, full.c, rtol=1e-2)
+
+
+@pytest.mark.parametrize("precision", ["tf32", "bf16"])
+@pytest.mark.parametrize(
+    ("length", "make"),
+    [
+        (20, lambda: S4Layer(S4Config(dim=5))),
+        (300, lambda: S4Layer(S4Config(dim=5))),
+        (300, lambda: S4Layer(S4Config(dim=5, kernel="truncated", kernel_length=300))),
+        (300, lambda: S4Layer(S4Config(dim=5, kernel="truncated", kernel_length=200))),
+        (300, lambda: S4DLayer(S4DConfig(dim=5))),
+    ],
+)
+def test_kernels_are_made_in_full_precision(length, make, precision, monkeypatch):
+    """With rounded products a fresh layer's kernels are up to 200 % off (measured in bfloat16)."""
+    monkeypatch.setattr(parallel, "HAS_NUMBA", False)  # as on a GPU
+
+    def results(precision):
+        torch.manual_seed(0)
+        layer = make()
+        with numerics(precision, torch.device("cpu")):
+            kernel = layer.kernel(length)
+            kernel.square().sum().backward()
+        grads = [p.grad for name, p in layer.named_parameters() if name != "d"]
+        return [kernel.detach(), *grads]
+
+    for rounded, exact_one in zip(results(precision), results("fp32"), strict=True):
+        torch.testing.assert_close(rounded, exact_one, rtol=1e-5, atol=1e-5 * float(exact_one.abs().max()))
+
+
+def test_product_lifts_every_permission_to_round():
+    seen = []
+
+    class Look(TorchDispatchMode):
+        def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+            seen.append((torch.get_float32_matmul_precision(), torch.is_autocast_enabled("cpu"), args[0].dtype))
+            return func(*args, **(kwargs or {}))
+
+    a, b = torch.randn(2, 3, 4), torch.randn(2, 4, 5)
+    for precision in ("tf32", "bf16"):
+        with numerics(precision, torch.device("cpu")), Look():
+            y = exact._exactly(a, b)
+        torch.testing.assert_close(y, a @ b)
+    assert set(seen) == {("highest", False, torch.float32)}
+    torch.library.opcheck(exact._product, (a.requires_grad_(), b.requires_grad_()))
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("exponent", [0, 1, 2, 7, 12])
+def test_row_times_power(exponent):
+    torch.manual_seed(0)
+    row, matrix = torch.randn(3, 1, 4, dtype=torch.float64), torch.randn(3, 4, 4, dtype=torch.float64)
+    expected = row @ torch.linalg.matrix_power(matrix, exponent)
+    torch.testing.assert_close(exact.row_times_power(row, matrix, exponent), expected)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])

@@ -1,0 +1,73 @@
+"""Products of matrices in the precision of their factors, whatever training allows elsewhere.
+
+Kernels of state spaces cannot do with less: powers of a transition matrix close to the identity, and sums over
+states that nearly cancel. With factors in bfloat16 the kernels of a fresh S4 layer are 5 to 200 % off, in TF32 up
+to 4 %.
+"""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+__all__ = ["product", "row_times_power"]
+
+
+def product(a: Tensor, b: Tensor) -> Tensor:
+    """Return a @ b, (..., M, K) by (..., K, N) with the same leading sizes.
+
+    Under autocast, or where products of float32 may be rounded (:func:`baselines.step.numerics`), forward and
+    backward are one operator into which neither these settings nor torch's compiler look.
+    """
+    exact: Tensor = _product(a, b) if _may_round(a.device.type) else a @ b
+    return exact
+
+
+def _may_round(device: str) -> bool:
+    """Tell whether products of float32 on a kind of device may be rounded now."""
+    return torch.is_autocast_enabled(device) or torch.get_float32_matmul_precision() != "highest"
+
+
+# torch's compiler cannot look into it, and compiles anew when these settings change
+_may_round._dynamo_marked_constant = True  # type: ignore[attr-defined]
+
+
+def row_times_power(row: Tensor, matrix: Tensor, exponent: int) -> Tensor:
+    """Return row @ matrix^exponent by repeated squaring, (..., 1, N) by (..., N, N); ``exponent`` from 0."""
+    while exponent:
+        if exponent % 2:
+            row = product(row, matrix)
+        exponent //= 2
+        if exponent:
+            matrix = product(matrix, matrix)
+    return row
+
+
+def _exactly(a: Tensor, b: Tensor) -> Tensor:
+    allowed = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision("highest")
+    try:
+        with torch.autocast(a.device.type, enabled=False):
+            return a @ b
+    finally:
+        torch.set_float32_matmul_precision(allowed)
+
+
+_product = torch.library.custom_op("baselines::exact_product", _exactly, mutates_args=())
+
+
+@_product.register_fake
+def _(a: Tensor, b: Tensor) -> Tensor:
+    return a.new_empty(*a.shape[:-1], b.shape[-1])
+
+
+def _keep(ctx: Any, inputs: tuple[Tensor, Tensor], output: Tensor) -> None:
+    ctx.save_for_backward(*inputs)
+
+
+def _differentiate(ctx: Any, dy: Tensor) -> tuple[Tensor, Tensor]:
+    a, b = ctx.saved_tensors
+    return _product(dy, b.mT), _product(a.mT, dy)
+
+
+_product.register_autograd(_differentiate, setup_context=_keep)
