@@ -295,16 +295,16 @@ def batches(
 
 
 def _gather(part: Part, windows: Windows, rows: np.ndarray, angle: Tensor | None = None) -> Batch:
-    starts, lengths = windows.starts[rows, None], windows.lengths[rows, None]
-    step = np.arange(lengths.max())
-    valid = step < lengths
-    # padded steps point at the window's first one, and are zeroed
-    index = np.where(valid, starts + step, starts)
-    samples = (index[:, :, None] * part.chunk + np.arange(part.chunk)).reshape(len(rows), -1)
     device = part.inputs.device
-    mask = torch.from_numpy(valid).to(device)
-    inputs = part.inputs[torch.from_numpy(samples).to(device)]
-    targets = part.targets[torch.from_numpy(index).to(device)]
+    # a GPU is sent two numbers a window and need not be waited for; all indices are made there
+    where = torch.from_numpy(np.stack((windows.starts[rows], windows.lengths[rows]))).to(device)
+    starts, lengths = where.unsqueeze(-1)
+    step = torch.arange(int(windows.lengths[rows].max()), device=device)
+    mask = step < lengths
+    # padded steps point at the window's first one, and are zeroed
+    index = torch.where(mask, starts + step, starts)
+    samples = (index.unsqueeze(-1) * part.chunk + torch.arange(part.chunk, device=device)).flatten(1)
+    inputs, targets = part.inputs[samples], part.targets[index]
     if angle is not None and part.heading is not None:
         of_inputs, of_targets = part.heading
         inputs, targets = of_inputs.apply(inputs, angle), of_targets.apply(targets, angle)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from torch import nn
 from baselines.data import Part, Windows, batches, cut
 from baselines.metrics import ate, path, pooled, rte, summary
 from baselines.quantities import Quantities
+from baselines.step import numerics
 from csp_data.predictions import EpisodePrediction
 from csp_data.store import EpisodeRow
 
@@ -42,12 +44,9 @@ def outputs(model: nn.Module, part: Part, length: int | None, batch: int = 32) -
     """
     windows = cut(part, length)
     scattered = torch.empty_like(part.targets)
-    was_training = model.training
-    model.eval()
-    with torch.no_grad():
+    with _evaluating(model, part):
         for piece in batches(part, windows, batch):
             _scatter(model(piece.inputs), windows, piece.rows, scattered)
-    model.train(was_training)
     return scattered
 
 
@@ -60,15 +59,22 @@ def squares(
     """
     windows = cut(part, length)
     mine = Windows(windows.episodes[first::step], windows.starts[first::step], windows.lengths[first::step])
-    was_training = model.training
-    model.eval()
     total = 0.0
-    with torch.no_grad():
+    with _evaluating(model, part):
         for piece in batches(part, mine, batch):
             error = (model(piece.inputs) - piece.targets).square() * piece.mask.unsqueeze(-1)
             total += error.sum(dtype=torch.float64).item()
-    model.train(was_training)
     return total, int(mine.lengths.sum()) * part.targets.shape[1]
+
+
+@contextmanager
+def _evaluating(model: nn.Module, part: Part) -> Iterator[None]:
+    """Have no gradients, no dropout, and no rounding of products, which a GPU does to convolutions by default."""
+    was_training = model.training
+    model.eval()
+    with torch.no_grad(), numerics("fp32", part.inputs.device):
+        yield
+    model.train(was_training)
 
 
 def _scatter(output: torch.Tensor, windows: Windows, rows: np.ndarray, into: torch.Tensor) -> None:

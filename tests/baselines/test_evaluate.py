@@ -10,7 +10,8 @@ from torch import nn
 
 import baselines
 from baselines.data import Part
-from baselines.evaluate import measure, outputs, predict
+from baselines.evaluate import measure, outputs, predict, squares
+from baselines.step import numerics
 
 MakePart = Callable[..., Part]
 
@@ -46,6 +47,19 @@ def test_evaluation_has_no_dropout_and_leaves_the_mode(gru: type[Any], make_part
     model = gru(*part.dims, part.chunk, dropout=0.5).train()
     torch.testing.assert_close(outputs(model, part, 5), outputs(model, part, 5), rtol=0, atol=0)
     assert model.training
+
+
+def test_evaluation_allows_no_rounding_of_products(gru: type[Any], make_part: MakePart) -> None:
+    """torch rounds a GPU's convolutions by default, and a caller may allow it for all products."""
+    part, seen = make_part(), []
+    model = gru(*part.dims, part.chunk)
+    allowed = lambda: (torch.backends.cudnn.allow_tf32, torch.get_float32_matmul_precision())  # noqa: E731
+    model.register_forward_pre_hook(lambda module, inputs: seen.append(allowed()))
+    with numerics("tf32", torch.device("cpu")):
+        outputs(model, part, 5)
+        squares(model, part, 5, 0, 1)
+        assert allowed() == (True, "high")
+    assert set(seen) == {(False, "highest")}
 
 
 def test_predictions_are_in_physical_units(make_part: MakePart) -> None:
