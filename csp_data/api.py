@@ -42,10 +42,12 @@ def prepare(
 ) -> Path:
     """Prepare a data set: verify, align, resample, filter, split, window, and write one HDF5 file.
 
+    The layout of the file is described in the documentation under "The prepared file".
+
     Parameters
     ----------
     name
-        Data set, as in :func:`csp_data.names`.
+        Data set: a name in :func:`csp_data.names`, or the folder of a data set of your own.
     raw
         Folder of its raw files; by default what ships with the package, or the home's ``raw/<name>``.
     protocol
@@ -53,7 +55,7 @@ def prepare(
     out
         File to write; by default one in the home, named by the recipe and made only once.
     jobs
-        Recordings read at once.
+        Recordings that are read at once, each in a process of its own.
     progress
         Show a progress bar on stderr.
     skip_damaged
@@ -68,10 +70,12 @@ def prepare(
 
     Raises
     ------
-    UnknownNameError, OptionError
-        For a data set, protocol or field that does not exist, or a value out of bounds.
+    UnknownNameError
+        If there is no such data set, protocol or field.
+    OptionError
+        If a field has a value out of bounds.
     MissingDataError
-        If raw files are not there: the message has the command that gets them.
+        If raw files are missing; the message has the command that gets them.
     VerificationError, DamagedRecordingError
         If raw files are not what the card says, or cannot be read; nothing is written.
 
@@ -97,32 +101,53 @@ def load(
     accept_licence: bool = False,
     **overrides: Any,
 ) -> Dataset:
-    """Load a data set, preparing it on first use. Nothing is downloaded unless asked for.
+    """Load a data set, preparing it on first use.
+
+    Nothing is downloaded unless ``download=True``. Exactly one of ``name`` and ``path`` is given.
 
     Parameters
     ----------
     name
-        Data set, as in :func:`csp_data.names`.
+        Data set: a name in :func:`csp_data.names`, or the folder of a data set of your own.
     path
-        A prepared file to load as it is, instead of a name.
-    raw, protocol, jobs, **overrides
-        As in :func:`prepare`.
+        A prepared file, loaded as it is; the other arguments then do not apply.
+    raw
+        Folder of the raw files; by default what ships with the package, or the home's ``raw/<name>``.
+    protocol
+        A :class:`~csp_data.Protocol` or the name of one (``"paper"``, ``"strict"``); by default the card's.
+    jobs
+        Recordings that are read at once when the data set has to be prepared.
     download
         Fetch what is missing first, as :func:`download` does.
     accept_licence
-        You accept the data set's terms (:func:`info`).
+        Whether you accept the data set's terms (see :func:`info`); only used with ``download=True``.
+    **overrides
+        Fields of the protocol to change: ``input_hz=100``, ``lowpass=csp_data.LowPass(...)``, ...
 
     Returns
     -------
     Dataset
-        Its parts are sequences of :class:`Episode`; samples are read when asked for, in physical units.
+        Its parts (``train``, ``val``, ``test``) are sequences of :class:`Episode`, with inputs of shape (T, C) and
+        targets of shape (T / chunk, D), both float32 in physical units. Samples are read from the file on access.
 
     Raises
     ------
+    OptionError
+        If both or neither of ``name`` and ``path`` are given, or an option has a value out of bounds.
+    UnknownNameError
+        If there is no such data set, protocol or field.
+    MissingDataError
+        If raw files are missing; the message has the command that gets them.
+    VerificationError, DamagedRecordingError
+        If raw files are not what the card says, or cannot be read.
     StoreError
-        If a prepared file is not one, is damaged, or of a newer version.
-    CspDataError
-        What :func:`prepare` and, with ``download=True``, :func:`download` raise.
+        If the file at ``path`` is not a prepared file, is damaged, or has a newer format version.
+    AccessError, TransferError
+        With ``download=True``: if a person is needed, or if the transfer failed and may work later.
+
+    See Also
+    --------
+    prepare : Make the prepared file without loading it.
 
     Examples
     --------
@@ -158,7 +183,9 @@ def download(
     lock: Path | str | None = None,
     progress: bool = False,
 ) -> Report:
-    """Fetch what is missing of a data set, and verify it. What has arrived is kept when it fails.
+    """Fetch the files of a data set that are missing, and verify them.
+
+    If a transfer fails, what has arrived is kept: call it again to go on from there.
 
     Parameters
     ----------
@@ -168,11 +195,11 @@ def download(
         Folder to fetch to; by default the home's ``raw/<name>``.
     mirror
         Address (http, https or file) of a copy that serves the same relative names; ``{name}`` in it stands for
-        the data set's name. By default ``CSP_DATA_MIRROR``, or else the publisher.
+        the data set's name. By default the environment variable ``CSP_DATA_MIRROR``, or else the publisher.
     jobs
-        Files at once.
+        Files that are fetched at once.
     accept_licence
-        You accept the data set's terms (:func:`info`).
+        Whether you accept the data set's terms (see :func:`info`).
     variant
         ``"compact"`` or ``"full"``, where the publisher has two versions.
     lock
@@ -183,16 +210,18 @@ def download(
     Returns
     -------
     Report
-        What is there then, file by file.
+        What is there afterwards, file by file, and on what grounds it is trusted.
 
     Raises
     ------
+    UnknownNameError
+        If there is no such data set.
     AccessError
-        If a person is needed: terms, a password, a file or host that is gone.
+        If a person is needed: terms to accept, a password, a file or host that is gone.
     TransferError
-        If it may work later.
+        If the transfer failed in a way that may work later.
     VerificationError
-        If what came is not what the publisher or the lock file states.
+        If the bytes that came differ from the digest that the publisher or the lock file states.
     """
     # here: a quarter of the time of importing csp_data
     from csp_data.acquire.download import Options, download_card
@@ -218,16 +247,16 @@ def import_raw(
     how: How = "copy",
     lock: Path | str | None = None,
 ) -> Report:
-    """Take in what was fetched by hand: archives, folders or files, in any of the layouts people have.
+    """Take in files that were fetched by hand: archives, folders or single files.
 
     Parameters
     ----------
     name
         Data set, as in :func:`csp_data.names`.
     *paths
-        What was fetched.
+        Archives, folders or files that were fetched.
     raw
-        Folder to bring it to; by default the home's ``raw/<name>``.
+        Folder to bring them to; by default the home's ``raw/<name>``.
     how
         ``"copy"``, ``"move"`` or ``"link"`` (a hard link where the disk can).
     lock
@@ -236,14 +265,14 @@ def import_raw(
     Returns
     -------
     Report
-        What is there then; its failures name what is still missing.
+        What is there afterwards; its ``failures`` name what is still missing.
 
     Raises
     ------
     MissingDataError
-        If a path holds nothing of the data set, saying what it looks like instead.
+        If a path holds nothing of the data set; the message says what it looks like instead.
     UnsafeArchiveError
-        If an archive is hostile or damaged.
+        If an archive is damaged, or would write outside its folder.
     """
     from csp_data.acquire.importing import import_card
 
@@ -344,6 +373,11 @@ def info(name: str) -> Card:
     name
         Data set, as in :func:`csp_data.names`.
 
+    Returns
+    -------
+    Card
+        Everything that is known of the data set, without touching its recordings.
+
     Raises
     ------
     UnknownNameError
@@ -366,10 +400,15 @@ def croissant(name: str) -> dict[str, Any]:
     name
         Data set, as in :func:`csp_data.names`.
 
+    Returns
+    -------
+    dict
+        JSON-LD, by the vocabulary of Croissant 1.0.
+
     Raises
     ------
     UnknownNameError
-        For a data set that does not exist.
+        If there is no such data set.
     """
     return card_croissant(load_card(name))
 
@@ -383,6 +422,11 @@ def cite(name: str | None = None, form: str = "bibtex") -> str:
         Name of a data set.
     form
         ``"bibtex"``, or ``"cff"`` for a file CITATION.cff (Citation File Format 1.2.0).
+
+    Returns
+    -------
+    str
+        The entries, each once.
 
     Raises
     ------

@@ -37,16 +37,21 @@ class Episode:
 
     Parameters
     ----------
-    id, group, split
-        As in the file.
+    id
+        Name of the recording; behind a dot the number of the piece, where a gap cuts it into several.
+    group
+        What is held out whole: a subject, an object or a session.
+    split
+        Name of the part: ``"train"``, ``"val"``, ``"test"``, ...
     inputs : array, shape (T, C), float32
-        Physical units, one row an input sample.
+        One row an input sample, in physical units: those of ``Dataset.channels``.
     targets : array, shape (T / chunk, D), float32
-        Row k is the target of chunk k, which ends with input ``(k + 1) * chunk - 1``.
-    time : array, shape (T,)
-        Of the inputs, in seconds on the recording's clock.
-    target_time : array, shape (T / chunk,)
-        End of each chunk, in seconds.
+        Row k is the target of chunk k, whose inputs are the rows ``k * chunk`` to ``(k + 1) * chunk - 1``; in the
+        units of ``Dataset.targets``.
+    time : array, shape (T,), float64
+        Of each input, in seconds on the recording's clock.
+    target_time : array, shape (T / chunk,), float64
+        End of each chunk, in seconds on the same clock.
     """
 
     id: str
@@ -85,14 +90,14 @@ class Episodes(Sequence[Episode], ABC):
 
 
 class Split(Episodes):
-    """The episodes of one part, read from the file when asked for.
+    """The episodes of one part: a sequence of :class:`Episode`, read from the file on access.
 
     Parameters
     ----------
     dataset
         The data set.
     name
-        ``"train"``, ``"val"`` or ``"test"``.
+        One of its ``parts``: ``"train"``, ``"val"``, ``"test"``, ...
     """
 
     def __init__(self, dataset: Dataset, name: str) -> None:
@@ -157,7 +162,7 @@ class Windows(Episodes):
 
 
 class Dataset:
-    """A prepared data set.
+    """A prepared data set; :func:`csp_data.load` makes one.
 
     Parameters
     ----------
@@ -167,7 +172,7 @@ class Dataset:
     Raises
     ------
     StoreError
-        If it cannot be read.
+        If the file is missing, damaged, not a prepared file, or of a newer format version.
     """
 
     def __init__(self, path: Path | str) -> None:
@@ -219,7 +224,13 @@ class Dataset:
         return self.split("test")
 
     def split(self, name: str) -> Split:
-        """Return a part by name."""
+        """Return a part by name.
+
+        Raises
+        ------
+        UnknownNameError
+            If the protocol has no such part: under ``paper`` there are ``train`` and ``eval`` alone.
+        """
         if name not in self.parts:
             raise UnknownNameError(f"part of {self.name} ({self.protocol.name})", name, self.parts)
         return Split(self, name)
@@ -254,12 +265,12 @@ class Dataset:
 
     @property
     def channels(self) -> Channels:
-        """Names, units and rate (Hz) of the C inputs."""
+        """Names, units and rate (Hz) of the C input channels."""
         return self.prepared.index.inputs
 
     @property
     def targets(self) -> Channels:
-        """Names, units and rate (Hz) of the D targets."""
+        """Names, units and rate (Hz) of the D target channels."""
         return self.prepared.index.targets
 
     @property
@@ -337,8 +348,15 @@ class Dataset:
         part
             ``"train"``, ``"val"`` or ``"test"``.
         normalized
-            Give the model's features (input deltas, clipping) and targets, shifted and scaled; otherwise physical
-            units.
+            Give the features that a model sees (input deltas appended, clipped) and the targets, shifted and
+            scaled; otherwise inputs and targets in physical units.
+
+        Raises
+        ------
+        MissingExtraError
+            If torch is not installed.
+        UnknownNameError
+            If there is no such part.
         """
         from csp_data.adapters.torch import TorchDataset
 

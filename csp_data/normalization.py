@@ -194,7 +194,17 @@ def fit(blocks: Iterable[npt.NDArray[np.floating]], scaling: Scaling) -> Affine:
     blocks : arrays, shape (T_i, C)
         At least one row in all. The result depends on their order only by rounding.
     scaling
-        Which statistic to use.
+        Which statistics become the shift and the scale.
+
+    Returns
+    -------
+    Affine
+        ``shift`` and ``scale``, each (C,); a channel that never changes has the scale 1.
+
+    Raises
+    ------
+    ValueError
+        If there is no row at all.
     """
     moments = [Moments.of(block) for block in blocks if len(block)]
     if not moments:

@@ -37,7 +37,15 @@ CHUNK_BYTES = 1 << 20
 
 @dataclass(frozen=True)
 class Channels:
-    """Names, units and rate of the columns of ``/inputs`` or ``/targets``."""
+    """Names, units and rate of the columns of ``/inputs`` or ``/targets``.
+
+    Parameters
+    ----------
+    names, units
+        One entry a column: its name, and the unit of its values (``"m/s^2"``, ``"rad/s"``, ``"uT"``, ...).
+    rate_hz
+        Rows a second, in Hz.
+    """
 
     names: tuple[str, ...]
     units: tuple[str, ...]

@@ -28,7 +28,10 @@ source_suffix = {".md": "markdown", ".rst": "restructuredtext"}
 exclude_patterns = ["_build", "gallery", "generated/fragments"]
 templates_path = ["_templates"]
 
-autodoc_typehints = "none"  # numpydoc sections say it
+autodoc_typehints = "signature"
+autodoc_typehints_format = "short"
+autodoc_preserve_defaults = True
+maximum_signature_line_length = 90
 autodoc_member_order = "bysource"
 autosummary_generate = True
 autosummary_imported_members = False

@@ -80,6 +80,11 @@ def to_hf(dataset: Dataset) -> DatasetDict:
     Columns: ``id``, ``group``, ``split``, ``inputs`` (T, C), ``targets`` (N, D), ``start_s`` (beginning of the
     first chunk on the recording's clock), ``time`` and ``target_time`` (seconds after ``start_s``: the library's
     numpy format turns them to float32, which would cost a clock that counts from 1970 its digits).
+
+    Raises
+    ------
+    MissingExtraError
+        If the package ``datasets`` is not installed.
     """
     try:
         import datasets

@@ -26,7 +26,8 @@ __all__ = ["Batch", "TorchDataset", "collate"]
 class TorchDataset(torch.utils.data.Dataset[tuple[torch.Tensor, torch.Tensor]]):
     """The windows (or whole episodes) of a part, as pairs of float32 tensors.
 
-    Item i is ``(inputs (T, F), targets (T / chunk, D))``. Picklable, so it works with loader workers.
+    Item i is a pair ``(inputs, targets)`` of shapes (T, F) and (T / chunk, D); F is 2 C with input deltas, else C.
+    It can be pickled, so it works with loader workers.
 
     Parameters
     ----------
@@ -83,14 +84,16 @@ class TorchDataset(torch.utils.data.Dataset[tuple[torch.Tensor, torch.Tensor]]):
 
 @dataclass(frozen=True)
 class Batch:
-    """Several items, padded with zeros at the end.
+    """Several items of a :class:`TorchDataset`, padded with zeros at the end to the longest.
 
     Parameters
     ----------
-    inputs : Tensor, shape (B, T, F)
-    targets : Tensor, shape (B, N, D)
+    inputs : Tensor, shape (B, T, F), float32
+        One row an input sample.
+    targets : Tensor, shape (B, N, D), float32
+        One row a chunk, N = T / chunk.
     mask : Tensor, shape (B, N), bool
-        True where a target is real.
+        True where a target is real, False where it is padding.
     """
 
     inputs: torch.Tensor
@@ -99,7 +102,18 @@ class Batch:
 
 
 def collate(items: Sequence[tuple[torch.Tensor, torch.Tensor]]) -> Batch:
-    """Pad items to the longest; the ``collate_fn`` of a ``DataLoader``."""
+    """Pad items to the longest, as the ``collate_fn`` of a ``DataLoader``.
+
+    Parameters
+    ----------
+    items
+        Pairs ``(inputs, targets)`` as :class:`TorchDataset` gives them, of any lengths.
+
+    Returns
+    -------
+    Batch
+        All of them, with a mask that tells real targets from padding.
+    """
     inputs, targets = [item[0] for item in items], [item[1] for item in items]
     return Batch(
         inputs=pad_sequence(inputs, batch_first=True),

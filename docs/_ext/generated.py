@@ -69,7 +69,7 @@ def _fields() -> Pages:
 
 def _baselines() -> Pages:
     """Return the help of ``csp-baselines`` and of each of its commands, as they print it."""
-    os.environ.update(NO_COLOR="1", COLUMNS="100", TERM="dumb")
+    os.environ.update(NO_COLOR="1", COLUMNS="84", TERM="dumb")
     from baselines import cli
 
     blocks = []
