@@ -83,6 +83,12 @@ def stream(command: Stream, line: str) -> None:
         load_state(command.load_state, streamer)
     if command.save_state is not None and not command.save_state.parent.is_dir():
         raise OptionError("save_state", str(command.save_state), "a file in a folder that is there")
+    if (
+        command.input != "-"
+        and command.out != "-"
+        and Path(command.out).resolve() == Path(command.input).resolve()
+    ):
+        raise OptionError("out", command.out, "another file than --input, which it would overwrite")
     counts = Counts()
     failure: SampleError | None = None
     with _source(command.input) as source, _sink(command.out) as sink, _patient(counts):

@@ -17,6 +17,8 @@ from baselines.errors import CspDataError
 
 __all__ = ["TIME", "Clock", "Latency", "SampleError", "Writer", "read_samples"]
 
+LARGEST = float(np.finfo(np.float32).max)
+"""Models compute in float32."""
 TIME = "time"
 """Name of the optional column of the samples' time, in seconds."""
 
@@ -86,7 +88,7 @@ def read_samples(lines: Iterable[bytes], channels: Sequence[str]) -> Iterator[Sa
 
 
 def _header(number: int, text: str, channels: Sequence[str]) -> list[str]:
-    names = [name.strip() for name in next(csv.reader([text]))]
+    names = [name.strip() for name in _cells(number, text)]
     missing = [name for name in channels if name not in names]
     twice = sorted({name for name in names if names.count(name) > 1 and name in (*channels, TIME)})
     if missing or twice:
@@ -100,7 +102,7 @@ def _header(number: int, text: str, channels: Sequence[str]) -> list[str]:
 
 
 def _csv(number: int, text: str, header: list[str], channels: Sequence[str]) -> Sample:
-    cells = next(csv.reader([text]))
+    cells = _cells(number, text)
     if len(cells) != len(header):
         raise SampleError(number, f"{len(header)} values ({_short(','.join(header))})", f"{len(cells)}")
     named = dict(zip(header, cells, strict=True))
@@ -108,11 +110,20 @@ def _csv(number: int, text: str, header: list[str], channels: Sequence[str]) -> 
     return _number(number, TIME, time) if time else None, _row(number, named, channels)
 
 
+def _cells(number: int, text: str) -> list[str]:
+    try:
+        return next(csv.reader([text]))
+    except csv.Error as error:  # a carriage return inside the line, or a cell without end
+        raise SampleError(
+            number, "values between commas, and a line feed at the end", repr(_short(text))
+        ) from error
+
+
 def _json(number: int, text: str, channels: Sequence[str]) -> Sample:
     expected = f"a JSON object with {','.join(channels)}, or an array of {len(channels)} numbers"
     try:
         values = json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise SampleError(number, expected, _short(text)) from error
     if isinstance(values, list) and len(values) == len(channels):
         return None, _row(number, dict(zip(channels, values, strict=True)), channels)
@@ -134,13 +145,16 @@ def _row(number: int, named: dict[str, Any], channels: Sequence[str]) -> npt.NDA
 def _number(number: int, name: str, value: Any) -> float:
     try:
         read = math.nan if value is None else float(value)
+    except OverflowError:  # an integer of more than 308 digits
+        read = math.inf
     except (TypeError, ValueError):
         raise SampleError(number, f"a number for {name}", repr(value)) from None
-    if isinstance(value, bool) or not math.isfinite(read):
+    if isinstance(value, bool) or not abs(read) <= LARGEST:
+        finite = "a finite number" if isinstance(value, bool) or not math.isfinite(read) else "a number in float32"
         raise SampleError(
             number,
-            f"a finite number for {name}",
-            repr(value),
+            f"{finite} for {name}",
+            _short(repr(value)),
             "Pass --on-bad hold to repeat the last good sample instead.",
         )
     return read

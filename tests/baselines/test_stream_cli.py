@@ -167,6 +167,12 @@ def test_ctrl_c_ends_in_good_order(runs: dict[str, Run], sample: Dataset, home: 
         ("[1, 2]\n[1, 2, 3]\n", 2, "found an array of 3"),
         ('[1, 2]\n{"a": 1,\n', 2, "a JSON object with a,b"),
         ("[1, 2]\n7\n", 2, "found 7"),
+        ("[1, 2]\n[1, 1e39]\n", 2, "a number in float32 for b, found 1e[+]39.*--on-bad hold"),
+        pytest.param(f"[1, 2]\n[1, 1{400 * '0'}]\n", 2, "a finite number for b", id="long-integer"),
+        pytest.param(f"[1, 2]\n{100_000 * '['}\n", 2, "a JSON object with a,b", id="deep"),
+        ("a,b\n1,2\r3,4\n", 2, r"a line feed at the end, found '1,2\\r3,4'"),
+        ("a,b\r1,2\r", 1, r"a line feed at the end, found 'a,b\\r1,2'"),
+        pytest.param(f"a,b\n1,{140_000 * 'x'}\n", 2, "values between commas", id="long-cell"),
     ],
 )
 def test_bad_lines_are_named(text: str, line: int, message: str) -> None:
@@ -186,6 +192,20 @@ def test_bytes_that_are_no_text_and_a_byte_order_mark() -> None:
     assert not isinstance(good, SampleError)
     np.testing.assert_array_equal(good[1], [1, 2])
     assert "UTF-8" in str(bad)
+
+
+def test_the_output_does_not_overwrite_the_input(
+    runs: dict[str, Run], sample: Dataset, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "in.csv"
+    path.write_text(text := csv_text(sample, sample.val[0].inputs[:20]))
+    with pytest.raises(SystemExit) as caught:
+        main(
+            ["stream", str(runs["a"].folder), "--input", str(path), "-o", f"{tmp_path}/../{tmp_path.name}/in.csv"]
+        )
+    assert caught.value.code == 2
+    assert "another file than --input" in capsys.readouterr().err
+    assert path.read_text() == text
 
 
 @pytest.mark.parametrize("text", ["", "\n\n", "header"])
