@@ -49,7 +49,7 @@ class Row:
     test_mse_std, test_rmse_std
         Standard deviations over the seeds (n - 1); ``None`` for one seed.
     improvement
-        1 - test MSE / test MSE of the training mean; ``None`` without that reference.
+        1 - test MSE / test MSE of the training mean; ``None`` without that reference, and where it has no error.
     seconds
         Mean time to fit.
     comparison
@@ -336,7 +336,7 @@ def _labels(groups: Sequence[list[Result]]) -> list[str]:
     plain = [flat(dict(group[0].settings)) for group in groups]
     names = [group[0].model for group in groups]
     variants = [group[0].variant for group in groups]
-    labels = []
+    labels: list[str] = []
     for i, (name, values) in enumerate(zip(names, plain, strict=True)):
         alike = [j for j, its in enumerate(names) if its == name]
         if len({variants[j] for j in alike}) == len(alike):
@@ -348,9 +348,13 @@ def _labels(groups: Sequence[list[Result]]) -> list[str]:
             if any(plain[j].get(field) != values.get(field) for j in alike)
         ]
         said = ", ".join(f"{field.rsplit('.', 1)[-1]} {_said(values.get(field))}" for field in fields)
-        number = str(names[: i + 1].count(name))
-        labels.append(name if not fields else f"{name} ({said if len(fields) <= SAID else number})")
-    return labels
+        labels.append(f"{name} ({said})" if 0 < len(fields) <= SAID else name)
+    numbers = [names[: i + 1].count(name) for i, name in enumerate(names)]
+    # also where values that differ look the same, as 0 and 0.0 do
+    return [
+        label if labels.count(label) == 1 else f"{name} ({number})"
+        for label, name, number in zip(labels, names, numbers, strict=True)
+    ]
 
 
 def _said(value: Any) -> str:
@@ -375,7 +379,7 @@ def _row(group: Sequence[Result], label: str, reference: float | None) -> Row:
         test_mse_std=mse_std,
         test_rmse=rmse,
         test_rmse_std=rmse_std,
-        improvement=None if reference is None else 1 - mse / reference,
+        improvement=1 - mse / reference if reference else None,
         seconds=statistics.fmean(run.seconds for run in group),
         published=None if cell is None else cell.mse,
         converted=statistics.fmean(converted) if cell and len(converted) == len(group) else None,

@@ -75,7 +75,7 @@ def check_config(config: Any, *, positive: tuple[str, ...] = (), fraction: tuple
     positive
         Fields that must be integers of at least 1 (None is let through where it is the field's default).
     fraction
-        Fields that must lie in [0, 1).
+        Fields that must lie in [0, 1); they become floats, since 0 and 0.0 are the same model.
 
     Raises
     ------
@@ -93,6 +93,7 @@ def check_config(config: Any, *, positive: tuple[str, ...] = (), fraction: tuple
         value = getattr(config, name)
         if not isinstance(value, (int, float)) or not 0 <= value < 1:
             raise OptionError(f"{type(config).__name__}.{name}", value, "a number in [0, 1)")
+        object.__setattr__(config, name, float(value))
 
 
 def softplus_inverse(y: Tensor) -> Tensor:

@@ -175,6 +175,8 @@ def test_overrides_reach_their_level():
     config = build("hiss-s4-mamba", 60, 2, preset="marker", low_dropout=0.0, chunk=20).config
     assert (config.low.dim, config.low.layers, config.high.dim) == (256, 6, 128)
     assert (config.low.dropout, config.low.kernel_length) == (0.0, 20)
+    whole = build("hiss-s4-mamba", 60, 2, preset="marker", low_dropout=0, chunk=20).config
+    assert json.dumps(config_to_dict(whole)) == json.dumps(config_to_dict(config))  # one model has one key
 
 
 @pytest.mark.parametrize(

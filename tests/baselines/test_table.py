@@ -112,6 +112,21 @@ def test_rows_that_differ_in_much_are_numbered(runs: dict[str, Run]) -> None:
     assert {row.model for row in make_table([runs["a"], other]).rows} == {"flat-lstm (1)", "flat-lstm (2)"}
 
 
+def test_rows_whose_choices_read_alike_stay_apart(runs: dict[str, Run]) -> None:
+    """Also in older runs, whose keys tell 0 from 0.0 and nothing at all from None."""
+    model = runs["a"].config.model
+    level = {**model["layer"], "dropout": 0}
+    others = [{**model, "layer": level}, {**model, "layer": {**level, "dropout": 0.0}}, {**model, "more": None}]
+    made = [replace(runs["a"], config=replace(runs["a"].config, model=other)) for other in others]
+    table = make_table([runs["a"], *made])
+    assert {row.model for row in table.rows} == {f"flat-lstm ({number})" for number in (1, 2, 3, 4)}
+
+
+def test_a_training_mean_without_an_error_is_nothing_to_compare_with(runs: dict[str, Run]) -> None:
+    table = make_table([runs["a"], _with(runs["mean"], test=0.0)])
+    assert {row.improvement for row in table.rows} == {None}
+
+
 def test_csv_and_json_hold_the_same(runs: dict[str, Run]) -> None:
     table = make_table(list(runs.values()))
     rows = list(csv.DictReader(io.StringIO(render(table, "csv"))))
