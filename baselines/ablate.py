@@ -57,8 +57,8 @@ class Row:
     rmse, rmse_unit
         Root mean squared error in SI units (increments per second), where all targets have one.
     relative_mse
-        Mean over the targets of MSE / MSE of the training mean on the same part: 1 for a model that learned
-        nothing, whatever units, rates and recordings are.
+        Mean over the targets of MSE / MSE of the training mean on the same part (:func:`relative_mse`): 1 for a
+        model that learned nothing, whatever units, rates and recordings are.
     mse
         In the data's own units, as tables have it; ``mse_unit`` is theirs.
     selected_mse

@@ -48,6 +48,8 @@ def draw(kind: str, rows: Sequence[Row], models: Sequence[str]) -> Figure:
         left_out = dict.fromkeys(f"{row.variant}: {row.note}" for row in own if row.note and not row.model)
         if any(row.arm for row in own):
             _pairs(axes[0], own, drawn, KINDS[kind].pair)
+            if any(row.rmse is None for row in own if row.mse is not None):
+                axes[0].set_ylabel(f"{KINDS[kind].pair}\neach target over that of the training mean")
         else:
             for ax, error in zip(axes, _errors(own, columns), strict=True):
                 _lines(ax, own, drawn, kind, error)
@@ -137,10 +139,13 @@ def _pairs(ax: Axes, rows: Sequence[Row], drawn: Mapping[str, Look], label: str)
 
 
 def _changes(rows: Sequence[Row]) -> list[float]:
-    """Return 100 * (RMSE of the second arm / RMSE of the first - 1) of each seed that has both."""
+    """Return 100 * (RMSE of the second arm / RMSE of the first - 1) of each seed that has both.
+
+    Squares of several units have no mean: there each target's error is taken over that of the training mean.
+    """
     by_arm: dict[str, dict[int | None, float | None]] = {}
     for row in rows:
-        by_arm.setdefault(row.arm, {})[row.seed] = row.mse
+        by_arm.setdefault(row.arm, {})[row.seed] = row.relative_mse if row.rmse is None else row.mse
     if len(by_arm) < 2:
         return []
     first, second = by_arm.values()

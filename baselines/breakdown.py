@@ -116,7 +116,8 @@ def _root(row: Result, trivial: Mapping[str, Result] | None) -> float:
             f"{row.source}: its targets have several units, and the reference mean on its data is missing."
         )
     mean = trivial[row.recipe_hash].by_target
-    return statistics.fmean((found.rmse / mean[name].rmse) ** 2 for name, found in row.by_target.items()) ** 0.5
+    varying = {name: found for name, found in row.by_target.items() if mean[name].rmse}
+    return statistics.fmean((found.rmse / mean[name].rmse) ** 2 for name, found in varying.items()) ** 0.5
 
 
 def _change(changes: Sequence[float]) -> str:

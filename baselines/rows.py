@@ -30,16 +30,19 @@ def si_rmse(found: Mapping[str, Any]) -> tuple[float | None, str]:
     return math.sqrt(math.fsum(own["rmse"] ** 2 for own in values) / len(values)), units.pop()
 
 
-def relative_mse(found: Mapping[str, Any], mean: Mapping[str, Any]) -> float:
+def relative_mse(found: Mapping[str, Any], mean: Mapping[str, Any]) -> float | None:
     """Return the mean over targets of MSE / MSE of the training mean, which compares whatever the targets are.
+
+    Targets that never vary, which the training mean predicts without error, are left out; ``None`` if all are.
 
     Parameters
     ----------
     found, mean
         Metrics of a model and of the reference ``mean`` on the same part of the same data.
     """
-    shares = [own["mse"] / mean["channels"][channel]["mse"] for channel, own in found["channels"].items()]
-    return math.fsum(shares) / len(shares)
+    means = {channel: own["mse"] for channel, own in mean["channels"].items()}
+    shares = [own["mse"] / means[channel] for channel, own in found["channels"].items() if means[channel]]
+    return math.fsum(shares) / len(shares) if shares else None
 
 
 def write_csv(path: Path, rows: Iterable[Any], columns: Sequence[str]) -> None:

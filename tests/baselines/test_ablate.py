@@ -18,6 +18,7 @@ from baselines.ablations import KINDS, Base, Variant
 from baselines.cli import main
 from baselines.ledger import count
 from baselines.published import TRAINING
+from baselines.rows import relative_mse
 from baselines.runs import read_run
 from csp_data.card import load_card
 from csp_data.prepare import raw_root
@@ -196,6 +197,20 @@ def test_leak_on_the_sample(tmp_path: Path, home: Path, capsys: pytest.CaptureFi
     colours = {container.get_label(): container.lines[0].get_color() for container in ax.containers}
     assert colours == {"fir": GREYS[0], "flat-lstm": COLOURS[0]}
     assert isinstance(typed[0], Row)
+    # of several units squares have no mean
+    mixed = [
+        dataclasses.replace(row, rmse=None, rmse_unit="", relative_mse={"clean": 1.0, "leaky": 0.25}[row.arm])
+        for row in typed
+    ]
+    assert _changes(mixed) == pytest.approx([-50, -50])
+    (ax,) = draw("leak", mixed, ["flat-lstm"]).axes
+    assert "each target over that of the training mean" in ax.get_ylabel()
+
+
+def test_a_target_that_never_varies_is_left_out_of_the_share() -> None:
+    mean = {"channels": {"x": {"mse": 2.0}, "z": {"mse": 0.0}}}
+    assert relative_mse({"channels": {"x": {"mse": 1.0}, "z": {"mse": 1e-12}}}, mean) == 0.5
+    assert relative_mse({"channels": {"z": {"mse": 1e-12}}}, {"channels": {"z": {"mse": 0.0}}}) is None
 
 
 def _typed(row: dict[str, str]):  # type: ignore[no-untyped-def]

@@ -93,6 +93,10 @@ def test_targets_of_several_units_count_alike(runs: dict[str, Run]) -> None:
     (grid,) = by_variant(rows, "filter", lambda variant: ("low", True) if variant == "low" else ("", False))
     assert grid.rows == (("low", "+0.0 %", f"{100 * ((1.25 / 2) ** 0.5 - 1):+.1f} %"),)
     assert "each target over that of the training mean" in grid.heading
+    still = [replace(row, by_target={**row.by_target, "z": replace(target, rmse=0.0)}) for row in rows]
+    assert by_variant(still, "filter", lambda variant: ("low", True) if variant == "low" else ("", False)) == [
+        grid
+    ]
     with pytest.raises(RunError, match="reference mean on its data is missing"):
         by_variant(rows[2:], "filter", lambda variant: ("low", variant == "low"))
 
