@@ -108,7 +108,7 @@ AXES = (
     ),
     Axis("Low-pass of the inputs", "cut-off (Hz)", ("data.lowpass",), _lowpass),
     Axis("Share of the training recordings", "share of the training recordings (%)", ("data.resplit",), _share),
-    Axis("Context", "window (s)", ("train.window_s", "train.window_stride_s"), _context),
+    Axis("Context", "window (s)", ("train.window_s", "train.window_stride_s", "train.batch"), _context),
 )
 """What is drawn in a way of its own; another setting that varies stands side by side under its name."""
 
@@ -197,12 +197,11 @@ def _panels(
 ) -> list[tuple[str, Errors]]:
     by_rest: dict[str, Errors] = {}
     count: dict[str, int] = {}
-    for run, held in zip(runs, settings, strict=True):
+    for run, held, (series, value) in zip(runs, settings, _places(axis, runs, settings), strict=True):
         measured = error(run)
         if run.config.name == MEAN or measured is None:
             continue
-        rest = ", ".join(f"{spoken(field)} {said(held[field])}" for field in others if field in held)
-        series, value = axis.place(held)
+        rest = ", ".join(_named(held, others))
         errors = by_rest.setdefault(rest, {}).setdefault(run.config.name, {}).setdefault(series, {})
         errors.setdefault(value, []).append(measured)
         count[rest] = count.get(rest, 0) + 1
@@ -212,6 +211,23 @@ def _panels(
         if errors_:
             panels.append((rest, errors_))
     return panels
+
+
+def _places(axis: Axis, runs: Sequence[Run], settings: Sequence[Settings]) -> list[tuple[str, Any]]:
+    """Return the series and value of each run; what an axis has no place for makes series of its own."""
+    places = [axis.place(held) for held in settings]
+    apart: dict[tuple[str, Any], set[str]] = {}
+    for place in set(places):
+        there = [(run, held) for run, held, its in zip(runs, settings, places, strict=True) if its == place]
+        apart[place] = _differing(*zip(*there, strict=True)) & set(axis.fields)  # type: ignore[arg-type]
+    return [
+        (", ".join(filter(None, [series, *_named(held, sorted(apart[series, value]))])), value)
+        for (series, value), held in zip(places, settings, strict=True)
+    ]
+
+
+def _named(settings: Settings, fields: Sequence[str]) -> list[str]:
+    return [f"{spoken(field)} {said(settings[field])}" for field in fields if field in settings]
 
 
 MEAN = "mean"

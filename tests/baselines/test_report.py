@@ -8,6 +8,7 @@ from collections import Counter
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import Any
 from urllib.parse import unquote
 
 import numpy as np
@@ -311,6 +312,24 @@ def test_a_setting_of_the_training_is_found_too(runs: dict[str, Run]) -> None:
     assert varied([runs["a"], runs["b"], runs["mean"], runs["fir"]]) == []
     assert said(vars(LowPass(2.0, order=4, phase="zero"))) == "2 Hz zero phase, order 4"
     assert said((1.5, None, True)) == "1.5 none yes"
+
+
+def test_what_an_axis_has_no_place_for_is_a_series_and_not_another_seed(runs: dict[str, Run]) -> None:
+    def made(resplit: dict[str, Any] | None, **train: Any) -> Run:
+        config = runs["a"].config
+        data = replace(config.data, protocol={**config.data.protocol, "resplit": resplit})
+        return replace(runs["a"], config=replace(config, data=data, train=replace(config.train, **train)))
+
+    (share,) = varied([made(None), made({"share": 1.0, "neighbours": "both"}), made({"share": 0.5})])
+    ((_, errors),) = share.panels["RMSE (m/s)"]
+    assert {series: {v: len(of) for v, of in by.items()} for series, by in errors["flat-lstm"].items()} == {
+        "resplit none": {100: 1},
+        "resplit share 1 neighbours both": {100: 1},
+        "": {50: 1},
+    }
+    (context,) = varied([made(None, window_s=w, window_stride_s=s, batch=b) for w, s, b in ((4, 4, 8), (8, 8, 4))])
+    ((rest, errors),) = context.panels["RMSE (m/s)"]  # the ablation of it changes all three together
+    assert (context.axis.title, rest, set(errors["flat-lstm"][""])) == ("Context", "", {4, 8})
 
 
 def test_models_of_a_panel_have_colours_of_their_own() -> None:
