@@ -194,10 +194,11 @@ def filter_gains(system: System, seen: int, steps: int) -> tuple[FloatArray, Flo
     gx, gy = [], []
     for _ in range(steps):
         spread = cs @ p @ cs.T + system.r[:seen, :seen]
-        gain = np.linalg.solve(
-            spread,
-            np.concatenate([a @ p @ cs.T + system.s[:, :seen], cy @ p @ cs.T + system.r[seen:, :seen]]).T,
-        ).T
+        across = np.concatenate([a @ p @ cs.T + system.s[:, :seen], cy @ p @ cs.T + system.r[seen:, :seen]]).T
+        try:
+            gain = np.linalg.solve(spread, across).T
+        except np.linalg.LinAlgError:  # a sensor that never varies: its innovation tells nothing
+            gain = np.linalg.lstsq(spread, across, rcond=None)[0].T
         gx.append(gain[: len(a)])
         gy.append(gain[len(a) :])
         before, p = p, a @ p @ a.T + system.q - gx[-1] @ spread @ gx[-1].T

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -137,6 +139,20 @@ def test_contract_and_choice_of_the_order() -> None:
     again = reference_from_config(reference_to_dict(kalman))
     again.load_state_dict(kalman.state_dict())
     assert torch.equal(again(x), kalman(x))
+
+
+def test_a_sensor_that_never_varies_changes_nothing() -> None:
+    def more(part: Part) -> Part:
+        still = torch.zeros(len(part.inputs), 1)
+        return replace(part, inputs=torch.cat((part.inputs, still), dim=1))
+
+    train, val = _part((700, 900), 4, 0), _part((400, 300), 4, 1)
+    losses = []
+    for parts in ((train, val), (more(train), more(val))):
+        kalman = build_reference("kalman", *parts[0].dims, chunk=4, order=8, past=6)
+        kalman.fit(*parts, 50)
+        losses.append(np.square(outputs(kalman, parts[1], 50).numpy() - val.targets.numpy()).mean())
+    assert losses[1] == pytest.approx(losses[0], rel=1e-6)
 
 
 def test_too_few_data_are_said() -> None:
