@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import shlex
 import sys
@@ -28,6 +29,7 @@ from csp_data.manners import Loudness, flags, pipeable
 
 __all__ = ["main"]
 
+logger = logging.getLogger(__name__)
 _arg = tyro.conf.arg
 
 PROGRAM = """Train, evaluate and compare sequence models on prepared sensor recordings.
@@ -97,6 +99,13 @@ def _main(given: list[str]) -> None:
         said = error.typed(flags(shadow(known).commands[word].params)) if isinstance(error, OptionError) else error
         sys.stderr.write(f"Error: {said}\n")
         sys.exit(error.exit_code)
+    except BrokenPipeError:
+        raise  # its reader has left: no error (csp_data.manners.pipeable)
+    except OSError as error:
+        logger.debug("where it happened", exc_info=True)
+        told = f"{error.filename}: {error.strerror}. Name another place." if error.filename else str(error)
+        sys.stderr.write(f"Error: {told}\n")
+        sys.exit(1)
     except KeyboardInterrupt:
         goes_on = " The same command goes on from the last finished epoch." if word in RESUMED else ""
         sys.stderr.write(f"Stopped.{goes_on}\n")

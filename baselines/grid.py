@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import json
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -239,7 +240,7 @@ def _planned(
         train=train,
         preset=preset,
         options=sizes,
-        command=" ".join([*parts, "--out", str(folder)]),
+        command=shlex.join([*parts, "--out", str(folder)]),
     )
 
 

@@ -142,6 +142,26 @@ def test_one_line_errors(
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize(
+    "line",
+    [
+        "eval {run} --predictions {file}",
+        "report {run} -o {file}/page.html",
+        "faults {run} --faults noise --out {file}",
+        "sweep --datasets sample --models mean --seeds 0 --out {file}/sweep",
+    ],
+)
+def test_what_cannot_be_written_is_named_without_a_traceback(
+    line: str, runs: dict[str, Run], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "file").write_text("mine")
+    arguments = line.format(run=runs["mean"].folder, file=tmp_path / "file").split()
+    code, error = _fails(arguments, capsys)
+    assert code == 1
+    assert error.startswith(f"Error: {tmp_path / 'file'}")
+    assert (tmp_path / "file").read_text() == "mine"
+
+
 def test_values_out_of_bounds(capsys: pytest.CaptureFixture[str]) -> None:
     code, error = _fails(["train", "sample", "mean", "--lr", "-1"], capsys)
     assert code == 2

@@ -81,7 +81,7 @@ def test_the_published_training_by_name(tmp_path: Path, planned: list[Planned]) 
 @pytest.mark.parametrize("training", [None, "paper"])
 def test_the_command_of_a_run_makes_that_run(training: str | None, tmp_path: Path, home: Path) -> None:
     grid = _grid(models=("fir",), seeds=(3,), training=training, settings={**TINY, "train.clip_norm": [None, 2.0]})
-    runs = expand(grid, prepare_all(grid), tmp_path)
+    runs = expand(grid, prepare_all(grid), tmp_path / "it's a folder")
     assert len(runs) == 2
     for planned in runs:
         main(shlex.split(planned.command)[1:])
