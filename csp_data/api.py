@@ -11,6 +11,7 @@ from csp_data.card import Card, load_card
 from csp_data.croissant import croissant as card_croissant
 from csp_data.dataset import Dataset
 from csp_data.errors import OptionError, UnknownNameError
+from csp_data.home import expanded
 from csp_data.prepare import find_recordings, prepare_card, raw_root
 from csp_data.protocol import Protocol, resolve
 from csp_data.recording import Recording
@@ -163,7 +164,7 @@ def load(
             raise OptionError(
                 "path", str(path), "no raw, protocol or protocol fields beside it", "The file has its own."
             )
-        return Dataset(path)
+        return Dataset(expanded(path))
     assert name is not None
     if download:
         from csp_data.acquire.download import Options, download_card
@@ -282,7 +283,7 @@ def import_raw(
 
 
 def _path(path: Path | str | None) -> Path | None:
-    return None if path is None else Path(path).expanduser()
+    return None if path is None else expanded(path)
 
 
 def verify(

@@ -26,6 +26,7 @@ from csp_data.cardtypes import (
     TargetCard,
 )
 from csp_data.errors import CardError, CspDataError, OptionError, UnknownNameError
+from csp_data.home import expanded
 from csp_data.plugins import CARD, VARIABLE, FolderReader, ModuleReader, folders, installed
 from csp_data.splitcard import SplitCard, check_split
 
@@ -310,7 +311,7 @@ def load_card(name: str) -> Card:
     for card in cards.values():
         if name.lower() in {alias.lower() for alias in card.aliases}:
             return card
-    folder = Path(name).expanduser()
+    folder = expanded(name)
     if (folder / CARD).is_file():
         return add_card(read_outside(FolderReader(folder.absolute())))
     if (error := _outside(os.environ.get(VARIABLE, ""))[1].get(name)) is not None:

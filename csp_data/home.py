@@ -13,7 +13,7 @@ import platformdirs
 
 from csp_data.errors import CspDataError
 
-__all__ = ["home", "lock", "prepared_dir", "raw_dir", "stamps_dir", "writable_dir"]
+__all__ = ["expanded", "home", "lock", "named", "prepared_dir", "raw_dir", "stamps_dir", "writable_dir"]
 
 
 logger = logging.getLogger(__name__)
@@ -25,7 +25,37 @@ WAIT_S = 2.0
 def home() -> Path:
     """Return ``CSP_DATA_HOME``, or the user's data folder of this platform. Nothing is created."""
     chosen = os.environ.get("CSP_DATA_HOME")
-    return Path(chosen).expanduser() if chosen else platformdirs.user_data_path("csp-data")
+    return expanded(chosen) if chosen else platformdirs.user_data_path("csp-data")
+
+
+def expanded(path: Path | str) -> Path:
+    """Return a path with ``~`` filled in.
+
+    Raises
+    ------
+    CspDataError
+        If there is no such user.
+    """
+    try:
+        return Path(path).expanduser()
+    except RuntimeError as error:
+        raise CspDataError(f"{path}: there is no user of that name here. Write the path out.") from error
+
+
+def named(path: Path) -> Path:
+    """Return a path that ends in a name, beside which others can stand: not in ``.`` or ``..``.
+
+    Raises
+    ------
+    CspDataError
+        If it is the root of a file system.
+    """
+    path = path if path.name not in ("", "..") else path.resolve()
+    if not path.name:
+        raise CspDataError(
+            f"{path} is the root of the file system, with nothing beside it. Choose a folder in it."
+        )
+    return path
 
 
 def raw_dir(name: str) -> Path:
@@ -64,6 +94,7 @@ def lock(path: Path) -> Iterator[None]:
 
     The operating system drops the lock when the process ends, however it ends; the empty lock file stays.
     """
+    path = named(path)
     writable_dir(path.parent)
     held = filelock.FileLock(path.with_name(path.name + ".lock"))
     try:

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import sys
 from collections.abc import Callable, Iterable
 from contextvars import ContextVar
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TextIO
 
 if TYPE_CHECKING:
     import click
 
-__all__ = ["Loudness", "flags", "loudness", "pipeable"]
+__all__ = ["Loudness", "at_terminal", "flags", "loudness", "pipeable"]
 
 OURS = ("csp_data", "baselines")
 
@@ -41,7 +42,7 @@ class Loudness:
     @property
     def progress(self) -> bool:
         """Whether to draw progress bars: on a terminal, where somebody looks."""
-        return not self.quiet and sys.stderr.isatty()
+        return not self.quiet and at_terminal(sys.stderr)
 
     def apply(self) -> None:
         """Make this the loudness of the running command: of its log, and of what asks :data:`loudness`."""
@@ -61,6 +62,11 @@ loudness: ContextVar[Loudness] = ContextVar("loudness", default=_USUAL)
 """That of the running command."""
 
 
+def at_terminal(stream: TextIO | None) -> bool:
+    """Whether a person is at the other end of a stream; there is no stream where it was closed (``2>&-``)."""
+    return stream is not None and stream.isatty()
+
+
 def flags(params: Iterable[click.Parameter]) -> dict[str, str]:
     """Return what is typed for each parameter of a command: its long flag, or how its help calls an argument."""
     return {
@@ -74,13 +80,25 @@ def flags(params: Iterable[click.Parameter]) -> dict[str, str]:
 def pipeable(program: Callable[[], object]) -> None:
     """Run a program and exit; a reader of our output that has seen enough (``| head``) is no error.
 
-    The exit code is then 141, as of a program that SIGPIPE ends.
+    The exit code is then 141, as of a program that SIGPIPE ends. Where the disk that our output goes to is full,
+    that is said.
     """
     try:
         try:
             program()
         finally:
-            sys.stdout.flush()
+            if sys.stdout is not None:
+                sys.stdout.flush()
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for the interpreter's last flush
+        _write_no_more()
         sys.exit(141)
+    except OSError as error:
+        if error.errno != errno.ENOSPC or error.filename is not None:
+            raise
+        _write_no_more()
+        sys.exit("Error: there is no room for what this command prints. Make room, and run it again.")
+
+
+def _write_no_more() -> None:
+    """Let the interpreter's last flush go nowhere."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -10,6 +10,7 @@ import numpy as np
 
 from csp_data.card import names
 from csp_data.errors import CspDataError, OptionError
+from csp_data.home import expanded
 from csp_data.simulate.stamp import STAMP
 
 __all__ = ["new_source"]
@@ -170,7 +171,7 @@ def new_source(name: str, folder: Path | str | None = None) -> Path:
         raise OptionError("name", name, "lower-case letters, digits, - and _, a letter first")
     if name in names():
         raise OptionError("name", name, "a name that no data set has yet")
-    path = Path(folder).expanduser() if folder is not None else Path(name)
+    path = expanded(folder) if folder is not None else Path(name)
     if path.exists() and (not path.is_dir() or any(path.iterdir())):
         raise OptionError("folder", str(path), "a folder that is new or empty", "Choose another or remove it.")
     test = f"test_{name.replace('-', '_')}.py"
@@ -178,7 +179,8 @@ def new_source(name: str, folder: Path | str | None = None) -> Path:
         path.mkdir(parents=True, exist_ok=True)
         (path / "card.toml").write_text(CARD.format(name=name), encoding="utf-8")
         (path / "reader.py").write_text(READER.format(name=name), encoding="utf-8")
-        (path / test).write_text(TEST.format(name=name, file=path / test, stamp=STAMP), encoding="utf-8")
+        text = TEST.format(name=name, file=(path / test).as_posix(), stamp=STAMP)
+        (path / test).write_text(text, encoding="utf-8", errors="backslashreplace")  # a folder may have any name
         _recordings(path / "recordings", name)
     except OSError as error:
         raise CspDataError(f"{path} cannot be written: {error}.") from error

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from csp_data.errors import CspDataError, OptionError
+from csp_data.home import expanded, named
 
 __all__ = ["output", "output_folder"]
 
@@ -24,10 +25,14 @@ def output(path: Path | str) -> Iterator[Path]:
 
     Raises
     ------
+    OptionError
+        If it is a folder.
     CspDataError
         If it cannot be written.
     """
-    path = Path(path).expanduser()
+    path = named(expanded(path))
+    if path.is_dir():
+        raise OptionError("out", str(path), "the name of a file; this is a folder")
     temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -51,11 +56,13 @@ def output_folder(path: Path | str) -> Iterator[Path]:
     CspDataError
         If it cannot be written.
     """
-    path = Path(path).expanduser()
+    path = named(expanded(path))
     made = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         if path.exists() and (not path.is_dir() or any(path.iterdir())):
             raise OptionError("out", str(path), "a folder that is new or empty", "Choose another or remove it.")
+        if path.is_dir() and path.samefile(Path.cwd()):  # it is replaced: whoever stands in it would see nothing
+            raise OptionError("out", str(path), "another folder than the one you are in", "Name a new one.")
         made.mkdir(parents=True)
         yield made
         made.replace(path)

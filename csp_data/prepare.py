@@ -20,7 +20,7 @@ from csp_data.card import Card, bundled_root, stored_card
 from csp_data.cutting import SKIPPED, Run, cut_recordings
 from csp_data.errors import CspDataError, DamagedRecordingError, MissingDataError, OptionError, UnknownNameError
 from csp_data.examples import Example
-from csp_data.home import lock, prepared_dir, raw_dir
+from csp_data.home import expanded, lock, named, prepared_dir, raw_dir
 from csp_data.normalization import Moments, Normalization
 from csp_data.protocol import Protocol
 from csp_data.recording import Note
@@ -43,7 +43,7 @@ REVISION = 2
 def raw_root(card: Card, raw: Path | str | None) -> Path:
     """Return where a data set's raw files are: what was passed, what ships with the package, or the home."""
     if raw is not None:
-        return Path(raw).expanduser()
+        return expanded(raw)
     return bundled_root(card) or raw_dir(card.name)
 
 
@@ -129,12 +129,16 @@ def prepare_card(
         If a recording cannot be used; nothing is written.
     """
     load_checks(card, protocol)
+    if jobs < 1:
+        raise OptionError("jobs", jobs, "a number of at least 1")
     root = raw_root(card, raw)
     report = verify_tree(card, root, extra=False)
     if not skip_damaged:
         report.raise_for_failures(allow_missing=True)
     key = recipe_hash(card, protocol, report.source_digest(), skip_damaged=skip_damaged)
-    path = Path(out).expanduser() if out is not None else prepared_dir() / f"{card.name}-{key}.h5"
+    path = named(expanded(out)) if out is not None else prepared_dir() / f"{card.name}-{key}.h5"
+    if path.is_dir():
+        raise OptionError("out", str(path), "the name of a file; this is a folder")
     with lock(path):
         if _made_before(path, key):
             logger.debug("%s is there already, made by an equal recipe", path)
@@ -211,6 +215,7 @@ def _fill(
 ) -> tuple[list[str], list[tuple[Moments, Moments]]]:
     """Write all episodes and add to the notes; return each episode's recording and statistics."""
     recordings: list[str] = []
+    by_id: dict[str, str] = {}
     moments: list[tuple[Moments, Moments]] = []
     sizes = [_size(recording, report) for recording in readable]
     bar = tqdm(
@@ -227,9 +232,13 @@ def _fill(
                 writer.begin(*_channels(card, protocol, example))
             elif example.columns != writer.inputs.names:
                 raise _other_columns(report, example, recordings[0], writer.inputs.names)
+            if (other := by_id.setdefault(example.id, example.recording)) != example.recording:
+                raise _same_episode(report, example, other)
             recordings.append(example.recording)
             moments.append((inputs, targets))
-            writer.append(example.id, example.group, example.start_s, example.inputs, example.targets)
+            writer.append(
+                example.id, example.group, example.start_s, example.inputs, example.targets, example.recording
+            )
     return recordings, moments
 
 
@@ -270,6 +279,17 @@ def _other_columns(report: Report, example: Example, first: str, names: Sequence
     )
 
 
+def _same_episode(report: Report, example: Example, other: str) -> DamagedRecordingError:
+    """Of recordings "a", which has gaps, and "a.1": an episode of one has the id of the other."""
+    return DamagedRecordingError(
+        report.root / example.recording,
+        f"episode {example.id!r}",
+        "ids that tell episodes apart",
+        f"one of {other!r} and one of {example.recording!r}",
+        "Rename one of the recordings.",
+    )
+
+
 def raw_kind(card: Card, root: Path) -> str:
     """Return what the recordings in a folder are: the card's kind, or ``"simulated"``."""
     return card.kind if read_stamp(root) is None else "simulated"
@@ -306,6 +326,10 @@ def _found(card: Card, source: Source, report: Report) -> list[Found]:
 def _check_ids(found: Sequence[Found]) -> None:
     by_id: dict[str, Found] = {}
     for recording in found:
+        if recording.id.encode(errors="ignore").decode() != recording.id:
+            raise DamagedRecordingError(
+                recording.files[0], "the recording's name", "text in UTF-8", ascii(recording.id), "Rename it."
+            )
         if (other := by_id.setdefault(recording.id, recording)) is not recording:
             raise DamagedRecordingError(
                 recording.files[0],

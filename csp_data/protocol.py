@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from numbers import Real
 from typing import Any, Literal
 
 from csp_data.card import Card
@@ -159,12 +161,14 @@ class Protocol:
         for option, allowed in CHOICES.items():
             if getattr(self, option) not in allowed:
                 raise OptionError(option, getattr(self, option), f"one of {', '.join(allowed)}")
-        for option in ("input_hz", "target_hz", "clip", "raw_clip", "jump_limit", "max_duration_s"):
+        self._check_types()
+        for option in ("input_hz", "target_hz"):
+            if not 0 < getattr(self, option) < math.inf:
+                raise OptionError(option, getattr(self, option), "a rate above 0 Hz")
+        for option in ("clip", "raw_clip", "jump_limit", "max_duration_s"):
             value = getattr(self, option)
             if value is not None and not value > 0:
-                raise OptionError(
-                    option, value, "a rate above 0 Hz" if option.endswith("hz") else "a value above 0"
-                )
+                raise OptionError(option, value, "a value above 0")
         for option in ("max_gap_s", "min_episode_s", "trim_rest_s", "look_ahead_s"):
             value = getattr(self, option)
             if value is not None and not value >= 0:
@@ -183,6 +187,25 @@ class Protocol:
             self.lowpass.sections(self.input_hz)
         if self.window is not None:
             self.window.steps(self.target_hz)
+
+    def _check_types(self) -> None:
+        """Refuse what looks right and is not: 5 for ``LowPass(hz=5)``, text for a number."""
+        for option, kind in TABLES.items():
+            value = getattr(self, option)
+            if not isinstance(value, kind) and (value is not None or option.endswith("scaling")):
+                raise OptionError(option, value, f"a csp_data.{kind.__name__}, or a dict of its fields")
+        names = self.inputs
+        if names is not None and not (isinstance(names, tuple) and 0 < len(names) == len(set(names))):
+            raise OptionError("inputs", names, "a tuple of names of streams, each once")
+        if self.recording_s is not None and not (
+            isinstance(self.recording_s, tuple) and len(self.recording_s) == 2
+        ):
+            raise OptionError("recording_s", self.recording_s, "a shortest and a longest duration")
+        for known in dataclasses.fields(self):
+            value, wanted = getattr(self, known.name), str(known.type)
+            kind = Real if wanted.startswith("float") else int if wanted.startswith("int") else object
+            if not isinstance(value, kind) and (value is not None or "None" not in wanted):
+                raise OptionError(known.name, value, "a whole number" if kind is int else "a number")
 
     @property
     def chunk(self) -> int:

@@ -73,7 +73,8 @@ class EpisodeRow:
     """Where one episode lies: rows ``[start, stop)`` of inputs and targets, and its time of origin.
 
     ``start_s`` is the time of the first chunk's beginning on the recording's own clock. A recording with gaps is
-    several episodes, numbered behind a dot.
+    several episodes, numbered behind a dot; ``recording`` is its id. Where that is not known, as of files that do
+    not hold it, it is taken from the episode's.
     """
 
     id: str
@@ -84,12 +85,12 @@ class EpisodeRow:
     target_start: int
     target_stop: int
     start_s: float
+    recording: str = ""
 
-    @property
-    def recording(self) -> str:
-        """Id of the recording that the episode is of, or a piece of."""
-        name, dot, number = self.id.rpartition(".")
-        return name if dot and number.isdecimal() else self.id
+    def __post_init__(self) -> None:
+        if not self.recording:
+            name, dot, number = self.id.rpartition(".")
+            object.__setattr__(self, "recording", name if dot and number.isdecimal() else self.id)
 
 
 @dataclass(frozen=True)
@@ -152,11 +153,19 @@ class Writer:
         self._file.close()
         self.temporary.unlink(missing_ok=True)
 
-    def append(self, id: str, group: str, start_s: float, inputs: npt.ArrayLike, targets: npt.ArrayLike) -> None:
+    def append(
+        self,
+        id: str,
+        group: str,
+        start_s: float,
+        inputs: npt.ArrayLike,
+        targets: npt.ArrayLike,
+        recording: str = "",
+    ) -> None:
         """Add one episode: inputs (T, C) and targets (T / chunk, D), stored as float32. Its part comes later."""
         of_inputs = self._arrays["inputs"].append(np.asarray(inputs))
         of_targets = self._arrays["targets"].append(np.asarray(targets))
-        self.rows.append(EpisodeRow(id, group, "", *of_inputs, *of_targets, start_s))
+        self.rows.append(EpisodeRow(id, group, "", *of_inputs, *of_targets, start_s, recording))
 
     def assign(self, splits: Sequence[str]) -> None:
         """Say which part each episode belongs to, in the order in which they were added."""
@@ -353,6 +362,8 @@ def _channels(data: h5py.Dataset) -> Channels:
 def _episodes(group: h5py.Group) -> tuple[EpisodeRow, ...]:
     columns = []
     for name, kind in EpisodeRow.__dataclass_fields__.items():
+        if name == "recording" and name not in group:
+            continue
         data = group[name]
         columns.append(data.asstr()[()].tolist() if str(kind.type) == "str" else data[()].tolist())
     return tuple(EpisodeRow(*values) for values in zip(*columns, strict=True))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -43,7 +44,7 @@ class Window:
 
 
 def _whole(option: str, seconds: float, target_hz: float) -> int:
-    steps = round(seconds * target_hz)
+    steps = round(seconds * target_hz) if math.isfinite(seconds) else 0
     if steps < 1 or abs(steps - seconds * target_hz) > 1e-6 * steps:
         raise OptionError(option, seconds, f"a positive multiple of {1 / target_hz:g} s, one target step")
     return steps

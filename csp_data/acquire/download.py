@@ -10,7 +10,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import NoReturn
+from typing import NoReturn, get_args
 
 from tqdm import tqdm
 
@@ -24,8 +24,8 @@ from csp_data.acquire.plan import Item, Variant, local_file, mirror_of, plan, re
 from csp_data.acquire.transfer import Stopped, Watch, fetch, sidecar_of
 from csp_data.acquire.verify import Report, verify_tree
 from csp_data.card import Card, bundled_root
-from csp_data.errors import AccessError, CspDataError, TransferError, VerificationError
-from csp_data.home import lock, raw_dir, writable_dir
+from csp_data.errors import AccessError, CspDataError, OptionError, TransferError, VerificationError
+from csp_data.home import expanded, lock, raw_dir, writable_dir
 from csp_data.simulate.stamp import carry_stamp
 
 __all__ = ["Options", "download_card"]
@@ -94,10 +94,14 @@ def download_card(card: Card, options: Options) -> Report:
     VerificationError
         If something is not what the publisher or the lock file states.
     """
+    if options.variant not in get_args(Variant):
+        raise OptionError("variant", options.variant, f"one of {', '.join(get_args(Variant))}")
+    if options.jobs < 1:
+        raise OptionError("jobs", options.jobs, "a number of at least 1")
     shipped = bundled_root(card)
     if shipped is not None:
         return verify_tree(card, shipped)
-    root = writable_dir(options.raw if options.raw is not None else raw_dir(card.name))
+    root = writable_dir(expanded(options.raw) if options.raw is not None else raw_dir(card.name))
     with lock(root):
         return _Download(card, options, root).run()
 

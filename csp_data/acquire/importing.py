@@ -5,8 +5,10 @@ from __future__ import annotations
 import shutil
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
+from typing import get_args
 
 from csp_data.acquire.archive import is_archive, unpack
 from csp_data.acquire.lockfile import Locked, LockedSet, extend_lock, lock_path, read_lock
@@ -15,7 +17,7 @@ from csp_data.acquire.place import How, gather, own_name, place
 from csp_data.acquire.verify import Report, verify_tree
 from csp_data.card import Card, bundled_root, load_card, names
 from csp_data.errors import CspDataError, MissingDataError, OptionError, UnsafeArchiveError, VerificationError
-from csp_data.home import lock, raw_dir, writable_dir
+from csp_data.home import expanded, lock, named, raw_dir, writable_dir
 from csp_data.simulate.stamp import carry_stamp
 
 __all__ = ["clean", "delete", "import_card", "incoming_dir", "leftovers", "settle", "take_in", "unpack_into"]
@@ -26,6 +28,7 @@ NESTED = 2
 
 def incoming_dir(root: Path) -> Path:
     """Return where unfinished work of a raw folder lies: beside it, so that no reader finds it."""
+    root = named(root)
     return root.with_name(root.name + ".incoming")
 
 
@@ -61,9 +64,11 @@ def import_card(
     VerificationError
         If a file differs from one that is there already and can be trusted.
     """
+    if how not in get_args(How):
+        raise OptionError("how", how, f"one of {', '.join(get_args(How))}")
     if bundled_root(card) is not None and raw is None:
         raise OptionError("name", card.name, "a data set that does not ship with csp-data")
-    root = writable_dir(raw if raw is not None else raw_dir(card.name))
+    root = writable_dir(expanded(raw) if raw is not None else raw_dir(card.name))
     with lock(root):
         work = incoming_dir(root) / "import"
         shutil.rmtree(work, ignore_errors=True)
@@ -76,6 +81,8 @@ def import_card(
             take_in(card, files, root, how, read_lock(lock_path(root, lock_file), card.name), stage.told)
         finally:
             shutil.rmtree(work, ignore_errors=True)
+            with suppress(OSError):  # a download's unfinished work may lie there
+                work.parent.rmdir()
         return settle(card, root, lock_file)
 
 

@@ -14,7 +14,7 @@ from typing import Any
 
 from csp_data.acquire.manifest import write_json
 from csp_data.errors import CspDataError, VerificationError
-from csp_data.home import lock
+from csp_data.home import expanded, lock
 
 __all__ = ["LOCK_NAME", "RECEIPTS_NAME", "Locked", "LockedSet", "extend_lock", "lock_path", "read_lock"]
 
@@ -42,7 +42,7 @@ class LockedSet:
 
 def lock_path(root: Path, chosen: Path | None = None) -> Path:
     """Return the lock file to use: the chosen one, or the one in the raw folder."""
-    return chosen if chosen is not None else root / LOCK_NAME
+    return expanded(chosen) if chosen is not None else root / LOCK_NAME
 
 
 def _rows(path: Path) -> dict[str, Any]:

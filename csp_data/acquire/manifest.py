@@ -109,7 +109,7 @@ class Stamps:
 
     def __init__(self, root: Path) -> None:
         self.root = root.resolve()
-        key = hashlib.sha256(str(self.root).encode()).hexdigest()[:16]
+        key = hashlib.sha256(os.fsencode(self.root)).hexdigest()[:16]
         self.path = stamps_dir() / f"{key}.json"
         self._known = self._load()
         self._unchanged: set[str] = set()

@@ -95,7 +95,7 @@ class Report:
     def source_digest(self) -> str:
         """Return one SHA-256 over names and contents of the files that are there."""
         lines = "".join(f"{name} {digest.sha256}\n" for name, digest in sorted(self.digests.items()))
-        return hashlib.sha256(lines.encode()).hexdigest()
+        return hashlib.sha256(os.fsencode(lines)).hexdigest()
 
     def raise_for_failures(self, *, allow_missing: bool = False) -> None:
         """Raise if a file failed.

@@ -11,6 +11,7 @@ import numpy as np
 
 from csp_data.adapters.common import described
 from csp_data.errors import MissingExtraError
+from csp_data.home import expanded
 from csp_data.output import output_folder
 
 try:
@@ -119,7 +120,7 @@ def write_parquet(dataset: Dataset, folder: Path | str) -> Path:
     CspDataError
         If it cannot be written.
     """
-    path = Path(folder).expanduser()
+    path = expanded(folder)
     with output_folder(path) as made:
         (made / "data").mkdir()
         for part in dataset.parts:

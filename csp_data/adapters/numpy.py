@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from csp_data.adapters.common import chosen, described
+from csp_data.home import expanded
 from csp_data.output import output
 
 if TYPE_CHECKING:
@@ -71,4 +72,4 @@ def write_npz(dataset: Dataset, path: Path | str, part: str | None = None) -> Pa
     """Write :func:`arrays` to a compressed ``.npz`` file, whole or not at all, and return its path."""
     with output(path) as temporary, temporary.open("wb") as file:
         np.savez_compressed(file, **arrays(dataset, part))  # type: ignore[arg-type]  # its stub has one bool option
-    return Path(path)
+    return expanded(path)

@@ -12,6 +12,7 @@ import numpy as np
 from csp_data.adapters.common import described
 from csp_data.adapters.numpy import arrays
 from csp_data.errors import MissingExtraError
+from csp_data.home import expanded
 from csp_data.output import output
 
 try:
@@ -83,4 +84,4 @@ def write_netcdf(dataset: Dataset, path: Path | str, part: str | None = None) ->
         raise MissingExtraError("Writing netCDF", "h5netcdf", "xarray")
     with output(path) as temporary:
         to_xarray(dataset, part).to_netcdf(temporary, engine="h5netcdf")
-    return Path(path)
+    return expanded(path)

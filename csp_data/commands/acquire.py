@@ -17,7 +17,7 @@ from csp_data.card import load_card
 from csp_data.commands.base import Command, Commands, examples
 from csp_data.commands.options import json_option, name_argument, raw_option
 from csp_data.errors import AccessError
-from csp_data.manners import loudness
+from csp_data.manners import at_terminal, loudness
 
 __all__ = ["bench", "download", "import_"]
 
@@ -68,7 +68,7 @@ def download(
 
     Run it again to go on after a failure.
     """
-    person = sys.stdin.isatty() and sys.stderr.isatty()
+    person = at_terminal(sys.stdin) and at_terminal(sys.stderr)
     options = Options(
         raw=raw,
         mirror=mirror,

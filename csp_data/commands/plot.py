@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +19,9 @@ from csp_data.commands.options import (
     protocol_options,
     raw_option,
 )
-from csp_data.errors import OptionError
+from csp_data.errors import OptionError, UnknownNameError
 from csp_data.prepare import raw_kind, raw_root
+from csp_data.recording import Recording
 from csp_data.splits import PARTS
 
 __all__ = ["plot"]
@@ -88,10 +90,19 @@ def plot(
     elif is_prepared(name):
         raise OptionError("figure", figure, "one of a prepared file", "Raw recordings need the data set's name.")
     else:
-        wanted = int(recording) if recording.lstrip("-").isdigit() else recording
-        read = api.read_recording(name, wanted, raw=raw, protocol=protocol)
+        read = _read(name, recording, raw, protocol)
         card = api.info(name)
         kind = raw_kind(card, raw_root(card, raw))
         drawn = plots.recording_figure(read, clocks=figure == "clocks", kind=kind)
     written = plots.save(drawn, out)
     report({"path": written, "figure": figure}, str(written), as_json=as_json)
+
+
+def _read(name: str, recording: str, raw: Path | None, protocol: str | None) -> Recording:
+    """Read a raw recording by its id, which may be a number too, or else by its number."""
+    try:
+        return api.read_recording(name, recording, raw=raw, protocol=protocol)
+    except UnknownNameError:
+        if not re.fullmatch(r"-?[0-9]+", recording):
+            raise
+        return api.read_recording(name, int(recording), raw=raw, protocol=protocol)

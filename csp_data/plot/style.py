@@ -13,6 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from csp_data.errors import OptionError
+from csp_data.home import expanded
 from csp_data.output import output
 from csp_data.recording import FloatArray
 
@@ -176,7 +177,7 @@ def save(figure: Figure, path: Path | str, *, title: str | None = None) -> Path:
     CspDataError
         If it cannot be written.
     """
-    path = Path(path).expanduser()
+    path = expanded(path)
     kind = path.suffix.lower().removeprefix(".")
     if kind not in SUFFIXES:
         raise OptionError("out", str(path), f"a file that ends in .{', .'.join(SUFFIXES)}")

@@ -10,6 +10,7 @@ from pathlib import Path
 import joblib
 
 from csp_data.errors import OptionError, UnknownNameError
+from csp_data.home import expanded
 from csp_data.output import output_folder
 from csp_data.simulate.plan import Simulation, Task, generator
 from csp_data.simulate.stamp import STAMP, read_stamp, write_stamp
@@ -80,7 +81,7 @@ def simulate(
         raise OptionError("jobs", jobs, "a number of processes, or -1 for all processors")
     if archives and source.archive is None:
         raise OptionError("archives", archives, f"False for {name}", "Its publisher hands out single files.")
-    path = Path(out).expanduser()
+    path = expanded(out)
     tasks = source.plan(hours, seed, generator(seed, f"plan {name}"))
     tasks = [replace(task, compressed=compressed, archived=archives) for task in tasks]
     with output_folder(path) as made:

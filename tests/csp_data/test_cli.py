@@ -13,6 +13,7 @@ from click.testing import CliRunner, Result
 
 import csp_data
 from csp_data.cli import cli
+from csp_data.errors import OptionError
 
 
 def run(*arguments: str) -> Result:
@@ -124,3 +125,61 @@ def test_as_a_module_in_its_own_process() -> None:
         [sys.executable, "-m", "csp_data", "--version"], capture_output=True, text=True, check=True
     )
     assert done.stdout.strip().endswith(csp_data.__version__)
+
+
+def test_the_folder_one_is_in_can_be_the_raw_folder(
+    tmp_path: Path, empty_home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """``--raw .`` and ``--raw ..`` have no name to put a lock beside; ``--raw=~/x`` is not expanded by a shell."""
+    csp_data.simulate("vector", tmp_path / "tree", hours=0.01, seed=0)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    for raw, there in ((".", "one"), ("..", "two/below"), ("~/three", "two")):
+        (tmp_path / there).mkdir(parents=True, exist_ok=True)
+        monkeypatch.chdir(tmp_path / there)
+        for arguments in (
+            ["import", "vector", str(tmp_path / "tree")],
+            ["prepare", "vector"],
+            ["clean", "vector"],
+        ):
+            result = run(*arguments, "--raw", raw)
+            assert result.exit_code == 0, result.output
+        assert "nothing to delete" in result.output
+    assert [len(list((tmp_path / raw).glob("*.txt"))) for raw in ("one", "two", "three")] == [36, 36, 36]
+    mirror = ["--mirror", str(tmp_path / "one")]
+    (tmp_path / "four").mkdir()
+    monkeypatch.chdir(tmp_path / "four")
+    assert run("download", "vector", "--raw", ".", *mirror).exit_code == 0
+    assert run("download", "vector", "--raw", "~/five", *mirror).exit_code == 0
+    assert csp_data.verify("vector", raw="~/five").failures == ()
+    assert csp_data.load(path=csp_data.prepare("vector", raw="~/five", out="~/made.h5")).path.is_absolute()
+    assert csp_data.load("vector", raw="~/five").to_npz("~/made.npz").is_file()
+    assert "there is no user of that name" in run("prepare", "vector", "--raw", "~nobody-here/x").stderr
+    assert "root of the file system" in run("import", "vector", "../one", "--raw", "/").stderr
+
+
+@pytest.mark.parametrize("out", [".", "..", "", "folder"])
+def test_a_folder_is_no_file_to_write(out: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "here" / "folder").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path / "here")
+    for arguments in (["prepare", "sample"], ["export", "sample", "--format", "npz"]):
+        result = run(*arguments, "-o", out)
+        assert result.exit_code == 2
+        assert "this is a folder" in result.stderr
+    (tmp_path / "here" / "folder").rmdir()
+    for arguments in (["export", "sample", "--format", "parquet", "-o", "."], ["simulate", "vector", "."]):
+        assert "another folder than the one you are in" in run(*arguments).stderr
+    assert list(tmp_path.iterdir()) == [tmp_path / "here"]
+    assert list(Path.cwd().iterdir()) == []
+
+
+def test_words_that_mean_nothing_are_refused(tmp_path: Path) -> None:
+    tree = csp_data.simulate("vector", tmp_path / "tree", hours=0.01, seed=0)
+    with pytest.raises(OptionError, match="how='mvoe': expected one of copy, move, link"):
+        csp_data.import_raw("vector", tree, raw=tmp_path / "raw", how="mvoe")  # type: ignore[arg-type]
+    with pytest.raises(OptionError, match="variant='ful': expected one of compact, full"):
+        csp_data.download("vector", raw=tmp_path / "raw", mirror=str(tree), variant="ful")  # type: ignore[arg-type]
+    with pytest.raises(OptionError, match="jobs=0"):
+        csp_data.download("vector", raw=tmp_path / "raw", mirror=str(tree), jobs=0)
+    with pytest.raises(OptionError, match="jobs=-1"):
+        csp_data.prepare("vector", raw=tree, jobs=-1)
+    assert list(tmp_path.iterdir()) == [tree]

@@ -191,6 +191,28 @@ def test_a_pipe_that_closes_is_no_error() -> None:
         assert process.returncode in (1, 141)
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+def test_a_full_disk_is_said_in_one_line() -> None:
+    for arguments in ("list", "path", "info totalcapture --json"):
+        with Path("/dev/full").open("w") as full:
+            done = subprocess.run(
+                [*PROGRAM, *arguments.split()], stdout=full, stderr=subprocess.PIPE, text=True, check=False
+            )
+        assert done.returncode == 1
+        assert (
+            done.stderr == "Error: there is no room for what this command prints. Make room, and run it again.\n"
+        )
+
+
+@pytest.mark.parametrize("closed", [">&-", "2>&-", "<&-", "<&- >&- 2>&-"])
+def test_a_stream_that_is_closed_is_no_error(closed: str, empty_home: Path) -> None:
+    for arguments in ("list", "prepare sample", "clean sample --prepared --yes"):
+        line = f"{shlex.join(PROGRAM)} {arguments} {closed}"
+        done = subprocess.run(line, shell=True, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+        assert done.stderr == ""
+
+
 def test_progress_is_shown_on_a_terminal_only(empty_home: Path, terminal: Terminal) -> None:
     """And without colours; a bar that is piped would fill a log."""
     code, said = terminal(PROGRAM, "prepare", "sample", environment={"NO_COLOR": "1"})

@@ -7,8 +7,10 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pytest
 from click.testing import CliRunner
@@ -17,7 +19,9 @@ import csp_data
 from csp_data import card as cards
 from csp_data.card import load_card, read_card, stored_card
 from csp_data.cli import cli
-from csp_data.errors import CardError, SourceError, UnknownNameError
+from csp_data.errors import CardError, DamagedRecordingError, SourceError, UnknownNameError
+from csp_data.newsource import new_source
+from csp_data.remake import read_part
 
 EXAMPLE = Path(__file__).parent.parent.parent / "examples" / "eflesh"
 RUN = "20250401_014340_probe"
@@ -230,3 +234,68 @@ def test_from_csv_to_a_trained_model(folder: Path, tmp_path: Path) -> None:
         assert done.returncode == 0, done.stderr
         errors[model] = json.loads(done.stdout)["test"]["rmse"]
     assert errors["hiss-s4-mamba"] < errors["mean"] / 2
+
+
+def renamed(folder: Path, names: Sequence[str], gap: str = "") -> Path:
+    """What `csp-data new` writes, its four recordings under these names; that named `gap` stops for 5 s."""
+    made = new_source("cart" + folder.name, folder)
+    for old, new in zip(sorted((made / "recordings").glob("r?")), names, strict=True):
+        target = old.rename(made / "recordings" / new)
+        for file in target.glob("*.csv") if new == gap else ():
+            head, *lines = file.read_text().splitlines()
+            rows = [line.split(",") for line in lines]
+            later = [f"{float(t) + 5 * (float(t) > 15):.2f},{value}" for t, value in rows]
+            file.write_text("\n".join([head, *later]) + "\n")
+    return made
+
+
+def test_a_dot_and_a_number_in_a_recordings_name(tmp_path: Path) -> None:
+    """A number behind a dot also tells the pieces of a recording with gaps apart."""
+    ds = csp_data.load(str(renamed(tmp_path / "a", ["day.1", "day.2", "day.3", "run"], gap="run")))
+    assert [(row.id, row.recording) for row in ds.episodes] == [
+        ("day.1", "day.1"),
+        ("day.2", "day.2"),
+        ("day.3", "day.3"),
+        ("run.1", "run"),
+        ("run.2", "run"),
+    ]
+    inputs = read_part(ds, "test").inputs()
+    np.testing.assert_array_equal(np.concatenate(inputs), np.concatenate([e.inputs for e in ds.test]))
+    with pytest.raises(DamagedRecordingError, match=r"episode 'run.1': .* found one of 'run' and one of 'run.1'"):
+        csp_data.load(str(renamed(tmp_path / "b", ["run", "run.1", "x", "y"], gap="run")))
+
+
+def test_a_file_that_does_not_hold_the_recordings_can_be_read(tmp_path: Path) -> None:
+    made = csp_data.prepare(str(renamed(tmp_path / "a", ["a", "b", "c", "d"], gap="d")), out=tmp_path / "made.h5")
+    with h5py.File(made, "a") as file:
+        del file["episodes/recording"]
+    assert [row.recording for row in csp_data.load(path=made).episodes] == ["a", "b", "c", "d", "d"]
+
+
+def test_a_name_that_is_a_number_is_a_name(tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib")
+    folder = str(renamed(tmp_path / "1", ["1", "2", "3", "-1"]))
+    for wanted, drawn in (("2", "2"), ("-1", "-1"), ("0", "-1")):
+        out = tmp_path / f"{wanted}.html"
+        line = ["plot", folder, "--figure", "recording", "--recording", wanted, "-o", str(out)]
+        assert CliRunner().invoke(cli, line).exit_code == 0
+        assert f"{drawn}, raw" in out.read_text()
+    for wanted in ("²", "--3", "x"):
+        result = CliRunner().invoke(cli, [*line[:-3], wanted, "-o", str(out)])
+        assert "There is no recording of" in result.stderr
+
+
+def test_names_that_are_not_utf_8(tmp_path: Path) -> None:
+    """Folders above may have any name; what a recording is called must fit into the file."""
+    above = tmp_path / os.fsdecode(b"f\xff")
+    try:
+        above.mkdir()
+    except OSError:
+        pytest.skip("the file system takes UTF-8 alone")
+    folder = renamed(above / "2", ["a", "b", "c", "d"])
+    (folder / "recordings" / os.fsdecode(b"\xfe.txt")).touch()
+    assert len(csp_data.load(str(folder)).train) == 2
+    assert csp_data.verify(str(folder), deep=True).failures == ()
+    (folder / "recordings" / "d").rename(folder / "recordings" / os.fsdecode(b"d\xfe"))
+    with pytest.raises(DamagedRecordingError, match=r"name: expected text in UTF-8, found 'd\\udcfe'. Rename it"):
+        csp_data.prepare(str(folder))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
@@ -318,3 +319,36 @@ def test_whole_numbers_name_the_same_recipe_as_floats() -> None:
     whole = STRICT.replace(target_hz=10, lowpass=LowPass(hz=2, order=3))
     assert whole.to_json() == STRICT.replace(target_hz=10.0, lowpass=LowPass(hz=2.0, order=3)).to_json()
     assert '"order": 3,' in whole.to_json()
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "message"),
+    [
+        ("lowpass", 5, "lowpass=5: expected a csp_data.LowPass, or a dict of its fields"),
+        ("window", 10, "expected a csp_data.Window, or a dict of its fields"),
+        ("resplit", 0.5, "expected a csp_data.Resplit"),
+        ("input_scaling", None, "expected a csp_data.Scaling"),
+        ("inputs", "gyroscope", "expected a tuple of names of streams, each once"),
+        ("inputs", (), "each once"),
+        ("inputs", ("gyroscope", "gyroscope"), "each once"),
+        ("input_hz", "50", "input_hz='50': expected a number"),
+        ("input_hz", None, "expected a number"),
+        ("input_hz", float("inf"), "expected a rate above 0 Hz"),
+        ("target_hz", float("nan"), "expected a rate above 0 Hz"),
+        ("baseline_rows", 1.5, "expected a whole number"),
+        ("recording_s", 5, "a shortest and a longest duration"),
+        ("recording_s", (1, 2, 3), "a shortest and a longest duration"),
+        ("window", Window(float("inf")), "a positive multiple of 0.2 s"),
+        ("window", Window(10, stride=float("nan")), "a positive multiple of 0.2 s"),
+    ],
+)
+def test_values_of_the_wrong_kind_are_refused(field: str, value: object, message: str) -> None:
+    with pytest.raises(OptionError, match=re.escape(message)):
+        STRICT.replace(**{field: value})
+
+
+def test_numbers_of_numpy_and_whole_numbers_are_numbers() -> None:
+    changed = STRICT.replace(
+        input_hz=np.float64(100), target_hz=np.int64(5), min_episode_s=3, window={"seconds": 2}
+    )
+    assert (changed.chunk, changed.window) == (20, Window(2))
