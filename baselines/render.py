@@ -198,8 +198,8 @@ def notes(table: Table) -> list[str]:
             carried = f"; difference{scale.label} {_interval(c, scale)}{p} for this one comparison"
         published = "" if found.published is None else f"; published {100 * found.published:+.1f} %"
         said.append(
-            f"HiSS over best flat ({found.hiss} over {found.flat}, both chosen by the reported error, as "
-            f"published): "
+            f"HiSS over best flat ({found.hiss}, of the hierarchies with state-space models at every level, over "
+            f"{found.flat}; both chosen by the reported error, as published): "
             f"{100 * found.improvement:+.1f} %{carried}{published}."
         )
     compared = [row.comparison for row in table.rows if row.comparison is not None]

@@ -184,6 +184,10 @@ def test_hierarchy_over_flat_and_statistics_by_hand(pair: list[Run]) -> None:
     assert (found.hiss, found.flat) == ("hiss-s4-mamba", "flat-lstm")
     assert found.improvement == pytest.approx(0.5)
     assert found.published is None
+    better = _recordings(pair[0], {f"r{i}": 0.1 for i in range(8)}, seed=0, name="hiss-lstm-s4")
+    again = make_table([*pair, better]).hierarchy
+    assert again is not None
+    assert again.hiss == "hiss-s4-mamba"  # a hierarchy with an LSTM in it is not HiSS, however good
     text = render(table, "md")
     assert "| **0.6775 ± 0.0035** |" in text
     assert "| *1.3550 ± 0.0071* |" in text
