@@ -39,7 +39,10 @@ from baselines.results.studies import SHIPPED, ablated, add
 from baselines.table import make_table, make_tables
 
 ROOT = Path(__file__).parent.parent
-PAGES = (ROOT / "README.md", *(ROOT / "docs" / f"{name}.md" for name in ("results", "results-simulated", "quirks")))
+PAGES = (
+    ROOT / "README.md",
+    *(ROOT / "docs" / f"{name}.md" for name in ("results", "results-simulated", "quirks")),
+)
 BLOCK = re.compile(r"(<!-- results: (?P<name>[a-z-]+) -->\n).*?(<!-- results: end -->)", re.S)
 SIZES, STUDY, SAMPLE = "broad-sizes", "broad", "sample"
 
