@@ -54,7 +54,7 @@ __all__ = ["cli", "main"]
 )
 @click.version_option(csp_data.__version__, prog_name="csp-data")
 def cli() -> None:
-    """Sensor recordings for continuous sequence-to-sequence prediction.
+    """Get, check, prepare, look at and export sensor recordings.
 
     Exit codes: 0 done, 1 failed, 2 usage, 3 verification failed, 4 a person is needed (licence, password, a file
     or host that is gone).
@@ -79,7 +79,7 @@ def list_(as_json: bool) -> None:
 @name_argument
 @raw_option
 @click.option("--prepared", is_flag=True, help="Also say what the prepared file holds, preparing it if needed.")
-@click.option("--skip-damaged", is_flag=True, help="With --prepared: the file made without damaged recordings.")
+@click.option("--skip-damaged", is_flag=True, help="With --prepared: leave damaged recordings out.")
 @click.option("--croissant", is_flag=True, help="Print the card as Croissant 1.0 (JSON-LD).")
 @json_option
 @protocol_options
@@ -93,9 +93,9 @@ def info(
     protocol: str | None,
     **options: Any,
 ) -> None:
-    """Print the card of a data set, and what was prepared of it.
+    """Print a data set's card: sensors, units, licence.
 
-    NAME is a data set or a prepared file (.h5), which is described with the card that it holds.
+    NAME is a data set, a folder with a card, or a prepared file (.h5).
     """
     if croissant:
         click.echo(json.dumps(api.croissant(name), indent=2))
@@ -214,16 +214,16 @@ def _describe(card: Card) -> str:
 @name_argument
 @raw_option
 @click.option("--deep", is_flag=True, help="Read every byte again and open every recording.")
-@click.option("--present", is_flag=True, help="Do not count files that are not there as failed.")
+@click.option("--present", is_flag=True, help="Do not count missing files as failed.")
 @click.option("--lock", type=click.Path(path_type=Path), help="Lock file [default: in the raw folder].")
 @json_option
 @click.pass_context
 def verify(
     ctx: click.Context, name: str, raw: Path | None, deep: bool, present: bool, lock: Path | None, as_json: bool
 ) -> None:
-    """Say which raw files are there and can be trusted.
+    """Check which raw files are there and can be trusted.
 
-    Exit code 3 when one fails.
+    Compares them with the digests that the publisher or the lock file states. Exit code 3 when one fails.
     """
     report = api.verify(name, raw=raw, deep=deep, lock=lock)
     failures = [file for file in report.failures if not (present and file.status == "missing")]
@@ -249,8 +249,10 @@ def verify(
 @name_argument
 @raw_option
 @click.option("-o", "--out", type=click.Path(path_type=Path), help="File to write [default: in the home].")
-@click.option("--jobs", type=click.IntRange(min=1), default=1, show_default=True, help="Recordings read at once.")
-@click.option("--skip-damaged", is_flag=True, help="Go on without damaged recordings, and list them.")
+@click.option(
+    "--jobs", type=click.IntRange(min=1), default=1, show_default=True, help="Recordings prepared at once."
+)
+@click.option("--skip-damaged", is_flag=True, help="Leave damaged recordings out, and list them.")
 @json_option
 @protocol_options
 def prepare(
@@ -263,9 +265,10 @@ def prepare(
     as_json: bool,
     **options: Any,
 ) -> None:
-    """Make the HDF5 file of a data set and print its path.
+    """Prepare a data set as one HDF5 file, and print its path.
 
-    Raw files are verified, aligned, resampled, filtered and split. A file that an equal recipe made is kept.
+    Raw files are verified, aligned, resampled, filtered and split. A file that the
+    same recipe has made is kept as it is.
     """
     changes = overrides(options)
     path = api.prepare(
@@ -290,7 +293,14 @@ def prepare(
     epilog=examples("csp-data cite broad", "csp-data cite > references.bib", "csp-data cite --format cff")
 )
 @optional_name_argument
-@click.option("--format", "form", type=click.Choice(["bibtex", "cff"]), default="bibtex", show_default=True)
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["bibtex", "cff"]),
+    default="bibtex",
+    show_default=True,
+    help="BibTeX, or CITATION.cff.",
+)
 @json_option
 def cite(name: str | None, form: str, as_json: bool) -> None:
     """Print how to cite the toolkit, HiSS and a data set."""
@@ -300,7 +310,7 @@ def cite(name: str | None, form: str, as_json: bool) -> None:
 
 @cli.command(epilog=examples("csp-data path", "csp-data path broad", "csp-data path --prepared"))
 @optional_name_argument
-@click.option("--prepared", is_flag=True, help="The folder of prepared files instead of the raw one.")
+@click.option("--prepared", is_flag=True, help="Print the folder of prepared files instead.")
 @json_option
 def path(name: str | None, prepared: bool, as_json: bool) -> None:
     """Print where things live: the home, or a set's raw files."""

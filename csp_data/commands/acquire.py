@@ -21,7 +21,9 @@ from csp_data.manners import at_terminal, loudness
 
 __all__ = ["bench", "download", "import_"]
 
-lock_option = click.option("--lock", type=click.Path(path_type=Path), help="Lock file [in the raw folder].")
+lock_option = click.option(
+    "--lock", type=click.Path(path_type=Path), help="Lock file [default: in the raw folder]."
+)
 
 
 @click.command(
@@ -35,17 +37,27 @@ lock_option = click.option("--lock", type=click.Path(path_type=Path), help="Lock
 @name_argument
 @raw_option
 @click.option(
-    "--mirror", metavar="URL", help="A copy with the same names: address or folder; {name} is filled in."
+    "--mirror",
+    metavar="URL",
+    help="Fetch from this copy (address or folder) with the same names; {name} is filled in.",
 )
-@click.option("--jobs", type=click.IntRange(1, 32), default=4, show_default=True, help="Files at once.")
-@click.option("--full", is_flag=True, help="The full version, where the publisher has a compact one too.")
-@click.option("--accept-licence", is_flag=True, help="You accept the data set's terms.")
-@click.option("--keep-archives", is_flag=True, help="Keep archives after they are unpacked.")
+@click.option("--jobs", type=click.IntRange(1, 32), default=4, show_default=True, help="Files fetched at once.")
+@click.option("--full", is_flag=True, help="Fetch the full version where there is a compact one too.")
+@click.option("--accept-licence", is_flag=True, help="Say that you accept the data set's terms.")
+@click.option("--keep-archives", is_flag=True, help="Keep archives after unpacking them.")
 @click.option(
-    "--timeout", type=click.FloatRange(min=0.1), default=60, show_default=True, help="Seconds of silence."
+    "--timeout",
+    type=click.FloatRange(min=0.1),
+    default=60,
+    show_default=True,
+    help="Seconds without a byte before an attempt ends.",
 )
 @click.option(
-    "--tries", type=click.IntRange(1, 100), default=5, show_default=True, help="Attempts without progress."
+    "--tries",
+    type=click.IntRange(1, 100),
+    default=5,
+    show_default=True,
+    help="Attempts in a row that may bring nothing new.",
 )
 @lock_option
 @json_option
@@ -64,9 +76,9 @@ def download(
     lock: Path | None,
     as_json: bool,
 ) -> None:
-    """Fetch and verify what is missing of a data set.
+    """Fetch the missing files of a data set, and verify them.
 
-    Run it again to go on after a failure.
+    After a failure, run it again: it goes on where it stopped.
     """
     person = at_terminal(sys.stdin) and at_terminal(sys.stderr)
     options = Options(
@@ -120,7 +132,7 @@ def import_(
 ) -> None:
     """Take in files that you fetched by hand.
 
-    PATHS are archives, folders or files. Says what is still missing.
+    PATHS are archives, folders or files. Prints what is still missing.
     """
     kind = {"move": "move", "link": "link"}.get(how or "", "copy")
     report = import_card(load_card(name), paths, raw=raw, how=kind, lock_file=lock)  # type: ignore[arg-type]
@@ -129,7 +141,7 @@ def import_(
 
 @click.group(cls=Commands, epilog=examples("csp-data bench transfer"))
 def bench() -> None:
-    """Measure this machine."""
+    """Measure transfers and preparing on this machine."""
 
 
 @bench.command(epilog=examples("csp-data bench transfer --size 1 --repeat 5 --json"))
@@ -139,7 +151,7 @@ def bench() -> None:
 def transfer(size: float, repeat: int, as_json: bool) -> None:
     """Time a download and a deep verification on loopback.
 
-    Beside curl and sha256sum in the same run.
+    The times of curl and sha256sum in the same run stand beside them.
     """
     rows = bench_transfer(int(size * 1e9), repeat)
     if as_json:
@@ -152,17 +164,25 @@ def transfer(size: float, repeat: int, as_json: bool) -> None:
 @bench.command("prepare", epilog=examples("csp-data bench prepare vector --hours 0.5 --json"))
 @click.argument("names", nargs=-1)
 @click.option(
-    "--hours", type=click.FloatRange(min=0.001), default=0.5, show_default=True, help="Of each tree made."
+    "--hours",
+    type=click.FloatRange(min=0.001),
+    default=0.5,
+    show_default=True,
+    help="Length of each tree that is made.",
 )
-@click.option("--full", is_flag=True, help="Make trees as long as the publishers' (40 hours and more in all).")
+@click.option("--full", is_flag=True, help="Make trees as long as the publishers' (over 40 hours in all).")
 @click.option(
     "--raw",
     type=click.Path(path_type=Path),
-    help="Folder of trees, each named like its data set; missing ones are simulated there [temporary].",
+    help="Folder of trees, each named like its data set; missing ones are simulated there [default: temporary].",
 )
-@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of the trees made.")
+@click.option(
+    "--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Seed of the trees that are made."
+)
 @click.option("--protocol", default="paper", show_default=True, help="Name of the protocol.")
-@click.option("--jobs", type=click.IntRange(min=1), default=2, show_default=True, help="Recordings read at once.")
+@click.option(
+    "--jobs", type=click.IntRange(min=1), default=2, show_default=True, help="Recordings prepared at once."
+)
 @click.option("--repeat", type=click.IntRange(1, 20), default=2, show_default=True, help="Runs; the best counts.")
 @json_option
 def bench_prepare_(
@@ -176,9 +196,9 @@ def bench_prepare_(
     repeat: int,
     as_json: bool,
 ) -> None:
-    """Time preparing and loading of all data sets, or of NAMES.
+    """Time how long data sets take to prepare and load.
 
-    Beside reading and writing the same bytes.
+    All of them, or NAMES; beside the time to read and write the same bytes.
     """
     from csp_data.bench import bench_sets, table_lines
 

@@ -32,7 +32,7 @@ SHOWN = 12
 @click.option("-y", "--yes", is_flag=True, help="Delete without asking.")
 @json_option
 def clean(name: str | None, raw: Path | None, prepared: bool, yes: bool, as_json: bool) -> None:
-    """Delete what unfinished work left, or prepared files.
+    """Delete leftovers of unfinished work, or prepared files.
 
     Asks first, and never deletes a complete raw file.
     """

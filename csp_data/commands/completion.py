@@ -23,9 +23,9 @@ SHELLS = ("bash", "zsh", "fish")
 @click.argument("shell", type=click.Choice(SHELLS))
 @click.pass_context
 def completion(ctx: click.Context, shell: str) -> None:
-    """Print the script that makes a shell complete this program.
+    """Print the script for completion in a shell.
 
-    Commands, options and names of data sets.
+    It completes commands, options and names of data sets.
     """
     kind = get_completion_class(shell)
     assert kind is not None  # of SHELLS, which are click's

@@ -19,11 +19,11 @@ __all__ = ["doctor"]
 @json_option
 @click.pass_context
 def doctor(ctx: click.Context, as_json: bool) -> None:
-    """Say what is on this machine, and what is wrong with it.
+    """Report what is installed and stored, and what is wrong.
 
     Versions, extras, device, disk, data, and what can be reclaimed.
 
-    Exit code 1 when something is wrong; nothing is changed.
+    Changes nothing. Exit code 1 when something is wrong.
     """
     found = examine()
     report(found, "\n".join(_lines(found)), as_json=as_json)

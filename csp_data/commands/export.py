@@ -85,8 +85,10 @@ SUFFIXES = {".npz": "npz", ".nc": "netcdf", ".csv": "csv", ".gz": "csv"}
 @name_argument
 @raw_option
 @click.option("-o", "--out", type=click.Path(path_type=Path), required=True, help="File or new folder to write.")
-@click.option("--format", "kind", type=click.Choice(list(FORMATS)), help="[default: by the ending of OUT].")
-@click.option("--part", help="One part only [all].")
+@click.option(
+    "--format", "kind", type=click.Choice(list(FORMATS)), help="Format to write [default: by the ending of OUT]."
+)
+@click.option("--part", help="Write one part only [default: all].")
 @json_option
 @protocol_options
 def export(

@@ -48,28 +48,47 @@ def protocol_options(command: F) -> F:
     for option in reversed(
         (
             click.option("--protocol", help="Name of the protocol [default: the card's]."),
-            click.option("--inputs", help="Input streams, comma separated."),
-            click.option("--target", help="Name of the target."),
-            click.option("--input-hz", type=float, help="Rate of the inputs in Hz [50]."),
-            click.option("--target-hz", type=float, help="Rate of the targets in Hz [5]."),
+            click.option("--inputs", help="Input streams, comma separated [default: the card's]."),
+            click.option("--target", help="Name of the target [default: the card's]."),
+            click.option("--input-hz", type=float, help="Rate of the inputs in Hz [default: the card's, or 50]."),
+            click.option("--target-hz", type=float, help="Rate of the targets in Hz [default: the card's, or 5]."),
             click.option(
-                "--resample", type=click.Choice(["linear", "mean"]), help="mean: anti-aliasing [linear]."
+                "--resample",
+                type=click.Choice(["linear", "mean"]),
+                help="Resampling: interpolate, or average over each step (less aliasing) [default: linear].",
             ),
-            click.option("--lowpass", type=float, metavar="HZ", help="Cut-off of a Butterworth low-pass in Hz."),
+            click.option(
+                "--lowpass",
+                type=float,
+                metavar="HZ",
+                help="Low-pass the inputs (Butterworth) with this cut-off [default: none].",
+            ),
             click.option("--order", type=int, default=3, show_default=True, help="Order of the low-pass."),
             click.option(
                 "--phase",
                 type=click.Choice(["causal", "zero"]),
                 default="causal",
                 show_default=True,
-                help="Of the low-pass.",
-            ),
-            click.option("--window", type=float, metavar="S", help="Cut episodes into windows of S seconds."),
-            click.option(
-                "--stride", type=float, metavar="S", help="Stride of the windows in seconds [the length]."
+                help="Phase of the low-pass: causal, or zero (sees the future).",
             ),
             click.option(
-                "--min-episode", "min_episode_s", type=float, metavar="S", help="Leave out shorter episodes [2 s]."
+                "--window",
+                type=float,
+                metavar="S",
+                help="Cut episodes into windows of S seconds [default: whole episodes].",
+            ),
+            click.option(
+                "--stride",
+                type=float,
+                metavar="S",
+                help="Seconds from one window to the next [default: S of --window].",
+            ),
+            click.option(
+                "--min-episode",
+                "min_episode_s",
+                type=float,
+                metavar="S",
+                help="Leave out episodes shorter than this [default: 2; paper: 0].",
             ),
         )
     ):

@@ -20,7 +20,9 @@ __all__ = ["check", "new"]
 )
 @name_argument
 @raw_option
-@click.option("--limit", type=click.IntRange(min=1), default=20, show_default=True, help="Recordings to read.")
+@click.option(
+    "--limit", type=click.IntRange(min=1), default=20, show_default=True, help="Read at most this many recordings."
+)
 @json_option
 @click.pass_context
 def check(ctx: click.Context, name: str, raw: Path | None, limit: int, as_json: bool) -> None:
@@ -42,10 +44,10 @@ def check(ctx: click.Context, name: str, raw: Path | None, limit: int, as_json: 
 @click.option("--folder", type=click.Path(path_type=Path), help="Folder to make [default: ./NAME].")
 @json_option
 def new(name: str, folder: Path | None, as_json: bool) -> None:
-    """Write the start of a data set of your own.
+    """Start a data set of your own.
 
-    A card, a reader, a test and simulated recordings. What it writes works as it is; put your recordings in the
-    place of the example's and change the lines that are marked as yours.
+    Writes a card, a reader, a test and simulated recordings, which work as they are. Then put your recordings in
+    the place of the simulated ones, and change the lines that are marked as yours.
     """
     path = new_source(name, folder)
     shown = path if path.is_absolute() else f"./{path}"

@@ -44,11 +44,15 @@ FIGURES = ("episode", "lowpass", "spectra", "splits", "targets", "trajectory", "
 @click.option(
     "-o", "--out", type=click.Path(path_type=Path), required=True, help="File to write: png, svg, pdf or html."
 )
-@click.option("--part", type=click.Choice(PARTS), default="train", show_default=True)
+@click.option("--part", type=click.Choice(PARTS), default="train", show_default=True, help="Part of the episode.")
 @click.option("--episode", type=int, default=0, show_default=True, help="Number of the episode within the part.")
-@click.option("--channels", default="", help="Inputs to draw, comma separated [all].")
+@click.option("--channels", default="", help="Inputs to draw, comma separated [default: all].")
 @click.option(
-    "--recording", metavar="ID|N", default="0", show_default=True, help="Raw recording, for recording and clocks."
+    "--recording",
+    metavar="ID|N",
+    default="0",
+    show_default=True,
+    help="Raw recording to draw (figures recording and clocks).",
 )
 @json_option
 @protocol_options

@@ -23,10 +23,10 @@ __all__ = ["simulate"]
 )
 @click.argument("name", metavar=f"[{'|'.join(NAMES)}]")
 @click.argument("out", type=click.Path(path_type=Path))
-@click.option("--hours", type=float, default=0.1, show_default=True, help="How much to record.")
-@click.option("--seed", type=int, default=0, show_default=True, help="Of all random numbers.")
+@click.option("--hours", type=float, default=0.1, show_default=True, help="Hours of recordings.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Seed of all random numbers.")
 @click.option(
-    "--jobs", type=int, default=1, show_default=True, help="Recordings made at once; -1 for all processors."
+    "--jobs", type=int, default=1, show_default=True, help="Recordings made at once; -1: one a processor."
 )
 @click.option("--compressed", is_flag=True, help="Store HDF5 arrays with gzip.")
 @click.option("--archives", is_flag=True, help="Pack the files as the publisher does.")
@@ -34,9 +34,9 @@ __all__ = ["simulate"]
 def simulate(
     name: str, out: Path, hours: float, seed: int, jobs: int, compressed: bool, archives: bool, as_json: bool
 ) -> None:
-    """Write plausible raw files of a source in its own layout.
+    """Write simulated raw files of a source, in its own layout.
 
-    Nothing in them was measured.
+    For tests and trying things out: nothing in them was measured.
     """
     where = write_tree(name, out, hours=hours, seed=seed, jobs=jobs, compressed=compressed, archives=archives)
     report(

@@ -31,13 +31,15 @@ __all__ = ["view"]
 @click.option(
     "--runs",
     type=click.Path(path_type=Path),
-    help="Folder of run folders whose predictions are shown; nothing outside it is read.",
+    help="Folder of runs whose predictions are shown; nothing outside it is read.",
 )
 @raw_option
-@click.option("--port", type=click.IntRange(0, 65535), default=0, help="Port to listen on [any free one].")
+@click.option(
+    "--port", type=click.IntRange(0, 65535), default=0, help="Port to listen on [default: any free one]."
+)
 @click.option("--address", default="127.0.0.1", show_default=True, help="Address to listen on.")
 @click.option("--public", is_flag=True, help="Allow an address that others can reach; there is no password.")
-@click.option("--no-browser", is_flag=True, help="Print the address, open nothing.")
+@click.option("--no-browser", is_flag=True, help="Print the address without opening a browser.")
 @protocol_options
 def view(
     name: str,
@@ -50,10 +52,10 @@ def view(
     protocol: str | None,
     **options: Any,
 ) -> None:
-    """Look at a data set in the browser.
+    """Browse a data set in a web page on this machine.
 
-    Recordings, parts, filters, and the predictions of runs. NAME is a data set or a prepared file (.h5). Ctrl-C
-    ends it.
+    It shows recordings, parts, filters, and the predictions of runs. NAME is a data set or a prepared file (.h5).
+    Ctrl-C ends it.
     """
     from csp_data.view import serve
 
