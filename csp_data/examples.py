@@ -96,7 +96,7 @@ def examples(
         return [], dropped
     notes += _repeated(recording, names)
     read = {**recording.streams, **(instead or {})}
-    streams = {name: _clean(_level(read[name], protocol), name, recording) for name in names}
+    streams = {name: _clean(_level(read[name], name, recording, protocol), name, recording) for name in names}
     pieces = _pieces(recording, streams, protocol, notes)
     laid = list(_lay_grids(recording, streams, pieces, protocol, notes))
     notes += _interpolated(recording, references, pieces)
@@ -143,11 +143,16 @@ def cut_into_pieces(made: Sequence[Example], piece_s: float, protocol: Protocol)
 
 
 def _unlike_rates(recording: Recording, cards: Iterable[StreamCard]) -> Iterator[Note]:
-    """Refuse a clock in another unit than seconds, by the rate on the card; say where an input's differs."""
+    """Refuse a clock that is broken or not in seconds; say where an input's rate is unlike the card's."""
     usual: dict[int, float] = {}  # of each clock: several streams may share one
     for card in cards:
         time = recording.streams[card.name].time
         if id(time) not in usual:
+            if not (finite := np.isfinite(time)).all():
+                row = int(np.argmin(finite))
+                raise DamagedRecordingError(
+                    recording.path, f"time of sample {row} of {card.name}", "a finite number", f"{time[row]}"
+                )
             usual[id(time)] = usual_step(time)
         step = usual[id(time)]
         if step > 0 and not 1 / RATE_TOLERANCE < step * card.rate_hz < RATE_TOLERANCE:
@@ -180,10 +185,11 @@ def _reasons_to_drop(recording: Recording, names: Iterable[str], protocol: Proto
                 yield Note(recording.id, "recording of a length outside recording_s left out", detail, "drop")
 
 
-def _level(stream: Stream, protocol: Protocol) -> Stream:
+def _level(stream: Stream, name: str, recording: Recording, protocol: Protocol) -> Stream:
     """Subtract the baseline from an input stream and clip it, as the protocol says."""
-    if stream.role != "input":
+    if stream.role != "input" or (protocol.baseline == "none" and protocol.raw_clip is None):
         return stream
+    _clean(stream, name, recording)  # a baseline would spread what is not finite over all samples, a clip hide it
     values = stream.values
     if protocol.baseline != "none":
         rows = values[: protocol.baseline_rows]

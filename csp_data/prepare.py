@@ -345,6 +345,10 @@ def _name(file: Path, root: Path) -> str:
     return file.as_posix().removeprefix(f"{root.as_posix()}/")
 
 
+LEFT_OUT = " left out"
+"""How notes end of what the protocol does not use."""
+
+
 def _check_parts(
     card: Card, protocol: Protocol, report: Report, there: set[str], notes: Sequence[Note] = ()
 ) -> None:
@@ -353,11 +357,15 @@ def _check_parts(
         parts = protocol.resplit.parts(parts)
     if empty := [part for part in parts if part not in there]:
         skipped = [note for note in notes if note.kind == "skip"]
+        counted = Counter(note.what for note in notes if note.what.endswith(LEFT_OUT))
+        left_out = ", ".join(f"{count} x {what.removesuffix(LEFT_OUT)}" for what, count in counted.items())
         raise MissingDataError(
             f"A recording for the {' and '.join(empty)} part of {card.name} ({protocol.split_name})",
             report.root,
             f"{len(skipped)} were skipped as damaged, the first: {skipped[0].recording}: {skipped[0].detail}."
             if skipped
+            else f"Left out were: {left_out}."
+            if left_out
             else " ".join(card.obtain.split()),
         )
 
@@ -393,11 +401,13 @@ def _channels(card: Card, protocol: Protocol, first: Example) -> tuple[Channels,
 def _windows(writer: Writer, protocol: Protocol) -> IntArray | None:
     if protocol.window is None:
         return None
-    starts = np.array([row.target_start for row in writer.rows], dtype=np.int64)
-    lengths = np.array([row.target_stop for row in writer.rows], dtype=np.int64) - starts
-    table = window_table(lengths, [row.id for row in writer.rows], protocol.window, protocol.target_hz)
+    used = [(i, row) for i, row in enumerate(writer.rows) if row.split != UNUSED]
+    numbers = np.array([i for i, _ in used], dtype=np.int64)
+    starts = np.array([row.target_start for _, row in used], dtype=np.int64)
+    lengths = np.array([row.target_stop for _, row in used], dtype=np.int64) - starts
+    table = window_table(lengths, [row.id for _, row in used], protocol.window, protocol.target_hz)
     spans = table[:, 1:] + starts[table[:, 0]][:, None]
-    return np.concatenate([table[:, :1], spans * protocol.chunk, spans], axis=1)
+    return np.concatenate([numbers[table[:, :1]], spans * protocol.chunk, spans], axis=1)
 
 
 def _provenance(card: Card, report: Report, found: Sequence[Found], notes: Sequence[Note]) -> dict[str, Any]:

@@ -162,10 +162,11 @@ def place(source: Path, target: Path, how: How) -> None:
     part = target.with_name(target.name + ".part")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        if how == "move" and _try(lambda: source.replace(target)):
+        # of a link: what it leads to is brought, and stays where it is
+        if how == "move" and not source.is_symlink() and _try(lambda: source.replace(target)):
             return
         part.unlink(missing_ok=True)
-        if not (how == "link" and _try(lambda: os.link(source, part, follow_symlinks=True))):
+        if not (how == "link" and _try(lambda: os.link(source.resolve(), part))):
             with source.open("rb") as origin, part.open("wb") as copy:
                 shutil.copyfileobj(origin, copy, 1 << 20)
                 copy.flush()

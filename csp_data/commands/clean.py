@@ -52,7 +52,9 @@ def clean(name: str | None, raw: Path | None, prepared: bool, yes: bool, as_json
         _ask(paths, size)
     if prepared:
         for path in paths:
-            with lock(path):
+            with lock(
+                path.with_name(path.name.removeprefix(".").removesuffix(".part"))
+            ):  # of who may be writing it
                 delete(path)
     elif paths:
         paths = clean_raw(root)

@@ -15,6 +15,9 @@ __all__ = ["LowPass", "Phase"]
 Phase = Literal["zero", "causal"]
 
 
+LARGEST_ORDER = 100
+
+
 @dataclass(frozen=True)
 class LowPass:
     """A Butterworth low-pass filter, as second-order sections.
@@ -64,7 +67,19 @@ class LowPass:
         nyquist = rate_hz / 2
         if self.hz >= nyquist:
             raise OptionError("lowpass.hz", self.hz, f"a cut-off below {nyquist:g} Hz, half of {rate_hz:g} Hz")
+        if self.order > LARGEST_ORDER:
+            raise OptionError(
+                "lowpass.order", self.order, f"at most {LARGEST_ORDER}: beyond, rounding makes noise of it"
+            )
         sos: npt.NDArray[np.float64] = signal.butter(self.order, self.hz, fs=rate_hz, output="sos")
+        constant = float(np.prod(sos[:, :3].sum(axis=1) / sos[:, 3:].sum(axis=1)))
+        if not abs(constant - 1) < 1e-3:
+            raise OptionError(
+                "lowpass.hz",
+                self.hz,
+                f"a higher cut-off, or a lower order than {self.order}",
+                f"Computed with 16 digits, this filter would take a constant signal times {constant:.3g}.",
+            )
         return sos
 
     def gain(self, hz: npt.ArrayLike, rate_hz: float) -> npt.NDArray[np.float64]:

@@ -58,7 +58,7 @@ def read(found: Found, card: Card, protocol: Protocol) -> Recording:
     acce = _numbers(info, "imu_acce_scale", 3, found.files[1]) * (
         arrays["synced/acce"] - _numbers(info, "imu_acce_bias", 3, found.files[1])
     )
-    name = _choose(protocol.orientation, info, arrays, path)
+    name = _choose(protocol.orientation, info, arrays, found)
     if name == "gyro-integration":
         estimate = integrate(time, gyro, arrays["synced/game_rv"][0])
     else:
@@ -114,18 +114,26 @@ def _numbers(info: Mapping[str, Any], key: str, count: int, path: Path) -> Float
     return values
 
 
-def _choose(wanted: str, info: Mapping[str, Any], arrays: Mapping[str, FloatArray], path: Path) -> str:
+def _choose(wanted: str, info: Mapping[str, Any], arrays: Mapping[str, FloatArray], found: Found) -> str:
     """Return which estimate of the orientation to use; of equal errors the first in the publisher's order."""
     there = [name for name in ERRORS if name != "ekf" or "pose/ekf_ori" in arrays]
     if wanted == "lowest-error":
-        errors = {name: float(info.get(ERRORS[name], np.inf)) for name in there}
+        errors = {name: _error(info, ERRORS[name], found.files[1]) for name in there}
         best = min(errors, key=errors.__getitem__)
         return best if np.isfinite(errors[best]) else "game-rv"
     if wanted not in there:
         raise DamagedRecordingError(
-            path, "orientation 'ekf'", "array 'pose/ekf_ori'", "none", "Choose orientation='game-rv'."
+            found.files[0], "orientation 'ekf'", "array 'pose/ekf_ori'", "none", "Choose orientation='game-rv'."
         )
     return wanted
+
+
+def _error(info: Mapping[str, Any], key: str, path: Path) -> float:
+    """Return the error of an estimate; infinity where none is stated."""
+    value = info.get(key)
+    if not isinstance(value, int | float | None):
+        raise DamagedRecordingError(path, f"field {key!r}", "a number", repr(value))
+    return np.inf if value is None else float(value)
 
 
 def integrate(time: FloatArray, rates: FloatArray, start: FloatArray) -> FloatArray:
@@ -149,10 +157,10 @@ def _start_frame(info: Mapping[str, Any], found: Found, count: int) -> tuple[int
     """Return the first sample to use; what lies before is the calibration, or the walk up to the start."""
     if "start_frame" not in info:
         return 0, (Note(found.id, "no start_frame in info.json: used from the first sample"),)
-    first = int(info["start_frame"])
-    if not 0 <= first < count - 1:
-        raise DamagedRecordingError(found.files[1], "start_frame", f"0 to {count - 2}", str(first))
-    return first, ()
+    first = info["start_frame"]
+    if not isinstance(first, int | float) or first != first // 1 or not 0 <= first < count - 1:
+        raise DamagedRecordingError(found.files[1], "start_frame", f"0 to {count - 2}", repr(first))
+    return int(first), ()
 
 
 def velocity(edges: Mapping[str, FloatArray]) -> FloatArray:

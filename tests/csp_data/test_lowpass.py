@@ -10,6 +10,7 @@ from scipy import signal
 
 from csp_data import LowPass
 from csp_data.errors import OptionError
+from csp_data.signal.lowpass import Phase
 
 RATE = 50.0
 TIME = np.arange(0, 40, 1 / RATE)
@@ -105,3 +106,18 @@ def test_a_stream_in_pieces_gives_what_the_whole_gives(seed: int, cuts: list[int
     np.testing.assert_allclose(np.concatenate(pieces), lowpass.apply(values, RATE), atol=1e-12)
     with pytest.raises(OptionError, match="'causal'"):
         LowPass(3.0, 3, "zero").advance(values, RATE)
+
+
+@pytest.mark.parametrize(("hz", "order"), [(5.0, 300), (5.0, 3000), (0.75, 300), (1e-4, 100), (1e-6, 3)])
+@pytest.mark.parametrize("phase", ["causal", "zero"])
+def test_a_filter_that_cannot_be_computed_is_refused(hz: float, order: int, phase: Phase) -> None:
+    """It gave zeros, or noise a million times the signal."""
+    with pytest.raises(OptionError, match=r"lowpass\.(hz|order)=.*(at most 100|a lower order)"):
+        LowPass(hz, order, phase).apply(np.ones((100, 1)), RATE)
+
+
+@pytest.mark.parametrize("hz", [0.01, 0.75, 5.0, 24.0])
+@pytest.mark.parametrize("order", [1, 3, 20, 50])
+def test_a_constant_stays_under_every_filter_that_is_allowed(hz: float, order: int) -> None:
+    filtered = LowPass(hz, order).apply(np.full((2000, 1), 9.81), RATE)
+    np.testing.assert_allclose(filtered, 9.81, rtol=1e-6)

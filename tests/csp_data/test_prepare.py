@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 import csp_data
-from csp_data import STRICT, LowPass, Window, work
+from csp_data import STRICT, LowPass, Window, home, work
 from csp_data.errors import MissingDataError, OptionError, StoreError, UnknownNameError, VerificationError
 from csp_data.store import Prepared
 
@@ -229,3 +229,26 @@ def test_several_processes_at_once_make_it_once(tmp_path: Path) -> None:
     assert [process.returncode for process in running] == [0, 0, 0]
     assert len(paths) == 1
     assert [file.name for file in (tmp_path / "prepared").glob("*.h5")] == [Path(paths.pop()).name]
+
+
+def test_if_all_is_too_short_that_is_said() -> None:
+    with pytest.raises(MissingDataError, match=r"Left out were: \d+ x piece shorter than min_episode_s\.$"):
+        csp_data.prepare("sample", min_episode_s=600)
+    with pytest.raises(MissingDataError, match="Left out were: 13 x recording of a length outside recording_s"):
+        csp_data.prepare("sample", recording_s=(600, 900))
+
+
+def test_clean_waits_for_who_is_preparing(empty_home: Path) -> None:
+    """And does not delete the file that is being written."""
+    path = empty_home / "prepared" / "sample-000000000000.h5"
+    part = path.with_name(f".{path.name}.part")
+    line = [sys.executable, "-m", "csp_data", "clean", "--prepared", "--yes"]
+    with home.lock(path):
+        part.write_bytes(b"being written")
+        cleaning = subprocess.Popen(line, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
+        assert cleaning.stderr is not None
+        assert "another process works on" in cleaning.stderr.readline()
+        part.replace(path)  # as preparing does, which would fail without it
+    assert cleaning.communicate(timeout=60) == (None, "")
+    assert cleaning.returncode == 0
+    assert path.read_bytes() == b"being written"

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import csp_data
-from csp_data import Protocol, Resplit
+from csp_data import Protocol, Resplit, Window
 from csp_data.card import Card, load_card
 from csp_data.errors import OptionError
 from csp_data.resplit import UNUSED
@@ -199,3 +199,18 @@ def test_what_is_not_set_leaves_no_trace(home: Path) -> None:
 def test_what_cannot_be_is_refused(fields: dict[str, object], message: str) -> None:
     with pytest.raises(OptionError, match=message):
         csp_data.STRICT.replace(**fields)
+
+
+def test_pieces_that_are_not_used_need_no_windows() -> None:
+    """A recording's last piece is shorter; one that is in no part bounds no window."""
+    resplit = {"neighbours": "apart", "piece_s": 2.2}
+    whole = csp_data.load("sample", resplit=resplit)
+    steps = {row.id: row.target_stop - row.target_start for row in whole.episodes if row.split == UNUSED}
+    used = min(row.target_stop - row.target_start for row in whole.episodes if row.split != UNUSED)
+    assert used > min(steps.values())
+    ds = csp_data.load("sample", resplit=resplit, window=Window(used / 5))
+    for part in ds.parts:
+        ids = {row.id for row in ds.split(part).rows}
+        assert {window.id for window in ds.split(part).windows} == ids
+        first, again = ds.split(part).windows[0], ds.split(part)[0]
+        np.testing.assert_array_equal(first.inputs, again.inputs[: len(first.inputs)])

@@ -11,6 +11,7 @@ from types import ModuleType
 
 import h5py
 import numpy as np
+import numpy.typing as npt
 import pytest
 from click.testing import CliRunner
 from scipy.spatial.transform import Rotation
@@ -242,6 +243,42 @@ def test_a_clock_in_nanoseconds_is_refused_with_its_rate(tree: Callable[[str], P
         csp_data.load("ronin", raw=root)
 
 
+@pytest.mark.parametrize("protocol", ["paper", "strict"])
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+@pytest.mark.parametrize("row", [0, 40, -1])
+def test_a_time_that_is_no_number_is_refused(
+    protocol: str, value: float, row: int, tree: Callable[[str], Path]
+) -> None:
+    """All samples after it were left out as if their times went backward, or the whole recording."""
+    root = tree("marker")
+
+    def broken(time: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+        time[row] = value
+        return time
+
+    rewrite(root / "demonstration_2/kinova_cartesian_states.h5", timestamps=broken)
+    with pytest.raises(
+        DamagedRecordingError, match=r"demonstration_2: time of sample \d+ of position: .*found (nan|inf)"
+    ):
+        csp_data.load("marker", raw=root, protocol=protocol)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_a_clip_hides_no_value_that_is_no_number(value: float, tree: Callable[[str], Path]) -> None:
+    """Nor does a baseline spread it: the message says how many samples there are in the file."""
+    root = tree("joystick")
+
+    def broken(values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+        values[0, 0] = value
+        return values
+
+    rewrite(root / "demonstration_2/touch_sensor_values.h5", palm_sensor_values=broken)
+    with pytest.raises(
+        DamagedRecordingError, match=rf"channel palm_1_x of tactile .*found {value} \(1 such samples\)"
+    ):
+        csp_data.load("joystick", raw=root)
+
+
 def test_an_input_much_slower_than_its_card_is_said(
     tree: Callable[[str], Path], caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -363,6 +400,10 @@ def test_arrays_of_another_shape_are_refused(
         ({"imu_acce_scale": [1.0, 2.0]}, "field 'imu_acce_scale': expected 3 numbers"),
         ({"start_calibration": None}, "field 'start_calibration'"),
         ({"start_frame": 10**6}, "start_frame: expected 0 to"),
+        ({"start_frame": None}, "start_frame: expected 0 to .*found None"),
+        ({"start_frame": "first"}, "start_frame: expected 0 to .*found 'first'"),
+        ({"start_frame": 0.5}, "start_frame: expected 0 to .*found 0.5"),
+        ({"grv_ori_error": "small"}, "info.json: field 'grv_ori_error': expected a number, found 'small'"),
     ],
 )
 def test_a_wrong_info_file_is_refused(

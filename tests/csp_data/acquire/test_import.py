@@ -269,3 +269,21 @@ def test_clean_deletes_only_left_overs(trees, empty_home):
     assert len(list(root.glob("*.txt"))) == 36
     assert not list(Path(empty_home).rglob("*.part*"))
     assert not csp_data.verify("vector").failures
+
+
+@pytest.mark.parametrize("how", ["copy", "move", "link"])
+def test_links_bring_what_they_lead_to(how, trees, empty_home, tmp_path):
+    """A store with links into it: what is brought are files, and the store keeps its own."""
+    store = shutil.copytree(trees / "vector", tmp_path / "store")
+    folder = tmp_path / "below" / "links"
+    folder.mkdir(parents=True)
+    for file in store.glob("*.txt"):
+        (folder / file.name).symlink_to(Path("..", "..", "store", file.name))
+    csp_data.import_raw("vector", folder, how=how)
+    root = empty_home / "raw" / "vector"
+    brought = list(root.glob("*.txt"))
+    assert len(brought) == len(list(store.glob("*.txt"))) == 36
+    assert not any(file.is_symlink() for file in brought)
+    assert all(file.samefile(store / file.name) == (how == "link") for file in brought)
+    assert len(list(folder.iterdir())) == (0 if how == "move" else 36)
+    assert not root.with_name("vector.incoming").exists()
