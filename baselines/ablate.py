@@ -11,6 +11,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import statistics
 import sys
 from collections.abc import Iterable, Sequence
@@ -173,6 +174,8 @@ def ablate(
     """
     if kind not in KINDS:
         raise UnknownNameError("ablation", kind, KINDS)
+    if not all(map(math.isfinite, values)):
+        raise OptionError("values", list(values), "finite numbers")
     for name, given in grid.settings.items():
         if len(given) != 1:
             raise OptionError("set", f"{name}={list(given)}", "one value: the ablation is what varies")
@@ -184,6 +187,9 @@ def ablate(
     grid = dataclasses.replace(grid, models=tuple(dict.fromkeys((*grid.models, REFERENCE))))
     bars = progress and sys.stderr.isatty()
     points = {name: _points(KINDS[kind], name, grid, values, out, jobs, bars) for name in grid.datasets}
+    if not any(point.runs for found in points.values() for point in found):
+        notes = dict.fromkeys(f"{p.variant.name}: {p.variant.note}" for found in points.values() for p in found)
+        raise SweepError(f"Nothing was started: no variant applies. {'; '.join(notes)}.")
     kinds = {p.dataset.kind for found in points.values() for p in found if p.dataset is not None}
     if len(kinds) > 1:
         raise SweepError(f"One figure shows one kind of data, these are {' and '.join(sorted(kinds))}.")

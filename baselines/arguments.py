@@ -29,7 +29,7 @@ def seeds(given: Sequence[str], option: str = "seeds") -> tuple[int, ...]:
 
 
 def settings(given: Sequence[str]) -> dict[str, Any]:
-    """Read KEY=VALUE; a value is JSON (a number, true, null, ...), or else text.
+    """Read KEY=VALUE; a value is JSON (a number, true, null, ...; also as in Python: True, None), or else text.
 
     Raises
     ------
@@ -68,7 +68,12 @@ def _pairs(option: str, given: Sequence[str], example: str) -> list[tuple[str, s
     return found
 
 
+_PYTHON = {"True": True, "False": False, "None": None}
+
+
 def _value(text: str) -> Any:
+    if text in _PYTHON:  # as text, False would count as true
+        return _PYTHON[text]
     try:
         return json.loads(text)
     except ValueError:

@@ -86,7 +86,7 @@ class HierarchicalConfig:
         check_config(self, positive=("in_dim", "out_dim", "chunk", "subchunk"))
         if self.readout not in POOLS:
             raise OptionError("readout", self.readout, f"{_or(POOLS)} for {self.name}: all see the whole chunk")
-        check_overlap(self.overlap)
+        check_samples("overlap", self.overlap, 0)
         if (self.mid is None) != (self.subchunk is None):
             raise OptionError(
                 "HierarchicalConfig.subchunk", self.subchunk, "a length exactly if there is a mid layer"
@@ -109,10 +109,10 @@ class HierarchicalConfig:
         return (Chunks(self.subchunk, self.overlap), Chunks(self.chunk // self.subchunk))
 
 
-def check_overlap(overlap: int) -> None:
-    """Raise :class:`OptionError` unless ``overlap`` is a number of samples."""
-    if isinstance(overlap, bool) or not isinstance(overlap, int) or overlap < 0:
-        raise OptionError("overlap", overlap, "an integer of at least 0")
+def check_samples(option: str, samples: int, least: int) -> None:
+    """Raise :class:`OptionError` unless ``samples`` is a number of samples, and at least so many."""
+    if isinstance(samples, bool) or not isinstance(samples, int) or samples < least:
+        raise OptionError(option, samples, f"an integer of at least {least}")
 
 
 def _or(names: Iterable[str]) -> str:

@@ -3,7 +3,7 @@
 from dataclasses import fields
 from typing import Any
 
-from baselines.config import FlatConfig, HierarchicalConfig, ModelConfig, check_overlap, config_from_dict
+from baselines.config import FlatConfig, HierarchicalConfig, ModelConfig, check_samples, config_from_dict
 from baselines.errors import OptionError, UnknownNameError
 from baselines.layers import LAYERS, LayerConfig
 from baselines.models import FlatModel, HierarchicalModel
@@ -91,7 +91,10 @@ def build(
         if overlap:
             raise OptionError("overlap", overlap, f"0 for {name}: only hierarchical models cut their input")
         return FlatModel(FlatConfig(in_dim, out_dim, _layer(kinds[0], options[""]), chunk, readout))
-    check_overlap(overlap)
+    check_samples("overlap", overlap, 0)
+    check_samples("chunk", chunk, 1)
+    if subchunk is not None:
+        check_samples("subchunk", subchunk, 1)
     if len(kinds) == 3 and subchunk is None:
         subchunk = _default_subchunk(chunk)
     _default_kernel_lengths(options, chunk, overlap, subchunk)

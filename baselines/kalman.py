@@ -21,6 +21,7 @@ from torch import Tensor, nn
 
 from baselines.data import Part, batches, cut
 from baselines.errors import OptionError
+from baselines.layers.base import check_config
 
 __all__ = ["Kalman", "KalmanConfig", "System", "filter_gains", "identify"]
 
@@ -45,9 +46,7 @@ class KalmanConfig:
     past: int = 8
 
     def __post_init__(self) -> None:
-        for option in ("order", "past"):
-            if getattr(self, option) < 1:
-                raise OptionError(option, getattr(self, option), "a whole number of at least 1")
+        check_config(self, positive=("order", "past"))
 
 
 @dataclass(frozen=True)

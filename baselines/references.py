@@ -13,8 +13,9 @@ from einops import rearrange
 from torch import Tensor, nn
 
 from baselines.data import Part, Windows, batches, cut
-from baselines.errors import OptionError, UnknownNameError
+from baselines.errors import UnknownNameError
 from baselines.kalman import Kalman, KalmanConfig
+from baselines.layers.base import check_config
 from baselines.strapdown import Strapdown, StrapdownConfig, strapdown_options
 from csp_data import Dataset
 
@@ -58,8 +59,7 @@ class FirConfig:
     taps: int = 100
 
     def __post_init__(self) -> None:
-        if self.taps < 1:
-            raise OptionError("taps", self.taps, "a whole number of at least 1")
+        check_config(self, positive=("taps",))
 
 
 class Mean(nn.Module):

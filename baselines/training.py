@@ -73,6 +73,8 @@ class TrainConfig:
             value = getattr(self, option)
             if isinstance(value, bool) or not isinstance(value, int) or value < least:
                 raise OptionError(option, value, f"a whole number of at least {least}")
+        if self.seed >= 2**64:
+            raise OptionError("seed", self.seed, "a whole number below 2^64, as torch's generators take")
         for option in ("lr", "clip_norm", "window_s", "window_stride_s"):
             value = getattr(self, option)
             if value is None and option != "lr":

@@ -203,9 +203,9 @@ class Protocol:
             raise OptionError("recording_s", self.recording_s, "a shortest and a longest duration")
         for known in dataclasses.fields(self):
             value, wanted = getattr(self, known.name), str(known.type)
-            kind = Real if wanted.startswith("float") else int if wanted.startswith("int") else object
+            kind = next((kind for name, kind in _PLAIN.items() if wanted.startswith(name)), object)
             if not isinstance(value, kind) and (value is not None or "None" not in wanted):
-                raise OptionError(known.name, value, "a whole number" if kind is int else "a number")
+                raise OptionError(known.name, value, _PLAIN_SAID[kind])
 
     @property
     def chunk(self) -> int:
@@ -286,6 +286,9 @@ class Protocol:
         values = json.loads(text)
         return cls(name=values.pop("name")).replace(**values)
 
+
+_PLAIN: dict[str, type] = {"float": Real, "int": int, "bool": bool}
+_PLAIN_SAID = {Real: "a number", int: "a whole number", bool: "true or false"}
 
 CHOICES = {
     "target_per": ("second", "step"),

@@ -1,8 +1,9 @@
 """What the sequence layers share: the contract, the check of configurations, the shape checks."""
 
+import math
 from abc import ABC, abstractmethod
 from dataclasses import fields
-from typing import Any
+from typing import Any, get_type_hints
 
 import torch
 from torch import Tensor, nn
@@ -66,7 +67,9 @@ class SequenceLayer(nn.Module, ABC):
 
 
 def check_config(config: Any, *, positive: tuple[str, ...] = (), fraction: tuple[str, ...] = ()) -> None:
-    """Check the ranges of a configuration's fields.
+    """Check the types and ranges of a configuration's fields.
+
+    Numbers become floats where the field is one, since 0 and 0.0 are the same model.
 
     Parameters
     ----------
@@ -75,13 +78,14 @@ def check_config(config: Any, *, positive: tuple[str, ...] = (), fraction: tuple
     positive
         Fields that must be integers of at least 1 (None is let through where it is the field's default).
     fraction
-        Fields that must lie in [0, 1); they become floats, since 0 and 0.0 are the same model.
+        Fields that must lie in [0, 1).
 
     Raises
     ------
     OptionError
         Naming the configuration, the field, the bound and the value.
     """
+    _check_types(config)
     defaults = {f.name: f.default for f in fields(config)}
     for name in positive:
         value = getattr(config, name)
@@ -91,9 +95,28 @@ def check_config(config: Any, *, positive: tuple[str, ...] = (), fraction: tuple
             raise OptionError(f"{type(config).__name__}.{name}", value, "an integer of at least 1")
     for name in fraction:
         value = getattr(config, name)
-        if not isinstance(value, (int, float)) or not 0 <= value < 1:
+        if not 0 <= value < 1:
             raise OptionError(f"{type(config).__name__}.{name}", value, "a number in [0, 1)")
-        object.__setattr__(config, name, float(value))
+
+
+_EXPECTED = {
+    bool: "true or false",
+    str: "a name",
+    float: "a finite number",
+    float | None: "a number above 0, or none",  # learning rates
+}
+"""Types of fields to what they take."""
+
+
+def _check_types(config: Any) -> None:
+    kinds = get_type_hints(type(config))
+    for name in (f.name for f in fields(config) if kinds[f.name] in _EXPECTED):
+        kind, value = kinds[name], getattr(config, name)
+        if kind in (float, float | None) and isinstance(value, int) and not isinstance(value, bool):
+            object.__setattr__(config, name, value := float(value))
+        out_of_bounds = isinstance(value, float) and not (math.isfinite(value) and (kind is float or value > 0))
+        if not isinstance(value, kind) or out_of_bounds:
+            raise OptionError(f"{type(config).__name__}.{name}", value, _EXPECTED[kind])
 
 
 def softplus_inverse(y: Tensor) -> Tensor:

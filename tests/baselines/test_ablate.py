@@ -279,6 +279,7 @@ def test_what_does_not_apply_is_named() -> None:
         (["--jobs", "0"], "--jobs 0: "),
         (["--models", "flat-lstn"], "Did you mean 'flat-lstm'"),
         (["--datasets", "sampel"], "Did you mean 'sample'"),
+        (["--values", "nan"], "--values nan: expected finite numbers"),
     ],
 )
 def test_command_line_errors(
@@ -290,6 +291,17 @@ def test_command_line_errors(
         main(["ablate", "lowpass", *(text for option, texts in given.items() for text in (option, *texts))])
     assert caught.value.code == 2
     assert message in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+def test_an_ablation_of_which_nothing_applies_is_refused(
+    home: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as caught:
+        command("chunk", tmp_path / "out", "--values", "0", "2.5")
+    assert caught.value.code == 1
+    said = capsys.readouterr().err
+    assert "Nothing was started: no variant applies. 0 samples: a chunk is a whole number of samples; 2.5" in said
     assert not (tmp_path / "out").exists()
 
 

@@ -36,6 +36,7 @@ def test_what_is_not_json_is_text_and_a_json_list_is_one_value() -> None:
         "b": [[1, 2]],
         "c": ["x=y"],
     }
+    assert settings(["a=False", "b=None"]) == {"a": False, "b": None}  # as text they would count as true
     assert settings(["a=cosine,constant", "b=[1, 2]", "c="]) == {"a": "cosine,constant", "b": [1, 2], "c": ""}
     for wrong in ("lr", "=1", "lr="):
         with pytest.raises(OptionError, match=r"slurm=.*KEY=VALUE"):

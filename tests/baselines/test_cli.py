@@ -107,6 +107,19 @@ def test_default_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
             2,
             "nothing that --epochs says too",
         ),
+        (
+            ["train", "sample", "hiss-s4-s4-mamba", "--set", "subchunk=half"],
+            2,
+            "subchunk='half': expected an integer",
+        ),
+        (["train", "sample", "hiss-s4-mamba", "--set", "readout=[1]"], 2, "readout=[1]: expected a name"),
+        (
+            ["train", "sample", "fir", "--set", "taps=1.5"],
+            2,
+            "FirConfig.taps=1.5: expected an integer of at least 1",
+        ),
+        (["train", "sample", "kalman", "--set", "order=x"], 2, "KalmanConfig.order='x': expected an integer"),
+        (["train", "sample", "mean", "--seed", str(2**64)], 2, "below 2^64"),
         (["train", "sample", "mean", "--protocol", "lenient"], 2, "lenient"),
         (["train", "sample", "mean", "--training", "papr"], 2, "--training papr: expected one of paper, strict"),
         (

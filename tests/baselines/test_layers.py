@@ -229,6 +229,12 @@ def test_transformer_blocks_start_equal_only_when_asked():
         (lambda: S4DConfig(dt_min=-1.0), "dt_min"),
         (lambda: LRUConfig(r_max=1.0), "r_min"),
         (lambda: LRUConfig(max_phase=7.0), "max_phase"),
+        (lambda: LRUConfig(r_min="low"), "LRUConfig.r_min='low': expected a finite number"),  # type: ignore[arg-type]
+        (lambda: S4Config(prenorm="False"), "S4Config.prenorm='False': expected true or false"),  # type: ignore[arg-type]
+        (lambda: S4Config(dt_min=None), "S4Config.dt_min=None"),  # type: ignore[arg-type]
+        (lambda: S4DConfig(learning_rate=-0.001), "learning_rate=-0.001: expected a number above 0"),
+        (lambda: TransformerConfig(equal_init=1), "equal_init=1"),  # type: ignore[arg-type]
+        (lambda: MambaConfig(dt_max=float("inf")), "dt_max=inf"),
     ],
 )
 def test_configurations_out_of_bounds(make_config, match):

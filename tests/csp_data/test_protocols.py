@@ -336,6 +336,7 @@ def test_whole_numbers_name_the_same_recipe_as_floats() -> None:
         ("input_hz", float("inf"), "expected a rate above 0 Hz"),
         ("target_hz", float("nan"), "expected a rate above 0 Hz"),
         ("baseline_rows", 1.5, "expected a whole number"),
+        ("input_deltas", "no", "expected true or false"),
         ("recording_s", 5, "a shortest and a longest duration"),
         ("recording_s", (1, 2, 3), "a shortest and a longest duration"),
         ("window", Window(float("inf")), "a positive multiple of 0.2 s"),
