@@ -28,7 +28,7 @@ ABLATE = """Vary one thing at a time, train on every variant, and write one tabl
             look-ahead, neighbouring recordings in both halves. --protocol strict puts them in one at a time,
             --protocol paper takes them out
 
-Each variant of the data is prepared once. Give the same command again and it goes on; nothing runs twice, and
+Each variant of the data is prepared once. Given again, the same command goes on; nothing runs twice, and
 FOLDER/KIND.csv, .svg and .png are made from what is there.
 
 Examples:
@@ -53,12 +53,12 @@ class Ablate:
     seeds: Annotated[tuple[str, ...], _arg(metavar="SEED...")] = ("0-2",)
     """Seeds, one by one or as ranges."""
     values: Annotated[tuple[float, ...], _arg(metavar="VALUE...")] = ()
-    """Where on the ablation's axis; by default a range that suits the data set's rates."""
+    """Values that are tried; by default a range that suits the data set's rates."""
     out: Annotated[Path, _arg(metavar="FOLDER", aliases=["-o"])] = Path("ablation")
     """Folder of the ablation."""
     runs: RunsOptions = field(default_factory=Runs)
     set: Annotated[tuple[str, ...], _arg(metavar="KEY=VALUE ...")] = ()
-    """train.FIELD, model.SIZE or data.FIELD of the protocol, the same in all variants."""
+    """Settings train.FIELD, model.SIZE or data.FIELD (of the protocol), the same in all variants."""
     json: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     """Print what became of each run as JSON."""
 

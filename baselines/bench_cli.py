@@ -23,24 +23,24 @@ _arg = tyro.conf.arg
 class Bench:
     """Options of ``bench``."""
 
-    device: str = "cpu"
-    """As torch names it."""
-    threads: int | None = None
+    device: Annotated[str, _arg(metavar="NAME")] = "cpu"
+    """Device, as torch names it: cpu, cuda, cuda:1."""
+    threads: Annotated[int | None, _arg(metavar="N")] = None
     """Threads of torch; by default all."""
     batches: tuple[int, ...] = (4, 32)
-    """Windows a step."""
+    """Windows in each training step; each number is measured."""
     models: tuple[str, ...] = ()
-    """Only these of the measured models (hiss-s4-mamba, ...); by default all."""
+    """Measure only these models (hiss-s4-mamba, ...); by default all."""
     parts: tuple[Literal["steps", "streams"], ...] = ("steps", "streams")
     """What to measure."""
     compile: tuple[Form, ...] = ("eager",)
     """Forms of the training step, as ``train --compile`` takes them; each is measured."""
     precision: Literal["fp32", "tf32", "bf16"] = "fp32"
-    """Rounding of the training steps."""
+    """Precision of the training steps."""
     samples: int = 5000
     """Samples of each stream; an hour at 50 Hz is 180000."""
     paced: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
-    """Stream 50 samples a second, as a sensor would, instead of as many as can be."""
+    """Stream 50 samples a second, as a sensor would, instead of as fast as they are taken."""
     quick: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     """Tiny models and few repetitions, to see that it works."""
     out: Annotated[Path | None, _arg(metavar="FILE", aliases=["-o"])] = None

@@ -7,8 +7,8 @@ import os
 import shlex
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import MISSING, dataclass, field, make_dataclass
-from typing import Annotated, Any, Union
+from dataclasses import MISSING, dataclass, field, fields, is_dataclass, make_dataclass
+from typing import Annotated, Any, Union, get_type_hints
 
 import tyro
 
@@ -121,6 +121,8 @@ def parse(given: Sequence[str]) -> Any:
     if os.environ.get("NO_COLOR"):  # no-color.org
         tyro._experimental_options["ansi_codes"] = False
     known = commands()
+    for row in known.values():
+        _say_no_nothing(row.options)
     word = next((word for word in given if word not in LOUD), "--help")
     if word == "--version":
         print(f"csp-baselines, version {csp_data.__version__}")
@@ -142,11 +144,26 @@ def parse(given: Sequence[str]) -> Any:
     return tyro.cli(program, prog="csp-baselines", description=PROGRAM, args=list(given) or ["--help"])
 
 
+def _say_no_nothing(options: type) -> None:
+    """Leave defaults that tell nothing (``None``, no values, a flag that is off) out of a command's help."""
+    hints = get_type_hints(options, include_extras=True)
+    for one in fields(options):
+        shared: Any = one.default_factory
+        if isinstance(shared, type) and is_dataclass(shared):
+            _say_no_nothing(shared)  # options of several commands
+        if one.default in (None, (), "") or one.default is False:
+            hints[one.name] = Annotated[hints[one.name], _arg(help_behavior_hint="")]
+    options.__annotations__ = hints
+
+
 LOUD = ("-q", "--quiet", "-v", "--verbose")
 
 
 def _flag(short: str, text: str) -> Any:
     """Return the type of a flag that may stand before or behind the command."""
     return Annotated[
-        bool, tyro.conf.CascadeSubcommandArgs, tyro.conf.FlagCreatePairsOff, _arg(aliases=[short], help=text)
+        bool,
+        tyro.conf.CascadeSubcommandArgs,
+        tyro.conf.FlagCreatePairsOff,
+        _arg(aliases=[short], help=text, help_behavior_hint=""),
     ]

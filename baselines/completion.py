@@ -42,7 +42,7 @@ class Completion:
     """Options of ``completion``."""
 
     shell: Annotated[Literal["bash", "zsh", "fish"], tyro.conf.Positional]
-    """The shell."""
+    """Shell to print the script for."""
 
 
 class Row(Protocol):

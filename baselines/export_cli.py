@@ -34,8 +34,8 @@ class Export:
     out: Annotated[Path, _arg(metavar="FILE", aliases=["-o"])]
     """The file to write."""
     format: Literal["onnx", "pt2"] = "onnx"
-    """ONNX, or torch's own exported programs."""
-    window: int | None = None
+    """ONNX, or an exported program of torch."""
+    window: Annotated[int | None, _arg(metavar="N")] = None
     """Steps that a Transformer looks back over; needed where the run's own has no window."""
     data: Annotated[Path | None, _arg(metavar="FILE")] = None
     """The prepared file, for runs without interface.json if it is no longer where the run found it."""

@@ -52,9 +52,9 @@ class Faults:
     part: Annotated[str | None, _arg(metavar="NAME")] = None
     """What to evaluate on; by default the part that the runs report."""
     out: Annotated[Path, _arg(metavar="FOLDER", aliases=["-o"])] = Path("faults")
-    """Where to write."""
-    device: str = "cpu"
-    """As torch names it."""
+    """Folder to write to."""
+    device: Annotated[str, _arg(metavar="NAME")] = "cpu"
+    """Device, as torch names it: cpu, cuda, cuda:1."""
     json: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     """Print the rows as JSON."""
 

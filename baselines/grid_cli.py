@@ -29,21 +29,21 @@ class Runs:
     protocol: Annotated[str | None, _arg(metavar="NAME")] = None
     """Name of the protocol; by default each data set's own."""
     training: Annotated[str | None, _arg(metavar="NAME")] = None
-    """Choices of the training by name, paper or strict; by default the one named like the protocol."""
+    """Settings of the training by name, paper or strict; by default those named like the protocol."""
     preset: Annotated[str, _arg(metavar="NAME")] = "small"
     """Sizes of the models: small, or paper (published)."""
     raw: Annotated[str | None, _arg(metavar="FOLDER")] = None
     """Folder of the raw files; {name} in it stands for the data set's name."""
     jobs: int = 1
-    """Runs at once."""
+    """Runs that are trained at once."""
     backend: Annotated[str, _arg(metavar="NAME")] = "loky"
-    """loky (this machine), dask:tcp://HOST:PORT, slurm, or slurm:local to try that out here."""
+    """loky (this machine), dask:tcp://HOST:PORT, slurm, or slurm:local to try slurm out here."""
     slurm: Annotated[tuple[str, ...], _arg(metavar="KEY=VALUE ...")] = ()
     """Parameters of submitit: slurm_partition=gpu timeout_min=600 gpus_per_node=1."""
-    device: str = "cpu"
-    """As torch names it; cuda spreads the runs over all GPUs."""
+    device: Annotated[str, _arg(metavar="NAME")] = "cpu"
+    """Device, as torch names it; cuda spreads the runs over all GPUs."""
     per_device: int = 1
-    """Runs at once on one GPU; small models leave most of it idle."""
+    """Runs at once on each GPU; a small model leaves most of it idle."""
     threads: int = 1
     """Threads of torch in each run."""
 

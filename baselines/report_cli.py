@@ -18,11 +18,11 @@ __all__ = ["REPORT", "TABLE", "Report", "Table", "report", "table"]
 _arg = tyro.conf.arg
 Named = tyro.conf.Positional
 
-TABLE = """Print a table of runs, seeds taken together: one a data set, and of several data sets an overview.
+TABLE = """Print a table of runs, averaged over seeds: one for each data set, and an overview of several.
 
 RUN is the folder of a run, or one that holds runs (a sweep), or a file that csp-baselines results wrote, or
-study:NAME for results that ship with the package. After ± stands the standard deviation over seeds. The others
-are compared with the learned model that is best on the part for choosing: a bootstrap interval over recordings and
+study:NAME for results that ship with the package. After ± stands the standard deviation over seeds. All models
+are compared with the learned one that is best on the part for choosing: a bootstrap interval over recordings and
 seeds, Wilcoxon's test over recordings with Holm's correction. Simulated and real recordings, two protocols or two
 recipes of the data are never put into one table.
 

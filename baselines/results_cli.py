@@ -46,7 +46,7 @@ class Results:
     study: Annotated[str | None, _arg(metavar="NAME")] = None
     """Name of the study; by default the file's."""
     variant: Annotated[str, _arg(metavar="NAME")] = ""
-    """What tells these runs from others of the same models in the study, such as half."""
+    """Name that tells these runs from others of the same models in the study, such as half."""
     variants: Annotated[Path | None, _arg(metavar="FILE")] = None
     """Table of an ablation (KIND.csv), which says what each of its runs is a variant of."""
     cpu: Annotated[str | None, _arg(metavar="NAME")] = None

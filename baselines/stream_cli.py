@@ -51,18 +51,18 @@ class Stream:
     out: Annotated[str, _arg(metavar="FILE", aliases=["-o"])] = "-"
     """File of predictions; - is the standard output."""
     format: Literal["csv", "jsonl"] = "csv"
-    """Form of the predictions."""
+    """Format of the predictions."""
     on_bad: Literal["stop", "hold"] = "stop"
-    """A line that is no sample stops the stream, or is replaced by the last good sample and counted."""
+    """Whether a line that is no sample stops the stream, or is counted and replaced by the last good sample."""
     save_state: Annotated[Path | None, _arg(metavar="FILE")] = None
     """Where to keep the state at the end, so that the stream can go on later."""
     load_state: Annotated[Path | None, _arg(metavar="FILE")] = None
-    """State to go on from."""
+    """State to go on from, as --save-state wrote it."""
     baseline: Literal["protocol", "none"] = "protocol"
     """What is subtracted first: what the run's protocol takes from the first samples, or nothing, where samples
     come without their offset."""
-    window: int | None = None
-    """Steps that a Transformer looks back over; with None it looks back over all, and its memory grows."""
+    window: Annotated[int | None, _arg(metavar="N")] = None
+    """Steps that a Transformer looks back over; by default all of them, and its memory grows."""
     engine: Literal["auto", "reference", "fast"] = "auto"
     """What runs the model: the layers' own steps, or compiled loops equal to them."""
     data: Annotated[Path | None, _arg(metavar="FILE")] = None

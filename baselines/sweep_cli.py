@@ -18,8 +18,8 @@ _arg = tyro.conf.arg
 
 SWEEP = """Train every model on every data set with every seed, in one folder.
 
-Give the same command again and it goes on: finished runs are kept, interrupted ones continue from their last
-epoch, nothing runs twice, also when two sweeps share the folder. A run that fails says why and stops no other.
+Given again, the same command goes on: finished runs are kept, interrupted ones continue from their last epoch, and
+nothing runs twice, even when two sweeps share the folder. A run that fails says why and stops no other.
 Models: names, or published (the 16 of the HiSS paper), or references (all that apply to a data set).
 
 Examples:
@@ -45,9 +45,9 @@ class Sweep:
     """Folder of the sweep."""
     runs: RunsOptions = field(default_factory=Runs)
     set: Annotated[tuple[str, ...], _arg(metavar="KEY=VALUE[,VALUE] ...")] = ()
-    """train.FIELD, model.SIZE or data.FIELD of the protocol; every value of a list is run."""
+    """Settings train.FIELD, model.SIZE or data.FIELD (of the protocol); every value of a list is run."""
     track: Literal["tensorboard", "trackio", "wandb"] | None = None
-    """A tracker that follows each training too; what counts are the folders of the runs."""
+    """Also report to this tracker; the runs' folders remain the record."""
     json: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     """Print what became of each run as JSON."""
 

@@ -32,7 +32,7 @@ class TrainConfig:
     epochs
         Passes over the training windows.
     batch
-        Windows a step.
+        Windows in each step.
     lr
         Learning rate of Adam (S4's dynamics may have their own, see ``S4Config.learning_rate``).
     schedule
@@ -46,9 +46,9 @@ class TrainConfig:
         Seconds from one training window to the next; ``None`` for the length, or the protocol's with
         ``window_s=None``. Evaluation windows never overlap.
     seed
-        Of initial weights, order of batches and dropout.
+        Seed of the initial weights, the order of batches and dropout.
     precision
-        Of the training steps: ``"fp32"``, ``"tf32"`` or ``"bf16"``, see :func:`baselines.step.numerics`.
+        Precision of the training steps: ``"fp32"``, ``"tf32"`` or ``"bf16"``, see :func:`baselines.step.numerics`.
         Evaluation is always in float32.
     compile
         ``"eager"`` runs the step as it stands; ``"inductor"`` has torch's compiler fuse its small operations (for

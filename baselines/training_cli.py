@@ -72,12 +72,12 @@ def _models() -> str:
     )
 
 
-TRAIN = f"""Train a model (or fit a reference) on a data set, choose its epoch on val, evaluate it on val and test.
+TRAIN = f"""Train a model (or fit a reference) on a data set, choose the epoch on val, evaluate on val and test.
 
 Under --protocol paper there are only train and eval: the epoch is chosen on eval and reported on it, as published.
 
-Everything goes into one folder. The same command again goes on where it was stopped, and does nothing once it has
-finished.
+Everything is written into one folder. Given again, the same command goes on where it was stopped; once it has
+finished, it does nothing.
 
 {_models()}
 
@@ -88,7 +88,7 @@ Examples:
   csp-baselines train marker hiss-s4-mamba --training paper --preset marker --seed 1
   torchrun --nproc-per-node 4 -m baselines train broad hiss-s4-mamba --device cuda --batch 64"""
 
-EVAL = """Evaluate a finished run on one part, afresh from its weights.
+EVAL = """Evaluate a finished run on one part, anew from its weights.
 
 Examples:
   csp-baselines eval runs/sample-hiss-s4-mamba-0 --part val
@@ -111,18 +111,17 @@ class Train:
     protocol: Annotated[str | None, _arg(metavar="NAME")] = None
     """Name of the protocol; by default the data set's own."""
     training: Annotated[str | None, _arg(metavar="NAME")] = None
-    """Choices of the training by name, paper or strict; by default the one named like the protocol."""
+    """Settings of the training by name, paper or strict; by default those named like the protocol."""
     preset: Annotated[str | None, _arg(metavar="NAME")] = None
     """Sizes of the model: small (the default) or paper (published); some models have more."""
     set: Annotated[tuple[str, ...], _arg(metavar="KEY=VALUE ...")] = ()
-    """Sizes of the model one by one: dim=32 low_layers=2. As in a sweep also model.SIZE, train.FIELD, and
-    data.FIELD of the protocol: data.input_hz=100."""
-    device: str = "cpu"
-    """As torch names it."""
-    threads: int | None = None
-    """Threads of torch; by default 1 for small sizes and references, where more wait for each other, else all."""
+    """Single settings: sizes of the model (dim=32 low_layers=2, also as model.dim=32), train.FIELD, data.FIELD."""
+    device: Annotated[str, _arg(metavar="NAME")] = "cpu"
+    """Device, as torch names it: cpu, cuda, cuda:1."""
+    threads: Annotated[int | None, _arg(metavar="N")] = None
+    """Threads of torch; by default 1 for small sizes and references (more would wait for each other), else all."""
     track: Literal["tensorboard", "trackio", "wandb"] | None = None
-    """A tracker that follows the training too; what counts is the folder of the run."""
+    """Also report to this tracker; the run's folder remains the record."""
     json: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     """Print the results as JSON."""
 
@@ -139,8 +138,8 @@ class Eval:
     """The prepared file, if it is no longer where the run found it."""
     predictions: Annotated[Path | None, _arg(metavar="FOLDER")] = None
     """Folder to write predictions.npz into, which csp-data view --runs shows."""
-    device: str = "cpu"
-    """As torch names it."""
+    device: Annotated[str, _arg(metavar="NAME")] = "cpu"
+    """Device, as torch names it: cpu, cuda, cuda:1."""
     json: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     """Print the results as JSON."""
 

@@ -12,6 +12,7 @@ import io
 import os
 import re
 import runpy
+import textwrap
 from pathlib import Path
 from typing import Any
 
@@ -78,10 +79,15 @@ def _baselines() -> Pages:
         with contextlib.redirect_stdout(out), contextlib.suppress(SystemExit):
             cli.main([*([name] if name else []), "--help"])
         text = re.sub(r"\x1b\[[0-9;]*m", "", out.getvalue())
-        lines = "\n".join(line.rstrip() for line in text.strip().splitlines())
+        lines = "\n".join(_wrapped(line.rstrip()) for line in text.strip().splitlines())
         title = f"csp-baselines {name}".strip()
         blocks.append(f"## {title}\n\n```text\n$ {title} --help\n{lines}\n```\n")
     return {"fragments/csp-baselines.md": "\n".join(blocks)}
+
+
+def _wrapped(line: str) -> str:
+    """Break a paragraph, which stands in one line, as a terminal would; leave examples and tables as they are."""
+    return line if line.startswith((" ", "usage")) else textwrap.fill(line, 84)
 
 
 def _pictures() -> Pages:
