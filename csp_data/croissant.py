@@ -61,6 +61,7 @@ FORMATS = {
 def croissant(card: Card) -> dict[str, Any]:
     """Return a card as a Croissant 1.0 document, ready for ``json.dumps``.
 
+    Fields that the card does not fill, as those of a set that is not published, are left out.
     Files whose publisher gives a SHA-256 are the distribution, which Croissant allows only for such; all known
     files are rows of the record set ``files``. Channels with units, rates, frames and axes, targets, and the lists
     of parts are record sets, too.
@@ -76,10 +77,10 @@ def croissant(card: Card) -> dict[str, Any]:
         "alternateName": list(card.aliases),
         "description": f"{card.title}. {_prose(card.summary)}",
         "license": licence.url if licence.id != "unstated" else f"{licence.name}. {_prose(licence.terms)}",
-        "url": licence.url if licence.id == "unstated" else f"https://doi.org/{card.citation.doi}",
+        "url": _url(card),
         "citeAs": card.citation.bibtex.strip(),
         "creator": [{"@type": "sc:Person", "name": name} for name in _authors(fields)],
-        "datePublished": fields["year"],
+        "datePublished": fields.get("year", ""),
         "version": __version__,
         "conditionsOfAccess": _prose(card.obtain),
         "rai:dataLimitations": [_prose(defect) for defect in card.defects],
@@ -97,7 +98,15 @@ def bibtex_fields(entry: str) -> dict[str, str]:
 
 def _authors(fields: dict[str, str]) -> list[str]:
     """Return names as ``"First Last"`` from BibTeX's ``"Last, First and ..."``."""
-    return [" ".join(reversed(name.split(", ", 1))) for name in fields["author"].split(" and ")]
+    names = fields["author"].split(" and ") if "author" in fields else []
+    return [" ".join(reversed(name.split(", ", 1))) for name in names]
+
+
+def _url(card: Card) -> str:
+    """Return an address that says more; empty where the card of somebody's own set has ``"none"``."""
+    doi = "" if card.citation.doi == "none" else f"https://doi.org/{card.citation.doi}"
+    page = "" if card.licence.url == "none" else card.licence.url
+    return page or doi if card.licence.id == "unstated" else doi or page
 
 
 def _channels(card: Card) -> list[dict[str, Any]]:

@@ -33,6 +33,10 @@ def _lines_table(letters: bytes = b"") -> bytes:
 
 
 LINES = _lines_table()
+SIGNS = bytes.maketrans(b"+", b"-")
+DIGITS = b"0123456789"
+NEXT, POINT, MINUS, E = b"\n.-e"
+DIGIT, SIGNED = (np.isin(np.arange(256), list(codes)) for codes in (DIGITS, b"-+"))
 
 
 def read_bytes(path: Path) -> bytes:
@@ -95,17 +99,41 @@ def letters_of(text: bytes) -> bytes:
 
 
 def _one_a_line(lines: bytes, count: int) -> FloatArray | None:
-    """Read what :data:`LINES` made of a text."""
-    codes = np.frombuffer(lines, dtype=np.uint8)
-    within = np.flatnonzero((codes[1:] == ord("-")) & (codes[:-1] != ord("\n")))
-    if count < 1 or OTHER in lines or (codes[within] != ord("e")).any():
+    """Read what :data:`LINES` made of a text.
+
+    Scipy's parser reads a number as far as it goes and passes over the rest of the line: 1.2.3 is 1.2 to it. On
+    the last line it reads on behind the end of the text instead, and crashes. So it gets whole numbers alone.
+    """
+    lines = lines.strip() + b"\n"
+    if count < 1 or OTHER in lines or not _whole_numbers(lines):
         return None
     head = b"%%%%MatrixMarket matrix array real general\n%d 1\n" % count
     try:
         with _one_thread():
-            return np.asarray(mmread(io.BytesIO(head + lines.strip())), dtype=np.float64)[:, 0]
+            return np.asarray(mmread(io.BytesIO(head + lines)), dtype=np.float64)[:, 0]
     except ValueError:
         return None
+
+
+def _whole_numbers(lines: bytes) -> bool:
+    """Whether signs, points and exponents stand where a number has them, once each; for lines that end in one."""
+    codes = np.frombuffer(lines, dtype=np.uint8)
+    for sign in b"-+":
+        if sign in lines:
+            within = np.flatnonzero((codes[1:] == sign) & (codes[:-1] != NEXT))
+            if (codes[within] != E).any():
+                return False
+    # without their digits 1.2.3 is "..", 1e2.3 "e.", 1e2e3 "ee", and 1e-2.3 "e-."
+    marks = np.frombuffer(lines.translate(SIGNS, DIGITS), dtype=np.uint8)
+    if ((marks[1:] == POINT) & (marks[:-1] == POINT)).any():
+        return False
+    if b"e" not in lines:
+        return True
+    exponents = np.flatnonzero(marks == E)
+    after = marks[exponents + 1 + (marks[exponents + 1] == MINUS)]
+    starts = np.flatnonzero(codes == E) + 1
+    starts += SIGNED[codes[starts]]
+    return bool((after == NEXT).all() and DIGIT[codes[starts]].all())
 
 
 @contextmanager

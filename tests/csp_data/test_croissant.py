@@ -10,8 +10,11 @@ import pytest
 from click.testing import CliRunner
 
 import csp_data
+from csp_data import card as cards
 from csp_data.cli import cli
 from csp_data.croissant import bibtex_fields, croissant
+from csp_data.newsource import new_source
+from csp_data.plugins import FolderReader
 
 # of rdflib, which mlcroissant reads JSON-LD with
 pytestmark = pytest.mark.filterwarnings("ignore:ConjunctiveGraph is deprecated:DeprecationWarning")
@@ -66,3 +69,15 @@ def test_citations_are_whole(name: str) -> None:
     last = fields["author"].split(" and ")[0].partition(",")[0]
     assert last in card.citation.text
     assert card.citation.bibtex.strip() in csp_data.cite(name)
+
+
+def test_a_set_that_is_not_published(tmp_path: Path) -> None:
+    """No author, no year, no address: what `csp-data new` writes."""
+    card = cards.read_outside(FolderReader(new_source("unpublished", tmp_path / "own")))
+    document = croissant(card)
+    assert not {"creator", "datePublished", "url"} & set(document)
+    assert "none" not in json.dumps({k: v for k, v in document.items() if k not in ("@context", "recordSet")})
+    mlcroissant = pytest.importorskip("mlcroissant", reason="validation needs mlcroissant")
+    path = tmp_path / "own.json"
+    path.write_text(json.dumps(document), encoding="utf-8")
+    assert len(list(mlcroissant.Dataset(jsonld=path).records("channels"))) == 2

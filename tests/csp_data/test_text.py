@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
+import sys
 from pathlib import Path
 
 import h5py
@@ -44,6 +47,60 @@ def test_the_fast_way_is_taken_and_knows_what_it_cannot_read() -> None:
     for text in (b"1 2-3\n4", b"1 nan 3", b"1 2", b"1 2 3 4", b"", b"one two three", b"1 2 # 3"):
         assert flat_numbers(text, 3) is None
     assert flat_numbers(b"", 0) is None
+
+
+BROKEN = (
+    "1.2.3",
+    "1+2",
+    "1-2",
+    "1e",
+    "1e+",
+    "1e-",
+    "1e5e5",
+    "1e5.5",
+    "1e-5.5",
+    "1e-5e5",
+    "..",
+    "e5",
+    "--5",
+    "1e+-5",
+)
+
+
+@pytest.mark.parametrize("word", BROKEN)
+def test_a_number_that_is_cut_or_run_together_is_refused(word: str) -> None:
+    """Scipy's parser takes what it can, and crashes at the end of a text: a file cut at "1.403e" ended Python."""
+    places = ("{}", "1 {}", "{} 1", "1 2\n3 {}", "1 2\n{} 3\n4 5\n", "{}\n1", "-1e-5 {}\n2 3e7\n")
+    code = """
+import json, sys
+from csp_data.sources.text import flat_numbers
+print([flat_numbers(text.encode(), len(text.split())) for text in json.loads(sys.argv[1])])
+"""
+    texts = json.dumps([place.format(word) for place in places])
+    done = subprocess.run([sys.executable, "-c", code, texts], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout.strip()) == (0, str([None] * len(places)))
+    for place in places:
+        with pytest.raises(DamagedRecordingError, match=r"line \d"):
+            numbers(place.format(word).encode(), None, FILE)
+
+
+@given(
+    words=st.lists(st.text("0123456789+-.eE", min_size=1, max_size=6), min_size=1, max_size=8),
+    blank=st.sampled_from([" ", "\n"]),
+)
+def test_words_of_digits_and_marks_are_what_python_takes_them_for(words: list[str], blank: str) -> None:
+    try:
+        expected = [float(word) for word in words]
+    except ValueError:
+        expected = None
+    text = blank.join(words).encode()
+    found = flat_numbers(text, len(words))
+    assert found is None or found.tolist() == expected
+    if expected is None:
+        with pytest.raises(DamagedRecordingError):
+            numbers(text, None, FILE)
+    else:
+        assert numbers(text, None, FILE).ravel().tolist() == expected
 
 
 def test_unusual_numbers_are_read_the_careful_way() -> None:
