@@ -55,10 +55,9 @@ def prepared(home: Path) -> dict[str, int]:
     return {path.name: path.stat().st_mtime_ns for path in (home / "prepared").glob("sample-*.h5")}
 
 
-def test_lowpass_on_the_sample(tmp_path: Path, home: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    before = prepared(home)
+def test_lowpass_on_the_sample(tmp_path: Path, empty_home: Path, capsys: pytest.CaptureFixture[str]) -> None:
     command("lowpass", tmp_path / "out", "--values", "3", "6")
-    made = {name: when for name, when in prepared(home).items() if name not in before}
+    made = prepared(empty_home)
     assert len(made) == 5  # no filter, two cut-offs in two phases: for two models and the reference
     found = rows(tmp_path / "out" / "lowpass.csv")
     assert len(found) == 5 * 3
@@ -100,7 +99,7 @@ def test_lowpass_on_the_sample(tmp_path: Path, home: Path, capsys: pytest.Captur
     assert {path: path.read_bytes() for path in files} == files
     executed = count((tmp_path / "out" / "runs").iterdir())
     assert (executed.starts, executed.finished, executed.twice) == (15, 15, ())
-    assert prepared(home) == before | made
+    assert prepared(empty_home) == made
 
 
 @pytest.mark.parametrize(

