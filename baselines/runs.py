@@ -41,6 +41,7 @@ __all__ = [
     "Run",
     "RunConfig",
     "RunError",
+    "damaged",
     "dataset_of",
     "flat",
     "open_folder",
@@ -268,10 +269,10 @@ def read_run(folder: Path) -> Run:
                 float(value)
             _ = results[part]["episodes"].items()
     except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise _damaged(folder / RESULTS, error) from error
+        raise damaged(folder / RESULTS, error) from error
     missing = [name for name in (BEST, PREDICTIONS) if not (folder / name).exists()]
     if missing:
-        raise _damaged(folder, f"it has no {' and no '.join(missing)}")
+        raise damaged(folder, f"it has no {' and no '.join(missing)}")
     return Run(folder, config, environment, results, list(_lines(folder / METRICS)))
 
 
@@ -316,7 +317,7 @@ def read_config(folder: Path) -> RunConfig:
     try:
         return RunConfig.from_dict(plain)
     except (KeyError, TypeError, ValueError) as error:
-        raise _damaged(path, error) from error
+        raise damaged(path, error) from error
 
 
 def _refuse_other(folder: Path, held: RunConfig, wanted: RunConfig) -> None:
@@ -345,9 +346,9 @@ def _json(path: Path) -> dict[str, Any]:
     try:
         values = json.loads(path.read_text())
     except (OSError, ValueError) as error:
-        raise _damaged(path, error) from error
+        raise damaged(path, error) from error
     if not isinstance(values, dict):
-        raise _damaged(path, "not a JSON object")
+        raise damaged(path, "not a JSON object")
     return values
 
 
@@ -356,7 +357,7 @@ def _lines(path: Path) -> Iterator[dict[str, Any]]:
         try:
             yield json.loads(line)
         except ValueError as error:
-            raise _damaged(path, f"line {number}: {error}") from error
+            raise damaged(path, f"line {number}: {error}") from error
 
 
 def _foreign(folder: Path) -> RunError:
@@ -365,7 +366,8 @@ def _foreign(folder: Path) -> RunError:
     )
 
 
-def _damaged(path: Path, problem: object) -> RunError:
+def damaged(path: Path, problem: object) -> RunError:
+    """Return the error of a run that does not hold what it should."""
     detail = f"{type(problem).__name__}: {problem}" if isinstance(problem, Exception) else problem
     return RunError(
         f"{path}: damaged ({detail}). It is left as it is: delete the run's folder and train it again."

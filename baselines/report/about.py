@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 
 import numpy as np
@@ -11,7 +12,7 @@ from baselines.report import html
 from baselines.report.group import Group
 from baselines.report.panels import panel
 from baselines.table import Row, Table
-from csp_data import LowPass, plot
+from csp_data import Dataset, LowPass, plot
 from csp_data.store import Channels
 
 __all__ = ["data", "lede", "signals"]
@@ -61,7 +62,7 @@ def data(group: Group) -> str:
     )
     pairs = [
         ("Recordings", f"{card.title} ({dataset.kind})"),
-        ("Parts", f"{parts}; no recording is in two parts"),
+        ("Parts", f"{parts}; {_apart(dataset)}"),
         ("Inputs", _channels(dataset.channels)),
         ("Targets", _channels(dataset.targets)),
         ("Target", _plain(card.target(protocol.target).summary)),
@@ -72,6 +73,13 @@ def data(group: Group) -> str:
         pairs.insert(4, ("Low-pass", f"{protocol.lowpass}, before everything below"))
     pairs += [("Known defect", _plain(defect)) for defect in card.defects]
     return html.paragraph(_plain(card.summary)) + html.definitions(pairs)
+
+
+def _apart(dataset: Dataset) -> str:
+    """Say whether recordings are in one part each: pieces of one may be in several where the protocol asks so."""
+    held = [name for part in dataset.parts for name in {row.recording for row in dataset.split(part).rows}]
+    shared = sum(count > 1 for count in Counter(held).values())
+    return f"pieces of {shared} recordings are in several parts" if shared else "no recording is in two parts"
 
 
 def _plain(text: str) -> str:

@@ -26,7 +26,11 @@ PATHS = 4
 
 def learning(group: Group) -> str:
     """Show the loss of each epoch on train and on the part for choosing, a pair of panels for each family."""
-    learned = {label: runs for label, runs in group.models.items() if runs[0].epochs}
+    learned = {  # epochs can be lost with a disk; what was chosen is in the results
+        label: runs
+        for label, runs in group.models.items()
+        if all(0 < (run.results["epoch"] or 0) <= len(run.epochs) for run in runs)
+    }
     if not learned:
         return ""
     selection, panels = group.table.selection, []

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from baselines.runs import Run
+from baselines.runs import Run, damaged
 
 __all__ = ["Recording", "Result", "Target", "results_of"]
 
@@ -150,7 +150,19 @@ class Result:
             Names to file it under.
         cpu
             Name of its processor, where the run did not record it.
+
+        Raises
+        ------
+        RunError
+            If the run's files lack what they should hold.
         """
+        try:
+            return cls._of(run, study, variant, cpu)
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            raise damaged(run.folder, error) from error
+
+    @classmethod
+    def _of(cls, run: Run, study: str, variant: str, cpu: str | None) -> Result:
         data, train, there = run.config.data, run.config.train, run.environment
         val, test = run.selected, run.reported
         trajectory, published = test.get("trajectory") or {}, test.get("published") or {}
@@ -225,5 +237,5 @@ def _settings(run: Run) -> dict[str, Any]:
 def _recording(values: Mapping[str, Any]) -> Recording:
     trajectory = values.get("trajectory") or {}
     return Recording(
-        values["steps"], values["mse"], values.get("mae"), trajectory.get("ate"), trajectory.get("rte")
+        int(values["steps"]), float(values["mse"]), values.get("mae"), trajectory.get("ate"), trajectory.get("rte")
     )

@@ -19,6 +19,7 @@ from baselines.collect import read_runs
 from baselines.errors import OptionError
 from baselines.render import cells, render
 from baselines.report import datasets_of, make_report, write_report
+from baselines.report.about import _apart
 from baselines.report.group import families, looks_of
 from baselines.report.panels import panel
 from baselines.report.settings import said, varied
@@ -119,6 +120,7 @@ def test_it_has_all_parts_and_the_tables_numbers(text: str, runs: dict[str, Run]
     for run in runs.values():
         assert run.environment["command"] in text
     assert runs["a"].environment["torch"] in text
+    assert "no recording is in two parts" in text
 
 
 def test_the_table_is_saved_as_csv(text: str, runs: dict[str, Run]) -> None:
@@ -187,6 +189,19 @@ def test_numbers_beside_figures_keep_their_digits() -> None:
 
 def test_no_learning_curves_without_epochs(runs: dict[str, Run], sample: Dataset) -> None:
     assert "Learning curves" not in Page(make_report([runs["mean"], runs["fir"]], [sample])).headings["h2"]
+
+
+def test_a_run_whose_epochs_were_lost_has_no_curve_and_stops_no_report(
+    runs: dict[str, Run], sample: Dataset
+) -> None:
+    lost = replace(runs["b"], epochs=[])
+    assert "Learning curves" not in make_report([runs["a"], lost], [sample])
+
+
+def test_recordings_that_are_in_several_parts_are_told() -> None:
+    dataset = csp_data.load("sample", resplit={"neighbours": "both"}, max_duration_s=40)
+    shared = {row.recording for row in dataset.train.rows} & {row.recording for row in dataset.test.rows}
+    assert _apart(dataset) == f"pieces of {len(shared)} recordings are in several parts"
 
 
 def test_names_cannot_break_the_page(runs: dict[str, Run], sample: Dataset) -> None:

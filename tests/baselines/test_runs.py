@@ -19,6 +19,7 @@ from baselines.experiment import evaluate, load_model, plan, run
 from baselines.factory import MODELS, build
 from baselines.ledger import Executed, count, note
 from baselines.runs import Run, RunError, open_folder, read_run
+from baselines.table import make_table
 from baselines.train import TrainConfig
 from csp_data import Dataset
 
@@ -165,6 +166,22 @@ def test_damaged_predictions_and_missing_weights(copy: Path) -> None:
     (copy / "best.safetensors").unlink()
     with pytest.raises(RunError, match=r"no best\.safetensors"):
         read_run(copy)
+
+
+@pytest.mark.parametrize("where", [("si",), ("recordings", 0, "steps"), ("mae",)])
+def test_results_without_what_a_row_needs_are_damaged(copy: Path, where: tuple[str | int, ...]) -> None:
+    plain = json.loads((copy / "results.json").read_text())
+    inner = plain["test"]
+    *way, last = where
+    for step in way:
+        inner = list(inner.values())[step] if isinstance(step, int) else inner[step]
+    if last == "mae":
+        del inner[last]
+    else:
+        inner[last] = "x"
+    (copy / "results.json").write_text(json.dumps(plain))
+    with pytest.raises(RunError, match=f"{copy}: damaged"):
+        make_table([read_run(copy)])
 
 
 def test_a_newer_format_is_refused(copy: Path) -> None:
