@@ -10,7 +10,8 @@ import numpy as np
 import torch
 from torch import nn
 
-from baselines.data import Part, Windows, batches, cut
+from baselines.data import Batch, Part, Windows, batches, cut
+from baselines.errors import ModelError
 from baselines.metrics import ate, path, pooled, rte, summary
 from baselines.quantities import Quantities
 from baselines.step import numerics
@@ -41,12 +42,17 @@ def outputs(model: nn.Module, part: Part, length: int | None, batch: int = 32) -
     -------
     Tensor, shape (N, D)
         Normalised, in the order of ``part.targets``.
+
+    Raises
+    ------
+    ModelError
+        If the model's outputs have another shape.
     """
     windows = cut(part, length)
     scattered = torch.empty_like(part.targets)
     with _evaluating(model, part):
         for piece in batches(part, windows, batch):
-            _scatter(model(piece.inputs), windows, piece.rows, scattered)
+            _scatter(_predicted(model, piece), windows, piece.rows, scattered)
     return scattered
 
 
@@ -62,7 +68,7 @@ def squares(
     total = 0.0
     with _evaluating(model, part):
         for piece in batches(part, mine, batch):
-            error = (model(piece.inputs) - piece.targets).square() * piece.mask.unsqueeze(-1)
+            error = (_predicted(model, piece) - piece.targets).square() * piece.mask.unsqueeze(-1)
             total += error.sum(dtype=torch.float64).item()
     return total, int(mine.lengths.sum()) * part.targets.shape[1]
 
@@ -77,6 +83,16 @@ def _evaluating(model: nn.Module, part: Part) -> Iterator[None]:
     model.train(was_training)
 
 
+def _predicted(model: nn.Module, piece: Batch) -> torch.Tensor:
+    output: torch.Tensor = model(piece.inputs)
+    if output.shape != piece.targets.shape:  # (B, T, 1) or (B, T) would be spread over all targets
+        raise ModelError(
+            f"{type(model).__name__} maps inputs {tuple(piece.inputs.shape)} to {tuple(output.shape)}: expected "
+            f"{tuple(piece.targets.shape)}, (batch, target steps, targets). Repair its forward."
+        )
+    return output
+
+
 def _scatter(output: torch.Tensor, windows: Windows, rows: np.ndarray, into: torch.Tensor) -> None:
     for values, row in zip(output, rows, strict=True):
         start, steps = windows.starts[row], windows.lengths[row]
@@ -84,12 +100,24 @@ def _scatter(output: torch.Tensor, windows: Windows, rows: np.ndarray, into: tor
 
 
 def predict(model: nn.Module, part: Part, length: int | None, batch: int = 32) -> list[EpisodePrediction]:
-    """Predict every episode of a part, in physical units; arguments as for :func:`outputs`."""
+    """Predict every episode of a part, in physical units; arguments as for :func:`outputs`.
+
+    Raises
+    ------
+    ModelError
+        As :func:`outputs`; or if predictions are not finite, which have no error.
+    """
     true, pred = part.physical(part.targets), part.physical(outputs(model, part, length, batch))
-    return [
+    found = [
         EpisodePrediction(id_, time, true[start : start + steps], pred[start : start + steps])
         for id_, time, start, steps in zip(part.ids, part.times, part.starts, part.lengths, strict=True)
     ]
+    if bad := [one.id for one in found if not np.isfinite(one.pred).all()]:
+        raise ModelError(
+            f"the predictions of {type(model).__name__} on {part.name} are not finite, in: {', '.join(bad)}. "
+            "Train it with a smaller lr, or clip_norm=1."
+        )
+    return found
 
 
 def measure(predictions: Sequence[EpisodePrediction], channels: Sequence[str]) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from torch import nn
 
 import baselines
 from baselines.data import Part
+from baselines.errors import ModelError
 from baselines.evaluate import measure, outputs, predict, squares
 from baselines.step import numerics
 
@@ -40,6 +41,30 @@ def test_batches_equal_single_episodes(name: str, length: int | None, gru: type[
                 last = min(first + step, start + count)
                 alone = model(part.inputs[None, first * part.chunk : last * part.chunk])[0]
                 torch.testing.assert_close(together[first:last], alone, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("shape", [(-1, 1), (-1,)])
+def test_outputs_of_another_shape_are_refused_and_not_spread(shape: tuple[int, ...], make_part: MakePart) -> None:
+    part = make_part((6, 6))
+
+    class Wrong(nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return x[:, :: part.chunk, 0].unflatten(1, shape)
+
+    for evaluate in (lambda: outputs(Wrong(), part, 6), lambda: squares(Wrong(), part, 6, 0, 1)):
+        with pytest.raises(ModelError, match=r"expected \(2, 6, 2\)"):
+            evaluate()
+
+
+def test_predictions_that_are_not_finite_are_named(make_part: MakePart) -> None:
+    part = make_part((6, 5))
+
+    class Explodes(nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return torch.log((x[:, :: part.chunk, :2] - part.inputs[6 * part.chunk, :2]).abs())
+
+    with pytest.raises(ModelError, match="on train are not finite, in: episode-1"):
+        predict(Explodes(), part, None)
 
 
 def test_evaluation_has_no_dropout_and_leaves_the_mode(gru: type[Any], make_part: MakePart) -> None:
