@@ -19,7 +19,7 @@ from csp_data.errors import CspDataError, MissingExtraError, UnknownNameError
 from csp_data.normalization import Normalization
 from csp_data.protocol import Protocol
 from csp_data.splitcard import PARTS, REPORT, SELECTION
-from csp_data.store import Channels, EpisodeRow, Prepared
+from csp_data.store import Channels, EpisodeRow, Prepared, found_damaged
 
 if TYPE_CHECKING:
     from datasets import DatasetDict
@@ -179,6 +179,8 @@ class Dataset:
         self.prepared = Prepared(Path(path))
         header = self.prepared.index.header
         self.name = header.dataset
+        with found_damaged(self.path):
+            json.loads(header.protocol)
         self.protocol = Protocol.from_json(header.protocol)
         self._chunk, self._offsets = self.protocol.chunk, self.protocol.first_offset
 
@@ -205,7 +207,8 @@ class Dataset:
 
     @cached_property
     def _made_from(self) -> dict[str, Any]:
-        made_from: dict[str, Any] = json.loads(self.prepared.index.header.provenance)
+        with found_damaged(self.path):
+            made_from: dict[str, Any] = json.loads(self.prepared.index.header.provenance)
         return made_from
 
     @property

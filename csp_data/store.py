@@ -26,6 +26,7 @@ __all__ = [
     "Index",
     "Prepared",
     "Writer",
+    "found_damaged",
     "read_header",
     "read_recipe_hash",
 ]
@@ -33,6 +34,9 @@ __all__ = [
 FORMAT = "csp-data"
 FORMAT_VERSION = 1
 CHUNK_BYTES = 1 << 20
+FAULTS = (KeyError, OSError, RuntimeError, TypeError, ValueError)
+"""What h5py, or a decoder of text, raises over a damaged file."""
+AGAIN = "Prepare it again: csp-data prepare NAME."
 
 
 @dataclass(frozen=True)
@@ -248,14 +252,13 @@ def _write_table(group: h5py.Group, rows: Iterable[EpisodeRow]) -> None:
 @contextmanager
 def _opened(path: Path) -> Iterator[h5py.File]:
     """Open a prepared file, turning whatever is wrong with it into a StoreError."""
-    again = "Prepare it again: csp-data prepare NAME."
     try:
         file = h5py.File(path, "r")
     except FileNotFoundError as error:
-        raise StoreError(path, "there is no such file", again) from error
+        raise StoreError(path, "there is no such file", AGAIN) from error
     except OSError as error:
-        raise StoreError(path, f"cannot be read as HDF5 ({error})", again) from error
-    with file:
+        raise StoreError(path, f"cannot be read as HDF5 ({error})", AGAIN) from error
+    with file, found_damaged(path):
         if file.attrs.get("format") != FORMAT:
             raise StoreError(
                 path, "is not a file prepared by csp-data", "Raw files are prepared by the data set's name."
@@ -267,10 +270,16 @@ def _opened(path: Path) -> Iterator[h5py.File]:
                 f"has format version {version}, this csp-data {__version__} reads up to {FORMAT_VERSION}",
                 "Upgrade csp-data, or prepare the file again with this version.",
             )
-        try:
-            yield file
-        except (KeyError, OSError) as error:
-            raise StoreError(path, f"is damaged ({error})", again) from error
+        yield file
+
+
+@contextmanager
+def found_damaged(path: Path) -> Iterator[None]:
+    """Turn what is raised over a damaged prepared file into a StoreError."""
+    try:
+        yield
+    except FAULTS as error:
+        raise StoreError(path, f"is damaged ({error})", AGAIN) from error
 
 
 def read_header(path: Path) -> Header:
@@ -330,6 +339,12 @@ class Prepared:
 
     def read(self, name: str, start: int, stop: int) -> npt.NDArray[np.float32]:
         """Read rows ``[start, stop)`` of ``"inputs"`` or ``"targets"``; fewer where the array ends before."""
+        try:
+            return self._read(name, start, stop)
+        except FAULTS as error:
+            raise StoreError(self.path, f"is damaged ({error})", AGAIN) from error
+
+    def _read(self, name: str, start: int, stop: int) -> npt.NDArray[np.float32]:
         if self._handle is None:
             # no cache of chunks: they are not compressed, so any rows are read from where they lie, and only they
             self._handle = h5py.File(self.path, "r", rdcc_nbytes=0)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import pickle
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 import csp_data
-from csp_data.errors import OptionError, UnknownNameError
+from csp_data.errors import OptionError, StoreError, UnknownNameError
 
 
 @pytest.fixture(scope="module")
@@ -100,3 +101,27 @@ def test_reading_all_episodes_at_once_gives_each_as_it_is(monkeypatch: pytest.Mo
                 assert (episode.id, episode.group, episode.split) == (alone.id, alone.group, alone.split)
                 for name in ("inputs", "targets", "time", "target_time"):
                     np.testing.assert_array_equal(getattr(episode, name), getattr(alone, name))
+
+
+def test_a_damaged_file_is_said_to_be_one(tmp_path: Path) -> None:
+    """Bytes changed by a disk, in what describes the arrays: wherever they are, it is our error."""
+    whole = csp_data.prepare("sample", window=csp_data.Window(10)).read_bytes()
+    rng = np.random.default_rng(0)
+    told = []
+    for i in range(80):
+        first = int(rng.integers(4000) if i % 2 else rng.integers(len(whole) - 60_000, len(whole)))
+        path = tmp_path / f"{i}.h5"
+        path.write_bytes(whole[:first] + b"\xa4\xa4" + whole[first + 2 :])
+        try:
+            ds = csp_data.load(path=path)
+            assert ds.kind
+            assert ds.card
+            for part in ds.parts:
+                assert [episode.inputs for episode in ds.split(part)]
+                assert [window.targets for window in ds.split(part).windows]
+            ds.close()
+        except StoreError as error:
+            told.append(str(path) in str(error))
+        path.unlink()
+    assert len(told) > 20
+    assert all(told)
