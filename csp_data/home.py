@@ -18,6 +18,7 @@ __all__ = ["expanded", "home", "lock", "named", "prepared_dir", "raw_dir", "stam
 
 logger = logging.getLogger(__name__)
 
+WRITABLE = "Set CSP_DATA_HOME to a folder you own, or choose another place (-o, --raw)."
 WAIT_S = 2.0
 """Seconds after which a wait for another process is told."""
 
@@ -84,7 +85,7 @@ def writable_dir(path: Path) -> Path:
     try:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise CspDataError(f"cannot write to {path}: {error}. Set CSP_DATA_HOME to a folder you own.") from error
+        raise CspDataError(f"cannot write to {path}: {error}. {WRITABLE}") from error
     return path
 
 
@@ -104,9 +105,7 @@ def lock(path: Path) -> Iterator[None]:
             logger.warning("another process works on %s; waiting for it (Ctrl-C stops the waiting)", path)
             held.acquire()
     except OSError as error:
-        raise CspDataError(
-            f"cannot write to {path.parent}: {error}. Set CSP_DATA_HOME to a folder you own."
-        ) from error
+        raise CspDataError(f"cannot write to {path.parent}: {error}. {WRITABLE}") from error
     try:
         yield
     finally:

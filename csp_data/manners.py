@@ -92,11 +92,20 @@ def pipeable(program: Callable[[], object]) -> None:
     except BrokenPipeError:
         _write_no_more()
         sys.exit(141)
-    except OSError as error:
-        if error.errno != errno.ENOSPC or error.filename is not None:
+    except OSError:
+        if _can_write():
             raise
         _write_no_more()
         sys.exit("Error: there is no room for what this command prints. Make room, and run it again.")
+
+
+def _can_write() -> bool:
+    """Whether what waits to be printed finds its place; it still waits where that failed before."""
+    try:
+        sys.stdout.flush()
+    except OSError as error:
+        return error.errno != errno.ENOSPC
+    return True
 
 
 def _write_no_more() -> None:

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from csp_data._version import __version__
-from csp_data.errors import StoreError
+from csp_data.errors import CspDataError, StoreError
 from csp_data.normalization import Affine, Normalization
 from csp_data.windows import IntArray
 
@@ -116,8 +116,9 @@ class Index:
 class Writer:
     """Writes a prepared file to a temporary name beside its own, and renames it when complete.
 
-    Use as a context manager: on an error, or if :meth:`finish` was not called, nothing is left behind. What a
-    killed process left is overwritten by the next; callers hold a lock, so that there is only one at a time.
+    Use as a context manager: on an error (a full disk gives a :class:`CspDataError`), or if :meth:`finish` was
+    not called, nothing is left behind. What a killed process left is overwritten by the next; callers hold a
+    lock, so that there is only one at a time.
 
     Parameters
     ----------
@@ -133,7 +134,10 @@ class Writer:
         self._arrays: dict[str, _Rows] = {}
 
     def __enter__(self) -> Writer:
-        self._file = h5py.File(self.temporary, "w", libver="v110")
+        try:
+            self._file = h5py.File(self.temporary, "w", libver="v110")
+        except OSError as error:
+            raise self._failed(error) from error
         return self
 
     def begin(self, inputs: Channels, targets: Channels) -> None:
@@ -153,9 +157,21 @@ class Writer:
             data.attrs["rate_hz"] = channels.rate_hz
             self._arrays[name] = _Rows(data)
 
-    def __exit__(self, *error: object) -> None:
-        self._file.close()
+    def __exit__(self, kind: object, error: BaseException | None, *trace: object) -> None:
+        try:
+            self._file.close()
+        except (OSError, RuntimeError) as at_close:  # of a full disk
+            error = error or at_close
         self.temporary.unlink(missing_ok=True)
+        # h5py names no file; an error that does is of a file that is read
+        if isinstance(error, OSError) and error.filename in (None, str(self.temporary)):
+            raise self._failed(error) from error
+
+    def _failed(self, error: OSError) -> CspDataError:
+        why = os.strerror(error.errno) if error.errno else str(error)
+        return CspDataError(
+            f"{self.path} cannot be written: {why}. Make room, or choose another place (-o, CSP_DATA_HOME)."
+        )
 
     def append(
         self,

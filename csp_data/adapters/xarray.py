@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import shutil
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -82,6 +84,10 @@ def write_netcdf(dataset: Dataset, path: Path | str, part: str | None = None) ->
     """Write :func:`to_xarray` as netCDF 4 (needs h5netcdf), whole or not at all, and return the path."""
     if find_spec("h5netcdf") is None:
         raise MissingExtraError("Writing netCDF", "h5netcdf", "xarray")
+    made = to_xarray(dataset, part)
     with output(path) as temporary:
-        to_xarray(dataset, part).to_netcdf(temporary, engine="h5netcdf")
+        # HDF5 crashes at the end of a program that could not close a file
+        if (free := shutil.disk_usage(temporary.parent).free) < made.nbytes:
+            raise OSError(errno.ENOSPC, f"{made.nbytes} bytes are needed, {free} are free")
+        made.to_netcdf(temporary, engine="h5netcdf")
     return expanded(path)

@@ -6,6 +6,7 @@ import ctypes
 import json
 import os
 import random
+import re
 import resource
 import shutil
 import subprocess
@@ -277,6 +278,20 @@ def test_archive_too_large_for_the_disk(small_disk, tmp_path, monkeypatch):
     monkeypatch.setenv("CSP_DATA_HOME", str(small_disk))
     with pytest.raises(CspDataError, match="unpacks to 3145728 bytes, and only"):
         csp_data.import_raw("vector", path)
+
+
+@pytest.mark.parametrize("name", ["x.h5", "x.npz", "x.nc", "x.csv", "parquet", "hf"])
+def test_a_result_too_large_for_the_disk(name, small_disk, monkeypatch):
+    """One line, nothing left that looks like a file, and no crash of HDF5 at the end of the program."""
+    (small_disk / "hog").write_bytes(bytes(3 << 19))
+    kind = [] if "." in name else ["--format", name]
+    command = ["prepare", "sample"] if name == "x.h5" else ["export", "sample", *kind]
+    line = [sys.executable, "-m", "csp_data", *command, "-o", str(small_disk / name)]
+    done = subprocess.run(line, capture_output=True, text=True, check=False)
+    assert done.returncode == 1, done.stderr
+    assert re.fullmatch(rf"Error: .*{name} cannot be written: .*(No space left|are free).*\n", done.stderr)
+    assert {path.name for path in small_disk.iterdir()} <= {"hog", "x.h5.lock"}
+    (small_disk / "hog").unlink()
 
 
 def test_file_size_limit_is_told_like_a_full_disk(tmp_path):
