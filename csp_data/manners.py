@@ -92,20 +92,11 @@ def pipeable(program: Callable[[], object]) -> None:
     except BrokenPipeError:
         _write_no_more()
         sys.exit(141)
-    except OSError:
-        if _can_write():
+    except OSError as error:
+        if error.errno != errno.ENOSPC or error.filename is not None:
             raise
         _write_no_more()
-        sys.exit("Error: there is no room for what this command prints. Make room, and run it again.")
-
-
-def _can_write() -> bool:
-    """Whether what waits to be printed finds its place; it still waits where that failed before."""
-    try:
-        sys.stdout.flush()
-    except OSError as error:
-        return error.errno != errno.ENOSPC
-    return True
+        sys.exit("Error: what this command prints or writes finds no room. Make room, and run it again.")
 
 
 def _write_no_more() -> None:

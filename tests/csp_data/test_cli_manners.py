@@ -200,7 +200,8 @@ def test_a_full_disk_is_said_in_one_line() -> None:
             )
         assert done.returncode == 1
         assert (
-            done.stderr == "Error: there is no room for what this command prints. Make room, and run it again.\n"
+            done.stderr
+            == "Error: what this command prints or writes finds no room. Make room, and run it again.\n"
         )
 
 
