@@ -62,6 +62,9 @@ class Episode:
     time: npt.NDArray[np.float64]
     target_time: npt.NDArray[np.float64]
 
+    def __repr__(self) -> str:
+        return f"<Episode {self.id}, {self.split}: inputs {self.inputs.shape}, targets {self.targets.shape}>"
+
     def _repr_html_(self) -> str:
         from csp_data.html import episode_html
 

@@ -144,7 +144,7 @@ class _Download:
         report = settle(self.card, self.root, self.options.lock_file)
         if report.failures or not report.present:
             raise AccessError(
-                f"{self.card.name}: {len(report.failures) or 'all'} of its files are missing, and CSP_DATA_OFFLINE"
+                f"{self.card.name}: raw files are missing ({len(report.failures) or 'all'}), and CSP_DATA_OFFLINE"
                 " is set. Unset it, use --mirror file://..., or csp-data import."
             )
         return report

@@ -45,6 +45,10 @@ class TorchDataset(torch.utils.data.Dataset[tuple[torch.Tensor, torch.Tensor]]):
     def __len__(self) -> int:
         return len(self.windows)
 
+    def __repr__(self) -> str:
+        kind = "normalised" if self.normalized else "physical units"
+        return f"<TorchDataset of {self.windows.dataset.name}: {len(self)} items, {kind}>"
+
     def __getitem__(self, index: int) -> tuple[torch.Tensor, torch.Tensor]:
         """Return one window."""
         episode = self.windows[index]
