@@ -67,14 +67,16 @@ def _panel(ax: Axes, rows: Sequence[Row], models: Sequence[tuple[str, str]]) -> 
     for row in sorted(rows, key=lambda r: (order[r.model, r.trained_lowpass], not r.as_trained, r.severity)):
         by_arm = errors.setdefault(_label(row.model, row.trained_lowpass, models), {})
         by_severity = by_arm.setdefault(_arm(rows, row.as_trained), {})
-        by_severity.setdefault(row.severity, []).append(row.mse if row.rmse is None else row.rmse)
+        error = row.ratio if row.rmse is None else row.rmse
+        if error is not None:
+            by_severity.setdefault(row.severity, []).append(error)
     first, fault = rows[0], FAULTS[rows[0].fault]
     names = {row.severity: f"{row.value:g}" if row.severity else "none" for row in rows}
     plot_settings(
         ax,
         errors,
         xlabel=f"{fault.axis} ({fault.unit})",
-        ylabel=f"RMSE{bracketed(first.rmse_unit)}" if first.rmse is not None else "MSE (mixed units)",
+        ylabel="MSE / MSE without fault" if first.rmse is None else f"RMSE{bracketed(first.rmse_unit)}",
         looks=looks_by_name({_label(model, trained, models): model for model, trained in models}),
         names=names,
     )

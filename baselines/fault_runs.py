@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import reduce
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -20,7 +21,7 @@ from baselines.experiment import load_model, torch_device
 from baselines.faults import FAULTS
 from baselines.published import UNITS
 from baselines.quantities import Quantities
-from baselines.rows import si_rmse, write_csv
+from baselines.rows import relative_mse, si_rmse, write_csv
 from baselines.runs import Run, RunError, dataset_of
 from csp_data import Dataset, LowPass
 from csp_data.normalization import Moments, features
@@ -51,7 +52,8 @@ class Row:
     mse
         In the data's own units.
     ratio
-        MSE over that of the same run without fault, as trained.
+        MSE over that of the same run without fault, as trained; where targets have several units the mean of each
+        target's own ratio. ``None`` where there is no error without fault.
     recipe, config, commit, device, run
         Recipe of the data, key of the run, commit of the code that evaluates, device, folder of the run.
     """
@@ -73,7 +75,7 @@ class Row:
     rmse: float | None
     rmse_unit: str
     mse: float
-    ratio: float
+    ratio: float | None
     recipe: str
     config: str
     commit: str
@@ -183,7 +185,7 @@ def _evaluated(
     models = [(run, load_model(run, device), run.config.train.windows(clean)[1]) for run in runs]
     quantities = Quantities.of(dataset, UNITS.get(dataset.name))
     now = commit(Path(__file__).parent) or ""
-    base: dict[Path, float] = {}
+    base: dict[Path, dict[str, Any]] = {}
     for fault, severity, value in _grid(faults):
         for draw in draws if severity else draws[:1]:
             for called, lowpass in filters.items():
@@ -196,7 +198,7 @@ def _evaluated(
                     found = measure_fully(predict(model, part, length), quantities, dataset.split(held.name).rows)
                     own = dataset.protocol.lowpass
                     if called == _called(own):
-                        base.setdefault(run.folder, found["mse"])
+                        base.setdefault(run.folder, found)
                     rmse, unit = si_rmse(found)
                     for name in [fault] if severity else faults:  # without fault they are all the same
                         yield Row(
@@ -217,13 +219,19 @@ def _evaluated(
                             rmse=rmse,
                             rmse_unit=unit,
                             mse=found["mse"],
-                            ratio=found["mse"] / base[run.folder],
+                            ratio=_ratio(found, base[run.folder], several_units=rmse is None),
                             recipe=run.config.data.recipe_hash,
                             config=run.config.key,
                             commit=now,
                             device=device,
                             run=str(run.folder),
                         )
+
+
+def _ratio(found: Mapping[str, Any], base: Mapping[str, Any], several_units: bool) -> float | None:
+    if several_units:
+        return relative_mse(found, base)
+    return float(found["mse"] / base["mse"]) if base["mse"] else None
 
 
 def _grid(faults: Sequence[str]) -> Iterator[tuple[str, int, float]]:

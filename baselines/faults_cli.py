@@ -83,10 +83,10 @@ def faults(command: Faults, line: str) -> None:
         plain = [dataclasses.asdict(row) for row in rows]
         sys.stdout.write(json.dumps({"files": [str(path) for path in files], "rows": plain}) + "\n")
         return
-    severe = [row for row in rows if row.severity == 5 and row.as_trained]
+    severe = [(row.ratio, row) for row in rows if row.severity == 5 and row.as_trained and row.ratio is not None]
     said = []
-    for fault in dict.fromkeys(row.fault for row in severe):
-        worst = max((row for row in severe if row.fault == fault), key=lambda row: row.ratio)
+    for fault in dict.fromkeys(row.fault for _, row in severe):
+        ratio, worst = max((one for one in severe if one[1].fault == fault), key=lambda one: one[0])
         whose = f"{worst.model}, seed {worst.seed}"
-        said.append(f"{fault}: MSE times up to {worst.ratio:.2f} at {worst.value:g} {worst.unit} ({whose})")
+        said.append(f"{fault}: MSE times up to {ratio:.2f} at {worst.value:g} {worst.unit} ({whose})")
     sys.stdout.write("\n".join([*said, *(f"written: {path}" for path in files)]) + "\n")

@@ -30,18 +30,18 @@ def si_rmse(found: Mapping[str, Any]) -> tuple[float | None, str]:
     return math.sqrt(math.fsum(own["rmse"] ** 2 for own in values) / len(values)), units.pop()
 
 
-def relative_mse(found: Mapping[str, Any], mean: Mapping[str, Any]) -> float | None:
-    """Return the mean over targets of MSE / MSE of the training mean, which compares whatever the targets are.
+def relative_mse(found: Mapping[str, Any], other: Mapping[str, Any]) -> float | None:
+    """Return the mean over targets of MSE / MSE of something else, which compares whatever the targets are.
 
-    Targets that never vary, which the training mean predicts without error, are left out; ``None`` if all are.
+    Targets without an error there, such as those that never vary, are left out; ``None`` if all are.
 
     Parameters
     ----------
-    found, mean
-        Metrics of a model and of the reference ``mean`` on the same part of the same data.
+    found, other
+        Metrics on the same part: of a model, and of the reference ``mean``, or of the model without a fault.
     """
-    means = {channel: own["mse"] for channel, own in mean["channels"].items()}
-    shares = [own["mse"] / means[channel] for channel, own in found["channels"].items() if means[channel]]
+    others = {channel: own["mse"] for channel, own in other["channels"].items()}
+    shares = [own["mse"] / others[channel] for channel, own in found["channels"].items() if others[channel]]
     return math.fsum(shares) / len(shares) if shares else None
 
 

@@ -14,7 +14,15 @@ import csp_data
 from baselines.cli import main
 from baselines.errors import OptionError, UnknownNameError
 from baselines.experiment import evaluate
-from baselines.fault_runs import COLUMNS, default_lowpass, disturbed, faulty, training_deviation, with_inputs
+from baselines.fault_runs import (
+    COLUMNS,
+    _ratio,
+    default_lowpass,
+    disturbed,
+    faulty,
+    training_deviation,
+    with_inputs,
+)
 from baselines.faults import BURST_S, FAULTS, bursts
 from baselines.runs import Run, RunError
 from csp_data import Dataset, LowPass
@@ -230,6 +238,24 @@ def test_trained_runs_under_faults(runs: dict[str, Run], sample: Dataset) -> Non
     assert by_severity[5] > by_severity[4] > by_severity[3] > by_severity[0]
     assert rows == faulty([runs["a"], runs["fir"]], faults=["noise", "dropped-packets"], draws=[0, 1])
     assert default_lowpass(sample) == LowPass(hz=5.0)
+
+
+def test_targets_of_several_units_get_worse_alike(runs: dict[str, Run]) -> None:
+    """By hand: four times the error in millimetres and the same in radians is 2.5 times worse."""
+    from baselines.fault_figure import draw
+
+    clean = {"mse": 0.5 + 5e-7, "channels": {"x": {"mse": 1e-6}, "angle": {"mse": 1.0}}}
+    faulty_ = {"mse": 0.5 + 2e-6, "channels": {"x": {"mse": 4e-6}, "angle": {"mse": 1.0}}}
+    assert _ratio(faulty_, clean, several_units=True) == pytest.approx(2.5)
+    assert _ratio(faulty_, clean, several_units=False) == pytest.approx(faulty_["mse"] / clean["mse"])
+    assert _ratio(faulty_, {"mse": 0.0, "channels": {}}, several_units=False) is None
+    rows = [
+        dataclasses.replace(row, rmse=None, rmse_unit="", ratio=1.0 + row.severity)
+        for row in faulty([runs["fir"]], faults=["noise"])
+    ]
+    (ax,) = draw(rows).axes
+    assert ax.get_ylabel() == "MSE / MSE without fault"
+    assert ax.lines[0].get_ydata().tolist() == [1, 2, 3, 4, 5, 6]
 
 
 def test_the_figure_draws_references_in_grey_and_models_in_colour(runs: dict[str, Run]) -> None:
