@@ -8,6 +8,7 @@ import shlex
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import MISSING, dataclass, field, fields, is_dataclass, make_dataclass
+from pathlib import Path
 from typing import Annotated, Any, Union, get_type_hints
 
 import tyro
@@ -80,6 +81,9 @@ def commands() -> dict[str, Subcommand]:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line and exit: 0 done, 1 failed, 2 usage, 3 verification failed, 4 needs a person."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:  # closed by the caller, as by >&-
+            setattr(sys, name, Path(os.devnull).open("w"))  # noqa: SIM115  # as long as the process
     pipeable(lambda: _main(list(sys.argv[1:] if arguments is None else arguments)))
 
 
@@ -103,7 +107,8 @@ def _main(given: list[str]) -> None:
         raise  # its reader has left: no error (csp_data.manners.pipeable)
     except OSError as error:
         logger.debug("where it happened", exc_info=True)
-        told = f"{error.filename}: {error.strerror}. Name another place." if error.filename else str(error)
+        told = f"{error.filename}: {error.strerror}. Repair that, or name another place."
+        told = told if error.filename else f"{error}."
         sys.stderr.write(f"Error: {told}\n")
         sys.exit(1)
     except KeyboardInterrupt:

@@ -19,6 +19,9 @@ def atomic_bytes(path: Path, content: bytes) -> None:
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)
+    except OSError as error:
+        error.filename = str(path)  # a full disk names none
+        raise
     finally:
         temporary.unlink(missing_ok=True)
 

@@ -204,6 +204,25 @@ def test_a_pipe_that_closes_is_no_error(arguments: list[str]) -> None:
         assert process.wait() == 141
 
 
+def test_a_stream_that_is_closed_is_no_error(runs: dict[str, Run], tmp_path: Path) -> None:
+    for closed in (">&-", "<&- >&- 2>&-"):
+        line = f"{shlex.join([*PROGRAM, 'table', str(runs['a'].folder)])} {closed}"
+        done = subprocess.run(["bash", "-c", line], capture_output=True, text=True, timeout=60, check=False)
+        assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_a_file_that_does_not_fit_is_named(runs: dict[str, Run], tmp_path: Path) -> None:
+    """As on a full disk: a process may write files of so many KiB."""
+    page = tmp_path / "page.html"
+    command = shlex.join([*PROGRAM, "report", str(runs["mean"].folder), "-o", str(page)])
+    done = subprocess.run(
+        ["bash", "-c", f"ulimit -f 8; {command}"], capture_output=True, text=True, timeout=120, check=False
+    )
+    assert done.returncode == 1
+    assert f"Error: {page}: File too large" in done.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
 @pytest.mark.parametrize(
     ("line", "offered"),
     [
