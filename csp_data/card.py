@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import logging
+import math
 import os
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, fields, replace
 from functools import cache
 from importlib import resources
 from pathlib import Path, PurePosixPath
 from types import MappingProxyType
-from typing import Any, TypeVar, get_args
+from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 from csp_data.cardtypes import (
     QUANTITIES,
@@ -19,7 +20,6 @@ from csp_data.cardtypes import (
     Card,
     Citation,
     FileEntry,
-    Kind,
     Licence,
     Size,
     StreamCard,
@@ -68,7 +68,16 @@ def _build(kind: type[Part], table: Any, where: str) -> Part:
             raise CardError(where, f"field {name!r} should be {wanted}, found {value!r}")
         if value == "":
             raise CardError(where, f"field {name!r} is empty")
+        allowed = _choices(kind).get(name, ())  # type: ignore[arg-type]
+        if allowed and value not in allowed:
+            raise CardError(where, f"{name} should be one of {', '.join(allowed)}, found {value!r}")
     return kind(**values)
+
+
+@cache
+def _choices(kind: Any) -> dict[str, tuple[str, ...]]:
+    """Return what a field may say where it is one of a few words."""
+    return {name: get_args(hint) for name, hint in get_type_hints(kind).items() if get_origin(hint) is Literal}
 
 
 def _fits(wanted: str, value: object) -> bool:
@@ -159,11 +168,14 @@ def _parse(text: str, where: str) -> dict[str, Any]:
 
 
 def _check(card: Card, where: str) -> None:
-    if card.kind not in get_args(Kind):
-        raise CardError(where, f"kind should be one of {', '.join(get_args(Kind))}, found {card.kind!r}")
     if not any(stream.role == "input" and stream.default for stream in card.streams):
         raise CardError(where, "no input stream is on by default")
     for stream in card.streams:
+        if not 0 < stream.rate_hz < math.inf:
+            raise CardError(where, f"stream {stream.name!r}: rate_hz should be above 0, found {stream.rate_hz}")
+        _check_channels(f"stream {stream.name!r}", stream.channels, where)
+        if stream.kind == "rotation" and len(stream.channels) % 4:
+            raise CardError(where, f"stream {stream.name!r} is of rotations: four channels each, w x y z")
         if stream.quantity is not None and stream.unit != QUANTITIES.get(stream.quantity):
             raise CardError(where, f"stream {stream.name!r} is {stream.quantity!r} in {stream.unit}: {QUANTITIES}")
         if stream.along not in (None, "sensor", "level"):
@@ -174,8 +186,9 @@ def _check(card: Card, where: str) -> None:
         raise CardError(where, "no target")
     if card.bundled is not None and (".." in Path(card.bundled).parts or Path(card.bundled).is_absolute()):
         raise CardError(where, f"bundled {card.bundled!r} leads out of the card's folder")
-    if card.protocol not in card.splits:
-        raise CardError(where, f"no splits for its protocol {card.protocol!r}")
+    for name in (card.protocol, *card.protocols):
+        if name not in card.splits:
+            raise CardError(where, f"no splits for its protocol {name!r}")
     for label, rows in (
         ("stream", [stream.name for stream in card.streams]),
         ("target", [target.name for target in card.targets]),
@@ -185,8 +198,6 @@ def _check(card: Card, where: str) -> None:
             raise CardError(where, f"{label} {sorted(repeated)[0]!r} stands twice")
     for name, split in card.splits.items():
         check_split(split, f"{where}, splits.{name}")
-    if card.access.kind not in ("open", "licence", "password"):
-        raise CardError(where, f"access.kind should be open, licence or password, found {card.access.kind!r}")
     for file in (*card.files, *card.downloads):
         if PurePosixPath(file.path).is_absolute() or ".." in PurePosixPath(file.path).parts:
             raise CardError(where, f"file {file.path!r} leads out of the raw folder")
@@ -195,7 +206,13 @@ def _check(card: Card, where: str) -> None:
                 raise CardError(where, f"{file.path}: {digest!r} is no digest of {length} hexadecimal digits")
 
 
+def _check_channels(what: str, channels: Sequence[str], where: str) -> None:
+    if not channels or len(set(channels)) < len(channels):
+        raise CardError(where, f"{what} needs names of channels, each once, found {list(channels)}")
+
+
 def _check_target(target: TargetCard, where: str) -> None:
+    _check_channels(f"target {target.name!r}", target.channels, where)
     if target.units and len(target.units) != len(target.channels):
         raise CardError(where, f"target {target.name!r} has {len(target.units)} units for its channels")
     if target.along not in (None, "sensor", "start", "level"):
@@ -255,7 +272,7 @@ def read_outside(reader: FolderReader | ModuleReader, path: Path | None = None) 
     """Read the card beside a reader; `path` where it has another name."""
     path = path or reader.folder / CARD
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8-sig")  # some editors mark UTF-8 so
     except (OSError, UnicodeDecodeError) as error:
         raise CardError(str(path), f"cannot be read ({error})") from error
     return replace(check_name(read_card(text, str(path), _texts())), reader=reader)

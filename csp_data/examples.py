@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from csp_data.card import Card, StreamCard, TargetCard
-from csp_data.errors import DamagedRecordingError
+from csp_data.errors import DamagedRecordingError, SourceError
 from csp_data.plausible import RATE_FACTOR, RATE_TOLERANCE, rate_found, usual_step
 from csp_data.protocol import Protocol
 from csp_data.recording import FloatArray, Note, Recording, Stream
@@ -91,6 +91,7 @@ def examples(
     chosen = card.inputs(protocol.inputs)
     references = [stream.name for stream in card.streams if stream.role == "reference"]
     names = [*(stream.name for stream in chosen), *references]
+    _check_streams(recording, names, card)
     notes = list(_unlike_rates(recording, [card.stream(name) for name in names]))
     if dropped := list(_reasons_to_drop(recording, names, protocol))[:1]:
         return [], dropped
@@ -111,19 +112,55 @@ def examples(
             name: _resample(streams[name], grids[name].edges, grids[name].origin, protocol) for name in references
         }
         first = grids[chosen[0].name]
+        wanted = (len(first.edges) - 1, len(target.channels))
+        targets = _target(source, target, edges, protocol)
+        if np.shape(targets) != wanted:
+            problem = (
+                f"{recording.id}: target {target.name}: expected the shape {wanted}, found {np.shape(targets)}"
+            )
+            raise SourceError(card.name, problem)
+        columns_ = tuple(column for own in columns.values() for column in own)
+        _check_finite(recording, inputs, columns_)
+        _check_finite(recording, targets, target.channels)
         made.append(
             Example(
                 id=recording.id if len(laid) == 1 else f"{recording.id}.{i}",
                 group=recording.group,
                 recording=recording.id,
                 start_s=float(first.origin + first.edges[0]),
-                columns=tuple(column for own in columns.values() for column in own),
+                columns=columns_,
                 units=tuple(s.unit for s in chosen for _ in columns[s.name]),
                 inputs=inputs,
-                targets=_target(source, target, edges, protocol),
+                targets=targets,
             )
         )
     return made, notes
+
+
+def _check_streams(recording: Recording, names: Iterable[str], card: Card) -> None:
+    """Refuse streams that a reader has left out, or whose times, values and channels are not as many."""
+    for name in names:
+        stream = recording.streams.get(name)
+        if stream is None:
+            raise SourceError(card.name, f"{recording.id}: there is no stream {name!r}, which is on the card")
+        wanted = (*np.shape(stream.time), len(stream.channels))
+        if np.shape(stream.values) != wanted or len(wanted) != 2:
+            found = f"time {np.shape(stream.time)} and values {np.shape(stream.values)}"
+            needed = f"time (T,) and values (T, {len(stream.channels)}), a column for each channel"
+            raise SourceError(card.name, f"{recording.id}: {name}: expected {needed}, found {found}")
+
+
+def _check_finite(recording: Recording, values: FloatArray, columns: Sequence[str]) -> None:
+    """Refuse what a source makes of finite samples and is no number: zeros as a quaternion have no angle."""
+    finite = np.isfinite(values)
+    if not finite.all():
+        row, column = np.argwhere(~finite)[0]
+        raise DamagedRecordingError(
+            recording.path,
+            f"{columns[column]}, row {row} of an episode",
+            "finite numbers",
+            f"{values[row, column]} ({(~finite).any(axis=1).sum()} such rows)",
+        )
 
 
 def cut_into_pieces(made: Sequence[Example], piece_s: float, protocol: Protocol) -> list[Example]:

@@ -18,7 +18,14 @@ from tqdm import tqdm
 from csp_data.acquire.verify import Report, verify_tree
 from csp_data.card import Card, bundled_root, stored_card
 from csp_data.cutting import SKIPPED, Run, cut_recordings
-from csp_data.errors import CspDataError, DamagedRecordingError, MissingDataError, OptionError, UnknownNameError
+from csp_data.errors import (
+    CspDataError,
+    DamagedRecordingError,
+    MissingDataError,
+    OptionError,
+    SourceError,
+    UnknownNameError,
+)
 from csp_data.examples import Example
 from csp_data.home import expanded, lock, named, prepared_dir, raw_dir
 from csp_data.normalization import Moments, Normalization
@@ -326,6 +333,8 @@ def _found(card: Card, source: Source, report: Report) -> list[Found]:
 def _check_ids(found: Sequence[Found]) -> None:
     by_id: dict[str, Found] = {}
     for recording in found:
+        if not isinstance(recording.id, str) or not isinstance(recording.group, str):
+            raise SourceError(recording.files[0], f"id and group should be text, found {recording!r}")
         if recording.id.encode(errors="ignore").decode() != recording.id:
             raise DamagedRecordingError(
                 recording.files[0], "the recording's name", "text in UTF-8", ascii(recording.id), "Rename it."

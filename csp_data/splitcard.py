@@ -83,6 +83,9 @@ def check_split(split: SplitCard, where: str) -> None:
         )
     if unknown := (set(split.shares) | set(split.held_out)) - set(PARTS):
         raise CardError(where, f"{sorted(unknown)[0]!r} is no part; parts are {', '.join(PARTS)}")
+    for part, share in split.shares.items():
+        if isinstance(share, bool) or not isinstance(share, int | float) or not 0 < share <= 1:
+            raise CardError(where, f"the share of {part} should be above 0 and at most 1, found {share!r}")
     if split.shares and abs(sum(split.shares.values()) - 1) > 1e-9:
         raise CardError(where, f"shares should add up to 1, found {sum(split.shares.values()):g}")
     if "train" not in split.parts:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from csp_data.adapters.common import chosen, described
-from csp_data.errors import MissingExtraError
+from csp_data.errors import CspDataError, MissingExtraError
 
 try:
     import pandas as pd
@@ -65,6 +65,11 @@ def wide_frame(dataset: Dataset, side: Side, part: str | None = None) -> pd.Data
         ``"inputs"`` or ``"targets"``.
     """
     of = dataset.channels if side == "inputs" else dataset.targets
+    if len({"episode", "group", "split", "time", *of.names}) < 4 + len(of.names):
+        raise CspDataError(
+            f"{side} of {dataset.name}: {', '.join(of.names)} cannot be columns beside episode, group, split and"
+            " time: one name stands twice. Change it on the card, or use to_xarray."
+        )
     rows = chosen(dataset, part)
     episodes = list(dataset.read_rows(rows))
     frame = pd.DataFrame(np.concatenate([getattr(e, side) for e in episodes]), columns=list(of.names))

@@ -19,7 +19,7 @@ import csp_data
 from csp_data import card as cards
 from csp_data.card import load_card, read_card, stored_card
 from csp_data.cli import cli
-from csp_data.errors import CardError, DamagedRecordingError, SourceError, UnknownNameError
+from csp_data.errors import CardError, CspDataError, DamagedRecordingError, SourceError, UnknownNameError
 from csp_data.newsource import new_source
 from csp_data.remake import read_part
 
@@ -299,3 +299,97 @@ def test_names_that_are_not_utf_8(tmp_path: Path) -> None:
     (folder / "recordings" / "d").rename(folder / "recordings" / os.fsdecode(b"d\xfe"))
     with pytest.raises(DamagedRecordingError, match=r"name: expected text in UTF-8, found 'd\\udcfe'. Rename it"):
         csp_data.prepare(str(folder))
+
+
+@pytest.mark.parametrize(
+    ("file", "before", "after", "error", "message"),
+    [
+        # each of these was prepared without a word: numpy made the shapes fit, by repeating or by cutting
+        ("card.toml", '["acc_x"]', '["acc_x", "acc_y"]', SourceError, r"values \(T, 2\), .* \(3000, 1\)"),
+        ("card.toml", '["vel_x"]', '["vel_x", "vel_y"]', SourceError, r"shape \(149, 2\), found \(149, 1\)"),
+        (
+            "reader.py",
+            '(edges["position"], axis=0)',
+            '(edges["position"], axis=0)[1:]',
+            SourceError,
+            r"found \(148, 1\)",
+        ),
+        ("reader.py", 'np.diff(edges["position"], axis=0)', 'edges["position"]', SourceError, r"found \(150, 1\)"),
+        (
+            "reader.py",
+            "sensor[:, 1:])",
+            "sensor[:-5, 1:])",
+            SourceError,
+            r"found time \(3000,\) and values \(2995, 1\)",
+        ),
+        (
+            "reader.py",
+            'position"], axis=0)',
+            'position"], axis=0) * np.nan',
+            DamagedRecordingError,
+            "vel_x, row 0 .* nan",
+        ),
+        # and these ended in tracebacks of other libraries
+        ("reader.py", "sensor[:, 1:])", "sensor[:, 1])", SourceError, r"values \(3000,\)"),
+        ("reader.py", '"position": csp', '"pos": csp', SourceError, "r0: there is no stream 'position'"),
+        ("reader.py", "Found(f.parent.name, f.p", "Found(7, f.p", SourceError, "id and group should be text"),
+    ],
+)
+def test_a_reader_that_contradicts_its_card(
+    file: str, before: str, after: str, error: type[Exception], message: str, tmp_path: Path
+) -> None:
+    folder = new_source("contradicts", tmp_path / "own")
+    text = (folder / file).read_text()
+    assert before in text
+    (folder / file).write_text(text.replace(before, after))
+    with pytest.raises(error, match=message):
+        csp_data.prepare(str(folder), out=tmp_path / "made.h5")
+    assert not list(tmp_path.glob("*.h5"))
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "message"),
+    [
+        ('role = "reference"', 'role = "refernce"', "role should be one of input, reference, found 'refernce'"),
+        ("rate_hz = 50", 'rate_hz = 50\nkind = "rotations"', "kind should be one of vector, rotation"),
+        ("rate_hz = 50", 'rate_hz = 50\nkind = "rotation"', "four channels each"),
+        ("rate_hz = 50", "rate_hz = 0", "rate_hz should be above 0"),
+        ('rule = "groups"', 'rule = "group"', "rule should be one of lists, sequential, random, groups"),
+        ('rule = "groups"', 'rule = "sequential"\norder = "recoded"', "order should be one of name, recorded"),
+        ('rule = "groups"', 'rule = "sequential"\namong = "keep"', "among should be one of found, kept"),
+        ('unlisted = "used"', 'unlisted = "use"', "unlisted should be one of left out, used"),
+        ("train = 0.5", 'train = "0.5"', "share of train should be above 0"),
+        ("train = 0.5, val = 0.25", "train = 1.0, val = -0.25", "share of val should be above 0"),
+        ('["acc_x"]', '["acc_x", "acc_x"]', "names of channels, each once"),
+        ('["vel_x"]', "[]", "names of channels, each once"),
+        (
+            "[splits.strict]",
+            "[protocols.stric]\ninput_hz = 25\n[splits.strict]",
+            "no splits for its protocol 'stric'",
+        ),
+    ],
+)
+def test_a_word_that_is_misspelt_on_a_card(before: str, after: str, message: str, tmp_path: Path) -> None:
+    """A rule, an order or a kind that was not known was taken for another, without a word."""
+    card = new_source("misspelt", tmp_path / "own") / "card.toml"
+    text = card.read_text()
+    assert before in text
+    card.write_text(text.replace(before, after))
+    with pytest.raises(CardError, match=message):
+        csp_data.register(card.parent)
+
+
+def test_a_card_that_an_editor_marked_as_utf_8(tmp_path: Path) -> None:
+    card = new_source("marked", tmp_path / "own") / "card.toml"
+    card.write_text(card.read_text(), encoding="utf-8-sig")
+    assert csp_data.register(card.parent).name == "marked"
+
+
+def test_a_channel_called_like_a_column_of_a_table(tmp_path: Path) -> None:
+    pytest.importorskip("pandas")
+    folder = new_source("named-time", tmp_path / "own")
+    (folder / "card.toml").write_text((folder / "card.toml").read_text().replace('["acc_x"]', '["time"]'))
+    ds = csp_data.load(str(folder))
+    assert list(ds.to_pandas(wide="targets").columns)[3:] == ["time", "vel_x"]
+    with pytest.raises(CspDataError, match="one name stands twice"):
+        ds.to_pandas()
