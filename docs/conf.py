@@ -31,6 +31,7 @@ templates_path = ["_templates"]
 autodoc_typehints = "signature"
 autodoc_typehints_format = "short"
 autodoc_preserve_defaults = True
+autodoc_type_aliases = {"npt.ArrayLike": "ArrayLike"}
 maximum_signature_line_length = 90
 autodoc_member_order = "bysource"
 autosummary_generate = True

@@ -124,9 +124,27 @@ def _literal(app: sphinx.application.Sphinx, ctx: object, lines: list[str]) -> N
     lines[:] = shown
 
 
+SHORT = (
+    (re.compile(r"[~\w.]*ndarray\[tuple\[[~\w.]*Any, \.\.\.\], [~\w.]*dtype\[[~.\w]*?(\w+)\]\]"), r"ndarray[\1]"),
+    (re.compile(r"TypeAliasForwardRef\('(\w+)'\)"), r"\1"),
+)
+"""What a signature says of numpy's aliases, and what a reader wants to know of them."""
+
+
+def _short(
+    app: sphinx.application.Sphinx, what: str, name: str, obj: object, options: object, said: str, returned: str
+) -> tuple[str, str] | None:
+    """Shorten a signature; ``None`` leaves it to the other extensions."""
+    before = said, returned
+    for pattern, word in SHORT:
+        said, returned = (pattern.sub(word, text) if text else text for text in (said, returned))
+    return None if (said, returned) == before else (said, returned)
+
+
 def setup(app: sphinx.application.Sphinx) -> dict[str, Any]:
     """Write the pages when the builder starts."""
     app.connect("builder-inited", _write)
+    app.connect("autodoc-process-signature", _short)
     for part in ("description", "epilog"):
         app.connect(f"sphinx-click-process-{part}", _literal)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
