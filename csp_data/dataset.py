@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from csp_data.card import Card, card_from, load_card
-from csp_data.errors import CspDataError, MissingExtraError, UnknownNameError
+from csp_data.errors import CspDataError, MissingExtraError, OptionError, StoreError, UnknownNameError
 from csp_data.normalization import Normalization
 from csp_data.protocol import Protocol
 from csp_data.splitcard import PARTS, REPORT, SELECTION
@@ -182,10 +182,18 @@ class Dataset:
         self.prepared = Prepared(Path(path))
         header = self.prepared.index.header
         self.name = header.dataset
-        with found_damaged(self.path):
-            json.loads(header.protocol)
-        self.protocol = Protocol.from_json(header.protocol)
+        self.protocol = self._read_protocol()
         self._chunk, self._offsets = self.protocol.chunk, self.protocol.first_offset
+
+    def _read_protocol(self) -> Protocol:
+        text = self.prepared.index.header.protocol
+        with found_damaged(self.path):
+            json.loads(text)
+        try:
+            return Protocol.from_json(text)
+        except OptionError as error:
+            fix = "Upgrade csp-data, or prepare the file again with this version."
+            raise StoreError(self.path, f"has a protocol that this version cannot read ({error})", fix) from error
 
     @property
     def path(self) -> Path:

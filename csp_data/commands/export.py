@@ -55,7 +55,7 @@ def _hf(dataset: Dataset, out: Path, part: str | None) -> Path:
 def _csv(dataset: Dataset, out: Path, part: str | None) -> Path:
     frame = dataset.to_pandas(part)
     with output(out) as temporary:
-        frame.to_csv(temporary, index=False, compression="gzip" if out.suffix == ".gz" else None)
+        frame.to_csv(temporary, index=False, compression="gzip" if out.suffix.lower() == ".gz" else None)
     return out
 
 
@@ -71,7 +71,7 @@ FORMATS: Mapping[str, Callable[[Dataset, Path, str | None], Path]] = {
     "hf": _hf,
     "csv": _csv,
 }
-SUFFIXES = {".npz": "npz", ".nc": "netcdf", ".csv": "csv", ".gz": "csv"}
+SUFFIXES = {".npz": "npz", ".nc": "netcdf", ".csv": "csv", ".csv.gz": "csv"}
 
 
 @click.command(
@@ -112,7 +112,7 @@ def export(
     hf       a folder for datasets.load_from_disk ('csp-data[hf]')
     csv      one row a value ('csp-data[pandas]')
     """
-    kind = kind or SUFFIXES.get(out.suffix)
+    kind = kind or next((of for end, of in SUFFIXES.items() if out.name.lower().endswith(end)), None)
     if kind is None:
         raise OptionError("out", str(out), f"a name that ends in {', '.join(SUFFIXES)}", "Or say --format.")
     written = FORMATS[kind](load_named(name, raw, protocol, overrides(options)), out, part)

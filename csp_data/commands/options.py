@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import click
+from click.core import ParameterSource
 from click.shell_completion import CompletionItem
 
 from csp_data import api
@@ -115,8 +116,16 @@ def overrides(options: dict[str, Any]) -> dict[str, Any]:
         fields["inputs"] = tuple(name.strip() for name in options["inputs"].split(","))
     if options["lowpass"] is not None:
         fields["lowpass"] = LowPass(options["lowpass"], options["order"], options["phase"])
+    elif given := [name for name in ("order", "phase") if _typed(name)]:
+        raise click.UsageError(f"--{given[0]} needs --lowpass")
     if options["window"] is not None:
         fields["window"] = Window(options["window"], options["stride"])
     elif options["stride"] is not None:
         raise click.UsageError("--stride needs --window")
     return {k: v for k, v in fields.items() if v is not None}
+
+
+def _typed(name: str) -> bool:
+    """Whether an option of the running command was given, and does not have its default."""
+    ctx = click.get_current_context(silent=True)
+    return ctx is not None and ctx.get_parameter_source(name) is ParameterSource.COMMANDLINE

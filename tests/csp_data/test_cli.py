@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import shutil
 import subprocess
 import sys
 from pathlib import Path
 
+import h5py
 import pytest
 from click.testing import CliRunner, Result
 
 import csp_data
 from csp_data.cli import cli
-from csp_data.errors import OptionError
+from csp_data.errors import OptionError, StoreError
 
 
 def run(*arguments: str) -> Result:
@@ -183,3 +185,37 @@ def test_words_that_mean_nothing_are_refused(tmp_path: Path) -> None:
     with pytest.raises(OptionError, match="jobs=-1"):
         csp_data.prepare("vector", raw=tree, jobs=-1)
     assert list(tmp_path.iterdir()) == [tree]
+
+
+@pytest.mark.parametrize("option", [("--order", "3"), ("--phase", "zero")])
+@pytest.mark.parametrize("command", ["prepare sample", "info sample --prepared", "export sample -o x.npz"])
+def test_a_filters_options_need_a_filter(command: str, option: tuple[str, str]) -> None:
+    """Without a cut-off there was no filter, and no word about it."""
+    result = run(*command.split(), *option)
+    assert result.exit_code == 2
+    assert f"{option[0]} needs --lowpass" in result.stderr
+    assert not Path("x.npz").exists()
+
+
+def test_a_file_of_a_version_to_come_does_not_stand_in_the_way(empty_home: Path) -> None:
+    """Its protocol has a field that is not known here."""
+    path = csp_data.prepare("sample")
+    newer = Path(shutil.copy(path, path.with_name("sample-000000000000.h5")))
+    with h5py.File(newer, "a") as file:
+        file.attrs["protocol"] = json.dumps({**json.loads(file.attrs["protocol"]), "wavelet": 3})
+    result = run("info", "sample")
+    assert result.exit_code == 0
+    assert str(path) in result.stdout
+    assert str(newer) not in result.stdout
+    with pytest.raises(
+        StoreError, match=r"a protocol that this version cannot read .*wavelet=3.* Upgrade csp-data"
+    ):
+        csp_data.load(path=newer)
+
+
+def test_export_goes_by_the_whole_ending(tmp_path: Path) -> None:
+    pytest.importorskip("pandas")
+    assert run("export", "sample", "--part", "val", "-o", str(tmp_path / "X.CSV.GZ")).exit_code == 0
+    assert gzip.decompress((tmp_path / "X.CSV.GZ").read_bytes()).startswith(b"episode,group,split,side,")
+    for name in ("x.tar.gz", "x.gz", "x"):
+        assert "a name that ends in .npz, .nc, .csv, .csv.gz" in run("export", "sample", "-o", name).stderr
