@@ -299,7 +299,14 @@ def _all() -> dict[str, Card]:
 
 
 def names() -> tuple[str, ...]:
-    """Return the names of all data sets, sorted."""
+    """Return the names of all data sets, sorted; those of one's own that are registered among them.
+
+    Examples
+    --------
+    >>> import csp_data
+    >>> "sample" in csp_data.names()
+    True
+    """
     return tuple(sorted(_all()))
 
 

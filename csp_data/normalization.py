@@ -39,6 +39,11 @@ class Scaling:
         there are do not count, so that one rule serves with and without input deltas.
     tied
         Pairs (column, other): the column takes the scale of the other one.
+
+    Raises
+    ------
+    OptionError
+        If `shift` or `scale` is none of these words, or `factor` is not above 0.
     """
 
     shift: Literal["mean", "zero"] = "mean"

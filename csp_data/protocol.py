@@ -121,6 +121,18 @@ class Protocol:
         the vertical by one random angle, where the card says that they are along level axes, whose heading is
         nothing but where the reference was started [published for RoNIN, which turns the stored episodes, so that
         turns add up]; ``"none"``. It changes no prepared number.
+
+    Raises
+    ------
+    OptionError
+        If a field has a value out of bounds, or two of them do not fit.
+
+    Examples
+    --------
+    >>> import csp_data
+    >>> changed = csp_data.STRICT.replace(lowpass=csp_data.LowPass(hz=5), input_hz=100)
+    >>> changed.chunk
+    20
     """
 
     name: str

@@ -23,7 +23,7 @@ class Resplit:
         Share of the training recordings that are used, above 0 and at most 1; at least one recording. Subsets of
         one seed are nested: what a smaller share holds, a larger one holds too.
     seed
-        Of the order in which recordings are left out.
+        Seed of the order in which recordings are left out.
     selection
         ``"report"``: the reported part also chooses the epoch, and no recording is held out for that (as
         published): ``test`` becomes ``eval``, ``val`` is not used, ``train`` stays. ``"apart"``: where ``eval``
@@ -37,6 +37,11 @@ class Resplit:
         into pieces, and neighbours are pieces. ``None``: the whole part is reported, as the card has it.
     piece_s
         Length of such pieces in seconds.
+
+    Raises
+    ------
+    OptionError
+        If a field has a value out of bounds.
     """
 
     share: float = 1.0

@@ -26,6 +26,10 @@ class Window:
     stride
         From the start of one window to that of the next, in seconds, a whole number of target steps; by default
         the length (no overlap). What does not fill a last window is left out.
+
+    See Also
+    --------
+    csp_data.Protocol : Checks that both are whole numbers of target steps.
     """
 
     seconds: float

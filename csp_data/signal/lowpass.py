@@ -33,6 +33,11 @@ class LowPass:
         ``"causal"`` runs forward in time and delays the signal; an output never depends on a later input.
         ``"zero"`` runs forward and backward: no delay, but every output has seen the whole future.
 
+    Raises
+    ------
+    OptionError
+        If `hz` is not above 0, `order` is no whole number of at least 1, or `phase` is neither.
+
     Examples
     --------
     >>> import numpy as np

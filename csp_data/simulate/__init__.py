@@ -48,12 +48,12 @@ def simulate(
         How much to record, in hours. It sets the number of recordings, or their lengths where a source has a
         fixed list of them. No tree is smaller than one that has a recording for every part of every split.
     seed
-        Of all random numbers, 0 or above.
+        Seed of all random numbers, 0 or above.
     jobs
-        Recordings made at once.
+        Recordings that are made at once.
     compressed
-        Store the arrays of HDF5 files with gzip: half the size, five times slower to read. Text files and their
-        archives are not affected.
+        Store the arrays of HDF5 files with gzip: about half the size, several times slower to read. Text files and
+        their archives are not affected.
     archives
         Pack the files as the publisher does: ronin in four zips, totalcapture in two tars a subject.
 
