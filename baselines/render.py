@@ -246,9 +246,10 @@ def _counted(count: int, what: str) -> str:
 
 
 def _interval(c: Comparison, scale: Scale) -> str:
-    """Return a difference with its interval, as far as two digits of half the interval."""
+    """Return a difference with its interval, as far as two digits of half the interval; four digits of a point."""
     middle, *ends = map(scale, (c.difference, c.low, c.high))
-    shown = places((ends[1] - ends[0]) / 2, max(map(abs, ends)))
+    half, largest = (ends[1] - ends[0]) / 2, max(map(abs, ends))
+    shown = places(half if half > 1e-9 * largest else largest / 100, largest)  # one recording and seed: a point
     # an end that is not 0 should not read as 0
     shown += next((more for more in (0, 1) if all(round(end, shown + more) or not end for end in ends)), 2)
     return f"{middle:+.{shown}f} [{ends[0]:+.{shown}f}, {ends[1]:+.{shown}f}]"

@@ -162,7 +162,8 @@ def shown(c: Comparison) -> tuple[list[Decimal], str]:
 def test_a_difference_and_its_interval_are_rounded_at_one_place(middle: float, below: float, above: float) -> None:
     c = Comparison(middle, middle - below, middle + above, p=0.5, p_holm=0.5, recordings=8)
     values, _ = shown(c)
-    places = max(0, min(place((c.high - c.low) / 2, 2), place(max(abs(c.low), abs(c.high)), 6)))
+    half, largest = (c.high - c.low) / 2, max(abs(c.low), abs(c.high))
+    places = max(0, min(place(half if half > 1e-9 * largest else largest / 100, 2), place(largest, 6)))
     (found,) = {last(value) for value in values}
     assert places <= found <= places + 2
     for value, exact in zip(values, (c.difference, c.low, c.high), strict=True):
@@ -178,5 +179,7 @@ def test_one_comparison_is_said_in_the_singular_and_intervals_as_in_the_papers()
     assert "corrected for 1 comparison (Holm)" in note
     values, _ = shown(Comparison(-0.003261, -0.02762, 0.009847, p=None, p_holm=None, recordings=5))
     assert [str(value) for value in values] == ["-0.003", "-0.028", "0.010"]
+    values, _ = shown(Comparison(-0.11593, -0.11593, -0.11593, p=None, p_holm=None, recordings=1))
+    assert [str(value) for value in values] == 3 * ["-0.1159"]  # a point has no uncertainty to go by
     values, _ = shown(Comparison(0.16, 0.0012, 0.35, p=None, p_holm=None, recordings=5))
     assert [str(value) for value in values] == ["0.160", "0.001", "0.350"]  # not [0.00, 0.35]
