@@ -203,6 +203,7 @@ def plan(
 ) -> RunConfig:
     """Return what :func:`run` would be asked for with the same arguments, without reading the data set."""
     channels, protocol = len(dataset.channels.names), dataset.protocol
+    config.steps(protocol.target_hz)
     in_dim = 2 * channels if protocol.input_deltas else channels
     options = {**declared(name, dataset), **(options or {})}
     with seeded(config.seed, torch.device("cpu")):

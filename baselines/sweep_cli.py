@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Literal
@@ -28,7 +29,7 @@ Examples:
   csp-baselines sweep --datasets vector ronin --models published --protocol paper --preset paper --device cuda
   csp-baselines sweep --datasets broad --models published --backend dask:tcp://10.0.0.1:8786
   csp-baselines sweep --datasets broad --models published --backend slurm --slurm slurm_partition=gpu
-  csp-baselines table sweeps/first/runs/*"""
+  csp-baselines table sweeps/first"""
 
 
 @dataclass(frozen=True)
@@ -70,5 +71,5 @@ def sweep(command: Sweep, line: str) -> None:
         said = json.dumps({"sweep": str(done.folder), "done": [str(f) for f in done.done], "failed": failed})
     else:
         counts = f"{len(done.done)} runs, {done.executed} of them done now; {len(done.failed)} failed"
-        said = f"{done.folder}: {counts}\nthe table: csp-baselines table {done.folder}/runs/*"
+        said = f"{done.folder}: {counts}\nthe table: csp-baselines table {shlex.quote(str(done.folder))}"
     ended(said, done.failed)

@@ -90,11 +90,16 @@ class TrainConfig:
 
     def windows(self, part: Part) -> tuple[Windows, int | None]:
         """Cut a part for training; also return a window's length in target steps (``None``: whole episodes)."""
-        from baselines.data import cut, window_steps
+        from baselines.data import cut
 
-        if self.window_s is None:
-            length, stride = part.window or (None, None)
-        else:
-            length = window_steps("window_s", self.window_s, part.target_hz)
-            stride = window_steps("window_stride_s", self.window_stride_s, part.target_hz)
+        length, stride = (part.window or (None, None)) if self.window_s is None else self.steps(part.target_hz)
         return cut(part, length, stride), length
+
+    def steps(self, target_hz: float) -> tuple[int | None, int | None]:
+        """Return ``window_s`` and ``window_stride_s`` in target steps; :class:`OptionError` if they are none."""
+        from baselines.data import window_steps
+
+        return (
+            window_steps("window_s", self.window_s, target_hz),
+            window_steps("window_stride_s", self.window_stride_s, target_hz),
+        )

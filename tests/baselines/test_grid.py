@@ -119,6 +119,11 @@ def test_data_that_are_not_there_are_refused_before_anything_starts(empty_home: 
         ({"settings": {"lr": [1]}}, OptionError, "train.NAME, model.NAME or data.NAME"),
         ({"settings": {"train.lrr": [1]}}, UnknownNameError, "Did you mean 'lr'"),
         ({"settings": {"train.lr": [-1]}}, OptionError, "lr=-1"),
+        (
+            {"settings": {"train.window_s": [0.3]}},
+            OptionError,
+            "window_s=0.3: expected a positive multiple of 0.2 s",
+        ),
         ({"settings": {"model.dimm": [1]}}, UnknownNameError, "Did you mean 'dim'"),
         ({"settings": {"data.hz": [1]}}, OptionError, "a field of Protocol"),
         ({"datasets": ("sample", "broad"), "raw": "trees"}, OptionError, "{name} in it"),

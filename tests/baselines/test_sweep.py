@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import shlex
 import signal
 import subprocess
 import sys
@@ -17,6 +18,7 @@ from typing import Any
 import pytest
 
 import csp_data
+from baselines.cli import main
 from baselines.ledger import count
 from baselines.presets import MODELS
 from baselines.sweeps import read_sweep, sweep
@@ -175,3 +177,16 @@ def test_a_dask_cluster_that_loses_a_worker(whole: Path, tmp_path: Path) -> None
     executed = count(_folders(out))
     assert executed.twice == ()
     assert (executed.finished, executed.starts) == (32, 33)
+
+
+def test_the_table_that_a_sweep_names_is_that_of_its_finished_runs(
+    tmp_path: Path, home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    settings = ["train.epochs=1", "train.lr=1e300", "model.dim=4", "model.hidden=4", "model.layers=1"]
+    given = ["--datasets", "sample", "--models", "flat-lstm", "mean", "--seeds", "0", "--set", *settings]
+    with pytest.raises(SystemExit) as caught:
+        main(["sweep", *given, "--out", str(tmp_path / "a sweep")])
+    assert caught.value.code == 1
+    (named,) = [line for line in capsys.readouterr().out.splitlines() if line.startswith("the table: ")]
+    main(shlex.split(named.removeprefix("the table: "))[1:])
+    assert "| mean |" in capsys.readouterr().out
