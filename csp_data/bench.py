@@ -20,6 +20,7 @@ from csp_data.api import load, prepare
 from csp_data.card import load_card
 from csp_data.dataset import Dataset
 from csp_data.errors import CspDataError
+from csp_data.protocol import resolve
 from csp_data.simulate import NAMES, full_hours, simulate
 from csp_data.simulate.stamp import read_stamp
 from csp_data.sources import load_source
@@ -60,6 +61,8 @@ def bench_sets(
     list of dict
         A row a data set.
     """
+    for name in names or tuple(NAMES):
+        resolve(load_card(name), protocol)  # refused here rather than in a process, after a tree was made
     with tempfile.TemporaryDirectory() as scratch:
         rows = []
         for name in names or tuple(NAMES):

@@ -38,12 +38,13 @@ class Scaling:
         Ranges (first, one past the last) of columns whose scale is 1 whatever the statistic. Columns beyond those
         there are do not count, so that one rule serves with and without input deltas.
     tied
-        Pairs (column, other): the column takes the scale of the other one.
+        Pairs (column, other): the column takes the scale of the other one, where there are both.
 
     Raises
     ------
     OptionError
-        If `shift` or `scale` is none of these words, or `factor` is not above 0.
+        If `shift` or `scale` is none of these words, `factor` is not above 0, or something in `unscaled` or `tied`
+        is no pair.
     """
 
     shift: Literal["mean", "zero"] = "mean"
@@ -59,6 +60,13 @@ class Scaling:
                 raise OptionError(f"scaling.{option}", getattr(self, option), f"one of {', '.join(allowed)}")
         if not self.factor > 0:
             raise OptionError("scaling.factor", self.factor, "a value above 0")
+        for option in ("unscaled", "tied"):
+            pairs = getattr(self, option)
+            if not all(
+                isinstance(pair, list | tuple) and [type(number) for number in pair] == [int, int]
+                for pair in pairs
+            ):
+                raise OptionError(f"scaling.{option}", pairs, "pairs of whole numbers")
 
 
 @dataclass(frozen=True)
@@ -173,7 +181,8 @@ class Moments:
         for first, stop in scaling.unscaled:
             scale[first:stop] = 1.0
         for column, other in scaling.tied:
-            scale[column] = scale[other]
+            if max(column, other) < len(scale):
+                scale[column] = scale[other]
         # a constant channel carries nothing and must not divide by zero
         scale = np.where(scale > 0, scale, 1.0)
         return Affine(shift=self.mean if scaling.shift == "mean" else np.zeros_like(self.mean), scale=scale)

@@ -19,6 +19,7 @@ from types import CodeType, ModuleType
 from typing import Any
 
 from csp_data.errors import SourceError
+from csp_data.home import expanded
 
 __all__ = ["GROUP", "VARIABLE", "FolderReader", "GivenReader", "ModuleReader", "Reader", "folders", "installed"]
 
@@ -93,7 +94,7 @@ def folders(value: str | None = None) -> Iterator[FolderReader]:
     """Yield the folders with a card that ``CSP_DATA_PLUGINS`` (or `value`) names."""
     value = os.environ.get(VARIABLE, "") if value is None else value
     for entry in filter(None, value.split(os.pathsep)):
-        folder = Path(entry).expanduser().absolute()
+        folder = expanded(entry).absolute()
         if not folder.is_dir():
             raise SourceError(folder, f"is named in {VARIABLE} and is no folder")
         inside = (

@@ -125,7 +125,7 @@ class Protocol:
     Raises
     ------
     OptionError
-        If a field has a value out of bounds, or two of them do not fit.
+        If a field has a value of another kind or out of bounds, or two of them do not fit.
 
     Examples
     --------

@@ -20,6 +20,7 @@ from csp_data.acquire.place import own_name
 from csp_data.acquire.transfer import Opener, Wanted, fetch
 from csp_data.card import Card, FileEntry
 from csp_data.errors import AccessError, OptionError
+from csp_data.home import expanded
 
 __all__ = ["Item", "Variant", "local_file", "mirror_of", "plan", "receipts"]
 
@@ -65,12 +66,21 @@ def mirror_of(name: str, chosen: str | None) -> str | None:
     if mirror is None:
         return None
     mirror = mirror.replace("{name}", name)
-    if Path(mirror).is_dir():
-        mirror = Path(mirror).absolute().as_uri()
-    parts = urlsplit(mirror)
-    if parts.scheme not in ("http", "https", "file"):
+    if expanded(mirror).is_dir():
+        mirror = expanded(mirror).absolute().as_uri()
+    try:
+        parts = urlsplit(mirror)
+        usable = parts.scheme == "file" or (
+            parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
+        )
+    except ValueError:  # a port or an IPv6 address that cannot be one
+        usable = False
+    if not usable:
+        _, at, host = mirror.rpartition("@")  # what stands before it may be a password
         raise OptionError(
-            "mirror", mirror, "a folder, or an address that begins with http://, https:// or file://"
+            "mirror",
+            f"...@{host}" if at else mirror,
+            "a folder, or an address that begins with http://HOST, https://HOST or file://",
         )
     if parts.username or parts.password:
         raise OptionError("mirror", f"{parts.scheme}://...@{parts.hostname}", "no user or password in the address")

@@ -16,6 +16,7 @@ Phase = Literal["zero", "causal"]
 
 
 LARGEST_ORDER = 100
+"""Beyond, the poles lie so close together that what is left after rounding grows without bound."""
 
 
 @dataclass(frozen=True)
@@ -65,7 +66,8 @@ class LowPass:
         Raises
         ------
         OptionError
-            If the cut-off is not below the Nyquist frequency.
+            If the cut-off is not below the Nyquist frequency, or the filter cannot be computed: its order is above
+            100, or a constant signal would not pass.
         """
         from scipy import signal  # here: it takes 70 MB and half a second, which a download has no use for
 
@@ -132,7 +134,7 @@ class LowPass:
         Raises
         ------
         OptionError
-            If the cut-off is not below Nyquist, or the signal is too short for the zero-phase filter's padding.
+            As :meth:`sections`, or if the signal is too short for the zero-phase filter's padding.
         """
         values = np.asarray(values, dtype=np.float64)
         sos = self.sections(rate_hz)

@@ -80,3 +80,12 @@ def test_a_measurement_that_fails_says_why(tmp_path: Path) -> None:
     next(tree.rglob("*.gt.txt")).write_text("nonsense\n")
     with pytest.raises(CspDataError, match=r"bench: _prepare of vector failed:[\s\S]*DamagedRecordingError"):
         bench_prepare("vector", tree, jobs=1, repeat=1)
+
+
+def test_a_protocol_that_is_not_there_is_refused_before_trees_are_made(tmp_path: Path) -> None:
+    result = CliRunner().invoke(
+        cli, ["bench", "prepare", "vector", "--protocol", "zz", "--raw", str(tmp_path / "raw")]
+    )
+    assert result.exit_code == 2
+    assert "There is no protocol of vector 'zz'. Known: paper, strict." in result.stderr
+    assert not (tmp_path / "raw").exists()

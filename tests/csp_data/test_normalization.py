@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from csp_data.errors import OptionError
 from csp_data.normalization import Scaling, features, fit
 
 
@@ -50,3 +51,17 @@ def test_invert_undoes_apply() -> None:
     values = np.random.default_rng(0).normal(size=(20, 3))
     affine = fit([values], Scaling("mean", "std", 2.0))
     np.testing.assert_allclose(affine.invert(affine.apply(values)), values, atol=1e-14)
+
+
+def test_ties_to_columns_that_are_not_there_do_not_count() -> None:
+    """One rule serves with and without input deltas; it ended in an IndexError after all recordings were read."""
+    rows = np.random.default_rng(0).normal(size=(50, 2)) * [1, 5]
+    tied = Scaling(tied=((0, 1), (2, 3), (1, 9)))
+    np.testing.assert_array_equal(fit([rows], tied).scale, fit([rows], Scaling(tied=((0, 1),))).scale)
+
+
+@pytest.mark.parametrize("pairs", [(1, 2), ((1,),), ((0, 1.5),), (("a", "b"),)])
+def test_pairs_that_are_none_are_refused(pairs: tuple[object, ...]) -> None:
+    for option in ("tied", "unscaled"):
+        with pytest.raises(OptionError, match=rf"scaling\.{option}=.*pairs of whole numbers"):
+            Scaling(**{option: pairs})  # type: ignore[arg-type]

@@ -40,7 +40,14 @@ def test_file_mirror_works_offline(empty_home, sample_mirror, monkeypatch):
 
 @pytest.mark.parametrize(
     ("mirror", "words"),
-    [("ftp://host/", "begins with http"), ("http://ann:secret@host/", "no user or password")],
+    [
+        ("ftp://host/", "begins with http"),
+        ("http://", "begins with http"),
+        ("http://[", "begins with http"),
+        ("http://host:99999/", "begins with http"),
+        ("http://ann:secret@host:99999/", "begins with http"),
+        ("http://ann:secret@host/", "no user or password"),
+    ],
 )
 def test_unusable_mirror(mirror, words, empty_home):
     result = run("download", "broad", "--mirror", mirror)
