@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ import numpy.typing as npt
 import safetensors
 import safetensors.numpy
 
-from baselines.config import FlatConfig
+from baselines.config import FlatConfig, config_to_dict
 from baselines.engine import Arrays, Model, StateError, make_engine
 from baselines.errors import OptionError
 from baselines.factory import build_from_config
@@ -197,7 +198,10 @@ class Streamer:
         if "samples" not in state or "weights" not in state:
             raise StateError("not the state of a stream: expected the entries samples and weights.")
         if not np.array_equal(state["weights"], fingerprint(self.model)):
-            raise StateError("state of a stream through another model: expected the same weights as here.")
+            raise StateError(
+                "state of a stream through another model: expected the same weights, and of a Transformer the "
+                "same window, as here."
+            )
         engines = {name.partition("/")[0] for name in state if "/" in name}
         for other in engines - {self.engine.name}:
             raise StateError(
@@ -211,8 +215,8 @@ class Streamer:
 
 
 def fingerprint(model: Model) -> npt.NDArray[np.uint8]:
-    """Return the SHA-256 of a model's weights, (32,)."""
-    digest = hashlib.sha256()
+    """Return the SHA-256 of a model's configuration (a window is in no weight) and weights, (32,)."""
+    digest = hashlib.sha256(json.dumps(config_to_dict(model.config), sort_keys=True).encode())
     for name, tensor in model.state_dict().items():
         digest.update(name.encode())
         digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())

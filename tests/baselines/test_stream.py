@@ -152,6 +152,22 @@ def test_states_of_other_streams_are_refused(ds: csp_data.Dataset, engine: str, 
     assert all(np.array_equal(after[name], value) for name, value in before.items())
 
 
+@pytest.mark.parametrize("engine", ["reference", "fast"])
+@pytest.mark.parametrize(("before", "after"), [(9, None), (None, 6), (4, 9)])
+def test_a_state_under_another_window_is_refused(
+    ds: csp_data.Dataset, engine: str, before: int | None, after: int | None
+) -> None:
+    """Its keys and values from before the first step would be seen, or those that it forgot be missed."""
+    whole = streamer(ds, "flat-transformer", engine)
+    one, other = (
+        Streamer(with_window(whole.model, window), ds.normalization, deltas=True, engine=engine)
+        for window in (before, after)
+    )
+    one.push(ds.val[0].inputs[:5])
+    with pytest.raises(StateError, match="the same window"):
+        other.load_state_dict(one.state_dict())
+
+
 def test_bad_samples_are_refused_and_change_nothing(ds: csp_data.Dataset) -> None:
     inputs = ds.val[0].inputs[:20]
     stream = streamer(ds, "hiss-lstm-lstm")
