@@ -133,7 +133,7 @@ def faulty(
     Raises
     ------
     RunError
-        If runs are of several data sets or kinds.
+        If runs are of several data sets or kinds, or if their protocols differ in more than the low-pass.
     UnknownNameError
         For a fault or part that does not exist.
     """
@@ -144,6 +144,7 @@ def faulty(
         raise OptionError("runs", "", "at least one run, one fault and one draw")
     if len(sets := {f"{run.config.data.name} ({run.config.data.kind})" for run in runs}) > 1:
         raise RunError(f"One figure shows one data set, these runs are of {' and '.join(sorted(sets))}.")
+    _refuse_other_protocols(runs)
     by_recipe: dict[str, list[Run]] = {}
     for run in runs:
         by_recipe.setdefault(run.config.data.recipe_hash, []).append(run)
@@ -155,6 +156,17 @@ def faulty(
         sigma = training_deviation(dataset, raw)
         rows += _evaluated(same, held, filters, sigma, faults, draws, device)
     return rows
+
+
+def _refuse_other_protocols(runs: Sequence[Run]) -> None:
+    first = runs[0].config.data.protocol
+    for run in runs[1:]:
+        other = run.config.data.protocol
+        if fields := [f for f in sorted(first.keys() | other) if first.get(f) != other.get(f) and f != "lowpass"]:
+            raise RunError(
+                f"One figure shows runs whose data differ in the low-pass alone: {runs[0].folder} and "
+                f"{run.folder} differ in {', '.join(fields)}. Make two figures."
+            )
 
 
 Filters = dict[str, LowPass | None]

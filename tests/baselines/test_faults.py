@@ -355,6 +355,11 @@ def test_what_cannot_be_evaluated_is_refused(
     other = dataclasses.replace(runs["b"], config=dataclasses.replace(runs["b"].config, data=data))
     with pytest.raises(RunError, match=r"sample \(real recordings\) and sample \(simulated\)"):
         faulty([runs["a"], other])
+    held = runs["b"].config.data
+    data = dataclasses.replace(held, protocol={**held.protocol, "lowpass": {"hz": 5}, "resplit": {"share": 0.5}})
+    other = dataclasses.replace(runs["b"], config=dataclasses.replace(runs["b"].config, data=data))
+    with pytest.raises(RunError, match="differ in resplit"):
+        faulty([runs["a"], other])
     raw = Path(str(csp_data.info("sample").bundled))
     assert raw.name == "broad"
     tree = tmp_path / "raw"
