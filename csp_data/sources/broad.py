@@ -27,7 +27,7 @@ KEYS = {
 
 def find(root: Path) -> list[Found]:
     """Find the trials below `root`, sorted by name; each trial is its own group."""
-    return [Found(id=file.stem, group=file.stem, files=(file,)) for file in sorted(root.glob("*.hdf5"))]
+    return [Found(id=file.stem, group=file.stem, files=(file,)) for file in sorted(root.glob("[!.]*.hdf5"))]
 
 
 def read(found: Found, card: Card, protocol: Protocol) -> Recording:

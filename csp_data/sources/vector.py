@@ -24,7 +24,9 @@ GYROSCOPE, ACCELEROMETER = slice(1, 4), slice(4, 7)
 def find(root: Path) -> list[Found]:
     """Find the sequences anywhere below `root`, sorted by name; a group is a scene (board, corner, ...)."""
     found = []
-    for file in root.rglob("*.[tT][xX][tT]"):
+    for file in root.rglob(
+        "[!.]*.[tT][xX][tT]"
+    ):  # macOS puts a file ._NAME beside each, in archives and on USB sticks
         if match := IMU_FILE.fullmatch(file.name):
             name = match["stem"].lower().replace("-", "_")
             found.append(Found(id=name, group=name.split("_")[0], files=(file, _truth_file(file))))

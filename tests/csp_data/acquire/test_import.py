@@ -287,3 +287,19 @@ def test_links_bring_what_they_lead_to(how, trees, empty_home, tmp_path):
     assert all(file.samefile(store / file.name) == (how == "link") for file in brought)
     assert len(list(folder.iterdir())) == (0 if how == "move" else 36)
     assert not root.with_name("vector.incoming").exists()
+
+
+@pytest.mark.parametrize("packed", [True, False])
+def test_what_macos_puts_beside_files_is_no_recording(packed, trees, empty_home, tmp_path):
+    """``._NAME`` is what its disks remember of a file: in archives below ``__MACOSX``, elsewhere beside it."""
+    folder = shutil.copytree(trees / "vector", tmp_path / "vector")
+    for file in list(folder.glob("*.txt")):
+        beside = folder / "__MACOSX" / f"._{file.name}" if packed else folder / f"._{file.name}"
+        beside.parent.mkdir(exist_ok=True)
+        beside.write_bytes(bytes([0, 5, 22, 7]) + b"Mac OS X")
+    given = zipped(tmp_path / "vector.zip", folder) if packed else folder
+    assert not csp_data.import_raw("vector", given).failures
+    root = empty_home / "raw" / "vector"
+    assert len([file for file in root.rglob("*.txt") if "._" not in file.name]) == 36
+    assert not list(root.rglob("._*.txt"))
+    assert csp_data.load("vector", raw=folder).provenance["recordings"]["found"] == 18
