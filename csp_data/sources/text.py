@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 from scipy.io import _fast_matrix_market, mmread
 
 from csp_data.errors import DamagedRecordingError
@@ -179,9 +180,21 @@ def numbers(text: bytes, columns: int | None, path: Path, *, skipped: int = 0) -
     if columns is None:
         end = body.find(b"\n")
         columns = len(body[: end if end >= 0 else len(body)].translate(ONE_A_LINE).split())
-    rows = int(np.count_nonzero(np.frombuffer(body, dtype=np.uint8) == ord("\n"))) + 1
-    flat = flat_numbers(body, rows * columns)
-    return _line_by_line(text, columns, path, skipped) if flat is None else flat.reshape(rows, columns)
+    ends = np.flatnonzero(np.frombuffer(body, dtype=np.uint8) == NEXT)
+    lines = body.translate(LINES)
+    flat = _one_a_line(lines, (len(ends) + 1) * columns)
+    if flat is None or not _as_many_each(lines, ends, columns):
+        return _line_by_line(text, columns, path, skipped)
+    return flat.reshape(-1, columns)
+
+
+def _as_many_each(lines: bytes, ends: npt.NDArray[np.intp], columns: int) -> bool:
+    """Whether every row has its own numbers, where there are as many as wanted in all."""
+    codes = np.frombuffer(lines, dtype=np.uint8)
+    starts = np.flatnonzero((codes[1:] != NEXT) & (codes[:-1] == NEXT)) + 1
+    if codes[0] != NEXT:
+        starts = np.concatenate([[0], starts])
+    return bool((starts[columns::columns] > ends).all() and (starts[columns - 1 : -1 : columns] < ends).all())
 
 
 def _line_by_line(text: bytes, columns: int, path: Path, skipped: int) -> FloatArray:

@@ -115,6 +115,11 @@ def test_unusual_numbers_are_read_the_careful_way() -> None:
         (b"1 2\n3 4 5\n", "line 5.*found '3 4 5'"),
         (b"1 2\n3 4-5\n", "line 5"),
         (b" \n\n", "holds no numbers"),
+        # as many numbers as two a line would be: rows were shifted against each other
+        (b"1 2\n3\n4 5 6\n7 8", r"line 5: expected 2 numbers, found '3'"),
+        (b"1 2\n3 4 5\n6\n7 8", r"line 5: expected 2 numbers, found '3 4 5'"),
+        (b"1 2\n\n3 4 5 6", r"line 6: expected 2 numbers, found '3 4 5 6'"),
+        (b"1,2\n3,,\n4,5,6", r"line 5: expected 2 numbers, found '3,,'"),
     ],
 )
 def test_the_wrong_line_is_named(text: bytes, message: str) -> None:
