@@ -230,11 +230,11 @@ def _alike(groups: Sequence[Group]) -> list[list[Group]]:
 def _overviews(groups: Sequence[Group]) -> list[str]:
     """Return a table for each kind and protocol with several data sets: the error of every model on each.
 
-    Of several recipes of a data set the one with most runs stands there.
+    Of several recipes of a data set the one that the others are variants of stands there (:func:`_mains`).
     """
     pages: dict[tuple[str, str], list[Group]] = {}
     for alike in _alike(groups):
-        main = max(alike, key=lambda group: len(group.runs))
+        main = next(group for group in alike if group.full)
         pages.setdefault((main.table.kind_label, main.table.protocol), []).append(main)
     made = []
     for mains in pages.values():

@@ -20,7 +20,8 @@ from baselines.errors import OptionError
 from baselines.render import cells, render
 from baselines.report import datasets_of, make_report, write_report
 from baselines.report.about import _apart
-from baselines.report.group import families, looks_of
+from baselines.report.build import _overviews
+from baselines.report.group import Group, families, looks_of
 from baselines.report.panels import panel
 from baselines.report.settings import said, varied
 from baselines.runs import Run, RunError
@@ -327,6 +328,19 @@ def test_a_setting_of_the_training_is_found_too(runs: dict[str, Run]) -> None:
     assert varied([runs["a"], runs["b"], runs["mean"], runs["fir"]]) == []
     assert said(vars(LowPass(2.0, order=4, phase="zero"))) == "2 Hz zero phase, order 4"
     assert said((1.5, None, True)) == "1.5 none yes"
+
+
+def test_the_overview_has_the_data_as_they_are_and_no_variant_of_them(
+    runs: dict[str, Run], sample: Dataset
+) -> None:
+    table = make_table([runs["a"]])
+    plain = Group([runs["a"]], sample, table, "sample", {})
+    row = replace(table.rows[0], test_mse=0.001)
+    variant = replace(plain, runs=list(runs.values()), table=replace(table, rows=(row,)), full=False)
+    other = replace(plain, table=replace(table, dataset="other"))
+    (overview,) = _overviews([plain, variant, other])
+    assert cells(table, table.rows[0])[1] in overview
+    assert "0.001" not in overview
 
 
 def test_what_an_axis_has_no_place_for_is_a_series_and_not_another_seed(runs: dict[str, Run]) -> None:
