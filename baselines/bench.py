@@ -274,7 +274,8 @@ def _steps(rows: Sequence[dict[str, Any]]) -> str:
             seconds, ratio = row["reach"]["seconds"], row["reach"]["ratio"]
             reach = f"{1e3 * seconds:g}" if seconds else f"ratio {ratio:g}"
             beside = (_span(low, high, "g"), _span(row["ratio"][0], row["ratio"][1], ".0f"), reach)
-        label = row["label"] if row["compile"] == "eager" else f"{row['label']}, {row['compile']}"
+        unusual = [row[key] for key, usual in (("compile", "eager"), ("precision", "fp32")) if row[key] != usual]
+        label = ", ".join([row["label"], *unusual])
         lines.append(f"| {label} | {row['batch']} | {times} | {peak} | {' | '.join(beside)} |")
     if any(row["published"] for row in rows):
         lines += ["", f"*{ORIGIN}."]

@@ -135,6 +135,8 @@ def joined(device: str) -> Iterator[tuple[Team, str]]:
             raise OptionError("device", device, f"at most {torch.cuda.device_count()} processes on this machine")
         device = f"cuda:{local}"
         torch.cuda.set_device(device)
+    elif device != "cpu":
+        raise OptionError("device", device, "cuda or cpu: what several processes can train on together")
     dist.init_process_group("nccl" if cuda else "gloo")
     try:
         yield Team(rank, size, torch.device(device)), device

@@ -79,13 +79,14 @@ def test_published_figures_stand_beside_and_say_whose_they_are() -> None:
         assert all(published_step(case.model, device, batch) for case in CASES for batch in batches)
     assert published_step("flat-s4", "cpu", 32) is None
     row = {"label": "x", "median_s": 0.004, "min_s": 0.003, "cpu_s": 0.005, "floor_s": 0.001, "peak_bytes": 2**21}
-    row["compile"] = "eager"
+    row |= {"compile": "eager", "precision": "fp32"}
     slow = row | {"batch": 4} | _beside(published_step("hiss-s4-s4", "cpu", 4), 0.3)
     fast = row | {"batch": 32} | _beside(published_step("flat-mamba", "cuda", 32), 0.001)
-    lines = _steps([slow, fast, row | {"batch": 1, "compile": "graph"} | _beside(None, 1.0)]).splitlines()
+    other = row | {"batch": 1, "compile": "graph", "precision": "tf32"} | _beside(None, 1.0)
+    lines = _steps([slow, fast, other]).splitlines()
     assert lines[2].endswith("| 8700 | 29 | 250 |")
     assert lines[3].endswith("| 5.7 to 10.5 | 6 to 10 | ratio 4 |")
-    assert lines[4].startswith("| x, graph | 1 |")
+    assert lines[4].startswith("| x, graph, tf32 | 1 |")
     assert lines[4].endswith("| 2 |  |  |  |")
     assert "measured elsewhere" in lines[-1]
 
@@ -108,6 +109,8 @@ def test_oneDNNs_products_are_counted() -> None:  # torch's own counter does not
     [
         (["--models", "flat-s5"], "Did you mean 'flat-s4'"),
         (["--device", "cuda:77"], "--device cuda:77: "),
+        (["--device", "meta"], "--device meta: expected a device that torch can use here"),
+        (["--device", "hpu"], "--device hpu: "),
         (["--batches", "0"], "--batches 0: "),
         (["--threads", "-1"], "--threads -1: "),
         (["--samples", "0"], "--samples 0: "),

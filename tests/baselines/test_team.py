@@ -14,6 +14,7 @@ from safetensors.torch import load_file
 
 from baselines.cli import main
 from baselines.data import Batch
+from baselines.errors import OptionError
 from baselines.ledger import count
 from baselines.runs import Run, read_run
 from baselines.team import Team, joined
@@ -64,6 +65,14 @@ def test_shares_are_the_batch(tmp_path: Path) -> None:
         whole = ((batch.inputs[:, :4, 0] * mask).sum() / mask.sum()).item()
         parts = [((s.inputs[:, :4, 0] * s.mask).sum() / s.mask.sum()).item() for s in shares]
         assert sum(t._weight * p for t, p in zip(teams, parts, strict=True)) == pytest.approx(whole)
+
+
+def test_a_team_refuses_devices_that_it_cannot_share(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in (("LOCAL_RANK", "0"), ("RANK", "0"), ("WORLD_SIZE", "2")):
+        monkeypatch.setenv(name, value)
+    for device in ("abacus", "meta", "cuda:0"):
+        with pytest.raises(OptionError, match=r"device=.*expected cuda"), joined(device):
+            pass
 
 
 def test_alone_unless_torchrun_says_otherwise(monkeypatch: pytest.MonkeyPatch) -> None:
