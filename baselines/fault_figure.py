@@ -77,7 +77,7 @@ def _panel(ax: Axes, rows: Sequence[Row], models: Sequence[tuple[str, str]]) -> 
         errors,
         xlabel=f"{fault.axis} ({fault.unit})",
         ylabel="MSE / MSE without fault" if first.rmse is None else f"RMSE{bracketed(first.rmse_unit)}",
-        looks=looks_by_name({_label(model, trained, models): model for model, trained in models}),
+        looks=looks_by_name({_label(model, trained, models): model.split(" ")[0] for model, trained in models}),
         names=names,
     )
     ax.set_title(first.fault, loc="left", fontsize="small")

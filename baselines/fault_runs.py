@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import reduce
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,7 @@ from baselines.published import UNITS
 from baselines.quantities import Quantities
 from baselines.rows import relative_mse, si_rmse, write_csv
 from baselines.runs import Run, RunError, dataset_of
+from baselines.table import by_label
 from csp_data import Dataset, LowPass
 from csp_data.normalization import Moments, features
 from csp_data.recording import FloatArray, Recording, Stream
@@ -42,7 +43,8 @@ class Row:
     fault, severity, value, unit
         Severity 0 is none, 1 to 5 are the fault's own values.
     model, seed, trained_lowpass
-        Of the run: its name, its seed, the filter of the inputs that it was trained on.
+        Of the run: its name, its seed, the filter of the inputs that it was trained on. Models that share a name
+        are told apart by what differs, as in tables (:func:`baselines.table.by_label`).
     lowpass, as_trained
         Filter of the faulty inputs, and whether it is the one that the model was trained on.
     draw
@@ -133,7 +135,8 @@ def faulty(
     Raises
     ------
     RunError
-        If runs are of several data sets or kinds, or if their protocols differ in more than the low-pass.
+        If runs are of several data sets or kinds, if their data differ in more than the low-pass, or if a run is
+        there twice.
     UnknownNameError
         For a fault or part that does not exist.
     """
@@ -144,7 +147,8 @@ def faulty(
         raise OptionError("runs", "", "at least one run, one fault and one draw")
     if len(sets := {f"{run.config.data.name} ({run.config.data.kind})" for run in runs}) > 1:
         raise RunError(f"One figure shows one data set, these runs are of {' and '.join(sorted(sets))}.")
-    _refuse_other_protocols(runs)
+    _refuse_other_data(runs)
+    labels = _labels(runs)
     by_recipe: dict[str, list[Run]] = {}
     for run in runs:
         by_recipe.setdefault(run.config.data.recipe_hash, []).append(run)
@@ -154,19 +158,33 @@ def faulty(
         held = read_part(dataset, part or dataset.report, raw)
         filters = _filters(dataset, lowpass or default_lowpass(dataset))
         sigma = training_deviation(dataset, raw)
-        rows += _evaluated(same, held, filters, sigma, faults, draws, device)
+        rows += _evaluated(same, labels, held, filters, sigma, faults, draws, device)
     return rows
 
 
-def _refuse_other_protocols(runs: Sequence[Run]) -> None:
-    first = runs[0].config.data.protocol
-    for run in runs[1:]:
-        other = run.config.data.protocol
-        if fields := [f for f in sorted(first.keys() | other) if first.get(f) != other.get(f) and f != "lowpass"]:
+def _refuse_other_data(runs: Sequence[Run]) -> None:
+    first, of_filter = runs[0], dict[str, Run]()
+    for run in runs:
+        one, other = first.config.data.protocol, run.config.data.protocol
+        fields = [f for f in sorted(one.keys() | other) if one.get(f) != other.get(f) and f != "lowpass"]
+        alike = of_filter.setdefault(str(other.get("lowpass")), run)
+        recipes = [held.config.data.recipe_hash for held in (alike, run)]
+        if fields or recipes[0] != recipes[1]:
+            what = ", ".join(fields) or f"their recipes, {' and '.join(recipes)}"
             raise RunError(
-                f"One figure shows runs whose data differ in the low-pass alone: {runs[0].folder} and "
-                f"{run.folder} differ in {', '.join(fields)}. Make two figures."
+                "One figure shows runs whose data differ in the low-pass alone: "
+                f"{(first if fields else alike).folder} and {run.folder} differ in {what}. Make two figures."
             )
+
+
+def _labels(runs: Sequence[Run]) -> dict[Path, str]:
+    """Name the model of each run, whatever the filter of its data; refuse runs that are there twice."""
+    by_label(runs)
+    models = [
+        replace(run, config=replace(run.config, data=runs[0].config.data, train=replace(run.config.train, seed=i)))
+        for i, run in enumerate(runs)
+    ]
+    return {run.folder: label for label, alike in by_label(models).items() for run in alike}
 
 
 Filters = dict[str, LowPass | None]
@@ -179,11 +197,14 @@ def _filters(dataset: Dataset, other: LowPass) -> Filters:
 
 
 def _called(lowpass: LowPass | None) -> str:
-    return "none" if lowpass is None else f"{lowpass.phase} {lowpass.hz:g} Hz"
+    if lowpass is None:
+        return "none"
+    return f"{lowpass.phase} {lowpass.hz:g} Hz" + (f", order {lowpass.order}" if lowpass.order != 3 else "")
 
 
 def _evaluated(
     runs: Sequence[Run],
+    labels: Mapping[Path, str],
     held: RawPart,
     filters: Filters,
     sigma: Mapping[str, float],
@@ -222,7 +243,7 @@ def _evaluated(
                             severity=severity,
                             value=value,
                             unit=FAULTS[name].unit,
-                            model=run.config.name,
+                            model=labels[run.folder],
                             seed=run.config.train.seed,
                             trained_lowpass=_called(own),
                             lowpass=called,
@@ -287,7 +308,7 @@ def with_inputs(part: Part, dataset: Dataset, inputs: Sequence[np.ndarray]) -> P
     seen = [
         norm.inputs.apply(features(values, deltas=protocol.input_deltas, clip=protocol.clip)) for values in inputs
     ]
-    return dataclasses.replace(part, inputs=torch.from_numpy(np.concatenate(seen)).to(part.inputs.device))
+    return replace(part, inputs=torch.from_numpy(np.concatenate(seen)).to(part.inputs.device))
 
 
 def write(rows: Sequence[Row], out: Path) -> tuple[Path, ...]:

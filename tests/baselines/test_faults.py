@@ -240,6 +240,36 @@ def test_trained_runs_under_faults(runs: dict[str, Run], sample: Dataset) -> Non
     assert default_lowpass(sample) == LowPass(hz=5.0)
 
 
+def test_models_of_one_name_are_told_apart_by_what_differs(
+    runs: dict[str, Run], sample: Dataset, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    from baselines.experiment import run
+    from baselines.fault_figure import draw
+    from baselines.train import TrainConfig
+    from csp_data.plot.style import GREYS
+
+    folder = tmp_path_factory.mktemp("others")
+    config = TrainConfig(epochs=2, window_s=10.0, window_stride_s=10.0)
+    longer, _ = run(sample, "fir", config, folder / "longer", options={"taps": 40})
+    filters = [csp_data.load("sample", lowpass=LowPass(hz=2, order=order)) for order in (3, 2)]
+    filtered = [run(f, "fir", config, folder / f"{i}", options={"taps": 40})[0] for i, f in enumerate(filters)]
+    rows = faulty([runs["fir"], longer, *filtered], faults=["noise"])
+    said = {(row.model, row.trained_lowpass) for row in rows}
+    other = "fir (taps 40)"
+    filters_said = ["none", "causal 2 Hz", "causal 2 Hz, order 2"]
+    assert said == {("fir (taps 20)", "none"), *((other, called) for called in filters_said)}
+    (legend,) = draw(rows).legends
+    drawn = {
+        text.get_text(): line.get_color()
+        for text, line in zip(legend.get_texts(), legend.get_lines(), strict=True)
+    }
+    assert {drawn[f"{model}, trained with low-pass {called}"] for model, called in said} <= set(GREYS)
+    seeds = faulty([runs["a"], runs["b"]], faults=["noise"])
+    assert {(row.model, row.seed) for row in seeds} == {("flat-lstm", 0), ("flat-lstm", 1)}
+    with pytest.raises(RunError, match="the same run"):
+        faulty([longer, dataclasses.replace(longer, folder=folder / "copy")])
+
+
 def test_targets_of_several_units_get_worse_alike(runs: dict[str, Run]) -> None:
     """By hand: four times the error in millimetres and the same in radians is 2.5 times worse."""
     from baselines.fault_figure import draw
@@ -359,6 +389,10 @@ def test_what_cannot_be_evaluated_is_refused(
     data = dataclasses.replace(held, protocol={**held.protocol, "lowpass": {"hz": 5}, "resplit": {"share": 0.5}})
     other = dataclasses.replace(runs["b"], config=dataclasses.replace(runs["b"].config, data=data))
     with pytest.raises(RunError, match="differ in resplit"):
+        faulty([runs["a"], other])
+    data = dataclasses.replace(held, recipe_hash="0123")
+    other = dataclasses.replace(runs["b"], config=dataclasses.replace(runs["b"].config, data=data))
+    with pytest.raises(RunError, match=f"differ in their recipes, {held.recipe_hash} and 0123"):
         faulty([runs["a"], other])
     raw = Path(str(csp_data.info("sample").bundled))
     assert raw.name == "broad"
