@@ -54,6 +54,8 @@ class Preparation:
         C, values of a sample.
     taken
         Samples taken, those that wait for the baseline among them.
+    settings
+        All of the above but `compiled`, as JSON values: what a state of another stream must share.
     """
 
     def __init__(
@@ -94,6 +96,16 @@ class Preparation:
         self._sos = np.zeros((0, 6)) if lowpass is None else lowpass.sections(input_hz)
         self._steady = signal.sosfilt_zi(self._sos) if len(self._sos) else np.zeros((0, 2))
         self._bounds = float(raw_clip or np.inf), np.float32(clip or np.inf)
+        self.settings: dict[str, Any] = {
+            "deltas": bool(deltas),
+            "clip": clip and float(clip),
+            "raw_clip": raw_clip and float(raw_clip),
+            "lowpass": lowpass and {"hz": float(lowpass.hz), "order": int(lowpass.order), "phase": lowpass.phase},
+            "input_hz": float(input_hz),
+            "baseline": baseline if isinstance(baseline, str) else self._known.tolist(),
+            "baseline_rows": int(self.waits_for),
+            "normalization.inputs": as_lists(scaling),
+        }
         self._fixed = (self._sos, self._steady, scaling.shift, scaling.scale)
         self._compiled = compiled
         self.reset()
@@ -186,6 +198,11 @@ class Preparation:
             "filtered": self._filtered,
             "previous": self._previous,
         }
+
+
+def as_lists(affine: Affine) -> list[list[float]]:
+    """Return shift and scale as JSON values, with all their digits."""
+    return [np.asarray(values, dtype=np.float64).tolist() for values in (affine.shift, affine.scale)]
 
 
 def _check(rows: Floats) -> None:

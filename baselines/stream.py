@@ -20,7 +20,7 @@ from baselines.factory import build_from_config
 from baselines.files import atomic_bytes
 from baselines.interface import Interface
 from baselines.layers import TransformerConfig
-from baselines.preparation import Preparation
+from baselines.preparation import Preparation, as_lists
 from csp_data import LowPass, Normalization
 
 __all__ = ["Streamer", "load_state", "save_state", "with_window"]
@@ -97,6 +97,7 @@ class Streamer:
             compiled=self.engine.name == "fast",
         )
         self.channels = self.preparation.channels
+        self._settings = {**self.preparation.settings, "normalization.targets": as_lists(normalization.targets)}
         self.reset()
 
     @classmethod
@@ -184,7 +185,8 @@ class Streamer:
 
         A streamer of the same model and engine that takes it up goes on with the same bits.
         """
-        state = {**self.preparation.state(), "weights": fingerprint(self.model)}
+        settings = np.frombuffer(json.dumps(self._settings).encode(), dtype=np.uint8)
+        state = {**self.preparation.state(), "weights": fingerprint(self.model), "settings": settings}
         return state | {f"{self.engine.name}/{name}": array for name, array in self.engine.state().items()}
 
     def load_state_dict(self, state: Arrays) -> None:
@@ -193,25 +195,46 @@ class Streamer:
         Raises
         ------
         StateError
-            If it is not the state of such a stream; the present state then stays.
+            If it is not the state of such a stream (the message names the settings that differ); the present
+            state then stays.
         """
-        if "samples" not in state or "weights" not in state:
-            raise StateError("not the state of a stream: expected the entries samples and weights.")
+        if not {"samples", "weights", "settings"} <= state.keys():
+            raise StateError("not the state of a stream: expected the entries samples, weights and settings.")
         if not np.array_equal(state["weights"], fingerprint(self.model)):
             raise StateError(
                 "state of a stream through another model: expected the same weights, and of a Transformer the "
                 "same window, as here."
             )
         engines = {name.partition("/")[0] for name in state if "/" in name}
-        for other in engines - {self.engine.name}:
+        for name in engines - {self.engine.name}:
             raise StateError(
-                f"state of the engine {other!r}, this stream runs {self.engine.name!r}. "
+                f"state of the engine {name!r}, this stream runs {self.engine.name!r}. "
                 "Begin the stream with the engine of the state."
+            )
+        if other := _differences(self._settings, state["settings"]):
+            raise StateError(
+                f"state of a stream with other settings: {'; '.join(other)}. Go on with those of the state, or "
+                "begin the stream anew."
             )
         self.preparation.check(state)
         prefix = f"{self.engine.name}/"
         self.engine.load({name[len(prefix) :]: array for name, array in state.items() if name.startswith(prefix)})
         self.preparation.load(state)
+
+
+def _differences(here: dict[str, Any], kept: npt.NDArray[Any]) -> list[str]:
+    """Say which settings of a state are others than a stream's; of lists of numbers only that they are."""
+    try:
+        there = dict(json.loads(kept.tobytes()))
+    except (TypeError, ValueError) as error:
+        raise StateError(f"not the state of a stream: its settings are damaged ({error}).") from error
+    return [
+        name
+        if isinstance(here.get(name), list)
+        else f"{name} is {there.get(name)} there and {here.get(name)} here"
+        for name in {**here, **there}
+        if here.get(name) != there.get(name)
+    ]
 
 
 def fingerprint(model: Model) -> npt.NDArray[np.uint8]:

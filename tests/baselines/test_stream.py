@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -134,7 +135,8 @@ def test_states_of_other_streams_are_refused(ds: csp_data.Dataset, engine: str, 
     before = stream.state_dict()
     entry = next(name for name in before if "/" in name)
     bad = {
-        "the entries samples and weights": {},
+        "the entries samples, weights and settings": {k: v for k, v in before.items() if k != "settings"},
+        "its settings are damaged": before | {"settings": np.frombuffer(b"[1", np.uint8)},
         "the same weights": before | {"weights": before["weights"][::-1]},
         "engine 'other'": before | {"other/state": np.zeros(3)},
         "shape": before | {entry: np.zeros((2, 3, 4, 5, 6), np.float32)},
@@ -166,6 +168,36 @@ def test_a_state_under_another_window_is_refused(
     one.push(ds.val[0].inputs[:5])
     with pytest.raises(StateError, match="the same window"):
         other.load_state_dict(one.state_dict())
+
+
+SETTINGS: dict[str, dict[str, object]] = {
+    "lowpass is .*'hz': 8.0.* there and .*'hz': 6.0": {"lowpass": csp_data.LowPass(6.0, 3, "causal")},
+    "lowpass is .* there and None here": {"lowpass": None},
+    "input_hz is 50.0 there and 40.0 here": {"input_hz": 40.0},
+    "clip is 50.0 there and None here": {"clip": None},
+    "raw_clip is None there and 9.0 here": {"raw_clip": 9},
+    "settings: baseline[.;]": {"baseline": np.arange(6.0)},
+    "baseline is none there and mean here": {"baseline": "mean", "baseline_rows": 3},
+    r"settings: normalization.inputs\.": {"inputs": 1 + 1e-12},
+    r"settings: normalization.targets\.": {"targets": 1 + 1e-12},
+}
+
+
+@pytest.mark.parametrize("engine", ["reference", "fast"])
+@pytest.mark.parametrize("message", SETTINGS)
+def test_a_state_under_other_settings_is_refused(ds: csp_data.Dataset, engine: str, message: str) -> None:
+    stream, others = streamer(ds, "hiss-lstm-gru", engine), dict(SETTINGS[message])
+    stream.push(ds.val[0].inputs[:25])
+    scaled = {part: getattr(ds.normalization, part) for part in ("inputs", "targets")}
+    for part in scaled.keys() & others:
+        scaled[part] = replace(scaled[part], scale=scaled[part].scale * others.pop(part))
+    given = {"clip": 50, "lowpass": csp_data.LowPass(8, 3, "causal"), "input_hz": 50, "engine": engine}
+    same = Streamer(stream.model, ds.normalization, deltas=True, **given)
+    same.load_state_dict(stream.state_dict())  # whole numbers are the same settings
+    other = Streamer(stream.model, csp_data.Normalization(**scaled), deltas=True, **{**given, **others})
+    with pytest.raises(StateError, match=message):
+        other.load_state_dict(stream.state_dict())
+    assert other.samples == 0
 
 
 def test_bad_samples_are_refused_and_change_nothing(ds: csp_data.Dataset) -> None:

@@ -199,7 +199,7 @@ def test_predictions_wait_for_the_baseline_and_a_state_may_be_kept_meanwhile(
     other = Streamer.of(model, interface)
     other.load_state_dict(stream.state_dict())
     np.testing.assert_array_equal(other.push(rows[7:]), stream.push(rows[7:]))
-    with pytest.raises(StateError, match="expected waiting"):
+    with pytest.raises(StateError, match="baseline is median there and none here"):
         Streamer.of(model, interface, baseline="none").load_state_dict(stream.state_dict())
 
 
