@@ -150,6 +150,7 @@ def test_shapes_that_do_not_fit(index, name):
         selective_scan(*tensors)
 
 
+@pytest.mark.filterwarnings("ignore:The .grad attribute:UserWarning")  # of torch 2.15 against itself
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_torch_knows_the_operator(dtype):
     """Its own checks: the schema, the shapes and strides promised without data, autograd under the compiler."""
