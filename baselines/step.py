@@ -18,6 +18,9 @@ from baselines.errors import OptionError
 
 __all__ = ["GraphStep", "PlainStep", "adam", "by_shape", "in_graph", "make_step", "masked_mse", "numerics"]
 
+COMPILES_FROM = "2.12"
+"""First version of torch whose compiler the tests pass with."""
+
 Call = Callable[[Tensor, Tensor, Tensor], Tensor]
 
 
@@ -186,13 +189,20 @@ def make_step(plain: PlainStep, compile: str, device: torch.device) -> Call:
     Raises
     ------
     OptionError
-        A graph on anything but a CUDA device.
+        A graph on anything but a CUDA device, or torch's compiler in a version older than 2.12.
     """
     if in_graph(compile) and device.type != "cuda":
         raise OptionError(
             "compile", compile, f"auto, eager or inductor on {device.type}", "CUDA graphs need a CUDA device."
         )
     if compile.startswith("inductor"):
+        if torch.__version__ < COMPILES_FROM:
+            raise OptionError(
+                "compile",
+                compile,
+                f"auto, eager or graph with torch {torch.__version__}",
+                f"Its compiler cannot take these models, or crashes with them, before {COMPILES_FROM}.",
+            )
         plain = replace(plain, model=torch.compile(plain.model, dynamic=False))  # type: ignore[arg-type]
     return GraphStep(plain) if in_graph(compile) else plain
 

@@ -13,7 +13,7 @@ import baselines
 from baselines.data import Part, batches, cut, length_class, padded
 from baselines.errors import OptionError
 from baselines.models import param_groups
-from baselines.step import PlainStep, adam, masked_mse, numerics
+from baselines.step import COMPILES_FROM, PlainStep, adam, masked_mse, numerics
 from baselines.train import TrainConfig, train
 
 MakePart = Callable[..., Part]
@@ -92,6 +92,16 @@ def test_graphs_need_a_cuda_device(make_part: MakePart, tmp_path: Path) -> None:
         train(_model(part), part, part, config, tmp_path)
 
 
+def test_old_compilers_are_refused(
+    make_part: MakePart, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch, "__version__", torch.torch_version.TorchVersion("2.11.0+cu128"))
+    config = TrainConfig(epochs=1, window_s=1.0, window_stride_s=None, compile="inductor")
+    with pytest.raises(OptionError, match=r"compile='inductor'.*with torch 2\.11\.0.*before 2\.12"):
+        train(_model(make_part()), make_part(), make_part(), config, tmp_path)
+
+
+@pytest.mark.skipif(torch.__version__ < COMPILES_FROM, reason=f"needs torch {COMPILES_FROM}")
 @pytest.mark.skipif(shutil.which("g++") is None, reason="torch's compiler needs g++ on the CPU")
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of torch's own making, as torch is compiled
 @pytest.mark.filterwarnings("ignore:Torchinductor does not support code generation for complex operators")
