@@ -92,9 +92,7 @@ def test_graphs_need_a_cuda_device(make_part: MakePart, tmp_path: Path) -> None:
         train(_model(part), part, part, config, tmp_path)
 
 
-def test_old_compilers_are_refused(
-    make_part: MakePart, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_old_compilers_are_refused(make_part: MakePart, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch, "__version__", torch.torch_version.TorchVersion("2.11.0+cu128"))
     config = TrainConfig(epochs=1, window_s=1.0, window_stride_s=None, compile="inductor")
     with pytest.raises(OptionError, match=r"compile='inductor'.*with torch 2\.11\.0.*before 2\.12"):
