@@ -26,7 +26,7 @@ demo: $(STAMP)
 	$(BIN)/csp-baselines report $(DEMO)/mean $(DEMO)/fir $(DEMO)/flat-s4 $(DEMO)/hiss-s4-mamba -o $(DEMO)/report.html
 
 test: $(STAMP)
-	$(BIN)/python -m pytest -n auto --maxprocesses 8 --dist worksteal
+	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist worksteal
 
 check: lint types test docs
 
