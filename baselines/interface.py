@@ -54,6 +54,11 @@ class Interface:
     resample
         How the recordings came to ``input_hz``: ``"linear"`` if a sample is the value at its time, ``"mean"`` if
         it is the mean over the time since the sample before. A stream must come so.
+    target
+        The card's name of the target: two may have the same channels and units. None in older runs.
+    look_ahead_s
+        Seconds from the end of a prediction's step to the last sample that it was made from (`Protocol.ahead_s`).
+        None in older runs.
     """
 
     inputs: tuple[str, ...]
@@ -70,6 +75,8 @@ class Interface:
     normalization: Normalization
     raw_clip: float | None = None
     resample: str = "linear"
+    target: str | None = None
+    look_ahead_s: float | None = None
 
     @classmethod
     def of(cls, dataset: Dataset) -> Interface:
@@ -90,6 +97,8 @@ class Interface:
             normalization=dataset.normalization,
             raw_clip=protocol.raw_clip,
             resample=protocol.resample,
+            target=dataset.card.target(protocol.target).name,
+            look_ahead_s=protocol.ahead_s,
         )
 
     def to_dict(self) -> dict[str, Any]:

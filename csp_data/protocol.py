@@ -255,6 +255,11 @@ class Protocol:
         return 0.0 if self.look_ahead_s is None else self._own_ahead - self.look_ahead_s
 
     @property
+    def ahead_s(self) -> float:
+        """Seconds from the end of a target to its chunk's last input: `look_ahead_s`, or else the grid's own."""
+        return self._own_ahead if self.look_ahead_s is None else self.look_ahead_s
+
+    @property
     def _own_ahead(self) -> float:
         """Look-ahead of the grid as it is, in seconds."""
         return (self.chunk - 1) / self.input_hz if self.grid == "own-start" else 0.0

@@ -188,8 +188,11 @@ class Pretrained:
         """Raise :class:`PretrainedError` unless a data set gives what the model takes, and wants what it gives."""
         mine, other = self.interface, Interface.of(dataset)
         names = [name for name in vars(mine) if name != "normalization"]
+        unknown = [
+            name for name in ("target", "look_ahead_s") if getattr(mine, name) is None
+        ]  # files of older runs
         for name in names:
-            if getattr(mine, name) != getattr(other, name):
+            if name not in unknown and getattr(mine, name) != getattr(other, name):
                 raise PretrainedError(
                     f"pretrained:{self.name} does not fit {dataset.name} ({dataset.path}): {name} is "
                     f"{getattr(other, name)} there, the model was trained with {getattr(mine, name)}. Prepare the "

@@ -123,6 +123,30 @@ def test_data_of_other_channels_are_refused(made: Pretrained, home: Path) -> Non
         made.predict_part(slower, "test")
 
 
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"look_ahead_s": 0.1}, r"look_ahead_s is 0\.1 there, the model was trained with 0\.0"),
+        ({"grid": "own-start"}, r"look_ahead_s is 0\.18 there, the model was trained with 0\.0"),
+        (
+            {"target": "velocity-in-start-frame"},
+            "target is velocity-in-start-frame there, .* trained with velocity",
+        ),
+    ],
+)
+def test_data_whose_targets_mean_something_else_are_refused(
+    made: Pretrained, sample: Dataset, change: dict[str, Any], message: str
+) -> None:
+    """Their channels, units and rates are the same."""
+    other = csp_data.load("sample", **change)
+    for model in [made, *map(load_pretrained, pretrained_names())]:
+        with pytest.raises(PretrainedError, match=message):
+            model.evaluate(other, "test")
+        model.check(csp_data.load("sample", look_ahead_s=0.0))
+    older = replace(made, interface=replace(made.interface, target=None, look_ahead_s=None))
+    older.check(other)
+
+
 def test_damage_is_refused(made: Pretrained, tmp_path: Path) -> None:
     path = tmp_path / "tiny.safetensors"
     write_pretrained(path, made)
