@@ -15,6 +15,8 @@ FloatArray = npt.NDArray[np.float64]
 
 RESAMPLES = 10_000
 LEVEL = 0.95
+EXACT = 300
+"""Recordings that differ up to which p is computed from all signs; the normal approximation has it beyond."""
 
 
 @dataclass(frozen=True)
@@ -93,7 +95,11 @@ def paired_bootstrap(
 
 
 def wilcoxon(first: FloatArray, second: FloatArray) -> float | None:
-    """Return the two-sided p of Wilcoxon's signed-rank test over recordings.
+    """Return the two-sided p of Wilcoxon's signed-rank test over recordings that differ.
+
+    The distribution of the sum of positive ranks is exact up to :data:`EXACT` of them, equal differences or not;
+    SciPy's is so only where no two are equal and none is 0, or with at most 13 recordings (the approximation gives
+    p = 0.0015 for 13 that are all better beside one that is the same, which has 2 ** (1 - 13) = 0.00024).
 
     Parameters
     ----------
@@ -105,12 +111,19 @@ def wilcoxon(first: FloatArray, second: FloatArray) -> float | None:
     float or None
         1 where no recording differs, ``None`` for fewer than two.
     """
-    difference = first - second
-    if len(difference) < 2:
+    if len(first) < 2:
         return None
-    if not difference.any():
-        return 1.0
-    return float(stats.wilcoxon(difference, zero_method="wilcox").pvalue)
+    difference = (first - second)[first != second]
+    if len(difference) > EXACT:
+        return float(stats.wilcoxon(difference).pvalue)
+    ranks = (2 * stats.rankdata(np.abs(difference))).astype(int)  # twice, because equal ones share a mean rank
+    share = np.zeros(ranks.sum() + 1)  # of all patterns of signs, by the sum of positive ranks
+    share[0] = 1.0
+    for rank in ranks:
+        share[rank:] = (share[rank:] + share[:-rank]) / 2
+        share[:rank] /= 2
+    positive = ranks[difference > 0].sum()
+    return min(1.0, 2 * float(share[: min(positive, ranks.sum() - positive) + 1].sum()))
 
 
 def holm(values: Sequence[float]) -> list[float]:

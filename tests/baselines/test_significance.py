@@ -45,6 +45,30 @@ def test_wilcoxon_is_scipys() -> None:
     rng = np.random.default_rng(0)
     first, second = rng.normal(size=(2, 30))
     assert wilcoxon(first, second) == pytest.approx(stats.wilcoxon(first, second).pvalue)
+    first, second = rng.normal(size=(2, 301))
+    assert wilcoxon(first, second) == stats.wilcoxon(first, second).pvalue  # approximate, both
+    assert wilcoxon(first[:300], second[:300]) == pytest.approx(
+        stats.wilcoxon(first[:300], second[:300]).pvalue, rel=0.01
+    )
+
+
+@pytest.mark.parametrize("differences", ["all differ", "zeros", "ties", "zeros and ties", "one", "all better"])
+@pytest.mark.parametrize("count", [3, 9, 15])
+def test_wilcoxon_over_all_signs(count: int, differences: str) -> None:
+    difference = np.random.default_rng(count).normal(0.4, 1, count)
+    if "ties" in differences:
+        difference = np.round(difference)
+    if "zeros" in differences:
+        difference[::4] = 0.0
+    if differences == "one":
+        difference[1:] = 0.0
+    if differences == "all better":
+        difference = np.abs(difference) * (np.arange(count) > 0)
+    kept = difference[difference != 0]
+    ranks, signs = stats.rankdata(np.abs(kept)), np.array(list(itertools.product((-1, 1), repeat=len(kept))))
+    statistics, found = np.abs(signs @ ranks), abs((np.sign(kept) * ranks).sum())
+    expected = (statistics >= found - 1e-9).mean()
+    assert wilcoxon(difference, np.zeros(count)) == pytest.approx(expected, rel=1e-12)
 
 
 def test_bootstrap_against_scipys_percentiles() -> None:
