@@ -68,16 +68,17 @@ def read_skeleton(
         If a joint is missing or a line is not as long as the others.
     """
     text = read_bytes(path)
-    head, _, body = text.partition(b"\n")
+    start = text.find(b"\n") + 1 or len(text)
+    head = text[:start].rstrip(b"\n")
     names = head.decode(errors="replace").split()
     if missing := [joint for joint in joints if joint not in names]:
         raise DamagedRecordingError(path, "line 1", f"joint names, {missing[0]!r} among them", repr(head[:80]))
     if rows is not None:
-        lines = body.rstrip().split(b"\n")
+        lines = text[start:].rstrip().split(b"\n")
         if rows[-1] >= len(lines):
             raise DamagedRecordingError(path, "frames", f"{rows[-1] + 1}, as there are positions", str(len(lines)))
-        body = b"\n".join(lines[row] for row in rows)
-    table = numbers(body, len(names) * width, path, skipped=1).reshape(-1, len(names), width)
+        text, start = b"\n".join(lines[row] for row in rows), 0
+    table = numbers(text, len(names) * width, path, skipped=1, start=start).reshape(-1, len(names), width)
     order = [names.index(joint) for joint in joints]
     return table if order == list(range(len(names))) else table[:, order]
 

@@ -1,11 +1,22 @@
-"""Numbers from text files in bulk: no Python loop per line or value."""
+"""Numbers from text files in bulk: no Python loop per line or value.
+
+Scipy's parser does the reading. It takes from each line the number at its start, as far as it understands it, and
+passes over the rest; on the last line it reads on behind the end of the text instead. So three things are checked
+while it reads (:class:`_Lines`), against damage that would train without complaint:
+
+- every word is a whole number, since 1.2.3 would be taken for 1.2, and a file cut at ``1.4e`` end Python;
+- every row has its columns, since rows of unequal length shift all that follow where their numbers add up;
+- names stand where they are expected, since a value without its sensor goes to another one.
+
+A text that fails, or is only unusual (NaN, empty lines), is read once more by Python, which knows the line.
+"""
 
 from __future__ import annotations
 
-import io
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import IO, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -14,30 +25,32 @@ from scipy.io import _fast_matrix_market, mmread
 from csp_data.errors import DamagedRecordingError
 from csp_data.recording import FloatArray
 
-__all__ = ["flat_numbers", "letters_of", "named_numbers", "numbers", "read_bytes", "skip_comments"]
+__all__ = ["after_comments", "flat_numbers", "letters_of", "named_numbers", "numbers", "read_bytes"]
 
 BLANKS = b" \t\r,;"
 ONE_A_LINE = bytes.maketrans(BLANKS, b"\n" * len(BLANKS))
-OTHER = b"x"
 NOT_LETTERS = b"0123456789+-. \t\r\n"
+NEXT, MINUS, POINT, OTHER, ZERO, E = b"\n-./0e"
+BLOCK = 1 << 18
+"""Bytes checked at once: they and their bits stay in the processor's cache, and each step takes far longer than
+its call."""
+
+Bits = npt.NDArray[np.uint64]
+"""A bit for each character of a block: 64 a number, the first one lowest."""
 
 
-def _lines_table(letters: bytes = b"") -> bytes:
-    """Return the table that puts one number a line; separators and `letters` end it, the rest is OTHER."""
-    table = bytearray(OTHER * 256)
+def _lines_table(blanks: bytes = BLANKS) -> bytes:
+    """Return the table that puts one number a line; `blanks` end it, and what no number has becomes OTHER."""
+    table = bytearray([OTHER] * 256)
     for kept in b"0123456789+-.e":
         table[kept] = kept
-    table[ord("E")] = ord("e")
-    for code in b"\n" + BLANKS + letters:
-        table[code] = ord("\n")
+    table[ord("E")] = E
+    for code in b"\n" + blanks:
+        table[code] = NEXT
     return bytes(table)
 
 
 LINES = _lines_table()
-SIGNS = bytes.maketrans(b"+", b"-")
-DIGITS = b"0123456789"
-NEXT, POINT, MINUS, E = b"\n.-e"
-DIGIT, SIGNED = (np.isin(np.arange(256), list(codes)) for codes in (DIGITS, b"-+"))
 
 
 def read_bytes(path: Path) -> bytes:
@@ -54,8 +67,8 @@ def read_bytes(path: Path) -> bytes:
         raise DamagedRecordingError(path, "cannot be read", "a text file", str(error)) from error
 
 
-def skip_comments(text: bytes) -> tuple[bytes, int]:
-    """Return the text after its leading lines that are blank or start with ``#``, and how many these are."""
+def after_comments(text: bytes) -> tuple[int, int]:
+    """Return where leading lines that are blank or start with ``#`` end in the text, and how many these are."""
     position = lines = 0
     while position < len(text):
         end = text.find(b"\n", position)
@@ -64,34 +77,32 @@ def skip_comments(text: bytes) -> tuple[bytes, int]:
             break
         lines += 1
         position = end + 1 if end >= 0 else len(text)
-    return text[position:], lines
+    return position, lines
 
 
 def flat_numbers(text: bytes, count: int) -> FloatArray | None:
     """Read `count` numbers separated by blanks, tabs, commas or line ends; ``None`` if the text is anything else.
 
     The compiled parser of scipy's Matrix Market reader does the work (about 400 MB/s on one core, against 140 for
-    ``numpy.fromstring``). It takes one number from each line and skips the rest, so the separators become line
-    ends, and characters and signs are checked.
+    ``numpy.fromstring``).
     """
-    return _one_a_line(text.translate(LINES), count)
+    return _parsed(_Lines(text, LINES, count))
 
 
-def named_numbers(text: bytes, names: bytes, count: int) -> FloatArray | None:
-    """Read numbers as :func:`flat_numbers` from a text that has names too.
+def named_numbers(text: bytes | memoryview, names: bytes, count: int) -> FloatArray | None:
+    """Read numbers as :func:`flat_numbers` from a text that has names too, and no commas.
 
     Parameters
     ----------
     text
-        Numbers, separators and names.
+        Numbers, blanks and names.
     names
         The letters (and underscores) of all names, one after the other, as they must be found in the text.
     count
         Numbers there are.
     """
-    if letters_of(text) != names:
-        return None
-    return _one_a_line(text.translate(_lines_table(bytes(set(names)))), count)
+    letters = np.flatnonzero(np.bincount(np.frombuffer(names, dtype=np.uint8)))
+    return _parsed(_Lines(text, _lines_table(b" \t\r" + bytes(letters.tolist())), count, names=names))
 
 
 def letters_of(text: bytes) -> bytes:
@@ -99,42 +110,155 @@ def letters_of(text: bytes) -> bytes:
     return text.translate(None, NOT_LETTERS)
 
 
-def _one_a_line(lines: bytes, count: int) -> FloatArray | None:
-    """Read what :data:`LINES` made of a text.
+class _Lines:
+    """What scipy's parser reads: a text with one number a line, made and checked a block at a time.
 
-    Scipy's parser reads a number as far as it goes and passes over the rest of the line: 1.2.3 is 1.2 to it. On
-    the last line it reads on behind the end of the text instead, and crashes. So it gets whole numbers alone.
+    Copies of the whole text, and results of a step for all of it, would cost as much as the checks.
+
+    Parameters
+    ----------
+    text
+        The text, which is not copied as a whole.
+    table
+        Makes lines of it, as :func:`_lines_table`.
+    count
+        Numbers expected.
+    columns
+        Numbers expected in each row, if they are to be checked.
+    names
+        Letters expected, if there are to be any.
     """
-    lines = lines.strip() + b"\n"
-    if count < 1 or OTHER in lines or not _whole_numbers(lines):
+
+    def __init__(
+        self, text: bytes | memoryview, table: bytes, count: int, columns: int = 0, names: bytes | None = None
+    ) -> None:
+        self.text, self.table, self.count, self.columns, self.names = text, table, count, columns, names
+        self.at = self.words = self.rows = self.letters = 0
+        self.good = count > 0
+        self.head = b"%%%%MatrixMarket matrix array real general\n%d 1\n" % count
+
+    def read(self, _size: int = -1) -> bytes:
+        """Return the next block, longer than asked for, which the parser takes; nothing after the first fault."""
+        if self.head:
+            head, self.head = self.head, b""
+            return head
+        text = bytes(self.text[self.at : self.at + BLOCK])
+        if not text or not self.good:
+            return b""
+        lines = text.translate(self.table)
+        if self.at + BLOCK < len(self.text):
+            # the last word may go on in the next block
+            text = text[: lines.rfind(b"\n") + 1]
+            lines = lines[: len(text)]
+        # 64 bits a number, and an end for the last word
+        lines = lines.ljust((len(text) // 64 + 1) * 64, b"\n")
+        self.good = bool(text) and self._is_good(text, lines)
+        self.at += len(text)
+        return lines if self.good else b""
+
+    def is_complete(self) -> bool:
+        """Whether all was read, and was as expected."""
+        names = self.names is None or self.letters == len(self.names)
+        return self.good and self.at == len(self.text) and self.words == self.count and names
+
+    def _is_good(self, text: bytes, lines: bytes) -> bool:
+        """Whether a block of whole words is as expected, where it goes on from the ones before."""
+        codes = np.frombuffer(text, dtype=np.uint8)
+        ends = _ends_of_numbers(np.frombuffer(lines, dtype=np.uint8))
+        if ends is None:
+            return False
+        words = np.cumsum(np.bitwise_count(ends), dtype=np.int64) + self.words
+        if self.columns:
+            rows = np.flatnonzero(codes == NEXT)
+            number, bit = rows >> 6, (rows & 63).astype(np.uint64)
+            # of the words that end in these 64 characters, not those behind the end of the row
+            behind = np.bitwise_count(ends[number] >> bit >> np.uint64(1))
+            self.rows += len(rows)
+            expected = np.arange(self.rows - len(rows) + 1, self.rows + 1) * self.columns
+            if (words[number] - behind != expected).any():
+                return False
+        if self.names is not None:
+            # of what comes before the digits the table knows marks and blanks alone
+            letters = codes[codes > ord("9")].tobytes()
+            if not self.names.startswith(letters, self.letters):
+                return False
+            self.letters += len(letters)
+        self.words = int(words[-1])
+        return True
+
+
+def _ends_of_numbers(codes: npt.NDArray[np.uint8]) -> Bits | None:
+    """Return where words end, each a whole number: sign, digits, point, digits, exponent; ``None`` if one is not.
+
+    A mark goes through each word, in all words at once: it starts at the first character and must arrive at the
+    end. Adding carries it over a run of digits, as in 0111 + 0001 = 1000.
+
+    Parameters
+    ----------
+    codes
+        What :func:`_lines_table` made of a text; it ends with a line's end.
+    """
+    end, point = _bits(codes == NEXT), _bits(codes == POINT)
+    sign = _bits(codes <= MINUS) ^ end
+    digit = _bits(codes >= ZERO)
+    exponent = _bits(codes == E)
+    digit ^= exponent
+    first = _next(end)
+    first[0] |= np.uint64(1)
+    first = _over(first & ~end, sign)
+    point_at = _past(first, digit)
+    fraction = _over(point_at, point)
+    mark = _past(fraction, digit)
+    without = first & point_at  # no digit before the point: there must be one behind it
+    if without.any() and (_over(without, point) & ~digit).any():
         return None
-    head = b"%%%%MatrixMarket matrix array real general\n%d 1\n" % count
+    if exponent.any():
+        power = _over(_next(mark & exponent), sign)
+        if (power & ~digit).any():
+            return None
+        mark = (mark & ~exponent) | _past(power, digit)
+    return None if (mark & ~end).any() else mark
+
+
+def _bits(which: npt.NDArray[np.bool_]) -> Bits:
+    """Return one bit a character, for a multiple of 64 of them."""
+    return np.packbits(which, bitorder="little").view("<u8")
+
+
+def _next(marks: Bits) -> Bits:
+    """Return the marks, each one character further on."""
+    moved = marks << np.uint64(1)
+    moved[1:] |= marks[:-1] >> np.uint64(63)
+    return moved
+
+
+def _over(marks: Bits, which: Bits) -> Bits:
+    """Return the marks, those at one of `which` one character further on."""
+    moving = marks & which
+    return (marks ^ moving) | _next(moving)
+
+
+def _past(marks: Bits, which: Bits) -> Bits:
+    """Return the marks, those in a run of `which` behind its end."""
+    total = marks + which
+    carry = total < which
+    while carry[:-1].any():
+        total[1:] += carry[:-1]
+        carry[1:] = carry[:-1] & (total[1:] == 0)
+        carry[0] = False
+    return total & ~which
+
+
+def _parsed(lines: _Lines) -> FloatArray | None:
+    """Return the numbers of a text, or ``None`` if it is not as expected."""
+    if lines.count < 1:
+        return None
     try:
         with _one_thread():
-            return np.asarray(mmread(io.BytesIO(head + lines)), dtype=np.float64)[:, 0]
+            values = np.asarray(mmread(cast(IO[bytes], lines)), dtype=np.float64)[:, 0]
     except ValueError:
         return None
-
-
-def _whole_numbers(lines: bytes) -> bool:
-    """Whether signs, points and exponents stand where a number has them, once each; for lines that end in one."""
-    codes = np.frombuffer(lines, dtype=np.uint8)
-    for sign in b"-+":
-        if sign in lines:
-            within = np.flatnonzero((codes[1:] == sign) & (codes[:-1] != NEXT))
-            if (codes[within] != E).any():
-                return False
-    # without their digits 1.2.3 is "..", 1e2.3 "e.", 1e2e3 "ee", and 1e-2.3 "e-."
-    marks = np.frombuffer(lines.translate(SIGNS, DIGITS), dtype=np.uint8)
-    if ((marks[1:] == POINT) & (marks[:-1] == POINT)).any():
-        return False
-    if b"e" not in lines:
-        return True
-    exponents = np.flatnonzero(marks == E)
-    after = marks[exponents + 1 + (marks[exponents + 1] == MINUS)]
-    starts = np.flatnonzero(codes == E) + 1
-    starts += SIGNED[codes[starts]]
-    return bool((after == NEXT).all() and DIGIT[codes[starts]].all())
+    return values if lines.is_complete() else None
 
 
 @contextmanager
@@ -153,7 +277,7 @@ def _one_thread() -> Iterator[None]:
         settings["PARALLELISM"] = before
 
 
-def numbers(text: bytes, columns: int | None, path: Path, *, skipped: int = 0) -> FloatArray:
+def numbers(text: bytes, columns: int | None, path: Path, *, skipped: int = 0, start: int = 0) -> FloatArray:
     """Read a table of numbers separated by blanks, tabs or commas.
 
     Parameters
@@ -163,7 +287,9 @@ def numbers(text: bytes, columns: int | None, path: Path, *, skipped: int = 0) -
     columns
         Numbers a row; ``None`` takes what the first row has.
     path, skipped
-        For messages: the file, and the lines before the text.
+        For messages: the file, and the lines before the rows.
+    start
+        Where the rows start in the text, if headers were not cut off.
 
     Returns
     -------
@@ -174,27 +300,20 @@ def numbers(text: bytes, columns: int | None, path: Path, *, skipped: int = 0) -
     DamagedRecordingError
         If a row has another length or holds no number, with its line; or if there is no row.
     """
-    body = text.strip()
-    if not body:
-        raise DamagedRecordingError(path, "holds no numbers", "rows of numbers", f"{len(text)} bytes")
+    first, stop = start, len(text)
+    while first < stop and text[first : first + 1].isspace():
+        first += 1
+    while first < stop and text[stop - 1 : stop].isspace():
+        stop -= 1
+    if first == stop:
+        raise DamagedRecordingError(path, "holds no numbers", "rows of numbers", f"{len(text) - start} bytes")
     if columns is None:
-        end = body.find(b"\n")
-        columns = len(body[: end if end >= 0 else len(body)].translate(ONE_A_LINE).split())
-    ends = np.flatnonzero(np.frombuffer(body, dtype=np.uint8) == NEXT)
-    lines = body.translate(LINES)
-    flat = _one_a_line(lines, (len(ends) + 1) * columns)
-    if flat is None or not _as_many_each(lines, ends, columns):
-        return _line_by_line(text, columns, path, skipped)
-    return flat.reshape(-1, columns)
-
-
-def _as_many_each(lines: bytes, ends: npt.NDArray[np.intp], columns: int) -> bool:
-    """Whether every row has its own numbers, where there are as many as wanted in all."""
-    codes = np.frombuffer(lines, dtype=np.uint8)
-    starts = np.flatnonzero((codes[1:] != NEXT) & (codes[:-1] == NEXT)) + 1
-    if codes[0] != NEXT:
-        starts = np.concatenate([[0], starts])
-    return bool((starts[columns::columns] > ends).all() and (starts[columns - 1 : -1 : columns] < ends).all())
+        end = text.find(b"\n", first, stop)
+        columns = len(text[first : end if end >= 0 else stop].translate(ONE_A_LINE).split())
+    codes = np.frombuffer(text, dtype=np.uint8)[first:stop]
+    rows = 1 + sum(int(np.count_nonzero(codes[at : at + BLOCK] == NEXT)) for at in range(0, len(codes), BLOCK))
+    flat = _parsed(_Lines(memoryview(text)[first:stop], LINES, rows * columns, columns))
+    return _line_by_line(text[start:], columns, path, skipped) if flat is None else flat.reshape(rows, columns)
 
 
 def _line_by_line(text: bytes, columns: int, path: Path, skipped: int) -> FloatArray:

@@ -114,10 +114,12 @@ def _read_sensors(path: Path, sensors: list[str]) -> FloatArray:
 
     The first line counts sensors and frames. A frame is its number, then a line a sensor: name and values.
     """
-    head, _, body = read_bytes(path).partition(b"\n")
+    text = read_bytes(path)
+    start = text.find(b"\n") + 1 or len(text)
+    head = text[:start].rstrip(b"\n")
     try:
         count, frames = (int(word) for word in head.split())
-        lines = body.split(b"\n", count + 1)[1 : count + 1]
+        lines = text.split(b"\n", count + 2)[2 : count + 2]
         names = [line.split()[0].decode() for line in lines]
         width = len(lines[0].split()) - 1
     except (ValueError, IndexError) as error:
@@ -129,9 +131,9 @@ def _read_sensors(path: Path, sensors: list[str]) -> FloatArray:
     if width not in (7, 13):
         raise DamagedRecordingError(path, "values a sensor", "7 or 13", str(width))
     # all names, one after the other, are those of the first frame over and over; without them only numbers remain
-    flat = named_numbers(body, "".join(names).encode() * frames, frames * (1 + count * width))
+    flat = named_numbers(memoryview(text)[start:], "".join(names).encode() * frames, frames * (1 + count * width))
     if flat is None:
-        found = letters_of(body).count(names[0].encode()) if frames else 0
+        found = letters_of(text[start:]).count(names[0].encode()) if frames else 0
         raise DamagedRecordingError(
             path,
             "frames",

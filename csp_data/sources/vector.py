@@ -14,7 +14,7 @@ from csp_data.protocol import Protocol
 from csp_data.recording import FloatArray, Recording, Stream
 from csp_data.signal.rotation import multiply, rotate
 from csp_data.sources import Found, Source
-from csp_data.sources.text import numbers, read_bytes, skip_comments
+from csp_data.sources.text import after_comments, numbers, read_bytes
 
 IMU_FILE = re.compile(r"(?P<stem>.+?)(?P<synced>\.synced)?\.imu\.txt", re.IGNORECASE)
 # columns after the time stamp; what follows them (an orientation) differs between exports and is not used
@@ -68,8 +68,9 @@ def read(found: Found, card: Card, protocol: Protocol) -> Recording:
 
 
 def _table(path: Path, at_least: int) -> FloatArray:
-    body, skipped = skip_comments(read_bytes(path))
-    table = numbers(body, None, path, skipped=skipped)
+    text = read_bytes(path)
+    start, skipped = after_comments(text)
+    table = numbers(text, None, path, skipped=skipped, start=start)
     if table.shape[1] < at_least or len(table) < 2:
         raise DamagedRecordingError(path, "columns and rows", f"at least {at_least} and 2", f"{table.shape[::-1]}")
     return table

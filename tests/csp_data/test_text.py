@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -16,9 +18,18 @@ from hypothesis.extra.numpy import array_shapes, arrays
 
 from csp_data.errors import DamagedRecordingError
 from csp_data.sources.hdf5 import read_arrays
-from csp_data.sources.text import flat_numbers, numbers, read_bytes, skip_comments
+from csp_data.sources.text import (
+    BLOCK,
+    after_comments,
+    flat_numbers,
+    letters_of,
+    named_numbers,
+    numbers,
+    read_bytes,
+)
 
 FILE = Path("made.txt")
+NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
 FORMS = ("%.6f", "%.17g", "%e", "%.3E", "%g", "%+.2f")
 finite = st.floats(allow_nan=False, allow_infinity=False, width=64).filter(
     lambda x: x == 0 or 1e-290 < abs(x) < 1e290
@@ -103,6 +114,133 @@ def test_words_of_digits_and_marks_are_what_python_takes_them_for(words: list[st
         assert numbers(text, None, FILE).ravel().tolist() == expected
 
 
+def taken(text: str, words: list[str]) -> None:
+    """Check that numbers are read as Python reads them, and the text not at all where a word is none."""
+    found = flat_numbers(text.encode(), len(words))
+    if all(NUMBER.fullmatch(word) for word in words):
+        assert found is not None
+        assert found.tolist() == [float(word) for word in words]
+    else:
+        assert found is None
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from(["", "-"]),
+            st.text("0123456789", max_size=90),
+            st.sampled_from([".", ".", ".", "", ".."]),
+            st.text("0123456789", max_size=90),
+            st.sampled_from(["", "", "", "e5", "E-05", "e+2", "e", "e-", "e5.", "-", "e5e5", "5e05"]),
+        ).map("".join),
+        min_size=1,
+        max_size=20,
+    ),
+    st.sampled_from([" ", "\n", " \t", "\r\n", ",", "\n\n"]),
+)
+def test_long_words_are_whole_numbers_or_refused(words: list[str], blank: str) -> None:
+    """Marks go over digits 64 at a time: runs of more, and of just as many, carry over from one to the next."""
+    words = [word or "0" for word in words]
+    taken(blank.join(words), words)
+
+
+@pytest.mark.parametrize("size", [63, 64, 65, 128, 129, 500])
+@pytest.mark.parametrize(
+    "word", ["1{}", "-1{}.5", "1.{}5", "1.{}5.5", "1{}e5", "1{}-5", "1{}x", ".{}", "e{}", "1{}e"]
+)
+def test_runs_of_digits_of_any_length(size: int, word: str) -> None:
+    for before in range(66):
+        words = ["1" * before] * bool(before) + [word.format("0" * size), "2.5"]
+        taken(" ".join(words), words)
+
+
+@pytest.mark.parametrize("word", ["1.2.3", "1-2", "1e", "1e5e5", "--5", "x", "-", ".", "1.25", "-1e-3"])
+def test_words_at_the_border_of_blocks(word: str) -> None:
+    """A text is checked in blocks: a word on their border is one word, and a row one row."""
+    rows = BLOCK // 64
+    line = b"1.5 " * 15 + b"0.5\n"
+    text = line * rows
+    assert len(text) == BLOCK
+    for before in range(-len(word) - 2, 3):
+        start = BLOCK - 4 * 16 - 1 + before  # some row, the border in or near the word
+        broken = text[: start // 64 * 64] + b"1 " * 15 + word.encode().rjust(start % 64 + len(word)) + b"\n" + text
+        if NUMBER.fullmatch(word):
+            table = numbers(broken, 16, FILE)
+            assert table[start // 64, -1] == float(word)
+            assert (table[start // 64 + 1 :, :-1] == 1.5).all()
+        else:
+            with pytest.raises(DamagedRecordingError, match=rf"line {start // 64 + 1}: expected 16 numbers"):
+                numbers(broken, 16, FILE)
+
+
+@pytest.mark.parametrize("row", [0, 1, BLOCK // 32, BLOCK // 4 - 1, BLOCK // 4, BLOCK // 4 + 1, BLOCK // 3])
+def test_rows_that_add_up_are_told_apart_in_every_block(row: int) -> None:
+    lines = [b"1 2"] * (BLOCK // 2)
+    lines[row : row + 2] = [b"1 2 3", b"4"]
+    with pytest.raises(DamagedRecordingError, match=rf"line {row + 1}: expected 2 numbers, found '1 2 3'"):
+        numbers(b"\n".join(lines), 2, FILE)
+    lines[row : row + 2] = [b"1", b"2 3 4"]
+    with pytest.raises(DamagedRecordingError, match=rf"line {row + 1}: expected 2 numbers, found '1'"):
+        numbers(b"\n".join(lines), 2, FILE)
+
+
+def test_a_word_longer_than_a_block_is_read_the_careful_way() -> None:
+    text = b"0" * (2 * BLOCK) + b"1.5 2"
+    assert flat_numbers(text, 2) is None
+    assert numbers(text, 2, FILE).tolist() == [[1.5, 2]]
+
+
+def test_names_stand_where_they_are_expected() -> None:
+    frame = b"7\nHead 1 2\nL_Arm -3 .5\n"
+    frames = BLOCK // len(frame) + 100
+    text, names = frame * frames, b"HeadL_Arm" * frames
+    values = named_numbers(text, names, 5 * frames)
+    assert values is not None
+    assert values.reshape(-1, 5).tolist() == [[7, 1, 2, -3, 0.5]] * frames
+    np.testing.assert_array_equal(named_numbers(memoryview(b"x" + text)[1:], names, 5 * frames), values)
+    assert letters_of(text) == names
+    middle = BLOCK // len(frame) * len(frame)  # the frame on the border of blocks
+    for old, new in (
+        (b"Head", b"Haed"),
+        (b"Head", b"Hand"),
+        (b"L_Arm", b"Head"),
+        (b"1 2", b"1e5"),
+        (b"1 2", b"1,2"),
+        (b"1 2", b"1;2"),
+        (b"1 2", b"1#2"),
+        (b"1 2", b"1.2.3 2"),
+        (b"Head", "Hëad".encode()),
+    ):
+        for at in (0, middle, len(text) - len(frame)):
+            broken = text[:at] + frame.replace(old, new) + text[at + len(frame) :]
+            assert named_numbers(broken, names, 5 * frames) is None, (old, new, at)
+    assert named_numbers(text[: -len(frame)], names, 5 * frames) is None
+    assert named_numbers(text, names[:-9], 5 * frames) is None
+    assert named_numbers(text, names, 5 * frames - 1) is None
+    assert named_numbers(b"", b"", 0) is None
+
+
+@pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="Windows has no timer that interrupts")
+def test_ctrl_c_is_not_taken_for_damage() -> None:
+    """The compiled parser calls back for each block, and hands on what is raised there."""
+    frames = 30_000
+    text, names = b"7\nHead 1 2\nL_Arm -3 .5\n" * frames, b"HeadL_Arm" * frames
+
+    def ctrl_c(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGALRM, ctrl_c)
+    try:
+        for milliseconds in range(1, 21):
+            with pytest.raises(KeyboardInterrupt):  # noqa: PT012 -- it comes at any time
+                signal.setitimer(signal.ITIMER_REAL, milliseconds / 1000)
+                while True:
+                    assert named_numbers(text, names, 5 * frames) is not None
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+
+
 def test_unusual_numbers_are_read_the_careful_way() -> None:
     np.testing.assert_array_equal(numbers(b"1 nan\n-inf 2\n", 2, FILE), [[1, np.nan], [-np.inf, 2]])
 
@@ -128,9 +266,13 @@ def test_the_wrong_line_is_named(text: bytes, message: str) -> None:
 
 
 def test_comments_are_skipped_and_counted() -> None:
-    assert skip_comments(b"# a\n\n  # b\n1 2\n# c\n") == (b"1 2\n# c\n", 3)
-    assert skip_comments(b"# only") == (b"", 1)
-    assert skip_comments(b"") == (b"", 0)
+    text = b"# a\n\n  # b\n1 2\n# c\n"
+    assert after_comments(text) == (text.index(b"1 2"), 3)
+    assert after_comments(b"# only") == (len(b"# only"), 1)
+    assert after_comments(b"") == (0, 0)
+    np.testing.assert_array_equal(numbers(text[:-4], 2, FILE, skipped=3, start=text.index(b"1 2")), [[1, 2]])
+    with pytest.raises(DamagedRecordingError, match=r"line 5: expected 2 numbers, found '# c'"):
+        numbers(text, 2, FILE, skipped=3, start=text.index(b"1 2"))
 
 
 def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
