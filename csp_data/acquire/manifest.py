@@ -9,7 +9,7 @@ import os
 from collections.abc import Container, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from stat import S_ISREG
+from stat import S_ISDIR, S_ISFIFO, S_ISREG, S_ISSOCK
 from typing import NamedTuple
 
 from csp_data.errors import CspDataError
@@ -138,6 +138,18 @@ class Stamps:
                 continue
             if S_ISREG(status.st_mode):
                 found[name] = status
+        return found
+
+    def no_files(self, names: Iterable[str]) -> dict[str, str]:
+        """Return what is neither file nor folder among names below the root: reading it might never end."""
+        found = {}
+        for name in names:
+            try:
+                mode = os.stat(f"{self.root}/{name}").st_mode  # noqa: PTH116  # as above
+            except OSError:
+                continue
+            if not (S_ISREG(mode) or S_ISDIR(mode)):
+                found[name] = "a pipe" if S_ISFIFO(mode) else "a socket" if S_ISSOCK(mode) else "a device"
         return found
 
     def digests(

@@ -191,6 +191,9 @@ def verify_tree(
         if report.status == "ok" and (path in published or path in locked.files):
             reports[path] = replace(report, trust="published" if path in published else "locked")
     reports |= {path: FileReport(path, "ok") for path in used}
+    # also beside a main file that is left out: a reader may be asked for it
+    awry = stamps.no_files(name for name in dict.fromkeys([*entries, *chain(*inside)]) if name not in statuses)
+    reports |= {name: _not_readable(card, name, kind, there=True) for name, kind in awry.items()}
     if read or deep:
         _open_doubtful(card, inside, reports, found, stamps, deep=deep)
     for path, report in reports.items():

@@ -5,6 +5,9 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import socket
+import subprocess
+import sys
 
 import pytest
 
@@ -60,6 +63,44 @@ def test_unreadable_recordings_are_named_with_a_fix(tree, name, damage, problem)
     assert failure.found
     assert "Delete it." in failure.fix
     assert "csp-data download vector" in failure.fix
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="Windows has no pipes among its files")
+@pytest.mark.parametrize(
+    ("kind", "name", "locked"),
+    [
+        ("a pipe", "desk_fast1.synced.gt.txt", False),
+        ("a pipe", "desk_fast1.synced.gt.txt", True),
+        ("a pipe", "desk_fast1.synced.imu.txt", False),
+        ("a socket", "desk_fast1.synced.gt.txt", False),
+        ("a device", "desk_fast1.synced.gt.txt", False),
+    ],
+)
+def test_what_is_no_file_is_refused_and_never_read(tree, tmp_path, monkeypatch, name, kind, locked):
+    """Opening a pipe waits for somebody who writes, and a device may have no end: they hung."""
+    if locked:
+        rows = {p.name: Locked(p.stat().st_size, digest_file(p).sha256) for p in tree.glob("*.txt")}
+        extend_lock(tree / LOCK_NAME, "vector", LockedSet(rows))
+    (tree / name).unlink()
+    if kind == "a pipe":
+        os.mkfifo(tree / name)
+    elif kind == "a device":
+        (tree / name).symlink_to("/dev/zero")
+    else:
+        monkeypatch.chdir(tree)  # a socket's path may have 107 characters
+        with socket.socket(socket.AF_UNIX) as made:
+            made.bind(name)
+    for command in (["verify", "--deep"], ["prepare", "--out", tmp_path / "x.h5"]):
+        words = [sys.executable, "-m", "csp_data", command[0], "vector", "--raw", tree, *command[1:]]
+        done = subprocess.run(words, capture_output=True, text=True, check=False, timeout=120)
+        assert done.returncode == 3, done.stderr
+        said = " ".join((done.stdout + done.stderr).split())
+        assert f"{name}: unreadable: expected a readable recording, found {kind}. Delete it. Run" in said
+    csp_data.prepare("vector", raw=tree, out=tmp_path / "x.h5", skip_damaged=True)
+    dataset = csp_data.load(path=tmp_path / "x.h5")
+    [note] = [note for note in dataset.provenance["notes"] if note["kind"] == "skip"]
+    assert note["recording"] == "desk_fast1"
+    assert f"found {kind}" in note["detail"]
 
 
 @pytest.mark.parametrize("damage", ["unreadable", "missing", "truncated"])
