@@ -17,7 +17,7 @@ import torch
 from numba import njit
 from torch import Tensor
 
-from baselines.fast.pointwise import FLAGS, affine, gelu, layer_norm, sigmoid
+from baselines.fast.pointwise import FLAGS, affine, affine_rows, gelu, layer_norm, sigmoid
 from baselines.fast.stack import Floats32, Stack, norms, stacked
 from baselines.layers import LRU, S4, S4D
 from baselines.layers.s4_kernel import SHORT, taps
@@ -50,8 +50,8 @@ def _finish(x, y, k, prenorm, norm, linear, scratch):  # type: ignore[no-untyped
 
 
 @njit(**FLAGS)
-def fir_stack(x, wanted, position, prenorm, norm, linear, taps, past, y, scratch):  # type: ignore[no-untyped-def]
-    """Take sample ``position`` of a window through blocks whose state space is a filter, in place if ``wanted``.
+def fir_stack(x, position, prenorm, norm, linear, taps, past, y, scratch):  # type: ignore[no-untyped-def]
+    """Take sample ``position`` of a window through blocks whose state space is a filter, in place.
 
     ``taps`` (K, W, H) holds the kernel with D in its first tap, ``past`` (K, W, H) the window's inputs so far.
     """
@@ -59,14 +59,41 @@ def fir_stack(x, wanted, position, prenorm, norm, linear, taps, past, y, scratch
     for k in range(taps.shape[0]):
         u = past[k, position]
         _enter(x, k, prenorm, norm, u)
-        if k + 1 == taps.shape[0] and not wanted:
-            return
         y[:] = _F(0)
         for lag in range(position + 1):
             tap, seen = taps[k, lag], past[k, position - lag]
             for i in range(size):
                 y[i] += tap[i] * seen[i]
         _finish(x, y, k, prenorm, norm, linear, scratch)
+
+
+@njit(**FLAGS)
+def fir_rows(x, first, prenorm, norm, linear, taps, past, y, scratch):  # type: ignore[no-untyped-def]
+    """Take the samples from ``first``, the rows of ``x``, as :func:`fir_stack` does where none is wanted.
+
+    Together they read the weights once; ``x`` is overwritten, ``y`` and ``scratch`` hold (W, H) and (W, 2 H).
+    """
+    rows, size = x.shape
+    for k in range(taps.shape[0]):
+        for r in range(rows):
+            _enter(x[r], k, prenorm, norm, past[k, first + r])
+        if k + 1 == taps.shape[0]:
+            return
+        for r in range(rows):
+            out = y[r]
+            out[:] = _F(0)
+            for lag in range(first + r + 1):
+                tap, seen = taps[k, lag], past[k, first + r - lag]
+                for i in range(size):
+                    out[i] += tap[i] * seen[i]
+            for i in range(size):
+                out[i] = gelu(out[i])
+        affine_rows(y[:rows], linear[0][k], linear[1][k], scratch)
+        for r in range(rows):
+            for i in range(size):
+                x[r, i] += scratch[r, i] * sigmoid(scratch[r, size + i])
+            if not prenorm:
+                layer_norm(x[r], norm[0][k], norm[1][k], norm[2], x[r])
 
 
 @njit(**FLAGS)
@@ -121,7 +148,11 @@ def lru_stack(x, norm, linear, modes, maps, state, u, y, scratch):  # type: igno
 
 
 class SpaceStack(Stack):
-    """S4 or S4D: filters of a window's length inside short windows, else recurrences."""
+    """S4 or S4D: filters of a window's length inside short windows, else recurrences.
+
+    Inside short windows samples whose output nobody reads wait for the last but one of the window and are taken
+    together: the weights, more than a core's second cache holds, are read twice a window, not at each sample.
+    """
 
     def __init__(self, layer: S4 | S4D, window: int | None) -> None:
         blocks: list[Any] = list(layer.blocks)
@@ -135,7 +166,13 @@ class SpaceStack(Stack):
         inner = [block.layer for block in blocks]
         if window is not None and window <= SHORT:
             self._taps = stacked([_filter(one, window).T for one in inner])
-            self.state = {"past": np.zeros_like(self._taps), "position": np.zeros((), np.int64)}
+            self._rows = np.zeros((window, size), np.float32), np.zeros((window, 2 * size), np.float32)
+            self.state = {
+                "past": np.zeros_like(self._taps),
+                "waiting": np.zeros((window, size), np.float32),
+                "position": np.zeros((), np.int64),
+                "ready": np.zeros((), np.int64),
+            }
             return
         parts: list[list[Any]] = [_space(one) for one in inner]
         self._space = tuple(
@@ -152,15 +189,32 @@ class SpaceStack(Stack):
 
     def skip(self, x: Floats32) -> None:
         """Take a sample without the last block's output; see :meth:`Stack.skip`."""
-        self._take(x, False)
+        if self._taps is None:
+            self._take(x, False)
+            return
+        position, waiting = self.state["position"], self.state["waiting"]
+        waiting[position] = x
+        position += 1
+        if position + 1 == len(waiting):
+            self._catch_up()
+
+    def _catch_up(self) -> None:
+        """Take the samples that wait."""
+        state = self.state
+        first, stop = int(state["ready"]), int(state["position"])
+        if first < stop:
+            shared = (self._prenorm, self._norm, self._linear, self._taps)
+            fir_rows(state["waiting"][first:stop], first, *shared, state["past"], *self._rows)
+            state["ready"][...] = stop
 
     def _take(self, x: Floats32, wanted: bool) -> None:
         shared = (self._prenorm, self._norm, self._linear)
         state = self.state
         if self._taps is not None:
+            self._catch_up()
             position = int(state["position"])
-            fir_stack(x, wanted, position, *shared, self._taps, state["past"], self.out, self._scratch)
-            state["position"][...] = position + 1
+            fir_stack(x, position, *shared, self._taps, state["past"], self.out, self._scratch)
+            state["position"][...] = state["ready"][...] = position + 1
         else:
             buffers = (self._u, self.out, self._scratch)
             space_stack(x, wanted, *shared, self._space, state["real"], state["imag"], *buffers)

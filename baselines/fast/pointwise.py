@@ -8,7 +8,18 @@ from numba import njit
 
 from baselines.fastmath import exp
 
-__all__ = ["FLAGS", "add_product", "affine", "gelu", "layer_norm", "sigmoid", "silu", "softplus", "tanh"]
+__all__ = [
+    "FLAGS",
+    "add_product",
+    "affine",
+    "affine_rows",
+    "gelu",
+    "layer_norm",
+    "sigmoid",
+    "silu",
+    "softplus",
+    "tanh",
+]
 
 FLAGS: dict[str, Any] = {
     "nogil": True,
@@ -27,6 +38,28 @@ def affine(x, weight, bias, out):  # type: ignore[no-untyped-def]
         for k in range(weight.shape[1]):
             total += weight[n, k] * x[k]
         out[n] = total + bias[n]
+
+
+@njit(**FLAGS)
+def affine_rows(x, weight, bias, out):  # type: ignore[no-untyped-def]
+    """Write W x + b for each row of ``x`` to the rows of ``out``; every weight is read once for four rows."""
+    rows, whole = x.shape[0], x.shape[0] - x.shape[0] % 4
+    for n in range(weight.shape[0]):
+        row = weight[n]
+        for r in range(0, whole, 4):
+            x_0, x_1, x_2, x_3 = x[r], x[r + 1], x[r + 2], x[r + 3]
+            t_0, t_1, t_2, t_3 = bias[n], bias[n], bias[n], bias[n]
+            for k in range(row.shape[0]):
+                t_0 += row[k] * x_0[k]
+                t_1 += row[k] * x_1[k]
+                t_2 += row[k] * x_2[k]
+                t_3 += row[k] * x_3[k]
+            out[r, n], out[r + 1, n], out[r + 2, n], out[r + 3, n] = t_0, t_1, t_2, t_3
+        for r in range(whole, rows):
+            total = bias[n]
+            for k in range(row.shape[0]):
+                total += row[k] * x[r, k]
+            out[r, n] = total
 
 
 @njit(**FLAGS)

@@ -13,7 +13,9 @@ from baselines.bench_stream import measure_stream_latency
 from baselines.engine import ReferenceEngine, make_engine
 from baselines.errors import OptionError
 from baselines.fast import FAST_KINDS, FastEngine, pointwise
-from baselines.layers import LAYERS
+from baselines.fast.engine import make_stack
+from baselines.layers import LAYERS, S4
+from baselines.layers.s4 import S4Config
 from baselines.presets import INNER_KINDS
 
 CASES = [
@@ -41,6 +43,9 @@ CASES = [
     ("hiss-s4-mamba", {"chunk": 40}),
     ("hiss-mamba-s4-lstm", {"overlap": 2}),
     ("hiss-lstm-s4", {"chunk": 1}),
+    ("hiss-s4-lstm", {"chunk": 2, "low_prenorm": False}),
+    ("hiss-s4d-lru", {"chunk": 3, "overlap": 2}),
+    ("hiss-s4-gru", {"chunk": 1}),
 ]
 
 
@@ -71,6 +76,22 @@ def test_a_state_taken_up_gives_the_same_bits(name: str) -> None:
     second.push(x[:3])
     second.load(first.state())
     np.testing.assert_array_equal(first.push(x[77:]), second.push(x[77:]))
+
+
+@pytest.mark.parametrize("wanted", [{0}, {3}, {4, 5}, {9}, {8, 9}, {1, 6, 9}, set(range(10))])
+def test_samples_that_wait_are_taken_before_one_that_is_wanted(wanted: set[int]) -> None:
+    torch.manual_seed(0)
+    layer = S4(S4Config(dim=6, layers=3)).double().eval()
+    x = np.random.default_rng(0).normal(size=(2, 10, 6)).astype(np.float32)
+    stack = make_stack(layer, 10)
+    for window in x:
+        expected = layer(torch.from_numpy(window[None]).double())[0].detach().numpy()
+        for position, row in enumerate(window):
+            if position in wanted:
+                np.testing.assert_allclose(stack.step(row.copy()), expected[position], rtol=1e-5, atol=1e-5)
+            else:
+                stack.skip(row.copy())
+        stack.reset()
 
 
 def test_the_past_of_a_transformer_grows_only_without_a_window() -> None:
