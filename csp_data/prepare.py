@@ -6,7 +6,7 @@ import hashlib
 import json
 import logging
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from dataclasses import asdict, replace
 from functools import reduce
 from pathlib import Path
@@ -37,7 +37,7 @@ from csp_data.sources import Found, Source, load_source, recognise
 from csp_data.splitcard import SplitCard
 from csp_data.splits import Pieces, divide, in_turn
 from csp_data.store import FORMAT_VERSION, Channels, Header, Writer, read_recipe_hash
-from csp_data.windows import IntArray, window_table
+from csp_data.windows import IntArray, against_short, window_table
 
 __all__ = ["find_recordings", "prepare_card", "raw_kind", "raw_root", "recipe_hash"]
 
@@ -206,7 +206,8 @@ def _write(path: Path, card: Card, protocol: Protocol, report: Report, key: str,
                 {**_provenance(card, report, wanted, notes), "recordings": counts}, sort_keys=True
             ),
         )
-        writer.finish(header, _normalization(writer, moments, protocol), _windows(writer, protocol))
+        windows = _windows(writer, protocol, recordings, run.cut)
+        writer.finish(header, _normalization(writer, moments, protocol), windows)
         logger.debug("%d episodes of %d recordings written to %s", len(writer.rows), counts["used"], path)
     _warn(notes)
 
@@ -407,14 +408,25 @@ def _channels(card: Card, protocol: Protocol, first: Example) -> tuple[Channels,
     )
 
 
-def _windows(writer: Writer, protocol: Protocol) -> IntArray | None:
-    if protocol.window is None:
+def _windows(
+    writer: Writer, protocol: Protocol, recordings: Sequence[str], cut: Container[str]
+) -> IntArray | None:
+    window, hz = protocol.window, protocol.target_hz
+    if window is None:
         return None
     used = [(i, row) for i, row in enumerate(writer.rows) if row.split != UNUSED]
     numbers = np.array([i for i, _ in used], dtype=np.int64)
     starts = np.array([row.target_start for _, row in used], dtype=np.int64)
     lengths = np.array([row.target_stop for _, row in used], dtype=np.int64) - starts
-    table = window_table(lengths, [row.id for _, row in used], protocol.window, protocol.target_hz)
+
+    def fix(index: int) -> str:
+        number, row = used[index]
+        of = recordings[number]
+        first = next(own for own, recording in zip(writer.rows, recordings, strict=True) if recording == of)
+        used_s = (row.target_stop - first.target_start) / hz
+        return against_short(protocol, window, lengths[index] / hz, used_s, piece=of in cut)
+
+    table = window_table(lengths, [row.id for _, row in used], window, hz, fix)
     spans = table[:, 1:] + starts[table[:, 0]][:, None]
     return np.concatenate([numbers[table[:, :1]], spans * protocol.chunk, spans], axis=1)
 

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
 from csp_data.errors import OptionError
 
-__all__ = ["Window", "window_table"]
+if TYPE_CHECKING:
+    from csp_data.protocol import Protocol
+
+__all__ = ["Window", "against_short", "window_table"]
 
 IntArray = npt.NDArray[np.int64]
 
@@ -54,7 +59,9 @@ def _whole(option: str, seconds: float, target_hz: float) -> int:
     return steps
 
 
-def window_table(lengths: IntArray, ids: list[str], window: Window, target_hz: float) -> IntArray:
+def window_table(
+    lengths: IntArray, ids: list[str], window: Window, target_hz: float, fix: Callable[[int], str] = lambda _: ""
+) -> IntArray:
     """Lay windows over episodes.
 
     Parameters
@@ -67,6 +74,8 @@ def window_table(lengths: IntArray, ids: list[str], window: Window, target_hz: f
         Length and stride.
     target_hz
         Target steps per second.
+    fix
+        Says for the error what helps against an episode of that index.
 
     Returns
     -------
@@ -86,7 +95,7 @@ def window_table(lengths: IntArray, ids: list[str], window: Window, target_hz: f
             "window.seconds",
             window.seconds,
             f"at most {seconds:g} s, the length of episode {ids[shortest]!r}",
-            f"Shorter episodes can be left out by name: min_episode_s={window.seconds:g}.",
+            fix(shortest),
         )
     rows = [
         np.stack([np.full_like(starts, episode), starts, starts + length], axis=1)
@@ -94,3 +103,37 @@ def window_table(lengths: IntArray, ids: list[str], window: Window, target_hz: f
         for starts in [np.arange(0, steps - length + 1, stride, dtype=np.int64)]
     ]
     return np.concatenate(rows) if rows else np.zeros((0, 3), dtype=np.int64)
+
+
+def against_short(protocol: Protocol, window: Window, seconds: float, used_s: float, *, piece: bool) -> str:
+    """Say what helps against an episode that is shorter than a window.
+
+    ``min_episode_s`` leaves out stretches of a recording before a grid is laid over them; what makes an episode
+    shorter after that, it cannot undo.
+
+    Parameters
+    ----------
+    protocol
+        How the episode was made.
+    window
+        Its windows.
+    seconds
+        Length of the episode.
+    used_s
+        Length of all episodes of its recording up to the end of this one.
+    piece
+        Whether it is one of those that :class:`~csp_data.Resplit` cuts.
+    """
+    if piece and protocol.resplit is not None:
+        return (
+            f"It is a piece that resplit.neighbours cuts: resplit.piece_s={protocol.resplit.piece_s:g} bounds them"
+            " all, and the last of an episode is what is left of it. Choose another length of one of both."
+        )
+    lost = 1 / protocol.target_hz if protocol.grid == "common" else 1.0
+    if protocol.max_duration_s is not None and protocol.max_duration_s - used_s < lost - 1e-6:
+        return f"max_duration_s={protocol.max_duration_s:g} ends it there. Choose another, or None for all."
+    # targets that lie before their inputs take their look-ahead from a stretch
+    least = window.seconds + (protocol.ahead_s if protocol.grid == "common" else 0.0)
+    if protocol.min_episode_s >= least:  # followed already: by as much as it lacks
+        least = protocol.min_episode_s + window.seconds - seconds
+    return f"Shorter episodes can be left out by name: min_episode_s={least:g}."

@@ -238,6 +238,53 @@ def test_if_all_is_too_short_that_is_said() -> None:
         csp_data.prepare("sample", recording_s=(600, 900))
 
 
+@pytest.mark.parametrize(
+    ("options", "advice", "followed"),
+    [
+        ({"window": Window(30)}, "min_episode_s=30.", {"min_episode_s": 30}),
+        (
+            {"window": Window(11), "min_episode_s": 11, "look_ahead_s": 1.0},
+            "min_episode_s=12.",
+            {"min_episode_s": 12},
+        ),
+        ({"window": Window(11), "look_ahead_s": 1.0}, "min_episode_s=12.", {"min_episode_s": 12}),
+        (
+            {"window": Window(24.2), "min_episode_s": 24.2, "grid": "own-start"},
+            "min_episode_s=24.4.",
+            {"min_episode_s": 24.4},
+        ),
+        (
+            {"window": Window(8), "min_episode_s": 8, "max_duration_s": 30},
+            "max_duration_s=30 ends it there. Choose another, or None for all.",
+            {"max_duration_s": None},
+        ),
+        (
+            {"window": Window(30), "min_episode_s": 30, "max_duration_s": 20},
+            "max_duration_s=20 ends it there.",
+            {"max_duration_s": 30},
+        ),
+        (
+            {"window": Window(8), "min_episode_s": 8, "max_duration_s": 30, "grid": "own-start"},
+            "max_duration_s=30 ends it there.",
+            {"max_duration_s": None},
+        ),
+        (
+            {"window": Window(5), "min_episode_s": 5, "resplit": {"neighbours": "both", "piece_s": 10}},
+            "resplit.piece_s=10 bounds them all",
+            {"resplit": {"neighbours": "both", "piece_s": 14}, "min_episode_s": 30},
+        ),
+    ],
+)
+def test_what_is_said_of_windows_that_are_too_long_helps(
+    options: dict[str, object], advice: str, followed: dict[str, object]
+) -> None:
+    """``min_episode_s`` counts before a grid is laid: what is shorter only after that it does not leave out."""
+    with pytest.raises(OptionError) as caught:
+        csp_data.prepare("sample", **options)
+    assert advice in str(caught.value)
+    csp_data.prepare("sample", **{**options, **followed})
+
+
 def test_clean_waits_for_who_is_preparing(empty_home: Path) -> None:
     """And does not delete the file that is being written."""
     path = empty_home / "prepared" / "sample-000000000000.h5"
