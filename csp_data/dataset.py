@@ -1,15 +1,13 @@
-"""What :func:`csp_data.load` returns: Dataset, Split and Episode."""
+"""What :func:`csp_data.load` returns: the data set, read from its prepared file."""
 
 from __future__ import annotations
 
 import json
-from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from functools import cached_property
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, overload
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -17,6 +15,7 @@ import numpy.typing as npt
 from csp_data.card import Card, card_from, load_card
 from csp_data.errors import CspDataError, MissingExtraError, OptionError, StoreError, UnknownNameError
 from csp_data.normalization import Normalization
+from csp_data.parts import Episode, Split
 from csp_data.protocol import Protocol
 from csp_data.splitcard import PARTS, REPORT, SELECTION
 from csp_data.store import Channels, EpisodeRow, Prepared, found_damaged
@@ -30,138 +29,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Dataset", "Episode", "Split"]
 
-
-@dataclass(frozen=True)
-class Episode:
-    """One episode, or a window of one.
-
-    Parameters
-    ----------
-    id
-        Name of the recording; behind a dot the number of the piece, where a gap cuts it into several.
-    group
-        What is held out whole: a subject, an object or a session.
-    split
-        Name of the part: ``"train"``, ``"val"``, ``"test"``, ...
-    inputs : array, shape (T, C), float32
-        One row an input sample, in physical units: those of ``Dataset.channels``.
-    targets : array, shape (T / chunk, D), float32
-        Row k is the target of chunk k, whose inputs are the rows ``k * chunk`` to ``(k + 1) * chunk - 1``; in the
-        units of ``Dataset.targets``.
-    time : array, shape (T,), float64
-        Of each input, in seconds on the recording's clock.
-    target_time : array, shape (T / chunk,), float64
-        End of each chunk, in seconds on the same clock.
-    """
-
-    id: str
-    group: str
-    split: str
-    inputs: npt.NDArray[np.float32]
-    targets: npt.NDArray[np.float32]
-    time: npt.NDArray[np.float64]
-    target_time: npt.NDArray[np.float64]
-
-    def __repr__(self) -> str:
-        return f"<Episode {self.id}, {self.split}: inputs {self.inputs.shape}, targets {self.targets.shape}>"
-
-    def _repr_html_(self) -> str:
-        from csp_data.html import episode_html
-
-        return episode_html(self)
-
-
 BLOCK_BYTES = 1 << 20
 """Inputs that are read together at most, if an episode alone has not more."""
-
-
-class Episodes(Sequence[Episode], ABC):
-    """Episodes that are read from the file when asked for: one by its number, or several by a slice."""
-
-    @abstractmethod
-    def _read(self, index: int) -> Episode: ...
-
-    @overload
-    def __getitem__(self, index: int) -> Episode: ...
-    @overload
-    def __getitem__(self, index: slice) -> list[Episode]: ...
-    def __getitem__(self, index: int | slice) -> Episode | list[Episode]:
-        """Read one episode, or several."""
-        if isinstance(index, slice):
-            return [self._read(i) for i in range(*index.indices(len(self)))]
-        return self._read(index)
-
-
-class Split(Episodes):
-    """The episodes of one part: a sequence of :class:`Episode`, read from the file on access.
-
-    Parameters
-    ----------
-    dataset
-        The data set.
-    name
-        One of its ``parts``: ``"train"``, ``"val"``, ``"test"``, ...
-    """
-
-    def __init__(self, dataset: Dataset, name: str) -> None:
-        self.dataset, self.name = dataset, name
-        self._episodes = [i for i, row in enumerate(dataset.episodes) if row.split == name]
-
-    @property
-    def rows(self) -> tuple[EpisodeRow, ...]:
-        """Ids, groups and extents of the episodes, without their samples."""
-        return tuple(self.dataset.episodes[i] for i in self._episodes)
-
-    @property
-    def groups(self) -> frozenset[str]:
-        """Groups of the part; no other part holds any of them."""
-        return frozenset(row.group for row in self.rows)
-
-    @property
-    def seconds(self) -> float:
-        """Length of all episodes in seconds."""
-        return sum(row.target_stop - row.target_start for row in self.rows) / self.dataset.targets.rate_hz
-
-    def __len__(self) -> int:
-        return len(self._episodes)
-
-    def _read(self, index: int) -> Episode:
-        row = self.dataset.episodes[self._episodes[index]]
-        return self.dataset.read(row, row.target_start, row.target_stop)
-
-    def __iter__(self) -> Iterator[Episode]:
-        """Read all episodes, see :meth:`Dataset.read_rows`."""
-        return self.dataset.read_rows(self.rows)
-
-    @cached_property
-    def windows(self) -> Windows:
-        """The windows of the protocol over these episodes; whole episodes when it has none."""
-        return Windows(self)
-
-    def __repr__(self) -> str:
-        return f"<Split {self.name}: {len(self)} episodes, {self.seconds / 60:.1f} min>"
-
-
-class Windows(Episodes):
-    """Windows over the episodes of a part, each an :class:`Episode` that shares its episode's id."""
-
-    def __init__(self, split: Split) -> None:
-        self.dataset = split.dataset
-        own = set(split._episodes)
-        table = self.dataset.prepared.index.windows
-        rows = self.dataset.episodes
-        self._spans = (
-            [(i, rows[i].target_start, rows[i].target_stop) for i in split._episodes]
-            if table is None
-            else [(int(w[0]), int(w[3]), int(w[4])) for w in table if int(w[0]) in own]
-        )
-
-    def __len__(self) -> int:
-        return len(self._spans)
-
-    def _read(self, index: int) -> Episode:
-        episode, start, stop = self._spans[index]
-        return self.dataset.read(self.dataset.episodes[episode], start, stop)
 
 
 class Dataset:
