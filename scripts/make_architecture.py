@@ -34,7 +34,7 @@ COLUMNS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("raw files", ("sources", "simulate", "cardtext", "croissant", "citation", "splits")),
     ("bytes, verified", ("acquire",)),
     ("one HDF5 file", ("store", "examples", "cutting", "prepare")),
-    ("data sets", ("html", "dataset", "remake")),
+    ("data sets", ("html", "parts", "dataset", "remake")),
     (
         "for people",
         (
