@@ -198,7 +198,7 @@ def test_overrides_reach_their_level():
             "'last', 'linear' or 'attention' for hiss-s4-s4",
         ),
         (lambda: build("flat-s4", 0, 2), OptionError, "FlatConfig.in_dim"),
-        (lambda: build("hiss-s4-s4", 3, 2, chunk=0), OptionError, "HierarchicalConfig.chunk"),
+        (lambda: build("hiss-s4-s4", 3, 2, chunk=0), OptionError, "chunk=0: expected"),
         (lambda: config_from_dict({"family": "round"}), UnknownNameError, "model family 'round'"),
         (lambda: config_from_dict({}), ModelError, "'family'"),
         (lambda: config_from_dict({"family": "flat", "layer": {"kind": "rnn"}}), UnknownNameError, "layer kind"),
