@@ -1,8 +1,9 @@
 """Products of matrices in the precision of their factors, whatever training allows elsewhere.
 
 Kernels of state spaces cannot do with less: powers of a transition matrix close to the identity, and sums over
-states that nearly cancel. With factors in bfloat16 the kernels of a fresh S4 layer are 5 to 200 % off, in TF32 up
-to 4 %.
+states that nearly cancel. With the factors of both rounded to the bits of bfloat16, kernels of a fresh S4 layer of
+256 channels were 5 to 19 % off in the mean at lengths 33 to 1500, and the worst of them 220 %; with TF32's 0.5 to
+0.8 % and 4 %.
 """
 
 from typing import Any

@@ -113,7 +113,7 @@ def test_parametrisations_start_as_the_same_layer():
     ],
 )
 def test_kernels_are_made_in_full_precision(length, make, precision, monkeypatch):
-    """With rounded products a fresh layer's kernels are up to 200 % off (measured in bfloat16)."""
+    """With rounded products a fresh layer's kernels are far off: :mod:`baselines.layers.exact`."""
     monkeypatch.setattr(parallel, "HAS_NUMBA", False)  # as on a GPU
 
     def results(precision):
