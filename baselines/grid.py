@@ -91,6 +91,8 @@ class Grid:
         ``train.<field>``, ``model.<option>`` or ``data.<field of the protocol>`` to the values that it takes.
     raw
         Folder of the raw files; ``{name}`` in it stands for the data set's name. ``None`` for the home's.
+    folds
+        For cross-validation: every run is made once for each fold (:class:`csp_data.Resplit`). ``None`` for none.
     """
 
     datasets: tuple[str, ...]
@@ -101,8 +103,11 @@ class Grid:
     preset: str = "small"
     settings: Mapping[str, Sequence[Any]] = field(default_factory=dict)
     raw: str | None = None
+    folds: int | None = None
 
     def __post_init__(self) -> None:
+        if self.folds is not None and self.folds < 3:
+            raise OptionError("folds", self.folds, "at least 3: one to report, one to choose, others to train")
         for option in ("datasets", "models", "seeds"):
             if not getattr(self, option):
                 raise OptionError(option, "", "at least one")
@@ -123,7 +128,14 @@ class Grid:
     def variants(self, kind: str) -> list[dict[str, Any]]:
         """Return every combination of the settings of one kind."""
         own = by_kind(self.settings)[kind]
-        return [dict(zip(own, chosen, strict=True)) for chosen in itertools.product(*own.values())]
+        found = [dict(zip(own, chosen, strict=True)) for chosen in itertools.product(*own.values())]
+        if kind != "data" or self.folds is None:
+            return found
+        return [
+            {**changes, "resplit": {**(changes.get("resplit") or {}), "fold": fold, "folds": self.folds}}
+            for changes in found
+            for fold in range(self.folds)
+        ]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -217,7 +229,8 @@ def _planned(
 ) -> Planned:
     preset = None if model in REFERENCES else grid.preset
     key = plan(dataset, model, train, preset, sizes).key
-    protocol = dataset.protocol.name
+    protocol, resplit = dataset.protocol.name, dataset.protocol.resplit
+    fold = "" if resplit is None or resplit.fold is None else f" fold {resplit.fold}"
     folder = out / "runs" / f"{dataset.name}-{protocol}-{model}-{train.seed}-{key}"
     set_ = [f"{name}={json.dumps(value)}" for name, value in sizes.items()]
     base = training_of(protocol, grid.training)
@@ -232,7 +245,7 @@ def _planned(
     parts += [text for name, value in given.items() for text in (f"--{name.replace('_', '-')}", str(value))]
     parts += ["--set", *set_] if set_ else []
     return Planned(
-        label=f"{dataset.name} {protocol} {model} seed {train.seed}",
+        label=f"{dataset.name} {protocol} {model} seed {train.seed}{fold}",
         key=key,
         folder=folder,
         prepared=dataset.path,

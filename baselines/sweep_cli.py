@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -26,6 +26,7 @@ Models: names, or published (the 16 of the HiSS paper), or references (all that 
 Examples:
   csp-baselines sweep --datasets sample --models flat-s4 hiss-s4-mamba --seeds 0-4 --jobs 2 --out sweeps/first
   csp-baselines sweep --datasets broad --models published references --set train.lr=1e-3,3e-3 train.epochs=30
+  csp-baselines sweep --datasets vector --models published --folds 5 --out sweeps/folds
   csp-baselines sweep --datasets vector ronin --models published --protocol paper --preset paper --device cuda
   csp-baselines sweep --datasets broad --models published --backend dask:tcp://10.0.0.1:8786
   csp-baselines sweep --datasets broad --models published --backend slurm --slurm slurm_partition=gpu
@@ -42,6 +43,8 @@ class Sweep:
     """Names of models and references; published and references stand for all of them."""
     seeds: Annotated[tuple[str, ...], _arg(metavar="SEED...")] = ("0-4",)
     """Seeds, one by one or as ranges: 0-4 stands for 0 1 2 3 4."""
+    folds: int | None = None
+    """Cross-validation: every run once for each of so many folds of the recordings; tables put them together."""
     out: Annotated[Path, _arg(metavar="FOLDER", aliases=["-o"])] = Path("sweep")
     """Folder of the sweep."""
     runs: RunsOptions = field(default_factory=Runs)
@@ -59,7 +62,7 @@ def sweep(command: Sweep, line: str) -> None:
 
     runs = command.runs
     done = sweep_grid(
-        runs.grid(command.datasets, command.models, command.seeds, command.set),
+        replace(runs.grid(command.datasets, command.models, command.seeds, command.set), folds=command.folds),
         command.out,
         runs.place(command.out, command.track),
         **runs.pool(),

@@ -65,6 +65,7 @@ def sweep(
     preset: str = "small",
     settings: Mapping[str, Sequence[Any]] | None = None,
     raw: str | None = None,
+    folds: int | None = None,
     jobs: int = 1,
     backend: str = "loky",
     device: str = "cpu",
@@ -78,7 +79,7 @@ def sweep(
 
     Parameters
     ----------
-    datasets, models, seeds, protocol, training, preset, settings, raw
+    datasets, models, seeds, protocol, training, preset, settings, raw, folds
         As in :class:`baselines.grid.Grid`.
     out
         Folder of the sweep: new, or of an earlier one, which goes on.
@@ -123,6 +124,7 @@ def sweep(
         preset=preset,
         settings=dict(settings or {}),
         raw=raw,
+        folds=folds,
     )
     slots = Path(out) / ".slots"
     place = Place(device=device, per_device=per_device, threads=threads, slots=slots, track=track)

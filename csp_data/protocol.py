@@ -289,6 +289,8 @@ class Protocol:
         for option in ("resplit", "look_ahead_s"):
             if values[option] is None:
                 del values[option]
+        if "resplit" in values and values["resplit"]["fold"] is None:
+            del values["resplit"]["fold"], values["resplit"]["folds"]
         return json.dumps(values, sort_keys=True)
 
     @classmethod

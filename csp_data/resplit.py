@@ -19,11 +19,20 @@ class Resplit:
 
     Parameters
     ----------
+    fold
+        For cross-validation: all recordings of the split are dealt anew into `folds` folds, groups whole. The one
+        of this number, from 0 on, is ``test``, the next (after the last the first) ``val``, all others ``train``;
+        so each recording is in ``test`` of one fold and in ``val`` of another. In a split that cuts the recordings
+        in their order, folds are blocks in that order; in others, groups are shuffled by `seed`, and larger ones
+        are dealt first. The other changes come after this one. ``None``: the card's parts.
+    folds
+        How many folds there are, at least 3 (Hastie, Tibshirani, Friedman, The Elements of Statistical Learning,
+        2009, section 7.10; the part to choose on is one of them too).
     share
         Share of the training recordings that are used, above 0 and at most 1; at least one recording. Subsets of
         one seed are nested: what a smaller share holds, a larger one holds too.
     seed
-        Seed of the order in which recordings are left out.
+        Seed of the order in which recordings are left out, and of folds.
     selection
         ``"report"``: the reported part also chooses the epoch, and no recording is held out for that (as
         published): ``test`` becomes ``eval``, ``val`` is not used, ``train`` stays. ``"apart"``: where ``eval``
@@ -44,6 +53,8 @@ class Resplit:
         If a field has a value out of bounds.
     """
 
+    fold: int | None = None
+    folds: int = 5
     share: float = 1.0
     seed: int = 0
     selection: Literal["apart", "report"] | None = None
@@ -51,6 +62,12 @@ class Resplit:
     piece_s: float = 10.0
 
     def __post_init__(self) -> None:
+        if not (isinstance(self.folds, int) and self.folds >= 3):
+            raise OptionError(
+                "resplit.folds", self.folds, "a whole number of at least 3: to train, choose and report"
+            )
+        if self.fold is not None and not (isinstance(self.fold, int) and 0 <= self.fold < self.folds):
+            raise OptionError("resplit.fold", self.fold, f"a whole number from 0 to {self.folds - 1}")
         if not 0 < self.share <= 1:
             raise OptionError("resplit.share", self.share, "a share above 0 and at most 1")
         if self.seed < 0:
@@ -64,6 +81,8 @@ class Resplit:
 
     def parts(self, before: tuple[str, ...]) -> tuple[str, ...]:
         """Return the names of the parts there are after the change, from those before it."""
+        if self.fold is not None:
+            before = ("train", "val", "test")
         if self.selection == "report":
             named = ("eval" if part == "test" and "eval" not in before else part for part in before)
             return tuple(part for part in named if part != "val")

@@ -149,12 +149,16 @@ def divide(card: Card, name: str, found: Sequence[Found], change: Resplit | None
     Raises
     ------
     OptionError
-        If the change leaves a part without recordings.
+        If the change leaves a part without recordings, or asks for more folds than there are groups.
     """
     parts = assign(card, name, found)
     if change is None:
         return {id_: (part,) for id_, part in parts.items()}
     split = card.splits[name]
+    if change.fold is not None:
+        named = {change.fold: "test", (change.fold + 1) % change.folds: "val"}
+        folds = enumerate(_folds(parts, found, split, change))
+        parts = {id_: named.get(fold, "train") for fold, ids in folds for id_ in ids}
     parts = _selection(parts, split, change)
     aside: Pieces = {}
     if change.neighbours is not None:
@@ -182,6 +186,25 @@ def _training(parts: Mapping[str, str], seed: int) -> list[str]:
     """Return the training recordings in the order in which they are taken: the last are left out first."""
     train = sorted((id_ for id_, part in parts.items() if part == "train"), key=natural_key)
     return [train[i] for i in permutation(len(train), seed)]
+
+
+def _folds(parts: Mapping[str, str], found: Sequence[Found], split: SplitCard, change: Resplit) -> list[list[str]]:
+    """Deal the recordings of a split into folds of nearly as many recordings; a group is in one of them."""
+    groups: dict[str, list[str]] = {}
+    for recording in sorted((r for r in found if r.id in parts), key=lambda r: natural_key(r.id)):
+        groups.setdefault(recording.group, []).append(recording.id)
+    if len(groups) < change.folds:
+        raise OptionError("resplit.folds", change.folds, f"at most {len(groups)}, as there are so many groups")
+    dealt: list[list[str]] = [[] for _ in range(change.folds)]
+    if split.rule == "sequential":
+        for i, ids in enumerate(groups.values()):
+            dealt[i * change.folds // len(groups)] += ids
+    else:
+        names = list(groups)
+        shuffled = [groups[names[i]] for i in permutation(len(names), change.seed)]
+        for ids in sorted(shuffled, key=len, reverse=True):
+            min(dealt, key=len).extend(ids)
+    return dealt
 
 
 def _selection(parts: dict[str, str], split: SplitCard, change: Resplit) -> dict[str, str]:

@@ -13,6 +13,7 @@ from click.shell_completion import CompletionItem
 from csp_data import api
 from csp_data.card import names
 from csp_data.dataset import Dataset
+from csp_data.resplit import Resplit
 from csp_data.signal.lowpass import LowPass
 from csp_data.windows import Window
 
@@ -42,6 +43,16 @@ raw_option = click.option(
     help="Folder of the raw files [default: shipped, or the home's raw/NAME].",
 )
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+
+
+def _fold(ctx: click.Context, parameter: click.Parameter, text: str | None) -> Resplit | None:
+    """Read ``I/N``."""
+    if text is None:
+        return None
+    fold, slash, folds = text.partition("/")
+    if not (slash and fold.isdecimal() and folds.isdecimal()):
+        raise click.BadParameter(f"{text!r} is not I/N, such as 0/5")
+    return Resplit(fold=int(fold), folds=int(folds))
 
 
 def protocol_options(command: F) -> F:
@@ -91,6 +102,12 @@ def protocol_options(command: F) -> F:
                 metavar="S",
                 help="Leave out episodes shorter than this [default: 2; paper: 0].",
             ),
+            click.option(
+                "--fold",
+                metavar="I/N",
+                callback=_fold,
+                help="Cross-validation: fold I of N, from 0 on, is test, the next val [default: the card's].",
+            ),
         )
     ):
         command = option(command)
@@ -122,6 +139,7 @@ def overrides(options: dict[str, Any]) -> dict[str, Any]:
         fields["window"] = Window(options["window"], options["stride"])
     elif options["stride"] is not None:
         raise click.UsageError("--stride needs --window")
+    fields["resplit"] = options["fold"]
     return {k: v for k, v in fields.items() if v is not None}
 
 

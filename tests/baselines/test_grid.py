@@ -27,6 +27,7 @@ from baselines.slots import slot
 from baselines.strapdown import NotApplicableError
 from baselines.sweeps import read_sweep, sweep
 from baselines.train import TrainConfig
+from csp_data import Resplit
 
 TINY = {"train.window_s": [10], "train.window_stride_s": [10], "train.epochs": [1]}
 
@@ -59,6 +60,21 @@ def test_variants_of_the_data_are_prepared_once(tmp_path: Path, home: Path) -> N
     written = [dataset.path.stat().st_mtime_ns for dataset in first]
     assert [dataset.path.stat().st_mtime_ns for dataset in prepare_all(grid)] == written
     assert len({planned.key for planned in expand(grid, first, tmp_path)}) == 2
+
+
+def test_folds_multiply_the_data(tmp_path: Path, home: Path) -> None:
+    grid = _grid(models=("mean",), folds=3, settings={"data.resplit": [{"seed": 1}], "data.clip": [None, 100.0]})
+    datasets = prepare_all(grid)
+    assert [(d.protocol.clip, d.protocol.resplit) for d in datasets] == [
+        (clip, Resplit(fold=fold, folds=3, seed=1)) for clip in (None, 100.0) for fold in range(3)
+    ]
+    runs = expand(grid, datasets, tmp_path)
+    assert len({planned.key for planned in runs}) == 6
+    assert [planned.label for planned in runs[:2]] == [f"sample strict mean seed 0 fold {k}" for k in (0, 1)]
+    with pytest.raises(OptionError, match="folds=2: expected at least 3"):
+        _grid(folds=2)
+    with pytest.raises(OptionError, match="A prepared file is as it is"):
+        prepare_all(_grid(datasets=(str(datasets[0].path),), folds=3))
 
 
 def test_references_are_those_that_apply(tmp_path: Path, home: Path) -> None:

@@ -197,6 +197,18 @@ def test_a_filters_options_need_a_filter(command: str, option: tuple[str, str]) 
     assert not Path("x.npz").exists()
 
 
+def test_folds_on_the_command_line(home: Path) -> None:
+    path = run("prepare", "sample", "--fold", "1/4").stdout.strip()
+    assert csp_data.load(path=path).protocol.resplit == csp_data.Resplit(fold=1, folds=4)
+    for text, said in {
+        "4/4": "resplit.fold=4: expected a whole number from 0 to 3",
+        "1": "'1' is not I/N",
+    }.items():
+        result = run("prepare", "sample", "--fold", text)
+        assert result.exit_code != 0
+        assert said in result.stderr
+
+
 def test_a_file_of_a_version_to_come_does_not_stand_in_the_way(empty_home: Path) -> None:
     """Its protocol has a field that is not known here."""
     path = csp_data.prepare("sample")

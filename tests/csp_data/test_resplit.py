@@ -73,6 +73,73 @@ def test_seeds_choose_other_subsets() -> None:
     assert {len(half) for half in halves} == {6}
 
 
+@settings(deadline=None, max_examples=60)
+@given(
+    st.lists(st.integers(1, 6), min_size=3, max_size=25),
+    st.integers(3, 8),
+    st.integers(0, 9),
+    st.sampled_from(["sequential", "random", "groups"]),
+)
+def test_every_recording_is_tested_in_one_fold(sizes: list[int], folds: int, seed: int, rule: str) -> None:
+    """Groups stay whole, each fold tests some and chooses on others, and folds are as even as groups allow."""
+    made = card(rule=rule, shares={"train": 0.7, "val": 0.1, "test": 0.2}, held_out=())
+    recordings = found(tuple(f"g{g}_{i}" for g, size in enumerate(sizes) for i in range(size)))
+    change = Resplit(fold=0, folds=folds, seed=seed)
+    if len(sizes) < folds:
+        with pytest.raises(OptionError, match=f"at most {len(sizes)}, as there are so many groups"):
+            divide(made, "made", recordings, change)
+        return
+    rounds = [divide(made, "made", recordings, dataclasses.replace(change, fold=fold)) for fold in range(folds)]
+    for part in ("test", "val"):
+        tested = [id_ for parts in rounds for id_ in having(parts, part)]
+        assert sorted(tested) == sorted(recording.id for recording in recordings)
+    for k, parts in enumerate(rounds):
+        assert set(parts) == {recording.id for recording in recordings}
+        assert having(parts, "val") == having(rounds[(k + 1) % folds], "test")
+        own = [{r.group for r in recordings if r.id in having(parts, part)} for part in ("train", "val", "test")]
+        assert not (own[0] & own[1] | own[0] & own[2] | own[1] & own[2])
+        if rule == "sequential":
+            blocks = sorted(int(group[1:]) for group in own[2])
+            assert blocks == list(range(blocks[0], blocks[-1] + 1))
+    counts = [len(having(parts, "test")) for parts in rounds]
+    if rule != "sequential":
+        assert max(counts) - min(counts) <= max(sizes)
+
+
+def test_folds_of_single_recordings_are_drawn_by_the_seed() -> None:
+    recordings = found(tuple(f"r{i}" for i in range(30)))
+    made = card(rule="random", shares={"train": 0.8, "eval": 0.2}, held_out=())
+    drawn = [having(divide(made, "made", recordings, Resplit(fold=2, seed=s)), "test") for s in range(4)]
+    assert {len(test) for test in drawn} == {6}
+    assert len({frozenset(test) for test in drawn}) == 4
+    assert Resplit(fold=2).parts(("train", "eval")) == ("train", "val", "test")
+
+
+def test_the_other_changes_come_after_the_folds() -> None:
+    recordings = found(tuple(f"r{i}" for i in range(30)))
+    made = card(rule="random", shares={"train": 0.8, "eval": 0.2}, held_out=())
+    whole = divide(made, "made", recordings, Resplit(fold=1))
+    half = divide(made, "made", recordings, Resplit(fold=1, share=0.5))
+    assert having(half, "test") == having(whole, "test")
+    assert len(having(half, "train")) == 9
+    assert having(half, "train") < having(whole, "train")
+    published = divide(made, "made", recordings, Resplit(fold=1, selection="report"))
+    assert having(published, "eval") == having(whole, "test")
+    assert set(published) == having(whole, "train") | having(whole, "test")
+    assert Resplit(fold=1, selection="report").parts(("train", "eval")) == ("train", "eval")
+
+
+def test_a_fold_of_real_recordings(home: Path) -> None:
+    """Statistics are those of its own training part."""
+    rounds = [csp_data.load("sample", resplit={"fold": fold, "folds": 4}) for fold in range(4)]
+    tested = [row.recording for made in rounds for row in made.test.rows]
+    assert set(tested) == {row.recording for row in csp_data.load("sample").episodes}
+    for made in rounds:
+        used = np.concatenate([episode.targets for episode in made.train]).astype(np.float64)
+        np.testing.assert_allclose(made.normalization.targets.shift, used.mean(axis=0), rtol=1e-5, atol=1e-7)
+    assert len({str(made.path) for made in rounds}) == 4
+
+
 def test_choosing_on_the_reported_part() -> None:
     whole, parts = of_lists(None), of_lists(Resplit(selection="report"))
     assert having(parts, "eval") == having(whole, "test")
@@ -178,6 +245,9 @@ def test_what_is_not_set_leaves_no_trace(home: Path) -> None:
     assert "look_ahead" not in plain.to_json()
     changed = plain.replace(resplit={"share": 0.5}, look_ahead_s=0.1)
     assert Protocol.from_json(changed.to_json()) == changed
+    assert "fold" not in changed.to_json()
+    folded = plain.replace(resplit={"fold": 1})
+    assert Protocol.from_json(folded.to_json()) == folded
     assert changed.resplit == Resplit(share=0.5)
     assert csp_data.prepare("sample", resplit=None, look_ahead_s=None) == csp_data.prepare("sample")
 
@@ -186,12 +256,15 @@ def test_what_is_not_set_leaves_no_trace(home: Path) -> None:
     ("fields", "message"),
     [
         ({"resplit": {"share": 0}}, "resplit.share=0"),
+        ({"resplit": {"fold": 5}}, "resplit.fold=5: expected a whole number from 0 to 4"),
+        ({"resplit": {"fold": 1.5}}, "from 0 to 4"),
+        ({"resplit": {"fold": 0, "folds": 2}}, "resplit.folds=2: expected a whole number of at least 3"),
         ({"resplit": {"share": 1.5}}, "at most 1"),
         ({"resplit": {"seed": -1}}, "resplit.seed=-1"),
         ({"resplit": {"piece_s": 0}}, "piece_s=0"),
         ({"resplit": {"selection": "eval"}}, "apart, report"),
         ({"resplit": {"neighbours": "all"}}, "apart, both"),
-        ({"resplit": {"shares": 1}}, "fields among neighbours, piece_s, seed, selection, share"),
+        ({"resplit": {"shares": 1}}, "fields among fold, folds, neighbours, piece_s, seed, selection, share"),
         ({"look_ahead_s": -0.1}, "at least 0 s"),
         ({"grid": "own-start", "look_ahead_s": 0.2}, "at most 0.18 s"),
     ],
