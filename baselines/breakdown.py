@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from baselines.digits import Scale, bracketed
 from baselines.render import Grid
+from baselines.results.folds import across_folds
 from baselines.results.rows import Result, results_of
 from baselines.runs import Run, RunError
 from baselines.table import Table, by_label, make_table
@@ -26,7 +27,7 @@ def by_recording(runs: Sequence[Run | Result]) -> Grid:
     RunError
         As :func:`baselines.table.make_table`; or if runs hold no errors by recording, or of other recordings.
     """
-    rows = results_of(runs)
+    rows = across_folds(results_of(runs))
     table = make_table(rows)
     names = _shared(rows, [tuple(row.recordings) for row in rows], "errors by recording")
     columns: Columns = {name: (lambda row, name=name: row.recordings[name].rmse, "") for name in names}  # type: ignore[misc]
@@ -42,7 +43,7 @@ def by_target(runs: Sequence[Run | Result]) -> Grid:
     RunError
         As :func:`by_recording`.
     """
-    rows = results_of(runs)
+    rows = across_folds(results_of(runs))
     table = make_table(rows)
     names = _shared(rows, [tuple(row.by_target) for row in rows], "errors by target")
     columns: Columns = {}

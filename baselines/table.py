@@ -14,6 +14,7 @@ from baselines.digits import bracketed
 from baselines.published import improvement as published_improvement
 from baselines.published import published
 from baselines.references import REFERENCES
+from baselines.results.folds import across_folds
 from baselines.results.rows import Result, results_of
 from baselines.runs import Run, RunError, flat
 from baselines.significance import Comparison, compare
@@ -136,6 +137,8 @@ class Table:
         the reported part does not choose it; ``None`` where nothing can be compared.
     hierarchy
         Where there are HiSS and flat models.
+    folds
+        How many folds of a cross-validation are put together; ``None`` where it is none.
     """
 
     dataset: str
@@ -149,6 +152,7 @@ class Table:
     rows: tuple[Row, ...]
     against: str | None = None
     hierarchy: Hierarchy | None = None
+    folds: int | None = None
 
     @property
     def kind_label(self) -> str:
@@ -176,6 +180,7 @@ class Table:
         return (
             f"{self.dataset}: {self.kind_label}; protocol {self.protocol}, recipe {self.recipe_hash}; "
             f"{self.context_label}{'; ' + CHOSEN_ON_REPORT if self.selection == self.report else ''}"
+            f"{f'; {self.folds} folds, in which each recording is in {self.report} once' if self.folds else ''}"
         )
 
 
@@ -185,14 +190,15 @@ def make_table(runs: Sequence[Run | Result]) -> Table:
     Parameters
     ----------
     runs
-        Finished runs, or the rows that :func:`baselines.load_results` returns.
+        Finished runs, or the rows that :func:`baselines.load_results` returns. Those on several folds are put
+        together (:func:`baselines.results.folds.across_folds`).
 
     Raises
     ------
     RunError
         If there is none, if two are of different data, recipe or protocol, or if one is there twice.
     """
-    found = results_of(runs)
+    found = across_folds(results_of(runs))
     if not found:
         raise RunError("A table needs at least one run. csp-baselines train makes one.")
     _refuse_mixture(found)
@@ -215,6 +221,7 @@ def make_table(runs: Sequence[Run | Result]) -> Table:
         rows=tuple(sorted(_compared(rows, errors, against), key=lambda row: -row.test_mse)),
         against=against,
         hierarchy=_hierarchy(rows, errors, first),
+        folds=first.folds if first.fold is None else None,
     )
 
 

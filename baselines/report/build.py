@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import re
 from collections.abc import Mapping, Sequence
@@ -16,10 +17,11 @@ from baselines.report import html
 from baselines.report.about import lede
 from baselines.report.group import Group, base_name, listed, looks_of
 from baselines.report.html import Place
+from baselines.report.results import numbers, weights
 from baselines.report.sections import pieces
-from baselines.report.settings import PANELS, said, settings_panels, spoken, varied
+from baselines.report.settings import PANELS, settings_panels, told, varied
 from baselines.runs import Run, RunError, dataset_of
-from baselines.table import by_label, make_table
+from baselines.table import Table, by_label, make_table
 from csp_data import Dataset
 from csp_data.protocol import resolve
 
@@ -132,9 +134,14 @@ def _title(key: Key, mains: Mapping[tuple[str, str, str], Key], held: Mapping[st
         [
             key[1],
             *([f"protocol {key[2]}"] if len(protocols) > 1 else []),
-            *([_apart(held[key[3]], held[main[3]])] if key != main else []),
+            *([_apart(held[key[3]], held[main[3]])] if key != main else _fold(held[key[3]])),
         ]
     )
+
+
+def _fold(dataset: Dataset) -> list[str]:
+    resplit = dataset.protocol.resplit
+    return [] if resplit is None or resplit.fold is None else [told("resplit", vars(resplit))]
 
 
 def _natural(text: str) -> list[tuple[float, str]]:
@@ -145,12 +152,13 @@ def _natural(text: str) -> list[tuple[float, str]]:
 
 
 def _mains(found: Mapping[Key, Sequence[Run]], held: Mapping[str, Dataset]) -> dict[tuple[str, str, str], Key]:
-    """Return the recipe that others of the same protocol are variants of: it as it is, or the one of most runs."""
+    """Return the recipe that others of a protocol are variants of: as it is, of most runs, or the first fold."""
 
-    def rank(key: Key) -> tuple[bool, int]:
+    def rank(key: Key) -> tuple[bool, int, int]:
         dataset = held[key[3]]
+        resplit = dataset.protocol.resplit
         plain = resolve(dataset.card, dataset.protocol.name).to_json() == dataset.protocol.to_json()
-        return plain, len(found[key])
+        return plain, len(found[key]), 0 if resplit is None else -(resplit.fold or 0)
 
     return {alike: max((k for k in found if k[:3] == alike), key=rank) for alike in {key[:3] for key in found}}
 
@@ -160,7 +168,7 @@ def _apart(dataset: Dataset, main: Dataset) -> str:
     own, other = (json.loads(one.protocol.to_json()) for one in (dataset, main))
     fields = sorted(name for name in own.keys() | other if own.get(name) != other.get(name))
     few = 0 < len(fields) <= 3
-    return ", ".join(f"{spoken(name)} {said(own.get(name))}" for name in fields) if few else _recipe(dataset)
+    return ", ".join(told(name, own.get(name)) for name in fields) if few else _recipe(dataset)
 
 
 def _recipe(dataset: Dataset) -> str:
@@ -208,6 +216,10 @@ def _several(groups: Sequence[Group], runs: Sequence[Run], left: str) -> str:
         places.append(Place("overview", "Overview"))
         texts.append(html.section(places[0], *tables))
     for alike in _alike(groups):
+        for table in _across_folds(alike):
+            made = _folds(table)
+            places.append(made[0])
+            texts.append(made[1])
         if found := _varied(alike, f"{alike[0].anchor}-", 2):
             places.append(found[0])
             texts.append(found[1])
@@ -227,20 +239,43 @@ def _alike(groups: Sequence[Group]) -> list[list[Group]]:
     return list(found.values())
 
 
+def _across_folds(groups: Sequence[Group]) -> list[Table]:
+    """Return a table of each cross-validation among groups of one data set and protocol."""
+    found: dict[str, list[Group]] = {}
+    for group in groups:
+        protocol = group.dataset.protocol
+        if protocol.resplit is not None and protocol.resplit.fold is not None:
+            alike = protocol.replace(resplit=dataclasses.replace(protocol.resplit, fold=0))
+            found.setdefault(alike.to_json(), []).append(group)
+    return [make_table([run for group in its for run in group.runs]) for its in found.values() if len(its) > 1]
+
+
+def _folds(table: Table) -> tuple[Place, str]:
+    """Return the section on a cross-validation as a whole."""
+    place = Place(f"folds-{table.dataset}-{table.recipe_hash}", f"{table.dataset}, all {table.folds} folds")
+    about = (
+        f"Each recording is in {table.report} of one fold: these are errors on all of them, each by a model that "
+        "was neither trained nor chosen on it. The sections below show each fold."
+    )
+    return place, html.section(place, html.paragraph(about, "lede"), numbers(table), weights(table), kind="set")
+
+
 def _overviews(groups: Sequence[Group]) -> list[str]:
     """Return a table for each kind and protocol with several data sets: the error of every model on each.
 
-    Of several recipes of a data set the one that the others are variants of stands there (:func:`_mains`).
+    Of several recipes of a data set the one that the others are variants of stands there (:func:`_mains`); folds
+    stand there put together.
     """
-    pages: dict[tuple[str, str], list[Group]] = {}
+    pages: dict[tuple[str, str], list[Table]] = {}
     for alike in _alike(groups):
-        main = next(group for group in alike if group.full)
-        pages.setdefault((main.table.kind_label, main.table.protocol), []).append(main)
+        main = next(group for group in alike if group.full).table
+        table = next(iter(_across_folds(alike)), main)
+        pages.setdefault((main.kind_label, main.protocol), []).append(table)
     made = []
-    for mains in pages.values():
-        if len(mains) < 2:
+    for tables in pages.values():
+        if len(tables) < 2:
             continue
-        grid = overview([group.table for group in mains])
+        grid = overview(tables)
         rows = [
             ("", [(cell, 0.4) if (i, j) in grid.best else cell for j, cell in enumerate(row)])
             for i, row in enumerate(grid.rows)

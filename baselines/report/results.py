@@ -10,9 +10,10 @@ from baselines.render import cells, columns, notes, render
 from baselines.report import html
 from baselines.report.group import Group, listed
 from baselines.report.panels import panel
+from baselines.table import Table
 from csp_data import plot
 
-__all__ = ["differences", "errors", "results"]
+__all__ = ["differences", "errors", "numbers", "results", "weights"]
 
 RECORDINGS = 24
 """Recordings in the figure of errors; of more, the hardest."""
@@ -20,7 +21,11 @@ RECORDINGS = 24
 
 def results(group: Group) -> str:
     """Return the table and what has to be said below it."""
-    table = group.table
+    return numbers(group.table)
+
+
+def numbers(table: Table) -> str:
+    """Return a table of any runs and what has to be said below it."""
     best = min(row.test_mse for row in table.rows)
     rows = [
         (
@@ -50,7 +55,11 @@ def results(group: Group) -> str:
 
 def differences(group: Group) -> str:
     """Say which differences to the model that is best on the part for choosing carry weight."""
-    table = group.table
+    return weights(group.table)
+
+
+def weights(table: Table) -> str:
+    """Say which differences in a table carry weight; empty where there is nothing to compare."""
     compared = [(row, row.comparison) for row in table.rows if row.comparison is not None]
     if not compared:
         return ""

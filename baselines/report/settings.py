@@ -15,10 +15,10 @@ from baselines.report.group import families, listed
 from baselines.report.panels import Panel, panel
 from baselines.rows import relative_mse, si_rmse
 from baselines.runs import Run
-from csp_data import plot
+from csp_data import Resplit, plot
 from csp_data.plot.style import Look
 
-__all__ = ["AXES", "Axis", "Varied", "errors_of", "said", "settings_panels", "varied"]
+__all__ = ["AXES", "Axis", "Varied", "errors_of", "said", "settings_panels", "told", "varied"]
 
 PANELS = 4
 """Most panels of one setting; each holds everything else fixed."""
@@ -118,6 +118,8 @@ def settings_of(run: Run) -> Settings:
     config = run.config.to_dict()
     model = {} if run.config.name in REFERENCES else config["model"]
     found = {f"data.{name}": value for name, value in config["data"]["protocol"].items() if name != "name"}
+    if resplit := found.get("data.resplit"):  # folds are put together
+        found["data.resplit"] = {name: value for name, value in resplit.items() if name != "fold"}
     found |= {f"train.{name}": value for name, value in config["train"].items() if name != "seed"}
     return found | {f"model.{name}": value for name, value in model.items() if name not in DECIDED}
 
@@ -227,7 +229,7 @@ def _places(axis: Axis, runs: Sequence[Run], settings: Sequence[Settings]) -> li
 
 
 def _named(settings: Settings, fields: Sequence[str]) -> list[str]:
-    return [f"{spoken(field)} {said(settings[field])}" for field in fields if field in settings]
+    return [told(field, settings[field]) for field in fields if field in settings]
 
 
 MEAN = "mean"
@@ -240,11 +242,21 @@ def spoken(field: str) -> str:
     return {"lowpass": "low-pass"}.get(name, name.replace("_", " "))
 
 
+def told(field: str, value: Any) -> str:
+    """Return a setting with its value in words."""
+    folded = isinstance(value, Mapping) and value.get("fold") is not None
+    return said(value) if folded else f"{spoken(field)} {said(value)}"
+
+
 def said(value: Any) -> str:
     """Return a setting's value in a few words."""
     if isinstance(value, Mapping) and "hz" in value:
         order = "" if value.get("order", 3) == 3 else f", order {value['order']}"
         return f"{value['hz']:g} Hz {PHASES.get(value.get('phase', 'causal'))}{order}"
+    if isinstance(value, Mapping) and value.get("fold") is not None:
+        rest = {name: held for name, held in value.items() if held != getattr(Resplit, name)}
+        others = " ".join(f"{name} {said(held)}" for name, held in rest.items() if name not in ("fold", "folds"))
+        return f"fold {value['fold']} of {value['folds']} {others}".strip()
     if isinstance(value, Mapping):
         return " ".join(f"{name} {said(held)}" for name, held in value.items() if held is not None)
     if isinstance(value, list | tuple):

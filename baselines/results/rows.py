@@ -208,6 +208,20 @@ class Result:
         )
 
     @property
+    def fold(self) -> int | None:
+        """Which fold of a cross-validation is reported; ``None`` where there are none, or all are put together."""
+        return self._resplit.get("fold")
+
+    @property
+    def folds(self) -> int | None:
+        """How many folds a cross-validation has; ``None`` where there are none."""
+        return self._resplit.get("folds")
+
+    @property
+    def _resplit(self) -> Mapping[str, Any]:
+        return self.settings.get("data", {}).get("protocol", {}).get("resplit") or {}
+
+    @property
     def hours(self) -> float:
         """Time to fit, in hours."""
         return self.seconds / 3600

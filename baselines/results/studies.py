@@ -269,8 +269,8 @@ def merged(held: Sequence[Result], new: Sequence[Result]) -> list[Result]:
     Raises
     ------
     ResultsError
-        If two rows are of one run with other errors, if two runs have the same data, protocol, model, seed and
-        variant, or if real and simulated recordings would stand in one study.
+        If two rows are of one run with other errors, if two runs have the same data, protocol, model, seed,
+        variant and fold, or if real and simulated recordings would stand in one study.
     """
     rows = {row.key: row for row in held}
     for row in new:
@@ -285,7 +285,7 @@ def merged(held: Sequence[Result], new: Sequence[Result]) -> list[Result]:
             )
     places: dict[tuple[object, ...], Result] = {}
     for row in rows.values():
-        place = (row.dataset, row.protocol, row.model, row.seed, row.variant)
+        place = (row.dataset, row.protocol, row.model, row.seed, row.variant, row.fold)
         before = places.setdefault(place, row)
         if before is not row:
             raise ResultsError(

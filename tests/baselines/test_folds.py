@@ -1,0 +1,166 @@
+"""Cross-validation put together: against errors computed anew from all predictions of all folds."""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import csp_data
+from baselines.breakdown import by_recording, by_target
+from baselines.cli import main
+from baselines.collect import read_runs
+from baselines.metrics import pooled
+from baselines.report import datasets_of, make_report
+from baselines.results import Result
+from baselines.results.folds import across_folds
+from baselines.results.studies import add, read_study
+from baselines.runs import Run, RunError
+from baselines.sweeps import sweep
+from baselines.table import make_table
+
+FOLDS = 3
+TINY = {"train.window_s": [10], "train.window_stride_s": [10], "train.epochs": [1]}
+
+
+@pytest.fixture(scope="module")
+def folded(home: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a sweep over folds of the sample."""
+    out = tmp_path_factory.mktemp("folded") / "sweep"
+    models = ["references", "flat-lstm"]
+    done = sweep(["sample"], models, seeds=[0, 1], out=out, folds=FOLDS, settings=TINY)
+    assert dict(done.failed) == {}
+    assert len(done.done) == FOLDS * (4 + 2)
+    return out
+
+
+@pytest.fixture(scope="module")
+def runs(folded: Path) -> list[Run]:
+    return read_runs([folded])
+
+
+def test_errors_are_those_of_all_predictions_together(runs: list[Run]) -> None:
+    together = {(row.model, row.seed): row for row in across_folds([Result.of(run) for run in runs])}
+    assert len(together) == 4 + 2
+    for (model, seed), row in together.items():
+        own = [run for run in runs if run.config.name == model and run.config.train.seed == seed]
+        pairs = [(p.true, p.pred) for run in own for p in run.predictions]
+        expected = pooled(pairs, row.targets)
+        assert row.test_mse == pytest.approx(expected["mse"], rel=1e-9)
+        assert row.test_rmse == pytest.approx(expected["rmse"], rel=1e-9)
+        assert row.test_mae == pytest.approx(expected["mae"], rel=1e-9)
+        assert sum(recording.steps for recording in row.recordings.values()) == expected["steps"]
+        for name, target in row.by_target.items():  # m/s already, so SI units are the target's own
+            errors = next(found for channel, found in expected["channels"].items() if channel == name)
+            assert (target.rmse, target.mae) == pytest.approx((errors["rmse"], errors["mae"]), rel=1e-9)
+        assert row.val_mse == pytest.approx(np.mean([run.selected["mse"] for run in own]))
+        assert (row.fold, row.folds) == (None, FOLDS)
+        assert row.test_ate is None  # velocities in the sensor's frame make no path
+
+
+def test_trajectory_errors_are_means_over_recordings(runs: list[Run]) -> None:
+    rows = [Result.of(run) for run in runs if run.config.name == "mean"]
+    rng, known = np.random.default_rng(0), []
+    for i, row in enumerate(rows):
+        own = {name: replace(r, ate=rng.random(), rte=rng.random()) for name, r in row.recordings.items()}
+        known += list(own.values())
+        rows[i] = replace(row, recordings=own, test_ate=0.0, test_rte=0.0, published_mse=float(i))
+    (row,) = across_folds(rows)
+    assert row.test_ate == pytest.approx(np.mean([r.ate for r in known]))
+    assert row.test_rte == pytest.approx(np.mean([r.rte for r in known]))
+    steps = [sum(r.steps for r in one.recordings.values()) for one in rows]
+    assert row.published_mse == pytest.approx(np.average(range(len(rows)), weights=steps))
+
+
+def test_each_recording_is_reported_once(runs: list[Run]) -> None:
+    everything = {row.recording for row in csp_data.load("sample").episodes}
+    for row in across_folds([Result.of(run) for run in runs]):
+        assert set(row.recordings) == everything
+    held = [set(run.reported["recordings"]) for run in runs if run.config.name == "mean"]
+    assert sum(map(len, held)) == len(everything)
+
+
+def test_tables_are_of_all_folds(runs: list[Run]) -> None:
+    table = make_table(runs)
+    assert table.folds == FOLDS
+    assert {row.model: row.seeds for row in table.rows}["flat-lstm"] == (0, 1)
+    assert f"; {FOLDS} folds, in which each recording is in test once" in table.heading
+    compared = [row.comparison for row in table.rows if row.comparison is not None]
+    assert {found.recordings for found in compared} == {13}
+    assert [row.test_mse for row in table.rows] == sorted((row.test_mse for row in table.rows), reverse=True)
+    assert len(by_recording(runs).header) == 1 + 13
+    assert len(by_target(runs).rows) == len(table.rows) == 5
+
+
+def test_one_fold_alone_is_a_split_like_any_other(runs: list[Run]) -> None:
+    own = [run for run in runs if Result.of(run).fold == 1]
+    table = make_table(own)
+    assert table.folds is None
+    assert table.recipe_hash == own[0].config.data.recipe_hash
+    assert "folds" not in table.heading
+
+
+def test_models_that_lack_a_fold_are_left_out(runs: list[Run], caplog: pytest.LogCaptureFixture) -> None:
+    def lacking(*models: str) -> list[Run]:
+        return [r for r in runs if not (r.config.name in models and Result.of(r).fold == 2)]
+
+    with caplog.at_level(logging.WARNING):
+        table = make_table(lacking("fir"))
+    assert {row.model for row in table.rows} == {"mean", "kalman", "strapdown", "flat-lstm"}
+    assert caplog.messages == ["left out, as they have not run on all folds: fir seed 0"]
+    with pytest.raises(RunError, match=r"No model has run on all folds: .* and 3 more\. Give the command"):
+        make_table(lacking("mean", "fir", "kalman", "strapdown", "flat-lstm"))
+
+
+def test_what_does_not_belong_together_is_refused(runs: list[Run], home: Path) -> None:
+    with pytest.raises(RunError, match=r"same run \(mean, seed 0, fold 0\)"):
+        make_table([*runs, next(r for r in runs if r.config.name == "mean" and Result.of(r).fold == 0)])
+    plain = replace(Result.of(runs[0]), settings={}, recipe_hash="0" * 12)
+    with pytest.raises(RunError, match="One table holds one data set, recipe and protocol"):
+        make_table([*runs, plain])
+    bare = [replace(Result.of(run), recordings={}) for run in runs]
+    with pytest.raises(RunError, match="no errors by recording"):
+        across_folds(bare)
+
+
+def test_studies_hold_folds(folded: Path, tmp_path: Path, runs: list[Run]) -> None:
+    """Rows of runs stay as they are; they are put together where they are tabulated."""
+    committed = [replace(Result.of(run), study="folded", commit="0" * 40) for run in runs]
+    add(tmp_path / "folded.csv", committed)
+    held = read_study(tmp_path / "folded.csv")
+    assert sorted((row.model, row.seed, row.fold) for row in held) == sorted(
+        (row.model, row.seed, row.fold) for row in committed
+    )
+    assert replace(make_table(held), rows=()) == replace(make_table(runs), rows=())
+    for one, other in zip(make_table(held).rows, make_table(runs).rows, strict=True):
+        assert (one.model, one.seeds) == (other.model, other.seeds)
+        assert math.isclose(one.test_mse, other.test_mse, rel_tol=1e-9)
+
+
+def test_the_page_shows_folds_and_all_of_them(runs: list[Run]) -> None:
+    page = make_report(runs, datasets_of(runs))
+    titles = ["sample, all 3 folds", *(f"sample, fold {fold} of 3" for fold in range(FOLDS))]
+    places = [page.index(f">{title}</h2>") for title in titles]
+    assert places == sorted(places)
+    assert "What was varied" not in page
+    assert make_table(runs).heading in page
+
+
+def test_folds_on_the_command_line(
+    folded: Path, home: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "sweep"
+    given = ["--datasets", "sample", "--models", "mean", "fir", "--folds", "4", "--out", str(out), "--json"]
+    main(["sweep", *given])
+    said: dict[str, Any] = json.loads(capsys.readouterr().out)
+    assert len(said["done"]) == 2 * 4
+    main(["table", str(out), "--json"])
+    table = json.loads(capsys.readouterr().out)
+    assert table["folds"] == 4
+    assert {row["model"] for row in table["rows"]} == {"mean", "fir"}
