@@ -28,7 +28,7 @@ from baselines.published import TRAINING
 from baselines.rows import relative_mse, si_rmse, write_csv
 from baselines.runs import Run, read_run
 from baselines.sweeps import Sweep, refuse_foreign, sweep_planned
-from baselines.train import TrainConfig
+from baselines.training import TrainConfig
 from csp_data import Dataset
 from csp_data.card import load_card
 from csp_data.protocol import resolve

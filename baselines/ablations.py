@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from baselines.errors import OptionError
-from baselines.train import TrainConfig
+from baselines.training import TrainConfig
 from csp_data import LowPass, Protocol
 from csp_data.card import Card
 

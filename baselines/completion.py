@@ -15,17 +15,9 @@ import tyro
 from click.shell_completion import CompletionItem, get_completion_class, shell_complete
 
 import csp_data
-from baselines.presets import ALL_MODELS
+from baselines.presets import ALL_MODELS, REFERENCES
 
 __all__ = ["COMPLETION", "Completion", "complete", "completion", "shadow"]
-
-REFERENCES = {
-    "mean": "of the training targets",
-    "fir": "linear filter over the last 2 s, less with many channels",
-    "kalman": "linear state-space model identified on train, with its Kalman filter",
-    "strapdown": "inertial sensors alone: orientation filter and integration, nothing learned",
-}
-"""Name to what it is, without the module that imports torch: who presses Tab does not want to wait for that."""
 
 PROG, VARIABLE = "csp-baselines", "_CSP_BASELINES_COMPLETE"
 

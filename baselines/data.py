@@ -19,7 +19,7 @@ from baselines.errors import OptionError
 from csp_data import Dataset
 from csp_data.normalization import Affine, features
 
-__all__ = ["Batch", "Part", "Windows", "batches", "cut", "length_class", "load_part", "padded", "window_steps"]
+__all__ = ["Batch", "Part", "Windows", "batches", "cut", "length_class", "load_part", "padded"]
 
 
 @dataclass(frozen=True)
@@ -205,22 +205,6 @@ def _heading(dataset: Dataset, device: torch.device | str) -> tuple[Turning, Tur
         return Turning(torch.from_numpy(pairs).to(device), shift, scale)
 
     return turning(first, norm.inputs), turning(of_target, norm.targets)
-
-
-def window_steps(option: str, seconds: float | None, target_hz: float) -> int | None:
-    """Turn a length in seconds into target steps; ``None`` stays.
-
-    Raises
-    ------
-    OptionError
-        If it is not a positive, whole number of steps.
-    """
-    if seconds is None:
-        return None
-    steps = round(seconds * target_hz)
-    if steps < 1 or abs(steps - seconds * target_hz) > 1e-6 * steps:
-        raise OptionError(option, seconds, f"a positive multiple of {1 / target_hz:g} s, one target step")
-    return steps
 
 
 def cut(part: Part, length: int | None, stride: int | None = None) -> Windows:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import time
 from pathlib import Path
@@ -36,10 +35,10 @@ from baselines.runs import (
     ENVIRONMENT,
     PREDICTIONS,
     RESULTS,
-    DataConfig,
     Run,
     RunConfig,
     RunError,
+    data_config,
     open_folder,
     read_run,
 )
@@ -49,7 +48,7 @@ from baselines.train import BEST, TrainConfig, seeded, train, validate
 from csp_data import Dataset
 from csp_data.predictions import save_predictions
 
-__all__ = ["NAMES", "data_config", "evaluate", "follow", "load_model", "plan", "run", "torch_device"]
+__all__ = ["NAMES", "evaluate", "follow", "load_model", "plan", "run", "torch_device"]
 
 NAMES = (*REFERENCES, *ALL_MODELS)
 """What can be trained and evaluated, by name; three-level models (``hiss-<low>-<mid>-<high>``) besides."""
@@ -232,21 +231,6 @@ def _build(
 def model_config(model: Any) -> dict[str, Any]:
     """Return the configuration of a model or reference as JSON values."""
     return reference_to_dict(model) if isinstance(model, Reference) else config_to_dict(model.config)
-
-
-def data_config(dataset: Dataset) -> DataConfig:
-    """Return what a run remembers of its data."""
-    provenance = dataset.provenance
-    return DataConfig(
-        name=dataset.name,
-        kind=provenance["kind"],
-        protocol=json.loads(dataset.protocol.to_json()),
-        recipe_hash=provenance["recipe_hash"],
-        channels=list(dataset.targets.names),
-        units=list(dataset.targets.units),
-        selection=dataset.selection,
-        report=dataset.report,
-    )
 
 
 def load_model(run: Run, device: str = "cpu") -> nn.Module:

@@ -13,8 +13,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import scipy.linalg
-import scipy.sparse.linalg
 import torch
 from einops import rearrange
 from torch import Tensor, nn
@@ -149,16 +147,19 @@ class _Moments:
 
         Cholesky factors stand for the symmetric roots: the singular vectors then differ by the same rotation.
         """
+        from scipy.linalg import solve_triangular  # here: most trainings have no use for it
+        from scipy.sparse.linalg import svds
+
         eye = ridge * np.eye(len(self.past))
         root_p, root_f = (np.linalg.cholesky(moment + eye) for moment in (self.past, self.future))
-        half = scipy.linalg.solve_triangular(root_f, self.across, lower=True)
-        told = scipy.linalg.solve_triangular(root_p, half.T, lower=True).T
+        half = solve_triangular(root_f, self.across, lower=True)
+        told = solve_triangular(root_p, half.T, lower=True).T
         if order < len(told) // 8:  # a few of many singular vectors are much cheaper than all
-            _, values, right = scipy.sparse.linalg.svds(told, k=order, v0=np.ones(len(told)))
+            _, values, right = svds(told, k=order, v0=np.ones(len(told)))
             right = right[np.argsort(-values)]
         else:
             right = np.linalg.svd(told)[2][:order]
-        return np.asarray(scipy.linalg.solve_triangular(root_p, right.T, lower=True, trans=1))
+        return np.asarray(solve_triangular(root_p, right.T, lower=True, trans=1))
 
 
 def _regress(x: FloatArray, after: FloatArray, z: FloatArray) -> System:

@@ -18,9 +18,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-__all__ = ["LEDGER", "Executed", "append_line", "count", "note", "read_lines"]
+__all__ = ["LEDGER", "SWEEP", "Executed", "append_line", "count", "note", "read_lines"]
 
 LEDGER = "ledger.jsonl"
+SWEEP = "sweep.jsonl"
+"""Lines of the same kind for a whole sweep: how it was asked for."""
 
 
 def note(folder: Path, event: str, **values: Any) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from baselines.references import REFERENCES
+from baselines.presets import REFERENCES
 from csp_data.plot.style import Look, looks
 
 __all__ = ["looks_by_name"]

@@ -18,7 +18,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from scipy import signal
 
 from baselines.engine import Arrays, StateError
 from baselines.errors import OptionError
@@ -94,7 +93,11 @@ class Preparation:
             if self._known.shape != (self.channels,) or not np.isfinite(self._known).all():
                 raise OptionError("baseline", baseline, f"{self.channels} finite numbers, one a channel")
         self._sos = np.zeros((0, 6)) if lowpass is None else lowpass.sections(input_hz)
-        self._steady = signal.sosfilt_zi(self._sos) if len(self._sos) else np.zeros((0, 2))
+        self._steady = np.zeros((0, 2))
+        if len(self._sos):
+            from scipy.signal import sosfilt_zi  # here: it takes half a second
+
+            self._steady = sosfilt_zi(self._sos)
         self._bounds = float(raw_clip or np.inf), np.float32(clip or np.inf)
         self.settings: dict[str, Any] = {
             "deltas": bool(deltas),
@@ -162,7 +165,9 @@ class Preparation:
             rows = np.clip(rows, -self.raw_clip, self.raw_clip)
         if self.lowpass is not None:
             before = self._filtered if started else self._steady[:, :, None] * rows[0]
-            rows, self._filtered[:] = signal.sosfilt(self._sos, rows, axis=0, zi=before)
+            from scipy.signal import sosfilt
+
+            rows, self._filtered[:] = sosfilt(self._sos, rows, axis=0, zi=before)
         stored = rows.astype(np.float32)  # as the prepared file holds them
         first = self._previous if started else stored[0]
         made = features(np.concatenate((first[None], stored)), deltas=self.deltas, clip=self.clip)[1:]

@@ -27,10 +27,9 @@ from typing import Any, Literal
 import filelock
 
 import csp_data
-from baselines.checkpoint import load_weights
 from baselines.errors import CspDataError
 from baselines.files import atomic_json
-from baselines.train import BEST, METRICS, TrainConfig
+from baselines.training import BEST, METRICS, TrainConfig
 from csp_data import Dataset
 from csp_data.predictions import EpisodePrediction, PredictionsError, read_predictions
 
@@ -42,6 +41,7 @@ __all__ = [
     "RunConfig",
     "RunError",
     "damaged",
+    "data_config",
     "dataset_of",
     "flat",
     "open_folder",
@@ -96,6 +96,21 @@ class DataConfig:
     def selected_on_report(self) -> bool:
         """Whether the epoch was chosen on the part that is reported."""
         return self.selection == self.report
+
+
+def data_config(dataset: Dataset) -> DataConfig:
+    """Return what a run remembers of its data."""
+    provenance = dataset.provenance
+    return DataConfig(
+        name=dataset.name,
+        kind=provenance["kind"],
+        protocol=json.loads(dataset.protocol.to_json()),
+        recipe_hash=provenance["recipe_hash"],
+        channels=list(dataset.targets.names),
+        units=list(dataset.targets.units),
+        selection=dataset.selection,
+        report=dataset.report,
+    )
 
 
 @dataclass(frozen=True)
@@ -190,6 +205,8 @@ class Run:
 
     def load_weights(self, model: Any) -> None:
         """Put the weights of the chosen epoch into a model of the run's configuration."""
+        from baselines.checkpoint import load_weights  # torch, for which readers of results need not wait
+
         load_weights(self.folder / BEST, model)
 
 

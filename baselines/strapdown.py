@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
-from scipy.signal import lfilter
 from torch import Tensor, nn
 
 from baselines.data import Part, batches, cut
@@ -167,6 +166,8 @@ class Strapdown(nn.Module):
         return rotate(quaternions, force) - np.array([0.0, 0.0, GRAVITY]), quaternions
 
     def _integrate(self, acceleration: FloatArray, quaternions: FloatArray, memory_s: float) -> FloatArray:
+        from scipy.signal import lfilter  # here: it takes half a second
+
         c = self.config
         step_s = 1 / c.rate_hz
         velocity = lfilter([step_s], [1.0, -np.exp(-step_s / memory_s)], acceleration, axis=0)

@@ -18,14 +18,12 @@ from typing import Any
 
 from baselines.environment import code_version
 from baselines.grid import Grid, Planned, SweepError, expand, prepare_all
-from baselines.ledger import append_line, read_lines
+from baselines.ledger import SWEEP, append_line, read_lines
 from baselines.pool import Outcome, Place, execute, make_pool
 from baselines.progress import Progress
 from baselines.runs import Run, RunError, read_run
 
 __all__ = ["SWEEP", "Sweep", "read_sweep", "refuse_foreign", "sweep", "sweep_grid", "sweep_planned"]
-
-SWEEP = "sweep.jsonl"
 
 
 @dataclass(frozen=True)

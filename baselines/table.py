@@ -11,9 +11,9 @@ from typing import Any, TypeVar
 import numpy as np
 
 from baselines.digits import bracketed
+from baselines.presets import REFERENCES
 from baselines.published import improvement as published_improvement
 from baselines.published import published
-from baselines.references import REFERENCES
 from baselines.results.folds import across_folds
 from baselines.results.rows import Result, results_of
 from baselines.runs import Run, RunError, flat

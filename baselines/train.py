@@ -32,7 +32,7 @@ from baselines.ledger import note
 from baselines.models import param_groups
 from baselines.step import PlainStep, adam, by_shape, in_graph, make_step, masked_mse
 from baselines.team import ALONE, Team
-from baselines.training import TrainConfig
+from baselines.training import BEST, LAST, METRICS, TrainConfig
 from csp_data.work import keep_freed
 
 __all__ = [
@@ -47,9 +47,6 @@ __all__ = [
     "train",
     "validate",
 ]
-
-BEST, LAST, METRICS = "best.safetensors", "last.safetensors", "metrics.jsonl"
-
 
 _LOOK_EVERY = 32
 

@@ -1,4 +1,4 @@
-"""Every choice of a training, readable before torch is loaded: the command line and its completion ask for it."""
+"""Every choice of a training and the names of its files, for those who do not want to wait for torch."""
 
 from __future__ import annotations
 
@@ -11,7 +11,10 @@ from baselines.errors import OptionError
 if TYPE_CHECKING:
     from baselines.data import Part, Windows
 
-__all__ = ["Form", "TrainConfig"]
+__all__ = ["BEST", "LAST", "METRICS", "Form", "TrainConfig", "window_steps"]
+
+BEST, LAST, METRICS = "best.safetensors", "last.safetensors", "metrics.jsonl"
+"""What a training writes into its folder."""
 
 Form = Literal["eager", "inductor", "graph", "inductor-graph"]
 """Forms of a training step, see :func:`baselines.step.make_step`."""
@@ -97,9 +100,23 @@ class TrainConfig:
 
     def steps(self, target_hz: float) -> tuple[int | None, int | None]:
         """Return ``window_s`` and ``window_stride_s`` in target steps; :class:`OptionError` if they are none."""
-        from baselines.data import window_steps
-
         return (
             window_steps("window_s", self.window_s, target_hz),
             window_steps("window_stride_s", self.window_stride_s, target_hz),
         )
+
+
+def window_steps(option: str, seconds: float | None, target_hz: float) -> int | None:
+    """Turn a length in seconds into target steps; ``None`` stays.
+
+    Raises
+    ------
+    OptionError
+        If it is not a positive, whole number of steps.
+    """
+    if seconds is None:
+        return None
+    steps = round(seconds * target_hz)
+    if steps < 1 or abs(steps - seconds * target_hz) > 1e-6 * steps:
+        raise OptionError(option, seconds, f"a positive multiple of {1 / target_hz:g} s, one target step")
+    return steps

@@ -17,9 +17,8 @@ import tyro
 
 import csp_data
 from baselines.arguments import settings
-from baselines.completion import REFERENCES
 from baselines.errors import OptionError
-from baselines.presets import INNER_KINDS, KINDS
+from baselines.presets import INNER_KINDS, KINDS, REFERENCES
 from baselines.published import TRAINING, training_of
 from baselines.training import TrainConfig
 from csp_data import Dataset
@@ -152,7 +151,6 @@ def train(command: Train, line: str) -> None:
     from baselines.experiment import follow, run
     from baselines.grid import by_kind
     from baselines.parallel import COMPILING, before_compiling
-    from baselines.references import REFERENCES
     from baselines.team import joined
 
     preset = command.preset or (None if command.model in REFERENCES else "small")
@@ -169,9 +167,8 @@ def train(command: Train, line: str) -> None:
         if not team.leads:
             follow(dataset, command.model, config, team, preset=preset, options=given["model"], device=device)
             return
-        with (
-            before_compiling(partial(tqdm.write, COMPILING, sys.stderr)) if loudness.get().notes else nullcontext()
-        ):
+        waits = loudness.get().notes and command.model not in REFERENCES  # they have no loops to compile
+        with before_compiling(partial(tqdm.write, COMPILING, sys.stderr)) if waits else nullcontext():
             done, state = run(
                 dataset,
                 command.model,

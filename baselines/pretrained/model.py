@@ -17,7 +17,6 @@ import torch
 from torch import Tensor
 
 from baselines.config import config_to_dict
-from baselines.data import window_steps
 from baselines.engine import Model
 from baselines.errors import CspDataError, OptionError, UnknownNameError
 from baselines.evaluate import measure_fully
@@ -27,6 +26,7 @@ from baselines.interface import Interface
 from baselines.published import UNITS
 from baselines.quantities import Quantities
 from baselines.stream import Streamer
+from baselines.training import window_steps
 from csp_data import Dataset
 from csp_data.normalization import features
 from csp_data.predictions import EpisodePrediction, save_predictions

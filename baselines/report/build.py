@@ -9,9 +9,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from baselines.errors import OptionError
-from baselines.experiment import data_config
 from baselines.files import atomic_bytes
-from baselines.references import REFERENCES
+from baselines.presets import REFERENCES
 from baselines.render import overview
 from baselines.report import html
 from baselines.report.about import lede
@@ -20,7 +19,7 @@ from baselines.report.html import Place
 from baselines.report.results import numbers, weights
 from baselines.report.sections import pieces
 from baselines.report.settings import PANELS, settings_panels, told, varied
-from baselines.runs import Run, RunError, dataset_of
+from baselines.runs import Run, RunError, data_config, dataset_of
 from baselines.table import Table, by_label, make_table
 from csp_data import Dataset
 from csp_data.protocol import resolve

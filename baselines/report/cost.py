@@ -10,13 +10,12 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from baselines.digits import Scale
-from baselines.ledger import read_lines
+from baselines.ledger import SWEEP, read_lines
 from baselines.report import html
 from baselines.report.group import Group, listed
 from baselines.report.panels import Panel, panel
 from baselines.runs import Run
-from baselines.sweeps import SWEEP
-from baselines.train import BEST
+from baselines.training import BEST
 from csp_data import plot
 
 __all__ = ["made", "speed"]

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from baselines.looks import looks_by_name
-from baselines.references import REFERENCES
+from baselines.presets import REFERENCES
 from baselines.runs import Run
 from baselines.table import Table, by_label
 from csp_data import Dataset

@@ -10,7 +10,7 @@ from typing import Any
 from matplotlib.axes import Axes
 
 from baselines.digits import bracketed
-from baselines.references import REFERENCES
+from baselines.presets import REFERENCES
 from baselines.report.group import families, listed
 from baselines.report.panels import Panel, panel
 from baselines.rows import relative_mse, si_rmse

@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
-from scipy import signal
 
 from csp_data.dataset import Episode
 from csp_data.plot.style import COLOURS, GREYS, INK, from_start, legend_beside, styles, thin, tidy
@@ -126,6 +125,8 @@ def plot_spectra(
     *lowpass
         Draw the one channel through these filters too, down to where rounding begins.
     """
+    from scipy.signal import welch  # here: it takes half a second, for which no other figure has use
+
     pieces = min(256, len(episode.inputs))
     recorded = np.asarray(episode.inputs[:, list(columns)], dtype=np.float64)
     lines = dict(zip((channels.names[column] for column in columns), recorded.T, strict=True))
@@ -137,7 +138,7 @@ def plot_spectra(
         for cut_off in {one.hz for one in lowpass}:
             ax.axvline(cut_off, color=INK, linewidth=0.8, linestyle=":")
     for style, (name, values) in zip(drawn, lines.items(), strict=True):
-        hz, density = signal.welch(values, channels.rate_hz, nperseg=pieces)
+        hz, density = welch(values, channels.rate_hz, nperseg=pieces)
         ax.loglog(hz[1:], density[1:], linewidth=1.3 if lowpass else 1.0, label=name, **style)
     if lowpass:
         ax.set_ylim(bottom=ax.get_ylim()[1] * 1e-9)

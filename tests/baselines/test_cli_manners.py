@@ -19,9 +19,10 @@ import pytest
 import csp_data
 from baselines import parallel
 from baselines.cli import commands, main, parse
-from baselines.completion import REFERENCES, shadow
+from baselines.completion import shadow
 from baselines.ledger import read_lines
 from baselines.parallel import COMPILING
+from baselines.presets import REFERENCES
 from baselines.runs import Run
 
 PROGRAM = (sys.executable, "-m", "baselines")
@@ -162,7 +163,7 @@ def test_compiling_is_not_told_when_quiet_and_in_a_sweep_by_its_table(
     monkeypatch.setattr(parallel, "before_compiling", compiles)
     for flags, wanted in (([], [COMPILING]), (["-q"], [])):
         out = str(tmp_path / f"run{len(flags)}")
-        code, _, error = said(["train", "sample", "mean", "--out", out, *flags], capsys)
+        code, _, error = said(["train", "sample", "flat-lstm", *TINY, "--out", out, *flags], capsys)
         assert (code, error.splitlines()) == (0, wanted)
     call = ["sweep", "--datasets", "sample", "--models", "mean", "--seeds", "0", "--out", str(tmp_path / "sweep")]
     assert said([*call, "--quiet"], capsys)[::2] == (0, "")
@@ -265,6 +266,38 @@ print("torch" in sys.modules)
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.splitlines()[-1] == "False"
     assert len(done.stdout.splitlines()) > 1
+
+
+@pytest.mark.parametrize(
+    ("asked", "spared"),
+    [
+        ("table RUN MEAN", ("torch", "scipy")),
+        ("table RUN MEAN --by recording", ("torch", "scipy")),
+        ("results", ("torch", "scipy")),
+        ("report RUN MEAN -o PAGE", ("torch",)),
+        ("eval RUN", ("numba", "scipy.signal", "scipy.linalg")),
+        ("train sample flat-lstm --epochs 1 --window-s 10 --out NEW", ("scipy.signal", "scipy.linalg")),
+        ("train sample mean --out NEW", ("numba", "scipy.signal", "scipy.linalg", "torch._dynamo")),
+        ("stream RUN --engine reference", ("numba", "scipy.signal", "torch._dynamo")),
+    ],
+)
+def test_commands_do_not_wait_for_what_they_have_no_use_for(
+    asked: str, spared: tuple[str, ...], runs: dict[str, Run], tmp_path: Path
+) -> None:
+    given = {"RUN": runs["a"].folder, "MEAN": runs["mean"].folder}
+    given |= {"PAGE": tmp_path / "page.html", "NEW": tmp_path / "new"}
+    words = [str(given.get(word, word)) for word in asked.split()]
+    code = f"""
+import sys
+from baselines.cli import main
+try:
+    main({words!r})
+except SystemExit as stop:
+    assert not stop.code, stop.code
+print([name for name in {spared!r} if name in sys.modules])
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, input="", check=True)
+    assert done.stdout.splitlines()[-1] == "[]"
 
 
 def test_completion_knows_every_reference() -> None:
