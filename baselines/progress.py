@@ -12,11 +12,13 @@ from typing import TextIO
 
 from baselines.grid import Planned
 from baselines.ledger import LEDGER, read_lines
+from baselines.parallel import COMPILING
 from baselines.pool import Outcome
 
 __all__ = ["Progress"]
 
 REFRESH_S = 1.0
+COMPILES = "compiling loops, once on this machine"
 
 
 class Progress:
@@ -41,19 +43,20 @@ class Progress:
         self.jobs, self.shown, self.file = max(1, jobs), shown, file or sys.stderr
         self.outcomes: dict[Path, Outcome] = {}
         self._lines = 0
+        self._told = False
         self._mutex = threading.Lock()
 
     @contextmanager
     def live(self) -> Iterator[None]:
-        """Draw the table again every second, if this is a terminal."""
-        if not (self.shown and self.file.isatty()):
+        """Draw the table again every second, if this is a terminal; elsewhere say once that loops are compiled."""
+        if not self.shown:
             yield
             return
-        over = threading.Event()
+        over, terminal = threading.Event(), self.file.isatty()
 
         def again() -> None:
-            while not over.wait(REFRESH_S):
-                self._draw()
+            while not over.wait(REFRESH_S) and not self._told:
+                (self._draw if terminal else self._tell)()
 
         thread = threading.Thread(target=again, daemon=True)
         thread.start()
@@ -62,7 +65,8 @@ class Progress:
         finally:
             over.set()
             thread.join()
-            self._draw()
+            if terminal:
+                self._draw()
 
     def add(self, outcome: Outcome) -> None:
         """Count an outcome and show it."""
@@ -89,7 +93,7 @@ class Progress:
             if event in ("start", "compile", "epoch"):
                 epochs = sum(line.get("event") == "epoch" for line in lines)
                 at = f"epoch {epochs} of {planned.train.epochs}"
-                found.append((planned, "compiling loops, once on this machine" if event == "compile" else at))
+                found.append((planned, COMPILES if event == "compile" else at))
         return found
 
     def seconds_left(self) -> float | None:
@@ -136,6 +140,12 @@ class Progress:
         minutes, rest = divmod(round(seconds), 60)
         hours, minutes = divmod(minutes, 60)
         return f"; about {f'{hours} h {minutes} min' if hours else f'{minutes} min {rest} s'} left"
+
+    def _tell(self) -> None:
+        """Say that loops are compiled, the first time that some are."""
+        if any(at == COMPILES for _, at in self.running()):
+            self._told = True
+            print(COMPILING, file=self.file, flush=True)
 
     def _draw(self) -> None:
         with self._mutex:

@@ -14,10 +14,12 @@ from typing import Any
 
 import pytest
 
+from baselines import progress
 from baselines.cli import main
 from baselines.errors import CspDataError, OptionError, UnknownNameError
 from baselines.grid import Grid, Planned, SweepError, expand, prepare_all
 from baselines.ledger import count, note
+from baselines.parallel import COMPILING
 from baselines.pool import Outcome, Place, WorkerLostError, execute
 from baselines.presets import MODELS
 from baselines.progress import Progress
@@ -318,8 +320,8 @@ def test_progress_on_a_terminal_and_elsewhere(planned: list[Planned], tmp_path: 
     note(runs[1].folder, "start")
     note(runs[1].folder, "epoch", epoch=1)
     with shown[1].live():
-        for progress in shown:
-            progress.add(Outcome(runs[0].folder, "done", seconds=30.0))
+        for one in shown:
+            one.add(Outcome(runs[0].folder, "done", seconds=30.0))
     epochs = TrainConfig().epochs
     assert plain.getvalue().splitlines() == [
         "[1/3] sample strict mean seed 0: done in 30.0 s; about 1 min 0 s left"
@@ -336,6 +338,31 @@ def test_progress_on_a_terminal_and_elsewhere(planned: list[Planned], tmp_path: 
     assert shown[1].table()[3] == f"  {runs[1].label}: compiling loops, once on this machine"
     shown[0].add(Outcome(runs[1].folder, "failed", "a reason\nthe last line"))
     assert plain.getvalue().splitlines()[1].endswith("seed 0: FAILED: the last line; about 0 min 30 s left")
+
+
+def test_a_sweep_in_a_pipe_says_once_that_loops_are_compiled(
+    planned: list[Planned], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(progress, "REFRESH_S", 0.01)
+    runs = [dataclasses.replace(p, folder=tmp_path / str(i)) for i, p in enumerate(planned)]
+
+    def said(wanted: str, *, shown: bool = True) -> str:
+        file = io.StringIO()
+        with Progress(runs, 1, shown=shown, file=file).live():
+            until = time.monotonic() + (10 if wanted else 0.1)
+            while file.getvalue() == "" and time.monotonic() < until:
+                time.sleep(0.01)
+            time.sleep(0.1)
+        return file.getvalue()
+
+    for planned_ in runs[:2]:
+        planned_.folder.mkdir()
+        note(planned_.folder, "start")
+    assert said("") == ""
+    for planned_ in runs[:2]:
+        note(planned_.folder, "compile")
+    assert said(COMPILING) == COMPILING + "\n"
+    assert said("", shown=False) == ""
 
 
 def test_slurm_through_its_local_executor(tmp_path: Path) -> None:
