@@ -12,7 +12,7 @@ from typing import Any
 import joblib
 import numpy as np
 
-from csp_data.acquire.verify import how_to_get
+from csp_data.acquire.verify import how_to_get, verify_tree
 from csp_data.card import Card, load_card
 from csp_data.checkreport import Check, SourceReport
 from csp_data.dataset import Dataset
@@ -125,8 +125,8 @@ def _recordings(state: _State) -> Iterator[str]:
         if not isinstance(recording, Found) or not recording.id or not recording.group or not recording.files:
             yield f"expected a Found with id, group and files, got {recording!r}"
             return
-        if not recording.files[0].is_file():
-            yield f"{recording.id}: the main file {recording.files[0]} is not there"
+        if not (main := recording.files[0]).is_file():
+            yield f"{recording.id}: the main file {main} is {'no file' if main.exists() else 'not there'}"
     ids = [recording.id for recording in found]
     if len(set(ids)) < len(ids):
         yield f"the id {next(id_ for id_ in ids if ids.count(id_) > 1)!r} stands twice"
@@ -138,9 +138,13 @@ def _recordings(state: _State) -> Iterator[str]:
 
 def _reading(state: _State) -> Iterator[str]:
     assert state.source is not None
-    chosen = _spread(state.found, state.limit)
     protocol = resolve(state.card)
-    for found in chosen:
+    verified = verify_tree(state.card, state.root, extra=False)
+    read = []
+    for found in _spread(state.found, state.limit):
+        if failure := verified.failure_of(found):
+            yield f"{found.id}: {failure}"
+            continue
         try:
             recording = state.source.read(found, state.card, protocol)
         except Exception as error:
@@ -150,11 +154,10 @@ def _reading(state: _State) -> Iterator[str]:
         if (recording.id, recording.group) != (found.id, found.group):
             yield f"{found.id}: read() changed id or group to {recording.id!r}, {recording.group!r}"
         state.recordings.append(recording)
+        read.append(found)
     state.said = f"{len(state.recordings)} of {len(state.found)} read"
-    if state.recordings:
-        again = state.source.read(chosen[0], state.card, protocol)
-        if again.id == state.recordings[0].id and not _equal(again, state.recordings[0]):
-            yield f"{chosen[0].id}: read() gives other numbers the second time"
+    if read and not _equal(state.source.read(read[0], state.card, protocol), state.recordings[0]):
+        yield f"{read[0].id}: read() gives other numbers the second time"
 
 
 def _spread(found: Sequence[Found], limit: int) -> list[Found]:

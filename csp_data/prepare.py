@@ -182,8 +182,7 @@ def _write(path: Path, card: Card, protocol: Protocol, report: Report, key: str,
         _check_parts(card, protocol, report, {part for own in parts.values() for part in own})
     run = replace(run, cut=frozenset(id_ for id_, own in parts.items() if len(own) > 1))
     wanted = [recording for recording in found if recording.id in parts or split.among == "kept"]
-    failed = {file.path: str(file) for file in report.failures if file.status != "missing"}
-    notes, readable = _set_aside(wanted, report, failed)
+    notes, readable = _set_aside(wanted, report)
     logger.debug("%s: reading %d recordings in %s", card.name, len(readable), report.root)
     with Writer(path) as writer:
         recordings, moments = _fill(writer, readable, card, protocol, run, report, notes)
@@ -386,13 +385,12 @@ def _size(recording: Found, report: Report) -> int:
     return sum(report.digests[name].size for name in names if name in report.digests)
 
 
-def _set_aside(wanted: Sequence[Found], report: Report, failed: dict[str, str]) -> tuple[list[Note], list[Found]]:
+def _set_aside(wanted: Sequence[Found], report: Report) -> tuple[list[Note], list[Found]]:
     """Separate the recordings with a file that failed verification from those to read."""
     notes, readable = [], []
     for recording in wanted:
-        names = (_name(file, report.root) for file in recording.files) if failed else ()
-        if bad := [failed[name] for name in names if name in failed]:
-            notes.append(Note(recording.id, SKIPPED, "; ".join(bad), "skip"))
+        if failure := report.failure_of(recording):
+            notes.append(Note(recording.id, SKIPPED, failure, "skip"))
         else:
             readable.append(recording)
     return notes, readable

@@ -7,6 +7,7 @@ import os
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import cached_property
 from itertools import chain
 from pathlib import Path
 from typing import Any, Literal
@@ -15,7 +16,7 @@ from csp_data.acquire.lockfile import LOCK_NAME, RECEIPTS_NAME, LockedSet, lock_
 from csp_data.acquire.manifest import Digest, Stamps
 from csp_data.acquire.structure import structure_problems
 from csp_data.card import Card, FileEntry, bundled_root
-from csp_data.errors import MissingDataError, VerificationError
+from csp_data.errors import MissingDataError, SourceError, VerificationError
 from csp_data.simulate.stamp import STAMP
 from csp_data.sources import Found, load_source
 
@@ -91,6 +92,15 @@ class Report:
     def present(self) -> tuple[FileReport, ...]:
         """Files that are there and verified."""
         return tuple(file for file in self.files if file.status == "ok")
+
+    def failure_of(self, found: Found) -> str:
+        """Return what failed of those of a recording's files that are there, ``""`` if nothing did."""
+        names = _inside(self.root, [found])[0] if self._failed else ()
+        return "; ".join(self._failed[name] for name in names if name in self._failed)
+
+    @cached_property
+    def _failed(self) -> dict[str, str]:
+        return {file.path: str(file) for file in self.failures if file.status != "missing"}
 
     def source_digest(self) -> str:
         """Return one SHA-256 over names and contents of the files that are there."""
@@ -169,6 +179,8 @@ def verify_tree(
     ------
     MissingDataError
         If the folder does not exist.
+    SourceError
+        If a reader finds files outside it.
     CspDataError
         If the lock file is damaged.
     """
@@ -262,7 +274,9 @@ def _inside(root: Path, found: Sequence[Found]) -> list[list[str]]:
 
     def name(file: Path) -> str:
         parts = file.parts  # relative_to takes ten times as long, and there may be thousands of files
-        return "/".join(parts[depth:]) if parts[:depth] == above else file.relative_to(root).as_posix()
+        if parts[:depth] != above:
+            raise SourceError(file, f"find gives a file outside the folder that it was asked about, {root}")
+        return "/".join(parts[depth:])
 
     return [[name(file) for file in recording.files] for recording in found]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -15,7 +16,7 @@ import csp_data
 from csp_data import card as cards
 from csp_data.card import Card
 from csp_data.cli import cli
-from csp_data.errors import MissingDataError, VerificationError
+from csp_data.errors import MissingDataError, SourceError, VerificationError
 from csp_data.plausible import implausible, sentinels
 
 CARD = """
@@ -268,6 +269,47 @@ def test_a_file_that_changed_fails_the_round_trip(root: Path) -> None:
     found = report(root, GOOD, CARD.replace("[licence]", listed + "[licence]", 1))
     assert found["round trip"][0] == "failed"
     assert "expected 99 bytes" in found["round trip"][1]
+
+
+def test_files_outside_the_folder_are_the_readers_mistake(root: Path) -> None:
+    """A reader that resolves links, and a folder that is one."""
+    link = root.parent / "link"
+    link.symlink_to(root)
+    resolving = replace(GOOD, find=lambda folder: find(folder.resolve()))
+    assert {status for status, _ in report(root, resolving).values()} == {"ok"}
+    assert f"outside the folder that it was asked about, {link}" in report(link, resolving)["reading"][1]
+    for call in (csp_data.verify, csp_data.prepare):
+        with pytest.raises(SourceError, match=r"r0\.txt: find gives a file outside the folder"):
+            call("made", raw=link)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="Windows has no pipes among its files")
+def test_what_fails_verification_is_never_opened(root: Path) -> None:
+    """Opening a pipe waits for somebody who writes: the suite hung."""
+    (root / "r0.txt").unlink()
+    (root / "r1.txt").write_text("0.25")
+    os.mkfifo(root / "r0.txt")
+    opened = []
+
+    def noting(found: csp_data.Found, card: Card, protocol: csp_data.Protocol) -> csp_data.Recording:
+        opened.append(found.id)
+        return read(found, card, protocol) if found.files[0].is_file() else raising(found, card, protocol)
+
+    listed = 'files = [{ path = "r1.txt", size = 99 }]\n'
+    found = report(root, replace(GOOD, read=noting), CARD.replace("[licence]", listed + "[licence]", 1))
+    assert set(opened) == {"r2", "r3"}
+    assert found["recordings"] == ("failed", f"r0: the main file {root / 'r0.txt'} is no file")
+    assert found["reading"][0] == "failed"
+    assert "r0: r0.txt: unreadable: expected a readable recording, found a pipe." in found["reading"][1]
+    assert "r1: r1.txt: truncated: expected 99 bytes, found 4 bytes." in found["reading"][1]
+    assert "found a pipe" in found["round trip"][1]
+
+
+def test_a_damaged_first_recording_is_named_once(root: Path) -> None:
+    (root / "r0.txt").write_text("no number")
+    status, details = report(root)["reading"]
+    assert status == "failed"
+    assert details.count("could not convert") == 1
 
 
 def test_sentinels_are_told_from_clipping_and_rest() -> None:
