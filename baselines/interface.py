@@ -20,6 +20,10 @@ INTERFACE = "interface.json"
 """Name of the file in a run folder."""
 
 
+ROTATIONS = ("rotations", "orientation", "truth_quaternions")
+"""Fields of the protocol that say what rotations are: of the interface too, as they are."""
+
+
 class InterfaceError(CspDataError):
     """A run whose interface is damaged, or cannot be found."""
 
@@ -59,6 +63,10 @@ class Interface:
     look_ahead_s
         Seconds from the end of a prediction's step to the last sample that it was made from (`Protocol.ahead_s`).
         None in older runs.
+    rotations, orientation, truth_quaternions
+        How rotations were interpolated, which estimate turned a phone's inputs into the global frame, and how the
+        truth's rotations were read: the protocol's fields. Each changes what inputs or targets are under the same
+        names and units. None in files made before they were kept.
     """
 
     inputs: tuple[str, ...]
@@ -77,6 +85,9 @@ class Interface:
     resample: str = "linear"
     target: str | None = None
     look_ahead_s: float | None = None
+    rotations: str | None = None
+    orientation: str | None = None
+    truth_quaternions: str | None = None
 
     @classmethod
     def of(cls, dataset: Dataset) -> Interface:
@@ -99,6 +110,7 @@ class Interface:
             resample=protocol.resample,
             target=dataset.card.target(protocol.target).name,
             look_ahead_s=protocol.ahead_s,
+            **{name: getattr(protocol, name) for name in ROTATIONS},
         )
 
     def to_dict(self) -> dict[str, Any]:
@@ -149,6 +161,7 @@ def interface_of(run: Run, data: Path | None = None) -> Interface:
         try:
             protocol = run.config.data.protocol  # older runs say there what their interface does not
             later = {name: protocol[name] for name in ("raw_clip", "resample")}
+            later |= {name: protocol.get(name) for name in ROTATIONS}
             return Interface.from_dict({**later, **json.loads(path.read_text())})
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise InterfaceError(

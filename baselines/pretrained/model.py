@@ -22,7 +22,7 @@ from baselines.errors import CspDataError, OptionError, UnknownNameError
 from baselines.evaluate import measure_fully
 from baselines.factory import build_from_config
 from baselines.files import atomic_bytes
-from baselines.interface import Interface
+from baselines.interface import ROTATIONS, Interface
 from baselines.published import UNITS
 from baselines.quantities import Quantities
 from baselines.stream import Streamer
@@ -187,12 +187,10 @@ class Pretrained:
     def check(self, dataset: Dataset) -> None:
         """Raise :class:`PretrainedError` unless a data set gives what the model takes, and wants what it gives."""
         mine, other = self.interface, Interface.of(dataset)
-        names = [name for name in vars(mine) if name != "normalization"]
-        unknown = [
-            name for name in ("target", "look_ahead_s") if getattr(mine, name) is None
-        ]  # files of older runs
-        for name in names:
-            if name not in unknown and getattr(mine, name) != getattr(other, name):
+        later = ("target", "look_ahead_s", *ROTATIONS)  # files of older runs do not say
+        for name in vars(mine):
+            unknown = name == "normalization" or (name in later and getattr(mine, name) is None)
+            if not unknown and getattr(mine, name) != getattr(other, name):
                 raise PretrainedError(
                     f"pretrained:{self.name} does not fit {dataset.name} ({dataset.path}): {name} is "
                     f"{getattr(other, name)} there, the model was trained with {getattr(mine, name)}. Prepare the "

@@ -132,6 +132,9 @@ def test_data_of_other_channels_are_refused(made: Pretrained, home: Path) -> Non
             {"target": "velocity-in-start-frame"},
             "target is velocity-in-start-frame there, .* trained with velocity",
         ),
+        ({"rotations": "componentwise"}, "rotations is componentwise there, .* trained with slerp"),
+        ({"orientation": "gyro-integration"}, "orientation is gyro-integration there, .* trained with game-rv"),
+        ({"truth_quaternions": "wxyz"}, "truth_quaternions is wxyz there, .* trained with xyzw"),
     ],
 )
 def test_data_whose_targets_mean_something_else_are_refused(
@@ -143,7 +146,8 @@ def test_data_whose_targets_mean_something_else_are_refused(
         with pytest.raises(PretrainedError, match=message):
             model.evaluate(other, "test")
         model.check(csp_data.load("sample", look_ahead_s=0.0))
-    older = replace(made, interface=replace(made.interface, target=None, look_ahead_s=None))
+    untold = dict.fromkeys(("target", "look_ahead_s", "rotations", "orientation", "truth_quaternions"))
+    older = replace(made, interface=replace(made.interface, **untold))
     older.check(other)
 
 
