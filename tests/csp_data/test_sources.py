@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import shutil
 from collections.abc import Callable
@@ -11,15 +10,11 @@ from types import ModuleType
 
 import h5py
 import numpy as np
-import numpy.typing as npt
 import pytest
-from click.testing import CliRunner
 from scipy.spatial.transform import Rotation
 
 import csp_data
-from csp_data import work
 from csp_data.card import load_card
-from csp_data.cli import cli
 from csp_data.errors import DamagedRecordingError, MissingDataError
 from csp_data.protocol import resolve
 from csp_data.recording import Recording
@@ -27,17 +22,6 @@ from csp_data.signal.rotation import rotate
 from csp_data.sources import load_source, recognise
 
 SIX = ("joystick", "marker", "ronin", "slip", "totalcapture", "vector")
-
-
-@pytest.fixture(scope="module")
-def originals(trees: ModuleType, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    return {name: trees.write(name, tmp_path_factory.mktemp(name)) for name in SIX}
-
-
-@pytest.fixture
-def tree(originals: dict[str, Path], tmp_path: Path) -> Callable[[str], Path]:
-    """A copy of a small tree that a test may damage."""
-    return lambda name: Path(shutil.copytree(originals[name], tmp_path / name))
 
 
 def read(name: str, root: Path, number: int = 0, protocol: str = "paper") -> Recording:
@@ -134,156 +118,11 @@ def test_totalcapture_is_found_however_it_was_unpacked(tree: Callable[[str], Pat
     np.testing.assert_array_equal(same.streams["position"].values, whole.streams["position"].values)
 
 
-@pytest.mark.parametrize("name", SIX)
-def test_a_cut_or_missing_file_is_named(name: str, tree: Callable[[str], Path]) -> None:
-    root = tree(name)
-    for file in load_source(load_card(name)).find(root)[0].files:
-        content = file.read_bytes()
-        file.write_bytes(content[: len(content) // 2])
-        with pytest.raises(DamagedRecordingError, match=r"expected .* found .*") as caught:
-            read(name, root)
-        assert file.name in str(caught.value)
-        assert file.stem.split(".")[0] in str(caught.value)
-        if file != load_source(load_card(name)).find(root)[0].files[0]:
-            file.unlink()
-            with pytest.raises(DamagedRecordingError) as caught:
-                read(name, root)
-            assert caught.value.path.name.lower() == file.name.lower()
-        file.write_bytes(content)
-    read(name, root)
-
-
-def test_damaged_recordings_are_skipped_only_on_request(tree: Callable[[str], Path], empty_home: Path) -> None:
-    root = tree("marker")
-    whole = csp_data.load("marker", raw=root)
-    parts = {row.id: row.split for row in whole.episodes}
-    victim = root / "demonstration_2" / "reskin_sensor_values.h5"
-    content = victim.read_bytes()
-    victim.write_bytes(content[:1000])
-    before = list(empty_home.glob("prepared/*"))
-    with pytest.raises(DamagedRecordingError, match="demonstration_2"):
-        csp_data.load("marker", raw=root)
-    assert [file for file in empty_home.glob("prepared/*.h5") if file not in before] == []
-    assert not list(empty_home.glob("prepared/*.part"))
-    dataset = csp_data.load("marker", raw=root, skip_damaged=True)
-    left = {row.id: row.split for row in dataset.episodes}
-    assert left == {id_: part for id_, part in parts.items() if id_ != "demonstration_2"}
-    (note,) = [note for note in dataset.provenance["notes"] if note["kind"] == "skip"]
-    assert note["recording"] == "demonstration_2"
-    assert "reskin_sensor_values.h5" in note["detail"]
-    result = CliRunner().invoke(cli, ["info", "marker", "--raw", str(root), "--prepared", "--skip-damaged"])
-    assert "demonstration_2: damaged recording skipped" in result.output
-    assert "1000 recordings promised, 5 found, 4 used" in result.output
-    victim.write_bytes(content)
-
-
-def test_a_damaged_file_stops_several_processes_as_it_stops_one(
-    tree: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    root = tree("marker")
-    file = root / "demonstration_3/reskin_sensor_values.h5"
-    file.write_bytes(file.read_bytes()[:5000])
-    said = []
-    for jobs, least in ((1, 1 << 40), (2, 0)):
-        monkeypatch.setattr(work, "WORTH_PROCESSES", least)
-        with pytest.raises(DamagedRecordingError, match=r"truncated file.*--skip-damaged") as caught:
-            csp_data.prepare("marker", raw=root, jobs=jobs, out=tmp_path / "out.h5")
-        assert caught.value.path == file
-        said.append(str(caught.value))
-    assert said[0] == said[1]
-    assert not (tmp_path / "out.h5").exists()
-
-
-def test_verify_names_the_file_at_fault(tree: Callable[[str], Path]) -> None:
-    root = tree("marker")
-    good, bad = (
-        root / f"demonstration_3/{name}.h5" for name in ("reskin_sensor_values", "kinova_cartesian_states")
-    )
-    bad.write_text("<html>")
-    (root / "demonstration_10" / good.name.replace("reskin_sensor_values", "kinova_cartesian_states")).unlink()
-    (root / "SIMULATED.json").write_text('{"name": "marker"}')
-    status = {file.path: file for file in csp_data.verify("marker", raw=root, deep=True).files}
-    assert status["demonstration_3/kinova_cartesian_states.h5"].status == "unreadable"
-    assert status["demonstration_3/reskin_sensor_values.h5"].status == "ok"
-    assert status["demonstration_10/kinova_cartesian_states.h5"].status == "missing"
-    assert "SIMULATED.json" not in status
-    assert "verify" not in str(status["demonstration_3/kinova_cartesian_states.h5"])
-    quick = {file.path: file.status for file in csp_data.verify("marker", raw=root).files}
-    assert quick["demonstration_10/kinova_cartesian_states.h5"] == "missing"
-
-
-def test_the_random_split_keeps_the_place_of_a_skipped_recording(tree: Callable[[str], Path]) -> None:
-    root = tree("slip")
-    parts = {row.id: row.split for row in csp_data.load("slip", raw=root).episodes}
-    for id_ in list(parts)[:2]:
-        file = root / id_ / "kinova_cartesian_states.h5"
-        content = file.read_bytes()
-        file.write_bytes(b"nothing")
-        left = {row.id: row.split for row in csp_data.load("slip", raw=root, skip_damaged=True).episodes}
-        assert left == {name: part for name, part in parts.items() if name != id_}
-        file.write_bytes(content)
-
-
-def rewrite(file: Path, **changes: Callable[[np.ndarray], np.ndarray] | None) -> None:
-    with h5py.File(file, "r+") as opened:
-        for key, change in changes.items():
-            values = opened[key][()]
-            del opened[key]
-            if change is not None:
-                opened[key] = change(values)
-
-
-def test_a_clock_in_nanoseconds_is_refused_with_its_rate(tree: Callable[[str], Path]) -> None:
-    root = tree("ronin")
-    rewrite(root / "train_dataset_1/a001_1/data.hdf5", **{"synced/time": lambda t: t * 1e9})
-    with pytest.raises(
-        DamagedRecordingError,
-        match=r"a001_1: rate of accelerometer: expected about 200 Hz.* looks like nanoseconds",
-    ):
-        csp_data.load("ronin", raw=root)
-
-
-@pytest.mark.parametrize("protocol", ["paper", "strict"])
-@pytest.mark.parametrize("value", [np.nan, np.inf])
-@pytest.mark.parametrize("row", [0, 40, -1])
-def test_a_time_that_is_no_number_is_refused(
-    protocol: str, value: float, row: int, tree: Callable[[str], Path]
-) -> None:
-    """All samples after it were left out as if their times went backward, or the whole recording."""
-    root = tree("marker")
-
-    def broken(time: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-        time[row] = value
-        return time
-
-    rewrite(root / "demonstration_2/kinova_cartesian_states.h5", timestamps=broken)
-    with pytest.raises(
-        DamagedRecordingError, match=r"demonstration_2: time of sample \d+ of position: .*found (nan|inf)"
-    ):
-        csp_data.load("marker", raw=root, protocol=protocol)
-
-
-@pytest.mark.parametrize("value", [np.nan, np.inf])
-def test_a_clip_hides_no_value_that_is_no_number(value: float, tree: Callable[[str], Path]) -> None:
-    """Nor does a baseline spread it: the message says how many samples there are in the file."""
-    root = tree("joystick")
-
-    def broken(values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-        values[0, 0] = value
-        return values
-
-    rewrite(root / "demonstration_2/touch_sensor_values.h5", palm_sensor_values=broken)
-    with pytest.raises(
-        DamagedRecordingError, match=rf"channel palm_1_x of tactile .*found {value} \(1 such samples\)"
-    ):
-        csp_data.load("joystick", raw=root)
-
-
 def test_an_input_much_slower_than_its_card_is_said(
-    tree: Callable[[str], Path], caplog: pytest.LogCaptureFixture
+    tree: Callable[[str], Path], caplog: pytest.LogCaptureFixture, trees: ModuleType
 ) -> None:
     root = tree("marker")
-    rewrite(
+    trees.rewrite(
         root / "demonstration_2/reskin_sensor_values.h5",
         timestamps=lambda t: t[::8],
         sensor_values=lambda v: v[::8],
@@ -292,26 +131,6 @@ def test_an_input_much_slower_than_its_card_is_said(
     assert (
         "rate of an input unlike the card's in 1 recording; demonstration_2: tactile: about 100 Hz" in caplog.text
     )
-
-
-def test_if_all_is_skipped_the_reason_is_said(tree: Callable[[str], Path]) -> None:
-    root = tree("ronin")
-    for file in root.rglob("data.hdf5"):
-        rewrite(file, **{"synced/time": lambda time: time * 1e9})
-    with pytest.raises(MissingDataError, match=r"were skipped as damaged, the first: .*nanoseconds"):
-        csp_data.load("ronin", raw=root, skip_damaged=True)
-
-
-def test_positions_in_metres_are_refused_with_their_reach(tree: Callable[[str], Path], trees: ModuleType) -> None:
-    root = tree("totalcapture")
-    (file,) = root.rglob("rom1/gt_skel_gbl_pos.txt")
-    head, *rows = file.read_text().splitlines()
-    metres = [
-        "\t".join(" ".join(f"{float(v) * 0.0254:.6f}" for v in j.split()) for j in r.split("\t")) for r in rows
-    ]
-    file.write_text("\n".join([head, *metres]))
-    with pytest.raises(DamagedRecordingError, match=r"12 to 130 inches, found 1\.\d+, which looks like metres"):
-        csp_data.load("totalcapture", raw=root)
 
 
 def test_a_skeleton_that_contradicts_the_order_is_warned_of(
@@ -334,119 +153,7 @@ def test_a_skeleton_that_contradicts_the_order_is_warned_of(
     assert "contradict truth_quaternions in 1 recording; s1_rom1" in caplog.text
 
 
-def test_recordings_of_other_channels_are_refused(tree: Callable[[str], Path]) -> None:
-    root = tree("joystick")
-    rewrite(root / "demonstration_2/touch_sensor_values.h5", palm_sensor_values=lambda values: values[:, :1])
-    with pytest.raises(
-        DamagedRecordingError, match=r"demonstration_2: input channels: expected the 27 of .* found 24"
-    ):
-        csp_data.load("joystick", raw=root, protocol="strict")
-
-
-@pytest.mark.parametrize(
-    ("name", "file", "change", "message"),
-    [
-        (
-            "marker",
-            "demonstration_1/reskin_sensor_values.h5",
-            {"sensor_values": None},
-            "'sensor_values' is missing",
-        ),
-        (
-            "marker",
-            "demonstration_1/reskin_sensor_values.h5",
-            {"sensor_values": lambda v: v[:, :29]},
-            r"shape of tactile: expected \(T, 30\)",
-        ),
-        (
-            "marker",
-            "demonstration_1/kinova_cartesian_states.h5",
-            {"timestamps": lambda t: t[:1]},
-            "T of at least 2",
-        ),
-        (
-            "slip",
-            "box_a/demonstration_1/kinova_cartesian_states.h5",
-            {"orientations": lambda q: q * (np.arange(len(q)) != 7)[:, None]},
-            "orientation at .* expected a norm of 1, found 0",
-        ),
-        ("joystick", "demonstration_1/extreme3d_values.h5", {"axes": lambda v: v[:, :2]}, r"expected \(T, 3\)"),
-        ("ronin", "train_dataset_1/a001_1/data.hdf5", {"pose/tango_pos": None}, "'pose/tango_pos' is missing"),
-        ("ronin", "train_dataset_1/a001_1/data.hdf5", {"synced/acce": lambda v: v[:-1]}, "shape of 'synced/acce'"),
-        (
-            "ronin",
-            "train_dataset_1/a001_1/data.hdf5",
-            {"synced/acce": lambda v: v.astype("S8")},
-            "expected numbers",
-        ),
-    ],
-)
-def test_arrays_of_another_shape_are_refused(
-    name: str,
-    file: str,
-    change: dict[str, Callable[[np.ndarray], np.ndarray]],
-    message: str,
-    tree: Callable[[str], Path],
-) -> None:
-    root = tree(name)
-    rewrite(root / file, **change)
-    with pytest.raises(DamagedRecordingError, match=message):
-        csp_data.load(name, raw=root)
-
-
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        ({"imu_acce_scale": [1.0, 2.0]}, "field 'imu_acce_scale': expected 3 numbers"),
-        ({"start_calibration": None}, "field 'start_calibration'"),
-        ({"start_frame": 10**6}, "start_frame: expected 0 to"),
-        ({"start_frame": None}, "start_frame: expected 0 to .*found None"),
-        ({"start_frame": "first"}, "start_frame: expected 0 to .*found 'first'"),
-        ({"start_frame": 0.5}, "start_frame: expected 0 to .*found 0.5"),
-        ({"grv_ori_error": "small"}, "info.json: field 'grv_ori_error': expected a number, found 'small'"),
-    ],
-)
-def test_a_wrong_info_file_is_refused(
-    change: dict[str, object], message: str, tree: Callable[[str], Path]
-) -> None:
-    root = tree("ronin")
-    file = root / "train_dataset_1/a001_1/info.json"
-    file.write_text(json.dumps({**json.loads(file.read_text()), **change}))
-    with pytest.raises(DamagedRecordingError, match=message):
-        csp_data.load("ronin", raw=root)
-
-
-@pytest.mark.parametrize(
-    ("before", "after", "message"),
-    [
-        ("L_UpArm\t", "L_Elbow\t", r"sensor 'L_UpArm'|frames: expected"),
-        ("\t0.", "\tx", "frames: expected"),
-        ("13\t", "13\tmany ", "header: expected"),
-        ("Head\t", "Head\t1.0\t2.0\t", "values a sensor|frames"),
-    ],
-)
-def test_a_wrong_sensors_file_is_refused(
-    before: str, after: str, message: str, tree: Callable[[str], Path]
-) -> None:
-    root = tree("totalcapture")
-    (file,) = root.rglob("s1_rom1_Xsens.sensors")
-    text = file.read_text()
-    assert before in text
-    file.write_text(text.replace(before, after, 1))
-    with pytest.raises(DamagedRecordingError, match=message):
-        csp_data.load("totalcapture", raw=root)
-
-
-def test_the_same_recording_twice_is_refused(tree: Callable[[str], Path]) -> None:
-    root = tree("vector")
-    (root / "again").mkdir()
-    for file in root.glob("board*"):
-        shutil.copy(file, root / "again")
-    with pytest.raises(DamagedRecordingError, match=r"'board_slow1': expected one of that id, found another at"):
-        csp_data.load("vector", raw=root)
-
-
-def test_ronin_orientations(tree: Callable[[str], Path]) -> None:
+def test_ronin_orientations(tree: Callable[[str], Path], trees: ModuleType) -> None:
     """At rest with no calibration all estimates agree; without ekf_ori it cannot be asked for."""
     root = tree("ronin")
     options = ("game-rv", "ekf", "lowest-error")
@@ -457,6 +164,6 @@ def test_ronin_orientations(tree: Callable[[str], Path]) -> None:
     turned = csp_data.load("ronin", raw=root, orientation="gyro-integration")
     np.testing.assert_array_equal(turned.train[0].inputs, loaded[2].train[0].inputs)
     assert not np.allclose(turned.train[0].inputs, loaded[0].train[0].inputs)
-    rewrite(root / "train_dataset_1/a001_1/data.hdf5", **{"pose/ekf_ori": None})
+    trees.rewrite(root / "train_dataset_1/a001_1/data.hdf5", **{"pose/ekf_ori": None})
     with pytest.raises(DamagedRecordingError, match="Choose orientation='game-rv'"):
         csp_data.load("ronin", raw=root, orientation="ekf")

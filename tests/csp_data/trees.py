@@ -62,6 +62,16 @@ def write_h5(path: Path, **arrays: Array) -> None:
             file[name] = values
 
 
+def rewrite(file: Path, **changes: Callable[[Array], Array] | None) -> None:
+    """Change arrays of an HDF5 file, or delete those without a change."""
+    with h5py.File(file, "r+") as opened:
+        for key, change in changes.items():
+            values = opened[key][()]
+            del opened[key]
+            if change is not None:
+                opened[key] = change(values)
+
+
 def marker(root: Path, names: Iterable[str], seconds: float, *, rough: bool = False) -> None:
     """Demonstrations of ReSkin and Kinova; with `rough` the first one jumps and the second has a gap."""
     for seed, name in enumerate(names):
