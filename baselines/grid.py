@@ -22,7 +22,7 @@ from baselines.train import TrainConfig
 from csp_data import Dataset
 from csp_data.card import load_card
 from csp_data.errors import MissingDataError
-from csp_data.prepare import raw_root
+from csp_data.rawtree import raw_root
 
 __all__ = ["GROUPS", "Grid", "Planned", "SweepError", "by_kind", "check_raw", "expand", "prepare_all"]
 

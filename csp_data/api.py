@@ -1,27 +1,21 @@
-"""The functions of ``import csp_data``."""
+"""The functions of ``import csp_data`` on data sets: prepare and load them, and what is known of them."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from csp_data import citation
-from csp_data.acquire.verify import Report, verify_tree
 from csp_data.card import Card, load_card
 from csp_data.croissant import croissant as card_croissant
 from csp_data.dataset import Dataset
-from csp_data.errors import OptionError, UnknownNameError
+from csp_data.errors import OptionError
 from csp_data.home import expanded
-from csp_data.prepare import find_recordings, prepare_card, raw_root
+from csp_data.prepare import prepare_card
 from csp_data.protocol import Protocol, resolve
-from csp_data.recording import Recording
-from csp_data.sources import load_source
+from csp_data.raw import download as fetch
 
-if TYPE_CHECKING:
-    from csp_data.acquire.place import How
-    from csp_data.acquire.plan import Variant
-
-__all__ = ["cite", "croissant", "download", "import_raw", "info", "load", "prepare", "read_recording", "verify"]
+__all__ = ["cite", "croissant", "info", "load", "prepare"]
 
 
 def resolve_protocol(card: Card, protocol: Protocol | str | None, overrides: dict[str, Any]) -> Protocol:
@@ -167,203 +161,8 @@ def load(
         return Dataset(expanded(path))
     assert name is not None
     if download:
-        from csp_data.acquire.download import Options, download_card
-
-        download_card(load_card(name), Options(raw=_path(raw), accept_licence=accept_licence))
+        fetch(name, raw=raw, accept_licence=accept_licence)
     return Dataset(prepare(name, raw=raw, protocol=protocol, jobs=jobs, **overrides))
-
-
-def download(
-    name: str,
-    *,
-    raw: Path | str | None = None,
-    mirror: str | None = None,
-    jobs: int = 4,
-    accept_licence: bool = False,
-    variant: Variant = "compact",
-    lock: Path | str | None = None,
-    progress: bool = False,
-) -> Report:
-    """Fetch the files of a data set that are missing, and verify them.
-
-    If a transfer fails, what has arrived is kept: call it again to go on from there.
-
-    Parameters
-    ----------
-    name
-        Data set, as in :func:`csp_data.names`.
-    raw
-        Folder to fetch to; by default the home's ``raw/<name>``.
-    mirror
-        Address (http, https or file) of a copy that serves the same relative names; ``{name}`` in it stands for
-        the data set's name. By default the environment variable ``CSP_DATA_MIRROR``, or else the publisher.
-    jobs
-        Files that are fetched at once.
-    accept_licence
-        Whether you accept the data set's terms (see :func:`info`).
-    variant
-        ``"compact"`` or ``"full"``, where the publisher has two versions.
-    lock
-        The file of locked digests to check against and to extend; by default one in the raw folder.
-    progress
-        Show a progress bar on stderr.
-
-    Returns
-    -------
-    Report
-        What is there afterwards, file by file, and on what grounds it is trusted.
-
-    Raises
-    ------
-    UnknownNameError
-        If there is no such data set.
-    AccessError
-        If a person is needed: terms to accept, a password, a file or host that is gone.
-    TransferError
-        If the transfer failed in a way that may work later.
-    VerificationError
-        If the bytes that came differ from the digest that the publisher or the lock file states.
-    """
-    # here: a quarter of the time of importing csp_data
-    from csp_data.acquire.download import Options, download_card
-
-    return download_card(
-        load_card(name),
-        Options(
-            raw=_path(raw),
-            mirror=mirror,
-            jobs=jobs,
-            accept_licence=accept_licence,
-            variant=variant,
-            lock_file=_path(lock),
-            progress=progress,
-        ),
-    )
-
-
-def import_raw(
-    name: str,
-    *paths: Path | str,
-    raw: Path | str | None = None,
-    how: How = "copy",
-    lock: Path | str | None = None,
-) -> Report:
-    """Take in files that were fetched by hand: archives, folders or single files.
-
-    Parameters
-    ----------
-    name
-        Data set, as in :func:`csp_data.names`.
-    *paths
-        Archives, folders or files that were fetched.
-    raw
-        Folder to bring them to; by default the home's ``raw/<name>``.
-    how
-        ``"copy"``, ``"move"`` or ``"link"`` (a hard link where the disk can).
-    lock
-        As in :func:`download`.
-
-    Returns
-    -------
-    Report
-        What is there afterwards; its ``failures`` name what is still missing.
-
-    Raises
-    ------
-    MissingDataError
-        If a path holds nothing of the data set; the message says what it looks like instead.
-    UnsafeArchiveError
-        If an archive is damaged, or would write outside its folder.
-    """
-    from csp_data.acquire.importing import import_card
-
-    return import_card(
-        load_card(name), [Path(path) for path in paths], raw=_path(raw), how=how, lock_file=_path(lock)
-    )
-
-
-def _path(path: Path | str | None) -> Path | None:
-    return None if path is None else expanded(path)
-
-
-def verify(
-    name: str, *, raw: Path | str | None = None, deep: bool = False, lock: Path | str | None = None
-) -> Report:
-    """Compare the raw files of a data set with its card.
-
-    Parameters
-    ----------
-    name
-        Data set.
-    raw
-        Folder of its raw files.
-    deep
-        Read every byte again and open every recording that no digest vouches for, instead of trusting unchanged
-        files.
-    lock
-        As in :func:`download`.
-
-    Returns
-    -------
-    Report
-        File by file, what is there and on what grounds it is trusted; ``failures`` holds the others, each with the
-        way to mend it. Failures are returned, not raised.
-
-    Raises
-    ------
-    UnknownNameError
-        For a data set that does not exist.
-
-    Examples
-    --------
-    >>> import csp_data
-    >>> csp_data.verify("sample").failures
-    ()
-    """
-    card = load_card(name)
-    return verify_tree(card, raw_root(card, raw), deep=deep, lock=_path(lock))
-
-
-def read_recording(
-    name: str, recording: str | int = 0, *, raw: Path | str | None = None, protocol: Protocol | str | None = None
-) -> Recording:
-    """Read one raw recording as its source hands it over, before anything is resampled or filtered.
-
-    Parameters
-    ----------
-    name
-        Data set.
-    recording
-        Its id, or its number in the source's order.
-    raw, protocol
-        As in :func:`prepare`.
-
-    Returns
-    -------
-    Recording
-        Its streams, each with time stamps (s), values, channels and unit.
-
-    Raises
-    ------
-    MissingDataError
-        If there is no recording.
-    UnknownNameError, OptionError
-        If there is none of that id or number.
-    DamagedRecordingError
-        If it cannot be read.
-    """
-    card = load_card(name)
-    found = find_recordings(card, raw_root(card, raw))
-    if isinstance(recording, int):
-        if not -len(found) <= recording < len(found):
-            raise OptionError("recording", recording, f"below {len(found)}, the number of recordings of {name}")
-        chosen = found[recording]
-    else:
-        by_id = {entry.id: entry for entry in found}
-        if recording not in by_id:
-            raise UnknownNameError(f"recording of {name}", recording, by_id)
-        chosen = by_id[recording]
-    return load_source(card).read(chosen, card, resolve_protocol(card, protocol, {}))
 
 
 def info(name: str) -> Card:

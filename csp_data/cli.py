@@ -36,7 +36,7 @@ from csp_data.dataset import Dataset
 from csp_data.errors import StoreError
 from csp_data.home import home, prepared_dir
 from csp_data.manners import loudness
-from csp_data.prepare import raw_root
+from csp_data.rawtree import raw_root
 from csp_data.store import read_header
 
 __all__ = ["cli", "main"]
@@ -225,7 +225,7 @@ def verify(
 
     Compares them with the digests that the publisher or the lock file states. Exit code 3 when one fails.
     """
-    report = api.verify(name, raw=raw, deep=deep, lock=lock)
+    report = csp_data.verify(name, raw=raw, deep=deep, lock=lock)
     failures = [file for file in report.failures if not (present and file.status == "missing")]
     if as_json:
         click.echo(json.dumps({**report.to_dict(), "ok": not failures}, indent=2))

@@ -19,8 +19,9 @@ from csp_data.dataset import Dataset
 from csp_data.errors import CspDataError, MissingDataError
 from csp_data.examples import examples
 from csp_data.plausible import RATE_FACTOR, RATE_TOLERANCE, implausible, sentinels
-from csp_data.prepare import prepare_card, raw_root
+from csp_data.prepare import prepare_card
 from csp_data.protocol import resolve
+from csp_data.rawtree import raw_root
 from csp_data.recording import FloatArray, Recording, Stream
 from csp_data.sources import Found, Source, load_source
 from csp_data.splits import assign

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import logging
 from collections import Counter
 from collections.abc import Container, Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from functools import reduce
 from pathlib import Path
 from typing import Any
@@ -16,75 +15,32 @@ import numpy as np
 from tqdm import tqdm
 
 from csp_data.acquire.verify import Report, verify_tree
-from csp_data.card import Card, bundled_root, stored_card
+from csp_data.card import Card, stored_card
 from csp_data.cutting import SKIPPED, Run, cut_recordings
 from csp_data.errors import (
     CspDataError,
     DamagedRecordingError,
     MissingDataError,
     OptionError,
-    SourceError,
     UnknownNameError,
 )
 from csp_data.examples import Example
-from csp_data.home import expanded, lock, named, prepared_dir, raw_dir
+from csp_data.home import expanded, lock, named, prepared_dir
 from csp_data.normalization import Moments, Normalization
 from csp_data.protocol import Protocol
+from csp_data.rawtree import path_inside, raw_bytes, raw_kind, raw_root, recordings_of
+from csp_data.recipe import recipe_hash
 from csp_data.recording import Note
 from csp_data.resplit import UNUSED
-from csp_data.simulate.stamp import read_stamp, simulates
-from csp_data.sources import Found, Source, load_source, recognise
-from csp_data.splitcard import SplitCard
+from csp_data.simulate.stamp import read_stamp
+from csp_data.sources import Found, load_source
 from csp_data.splits import Pieces, divide, in_turn
-from csp_data.store import FORMAT_VERSION, Channels, Header, Writer, read_recipe_hash
+from csp_data.store import Channels, Header, Writer, read_recipe_hash
 from csp_data.windows import IntArray, against_short, window_table
 
-__all__ = ["find_recordings", "prepare_card", "raw_kind", "raw_root", "recipe_hash"]
+__all__ = ["prepare_card"]
 
 logger = logging.getLogger(__name__)
-
-REVISION = 2
-"""Raised when the pipeline gives other numbers for the same recipe, so that old prepared files are not taken."""
-
-
-def raw_root(card: Card, raw: Path | str | None) -> Path:
-    """Return where a data set's raw files are: what was passed, what ships with the package, or the home."""
-    if raw is not None:
-        return expanded(raw)
-    return bundled_root(card) or raw_dir(card.name)
-
-
-def recipe_hash(card: Card, protocol: Protocol, source_digest: str, *, skip_damaged: bool = False) -> str:
-    """Return 12 hexadecimal digits that name everything the prepared file's numbers depend on."""
-    recipe = {
-        "dataset": card.name,
-        "protocol": _stated(protocol),
-        "splits": _divided(card.splits[protocol.split_name]),
-        "source": source_digest,
-        "format": FORMAT_VERSION,
-        "revision": REVISION,
-        **({"skip_damaged": True} if skip_damaged else {}),
-        **({} if card.reader is None else {"reader": card.reader.digest(), "card": _of_card(card)}),
-    }
-    return hashlib.sha256(json.dumps(recipe, sort_keys=True).encode()).hexdigest()[:12]
-
-
-def _divided(split: SplitCard) -> dict[str, Any]:
-    """Return how recordings are divided; what came later counts only where it says something."""
-    return {**asdict(split), **({"cut": "nearest"} if split.shares and "eval" not in split.shares else {})}
-
-
-def _of_card(card: Card) -> dict[str, Any]:
-    """Return what numbers depend on of a card that its owner may still be writing."""
-    return {name: value for name, value in card.to_dict().items() if name in ("kind", "streams", "targets")}
-
-
-def _stated(protocol: Protocol) -> dict[str, Any]:
-    """Return the protocol's fields; one that came later counts only where it says something."""
-    fields: dict[str, Any] = json.loads(protocol.to_json())
-    if fields["augment"] == "none":
-        del fields["augment"]
-    return fields
 
 
 def prepare_card(
@@ -175,7 +131,7 @@ def _made_before(path: Path, key: str) -> bool:
 def _write(path: Path, card: Card, protocol: Protocol, report: Report, key: str, run: Run) -> None:
     source = load_source(card)
     split = card.splits[protocol.split_name]
-    found = _found(card, source, report)
+    found = recordings_of(card, source, report)
     parts: Pieces = {}
     if split.among == "found":
         parts = divide(card, protocol.split_name, found, protocol.resplit)
@@ -224,7 +180,7 @@ def _fill(
     recordings: list[str] = []
     by_id: dict[str, str] = {}
     moments: list[tuple[Moments, Moments]] = []
-    sizes = [_size(recording, report) for recording in readable]
+    sizes = [raw_bytes(recording, report) for recording in readable]
     bar = tqdm(
         cut_recordings(readable, sizes, card, protocol, run),
         f"prepare {card.name}",
@@ -297,63 +253,6 @@ def _same_episode(report: Report, example: Example, other: str) -> DamagedRecord
     )
 
 
-def raw_kind(card: Card, root: Path) -> str:
-    """Return what the recordings in a folder are: the card's kind, or ``"simulated"``."""
-    return card.kind if read_stamp(root) is None else "simulated"
-
-
-def find_recordings(card: Card, root: Path) -> list[Found]:
-    """Return the raw recordings of a folder in the source's order, verified as before preparing."""
-    report = verify_tree(card, root, extra=False)
-    report.raise_for_failures(allow_missing=True)
-    return _found(card, load_source(card), report)
-
-
-def _found(card: Card, source: Source, report: Report) -> list[Found]:
-    """Find the recordings whose main file is known, or explain what the folder holds instead."""
-    known = {file.path for file in report.files if file.status not in ("missing", "unlisted")}
-    found = [r for r in report.found if _name(r.files[0], report.root) in known]
-    simulated = simulates(report.root)
-    foreign = card.reader is None and simulated not in (None, card.name, card.source)
-    if found and not foreign:
-        _check_ids(found)
-        return found
-    inside = sorted(entry.name for entry in report.root.iterdir())
-    listing = f"{', '.join(inside[:5])}{' and more' if len(inside) > 5 else ''}" if inside else "nothing"
-    like = {name: count for name, count in recognise(report.root).items() if simulated in (None, name)}
-    others = ", ".join(f"{name} ({count} recordings)" for name, count in like.items())
-    alike = f" It looks like {others}." if others else ""
-    raise MissingDataError(
-        f"Recordings of {card.name} ({source.layout})",
-        report.root,
-        f"The folder holds {listing}.{alike} {' '.join(card.obtain.split())}",
-    )
-
-
-def _check_ids(found: Sequence[Found]) -> None:
-    by_id: dict[str, Found] = {}
-    for recording in found:
-        if not isinstance(recording.id, str) or not isinstance(recording.group, str):
-            raise SourceError(recording.files[0], f"id and group should be text, found {recording!r}")
-        if recording.id.encode(errors="ignore").decode() != recording.id:
-            raise DamagedRecordingError(
-                recording.files[0], "the recording's name", "text in UTF-8", ascii(recording.id), "Rename it."
-            )
-        if (other := by_id.setdefault(recording.id, recording)) is not recording:
-            raise DamagedRecordingError(
-                recording.files[0],
-                f"recording {recording.id!r}",
-                "one of that id",
-                f"another at {other.files[0]}",
-                "Pass a folder that holds only one of them.",
-            )
-
-
-def _name(file: Path, root: Path) -> str:
-    """Return the path below the root, with slashes, as the card and the report have it."""
-    return file.as_posix().removeprefix(f"{root.as_posix()}/")
-
-
 LEFT_OUT = " left out"
 """How notes end of what the protocol does not use."""
 
@@ -377,12 +276,6 @@ def _check_parts(
             if left_out
             else " ".join(card.obtain.split()),
         )
-
-
-def _size(recording: Found, report: Report) -> int:
-    """Return the bytes of a recording's files that are there."""
-    names = (_name(file, report.root) for file in recording.files)
-    return sum(report.digests[name].size for name in names if name in report.digests)
 
 
 def _set_aside(wanted: Sequence[Found], report: Report) -> tuple[list[Note], list[Found]]:
@@ -430,7 +323,7 @@ def _windows(
 
 
 def _provenance(card: Card, report: Report, found: Sequence[Found], notes: Sequence[Note]) -> dict[str, Any]:
-    used = {_name(recording.files[0], report.root) for recording in found}
+    used = {path_inside(recording.files[0], report.root) for recording in found}
     files = [
         {"path": file.path, "trust": file.trust, **report.digests[file.path]._asdict()}
         for file in report.present

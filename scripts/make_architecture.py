@@ -32,8 +32,8 @@ COLUMNS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ),
     ("choices", ("signal", "plausible", "predictions", "windows", "resplit", "normalization", "protocol")),
     ("raw files", ("sources", "simulate", "cardtext", "croissant", "citation", "splits")),
-    ("bytes, verified", ("acquire",)),
-    ("one HDF5 file", ("store", "examples", "cutting", "prepare")),
+    ("bytes, verified", ("acquire", "rawtree")),
+    ("one HDF5 file", ("store", "recipe", "examples", "cutting", "prepare")),
     ("data sets", ("html", "parts", "dataset", "remake")),
     (
         "for people",
@@ -45,6 +45,7 @@ COLUMNS: tuple[tuple[str, tuple[str, ...]], ...] = (
             "view",
             "conformity",
             "newsource",
+            "raw",
             "api",
             "manners",
             "commands",

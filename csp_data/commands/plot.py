@@ -20,7 +20,8 @@ from csp_data.commands.options import (
     raw_option,
 )
 from csp_data.errors import OptionError, UnknownNameError
-from csp_data.prepare import raw_kind, raw_root
+from csp_data.raw import read_recording
+from csp_data.rawtree import raw_kind, raw_root
 from csp_data.recording import Recording
 from csp_data.splits import PARTS
 
@@ -105,8 +106,8 @@ def plot(
 def _read(name: str, recording: str, raw: Path | None, protocol: str | None) -> Recording:
     """Read a raw recording by its id, which may be a number too, or else by its number."""
     try:
-        return api.read_recording(name, recording, raw=raw, protocol=protocol)
+        return read_recording(name, recording, raw=raw, protocol=protocol)
     except UnknownNameError:
         if not re.fullmatch(r"-?[0-9]+", recording):
             raise
-        return api.read_recording(name, int(recording), raw=raw, protocol=protocol)
+        return read_recording(name, int(recording), raw=raw, protocol=protocol)

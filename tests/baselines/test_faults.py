@@ -398,7 +398,7 @@ def test_what_cannot_be_evaluated_is_refused(
     assert raw.name == "broad"
     tree = tmp_path / "raw"
     tree.mkdir()
-    from csp_data.prepare import raw_root
+    from csp_data.rawtree import raw_root
 
     for file in sorted(raw_root(csp_data.info("sample"), None).glob("*.hdf5"))[1:]:
         (tree / file.name).symlink_to(file)

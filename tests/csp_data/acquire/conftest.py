@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner, Result
 
-from csp_data import api
+from csp_data import api, raw
 from csp_data.acquire.client import Client, Patience
 from csp_data.acquire.download import Options, download_card
 from csp_data.acquire.verify import Report
@@ -79,7 +79,7 @@ def sample_mirror(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
     card = load_card("sample")
     folder = bundled_root(card)
     mine = dataclasses.replace(card, name="excerpt", bundled=None)
-    for module in (api, commands):
+    for module in (api, raw, commands):
         monkeypatch.setattr(module, "load_card", lambda name: mine if name == "excerpt" else load_card(name))
     with Server(tree(folder)) as server:
         yield server

@@ -1,0 +1,85 @@
+"""The recordings of a folder of raw files: where it is, and which there are."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from csp_data.acquire.verify import Report, verify_tree
+from csp_data.card import Card, bundled_root
+from csp_data.errors import DamagedRecordingError, MissingDataError, SourceError
+from csp_data.home import expanded, raw_dir
+from csp_data.simulate.stamp import read_stamp, simulates
+from csp_data.sources import Found, Source, load_source, recognise
+
+__all__ = ["find_recordings", "path_inside", "raw_bytes", "raw_kind", "raw_root", "recordings_of"]
+
+
+def raw_root(card: Card, raw: Path | str | None) -> Path:
+    """Return where a data set's raw files are: what was passed, what ships with the package, or the home."""
+    if raw is not None:
+        return expanded(raw)
+    return bundled_root(card) or raw_dir(card.name)
+
+
+def raw_kind(card: Card, root: Path) -> str:
+    """Return what the recordings in a folder are: the card's kind, or ``"simulated"``."""
+    return card.kind if read_stamp(root) is None else "simulated"
+
+
+def find_recordings(card: Card, root: Path) -> list[Found]:
+    """Return the raw recordings of a folder in the source's order, verified as before preparing."""
+    report = verify_tree(card, root, extra=False)
+    report.raise_for_failures(allow_missing=True)
+    return recordings_of(card, load_source(card), report)
+
+
+def recordings_of(card: Card, source: Source, report: Report) -> list[Found]:
+    """Find the recordings whose main file is known, or explain what the folder holds instead."""
+    known = {file.path for file in report.files if file.status not in ("missing", "unlisted")}
+    found = [r for r in report.found if path_inside(r.files[0], report.root) in known]
+    simulated = simulates(report.root)
+    foreign = card.reader is None and simulated not in (None, card.name, card.source)
+    if found and not foreign:
+        _check_ids(found)
+        return found
+    inside = sorted(entry.name for entry in report.root.iterdir())
+    listing = f"{', '.join(inside[:5])}{' and more' if len(inside) > 5 else ''}" if inside else "nothing"
+    like = {name: count for name, count in recognise(report.root).items() if simulated in (None, name)}
+    others = ", ".join(f"{name} ({count} recordings)" for name, count in like.items())
+    alike = f" It looks like {others}." if others else ""
+    raise MissingDataError(
+        f"Recordings of {card.name} ({source.layout})",
+        report.root,
+        f"The folder holds {listing}.{alike} {' '.join(card.obtain.split())}",
+    )
+
+
+def _check_ids(found: Sequence[Found]) -> None:
+    by_id: dict[str, Found] = {}
+    for recording in found:
+        if not isinstance(recording.id, str) or not isinstance(recording.group, str):
+            raise SourceError(recording.files[0], f"id and group should be text, found {recording!r}")
+        if recording.id.encode(errors="ignore").decode() != recording.id:
+            raise DamagedRecordingError(
+                recording.files[0], "the recording's name", "text in UTF-8", ascii(recording.id), "Rename it."
+            )
+        if (other := by_id.setdefault(recording.id, recording)) is not recording:
+            raise DamagedRecordingError(
+                recording.files[0],
+                f"recording {recording.id!r}",
+                "one of that id",
+                f"another at {other.files[0]}",
+                "Pass a folder that holds only one of them.",
+            )
+
+
+def path_inside(file: Path, root: Path) -> str:
+    """Return the path below the root, with slashes, as the card and the report have it."""
+    return file.as_posix().removeprefix(f"{root.as_posix()}/")
+
+
+def raw_bytes(recording: Found, report: Report) -> int:
+    """Return the bytes of a recording's files that are there."""
+    names = (path_inside(file, report.root) for file in recording.files)
+    return sum(report.digests[name].size for name in names if name in report.digests)

@@ -1,0 +1,51 @@
+"""The hash that names a prepared file: of everything that its numbers depend on."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict
+from typing import Any
+
+from csp_data.card import Card
+from csp_data.protocol import Protocol
+from csp_data.splitcard import SplitCard
+from csp_data.store import FORMAT_VERSION
+
+__all__ = ["recipe_hash"]
+
+REVISION = 2
+"""Raised when the pipeline gives other numbers for the same recipe, so that old prepared files are not taken."""
+
+
+def recipe_hash(card: Card, protocol: Protocol, source_digest: str, *, skip_damaged: bool = False) -> str:
+    """Return 12 hexadecimal digits that name everything the prepared file's numbers depend on."""
+    recipe = {
+        "dataset": card.name,
+        "protocol": _stated(protocol),
+        "splits": _divided(card.splits[protocol.split_name]),
+        "source": source_digest,
+        "format": FORMAT_VERSION,
+        "revision": REVISION,
+        **({"skip_damaged": True} if skip_damaged else {}),
+        **({} if card.reader is None else {"reader": card.reader.digest(), "card": _of_card(card)}),
+    }
+    return hashlib.sha256(json.dumps(recipe, sort_keys=True).encode()).hexdigest()[:12]
+
+
+def _divided(split: SplitCard) -> dict[str, Any]:
+    """Return how recordings are divided; what came later counts only where it says something."""
+    return {**asdict(split), **({"cut": "nearest"} if split.shares and "eval" not in split.shares else {})}
+
+
+def _of_card(card: Card) -> dict[str, Any]:
+    """Return what numbers depend on of a card that its owner may still be writing."""
+    return {name: value for name, value in card.to_dict().items() if name in ("kind", "streams", "targets")}
+
+
+def _stated(protocol: Protocol) -> dict[str, Any]:
+    """Return the protocol's fields; one that came later counts only where it says something."""
+    fields: dict[str, Any] = json.loads(protocol.to_json())
+    if fields["augment"] == "none":
+        del fields["augment"]
+    return fields
