@@ -24,7 +24,10 @@ def seeds(given: Sequence[str], option: str = "seeds") -> tuple[int, ...]:
         first, dash, last = text.partition("-")
         if not first.isdecimal() or (dash and not last.isdecimal()):
             raise OptionError(option, text, "a whole number of at least 0, or a range such as 0-4")
-        found += range(int(first), int(last if dash else first) + 1)
+        between = range(int(first), int(last if dash else first) + 1)
+        if not between:
+            raise OptionError(option, text, f"a range from the smaller to the larger, as {last}-{first}")
+        found += between
     return tuple(dict.fromkeys(found))
 
 

@@ -126,7 +126,8 @@ def run(
         if state == "finished":
             return read_run(folder), state
         note(folder, "start", held=state)
-        atomic_json(folder / ENVIRONMENT, {**describe(where), "command": command, "prepared": str(dataset.path)})
+        prepared = str(dataset.path.absolute())  # also for who looks from another folder
+        atomic_json(folder / ENVIRONMENT, {**describe(where), "command": command, "prepared": prepared})
         atomic_json(folder / INTERFACE, Interface.of(dataset).to_dict())
         kept = sum(line.get("event") == "epoch" for line in read_lines(folder / LEDGER))
         with tracked(track, folder, asked.to_dict(), kept) as tracker:

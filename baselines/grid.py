@@ -239,7 +239,7 @@ def _planned(
         for f in dataclasses.fields(train)
         if getattr(train, f.name) != getattr(base, f.name)
     }
-    parts = ["csp-baselines", "train", str(dataset.path), model]
+    parts = ["csp-baselines", "train", str(dataset.path.absolute()), model]
     parts += [] if preset is None else ["--preset", preset]
     parts += [] if grid.training is None else ["--training", grid.training]
     parts += [text for name, value in given.items() for text in (f"--{name.replace('_', '-')}", str(value))]
@@ -248,7 +248,7 @@ def _planned(
         label=f"{dataset.name} {protocol} {model} seed {train.seed}{fold}",
         key=key,
         folder=folder,
-        prepared=dataset.path,
+        prepared=dataset.path.absolute(),
         model=model,
         train=train,
         preset=preset,

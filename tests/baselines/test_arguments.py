@@ -21,6 +21,8 @@ def test_seeds_are_numbers_and_ranges_each_once() -> None:
     for wrong in ("x", "-1", "1-", "1-x", "0.5", ""):
         with pytest.raises(OptionError, match=r"seeds=.*expected a whole number"):
             seeds([wrong])
+    with pytest.raises(OptionError, match="seeds='4-2': expected a range from the smaller to the larger, as 2-4"):
+        seeds(["0", "4-2"])
 
 
 @given(st.lists(st.one_of(st.integers(), st.booleans(), st.none(), st.floats(allow_nan=False)), min_size=1))

@@ -4,6 +4,7 @@ import dataclasses
 import json
 import os
 import pty
+import shlex
 import signal
 import subprocess
 import sys
@@ -82,6 +83,24 @@ def test_a_prepared_file_instead_of_a_name(
     code, error = _fails([*arguments, "--raw", str(tmp_path)], capsys)
     assert code == 2
     assert "no raw" in error
+
+
+def test_a_prepared_file_is_found_from_another_folder(
+    tmp_path: Path, runs: dict[str, Run], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Also when the run, or the sweep, was given it by a path from where it began."""
+    (tmp_path / "mine.h5").symlink_to(runs["mean"].environment["prepared"])
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path)
+    main(["train", "mine.h5", "mean", "--out", "run"])
+    main(["-q", "sweep", "--datasets", "mine.h5", "--models", "mean", "--seeds", "0", "--out", "sweep"])
+    (swept,) = (tmp_path / "sweep" / "runs").iterdir()
+    assert shlex.split(read_run(swept).environment["command"])[2] == str(tmp_path / "mine.h5")
+    monkeypatch.chdir("elsewhere")
+    capsys.readouterr()
+    for folder in ("../run", str(swept)):
+        main(["eval", folder])
+        assert "test: MSE" in capsys.readouterr().out
 
 
 def test_default_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
