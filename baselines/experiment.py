@@ -14,7 +14,7 @@ from baselines.checkpoint import save_weights
 from baselines.config import config_to_dict
 from baselines.data import Part, load_part
 from baselines.environment import code_version, describe
-from baselines.errors import OptionError, UnknownNameError
+from baselines.errors import OptionError
 from baselines.evaluate import measure_fully, predict
 from baselines.factory import ALL_MODELS, build, build_from_config
 from baselines.files import atomic_json
@@ -225,7 +225,7 @@ def _build(
     if name not in REFERENCES:
         return build(name, in_dim, out_dim, preset=preset, chunk=chunk, **options)
     if preset is not None:
-        raise UnknownNameError(f"preset of {name}", preset, ())
+        raise OptionError("preset", preset, f"none for the reference {name}: it has no sizes by name")
     return build_reference(name, in_dim, out_dim, chunk=chunk, **options)
 
 

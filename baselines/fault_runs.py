@@ -143,6 +143,7 @@ def faulty(
     for name in faults:
         if name not in FAULTS:
             raise UnknownNameError("fault", name, FAULTS)
+    faults, draws = tuple(dict.fromkeys(faults)), tuple(dict.fromkeys(draws))  # twice, they would weigh double
     if not (runs and faults and draws):
         raise OptionError("runs", "", "at least one run, one fault and one draw")
     if len(sets := {f"{run.config.data.name} ({run.config.data.kind})" for run in runs}) > 1:

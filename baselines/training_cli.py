@@ -205,11 +205,16 @@ def train(command: Train, line: str) -> None:
 def evaluate(command: Eval, line: str) -> None:
     """Run the command."""
     from baselines.experiment import evaluate as afresh
+    from baselines.experiment import torch_device
     from baselines.pretrained import load_pretrained
-    from baselines.runs import PREDICTIONS, dataset_of, read_run
+    from baselines.runs import CONFIG, PREDICTIONS, dataset_of, read_run
 
     keep = None
     if command.predictions is not None:
+        if (command.predictions / CONFIG).exists():
+            raise OptionError(
+                "predictions", str(command.predictions), "a folder that is no run's, whose own would be lost"
+            )
         command.predictions.mkdir(parents=True, exist_ok=True)
         keep = command.predictions / PREDICTIONS
     if str(command.run).startswith("pretrained:"):
@@ -218,6 +223,7 @@ def evaluate(command: Eval, line: str) -> None:
             raise OptionError("data", None, "a prepared file, as csp-data prepare NAME prints")
         dataset = csp_data.load(path=command.data)
         part = command.part or dataset.report
+        shipped.model.to(torch_device(command.device))
         found = shipped.evaluate(dataset, part, keep=keep)
     else:
         run = read_run(command.run)

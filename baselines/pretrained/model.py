@@ -127,10 +127,10 @@ class Pretrained:
         if steps == 0:
             raise OptionError("samples", f"{len(rows)} rows", f"enough for a chunk of {chunk}")
         length = window_steps("window_s", window_s, self.interface.target_hz) or steps
-        tensor = torch.from_numpy(made[: steps * chunk])
+        tensor = torch.from_numpy(made[: steps * chunk]).to(next(self.model.parameters()).device)
         with torch.no_grad():
             outputs = [self.model(piece[None])[0] for piece in tensor.split(length * chunk)]
-        return np.asarray(self.interface.normalization.targets.invert(torch.cat(outputs).double().numpy()))
+        return np.asarray(self.interface.normalization.targets.invert(torch.cat(outputs).double().cpu().numpy()))
 
     def predict_part(
         self, dataset: Dataset, part: str, *, window_s: float | None = None

@@ -149,6 +149,11 @@ def test_default_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
         (["train", "sample", "mean", "--device", "abacus"], 2, "--device abacus: "),
         (["train", "sample", "mean", "--threads", "0"], 2, "--threads 0: "),
         (["train", "sample", "mean", "--window-s", "1", "--window-stride-s", "2"], 2, "at most --window-s 1"),
+        (
+            ["train", "sample", "fir", "--preset", "small"],
+            2,
+            "--preset small: expected none for the reference fir",
+        ),
         (["eval", "pretrained:broad"], 2, "--data is missing: expected a prepared file"),
         (["faults", "nowhere", "--draws", "x"], 2, "--draws x: expected a whole number"),
         (["results", "-o", "x.csv"], 2, "RUN is missing: expected at least one folder"),
@@ -230,6 +235,31 @@ def test_a_missing_prepared_file_is_named(
     assert code == 1
     assert "gone.h5" in error
     assert "--data" in error
+
+
+def test_predictions_do_not_take_the_place_of_a_runs_own(
+    runs: dict[str, Run], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """They may be of another part, and be taken for its own by a report."""
+    own = runs["a"].folder / "predictions.npz"
+    before = own.read_bytes()
+    code, error = _fails(
+        ["eval", str(runs["a"].folder), "--part", "val", "--predictions", str(own.parent)], capsys
+    )
+    assert code == 2
+    assert "--predictions" in error
+    assert own.read_bytes() == before
+
+
+def test_a_pretrained_model_runs_on_the_device_that_is_asked_for(
+    runs: dict[str, Run], capsys: pytest.CaptureFixture[str]
+) -> None:
+    data = ["--data", runs["mean"].environment["prepared"]]
+    code, error = _fails(["eval", "pretrained:broad", *data, "--device", "abacus"], capsys)
+    assert (code, error) == (
+        2,
+        "Error: --device abacus: expected a device that torch can use here, such as cpu.\n",
+    )
 
 
 def test_a_reader_that_leaves_is_no_error(runs: dict[str, Run]) -> None:
