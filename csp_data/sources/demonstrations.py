@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
 from csp_data.errors import DamagedRecordingError
 from csp_data.recording import FloatArray, Note
+from csp_data.sources.folders import folders
 from csp_data.sources.hdf5 import read_arrays
 
 __all__ = ["find_demonstrations", "read_sensor"]
@@ -43,7 +44,7 @@ def find_demonstrations(root: Path, files: Sequence[str], published: str) -> lis
     above = [folder.name.lower() for folder in (root.absolute(), *root.absolute().parents)]
     outermost = next((name for name in above if name.startswith(PUBLISHED)), "")
     top = len(os.path.join(root, ""))  # noqa: PTH118  # with a separator at its end
-    for folder, names in _folders(root):
+    for folder, names in folders(root):
         there = {name.lower(): name for name in names}
         if not wanted.isdisjoint(there):
             path = Path(folder)
@@ -54,24 +55,6 @@ def find_demonstrations(root: Path, files: Sequence[str], published: str) -> lis
             id_ = "/".join(parts[inside[-1] + 1 :] if inside else parts) or path.name
             found.append((id_, tuple([path / there.get(name, name) for name in files])))
     return sorted(found)
-
-
-def _folders(root: Path) -> Iterator[tuple[str, list[str]]]:
-    """Yield folders and the names of their files; as os.walk, without its look at every folder's own status."""
-    waiting = [str(root)]
-    while waiting:
-        folder = waiting.pop()
-        names = []
-        try:
-            with os.scandir(folder) as entries:
-                for entry in entries:
-                    if entry.is_dir(follow_symlinks=False):
-                        waiting.append(entry.path)
-                    else:
-                        names.append(entry.name)
-        except OSError:
-            continue
-        yield folder, names
 
 
 def read_sensor(path: Path, id_: str, keys: Sequence[str]) -> tuple[FloatArray, list[FloatArray], list[Note]]:

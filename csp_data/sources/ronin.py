@@ -15,6 +15,7 @@ from csp_data.protocol import Protocol
 from csp_data.recording import FloatArray, Note, Recording, Stream
 from csp_data.signal.rotation import cumulative, multiply, rotate
 from csp_data.sources import Found, Source
+from csp_data.sources.folders import folders
 from csp_data.sources.hdf5 import read_arrays
 
 # the publisher's archives, in the order in which the published code reads them
@@ -35,7 +36,9 @@ ESTIMATES = {"game-rv": "synced/game_rv", "ekf": "pose/ekf_ori"}
 def find(root: Path) -> list[Found]:
     """Find the sequences below `root`, in the order of the publisher's archives, by name; a group is a person."""
     found = []
-    for file in root.rglob("[dD][aA][tT][aA].[hH][dD][fF]5"):
+    for file in (Path(folder, file) for folder, files in folders(root) for file in files):
+        if file.name.lower() != "data.hdf5":
+            continue
         name, above = file.parent.name.lower(), file.parent.parent.name.lower()
         id_ = f"{above}/{name}" if above in SUBSETS else name
         rank = SUBSETS.index(above) if above in SUBSETS else len(SUBSETS)

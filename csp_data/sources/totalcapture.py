@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,6 +14,7 @@ from csp_data.protocol import Protocol
 from csp_data.recording import FloatArray, Note, Recording, Stream
 from csp_data.signal.rotation import first_two_columns, largest_positive, multiply, rotate
 from csp_data.sources import Found, Source
+from csp_data.sources.folders import folders
 from csp_data.sources.skeleton import check_inches, order_notes, read_skeleton, sampled, to_wxyz
 from csp_data.sources.text import letters_of, named_numbers, read_bytes
 
@@ -33,7 +33,7 @@ def find(root: Path) -> list[Found]:
     """
     sensors: dict[str, tuple[bool, Path]] = {}
     others: dict[tuple[str, str], Path] = {}
-    for folder, _, files in os.walk(root):
+    for folder, files in folders(root):
         for file in files:
             path, name = Path(folder) / file, file.lower()
             if match := SENSORS.fullmatch(name):

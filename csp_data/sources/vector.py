@@ -14,6 +14,7 @@ from csp_data.protocol import Protocol
 from csp_data.recording import FloatArray, Recording, Stream
 from csp_data.signal.rotation import multiply, rotate
 from csp_data.sources import Found, Source
+from csp_data.sources.folders import folders
 from csp_data.sources.text import after_comments, numbers, read_bytes
 
 IMU_FILE = re.compile(r"(?P<stem>.+?)(?P<synced>\.synced)?\.imu\.txt", re.IGNORECASE)
@@ -24,10 +25,9 @@ GYROSCOPE, ACCELEROMETER = slice(1, 4), slice(4, 7)
 def find(root: Path) -> list[Found]:
     """Find the sequences anywhere below `root`, sorted by name; a group is a scene (board, corner, ...)."""
     found = []
-    for file in root.rglob(
-        "[!.]*.[tT][xX][tT]"
-    ):  # macOS puts a file ._NAME beside each, in archives and on USB sticks
-        if match := IMU_FILE.fullmatch(file.name):
+    for file in (Path(folder, file) for folder, files in folders(root) for file in files):
+        # macOS puts a file ._NAME beside each, in archives and on USB sticks
+        if not file.name.startswith(".") and (match := IMU_FILE.fullmatch(file.name)):
             name = match["stem"].lower().replace("-", "_")
             found.append(Found(id=name, group=name.split("_")[0], files=(file, _truth_file(file))))
     return sorted(found, key=lambda recording: recording.id)

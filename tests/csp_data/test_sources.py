@@ -102,6 +102,31 @@ def test_demonstrations_are_found_at_any_depth(name: str, tree: Callable[[str], 
     assert read(name, above).streams["tactile"].values.shape[1] in (27, 30)
 
 
+@pytest.mark.parametrize("name", SIX)
+def test_folders_that_are_linked_from_another_disk_are_looked_into_once(
+    name: str, tree: Callable[[str], Path], tmp_path: Path
+) -> None:
+    root, source = tree(name), load_source(load_card(name))
+    linked = tmp_path / "linked"
+    linked.mkdir()
+    for entry in root.iterdir():
+        (linked / entry.name).symlink_to(entry)
+    assert [recording.id for recording in source.find(linked)] == [recording.id for recording in source.find(root)]
+    assert read(name, linked).streams.keys() == read(name, root).streams.keys()
+    found = source.find(root)
+    (root / "here").symlink_to(root)  # without end
+    (root / "again").symlink_to(found[0].files[0].parent)  # twice
+    (root / "nowhere").symlink_to(tmp_path / "gone")
+    assert source.find(root) == found
+    for link in ("b", "a"):  # of two to one folder the first by name counts
+        (tmp_path / "two" / link).parent.mkdir(exist_ok=True)
+        (tmp_path / "two" / link).symlink_to(root)
+    assert len(source.find(tmp_path / "two")) == len(found)
+    assert {recording.files[0].parts[len(tmp_path.parts) + 1] for recording in source.find(tmp_path / "two")} == {
+        "a"
+    }
+
+
 def test_totalcapture_is_found_however_it_was_unpacked(tree: Callable[[str], Path], tmp_path: Path) -> None:
     root = tree("totalcapture")
     whole = read("totalcapture", root)

@@ -1,0 +1,46 @@
+"""The folders of a raw tree, with those that are linked into it from elsewhere."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+__all__ = ["folders"]
+
+
+def folders(root: Path) -> Iterator[tuple[str, list[str]]]:
+    """Yield each folder below a root, itself included, with the names of its files.
+
+    A link to a folder elsewhere is looked into, once, after all that is not linked: large recordings often lie on
+    another disk. A link to what is looked at anyhow is not, or recordings would be there twice, or without end.
+    """
+    looked = [os.path.realpath(root)]
+    waiting, links = [str(root)], list[str]()
+    while waiting or links:
+        if not waiting:
+            links.sort(reverse=True)  # so that of two links to one folder always the same one counts
+            link = links.pop()
+            place = os.path.realpath(link)
+            if not any(_holds(own, place) or _holds(place, own) for own in looked):
+                looked.append(place)
+                waiting.append(link)
+            continue
+        folder = waiting.pop()
+        names = []
+        try:
+            with os.scandir(folder) as entries:
+                for entry in entries:  # not os.walk, which looks at every folder's own status
+                    if entry.is_dir(follow_symlinks=False):
+                        waiting.append(entry.path)
+                    elif entry.is_symlink() and entry.is_dir():
+                        links.append(entry.path)
+                    else:
+                        names.append(entry.name)
+        except OSError:
+            continue
+        yield folder, names
+
+
+def _holds(above: str, below: str) -> bool:
+    return below == above or below.startswith(os.path.join(above, ""))  # noqa: PTH118  # with a separator at its end
