@@ -12,11 +12,26 @@ from pathlib import Path
 from csp_data.errors import CspDataError, OptionError
 from csp_data.home import expanded, named
 
-__all__ = ["output", "output_folder"]
+__all__ = ["output", "output_folder", "output_path"]
 
 
 def _failed(path: Path, error: OSError) -> CspDataError:
     return CspDataError(f"{path} cannot be written: {error}. Choose another place with -o.")
+
+
+def output_path(path: Path | str) -> Path:
+    """Return the path of a file that may be written, with ``~`` filled in.
+
+    Raises
+    ------
+    OptionError
+        If it is there and no file: a folder, or a device such as ``/dev/null``, in whose place a file would come.
+    """
+    path = named(expanded(path))
+    if path.exists() and not path.is_file():
+        kind = "a folder" if path.is_dir() else "a device, pipe or socket"
+        raise OptionError("out", str(path), f"the name of a file; this is {kind}")
+    return path
 
 
 @contextmanager
@@ -26,13 +41,11 @@ def output(path: Path | str) -> Iterator[Path]:
     Raises
     ------
     OptionError
-        If it is a folder.
+        If it is there and no file.
     CspDataError
         If it cannot be written.
     """
-    path = named(expanded(path))
-    if path.is_dir():
-        raise OptionError("out", str(path), "the name of a file; this is a folder")
+    path = output_path(path)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 __all__ = ["Episode", "Episodes", "Split", "Windows"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Episode:
     """One episode, or a window of one.
 
@@ -49,6 +49,25 @@ class Episode:
     targets: npt.NDArray[np.float32]
     time: npt.NDArray[np.float64]
     target_time: npt.NDArray[np.float64]
+
+    def __eq__(self, other: object) -> bool:
+        """Whether names, samples and times are the same; numpy's ``==`` would give an array for each of them."""
+        if not isinstance(other, Episode):
+            return NotImplemented
+        return self._names == other._names and all(
+            np.array_equal(mine, its) for mine, its in zip(self._arrays, other._arrays, strict=True)
+        )
+
+    def __hash__(self) -> int:
+        return hash((self._names, *(array.shape for array in self._arrays)))
+
+    @property
+    def _names(self) -> tuple[str, str, str]:
+        return self.id, self.group, self.split
+
+    @property
+    def _arrays(self) -> tuple[npt.NDArray[np.floating], ...]:
+        return self.time, self.target_time, self.inputs, self.targets
 
     def __repr__(self) -> str:
         return f"<Episode {self.id}, {self.split}: inputs {self.inputs.shape}, targets {self.targets.shape}>"

@@ -8,8 +8,9 @@ from collections import Counter
 from collections.abc import Container, Sequence
 from dataclasses import replace
 from functools import reduce
+from numbers import Real
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from tqdm import tqdm
@@ -25,8 +26,9 @@ from csp_data.errors import (
     UnknownNameError,
 )
 from csp_data.examples import Example
-from csp_data.home import expanded, lock, named, prepared_dir
+from csp_data.home import lock, prepared_dir
 from csp_data.normalization import Moments, Normalization
+from csp_data.output import output_path
 from csp_data.protocol import Protocol
 from csp_data.rawtree import path_inside, raw_bytes, raw_kind, raw_root, recordings_of
 from csp_data.recipe import recipe_hash
@@ -92,20 +94,18 @@ def prepare_card(
         If a recording cannot be used; nothing is written.
     """
     load_checks(card, protocol)
-    if jobs < 1:
+    if not isinstance(cast("object", jobs), Real) or jobs < 1:
         raise OptionError("jobs", jobs, "a number of at least 1")
     root = raw_root(card, raw)
     report = verify_tree(card, root, extra=False)
     if not skip_damaged:
         report.raise_for_failures(allow_missing=True)
     key = recipe_hash(card, protocol, report.source_digest(), skip_damaged=skip_damaged)
-    path = named(expanded(out)) if out is not None else prepared_dir() / f"{card.name}-{key}.h5"
-    if path.is_dir():
-        raise OptionError("out", str(path), "the name of a file; this is a folder")
+    path = output_path(out) if out is not None else prepared_dir() / f"{card.name}-{key}.h5"
+    if _made_before(path, key):  # looked at without the lock, which nobody has in a folder that can only be read
+        return path
     with lock(path):
-        if _made_before(path, key):
-            logger.debug("%s is there already, made by an equal recipe", path)
-        else:
+        if not _made_before(path, key, damaged=logging.WARNING):  # by another process meanwhile
             _write(path, card, protocol, report, key, Run(jobs, progress, skip_damaged))
     return path
 
@@ -118,14 +118,18 @@ def load_checks(card: Card, protocol: Protocol) -> None:
         raise UnknownNameError(f"split of {card.name}", protocol.split_name, card.splits)
 
 
-def _made_before(path: Path, key: str) -> bool:
+def _made_before(path: Path, key: str, *, damaged: int = logging.DEBUG) -> bool:
+    """Whether an equal recipe made the file; what is there is whole. `damaged`: the level of that message."""
     if not path.exists():
         return False
     try:
-        return read_recipe_hash(path) == key
+        made = read_recipe_hash(path) == key
     except CspDataError as error:
-        logger.warning("%s is made again: %s", path, error)
+        logger.log(damaged, "%s is made again: %s", path, error)
         return False
+    if made:
+        logger.debug("%s is there already, made by an equal recipe", path)
+    return made
 
 
 def _write(path: Path, card: Card, protocol: Protocol, report: Report, key: str, run: Run) -> None:

@@ -334,6 +334,7 @@ class Prepared:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self._place = path.absolute()  # it is opened later, perhaps from another folder
         self._handle: h5py.File | None = None
         self._arrays: dict[str, Any] = {}
         with _opened(path) as file:
@@ -357,14 +358,17 @@ class Prepared:
         """Read rows ``[start, stop)`` of ``"inputs"`` or ``"targets"``; fewer where the array ends before."""
         try:
             return self._read(name, start, stop)
+        except FileNotFoundError as error:
+            raise StoreError(self.path, "is no longer there", AGAIN) from error
         except FAULTS as error:
             raise StoreError(self.path, f"is damaged ({error})", AGAIN) from error
 
     def _read(self, name: str, start: int, stop: int) -> npt.NDArray[np.float32]:
         if self._handle is None:
             # no cache of chunks: they are not compressed, so any rows are read from where they lie, and only they
-            self._handle = h5py.File(self.path, "r", rdcc_nbytes=0)
-            self._arrays = {name: self._handle[name].id for name in ("inputs", "targets")}
+            handle = self._reopened()
+            self._arrays = {name: handle[name].id for name in ("inputs", "targets")}
+            self._handle = handle  # last: another thread may look at it meanwhile
         data = self._arrays[name]
         rows, width = data.shape
         start, stop, _ = slice(start, stop).indices(rows)
@@ -375,6 +379,14 @@ class Prepared:
             space.select_hyperslab((start, 0), values.shape)
             data.read(h5py.h5s.create_simple(values.shape), space, values)
         return values
+
+    def _reopened(self) -> h5py.File:
+        """Open the file whose tables were read; not one that has come in its place, whose rows are others."""
+        file = h5py.File(self._place, "r", rdcc_nbytes=0)
+        if str(file.attrs["recipe_hash"]) != self.index.header.recipe_hash:
+            file.close()
+            raise StoreError(self.path, "is another file than was loaded: it was prepared anew", "Load it again.")
+        return file
 
     def close(self) -> None:
         """Close the file; it is opened again when samples are asked for."""

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import pickle
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -44,6 +46,69 @@ def test_indexing(ds: csp_data.Dataset) -> None:
         ds.train[99]
     with pytest.raises(UnknownNameError, match="Known: train, val, test"):
         ds.split("dev")
+
+
+def test_episodes_are_equal_if_their_numbers_are(ds: csp_data.Dataset) -> None:
+    """What a sequence promises asks for it: ``in``, ``index``, ``count``; numpy's == raised."""
+    assert ds.train[0] == ds.train[0] != ds.train[1]
+    assert ds.train[1] in ds.train
+    assert ds.train[1] not in ds.val
+    assert ds.train.index(ds.train[2]) == 2
+    assert len({*ds.train, *ds.train}) == len(ds.train)
+    assert ds.train[0] != "an episode"
+    other = replace(ds.train[0], targets=ds.train[0].targets + 1)
+    assert other != ds.train[0]
+
+
+def test_a_file_is_found_from_another_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is opened when samples are asked for, and again after ``close`` or in another process."""
+    monkeypatch.chdir(tmp_path)
+    csp_data.prepare("sample", out="here.h5")
+    loaded = csp_data.load(path="here.h5")
+    monkeypatch.chdir("/")
+    first = loaded.train[0]
+    assert pickle.loads(pickle.dumps(loaded)).train[0] == first
+    assert str(loaded.path) == "here.h5"
+
+
+def test_another_file_in_its_place_is_not_read_as_it(tmp_path: Path) -> None:
+    """Rows of one recipe were read from the file of another."""
+    path = csp_data.prepare("sample", out=tmp_path / "x.h5")
+    loaded = csp_data.load(path=path)
+    first = loaded.train[0]
+    csp_data.prepare("sample", out=path, input_hz=100)
+    assert loaded.train[0] == first  # still open
+    loaded.close()
+    with pytest.raises(StoreError, match=r"x\.h5: is another file than was loaded.*Load it again"):
+        loaded.train[0]
+    csp_data.prepare("sample", out=path)
+    assert loaded.train[0] == first
+    loaded.close()
+    path.unlink()
+    with pytest.raises(StoreError, match="is no longer there"):
+        loaded.train[0]
+
+
+def test_threads_may_ask_for_the_first_samples_at_once(ds: csp_data.Dataset) -> None:
+    prepared = csp_data.load(path=ds.path).prepared
+    opened, wanted = prepared._reopened, ds.prepared.read("inputs", 0, 3)
+    read = []
+
+    class Slow:
+        """An open file; while its arrays are looked up, another thread asks for samples."""
+
+        def __init__(self) -> None:
+            self.file = opened()
+
+        def __getitem__(self, name: str) -> object:
+            prepared._reopened = opened
+            with ThreadPoolExecutor(1) as pool:
+                read.append(pool.submit(prepared.read, name, 0, 3).result())
+            return self.file[name]
+
+    prepared._reopened = Slow  # type: ignore[method-assign, assignment]
+    np.testing.assert_array_equal(prepared.read("inputs", 0, 3), wanted)
+    np.testing.assert_array_equal(read[0], wanted)
 
 
 def test_a_copy_in_another_process_reads_for_itself(ds: csp_data.Dataset) -> None:

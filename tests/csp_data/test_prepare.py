@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import random
 import shutil
@@ -11,13 +12,21 @@ import sys
 import time
 from pathlib import Path
 
+import filelock
 import h5py
 import numpy as np
 import pytest
 
 import csp_data
 from csp_data import STRICT, LowPass, Window, home, work
-from csp_data.errors import MissingDataError, OptionError, StoreError, UnknownNameError, VerificationError
+from csp_data.errors import (
+    CspDataError,
+    MissingDataError,
+    OptionError,
+    StoreError,
+    UnknownNameError,
+    VerificationError,
+)
 from csp_data.store import Prepared
 
 SAMPLE = csp_data.verify("sample").root
@@ -61,6 +70,33 @@ def test_an_equal_recipe_is_prepared_once(empty_home: Path) -> None:
     other = csp_data.prepare("sample", lowpass=LowPass(5.0))
     assert other != first
     assert first.parent == empty_home / "prepared"
+
+
+def test_what_is_prepared_can_be_loaded_where_nothing_can_be_written(
+    empty_home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A home that an administrator made for all: a lock, which writes, was asked for first."""
+    path = csp_data.prepare("sample")
+
+    def refused(lock: filelock.FileLock, **options: object) -> None:
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    monkeypatch.setattr(filelock.FileLock, "acquire", refused)
+    assert csp_data.load("sample").path == path
+    with pytest.raises(CspDataError, match="cannot write to"):
+        csp_data.load("sample", input_hz=100)
+
+
+@pytest.mark.skipif(not Path(os.devnull).is_char_device(), reason="Windows has no devices among its files")
+def test_what_is_no_file_is_not_replaced_by_one(tmp_path: Path) -> None:
+    """Of root, ``-o /dev/null`` took away everybody's."""
+    (tmp_path / "null").symlink_to(os.devnull)
+    for write in (lambda out: csp_data.prepare("sample", out=out), csp_data.load("sample").to_npz):
+        with pytest.raises(OptionError, match="expected the name of a file; this is a device, pipe or socket"):
+            write(tmp_path / "null")
+        with pytest.raises(OptionError, match="this is a folder"):
+            write(tmp_path)
+    assert (tmp_path / "null").is_char_device()
 
 
 def test_a_damaged_prepared_file_is_made_again(empty_home: Path) -> None:
