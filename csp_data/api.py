@@ -25,7 +25,7 @@ def resolve_protocol(card: Card, protocol: Protocol | str | None, overrides: dic
 
 
 def prepare(
-    name: str,
+    name: Path | str,
     *,
     raw: Path | str | None = None,
     protocol: Protocol | str | None = None,
@@ -86,7 +86,7 @@ def prepare(
 
 
 def load(
-    name: str | None = None,
+    name: Path | str | None = None,
     *,
     path: Path | str | None = None,
     raw: Path | str | None = None,
@@ -165,7 +165,7 @@ def load(
     return Dataset(prepare(name, raw=raw, protocol=protocol, jobs=jobs, **overrides))
 
 
-def info(name: str) -> Card:
+def info(name: Path | str) -> Card:
     """Return the card of a data set: sensors, units, rates, frames, licence, citation, known defects.
 
     Parameters
@@ -192,7 +192,7 @@ def info(name: str) -> Card:
     return load_card(name)
 
 
-def croissant(name: str) -> dict[str, Any]:
+def croissant(name: Path | str) -> dict[str, Any]:
     """Return the card of a data set as a Croissant 1.0 document, ready for ``json.dumps``.
 
     Parameters

@@ -310,13 +310,14 @@ def names() -> tuple[str, ...]:
     return tuple(sorted(_all()))
 
 
-def load_card(name: str) -> Card:
+def load_card(name: Path | str) -> Card:
     """Return the card of a data set.
 
     Parameters
     ----------
     name
-        A name from :func:`names`, an alias, or a folder that holds ``card.toml`` and ``reader.py``.
+        A name from :func:`names`, an alias, or a folder that holds ``card.toml`` and ``reader.py``; a
+        ``pathlib.Path`` is a folder.
 
     Raises
     ------
@@ -327,6 +328,8 @@ def load_card(name: str) -> Card:
     CardError, SourceError
         If the card or reader of that name is there and cannot be used.
     """
+    if isinstance(name, Path):
+        name = str(expanded(name).absolute())
     if name in _cards():
         return _cards()[name]
     cards = _all()

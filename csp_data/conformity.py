@@ -16,7 +16,7 @@ from csp_data.acquire.verify import how_to_get, verify_tree
 from csp_data.card import Card, load_card
 from csp_data.checkreport import Check, SourceReport
 from csp_data.dataset import Dataset
-from csp_data.errors import CspDataError, MissingDataError
+from csp_data.errors import CspDataError, MissingDataError, OptionError
 from csp_data.examples import examples
 from csp_data.plausible import RATE_FACTOR, RATE_TOLERANCE, implausible, sentinels
 from csp_data.prepare import prepare_card
@@ -57,7 +57,7 @@ class _State:
                 yield recording.id, name, stream
 
 
-def check_source(name: str, *, raw: Path | str | None = None, limit: int = 20) -> SourceReport:
+def check_source(name: Path | str, *, raw: Path | str | None = None, limit: int = 20) -> SourceReport:
     """Check a data set's card, reader and recordings: of your own, or of this package.
 
     Parameters
@@ -78,7 +78,11 @@ def check_source(name: str, *, raw: Path | str | None = None, limit: int = 20) -
     ------
     MissingDataError
         If there is no folder of raw files.
+    OptionError
+        If `limit` is below 1.
     """
+    if limit < 1:
+        raise OptionError("limit", limit, "a number of at least 1")
     card = load_card(name)
     root = raw_root(card, raw)
     if not root.is_dir():

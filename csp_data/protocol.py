@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from numbers import Real
 from typing import Any, Literal
 
+import numpy as np
+
 from csp_data.card import Card
 from csp_data.errors import OptionError, UnknownNameError
 from csp_data.normalization import Scaling
@@ -185,6 +187,8 @@ class Protocol:
             value = getattr(self, option)
             if value is not None and not value >= 0:
                 raise OptionError(option, value, "at least 0 s")
+        if self.look_ahead_s == math.inf:
+            raise OptionError("look_ahead_s", self.look_ahead_s, "a number of seconds")
         if self.baseline_rows < 1:
             raise OptionError("baseline_rows", self.baseline_rows, "at least 1 row")
         if self.recording_s is not None and not self.recording_s[0] <= self.recording_s[1]:
@@ -337,6 +341,7 @@ def _plain(value: Any, kind: str = "") -> Any:
         }
     if isinstance(value, tuple):
         return [_plain(item, kind) for item in value]
+    value = value.item() if isinstance(value, np.generic) else value
     return float(value) if "float" in kind and isinstance(value, int) and not isinstance(value, bool) else value
 
 
@@ -351,6 +356,8 @@ def _parsed(option: str, value: Any) -> Any:
 
 
 def _frozen(value: Any) -> Any:
+    if isinstance(value, np.generic):  # a number of a numpy array
+        return value.item()
     return tuple(_frozen(item) for item in value) if isinstance(value, list | tuple) else value
 
 

@@ -22,7 +22,7 @@ __all__ = ["download", "import_raw", "read_recording", "verify"]
 
 
 def download(
-    name: str,
+    name: Path | str,
     *,
     raw: Path | str | None = None,
     mirror: str | None = None,
@@ -90,7 +90,7 @@ def download(
 
 
 def import_raw(
-    name: str,
+    name: Path | str,
     *paths: Path | str,
     raw: Path | str | None = None,
     how: How = "copy",
@@ -126,12 +126,12 @@ def import_raw(
     from csp_data.acquire.importing import import_card
 
     return import_card(
-        load_card(name), [Path(path) for path in paths], raw=_path(raw), how=how, lock_file=_path(lock)
+        load_card(name), [expanded(path) for path in paths], raw=_path(raw), how=how, lock_file=_path(lock)
     )
 
 
 def verify(
-    name: str, *, raw: Path | str | None = None, deep: bool = False, lock: Path | str | None = None
+    name: Path | str, *, raw: Path | str | None = None, deep: bool = False, lock: Path | str | None = None
 ) -> Report:
     """Compare the raw files of a data set with its card.
 
@@ -169,7 +169,11 @@ def verify(
 
 
 def read_recording(
-    name: str, recording: str | int = 0, *, raw: Path | str | None = None, protocol: Protocol | str | None = None
+    name: Path | str,
+    recording: str | int = 0,
+    *,
+    raw: Path | str | None = None,
+    protocol: Protocol | str | None = None,
 ) -> Recording:
     """Read one raw recording as its source hands it over, before anything is resampled or filtered.
 
@@ -198,15 +202,15 @@ def read_recording(
     """
     card = load_card(name)
     found = find_recordings(card, raw_root(card, raw))
-    if isinstance(recording, int):
-        if not -len(found) <= recording < len(found):
-            raise OptionError("recording", recording, f"below {len(found)}, the number of recordings of {name}")
-        chosen = found[recording]
-    else:
+    if isinstance(recording, str):
         by_id = {entry.id: entry for entry in found}
         if recording not in by_id:
             raise UnknownNameError(f"recording of {name}", recording, by_id)
         chosen = by_id[recording]
+    else:
+        if not -len(found) <= recording < len(found):
+            raise OptionError("recording", recording, f"below {len(found)}, the number of recordings of {name}")
+        chosen = found[recording]
     return load_source(card).read(chosen, card, resolve(card, protocol))
 
 

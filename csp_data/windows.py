@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from numbers import Real
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -53,7 +54,9 @@ class Window:
 
 
 def _whole(option: str, seconds: float, target_hz: float) -> int:
-    steps = round(seconds * target_hz) if math.isfinite(seconds) else 0
+    steps = (
+        round(seconds * target_hz) if isinstance(cast("object", seconds), Real) and math.isfinite(seconds) else 0
+    )
     if steps < 1 or abs(steps - seconds * target_hz) > 1e-6 * steps:
         raise OptionError(option, seconds, f"a positive multiple of {1 / target_hz:g} s, one target step")
     return steps

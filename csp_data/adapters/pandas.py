@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, get_args
 
 import numpy as np
 
 from csp_data.adapters.common import chosen, described
-from csp_data.errors import CspDataError, MissingExtraError
+from csp_data.errors import CspDataError, MissingExtraError, OptionError
 
 try:
     import pandas as pd
@@ -64,6 +64,8 @@ def wide_frame(dataset: Dataset, side: Side, part: str | None = None) -> pd.Data
     side
         ``"inputs"`` or ``"targets"``.
     """
+    if side not in get_args(Side):
+        raise OptionError("wide", side, f"one of {', '.join(get_args(Side))}")
     of = dataset.channels if side == "inputs" else dataset.targets
     if len({"episode", "group", "split", "time", *of.names}) < 4 + len(of.names):
         raise CspDataError(

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
-from typing import Literal, get_args
+from numbers import Real
+from typing import Literal, cast, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -53,9 +55,13 @@ class LowPass:
     phase: Phase = "causal"
 
     def __post_init__(self) -> None:
-        if not self.hz > 0:
+        if not isinstance(cast("object", self.hz), Real) or not self.hz > 0:
             raise OptionError("lowpass.hz", self.hz, "a cut-off above 0 Hz")
-        if self.order < 1 or int(self.order) != self.order:
+        if (
+            not isinstance(cast("object", self.order), Real)
+            or not 1 <= self.order < math.inf
+            or int(self.order) != self.order
+        ):
             raise OptionError("lowpass.order", self.order, "a whole number of at least 1")
         if self.phase not in get_args(Phase):
             raise OptionError("lowpass.phase", self.phase, f"one of {', '.join(get_args(Phase))}")

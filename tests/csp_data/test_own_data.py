@@ -19,7 +19,14 @@ import csp_data
 from csp_data import card as cards
 from csp_data.card import load_card, read_card, stored_card
 from csp_data.cli import cli
-from csp_data.errors import CardError, CspDataError, DamagedRecordingError, SourceError, UnknownNameError
+from csp_data.errors import (
+    CardError,
+    CspDataError,
+    DamagedRecordingError,
+    OptionError,
+    SourceError,
+    UnknownNameError,
+)
 from csp_data.newsource import new_source
 from csp_data.remake import read_part
 
@@ -46,6 +53,10 @@ def test_a_folder_works_wherever_a_name_does(folder: Path) -> None:
         20,
         20,
     )
+    assert csp_data.load(folder).path == ds.path
+    assert csp_data.info(folder).name == "eflesh"
+    with pytest.raises(OptionError, match="a folder that holds card"):
+        csp_data.info(Path("sample"))  # a path is never a name
     assert "eflesh" in csp_data.names()
     assert csp_data.verify("eflesh").failures == ()
     for arguments in (["info"], ["verify"], ["prepare"], ["cite"], ["path"]):

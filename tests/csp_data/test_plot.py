@@ -141,6 +141,7 @@ def test_prediction_names_models_with_different_lines() -> None:
 def test_raw_recording_by_number_and_id(sample) -> None:
     first = csp_data.read_recording("sample")
     assert csp_data.read_recording("sample", first.id).id == first.id
+    assert csp_data.read_recording("sample", np.int64(0)).id == first.id
     drawn = plot.recording_figure(first)
     assert len(drawn.axes) == len(first.streams)
     assert len(plot.recording_figure(first, clocks=True).axes) == len(first.streams) + 1

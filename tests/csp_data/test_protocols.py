@@ -353,3 +353,39 @@ def test_numbers_of_numpy_and_whole_numbers_are_numbers() -> None:
         input_hz=np.float64(100), target_hz=np.int64(5), min_episode_s=3, window={"seconds": 2}
     )
     assert (changed.chunk, changed.window) == (20, Window(2))
+
+
+def test_numbers_of_numpy_are_numbers() -> None:
+    """As of ``for hz in np.arange(10, 60, 10)``: they are the same recipe, and the same file."""
+    fields: dict[str, Any] = {"input_hz": 50, "clip": 2.5, "baseline_rows": 3, "recording_s": (1.0, 2.0)}
+    plain = STRICT.replace(**fields, window=Window(4, 2), lowpass=LowPass(5, 2), input_deltas=False)
+    kinds = (np.int64, np.float32, np.int16, np.float64)
+    numpy = {
+        name: tuple(map(kind, value)) if isinstance(value, tuple) else kind(value)
+        for kind, (name, value) in zip(kinds, fields.items(), strict=True)
+    }
+    window, lowpass = Window(np.int64(4), np.float32(2)), LowPass(np.float32(5), np.int64(2))
+    given = STRICT.replace(**numpy, window=window, lowpass=lowpass, input_deltas=np.bool_(False))
+    assert given.to_json() == plain.to_json()
+    assert (
+        Protocol(name="strict", input_hz=np.int64(20)).to_json() == Protocol(name="strict", input_hz=20).to_json()
+    )
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: LowPass("5"), r"lowpass\.hz='5': expected a cut-off"),
+        (lambda: LowPass(None), r"lowpass\.hz=None: expected a cut-off"),
+        (lambda: LowPass(5, order="3"), r"lowpass\.order='3': expected a whole number"),
+        (lambda: LowPass(5, order=np.inf), r"lowpass\.order=inf: expected a whole number"),
+        (lambda: STRICT.replace(window=Window("10")), r"window\.seconds='10': expected a positive multiple"),
+        (lambda: STRICT.replace(window=Window(10, "5")), r"window\.stride='5': expected a positive multiple"),
+        (lambda: STRICT.replace(look_ahead_s=np.inf), r"look_ahead_s=inf: expected a number of seconds"),
+        (lambda: csp_data.prepare("sample", jobs="2"), r"jobs='2': expected a number"),
+        (lambda: csp_data.check_source("sample", limit=0), r"limit=0: expected a number of at least 1"),
+    ],
+)
+def test_what_is_no_number_is_refused(make: Callable[[], object], message: str) -> None:
+    with pytest.raises(OptionError, match=message):
+        make()

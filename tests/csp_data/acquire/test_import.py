@@ -303,3 +303,10 @@ def test_what_macos_puts_beside_files_is_no_recording(packed, trees, empty_home,
     assert len([file for file in root.rglob("*.txt") if "._" not in file.name]) == 36
     assert not list(root.rglob("._*.txt"))
     assert csp_data.load("vector", raw=folder).provenance["recordings"]["found"] == 18
+
+
+def test_the_users_folder_may_be_abbreviated(vector, empty_home, tmp_path, monkeypatch):
+    shutil.copytree(vector, tmp_path / "fetched")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("USERPROFILE", str(tmp_path))  # of Windows
+    assert csp_data.import_raw("vector", "~/fetched").present

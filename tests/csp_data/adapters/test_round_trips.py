@@ -14,6 +14,7 @@ from click.testing import CliRunner, Result
 
 import csp_data
 from csp_data.cli import cli
+from csp_data.errors import OptionError
 
 
 @pytest.fixture(scope="module", params=["strict", "windows of another length, other inputs"])
@@ -89,6 +90,11 @@ def test_pandas_long(ds: csp_data.Dataset) -> None:
                 np.testing.assert_array_equal(rows["time"], time)
                 np.testing.assert_array_equal(rows["value"], getattr(episode, side)[:, i])
     assert set(ds.to_pandas()["split"]) == {"train", "val", "test"}
+
+
+def test_pandas_side_that_is_none(ds: csp_data.Dataset) -> None:
+    with pytest.raises(OptionError, match="wide='input': expected one of inputs, targets"):
+        ds.to_pandas(wide="input")  # type: ignore[arg-type]
 
 
 def test_pandas_wide_and_csv(ds: csp_data.Dataset, tmp_path: Path) -> None:
