@@ -83,12 +83,7 @@ def stream(command: Stream, line: str) -> None:
         load_state(command.load_state, streamer)
     if command.save_state is not None and not command.save_state.parent.is_dir():
         raise OptionError("save_state", str(command.save_state), "a file in a folder that is there")
-    if (
-        command.input != "-"
-        and command.out != "-"
-        and Path(command.out).resolve() == Path(command.input).resolve()
-    ):
-        raise OptionError("out", command.out, "another file than --input, which it would overwrite")
+    _refuse_overwriting(command)
     counts = Counts()
     failure: SampleError | None = None
     with _source(command.input) as source, _sink(command.out) as sink, _patient(counts):
@@ -111,6 +106,18 @@ def stream(command: Stream, line: str) -> None:
         raise failure
     if counts.stopped:
         sys.exit(1)
+
+
+def _refuse_overwriting(command: Stream) -> None:
+    """Refuse one file in two places, which would overwrite it; a state alone may go back to where it came from."""
+    given = {"input": command.input, "out": command.out, "load_state": command.load_state}
+    named = {option: Path(file).resolve() for option, file in given.items() if file not in (None, "-")}
+    for option, others in (("out", ("input", "load_state")), ("save_state", ("input", "out"))):
+        file = getattr(command, option)
+        for other in others:
+            if file not in (None, "-") and Path(file).resolve() == named.get(other):
+                flag = f"--{other.replace('_', '-')}"
+                raise OptionError(option, str(file), f"another file than {flag}, which it would overwrite")
 
 
 @dataclass

@@ -237,7 +237,8 @@ class Writer:
         """Write a prediction (D,), with the time of its last sample in s and how long it took in s."""
         values = [round(time, 9), *map(float, prediction), round(1e3 * seconds, 4)]
         if self.form == "csv":
-            self._line(",".join(f"{value:.9g}" for value in values))
+            # of a time in seconds since 1970 nine digits are not enough
+            self._line(",".join([f"{values[0]:.15g}", *(f"{value:.9g}" for value in values[1:])]))
         else:
             self._line(json.dumps(dict(zip(self.names, values, strict=True))))
 

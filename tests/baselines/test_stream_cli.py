@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -194,18 +195,43 @@ def test_bytes_that_are_no_text_and_a_byte_order_mark() -> None:
     assert "UTF-8" in str(bad)
 
 
+@pytest.mark.parametrize(
+    ("options", "refused", "other"),
+    [
+        (["--input", "in.csv", "-o", "../{}/in.csv"], "--out", "--input"),
+        (["--input", "in.csv", "--save-state", "in.csv"], "--save-state", "--input"),
+        (["--input", "in.csv", "-o", "out.csv", "--save-state", "./out.csv"], "--save-state", "--out"),
+        (["--input", "in.csv", "--load-state", "state", "-o", "state"], "--out", "--load-state"),
+    ],
+)
 def test_the_output_does_not_overwrite_the_input(
+    options: list[str], refused: str, other: str, runs: dict[str, Run], sample: Dataset, tmp_path: Path,
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    monkeypatch.chdir(tmp_path)
+    Path("in.csv").write_text(text := csv_text(sample, sample.val[0].inputs[:20]))
+    run = ["stream", str(runs["a"].folder)]
+    main(["-q", *run, "--input", "in.csv", "--save-state", "state", "-o", "first.csv"])
+    state = Path("state").read_bytes()
+    with pytest.raises(SystemExit) as caught:
+        main([*run, *(option.format(tmp_path.name) for option in options)])
+    assert caught.value.code == 2
+    assert re.fullmatch(
+        rf"Error: {refused} \S+: expected another file than {other}, .*\n", capsys.readouterr().err
+    )
+    assert (Path("in.csv").read_text(), Path("state").read_bytes()) == (text, state)
+    assert not Path("out.csv").exists()
+
+
+def test_times_since_1970_keep_their_digits(
     runs: dict[str, Run], sample: Dataset, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    path = tmp_path / "in.csv"
-    path.write_text(text := csv_text(sample, sample.val[0].inputs[:20]))
-    with pytest.raises(SystemExit) as caught:
-        main(
-            ["stream", str(runs["a"].folder), "--input", str(path), "-o", f"{tmp_path}/../{tmp_path.name}/in.csv"]
-        )
-    assert caught.value.code == 2
-    assert "another file than --input" in capsys.readouterr().err
-    assert path.read_text() == text
+    head, *rows = csv_text(sample, sample.val[0].inputs[:20]).splitlines()
+    lines = [f"time,{head}", *(f"{1.7e9 + k / 50:.2f},{row}" for k, row in enumerate(rows))]
+    (tmp_path / "in.csv").write_text("\n".join(lines))
+    main(["-q", "stream", str(runs["a"].folder), "--input", str(tmp_path / "in.csv")])
+    said = capsys.readouterr().out.splitlines()[1:]
+    assert [line.partition(",")[0] for line in said] == ["1700000000.18", "1700000000.38"]
 
 
 @pytest.mark.parametrize("text", ["", "\n\n", "header"])
