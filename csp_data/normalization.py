@@ -6,10 +6,12 @@ statistics, for training and for streaming: :func:`features`, then ``(x - shift)
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import reduce
-from typing import Literal
+from numbers import Real
+from typing import Literal, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -43,8 +45,8 @@ class Scaling:
     Raises
     ------
     OptionError
-        If `shift` or `scale` is none of these words, `factor` is not above 0, or something in `unscaled` or `tied`
-        is no pair.
+        If `shift` or `scale` is none of these words, `factor` is not above 0, `floor` below 0, or something
+        in `unscaled` or `tied` is no pair.
     """
 
     shift: Literal["mean", "zero"] = "mean"
@@ -58,8 +60,10 @@ class Scaling:
         for option, allowed in (("shift", ("mean", "zero")), ("scale", ("std", "range", "one"))):
             if getattr(self, option) not in allowed:
                 raise OptionError(f"scaling.{option}", getattr(self, option), f"one of {', '.join(allowed)}")
-        if not self.factor > 0:
+        if not (isinstance(cast("object", self.factor), Real) and 0 < self.factor < math.inf):
             raise OptionError("scaling.factor", self.factor, "a value above 0")
+        if not (isinstance(cast("object", self.floor), Real) and 0 <= self.floor < math.inf):
+            raise OptionError("scaling.floor", self.floor, "a value of at least 0")
         for option in ("unscaled", "tied"):
             pairs = getattr(self, option)
             if not all(

@@ -75,7 +75,7 @@ class TorchDataset(torch.utils.data.Dataset[tuple[torch.Tensor, torch.Tensor]]):
         workers
             Processes that read; each opens the file for itself.
         """
-        generator = None if seed is None else torch.Generator().manual_seed(seed)
+        generator = None if seed is None else torch.Generator().manual_seed(int(seed))
         return torch.utils.data.DataLoader(
             self,
             batch_size=batch,

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 from importlib import import_module
+from numbers import Integral
 from pathlib import Path
+from typing import cast
 
 import joblib
 
@@ -75,8 +77,9 @@ def simulate(
     source = _source(name)
     if not 0 < hours < float("inf"):
         raise OptionError("hours", hours, "a length above 0 h")
-    if seed < 0:
+    if not isinstance(cast("object", seed), Integral) or seed < 0:
         raise OptionError("seed", seed, "a whole number, 0 or above")
+    seed = int(seed)  # one of numpy's would end in the stamp, which is JSON
     if jobs == 0:
         raise OptionError("jobs", jobs, "a number of processes, or -1 for all processors")
     if archives and source.archive is None:

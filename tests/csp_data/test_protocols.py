@@ -355,7 +355,7 @@ def test_numbers_of_numpy_and_whole_numbers_are_numbers() -> None:
     assert (changed.chunk, changed.window) == (20, Window(2))
 
 
-def test_numbers_of_numpy_are_numbers() -> None:
+def test_numbers_of_numpy_are_numbers(tmp_path: Path) -> None:
     """As of ``for hz in np.arange(10, 60, 10)``: they are the same recipe, and the same file."""
     fields: dict[str, Any] = {"input_hz": 50, "clip": 2.5, "baseline_rows": 3, "recording_s": (1.0, 2.0)}
     plain = STRICT.replace(**fields, window=Window(4, 2), lowpass=LowPass(5, 2), input_deltas=False)
@@ -367,9 +367,10 @@ def test_numbers_of_numpy_are_numbers() -> None:
     window, lowpass = Window(np.int64(4), np.float32(2)), LowPass(np.float32(5), np.int64(2))
     given = STRICT.replace(**numpy, window=window, lowpass=lowpass, input_deltas=np.bool_(False))
     assert given.to_json() == plain.to_json()
-    assert (
-        Protocol(name="strict", input_hz=np.int64(20)).to_json() == Protocol(name="strict", input_hz=20).to_json()
-    )
+    direct = Protocol(name="strict", input_hz=np.int64(20))
+    assert direct.to_json() == Protocol(name="strict", input_hz=20).to_json()
+    made = csp_data.simulate("vector", tmp_path / "made", hours=0.002, seed=np.int64(3))
+    assert '"seed": 3' in (made / "SIMULATED.json").read_text()
 
 
 @pytest.mark.parametrize(
@@ -382,6 +383,10 @@ def test_numbers_of_numpy_are_numbers() -> None:
         (lambda: STRICT.replace(window=Window("10")), r"window\.seconds='10': expected a positive multiple"),
         (lambda: STRICT.replace(window=Window(10, "5")), r"window\.stride='5': expected a positive multiple"),
         (lambda: STRICT.replace(look_ahead_s=np.inf), r"look_ahead_s=inf: expected a number of seconds"),
+        (lambda: Scaling(factor=np.inf), r"scaling\.factor=inf: expected a value above 0"),
+        (lambda: Scaling(floor=np.inf), r"scaling\.floor=inf: expected a value of at least 0"),
+        (lambda: Scaling(floor=-1), r"scaling\.floor=-1: expected a value of at least 0"),
+        (lambda: csp_data.simulate("vector", "never-made", hours=1, seed=1.5), r"seed=1\.5: expected a whole"),
         (lambda: csp_data.prepare("sample", jobs="2"), r"jobs='2': expected a number"),
         (lambda: csp_data.check_source("sample", limit=0), r"limit=0: expected a number of at least 1"),
     ],
