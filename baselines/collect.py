@@ -1,4 +1,4 @@
-"""Finished runs, from their folders or from the folders that hold them."""
+"""Finished runs, from their folders or from the folders that hold them, and their data."""
 
 from __future__ import annotations
 
@@ -6,9 +6,11 @@ import logging
 from collections.abc import Sequence
 from pathlib import Path
 
-from baselines.runs import CONFIG, RESULTS, Run, RunError, read_run
+from baselines.errors import OptionError
+from baselines.runs import CONFIG, RESULTS, Run, RunError, data_config, dataset_of, read_run
+from csp_data import Dataset
 
-__all__ = ["find_runs", "read_runs"]
+__all__ = ["datasets_of", "find_runs", "read_runs"]
 
 logger = logging.getLogger(__name__)
 
@@ -55,3 +57,33 @@ def find_runs(folders: Sequence[Path]) -> tuple[list[Path], list[Path]]:
         for path in inside:
             found[not (path / RESULTS).exists()].append(path)
     return found
+
+
+def datasets_of(runs: Sequence[Run], files: Sequence[Path] = ()) -> list[Dataset]:
+    """Open the prepared files of some runs, one for each recipe of their data.
+
+    Parameters
+    ----------
+    runs
+        Finished runs.
+    files
+        Where prepared files are that are no longer where the runs found them.
+
+    Raises
+    ------
+    RunError
+        If a file is not there.
+    OptionError
+        If one of `files` belongs to no run.
+    """
+    firsts = {run.config.data.recipe_hash: run for run in reversed(runs)}
+    given = {}
+    for file in files:
+        dataset = dataset_of(runs[0], file)
+        recipe = data_config(dataset).recipe_hash
+        if recipe not in firsts:
+            raise OptionError(
+                "data", str(file), f"a prepared file of the runs, recipe {', '.join(firsts)}; it has {recipe}"
+            )
+        given[recipe] = dataset
+    return [given.get(recipe) or dataset_of(run) for recipe, run in firsts.items()]

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from baselines.collect import datasets_of
 from baselines.data import Part, load_part
 from baselines.environment import commit
 from baselines.errors import OptionError, UnknownNameError
@@ -22,7 +23,7 @@ from baselines.faults import FAULTS
 from baselines.published import UNITS
 from baselines.quantities import Quantities
 from baselines.rows import relative_mse, si_rmse, write_csv
-from baselines.runs import Run, RunError, dataset_of
+from baselines.runs import Run, RunError, data_config
 from baselines.table import by_label
 from csp_data import Dataset, LowPass
 from csp_data.normalization import Moments, features
@@ -102,6 +103,7 @@ def faulty(
     raw: str | None = None,
     part: str | None = None,
     device: str = "cpu",
+    files: Sequence[Path] = (),
 ) -> list[Row]:
     """Evaluate trained models under faults of their input streams; nothing is trained again.
 
@@ -126,6 +128,8 @@ def faulty(
         What to evaluate on; by default the part that the run reports.
     device
         As torch names it.
+    files
+        Where prepared files are that are no longer where the runs found them.
 
     Returns
     -------
@@ -154,8 +158,9 @@ def faulty(
     for run in runs:
         by_recipe.setdefault(run.config.data.recipe_hash, []).append(run)
     rows: list[Row] = []
-    for same in by_recipe.values():
-        dataset = dataset_of(same[0])
+    datasets = {data_config(dataset).recipe_hash: dataset for dataset in datasets_of(runs, files)}
+    for recipe, same in by_recipe.items():
+        dataset = datasets[recipe]
         held = read_part(dataset, part or dataset.report, raw)
         filters = _filters(dataset, lowpass or default_lowpass(dataset))
         sigma = training_deviation(dataset, raw)

@@ -47,6 +47,8 @@ class Faults:
     """Seeds of the faults, one by one or as ranges."""
     lowpass: Annotated[float | None, _arg(metavar="HZ")] = None
     """Cut-off of the causal low-pass for runs that were trained without; by default a tenth of the input rate."""
+    data: Annotated[tuple[Path, ...], _arg(metavar="FILE...")] = ()
+    """Prepared files that are no longer where the runs found them."""
     raw: Annotated[str | None, _arg(metavar="FOLDER")] = None
     """Folder of the raw files that the data set was prepared from."""
     part: Annotated[str | None, _arg(metavar="NAME")] = None
@@ -77,6 +79,7 @@ def faults(command: Faults, line: str) -> None:
         raw=command.raw,
         part=command.part,
         device=command.device,
+        files=command.data,
     )
     files = write(rows, command.out)
     if command.json:

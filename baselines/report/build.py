@@ -8,7 +8,7 @@ import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from baselines.errors import OptionError
+from baselines.collect import datasets_of
 from baselines.files import atomic_bytes
 from baselines.presets import REFERENCES
 from baselines.render import overview
@@ -19,7 +19,7 @@ from baselines.report.html import Place
 from baselines.report.results import numbers, weights
 from baselines.report.sections import pieces
 from baselines.report.settings import PANELS, settings_panels, told, varied
-from baselines.runs import Run, RunError, data_config, dataset_of
+from baselines.runs import Run, RunError, data_config
 from baselines.table import Table, by_label, make_table
 from csp_data import Dataset
 from csp_data.protocol import resolve
@@ -29,36 +29,6 @@ __all__ = ["datasets_of", "make_report", "write_report"]
 Key = tuple[str, str, str, str]
 """Kind, name, protocol and recipe of a data set."""
 FOOT = "Written by csp-baselines report. This page loads nothing from anywhere."
-
-
-def datasets_of(runs: Sequence[Run], files: Sequence[Path] = ()) -> list[Dataset]:
-    """Open the prepared files of some runs, one for each recipe of their data.
-
-    Parameters
-    ----------
-    runs
-        Finished runs.
-    files
-        Where prepared files are that are no longer where the runs found them.
-
-    Raises
-    ------
-    RunError
-        If a file is not there.
-    OptionError
-        If one of `files` belongs to no run.
-    """
-    firsts = {run.config.data.recipe_hash: run for run in reversed(runs)}
-    given = {}
-    for file in files:
-        dataset = dataset_of(runs[0], file)
-        recipe = data_config(dataset).recipe_hash
-        if recipe not in firsts:
-            raise OptionError(
-                "data", str(file), f"a prepared file of the runs, recipe {', '.join(firsts)}; it has {recipe}"
-            )
-        given[recipe] = dataset
-    return [given.get(recipe) or dataset_of(run) for recipe, run in firsts.items()]
 
 
 def write_report(runs: Sequence[Run], datasets: Sequence[Dataset], path: Path, *, unfinished: int = 0) -> Path:

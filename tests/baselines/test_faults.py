@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import dataclasses
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -373,6 +374,25 @@ def test_the_command_writes_a_table_and_a_figure(
     assert row.ratio > 1.01  # what sees no input keeps its error, and comes last
     said = f"noise: MSE times up to {row.ratio:.2f} at 0.8 sigma (fir, seed 0)"
     assert capsys.readouterr().out.startswith(said)
+
+
+def test_a_file_that_moved_is_given(
+    runs: dict[str, Run], sample: Dataset, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "run"
+    shutil.copytree(runs["mean"].folder, folder)
+    told = {**runs["mean"].environment, "prepared": str(tmp_path / "gone.h5")}
+    (folder / "environment.json").write_text(json.dumps(told))
+    asked = ["faults", str(folder), "--faults", "noise", "--out", str(tmp_path / "out")]
+    with pytest.raises(SystemExit):
+        main(asked)
+    assert "gone.h5" in (error := capsys.readouterr().err)
+    assert "--data" in error
+    main([*asked, "--data", str(shutil.copy(sample.path, tmp_path / "moved.h5"))])
+    assert (tmp_path / "out" / "faults.csv").exists()
+    other = csp_data.load("sample", input_deltas=False)
+    with pytest.raises(OptionError, match=runs["a"].config.data.recipe_hash):
+        faulty([runs["a"]], files=[other.path])
 
 
 def test_what_cannot_be_evaluated_is_refused(
