@@ -25,8 +25,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
-from scipy import stats
+from findings import kinds, of_folds, of_one_split
 
 from baselines.breakdown import by_recording, by_variant
 from baselines.collect import find_runs
@@ -35,6 +34,7 @@ from baselines.presets import MODELS
 from baselines.references import REFERENCES
 from baselines.render import Grid, cells, columns, grid_of, overview, write
 from baselines.results import Result, Results, collect, load_results, studies
+from baselines.results.folds import across_folds
 from baselines.results.studies import SHIPPED, ablated, add
 from baselines.table import make_table, make_tables
 
@@ -44,7 +44,7 @@ PAGES = (
     *(ROOT / "docs" / f"{name}.md" for name in ("results", "results-simulated", "quirks")),
 )
 BLOCK = re.compile(r"(<!-- results: (?P<name>[a-z-]+) -->\n).*?(<!-- results: end -->)", re.S)
-SIZES, STUDY, SAMPLE = "broad-sizes", "broad", "sample"
+SIZES, STUDY, FOLDS, SAMPLE = "broad-sizes", "broad", "broad-folds", "sample"
 
 
 def chosen(rows: Results) -> dict[str, Result]:
@@ -144,61 +144,38 @@ def made(rows: Results) -> str:
     )
 
 
-def findings() -> str:
-    """Say what the numbers of the study show and what they do not; every number is computed."""
-    rows = load_results(STUDY)
-    table = make_table(rows)
-    learned = [row for row in table.rows if row.kind != "reference"]
-    plain = [row for row in table.rows if row.kind == "reference"]
-    by_test, by_val = sorted(learned, key=lambda r: r.test_mse), sorted(learned, key=lambda r: r.val_mse)
-    if not plain or len(learned) < 2:
-        return "Too few models yet, or no reference."
-    physics = min(plain, key=lambda r: r.test_mse)
-    better = [row for row in learned if row.test_mse < physics.test_mse]
-    compared = [row for row in table.rows if row.comparison is not None]
-    carried = [row for row in compared if row.comparison and row.comparison.carries]
-    apart = [row for row in compared if row.comparison and not row.comparison.low <= 0 <= row.comparison.high]
-    best = [row for row in rows if row.model == by_test[0].model]
-    squares = {
-        name: float(np.mean([row.recordings[name].mse for row in best])) * errors.steps
-        for name, errors in best[0].recordings.items()
-    }
-    hardest = max(squares, key=lambda name: squares[name])
-    share = 100 * squares[hardest] / sum(squares.values())
-    least = 2.0 ** (1 - len(squares))
-    on_it = [np.mean([run.recordings[hardest].mse for run in rows if run.model == row.model]) for row in learned]
-    alike = stats.spearmanr(on_it, [row.test_mse for row in learned]).statistic
-    chosen_alike = stats.spearmanr([row.val_mse for row in learned], [row.test_mse for row in learned]).statistic
-    on_test, on_val = [row.model for row in by_test], [row.model for row in by_val]
-    lines = [
-        f"Of {len(learned)} learned models {on_val[0]} has the lowest error on {table.selection} "
-        f"({number(by_val[0].val_mse)}) and comes {_ordinal(on_test.index(on_val[0]) + 1)} on {table.report} "
-        f"({number(by_val[0].test_mse)}); {on_test[0]} has the lowest on {table.report} "
-        f"({number(by_test[0].test_mse)}) and comes {_ordinal(on_val.index(on_test[0]) + 1)} on "
-        f"{table.selection}.",
-        f"The best reference, {physics.model}, has {number(physics.test_mse)} with {physics.parameters:,} learned "
-        f"value{'' if physics.parameters == 1 else 's'}: {len(better)} of the {len(learned)} learned models have "
-        f"a lower error than it, {len(learned) - len(better)} have not.",
-        f"{len(carried)} of {len(compared)} differences to {table.against} carry weight."
-        + (
-            f" With {len(squares)} {table.report} recordings Wilcoxon's p is at least {least:.4g}, so none of "
-            "them could carry weight whatever the errors: these recordings are too few for that test to rank "
-            "models."
-            if least >= 0.05
-            else ""
-        ),
-        f"By the bootstrap interval alone, not corrected for the number of comparisons, {len(apart)} of the "
-        f"{len(compared)} differences are apart from 0.",
-        f"One recording, {hardest}, holds {share:.0f} % of the squared error of {on_test[0]}; the ranks of the "
-        f"learned models on it and on all of {table.report} correlate with {alike:.2f} (Spearman), those on "
-        f"{table.selection} and on {table.report} with {chosen_alike:.2f}.",
-    ]
-    return "".join(f"- {line}\n" for line in lines)
+def fold_recordings() -> str:
+    """Show errors of the best models and two references on each recording: these are many, so each has a line."""
+    rows = across_folds(load_results(FOLDS))
+    learned, plain = kinds(make_table(rows))
+    shown = [row.model for row in (*learned[:4], plain[0], *plain[-1:])]
+    names = list(rows[0].recordings)
+    body = []
+    marked = set()
+    for i, name in enumerate(names):
+        own = [[row.recordings[name].rmse for row in rows if row.model == model] for model in shown]
+        means = [statistics.fmean(values) for values in own]
+        marked.add((i, 1 + means.index(min(means))))
+        body.append((name, *(number(value) for value in means)))
+    heading = (
+        f"{rows[0].dataset}, {rows[0].kind}: root mean squared error (m/s) on each recording, mean over seeds"
+    )
+    return write([Grid(heading, ("recording", *shown), tuple(body), frozenset(marked))], "md")
 
 
-def _ordinal(place: int) -> str:
-    ending = "th" if 10 <= place % 100 <= 20 else {1: "st", 2: "nd", 3: "rd"}.get(place % 10, "th")
-    return "first" if place == 1 else f"{place}{ending}"
+def fold_commands() -> str:
+    """Show the command that makes the study, and where it was run."""
+    rows = load_results(FOLDS)
+    epochs = {row.epochs for row in rows if row.epochs is not None}
+    seeds = sorted({row.seed for row in rows})
+    models = [model for model in MODELS if model in {row.model for row in rows}]
+    named = "published" if models == list(MODELS) else " ".join(models)
+    return (
+        f"{made(rows)}\n\n*Not run by the tests: needs the 18 trials, and hours.*\n\n```console\n"
+        f"$ csp-baselines sweep --datasets broad --raw FOLDER_OF_THE_TRIALS --folds {rows[0].folds} \\\n"
+        f"      --models references {named} --seeds {' '.join(map(str, seeds))} --set train.epochs={epochs.pop()} "
+        "--out sweeps/broad-folds\n$ csp-baselines table sweeps/broad-folds\n```\n"
+    )
 
 
 def _half(model: str) -> list[str]:
@@ -297,8 +274,12 @@ BLOCKS: dict[str, tuple[tuple[str, ...], Callable[[], str]]] = {
     "broad-sizes": ((SIZES,), sizes),
     "broad": ((STUDY,), lambda: table_of(STUDY)),
     "broad-recordings": ((STUDY,), lambda: recordings_of(STUDY)),
-    "broad-findings": ((STUDY,), findings),
+    "broad-findings": ((STUDY,), lambda: of_one_split(load_results(STUDY))),
     "broad-commands": ((STUDY, SIZES), command_block),
+    "broad-folds": ((FOLDS,), lambda: table_of(FOLDS)),
+    "broad-folds-findings": ((FOLDS, STUDY), lambda: of_folds(load_results(FOLDS), load_results(STUDY))),
+    "broad-folds-recordings": ((FOLDS,), fold_recordings),
+    "broad-folds-commands": ((FOLDS,), fold_commands),
     "broad-lowpass": (("broad-lowpass",), lambda: filters(load_results("broad-lowpass"))),
     "simulated-strict": (("simulated-strict",), lambda: beside_each_other("simulated-strict")),
     "simulated-paper": (("simulated-paper",), lambda: beside_each_other("simulated-paper")),

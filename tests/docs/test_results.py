@@ -26,7 +26,9 @@ def script() -> ModuleType:
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(ROOT / "scripts")
+        spec.loader.exec_module(module)
     return module
 
 
@@ -60,7 +62,7 @@ def test_findings_by_another_way(script: ModuleType) -> None:
     runs, parts = pd.read_csv(folder / "broad.csv"), pd.read_csv(folder / "broad.recordings.csv")
     means = runs.groupby("model")[["val_mse", "test_mse"]].mean()
     learned = means[means.index.str.match("flat-|hiss-")]
-    said = script.findings()
+    said = script.of_one_split(load_results("broad"))
     on_val, on_test = learned.val_mse.idxmin(), learned.test_mse.idxmin()
     place = int(learned.test_mse.rank()[on_val])
     assert f"{on_val} has the lowest error on val ({learned.val_mse.min():.4f}) and comes {place}" in said.replace(
@@ -82,6 +84,46 @@ def test_findings_by_another_way(script: ModuleType) -> None:
     corrected = min(1.0, raw[lowest] * len(raw))
     line = next(line for line in table.splitlines() if line.startswith(f"| {lowest} |"))
     assert f"| {corrected:.2g} |" in line.replace(" * |", " |")
+
+
+def test_findings_of_folds_by_another_way(script: ModuleType) -> None:
+    """From the CSV files alone: every recording once, its error by a model of the fold that it is tested in."""
+    folder = ROOT / "baselines" / "results"
+    runs, parts = pd.read_csv(folder / "broad-folds.csv"), pd.read_csv(folder / "broad-folds.recordings.csv")
+    rows = parts.merge(runs[["key", "model", "seed"]])
+    counts = rows.groupby(["model", "seed"]).recording.agg(["size", "nunique"])
+    assert (counts == 18).all(axis=None)
+    rows["square"] = rows.mse * rows.steps
+    sums = rows.groupby(["model", "seed"])[["square", "steps"]].sum()
+    means = (sums.square / sums.steps).groupby("model").mean().sort_values()
+    learned = means[means.index.str.match("flat-|hiss-")]
+    said = script.BLOCKS["broad-folds-findings"][1]()
+    assert f"{learned.index[0]} has the lowest on test ({learned.iloc[0]:.4f})" in said
+    better = int((learned < means.drop(index=learned.index).min()).sum())
+    assert f"{better} of the {len(learned)} learned models have a lower error" in said
+    split = pd.read_csv(folder / "broad.csv").groupby("model").test_mse.mean()
+    rho = stats.spearmanr(learned, split[learned.index]).statistic
+    assert f"correlates with {rho:.2f} (Spearman)" in said
+    by_model = rows.groupby(["model", "recording"]).mse.mean().unstack()
+    differences = by_model.loc[learned.index] - by_model.loc["strapdown"]
+    raw = {model: stats.wilcoxon(differences.loc[model], method="exact").pvalue for model in learned.index}
+    ordered = sorted(raw, key=lambda model: raw[model])
+    corrected, before = {}, 0.0
+    for i, model in enumerate(ordered):
+        before = corrected[model] = max(before, min(1.0, (len(raw) - i) * raw[model]))
+    lower = [m for m in ordered if corrected[m] < 0.05 and learned[m] < means["strapdown"]]
+    higher = [m for m in ordered if corrected[m] < 0.05 and learned[m] > means["strapdown"]]
+    best = learned.index[0]
+    assert f"{best} has a lower error than strapdown on {int((differences.loc[best] < 0).sum())} of 18" in said
+    line = next(line for line in said.splitlines() if "compared with each other alone" in line)
+    named = {
+        part: re.search(rf"{part} ([^;.]*)[;.]", line[line.index("carry weight: ") :])
+        for part in ("lower", "higher")
+    }
+    for part, models in (("lower", lower), ("higher", higher)):  # an interval about 0 takes some of them away
+        found = named[part]
+        assert found is not None
+        assert set(found[1].split(", ")) - {"none"} <= set(models)
 
 
 def test_unknown_block(script: ModuleType) -> None:
