@@ -246,7 +246,7 @@ def test_what_is_not_set_leaves_no_trace(home: Path) -> None:
     changed = plain.replace(resplit={"share": 0.5}, look_ahead_s=0.1)
     assert Protocol.from_json(changed.to_json()) == changed
     assert "fold" not in changed.to_json()
-    folded = plain.replace(resplit={"fold": 1})
+    folded = plain.replace(resplit={"fold": np.int64(1), "seed": np.int64(2)})
     assert Protocol.from_json(folded.to_json()) == folded
     assert changed.resplit == Resplit(share=0.5)
     assert csp_data.prepare("sample", resplit=None, look_ahead_s=None) == csp_data.prepare("sample")
@@ -260,6 +260,10 @@ def test_what_is_not_set_leaves_no_trace(home: Path) -> None:
         ({"resplit": {"fold": 1.5}}, "from 0 to 4"),
         ({"resplit": {"fold": 0, "folds": 2}}, "resplit.folds=2: expected a whole number of at least 3"),
         ({"resplit": {"share": 1.5}}, "at most 1"),
+        ({"resplit": {"share": "half"}}, "resplit.share='half'"),
+        ({"resplit": {"seed": 0.5}}, "resplit.seed=0.5: expected a whole number"),
+        ({"resplit": {"piece_s": "ten"}}, "resplit.piece_s='ten'"),
+        ({"resplit": {"piece_s": float("inf")}}, "resplit.piece_s=inf"),
         ({"resplit": {"seed": -1}}, "resplit.seed=-1"),
         ({"resplit": {"piece_s": 0}}, "piece_s=0"),
         ({"resplit": {"selection": "eval"}}, "apart, report"),
