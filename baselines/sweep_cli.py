@@ -43,15 +43,15 @@ class Sweep:
     """Names of models and references; published and references stand for all of them."""
     seeds: Annotated[tuple[str, ...], _arg(metavar="SEED...")] = ("0-4",)
     """Seeds, one by one or as ranges: 0-4 stands for 0 1 2 3 4."""
-    folds: int | None = None
+    folds: Annotated[int | None, _arg(metavar="N")] = None
     """Cross-validation: every run once for each of so many folds of the recordings; tables put them together."""
     out: Annotated[Path, _arg(metavar="FOLDER", aliases=["-o"])] = Path("sweep")
     """Folder of the sweep."""
     runs: RunsOptions = field(default_factory=Runs)
     set: Annotated[tuple[str, ...], _arg(metavar="KEY=VALUE[,VALUE] ...")] = ()
     """Settings train.FIELD, model.SIZE or data.FIELD (of the protocol); every value of a list is run."""
-    track: Literal["tensorboard", "trackio", "wandb"] | None = None
-    """Also report to this tracker; the runs' folders remain the record."""
+    track: Annotated[Literal["tensorboard", "trackio", "wandb"] | None, _arg(metavar="NAME")] = None
+    """Also report to this tracker (tensorboard, trackio, wandb); the runs' folders remain the record."""
     json: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     """Print what became of each run as JSON."""
 

@@ -119,8 +119,8 @@ class Train:
     """Device, as torch names it: cpu, cuda, cuda:1."""
     threads: Annotated[int | None, _arg(metavar="N")] = None
     """Threads of torch; by default 1 for small sizes and references (more would wait for each other), else all."""
-    track: Literal["tensorboard", "trackio", "wandb"] | None = None
-    """Also report to this tracker; the run's folder remains the record."""
+    track: Annotated[Literal["tensorboard", "trackio", "wandb"] | None, _arg(metavar="NAME")] = None
+    """Also report to this tracker (tensorboard, trackio, wandb); the run's folder remains the record."""
     json: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     """Print the results as JSON."""
 

@@ -273,7 +273,8 @@ def _opened(path: Path) -> Iterator[h5py.File]:
     except FileNotFoundError as error:
         raise StoreError(path, "there is no such file", AGAIN) from error
     except OSError as error:
-        raise StoreError(path, f"cannot be read as HDF5 ({error})", AGAIN) from error
+        why = os.strerror(error.errno) if error.errno else error  # HDF5 itself says it in several lines
+        raise StoreError(path, f"cannot be read as HDF5 ({why})", AGAIN) from error
     with file, found_damaged(path):
         if file.attrs.get("format") != FORMAT:
             raise StoreError(

@@ -231,6 +231,8 @@ def test_a_foreign_or_newer_file_is_refused(tmp_path: Path) -> None:
         file.attrs["format_version"] = 99
     with pytest.raises(StoreError, match="format version 99"):
         Prepared(path)
+    with pytest.raises(StoreError, match=r"HDF5 \(Is a directory\)\. Prepare it again"):
+        csp_data.load(path=tmp_path)
     with pytest.raises(StoreError, match="no such file"):
         Prepared(tmp_path / "none.h5")
 
