@@ -267,7 +267,10 @@ def _points(
         changes |= {f"train.{k}": [v] for k, v in variant.train.items()}
         one = dataclasses.replace(grid, datasets=(name,), settings={**grid.settings, **changes})
         (dataset,) = prepare_all(one, jobs=jobs, progress=progress)
-        points.append(_Point(variant, dataset, tuple(expand(one, [dataset], out))))
+        runs = (
+            dataclasses.replace(run, label=f"{run.label}, {variant.name}") for run in expand(one, [dataset], out)
+        )
+        points.append(_Point(variant, dataset, tuple(runs)))
     return points
 
 

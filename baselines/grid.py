@@ -229,8 +229,7 @@ def _planned(
 ) -> Planned:
     preset = None if model in REFERENCES else grid.preset
     key = plan(dataset, model, train, preset, sizes).key
-    protocol, resplit = dataset.protocol.name, dataset.protocol.resplit
-    fold = "" if resplit is None or resplit.fold is None else f" fold {resplit.fold}"
+    protocol = dataset.protocol.name
     folder = out / "runs" / f"{dataset.name}-{protocol}-{model}-{train.seed}-{key}"
     set_ = [f"{name}={json.dumps(value)}" for name, value in sizes.items()]
     base = training_of(protocol, grid.training)
@@ -245,7 +244,7 @@ def _planned(
     parts += [text for name, value in given.items() for text in (f"--{name.replace('_', '-')}", str(value))]
     parts += ["--set", *set_] if set_ else []
     return Planned(
-        label=f"{dataset.name} {protocol} {model} seed {train.seed}{fold}",
+        label=" ".join([dataset.name, protocol, model, f"seed {train.seed}", *_told(dataset, train, sizes, grid)]),
         key=key,
         folder=folder,
         prepared=dataset.path.absolute(),
@@ -255,6 +254,19 @@ def _planned(
         options=sizes,
         command=shlex.join([*parts, "--out", str(folder)]),
     )
+
+
+def _told(dataset: Dataset, train: TrainConfig, sizes: Mapping[str, Any], grid: Grid) -> list[str]:
+    """Say which of a grid's runs of one model and seed it is: its fold, and the settings that the grid varies."""
+    resplit = dataset.protocol.resplit
+    told = [f"fold {resplit.fold}"] if grid.folds is not None and resplit is not None else []
+    held = {"train": vars(train), "model": sizes, "data": json.loads(dataset.protocol.to_json())}
+    for setting, values in grid.settings.items():
+        kind, _, name = setting.partition(".")
+        if len(values) > 1 and (kind != "model" or name in sizes):
+            value = held[kind].get(name)
+            told.append(f"{name}={value if isinstance(value, str) else json.dumps(value)}")
+    return told
 
 
 def _is_file(name: str) -> bool:

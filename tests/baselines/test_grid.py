@@ -53,6 +53,8 @@ def test_a_grid_is_every_combination(tmp_path: Path, home: Path) -> None:
     again = expand(grid, prepare_all(grid), tmp_path)
     assert again == runs
     assert runs[0].train == dataclasses.replace(TRAINING["strict"], lr=1e-3)
+    assert len({planned.label for planned in runs}) == len(runs)
+    assert runs[0].label == f"sample strict {runs[0].model} seed 0 lr=0.001 dim=8"
 
 
 def test_variants_of_the_data_are_prepared_once(tmp_path: Path, home: Path) -> None:
@@ -72,7 +74,9 @@ def test_folds_multiply_the_data(tmp_path: Path, home: Path) -> None:
     ]
     runs = expand(grid, datasets, tmp_path)
     assert len({planned.key for planned in runs}) == 6
-    assert [planned.label for planned in runs[:2]] == [f"sample strict mean seed 0 fold {k}" for k in (0, 1)]
+    assert [planned.label for planned in runs] == [
+        f"sample strict mean seed 0 fold {fold} clip={clip}" for clip in ("null", "100.0") for fold in range(3)
+    ]
     with pytest.raises(OptionError, match="folds=2: expected at least 3"):
         _grid(folds=2)
     with pytest.raises(OptionError, match="A prepared file is as it is"):
