@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 from pathlib import Path
@@ -11,7 +12,14 @@ __all__ = ["atomic_bytes", "atomic_json"]
 
 
 def atomic_bytes(path: Path, content: bytes) -> None:
-    """Write a file under a temporary name beside its own, and rename it when its bytes are on the disk."""
+    """Write a file under a temporary name beside its own, and rename it when its bytes are on the disk.
+
+    A link stays, and the file that it leads to is written. In place of a device or a folder nothing is written:
+    that is an OSError.
+    """
+    if path.exists() and not path.is_file():
+        raise OSError(errno.EINVAL, "there is something that is no file", str(path))
+    path = path.resolve() if path.is_symlink() else path
     temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         with temporary.open("wb") as file:

@@ -20,7 +20,7 @@ def _failed(path: Path, error: OSError) -> CspDataError:
 
 
 def output_path(path: Path | str) -> Path:
-    """Return the path of a file that may be written, with ``~`` filled in.
+    """Return the path of a file that may be written, with ``~`` filled in; of a link, the file that it leads to.
 
     Raises
     ------
@@ -31,7 +31,7 @@ def output_path(path: Path | str) -> Path:
     if path.exists() and not path.is_file():
         kind = "a folder" if path.is_dir() else "a device, pipe or socket"
         raise OptionError("out", str(path), f"the name of a file; this is {kind}")
-    return path
+    return path.resolve() if path.is_symlink() else path  # the link itself, such as /dev/stdout, is to stay
 
 
 @contextmanager

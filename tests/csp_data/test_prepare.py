@@ -99,6 +99,16 @@ def test_what_is_no_file_is_not_replaced_by_one(tmp_path: Path) -> None:
     assert (tmp_path / "null").is_char_device()
 
 
+def test_a_link_stays_and_its_file_is_written(home: Path, tmp_path: Path) -> None:
+    """``/dev/stdout`` is one, and of root it was replaced."""
+    (tmp_path / "elsewhere").mkdir()
+    link = tmp_path / "link.h5"
+    link.symlink_to("elsewhere/sample.h5")  # which is not there yet
+    assert csp_data.prepare("sample", out=link) == tmp_path / "elsewhere" / "sample.h5"
+    assert link.is_symlink()
+    assert csp_data.load(path=link).parts == ("train", "val", "test")
+
+
 def test_a_damaged_prepared_file_is_made_again(empty_home: Path) -> None:
     path = csp_data.prepare("sample")
     whole = arrays(path)
