@@ -10,6 +10,7 @@ import shlex
 import shutil
 import signal
 import subprocess
+import tarfile
 import termios
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -51,6 +52,18 @@ def empty_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A home for one test alone."""
     monkeypatch.setenv("CSP_DATA_HOME", str(tmp_path / "home"))
     return tmp_path / "home"
+
+
+@pytest.fixture(scope="session")
+def untar() -> Callable[[Path, Path], None]:
+    """Unpack a tar archive into a folder, by Python's own means."""
+    safely = {"filter": "data"} if hasattr(tarfile, "data_filter") else {}  # not before Python 3.11.4
+
+    def unpack(archive: Path, folder: Path) -> None:
+        with tarfile.open(archive) as members:
+            members.extractall(folder, **safely)
+
+    return unpack
 
 
 @pytest.fixture(scope="session")

@@ -378,13 +378,12 @@ def test_totalcapture_calibration_turns_sensors_to_bones(trees):
         np.testing.assert_allclose(up, [0, 9.81, 0], atol=1.2)
 
 
-def test_archives_hold_the_same_files(trees, tmp_path):
+def test_archives_hold_the_same_files(trees, tmp_path, untar):
     packed = simulate("totalcapture", tmp_path / "tc", hours=TINY, seed=1, archives=True)
     assert len(list(packed.glob("S?_*.tar*"))) == 10
     unpacked = tmp_path / "unpacked"
     for path in packed.glob("*.tar*"):
-        with tarfile.open(path) as archive:
-            archive.extractall(unpacked, filter="data")
+        untar(path, unpacked)
     assert digests(unpacked) == digests(trees["totalcapture"])
     packed = simulate("ronin", tmp_path / "ronin", hours=TINY, seed=1, archives=True)
     for path in packed.glob("*.zip"):

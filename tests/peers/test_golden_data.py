@@ -7,8 +7,7 @@ most 1e-6, where one computes in float32 at most 1e-5; relative to the largest v
 from __future__ import annotations
 
 import json
-import tarfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -76,15 +75,17 @@ class Golden:
 
 @pytest.fixture(scope="module", params=list(FOLDERS))
 def golden(
-    request: pytest.FixtureRequest, reference_dir: Path, tmp_path_factory: pytest.TempPathFactory
+    request: pytest.FixtureRequest,
+    reference_dir: Path,
+    tmp_path_factory: pytest.TempPathFactory,
+    untar: Callable[[Path, Path], None],
 ) -> Golden:
     folder = reference_dir / "golden" / "seed0" / FOLDERS[request.param]
     raw = folder / "raw"
     if archives := [*raw.glob("*.tar"), *raw.glob("*.tar.gz")]:
         raw = tmp_path_factory.mktemp(request.param)
         for archive in archives:
-            with tarfile.open(archive) as members:
-                members.extractall(raw, filter="data")
+            untar(archive, raw)
     return Golden(request.param, raw, folder / "expected")
 
 
@@ -240,12 +241,11 @@ def test_the_longest_duration(reference_dir: Path) -> None:
 
 
 def test_both_exports_of_totalcapture_hold_the_same(
-    reference_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    reference_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, untar: Callable[[Path, Path], None]
 ) -> None:
     for number in (1, 2):
         for archive in (reference_dir / "golden" / "seed0" / "total_capture" / "raw").glob(f"S{number}_*"):
-            with tarfile.open(archive) as members:
-                members.extractall(tmp_path, filter="data")
+            untar(archive, tmp_path)
     card = load_card("totalcapture")
     source, protocol = load_source(card), resolve(card, "paper")
     short = [source.read(found, card, protocol) for found in source.find(tmp_path)]
