@@ -106,24 +106,34 @@ def test_findings_of_folds_by_another_way(script: ModuleType) -> None:
     assert f"correlates with {rho:.2f} (Spearman)" in said
     by_model = rows.groupby(["model", "recording"]).mse.mean().unstack()
     differences = by_model.loc[learned.index] - by_model.loc["strapdown"]
-    raw = {model: stats.wilcoxon(differences.loc[model], method="exact").pvalue for model in learned.index}
-    ordered = sorted(raw, key=lambda model: raw[model])
-    corrected, before = {}, 0.0
-    for i, model in enumerate(ordered):
-        before = corrected[model] = max(before, min(1.0, (len(raw) - i) * raw[model]))
-    lower = [m for m in ordered if corrected[m] < 0.05 and learned[m] < means["strapdown"]]
-    higher = [m for m in ordered if corrected[m] < 0.05 and learned[m] > means["strapdown"]]
     best = learned.index[0]
     assert f"{best} has a lower error than strapdown on {int((differences.loc[best] < 0).sum())} of 18" in said
-    line = next(line for line in said.splitlines() if "compared with each other alone" in line)
-    named = {
-        part: re.search(rf"{part} ([^;.]*)[;.]", line[line.index("carry weight: ") :])
-        for part in ("lower", "higher")
-    }
-    for part, models in (("lower", lower), ("higher", higher)):  # an interval about 0 takes some of them away
-        found = named[part]
+    vals = runs[runs.model.isin(learned.index)].groupby("model").val_mse.mean()
+    for other, among, pattern in (
+        (vals.idxmin(), means.index, r"carry weight\. Worse: (?P<higher>[^.]*)\. Better: (?P<lower>[^.]*)\."),
+        ("strapdown", learned.index, r"carry weight: lower (?P<lower>[^;]*); higher (?P<higher>[^.]*)\."),
+    ):
+        found = re.search(pattern, said)
         assert found is not None
-        assert set(found[1].split(", ")) - {"none"} <= set(models)
+        for side, models in _carrying(by_model, means, other, list(among)).items():
+            assert {name for name in found[side].split(", ") if name != "none"} == models
+
+
+def _carrying(
+    by_model: pd.DataFrame, means: pd.Series[float], other: str, among: list[str]
+) -> dict[str, set[str]]:
+    """Return the models with a lower and with a higher error than another, by Wilcoxon's test and Holm's rule."""
+    raw = {
+        model: float(stats.wilcoxon(by_model.loc[model] - by_model.loc[other], method="exact").pvalue)
+        for model in among
+        if model != other
+    }
+    found: dict[str, set[str]] = {"lower": set(), "higher": set()}
+    for i, model in enumerate(sorted(raw, key=lambda model: raw[model])):
+        if (len(raw) - i) * raw[model] >= 0.05:
+            break
+        found["lower" if means[model] < means[other] else "higher"].add(model)
+    return found
 
 
 def test_unknown_block(script: ModuleType) -> None:
