@@ -10,9 +10,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from csp_data import store
 from csp_data.normalization import Affine, Normalization
 from csp_data.store import Channels, Header, Prepared, Writer
+from csp_data.store import writer as writing
 
 CHUNK_ROWS = 8
 HEADER = Header(dataset="x", protocol="{}", recipe_hash="0" * 12, source_digest="0" * 64, provenance="{}")
@@ -23,7 +23,7 @@ HEADER = Header(dataset="x", protocol="{}", recipe_hash="0" * 12, source_digest=
 def test_episodes_of_any_length_are_read_as_they_were_added(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lengths: list[int], width: int
 ) -> None:
-    monkeypatch.setattr(store, "CHUNK_BYTES", 4 * width * CHUNK_ROWS)
+    monkeypatch.setattr(writing, "CHUNK_BYTES", 4 * width * CHUNK_ROWS)
     rng = np.random.default_rng(len(lengths))
     episodes = [(rng.normal(size=(2 * n, width)), rng.normal(size=(n, 1)).astype("f4")) for n in lengths]
     names = tuple("abc"[:width])

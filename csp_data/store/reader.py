@@ -1,0 +1,172 @@
+"""Read a prepared file: its tables at once, samples when they are asked for."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import numpy.typing as npt
+
+from csp_data._version import __version__
+from csp_data.errors import StoreError
+from csp_data.normalization import Affine, Normalization
+from csp_data.store.layout import FORMAT, FORMAT_VERSION, WINDOW_COLUMNS, Channels, EpisodeRow, Header, Index
+
+__all__ = ["Prepared", "found_damaged", "read_header", "read_recipe_hash"]
+
+FAULTS = (KeyError, OSError, RuntimeError, TypeError, ValueError)
+"""What h5py, or a decoder of text, raises over a damaged file."""
+AGAIN = "Prepare it again: csp-data prepare NAME."
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[h5py.File]:
+    """Open a prepared file, turning whatever is wrong with it into a StoreError."""
+    try:
+        file = h5py.File(path, "r")
+    except FileNotFoundError as error:
+        raise StoreError(path, "there is no such file", AGAIN) from error
+    except OSError as error:
+        why = os.strerror(error.errno) if error.errno else error  # HDF5 itself says it in several lines
+        raise StoreError(path, f"cannot be read as HDF5 ({why})", AGAIN) from error
+    with file, found_damaged(path):
+        if file.attrs.get("format") != FORMAT:
+            raise StoreError(
+                path, "is not a file prepared by csp-data", "Raw files are prepared by the data set's name."
+            )
+        version = int(file.attrs.get("format_version", 0))
+        if version > FORMAT_VERSION:
+            raise StoreError(
+                path,
+                f"has format version {version}, this csp-data {__version__} reads up to {FORMAT_VERSION}",
+                "Upgrade csp-data, or prepare the file again with this version.",
+            )
+        yield file
+
+
+@contextmanager
+def found_damaged(path: Path) -> Iterator[None]:
+    """Turn what is raised over a damaged prepared file into a StoreError."""
+    try:
+        yield
+    except FAULTS as error:
+        raise StoreError(path, f"is damaged ({error})", AGAIN) from error
+
+
+def read_header(path: Path) -> Header:
+    """Read only the root attributes of a prepared file."""
+    with _opened(path) as file:
+        return _header(file)
+
+
+def read_recipe_hash(path: Path) -> str:
+    """Read only which recipe made a prepared file."""
+    with _opened(path) as file:
+        return str(file.attrs["recipe_hash"])
+
+
+def _header(file: h5py.File) -> Header:
+    values = {name: file.attrs[name] for name in Header.__dataclass_fields__}
+    values["format_version"] = int(values["format_version"])
+    return Header(**values)
+
+
+class Prepared:
+    """A prepared file, opened for reading. Only tables are read at once; samples are read when asked for.
+
+    Picklable: a copy in another process opens the file for itself.
+
+    Parameters
+    ----------
+    path
+        The file.
+
+    Raises
+    ------
+    StoreError
+        If it is missing, damaged, not a prepared file, or of a newer format.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._place = path.absolute()  # it is opened later, perhaps from another folder
+        self._handle: h5py.File | None = None
+        self._arrays: dict[str, Any] = {}
+        with _opened(path) as file:
+            self.index = Index(
+                header=_header(file),
+                inputs=_channels(file["inputs"]),
+                targets=_channels(file["targets"]),
+                episodes=_episodes(file["episodes"]),
+                windows=np.stack([file["windows"][name][()] for name in WINDOW_COLUMNS], axis=1)
+                if "windows" in file
+                else None,
+                normalization=Normalization(
+                    *(
+                        Affine(file[f"normalization/{name}/shift"][()], file[f"normalization/{name}/scale"][()])
+                        for name in ("inputs", "targets")
+                    )
+                ),
+            )
+
+    def read(self, name: str, start: int, stop: int) -> npt.NDArray[np.float32]:
+        """Read rows ``[start, stop)`` of ``"inputs"`` or ``"targets"``; fewer where the array ends before."""
+        try:
+            return self._read(name, start, stop)
+        except FileNotFoundError as error:
+            raise StoreError(self.path, "is no longer there", AGAIN) from error
+        except FAULTS as error:
+            raise StoreError(self.path, f"is damaged ({error})", AGAIN) from error
+
+    def _read(self, name: str, start: int, stop: int) -> npt.NDArray[np.float32]:
+        if self._handle is None:
+            # no cache of chunks: they are not compressed, so any rows are read from where they lie, and only they
+            handle = self._reopened()
+            self._arrays = {name: handle[name].id for name in ("inputs", "targets")}
+            self._handle = handle  # last: another thread may look at it meanwhile
+        data = self._arrays[name]
+        rows, width = data.shape
+        start, stop, _ = slice(start, stop).indices(rows)
+        values = np.empty((max(0, stop - start), width), dtype=np.float32)
+        if len(values):
+            # h5py's low-level interface: a call costs a tenth of a slice, which is as much as a short episode
+            space = data.get_space()
+            space.select_hyperslab((start, 0), values.shape)
+            data.read(h5py.h5s.create_simple(values.shape), space, values)
+        return values
+
+    def _reopened(self) -> h5py.File:
+        """Open the file whose tables were read; not one that has come in its place, whose rows are others."""
+        file = h5py.File(self._place, "r", rdcc_nbytes=0)
+        if str(file.attrs["recipe_hash"]) != self.index.header.recipe_hash:
+            file.close()
+            raise StoreError(self.path, "is another file than was loaded: it was prepared anew", "Load it again.")
+        return file
+
+    def close(self) -> None:
+        """Close the file; it is opened again when samples are asked for."""
+        if self._handle is not None:
+            self._handle.close()
+            self._handle, self._arrays = None, {}
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_handle": None, "_arrays": {}}
+
+
+def _channels(data: h5py.Dataset) -> Channels:
+    return Channels(tuple(data.attrs["channels"]), tuple(data.attrs["units"]), float(data.attrs["rate_hz"]))
+
+
+def _episodes(group: h5py.Group) -> tuple[EpisodeRow, ...]:
+    columns = []
+    for name, kind in EpisodeRow.__dataclass_fields__.items():
+        if name == "recording" and name not in group:
+            continue
+        data = group[name]
+        columns.append(data.asstr()[()].tolist() if str(kind.type) == "str" else data[()].tolist())
+    return tuple(EpisodeRow(*values) for values in zip(*columns, strict=True))
