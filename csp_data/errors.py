@@ -147,6 +147,12 @@ class MissingDataError(CspDataError):
         self.looked = Path(looked)
         super().__init__(f"{what} not found at {looked}. {fix}")
 
+    def or_else(self, advice: str) -> MissingDataError:
+        """Return the same error with one more way out, if there is one."""
+        error = copy(self)
+        error.args = (f"{self} {advice}".rstrip(),)
+        return error
+
 
 class MissingExtraError(CspDataError, ImportError):
     """An optional feature whose packages are not installed."""

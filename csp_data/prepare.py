@@ -31,13 +31,13 @@ from csp_data.normalization import Moments, Normalization
 from csp_data.output import output_path
 from csp_data.protocol import Protocol
 from csp_data.rawtree import path_inside, raw_bytes, raw_kind, raw_root, recordings_of
-from csp_data.recipe import recipe_hash
+from csp_data.recipe import INPUT_CHECKS, recipe_hash
 from csp_data.recording import Note
 from csp_data.resplit import UNUSED
 from csp_data.simulate.stamp import read_stamp
 from csp_data.sources import Found, load_source
 from csp_data.splits import Pieces, divide, in_turn
-from csp_data.store import Channels, Header, Writer, read_recipe_hash
+from csp_data.store import Channels, Header, Writer, read_recipe
 from csp_data.windows import IntArray, against_short, window_table
 
 __all__ = ["prepare_card"]
@@ -97,15 +97,19 @@ def prepare_card(
     if not isinstance(cast("object", jobs), Real) or jobs < 1:
         raise OptionError("jobs", jobs, "a number of at least 1")
     root = raw_root(card, raw)
-    report = verify_tree(card, root, extra=False)
+    try:
+        report = verify_tree(card, root, extra=False)
+    except MissingDataError as error:
+        raise error.or_else(_still_prepared(card)) from error
     if not skip_damaged:
         report.raise_for_failures(allow_missing=True)
     key = recipe_hash(card, protocol, report.source_digest(), skip_damaged=skip_damaged)
     path = output_path(out) if out is not None else prepared_dir() / f"{card.name}-{key}.h5"
-    if _made_before(path, key):  # looked at without the lock, which nobody has in a folder that can only be read
+    # looked at without the lock, which nobody has in a folder that can only be read
+    if _made_before(path, key, again=logging.WARNING):
         return path
     with lock(path):
-        if not _made_before(path, key, damaged=logging.WARNING):  # by another process meanwhile
+        if not _made_before(path, key):  # by another process meanwhile
             _write(path, card, protocol, report, key, Run(jobs, progress, skip_damaged))
     return path
 
@@ -118,18 +122,43 @@ def load_checks(card: Card, protocol: Protocol) -> None:
         raise UnknownNameError(f"split of {card.name}", protocol.split_name, card.splits)
 
 
-def _made_before(path: Path, key: str, *, damaged: int = logging.DEBUG) -> bool:
-    """Whether an equal recipe made the file; what is there is whole. `damaged`: the level of that message."""
+OLDER_CHECKS = (
+    "%s is made again: an earlier version made it, which took raw files that this one refuses. Until that is done"
+    " it stays as it is, and can be loaded by its path"
+)
+
+
+def _still_prepared(card: Card) -> str:
+    """Say which file was prepared while the raw files, which are gone, were there; of several the last.
+
+    By the name of the data set it is not taken: which recipe is wanted depends on what the raw files hold.
+    """
+    files = [
+        path
+        for path in prepared_dir().glob(f"{card.name}-*.h5")
+        if path.stem[: -len("-0123456789ab")] == card.name
+    ]
+    if not files:
+        return ""
+    last = max(files, key=lambda path: path.stat().st_mtime)
+    return f"What was prepared before can be loaded by its path (in Python load(path=...)): {last}"
+
+
+def _made_before(path: Path, key: str, *, again: int = logging.DEBUG) -> bool:
+    """Whether an equal recipe made the file; what is there is whole. `again`: the level of what is said if not."""
     if not path.exists():
         return False
     try:
-        made = read_recipe_hash(path) == key
+        recipe, checks = read_recipe(path)
     except CspDataError as error:
-        logger.log(damaged, "%s is made again: %s", path, error)
+        logger.log(again, "%s is made again: %s", path, error)
         return False
-    if made:
+    if recipe == key and checks < INPUT_CHECKS:
+        logger.log(again, OLDER_CHECKS, path)
+        return False
+    if recipe == key:
         logger.debug("%s is there already, made by an equal recipe", path)
-    return made
+    return recipe == key
 
 
 def _write(path: Path, card: Card, protocol: Protocol, report: Report, key: str, run: Run) -> None:
@@ -160,6 +189,7 @@ def _write(path: Path, card: Card, protocol: Protocol, report: Report, key: str,
             dataset=card.name,
             protocol=protocol.to_json(),
             recipe_hash=key,
+            input_checks=INPUT_CHECKS,
             source_digest=report.source_digest(),
             provenance=json.dumps(
                 {**_provenance(card, report, wanted, notes), "recordings": counts}, sort_keys=True

@@ -12,10 +12,17 @@ from csp_data.protocol import Protocol
 from csp_data.splitcard import SplitCard
 from csp_data.store import FORMAT_VERSION
 
-__all__ = ["recipe_hash"]
+__all__ = ["INPUT_CHECKS", "recipe_hash"]
 
 REVISION = 2
 """Raised when the pipeline gives other numbers for the same recipe, so that old prepared files are not taken."""
+INPUT_CHECKS = 1
+"""Raised when the pipeline refuses inputs that it took before, so that files made from them are not taken either.
+
+It stands in the file beside the recipe's hash and not in it: whatever is still taken gives the same numbers, and
+results that name a recipe go on naming the file that they were computed on. Only where faulty recordings are left
+out do the numbers depend on what counts as one.
+"""
 
 
 def recipe_hash(card: Card, protocol: Protocol, source_digest: str, *, skip_damaged: bool = False) -> str:
@@ -27,7 +34,7 @@ def recipe_hash(card: Card, protocol: Protocol, source_digest: str, *, skip_dama
         "source": source_digest,
         "format": FORMAT_VERSION,
         "revision": REVISION,
-        **({"skip_damaged": True} if skip_damaged else {}),
+        **({"skip_damaged": True, "input_checks": INPUT_CHECKS} if skip_damaged else {}),
         **({} if card.reader is None else {"reader": card.reader.digest(), "card": _of_card(card)}),
     }
     return hashlib.sha256(json.dumps(recipe, sort_keys=True).encode()).hexdigest()[:12]

@@ -37,6 +37,8 @@ class Header:
     """The root attributes of a prepared file: what it was made from, and how.
 
     ``protocol`` and ``provenance`` are JSON; the latter names every raw file, and is read only when asked for.
+    ``input_checks`` counts how often the checks of raw inputs have become stricter before the file was made; files
+    of earlier versions do not say it, and have 0.
     """
 
     dataset: str
@@ -44,6 +46,7 @@ class Header:
     recipe_hash: str
     source_digest: str
     provenance: str
+    input_checks: int = 0
     created_by: str = f"csp-data {__version__}"
     format_version: int = FORMAT_VERSION
 

@@ -17,7 +17,7 @@ from csp_data.errors import StoreError
 from csp_data.normalization import Affine, Normalization
 from csp_data.store.layout import FORMAT, FORMAT_VERSION, WINDOW_COLUMNS, Channels, EpisodeRow, Header, Index
 
-__all__ = ["Prepared", "found_damaged", "read_header", "read_recipe_hash"]
+__all__ = ["Prepared", "found_damaged", "read_header", "read_recipe"]
 
 FAULTS = (KeyError, OSError, RuntimeError, TypeError, ValueError)
 """What h5py, or a decoder of text, raises over a damaged file."""
@@ -64,16 +64,20 @@ def read_header(path: Path) -> Header:
         return _header(file)
 
 
-def read_recipe_hash(path: Path) -> str:
-    """Read only which recipe made a prepared file."""
+def read_recipe(path: Path) -> tuple[str, int]:
+    """Read only which recipe made a prepared file: its hash, and the number of its checks of raw inputs."""
     with _opened(path) as file:
-        return str(file.attrs["recipe_hash"])
+        return _recipe(file)
+
+
+def _recipe(file: h5py.File) -> tuple[str, int]:
+    return str(file.attrs["recipe_hash"]), int(file.attrs.get("input_checks", 0))
 
 
 def _header(file: h5py.File) -> Header:
-    values = {name: file.attrs[name] for name in Header.__dataclass_fields__}
+    values = {name: file.attrs[name] for name in Header.__dataclass_fields__ if name != "input_checks"}
     values["format_version"] = int(values["format_version"])
-    return Header(**values)
+    return Header(**values, input_checks=_recipe(file)[1])
 
 
 class Prepared:
@@ -143,7 +147,7 @@ class Prepared:
     def _reopened(self) -> h5py.File:
         """Open the file whose tables were read; not one that has come in its place, whose rows are others."""
         file = h5py.File(self._place, "r", rdcc_nbytes=0)
-        if str(file.attrs["recipe_hash"]) != self.index.header.recipe_hash:
+        if _recipe(file) != (self.index.header.recipe_hash, self.index.header.input_checks):
             file.close()
             raise StoreError(self.path, "is another file than was loaded: it was prepared anew", "Load it again.")
         return file

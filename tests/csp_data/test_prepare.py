@@ -18,15 +18,17 @@ import numpy as np
 import pytest
 
 import csp_data
-from csp_data import STRICT, LowPass, Window, home, work
+from csp_data import STRICT, LowPass, Window, home, recipe, work
 from csp_data.errors import (
     CspDataError,
+    DamagedRecordingError,
     MissingDataError,
     OptionError,
     StoreError,
     UnknownNameError,
     VerificationError,
 )
+from csp_data.recipe import INPUT_CHECKS
 from csp_data.store import Prepared
 
 SAMPLE = csp_data.verify("sample").root
@@ -347,3 +349,69 @@ def test_clean_waits_for_who_is_preparing(empty_home: Path) -> None:
     assert cleaning.communicate(timeout=60) == (None, "")
     assert cleaning.returncode == 0
     assert path.read_bytes() == b"being written"
+
+
+def made_by_an_earlier_version(path: Path, checks: int | None) -> Path:
+    """Let a file say that it was made under earlier checks of its inputs."""
+    with h5py.File(path, "r+") as file:
+        del file.attrs["input_checks"]
+        if checks is not None:
+            file.attrs["input_checks"] = checks
+        file.attrs["created_by"] = "csp-data of old"
+    return path
+
+
+@pytest.mark.parametrize("checks", [None, INPUT_CHECKS - 1])
+def test_a_file_made_under_weaker_checks_is_made_again(
+    tree: Path, empty_home: Path, caplog: pytest.LogCaptureFixture, checks: int | None
+) -> None:
+    path = made_by_an_earlier_version(csp_data.prepare("sample", raw=tree), checks)
+    before = arrays(path)
+    assert csp_data.load(path=path).provenance["created_by"] == "csp-data of old"  # as it is
+    assert csp_data.prepare("sample", raw=tree) == path  # the same recipe, so the same name
+    assert "an earlier version" in caplog.text
+    assert csp_data.load(path=path).provenance["created_by"] != "csp-data of old"
+    assert arrays(path) == before
+    stamp = path.stat().st_mtime_ns
+    caplog.clear()
+    csp_data.prepare("sample", raw=tree)
+    assert path.stat().st_mtime_ns == stamp
+    assert not caplog.records
+
+
+def test_a_file_of_a_later_version_is_taken(tree: Path, empty_home: Path) -> None:
+    path = made_by_an_earlier_version(csp_data.prepare("sample", raw=tree), INPUT_CHECKS + 1)
+    csp_data.prepare("sample", raw=tree)
+    assert csp_data.load(path=path).provenance["created_by"] == "csp-data of old"
+
+
+def test_what_was_prepared_stays_when_its_raw_files_are_now_refused(
+    tree: Path, empty_home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = made_by_an_earlier_version(csp_data.prepare("sample", raw=tree), None)
+
+    def refuse(*_: object) -> None:
+        raise DamagedRecordingError(tree, "a stricter check", "a", "b")
+
+    monkeypatch.setattr(sys.modules["csp_data.prepare"], "cut_recordings", refuse)
+    with pytest.raises(DamagedRecordingError):
+        csp_data.prepare("sample", raw=tree)
+    assert csp_data.load(path=path).provenance["created_by"] == "csp-data of old"
+
+
+def test_what_was_prepared_is_named_when_the_raw_files_are_gone(tree: Path, empty_home: Path) -> None:
+    path = csp_data.prepare("sample", raw=tree)
+    shutil.copy(path, path.with_name("sample-other-0123456789ab.h5"))  # of another data set
+    shutil.rmtree(tree)
+    with pytest.raises(MissingDataError) as caught:
+        csp_data.load("sample", raw=tree)
+    assert str(caught.value).endswith(f"by its path (in Python load(path=...)): {path}")
+    assert len(csp_data.load(path=path).train) > 0
+
+
+def test_what_is_left_out_depends_on_the_checks(monkeypatch: pytest.MonkeyPatch) -> None:
+    card = csp_data.info("sample")
+    hashes = {skip: recipe.recipe_hash(card, STRICT, "0", skip_damaged=skip) for skip in (False, True)}
+    monkeypatch.setattr(recipe, "INPUT_CHECKS", INPUT_CHECKS + 1)
+    assert recipe.recipe_hash(card, STRICT, "0") == hashes[False]
+    assert recipe.recipe_hash(card, STRICT, "0", skip_damaged=True) != hashes[True]
