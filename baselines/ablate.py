@@ -25,8 +25,10 @@ from baselines.errors import OptionError, UnknownNameError
 from baselines.grid import Grid, Planned, SweepError, check_raw, expand, prepare_all
 from baselines.pool import Place
 from baselines.published import TRAINING
+from baselines.results.folds import across_folds
+from baselines.results.rows import Result
 from baselines.rows import relative_mse, si_rmse, write_csv
-from baselines.runs import Run, read_run
+from baselines.runs import read_run
 from baselines.sweeps import Sweep, refuse_foreign, sweep_planned
 from baselines.training import TrainConfig
 from csp_data import Dataset
@@ -41,7 +43,7 @@ REFERENCE = "mean"
 
 @dataclass(frozen=True, kw_only=True)
 class Row:
-    """A run as a point of an ablation, or a variant that does not apply.
+    """A run as a point of an ablation, all folds of one, or a variant that does not apply.
 
     Parameters
     ----------
@@ -53,6 +55,9 @@ class Row:
         Rate of the targets.
     model, seed
         Of the run.
+    folds
+        Runs that are put together as tables do it (:func:`baselines.results.folds.across_folds`), one for each
+        fold of a cross-validation. ``None`` where there is none.
     part, steps
         What is reported, and its number of target steps.
     rmse, rmse_unit
@@ -67,7 +72,8 @@ class Row:
     parameters, seconds
         Of the model, and of its training.
     recipe, config, commit, device, run
-        Recipe of the data, key of the run, commit of the code, device, folder below the ablation's.
+        Recipe of the data, key of the run, commit of the code, device, folder below the ablation's. Of folds:
+        a name for all recipes, one for all keys, and the folders with spaces between.
     note
         Why a variant does not apply, or why a run failed.
     """
@@ -84,6 +90,7 @@ class Row:
     target_hz: float | None = None
     model: str = ""
     seed: int | None = None
+    folds: int | None = None
     part: str = ""
     steps: int | None = None
     rmse: float | None = None
@@ -129,10 +136,10 @@ class Ablation:
 
 @dataclass(frozen=True)
 class _Point:
-    """A variant on one data set, prepared, and its runs; without runs where it does not apply."""
+    """A variant on one data set, prepared (once for each fold), and its runs; nothing where it does not apply."""
 
     variant: Variant
-    dataset: Dataset | None
+    prepared: tuple[Dataset, ...] = ()
     runs: tuple[Planned, ...] = ()
 
 
@@ -190,7 +197,7 @@ def ablate(
     if not any(point.runs for found in points.values() for point in found):
         notes = dict.fromkeys(f"{p.variant.name}: {p.variant.note}" for found in points.values() for p in found)
         raise SweepError(f"Nothing was started: no variant applies. {'; '.join(notes)}.")
-    kinds = {p.dataset.kind for found in points.values() for p in found if p.dataset is not None}
+    kinds = {dataset.kind for found in points.values() for p in found for dataset in p.prepared}
     if len(kinds) > 1:
         raise SweepError(f"One figure shows one kind of data, these are {' and '.join(sorted(kinds))}.")
     planned = {run.key: run for found in points.values() for point in found for run in point.runs}
@@ -227,7 +234,7 @@ def summary(rows: Sequence[Row]) -> str:
         label = f"RMSE{scale.label}{unit}" if one_unit else f"MSE / MSE of the training mean{scale.label}"
         models = list(dict.fromkeys(row.model for row in done))
         lines = [
-            f"{name} ({own[0].kind}), protocol {own[0].protocol}: {label}",
+            f"{name} ({own[0].kind}), protocol {own[0].protocol}{_folds(own)}: {label}",
             f"| variant | {' | '.join(models)} |",
             f"|---{'|---:' * len(models)}|",
         ]
@@ -243,6 +250,10 @@ def summary(rows: Sequence[Row]) -> str:
     return "\n\n".join(blocks)
 
 
+def _folds(rows: Iterable[Row]) -> str:
+    return "".join(f", {folds} folds" for folds in {row.folds for row in rows} - {None})
+
+
 def _cell(values: Sequence[float], scale: Scale) -> str:
     if not values:
         return "-"
@@ -254,28 +265,28 @@ def _points(
 ) -> list[_Point]:
     """Prepare each variant of a data set once, and plan its runs."""
     card = load_card(name)
-    (data,), (train,) = grid.variants("data"), grid.variants("train")
+    data, (train,) = grid.variants("data")[0], grid.variants("train")  # of the first fold, where there are any
     protocol = resolve(card, grid.protocol)
     protocol = protocol.replace(**data) if data else protocol
     training = dataclasses.replace(TRAINING.get(grid.training or protocol.name, TrainConfig()), **train)
     points = []
     for variant in kind.variants(Base(card, protocol, training), values):
         if variant.note:
-            points.append(_Point(variant, None))
+            points.append(_Point(variant))
             continue
         changes = {f"data.{k}": [v] for k, v in variant.data.items()}
         changes |= {f"train.{k}": [v] for k, v in variant.train.items()}
         one = dataclasses.replace(grid, datasets=(name,), settings={**grid.settings, **changes})
-        (dataset,) = prepare_all(one, jobs=jobs, progress=progress)
+        prepared = prepare_all(one, jobs=jobs, progress=progress)
         runs = (
-            dataclasses.replace(run, label=f"{run.label}, {variant.name}") for run in expand(one, [dataset], out)
+            dataclasses.replace(run, label=f"{run.label}, {variant.name}") for run in expand(one, prepared, out)
         )
-        points.append(_Point(variant, dataset, tuple(runs)))
+        points.append(_Point(variant, tuple(prepared), tuple(runs)))
     return points
 
 
 def _rows(kind: str, name: str, grid: Grid, points: Sequence[_Point], sweep: Sweep) -> Iterable[Row]:
-    known = next((point.dataset for point in points if point.dataset is not None), None)
+    known = next((dataset for point in points for dataset in point.prepared), None)
     for point in points:
         variant = point.variant
         row = Row(
@@ -290,39 +301,54 @@ def _rows(kind: str, name: str, grid: Grid, points: Sequence[_Point], sweep: Swe
             unit="" if variant.value is None else KINDS[kind].unit,
             note=variant.note and f"not applicable: {variant.note}",
         )
-        if point.dataset is None:
+        if not point.prepared:
             yield row
             continue
-        done = {planned.key: read_run(planned.folder) for planned in point.runs if planned.folder in sweep.done}
-        mean = next((run for run in done.values() if run.config.name == REFERENCE), None)
+        asked: dict[tuple[str, int], list[Planned]] = {}
         for planned in point.runs:
-            row = dataclasses.replace(
-                row, model=planned.model, seed=planned.train.seed, target_hz=point.dataset.targets.rate_hz
-            )
-            if planned.key not in done:
-                yield dataclasses.replace(row, note=f"failed: {sweep.failed[planned.folder].splitlines()[-1]}")
+            asked.setdefault((planned.model, planned.train.seed), []).append(planned)
+        done = {
+            of: across_folds([Result.of(read_run(run.folder)) for run in runs])[0]
+            for of, runs in asked.items()
+            if all(run.folder in sweep.done for run in runs)
+        }
+        mean = next((found for (model, _), found in done.items() if model == REFERENCE), None)
+        rate = point.prepared[0].targets.rate_hz
+        for (model, seed), runs in asked.items():
+            row = dataclasses.replace(row, model=model, seed=seed, folds=grid.folds, target_hz=rate)
+            if (found := done.get((model, seed))) is not None:
+                folders = " ".join(f"runs/{run.folder.name}" for run in runs)
+                yield dataclasses.replace(row, **_measured(found, mean), run=folders)
                 continue
-            yield dataclasses.replace(row, **_measured(done[planned.key], mean), run=f"runs/{planned.folder.name}")
+            failed = next(sweep.failed[run.folder] for run in runs if run.folder in sweep.failed)
+            yield dataclasses.replace(row, note=f"failed: {failed.splitlines()[-1]}")
 
 
-def _measured(run: Run, mean: Run | None) -> dict[str, Any]:
-    """Return what a row says of a finished run."""
-    found, data = run.reported, run.config.data
-    rmse, unit = si_rmse(found)
-    relative = None if mean is None else relative_mse(found, mean.reported)
+def _measured(found: Result, mean: Result | None) -> dict[str, Any]:
+    """Return what a row says of a finished run, or of all its folds."""
+    si, units = {name: vars(its) for name, its in found.by_target.items()}, set(found.units)
+    rmse, unit = si_rmse({"si": si})
     return {
-        "part": data.report,
-        "steps": found["steps"],
+        "part": found.report,
+        "steps": sum(recording.steps for recording in found.recordings.values()),
         "rmse": rmse,
         "rmse_unit": unit,
-        "relative_mse": relative,
-        "mse": found["mse"],
-        "mse_unit": f"({data.units[0]})^2" if len(set(data.units)) == 1 else "mixed",
-        "selected_mse": run.selected["mse"],
-        "parameters": run.results["parameters"],
-        "seconds": run.results["seconds"],
-        "recipe": data.recipe_hash,
-        "config": run.config.key,
-        "commit": run.environment.get("commit") or "",
-        "device": run.environment.get("device", ""),
+        "relative_mse": None if mean is None else _relative(found, mean),
+        "mse": found.test_mse,
+        "mse_unit": f"({found.units[0]})^2" if len(units) == 1 else "mixed",
+        "selected_mse": found.val_mse,
+        "parameters": found.parameters,
+        "seconds": found.seconds,
+        "recipe": found.recipe_hash,
+        "config": found.key,
+        "commit": found.commit or "",
+        "device": found.device or "",
     }
+
+
+def _relative(found: Result, mean: Result) -> float | None:
+    """Return :func:`relative_mse` of two rows; the unit of a target is no matter."""
+    one, other = (
+        {"channels": {name: {"mse": its.rmse**2} for name, its in row.by_target.items()}} for row in (found, mean)
+    )
+    return relative_mse(one, other)

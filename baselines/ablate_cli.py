@@ -33,7 +33,8 @@ FOLDER/KIND.csv, .svg and .png are made from what is there.
 
 Examples:
   csp-baselines ablate lowpass --datasets sample --models flat-s4 hiss-s4-mamba --seeds 0-2 --out ablations/lowpass
-  csp-baselines ablate leak --datasets broad --models flat-s4 hiss-s4-mamba --jobs 2 --out ablations/leak"""
+  csp-baselines ablate leak --datasets broad --models flat-s4 hiss-s4-mamba --jobs 2 --out ablations/leak
+  csp-baselines ablate fraction --datasets broad --models flat-s4 --folds 6 --seeds 0 --out ablations/fraction"""
 
 
 @dataclass(frozen=True)
@@ -52,6 +53,8 @@ class Ablate:
     """Names of models and references; the training mean is run too."""
     seeds: Annotated[tuple[str, ...], _arg(metavar="SEED...")] = ("0-2",)
     """Seeds, one by one or as ranges."""
+    folds: Annotated[int | None, _arg(metavar="N")] = None
+    """Cross-validation: every run once for each of so many folds of the recordings, put together."""
     values: Annotated[tuple[float, ...], _arg(metavar="VALUE...")] = ()
     """Values that are tried; by default a range that suits the data set's rates."""
     out: Annotated[Path, _arg(metavar="FOLDER", aliases=["-o"])] = Path("ablation")
@@ -71,7 +74,7 @@ def ablate(command: Ablate, line: str) -> None:
     runs = command.runs
     done = run(
         command.kind,
-        runs.grid(command.datasets, command.models, command.seeds, command.set),
+        runs.grid(command.datasets, command.models, command.seeds, command.set, command.folds),
         command.out,
         runs.place(command.out),
         values=command.values,

@@ -73,6 +73,7 @@ def _title(rows: Sequence[Row]) -> str:
     parts = "/".join(dict.fromkeys(row.part for row in rows if row.part))
     count = f"{len(seeds)} seed{'' if len(seeds) == 1 else 's'}"
     what = NOT_BENCH.get(first.kind, first.kind)
+    count += "".join(f", {folds} folds" for folds in {row.folds for row in rows} - {None})
     return f"{first.dataset}: {what}; protocol {first.protocol}, on {parts}, {count}"
 
 

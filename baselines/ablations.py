@@ -73,6 +73,12 @@ class Base:
     protocol: Protocol
     training: TrainConfig
 
+    @property
+    def parts(self) -> tuple[str, ...]:
+        """The parts that the recordings are in: one that is reported, ``"eval"`` if it also chooses the epoch."""
+        parts, resplit = self.card.splits[self.protocol.split_name].parts, self.protocol.resplit
+        return parts if resplit is None else resplit.parts(parts)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Kind:
@@ -251,7 +257,7 @@ def _statistics(base: Base) -> Arms:
 
 def _selection(base: Base) -> Arms:
     """Choose the epoch on a part of its own, or on the reported one."""
-    if "eval" in base.card.splits[base.protocol.split_name].parts:
+    if "eval" in base.parts:
         return {"resplit": {"selection": "apart"}}, {}
     return {}, {"resplit": {"selection": "report"}}
 
@@ -278,8 +284,7 @@ def _neighbours(base: Base) -> Arms:
     split = base.card.splits.get("strict")
     if split is None or split.among != "found":
         return f"{base.card.name} has no split that holds neighbours out"
-    published = "eval" in base.card.splits[base.protocol.split_name].parts
-    more: dict[str, Any] = {"selection": "report"} if published else {}
+    more: dict[str, Any] = {"selection": "report"} if "eval" in base.parts else {}
     data = {} if base.protocol.split_name == "strict" else {"split": "strict"}
     return (
         {**data, "resplit": {"neighbours": "apart", **more}},

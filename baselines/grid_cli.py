@@ -48,7 +48,12 @@ class Runs:
     """Threads of torch in each run."""
 
     def grid(
-        self, datasets: Sequence[str], models: Sequence[str], seeds: Sequence[str], set: Sequence[str]
+        self,
+        datasets: Sequence[str],
+        models: Sequence[str],
+        seeds: Sequence[str],
+        set: Sequence[str],
+        folds: int | None,
     ) -> Grid:
         """Return all runs, given what a command has options of its own for."""
         from baselines.grid import Grid
@@ -62,6 +67,7 @@ class Runs:
             preset=self.preset,
             settings=arguments.lists("set", set),
             raw=self.raw,
+            folds=folds,
         )
 
     def place(self, folder: Path, track: str | None = None) -> Place:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -62,7 +62,7 @@ def sweep(command: Sweep, line: str) -> None:
 
     runs = command.runs
     done = sweep_grid(
-        replace(runs.grid(command.datasets, command.models, command.seeds, command.set), folds=command.folds),
+        runs.grid(command.datasets, command.models, command.seeds, command.set, command.folds),
         command.out,
         runs.place(command.out, command.track),
         **runs.pool(),

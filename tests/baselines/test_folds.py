@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import logging
 import math
@@ -13,17 +14,24 @@ import numpy as np
 import pytest
 
 import csp_data
+from baselines.ablate import ablate
+from baselines.ablations import KINDS, Base
 from baselines.breakdown import by_recording, by_target
 from baselines.cli import main
 from baselines.collect import read_runs
+from baselines.grid import Grid
 from baselines.metrics import pooled
+from baselines.pool import Place
 from baselines.report import datasets_of, make_report
 from baselines.results import Result
 from baselines.results.folds import across_folds
 from baselines.results.studies import add, read_study
-from baselines.runs import Run, RunError
+from baselines.runs import Run, RunError, read_run
 from baselines.sweeps import sweep
 from baselines.table import make_table
+from baselines.train import TrainConfig
+from csp_data.card import load_card
+from csp_data.protocol import resolve
 
 FOLDS = 3
 TINY = {"train.window_s": [10], "train.window_stride_s": [10], "train.epochs": [1]}
@@ -164,3 +172,69 @@ def test_folds_on_the_command_line(
     table = json.loads(capsys.readouterr().out)
     assert table["folds"] == 4
     assert {row["model"] for row in table["rows"]} == {"mean", "fir"}
+
+
+def test_ablations_are_of_all_folds(home: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Every row equals what the runs' predictions on all recordings give, computed anew."""
+    out = tmp_path / "deltas"
+    main(["ablate", "deltas", "--datasets", "sample", "--models", "fir", "--folds", "3", "--seeds", "0", "1",
+          "--out", str(out)])  # fmt: skip
+    said = capsys.readouterr().out
+    assert "sample (real recordings), protocol strict, 3 folds: RMSE (m/s)" in said
+    assert "24 runs, 24 of them done now; 0 failed" in said  # four recipes, three folds, two references
+    assert "on test, 1 seed, 3 folds" in (out / "deltas.svg").read_text()
+    everything = {row.recording for row in csp_data.load("sample").episodes}
+    with (out / "deltas.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    squares = {}
+    for row in rows:
+        runs = [read_run(out / folder) for folder in row["run"].split()]
+        assert [Result.of(run).fold for run in runs] == [0, 1, 2]
+        assert {name for run in runs for name in run.reported["recordings"]} == everything
+        pairs = [(p.true, p.pred) for run in runs for p in run.predictions]
+        expected = pooled(pairs, ("x", "y", "z"))
+        squares[row["variant"], row["model"]] = {n: c["mse"] for n, c in expected["channels"].items()}
+        assert float(row["mse"]) == pytest.approx(expected["mse"], rel=1e-9)
+        assert float(row["rmse"]) == pytest.approx(expected["rmse"], rel=1e-9)
+        assert (int(row["steps"]), row["folds"]) == (expected["steps"], "3")
+        assert row["recipe"] not in {run.config.data.recipe_hash for run in runs}
+    for row in rows:
+        model, mean = squares[row["variant"], row["model"]], squares[row["variant"], "mean"]
+        assert float(row["relative_mse"]) == pytest.approx(np.mean([model[c] / mean[c] for c in mean]))
+
+
+def test_an_ablation_says_which_fold_is_missing(home: Path, tmp_path: Path) -> None:
+    grid = Grid(
+        datasets=("sample",),
+        models=("fir",),
+        seeds=(0,),
+        folds=3,
+        settings={"data.max_duration_s": [12], "model.taps": [5]},
+    )
+    done = ablate("lowpass", grid, tmp_path / "out", Place(), values=[3])
+    lost = next(folder for folder in done.sweep.done if "-fir-" in folder.name)
+    (lost / "config.json").write_text("{}")
+    again = ablate("lowpass", grid, tmp_path / "out", Place(), values=[3])
+    notes = [row.note for row in again.rows if row.note]
+    assert len(notes) == 1
+    assert notes[0].startswith("failed: ")
+    assert len(again.rows) == 3 * 2
+    whole = {(row.variant, row.model): row.mse for row in done.rows}
+    assert all(row.mse == whole[row.variant, row.model] for row in again.rows if not row.note)
+
+
+@pytest.mark.parametrize("protocol", ["paper", "strict"])
+def test_leaks_of_folds(protocol: str) -> None:
+    """Folds have a part to choose on, whatever the protocol: there selection leaks where it is asked to."""
+    card = load_card("vector")
+    start = resolve(card, protocol).replace(resplit={"fold": 0, "folds": 3})
+    found = {v.name: start.replace(**{**v.data, "resplit": {"fold": 0, "folds": 3, **v.data.get("resplit", {})}})
+             for v in KINDS["leak"].variants(Base(card, start, TrainConfig()), ())}  # fmt: skip
+
+    def selection(name: str) -> str | None:
+        assert found[name].resplit is not None
+        return found[name].resplit.selection
+
+    assert (selection("selection, clean"), selection("selection, leaky")) == (None, "report")
+    assert (selection("neighbours, clean"), selection("neighbours, leaky")) == (None, None)
+    assert (selection("all of these, clean"), selection("all of these, leaky")) == (None, "report")
