@@ -37,6 +37,9 @@ GROUPS = {"published": MODELS, "references": tuple(REFERENCES)}
 KINDS = ("train", "model", "data")
 """What a setting can be of: a field of the training, a size of the model, a field of the protocol."""
 
+USED = "window_s"
+"""The only setting of the training that references depend on."""
+
 T = TypeVar("T")
 
 
@@ -78,7 +81,8 @@ class Grid:
     datasets
         Names of data sets, or prepared files.
     models
-        Names of models and references, or :data:`GROUPS`. References depend on no seed and are run with the first.
+        Names of models and references, or :data:`GROUPS`. References depend on no seed, on no size and, of
+        the training, on ``window_s`` alone: they are run once, with the first seed and the first other settings.
     seeds
         Seeds of each run.
     protocol
@@ -204,15 +208,23 @@ def expand(grid: Grid, datasets: Sequence[Dataset], out: Path) -> list[Planned]:
     Runs of one seed come before those of the next, so that a sweep which is stopped early has whole tables.
     """
     runs: dict[str, Planned] = {}
+    if (own := by_kind(grid.settings)["model"]) and not {*grid.names} - {*REFERENCES}:
+        names = ", ".join(f"model.{size}" for size in own)
+        raise OptionError(
+            "set", names, "no sizes, as all models are references", "csp-baselines train sets theirs."
+        )
+    every = list(itertools.product(grid.variants("model"), grid.variants("train")))
+    first: dict[str, dict[str, Any]] = {}
+    for changes in grid.variants("train"):
+        first.setdefault(str(changes.get(USED)), changes)
+    once: list[tuple[dict[str, Any], dict[str, Any]]] = [({}, changes) for changes in first.values()]
     for seed in grid.seeds:
         for dataset, model in itertools.product(datasets, grid.names):
             known = model in REFERENCES
             if known and seed != grid.seeds[0]:
                 continue
             base = training_of(dataset.protocol.name, grid.training)
-            for sizes, changes in itertools.product(
-                [{}] if known else grid.variants("model"), grid.variants("train")
-            ):
+            for sizes, changes in once if known else every:
                 train = dataclasses.replace(base, **changes, seed=seed)
                 try:
                     made = _planned(dataset, model, train, sizes, grid, out)
@@ -244,7 +256,15 @@ def _planned(
     parts += [text for name, value in given.items() for text in (f"--{name.replace('_', '-')}", str(value))]
     parts += ["--set", *set_] if set_ else []
     return Planned(
-        label=" ".join([dataset.name, protocol, model, f"seed {train.seed}", *_told(dataset, train, sizes, grid)]),
+        label=" ".join(
+            [
+                dataset.name,
+                protocol,
+                model,
+                f"seed {train.seed}",
+                *_told(dataset, train, sizes, grid, model in REFERENCES),
+            ]
+        ),
         key=key,
         folder=folder,
         prepared=dataset.path.absolute(),
@@ -256,14 +276,15 @@ def _planned(
     )
 
 
-def _told(dataset: Dataset, train: TrainConfig, sizes: Mapping[str, Any], grid: Grid) -> list[str]:
+def _told(dataset: Dataset, train: TrainConfig, sizes: Mapping[str, Any], grid: Grid, known: bool) -> list[str]:
     """Say which of a grid's runs of one model and seed it is: its fold, and the settings that the grid varies."""
     resplit = dataset.protocol.resplit
     told = [f"fold {resplit.fold}"] if grid.folds is not None and resplit is not None else []
     held = {"train": vars(train), "model": sizes, "data": json.loads(dataset.protocol.to_json())}
     for setting, values in grid.settings.items():
         kind, _, name = setting.partition(".")
-        if len(values) > 1 and (kind != "model" or name in sizes):
+        unused = (kind == "model" and name not in sizes) or (known and kind == "train" and name != USED)
+        if len(values) > 1 and not unused:
             value = held[kind].get(name)
             told.append(f"{name}={value if isinstance(value, str) else json.dumps(value)}")
     return told

@@ -47,7 +47,7 @@ def planned(home: Path, tmp_path_factory: pytest.TempPathFactory) -> list[Planne
 def test_a_grid_is_every_combination(tmp_path: Path, home: Path) -> None:
     grid = _grid(models=("published", "mean"), settings={"train.lr": [1e-3, 1e-2], "model.dim": [8, 16]})
     runs = expand(grid, prepare_all(grid), tmp_path)
-    assert len(runs) == len({planned.key for planned in runs}) == 16 * 2 * 2 * 2 + 2
+    assert len(runs) == len({planned.key for planned in runs}) == 16 * 2 * 2 * 2 + 1
     assert {planned.model for planned in runs} == {*MODELS, "mean"}
     assert {planned.train.seed for planned in runs if planned.model == "mean"} == {0}
     again = expand(grid, prepare_all(grid), tmp_path)
@@ -55,6 +55,22 @@ def test_a_grid_is_every_combination(tmp_path: Path, home: Path) -> None:
     assert runs[0].train == dataclasses.replace(TRAINING["strict"], lr=1e-3)
     assert len({planned.label for planned in runs}) == len(runs)
     assert runs[0].label == f"sample strict {runs[0].model} seed 0 lr=0.001 dim=8"
+
+
+def test_references_stand_once_in_a_sweep_over_trainings(tmp_path: Path, home: Path) -> None:
+    """They use none of the settings but the windows; twice in a table, they would count as two comparisons."""
+    settings = {"train.lr": [1e-3, 1e-2], "train.window_s": [10, 20], "train.epochs": [2, 3], "model.dim": [8, 16]}
+    grid = _grid(models=("mean", "fir", "flat-lstm"), settings=settings)
+    runs = expand(grid, prepare_all(grid), tmp_path)
+    assert sum(planned.model == "flat-lstm" for planned in runs) == 2 * 16
+    fir = [planned for planned in runs if planned.model == "fir"]
+    assert [planned.label for planned in fir] == [
+        f"sample strict fir seed 0 window_s={length}.0" for length in (10, 20)
+    ]
+    assert {(planned.train.lr, planned.train.epochs) for planned in fir} == {(1e-3, 2)}
+    alone = _grid(models=("fir",), settings={"model.taps": [20]})
+    with pytest.raises(OptionError, match=r"set='model\.taps': expected no sizes, as all models are references"):
+        expand(alone, prepare_all(alone), tmp_path)
 
 
 def test_variants_of_the_data_are_prepared_once(tmp_path: Path, home: Path) -> None:
@@ -102,7 +118,8 @@ def test_the_published_training_by_name(tmp_path: Path, planned: list[Planned]) 
 
 @pytest.mark.parametrize("training", [None, "paper"])
 def test_the_command_of_a_run_makes_that_run(training: str | None, tmp_path: Path, home: Path) -> None:
-    grid = _grid(models=("fir",), seeds=(3,), training=training, settings={**TINY, "train.clip_norm": [None, 2.0]})
+    settings = {**TINY, "train.window_s": [10, 20], "train.clip_norm": [2.0 if training == "paper" else None]}
+    grid = _grid(models=("fir",), seeds=(3,), training=training, settings=settings)
     runs = expand(grid, prepare_all(grid), tmp_path / "it's a folder")
     assert len(runs) == 2
     for planned in runs:
@@ -201,11 +218,11 @@ def test_failures_say_why_and_stop_nothing(tmp_path: Path, capsys: pytest.Captur
         main(arguments)
     assert caught.value.code == 1
     said = capsys.readouterr()
-    assert "5 runs, 5 of them done now; 1 failed" in said.out
-    assert "[6/6]" in said.err
+    assert "3 runs, 3 of them done now; 1 failed" in said.out
+    assert "[4/4]" in said.err
     assert "The loss" in said.err
     runs, left = read_sweep(out)
-    assert len(runs) == 5
+    assert len(runs) == 3
     assert len(left) == 1
     damaged, foreign = sorted(run.folder for run in runs)[:2]
     (damaged / "results.json").write_text("{}")
