@@ -12,7 +12,7 @@ from functools import cache
 from importlib import resources
 from pathlib import Path, PurePosixPath
 from types import MappingProxyType
-from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
+from typing import Any, Literal, TypeVar, cast, get_args, get_origin, get_type_hints
 
 from csp_data.cardtypes import (
     QUANTITIES,
@@ -324,10 +324,12 @@ def load_card(name: Path | str) -> Card:
     UnknownNameError
         With the list and the nearest name.
     OptionError
-        If it is a path where no card lies.
+        If it is a path where no card lies, or neither text nor a path.
     CardError, SourceError
         If the card or reader of that name is there and cannot be used.
     """
+    if not isinstance(cast("object", name), str | Path):
+        raise OptionError("name", name, "the name of a data set, or a folder with a card (text or a pathlib.Path)")
     if isinstance(name, Path):
         name = str(expanded(name).absolute())
     if name in _cards():

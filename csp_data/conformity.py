@@ -6,8 +6,9 @@ import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
+from numbers import Integral
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import joblib
 import numpy as np
@@ -81,7 +82,7 @@ def check_source(name: Path | str, *, raw: Path | str | None = None, limit: int 
     OptionError
         If `limit` is below 1.
     """
-    if limit < 1:
+    if not isinstance(cast("object", limit), Integral) or limit < 1:
         raise OptionError("limit", limit, "a number of at least 1")
     card = load_card(name)
     root = raw_root(card, raw)

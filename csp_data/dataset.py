@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from csp_data.card import Card, card_from, load_card
 from csp_data.errors import CspDataError, MissingExtraError, OptionError, StoreError, UnknownNameError
+from csp_data.home import expanded
 from csp_data.normalization import Normalization
 from csp_data.parts import Episode, Split
 from csp_data.protocol import Protocol
@@ -48,7 +49,7 @@ class Dataset:
     """
 
     def __init__(self, path: Path | str) -> None:
-        self.prepared = Prepared(Path(path))
+        self.prepared = Prepared(expanded(path))
         header = self.prepared.index.header
         self.name = header.dataset
         self.protocol = self._read_protocol()

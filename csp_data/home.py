@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import cast
 
 import filelock
 import platformdirs
 
-from csp_data.errors import CspDataError
+from csp_data.errors import CspDataError, OptionError
 
 __all__ = ["expanded", "home", "lock", "named", "prepared_dir", "raw_dir", "stamps_dir", "writable_dir"]
 
@@ -34,13 +36,31 @@ def expanded(path: Path | str) -> Path:
 
     Raises
     ------
+    OptionError
+        If it is no path, or none that a file can have: too long, or with a zero byte in it.
     CspDataError
-        If there is no such user.
+        If there is no such user, or one may not look there.
     """
+    if not isinstance(cast("object", path), str | os.PathLike):
+        raise OptionError("path", path, "the path of a file or folder: text or a pathlib.Path")
     try:
-        return Path(path).expanduser()
+        place = Path(path).expanduser()
     except RuntimeError as error:
         raise CspDataError(f"{path}: there is no user of that name here. Write the path out.") from error
+    try:
+        place.lstat()
+    except ValueError as error:
+        raise OptionError("path", _shortened(place), f"a path that the system takes ({error})") from error
+    except OSError as error:
+        if error.errno == errno.ENAMETOOLONG:
+            raise OptionError("path", _shortened(place), "a path short enough for the file system") from error
+        if error.errno not in (errno.ENOENT, errno.ENOTDIR):
+            raise CspDataError(f"{place} cannot be looked at: {os.strerror(error.errno or 0)}.") from error
+    return place
+
+
+def _shortened(path: Path) -> str:
+    return text if len(text := str(path)) < 80 else f"{text[:60]}... ({len(text)} characters)"
 
 
 def named(path: Path) -> Path:

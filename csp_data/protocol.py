@@ -8,7 +8,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from numbers import Real
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import numpy as np
 
@@ -396,8 +396,12 @@ def resolve(card: Card, protocol: Protocol | str | None = None) -> Protocol:
     ------
     UnknownNameError
         If the data set has no protocol, or no split, of that name.
+    OptionError
+        If it is neither a protocol nor text.
     """
-    chosen = protocol or card.protocol
+    chosen = card.protocol if protocol is None else protocol
+    if not isinstance(cast("object", chosen), Protocol | str):
+        raise OptionError("protocol", chosen, "a csp_data.Protocol, or the name of one")
     if isinstance(chosen, str):
         if chosen not in card.splits or chosen not in PROTOCOLS:
             raise UnknownNameError(f"protocol of {card.name}", chosen, sorted(set(card.splits) & set(PROTOCOLS)))

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from numbers import Integral
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from csp_data.acquire.verify import Report, verify_tree
 from csp_data.card import load_card
@@ -208,6 +209,8 @@ def read_recording(
             raise UnknownNameError(f"recording of {name}", recording, by_id)
         chosen = by_id[recording]
     else:
+        if not isinstance(cast("object", recording), Integral):
+            raise OptionError("recording", recording, "the id or the number of a recording")
         if not -len(found) <= recording < len(found):
             raise OptionError("recording", recording, f"below {len(found)}, the number of recordings of {name}")
         chosen = found[recording]

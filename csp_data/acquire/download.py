@@ -9,8 +9,9 @@ from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from numbers import Integral
 from pathlib import Path
-from typing import NoReturn, get_args
+from typing import NoReturn, cast, get_args
 
 from tqdm import tqdm
 
@@ -96,8 +97,8 @@ def download_card(card: Card, options: Options) -> Report:
     """
     if options.variant not in get_args(Variant):
         raise OptionError("variant", options.variant, f"one of {', '.join(get_args(Variant))}")
-    if options.jobs < 1:
-        raise OptionError("jobs", options.jobs, "a number of at least 1")
+    if not isinstance(cast("object", options.jobs), Integral) or options.jobs < 1:
+        raise OptionError("jobs", options.jobs, "a whole number of at least 1")
     shipped = bundled_root(card)
     if shipped is not None:
         return verify_tree(card, shipped)

@@ -102,6 +102,7 @@ class _Stage:
 
     def add(self, path: Path) -> None:
         """Add an archive, a folder, or a single file."""
+        path = expanded(path)
         if not path.exists():
             raise MissingDataError(f"What to import into {self.card.name}", path, "Check the path.")
         self.given.append(path)

@@ -8,7 +8,7 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
-from typing import Literal
+from typing import Literal, cast
 from urllib.parse import quote, urlsplit
 from urllib.request import url2pathname
 
@@ -65,8 +65,10 @@ def mirror_of(name: str, chosen: str | None) -> str | None:
     mirror = chosen or os.environ.get("CSP_DATA_MIRROR") or None
     if mirror is None:
         return None
+    if not isinstance(cast("object", mirror), str):
+        raise OptionError("mirror", mirror, "an address as text")
     mirror = mirror.replace("{name}", name)
-    if expanded(mirror).is_dir():
+    if "://" not in mirror and expanded(mirror).is_dir():
         mirror = expanded(mirror).absolute().as_uri()
     try:
         parts = urlsplit(mirror)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 from importlib import import_module
-from numbers import Integral
+from numbers import Integral, Real
 from pathlib import Path
 from typing import cast
 
@@ -75,12 +75,13 @@ def simulate(
         If it cannot be written.
     """
     source = _source(name)
-    if not 0 < hours < float("inf"):
+    if not isinstance(cast("object", hours), Real) or not 0 < hours < float("inf"):
         raise OptionError("hours", hours, "a length above 0 h")
+    hours = float(hours)
     if not isinstance(cast("object", seed), Integral) or seed < 0:
         raise OptionError("seed", seed, "a whole number, 0 or above")
     seed = int(seed)  # one of numpy's would end in the stamp, which is JSON
-    if jobs == 0:
+    if not isinstance(cast("object", jobs), Integral) or jobs == 0:
         raise OptionError("jobs", jobs, "a number of processes, or -1 for all processors")
     if archives and source.archive is None:
         raise OptionError("archives", archives, f"False for {name}", "Its publisher hands out single files.")
@@ -101,7 +102,7 @@ def full_hours(name: str) -> float:
 
 
 def _source(name: str) -> Simulation:
-    if name not in NAMES:
+    if not isinstance(cast("object", name), str) or name not in NAMES:
         raise UnknownNameError("simulated data set", name, NAMES)
     source: Simulation = import_module(NAMES[name]).SIMULATION
     return source

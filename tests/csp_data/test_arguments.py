@@ -1,0 +1,89 @@
+"""Arguments of another kind, and paths that no file can have, are refused in a line."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+import csp_data
+from csp_data.acquire.plan import mirror_of
+from csp_data.cli import cli
+from csp_data.errors import OptionError, UnknownNameError
+from csp_data.simulate import STAMP
+
+LONG = "x" * 300
+
+WRONG: dict[str, tuple[str, Callable[[], object]]] = {
+    "hours as text": ("hours", lambda: csp_data.simulate("vector", "out", hours="1", seed=0)),
+    "no hours": ("hours", lambda: csp_data.simulate("vector", "out", hours=None, seed=0)),
+    "half a process": ("jobs", lambda: csp_data.simulate("vector", "out", hours=0.01, seed=0, jobs=1.5)),
+    "protocol by number": ("protocol", lambda: csp_data.load("sample", protocol=3)),
+    "protocol as a dict": ("protocol", lambda: csp_data.load("sample", protocol={"name": "strict"})),
+    "data set by number": ("name", lambda: csp_data.info(3)),
+    "data sets": ("name", lambda: csp_data.prepare(["sample"])),
+    "no data set": ("name", lambda: csp_data.verify(None)),
+    "recording by a fraction": ("recording", lambda: csp_data.read_recording("sample", 1.5)),
+    "limit as text": ("limit", lambda: csp_data.check_source("sample", limit="3")),
+    "transfers as text": ("jobs", lambda: csp_data.download("vector", jobs="x")),
+    "mirror by number": ("mirror", lambda: csp_data.download("vector", mirror=3)),
+    "path by number": ("path", lambda: csp_data.load(path=3)),
+    "path in bytes": ("path", lambda: csp_data.load(path=b"x.h5")),
+    "path with a zero byte": ("path", lambda: csp_data.prepare("sample", out="a\0b")),
+    "folder with a zero byte": ("path", lambda: csp_data.simulate("vector", "a\0b", hours=0.01, seed=0)),
+    "long name": ("path", lambda: csp_data.load("sample", raw=LONG)),
+}
+
+
+@pytest.mark.parametrize("case", WRONG)
+def test_an_argument_of_another_kind_is_named(case: str, empty_home: Path) -> None:
+    option, call = WRONG[case]
+    with pytest.raises(OptionError) as caught:
+        call()
+    assert caught.value.option == option
+    assert len(str(caught.value)) < 300
+
+
+def test_no_protocol_is_another_than_an_empty_name() -> None:
+    with pytest.raises(UnknownNameError, match="protocol"):
+        csp_data.load("sample", protocol="")
+
+
+COMMANDS = [
+    "info X",
+    "verify X",
+    "verify sample --raw X",
+    "prepare X",
+    "prepare sample --raw X",
+    "prepare sample -o X",
+    "prepare sample -o X/k.h5",
+    "import broad X",
+    "check X",
+    "check sample --raw X",
+    "clean broad --raw X --yes",
+    "export sample -o X.npz",
+    "new X",
+    "plot X -o x.png",
+    "simulate vector X --hours 0.01",
+]
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+@pytest.mark.parametrize("name", [LONG, "/tmp/" + LONG + "/y", "d/" + 2500 * "y/" + "z"])
+def test_a_name_too_long_for_a_file_is_refused_in_a_line(command: str, name: str, empty_home: Path) -> None:
+    result = CliRunner().invoke(cli, command.replace("X", name).split())
+    assert isinstance(result.exception, SystemExit)
+    assert result.exit_code == 2
+    assert result.output.count("\n") <= 4  # usage and the message
+
+
+def test_an_address_may_be_longer_than_a_name() -> None:
+    address = f"https://host/{LONG}/"
+    assert mirror_of("vector", address) == address
+
+
+def test_whole_hours_are_the_same_however_they_are_written(tmp_path: Path) -> None:
+    trees = [csp_data.simulate("vector", tmp_path / str(hours), hours=hours, seed=0) for hours in (1, 1.0)]
+    assert len({(tree / STAMP).read_text() for tree in trees}) == 1
