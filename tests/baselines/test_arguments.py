@@ -50,10 +50,10 @@ def test_commands_over_a_grid_take_what_was_typed_to_grid_place_and_pool(words: 
     line = (
         "--datasets broad ronin --models flat-s4 mean --seeds 3 5-6 --set train.lr=0.01 --protocol strict "
         "--training paper --preset paper --raw trees/{name} --jobs 3 --backend slurm --slurm timeout_min=5 "
-        "slurm_partition=gpu --device cuda --per-device 2 --threads 4"
+        "slurm_partition=gpu --device cuda --per-device 2 --threads 4 --folds 6"
     )
     command = parse([*words, *line.split(), "--out", str(tmp_path)]).command
-    assert command.runs.grid(command.datasets, command.models, command.seeds, command.set) == Grid(
+    assert command.runs.grid(command.datasets, command.models, command.seeds, command.set, command.folds) == Grid(
         datasets=("broad", "ronin"),
         models=("flat-s4", "mean"),
         seeds=(3, 5, 6),
@@ -62,6 +62,7 @@ def test_commands_over_a_grid_take_what_was_typed_to_grid_place_and_pool(words: 
         preset="paper",
         settings={"train.lr": [0.01]},
         raw="trees/{name}",
+        folds=6,
     )
     assert command.runs.place(command.out) == Place(
         device="cuda", per_device=2, threads=4, slots=tmp_path / ".slots"
