@@ -6,9 +6,8 @@ import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
-from numbers import Integral
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import joblib
 import numpy as np
@@ -17,8 +16,9 @@ from csp_data.acquire.verify import how_to_get, verify_tree
 from csp_data.card import Card, load_card
 from csp_data.checkreport import Check, SourceReport
 from csp_data.dataset import Dataset
-from csp_data.errors import CspDataError, MissingDataError, OptionError
+from csp_data.errors import CspDataError, MissingDataError
 from csp_data.examples import examples
+from csp_data.options import check_number
 from csp_data.plausible import RATE_FACTOR, RATE_TOLERANCE, implausible, sentinels
 from csp_data.prepare import prepare_card
 from csp_data.protocol import resolve
@@ -82,8 +82,7 @@ def check_source(name: Path | str, *, raw: Path | str | None = None, limit: int 
     OptionError
         If `limit` is below 1.
     """
-    if not isinstance(cast("object", limit), Integral) or limit < 1:
-        raise OptionError("limit", limit, "a number of at least 1")
+    check_number("limit", limit, "a whole number of at least 1", least=1, whole=True)
     card = load_card(name)
     root = raw_root(card, raw)
     if not root.is_dir():

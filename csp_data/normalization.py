@@ -10,13 +10,13 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import reduce
-from numbers import Real
-from typing import Literal, cast
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 
 from csp_data.errors import OptionError
+from csp_data.options import check_choice, check_number
 from csp_data.recording import FloatArray
 
 __all__ = ["Affine", "Moments", "Normalization", "Scaling", "features", "fit"]
@@ -57,13 +57,10 @@ class Scaling:
     tied: tuple[tuple[int, int], ...] = ()
 
     def __post_init__(self) -> None:
-        for option, allowed in (("shift", ("mean", "zero")), ("scale", ("std", "range", "one"))):
-            if getattr(self, option) not in allowed:
-                raise OptionError(f"scaling.{option}", getattr(self, option), f"one of {', '.join(allowed)}")
-        if not (isinstance(cast("object", self.factor), Real) and 0 < self.factor < math.inf):
-            raise OptionError("scaling.factor", self.factor, "a value above 0")
-        if not (isinstance(cast("object", self.floor), Real) and 0 <= self.floor < math.inf):
-            raise OptionError("scaling.floor", self.floor, "a value of at least 0")
+        check_choice("scaling.shift", self.shift, ("mean", "zero"))
+        check_choice("scaling.scale", self.scale, ("std", "range", "one"))
+        check_number("scaling.factor", self.factor, "a value above 0", above=0, below=math.inf)
+        check_number("scaling.floor", self.floor, "a value of at least 0", least=0, below=math.inf)
         for option in ("unscaled", "tied"):
             pairs = getattr(self, option)
             if not all(

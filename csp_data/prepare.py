@@ -8,9 +8,8 @@ from collections import Counter
 from collections.abc import Container, Sequence
 from dataclasses import replace
 from functools import reduce
-from numbers import Real
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 from tqdm import tqdm
@@ -28,6 +27,7 @@ from csp_data.errors import (
 from csp_data.examples import Example
 from csp_data.home import lock, prepared_dir
 from csp_data.normalization import Moments, Normalization
+from csp_data.options import check_number
 from csp_data.output import output_path
 from csp_data.protocol import Protocol
 from csp_data.rawtree import path_inside, raw_bytes, raw_kind, raw_root, recordings_of
@@ -94,8 +94,7 @@ def prepare_card(
         If a recording cannot be used; nothing is written.
     """
     load_checks(card, protocol)
-    if not isinstance(cast("object", jobs), Real) or jobs < 1:
-        raise OptionError("jobs", jobs, "a number of at least 1")
+    check_number("jobs", jobs, "a whole number of at least 1", least=1, whole=True)
     root = raw_root(card, raw)
     try:
         report = verify_tree(card, root, extra=False)

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from numbers import Real
-from typing import Any, Literal, cast
-
-import numpy as np
+from types import NoneType, UnionType
+from typing import Any, Literal, cast, get_args, get_origin, get_type_hints
 
 from csp_data.card import Card
 from csp_data.errors import OptionError, UnknownNameError
 from csp_data.normalization import Scaling
+from csp_data.options import check_choice, check_number, frozen, plain
 from csp_data.resplit import Resplit
 from csp_data.signal.lowpass import LowPass
 from csp_data.windows import Window
@@ -172,27 +173,9 @@ class Protocol:
     """Fields set by :meth:`replace`, which a card does not override; no choice of its own."""
 
     def __post_init__(self) -> None:
-        for option, allowed in CHOICES.items():
-            if getattr(self, option) not in allowed:
-                raise OptionError(option, getattr(self, option), f"one of {', '.join(allowed)}")
         self._check_types()
-        for option in ("input_hz", "target_hz"):
-            if not 0 < getattr(self, option) < math.inf:
-                raise OptionError(option, getattr(self, option), "a rate above 0 Hz")
-        for option in ("clip", "raw_clip", "jump_limit", "max_duration_s"):
-            value = getattr(self, option)
-            if value is not None and not value > 0:
-                raise OptionError(option, value, "a value above 0")
-        for option in ("max_gap_s", "min_episode_s", "trim_rest_s", "look_ahead_s"):
-            value = getattr(self, option)
-            if value is not None and not value >= 0:
-                raise OptionError(option, value, "at least 0 s")
         if self.look_ahead_s == math.inf:
             raise OptionError("look_ahead_s", self.look_ahead_s, "a number of seconds")
-        if self.baseline_rows < 1:
-            raise OptionError("baseline_rows", self.baseline_rows, "at least 1 row")
-        if self.recording_s is not None and not self.recording_s[0] <= self.recording_s[1]:
-            raise OptionError("recording_s", self.recording_s, "a shortest and a longest duration")
         if self.resample == "mean" and self.grid == "own-start":
             raise OptionError(
                 "resample", "mean", "grid='common' with it", "An own-start grid has no time before it."
@@ -205,23 +188,30 @@ class Protocol:
             self.window.steps(self.target_hz)
 
     def _check_types(self) -> None:
-        """Refuse what looks right and is not: 5 for ``LowPass(hz=5)``, text for a number."""
-        for option, kind in TABLES.items():
+        """Refuse what looks right and is not: 5 for ``LowPass(hz=5)``, text for a tuple of names."""
+        for option, (kind, optional) in _kinds().items():
             value = getattr(self, option)
-            if not isinstance(value, kind) and (value is not None or option.endswith("scaling")):
+            if value is None and optional:
+                continue
+            if get_origin(kind) is Literal:
+                check_choice(option, value, get_args(kind))
+            elif kind in _TABLES and not isinstance(value, kind):
                 raise OptionError(option, value, f"a csp_data.{kind.__name__}, or a dict of its fields")
-        names = self.inputs
+            elif kind in (bool, str) and not isinstance(value, kind):
+                raise OptionError(option, value, "true or false" if kind is bool else "a name")
+            elif kind in (float, int):
+                expected, bounds = _BOUNDS[option]
+                check_number(option, value, expected, **bounds)
+        names, limits = self.inputs, self.recording_s
         if names is not None and not (isinstance(names, tuple) and 0 < len(names) == len(set(names))):
             raise OptionError("inputs", names, "a tuple of names of streams, each once")
-        if self.recording_s is not None and not (
-            isinstance(self.recording_s, tuple) and len(self.recording_s) == 2
+        if limits is not None and not (
+            isinstance(limits, tuple)
+            and len(limits) == 2
+            and all(isinstance(limit, Real) for limit in limits)
+            and limits[0] <= limits[1]
         ):
-            raise OptionError("recording_s", self.recording_s, "a shortest and a longest duration")
-        for known in dataclasses.fields(self):
-            value, wanted = getattr(self, known.name), str(known.type)
-            kind = next((kind for name, kind in _PLAIN.items() if wanted.startswith(name)), object)
-            if not isinstance(value, kind) and (value is not None or "None" not in wanted):
-                raise OptionError(known.name, value, _PLAIN_SAID[kind])
+            raise OptionError("recording_s", limits, "a shortest and a longest duration")
 
     @property
     def chunk(self) -> int:
@@ -288,7 +278,7 @@ class Protocol:
 
     def to_json(self) -> str:
         """Return the protocol as JSON with sorted keys; fields of experiments stand there only where set."""
-        values = _plain(self)
+        values = plain(self)
         del values["changed"]
         for option in ("resplit", "look_ahead_s"):
             if values[option] is None:
@@ -310,55 +300,49 @@ class Protocol:
         return cls(name=values.pop("name")).replace(**values)
 
 
-_PLAIN: dict[str, type] = {"float": Real, "int": int, "bool": bool}
-_PLAIN_SAID = {Real: "a number", int: "a whole number", bool: "true or false"}
+_TABLES = (LowPass, Window, Resplit, Scaling)
+"""Kinds of options that have fields themselves."""
 
-CHOICES = {
-    "target_per": ("second", "step"),
-    "grid": ("common", "own-start"),
-    "resample": ("linear", "mean"),
-    "rotations": ("slerp", "componentwise"),
-    "baseline": ("none", "mean", "median"),
-    "orientation": ("lowest-error", "game-rv", "gyro-integration", "ekf"),
-    "truth_quaternions": ("xyzw", "wxyz"),
-    "statistics": ("train", "all"),
-    "augment": ("none", "heading"),
+_RATE = ("a rate above 0 Hz", {"above": 0.0, "below": math.inf})
+_POSITIVE = ("a value above 0", {"above": 0.0})
+_SECONDS = ("at least 0 s", {"least": 0.0})
+_BOUNDS: dict[str, tuple[str, dict[str, Any]]] = {
+    "input_hz": _RATE,
+    "target_hz": _RATE,
+    "look_ahead_s": _SECONDS,
+    "baseline_rows": ("a whole number of at least 1", {"least": 1, "whole": True}),
+    "raw_clip": _POSITIVE,
+    "jump_limit": _POSITIVE,
+    "max_duration_s": _POSITIVE,
+    "max_gap_s": _SECONDS,
+    "min_episode_s": _SECONDS,
+    "trim_rest_s": _SECONDS,
+    "clip": _POSITIVE,
 }
-TABLES = {
-    "lowpass": LowPass,
-    "window": Window,
-    "resplit": Resplit,
-    "input_scaling": Scaling,
-    "target_scaling": Scaling,
-}
+"""Bounds of each option that is a number, in words and for :func:`check_number`."""
 
 
-def _plain(value: Any, kind: str = "") -> Any:
-    """Return a value as JSON has it; where a float is meant 5 is 5.0, so that the recipe is one too."""
-    if dataclasses.is_dataclass(value):
-        return {
-            known.name: _plain(getattr(value, known.name), str(known.type)) for known in dataclasses.fields(value)
-        }
-    if isinstance(value, tuple):
-        return [_plain(item, kind) for item in value]
-    value = value.item() if isinstance(value, np.generic) else value
-    return float(value) if "float" in kind and isinstance(value, int) and not isinstance(value, bool) else value
+@functools.cache
+def _kinds() -> dict[str, tuple[Any, bool]]:
+    """Return the kind of each option, and whether it may be nothing, from the annotations."""
+    hints = get_type_hints(Protocol)
+    kinds = {}
+    for known in dataclasses.fields(Protocol):
+        hint = hints[known.name]
+        several = get_args(hint) if get_origin(hint) is UnionType else (hint,)
+        kinds[known.name] = several[0], NoneType in several
+    return kinds
 
 
 def _parsed(option: str, value: Any) -> Any:
     """Turn what JSON and TOML have for a field into the field's type."""
-    if isinstance(value, Mapping):
-        known = {known.name for known in dataclasses.fields(TABLES[option])} if option in TABLES else set()
+    kind = _kinds()[option][0]
+    if isinstance(value, Mapping) and kind in _TABLES:
+        known = {known.name for known in dataclasses.fields(kind)}
         if unknown := set(value) - known:
             raise OptionError(f"{option}.{sorted(unknown)[0]}", value, f"fields among {', '.join(sorted(known))}")
-        return TABLES[option](**{name: _frozen(item) for name, item in value.items()})
-    return _frozen(value)
-
-
-def _frozen(value: Any) -> Any:
-    if isinstance(value, np.generic):  # a number of a numpy array
-        return value.item()
-    return tuple(_frozen(item) for item in value) if isinstance(value, list | tuple) else value
+        return kind(**{name: frozen(item) for name, item in value.items()})
+    return frozen(value)
 
 
 STRICT = Protocol(name="strict")

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from numbers import Integral, Real
 from typing import Literal
 
-from csp_data.errors import OptionError
+from csp_data.options import check_choice, check_number
 
 __all__ = ["UNUSED", "Resplit"]
 
@@ -64,22 +63,17 @@ class Resplit:
     piece_s: float = 10.0
 
     def __post_init__(self) -> None:
-        if not _whole(self.folds, 3):
-            raise OptionError(
-                "resplit.folds", self.folds, "a whole number of at least 3: to train, choose and report"
-            )
-        if self.fold is not None and not _whole(self.fold, 0, self.folds - 1):
-            raise OptionError("resplit.fold", self.fold, f"a whole number from 0 to {self.folds - 1}")
-        if not _whole(self.seed, 0):
-            raise OptionError("resplit.seed", self.seed, "a whole number of at least 0")
-        if not (_positive(self.share) and self.share <= 1):
-            raise OptionError("resplit.share", self.share, "a share above 0 and at most 1")
-        if not _positive(self.piece_s):
-            raise OptionError("resplit.piece_s", self.piece_s, "a length above 0 s")
-        for option, allowed in (("selection", ("apart", "report")), ("neighbours", ("apart", "both"))):
-            value = getattr(self, option)
-            if value is not None and value not in allowed:
-                raise OptionError(f"resplit.{option}", value, f"one of {', '.join(allowed)}, or nothing")
+        folds = "a whole number of at least 3: to train, choose and report"
+        check_number("resplit.folds", self.folds, folds, least=3, whole=True)
+        if self.fold is not None:
+            last = self.folds - 1
+            expected = f"a whole number from 0 to {last}"
+            check_number("resplit.fold", self.fold, expected, least=0, most=last, whole=True)
+        check_number("resplit.seed", self.seed, "a whole number of at least 0", least=0, whole=True)
+        check_number("resplit.share", self.share, "a share above 0 and at most 1", above=0, most=1)
+        check_number("resplit.piece_s", self.piece_s, "a length above 0 s", above=0, below=math.inf)
+        check_choice("resplit.selection", self.selection, ("apart", "report", None))
+        check_choice("resplit.neighbours", self.neighbours, ("apart", "both", None))
 
     def parts(self, before: tuple[str, ...]) -> tuple[str, ...]:
         """Return the names of the parts there are after the change, from those before it."""
@@ -91,13 +85,3 @@ class Resplit:
         if self.selection == "apart" and "val" not in before:
             return tuple(more for part in before for more in (("val", "test") if part == "eval" else (part,)))
         return before
-
-
-def _whole(value: object, least: int, most: float = math.inf) -> bool:
-    """Whether a value is a whole number within bounds."""
-    return isinstance(value, Integral) and least <= int(value) <= most
-
-
-def _positive(value: object) -> bool:
-    """Whether a value is a finite number above 0."""
-    return isinstance(value, Real) and 0 < float(value) < math.inf

@@ -5,13 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from numbers import Real
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
 from csp_data.errors import OptionError
+from csp_data.options import check_number
 
 if TYPE_CHECKING:
     from csp_data.protocol import Protocol
@@ -54,11 +54,11 @@ class Window:
 
 
 def _whole(option: str, seconds: float, target_hz: float) -> int:
-    steps = (
-        round(seconds * target_hz) if isinstance(cast("object", seconds), Real) and math.isfinite(seconds) else 0
-    )
+    expected = f"a positive multiple of {1 / target_hz:g} s, one target step"
+    check_number(option, seconds, expected, above=0, below=math.inf)
+    steps = round(seconds * target_hz)
     if steps < 1 or abs(steps - seconds * target_hz) > 1e-6 * steps:
-        raise OptionError(option, seconds, f"a positive multiple of {1 / target_hz:g} s, one target step")
+        raise OptionError(option, seconds, expected)
     return steps
 
 

@@ -9,9 +9,8 @@ from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from numbers import Integral
 from pathlib import Path
-from typing import NoReturn, cast, get_args
+from typing import NoReturn, get_args
 
 from tqdm import tqdm
 
@@ -25,8 +24,9 @@ from csp_data.acquire.plan import Item, Variant, local_file, mirror_of, plan, re
 from csp_data.acquire.transfer import Stopped, Watch, fetch, sidecar_of
 from csp_data.acquire.verify import Report, verify_tree
 from csp_data.card import Card, bundled_root
-from csp_data.errors import AccessError, CspDataError, OptionError, TransferError, VerificationError
+from csp_data.errors import AccessError, CspDataError, TransferError, VerificationError
 from csp_data.home import expanded, lock, raw_dir, writable_dir
+from csp_data.options import check_choice, check_number
 from csp_data.simulate.stamp import carry_stamp
 
 __all__ = ["Options", "download_card"]
@@ -95,10 +95,8 @@ def download_card(card: Card, options: Options) -> Report:
     VerificationError
         If something is not what the publisher or the lock file states.
     """
-    if options.variant not in get_args(Variant):
-        raise OptionError("variant", options.variant, f"one of {', '.join(get_args(Variant))}")
-    if not isinstance(cast("object", options.jobs), Integral) or options.jobs < 1:
-        raise OptionError("jobs", options.jobs, "a whole number of at least 1")
+    check_choice("variant", options.variant, get_args(Variant))
+    check_number("jobs", options.jobs, "a whole number of at least 1", least=1, whole=True)
     shipped = bundled_root(card)
     if shipped is not None:
         return verify_tree(card, shipped)

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
-from numbers import Real
-from typing import Literal, cast, get_args
+from typing import Literal, get_args
 
 import numpy as np
 import numpy.typing as npt
 
 from csp_data.errors import OptionError
+from csp_data.options import check_choice, check_number
 
 __all__ = ["LowPass", "Phase"]
 
@@ -55,16 +54,9 @@ class LowPass:
     phase: Phase = "causal"
 
     def __post_init__(self) -> None:
-        if not isinstance(cast("object", self.hz), Real) or not self.hz > 0:
-            raise OptionError("lowpass.hz", self.hz, "a cut-off above 0 Hz")
-        if (
-            not isinstance(cast("object", self.order), Real)
-            or not 1 <= self.order < math.inf
-            or int(self.order) != self.order
-        ):
-            raise OptionError("lowpass.order", self.order, "a whole number of at least 1")
-        if self.phase not in get_args(Phase):
-            raise OptionError("lowpass.phase", self.phase, f"one of {', '.join(get_args(Phase))}")
+        check_number("lowpass.hz", self.hz, "a cut-off above 0 Hz", above=0)
+        check_number("lowpass.order", self.order, "a whole number of at least 1", least=1, whole=True)
+        check_choice("lowpass.phase", self.phase, get_args(Phase))
 
     def sections(self, rate_hz: float) -> npt.NDArray[np.float64]:
         """Return the second-order sections, shape (S, 6), for a signal sampled at `rate_hz` (Hz).

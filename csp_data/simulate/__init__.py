@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import replace
 from importlib import import_module
-from numbers import Integral, Real
 from pathlib import Path
 from typing import cast
 
@@ -13,6 +13,7 @@ import joblib
 
 from csp_data.errors import OptionError, UnknownNameError
 from csp_data.home import expanded
+from csp_data.options import check_number
 from csp_data.output import output_folder
 from csp_data.simulate.plan import Simulation, Task, generator
 from csp_data.simulate.stamp import STAMP, read_stamp, write_stamp
@@ -23,6 +24,8 @@ NAMES: Mapping[str, str] = {
     name: f"csp_data.simulate.{name}" for name in ("marker", "slip", "joystick", "ronin", "vector", "totalcapture")
 }
 """Module of every source that can be simulated, by name."""
+
+_JOBS = "a number of processes, or -1 for all processors"
 
 
 def simulate(
@@ -75,14 +78,12 @@ def simulate(
         If it cannot be written.
     """
     source = _source(name)
-    if not isinstance(cast("object", hours), Real) or not 0 < hours < float("inf"):
-        raise OptionError("hours", hours, "a length above 0 h")
-    hours = float(hours)
-    if not isinstance(cast("object", seed), Integral) or seed < 0:
-        raise OptionError("seed", seed, "a whole number, 0 or above")
-    seed = int(seed)  # one of numpy's would end in the stamp, which is JSON
-    if not isinstance(cast("object", jobs), Integral) or jobs == 0:
-        raise OptionError("jobs", jobs, "a number of processes, or -1 for all processors")
+    check_number("hours", hours, "a length above 0 h", above=0, below=math.inf)
+    check_number("seed", seed, "a whole number, 0 or above", least=0, whole=True)
+    hours, seed = float(hours), int(seed)  # numpy's would end in the stamp, which is JSON
+    check_number("jobs", jobs, _JOBS, whole=True)
+    if jobs == 0:
+        raise OptionError("jobs", jobs, _JOBS)
     if archives and source.archive is None:
         raise OptionError("archives", archives, f"False for {name}", "Its publisher hands out single files.")
     path = expanded(out)

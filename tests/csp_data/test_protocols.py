@@ -17,7 +17,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import csp_data
-from csp_data import PAPER, STRICT, LowPass, Protocol, Window, work
+from csp_data import PAPER, STRICT, LowPass, Protocol, Resplit, Window, work
 from csp_data.card import bundled_root, load_card, names
 from csp_data.cli import cli
 from csp_data.dataset import Dataset, Episode
@@ -301,7 +301,7 @@ def test_a_split_can_be_chosen_alone(rough: Callable[[str], Path]) -> None:
     [
         ({"grid": "own"}, "grid='own'.*common, own-start"),
         ({"baseline": "mode"}, "none, mean, median"),
-        ({"baseline_rows": 0}, "at least 1 row"),
+        ({"baseline_rows": 0}, "a whole number of at least 1"),
         ({"recording_s": (20, 10)}, "a shortest and a longest"),
         ({"raw_clip": 0}, "a value above 0"),
         ({"grid": "own-start", "resample": "mean"}, "grid='common' with it"),
@@ -331,8 +331,9 @@ def test_whole_numbers_name_the_same_recipe_as_floats() -> None:
         ("inputs", "gyroscope", "expected a tuple of names of streams, each once"),
         ("inputs", (), "each once"),
         ("inputs", ("gyroscope", "gyroscope"), "each once"),
-        ("input_hz", "50", "input_hz='50': expected a number"),
-        ("input_hz", None, "expected a number"),
+        ("input_hz", "50", "input_hz='50': expected a rate above 0 Hz"),
+        ("input_hz", None, "expected a rate above 0 Hz"),
+        ("input_hz", True, "expected a rate above 0 Hz"),
         ("input_hz", float("inf"), "expected a rate above 0 Hz"),
         ("target_hz", float("nan"), "expected a rate above 0 Hz"),
         ("baseline_rows", 1.5, "expected a whole number"),
@@ -387,8 +388,15 @@ def test_numbers_of_numpy_are_numbers(tmp_path: Path) -> None:
         (lambda: Scaling(floor=np.inf), r"scaling\.floor=inf: expected a value of at least 0"),
         (lambda: Scaling(floor=-1), r"scaling\.floor=-1: expected a value of at least 0"),
         (lambda: csp_data.simulate("vector", "never-made", hours=1, seed=1.5), r"seed=1\.5: expected a whole"),
-        (lambda: csp_data.prepare("sample", jobs="2"), r"jobs='2': expected a number"),
-        (lambda: csp_data.check_source("sample", limit=0), r"limit=0: expected a number of at least 1"),
+        (lambda: csp_data.prepare("sample", jobs="2"), r"jobs='2': expected a whole number"),
+        (lambda: csp_data.prepare("sample", jobs=True), r"jobs=True: expected a whole number"),
+        (lambda: csp_data.simulate("vector", "never-made", hours=True, seed=1), r"hours=True: expected a length"),
+        (lambda: csp_data.simulate("vector", "never-made", hours=1, seed=1, jobs=1.0), r"jobs=1\.0: expected a"),
+        (lambda: LowPass(5, order=3.0), r"lowpass\.order=3\.0: expected a whole number"),
+        (lambda: LowPass(5, phase=["zero"]), r"lowpass\.phase=\['zero'\]: expected one of zero, causal"),
+        (lambda: Resplit(share=True), r"resplit\.share=True: expected a share"),
+        (lambda: STRICT.replace(recording_s=("1", 2)), r"recording_s=\('1', 2\): expected a shortest"),
+        (lambda: csp_data.check_source("sample", limit=0), r"limit=0: expected a whole number of at least 1"),
     ],
 )
 def test_what_is_no_number_is_refused(make: Callable[[], object], message: str) -> None:

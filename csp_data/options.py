@@ -1,0 +1,87 @@
+"""Options: checks of a number within bounds and of a word from a list, and their values as JSON has them."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Iterable
+from numbers import Integral, Real
+from typing import Any, cast
+
+import numpy as np
+
+from csp_data.errors import OptionError
+
+__all__ = ["check_choice", "check_number", "frozen", "plain"]
+
+
+def check_number(
+    option: str,
+    value: object,
+    expected: str,
+    *,
+    above: float = -math.inf,
+    least: float = -math.inf,
+    below: float | None = None,
+    most: float = math.inf,
+    whole: bool = False,
+) -> None:
+    """Refuse what is no number, or none within bounds.
+
+    Numpy's numbers count as numbers; true and false, text and NaN do not.
+
+    Parameters
+    ----------
+    option, value
+        Name of the option as the caller wrote it, and what it was given.
+    expected
+        The bounds in words, for the error.
+    above, least
+        A value must be greater than the first, and at least the second.
+    below, most
+        A value must be less than the first, and at most the second. ``below=math.inf`` refuses infinity.
+    whole
+        Whether it must be an integer. 3.0 is none: beside 3 it would make another recipe of the same choice.
+
+    Raises
+    ------
+    OptionError
+        If it is not.
+    """
+    number = cast("float", value) if isinstance(value, Integral if whole else Real) else math.nan
+    within = above < number and least <= number <= most and (below is None or number < below)
+    if not within or isinstance(value, bool):
+        raise OptionError(option, value, expected)
+
+
+def check_choice(option: str, value: object, allowed: Iterable[object]) -> None:
+    """Refuse a value that is none of those allowed; ``None`` among them reads "nothing".
+
+    Raises
+    ------
+    OptionError
+        If it is none of them.
+    """
+    allowed = tuple(allowed)
+    if not any(value is known or (isinstance(value, str) and value == known) for known in allowed):
+        named = ", ".join(str(known) for known in allowed if known is not None)
+        raise OptionError(option, value, f"one of {named}{', or nothing' if None in allowed else ''}")
+
+
+def plain(value: Any, kind: str = "") -> Any:
+    """Return a dataclass of options as JSON has it; where a float is meant 5 is 5.0, so that both are one text."""
+    if dataclasses.is_dataclass(value):
+        return {
+            known.name: plain(getattr(value, known.name), str(known.type)) for known in dataclasses.fields(value)
+        }
+    if isinstance(value, tuple):
+        return [plain(item, kind) for item in value]
+    value = value.item() if isinstance(value, np.generic) else value
+    return float(value) if "float" in kind and isinstance(value, int) and not isinstance(value, bool) else value
+
+
+def frozen(value: Any) -> Any:
+    """Return a value of JSON, TOML or numpy as a frozen dataclass holds it: lists as tuples."""
+    if isinstance(value, np.generic):
+        return value.item()
+    return tuple(frozen(item) for item in value) if isinstance(value, list | tuple) else value
