@@ -33,6 +33,7 @@ from baselines.sweeps import Sweep, refuse_foreign, sweep_planned
 from baselines.training import TrainConfig
 from csp_data import Dataset
 from csp_data.card import load_card
+from csp_data.options import frozen
 from csp_data.protocol import resolve
 
 __all__ = ["COLUMNS", "Ablation", "Row", "ablate", "summary"]
@@ -181,6 +182,7 @@ def ablate(
     """
     if kind not in KINDS:
         raise UnknownNameError("ablation", kind, KINDS)
+    values = frozen(list(values))
     if not all(map(math.isfinite, values)):
         raise OptionError("values", list(values), "finite numbers")
     for name, given in grid.settings.items():

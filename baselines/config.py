@@ -9,6 +9,7 @@ from baselines.layers import LAYERS, LayerConfig
 from baselines.layers.base import check_config
 from baselines.layers.chunks import Chunks
 from baselines.layers.pooling import POOLS
+from csp_data.options import check_number
 
 READOUTS = ("first", "last")
 
@@ -87,6 +88,7 @@ class HierarchicalConfig:
         if self.readout not in POOLS:
             raise OptionError("readout", self.readout, f"{_or(POOLS)} for {self.name}: all see the whole chunk")
         check_samples("overlap", self.overlap, 0)
+        object.__setattr__(self, "overlap", int(self.overlap))
         if (self.mid is None) != (self.subchunk is None):
             raise OptionError(
                 "HierarchicalConfig.subchunk", self.subchunk, "a length exactly if there is a mid layer"
@@ -111,8 +113,7 @@ class HierarchicalConfig:
 
 def check_samples(option: str, samples: int, least: int) -> None:
     """Raise :class:`OptionError` unless ``samples`` is a number of samples, and at least so many."""
-    if isinstance(samples, bool) or not isinstance(samples, int) or samples < least:
-        raise OptionError(option, samples, f"an integer of at least {least}")
+    check_number(option, samples, f"a whole number of at least {least}", least=least, whole=True)
 
 
 def _or(names: Iterable[str]) -> str:

@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
+import numpy as np
+
 import csp_data
 from baselines.errors import CspDataError, OptionError, UnknownNameError
 from baselines.experiment import plan
@@ -22,6 +24,7 @@ from baselines.train import TrainConfig
 from csp_data import Dataset
 from csp_data.card import load_card
 from csp_data.errors import MissingDataError
+from csp_data.options import check_number, frozen
 from csp_data.rawtree import raw_root
 
 __all__ = ["GROUPS", "Grid", "Planned", "SweepError", "by_kind", "check_raw", "expand", "prepare_all"]
@@ -110,15 +113,20 @@ class Grid:
     folds: int | None = None
 
     def __post_init__(self) -> None:
-        if self.folds is not None and self.folds < 3:
-            raise OptionError("folds", self.folds, "at least 3: one to report, one to choose, others to train")
+        if self.folds is not None:
+            expected = "a whole number of at least 3: one to report, one to choose, others to train"
+            check_number("folds", self.folds, expected, least=3, whole=True)
         for option in ("datasets", "models", "seeds"):
             if not getattr(self, option):
                 raise OptionError(option, "", "at least one")
         by_kind(self.settings)
         for name, values in self.settings.items():
-            if not values:
+            if isinstance(values, str) or not isinstance(values, Sequence | np.ndarray):
+                raise OptionError(name, values, "a list of values")
+            if not len(values):
                 raise OptionError(name, "", "at least one value")
+        object.__setattr__(self, "seeds", frozen(self.seeds))
+        object.__setattr__(self, "settings", {name: frozen(values) for name, values in self.settings.items()})
         if self.training is not None:
             training(self.training)
         if self.raw is not None and len(self.datasets) > 1 and "{name}" not in self.raw:

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 import tyro
 
 from baselines import arguments
-from baselines.errors import OptionError
 
 if TYPE_CHECKING:
     from baselines.grid import Grid
@@ -81,8 +80,6 @@ class Runs:
 
     def pool(self) -> dict[str, Any]:
         """Return what executes the runs, as :func:`baselines.sweeps.sweep_grid` names it."""
-        if self.jobs < 1:
-            raise OptionError("jobs", self.jobs, "a whole number of at least 1")
         slurm = {key: values[0] for key, values in arguments.lists("slurm", self.slurm).items()}
         return {"jobs": self.jobs, "backend": self.backend, "slurm": slurm}
 

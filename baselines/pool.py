@@ -26,6 +26,7 @@ from baselines.grid import Planned
 from baselines.ledger import LEDGER, note, read_lines
 from baselines.slots import slot
 from baselines.trackers import check
+from csp_data.options import check_number
 from csp_data.work import as_done
 
 __all__ = [
@@ -102,8 +103,7 @@ class Place:
     def __post_init__(self) -> None:
         check(self.track)
         for option in ("per_device", "threads"):
-            if getattr(self, option) < 1:
-                raise OptionError(option, getattr(self, option), "a whole number of at least 1")
+            check_number(option, getattr(self, option), "a whole number of at least 1", least=1, whole=True)
 
 
 def work(planned: Planned, place: Place) -> Outcome:
@@ -294,6 +294,7 @@ def make_pool(backend: str, jobs: int, folder: Path, parameters: dict[str, Any])
     parameters
         Of SLURM.
     """
+    check_number("jobs", jobs, "a whole number of at least 1", least=1, whole=True)
     name, _, address = backend.partition(":")
     if parameters and name != "slurm":
         raise OptionError("slurm", parameters, "nothing without --backend slurm")

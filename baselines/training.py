@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, get_args
 
 from baselines.errors import OptionError
+from csp_data.options import check_number
 
 if TYPE_CHECKING:
     from baselines.data import Part, Windows
@@ -74,16 +75,15 @@ class TrainConfig:
     def __post_init__(self) -> None:
         for option, least in (("epochs", 1), ("batch", 1), ("seed", 0)):
             value = getattr(self, option)
-            if isinstance(value, bool) or not isinstance(value, int) or value < least:
-                raise OptionError(option, value, f"a whole number of at least {least}")
+            check_number(option, value, f"a whole number of at least {least}", least=least, whole=True)
+            object.__setattr__(self, option, int(value))  # one of numpy's is not JSON
         if self.seed >= 2**64:
             raise OptionError("seed", self.seed, "a whole number below 2^64, as torch's generators take")
         for option in ("lr", "clip_norm", "window_s", "window_stride_s"):
             value = getattr(self, option)
             if value is None and option != "lr":
                 continue
-            if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < math.inf:
-                raise OptionError(option, value, "a number above 0")
+            check_number(option, value, "a number above 0", above=0, below=math.inf)
             object.__setattr__(self, option, float(value))  # 10 and 10.0 are the same training
         for option, known in _CHOICES.items():
             if getattr(self, option) not in known:

@@ -82,6 +82,6 @@ def plain(value: Any, kind: str = "") -> Any:
 
 def frozen(value: Any) -> Any:
     """Return a value of JSON, TOML or numpy as a frozen dataclass holds it: lists as tuples."""
-    if isinstance(value, np.generic):
-        return value.item()
+    if isinstance(value, np.generic | np.ndarray):
+        return frozen(value.tolist())
     return tuple(frozen(item) for item in value) if isinstance(value, list | tuple) else value

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from baselines.errors import OptionError
+from csp_data.options import check_number
 
 ALL = slice(None)
 """Read every time step out."""
@@ -91,12 +92,12 @@ def check_config(config: Any, *, positive: tuple[str, ...] = (), fraction: tuple
         value = getattr(config, name)
         if value is None and defaults[name] is None:
             continue
-        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-            raise OptionError(f"{type(config).__name__}.{name}", value, "an integer of at least 1")
+        option, expected = f"{type(config).__name__}.{name}", "a whole number of at least 1"
+        check_number(option, value, expected, least=1, whole=True)
+        object.__setattr__(config, name, int(value))
     for name in fraction:
-        value = getattr(config, name)
-        if not 0 <= value < 1:
-            raise OptionError(f"{type(config).__name__}.{name}", value, "a number in [0, 1)")
+        option = f"{type(config).__name__}.{name}"
+        check_number(option, getattr(config, name), "a number in [0, 1)", least=0, below=1)
 
 
 _EXPECTED = {
@@ -112,11 +113,12 @@ def _check_types(config: Any) -> None:
     kinds = get_type_hints(type(config))
     for name in (f.name for f in fields(config) if kinds[f.name] in _EXPECTED):
         kind, value = kinds[name], getattr(config, name)
-        if kind in (float, float | None) and isinstance(value, int) and not isinstance(value, bool):
-            object.__setattr__(config, name, value := float(value))
-        out_of_bounds = isinstance(value, float) and not (math.isfinite(value) and (kind is float or value > 0))
-        if not isinstance(value, kind) or out_of_bounds:
-            raise OptionError(f"{type(config).__name__}.{name}", value, _EXPECTED[kind])
+        option, expected = f"{type(config).__name__}.{name}", _EXPECTED[kind]
+        if kind is float or (kind == float | None and value is not None):
+            check_number(option, value, expected, above=-math.inf if kind is float else 0.0, below=math.inf)
+            object.__setattr__(config, name, float(value))
+        elif not isinstance(value, kind):
+            raise OptionError(option, value, expected)
 
 
 def softplus_inverse(y: Tensor) -> Tensor:

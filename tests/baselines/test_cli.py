@@ -129,15 +129,15 @@ def test_default_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
         (
             ["train", "sample", "hiss-s4-s4-mamba", "--set", "subchunk=half"],
             2,
-            "subchunk='half': expected an integer",
+            "subchunk='half': expected a whole number",
         ),
         (["train", "sample", "hiss-s4-mamba", "--set", "readout=[1]"], 2, "readout=[1]: expected a name"),
         (
             ["train", "sample", "fir", "--set", "taps=1.5"],
             2,
-            "FirConfig.taps=1.5: expected an integer of at least 1",
+            "FirConfig.taps=1.5: expected a whole number of at least 1",
         ),
-        (["train", "sample", "kalman", "--set", "order=x"], 2, "KalmanConfig.order='x': expected an integer"),
+        (["train", "sample", "kalman", "--set", "order=x"], 2, "KalmanConfig.order='x': expected a whole number"),
         (["train", "sample", "mean", "--seed", str(2**64)], 2, "below 2^64"),
         (["train", "sample", "mean", "--protocol", "lenient"], 2, "lenient"),
         (["train", "sample", "mean", "--training", "papr"], 2, "--training papr: expected one of paper, strict"),

@@ -5,13 +5,15 @@ from __future__ import annotations
 import dataclasses
 import io
 import json
+import re
 import shlex
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from baselines import progress
@@ -57,6 +59,42 @@ def test_a_grid_is_every_combination(tmp_path: Path, home: Path) -> None:
     assert runs[0].label == f"sample strict {runs[0].model} seed 0 lr=0.001 dim=8"
 
 
+def test_settings_and_seeds_are_those_of_lists_where_numpy_gives_them(tmp_path: Path, home: Path) -> None:
+    """As of ``settings={"train.lr": np.geomspace(1e-4, 1e-2, 3)}``."""
+    plain = {"train.lr": [0.5, 0.25], "train.epochs": [3], "model.dim": [8], "data.input_hz": [20, 50]}
+    numpy = {"train.lr": np.array([0.5, 0.25]), "train.epochs": [np.int16(3)], "model.dim": np.array([8])}
+    numpy["data.input_hz"] = np.array([20, 50])
+    runs = [
+        expand(grid, prepare_all(grid), tmp_path)
+        for grid in (_grid(settings=plain), _grid(settings=numpy, seeds=tuple(np.arange(2))))
+    ]
+    assert runs[0] == runs[1]
+    trainings = [[json.dumps(dataclasses.asdict(planned.train)) for planned in found] for found in runs]
+    assert trainings[0] == trainings[1]
+
+
+@pytest.mark.parametrize("values", ["cosine", 0.1, None, {"cosine"}])
+def test_settings_take_lists(values: object) -> None:
+    with pytest.raises(OptionError, match=re.escape(f"train.schedule={values!r}: expected a list of values")):
+        _grid(settings={"train.schedule": values})
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: _grid(folds=3.0), r"folds=3\.0: expected a whole number of at least 3"),
+        (lambda: Place(threads=0), r"threads=0: expected a whole number of at least 1"),
+        (lambda: Place(per_device=1.5), r"per_device=1\.5: expected a whole number of at least 1"),
+        (lambda: sweep(["sample"], ["mean"], out="never-made", jobs=0), r"jobs=0: expected a whole number"),
+    ],
+)
+def test_counts_are_whole_numbers(home: Path, make: Callable[[], object], message: str) -> None:
+    prepare_all(_grid())
+    with pytest.raises(OptionError, match=message):
+        make()
+    assert not Path("never-made").exists()
+
+
 def test_references_stand_once_in_a_sweep_over_trainings(tmp_path: Path, home: Path) -> None:
     """They use none of the settings but the windows; twice in a table, they would count as two comparisons."""
     settings = {"train.lr": [1e-3, 1e-2], "train.window_s": [10, 20], "train.epochs": [2, 3], "model.dim": [8, 16]}
@@ -93,7 +131,7 @@ def test_folds_multiply_the_data(tmp_path: Path, home: Path) -> None:
     assert [planned.label for planned in runs] == [
         f"sample strict mean seed 0 fold {fold} clip={clip}" for clip in ("null", "100.0") for fold in range(3)
     ]
-    with pytest.raises(OptionError, match="folds=2: expected at least 3"):
+    with pytest.raises(OptionError, match="folds=2: expected a whole number of at least 3"):
         _grid(folds=2)
     with pytest.raises(OptionError, match="A prepared file is as it is"):
         prepare_all(_grid(datasets=(str(datasets[0].path),), folds=3))

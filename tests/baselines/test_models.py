@@ -198,6 +198,14 @@ def test_overrides_reach_their_level():
             "'last', 'linear' or 'attention' for hiss-s4-s4",
         ),
         (lambda: build("flat-s4", 0, 2), OptionError, "FlatConfig.in_dim"),
+        (lambda: build("flat-s4", True, 2), OptionError, "FlatConfig.in_dim=True: expected a whole number"),
+        (lambda: build("flat-s4", 3, 2, dropout="0.1"), OptionError, "S4Config.dropout='0.1': expected a finite"),
+        (lambda: build("flat-s4", 3, 2, dropout=True), OptionError, "S4Config.dropout=True: expected a finite"),
+        (
+            lambda: build("flat-s4", 3, 2, learning_rate=0),
+            OptionError,
+            "learning_rate=0: expected a number above 0",
+        ),
         (lambda: build("hiss-s4-s4", 3, 2, chunk=0), OptionError, "chunk=0: expected"),
         (lambda: config_from_dict({"family": "round"}), UnknownNameError, "model family 'round'"),
         (lambda: config_from_dict({}), ModelError, "'family'"),
@@ -213,6 +221,16 @@ def test_overrides_reach_their_level():
 def test_bad_requests(call, error, match):
     with pytest.raises(error, match=match):
         call()
+
+
+def test_sizes_of_numpy_make_the_same_model():
+    sizes = {"low_dim": 8, "high_dim": 8, "chunk": 5, "overlap": 2, "low_dropout": 0.5}
+    plain = build("hiss-s4-mamba", 3, 2, **sizes).config
+    numpy = build(
+        "hiss-s4-mamba", np.int64(3), np.int32(2), **{k: np.array(v)[()] for k, v in sizes.items()}
+    ).config
+    assert numpy == plain
+    assert json.dumps(config_to_dict(numpy)) == json.dumps(config_to_dict(plain))
 
 
 @pytest.mark.parametrize("name", ["flat-s4", "hiss-lstm-lstm"])
