@@ -6,11 +6,12 @@ import statistics
 from collections.abc import Callable, Mapping, Sequence
 
 from baselines.digits import Scale, bracketed
+from baselines.labels import by_label
 from baselines.render import Grid
 from baselines.results.folds import across_folds
 from baselines.results.rows import Result, results_of
 from baselines.runs import Run, RunError
-from baselines.table import Table, by_label, make_table
+from baselines.table import Table, make_table
 
 __all__ = ["by_recording", "by_target", "by_variant"]
 

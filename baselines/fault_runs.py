@@ -20,11 +20,11 @@ from baselines.errors import OptionError, UnknownNameError
 from baselines.evaluate import measure_fully, predict
 from baselines.experiment import load_model, torch_device
 from baselines.faults import FAULTS
+from baselines.labels import by_label
 from baselines.published import UNITS
 from baselines.quantities import Quantities
 from baselines.rows import relative_mse, si_rmse, write_csv
 from baselines.runs import Run, RunError, data_config
-from baselines.table import by_label
 from csp_data import Dataset, LowPass
 from csp_data.normalization import Moments, features
 from csp_data.recording import FloatArray, Recording, Stream
@@ -45,7 +45,7 @@ class Row:
         Severity 0 is none, 1 to 5 are the fault's own values.
     model, seed, trained_lowpass
         Of the run: its name, its seed, the filter of the inputs that it was trained on. Models that share a name
-        are told apart by what differs, as in tables (:func:`baselines.table.by_label`).
+        are told apart by what differs, as in tables (:func:`baselines.labels.by_label`).
     lowpass, as_trained
         Filter of the faulty inputs, and whether it is the one that the model was trained on.
     draw

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from baselines.collect import datasets_of
 from baselines.files import atomic_bytes
+from baselines.labels import by_label
 from baselines.presets import REFERENCES
 from baselines.render import overview
 from baselines.report import html
@@ -20,7 +21,7 @@ from baselines.report.results import numbers, weights
 from baselines.report.sections import pieces
 from baselines.report.settings import PANELS, settings_panels, told, varied
 from baselines.runs import Run, RunError, data_config
-from baselines.table import Table, by_label, make_table
+from baselines.table import Table, make_table
 from csp_data import Dataset
 from csp_data.protocol import resolve
 
