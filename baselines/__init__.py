@@ -1,8 +1,10 @@
 """Hierarchical (HiSS) and flat models for continuous sequence-to-sequence prediction, in plain PyTorch.
 
-The names below are imported when they are first used: the command line has a word to say before torch is loaded.
+The names below, and the public modules (``baselines.stream``), are imported when they are first used: the command
+line has a word to say before torch is loaded.
 """
 
+from functools import cache
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -64,8 +66,17 @@ def __getattr__(name: str) -> Any:
         if name in names.split():
             value = globals()[name] = getattr(import_module(f"baselines.{module}"), name)
             return value
+    if name in _modules():
+        return import_module(f"baselines.{name}")
     raise AttributeError(f"module 'baselines' has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+    return sorted({*globals(), *__all__, *_modules()})
+
+
+@cache
+def _modules() -> frozenset[str]:
+    from pkgutil import iter_modules  # not with the package: few ask for a module this way
+
+    return frozenset(found.name for found in iter_modules(__path__) if not found.name.startswith("_"))

@@ -199,7 +199,7 @@ def check_sample(x_t: Tensor, config: FlatConfig | HierarchicalConfig) -> None:
         )
 
 
-def param_groups(model: nn.Module, lr: float) -> list[dict[str, Any]]:
+def param_groups(model: nn.Module, lr: float | None = None) -> list[dict[str, Any]]:
     """Return the parameter groups for an optimiser, with a layer's own learning rate where it is configured.
 
     Parameters
@@ -207,15 +207,16 @@ def param_groups(model: nn.Module, lr: float) -> list[dict[str, Any]]:
     model
         Any model of this package.
     lr
-        Learning rate of everything else.
+        Learning rate of everything else; None: the one that the optimiser is given,
+        ``Adam(param_groups(model), lr=1e-3)``.
 
     Returns
     -------
     list of dict
-        ``[{"name": "base", "params": [...], "lr": lr}]``, and for each kind of layer (S4, S4D, LRU) and each
-        distinct ``learning_rate`` that is not None a group ``{"name": "s4", "params": [...], "lr": ...,
-        "weight_decay": 0.0}`` with the dynamics of those layers: Delta, Lambda, P and B of S4, Delta and A of S4D,
-        lambda and gamma of LRU. Every parameter is in exactly one group.
+        ``[{"name": "base", "params": [...], "lr": lr}]`` (without ``"lr"`` for None), and for each kind of layer
+        (S4, S4D, LRU) and each distinct ``learning_rate`` that is not None a group ``{"name": "s4", "params":
+        [...], "lr": ..., "weight_decay": 0.0}`` with the dynamics of those layers: Delta, Lambda, P and B of S4,
+        Delta and A of S4D, lambda and gamma of LRU. Every parameter is in exactly one group.
     """
     special: dict[tuple[str, float], list[nn.Parameter]] = {}
     for stack in model.modules():
@@ -227,7 +228,8 @@ def param_groups(model: nn.Module, lr: float) -> list[dict[str, Any]]:
                     )
     taken = {id(p) for group in special.values() for p in group}
     groups: list[dict[str, Any]] = [
-        {"name": "base", "params": [p for p in model.parameters() if id(p) not in taken], "lr": lr}
+        {"name": "base", "params": [p for p in model.parameters() if id(p) not in taken]}
+        | ({} if lr is None else {"lr": lr})
     ]
     for (kind, rate), params in special.items():
         groups.append({"name": kind, "params": params, "lr": rate, "weight_decay": 0.0})

@@ -41,7 +41,9 @@ class Streamer:
     normalization
         Of the data set it was trained on (``dataset.normalization``).
     deltas, clip, raw_clip
-        As in the data set's protocol (``input_deltas``, ``clip``, ``raw_clip``).
+        As in the data set's protocol (``input_deltas``, ``clip``, ``raw_clip``). Neither model nor normalisation
+        tells whether half of the features are deltas of channels or all are channels, and a wrong guess would take
+        samples of a wrong width: ``deltas`` must be said, or read from the data set, see :meth:`of`.
     lowpass
         The protocol's filter, if it has one; it must be causal.
     input_hz
@@ -116,7 +118,8 @@ class Streamer:
         model, engine
             As for the class.
         interface
-            What the data set's protocol does to samples.
+            What the data set's protocol does to samples: ``Interface.of(dataset)``
+            (:class:`baselines.interface.Interface`).
         baseline
             Something else than the protocol's own baseline: ``"none"`` where the samples come without their
             offset, or the offset (C,) where it is known.

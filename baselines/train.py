@@ -106,7 +106,8 @@ def train(
     train_part, val_part
         To learn from and to choose the epoch with.
     config
-        Every choice.
+        Every choice: epochs and rates, and as ``compile`` and ``precision`` how a step runs
+        (``TrainConfig(compile="graph", precision="tf32")``, see :class:`baselines.training.TrainConfig`).
     folder
         Exists; holds nothing, or an unfinished training of the same configuration.
     progress

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -29,3 +30,23 @@ def test_the_command_line_lets_threads_sleep_before_torch_is_loaded() -> None:
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment
     )
     assert done.stdout.split() == ["False", "None", "10000"]
+
+
+def test_modules_are_there_without_an_import_of_their_own() -> None:
+    files = Path(baselines.__file__).parent.glob("[a-z]*")
+    names = {one.stem for one in files if one.suffix == ".py" or (one / "__init__.py").is_file()}
+    code = (
+        "import sys, types, baselines\n"
+        "listed, early = set(dir(baselines)), [name for name in sys.modules if name.startswith('baselines.')]\n"
+        f"for name in {sorted(names)}:\n"
+        "    found = getattr(baselines, name)\n"
+        "    assert name in listed and found is sys.modules[f'baselines.{name}'], name\n"
+        "assert early == ['baselines._needs'] and '__main__' not in listed, early\n"
+        "assert isinstance(baselines.sweep, types.FunctionType) and baselines.convert.load_published\n"
+        "for name in ('__main__', 'nothing', '', 'layers.s4'):\n"
+        "    try: getattr(baselines, name)\n"
+        "    except AttributeError as error: assert repr(name) in str(error)\n"
+        "    else: raise AssertionError(name)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=300)
+    assert not names & set(baselines.__all__)  # otherwise what one gets would depend on what was imported before

@@ -153,5 +153,7 @@ def test_param_groups():
     assert {id(p) for p in grouped} == {id(p) for p in model.parameters()}
     assert len(grouped) == len(list(model.parameters()))
     torch.optim.Adam([base, low, high])
+    default = torch.optim.Adam(param_groups(model), lr=0.02)  # the optimiser's rate holds for the rest
+    assert [group["lr"] for group in default.param_groups] == [0.02, 1e-3, 1e-4]
     assert [g["name"] for g in (base, low, high)] == ["base", "s4", "s4"]
     assert [g["name"] for g in param_groups(build("hiss-s4-s4", 4, 2, dim=4, layers=1), 0.1)] == ["base"]
