@@ -134,6 +134,8 @@ def parse(given: Sequence[str]) -> Any:
         sys.exit(0)
     if not word.startswith("-") and word not in known:
         raise UnknownNameError("command", word, list(known))
+    if word in known and not {"-h", "--help"}.isdisjoint(given):
+        given = [word, "--help"]  # tyro's help leaves out what was given before it was asked for
     union: Any = Union[  # noqa: UP007  # built from the table
         tuple(
             Annotated[row.options, tyro.conf.subcommand(name, description=row.help if name == word else row.line)]

@@ -21,7 +21,7 @@ from baselines.published import training, training_of
 from baselines.references import REFERENCES
 from baselines.strapdown import NotApplicableError
 from baselines.train import TrainConfig
-from csp_data import Dataset
+from csp_data import Dataset, Resplit
 from csp_data.card import load_card
 from csp_data.errors import MissingDataError
 from csp_data.options import check_number, frozen
@@ -144,7 +144,7 @@ class Grid:
         if kind != "data" or self.folds is None:
             return found
         return [
-            {**changes, "resplit": {**(changes.get("resplit") or {}), "fold": fold, "folds": self.folds}}
+            {**changes, "resplit": {**_fields(changes.get("resplit")), "fold": fold, "folds": self.folds}}
             for changes in found
             for fold in range(self.folds)
         ]
@@ -296,6 +296,14 @@ def _told(dataset: Dataset, train: TrainConfig, sizes: Mapping[str, Any], grid: 
             value = held[kind].get(name)
             told.append(f"{name}={value if isinstance(value, str) else json.dumps(value)}")
     return told
+
+
+def _fields(resplit: Any) -> Mapping[str, Any]:
+    """Return the fields of a change of the parts, in any form in which a protocol takes it."""
+    found = {} if resplit is None else vars(resplit) if isinstance(resplit, Resplit) else resplit
+    if not isinstance(found, Mapping):
+        raise OptionError("data.resplit", resplit, "a Resplit, or a mapping of its fields")
+    return found
 
 
 def _is_file(name: str) -> bool:

@@ -188,9 +188,11 @@ class Pretrained:
         """Raise :class:`PretrainedError` unless a data set gives what the model takes, and wants what it gives."""
         mine, other = self.interface, Interface.of(dataset)
         later = ("target", "look_ahead_s", *ROTATIONS)  # files of older runs do not say
+        free = {"normalization", *(name for name in later if getattr(mine, name) is None)}
+        if mine.baseline == "none":
+            free.add("baseline_rows")  # no rows are looked at
         for name in vars(mine):
-            unknown = name == "normalization" or (name in later and getattr(mine, name) is None)
-            if not unknown and getattr(mine, name) != getattr(other, name):
+            if name not in free and getattr(mine, name) != getattr(other, name):
                 raise PretrainedError(
                     f"pretrained:{self.name} does not fit {dataset.name} ({dataset.path}): {name} is "
                     f"{getattr(other, name)} there, the model was trained with {getattr(mine, name)}. Prepare the "

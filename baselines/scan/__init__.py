@@ -126,7 +126,8 @@ def _choose(backend: str, device: str) -> str:
         needed = "cuda"  # with that variable Triton's interpreter runs the kernels on the CPU, slowly, for tests
     if device != needed:
         raise ModelError(
-            f"scan backend {name!r} needs tensors on {place[needed]}, got {device!r}. Use backend='auto'."
+            f"scan backend {name!r} needs tensors on {place[needed]}, got {device!r}. Use 'auto': as scan= of "
+            "build or a layer (of a hierarchy also low_scan=, high_scan=), as backend= of selective_scan."
         )
     _log.info("selective scan on %s: backend %s (asked for %s)", device, name, backend)
     return name

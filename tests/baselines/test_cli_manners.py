@@ -66,6 +66,16 @@ def test_help_of_every_command_ends_in_examples_that_parse(
         parse(call)  # raises on options or values that do not exist
 
 
+@pytest.mark.parametrize("typed_before", [["ablate", "leak"], ["train", "sample", "flat-s4", "--lr", "1"]])
+def test_help_is_whole_whatever_was_typed_before_it(
+    typed_before: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    whole = said([typed_before[0], "--help"], capsys)
+    assert whole[1].splitlines()[0].endswith({"ablate": "KIND", "train": "DATASET MODEL"}[typed_before[0]])
+    for flag in ("--help", "-h"):
+        assert said([*typed_before, flag], capsys) == whole
+
+
 def test_no_arguments_show_the_help(capsys: pytest.CaptureFixture[str]) -> None:
     code, out, _ = said([], capsys)
     assert code == 0

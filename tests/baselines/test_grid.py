@@ -31,7 +31,7 @@ from baselines.slots import slot
 from baselines.strapdown import NotApplicableError
 from baselines.sweeps import read_sweep, sweep
 from baselines.train import TrainConfig
-from csp_data import Resplit
+from csp_data import LowPass, Resplit
 
 TINY = {"train.window_s": [10], "train.window_stride_s": [10], "train.epochs": [1]}
 
@@ -131,6 +131,16 @@ def test_folds_multiply_the_data(tmp_path: Path, home: Path) -> None:
     assert [planned.label for planned in runs] == [
         f"sample strict mean seed 0 fold {fold} clip={clip}" for clip in ("null", "100.0") for fold in range(3)
     ]
+    objects = {
+        "data.resplit": [Resplit(seed=1, share=0.5), None],
+        "data.lowpass": [LowPass(5.0, 3, "causal")],
+    }
+    changed = [d.protocol.resplit for d in prepare_all(_grid(models=("mean",), folds=3, settings=objects))]
+    assert changed == [
+        Resplit(fold=f, folds=3, seed=s, share=h) for s, h in ((1, 0.5), (0, 1.0)) for f in range(3)
+    ]
+    with pytest.raises(OptionError, match=r"data\.resplit=7: expected a Resplit"):
+        prepare_all(_grid(folds=3, settings={"data.resplit": [7]}))
     with pytest.raises(OptionError, match="folds=2: expected a whole number of at least 3"):
         _grid(folds=2)
     with pytest.raises(OptionError, match="A prepared file is as it is"):

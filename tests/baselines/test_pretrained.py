@@ -151,6 +151,19 @@ def test_data_whose_targets_mean_something_else_are_refused(
     older.check(other)
 
 
+def test_rows_of_a_baseline_count_only_where_there_is_one(made: Pretrained, sample: Dataset) -> None:
+    """Without a baseline no rows are looked at, whatever their number; data and predictions are the same."""
+    other = csp_data.load("sample", baseline_rows=7)
+    assert made.interface.baseline == other.protocol.baseline == "none"
+    one, two = (made.predict_part(dataset, "test")[0].pred for dataset in (sample, other))
+    np.testing.assert_array_equal(one, two)
+    with pytest.raises(PretrainedError, match="baseline is mean there, the model was trained with none"):
+        made.check(csp_data.load("sample", baseline="mean", baseline_rows=7))
+    rough = replace(made, interface=replace(made.interface, baseline="mean", baseline_rows=5))
+    with pytest.raises(PretrainedError, match="baseline_rows is 7 there, the model was trained with 5"):
+        rough.check(csp_data.load("sample", baseline="mean", baseline_rows=7))
+
+
 def test_damage_is_refused(made: Pretrained, tmp_path: Path) -> None:
     path = tmp_path / "tiny.safetensors"
     write_pretrained(path, made)

@@ -93,15 +93,22 @@ def test_triton_kernels_compile_for_a_gpu():
 def test_triton_on_the_cpu_is_refused():
     code = """
     import torch
-    from baselines.errors import ModelError
+    from baselines import ModelError, build
     from baselines.scan import selective_scan
     one = torch.ones(1, 2, 1)
-    try:
-        selective_scan(one, one, torch.ones(1, 1), one, one, backend="triton")
-    except ModelError as error:
-        print(error)
+    for call in (
+        lambda: selective_scan(one, one, torch.ones(1, 1), one, one, backend="triton"),
+        lambda: build("flat-mamba", 1, 1, dim=4, chunk=2, scan="triton")(one),
+        lambda: build("hiss-mamba-s4", 1, 1, dim=4, chunk=2, low_scan="triton")(one),
+    ):
+        try:
+            call()
+        except ModelError as error:
+            print(error)
     """
-    assert "needs tensors on a CUDA device, got 'cpu'. Use backend='auto'" in run(code, TRITON_INTERPRET="0")
+    said = run(code, TRITON_INTERPRET="0")
+    assert said.count("needs tensors on a CUDA device, got 'cpu'. Use 'auto': as scan= of build") == 3
+    assert all(said.count(option) == 3 for option in ("low_scan=", "high_scan=", "backend= of selective_scan"))
 
 
 @pytest.mark.skipif(HAS_MAMBA, reason="mamba-ssm is installed")
