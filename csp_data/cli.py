@@ -33,7 +33,7 @@ from csp_data.commands.plot import plot
 from csp_data.commands.simulate import simulate
 from csp_data.commands.view import view
 from csp_data.dataset import Dataset
-from csp_data.errors import StoreError
+from csp_data.errors import MissingDataError, StoreError, VerificationError
 from csp_data.home import home, prepared_dir
 from csp_data.manners import loudness
 from csp_data.rawtree import raw_root
@@ -223,9 +223,14 @@ def verify(
 ) -> None:
     """Check which raw files are there and can be trusted.
 
-    Compares them with the digests that the publisher or the lock file states. Exit code 3 when one fails.
+    Compares them with the digests that the publisher or the lock file states. Exit code 3 when one fails, or the
+    folder is missing.
     """
-    report = csp_data.verify(name, raw=raw, deep=deep, lock=lock)
+    try:
+        report = csp_data.verify(name, raw=raw, deep=deep, lock=lock)
+    except MissingDataError as error:
+        error.exit_code = VerificationError.exit_code  # as of an empty folder: all files are missing
+        raise
     failures = [file for file in report.failures if not (present and file.status == "missing")]
     if as_json:
         click.echo(json.dumps({**report.to_dict(), "ok": not failures}, indent=2))

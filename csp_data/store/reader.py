@@ -99,8 +99,7 @@ class Prepared:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._place = path.absolute()  # it is opened later, perhaps from another folder
-        self._handle: h5py.File | None = None
-        self._arrays: dict[str, Any] = {}
+        self._open: tuple[h5py.File, dict[str, Any]] | None = None
         with _opened(path) as file:
             self.index = Index(
                 header=_header(file),
@@ -120,46 +119,53 @@ class Prepared:
 
     def read(self, name: str, start: int, stop: int) -> npt.NDArray[np.float32]:
         """Read rows ``[start, stop)`` of ``"inputs"`` or ``"targets"``; fewer where the array ends before."""
+        opened = self._open  # looked at once: another thread may open or close the file meanwhile
         try:
-            return self._read(name, start, stop)
+            if opened is None:
+                opened = self._open = self._reopened()
+            try:
+                return _rows(opened[1][name], start, stop)
+            except FAULTS:
+                if opened[0]:
+                    raise
+                # closed by another thread while it was read: once more, from a file that nobody else knows
+                file, arrays = self._reopened()
+                with file:
+                    return _rows(arrays[name], start, stop)
         except FileNotFoundError as error:
             raise StoreError(self.path, "is no longer there", AGAIN) from error
         except FAULTS as error:
             raise StoreError(self.path, f"is damaged ({error})", AGAIN) from error
 
-    def _read(self, name: str, start: int, stop: int) -> npt.NDArray[np.float32]:
-        if self._handle is None:
-            # no cache of chunks: they are not compressed, so any rows are read from where they lie, and only they
-            handle = self._reopened()
-            self._arrays = {name: handle[name].id for name in ("inputs", "targets")}
-            self._handle = handle  # last: another thread may look at it meanwhile
-        data = self._arrays[name]
-        rows, width = data.shape
-        start, stop, _ = slice(start, stop).indices(rows)
-        values = np.empty((max(0, stop - start), width), dtype=np.float32)
-        if len(values):
-            # h5py's low-level interface: a call costs a tenth of a slice, which is as much as a short episode
-            space = data.get_space()
-            space.select_hyperslab((start, 0), values.shape)
-            data.read(h5py.h5s.create_simple(values.shape), space, values)
-        return values
-
-    def _reopened(self) -> h5py.File:
+    def _reopened(self) -> tuple[h5py.File, dict[str, Any]]:
         """Open the file whose tables were read; not one that has come in its place, whose rows are others."""
+        # no cache of chunks: they are not compressed, so any rows are read from where they lie, and only they
         file = h5py.File(self._place, "r", rdcc_nbytes=0)
         if _recipe(file) != (self.index.header.recipe_hash, self.index.header.input_checks):
             file.close()
             raise StoreError(self.path, "is another file than was loaded: it was prepared anew", "Load it again.")
-        return file
+        return file, {name: file[name].id for name in ("inputs", "targets")}
 
     def close(self) -> None:
-        """Close the file; it is opened again when samples are asked for."""
-        if self._handle is not None:
-            self._handle.close()
-            self._handle, self._arrays = None, {}
+        """Close the file; it is opened again when samples are asked for, also by a thread that reads some now."""
+        opened, self._open = self._open, None
+        if opened is not None:
+            opened[0].close()
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_handle": None, "_arrays": {}}
+        return {**self.__dict__, "_open": None}
+
+
+def _rows(data: Any, start: int, stop: int) -> npt.NDArray[np.float32]:
+    rows, width = data.shape
+    start, stop, _ = slice(start, stop).indices(rows)
+    values = np.empty((max(0, stop - start), width), dtype=np.float32)
+    if len(values):
+        # h5py's low-level interface: a call costs a tenth of a slice, which is as much as a short episode
+        space = data.get_space()
+        space.select_hyperslab((start, 0), values.shape)
+        data.read(h5py.h5s.create_simple(values.shape), space, values)
+    return values
 
 
 def _channels(data: h5py.Dataset) -> Channels:

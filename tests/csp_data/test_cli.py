@@ -60,6 +60,13 @@ def test_verify_ends_with_3_when_a_file_fails(tmp_path: Path) -> None:
     assert run("verify", "sample", "--raw", str(tree), "--present").exit_code == 0
 
 
+def test_verify_ends_with_3_without_a_folder_as_with_an_empty_one(empty_home: Path, tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    for more in ([], ["--raw", str(tmp_path / "none")], ["--raw", str(tmp_path / "empty")], ["--json"]):
+        assert run("verify", "broad", *more).exit_code == 3, more
+    assert f"not found at {empty_home / 'raw' / 'broad'}" in run("verify", "broad").stderr
+
+
 def test_prepare_prints_only_the_path(tmp_path: Path) -> None:
     out = tmp_path / "made.h5"
     options = (
