@@ -107,7 +107,7 @@ def overview(tables: Sequence[Table]) -> Grid:
     ]
     wins = [table.hierarchy and f"{100 * table.hierarchy.improvement:+.1f} %" for table in tables]
     if any(wins):
-        body.append(("HiSS over best flat", *(win or "" for win in wins)))
+        body.append(("Improvement of HiSS over best flat", *(win or "" for win in wins)))
     return Grid(
         heading=f"{first.kind_label}; protocol {first.protocol}; mean squared error",
         header=(
@@ -195,11 +195,11 @@ def notes(table: Table) -> list[str]:
         if found.comparison is not None:
             c = found.comparison
             p = "" if c.p is None else f", p {c.p:.2g}"
-            carried = f"; difference{scale.label} {_interval(c, scale)}{p} for this one comparison"
+            carried = f"; difference of the errors{scale.label} {_interval(c, scale)}{p} for this one comparison"
         published = "" if found.published is None else f"; published {100 * found.published:+.1f} %"
         said.append(
-            f"HiSS over best flat ({found.hiss}, of the hierarchies with state-space models at every level, over "
-            f"{found.flat}; both chosen by the reported error, as published): "
+            f"Improvement of HiSS over best flat ({found.hiss}, of the hierarchies with state-space models at "
+            f"every level, over {found.flat}; both chosen by the reported error, as published): "
             f"{100 * found.improvement:+.1f} %{carried}{published}."
         )
     compared = [row.comparison for row in table.rows if row.comparison is not None]

@@ -224,7 +224,7 @@ def test_several_data_sets_make_an_overview(pair: list[Run]) -> None:
     assert [table.dataset for table in tables] == ["sample", "broad"]
     text = render_all(tables, "md")
     assert text.splitlines()[0] == "**real recordings, not CSP-Bench; protocol strict; mean squared error**"
-    assert "| HiSS over best flat | +50.0 % | +50.0 % |" in text
+    assert "| Improvement of HiSS over best flat | +50.0 % | +50.0 % |" in text
     simulated = [
         replace(run, config=replace(run.config, data=replace(run.config.data, name="marker", kind="simulated")))
         for run in pair
