@@ -3,16 +3,19 @@ from __future__ import annotations
 import csv
 import io
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from baselines import experiment
 from baselines.collect import read_runs
 from baselines.render import render, render_all
 from baselines.runs import Run, RunError
 from baselines.table import make_table, make_tables
+from csp_data import Dataset
 
 
 def _with(
@@ -269,3 +272,29 @@ def test_a_folder_of_runs_is_read_whole(runs: dict[str, Run], tmp_path: Path) ->
     assert [run.folder for run in read_runs([runs["a"].folder.parent])] == sorted(r.folder for r in runs.values())
     with pytest.raises(RunError, match="neither a run nor a folder that holds finished runs"):
         read_runs([tmp_path])
+
+
+def test_a_reference_that_two_sweeps_ran_stands_once(
+    runs: dict[str, Run], sample: Dataset, tmp_path: Path
+) -> None:
+    """Whatever their trainings: only the window changes what a reference predicts."""
+    own = runs["fir"].config.train
+    others = [
+        replace(own, epochs=7, lr=0.5, batch=3, window_stride_s=2.0),
+        replace(own, window_s=5.0, window_stride_s=5.0),
+        replace(own, epochs=7, lr=0.5),
+    ]
+    for number, train in enumerate(others):
+        experiment.run(sample, "fir", train, tmp_path / str(number) / "fir", options={"taps": 20})
+    shutil.copytree(runs["a"].folder, tmp_path / "0" / "lstm")
+    again = read_runs([tmp_path / "0" / "fir"])[0]
+    assert again.reported["recordings"] == runs["fir"].reported["recordings"]
+    repeated = [tmp_path / "0" / "fir", tmp_path / "2", runs["fir"].folder]
+    found = read_runs([runs["fir"].folder.parent, tmp_path / "1", *repeated])
+    assert [one.folder for one in found if one.config.name == "fir"] == [
+        runs["fir"].folder,
+        tmp_path / "1" / "fir",  # sees other windows
+    ]
+    assert len(make_table(found).rows) == 4
+    with pytest.raises(RunError, match="the same run"):  # a trained model is not counted twice silently
+        make_table(read_runs([runs["fir"].folder.parent, tmp_path / "0"]))
