@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pytest
 
@@ -88,6 +89,17 @@ def test_another_file_in_its_place_is_not_read_as_it(tmp_path: Path) -> None:
     path.unlink()
     with pytest.raises(StoreError, match="is no longer there"):
         loaded.train[0]
+
+
+def test_a_file_made_again_under_stricter_checks_is_another(tmp_path: Path) -> None:
+    """Its recipe is the same, but what was refused may be missing from its rows."""
+    path = csp_data.prepare("sample", out=tmp_path / "x.h5")
+    with h5py.File(path, "r+") as file:
+        file.attrs["input_checks"] -= 1
+    loaded = csp_data.load(path=path)
+    csp_data.prepare("sample", out=path)
+    with pytest.raises(StoreError, match=r"x\.h5: is another file than was loaded.*Load it again"):
+        _ = loaded.train[0].inputs
 
 
 def test_threads_may_read_while_another_closes_the_file(ds: csp_data.Dataset) -> None:
