@@ -123,7 +123,7 @@ class OptionError(CspDataError, ValueError):
 def _as_typed(value: object) -> str:
     if isinstance(value, list | tuple):
         return " ".join(map(_as_typed, value))
-    return shlex.quote(str(value))
+    return shlex.quote(str(value).removesuffix(".0") if isinstance(value, float) else str(value))
 
 
 class CardError(CspDataError):

@@ -348,7 +348,10 @@ def _windows(
         of = recordings[number]
         first = next(own for own, recording in zip(writer.rows, recordings, strict=True) if recording == of)
         used_s = (row.target_stop - first.target_start) / hz
-        return against_short(protocol, window, lengths[index] / hz, used_s, piece=of in cut)
+        longest_s: dict[str, float] = {}
+        for (_, other), steps in zip(used, lengths, strict=True):
+            longest_s[other.split] = max(longest_s.get(other.split, 0.0), steps / hz)
+        return against_short(protocol, window, lengths[index] / hz, used_s, longest_s, piece=of in cut)
 
     table = window_table(lengths, [row.id for _, row in used], window, hz, fix)
     spans = table[:, 1:] + starts[table[:, 0]][:, None]

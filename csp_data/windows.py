@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -108,7 +108,15 @@ def window_table(
     return np.concatenate(rows) if rows else np.zeros((0, 3), dtype=np.int64)
 
 
-def against_short(protocol: Protocol, window: Window, seconds: float, used_s: float, *, piece: bool) -> str:
+def against_short(
+    protocol: Protocol,
+    window: Window,
+    seconds: float,
+    used_s: float,
+    longest_s: Mapping[str, float],
+    *,
+    piece: bool,
+) -> str:
     """Say what helps against an episode that is shorter than a window.
 
     ``min_episode_s`` leaves out stretches of a recording before a grid is laid over them; what makes an episode
@@ -124,6 +132,8 @@ def against_short(protocol: Protocol, window: Window, seconds: float, used_s: fl
         Length of the episode.
     used_s
         Length of all episodes of its recording up to the end of this one.
+    longest_s
+        Part to the length of its longest episode: to leave out shorter ones may leave none.
     piece
         Whether it is one of those that :class:`~csp_data.Resplit` cuts.
     """
@@ -135,6 +145,9 @@ def against_short(protocol: Protocol, window: Window, seconds: float, used_s: fl
     lost = 1 / protocol.target_hz if protocol.grid == "common" else 1.0
     if protocol.max_duration_s is not None and protocol.max_duration_s - used_s < lost - 1e-6:
         return f"max_duration_s={protocol.max_duration_s:g} ends it there. Choose another, or None for all."
+    part = min(longest_s, key=lambda name: longest_s[name])
+    if longest_s[part] < window.seconds - 1e-6:
+        return f"No episode of the {part} part is longer than {longest_s[part]:g} s."
     # targets that lie before their inputs take their look-ahead from a stretch
     least = window.seconds + (protocol.ahead_s if protocol.grid == "common" else 0.0)
     if protocol.min_episode_s >= least:  # followed already: by as much as it lacks

@@ -53,7 +53,7 @@ FLAGS = {
     [
         (
             errors.OptionError("target_hz", 3.0, "what divides input_hz=50"),
-            "--target-hz 3.0: expected what divides --input-hz 50.",
+            "--target-hz 3: expected what divides --input-hz 50.",
         ),
         (
             errors.OptionError("target_hz", None, "one", "Or input_hz='x'."),
@@ -61,6 +61,9 @@ FLAGS = {
         ),
         (errors.OptionError("lowpass.order", 0, "1"), "--order 0: expected 1."),
         (errors.OptionError("lowpass.hz", 0, "1, with order=True"), "--lowpass 0: expected 1, with --order."),
+        (errors.OptionError("lowpass.hz", 25.0, "less"), "--lowpass 25: expected less."),
+        (errors.OptionError("lowpass.hz", 25.5, "less"), "--lowpass 25.5: expected less."),
+        (errors.OptionError("out", "5.0", "one word"), "FILE 5.0: expected one word."),
         (errors.OptionError("out", "a b", "one word"), "FILE 'a b': expected one word."),
         (errors.OptionError("input_hz", (1, 2), "one"), "--input-hz 1 2: expected one."),
         (errors.OptionError("resplit.order", 0, "1"), "resplit.order=0: expected 1."),

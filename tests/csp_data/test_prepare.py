@@ -293,6 +293,11 @@ def test_if_all_is_too_short_that_is_said() -> None:
     [
         ({"window": Window(30)}, "min_episode_s=30.", {"min_episode_s": 30}),
         (
+            {"window": Window(40)},
+            "No episode of the train part is longer than 36.8 s.",
+            {"window": Window(36.8), "min_episode_s": 36.8},
+        ),
+        (
             {"window": Window(11), "min_episode_s": 11, "look_ahead_s": 1.0},
             "min_episode_s=12.",
             {"min_episode_s": 12},
