@@ -20,7 +20,7 @@ __all__ = ["expanded", "home", "lock", "named", "prepared_dir", "raw_dir", "stam
 
 logger = logging.getLogger(__name__)
 
-WRITABLE = "Set CSP_DATA_HOME to a folder you own, or choose another place (-o, --raw)."
+WRITABLE = "Set CSP_DATA_HOME to a folder you own, or choose another place: out= (-o) or raw= (--raw)."
 WAIT_S = 2.0
 """Seconds after which a wait for another process is told."""
 

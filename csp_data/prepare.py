@@ -163,7 +163,10 @@ def _made_before(path: Path, key: str, *, again: int = logging.DEBUG) -> bool:
 def _write(path: Path, card: Card, protocol: Protocol, report: Report, key: str, run: Run) -> None:
     source = load_source(card)
     split = card.splits[protocol.split_name]
-    found = recordings_of(card, source, report)
+    try:
+        found = recordings_of(card, source, report)
+    except MissingDataError as error:
+        raise error.or_else(_still_prepared(card)) from error
     parts: Pieces = {}
     if split.among == "found":
         parts = divide(card, protocol.split_name, found, protocol.resplit)

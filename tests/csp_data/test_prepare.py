@@ -85,7 +85,7 @@ def test_what_is_prepared_can_be_loaded_where_nothing_can_be_written(
 
     monkeypatch.setattr(filelock.FileLock, "acquire", refused)
     assert csp_data.load("sample").path == path
-    with pytest.raises(CspDataError, match="cannot write to"):
+    with pytest.raises(CspDataError, match=r"cannot write to .* another place: out= \(-o\) or raw= \(--raw\)"):
         csp_data.load("sample", input_hz=100)
 
 
@@ -404,10 +404,15 @@ def test_what_was_prepared_stays_when_its_raw_files_are_now_refused(
     assert csp_data.load(path=path).provenance["created_by"] == "csp-data of old"
 
 
-def test_what_was_prepared_is_named_when_the_raw_files_are_gone(tree: Path, empty_home: Path) -> None:
+@pytest.mark.parametrize("folder_stays", [False, True])
+def test_what_was_prepared_is_named_when_the_raw_files_are_gone(
+    tree: Path, empty_home: Path, folder_stays: bool
+) -> None:
     path = csp_data.prepare("sample", raw=tree)
     shutil.copy(path, path.with_name("sample-other-0123456789ab.h5"))  # of another data set
     shutil.rmtree(tree)
+    if folder_stays:
+        tree.mkdir()
     with pytest.raises(MissingDataError) as caught:
         csp_data.load("sample", raw=tree)
     assert str(caught.value).endswith(f"by its path (in Python load(path=...)): {path}")
