@@ -1,7 +1,8 @@
-"""What the sequence layers share: the contract, the check of configurations, the shape checks."""
+"""What the sequence layers share: the contract, stacks of blocks, the check of configurations, initial values."""
 
 import math
 from abc import ABC, abstractmethod
+from collections.abc import Iterable, Sequence
 from dataclasses import fields
 from typing import Any, get_type_hints
 
@@ -65,6 +66,47 @@ class SequenceLayer(nn.Module, ABC):
         tuple
             The output (B, out_dim) at this sample, equal to :meth:`forward`'s, and the next state.
         """
+
+
+class BlockStack(SequenceLayer, ABC):
+    """Residual blocks of one width, one after the other, each with a state of its own.
+
+    A block maps (B, L, dim) to (B, steps in ``readout``, dim) by ``forward(x, readout)``, and (B, dim) and its
+    state to the output and its next state by ``step(x_t, state)``.
+
+    Parameters
+    ----------
+    config
+        Of the layer, with the width as ``dim``.
+    blocks
+        From the first to the last.
+    norm
+        What the last block's output goes through, ``None`` for nothing.
+    """
+
+    def __init__(self, config: Any, blocks: Iterable[nn.Module], norm: nn.Module | None = None) -> None:
+        super().__init__()
+        self.config = config
+        self.in_dim = self.out_dim = config.dim
+        self.blocks: Sequence[Any] = nn.ModuleList(blocks)  # type: ignore[assignment]
+        self.norm: Any = norm
+
+    def forward(self, x: Tensor, readout: slice = ALL) -> Tensor:
+        """Run over whole sequences; see :meth:`SequenceLayer.forward`."""
+        for block in self.blocks[:-1]:
+            x = block(x)
+        return self._normed(self.blocks[-1](x, readout))
+
+    def step(self, x_t: Tensor, state: tuple[Any, ...]) -> tuple[Tensor, tuple[Any, ...]]:
+        """Take one sample; see :meth:`SequenceLayer.step`."""
+        new = []
+        for block, block_state in zip(self.blocks, state, strict=True):
+            x_t, block_state = block.step(x_t, block_state)
+            new.append(block_state)
+        return self._normed(x_t), tuple(new)
+
+    def _normed(self, x: Tensor) -> Tensor:
+        return x if self.norm is None else self.norm(x)
 
 
 def check_config(config: Any, *, positive: tuple[str, ...] = (), fraction: tuple[str, ...] = ()) -> None:

@@ -6,13 +6,14 @@ The same norm, gate and skip around every recurrence, so that a comparison of tw
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from baselines.layers.base import ALL, SequenceLayer
+from baselines.layers.base import ALL, BlockStack
 from baselines.layers.dropout import Dropout, gated_linear
 
 __all__ = ["GatedStack", "GatedState", "Recurrence"]
@@ -59,28 +60,21 @@ class GatedBlock(nn.Module):
         """Map (B, L, dim) to (B, steps in ``readout``, dim)."""
         return self._finish(x[:, readout], self.layer(self.norm(x), readout))
 
-    def step(self, x_t: Tensor, state: tuple[Tensor, Coefficients]) -> tuple[Tensor, Tensor]:
-        """Map (B, dim) and (state, coefficients) to the output and the next state."""
-        y, hidden = self.layer.step(self.norm(x_t), *state)
-        return self._finish(x_t, y), hidden
+    def step(self, x_t: Tensor, state: tuple[Tensor, Coefficients]) -> tuple[Tensor, tuple[Tensor, Coefficients]]:
+        """Map (B, dim) and (state, coefficients) to the output and the next pair."""
+        hidden, coefficients = state
+        y, hidden = self.layer.step(self.norm(x_t), hidden, coefficients)
+        return self._finish(x_t, y), (hidden, coefficients)
 
     def _finish(self, x: Tensor, y: Tensor) -> Tensor:
         return gated_linear(x, self.dropout(F.gelu(y)), self.linear, self.dropout)
 
 
-class GatedStack(SequenceLayer, ABC):
-    """A stack of residual blocks, each around one of the given recurrences of width ``dim``."""
+class GatedStack(BlockStack):
+    """A stack of residual blocks, each around one of the given recurrences."""
 
-    def __init__(self, recurrences: Iterable[Recurrence], dim: int, dropout: float) -> None:
-        super().__init__()
-        self.in_dim = self.out_dim = dim
-        self.blocks: Sequence[GatedBlock] = nn.ModuleList(GatedBlock(r, dim, dropout) for r in recurrences)  # type: ignore[assignment]
-
-    def forward(self, x: Tensor, readout: slice = ALL) -> Tensor:
-        """Run over whole sequences; see :meth:`SequenceLayer.forward`."""
-        for block in self.blocks[:-1]:
-            x = block(x)
-        return self.blocks[-1](x, readout)
+    def __init__(self, config: Any, recurrences: Iterable[Recurrence]) -> None:
+        super().__init__(config, (GatedBlock(r, config.dim, config.dropout) for r in recurrences))
 
     def initial_state(self, batch_size: int, device: torch.device, dtype: torch.dtype) -> GatedState:
         """Return, for each block, the state before the first sample and the recurrence's coefficients.
@@ -89,11 +83,3 @@ class GatedStack(SequenceLayer, ABC):
         """
         layers = [block.layer for block in self.blocks]
         return tuple((layer.zeros(batch_size, device, dtype), layer.coefficients()) for layer in layers)
-
-    def step(self, x_t: Tensor, state: GatedState) -> tuple[Tensor, GatedState]:
-        """Take one sample; see :meth:`SequenceLayer.step`."""
-        new = []
-        for block, block_state in zip(self.blocks, state, strict=True):
-            x_t, hidden = block.step(x_t, block_state)
-            new.append((hidden, block_state[1]))
-        return x_t, tuple(new)

@@ -145,8 +145,7 @@ class LRU(GatedStack):
     """A stack of LRU blocks."""
 
     def __init__(self, config: LRUConfig) -> None:
-        super().__init__((LRULayer(config) for _ in range(config.layers)), config.dim, config.dropout)
-        self.config = config
+        super().__init__(config, (LRULayer(config) for _ in range(config.layers)))
 
 
 def lru_reference(layer: LRULayer, u: Tensor) -> Tensor:

@@ -19,7 +19,6 @@ There is no dropout, and the stack ends with a LayerNorm.
 """
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -28,7 +27,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from baselines.errors import OptionError
-from baselines.layers.base import ALL, SequenceLayer, check_config, log_uniform, softplus_inverse
+from baselines.layers.base import ALL, BlockStack, check_config, log_uniform, softplus_inverse
 from baselines.parallel import compiled_for
 from baselines.scan import check_backend, selective_scan
 
@@ -162,21 +161,11 @@ class MambaBlock(nn.Module):
         return F.softplus(self.dt_proj(low_rank)), b, c
 
 
-class Mamba(SequenceLayer):
+class Mamba(BlockStack):
     """A stack of Mamba blocks and a final LayerNorm."""
 
     def __init__(self, config: MambaConfig) -> None:
-        super().__init__()
-        self.config = config
-        self.in_dim = self.out_dim = config.dim
-        self.blocks: Sequence[MambaBlock] = nn.ModuleList(MambaBlock(config) for _ in range(config.layers))  # type: ignore[assignment]
-        self.norm = nn.LayerNorm(config.dim)
-
-    def forward(self, x: Tensor, readout: slice = ALL) -> Tensor:
-        """Run over whole sequences; see :meth:`SequenceLayer.forward`."""
-        for block in self.blocks[:-1]:
-            x = block(x)
-        return self.norm(self.blocks[-1](x, readout))
+        super().__init__(config, (MambaBlock(config) for _ in range(config.layers)), nn.LayerNorm(config.dim))
 
     def initial_state(self, batch_size: int, device: torch.device, dtype: torch.dtype) -> MambaState:
         """Return zeros, for each block: past inputs (B, inner, conv - 1) and h (B, inner, N)."""
@@ -184,14 +173,6 @@ class Mamba(SequenceLayer):
         past = torch.zeros(batch_size, c.inner, c.conv - 1, device=device, dtype=dtype)
         h = torch.zeros(batch_size, c.inner, c.state, device=device, dtype=dtype)
         return tuple((past, h) for _ in self.blocks)
-
-    def step(self, x_t: Tensor, state: MambaState) -> tuple[Tensor, MambaState]:
-        """Take one sample; see :meth:`SequenceLayer.step`."""
-        new = []
-        for block, block_state in zip(self.blocks, state, strict=True):
-            x_t, block_state = block.step(x_t, block_state)
-            new.append(block_state)
-        return self.norm(x_t), tuple(new)
 
 
 def mamba_reference(block: MambaBlock, x: Tensor) -> Tensor:

@@ -24,7 +24,6 @@ Glossary, code to the paper's symbols
 There is no dropout, and the stack ends with a LayerNorm, as that of :mod:`baselines.layers.mamba`.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -33,7 +32,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from baselines.errors import OptionError
-from baselines.layers.base import ALL, SequenceLayer, check_config, log_uniform, softplus_inverse
+from baselines.layers.base import ALL, BlockStack, check_config, log_uniform, softplus_inverse
 from baselines.layers.mamba import CausalConv
 
 Mamba2State = tuple[tuple[Tensor, Tensor], ...]
@@ -190,21 +189,11 @@ class Mamba2Block(nn.Module):
         return x + self.out_proj(self.gated_norm(y * F.silu(z)))
 
 
-class Mamba2(SequenceLayer):
+class Mamba2(BlockStack):
     """A stack of Mamba-2 blocks and a final LayerNorm."""
 
     def __init__(self, config: Mamba2Config) -> None:
-        super().__init__()
-        self.config = config
-        self.in_dim = self.out_dim = config.dim
-        self.blocks: Sequence[Mamba2Block] = nn.ModuleList(Mamba2Block(config) for _ in range(config.layers))  # type: ignore[assignment]
-        self.norm = nn.LayerNorm(config.dim)
-
-    def forward(self, x: Tensor, readout: slice = ALL) -> Tensor:
-        """Run over whole sequences; see :meth:`SequenceLayer.forward`."""
-        for block in self.blocks[:-1]:
-            x = block(x)
-        return self.norm(self.blocks[-1](x, readout))
+        super().__init__(config, (Mamba2Block(config) for _ in range(config.layers)), nn.LayerNorm(config.dim))
 
     def initial_state(self, batch_size: int, device: torch.device, dtype: torch.dtype) -> Mamba2State:
         """Return zeros, for each block: past inputs (B, channels, conv - 1) and h (B, H, N, P)."""
@@ -212,14 +201,6 @@ class Mamba2(SequenceLayer):
         past = torch.zeros(batch_size, c.inner + 2 * c.state, c.conv - 1, device=device, dtype=dtype)
         h = torch.zeros(batch_size, c.heads, c.state, c.inner // c.heads, device=device, dtype=dtype)
         return tuple((past, h) for _ in self.blocks)
-
-    def step(self, x_t: Tensor, state: Mamba2State) -> tuple[Tensor, Mamba2State]:
-        """Take one sample; see :meth:`SequenceLayer.step`."""
-        new = []
-        for block, block_state in zip(self.blocks, state, strict=True):
-            x_t, block_state = block.step(x_t, block_state)
-            new.append(block_state)
-        return self.norm(x_t), tuple(new)
 
 
 def mamba2_reference(block: Mamba2Block, x: Tensor) -> Tensor:

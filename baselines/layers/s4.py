@@ -26,7 +26,7 @@ from torch.autograd.function import once_differentiable
 
 from baselines.errors import OptionError
 from baselines.layers import s4_kernel as math_s4
-from baselines.layers.base import ALL, SequenceLayer, check_config, log_uniform
+from baselines.layers.base import ALL, BlockStack, check_config, log_uniform
 from baselines.layers.dropout import Dropout, gated_linear
 from baselines.parallel import compiled_for
 
@@ -298,10 +298,13 @@ class S4Block(nn.Module):
             and not torch.is_autocast_enabled("cpu")
         )
 
-    def step(self, x_t: Tensor, state: tuple[Tensor, math_s4.Discrete]) -> tuple[Tensor, Tensor]:
-        """Map (B, H) and (states, coefficients) to the output and the next states."""
-        y, hidden = self.layer.step(self._start(x_t), *state)
-        return self._finish(x_t, y), hidden
+    def step(
+        self, x_t: Tensor, state: tuple[Tensor, math_s4.Discrete]
+    ) -> tuple[Tensor, tuple[Tensor, math_s4.Discrete]]:
+        """Map (B, H) and (states, coefficients) to the output and the next pair."""
+        hidden, coefficients = state
+        y, hidden = self.layer.step(self._start(x_t), hidden, coefficients)
+        return self._finish(x_t, y), (hidden, coefficients)
 
     def _start(self, x: Tensor) -> Tensor:
         return self.norm(x) if self.prenorm else x
@@ -311,14 +314,11 @@ class S4Block(nn.Module):
         return x if self.prenorm else self.norm(x)
 
 
-class S4(SequenceLayer):
+class S4(BlockStack):
     """A stack of S4 blocks."""
 
     def __init__(self, config: S4Config) -> None:
-        super().__init__()
-        self.config = config
-        self.in_dim = self.out_dim = config.dim
-        self.blocks: Sequence[S4Block] = nn.ModuleList(S4Block(config) for _ in range(config.layers))  # type: ignore[assignment]
+        super().__init__(config, (S4Block(config) for _ in range(config.layers)))
 
     def forward(self, x: Tensor, readout: slice = ALL) -> Tensor:
         """Run over whole sequences; see :meth:`SequenceLayer.forward`."""
@@ -339,14 +339,6 @@ class S4(SequenceLayer):
         size = (batch_size, self.config.dim, self.config.state // 2)
         zeros = torch.zeros(size, device=device, dtype=complex_dtype)
         return tuple((zeros, block.layer.discrete()) for block in self.blocks)
-
-    def step(self, x_t: Tensor, state: S4State) -> tuple[Tensor, S4State]:
-        """Take one sample; see :meth:`SequenceLayer.step`."""
-        new = []
-        for block, layer_state in zip(self.blocks, state, strict=True):
-            x_t, hidden = block.step(x_t, layer_state)
-            new.append((hidden, layer_state[1]))
-        return x_t, tuple(new)
 
 
 def s4_reference(layer: S4Layer, u: Tensor) -> Tensor:

@@ -165,8 +165,7 @@ class S4D(GatedStack):
     """A stack of S4D blocks."""
 
     def __init__(self, config: S4DConfig) -> None:
-        super().__init__((S4DLayer(config) for _ in range(config.layers)), config.dim, config.dropout)
-        self.config = config
+        super().__init__(config, (S4DLayer(config) for _ in range(config.layers)))
 
 
 def s4d_reference(layer: S4DLayer, u: Tensor) -> Tensor:

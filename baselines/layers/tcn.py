@@ -16,7 +16,6 @@ Glossary, code to the paper's symbols
 Widths are equal throughout, so the 1 x 1 convolution of the paper's residual branch is not needed.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -24,7 +23,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from baselines.layers.base import ALL, SequenceLayer, check_config
+from baselines.layers.base import ALL, BlockStack, check_config
 from baselines.layers.dropout import Dropout
 
 TCNState = tuple[tuple[Tensor, Tensor], ...]
@@ -117,34 +116,17 @@ class TCNBlock(nn.Module):
         return F.relu(x_t + self.dropout(F.relu(h))), (first, second)
 
 
-class TCN(SequenceLayer):
+class TCN(BlockStack):
     """A stack of dilated residual blocks."""
 
     def __init__(self, config: TCNConfig) -> None:
-        super().__init__()
-        self.config = config
-        self.in_dim = self.out_dim = config.dim
-        self.blocks: Sequence[TCNBlock] = nn.ModuleList(TCNBlock(config, 2**i) for i in range(config.layers))  # type: ignore[assignment]
-
-    def forward(self, x: Tensor, readout: slice = ALL) -> Tensor:
-        """Run over whole sequences; see :meth:`SequenceLayer.forward`."""
-        for block in self.blocks[:-1]:
-            x = block(x)
-        return self.blocks[-1](x, readout)
+        super().__init__(config, (TCNBlock(config, 2**i) for i in range(config.layers)))
 
     def initial_state(self, batch_size: int, device: torch.device, dtype: torch.dtype) -> TCNState:
         """Return zeros, for each block the earlier inputs (B, d (k - 1), dim) of both convolutions."""
         sizes = [(batch_size, block.conv1.past, self.config.dim) for block in self.blocks]
         pasts = [torch.zeros(size, device=device, dtype=dtype) for size in sizes]
         return tuple((past, past) for past in pasts)
-
-    def step(self, x_t: Tensor, state: TCNState) -> tuple[Tensor, TCNState]:
-        """Take one sample; see :meth:`SequenceLayer.step`."""
-        new = []
-        for block, block_state in zip(self.blocks, state, strict=True):
-            x_t, block_state = block.step(x_t, block_state)
-            new.append(block_state)
-        return x_t, tuple(new)
 
 
 def tcn_reference(layer: TCN, x: Tensor) -> Tensor:
