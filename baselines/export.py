@@ -8,6 +8,7 @@ where the protocol has one, is left to it (``before_the_graph``): it is known on
 from __future__ import annotations
 
 import contextlib
+import copy
 import logging
 import os
 import warnings
@@ -77,7 +78,7 @@ def export(model: Model, interface: Interface, path: Path, form: str, name: str 
         raise OptionError("format", form, f"one of {', '.join(FORMATS)}")
     if form == "onnx":
         _need_onnx()
-    model = model.float().cpu().eval()
+    model = copy.deepcopy(model).float().cpu().eval()  # the caller's stays what and where it is
     reference = Streamer.of(model, interface, "reference", baseline="none")
     temporary = path.with_name(f".{os.getpid()}.part.{path.name.removesuffix('.' + form)}.{form}")
     try:

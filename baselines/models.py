@@ -172,9 +172,10 @@ def check_input(x: Tensor, config: FlatConfig | HierarchicalConfig, whole_chunks
 
     Values are looked at on the CPU only: elsewhere the look would wait for the device.
     """
-    if x.ndim != 3 or x.shape[-1] != config.in_dim:
+    if x.ndim != 3 or x.shape[-1] != config.in_dim or x.shape[0] == 0:
         raise ModelError(
             f"{config.name}: expected an input of shape (batch, length, {config.in_dim}), got {tuple(x.shape)}."
+            f"{' A batch has at least one sequence.' if x.shape[:1] == (0,) else ''}"
         )
     length, chunk = x.shape[1], config.chunk
     if length == 0 or (whole_chunks and length % chunk):

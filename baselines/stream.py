@@ -37,7 +37,7 @@ class Streamer:
     Parameters
     ----------
     model
-        A flat or hierarchical model.
+        A flat or hierarchical model; it is put into ``eval()``, as dropout has no place in a prediction.
     normalization
         Of the data set it was trained on (``dataset.normalization``).
     deltas, clip, raw_clip

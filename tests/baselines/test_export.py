@@ -72,6 +72,16 @@ def test_the_module_equals_the_stream(
     np.testing.assert_allclose(np.array(outputs), expected, atol=1e-5)
 
 
+def test_the_model_stays_what_it_was(interface: Interface, tmp_path: Path) -> None:
+    """It may be in the middle of its training, or in another precision than the file."""
+    model = made("flat-lstm").double().train()
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    export(model, interface, tmp_path / "step.pt2", "pt2")  # type: ignore[arg-type]
+    assert model.training
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+    assert {value.dtype for value in model.state_dict().values()} == {torch.float64}
+
+
 def with_baseline(run: Run, folder: Path, baseline: str, rows: int) -> Run:
     """A copy of a run whose protocol subtracts a baseline."""
     shutil.copytree(run.folder, folder)

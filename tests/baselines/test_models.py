@@ -246,6 +246,8 @@ def test_bad_inputs(name):
         model(inputs(10)[..., :2])
     with pytest.raises(ModelError, match=r"\(batch, length, 3\), got \(10, 3\)"):
         model(inputs(10)[0])
+    with pytest.raises(ModelError, match=r"got \(0, 10, 3\)\. A batch has at least one sequence"):
+        model(inputs(10)[:0])
     x = inputs(10)
     x[1, 7, 2] = float("nan")
     x[1, 8, 0] = float("inf")
