@@ -30,6 +30,8 @@ __all__ = ["Example", "cut_into_pieces", "examples"]
 
 Interval = tuple[float, float]
 
+LARGEST = float(np.finfo(np.float32).max)
+
 
 @dataclass(frozen=True)
 class Example:
@@ -151,14 +153,17 @@ def _check_streams(recording: Recording, names: Iterable[str], card: Card) -> No
 
 
 def _check_finite(recording: Recording, values: FloatArray, columns: Sequence[str]) -> None:
-    """Refuse what a source makes of finite samples and is no number: zeros as a quaternion have no angle."""
-    finite = np.isfinite(values)
-    if not finite.all():
+    """Refuse what a source makes of finite samples and is no number: zeros as a quaternion have no angle.
+
+    Nor may it be beyond float32, as which it is stored.
+    """
+    if not (values.min() >= -LARGEST and values.max() <= LARGEST):  # no array as large as the values, for speed
+        finite = np.abs(values) <= LARGEST
         row, column = np.argwhere(~finite)[0]
         raise DamagedRecordingError(
             recording.path,
             f"{columns[column]}, row {row} of an episode",
-            "finite numbers",
+            "finite numbers, as float32 holds them",
             f"{values[row, column]} ({(~finite).any(axis=1).sum()} such rows)",
         )
 

@@ -59,7 +59,7 @@ def read_arrays(path: Path, keys: Sequence[str], optional: Sequence[str] = ()) -
             arrays[key] = np.empty(data.shape)
             data.read(h5py.h5s.ALL, h5py.h5s.ALL, arrays[key], h5py.h5t.NATIVE_DOUBLE)
         return arrays
-    except (OSError, ValueError, TypeError) as error:
+    except (OSError, ValueError, TypeError, MemoryError) as error:  # the last: a header may say anything
         raise DamagedRecordingError(path, f"array {key!r} cannot be read", "numbers", str(error)) from error
     finally:
         file.close()

@@ -89,7 +89,7 @@ def read(found: Found, card: Card, protocol: Protocol) -> Recording:
 
 def _arrays(path: Path) -> dict[str, FloatArray]:
     arrays = read_arrays(path, list(ARRAYS), optional=["pose/ekf_ori"])
-    count = len(arrays["synced/time"])
+    count = arrays["synced/time"].size
     for key, values in arrays.items():
         wanted = (count, *ARRAYS.get(key, (4,)))
         if values.shape != wanted or count < 2:
@@ -100,7 +100,7 @@ def _arrays(path: Path) -> dict[str, FloatArray]:
 def _info(path: Path) -> dict[str, Any]:
     try:
         info = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise DamagedRecordingError(path, "cannot be read", "a JSON file", str(error)) from error
     if not isinstance(info, dict):
         raise DamagedRecordingError(path, "content", "a JSON object", type(info).__name__)
@@ -110,7 +110,7 @@ def _info(path: Path) -> dict[str, Any]:
 def _numbers(info: Mapping[str, Any], key: str, count: int, path: Path) -> FloatArray:
     try:
         values = np.asarray(info[key], dtype=np.float64)
-    except (KeyError, TypeError, ValueError):
+    except (KeyError, OverflowError, TypeError, ValueError):
         values = np.zeros(0)
     if values.shape != (count,) or not np.isfinite(values).all():
         raise DamagedRecordingError(path, f"field {key!r}", f"{count} numbers", repr(info.get(key)))
@@ -134,9 +134,12 @@ def _choose(wanted: str, info: Mapping[str, Any], arrays: Mapping[str, FloatArra
 def _error(info: Mapping[str, Any], key: str, path: Path) -> float:
     """Return the error of an estimate; infinity where none is stated."""
     value = info.get(key)
-    if not isinstance(value, int | float | None):
-        raise DamagedRecordingError(path, f"field {key!r}", "a number", repr(value))
-    return np.inf if value is None else float(value)
+    try:
+        if isinstance(value, int | float | None):
+            return np.inf if value is None else float(value)
+    except OverflowError:  # a whole number of hundreds of digits
+        pass
+    raise DamagedRecordingError(path, f"field {key!r}", "a number", repr(value))
 
 
 def integrate(time: FloatArray, rates: FloatArray, start: FloatArray) -> FloatArray:

@@ -119,6 +119,8 @@ def _read_sensors(path: Path, sensors: list[str]) -> FloatArray:
     head = text[:start].rstrip(b"\n")
     try:
         count, frames = (int(word) for word in head.split())
+        if count > len(text):
+            raise ValueError
         lines = text.split(b"\n", count + 2)[2 : count + 2]
         names = [line.split()[0].decode() for line in lines]
         width = len(lines[0].split()) - 1
@@ -131,7 +133,10 @@ def _read_sensors(path: Path, sensors: list[str]) -> FloatArray:
     if width not in (7, 13):
         raise DamagedRecordingError(path, "values a sensor", "7 or 13", str(width))
     # all names, one after the other, are those of the first frame over and over; without them only numbers remain
-    flat = named_numbers(memoryview(text)[start:], "".join(names).encode() * frames, frames * (1 + count * width))
+    flat = None
+    if frames <= len(text):  # or the names that are expected might not fit into memory
+        expected = "".join(names).encode() * frames
+        flat = named_numbers(memoryview(text)[start:], expected, frames * (1 + count * width))
     if flat is None:
         found = letters_of(text[start:]).count(names[0].encode()) if frames else 0
         raise DamagedRecordingError(

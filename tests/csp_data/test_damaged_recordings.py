@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 
+import h5py
 import numpy as np
 import numpy.typing as npt
 import pytest
@@ -229,6 +230,13 @@ def test_recordings_of_other_channels_are_refused(tree: Callable[[str], Path], t
             {"synced/acce": lambda v: v.astype("S8")},
             "expected numbers",
         ),
+        ("ronin", "train_dataset_1/a001_1/data.hdf5", {"synced/time": lambda t: t[0]}, "shape of 'synced/time'"),
+        (
+            "ronin",
+            "train_dataset_1/a001_1/data.hdf5",
+            {"synced/acce": lambda v: v * 1e45},
+            "acc_., row 0 of an episode: expected finite numbers, as float32 holds them",
+        ),
     ],
 )
 def test_arrays_of_another_shape_are_refused(
@@ -245,6 +253,17 @@ def test_arrays_of_another_shape_are_refused(
         csp_data.load(name, raw=root)
 
 
+def test_an_array_larger_than_any_memory_is_refused(tree: Callable[[str], Path]) -> None:
+    """Of what is never written only the size stands in the file."""
+    root = tree("marker")
+    file = root / "demonstration_1/reskin_sensor_values.h5"
+    with h5py.File(file, "r+") as opened:
+        del opened["sensor_values"]
+        opened.create_dataset("sensor_values", shape=(10**13, 30), dtype="f8", chunks=(64, 30))
+    with pytest.raises(DamagedRecordingError, match="'sensor_values' cannot be read"):
+        csp_data.load("marker", raw=root)
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -255,6 +274,8 @@ def test_arrays_of_another_shape_are_refused(
         ({"start_frame": "first"}, "start_frame: expected 0 to .*found 'first'"),
         ({"start_frame": 0.5}, "start_frame: expected 0 to .*found 0.5"),
         ({"grv_ori_error": "small"}, "info.json: field 'grv_ori_error': expected a number, found 'small'"),
+        ({"grv_ori_error": 10**400}, "info.json: field 'grv_ori_error': expected a number"),
+        ({"imu_acce_scale": [10**400, 1, 1]}, "info.json: field 'imu_acce_scale': expected 3 numbers"),
     ],
 )
 def test_a_wrong_info_file_is_refused(
@@ -267,6 +288,14 @@ def test_a_wrong_info_file_is_refused(
         csp_data.load("ronin", raw=root)
 
 
+@pytest.mark.parametrize("text", ["", "[", "[1]", "[" * 100_000])
+def test_an_info_file_that_is_no_object_is_refused(text: str, tree: Callable[[str], Path]) -> None:
+    root = tree("ronin")
+    (root / "train_dataset_1/a001_1/info.json").write_text(text)
+    with pytest.raises(DamagedRecordingError, match=r"info\.json: .*expected a JSON"):
+        csp_data.load("ronin", raw=root)
+
+
 @pytest.mark.parametrize(
     ("before", "after", "message"),
     [
@@ -274,6 +303,9 @@ def test_a_wrong_info_file_is_refused(
         ("\t0.", "\tx", "frames: expected"),
         ("13\t", "13\tmany ", "header: expected"),
         ("Head\t", "Head\t1.0\t2.0\t", "values a sensor|frames"),
+        ("13\t", "99999999999999999999\t", "header: expected"),
+        ("13\t", "13\t9999999999", "frames: expected 9999999999"),
+        ("13\t", "13\t9999999999999999999", "frames: expected 9999999999999999999"),
     ],
 )
 def test_a_wrong_sensors_file_is_refused(
