@@ -135,6 +135,8 @@ class Table:
         Where there are HiSS and flat models.
     folds
         How many folds of a cross-validation are put together; ``None`` where it is none.
+    fold_by
+        What each fold holds whole.
     """
 
     dataset: str
@@ -149,6 +151,7 @@ class Table:
     against: str | None = None
     hierarchy: Hierarchy | None = None
     folds: int | None = None
+    fold_by: str = "group"
 
     @property
     def kind_label(self) -> str:
@@ -173,10 +176,11 @@ class Table:
     @property
     def heading(self) -> str:
         """Data set, kind, protocol and context in one line."""
+        folds = f"{self.folds} folds{'' if self.fold_by == 'group' else f' by {self.fold_by}'}"
         return (
             f"{self.dataset}: {self.kind_label}; protocol {self.protocol}, recipe {self.recipe_hash}; "
             f"{self.context_label}{'; ' + CHOSEN_ON_REPORT if self.selection == self.report else ''}"
-            f"{f'; {self.folds} folds, in which each recording is in {self.report} once' if self.folds else ''}"
+            f"{f'; {folds}, in which each recording is in {self.report} once' if self.folds else ''}"
         )
 
 
@@ -218,6 +222,7 @@ def make_table(runs: Sequence[Run | Result]) -> Table:
         against=against,
         hierarchy=_hierarchy(rows, errors, first),
         folds=first.folds if first.fold is None else None,
+        fold_by=first.fold_by,
     )
 
 

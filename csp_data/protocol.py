@@ -283,8 +283,11 @@ class Protocol:
         for option in ("resplit", "look_ahead_s"):
             if values[option] is None:
                 del values[option]
-        if "resplit" in values and values["resplit"]["fold"] is None:
-            del values["resplit"]["fold"], values["resplit"]["folds"]
+        change = values.get("resplit", {})
+        if change and change["fold"] is None:
+            del change["fold"], change["folds"]
+        if change and change["by"] == "group":
+            del change["by"]
         return json.dumps(values, sort_keys=True)
 
     @classmethod

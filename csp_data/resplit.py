@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import Literal
 
+from csp_data.errors import OptionError
 from csp_data.options import check_choice, check_number
 
 __all__ = ["UNUSED", "Resplit"]
@@ -26,6 +27,10 @@ class Resplit:
         so each recording is in ``test`` of one fold and in ``val`` of another. In a split that cuts the recordings
         in their order, folds are blocks in that order; in others, groups are shuffled by `seed`, and larger ones
         are dealt first. The other changes come after this one. ``None``: the card's parts.
+    by
+        What a fold holds whole: ``"group"``, or ``"subject"`` where the source knows whose recordings they are and
+        a group is less than all of a person (TotalCapture: a group is a sequence, since the published parts share
+        the subjects).
     folds
         How many folds there are, at least 3 (Hastie, Tibshirani, Friedman, The Elements of Statistical Learning,
         2009, section 7.10; the part to choose on is one of them too).
@@ -56,6 +61,7 @@ class Resplit:
 
     fold: int | None = None
     folds: int = 5
+    by: Literal["group", "subject"] = "group"
     share: float = 1.0
     seed: int = 0
     selection: Literal["apart", "report"] | None = None
@@ -69,6 +75,9 @@ class Resplit:
             last = self.folds - 1
             expected = f"a whole number from 0 to {last}"
             check_number("resplit.fold", self.fold, expected, least=0, most=last, whole=True)
+        check_choice("resplit.by", self.by, ("group", "subject"))
+        if self.by != "group" and self.fold is None:
+            raise OptionError("resplit.by", self.by, "a fold with it: only folds are dealt")
         check_number("resplit.seed", self.seed, "a whole number of at least 0", least=0, whole=True)
         check_number("resplit.share", self.share, "a share above 0 and at most 1", above=0, most=1)
         check_number("resplit.piece_s", self.piece_s, "a length above 0 s", above=0, below=math.inf)

@@ -149,7 +149,7 @@ def divide(card: Card, name: str, found: Sequence[Found], change: Resplit | None
     Raises
     ------
     OptionError
-        If the change leaves a part without recordings, or asks for more folds than there are groups.
+        If the change leaves a part without recordings, or asks for more folds than there are groups or subjects.
     """
     parts = assign(card, name, found)
     if change is None:
@@ -157,7 +157,7 @@ def divide(card: Card, name: str, found: Sequence[Found], change: Resplit | None
     split = card.splits[name]
     if change.fold is not None:
         named = {change.fold: "test", (change.fold + 1) % change.folds: "val"}
-        folds = enumerate(_folds(parts, found, split, change))
+        folds = enumerate(_folds(parts, found, card, split, change))
         parts = {id_: named.get(fold, "train") for fold, ids in folds for id_ in ids}
     parts = _selection(parts, split, change)
     aside: Pieces = {}
@@ -188,13 +188,20 @@ def _training(parts: Mapping[str, str], seed: int) -> list[str]:
     return [train[i] for i in permutation(len(train), seed)]
 
 
-def _folds(parts: Mapping[str, str], found: Sequence[Found], split: SplitCard, change: Resplit) -> list[list[str]]:
-    """Deal the recordings of a split into folds of nearly as many recordings; a group is in one of them."""
+def _folds(
+    parts: Mapping[str, str], found: Sequence[Found], card: Card, split: SplitCard, change: Resplit
+) -> list[list[str]]:
+    """Deal the recordings of a split into folds of nearly as many; a group, or a subject, is in one of them."""
     groups: dict[str, list[str]] = {}
     for recording in sorted((r for r in found if r.id in parts), key=lambda r: natural_key(r.id)):
-        groups.setdefault(recording.group, []).append(recording.id)
+        whole: str = getattr(recording, change.by)
+        if not whole:
+            needed = f"'group': the reader of {card.name} does not say whose recording {recording.id} is"
+            raise OptionError("resplit.by", change.by, needed)
+        groups.setdefault(whole, []).append(recording.id)
     if len(groups) < change.folds:
-        raise OptionError("resplit.folds", change.folds, f"at most {len(groups)}, as there are so many groups")
+        most = f"at most {len(groups)}, as there are so many {change.by}s"
+        raise OptionError("resplit.folds", change.folds, most)
     dealt: list[list[str]] = [[] for _ in range(change.folds)]
     if split.rule == "sequential":
         for i, ids in enumerate(groups.values()):

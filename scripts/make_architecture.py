@@ -18,6 +18,7 @@ COLUMNS: tuple[tuple[str, tuple[str, ...]], ...] = (
         "what",
         (
             "errors",
+            "options",
             "_version",
             "checkreport",
             "splitcard",

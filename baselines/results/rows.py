@@ -218,6 +218,11 @@ class Result:
         return self._resplit.get("folds")
 
     @property
+    def fold_by(self) -> str:
+        """What each fold of a cross-validation holds whole: groups or subjects."""
+        return self._resplit.get("by", "group")
+
+    @property
     def _resplit(self) -> Mapping[str, Any]:
         return self.settings.get("data", {}).get("protocol", {}).get("resplit") or {}
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -108,6 +109,13 @@ def protocol_options(command: F) -> F:
                 callback=_fold,
                 help="Cross-validation: fold I of N, from 0 on, is test, the next val [default: the card's].",
             ),
+            click.option(
+                "--fold-by",
+                type=click.Choice(["group", "subject"]),
+                default="group",
+                show_default=True,
+                help="What a fold holds whole: groups, or all recordings of a person.",
+            ),
         )
     ):
         command = option(command)
@@ -139,7 +147,10 @@ def overrides(options: dict[str, Any]) -> dict[str, Any]:
         fields["window"] = Window(options["window"], options["stride"])
     elif options["stride"] is not None:
         raise click.UsageError("--stride needs --window")
-    fields["resplit"] = options["fold"]
+    if options["fold"] is not None:
+        fields["resplit"] = replace(options["fold"], by=options["fold_by"])
+    elif _typed("fold_by"):
+        raise click.UsageError("--fold-by needs --fold")
     return {k: v for k, v in fields.items() if v is not None}
 
 

@@ -34,11 +34,15 @@ class Found:
         As in :class:`~csp_data.recording.Recording`.
     files
         The files it is read from, the main one first.
+    subject
+        The person whose recording it is, where `group` is a smaller unit; empty where that is not known. Only
+        folds by subject need it (:class:`csp_data.Resplit`).
     """
 
     id: str
     group: str
     files: tuple[Path, ...]
+    subject: str = ""
 
 
 @dataclass(frozen=True)

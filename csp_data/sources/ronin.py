@@ -41,8 +41,9 @@ def find(root: Path) -> list[Found]:
             continue
         name, above = file.parent.name.lower(), file.parent.parent.name.lower()
         id_ = f"{above}/{name}" if above in SUBSETS else name
+        person = name.split("_")[0]
         rank = SUBSETS.index(above) if above in SUBSETS else len(SUBSETS)
-        found.append((rank, Found(id_, name.split("_")[0], (file, _beside(file, "info.json")))))
+        found.append((rank, Found(id_, person, (file, _beside(file, "info.json")), person)))
     return [recording for _, recording in sorted(found, key=lambda item: (item[0], item[1].id))]
 
 

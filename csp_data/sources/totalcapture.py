@@ -28,6 +28,8 @@ PERSON = re.compile(r"s(\d)(?:_.*)?")
 def find(root: Path) -> list[Found]:
     """Find the sequences below `root`, however the archives were unpacked, sorted by id; each is its own group.
 
+    The published parts share subjects, so a group cannot be one.
+
     A sequence is found by its ``.sensors`` file; of the two exports the one with 7 values a sensor is taken, which
     holds the same orientations and accelerations as the one with 13.
     """
@@ -56,6 +58,7 @@ def find(root: Path) -> list[Found]:
                     for name in ("gt_skel_gbl_pos.txt", "gt_skel_gbl_ori.txt")
                 ),
             ),
+            subject=id_.split("_")[0],
         )
         for id_, (_, path) in sorted(sensors.items())
     ]

@@ -238,3 +238,24 @@ def test_leaks_of_folds(protocol: str) -> None:
     assert (selection("selection, clean"), selection("selection, leaky")) == (None, "report")
     assert (selection("neighbours, clean"), selection("neighbours, leaky")) == (None, None)
     assert (selection("all of these, clean"), selection("all of these, leaky")) == (None, "report")
+
+
+def test_folds_by_subject_say_so_and_stay_apart(tmp_path: Path, empty_home: Path) -> None:
+    """On simulated recordings of TotalCapture: each subject is tested by a model of the others."""
+    tree = csp_data.simulate("totalcapture", tmp_path / "tree", hours=0.02, seed=1)
+    done = [
+        sweep(["totalcapture"], ["mean"], seeds=[0], out=tmp_path / by, raw=str(tree), folds=5, settings=chosen)
+        for by, chosen in (("group", {}), ("subject", {"data.resplit": [{"by": "subject"}]}))
+    ]
+    assert all(dict(sweep.failed) == {} for sweep in done)
+    found = [read_runs([sweep.folder]) for sweep in done]
+    assert [make_table(runs).heading.split("; ")[-1].split(",")[0] for runs in found] == [
+        "5 folds",
+        "5 folds by subject",
+    ]
+    held = [{recording.split("_")[0] for recording in run.reported["recordings"]} for run in found[1]]
+    assert sorted(held, key=min) == [{f"s{number}"} for number in range(1, 6)]
+    assert {row.fold_by for row in across_folds([Result.of(run) for run in (*found[0], *found[1])])} == {
+        "group",
+        "subject",
+    }

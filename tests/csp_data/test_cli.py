@@ -214,6 +214,9 @@ def test_folds_on_the_command_line(home: Path) -> None:
         result = run("prepare", "sample", "--fold", text)
         assert result.exit_code != 0
         assert said in result.stderr
+    by_subject = run("prepare", "sample", "--fold", "1/4", "--fold-by", "subject")
+    assert "the reader of sample does not say whose recording" in by_subject.stderr
+    assert "--fold-by needs --fold" in run("prepare", "sample", "--fold-by", "subject").stderr
 
 
 def test_a_file_of_a_version_to_come_does_not_stand_in_the_way(empty_home: Path) -> None:

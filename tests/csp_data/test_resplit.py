@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,7 @@ from csp_data import Protocol, Resplit, Window
 from csp_data.card import Card, load_card
 from csp_data.errors import OptionError
 from csp_data.resplit import UNUSED
-from csp_data.sources import Found
+from csp_data.sources import Found, load_source
 from csp_data.splitcard import SplitCard
 from csp_data.splits import Pieces, divide
 
@@ -104,6 +105,50 @@ def test_every_recording_is_tested_in_one_fold(sizes: list[int], folds: int, see
     counts = [len(having(parts, "test")) for parts in rounds]
     if rule != "sequential":
         assert max(counts) - min(counts) <= max(sizes)
+
+
+@given(st.lists(st.integers(1, 4), min_size=3, max_size=8), st.integers(3, 5), st.integers(0, 3))
+def test_folds_hold_subjects_whole(sizes: list[int], folds: int, seed: int) -> None:
+    """Where a group is a sequence of a subject, as in TotalCapture."""
+    made = card(rule="random", shares={"train": 0.7, "val": 0.1, "test": 0.2}, held_out=())
+    names = tuple(f"s{s}_{i}" for s, size in enumerate(sizes) for i in range(size))
+    recordings = [Found(name, name, (Path(name),), name.split("_")[0]) for name in names]
+    change = Resplit(fold=0, folds=folds, seed=seed, by="subject")
+    if len(sizes) < folds:
+        with pytest.raises(OptionError, match=f"at most {len(sizes)}, as there are so many subjects"):
+            divide(made, "made", recordings, change)
+        return
+    rounds = [divide(made, "made", recordings, dataclasses.replace(change, fold=fold)) for fold in range(folds)]
+    assert sorted(id_ for parts in rounds for id_ in having(parts, "test")) == sorted(names)
+    for parts in rounds:
+        own = [{id_.split("_")[0] for id_ in having(parts, part)} for part in ("train", "val", "test")]
+        assert not (own[0] & own[1] | own[0] & own[2] | own[1] & own[2])
+        assert all(own)
+
+
+def test_what_has_no_subjects_is_not_dealt_by_them() -> None:
+    made = card(rule="random", shares={"train": 0.8, "eval": 0.2}, held_out=())
+    recordings = found(tuple(f"r{i}" for i in range(9)))
+    with pytest.raises(OptionError, match="the reader of broad does not say whose recording r0"):
+        divide(made, "made", recordings, Resplit(fold=0, by="subject"))
+
+
+@pytest.mark.parametrize("name", ["totalcapture", "ronin"])
+def test_people_are_held_out_in_folds_by_subject(tmp_path: Path, name: str) -> None:
+    """In simulated trees with the publishers' names of files."""
+    source = load_source(csp_data.info(name))
+    recordings = source.find(csp_data.simulate(name, tmp_path / name, hours=0.02, seed=1))
+    people = {recording.id: re.fullmatch(r"(?:.*/)?([a-z]+\d+)_.*", recording.id) for recording in recordings}
+    assert {recording.subject for recording in recordings} == {match[1] for match in people.values() if match}
+    assert len({recording.subject for recording in recordings}) >= 3
+    change = Resplit(fold=0, folds=3, by="subject")
+    parts = divide(csp_data.info(name), "strict", recordings, change)
+    own = [
+        {recording.subject for recording in recordings if recording.id in having(parts, part)}
+        for part in ("train", "val", "test")
+    ]
+    assert all(own)
+    assert not (own[0] & own[1] | own[0] & own[2] | own[1] & own[2])
 
 
 def test_folds_of_single_recordings_are_drawn_by_the_seed() -> None:
@@ -248,6 +293,9 @@ def test_what_is_not_set_leaves_no_trace(home: Path) -> None:
     assert "fold" not in changed.to_json()
     folded = plain.replace(resplit={"fold": np.int64(1), "seed": np.int64(2)})
     assert Protocol.from_json(folded.to_json()) == folded
+    assert '"by"' not in folded.to_json()
+    by_subject = plain.replace(resplit={"fold": 1, "by": "subject"})
+    assert Protocol.from_json(by_subject.to_json()) == by_subject
     assert changed.resplit == Resplit(share=0.5)
     assert csp_data.prepare("sample", resplit=None, look_ahead_s=None) == csp_data.prepare("sample")
 
@@ -258,6 +306,8 @@ def test_what_is_not_set_leaves_no_trace(home: Path) -> None:
         ({"resplit": {"share": 0}}, "resplit.share=0"),
         ({"resplit": {"fold": 5}}, "resplit.fold=5: expected a whole number from 0 to 4"),
         ({"resplit": {"fold": 1.5}}, "from 0 to 4"),
+        ({"resplit": {"fold": 1, "by": "person"}}, "resplit.by='person': expected one of group, subject"),
+        ({"resplit": {"by": "subject"}}, "resplit.by='subject': expected a fold with it"),
         ({"resplit": {"fold": 0, "folds": 2}}, "resplit.folds=2: expected a whole number of at least 3"),
         ({"resplit": {"share": 1.5}}, "at most 1"),
         ({"resplit": {"share": "half"}}, "resplit.share='half'"),
@@ -268,7 +318,7 @@ def test_what_is_not_set_leaves_no_trace(home: Path) -> None:
         ({"resplit": {"piece_s": 0}}, "piece_s=0"),
         ({"resplit": {"selection": "eval"}}, "apart, report"),
         ({"resplit": {"neighbours": "all"}}, "apart, both"),
-        ({"resplit": {"shares": 1}}, "fields among fold, folds, neighbours, piece_s, seed, selection, share"),
+        ({"resplit": {"shares": 1}}, "fields among by, fold, folds, neighbours, piece_s, seed, selection, share"),
         ({"look_ahead_s": -0.1}, "at least 0 s"),
         ({"grid": "own-start", "look_ahead_s": 0.2}, "at most 0.18 s"),
     ],
