@@ -152,7 +152,7 @@ def parse(given: Sequence[str]) -> Any:
 
 
 def _say_no_nothing(options: type) -> None:
-    """Leave defaults that tell nothing (``None``, no values, a flag that is off) out of a command's help."""
+    """Leave defaults that tell nothing (``None``, no values, a flag that is off) out; say what is required."""
     hints = get_type_hints(options, include_extras=True)
     for one in fields(options):
         shared: Any = one.default_factory
@@ -160,6 +160,8 @@ def _say_no_nothing(options: type) -> None:
             _say_no_nothing(shared)  # options of several commands
         if one.default in (None, (), "") or one.default is False:
             hints[one.name] = Annotated[hints[one.name], _arg(help_behavior_hint="")]
+        elif one.default is MISSING and shared is MISSING:  # of several words tyro takes none for a default
+            hints[one.name] = Annotated[hints[one.name], _arg(help_behavior_hint="(required)")]
     options.__annotations__ = hints
 
 

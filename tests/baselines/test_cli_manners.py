@@ -58,6 +58,7 @@ def test_help_of_every_command_ends_in_examples_that_parse(
         assert code == 0
         assert "--quiet" in out
         assert "--verbose" in out
+        assert "(default: )" not in out
     text = commands()[words[0]].help if words else out
     lines = re.split(r"Examples?:\n", text)[1].split("\n\n")[0].splitlines()
     calls = [typed(line) for line in lines]
