@@ -7,6 +7,8 @@ committed and shared, so that every machine works on the same bytes. One file ma
 from __future__ import annotations
 
 import json
+import os
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path, PurePosixPath
@@ -22,6 +24,8 @@ LOCK_NAME = "csp-data.lock.json"
 RECEIPTS_NAME = "csp-data.unpacked.json"
 """Beside the raw files: which archives were unpacked there, and into which files."""
 VERSION = 1
+LONGEST_NAME, LONGEST_PATH = 255, 3000
+"""Bytes that file systems take."""
 
 
 @dataclass(frozen=True)
@@ -54,16 +58,28 @@ def _rows(path: Path) -> dict[str, Any]:
         for kinds in rows.values():
             for files in (kinds["files"], kinds["archives"]):
                 for name, row in files.items():
-                    Locked(int(row["size"]), str(row["sha256"]))
-                    if PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts or "\\" in name:
-                        raise ValueError(f"{name!r} leads out of the raw folder")  # it may come from a mirror
+                    _check(name, Locked(**row))
         return dict(rows)
     except FileNotFoundError:
         return {}
-    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+    except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise CspDataError(
             f"{path}: not a lock file ({error}). Restore it from where it is shared, or delete it to start anew."
         ) from error
+
+
+def _check(name: str, locked: Locked) -> None:
+    """Refuse what no name or digest can be, with a ValueError: the file may come from a mirror."""
+    path = PurePosixPath(name)
+    longest = max((len(os.fsencode(part)) for part in path.parts), default=0)
+    if path.is_absolute() or ".." in path.parts or "\\" in name:
+        raise ValueError(f"{name!r} leads out of the raw folder")
+    if not path.name or "\0" in name or len(os.fsencode(name)) > LONGEST_PATH or longest > LONGEST_NAME:
+        raise ValueError(f"{name[:80]!r} is no name of a file")
+    if type(locked.size) is not int or locked.size < 0:
+        raise ValueError(f"{name!r} has the size {locked.size!r}")
+    if not isinstance(locked.sha256, str) or not re.fullmatch("[0-9a-f]{64}", locked.sha256):
+        raise ValueError(f"{name!r} has the sha256 {locked.sha256!r}")
 
 
 def read_lock(path: Path, name: str) -> LockedSet:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
@@ -133,6 +134,13 @@ def plan(
     if not items:
         where = f"The mirror {mirror} has no {LOCK_NAME} that lists it" if mirror else "No program can fetch it"
         raise AccessError(f"{card.name}: {where}. {by_hand}")
+    counts = Counter(item.entry.path for item in items)
+    if twice := [path for path, count in counts.items() if count > 1]:  # Google Drive allows equal names
+        more = f" and {len(twice) - 1} more" if len(twice) > 1 else ""
+        raise AccessError(
+            f"{card.name}: {twice[0]}{more} stands there more than once, and only a person can tell which is"
+            f" meant. {by_hand}"
+        )
     return [replace(item, entry=_demand(item, expected)) for item in items]
 
 
@@ -186,7 +194,9 @@ def _on_mirror(card: Card, client: Client, mirror: str, scratch: Path, by_hand: 
         if listed.files:
             entries = [FileEntry(path, size=row.size, sha256=row.sha256) for path, row in listed.files.items()]
     for entry in entries:
-        yield Item(entry, mirror + quote(entry.path), f"The mirror lacks it; without --mirror: {by_hand}")
+        yield Item(
+            entry, mirror + quote(os.fsencode(entry.path)), f"The mirror lacks it; without --mirror: {by_hand}"
+        )
 
 
 def _mirror_lock(card: Card, client: Client, mirror: str, scratch: Path) -> LockedSet:

@@ -118,6 +118,21 @@ def test_hostile_names_in_a_listing(empty_home, monkeypatch):
             fetch("marker")
 
 
+def test_two_files_of_one_name_are_not_mixed(empty_home, monkeypatch):
+    """Google Drive allows it; both were written to one place at once."""
+    with Drive() as drive:
+        top = load_card("marker").access.drive_folder
+        drive.folders[top] = ("x", [("a", "marker_writing_hiss_dataset", "folder")])
+        drive.folders["a"] = ("y", [("b", "demonstration_1", "folder"), ("c", "demonstration_1", "folder")])
+        for folder, file in (("b", "f1"), ("c", "f2")):
+            drive.folders[folder] = ("z", [(file, "reskin_sensor_values.h5", "file")])
+            drive.files[file] = ("reskin_sensor_values.h5", Resource(file.encode() * 1000))
+        monkeypatch.setenv("CSP_DATA_REROUTE", drive.reroute)
+        with pytest.raises(AccessError, match=r"demonstration_1/reskin_sensor_values\.h5 stands there more than"):
+            fetch("marker")
+    assert list((empty_home / "raw" / "marker").iterdir()) == []
+
+
 def test_form_that_leads_elsewhere_is_not_followed(empty_home, monkeypatch):
     form = '<html><form id="download-form" action="https://evil.example/"><input name="id"></form></html>'
     with Drive() as drive:

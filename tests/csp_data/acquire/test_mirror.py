@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+from urllib.parse import quote, unquote
 
 import pytest
 
@@ -73,6 +75,46 @@ def test_mirror_of_a_lab_serves_its_raw_folder(marker, empty_home, tmp_path):
     assert len(report.present) == len(list(marker.rglob("*.h5")))
     with Server() as empty, pytest.raises(AccessError, match=r"no csp-data\.lock\.json"):
         fetch("marker", mirror=empty.url, raw=tmp_path / "other")
+
+
+@pytest.mark.parametrize(
+    ("name", "row"),
+    [
+        ("", {}),
+        ("x" * 256, {}),
+        ("y/" * 2000 + "x", {}),
+        ("a\0b", {}),
+        ("\ud800", {}),
+        ("a", {"size": "12"}),
+        ("a", {"size": -1}),
+        ("a", {"size": 1.5}),
+        ("a", {"size": float("inf")}),
+        ("a", {"sha256": None}),
+        ("a", {"sha256": "0" * 63}),
+        ("a", {"more": 1}),
+    ],
+)
+def test_mirror_lock_with_impossible_entries_is_refused(name, row, empty_home):
+    row = {"size": 1, "sha256": "0" * 64, **row}
+    lock = {"version": 1, "datasets": {"marker": {"files": {name: row}, "archives": {}}}}
+    served = {"/csp-data.lock.json": Resource(json.dumps(lock).encode())}
+    with Server(served) as mirror, pytest.raises(CspDataError, match=r"csp-data\.lock\.json: not a lock file"):
+        fetch("marker", mirror=mirror.url)
+
+
+def test_a_folder_whose_name_is_not_utf8_is_mirrored(vector, empty_home, tmp_path):
+    lab = tmp_path / "lab"
+    inside = lab / os.fsdecode(b"scenes_\xff")
+    try:
+        shutil.copytree(vector, inside)
+    except OSError:
+        pytest.skip("this file system takes only UTF-8")
+    kept = csp_data.import_raw("vector", lab, raw=tmp_path / "raw")
+    served = tree(tmp_path / "raw")
+    with Server({unquote(quote(os.fsencode(path))): resource for path, resource in served.items()}) as mirror:
+        report = fetch("vector", mirror=mirror.url, raw=tmp_path / "other")
+    assert {file.path for file in report.present} == {file.path for file in kept.present}
+    assert any("\udcff" in file.path for file in report.present)
 
 
 def test_mirror_lock_that_leads_out_is_refused(empty_home, tmp_path):

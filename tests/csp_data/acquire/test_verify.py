@@ -170,7 +170,16 @@ def test_stamps_know_what_was_read(tmp_path, empty_home):
 
 
 @pytest.mark.parametrize(
-    "text", ["", "{", "[]", '{"version": 1}', '{"version": "x"}', '{"version": 1, "datasets": {"vector": 3}}']
+    "text",
+    [
+        "",
+        "{",
+        "[]",
+        "[" * 100_000,
+        '{"version": 1}',
+        '{"version": "x"}',
+        '{"version": 1, "datasets": {"vector": 3}}',
+    ],
 )
 def test_damaged_lock_file_is_told_not_ignored(tree, text):
     (tree / LOCK_NAME).write_text(text)
