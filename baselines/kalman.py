@@ -115,7 +115,7 @@ def identify(
             (_flat(lags[:, past - 1 :: -1]) @ project, _flat(lags[:, past:0:-1]) @ project) for lags in stacks
         ]
         every, later = (np.concatenate(part) for part in zip(*pasts, strict=True))
-        found.append([_regress(every[:, :order], later[:, :order], z) for order in orders])
+        found.append([_regress(every[:, :order], later[:, :order], z, ridge) for order in orders])
     return found
 
 
@@ -162,8 +162,12 @@ class _Moments:
         return np.asarray(solve_triangular(root_p, right.T, lower=True, trans=1))
 
 
-def _regress(x: FloatArray, after: FloatArray, z: FloatArray) -> System:
-    """Regress the next states and the outputs on the states."""
+def _regress(x: FloatArray, after: FloatArray, z: FloatArray, ridge: float) -> System:
+    """Regress the next states and the outputs on the states.
+
+    With fewer steps than outputs some combinations of outputs seem to have no noise at all, and a filter would
+    believe these alone: the strength is then added to the noise's variances.
+    """
     count, order = x.shape
     both = np.concatenate([after, z], axis=1)
     solution = np.linalg.lstsq(x, both, rcond=None)[0]
@@ -173,7 +177,7 @@ def _regress(x: FloatArray, after: FloatArray, z: FloatArray) -> System:
         a=solution[:, :order].T,
         c=solution[:, order:].T,
         q=noise[:order, :order],
-        r=noise[order:, order:],
+        r=noise[order:, order:] + (ridge * np.eye(z.shape[1]) if count < order + z.shape[1] else 0.0),
         s=noise[:order, order:],
         p=x.T @ x / count,
     )

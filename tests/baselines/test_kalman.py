@@ -155,6 +155,29 @@ def test_a_sensor_that_never_varies_changes_nothing() -> None:
     assert losses[1] == pytest.approx(losses[0], rel=1e-6)
 
 
+@pytest.mark.parametrize(("sensors", "steps"), [(30, 400), (120, 120), (160, 140)])
+def test_more_sensors_than_steps_do_not_spoil_the_filter(sensors: int, steps: int) -> None:
+    """Many noisy looks at one slow walk; without a filter the mean of all sensors is as good as it gets."""
+    mixing = np.random.default_rng(9).normal(size=sensors)
+
+    def part(seed: int) -> Part:
+        rng = np.random.default_rng(seed)
+        walk = np.cumsum(rng.normal(size=steps)) / 5
+        walk -= walk.mean()
+        inputs = np.repeat(walk, 4)[:, None] * mixing + 0.6 * rng.normal(size=(steps * 4, sensors))
+        made = _part((steps,), 4, 0)
+        targets = torch.from_numpy(walk[:, None]).float()
+        return replace(made, inputs=torch.from_numpy(inputs).float(), targets=targets)
+
+    train, val = part(0), part(1)
+    kalman = build_reference("kalman", *train.dims, chunk=4)
+    kalman.fit(train, val, None)
+    means = val.inputs.numpy().reshape(steps, 4, sensors).mean(axis=1)
+    best = np.square(means @ mixing / (mixing @ mixing) - val.targets.numpy()[:, 0]).mean()
+    error = np.square(outputs(kalman, val, None).numpy() - val.targets.numpy()).mean()
+    assert error < best + 0.02 * val.targets.numpy().var()
+
+
 def test_too_few_data_are_said() -> None:
     part = _part((5, 6), 4, 0)
     with pytest.raises(OptionError, match=r"past=8.*no sequence has 17 steps"):
