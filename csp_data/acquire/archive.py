@@ -180,8 +180,16 @@ def _damage(path: Path, member: str, act: Callable[[], Any]) -> Any:
     """Run an act of the standard library, naming the archive when it finds damage."""
     try:
         return act()
-    except DAMAGE as error:
-        raise UnsafeArchiveError(path, member, f"is damaged ({str(error) or type(error).__name__})") from error
+    except (*DAMAGE, OSError) as error:
+        raise _unreadable(path, member, error) from error
+
+
+def _unreadable(path: Path, member: str, error: Exception) -> CspDataError:
+    """Return what to raise over an archive that cannot be read: damage, or a fault of the disk or the rights."""
+    # of damage bz2 says with an OSError that no system made
+    if isinstance(error, OSError) and error.errno is not None and not isinstance(error, DAMAGE):
+        return CspDataError(f"{path} cannot be read: {error.strerror}. Check its rights and its disk.")
+    return UnsafeArchiveError(path, member, f"is damaged ({str(error) or type(error).__name__})")
 
 
 class _Members:
@@ -250,8 +258,8 @@ def _walk(path: Path, limits: Limits, members: _Members) -> Iterator[tuple[Membe
                 yield from _walk_zip(path, file, limits, members)
             else:
                 yield from _walk_tar(path, file, head, limits, members)
-    except DAMAGE as error:
-        raise UnsafeArchiveError(path, "", f"is damaged ({str(error) or type(error).__name__})") from error
+    except (*DAMAGE, OSError) as error:
+        raise _unreadable(path, "", error) from error
 
 
 def _walk_zip(

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import bz2
 import io
 import stat
 import struct
 import tarfile
 import zipfile
 import zlib
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -233,6 +235,33 @@ def test_hostile_archive_is_refused_and_leaves_nothing(case, tmp_path):
     assert "Nothing was unpacked" in str(caught.value)
     assert caught.value.exit_code == 3
     assert sorted(tmp_path.rglob("*")) == before
+
+
+@pytest.mark.parametrize("form", ["tar", "zip"])
+def test_damage_that_bzip2_finds_is_told_as_such(form, tmp_path):
+    """It raises an OSError, which was taken for a disk's, or for none of ours."""
+    path = tmp_path / f"a.{form}"
+    if form == "zip":
+        with zipfile.ZipFile(path, "w", zipfile.ZIP_BZIP2) as packed:
+            packed.writestr("a.txt", bytes(range(256)) * 40)
+    else:
+        path.write_bytes(
+            bz2.compress(pack(tmp_path / "b.tar", [("a.txt", bytes(range(256)) * 40)], "tar").read_bytes())
+        )
+    content = bytearray(path.read_bytes())
+    start = content.index(b"BZh") + 60
+    content[start : start + 20] = bytes(20)
+    path.write_bytes(content)
+    with pytest.raises(UnsafeArchiveError, match=r"is damaged \(Invalid data stream\)"):
+        unpack(path, tmp_path / "out")
+
+
+@pytest.mark.skipif(not Path("/proc/self/mem").exists(), reason="needs a file that exists and cannot be read")
+def test_an_archive_that_cannot_be_read_is_named(tmp_path):
+    path = tmp_path / "a.zip"
+    path.symlink_to("/proc/self/mem")
+    with pytest.raises(CspDataError, match=r"a\.zip cannot be read: .*Check its rights and its disk"):
+        unpack(path, tmp_path / "out")
 
 
 def test_refusal_comes_before_anything_is_written(tmp_path, monkeypatch):
