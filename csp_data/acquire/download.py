@@ -184,8 +184,10 @@ class _Download:
             elif wrong := item.wanted.differs(digests[path]):
                 logger.warning("%s is fetched again: %s", self.root / path, wrong)
                 missing.append(item)
-            else:  # a process killed between its last two steps left this
-                sidecar_of(self.root / path).unlink(missing_ok=True)
+            else:
+                with suppress(OSError):  # a folder that can only be read may be whole
+                    # a process killed between its last two steps left this
+                    sidecar_of(self.root / path).unlink(missing_ok=True)
         return missing
 
     def _check_room(self, items: Sequence[Item]) -> None:

@@ -343,3 +343,21 @@ def test_unwritable_home_is_told_with_what_to_do(bad_home):
 def test_unwritable_home_can_still_verify(bad_home):
     assert not csp_data.verify("sample").failures
     assert not csp_data.verify("sample", deep=True).failures
+
+
+def test_a_whole_folder_that_can_only_be_read_needs_no_download(vector, empty_home, tmp_path):
+    """It asked for the deletion of a file that was not there, which such a folder refuses."""
+    raw = tmp_path / "raw"
+    kept = csp_data.import_raw("vector", vector, raw=raw)
+    libc, place = ctypes.CDLL(None, use_errno=True), str(raw).encode()
+    bind, only_read_again = 4096, 4096 | 32 | 1
+    if libc.mount(place, place, None, bind, None) != 0:
+        pytest.skip(f"cannot mount here: {os.strerror(ctypes.get_errno())}")
+    try:
+        assert libc.mount(None, place, None, only_read_again, None) == 0
+        with pytest.raises(OSError, match="Read-only"):
+            (raw / "x").touch()
+        report = csp_data.download("vector", raw=raw, mirror=vector.as_uri())
+    finally:
+        libc.umount2(place, 2)
+    assert {file.path for file in report.present} == {file.path for file in kept.present}
