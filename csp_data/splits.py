@@ -119,7 +119,7 @@ def _rounded_down(shares: Mapping[str, float], count: int) -> dict[str, int]:
 
 def natural_key(name: str) -> list[tuple[int, str]]:
     """Return a sort key that puts demonstration_2 before demonstration_10."""
-    return [(int(piece), "") if piece.isdigit() else (-1, piece) for piece in re.split(r"(\d+)", name) if piece]
+    return [(int(piece), "") if piece.isdecimal() else (-1, piece) for piece in re.split(r"(\d+)", name) if piece]
 
 
 def permutation(count: int, seed: int) -> list[int]:

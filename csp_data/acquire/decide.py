@@ -86,10 +86,9 @@ def answer_of(status: int, headers: Mapping[str, str], now: datetime | None = No
     if status in (206, 416):
         found = re.fullmatch(r"bytes (?:(\d+)-(\d+)|\*)/(\d+|\*)", headers.get("Content-Range", "").strip())
         if found:
-            first, last, total = (int(n) if n and n.isdigit() else None for n in found.groups())
+            first, last, total = map(_bytes, found.groups())
     elif headers.get("Content-Encoding", "identity") == "identity":
-        length = headers.get("Content-Length", "")
-        total = int(length) if length.isdigit() else None
+        total = _bytes(headers.get("Content-Length"))
     return Answer(
         status=status,
         etag=headers.get("ETag"),
@@ -102,11 +101,16 @@ def answer_of(status: int, headers: Mapping[str, str], now: datetime | None = No
     )
 
 
+def _bytes(text: str | None) -> int | None:
+    """Read a number of bytes; more than any file has is none, and nor is ², which Python counts as a digit."""
+    return int(text) if text and re.fullmatch("[0-9]{1,30}", text) else None
+
+
 def _seconds(text: str | None, now: datetime) -> float | None:
     """Read Retry-After: seconds, or a date."""
     if text is None:
         return None
-    if text.strip().isdigit():
+    if re.fullmatch("[0-9]+", text.strip()):  # not isdigit, which takes ² for one
         return float(text)
     try:
         then = parsedate_to_datetime(text)

@@ -98,6 +98,7 @@ def test_a_published_split_has_no_empty_part(count: int, twentieths: int) -> Non
 
 def test_recorded_order_counts_numbers() -> None:
     assert sorted(["d_10", "d_9", "d_2x", "d_2"], key=natural_key) == ["d_2", "d_2x", "d_9", "d_10"]
+    assert sorted(["m10²", "m2²", "m²"], key=natural_key) == ["m2²", "m10²", "m²"]  # no digit that int() reads
     made = card(rule="sequential", order="recorded", shares={"train": 0.5, "test": 0.5})
     parts = assign(made, "made", found("d_1", "d_10", "d_2", "d_20"))
     assert parts == {"d_1": "train", "d_2": "train", "d_10": "test", "d_20": "test"}

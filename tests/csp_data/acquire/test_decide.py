@@ -101,3 +101,12 @@ def test_answer_of_reads_heads():
     assert answer_of(503, {"Retry-After": "Mon, 02 Nov 2026 10:01:00 GMT"}, now).retry_after == 60
     assert answer_of(503, {"Retry-After": "Mon, 02 Nov 2026 09:00:00 GMT"}, now).retry_after == 0
     assert answer_of(503, {"Retry-After": "soon"}, now).retry_after is None
+
+
+@pytest.mark.parametrize("number", ["²", "1²", "9" * 5000, "-1", "0x1", "1e3", "nan", ""])
+def test_numbers_that_are_none_count_as_absent(number):
+    """Python takes ² for a digit and then cannot read it; nor does it read 5000 digits."""
+    assert answer_of(200, {"Content-Length": number}).total is None
+    assert answer_of(206, {"Content-Range": f"bytes 0-{number}/10"}).last is None
+    assert answer_of(416, {"Content-Range": f"bytes */{number}"}).total is None
+    assert answer_of(503, {"Retry-After": number}).retry_after in (None, float("inf"))
