@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -27,6 +26,7 @@ __all__ = [
     "overrides",
     "protocol_options",
     "raw_option",
+    "typed",
 ]
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -46,14 +46,14 @@ raw_option = click.option(
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 
-def _fold(ctx: click.Context, parameter: click.Parameter, text: str | None) -> Resplit | None:
+def _fold(ctx: click.Context, parameter: click.Parameter, text: str | None) -> tuple[int, int] | None:
     """Read ``I/N``."""
     if text is None:
         return None
     fold, slash, folds = text.partition("/")
     if not (slash and fold.isdecimal() and folds.isdecimal()):
         raise click.BadParameter(f"{text!r} is not I/N, such as 0/5")
-    return Resplit(fold=int(fold), folds=int(folds))
+    return int(fold), int(folds)
 
 
 def protocol_options(command: F) -> F:
@@ -105,12 +105,14 @@ def protocol_options(command: F) -> F:
             ),
             click.option(
                 "--fold",
+                "resplit",  # as what is wrong with it is called, so that it is said of the flag
                 metavar="I/N",
                 callback=_fold,
                 help="Cross-validation: fold I of N, from 0 on, is test, the next val [default: the card's].",
             ),
             click.option(
                 "--fold-by",
+                "by",
                 type=click.Choice(["group", "subject"]),
                 default="group",
                 show_default=True,
@@ -141,20 +143,21 @@ def overrides(options: dict[str, Any]) -> dict[str, Any]:
         fields["inputs"] = tuple(name.strip() for name in options["inputs"].split(","))
     if options["lowpass"] is not None:
         fields["lowpass"] = LowPass(options["lowpass"], options["order"], options["phase"])
-    elif given := [name for name in ("order", "phase") if _typed(name)]:
+    elif given := [name for name in ("order", "phase") if typed(name)]:
         raise click.UsageError(f"--{given[0]} needs --lowpass")
     if options["window"] is not None:
         fields["window"] = Window(options["window"], options["stride"])
     elif options["stride"] is not None:
         raise click.UsageError("--stride needs --window")
-    if options["fold"] is not None:
-        fields["resplit"] = replace(options["fold"], by=options["fold_by"])
-    elif _typed("fold_by"):
+    if options["resplit"] is not None:
+        fold, folds = options["resplit"]
+        fields["resplit"] = Resplit(fold=fold, folds=folds, by=options["by"])
+    elif typed("by"):
         raise click.UsageError("--fold-by needs --fold")
     return {k: v for k, v in fields.items() if v is not None}
 
 
-def _typed(name: str) -> bool:
+def typed(name: str) -> bool:
     """Whether an option of the running command was given, and does not have its default."""
     ctx = click.get_current_context(silent=True)
     return ctx is not None and ctx.get_parameter_source(name) is ParameterSource.COMMANDLINE

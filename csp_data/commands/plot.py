@@ -18,6 +18,7 @@ from csp_data.commands.options import (
     overrides,
     protocol_options,
     raw_option,
+    typed,
 )
 from csp_data.errors import OptionError, UnknownNameError
 from csp_data.raw import read_recording
@@ -27,7 +28,8 @@ from csp_data.splits import PARTS
 
 __all__ = ["plot"]
 
-FIGURES = ("episode", "lowpass", "spectra", "splits", "targets", "trajectory", "recording", "clocks")
+RAW = ("recording", "clocks")
+FIGURES = ("episode", "lowpass", "spectra", "splits", "targets", "trajectory", *RAW)
 """Those of :mod:`csp_data.plot`, which needs matplotlib, and the two of raw recordings."""
 
 
@@ -87,6 +89,7 @@ def plot(
     from csp_data import plot as plots
 
     changes = overrides(options)
+    _check_fit(figure, changes)
     chosen = tuple(filter(None, (name.strip() for name in channels.split(","))))
     lowpass = changes.pop("lowpass", None)
     if figure in plots.FIGURES:
@@ -101,6 +104,18 @@ def plot(
         drawn = plots.recording_figure(read, clocks=figure == "clocks", kind=kind)
     written = plots.save(drawn, out)
     report({"path": written, "figure": figure}, str(written), as_json=as_json)
+
+
+def _check_fit(figure: str, changes: dict[str, Any]) -> None:
+    """Refuse options that the figure has no use for, and that would do nothing."""
+    if figure not in RAW:
+        if typed("recording"):
+            raise click.UsageError(f"--recording needs --figure {' or '.join(RAW)}")
+    elif changes or any(map(typed, ("part", "episode", "channels"))):
+        raise click.UsageError(
+            f"--figure {figure} draws a raw recording as it is: it takes --recording and --protocol, and no"
+            " other option of episodes"
+        )
 
 
 def _read(name: str, recording: str, raw: Path | None, protocol: str | None) -> Recording:

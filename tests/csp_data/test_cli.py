@@ -208,15 +208,32 @@ def test_folds_on_the_command_line(home: Path) -> None:
     path = run("prepare", "sample", "--fold", "1/4").stdout.strip()
     assert csp_data.load(path=path).protocol.resplit == csp_data.Resplit(fold=1, folds=4)
     for text, said in {
-        "4/4": "resplit.fold=4: expected a whole number from 0 to 3",
+        "4/4": "--fold 4: expected a whole number from 0 to 3",
+        "0/50": "--fold 50: expected at most 13",
         "1": "'1' is not I/N",
     }.items():
         result = run("prepare", "sample", "--fold", text)
         assert result.exit_code != 0
         assert said in result.stderr
     by_subject = run("prepare", "sample", "--fold", "1/4", "--fold-by", "subject")
-    assert "the reader of sample does not say whose recording" in by_subject.stderr
+    assert "--fold-by subject: expected 'group': the reader of sample does not say whose" in by_subject.stderr
     assert "--fold-by needs --fold" in run("prepare", "sample", "--fold-by", "subject").stderr
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--recording", "3"], "--recording needs --figure recording or clocks"),
+        (["--figure", "clocks", "--part", "test"], "--figure clocks draws a raw recording as it is"),
+        (["--figure", "recording", "--lowpass", "2"], "--figure recording draws a raw recording as it is"),
+        (["--figure", "recording", "--channels", "gyr_x"], "--figure recording draws a raw recording as it is"),
+    ],
+)
+def test_options_of_another_figure_are_refused(options: list[str], said: str, tmp_path: Path) -> None:
+    """They did nothing, without a word."""
+    result = run("plot", "sample", "-o", str(tmp_path / "x.png"), *options)
+    assert result.exit_code == 2
+    assert said in result.stderr
 
 
 def test_a_file_of_a_version_to_come_does_not_stand_in_the_way(empty_home: Path) -> None:
