@@ -202,7 +202,7 @@ def test_what_cannot_be_written_is_named_without_a_traceback(
 def test_values_out_of_bounds(capsys: pytest.CaptureFixture[str]) -> None:
     code, error = _fails(["train", "sample", "mean", "--lr", "-1"], capsys)
     assert code == 2
-    assert "--lr -1.0: expected a number above 0" in error
+    assert "--lr -1: expected a number above 0" in error
 
 
 def test_training_by_name_and_what_is_given_beside_it(tmp_path: Path) -> None:
