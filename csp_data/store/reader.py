@@ -22,6 +22,7 @@ __all__ = ["Prepared", "found_damaged", "read_header", "read_recipe"]
 FAULTS = (KeyError, OSError, RuntimeError, TypeError, ValueError)
 """What h5py, or a decoder of text, raises over a damaged file."""
 AGAIN = "Prepare it again: csp-data prepare NAME."
+CHECK = "Check its rights, its disk, and how many files are open at once (ulimit -n)."
 
 
 @contextmanager
@@ -135,6 +136,8 @@ class Prepared:
         except FileNotFoundError as error:
             raise StoreError(self.path, "is no longer there", AGAIN) from error
         except FAULTS as error:
+            if isinstance(error, OSError) and error.errno:  # the system's word, not HDF5's of what the file holds
+                raise StoreError(self.path, f"cannot be read ({os.strerror(error.errno)})", CHECK) from error
             raise StoreError(self.path, f"is damaged ({error})", AGAIN) from error
 
     def _reopened(self) -> tuple[h5py.File, dict[str, Any]]:

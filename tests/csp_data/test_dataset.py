@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import pickle
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -126,6 +127,20 @@ def test_threads_may_read_while_another_closes_the_file(ds: csp_data.Dataset) ->
             over.set()
     closing.result()
     prepared.close()
+
+
+def test_too_many_open_files_damage_none(ds: csp_data.Dataset) -> None:
+    prepared = csp_data.load(path=ds.path).prepared
+    resource = pytest.importorskip("resource", reason="Windows has no such limit")
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with Path(os.devnull).open() as last:  # no number above its own is given out
+        resource.setrlimit(resource.RLIMIT_NOFILE, (last.fileno(), hard))
+        try:
+            with pytest.raises(StoreError, match=r"cannot be read \(Too many open files\)"):
+                prepared.read("inputs", 0, 3)
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    np.testing.assert_array_equal(prepared.read("inputs", 0, 3), ds.prepared.read("inputs", 0, 3))
 
 
 def test_a_copy_in_another_process_reads_for_itself(ds: csp_data.Dataset) -> None:
