@@ -98,6 +98,7 @@ def _main(given: list[str]) -> None:
     try:
         program = parse(given)
         Loudness(program.quiet, program.verbose).apply()
+        _demand(program.command)
         known[word].act(program.command, shlex.join(["csp-baselines", *given]))
     except CspDataError as error:
         said = error.typed(flags(shadow(known).commands[word].params)) if isinstance(error, OptionError) else error
@@ -149,6 +150,13 @@ def parse(given: Sequence[str]) -> Any:
     ]
     program = make_dataclass("Program", [(name, kind, field(default=value)) for name, kind, value in fields])
     return tyro.cli(program, prog="csp-baselines", description=PROGRAM, args=list(given) or ["--help"])
+
+
+def _demand(options: Any) -> None:
+    """Refuse no values where at least one is needed: tyro takes none of several words for enough."""
+    for one in fields(options):
+        if getattr(options, one.name) == () and one.default != ():
+            raise OptionError(one.name, None, "at least one")
 
 
 def _say_no_nothing(options: type) -> None:

@@ -329,3 +329,20 @@ def test_version_nearest_command_and_no_colours(capsys: pytest.CaptureFixture[st
     assert b"\x1b[" in shown[True]  # or the test shows nothing
     assert b"\x1b[" not in shown[False]
     assert b"subcommands" in shown[False]
+
+
+@pytest.mark.parametrize(
+    ("typed", "missing"),
+    [
+        ("table", "RUN"),
+        ("faults", "RUN"),
+        ("report -o page.html", "RUN"),
+        ("faults sample-fir-0 --draws", "--draws"),
+        ("sweep --datasets --models fir", "--datasets"),
+        ("sweep --datasets sample --models", "--models"),
+        ("ablate chunk --datasets sample --seeds", "--seeds"),
+    ],
+)
+def test_no_words_where_some_are_needed(typed: str, missing: str, capsys: pytest.CaptureFixture[str]) -> None:
+    code, error = _fails(typed.split(), capsys)
+    assert (code, error) == (2, f"Error: {missing} is missing: expected at least one.\n")
