@@ -34,7 +34,7 @@ from csp_data.commands.simulate import simulate
 from csp_data.commands.view import view
 from csp_data.dataset import Dataset
 from csp_data.errors import MissingDataError, StoreError, VerificationError
-from csp_data.home import home, prepared_dir
+from csp_data.home import home, prepared_dir, prepared_of
 from csp_data.manners import loudness
 from csp_data.rawtree import raw_root
 from csp_data.store import read_header
@@ -138,7 +138,7 @@ def info(
 def _made_before(name: str) -> list[Dataset]:
     """Return the files of a data set in the home, the newest first; one that cannot be read is passed over."""
     found = []
-    for file in sorted(prepared_dir().glob(f"{name}-*.h5"), key=lambda file: -file.stat().st_mtime):
+    for file in prepared_of(name):
         try:
             made = Dataset(file)
         except StoreError as error:

@@ -6,8 +6,9 @@ import errno
 import logging
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from stat import S_ISREG
 from typing import cast
 
 import filelock
@@ -15,7 +16,17 @@ import platformdirs
 
 from csp_data.errors import CspDataError, OptionError
 
-__all__ = ["expanded", "home", "lock", "named", "prepared_dir", "raw_dir", "stamps_dir", "writable_dir"]
+__all__ = [
+    "expanded",
+    "home",
+    "lock",
+    "named",
+    "prepared_dir",
+    "prepared_of",
+    "raw_dir",
+    "stamps_dir",
+    "writable_dir",
+]
 
 
 logger = logging.getLogger(__name__)
@@ -87,6 +98,18 @@ def raw_dir(name: str) -> Path:
 def prepared_dir() -> Path:
     """Return the folder of prepared files."""
     return home() / "prepared"
+
+
+def prepared_of(name: str) -> list[Path]:
+    """Return the prepared files whose names begin with that of a data set, the newest first."""
+    found = []
+    for path in prepared_dir().glob(f"{name}-*.h5"):
+        # links to a disk that is not there; another process may delete one too
+        with suppress(OSError):
+            status = path.stat()
+            if S_ISREG(status.st_mode):
+                found.append((status.st_mtime, path))
+    return [path for _, path in sorted(found, reverse=True)]
 
 
 def stamps_dir() -> Path:

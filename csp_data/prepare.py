@@ -25,7 +25,7 @@ from csp_data.errors import (
     UnknownNameError,
 )
 from csp_data.examples import Example
-from csp_data.home import lock, prepared_dir
+from csp_data.home import lock, prepared_dir, prepared_of
 from csp_data.normalization import Moments, Normalization
 from csp_data.options import check_number
 from csp_data.output import output_path
@@ -132,15 +132,10 @@ def _still_prepared(card: Card) -> str:
 
     By the name of the data set it is not taken: which recipe is wanted depends on what the raw files hold.
     """
-    files = [
-        path
-        for path in prepared_dir().glob(f"{card.name}-*.h5")
-        if path.stem[: -len("-0123456789ab")] == card.name
-    ]
+    files = [path for path in prepared_of(card.name) if path.stem[: -len("-0123456789ab")] == card.name]
     if not files:
         return ""
-    last = max(files, key=lambda path: path.stat().st_mtime)
-    return f"What was prepared before can be loaded by its path (in Python load(path=...)): {last}"
+    return f"What was prepared before can be loaded by its path (in Python load(path=...)): {files[0]}"
 
 
 def _made_before(path: Path, key: str, *, again: int = logging.DEBUG) -> bool:

@@ -26,6 +26,7 @@ def test_info_tells_of_every_prepared_file(empty_home: Path) -> None:
     assert "Prepared: nothing yet (csp-data prepare sample)" in run("info", "sample").stdout
     paths = [run("prepare", "sample", *more).stdout.strip() for more in ((), ("--lowpass", "5"))]
     (empty_home / "prepared" / "sample-000000000000.h5").write_bytes(b"half a file")
+    (empty_home / "prepared" / "sample-111111111111.h5").symlink_to("/on/a/disk/that/is/not/here")
     said = run("info", "sample").stdout
     assert said.count("<Dataset sample (real recordings), protocol strict: train") == 2
     assert all(path in said for path in paths)

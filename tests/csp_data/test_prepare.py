@@ -410,6 +410,7 @@ def test_what_was_prepared_is_named_when_the_raw_files_are_gone(
 ) -> None:
     path = csp_data.prepare("sample", raw=tree)
     shutil.copy(path, path.with_name("sample-other-0123456789ab.h5"))  # of another data set
+    path.with_name("sample-111111111111.h5").symlink_to("/on/a/disk/that/is/not/here")
     shutil.rmtree(tree)
     if folder_stays:
         tree.mkdir()
