@@ -65,7 +65,7 @@ def by_variant(rows: Sequence[Result], what: str, pair: Callable[[str], tuple[st
     Parameters
     ----------
     rows
-        Of an ablation (:func:`baselines.results.studies.ablated` gives their variants).
+        Of an ablation (:func:`baselines.results.studies.ablated` gives their variants); folds are put together.
     what
         Is what some variants are with.
     pair
@@ -82,11 +82,12 @@ def by_variant(rows: Sequence[Result], what: str, pair: Callable[[str], tuple[st
     Raises
     ------
     RunError
-        If that needs a training mean that is not among the rows.
+        If that needs a training mean that is not among the rows; or as for folds
+        (:func:`baselines.results.folds.across_folds`).
     """
     grids = []
     for dataset in dict.fromkeys(row.dataset for row in rows):
-        own = [row for row in rows if row.dataset == dataset]
+        own = across_folds([row for row in rows if row.dataset == dataset])
         mixed = len(set(own[0].units)) > 1
         trivial = {row.recipe_hash: row for row in own if row.model == "mean"} if mixed else None
         errors: dict[bool, dict[tuple[str, str, int], float]] = {True: {}, False: {}}

@@ -253,14 +253,20 @@ def ablated(path: Path) -> dict[str, str]:
     """
     try:
         with path.open(newline="", encoding="utf-8") as file:
-            lines = [(row["config"], row["variant"]) for row in csv.DictReader(file)]
+            lines = [(key, row["variant"]) for row in csv.DictReader(file) for key in _keys(row)]
     except (OSError, UnicodeDecodeError, csv.Error, KeyError) as error:
         raise ResultsError(f"{path}: not the table of an ablation ({type(error).__name__}: {error}).") from error
     found: dict[str, list[str]] = {}
     for key, variant in lines:
-        if key:  # a variant that does not apply, or failed, has no run
-            found.setdefault(key, []).append(variant)
+        found.setdefault(key, []).append(variant)
     return {key: "; ".join(dict.fromkeys(names)) for key, names in found.items()}
+
+
+def _keys(row: Mapping[str, str]) -> list[str]:
+    """Return the keys of the runs behind a row of an ablation's table; a variant that does not apply has none."""
+    if row.get("folds"):  # put together: config names all of them at once, the folders end with their own keys
+        return re.findall(r"-([0-9a-f]{12})(?= |$)", row["run"])
+    return [row["config"]] if row["config"] else []
 
 
 def merged(held: Sequence[Result], new: Sequence[Result]) -> list[Result]:

@@ -16,7 +16,7 @@ import pytest
 import csp_data
 from baselines.ablate import ablate
 from baselines.ablations import KINDS, Base
-from baselines.breakdown import by_recording, by_target
+from baselines.breakdown import by_recording, by_target, by_variant
 from baselines.cli import main
 from baselines.collect import read_runs
 from baselines.grid import Grid
@@ -25,7 +25,7 @@ from baselines.pool import Place
 from baselines.report import datasets_of, make_report
 from baselines.results import Result
 from baselines.results.folds import across_folds
-from baselines.results.studies import add, read_study
+from baselines.results.studies import ablated, add, read_study
 from baselines.runs import Run, RunError, read_run
 from baselines.sweeps import sweep
 from baselines.table import make_table
@@ -201,6 +201,15 @@ def test_ablations_are_of_all_folds(home: Path, tmp_path: Path, capsys: pytest.C
     for row in rows:
         model, mean = squares[row["variant"], row["model"]], squares[row["variant"], "mean"]
         assert float(row["relative_mse"]) == pytest.approx(np.mean([model[c] / mean[c] for c in mean]))
+    variants = ablated(out / "deltas.csv")
+    held = [replace(Result.of(run), variant=variants[run.config.key]) for run in read_runs([out])]
+    assert len(held) == 24
+    (grid,) = by_variant(held, "choice", lambda variant: (variant.split(",")[0], variant.endswith(", with")))
+    root = {(row["variant"], row["model"]): float(row["rmse"]) for row in rows}
+    assert {(name, fir) for name, fir, _ in grid.rows} == {
+        (name, f"{100 * (root[f'{name}, with', 'fir'] / root[f'{name}, without', 'fir'] - 1):+.1f} %")
+        for name in ("input deltas", "averaged inputs", "magnetometer")
+    }
 
 
 def test_an_ablation_says_which_fold_is_missing(home: Path, tmp_path: Path) -> None:
