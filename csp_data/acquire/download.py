@@ -283,7 +283,8 @@ def _fetch(item: Item, target: Path, client: Client, watch: Watch) -> Digest:
         if not item.archive or "does not have it" not in str(error):
             raise
         try:
-            return fetch(replace(item.wanted, address=f"{folder}/{name[0].swapcase()}{name[1:]}"), target, client)
+            other = replace(item.wanted, address=f"{folder}/{name[0].swapcase()}{name[1:]}")
+            return fetch(other, target, client, watch=watch)
         except AccessError:
             raise error from None
 

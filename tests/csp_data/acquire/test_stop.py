@@ -10,10 +10,14 @@ import subprocess
 import sys
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from csp_data.card import load_card
+from csp_data.acquire.download import _fetch
+from csp_data.acquire.plan import Item
+from csp_data.acquire.transfer import Stopped, Watch
+from csp_data.card import FileEntry, load_card
 
 from .conftest import noise, run
 from .servers import Resource, Server, stall
@@ -126,3 +130,17 @@ def test_interrupt_keeps_what_arrived(sample_mirror, empty_home, monkeypatch):
     assert run("download", "excerpt", "--mirror", sample_mirror.url).exit_code == 0
     assert any("Range" in seen.headers for seen in sample_mirror.seen)
     assert not list(raw.glob("*.part*"))
+
+
+def test_stop_while_an_archive_comes_by_the_other_case_of_its_name(tmp_path, client):
+    """It went on with attempts that could not succeed, and no progress was shown."""
+    moved, stop = [], threading.Event()
+    with Server({"/S1.zip": Resource(noise(50_000), etag='"1"', always=stall(20_000))}) as server:
+        item = Item(FileEntry("s1.zip"), f"{server.url}/s1.zip", "By hand.")
+        with ThreadPoolExecutor(1) as pool:
+            coming = pool.submit(_fetch, item, tmp_path / "s1.zip", client, Watch(moved=moved.append, stop=stop))
+            until(lambda: sum(moved) == 20_000)
+            stop.set()
+            client.abort()
+            with pytest.raises(Stopped, match="20000 bytes are kept"):
+                coming.result(timeout=HANGS)
