@@ -20,6 +20,7 @@ from baselines.report.html import Place
 from baselines.report.results import numbers, weights
 from baselines.report.sections import pieces
 from baselines.report.settings import PANELS, settings_panels, told, varied
+from baselines.results.folds import FoldsMissingError
 from baselines.runs import Run, RunError, data_config
 from baselines.table import Table, make_table
 from csp_data import Dataset
@@ -186,10 +187,14 @@ def _several(groups: Sequence[Group], runs: Sequence[Run], left: str) -> str:
         places.append(Place("overview", "Overview"))
         texts.append(html.section(places[0], *tables))
     for alike in _alike(groups):
-        for table in _across_folds(alike):
+        together, apart = _across_folds(alike)
+        for table in together:
             made = _folds(table)
             places.append(made[0])
             texts.append(made[1])
+        texts += [html.paragraph(f"{listed(apart)}: no model has run on all folds, so they stand apart.")] * bool(
+            apart
+        )
         if found := _varied(alike, f"{alike[0].anchor}-", 2):
             places.append(found[0])
             texts.append(found[1])
@@ -209,15 +214,31 @@ def _alike(groups: Sequence[Group]) -> list[list[Group]]:
     return list(found.values())
 
 
-def _across_folds(groups: Sequence[Group]) -> list[Table]:
-    """Return a table of each cross-validation among groups of one data set and protocol."""
+def _across_folds(groups: Sequence[Group]) -> tuple[list[Table], list[str]]:
+    """Put the folds of each cross-validation among groups of one data set and protocol together.
+
+    Returns
+    -------
+    tables
+        One for each that some model has run on all folds of.
+    apart
+        Titles of the groups of which no table can be made, as their sweep goes on.
+    """
     found: dict[str, list[Group]] = {}
     for group in groups:
         protocol = group.dataset.protocol
         if protocol.resplit is not None and protocol.resplit.fold is not None:
             alike = protocol.replace(resplit=dataclasses.replace(protocol.resplit, fold=0))
             found.setdefault(alike.to_json(), []).append(group)
-    return [make_table([run for group in its for run in group.runs]) for its in found.values() if len(its) > 1]
+    tables: list[Table] = []
+    apart: list[str] = []
+    for its in found.values():
+        if len(its) > 1:
+            try:
+                tables.append(make_table([run for group in its for run in group.runs]))
+            except FoldsMissingError:
+                apart += [group.title for group in its]
+    return tables, apart
 
 
 def _folds(table: Table) -> tuple[Place, str]:
@@ -234,12 +255,15 @@ def _overviews(groups: Sequence[Group]) -> list[str]:
     """Return a table for each kind and protocol with several data sets: the error of every model on each.
 
     Of several recipes of a data set the one that the others are variants of stands there (:func:`_mains`); folds
-    stand there put together.
+    stand there put together, or not at all.
     """
     pages: dict[tuple[str, str], list[Table]] = {}
     for alike in _alike(groups):
         main = next(group for group in alike if group.full).table
-        table = next(iter(_across_folds(alike)), main)
+        whole, apart = _across_folds(alike)
+        if apart and not whole:  # one fold's errors are not the data set's
+            continue
+        table = whole[0] if whole else main
         pages.setdefault((main.kind_label, main.protocol), []).append(table)
     made = []
     for tables in pages.values():

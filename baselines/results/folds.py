@@ -18,7 +18,7 @@ from baselines.results.rows import Result, Target, digest
 from baselines.runs import RunError
 from csp_data.splits import natural_key
 
-__all__ = ["across_folds"]
+__all__ = ["FoldsMissingError", "across_folds"]
 
 logger = logging.getLogger(__name__)
 
@@ -26,6 +26,10 @@ SAID = 3
 """Models that are named where folds are missing."""
 STATISTICS = ("shift", "scale", "target_shift", "target_scale")
 """What a model that computes in physical units is told of its data: it differs from fold to fold."""
+
+
+class FoldsMissingError(RunError):
+    """No model has run on all folds, so that none can be put together."""
 
 
 def across_folds(rows: Sequence[Result]) -> list[Result]:
@@ -48,8 +52,10 @@ def across_folds(rows: Sequence[Result]) -> list[Result]:
 
     Raises
     ------
+    FoldsMissingError
+        If folds are missing of all.
     RunError
-        If folds are missing of all, if one is there twice, or if rows hold no errors by recording.
+        If a fold is there twice, or if rows hold no errors by recording.
     """
     if len({row.fold for row in rows if row.fold is not None}) < 2:
         return list(rows)
@@ -69,7 +75,7 @@ def across_folds(rows: Sequence[Result]) -> list[Result]:
             missing.append(f"{first.model} seed {first.seed}")
     few = ", ".join(missing[:SAID]) + (f" and {len(missing) - SAID} more" if len(missing) > SAID else "")
     if not made:
-        raise RunError(
+        raise FoldsMissingError(
             f"No model has run on all folds: {few}. Give the command of the sweep again, and it goes on."
         )
     if missing:

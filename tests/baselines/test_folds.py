@@ -160,6 +160,17 @@ def test_the_page_shows_folds_and_all_of_them(runs: list[Run]) -> None:
     assert make_table(runs).heading in page
 
 
+def test_the_page_of_a_sweep_that_goes_on_shows_the_folds_that_are_there(runs: list[Run]) -> None:
+    known = [run for run in runs if Result.of(run).fold != 2]
+    page = make_report(known, datasets_of(known), unfinished=len(runs) - len(known))
+    assert (
+        "sample, fold 0 of 3 and sample, fold 1 of 3: no model has run on all folds, so they stand apart." in page
+    )
+    assert page.index(">sample, fold 0 of 3</h2>") < page.index(">sample, fold 1 of 3</h2>")
+    assert "all 3 folds" not in page
+    assert "6 more runs are unfinished and not on this page." in page
+
+
 def test_folds_on_the_command_line(
     folded: Path, home: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
