@@ -103,14 +103,17 @@ def read_part(dataset: Dataset, part: str, raw: Path | str | None = None) -> Raw
         If the raw files are not those that the data set was prepared from.
     MissingDataError
         If there is no recording.
+    SourceError
+        If the process does not know the data set's reader.
     """
-    card, root = dataset.card, raw_root(dataset.card, raw)
+    card = dataset.card
+    source = load_source(card)  # before the raw files: those of an unknown reader may lie beside it
+    root = raw_root(card, raw)
     found = {recording.id: recording for recording in find_recordings(card, root)}
     digest = verify_tree(card, root, extra=False).source_digest()
     if digest != dataset.provenance["source_digest"]:
         raise OptionError(
             "raw", str(root), f"the raw files that {dataset.path.name} was prepared from (source {digest} differs)"
         )
-    source = load_source(card)
     wanted = dict.fromkeys(row.recording for row in dataset.split(part).rows)
     return RawPart(dataset, part, tuple(source.read(found[id_], card, dataset.protocol) for id_ in wanted), source)

@@ -81,6 +81,12 @@ def load_source(card: Card) -> Source:
         If its reader is from outside and cannot be used, or has no function for something that the card names.
     """
     if card.reader is None:
+        if card.source is None:  # such a card comes from a prepared file, which has no code in it
+            raise SourceError(
+                card.name,
+                "it is not known here, only its card, from a prepared file. Name the folder that holds it in "
+                "CSP_DATA_PLUGINS, or in Python register it (csp_data.register)",
+            )
         module = f"csp_data.sources.{card.source}"
         source = getattr(import_module(module), "SOURCE", None) if find_spec(module) is not None else None
         if not isinstance(source, Source):

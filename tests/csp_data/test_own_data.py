@@ -276,6 +276,19 @@ def test_a_dot_and_a_number_in_a_recordings_name(tmp_path: Path) -> None:
         csp_data.load(str(renamed(tmp_path / "b", ["run", "run.1", "x", "y"], gap="run")))
 
 
+def test_raw_recordings_need_the_reader_and_say_how_it_is_had(folder: Path, tmp_path: Path) -> None:
+    """As in a process that only has the prepared file, which ``csp-baselines faults`` starts from."""
+    made = csp_data.prepare(str(folder), out=tmp_path / "made.h5")
+    cards._added.clear()
+    for raw in (None, folder / "recordings"):
+        with pytest.raises(SourceError, match=r"not known here.*CSP_DATA_PLUGINS, .*csp_data\.register"):
+            read_part(csp_data.load(path=made), "test", raw)
+    csp_data.register(folder)
+    ds = csp_data.load(path=made)
+    inputs = read_part(ds, "test").inputs()
+    np.testing.assert_array_equal(np.concatenate(inputs), np.concatenate([e.inputs for e in ds.test]))
+
+
 def test_a_file_that_does_not_hold_the_recordings_can_be_read(tmp_path: Path) -> None:
     made = csp_data.prepare(str(renamed(tmp_path / "a", ["a", "b", "c", "d"], gap="d")), out=tmp_path / "made.h5")
     with h5py.File(made, "a") as file:
