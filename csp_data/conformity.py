@@ -86,7 +86,7 @@ def check_source(name: Path | str, *, raw: Path | str | None = None, limit: int 
     card = load_card(name)
     root = raw_root(card, raw)
     if not root.is_dir():
-        raise MissingDataError(f"The raw files of {card.name}", root, how_to_get(card))
+        raise MissingDataError(f"The raw files of {card.name}", root, how_to_get(card, root))
     state = _State(card, root, limit)
     return SourceReport(card.name, root, tuple(_run(state, *row) for row in CHECKS))
 

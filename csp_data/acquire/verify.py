@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shlex
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -17,6 +18,7 @@ from csp_data.acquire.manifest import Digest, Stamps
 from csp_data.acquire.structure import structure_problems
 from csp_data.card import Card, FileEntry, bundled_root
 from csp_data.errors import MissingDataError, SourceError, VerificationError
+from csp_data.home import raw_dir
 from csp_data.simulate.stamp import STAMP
 from csp_data.sources import Found, load_source
 
@@ -184,8 +186,9 @@ def verify_tree(
     CspDataError
         If the lock file is damaged.
     """
+    get = how_to_get(card, root)
     if not root.is_dir():
-        raise MissingDataError(f"The raw files of {card.name}", root, how_to_get(card))
+        raise MissingDataError(f"The raw files of {card.name}", root, get)
     found = load_source(card).find(root)
     locked = read_lock(lock_path(root, lock), card.name)
     entries = _entries(card, locked)
@@ -205,9 +208,9 @@ def verify_tree(
     reports |= {path: FileReport(path, "ok") for path in used}
     # also beside a main file that is left out: a reader may be asked for it
     awry = stamps.no_files(name for name in dict.fromkeys([*entries, *chain(*inside)]) if name not in statuses)
-    reports |= {name: _not_readable(card, name, kind, there=True) for name, kind in awry.items()}
+    reports |= {name: _not_readable(get, name, kind, there=True) for name, kind in awry.items()}
     if read or deep:
-        _open_doubtful(card, inside, reports, found, stamps, deep=deep)
+        _open_doubtful(card, get, inside, reports, found, stamps, deep=deep)
     for path, report in reports.items():
         if report.status == "ok" and report.trust is None and stamps.readable(path):
             reports[path] = replace(report, trust="structure")
@@ -216,17 +219,23 @@ def verify_tree(
     wanting = {
         name for own in inside if own[0] in statuses for name in own if name not in statuses
     } - reports.keys()
-    incomplete = (_not_readable(card, name, "", there=False) for name in sorted(wanting))
-    rows = [*_beside([*reports.values(), *unlisted, *incomplete], inside), *_absent(card, found)]
+    incomplete = (_not_readable(get, name, "", there=False) for name in sorted(wanting))
+    rows = [*_beside([*reports.values(), *unlisted, *incomplete], inside), *_absent(card, found, get)]
     more = _extra(root, {row.path for row in rows}) if extra else ()
     return Report(card.name, root, (*rows, *more), digests, tuple(found))
 
 
-def how_to_get(card: Card) -> str:
+def download_command(card: Card, root: Path) -> str:
+    """Return the command that fetches the files of a data set into a folder."""
+    place = "" if root == raw_dir(card.name) else f" --raw {shlex.quote(str(root))}"
+    return f"csp-data download {card.name}{place}"
+
+
+def how_to_get(card: Card, root: Path) -> str:
     """Return the next step towards the files of a data set: a command where one can fetch them, or by hand."""
     by_hand = " ".join(card.obtain.split())
     known = any(entry.url or entry.drive for entry in (*card.files, *card.downloads)) or card.access.drive_folder
-    return f"Run csp-data download {card.name}, or by hand: {by_hand}" if known else by_hand
+    return f"Run {download_command(card, root)}, or by hand: {by_hand}" if known else by_hand
 
 
 def _entries(card: Card, locked: LockedSet) -> dict[str, FileEntry]:
@@ -240,7 +249,7 @@ def _entries(card: Card, locked: LockedSet) -> dict[str, FileEntry]:
 
 
 def _check(card: Card, root: Path, entry: FileEntry, digest: Digest | None) -> FileReport:
-    again = _again(card, entry)
+    again = _again(card, root, entry)
     if digest is None:
         return FileReport(entry.path, "missing", expected=f"{root / entry.path}", found="nothing", fix=again)
     if entry.size is not None and digest.size != entry.size:
@@ -256,12 +265,12 @@ def _check(card: Card, root: Path, entry: FileEntry, digest: Digest | None) -> F
     return FileReport(entry.path, "ok")
 
 
-def _again(card: Card, entry: FileEntry) -> str:
+def _again(card: Card, root: Path, entry: FileEntry) -> str:
     if bundled_root(card) is not None:
         return " ".join(card.obtain.split())
     if entry.url or entry.drive:
-        return f"Get it again: csp-data download {card.name} (from {entry.url or 'Google Drive'})."
-    return f"Get it again: {how_to_get(card)}"
+        return f"Get it again: {download_command(card, root)} (from {entry.url or 'Google Drive'})."
+    return f"Get it again: {how_to_get(card, root)}"
 
 
 UNLISTED = "The card does not know it; it is left out."
@@ -281,7 +290,7 @@ def _inside(root: Path, found: Sequence[Found]) -> list[list[str]]:
     return [[name(file) for file in recording.files] for recording in found]
 
 
-def _absent(card: Card, found: Sequence[Found]) -> Iterator[FileReport]:
+def _absent(card: Card, found: Sequence[Found], get: str) -> Iterator[FileReport]:
     """Report recordings that the publisher states and that are not here, by name where the card names them."""
     if card.promised is None or len(found) >= card.promised:
         return
@@ -290,7 +299,7 @@ def _absent(card: Card, found: Sequence[Found]) -> Iterator[FileReport]:
     if not missing or len(named) < card.promised:
         missing = [f"{card.promised - len(found)} of {card.promised} recordings"]
     for id_ in missing:
-        yield FileReport(id_, "missing", expected="a recording", found="none", fix=how_to_get(card))
+        yield FileReport(id_, "missing", expected="a recording", found="none", fix=get)
 
 
 def _beside(rows: Sequence[FileReport], inside: Sequence[Sequence[str]]) -> list[FileReport]:
@@ -330,6 +339,7 @@ def _names(root: Path) -> set[str]:
 
 def _open_doubtful(
     card: Card,
+    get: str,
     inside: Sequence[Sequence[str]],
     reports: dict[str, FileReport],
     found: Sequence[Found],
@@ -351,14 +361,13 @@ def _open_doubtful(
         if problem is not None:
             # a recording's folder stands for its main file
             at_fault = dict(zip(recording.files, names, strict=True)).get(problem[0], names[0])
-            reports[at_fault] = _not_readable(card, at_fault, problem[1], there=at_fault in reports)
+            reports[at_fault] = _not_readable(get, at_fault, problem[1], there=at_fault in reports)
         else:
             fine += [name for name in names if name in reports]
     stamps.set_readable(fine)
 
 
-def _not_readable(card: Card, name: str, problem: str, *, there: bool) -> FileReport:
-    get = how_to_get(card)
+def _not_readable(get: str, name: str, problem: str, *, there: bool) -> FileReport:
     if not there:
         return FileReport(name, "missing", expected="a file of the recording", found="nothing", fix=get)
     return FileReport(name, "unreadable", None, "a readable recording", problem, f"Delete it. {get}")

@@ -205,6 +205,18 @@ def test_a_filters_options_need_a_filter(command: str, option: tuple[str, str]) 
     assert not Path("x.npz").exists()
 
 
+def test_the_command_that_is_named_fetches_into_the_folder_that_was_asked_for(
+    empty_home: Path, tmp_path: Path
+) -> None:
+    other = tmp_path / "two words"
+    for place in (other, other / "folder"):
+        named = run("prepare", "broad", "--raw", str(place)).stderr
+        assert f"Run csp-data download broad --raw '{place}', or by hand:" in named
+        place.mkdir()
+    assert f"csp-data download broad --raw '{other}'" in run("verify", "broad", "--raw", str(other)).stderr
+    assert "Run csp-data download broad, or by hand:" in run("prepare", "broad").stderr
+
+
 def test_folds_on_the_command_line(home: Path) -> None:
     path = run("prepare", "sample", "--fold", "1/4").stdout.strip()
     assert csp_data.load(path=path).protocol.resplit == csp_data.Resplit(fold=1, folds=4)
