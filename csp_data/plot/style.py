@@ -11,6 +11,7 @@ from typing import Any
 import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.text import Text
 
 from csp_data.errors import OptionError
 from csp_data.home import expanded
@@ -144,9 +145,21 @@ def thin(values: FloatArray | Sequence[float]) -> dict[str, Any]:
 SVG: dict[Any, Any] = {"svg.hashsalt": "csp-data", "svg.fonttype": "none"}
 
 
+def _literal(figure: Figure) -> None:
+    """Let a dollar in a name be a dollar: matplotlib takes what stands between two of them for a formula."""
+    for ax in figure.axes:
+        for axis in (ax.xaxis, ax.yaxis):
+            axis.get_ticklabels()  # ticks get their texts here
+    for text in figure.findobj(Text):
+        assert isinstance(text, Text)
+        if "$" in text.get_text() and r"$\mathdefault" not in text.get_text():  # which logarithmic axes write
+            text.set_parse_math(False)
+
+
 def to_svg(figure: Figure) -> str:
     """Return a figure as an ``<svg>`` element to put into a page; equal figures give equal text."""
     text = io.StringIO()
+    _literal(figure)
     with mpl.rc_context(SVG):
         figure.savefig(text, format="svg", metadata={"Date": None})
     svg = text.getvalue()
@@ -186,6 +199,7 @@ def save(figure: Figure, path: Path | str, *, title: str | None = None) -> Path:
             shown = html.escape(title or figure.get_suptitle() or path.stem, quote=True)
             temporary.write_text(PAGE.format(title=shown, svg=to_svg(figure)), encoding="utf-8")
         else:
+            _literal(figure)
             metadata: dict[str, Any] = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}.get(kind, {})
             figure.savefig(temporary, format=kind, metadata=metadata)
     return path

@@ -14,6 +14,7 @@ from csp_data import LowPass, Stream, plot
 from csp_data.commands.plot import FIGURES
 from csp_data.errors import OptionError, UnknownNameError
 from csp_data.plot.raw import gaps
+from csp_data.plot.style import to_svg
 
 
 @pytest.fixture(scope="module")
@@ -296,3 +297,19 @@ def test_a_raw_recording_on_the_worlds_clock_begins_at_zero() -> None:
 def test_a_target_that_has_a_path_is_named(sample) -> None:
     with pytest.raises(OptionError, match="Choose target='velocity-in-start-frame'"):
         sample.plot("trajectory")
+
+
+def test_dollars_in_names_begin_no_formula(tmp_path: Path) -> None:
+    """Not even one that matplotlib cannot read; the powers of ten of a logarithmic axis stay formulas."""
+    name, figure = r"a$\fo$ <b>", Figure(layout="constrained")
+    ax = figure.subplots()
+    ax.barh([0, 1], [1.0, 1000.0], label=name)
+    ax.set_yticks([0, 1], [name, "b"])
+    ax.set_xscale("log")
+    ax.set_title(name)
+    ax.legend()
+    svg = to_svg(figure)
+    assert svg.count(r">a$\fo$ &lt;b&gt;</text>") == 3
+    assert "mathdefault" not in re.sub(r"<!--.*?-->", "", svg)
+    for suffix in ("png", "html"):
+        assert plot.save(figure, tmp_path / f"made.{suffix}").stat().st_size > 0
