@@ -13,6 +13,7 @@ import pytest
 from baselines import experiment
 from baselines.collect import read_runs
 from baselines.render import render, render_all
+from baselines.results_cli import runs_or_rows
 from baselines.runs import Run, RunError
 from baselines.table import make_table, make_tables
 from csp_data import Dataset
@@ -296,5 +297,7 @@ def test_a_reference_that_two_sweeps_ran_stands_once(
         tmp_path / "1" / "fir",  # sees other windows
     ]
     assert len(make_table(found).rows) == 4
+    typed = runs_or_rows([runs["fir"].folder.parent, tmp_path / "1", *repeated])  # as csp-baselines table has them
+    assert [one.folder for one in typed if isinstance(one, Run)] == [one.folder for one in found]
     with pytest.raises(RunError, match="the same run"):  # a trained model is not counted twice silently
         make_table(read_runs([runs["fir"].folder.parent, tmp_path / "0"]))
