@@ -100,7 +100,7 @@ def test_verify_names_the_file_at_fault(tree: Callable[[str], Path]) -> None:
     assert status["demonstration_3/reskin_sensor_values.h5"].status == "ok"
     assert status["demonstration_10/kinova_cartesian_states.h5"].status == "missing"
     assert "SIMULATED.json" not in status
-    assert "verify" not in str(status["demonstration_3/kinova_cartesian_states.h5"])
+    assert "csp-data verify" not in str(status["demonstration_3/kinova_cartesian_states.h5"])
     quick = {file.path: file.status for file in csp_data.verify("marker", raw=root).files}
     assert quick["demonstration_10/kinova_cartesian_states.h5"] == "missing"
 
