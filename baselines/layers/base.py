@@ -68,7 +68,7 @@ class SequenceLayer(nn.Module, ABC):
         """
 
 
-class BlockStack(SequenceLayer, ABC):
+class BlockStack(SequenceLayer):
     """Residual blocks of one width, one after the other, each with a state of its own.
 
     A block maps (B, L, dim) to (B, steps in ``readout``, dim) by ``forward(x, readout)``, and (B, dim) and its

@@ -192,9 +192,9 @@ def _several(groups: Sequence[Group], runs: Sequence[Run], left: str) -> str:
             made = _folds(table)
             places.append(made[0])
             texts.append(made[1])
-        texts += [html.paragraph(f"{listed(apart)}: no model has run on all folds, so they stand apart.")] * bool(
-            apart
-        )
+        if apart:
+            said = f"{listed(apart)}: no model has run on all folds, so they stand apart."
+            texts.append(html.paragraph(said))
         if found := _varied(alike, f"{alike[0].anchor}-", 2):
             places.append(found[0])
             texts.append(found[1])
