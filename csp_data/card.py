@@ -26,6 +26,7 @@ from csp_data.cardtypes import (
     TargetCard,
 )
 from csp_data.errors import CardError, CspDataError, OptionError, UnknownNameError
+from csp_data.files import check_file
 from csp_data.home import expanded
 from csp_data.plugins import CARD, VARIABLE, FolderReader, ModuleReader, folders, installed
 from csp_data.splitcard import SplitCard, check_split
@@ -163,7 +164,7 @@ def _of_table(table: dict[str, Any], where: str) -> Card:
 def _parse(text: str, where: str) -> dict[str, Any]:
     try:
         return tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+    except (ValueError, RecursionError) as error:
         raise CardError(where, f"not TOML ({error})") from error
 
 
@@ -272,6 +273,7 @@ def read_outside(reader: FolderReader | ModuleReader, path: Path | None = None) 
     """Read the card beside a reader; `path` where it has another name."""
     path = path or reader.folder / CARD
     try:
+        check_file(path)
         text = path.read_text(encoding="utf-8-sig")  # some editors mark UTF-8 so
     except (OSError, UnicodeDecodeError) as error:
         raise CardError(str(path), f"cannot be read ({error})") from error

@@ -58,7 +58,7 @@ class Dataset:
     def _read_protocol(self) -> Protocol:
         text = self.prepared.index.header.protocol
         with found_damaged(self.path):
-            json.loads(text)
+            json.loads(text)["name"]
         try:
             return Protocol.from_json(text)
         except OptionError as error:

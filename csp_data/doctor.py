@@ -24,7 +24,7 @@ from csp_data.acquire.importing import leftovers
 from csp_data.card import bundled_root, load_card, names
 from csp_data.errors import CspDataError
 from csp_data.home import home, prepared_dir, raw_dir, stamps_dir
-from csp_data.store import read_header
+from csp_data.store import found_damaged, read_header
 
 __all__ = ["GROUP", "PreparedFile", "examine", "prepared_files", "readable_size", "size_of"]
 
@@ -68,9 +68,10 @@ def prepared_files() -> list[PreparedFile]:
             if path.suffix == ".part":
                 raise CspDataError("a killed preparation left it")
             header = read_header(path)
-            protocol = json.loads(header.protocol).get("name")
+            with found_damaged(path):
+                protocol = json.loads(header.protocol)["name"]
             rows.append(PreparedFile(path, header.dataset, protocol, size_of(path)))
-        except (CspDataError, OSError, ValueError) as error:
+        except (CspDataError, OSError) as error:
             rows.append(PreparedFile(path, None, None, size_of(path), str(error)))
     return rows
 

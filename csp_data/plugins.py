@@ -65,7 +65,7 @@ class ModuleReader:
 
     def digest(self) -> str:
         """Return a digest of all Python files of the module's folder."""
-        files = sorted(self.folder.rglob("*.py"))
+        files = sorted(file for file in self.folder.rglob("*.py") if file.is_file())
         return hashlib.sha256("".join(_digest(file) for file in files).encode()).hexdigest()
 
 

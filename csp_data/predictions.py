@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from csp_data.errors import CspDataError
+from csp_data.files import check_file
 from csp_data.recording import FloatArray
 
 __all__ = ["EpisodePrediction", "PredictionsError", "read_predictions", "save_predictions"]
@@ -64,6 +65,7 @@ def read_predictions(path: Path) -> list[EpisodePrediction]:
         If the file is missing, damaged or holds something else.
     """
     try:
+        check_file(path)
         # numpy leaves a file open that it cannot read; one that we opened is closed
         with path.open("rb") as file, np.load(file, allow_pickle=False) as held:
             stops = np.cumsum(held["lengths"])

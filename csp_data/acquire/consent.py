@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import netrc
 import os
 from collections.abc import Callable
@@ -14,6 +13,7 @@ from csp_data.acquire.client import Credentials, origin
 from csp_data.acquire.manifest import write_json
 from csp_data.card import Card
 from csp_data.errors import AccessError, CspDataError
+from csp_data.files import read_json
 from csp_data.home import home, lock
 
 __all__ = ["AskLicence", "AskPassword", "credentials_for", "require_licence"]
@@ -53,7 +53,7 @@ def require_licence(card: Card, *, accepted: bool, ask: AskLicence | None = None
 
 def _known(path: Path) -> dict[str, str]:
     try:
-        rows = json.loads(path.read_text(encoding="utf-8"))
+        rows = read_json(path)
         return rows if isinstance(rows, dict) else {}
     except (OSError, ValueError):
         return {}

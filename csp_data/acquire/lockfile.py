@@ -16,6 +16,7 @@ from typing import Any
 
 from csp_data.acquire.manifest import write_json
 from csp_data.errors import CspDataError, VerificationError
+from csp_data.files import read_json
 from csp_data.home import expanded, lock
 
 __all__ = ["LOCK_NAME", "RECEIPTS_NAME", "Locked", "LockedSet", "extend_lock", "lock_path", "read_lock"]
@@ -51,7 +52,7 @@ def lock_path(root: Path, chosen: Path | None = None) -> Path:
 
 def _rows(path: Path) -> dict[str, Any]:
     try:
-        table = json.loads(path.read_text(encoding="utf-8"))
+        table = read_json(path)
         if table["version"] > VERSION:
             raise CspDataError(f"{path}: written by a newer version (format {table['version']}). Update csp-data.")
         rows = table["datasets"]
@@ -62,7 +63,7 @@ def _rows(path: Path) -> dict[str, Any]:
         return dict(rows)
     except FileNotFoundError:
         return {}
-    except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
         raise CspDataError(
             f"{path}: not a lock file ({error}). Restore it from where it is shared, or delete it to start anew."
         ) from error

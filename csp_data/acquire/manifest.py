@@ -9,10 +9,11 @@ import os
 from collections.abc import Container, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from stat import S_ISDIR, S_ISFIFO, S_ISREG, S_ISSOCK
+from stat import S_ISREG
 from typing import NamedTuple
 
 from csp_data.errors import CspDataError
+from csp_data.files import no_file, read_json
 from csp_data.home import lock, stamps_dir
 
 __all__ = ["BLOCK", "Digest", "Hasher", "Stamps", "digest_file", "sync_folder", "write_json"]
@@ -116,7 +117,7 @@ class Stamps:
 
     def _load(self) -> dict[str, _Stamp]:
         try:
-            rows = json.loads(self.path.read_text(encoding="utf-8"))["files"]
+            rows = read_json(self.path)["files"]
             return {
                 name: _Stamp(row["mtime_ns"], Digest(**row["digest"]), row["readable"])
                 for name, row in rows.items()
@@ -148,8 +149,8 @@ class Stamps:
                 mode = os.stat(f"{self.root}/{name}").st_mode  # noqa: PTH116  # as above
             except OSError:
                 continue
-            if not (S_ISREG(mode) or S_ISDIR(mode)):
-                found[name] = "a pipe" if S_ISFIFO(mode) else "a socket" if S_ISSOCK(mode) else "a device"
+            if kind := no_file(mode):
+                found[name] = kind
         return found
 
     def digests(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 from collections import Counter
@@ -21,6 +20,7 @@ from csp_data.acquire.place import own_name
 from csp_data.acquire.transfer import Opener, Wanted, fetch
 from csp_data.card import Card, FileEntry
 from csp_data.errors import AccessError, OptionError
+from csp_data.files import read_json
 from csp_data.home import expanded
 
 __all__ = ["Item", "Variant", "local_file", "mirror_of", "plan", "receipts"]
@@ -217,7 +217,7 @@ def _mirror_lock(card: Card, client: Client, mirror: str, scratch: Path) -> Lock
 def receipts(root: Path) -> dict[str, list[str]]:
     """Return which archives were unpacked below a root, and into which files."""
     try:
-        rows = json.loads((root / RECEIPTS_NAME).read_text(encoding="utf-8"))
+        rows = read_json(root / RECEIPTS_NAME)
         return {str(name): [str(file) for file in files] for name, files in rows.items()}
     except FileNotFoundError:
         return {}

@@ -25,6 +25,7 @@ from csp_data.acquire.client import NETWORK_ERRORS, Client, RedirectError, what_
 from csp_data.acquire.decide import Answer, Partial, Step, answer_of, decide, question
 from csp_data.acquire.manifest import BLOCK, Digest, Hasher, sync_folder
 from csp_data.errors import AccessError, CspDataError, TransferError, VerificationError
+from csp_data.files import read_json
 
 __all__ = ["Opener", "Stopped", "Wanted", "Watch", "fetch", "looks_like_html", "part_of", "sidecar_of"]
 
@@ -322,7 +323,7 @@ class _Transfer:
     def _read_sidecar(self) -> Partial:
         """Return what an earlier call left; nothing, unless it is of the same address."""
         try:
-            row = json.loads(self.sidecar.read_text(encoding="utf-8"))
+            row = read_json(self.sidecar)
             if row.pop("address") == self.wanted.address:
                 return Partial(**{**row, "have": self.part.stat().st_size})
             logger.info("%s: its first bytes came from another address and are not used", self.wanted.name)

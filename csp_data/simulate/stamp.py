@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+from csp_data.files import read_json
 from csp_data.simulate.plan import Task
 
 __all__ = ["GENERATOR_VERSION", "STAMP", "carry_stamp", "read_stamp", "simulates", "write_stamp"]
@@ -79,7 +80,7 @@ def carry_stamp(sources: Iterable[Path], root: Path) -> None:
 
 def _content(path: Path) -> dict[str, Any]:
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = read_json(path)
     except (OSError, ValueError):
         content = {}
     return {**content, "simulated": True} if isinstance(content, dict) else {"simulated": True}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ import numpy as np
 
 from csp_data.card import Card
 from csp_data.errors import DamagedRecordingError
+from csp_data.files import read_json
 from csp_data.protocol import Protocol
 from csp_data.recording import FloatArray, Note, Recording, Stream
 from csp_data.signal.rotation import cumulative, multiply, rotate
@@ -100,8 +100,8 @@ def _arrays(path: Path) -> dict[str, FloatArray]:
 
 def _info(path: Path) -> dict[str, Any]:
     try:
-        info = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
+        info = read_json(path)
+    except (OSError, ValueError) as error:
         raise DamagedRecordingError(path, "cannot be read", "a JSON file", str(error)) from error
     if not isinstance(info, dict):
         raise DamagedRecordingError(path, "content", "a JSON object", type(info).__name__)

@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from csp_data._version import __version__
 from csp_data.errors import StoreError
+from csp_data.files import check_file
 from csp_data.normalization import Affine, Normalization
 from csp_data.store.layout import FORMAT, FORMAT_VERSION, WINDOW_COLUMNS, Channels, EpisodeRow, Header, Index
 
@@ -29,6 +30,7 @@ CHECK = "Check its rights, its disk, and how many files are open at once (ulimit
 def _opened(path: Path) -> Iterator[h5py.File]:
     """Open a prepared file, turning whatever is wrong with it into a StoreError."""
     try:
+        check_file(path)
         file = h5py.File(path, "r")
     except FileNotFoundError as error:
         raise StoreError(path, "there is no such file", AGAIN) from error

@@ -1,0 +1,46 @@
+"""Files that anybody may have put where they are found: what is no file is not opened, since a pipe has no end."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from stat import S_ISDIR, S_ISFIFO, S_ISREG, S_ISSOCK
+from typing import Any
+
+__all__ = ["check_file", "no_file", "read_json"]
+
+
+def no_file(mode: int) -> str:
+    """Return what the mode of a path says it is, if that is neither a file nor a folder; else ``""``."""
+    if S_ISREG(mode) or S_ISDIR(mode):
+        return ""
+    return "a pipe" if S_ISFIFO(mode) else "a socket" if S_ISSOCK(mode) else "a device"
+
+
+def check_file(path: Path) -> None:
+    """Refuse to open what might never end.
+
+    Raises
+    ------
+    OSError
+        If there is nothing, or a pipe, a socket or a device. Of a folder the system says itself that it is one.
+    """
+    if kind := no_file(path.stat().st_mode):
+        raise OSError(f"it is {kind}")
+
+
+def read_json(path: Path) -> Any:
+    """Return what a JSON file holds.
+
+    Raises
+    ------
+    OSError
+        If there is none, or it cannot be read.
+    ValueError
+        If it is no JSON, or nested deeper than Python can follow.
+    """
+    check_file(path)
+    try:
+        return json.loads(path.read_text(encoding="utf-8-sig"))  # some editors mark UTF-8 so
+    except RecursionError as error:
+        raise ValueError("it is nested too deeply") from error

@@ -1,0 +1,137 @@
+"""What lies where files of ours are looked for, and is none: pipes are not opened, damaged JSON is refused."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import csp_data
+from csp_data.acquire.lockfile import LOCK_NAME, RECEIPTS_NAME
+from csp_data.doctor import examine
+from csp_data.errors import CardError, CspDataError
+from csp_data.files import read_json
+from csp_data.predictions import PredictionsError, read_predictions
+from csp_data.simulate.stamp import STAMP, read_stamp
+
+from .trees import write
+
+pytestmark = pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="Windows has no pipes among its files")
+DEEP = "[" * 100_000
+
+
+def run(*words: str | Path) -> tuple[int, str]:
+    """Run a command that would wait for ever, if it opened a pipe."""
+    command = [sys.executable, "-m", "csp_data", *map(str, words)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    return done.returncode, " ".join((done.stdout + done.stderr).split())
+
+
+def test_pipes_and_sockets_among_prepared_files(
+    empty_home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (folder := empty_home / "prepared").mkdir(parents=True)
+    os.mkfifo(folder / "broad-0123456789ab.h5")
+    monkeypatch.chdir(folder)  # a socket's path may have 107 characters
+    with socket.socket(socket.AF_UNIX) as made:
+        made.bind("vector-0123456789ab.h5")
+    code, said = run("doctor")
+    assert code == 1
+    assert "broad-0123456789ab.h5: cannot be read as HDF5 (it is a pipe)" in said
+    assert "vector-0123456789ab.h5: cannot be read as HDF5 (it is a socket)" in said
+    os.mkfifo(tmp_path / "mine.h5")
+    for words in (["info", tmp_path / "mine.h5"], ["export", tmp_path / "mine.h5", "-o", tmp_path / "out.csv"]):
+        code, said = run(*words)
+        assert (code, "mine.h5: cannot be read as HDF5 (it is a pipe)" in said) == (1, True), said
+    assert run("prepare", "sample", "-o", tmp_path / "mine.h5")[0] == 2
+    assert run("clean", "--prepared", "--yes")[0] == 0
+    assert not list(folder.glob("*.h5"))
+
+
+def test_pipes_in_place_of_our_own_notes(empty_home: Path, tmp_path: Path) -> None:
+    root = write("vector", tmp_path / "tree")
+    for name in (STAMP, RECEIPTS_NAME):
+        (root / name).unlink(missing_ok=True)
+        os.mkfifo(root / name)
+    csp_data.verify("sample")
+    (stamps,) = (empty_home / "stamps").glob("*.json")
+    stamps.unlink()
+    os.mkfifo(stamps)
+    assert run("verify", "sample")[0] == 0
+    code, said = run("prepare", "vector", "--raw", root)
+    assert code == 0, said
+    assert csp_data.load(path=said.split()[-1]).kind == "simulated"
+    os.mkfifo(root / LOCK_NAME)
+    code, said = run("verify", "vector", "--raw", root)
+    assert (code, f"{root / LOCK_NAME}: not a lock file (it is a pipe)" in said) == (1, True), said
+
+
+def test_pipes_in_place_of_cards_and_predictions(tmp_path: Path) -> None:
+    for name in ("card.toml", "predictions.npz"):
+        os.mkfifo(tmp_path / name)
+    with pytest.raises(CardError, match=r"card\.toml: cannot be read \(it is a pipe\)"):
+        csp_data.register(tmp_path)
+    with pytest.raises(PredictionsError, match="it is a pipe"):
+        read_predictions(tmp_path / "predictions.npz")
+
+
+def test_folders_and_pipes_named_like_python(tmp_path: Path) -> None:
+    """An installed package with a folder ``templates.py``, say: no reader could be used."""
+    from csp_data.plugins import ModuleReader
+
+    (tmp_path / "reader.py").write_text("SOURCE = None\n")
+    digest = ModuleReader("other", tmp_path).digest()
+    (tmp_path / "folder.py").mkdir()
+    os.mkfifo(tmp_path / "pipe.py")
+    assert ModuleReader("other", tmp_path).digest() == digest
+
+
+@pytest.mark.parametrize("text", [DEEP, '{"a": ' + DEEP, '{"a": 1' + 5000 * "0" + "}", "\x00", "{"])
+def test_damaged_json_is_one_kind_of_error(tmp_path: Path, text: str) -> None:
+    (tmp_path / "x.json").write_text(text)
+    with pytest.raises(ValueError, match=r".") as caught:
+        read_json(tmp_path / "x.json")
+    assert "\n" not in str(caught.value)
+
+
+def test_json_that_an_editor_has_marked(tmp_path: Path) -> None:
+    (tmp_path / "x.json").write_text('{"a": 1}', encoding="utf-8-sig")
+    assert read_json(tmp_path / "x.json") == {"a": 1}
+
+
+def test_json_nested_without_end(empty_home: Path, tmp_path: Path) -> None:
+    """Each of these was a traceback."""
+    root = write("vector", tmp_path / "tree")
+    (root / STAMP).write_text(DEEP)
+    assert read_stamp(root) == {"simulated": True}
+    csp_data.verify("vector", raw=root)
+    for stamps in (empty_home / "stamps").glob("*.json"):
+        stamps.write_text(DEEP)
+    (empty_home / "licences.json").write_text(DEEP)
+    (root / RECEIPTS_NAME).write_text(DEEP)
+    assert csp_data.verify("vector", raw=root).present
+    mirror = shutil.copytree(root, tmp_path / "mirror")
+    (mirror / LOCK_NAME).write_text(DEEP)
+    with pytest.raises(CspDataError, match=r"not a lock file.*nested too deeply"):
+        csp_data.download("vector", raw=tmp_path / "got", mirror=str(mirror), accept_licence=True)
+    (tmp_path / "card.toml").write_text("a = " + DEEP)
+    with pytest.raises(CardError, match=r"card\.toml: not TOML"):
+        csp_data.register(tmp_path)
+
+
+@pytest.mark.parametrize("text", ["[" * 60_000, "[]", "3", "{}", "", '{"name": '])
+def test_prepared_files_with_a_protocol_that_is_none(empty_home: Path, text: str) -> None:
+    import h5py
+
+    path = csp_data.prepare("sample")
+    with h5py.File(path, "r+") as file:
+        file.attrs["protocol"] = text
+    [row] = examine()["prepared"]
+    assert "is damaged" in row["problem"]
+    with pytest.raises(CspDataError, match=f"{path.name}"):
+        csp_data.load(path=path)
