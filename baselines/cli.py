@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import io
 import logging
 import os
 import shlex
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import redirect_stderr
 from dataclasses import MISSING, dataclass, field, fields, is_dataclass, make_dataclass
 from pathlib import Path
 from typing import Annotated, Any, Union, get_type_hints
@@ -18,7 +20,7 @@ import csp_data
 from baselines.ablate_cli import ABLATE, Ablate, ablate
 from baselines.bench_cli import BENCH, Bench, bench
 from baselines.completion import COMPLETION, Completion, complete, completion, shadow
-from baselines.errors import CspDataError, OptionError, UnknownNameError
+from baselines.errors import CspDataError, OptionError, UnknownNameError, UsageError
 from baselines.export_cli import EXPORT, Export, export_run
 from baselines.faults_cli import FAULTS, Faults, faults
 from baselines.report_cli import REPORT, TABLE, Report, Table, report, table
@@ -26,6 +28,7 @@ from baselines.results_cli import RESULTS, Results, results
 from baselines.stream_cli import STREAM, Stream, stream
 from baselines.sweep_cli import SWEEP, Sweep, sweep
 from baselines.training_cli import EVAL, TRAIN, Eval, Train, evaluate, train
+from baselines.usage import wrong
 from csp_data.manners import Loudness, flags, pipeable
 
 __all__ = ["main"]
@@ -122,7 +125,7 @@ def parse(given: Sequence[str]) -> Any:
     """Read a command line: its ``command``, whether ``quiet``, whether ``verbose``.
 
     Does what tyro does not: no colours where they are not wanted, the version, the nearest command, one line for
-    each command in the help of the whole.
+    each command in the help of the whole, one line for what is wrong.
     """
     if os.environ.get("NO_COLOR"):  # no-color.org
         tyro._experimental_options["ansi_codes"] = False
@@ -133,9 +136,11 @@ def parse(given: Sequence[str]) -> Any:
     if word == "--version":
         print(f"csp-baselines, version {csp_data.__version__}")
         sys.exit(0)
-    if not word.startswith("-") and word not in known:
+    if word not in (*known, "-h", "--help"):
         raise UnknownNameError("command", word, list(known))
-    if word in known and not {"-h", "--help"}.isdisjoint(given):
+    if word not in known:
+        given = ["--help"]
+    elif not {"-h", "--help"}.isdisjoint(given):
         given = [word, "--help"]  # tyro's help leaves out what was given before it was asked for
     union: Any = Union[  # noqa: UP007  # built from the table
         tuple(
@@ -147,9 +152,22 @@ def parse(given: Sequence[str]) -> Any:
         ("command", Annotated[union, tyro.conf.OmitArgPrefixes, tyro.conf.OmitSubcommandPrefixes], MISSING),
         ("quiet", _flag("-q", "No progress and no notes."), False),
         ("verbose", _flag("-v", "Say more, on stderr."), False),
+        (
+            "version",
+            Annotated[bool, tyro.conf.FlagCreatePairsOff, _arg(help=VERSION, help_behavior_hint="")],
+            False,
+        ),
     ]
     program = make_dataclass("Program", [(name, kind, field(default=value)) for name, kind, value in fields])
-    return tyro.cli(program, prog="csp-baselines", description=PROGRAM, args=list(given) or ["--help"])
+    try:
+        with redirect_stderr(io.StringIO()) as box:
+            return tyro.cli(program, prog="csp-baselines", description=PROGRAM, args=given)
+    except SystemExit as stop:
+        if not stop.code:
+            raise
+        start = given.index(word)
+        said = wrong(shadow(known).commands[word], [*given[:start], *given[start + 1 :]])
+        raise UsageError(f"{said} More: csp-baselines {word} --help" if said else box.getvalue()) from stop
 
 
 def _demand(options: Any) -> None:
@@ -173,6 +191,7 @@ def _say_no_nothing(options: type) -> None:
     options.__annotations__ = hints
 
 
+VERSION = "Print the version and exit."
 LOUD = ("-q", "--quiet", "-v", "--verbose")
 
 

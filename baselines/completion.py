@@ -6,7 +6,7 @@ import os
 import sys
 import typing
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, is_dataclass
+from dataclasses import MISSING, dataclass, fields, is_dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal, Protocol
 
@@ -61,10 +61,12 @@ def complete(commands: Mapping[str, Row]) -> None:
 
 
 def shadow(commands: Mapping[str, Row]) -> click.Group:
-    """Return the commands as click knows commands, for its completion alone."""
-    group = click.Group(PROG, params=_loud())
+    """Return the commands as click knows commands: for its completion, and for what it says of a wrong line."""
+    group = click.Group(PROG, params=[*_loud(), click.Option(["--version"], is_flag=True)])
+    spelt = {"token_normalize_func": lambda word: word.replace("_", "-")}  # tyro takes --window_s, too
     for name, row in commands.items():
-        group.add_command(click.Command(name, params=[*_params(row.options), *_loud()], help=row.line))
+        params = [*_params(row.options), *_loud()]
+        group.add_command(click.Command(name, params=params, help=row.line, context_settings=spelt))
     return group
 
 
@@ -75,6 +77,9 @@ def _loud() -> list[click.Parameter]:
 def _params(options: type) -> list[click.Parameter]:
     """Return the arguments and options that the fields of a command stand for."""
     found: list[click.Parameter] = []
+    needed: set[str] = set()
+    if is_dataclass(options):
+        needed = {one.name for one in fields(options) if one.default is MISSING is one.default_factory}
     for name, hint in typing.get_type_hints(options, include_extras=True).items():
         inner, marks = (hint.__origin__, hint.__metadata__) if hasattr(hint, "__metadata__") else (hint, ())
         if is_dataclass(inner) or typing.is_typeddict(inner):
@@ -85,24 +90,48 @@ def _params(options: type) -> list[click.Parameter]:
             "type": _type(inner),
             "shell_complete": NAMES.get(metavar) or NAMES.get(metavar.rstrip(".")),
         }
+        required, several = name in needed, typing.get_origin(inner) is tuple
         if tyro.conf.Positional in marks:
-            several = typing.get_origin(inner) is tuple
-            found.append(click.Argument([name], nargs=-1 if several else 1, metavar=metavar or None, **what))
+            nargs = -1 if several else 1
+            found.append(
+                click.Argument([name], nargs=nargs, metavar=metavar or name.upper(), required=required, **what)
+            )
             continue
         aliases = next((mark.aliases for mark in marks if getattr(mark, "aliases", None)), ())
         # click has no options with several values: their first is completed
-        flag = {"is_flag": True} if inner is bool else what
+        flag = {"is_flag": True} if inner is bool else {"multiple": several, "required": required, **what}
         found.append(click.Option([f"--{name.replace('_', '-')}", *aliases], **flag))
     return found
 
 
 def _type(inner: Any) -> click.ParamType | None:
-    """Return the type that click completes: one of a few words, a path, or anything."""
-    if typing.get_origin(inner) is Literal:
-        return click.Choice(typing.get_args(inner))
-    if inner is Path:
-        return click.Path()
-    return next((kind for part in typing.get_args(inner) if (kind := _type(part)) is not None), None)
+    """Return the type as click has it: one of a few words, a number, a path, or anything."""
+    parts = (inner, *typing.get_args(inner))
+    words = _words(inner)
+    kind = click.Choice(words) if words else next((TYPES[part] for part in parts if part in TYPES), None)
+    return _OrNone(kind) if kind is not None and type(None) in parts else kind
+
+
+TYPES: dict[Any, click.ParamType] = {int: click.INT, float: click.FLOAT, Path: click.Path()}
+
+
+def _words(inner: Any) -> tuple[str, ...]:
+    """Return what a type is one of, if it is one of a few words."""
+    parts = typing.get_args(inner)
+    return parts if typing.get_origin(inner) is Literal else tuple(word for part in parts for word in _words(part))
+
+
+class _OrNone(click.ParamType):
+    """A type, or ``None`` as tyro reads it."""
+
+    def __init__(self, kind: click.ParamType) -> None:
+        self.kind, self.name = kind, kind.name
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        return None if value == "None" else self.kind.convert(value, param, ctx)
+
+    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+        return self.kind.shell_complete(ctx, param, incomplete)
 
 
 def _datasets() -> list[str]:

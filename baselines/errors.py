@@ -6,8 +6,14 @@ An unknown name raises :class:`csp_data.errors.UnknownNameError`, a value out of
 
 from csp_data.errors import CspDataError, MissingExtraError, OptionError, UnknownNameError
 
-__all__ = ["CspDataError", "MissingExtraError", "ModelError", "OptionError", "UnknownNameError"]
+__all__ = ["CspDataError", "MissingExtraError", "ModelError", "OptionError", "UnknownNameError", "UsageError"]
 
 
 class ModelError(CspDataError):
     """A model cannot be loaded or fed: the message says what was expected, what was found, what to do."""
+
+
+class UsageError(CspDataError):
+    """A command line that cannot be read: the message says what of it, and where to look."""
+
+    exit_code = 2

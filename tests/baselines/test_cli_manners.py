@@ -80,6 +80,8 @@ def test_help_is_whole_whatever_was_typed_before_it(
 def test_no_arguments_show_the_help(capsys: pytest.CaptureFixture[str]) -> None:
     code, out, _ = said([], capsys)
     assert code == 0
+    assert "--version" in out
+    assert said(["-q"], capsys) == (0, out, "")
     assert all(f"• {name}" in out and row.line.split()[0] in out for name, row in commands().items())
 
 
@@ -105,6 +107,37 @@ def test_near_misses_are_told_what_was_meant(
     code, out, error = said(arguments, capsys)
     assert (code, out) == (2, "")
     assert meant in error
+
+
+@pytest.mark.parametrize(
+    ("line", "wrong"),
+    [
+        ("train", "DATASET and MODEL are missing."),
+        ("-q train sample", "MODEL is missing."),
+        ("train train", "MODEL is missing."),
+        ("export", "RUN and --out are missing."),
+        ("stream", "RUN is missing."),
+        ("sweep --seeds 0 1 2", "--datasets and --models are missing."),
+        ("ablate leak", "--datasets is missing."),
+        ("report runs", "--out is missing."),
+        ("train sample mean mean", "Got unexpected extra argument (mean)."),
+        ("train sample mean --train.epochs 3", "No such option '--train.epochs'."),
+        ("train sample mean --set a=1 b=2 --lr", "Option '--lr' requires an argument."),
+        ("train sample mean --window_s 3 --epochs x", "Invalid value for '--epochs': 'x' is not a valid integer."),
+        ("train sample mean --clip-norm None --lr x", "Invalid value for '--lr': 'x' is not a valid float."),
+        ("table x --format mdd", "Invalid value for '--format': 'mdd' is not one of 'md', 'latex', "),
+        ("bench --parts streams stepps", "Invalid value for '--parts': 'stepps' is not one of 'steps', "),
+    ],
+)
+def test_a_line_that_cannot_be_read_is_told_in_one(
+    line: str, wrong: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code, out, error = said(line.split(), capsys)
+    assert (code, out) == (2, "")
+    assert error.startswith(f"Error: {wrong}")
+    command = next(word for word in line.split() if word != "-q")
+    assert error.endswith(f" More: csp-baselines {command} --help\n")
+    assert error.count("\n") == 1
 
 
 def test_json_is_all_of_stdout_for_every_command_that_reports(
@@ -241,6 +274,9 @@ def test_a_file_that_does_not_fit_is_named(runs: dict[str, Run], tmp_path: Path)
         ("csp-baselines train sam", ["sample"]),
         ("csp-baselines train sample hiss-lstm-t", ["hiss-lstm-transformer", "hiss-lstm-tcn"]),
         ("csp-baselines train sample fir --precision b", ["bf16"]),
+        ("csp-baselines train sample fir --compile i", ["inductor", "inductor-graph"]),
+        ("csp-baselines train sample fir --track w", ["wandb"]),
+        ("csp-baselines --ver", ["--verbose", "--version"]),
         ("csp-baselines eval x --qui", ["--quiet"]),
         ("csp-baselines sweep --datasets bro", ["broad"]),
         ("csp-baselines sweep --models publ", ["published"]),
