@@ -25,9 +25,8 @@ __all__ = ["Kalman", "KalmanConfig", "System", "filter_gains", "identify"]
 
 FloatArray = npt.NDArray[np.float64]
 
-RIDGES = (1e-4, 1e-2, 1e-1)
+RIDGES = (1e-4, 1e-2, 1e-1, 1.0)
 """Ridge strengths that are tried on val; outputs have unit variance."""
-
 
 SETTLED = 1e-12
 """Relative change of the state's covariance in a step below which the filter's gains stay what they are."""
@@ -85,7 +84,7 @@ def identify(
     past
         Lags of the past and of the future.
     ridges
-        Strengths, added to the diagonals of Sff and Spp.
+        Strengths, added to the diagonals of Sff, Spp and the covariance of the outputs' noise.
     orders
         Numbers of states, each at most ``past * m``.
 
@@ -165,21 +164,22 @@ class _Moments:
 def _regress(x: FloatArray, after: FloatArray, z: FloatArray, ridge: float) -> System:
     """Regress the next states and the outputs on the states.
 
-    With fewer steps than outputs some combinations of outputs seem to have no noise at all, and a filter would
-    believe these alone: the strength is then added to the noise's variances.
+    Where outputs are many and steps few, some combinations of outputs seem to have hardly any noise, and a filter
+    would believe these above all: the strength is added to the noise's variances, as in a ridge regression of the
+    targets on the sensors.
     """
-    count, order = x.shape
+    order = x.shape[1]
     both = np.concatenate([after, z], axis=1)
     solution = np.linalg.lstsq(x, both, rcond=None)[0]
     left = both - x @ solution
-    noise = left.T @ left / count
+    noise = left.T @ left / len(x)
     return System(
         a=solution[:, :order].T,
         c=solution[:, order:].T,
         q=noise[:order, :order],
-        r=noise[order:, order:] + (ridge * np.eye(z.shape[1]) if count < order + z.shape[1] else 0.0),
+        r=noise[order:, order:] + ridge * np.eye(z.shape[1]),
         s=noise[:order, order:],
-        p=x.T @ x / count,
+        p=x.T @ x / len(x),
     )
 
 
@@ -199,10 +199,7 @@ def filter_gains(system: System, seen: int, steps: int) -> tuple[FloatArray, Flo
     for _ in range(steps):
         spread = cs @ p @ cs.T + system.r[:seen, :seen]
         across = np.concatenate([a @ p @ cs.T + system.s[:, :seen], cy @ p @ cs.T + system.r[seen:, :seen]]).T
-        try:
-            gain = np.linalg.solve(spread, across).T
-        except np.linalg.LinAlgError:  # a sensor that never varies: its innovation tells nothing
-            gain = np.linalg.lstsq(spread, across, rcond=None)[0].T
+        gain = np.linalg.solve(spread, across).T
         gx.append(gain[: len(a)])
         gy.append(gain[len(a) :])
         before, p = p, a @ p @ a.T + system.q - gx[-1] @ spread @ gx[-1].T

@@ -178,6 +178,21 @@ def test_more_sensors_than_steps_do_not_spoil_the_filter(sensors: int, steps: in
     assert error < best + 0.02 * val.targets.numpy().var()
 
 
+def test_many_sensors_that_tell_nothing_are_not_believed() -> None:
+    """With 200 sensors of noise and 300 steps the residuals' covariance alone explains the training's targets."""
+
+    def part(seed: int) -> Part:
+        made = _part((300,), 4, seed)
+        noise = np.random.default_rng(seed + 100).normal(size=(len(made.inputs), 200))
+        return replace(made, inputs=torch.cat((made.inputs, torch.from_numpy(noise).float()), dim=1))
+
+    train, val = part(0), part(1)
+    kalman = build_reference("kalman", *train.dims, chunk=4)
+    kalman.fit(train, val, None)
+    error = np.square(outputs(kalman, val, None).numpy() - val.targets.numpy()).mean()
+    assert error < 0.6 * val.targets.numpy().var()
+
+
 def test_too_few_data_are_said() -> None:
     part = _part((5, 6), 4, 0)
     with pytest.raises(OptionError, match=r"past=8.*no sequence has 17 steps"):
