@@ -11,8 +11,9 @@ Unfinished runs stop ``add``, unless ``--leave-unfinished`` says to go without t
 ``add`` takes what ``csp-baselines results`` takes (``--cpu NAME`` where runs did not record it) and refuses what
 that refuses. With ``--as-chosen-in STUDY`` it takes only runs with the settings whose variant has the lowest error
 on the part for choosing there, whatever the seed; ``--without-recordings`` keeps no errors by recording, which for
-hundreds of simulated recordings would weigh more than all else. On a page, a table stands between the lines
-``<!-- results: NAME -->`` and ``<!-- results: end -->``; the names are those of :data:`BLOCKS`.
+hundreds of simulated recordings would weigh more than all else; ``--replace`` puts the runs in the place of those
+of the same model, data, variant and seed, as when a reference was repaired. On a page, a table stands between the
+lines ``<!-- results: NAME -->`` and ``<!-- results: end -->``; the names are those of :data:`BLOCKS`.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ from baselines.references import REFERENCES
 from baselines.render import Grid, cells, columns, grid_of, overview, write
 from baselines.results import Result, Results, collect, load_results, studies
 from baselines.results.folds import across_folds
-from baselines.results.studies import SHIPPED, ablated, add
+from baselines.results.studies import SHIPPED, ablated, add, read_study, write_study
 from baselines.table import make_table, make_tables
 
 ROOT = Path(__file__).parent.parent
@@ -336,8 +337,16 @@ def add_runs(options: argparse.Namespace) -> None:
         rows = [row for row in rows if row.config in wanted]
         if not rows:
             sys.exit(f"none of these runs has the settings chosen in {options.as_chosen_in}")
-    held = add(SHIPPED / f"{options.study}.csv", rows)
+    path = SHIPPED / f"{options.study}.csv"
+    if options.replace:
+        anew = {_place(row) for row in rows}
+        write_study(path, [row for row in read_study(path) if _place(row) not in anew])
+    held = add(path, rows)
     print(f"{options.study}: {len(rows)} of these runs, {len(held)} in all")
+
+
+def _place(row: Result) -> tuple[object, ...]:
+    return row.dataset, row.protocol, row.recipe_hash, row.model, row.variant, row.seed
 
 
 def main() -> None:
@@ -354,6 +363,7 @@ def main() -> None:
     adding.add_argument("--leave-unfinished", action="store_true")
     adding.add_argument("--as-chosen-in", metavar="STUDY")
     adding.add_argument("--without-recordings", action="store_true")
+    adding.add_argument("--replace", action="store_true")
     actions.add_parser("commands")
     options = parser.parse_args()
     if options.action == "commands":
