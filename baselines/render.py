@@ -113,7 +113,7 @@ def overview(tables: Sequence[Table]) -> Grid:
         header=(
             "model",
             *(
-                f"{table.dataset}{scale.label} {table.squared_unit}".strip()
+                f"{table.name}{scale.label} {table.squared_unit}".strip()
                 for scale, table in zip(scales, tables, strict=True)
             ),
         ),

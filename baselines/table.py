@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import statistics
 from collections.abc import Sequence
@@ -14,12 +15,14 @@ from baselines.labels import by_label
 from baselines.presets import REFERENCES
 from baselines.published import improvement as published_improvement
 from baselines.published import published
-from baselines.results.folds import across_folds
+from baselines.results.folds import FoldsMissingError, across_folds
 from baselines.results.rows import Result, results_of
 from baselines.runs import Run, RunError
 from baselines.significance import Comparison, compare
 
 __all__ = ["Hierarchy", "Row", "Table", "make_table", "make_tables"]
+
+logger = logging.getLogger(__name__)
 
 MIXED = "mixed units"
 CHOSEN_ON_REPORT = "best epoch chosen on the reported part itself, as published"
@@ -137,6 +140,8 @@ class Table:
         How many folds of a cross-validation are put together; ``None`` where it is none.
     fold_by
         What each fold holds whole.
+    fold
+        Which fold of how many, where the runs are of one alone; ``None`` otherwise.
     """
 
     dataset: str
@@ -152,6 +157,12 @@ class Table:
     hierarchy: Hierarchy | None = None
     folds: int | None = None
     fold_by: str = "group"
+    fold: tuple[int, int] | None = None
+
+    @property
+    def name(self) -> str:
+        """Data set, and which fold of it where it is one alone."""
+        return self.dataset if self.fold is None else f"{self.dataset}, fold {self.fold[0]} of {self.fold[1]}"
 
     @property
     def kind_label(self) -> str:
@@ -178,7 +189,7 @@ class Table:
         """Data set, kind, protocol and context in one line."""
         folds = f"{self.folds} folds{'' if self.fold_by == 'group' else f' by {self.fold_by}'}"
         return (
-            f"{self.dataset}: {self.kind_label}; protocol {self.protocol}, recipe {self.recipe_hash}; "
+            f"{self.name}: {self.kind_label}; protocol {self.protocol}, recipe {self.recipe_hash}; "
             f"{self.context_label}{'; ' + CHOSEN_ON_REPORT if self.selection == self.report else ''}"
             f"{f'; {folds}, in which each recording is in {self.report} once' if self.folds else ''}"
         )
@@ -223,6 +234,7 @@ def make_table(runs: Sequence[Run | Result]) -> Table:
         hierarchy=_hierarchy(rows, errors, first),
         folds=first.folds if first.fold is None else None,
         fold_by=first.fold_by,
+        fold=None if first.fold is None or first.folds is None else (first.fold, first.folds),
     )
 
 
@@ -233,7 +245,7 @@ def make_tables(runs: Sequence[Run | Result]) -> tuple[Table, ...]:
     ------
     RunError
         As for :func:`make_table`; and if two data sets are of different kind or protocol, since one page of tables
-        mixes neither.
+        mixes neither. A data set whose cross-validation goes on is left out, which the log says, unless all are.
     """
     by_name: dict[str, list[Result]] = {}
     for run in results_of(runs):
@@ -248,7 +260,18 @@ def make_tables(runs: Sequence[Run | Result]) -> tuple[Table, ...]:
                 f"Tables beside each other are of one kind and protocol: {firsts[0].source} is {', '.join(one)}, "
                 f"{other.source} is {', '.join(two)}. Make two tables."
             )
-    return tuple(make_table(found) for found in by_name.values())
+    tables: list[Table] = []
+    missing: list[FoldsMissingError] = []
+    for found in by_name.values():
+        try:
+            tables.append(make_table(found))
+        except FoldsMissingError as error:
+            missing.append(error)
+    if not tables:
+        raise missing[0]
+    for why in missing:
+        logger.warning("left out: %s", why)
+    return tuple(tables)
 
 
 @dataclass(frozen=True)

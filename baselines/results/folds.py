@@ -76,10 +76,11 @@ def across_folds(rows: Sequence[Result]) -> list[Result]:
     few = ", ".join(missing[:SAID]) + (f" and {len(missing) - SAID} more" if len(missing) > SAID else "")
     if not made:
         raise FoldsMissingError(
-            f"No model has run on all folds: {few}. Give the command of the sweep again, and it goes on."
+            f"{first.dataset}: no model has run on all folds ({few} lack some). Give the command of the sweep "
+            "again, and it goes on."
         )
     if missing:
-        logger.warning("left out, as they have not run on all folds: %s", few)
+        logger.warning("%s: left out, as they have not run on all folds: %s", first.dataset, few)
     return made
 
 

@@ -22,13 +22,14 @@ from baselines.collect import read_runs
 from baselines.grid import Grid
 from baselines.metrics import pooled
 from baselines.pool import Place
+from baselines.render import overview
 from baselines.report import datasets_of, make_report
 from baselines.results import Result
 from baselines.results.folds import across_folds
 from baselines.results.studies import ablated, add, read_study
 from baselines.runs import Run, RunError, read_run
 from baselines.sweeps import sweep
-from baselines.table import make_table
+from baselines.table import make_table, make_tables
 from baselines.train import TrainConfig
 from csp_data.card import load_card
 from csp_data.protocol import resolve
@@ -111,6 +112,7 @@ def test_one_fold_alone_is_a_split_like_any_other(runs: list[Run]) -> None:
     table = make_table(own)
     assert table.folds is None
     assert table.recipe_hash == own[0].config.data.recipe_hash
+    assert table.heading.startswith("sample, fold 1 of 3: real recordings")
     assert "folds" not in table.heading
 
 
@@ -121,14 +123,38 @@ def test_models_that_lack_a_fold_are_left_out(runs: list[Run], caplog: pytest.Lo
     with caplog.at_level(logging.WARNING):
         table = make_table(lacking("fir"))
     assert {row.model for row in table.rows} == {"mean", "kalman", "strapdown", "flat-lstm"}
-    assert caplog.messages == ["left out, as they have not run on all folds: fir seed 0"]
-    with pytest.raises(RunError, match=r"No model has run on all folds: .* and 3 more\. Give the command"):
+    assert caplog.messages == ["sample: left out, as they have not run on all folds: fir seed 0"]
+    with pytest.raises(
+        RunError, match=r"^sample: no model has run on all folds \(.* and 3 more lack some\)\. Give"
+    ):
         make_table(lacking("mean", "fir", "kalman", "strapdown", "flat-lstm"))
 
 
+def test_a_data_set_whose_folds_are_not_all_there_leaves_the_tables_of_others(
+    runs: list[Run], caplog: pytest.LogCaptureFixture
+) -> None:
+    rows = [Result.of(run) for run in runs]
+    begun = [
+        replace(row, dataset="other", settings={**row.settings, "data": {**row.settings["data"], "name": "other"}})
+        for row in rows
+        if row.fold in (0, 2)
+    ]
+    with caplog.at_level(logging.WARNING):
+        (table,) = make_tables([*begun, *rows])
+    assert table.dataset == "sample"
+    (said,) = caplog.messages
+    assert said.startswith("left out: other: no model has run on all folds (")
+    assert said.endswith("Give the command of the sweep again, and it goes on.")
+    with pytest.raises(RunError, match="other: no model has run on all folds"):
+        make_tables(begun)
+    first, second = make_tables([*rows, *(row for row in begun if row.fold == 0)])
+    assert (first.name, second.name) == ("sample", "other, fold 0 of 3")
+    assert any(cell.startswith("other, fold 0 of 3") for cell in overview([first, second]).header)
+
+
 def test_what_does_not_belong_together_is_refused(runs: list[Run], home: Path) -> None:
-    with pytest.raises(RunError, match=r"same run \(mean, seed 0, fold 0\)"):
-        make_table([*runs, next(r for r in runs if r.config.name == "mean" and Result.of(r).fold == 0)])
+    with pytest.raises(RunError, match=r"same run \(flat-lstm, seed 1, fold 0\)"):
+        make_table([*runs, next(r for r in runs if r.config.train.seed == 1 and Result.of(r).fold == 0)])
     plain = replace(Result.of(runs[0]), settings={}, recipe_hash="0" * 12)
     with pytest.raises(RunError, match="One table holds one data set, recipe and protocol"):
         make_table([*runs, plain])
