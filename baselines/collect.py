@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 
 from baselines.errors import OptionError
-from baselines.presets import REFERENCES
 from baselines.runs import CONFIG, RESULTS, Run, RunError, data_config, dataset_of, read_run
-from baselines.training import TrainConfig
 from csp_data import Dataset
 
 __all__ = ["datasets_of", "find_runs", "read_runs"]
@@ -22,8 +19,6 @@ def read_runs(folders: Sequence[Path]) -> list[Run]:
     """Read finished runs from their folders, or from folders that hold them at any depth, such as a sweep's.
 
     Within a folder of runs, what is no run is passed over; unfinished runs are passed over and counted in the log.
-    A reference that several sweeps ran on the same data is read once, as no setting of the training but the window
-    changes it.
 
     Raises
     ------
@@ -31,7 +26,6 @@ def read_runs(folders: Sequence[Path]) -> list[Run]:
         If a folder neither is a run nor holds a finished one, or if a run is damaged.
     """
     runs: list[Run] = []
-    references: set[str] = set()
     for folder in folders:
         finished, unfinished = find_runs([folder])
         if unfinished and unfinished != [folder]:
@@ -41,14 +35,7 @@ def read_runs(folders: Sequence[Path]) -> list[Run]:
                 )
             logger.warning("%s: %d of %d runs are unfinished", folder, len(unfinished), len(finished + unfinished))
             unfinished = []
-        for run in map(read_run, (*finished, *unfinished)):
-            if run.config.name in REFERENCES:
-                train = run.config.train
-                used = TrainConfig(seed=train.seed, window_s=train.window_s, window_stride_s=None)
-                if (same := replace(run.config, train=used).key) in references:
-                    continue
-                references.add(same)
-            runs.append(run)
+        runs += map(read_run, (*finished, *unfinished))
     return runs
 
 

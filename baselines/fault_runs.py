@@ -23,6 +23,7 @@ from baselines.faults import FAULTS
 from baselines.labels import by_label
 from baselines.published import UNITS
 from baselines.quantities import Quantities
+from baselines.results.rows import once
 from baselines.rows import relative_mse, si_rmse, write_csv
 from baselines.runs import Run, RunError, data_config
 from csp_data import Dataset, LowPass
@@ -139,14 +140,15 @@ def faulty(
     Raises
     ------
     RunError
-        If runs are of several data sets or kinds, if their data differ in more than the low-pass, or if a run is
-        there twice.
+        If runs are of several data sets or kinds, if their data differ in more than the low-pass, or if a run of
+        a trained model is there twice.
     UnknownNameError
         For a fault or part that does not exist.
     """
     for name in faults:
         if name not in FAULTS:
             raise UnknownNameError("fault", name, FAULTS)
+    runs = once(runs)
     faults, draws = tuple(dict.fromkeys(faults)), tuple(dict.fromkeys(draws))  # twice, they would weigh double
     if not (runs and faults and draws):
         raise OptionError("runs", "", "at least one run, one fault and one draw")

@@ -19,6 +19,7 @@ from baselines.experiment import plan
 from baselines.presets import MODELS
 from baselines.published import training, training_of
 from baselines.references import REFERENCES
+from baselines.runs import USED
 from baselines.strapdown import NotApplicableError
 from baselines.train import TrainConfig
 from csp_data import Dataset, Resplit
@@ -40,8 +41,8 @@ GROUPS = {"published": MODELS, "references": tuple(REFERENCES)}
 KINDS = ("train", "model", "data")
 """What a setting can be of: a field of the training, a size of the model, a field of the protocol."""
 
-USED = "window_s"
-"""The only setting of the training that references depend on."""
+STRIDE = "window_stride_s"
+"""Of no use to a reference, but it has to fit the window."""
 
 T = TypeVar("T")
 
@@ -253,11 +254,8 @@ def _planned(
     folder = out / "runs" / f"{dataset.name}-{protocol}-{model}-{train.seed}-{key}"
     set_ = [f"{name}={json.dumps(value)}" for name, value in sizes.items()]
     base = training_of(protocol, grid.training)
-    given = {
-        f.name: getattr(train, f.name)
-        for f in dataclasses.fields(train)
-        if getattr(train, f.name) != getattr(base, f.name)
-    }
+    of_use = [f.name for f in dataclasses.fields(train) if model not in REFERENCES or f.name in (USED, STRIDE)]
+    given = {name: getattr(train, name) for name in of_use if getattr(train, name) != getattr(base, name)}
     parts = ["csp-baselines", "train", str(dataset.path.absolute()), model]
     parts += [] if preset is None else ["--preset", preset]
     parts += [] if grid.training is None else ["--training", grid.training]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any, TypeVar
 
-from baselines.results.rows import Result, results_of
+from baselines.results.rows import Result, row_of
 from baselines.runs import Run, RunError, flat
 
 __all__ = ["by_label"]
@@ -26,7 +26,7 @@ def by_label(runs: Sequence[Found]) -> dict[str, list[Found]]:
     """
     groups: dict[tuple[str, str], list[Result]] = {}
     held: dict[tuple[str, str], list[Found]] = {}
-    for run, row in zip(runs, results_of(runs), strict=True):
+    for run, row in zip(runs, map(row_of, runs), strict=True):
         groups.setdefault((row.config, row.variant), []).append(row)
         held.setdefault((row.config, row.variant), []).append(run)
     _refuse_repeats(groups.values())

@@ -79,15 +79,13 @@ def runs_or_rows(given: Sequence[Path]) -> list[Run | Result]:
     from baselines.results import load_results
 
     found: list[Run | Result] = []
-    folders = [path for path in given if not (str(path).startswith("study:") or path.suffix == ".csv")]
     for path in given:
         if str(path).startswith("study:"):
             found += load_results(str(path).removeprefix("study:"))
         elif path.suffix == ".csv":
             found += load_results(path)
-        elif folders:
-            found += read_runs(folders)  # all at once, as a reference of several of them counts once
-            folders = []
+        else:
+            found += read_runs([path])
     return found
 
 

@@ -29,12 +29,14 @@ import filelock
 import csp_data
 from baselines.errors import CspDataError
 from baselines.files import atomic_json
+from baselines.presets import REFERENCES
 from baselines.training import BEST, METRICS, TrainConfig
 from csp_data import Dataset
 from csp_data.predictions import EpisodePrediction, PredictionsError, read_predictions
 
 __all__ = [
     "PREDICTIONS",
+    "USED",
     "BusyError",
     "DataConfig",
     "Run",
@@ -43,6 +45,7 @@ __all__ = [
     "damaged",
     "data_config",
     "dataset_of",
+    "essential",
     "flat",
     "open_folder",
     "read_run",
@@ -52,6 +55,9 @@ FORMAT = "csp-baselines-run"
 FORMAT_VERSION = 1
 CONFIG, ENVIRONMENT, RESULTS, PREDICTIONS = "config.json", "environment.json", "results.json", "predictions.npz"
 LOCK = ".lock"
+
+USED = "window_s"
+"""The only setting of the training that references depend on."""
 
 State = Literal["new", "unfinished", "finished"]
 
@@ -338,7 +344,7 @@ def read_config(folder: Path) -> RunConfig:
 
 
 def _refuse_other(folder: Path, held: RunConfig, wanted: RunConfig) -> None:
-    before, after = flat(held.to_dict()), flat(wanted.to_dict())
+    before, after = (flat(essential(one.to_dict())) for one in (held, wanted))
     differing = [key for key in sorted(before.keys() | after) if before.get(key) != after.get(key)]
     if differing:
         raise RunError(
@@ -346,6 +352,13 @@ def _refuse_other(folder: Path, held: RunConfig, wanted: RunConfig) -> None:
             + "; ".join(f"{key} is {before.get(key)!r} there, {after.get(key)!r} here" for key in differing)
             + ". Choose another --out."
         )
+
+
+def essential(config: dict[str, Any]) -> dict[str, Any]:
+    """Return a configuration, as JSON values, without what a reference does not use: nearly all of a training."""
+    if config.get("name") not in REFERENCES:
+        return config
+    return {**config, "train": {USED: config["train"][USED]}}
 
 
 def flat(values: Any, prefix: str = "") -> dict[str, Any]:

@@ -21,6 +21,7 @@ from baselines.report.results import numbers, weights
 from baselines.report.sections import pieces
 from baselines.report.settings import PANELS, settings_panels, told, varied
 from baselines.results.folds import FoldsMissingError
+from baselines.results.rows import once
 from baselines.runs import Run, RunError, data_config
 from baselines.table import Table, make_table
 from csp_data import Dataset
@@ -318,7 +319,7 @@ def _varied(groups: Sequence[Group], prefix: str, level: int) -> tuple[Place, st
 def _once(runs: Sequence[Run]) -> tuple[list[Run], int]:
     """Leave out runs that a sweep before has too, such as the unchanged one of two ablations; count them."""
     first: dict[tuple[str, str], Run] = {}
-    for run in runs:
+    for run in once(runs):
         first.setdefault((run.config.key, run.config.data.recipe_hash), run)
     return list(first.values()), len(runs) - len(first)
 

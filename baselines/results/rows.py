@@ -7,11 +7,14 @@ import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
-from baselines.runs import Run, damaged
+from baselines.presets import REFERENCES
+from baselines.runs import Run, damaged, essential
 
-__all__ = ["Recording", "Result", "Target", "results_of"]
+__all__ = ["Recording", "Result", "Target", "once", "results_of", "row_of"]
+
+Found = TypeVar("Found", "Run", "Result")
 
 
 @dataclass(frozen=True)
@@ -237,9 +240,26 @@ class Result:
         return self.units[0] if len(set(self.units)) == 1 else None
 
 
+def row_of(one: Run | Result) -> Result:
+    """Return the row of a run that is not one yet."""
+    return one if isinstance(one, Result) else Result.of(one)
+
+
 def results_of(found: Sequence[Run | Result]) -> list[Result]:
-    """Return rows, of runs where they are not rows yet."""
-    return [one if isinstance(one, Result) else Result.of(one) for one in found]
+    """Return rows, of runs where they are not rows yet; a reference of several sweeps :func:`once`."""
+    return once([row_of(one) for one in found])
+
+
+def once(found: Sequence[Found]) -> list[Found]:
+    """Leave out references that are there before: of a training they have nothing but the window, and no seed."""
+    held: dict[tuple[str, ...], Found] = {}
+    for one in found:
+        row = row_of(one)
+        same = (
+            (digest(essential(dict(row.settings))), row.variant) if row.model in REFERENCES else (str(len(held)),)
+        )
+        held.setdefault(same, one)
+    return list(held.values())
 
 
 def digest(settings: Mapping[str, Any]) -> str:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal, final, overload
 from baselines.collect import find_runs
 from baselines.errors import MissingExtraError, UnknownNameError
 from baselines.files import atomic_bytes
-from baselines.results.rows import Recording, Result, Target, digest
+from baselines.results.rows import Recording, Result, Target, digest, once
 from baselines.results.text import ResultsError, columns, read_rows, rows_text
 from baselines.runs import read_run
 
@@ -272,6 +272,8 @@ def _keys(row: Mapping[str, str]) -> list[str]:
 def merged(held: Sequence[Result], new: Sequence[Result]) -> list[Result]:
     """Put new rows beside those that a study holds; a run that is there already with the same errors stays.
 
+    A reference that another sweep ran (:func:`baselines.results.rows.once`) stays, too.
+
     Raises
     ------
     ResultsError
@@ -290,6 +292,7 @@ def merged(held: Sequence[Result], new: Sequence[Result]) -> list[Result]:
                 "Find out which is right."
             )
     places: dict[tuple[object, ...], Result] = {}
+    rows = {row.key: row for row in once(list(rows.values()))}
     for row in rows.values():
         place = (row.dataset, row.protocol, row.model, row.seed, row.variant, row.fold)
         before = places.setdefault(place, row)

@@ -269,7 +269,10 @@ def test_models_of_one_name_are_told_apart_by_what_differs(
     seeds = faulty([runs["a"], runs["b"]], faults=["noise"])
     assert {(row.model, row.seed) for row in seeds} == {("flat-lstm", 0), ("flat-lstm", 1)}
     with pytest.raises(RunError, match="the same run"):
-        faulty([longer, dataclasses.replace(longer, folder=folder / "copy")])
+        faulty([runs["a"], dataclasses.replace(runs["a"], folder=folder / "copy")])
+    again = dataclasses.replace(longer.config, train=dataclasses.replace(config, lr=0.5, seed=3))
+    repeated = [longer, dataclasses.replace(longer, config=again, folder=folder / "copy")]
+    assert {(row.run, row.seed) for row in faulty(repeated, faults=["noise"])} == {(str(longer.folder), 0)}
 
 
 def test_targets_of_several_units_get_worse_alike(runs: dict[str, Run]) -> None:

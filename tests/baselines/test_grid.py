@@ -16,9 +16,11 @@ from typing import Any
 import numpy as np
 import pytest
 
+import csp_data
 from baselines import progress
 from baselines.cli import main
 from baselines.errors import CspDataError, OptionError, UnknownNameError
+from baselines.experiment import run
 from baselines.grid import Grid, Planned, SweepError, expand, prepare_all
 from baselines.ledger import count, note
 from baselines.parallel import COMPILING
@@ -106,6 +108,8 @@ def test_references_stand_once_in_a_sweep_over_trainings(tmp_path: Path, home: P
         f"sample strict fir seed 0 window_s={length}.0" for length in (10, 20)
     ]
     assert {(planned.train.lr, planned.train.epochs) for planned in fir} == {(1e-3, 2)}
+    typed = [shlex.split(planned.command)[4:-2] for planned in fir]
+    assert typed == [["--window-s", "10.0"], []]  # nothing that it does not use; 20 s is the training's own
     alone = _grid(models=("fir",), settings={"model.taps": [20]})
     with pytest.raises(OptionError, match=r"set='model\.taps': expected no sizes, as all models are references"):
         expand(alone, prepare_all(alone), tmp_path)
@@ -166,13 +170,27 @@ def test_the_published_training_by_name(tmp_path: Path, planned: list[Planned]) 
 
 @pytest.mark.parametrize("training", [None, "paper"])
 def test_the_command_of_a_run_makes_that_run(training: str | None, tmp_path: Path, home: Path) -> None:
-    settings = {**TINY, "train.window_s": [10, 20], "train.clip_norm": [2.0 if training == "paper" else None]}
-    grid = _grid(models=("fir",), seeds=(3,), training=training, settings=settings)
+    """Of a reference a run of the same numbers, which the sweep then keeps."""
+    sizes = {"model.dim": [4], "model.hidden": [4], "model.layers": [1]}
+    changed = {"train.window_s": [10, 20], "train.clip_norm": [2.0 if training == "paper" else None]}
+    grid = _grid(models=("flat-lstm", "fir"), seeds=(3,), training=training, settings={**TINY, **sizes, **changed})
     runs = expand(grid, prepare_all(grid), tmp_path / "it's a folder")
-    assert len(runs) == 2
+    assert len(runs) == 4
     for planned in runs:
         main(shlex.split(planned.command)[1:])
-        assert read_run(planned.folder).config.key == planned.key
+        made = read_run(planned.folder)
+        assert (made.config.key == planned.key) == (planned.model == "flat-lstm")
+        assert made.config.train.window_s == planned.train.window_s
+        numbers = made.results["test"]
+        held, state = run(
+            csp_data.load(path=planned.prepared),
+            planned.model,
+            planned.train,
+            planned.folder,
+            preset=planned.preset,
+            options=planned.options,
+        )
+        assert (state, held.results["test"]) == ("finished", numbers)
 
 
 def test_train_takes_the_settings_of_a_sweep(tmp_path: Path, home: Path) -> None:
@@ -312,8 +330,8 @@ def test_a_run_that_another_process_holds_is_waited_for(planned: list[Planned], 
             if Here.asked == 2:
                 finished.set()
                 thread.join()
-            for run in runs:
-                yield work(run, place)
+            for planned in runs:
+                yield work(planned, place)
 
     assert [outcome.state for outcome in execute([held], Here(), Place())] == ["done"]
     assert Here.asked == 2

@@ -17,6 +17,7 @@ from baselines.cli import main
 from baselines.errors import OptionError, UnknownNameError
 from baselines.render import render
 from baselines.results import Result, ResultsError, collect, merged, studies, write_study
+from baselines.results.rows import digest
 from baselines.results.studies import SHIPPED, ablated, add, read_study
 from baselines.results.text import columns
 from baselines.rows import write_csv
@@ -205,6 +206,18 @@ def test_command(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str
     for wrong in (["-o", str(out)], [str(folder)], [str(folder), "-o", str(tmp_path)]):
         with pytest.raises(SystemExit, match=str(OptionError.exit_code)):
             main(["results", *wrong])
+
+
+def test_a_reference_of_two_sweeps_is_filed_once(rows: list[Result]) -> None:
+    mean = next(row for row in rows if row.model == "mean")
+    training = {**mean.settings["train"], "epochs": 7, "lr": 0.5}
+    settings = {**mean.settings, "train": training}
+    again = replace(mean, seed=4, settings=settings, config=digest(settings), key="0123456789ab")
+    assert merged(rows, [again]) == rows
+    settings = {**settings, "train": {**training, "window_s": 3.0}}
+    other = replace(again, seed=mean.seed, window_s=3.0, settings=settings, config=digest(settings))
+    with pytest.raises(ResultsError, match="Name variants to tell them apart"):
+        merged(rows, [other])
 
 
 @pytest.mark.parametrize("name", studies())

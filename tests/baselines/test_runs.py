@@ -128,6 +128,18 @@ def test_another_run_in_the_folder_is_refused_with_the_difference(copy: Path, sa
     assert _contents(copy) == before
 
 
+def test_a_reference_of_another_training_is_the_same_run(tmp_path: Path, sample: Dataset) -> None:
+    """The command that a sweep records for a reference has none of the settings that it does not use."""
+    train = TrainConfig(epochs=2, lr=0.5, seed=3, window_s=10, window_stride_s=10)
+    _, state = run(sample, "mean", train, tmp_path / "mean")
+    assert state == "new"
+    held, state = run(sample, "mean", TrainConfig(window_s=10), tmp_path / "mean")
+    assert state == "finished"
+    assert held.config.train == train
+    with pytest.raises(RunError, match=r"holds another run: train\.window_s is 10\.0 there, 20\.0 here"):
+        run(sample, "mean", TrainConfig(), tmp_path / "mean")
+
+
 def test_a_foreign_folder_is_left_alone(tmp_path: Path, sample: Dataset) -> None:
     (tmp_path / "thesis.tex").write_text("ten years of work")
     with pytest.raises(RunError, match="not the folder of a run"):

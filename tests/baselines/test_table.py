@@ -13,7 +13,7 @@ import pytest
 from baselines import experiment
 from baselines.collect import read_runs
 from baselines.render import render, render_all
-from baselines.results_cli import runs_or_rows
+from baselines.results.rows import results_of
 from baselines.runs import Run, RunError
 from baselines.table import make_table, make_tables
 from csp_data import Dataset
@@ -292,12 +292,8 @@ def test_a_reference_that_two_sweeps_ran_stands_once(
     assert again.reported["recordings"] == runs["fir"].reported["recordings"]
     repeated = [tmp_path / "0" / "fir", tmp_path / "2", runs["fir"].folder]
     found = read_runs([runs["fir"].folder.parent, tmp_path / "1", *repeated])
-    assert [one.folder for one in found if one.config.name == "fir"] == [
-        runs["fir"].folder,
-        tmp_path / "1" / "fir",  # sees other windows
-    ]
-    assert len(make_table(found).rows) == 4
-    typed = runs_or_rows([runs["fir"].folder.parent, tmp_path / "1", *repeated])  # as csp-baselines table has them
-    assert [one.folder for one in typed if isinstance(one, Run)] == [one.folder for one in found]
+    firs = [row for row in results_of(found) if row.model == "fir"]
+    assert [row.source for row in firs] == [str(runs["fir"].folder), str(tmp_path / "1" / "fir")]  # other windows
+    assert len(make_table(found).rows) == len(make_table([*found, *found[-3:], *firs]).rows) == 4
     with pytest.raises(RunError, match="the same run"):  # a trained model is not counted twice silently
         make_table(read_runs([runs["fir"].folder.parent, tmp_path / "0"]))
