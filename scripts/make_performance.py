@@ -128,7 +128,7 @@ def _reached(row: dict[str, Any]) -> str:
     ):
         met = "" if row[kind][name] <= most else ", missed"
         parts.append(f"{name} {kind.removesuffix('_ms')} a prediction {row[kind][name]:.3f} ({most:g}{met})")
-    return f"{row['label']}, ms, and what is to be reached: {'; '.join(parts)}."
+    return f"{row['label']}, in ms, with the target in brackets: {'; '.join(parts)}."
 
 
 RENDER = {"prepare": render_prepare, "streams": render_streams, "paced": render_streams}
