@@ -6,6 +6,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 
+import numpy as np
+
 from csp_data.card import Card
 from csp_data.errors import DamagedRecordingError
 from csp_data.examples import Example, cut_into_pieces, examples
@@ -103,8 +105,9 @@ def _cut_batch(batch: Sequence[Found], card: Card, protocol: Protocol, run: Run)
     results: list[Cut] = []
     for found in batch:
         try:
-            recording = source.read(found, card, protocol)
-            made, notes = examples(recording, card, source, protocol)
+            with np.errstate(all="ignore"):  # what is no number is refused, with its place
+                recording = source.read(found, card, protocol)
+                made, notes = examples(recording, card, source, protocol)
         except DamagedRecordingError as error:
             if not run.skip_damaged:
                 raise error.or_else(LEAVE_OUT) from error

@@ -197,6 +197,9 @@ def _unlike_rates(recording: Recording, cards: Iterable[StreamCard]) -> Iterator
                 )
             usual[id(time)] = usual_step(time)
         step = usual[id(time)]
+        if step <= 0 and len(time) > 1:
+            found = f"{len(time)} samples, none later than the first"
+            raise DamagedRecordingError(recording.path, f"time of {card.name}", "a clock that goes on", found)
         if step > 0 and not 1 / RATE_TOLERANCE < step * card.rate_hz < RATE_TOLERANCE:
             raise DamagedRecordingError(
                 recording.path,

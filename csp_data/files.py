@@ -7,7 +7,14 @@ from pathlib import Path
 from stat import S_ISDIR, S_ISFIFO, S_ISREG, S_ISSOCK
 from typing import Any
 
-__all__ = ["check_file", "no_file", "read_json"]
+import h5py
+
+__all__ = ["check_file", "check_promise", "no_file", "read_json"]
+
+FEW = 256 << 20
+"""Bytes that an array may promise without a look at what is stored of it."""
+PACKED = 2000
+"""Bytes that a stored byte may stand for; deflate packs a thousand of zeros."""
 
 
 def no_file(mode: int) -> str:
@@ -44,3 +51,18 @@ def read_json(path: Path) -> Any:
         return json.loads(path.read_text(encoding="utf-8-sig"))  # some editors mark UTF-8 so
     except RecursionError as error:
         raise ValueError("it is nested too deeply") from error
+
+
+def check_promise(data: h5py.h5d.DatasetID) -> None:
+    """Refuse an array of which next to nothing is stored, before memory is taken for what its head promises.
+
+    Raises
+    ------
+    ValueError
+        With both sizes.
+    """
+    plan = data.get_create_plist()
+    promised = data.get_space().get_simple_extent_npoints() * data.get_type().get_size()
+    stored = data.get_storage_size() * (PACKED if plan.get_nfilters() else 1)
+    if max(stored, FEW) < promised and plan.get_layout() != h5py.h5d.VIRTUAL:  # that one is stored elsewhere
+        raise ValueError(f"{promised} bytes are promised, {data.get_storage_size()} are stored")

@@ -20,8 +20,16 @@ TIME_UNITS = {1e3: "milliseconds", 1e6: "microseconds", 1e9: "nanoseconds"}
 
 
 def usual_step(time: FloatArray) -> float:
-    """Return the median step of a clock, of a thousand or two steps spread over it; 0 where there is none."""
-    steps = np.diff(time)[:: max(1, (len(time) - 1) // 1000)]
+    """Return the median step of a clock, of a thousand or two steps spread over it; 0 where it never goes on.
+
+    Where most times are repeated or go backward, those are left out that will not be used.
+    """
+    middle = _median(np.diff(time))
+    return middle if middle > 0 else _median(np.diff(np.unique(np.maximum.accumulate(time))))
+
+
+def _median(steps: FloatArray) -> float:
+    steps = steps[:: max(1, len(steps) // 1000)]
     return float(np.partition(steps, len(steps) // 2)[len(steps) // 2]) if len(steps) else 0.0
 
 

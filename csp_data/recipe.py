@@ -16,7 +16,7 @@ __all__ = ["INPUT_CHECKS", "recipe_hash"]
 
 REVISION = 2
 """Raised when the pipeline gives other numbers for the same recipe, so that old prepared files are not taken."""
-INPUT_CHECKS = 2
+INPUT_CHECKS = 3
 """Raised when the pipeline refuses inputs that it took before, so that files made from them are not taken either.
 
 It stands in the file beside the recipe's hash and not in it: whatever is still taken gives the same numbers, and

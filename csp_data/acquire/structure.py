@@ -43,7 +43,8 @@ def structure_problems(card: Card, found: Sequence[Found], jobs: int) -> list[Pr
 
 def _problem(found: Found, card: Card, protocol: Protocol) -> Problem | None:
     try:
-        recording = load_source(card).read(found, card, protocol)
+        with np.errstate(all="ignore"):  # what is no number is looked for below
+            recording = load_source(card).read(found, card, protocol)
     except DamagedRecordingError as error:
         return error.path, error.problem
     except CspDataError as error:

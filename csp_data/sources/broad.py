@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-import h5py
 import numpy as np
 
 from csp_data.card import Card
@@ -14,6 +13,7 @@ from csp_data.protocol import Protocol
 from csp_data.recording import FloatArray, Recording, Stream
 from csp_data.signal.rotation import rotate
 from csp_data.sources import Found, Source
+from csp_data.sources.hdf5 import read_arrays
 
 # HDF5 key of each stream of the card
 KEYS = {
@@ -33,21 +33,18 @@ def find(root: Path) -> list[Found]:
 def read(found: Found, card: Card, protocol: Protocol) -> Recording:
     """Read a trial: IMU and optical pose share one regular clock that starts at 0 s; no protocol changes that."""
     path = found.files[0]
-    try:
-        with h5py.File(path, "r") as file:
-            arrays = {name: _array(file, path, key) for name, key in KEYS.items()}
-            moving = np.flatnonzero(_array(file, path, "movement"))
-            rate = float(file.attrs.get("sampling_rate", np.nan))
-    except OSError as error:
-        raise DamagedRecordingError(path, "cannot be read", "an HDF5 file", str(error)) from error
-    for name, values in arrays.items():
-        wanted = (len(arrays["accelerometer"]), len(card.stream(name).channels))
-        if values.shape != wanted or len(values) < 2:
-            raise DamagedRecordingError(path, f"shape of {KEYS[name]!r}", str(wanted), str(values.shape))
-    promised = card.stream("accelerometer").rate_hz
+    read = read_arrays(path, [*KEYS.values(), "movement"], attributes=["sampling_rate"])
+    arrays = {name: read[key] for name, key in KEYS.items()}
+    count = len(np.atleast_1d(read["imu_acc"]))
+    shapes = {key: (count, len(card.stream(name).channels)) for name, key in KEYS.items()}
+    for key, wanted in {**shapes, "movement": (count,), "sampling_rate": ()}.items():
+        if read[key].shape != wanted or count < 2:
+            raise DamagedRecordingError(path, f"shape of {key!r}", str(wanted), str(read[key].shape))
+    rate, promised = float(read["sampling_rate"]), card.stream("accelerometer").rate_hz
     if not abs(rate - promised) < 0.01 * promised:
         raise DamagedRecordingError(path, "attribute sampling_rate", f"{promised:.1f} Hz", f"{rate:g}")
-    time = np.arange(len(arrays["accelerometer"])) / rate
+    time = np.arange(count) / rate
+    moving = np.flatnonzero(read["movement"])
     return Recording(
         id=found.id,
         group=found.group,
@@ -55,12 +52,6 @@ def read(found: Found, card: Card, protocol: Protocol) -> Recording:
         streams={name: Stream.of(card.stream(name), time, values) for name, values in arrays.items()},
         active=(float(time[moving[0]]), float(time[moving[-1]])) if len(moving) else None,
     )
-
-
-def _array(file: h5py.File, path: Path, key: str) -> FloatArray:
-    if key not in file:
-        raise DamagedRecordingError(path, f"array {key!r} is missing", "it in the file", f"only {', '.join(file)}")
-    return np.asarray(file[key][()], dtype=np.float64)
 
 
 def velocity(edges: Mapping[str, FloatArray]) -> FloatArray:

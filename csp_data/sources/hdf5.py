@@ -10,15 +10,20 @@ import h5py
 import numpy as np
 
 from csp_data.errors import DamagedRecordingError
+from csp_data.files import check_promise
 from csp_data.recording import FloatArray
 
 __all__ = ["read_arrays"]
 
 NUMBERS = (h5py.h5t.INTEGER, h5py.h5t.FLOAT, h5py.h5t.ENUM)
 """Classes of types that become float64; truth values are stored as an ``ENUM``."""
+FAULTS = (OSError, RuntimeError, ValueError, TypeError, MemoryError)
+"""What h5py raises over a damaged file; the last, since a header may promise anything."""
 
 
-def read_arrays(path: Path, keys: Sequence[str], optional: Sequence[str] = ()) -> dict[str, FloatArray]:
+def read_arrays(
+    path: Path, keys: Sequence[str], optional: Sequence[str] = (), attributes: Sequence[str] = ()
+) -> dict[str, FloatArray]:
     """Read arrays of numbers, as float64.
 
     Parameters
@@ -29,11 +34,14 @@ def read_arrays(path: Path, keys: Sequence[str], optional: Sequence[str] = ()) -
         Names of the arrays, groups and all.
     optional
         More of them, which may be missing.
+    attributes
+        Names of attributes of the file that are wanted too.
 
     Raises
     ------
     DamagedRecordingError
-        If the file is missing or unreadable, lacks one of `keys`, or holds something else than numbers there.
+        If the file is missing or unreadable, lacks one of `keys` or `attributes`, or holds something else than
+        numbers there.
     """
     try:
         file = h5py.h5f.open(os.fsencode(path), h5py.h5f.ACC_RDONLY)
@@ -41,25 +49,36 @@ def read_arrays(path: Path, keys: Sequence[str], optional: Sequence[str] = ()) -
         raise DamagedRecordingError(path, "is missing", "an HDF5 file", "nothing") from error
     except OSError as error:
         raise DamagedRecordingError(path, "cannot be read", "an HDF5 file", str(error)) from error
-    key = "/"
+    key = what = ""
     try:
         arrays: dict[str, FloatArray] = {}
-        for key in (*keys, *optional):
+        for key in (*keys, *optional, *attributes):
+            what = f"{'attribute' if key in attributes else 'array'} {key!r}"
             try:
-                data = h5py.h5d.open(file, key.encode())
+                data = (h5py.h5a if key in attributes else h5py.h5d).open(file, key.encode())
             except KeyError as error:
                 if key in optional:
                     continue
-                names = ", ".join(name.decode() for name in h5py.h5g.open(file, b"/"))
+                names = ", ".join(repr(name.decode()) for name in h5py.h5g.open(file, b"/"))
                 raise DamagedRecordingError(
-                    path, f"array {key!r} is missing", "it in the file", f"only {names}"
+                    path, f"{what} is missing", "it in the file", f"only {names}"
                 ) from error
-            if data.get_type().get_class() not in NUMBERS:
-                raise DamagedRecordingError(path, f"array {key!r}", "numbers", str(data.dtype))
-            arrays[key] = np.empty(data.shape)
-            data.read(h5py.h5s.ALL, h5py.h5s.ALL, arrays[key], h5py.h5t.NATIVE_DOUBLE)
+            arrays[key] = _numbers(path, what, data)
         return arrays
-    except (OSError, ValueError, TypeError, MemoryError) as error:  # the last: a header may say anything
-        raise DamagedRecordingError(path, f"array {key!r} cannot be read", "numbers", str(error)) from error
+    except FAULTS as error:
+        raise DamagedRecordingError(path, f"{what} cannot be read", "numbers", str(error)) from error
     finally:
         file.close()
+
+
+def _numbers(path: Path, what: str, data: h5py.h5d.DatasetID | h5py.h5a.AttrID) -> FloatArray:
+    if data.get_type().get_class() not in NUMBERS or data.shape is None:
+        raise DamagedRecordingError(path, what, "numbers", "none" if data.shape is None else str(data.dtype))
+    if isinstance(data, h5py.h5a.AttrID):
+        values = np.empty(data.shape)
+        data.read(values, h5py.h5t.NATIVE_DOUBLE)
+        return values
+    check_promise(data)
+    values = np.empty(data.shape)
+    data.read(h5py.h5s.ALL, h5py.h5s.ALL, values, h5py.h5t.NATIVE_DOUBLE)
+    return values

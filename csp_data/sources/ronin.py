@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from reprlib import repr as shortened
 from typing import Any
 
 import numpy as np
@@ -114,7 +115,7 @@ def _numbers(info: Mapping[str, Any], key: str, count: int, path: Path) -> Float
     except (KeyError, OverflowError, TypeError, ValueError):
         values = np.zeros(0)
     if values.shape != (count,) or not np.isfinite(values).all():
-        raise DamagedRecordingError(path, f"field {key!r}", f"{count} numbers", repr(info.get(key)))
+        raise DamagedRecordingError(path, f"field {key!r}", f"{count} numbers", shortened(info.get(key)))
     return values
 
 
@@ -140,7 +141,7 @@ def _error(info: Mapping[str, Any], key: str, path: Path) -> float:
             return np.inf if value is None else float(value)
     except OverflowError:  # a whole number of hundreds of digits
         pass
-    raise DamagedRecordingError(path, f"field {key!r}", "a number", repr(value))
+    raise DamagedRecordingError(path, f"field {key!r}", "a number", shortened(value))
 
 
 def integrate(time: FloatArray, rates: FloatArray, start: FloatArray) -> FloatArray:
@@ -166,7 +167,7 @@ def _start_frame(info: Mapping[str, Any], found: Found, count: int) -> tuple[int
         return 0, (Note(found.id, "no start_frame in info.json: used from the first sample"),)
     first = info["start_frame"]
     if not isinstance(first, int | float) or first != first // 1 or not 0 <= first < count - 1:
-        raise DamagedRecordingError(found.files[1], "start_frame", f"0 to {count - 2}", repr(first))
+        raise DamagedRecordingError(found.files[1], "start_frame", f"0 to {count - 2}", shortened(first))
     return int(first), ()
 
 

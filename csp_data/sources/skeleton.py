@@ -74,7 +74,7 @@ def read_skeleton(
     if missing := [joint for joint in joints if joint not in names]:
         raise DamagedRecordingError(path, "line 1", f"joint names, {missing[0]!r} among them", repr(head[:80]))
     if rows is not None:
-        lines = text[start:].rstrip().split(b"\n")
+        lines = [line for line in text[start:].split(b"\n") if line.strip()]  # as are counted where all are read
         if rows[-1] >= len(lines):
             raise DamagedRecordingError(path, "frames", f"{rows[-1] + 1}, as there are positions", str(len(lines)))
         text, start = b"\n".join(lines[row] for row in rows), 0

@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from csp_data._version import __version__
 from csp_data.errors import StoreError
-from csp_data.files import check_file
+from csp_data.files import check_file, check_promise
 from csp_data.normalization import Affine, Normalization
 from csp_data.store.layout import FORMAT, FORMAT_VERSION, WINDOW_COLUMNS, Channels, EpisodeRow, Header, Index
 
@@ -104,6 +104,7 @@ class Prepared:
         self._place = path.absolute()  # it is opened later, perhaps from another folder
         self._open: tuple[h5py.File, dict[str, Any]] | None = None
         with _opened(path) as file:
+            file.visititems(_check_promise)
             self.index = Index(
                 header=_header(file),
                 inputs=_channels(file["inputs"]),
@@ -159,6 +160,11 @@ class Prepared:
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_open": None}
+
+
+def _check_promise(_name: str, item: h5py.Dataset | h5py.Group) -> None:
+    if isinstance(item, h5py.Dataset):
+        check_promise(item.id)
 
 
 def _rows(data: Any, start: int, stop: int) -> npt.NDArray[np.float32]:

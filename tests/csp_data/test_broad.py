@@ -138,6 +138,17 @@ def write(path: Path, **changes: object) -> Found:
         ({"imu_gyr": np.zeros((5, 3))}, "shape of 'imu_gyr'"),
         ({"imu_mag": np.zeros((2857, 2))}, "shape of 'imu_mag'"),
         ({"rate": 100.0}, r"sampling_rate: expected 285\.7 Hz, found 100"),
+        ({"rate": "often"}, "attribute 'sampling_rate': expected numbers"),
+        ({"rate": [RATE, RATE]}, r"shape of 'sampling_rate': expected \(\)"),
+        ({"rate": h5py.Empty("f8")}, "attribute 'sampling_rate': expected numbers, found none"),
+        ({"movement": np.ones(12)}, "shape of 'movement'"),
+        ({"movement": np.ones(5000)}, "shape of 'movement'"),
+        ({"imu_acc": 1.0}, "shape of 'imu_acc'"),
+        ({"imu_acc": np.full((2857, 3), b"a")}, "'imu_acc': expected numbers"),
+        ({"imu_acc": np.zeros((2857, 3), dtype=complex)}, "'imu_acc': expected numbers"),
+        ({"opt_pos": h5py.Empty("f8")}, "'opt_pos': expected numbers, found none"),
+        ({"opt_pos": h5py.SoftLink("/opt_pos")}, "'opt_pos' cannot be read"),
+        ({"opt_pos": h5py.ExternalLink("gone.h5", "/x")}, "'opt_pos' is missing"),
     ],
 )
 def test_a_file_of_another_shape_is_refused(tmp_path: Path, changes: dict[str, object], problem: str) -> None:

@@ -128,6 +128,44 @@ def test_a_clock_in_nanoseconds_is_refused_with_its_rate(tree: Callable[[str], P
 
 
 @pytest.mark.parametrize("protocol", ["paper", "strict"])
+@pytest.mark.parametrize("change", [lambda t: t[::-1], lambda t: t[0] + 0 * t], ids=["backward", "still"])
+def test_a_clock_that_never_goes_on_is_refused(
+    protocol: str,
+    change: Callable[[np.ndarray], np.ndarray],
+    tree: Callable[[str], Path],
+    trees: ModuleType,
+) -> None:
+    """All its samples but one were left out, and the recording with them, without a word."""
+    root = tree("marker")
+    trees.rewrite(root / "demonstration_2/kinova_cartesian_states.h5", timestamps=change)
+    with pytest.raises(
+        DamagedRecordingError, match=r"demonstration_2: time of position: .* none later than the first"
+    ):
+        csp_data.load("marker", raw=root, protocol=protocol)
+
+
+def test_numbers_with_decimal_commas_are_refused(tree: Callable[[str], Path]) -> None:
+    """Each was taken for two numbers, and of the times only the seconds counted: accelerations of 1e8 m/s^2."""
+    root = tree("vector")
+    for file in root.glob("desk*imu.txt"):
+        file.write_text(file.read_text().replace(".", ","))
+    with pytest.raises(DamagedRecordingError, match=r"desk_fast1.*rate of accelerometer: .* found 1 Hz"):
+        csp_data.load("vector", raw=root)
+
+
+def test_a_clock_of_which_most_stamps_are_repeated(tree: Callable[[str], Path], trees: ModuleType) -> None:
+    """A recorder that polls faster than the sensor measures: what is new is used."""
+    root = tree("marker")
+    file = root / "demonstration_2/kinova_cartesian_states.h5"
+    whole = csp_data.load("marker", raw=root, protocol="strict")
+    thrice = {"timestamps": 0, "positions": 0, "orientations": 0}
+    trees.rewrite(file, **dict.fromkeys(thrice, lambda values: np.repeat(values, 3, axis=0)))
+    again = csp_data.load("marker", raw=root, protocol="strict")
+    for before, after in zip(whole.train, again.train, strict=True):
+        np.testing.assert_array_equal(before.targets, after.targets)
+
+
+@pytest.mark.parametrize("protocol", ["paper", "strict"])
 @pytest.mark.parametrize("value", [np.nan, np.inf])
 @pytest.mark.parametrize("row", [0, 40, -1])
 def test_a_time_that_is_no_number_is_refused(
@@ -183,6 +221,32 @@ def test_positions_in_metres_are_refused_with_their_reach(tree: Callable[[str], 
     file.write_text("\n".join([head, *metres]))
     with pytest.raises(DamagedRecordingError, match=r"12 to 130 inches, found 1\.\d+, which looks like metres"):
         csp_data.load("totalcapture", raw=root)
+
+
+def test_empty_lines_of_a_skeleton_count_for_nothing(tree: Callable[[str], Path]) -> None:
+    """Positions were read without them, and orientations were looked up as if they were frames."""
+    root = tree("totalcapture")
+    whole = csp_data.load("totalcapture", raw=root)
+    for kind in ("pos", "ori"):
+        (file,) = root.rglob(f"rom1/gt_skel_gbl_{kind}.txt")
+        head, *rows = file.read_text().splitlines()
+        file.write_text("\n".join([head, "", *rows[:5], "", *rows[5:]]))
+    again = csp_data.load("totalcapture", raw=root)
+    for before, after in zip(whole.train, again.train, strict=True):
+        np.testing.assert_array_equal(before.targets, after.targets)
+
+
+def test_zeros_as_quaternions_are_refused_in_one_line(
+    tree: Callable[[str], Path], trees: ModuleType, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Numpy's warnings stood before the message."""
+    root = tree("ronin")
+    trees.rewrite(root / "train_dataset_1/a001_1/data.hdf5", **{"pose/tango_ori": lambda q: 0 * q})
+    result = CliRunner().invoke(cli, ["prepare", "ronin", "--raw", str(root)])
+    assert result.exit_code == 3
+    [line] = result.stderr.splitlines()
+    assert "a001_1: channel acc_x" in line
+    assert csp_data.verify("ronin", raw=root, deep=True).failures
 
 
 def test_recordings_of_other_channels_are_refused(tree: Callable[[str], Path], trees: ModuleType) -> None:

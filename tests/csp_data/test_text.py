@@ -16,6 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 
+from csp_data import files
 from csp_data.errors import DamagedRecordingError
 from csp_data.sources.hdf5 import read_arrays
 from csp_data.sources.text import (
@@ -282,6 +283,51 @@ def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
         read_arrays(tmp_path / "gone.h5", ["x"])
 
 
+@pytest.mark.parametrize(
+    ("made", "message"),
+    [
+        (h5py.SoftLink("/x"), "array 'x' cannot be read: .*too many links"),
+        (h5py.Empty("f8"), "array 'x': expected numbers, found none"),
+        (np.zeros(3, dtype=complex), "array 'x': expected numbers, found complex"),
+    ],
+)
+def test_odd_things_in_place_of_an_hdf5_array(tmp_path: Path, made: object, message: str) -> None:
+    with h5py.File(tmp_path / "x.h5", "w") as file:
+        file["x"] = made
+        file["a\nb"] = 1
+    with pytest.raises(DamagedRecordingError, match=message):
+        read_arrays(tmp_path / "x.h5", ["x"])
+    with pytest.raises(DamagedRecordingError, match=r"found only 'a\\nb'") as caught:
+        read_arrays(tmp_path / "x.h5", ["y"])
+    assert "\n" not in str(caught.value)
+
+
+def test_an_hdf5_file_whose_table_of_names_is_damaged(tmp_path: Path) -> None:
+    with h5py.File(tmp_path / "x.h5", "w") as file:
+        file["x"] = np.zeros(3)
+    content = (tmp_path / "x.h5").read_bytes()
+    for block in (b"TREE", b"HEAP", b"SNOD"):
+        (tmp_path / "x.h5").write_bytes(content.replace(block, b"XXXX"))
+        with pytest.raises(DamagedRecordingError, match="cannot be read"):
+            read_arrays(tmp_path / "x.h5", ["x"])
+
+
+@pytest.mark.parametrize("shape", [(10**9, 3), (10**13,)])
+@pytest.mark.parametrize("chunks", [None, (1000,)])
+def test_arrays_that_are_promised_and_not_stored(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, shape: tuple[int, ...], chunks: tuple[int, ...] | None
+) -> None:
+    """A few gigabytes fit into memory, and reading them took it all."""
+    chunks = None if chunks is None else (*chunks, *shape[1:])
+    with h5py.File(tmp_path / "x.h5", "w") as file:
+        file.create_dataset("x", shape=shape, dtype="f8", chunks=chunks)
+        file.create_dataset("zeros", data=np.zeros(1_000_000), chunks=(1_000_000,), compression="gzip")
+    with pytest.raises(DamagedRecordingError, match=r"'x' cannot be read: .* bytes are promised, 0 are stored"):
+        read_arrays(tmp_path / "x.h5", ["x"])
+    monkeypatch.setattr(files, "FEW", 1000)
+    assert len(read_arrays(tmp_path / "x.h5", ["zeros"])["zeros"]) == 1_000_000
+
+
 def test_hdf5_arrays_are_those_h5py_reads(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     stored = {
@@ -300,7 +346,7 @@ def test_hdf5_arrays_are_those_h5py_reads(tmp_path: Path) -> None:
         assert values.dtype == np.float64
         np.testing.assert_array_equal(values, stored[name].astype(np.float64))
     with pytest.raises(
-        DamagedRecordingError, match=r"'none' is missing: expected it in the file, found only a, c"
+        DamagedRecordingError, match=r"'none' is missing: expected it in the file, found only 'a', 'c'"
     ):
         read_arrays(tmp_path / "x.h5", ["none"])
     with pytest.raises(DamagedRecordingError, match="'words': expected numbers"):
