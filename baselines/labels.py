@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from baselines.results.rows import Result, row_of
 from baselines.runs import Run, RunError, flat
@@ -12,8 +12,17 @@ __all__ = ["by_label"]
 
 Found = TypeVar("Found", Run, Result)
 
-SAID = 3
-"""Differing choices that the name of a row tells; of more, rows are numbered."""
+
+class Kind(NamedTuple):
+    """What the runs of one row share: the model's name, the variant's, and the settings by their dotted names."""
+
+    model: str
+    variant: str
+    settings: dict[str, Any]
+
+
+MOST_FIELDS = 3
+"""Differing settings that the name of a row tells; if there are more, rows are numbered."""
 
 
 def by_label(runs: Sequence[Found]) -> dict[str, list[Found]]:
@@ -35,22 +44,9 @@ def by_label(runs: Sequence[Found]) -> dict[str, list[Found]]:
 
 def _labels(groups: Sequence[list[Result]]) -> list[str]:
     """Name groups after their models; models that share a name by variant, by what differs, or by a number."""
-    plain = [flat(dict(group[0].settings)) for group in groups]
-    names = [group[0].model for group in groups]
-    variants = [group[0].variant for group in groups]
-    labels: list[str] = []
-    for i, (name, values) in enumerate(zip(names, plain, strict=True)):
-        alike = [j for j, its in enumerate(names) if its == name]
-        if len({variants[j] for j in alike}) == len(alike):
-            labels.append(f"{name} ({variants[i]})" if len(alike) > 1 and variants[i] else name)
-            continue
-        fields = [
-            field
-            for field in dict.fromkeys(field for j in alike for field in plain[j])
-            if any(plain[j].get(field) != values.get(field) for j in alike)
-        ]
-        said = ", ".join(f"{field.rsplit('.', 1)[-1]} {_said(values.get(field))}" for field in fields)
-        labels.append(f"{name} ({said})" if 0 < len(fields) <= SAID else name)
+    kinds = [Kind(group[0].model, group[0].variant, flat(dict(group[0].settings))) for group in groups]
+    names = [kind.model for kind in kinds]
+    labels = [_label(kind, [other for other in kinds if other.model == kind.model]) for kind in kinds]
     numbers = [names[: i + 1].count(name) for i, name in enumerate(names)]
     # also where values that differ look the same, as 0 and 0.0 do
     return [
@@ -59,7 +55,22 @@ def _labels(groups: Sequence[list[Result]]) -> list[str]:
     ]
 
 
-def _said(value: Any) -> str:
+def _label(kind: Kind, namesakes: Sequence[Kind]) -> str:
+    """Name a row among those of its model, itself included: by its variant, or by the settings that differ."""
+    if len({other.variant for other in namesakes}) == len(namesakes):
+        return f"{kind.model} ({kind.variant})" if len(namesakes) > 1 and kind.variant else kind.model
+    fields = [
+        field
+        for field in dict.fromkeys(field for other in namesakes for field in other.settings)
+        if any(other.settings.get(field) != kind.settings.get(field) for other in namesakes)
+    ]
+    if not 0 < len(fields) <= MOST_FIELDS:
+        return kind.model
+    told = ", ".join(f"{field.rsplit('.', 1)[-1]} {_text_of(kind.settings.get(field))}" for field in fields)
+    return f"{kind.model} ({told})"
+
+
+def _text_of(value: Any) -> str:
     return "none" if value is None else f"{value:g}" if isinstance(value, float) else str(value).lower()
 
 

@@ -6,6 +6,7 @@ import logging
 import math
 import os
 import tomllib
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, fields, replace
 from functools import cache
@@ -169,42 +170,52 @@ def _parse(text: str, where: str) -> dict[str, Any]:
 
 
 def _check(card: Card, where: str) -> None:
+    """Refuse a card whose fields have the right types but contradict each other or lead nowhere."""
     if not any(stream.role == "input" and stream.default for stream in card.streams):
         raise CardError(where, "no input stream is on by default")
-    for stream in card.streams:
-        if not 0 < stream.rate_hz < math.inf:
-            raise CardError(where, f"stream {stream.name!r}: rate_hz should be above 0, found {stream.rate_hz}")
-        _check_channels(f"stream {stream.name!r}", stream.channels, where)
-        if stream.kind == "rotation" and len(stream.channels) % 4:
-            raise CardError(where, f"stream {stream.name!r} is of rotations: four channels each, w x y z")
-        if stream.quantity is not None and stream.unit != QUANTITIES.get(stream.quantity):
-            raise CardError(where, f"stream {stream.name!r} is {stream.quantity!r} in {stream.unit}: {QUANTITIES}")
-        if stream.along not in (None, "sensor", "level"):
-            raise CardError(where, f"stream {stream.name!r} is along {stream.along!r}, not sensor or level")
-    for target in card.targets:
-        _check_target(target, where)
     if not card.targets:
         raise CardError(where, "no target")
+    for stream in card.streams:
+        _check_stream(stream, where)
+    for target in card.targets:
+        _check_target(target, where)
     if card.bundled is not None and (".." in Path(card.bundled).parts or Path(card.bundled).is_absolute()):
         raise CardError(where, f"bundled {card.bundled!r} leads out of the card's folder")
     for name in (card.protocol, *card.protocols):
         if name not in card.splits:
             raise CardError(where, f"no splits for its protocol {name!r}")
-    for label, rows in (
+    files = (*card.files, *card.downloads)
+    for label, names in (
         ("stream", [stream.name for stream in card.streams]),
         ("target", [target.name for target in card.targets]),
-        ("file", [file.path for file in (*card.files, *card.downloads)]),
+        ("file", [file.path for file in files]),
     ):
-        if repeated := {row for row in rows if rows.count(row) > 1}:
-            raise CardError(where, f"{label} {sorted(repeated)[0]!r} stands twice")
+        if repeated := [name for name, count in Counter(names).items() if count > 1]:
+            raise CardError(where, f"{label} {min(repeated)!r} stands twice")
     for name, split in card.splits.items():
         check_split(split, f"{where}, splits.{name}")
-    for file in (*card.files, *card.downloads):
-        if PurePosixPath(file.path).is_absolute() or ".." in PurePosixPath(file.path).parts:
-            raise CardError(where, f"file {file.path!r} leads out of the raw folder")
-        for digest, length in ((file.sha256, 64), (file.git_blob, 40)):
-            if digest is not None and (len(digest) != length or set(digest) - set("0123456789abcdef")):
-                raise CardError(where, f"{file.path}: {digest!r} is no digest of {length} hexadecimal digits")
+    for file in files:
+        _check_file(file, where)
+
+
+def _check_stream(stream: StreamCard, where: str) -> None:
+    if not 0 < stream.rate_hz < math.inf:
+        raise CardError(where, f"stream {stream.name!r}: rate_hz should be above 0, found {stream.rate_hz}")
+    _check_channels(f"stream {stream.name!r}", stream.channels, where)
+    if stream.kind == "rotation" and len(stream.channels) % 4:
+        raise CardError(where, f"stream {stream.name!r} is of rotations: four channels each, w x y z")
+    if stream.quantity is not None and stream.unit != QUANTITIES.get(stream.quantity):
+        raise CardError(where, f"stream {stream.name!r} is {stream.quantity!r} in {stream.unit}: {QUANTITIES}")
+    if stream.along not in (None, "sensor", "level"):
+        raise CardError(where, f"stream {stream.name!r} is along {stream.along!r}, not sensor or level")
+
+
+def _check_file(file: FileEntry, where: str) -> None:
+    if PurePosixPath(file.path).is_absolute() or ".." in PurePosixPath(file.path).parts:
+        raise CardError(where, f"file {file.path!r} leads out of the raw folder")
+    for digest, length in ((file.sha256, 64), (file.git_blob, 40)):
+        if digest is not None and (len(digest) != length or set(digest) - set("0123456789abcdef")):
+            raise CardError(where, f"{file.path}: {digest!r} is no digest of {length} hexadecimal digits")
 
 
 def _check_channels(what: str, channels: Sequence[str], where: str) -> None:

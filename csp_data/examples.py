@@ -103,26 +103,16 @@ def examples(
     pieces = _pieces(recording, streams, protocol, notes)
     laid = list(_lay_grids(recording, streams, pieces, protocol, notes))
     notes += _interpolated(recording, references, pieces)
-    made = []
     columns = {s.name: s.derived or streams[s.name].channels for s in chosen}
+    names_of_columns = tuple(column for own in columns.values() for column in own)
+    units = tuple(s.unit for s in chosen for _ in columns[s.name])
+    made = []
     for i, grids in enumerate(laid, start=1):
-        sampled = [_input(streams[s.name], s, grids[s.name], source, protocol) for s in chosen]
-        inputs = sampled[0] if len(sampled) == 1 else np.concatenate(sampled, axis=1)
-        if protocol.lowpass is not None:
-            inputs = protocol.lowpass.apply(inputs, protocol.input_hz)
-        edges = {
-            name: _resample(streams[name], grids[name].edges, grids[name].origin, protocol) for name in references
-        }
+        inputs = _inputs(streams, chosen, grids, source, protocol)
+        targets = _targets(streams, references, grids, target, source, protocol)
         first = grids[chosen[0].name]
-        wanted = (len(first.edges) - 1, len(target.channels))
-        targets = _target(source, target, edges, protocol)
-        if np.shape(targets) != wanted:
-            problem = (
-                f"{recording.id}: target {target.name}: expected the shape {wanted}, found {np.shape(targets)}"
-            )
-            raise SourceError(card.name, problem)
-        columns_ = tuple(column for own in columns.values() for column in own)
-        _check_finite(recording, inputs, columns_)
+        _check_shape(targets, (len(first.edges) - 1, len(target.channels)), recording, target, card)
+        _check_finite(recording, inputs, names_of_columns)
         _check_finite(recording, targets, target.channels)
         made.append(
             Example(
@@ -130,8 +120,8 @@ def examples(
                 group=recording.group,
                 recording=recording.id,
                 start_s=float(first.origin + first.edges[0]),
-                columns=columns_,
-                units=tuple(s.unit for s in chosen for _ in columns[s.name]),
+                columns=names_of_columns,
+                units=units,
                 inputs=inputs,
                 targets=targets,
             )
@@ -152,10 +142,19 @@ def _check_streams(recording: Recording, names: Iterable[str], card: Card) -> No
             raise SourceError(card.name, f"{recording.id}: {name}: expected {needed}, found {found}")
 
 
-def _check_finite(recording: Recording, values: FloatArray, columns: Sequence[str]) -> None:
-    """Refuse what a source makes of finite samples and is no number: zeros as a quaternion have no angle.
+def _check_shape(
+    targets: FloatArray, wanted: tuple[int, int], recording: Recording, target: TargetCard, card: Card
+) -> None:
+    """Refuse targets of another shape than one row for each step and one column for each channel."""
+    if np.shape(targets) != wanted:
+        problem = f"target {target.name}: expected the shape {wanted}, found {np.shape(targets)}"
+        raise SourceError(card.name, f"{recording.id}: {problem}")
 
-    Nor may it be beyond float32, as which it is stored.
+
+def _check_finite(recording: Recording, values: FloatArray, columns: Sequence[str]) -> None:
+    """Refuse values that are not finite, or too large for float32, in which they are stored.
+
+    A source can make such values of finite samples: a quaternion of zeros has no angle, for example.
     """
     if not (values.min() >= -LARGEST and values.max() <= LARGEST):  # no array as large as the values, for speed
         finite = np.abs(values) <= LARGEST
@@ -336,9 +335,21 @@ def _interpolated(recording: Recording, references: Iterable[str], pieces: Itera
             yield Note(recording.id, "reference samples without a value interpolated", f"{name}: {count}")
 
 
-def _input(stream: Stream, card: StreamCard, grid: Grid, source: Source, protocol: Protocol) -> FloatArray:
-    values = _resample(stream, grid.inputs, grid.origin, protocol)
-    return source.inputs[card.name](values) if card.derived else values
+def _inputs(
+    streams: Mapping[str, Stream],
+    chosen: Sequence[StreamCard],
+    grids: Mapping[str, Grid],
+    source: Source,
+    protocol: Protocol,
+) -> FloatArray:
+    """Sample the chosen streams on their grids, beside each other, and filter them: (N * chunk, C)."""
+    sampled = []
+    for card in chosen:
+        grid = grids[card.name]
+        values = _resample(streams[card.name], grid.inputs, grid.origin, protocol)
+        sampled.append(source.inputs[card.name](values) if card.derived else values)
+    inputs = sampled[0] if len(sampled) == 1 else np.concatenate(sampled, axis=1)
+    return inputs if protocol.lowpass is None else protocol.lowpass.apply(inputs, protocol.input_hz)
 
 
 def _resample(stream: Stream, grid: FloatArray, origin: float, protocol: Protocol) -> FloatArray:
@@ -350,6 +361,17 @@ def _resample(stream: Stream, grid: FloatArray, origin: float, protocol: Protoco
     return linear(time, stream.values, grid)
 
 
-def _target(source: Source, target: TargetCard, edges: dict[str, FloatArray], protocol: Protocol) -> FloatArray:
+def _targets(
+    streams: Mapping[str, Stream],
+    references: Iterable[str],
+    grids: Mapping[str, Grid],
+    target: TargetCard,
+    source: Source,
+    protocol: Protocol,
+) -> FloatArray:
+    """Compute the target of each step from the references at the edges of the steps: (N, D)."""
+    edges = {
+        name: _resample(streams[name], grids[name].edges, grids[name].origin, protocol) for name in references
+    }
     values = source.targets[target.name](edges)
     return values * protocol.target_hz if target.increment and protocol.target_per == "second" else values

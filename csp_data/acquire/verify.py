@@ -193,22 +193,20 @@ def verify_tree(
     locked = read_lock(lock_path(root, lock), card.name)
     entries = _entries(card, locked)
     inside = _inside(root, found)
+    of_recordings = list(dict.fromkeys(chain.from_iterable(inside)))
     stamps = Stamps(root)
-    statuses = stamps.statuses(dict.fromkeys([*entries, *chain.from_iterable(inside)]))
-    names = [name for name in dict.fromkeys(chain.from_iterable(inside)) if name in statuses]
+    statuses = stamps.statuses(dict.fromkeys([*entries, *of_recordings]))
+    names = [name for name in of_recordings if name in statuses]
     used = [name for name in names if name not in entries] if card.unlisted == "used" else []
     there = [path for path in entries if path in statuses] + used
     blobs = {path for path, entry in entries.items() if entry.git_blob}
     digests = stamps.digests(there, statuses=statuses, again=deep, git_blobs=blobs)
-    published = {entry.path for entry in card.files if entry.sha256 or entry.git_blob}
     reports = {path: _check(card, root, entry, digests.get(path)) for path, entry in entries.items()}
-    for path, report in reports.items():
-        if report.status == "ok" and (path in published or path in locked.files):
-            reports[path] = replace(report, trust="published" if path in published else "locked")
+    _trust_digests(reports, card, locked)
     reports |= {path: FileReport(path, "ok") for path in used}
     # also beside a main file that is left out: a reader may be asked for it
-    awry = stamps.no_files(name for name in dict.fromkeys([*entries, *chain(*inside)]) if name not in statuses)
-    reports |= {name: _not_readable(get, name, kind, there=True) for name, kind in awry.items()}
+    not_files = stamps.no_files(name for name in dict.fromkeys([*entries, *of_recordings]) if name not in statuses)
+    reports |= {name: _not_readable(get, name, kind, there=True) for name, kind in not_files.items()}
     if read or deep:
         _open_doubtful(card, get, inside, reports, found, stamps, deep=deep)
     for path, report in reports.items():
@@ -216,10 +214,10 @@ def verify_tree(
             reports[path] = replace(report, trust="structure")
     unlisted = (FileReport(name, "unlisted", fix=UNLISTED) for name in names if name not in reports)
     # of recordings that are not all there; whole ones that are missing come last
-    wanting = {
+    lacking = {
         name for own in inside if own[0] in statuses for name in own if name not in statuses
     } - reports.keys()
-    incomplete = (_not_readable(get, name, "", there=False) for name in sorted(wanting))
+    incomplete = (_not_readable(get, name, "", there=False) for name in sorted(lacking))
     rows = [*_beside([*reports.values(), *unlisted, *incomplete], inside), *_absent(card, found, get)]
     more = _extra(root, {row.path for row in rows}) if extra else ()
     return Report(card.name, root, (*rows, *more), digests, tuple(found))
@@ -263,6 +261,14 @@ def _check(card: Card, root: Path, entry: FileEntry, digest: Digest | None) -> F
                 entry.path, "altered", expected=f"{kind} {wanted}", found=str(got), fix="Delete it. " + again
             )
     return FileReport(entry.path, "ok")
+
+
+def _trust_digests(reports: dict[str, FileReport], card: Card, locked: LockedSet) -> None:
+    """Note of each intact file whether the publisher or the lock file vouches for it."""
+    published = {entry.path for entry in card.files if entry.sha256 or entry.git_blob}
+    for path, report in reports.items():
+        if report.status == "ok" and (path in published or path in locked.files):
+            reports[path] = replace(report, trust="published" if path in published else "locked")
 
 
 def _again(card: Card, root: Path, entry: FileEntry) -> str:

@@ -244,19 +244,12 @@ def plot_settings(
         Whether numbers are on a logarithmic axis, if that is not left to their span.
     """
     drawn = _looks(list(errors), looks)
-    found = [(model, series, by) for model, all_ in errors.items() for series, by in all_.items()]
-    values = list(dict.fromkeys(value for _, _, by in found for value in by if value is not None))
-    numbers = bool(values) and all(
-        isinstance(v, int | float) and not isinstance(v, bool) and v > 0 for v in values
-    )
-    if numbers:
-        values.sort()
-    elif any(None in by for _, _, by in found):
-        values.insert(0, None)
+    curves = [(model, series, by) for model, all_ in errors.items() for series, by in all_.items()]
+    values, numbers = _axis_values([by for _, _, by in curves])
     place = {value: value if numbers else i for i, value in enumerate(values)}
-    lines = dict.fromkeys(series for _, series, by in found if any(value in by for value in place))
+    lines = dict.fromkeys(series for _, series, by in curves if any(value in by for value in place))
     dashes = dict(zip(lines, DASHES * len(lines), strict=False))
-    for model, series, by in found:
+    for model, series, by in curves:
         color = drawn[model]["color"]
         if numbers and None in by:
             mean, spread = _spread(by[None])
@@ -271,12 +264,26 @@ def plot_settings(
     if numbers and (values[-1] >= 8 * values[0] if logarithmic is None else logarithmic):
         ax.set_xscale("log")
         ax.xaxis.set_minor_locator(NullLocator())
-    said = {value: f"{value:g}" if numbers else _said(value) for value in values}
-    _name_ticks(ax, [place[v] for v in values], [(names or {}).get(v, said[v]) for v in values])
+    texts = {value: f"{value:g}" if numbers else _text_of(value) for value in values} | dict(names or {})
+    _name_ticks(ax, [place[value] for value in values], [texts[value] for value in values])
     ax.set(xlabel=xlabel, ylabel=ylabel)
-    level = numbers and list(dict.fromkeys(series or "without" for _, series, by in found if None in by))
-    _settings_legend(ax, {model: drawn[model] for model in errors}, dashes, level or [])
+    levels = dict.fromkeys(series or "without" for _, series, by in curves if numbers and None in by)
+    _settings_legend(ax, {model: drawn[model] for model in errors}, dashes, list(levels))
     return tidy(ax)
+
+
+def _axis_values(curves: Sequence[Mapping[Any, Sequence[float]]]) -> tuple[list[Any], bool]:
+    """Return the values of a setting in the order of the axis, and whether they are numbers on it.
+
+    ``None``, doing without the thing, is the first of names and has no place among numbers.
+    """
+    values = list(dict.fromkeys(value for by in curves for value in by if value is not None))
+    numbers = bool(values) and all(
+        isinstance(v, int | float) and not isinstance(v, bool) and v > 0 for v in values
+    )
+    if numbers:
+        return sorted(values), True
+    return [None, *values] if any(None in by for by in curves) else values, False
 
 
 def _spread(values: Sequence[float]) -> tuple[float, float]:
@@ -295,7 +302,7 @@ def _settings_legend(
     legend_beside(ax)
 
 
-def _said(value: Any) -> str:
+def _text_of(value: Any) -> str:
     return "none" if value is None else {True: "yes", False: "no"}.get(value, str(value))
 
 
