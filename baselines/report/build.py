@@ -166,36 +166,32 @@ def _several(groups: Sequence[Group], runs: Sequence[Run], left: str) -> str:
     models = dict.fromkeys(run.config.name for run in runs)
     seeds = {run.config.train.seed for run in runs}
     title = "Sequence models compared" if len(names) > 1 else f"Sequence models on {names[0]}"
-    head = [
-        f"<h1>{html.escape(title)}</h1>",
-        html.paragraph(
-            f"{len(runs)} finished runs of {len(models)} models with {len(seeds)} seed{'s' * (len(seeds) > 1)} "
-            f"on {listed(names)}, in {len(groups)} sections. "
-            + (
-                "Simulated, real and CSP-Bench recordings never share a table, nor do "
-                if len(names) > 1
-                else "No "
-            )
-            + "two protocols or two recipes of the data"
-            + (" share a table" if len(names) == 1 else "")
-            + ": an error on one says nothing about another.",
-            "lede",
-        ),
-        left,
-    ]
+    about = (
+        f"{len(runs)} finished runs of {len(models)} models with {len(seeds)} seed{'s' * (len(seeds) > 1)} "
+        f"on {listed(names)}, in {len(groups)} sections."
+    )
+    apart = (
+        "Simulated, real and CSP-Bench recordings never share a table, nor do two protocols or two recipes of the "
+        "data"
+        if len(names) > 1
+        else "No two protocols or two recipes of the data share a table"
+    )
+    words = f"{about} {apart}: an error on one says nothing about another."
+    head = [f"<h1>{html.escape(title)}</h1>", html.paragraph(words, "lede"), left]
     places, texts = [], []
     if tables := _overviews(groups):
         places.append(Place("overview", "Overview"))
         texts.append(html.section(places[0], *tables))
     for alike in _alike(groups):
-        together, apart = _across_folds(alike)
+        together, separate = _across_folds(alike)
         for table in together:
             made = _folds(table)
             places.append(made[0])
             texts.append(made[1])
-        if apart:
-            said = f"{listed(apart)}: no model has run on all folds, so they stand apart."
-            texts.append(html.paragraph(said))
+        if separate:
+            texts.append(
+                html.paragraph(f"{listed(separate)}: no model has run on all folds, so they stand apart.")
+            )
         if found := _varied(alike, f"{alike[0].anchor}-", 2):
             places.append(found[0])
             texts.append(found[1])

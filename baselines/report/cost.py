@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -26,52 +26,10 @@ FEW = 6
 
 def speed(group: Group) -> str:
     """Show what each model costs beside its error: values, bytes, time to fit, how much faster than the sensor."""
-    rows, sizes, factors = [], {}, {}
     errors = {label: [float(run.reported["mse"]) for run in runs] for label, runs in group.models.items()}
     means = {label: float(np.mean(found)) for label, found in errors.items()}
-    scale = Scale.of(means.values())
-    for label, runs in group.models.items():
-        factor = _factor(runs)
-        sizes[label] = values = runs[0].results["parameters"]
-        if factor is not None:
-            factors[label] = factor
-        rows.append(
-            (
-                "reference" if group.is_reference(label) else "",
-                [
-                    label,
-                    scale.number(means[label]),
-                    f"{values:,}",
-                    f"{(runs[0].folder / BEST).stat().st_size / 1024:,.0f}",
-                    f"{np.mean([run.results['seconds'] for run in runs]):,.1f}",
-                    "" if factor is None else f"{factor:,.0f}",
-                    ", ".join(sorted({str(run.environment.get("device")) for run in runs})),
-                ],
-            )
-        )
-    table = group.table
-    error = f"{table.report} MSE {table.squared_unit}".strip()
-    columns = (
-        f"{table.report} MSE{scale.label} {table.squared_unit}".strip(),
-        "values",
-        "file (KiB)",
-        "time to fit (s)",
-        "times faster than real time",
-        "device",
-    )
-    known = [label for label in group.models if group.is_reference(label)]
-    best = min(known, key=lambda label: means[label], default=None)
-    levels = {} if best is None else {f"{best} (best reference)": means[best]}
-    panels: list[Panel] = []
-    for costs, label in ((sizes, "values learned"), (factors, "times faster than real time")):
-        held = {name: (cost, errors[name]) for name, cost in costs.items() if not group.is_reference(name)}
-
-        def draw(axes: Axes, held: Any = held, label: str = label) -> None:
-            plot.plot_cost(axes, held, xlabel=label, ylabel=error, levels=levels, looks=group.looks)
-
-        if held:
-            words = f"Error against {label} of {listed(list(held))}."
-            panels.append(panel(draw, words, height=2.9 + 0.17 * (len(held) // 2), legend=not panels))
+    factors = {label: _factor(runs) for label, runs in group.models.items()}
+    panels = _panels(group, errors, means, factors)
     return (
         html.paragraph(
             "How many times faster than the recording a model went over the reported part, windows in batches, "
@@ -79,8 +37,65 @@ def speed(group: Group) -> str:
             "Figures show learned models, bars from the least to the greatest error over seeds."
         )
         + (html.figures(panels) if panels else "")
-        + html.table(f"Speed and size; {table.report} MSE is the mean over seeds", ["model", *columns], rows)
+        + _table(group, means, factors)
     )
+
+
+def _table(group: Group, means: Mapping[str, float], factors: Mapping[str, float | None]) -> str:
+    """Return the table, a row for each model."""
+    table, scale = group.table, Scale.of(means.values())
+    columns = (
+        "model",
+        f"{table.report} MSE{scale.label} {table.squared_unit}".strip(),
+        "values",
+        "file (KiB)",
+        "time to fit (s)",
+        "times faster than real time",
+        "device",
+    )
+    rows = []
+    for label, runs in group.models.items():
+        factor = factors[label]
+        cells = [
+            label,
+            scale.number(means[label]),
+            f"{runs[0].results['parameters']:,}",
+            f"{(runs[0].folder / BEST).stat().st_size / 1024:,.0f}",
+            f"{np.mean([run.results['seconds'] for run in runs]):,.1f}",
+            "" if factor is None else f"{factor:,.0f}",
+            ", ".join(sorted({str(run.environment.get("device")) for run in runs})),
+        ]
+        rows.append(("reference" if group.is_reference(label) else "", cells))
+    return html.table(f"Speed and size; {table.report} MSE is the mean over seeds", columns, rows)
+
+
+def _panels(
+    group: Group,
+    errors: Mapping[str, list[float]],
+    means: Mapping[str, float],
+    factors: Mapping[str, float | None],
+) -> list[Panel]:
+    """Draw the error of learned models against their size and speed, and the best reference as a level."""
+    known = [label for label in group.models if group.is_reference(label)]
+    best = min(known, key=lambda label: means[label], default=None)
+    levels = {} if best is None else {f"{best} (best reference)": means[best]}
+    error = f"{group.table.report} MSE {group.table.squared_unit}".strip()
+    sizes = {label: runs[0].results["parameters"] for label, runs in group.models.items()}
+    panels: list[Panel] = []
+    for costs, label in ((sizes, "values learned"), (factors, "times faster than real time")):
+        held = {
+            name: (cost, errors[name])
+            for name, cost in costs.items()
+            if cost is not None and not group.is_reference(name)
+        }
+
+        def draw(axes: Axes, held: Any = held, label: str = label) -> None:
+            plot.plot_cost(axes, held, xlabel=label, ylabel=error, levels=levels, looks=group.looks)
+
+        if held:
+            words = f"Error against {label} of {listed(list(held))}."
+            panels.append(panel(draw, words, height=2.9 + 0.17 * (len(held) // 2), legend=not panels))
+    return panels
 
 
 def _factor(runs: Sequence[Run]) -> float | None:
