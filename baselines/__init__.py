@@ -1,7 +1,17 @@
 """Hierarchical (HiSS) and flat models for continuous sequence-to-sequence prediction, in plain PyTorch.
 
-The names below, and the public modules (``baselines.stream``), are imported when they are first used: the command
-line has a word to say before torch is loaded.
+- :func:`build` makes a model by name: ``build("hiss-s4-mamba", in_dim=12, out_dim=3, preset="small")``.
+- ``baselines.train.train`` trains one, ``baselines.experiment.run`` a whole run with its folder, :func:`sweep` many.
+- :func:`load_results` has the finished runs that ship with the package, :func:`load_pretrained` a trained model,
+  and ``baselines.stream.Streamer`` runs a model sample by sample.
+
+>>> import baselines
+>>> model = baselines.build("flat-lstm", in_dim=12, out_dim=3, preset="small")
+>>> model.chunk
+10
+
+Names and public modules are imported when they are first used, because the command line must set some things before
+torch is loaded.
 """
 
 from functools import cache

@@ -1,4 +1,4 @@
-"""Says which extra is missing, before the first import of it fails with less of a hint."""
+"""Say which extra is missing before an import of it fails with a less helpful message."""
 
 import sys
 from importlib.util import find_spec

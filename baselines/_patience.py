@@ -1,4 +1,4 @@
-"""Lets torch's threads sleep soon while they wait; imported by the command line before torch is.
+"""Let torch's waiting threads sleep soon; the command line imports this before torch.
 
 The OpenMP library that torch brings reads this once, when it is loaded. By default its threads look for work for
 milliseconds before they sleep, and take the processor from those that have some: our own compiled loops in the

@@ -1,4 +1,4 @@
-"""``csp-baselines ablate``: what a choice is worth, with one command."""
+"""``csp-baselines ablate``: one ablation with one command."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is typed on a command line, as values: seeds, and KEY=VALUE."""
+"""Parse arguments of the command line: seeds, and KEY=VALUE."""
 
 from __future__ import annotations
 

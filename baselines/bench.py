@@ -1,4 +1,4 @@
-"""How fast models train and stream on this machine, beside a floor measured in the same run."""
+"""Time training steps on this machine, beside a floor measured in the same run."""
 
 from __future__ import annotations
 

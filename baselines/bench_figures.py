@@ -1,4 +1,4 @@
-"""Seconds that a training step of the published code takes, and what ours is to reach: figures measured elsewhere.
+"""Reference times of a training step: those measured for the published code, and the targets for ours.
 
 All are of forward, backward and Adam at length 1500 with 60 inputs. None was measured by ``csp-baselines bench``:
 CPU on 2 cores; GPU on one H100 with PyTorch's default precision, on two machines whose host speeds differed, which

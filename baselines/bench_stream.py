@@ -1,4 +1,4 @@
-"""How long a sample of a stream takes, from raw values to the prediction, and whether memory grows."""
+"""Measure how long a streamed sample takes, from raw values to the prediction, and whether memory grows."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Errors by recording, by target and by variant: what one average over all of them hides."""
+"""Tables of errors by recording, by target and by variant."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Weights and the state of a training as safetensors files: no pickles, and whole or not there."""
+"""Write and read weights and training states as safetensors files: no pickles, and whole or not there."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Finished runs, from their folders or from the folders that hold them, and their data."""
+"""Find finished runs, by their folders or in folders that hold them, and their data."""
 
 from __future__ import annotations
 

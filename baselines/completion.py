@@ -1,4 +1,4 @@
-"""``csp-baselines completion``: what a shell needs to complete commands, options, data sets and models."""
+"""``csp-baselines completion``: shell completion of commands, options, data sets and models."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Configurations of whole models, and their form as plain dictionaries (what a run folder stores)."""
+"""Configurations of whole models, and their form as plain dictionaries, which a run folder stores."""
 
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, fields

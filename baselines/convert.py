@@ -1,4 +1,4 @@
-"""Weights of the published code: the map from its parameter names to ours.
+"""Load weights of the published code: the map from its parameter names to ours.
 
 Name map
 --------

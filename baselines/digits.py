@@ -1,4 +1,4 @@
-"""Numbers as people read them: how many digits, in which power of ten, with which unit."""
+"""Format numbers for people: how many digits, which power of ten, which unit."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What runs a model sample by sample: the readable ``step`` of its layers, or compiled loops equal to it."""
+"""Run a model sample by sample: by the readable ``step`` of its layers, or by compiled loops equal to it."""
 
 from __future__ import annotations
 

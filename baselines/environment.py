@@ -1,4 +1,4 @@
-"""Where a run ran: versions, machine, and the commit of the code."""
+"""Record where a run was made: versions, machine, and the commit of the code."""
 
 from __future__ import annotations
 

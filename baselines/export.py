@@ -1,4 +1,4 @@
-"""The streaming step of a trained model as a file that runs without this package: ``pt2`` or ``onnx``.
+"""Export the streaming step of a trained model to a file that runs without this package: ``pt2`` or ``onnx``.
 
 Beside the file lies ``<file>.json``: channels, units, rates, samples a call, and the state tensors. Clipping,
 filter, deltas and normalisation are inside the graph, so a consumer passes samples and state on. Only a baseline,

@@ -1,4 +1,4 @@
-"""One way in: a model from its name, or from its stored configuration."""
+"""Build a model, from its name or from its stored configuration."""
 
 from dataclasses import fields
 from typing import Any

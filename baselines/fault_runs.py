@@ -1,4 +1,4 @@
-"""Trained models under faults of the sensors: error against severity, with a low-pass and without."""
+"""Evaluate trained models under sensor faults: error against severity, with and without a low-pass."""
 
 from __future__ import annotations
 

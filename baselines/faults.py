@@ -1,4 +1,4 @@
-"""What real sensors do: noise, bias drift, lost channels, dropped packets, saturation, clock jitter.
+"""Simulated sensor faults: noise, bias drift, lost channels, dropped packets, saturation, clock jitter.
 
 Each fault is a function of the raw input streams of one recording, before baseline, resampling and filter. Times
 stay as they are, so that episodes and targets stay too; what a clock or a link does wrong shows in the values that

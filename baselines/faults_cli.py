@@ -1,4 +1,4 @@
-"""``csp-baselines faults``: trained models under what real sensors do."""
+"""``csp-baselines faults``: evaluate trained models under sensor faults."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What ``csp-baselines sweep`` and ``ablate`` share: how and where each run of a grid is made, and the end."""
+"""Shared by ``csp-baselines sweep`` and ``ablate``: how and where each run is made, and the closing message."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a trained model takes and gives, in physical units: all that a stream must know of the data."""
+"""The interface of a trained model in physical units: everything that a stream must know of the data."""
 
 from __future__ import annotations
 

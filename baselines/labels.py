@@ -1,4 +1,4 @@
-"""Which runs are one row of a table, and what the row is called."""
+"""Group the runs that make one row of a table, and name the row."""
 
 from __future__ import annotations
 

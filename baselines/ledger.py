@@ -1,4 +1,4 @@
-"""The ledger of a run: one line for everything that was executed, only ever appended to.
+"""The ledger of a run: one line for everything that was executed; lines are only ever added.
 
 ``start`` a process took the run up, ``compile`` it compiles loops that no cache holds yet, ``epoch`` an epoch is
 safely in the checkpoint, ``finish`` the results are written, ``fail`` it ended with an error. An epoch is noted

@@ -1,4 +1,4 @@
-"""How models are drawn: learned ones in colours, references in grey, in every figure."""
+"""Colours of models in every figure: learned ones in colours, references in grey."""
 
 from __future__ import annotations
 

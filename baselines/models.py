@@ -1,4 +1,4 @@
-"""The models: one sequence layer at the input rate (flat), or one inside chunks and one over them (HiSS).
+"""The models: one sequence layer at the input rate (flat), or one inside chunks and another over them (HiSS).
 
 Bhirangi et al., "Hierarchical State Space Models for Continuous Sequence-to-Sequence Modeling", ICML 2024,
 arXiv 2402.10211. One contract for all of them: ``forward(x: (B, L, in_dim)) -> (B, L / chunk, out_dim)``, and the

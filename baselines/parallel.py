@@ -1,4 +1,4 @@
-"""When compiled loops are used, and how they are split over the threads that torch is allowed to use."""
+"""Decide when compiled loops are used, and over how many threads."""
 
 import importlib.util
 import os

@@ -1,4 +1,4 @@
-"""Where the runs of a sweep are executed: processes of this machine, a dask cluster, or SLURM.
+"""Execute the runs of a sweep: in processes of this machine, on a dask cluster, or through SLURM.
 
 Nothing here schedules anything: loky, joblib (for dask) and submitit do. What is ours is that the loss of a worker
 is no loss of a sweep: every run goes on from its checkpoint, and its folder's lock keeps two workers from one run.

@@ -1,4 +1,4 @@
-"""Raw samples to a model's features, sample by sample: what was done to the recordings of its training.
+"""From raw samples to a model's features, sample by sample, as was done to the training recordings.
 
 In this order, the types those of the prepared file and of :mod:`baselines.data`, so that features are equal to it:
 

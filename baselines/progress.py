@@ -1,4 +1,4 @@
-"""How far a sweep is: one table on a terminal that is drawn again and again, plain lines elsewhere."""
+"""Show the progress of a sweep: a table that is redrawn on a terminal, plain lines elsewhere."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What was published with HiSS, as data: the table of errors, the best models, how they were trained.
+"""The results published with HiSS, as data: the table of errors, the best models, how they were trained.
 
 Source: the table of the site of Bhirangi et al., "Hierarchical State Space Models for Continuous
 Sequence-to-Sequence Modeling", ICML 2024 (arXiv 2402.10211), and the defaults of the code published with it.

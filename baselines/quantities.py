@@ -1,4 +1,4 @@
-"""What target channels are physically: SI units, the paths they add up to, the unit of the published table."""
+"""The physical meaning of target channels: SI units, paths they add up to, the published table's unit."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""References: what a model has to beat. They share a model's contract and are chosen by name like one."""
+"""Classical references with the interface of a model, chosen by name like one."""
 
 from __future__ import annotations
 

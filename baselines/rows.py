@@ -1,4 +1,4 @@
-"""What the tables of ablations and faults share: one error in SI units, and rows as CSV."""
+"""Shared by the tables of ablations and faults: one error in SI units, and rows as CSV."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which differences between two models carry weight: paired statistics over recordings and seeds."""
+"""Significance of the differences between models: paired statistics over recordings and seeds."""
 
 from __future__ import annotations
 

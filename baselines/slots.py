@@ -1,4 +1,4 @@
-"""Places on the GPUs of a machine that runs of a sweep take, in whatever processes they are."""
+"""Limit how many runs of a sweep use each GPU at once, across processes."""
 
 from __future__ import annotations
 

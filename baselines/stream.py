@@ -1,4 +1,4 @@
-"""Real time: one sample in, a prediction out each time a chunk is complete."""
+"""Real-time prediction: one sample in, a prediction out each time a chunk is complete."""
 
 from __future__ import annotations
 

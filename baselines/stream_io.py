@@ -1,4 +1,4 @@
-"""Lines of text to samples and predictions to lines of text, as they come; and how long each took."""
+"""Parse lines of text into samples, write predictions as lines, and measure how long each took."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Several processes that train one model together: distributed data parallel, as ``torchrun`` starts it.
+"""Train one model in several processes: distributed data parallel, as ``torchrun`` starts them.
 
 All processes draw the same batches in the same order; each computes its share of every batch, gradients are summed
 with the weight of the share, and so all take the step that one process would take with the whole batch. Process 0

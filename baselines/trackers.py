@@ -1,4 +1,4 @@
-"""Trackers of experiments: optional, beside the JSON lines in the run's folder, which are the truth."""
+"""Optional experiment trackers, beside the JSON lines in the run's folder, which are the record."""
 
 from __future__ import annotations
 

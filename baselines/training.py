@@ -1,4 +1,4 @@
-"""Every choice of a training and the names of its files, for those who do not want to wait for torch."""
+"""Settings of a training and the names of its files, in a module that does not load torch."""
 
 from __future__ import annotations
 

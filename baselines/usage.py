@@ -1,4 +1,4 @@
-"""What is wrong with a typed line, said in one: tyro draws boxes of many, csp-data has click's words."""
+"""Say in one line what is wrong with a typed command: tyro draws boxes of many, csp-data uses click's words."""
 
 from __future__ import annotations
 

@@ -1,8 +1,23 @@
 """Sensor recordings for continuous sequence-to-sequence prediction (CSP).
 
+The main functions, each with examples in its own documentation:
+
+- :func:`load` gives a data set ready to use: ``ds.train[0].inputs``, ``ds.to_torch("train")``, ``ds.plot()``.
+- :func:`names` lists the data sets, :func:`info` gives the card of one (sensors, units, licence), :func:`cite` its
+  citation.
+- :func:`download` and :func:`import_raw` bring raw files here, :func:`verify` checks them, :func:`prepare` makes
+  the one HDF5 file that ``load`` reads.
+- :class:`Protocol` holds every choice between raw recordings and examples; ``load`` and ``prepare`` take its
+  fields as keywords: ``lowpass=LowPass(hz=5)``, ``input_hz=100``, ``window=Window(seconds=10)``.
+
+``sample``, eight minutes of real recordings, ships with the package:
+
 >>> import csp_data
->>> "sample" in csp_data.names()
-True
+>>> ds = csp_data.load("sample", lowpass=csp_data.LowPass(hz=5))
+>>> ds.channels.names
+('acc_x', 'acc_y', 'acc_z', 'gyr_x', 'gyr_y', 'gyr_z')
+>>> ds.train[0].inputs.shape, ds.train[0].targets.shape
+((1840, 6), (184, 3))
 """
 
 from csp_data._version import __version__

@@ -1,4 +1,4 @@
-"""The functions of ``import csp_data`` on data sets: prepare and load them, and what is known of them."""
+"""The main functions of ``import csp_data``: prepare, load, describe and cite data sets."""
 
 from __future__ import annotations
 

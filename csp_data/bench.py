@@ -1,4 +1,4 @@
-"""How fast raw files become a prepared one here, beside what reading and writing the same bytes costs alone."""
+"""Time preparing and loading on this machine, beside only reading and writing the same bytes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Cards: what a data set is, as data. One TOML file a set, read and checked here."""
+"""Read and check cards: the descriptions of data sets, one TOML file each."""
 
 from __future__ import annotations
 

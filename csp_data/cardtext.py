@@ -1,4 +1,4 @@
-"""Cards as text for people: Markdown pages, the table that compares data sets, and what a card does not say."""
+"""Cards as text for people: Markdown pages, the table that compares data sets, and what a card leaves open."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What stands on a card, as dataclasses (:mod:`csp_data.card` reads them)."""
+"""The contents of a card as dataclasses (:mod:`csp_data.card` reads them)."""
 
 from __future__ import annotations
 

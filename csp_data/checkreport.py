@@ -1,4 +1,4 @@
-"""What the conformity suite says (:mod:`csp_data.conformity` runs it)."""
+"""The report of the conformity checks (:mod:`csp_data.conformity` runs them)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How to cite the toolkit, the HiSS paper and the recordings: BibTeX, and CITATION.cff made from it."""
+"""Citations of the toolkit, the HiSS paper and the recordings: BibTeX, and CITATION.cff made from it."""
 
 from __future__ import annotations
 

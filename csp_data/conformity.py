@@ -1,4 +1,4 @@
-"""The conformity suite: whether card, reader and recordings do what the pipeline takes for granted."""
+"""Check that a data set's card, reader and recordings keep what the pipeline relies on."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Read and cut recordings, several at a time."""
+"""Read recordings and cut them into examples, several recordings at a time."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What :func:`csp_data.load` returns: the data set, read from its prepared file."""
+"""The data set that :func:`csp_data.load` returns, read from its prepared file."""
 
 from __future__ import annotations
 

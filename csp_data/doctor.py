@@ -1,4 +1,4 @@
-"""What there is on this machine: environment, disk, home, data sets, prepared files, and what could be deleted.
+"""Report on this machine: environment, disk, home, data sets, prepared files, and what could be deleted.
 
 Only looks: nothing is written, fetched or verified here. Other packages add sections by the entry-point group
 ``csp_data.doctor``: a name = a function without arguments that returns plain values.

@@ -1,4 +1,4 @@
-"""Everything this toolkit raises on purpose, as one small tree under :class:`CspDataError`.
+"""All errors that this toolkit raises on purpose, as one small tree under :class:`CspDataError`.
 
 Each message says what went wrong and where, what was expected and found, and what to do next. The classes build
 it from their arguments, so that callers can act on the fields and people can act on the text. ``exit_code`` is

@@ -1,4 +1,4 @@
-"""From one recording to examples: mend, align, resample, filter, compute the target."""
+"""From one recording to examples: clean, align, resample, filter, compute the target."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where things live: raw trees, prepared files, stamps and locks under one folder."""
+"""The home folder: raw trees, prepared files, stamps and locks."""
 
 from __future__ import annotations
 

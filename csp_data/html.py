@@ -1,4 +1,4 @@
-"""What notebooks show of a data set and of an episode: HTML and SVG, no extra needed."""
+"""Data sets and episodes as notebooks show them: HTML and SVG, no extra needed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Manners of a command line that ``csp-data`` and ``csp-baselines`` share: how much is said, pipes that close."""
+"""Shared by the two command lines ``csp-data`` and ``csp-baselines``: loudness, and pipes that close."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The start of a data set of one's own: a folder with card, reader, test, and simulated recordings to try."""
+"""``csp-data new``: a folder with card, reader, test, and simulated recordings, to start a data set from."""
 
 from __future__ import annotations
 

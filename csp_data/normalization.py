@@ -1,4 +1,4 @@
-"""Input deltas and the shift and scale of inputs and targets.
+"""Input deltas, and the shift and scale of inputs and targets.
 
 The prepared file holds values in physical units. What a model sees is made from them here, the same way for the
 statistics, for training and for streaming: :func:`features`, then ``(x - shift) / scale``.

@@ -1,4 +1,4 @@
-"""Options: checks of a number within bounds and of a word from a list, and their values as JSON has them."""
+"""Check options (a number within bounds, a word from a list), and turn them into JSON values."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Files and folders that are written whole: under a temporary name beside their place, renamed when complete."""
+"""Write files and folders whole or not at all: under a temporary name in the same place, then renamed."""
 
 from __future__ import annotations
 

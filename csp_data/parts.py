@@ -1,4 +1,4 @@
-"""Parts of a data set, their windows, and the episodes that both are sequences of."""
+"""The parts of a data set, their windows and their episodes."""
 
 from __future__ import annotations
 

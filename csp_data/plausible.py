@@ -1,4 +1,4 @@
-"""Whether a stream's numbers can be what its unit says. Rules for the units that are mistaken most often."""
+"""Check whether a stream's numbers are plausible in its unit, for the units that are most often mistaken."""
 
 from __future__ import annotations
 

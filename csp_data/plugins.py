@@ -1,4 +1,4 @@
-"""Readers from outside the package: of a folder, of an installed package, or handed over as they are.
+"""Readers from outside the package: in a folder, in an installed package, or registered from Python.
 
 Each can be sent to another process and gives its :class:`~csp_data.sources.Source` when called.
 """

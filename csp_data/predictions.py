@@ -1,4 +1,4 @@
-"""The file of predictions that a run leaves, and that pictures and the viewer read.
+"""The file of predictions that a run writes, and that figures and the viewer read.
 
 A NumPy ``.npz`` of arrays, all episodes end to end: ``ids`` (E,) and ``lengths`` (E,) say which episode each of
 the N target steps belongs to; ``time`` (N,), in seconds on the recording's clock; ``true`` and ``pred`` (N, D),

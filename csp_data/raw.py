@@ -1,4 +1,4 @@
-"""The functions of ``import csp_data`` on raw files: fetch them, take them in, verify and read them."""
+"""The functions of ``import csp_data`` on raw files: download, import, verify and read them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The recordings of a folder of raw files: where it is, and which there are."""
+"""Find the folder of a data set's raw files, and the recordings in it."""
 
 from __future__ import annotations
 

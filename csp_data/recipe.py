@@ -1,4 +1,4 @@
-"""The hash that names a prepared file: of everything that its numbers depend on."""
+"""The hash that names a prepared file, over everything that its numbers depend on."""
 
 from __future__ import annotations
 

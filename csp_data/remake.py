@@ -1,4 +1,4 @@
-"""The inputs of a prepared part once more, from its raw recordings, with something changed on the way.
+"""Make the inputs of a prepared part again from its raw recordings, with something changed on the way.
 
 For experiments on what a model makes of other readings than it was trained on: episodes and targets stay.
 """

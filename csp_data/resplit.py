@@ -1,4 +1,4 @@
-"""A change to the parts of a data set, for experiments on how much and on what a model is trained and chosen."""
+"""Change the parts of a data set, for experiments: fewer training recordings, folds, another selection."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How a card divides recordings into parts: the names of parts, and lists or a rule."""
+"""The part of a card that divides recordings: names of parts, with a list or a rule."""
 
 from __future__ import annotations
 

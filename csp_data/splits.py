@@ -1,4 +1,4 @@
-"""Which recording belongs to train, val, test or another part: by a card's lists, or by its rule."""
+"""Assign recordings to train, val, test or another part: by a card's lists, or by its rule."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How recordings are worked through: in how many processes, which end with this one, and with what memory."""
+"""Do tasks in several processes, which end with this one, and keep the memory of freed arrays."""
 
 from __future__ import annotations
 

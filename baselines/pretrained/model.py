@@ -1,4 +1,4 @@
-"""A trained model with all that it needs to take physical samples and give physical predictions."""
+"""A trained model with everything it needs to turn physical samples into physical predictions."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a section is about: the result in a sentence, the data, and what a filter would do to them."""
+"""The head of a section: the result in a sentence, the data, and the effect of a filter on them."""
 
 from __future__ import annotations
 

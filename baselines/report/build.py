@@ -1,4 +1,4 @@
-"""The whole page: which runs belong together, what stands above them, and the contents."""
+"""The whole page: which runs belong together, the overview above them, and the contents."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What models cost and how runs were made: size, speed, commands, software and machines."""
+"""The cost of models and how runs were made: size, speed, commands, software and machines."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What one section of a report is about: finished runs on the same data, and that data."""
+"""The runs that one section of a report is about, and their data."""
 
 from __future__ import annotations
 

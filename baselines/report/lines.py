@@ -1,4 +1,4 @@
-"""What a section shows over time: learning curves, predictions beside what was measured, and their sums."""
+"""Curves of a section: learning curves, predictions beside measurements, and their sums."""
 
 from __future__ import annotations
 

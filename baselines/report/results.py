@@ -1,4 +1,4 @@
-"""Numbers of a section: the table, which differences carry weight, errors recording by recording."""
+"""Numbers of a section: the table, the significant differences, and the error on each recording."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Error against what was varied: chunk, low-pass, share of the data or any other setting, from the runs."""
+"""Error against a setting that was varied, found from the runs: chunk, low-pass, share of the data, ..."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Cross-validation: the runs of a model on all folds of a data set, put together as one on all recordings."""
+"""Combine a model's runs on all folds of a cross-validation into one result on all recordings."""
 
 from __future__ import annotations
 

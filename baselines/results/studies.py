@@ -1,4 +1,4 @@
-"""Studies: files of rows, how finished runs get into them, and how they are asked for."""
+"""Studies: files of result rows; adding finished runs to them, and selecting rows."""
 
 from __future__ import annotations
 

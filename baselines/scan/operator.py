@@ -1,4 +1,4 @@
-"""The kernels of a backend as one operator of torch, into which autograd and torch's compiler do not look.
+"""The kernels of a scan backend as one torch operator, opaque to autograd and to torch's compiler.
 
 A backend with kernels is a module of this package with
 

@@ -1,1 +1,1 @@
-"""Bytes on disk: what is there, and whether it can be trusted."""
+"""Fetch raw files, take in those fetched by hand, and verify what is on the disk."""

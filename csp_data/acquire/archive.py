@@ -1,4 +1,4 @@
-"""Unpacking archives that may be hostile or damaged: inspected whole before anything is written.
+"""Unpack archives that may be hostile or damaged: each is inspected whole before anything is written.
 
 zip and tar (plain, gz, bz2, xz). Only folders and regular files come out; what would lead out of the folder, link,
 repeat a name, or grow beyond the limits is refused with the archive untouched and nothing on the disk.

@@ -1,4 +1,4 @@
-"""User and password over HTTP: what a server asks for, Digest or Basic, and nothing before it has asked."""
+"""User and password over HTTP, Digest or Basic: sent only when a server asks, and as it asks."""
 
 from __future__ import annotations
 

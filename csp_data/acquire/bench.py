@@ -1,4 +1,4 @@
-"""How fast files arrive and are verified here, against curl and sha256sum in the same run."""
+"""Time a download and its verification on this machine, beside curl and sha256sum in the same run."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""HTTP with the manners this toolkit wants: time-outs, careful redirects, passwords that stay with their host."""
+"""An HTTP client with time-outs and careful redirects, whose passwords go to their own host alone."""
 
 from __future__ import annotations
 

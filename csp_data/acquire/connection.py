@@ -1,4 +1,4 @@
-"""Connections that end at once when a person asks to stop, whether they resolve, connect, shake hands or read."""
+"""Connections that a person can end at once: while they resolve, connect, shake hands or read."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What only a person can give: the yes to a licence, and a user's password. Neither is ever assumed or shown."""
+"""Ask a person for the consent to a licence and for a password; neither is ever assumed or shown."""
 
 from __future__ import annotations
 

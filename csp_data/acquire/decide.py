@@ -1,4 +1,4 @@
-"""What to do about a file, from what is on disk and what the server said. Nothing here touches either."""
+"""Decide what to do about a file, from what is on disk and what the server said; touch neither."""
 
 from __future__ import annotations
 

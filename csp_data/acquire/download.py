@@ -1,4 +1,4 @@
-"""Fetching a data set: plan, ask for consent, transfer several files at once, unpack, verify, lock."""
+"""Fetch a data set: plan, ask for consent, transfer several files at once, unpack, verify, lock."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Taking in what a person fetched: archives or folders, in any of the layouts people have."""
+"""Import files that a person fetched: archives or folders, in any of the layouts that people have."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``csp-data.lock.json``: the digests of first arrivals, which every later arrival must equal.
+"""``csp-data.lock.json``: digests of the first copies that arrived, which later copies must equal.
 
 Publishers of most sources state no digests. What arrived first and could be read is recorded here; the file can be
 committed and shared, so that every machine works on the same bytes. One file may hold several data sets.

@@ -1,4 +1,4 @@
-"""From a folder in any of the layouts people have to the files of one data set, and from there to their place."""
+"""Find the files of a data set in a folder of any layout, and bring them to their place in the raw folder."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What there is to fetch of a data set, and from where: the publisher's addresses, Google Drive, or a mirror."""
+"""List what is to be fetched, and from where: the publisher's addresses, Google Drive, or a mirror."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whether a recording is what its card promises, where no digest tells: it opens, its numbers are possible."""
+"""Check a recording for which there is no digest: it opens as its card says, and its numbers are possible."""
 
 from __future__ import annotations
 

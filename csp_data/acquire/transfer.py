@@ -1,4 +1,4 @@
-"""One file over HTTP: resumed where that is safe, digested on the way, and renamed only when it is whole.
+"""Fetch one file over HTTP: resumed where that is safe, digested on the way, renamed only when it is whole.
 
 The bytes go to ``<file>.part``; ``<file>.part.json`` remembers what the server said of the file they belong to.
 :mod:`csp_data.acquire.decide` decides what to do, this module does it.

@@ -1,4 +1,4 @@
-"""Whether the raw files on disk are the publisher's, file by file."""
+"""Verify the raw files on disk, one by one: by digest, or by opening them."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""Other libraries' views of a Dataset; each module is imported only when asked for."""
+"""Datasets in the forms of other libraries; each module is imported only when asked for."""

@@ -1,4 +1,4 @@
-"""What all adapters share: which episodes, and what is said about them."""
+"""Shared by all adapters: choosing episodes, and the metadata that goes with them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Everything of a Dataset as arrays in one ``.npz`` file, readable without this package and without pickle."""
+"""A Dataset as arrays in one ``.npz`` file, readable without this package and without pickle."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A Dataset as a pandas data frame, one row a value or one row a sample."""
+"""A Dataset as a pandas data frame, with one row per value or one row per sample."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the commands of ``csp-data`` share: loudness, examples, exit codes, completion, pipes that close."""
+"""Shared by all commands of ``csp-data``: loudness, examples, exit codes, completion, pipes that close."""
 
 from __future__ import annotations
 

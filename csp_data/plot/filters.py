@@ -1,4 +1,4 @@
-"""What a low-pass does to a signal: gain and delay over frequency."""
+"""Draw the gain and the delay of a low-pass filter over frequency."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Recordings as their source hands them over: streams with their gaps, and how regular their clocks are."""
+"""Draw recordings as their source gives them: streams with their gaps, and the jitter of their clocks."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Predicted against measured: over time, summed to a path, and how far the two paths part."""
+"""Draw predictions against measurements: over time, summed to a path, and the drift between the paths."""
 
 from __future__ import annotations
 

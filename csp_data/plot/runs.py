@@ -1,4 +1,4 @@
-"""Models beside each other: learning, errors by recording and by setting, cost, which differences carry weight.
+"""Draw models side by side: learning curves, errors by recording and by setting, cost, differences.
 
 All take plain numbers: nothing here knows how a run is stored.
 """

@@ -1,4 +1,4 @@
-"""A data set as a whole: how its parts are balanced."""
+"""Draw how the parts of a data set are balanced."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Channels of an episode: over time, before and after a low-pass, and their spectra."""
+"""Draw the channels of an episode: over time, before and after a low-pass, and their spectra."""
 
 from __future__ import annotations
 

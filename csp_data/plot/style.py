@@ -1,4 +1,4 @@
-"""What all pictures share: colours, tidy axes, and how a figure becomes a file."""
+"""Shared by all figures: colours, tidy axes, and writing a figure to a file."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A page on this machine to look at recordings, filters and predictions (needs panel).
+"""A local web page to look at recordings, filters and predictions (needs panel).
 
 Panel carries it: widgets, layout and the page's server in one well-kept library of Python, which serves all its
 assets itself (nothing comes from outside) and shows Matplotlib figures, so that the page and :mod:`csp_data.plot`

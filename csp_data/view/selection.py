@@ -1,4 +1,4 @@
-"""What the page shows: checked choices in, a figure out. No widgets here: no browser is needed to test it."""
+"""Turn choices into a figure. There are no widgets here, so that tests need no browser."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Serving the page, on this machine only unless told otherwise."""
+"""Serve the page, on this machine only unless told otherwise."""
 
 from __future__ import annotations
 
