@@ -1,17 +1,17 @@
 """Hierarchical (HiSS) and flat models for continuous sequence-to-sequence prediction, in plain PyTorch.
 
 - :func:`build` makes a model by name: ``build("hiss-s4-mamba", in_dim=12, out_dim=3, preset="small")``.
-- ``baselines.train.train`` trains one, ``baselines.experiment.run`` a whole run with its folder, :func:`sweep` many.
+- ``baselines.train.train`` trains it, ``baselines.experiment.run`` makes a whole run, :func:`sweep` many of them.
 - :func:`load_results` has the finished runs that ship with the package, :func:`load_pretrained` a trained model,
   and ``baselines.stream.Streamer`` runs a model sample by sample.
 
 >>> import baselines
 >>> model = baselines.build("flat-lstm", in_dim=12, out_dim=3, preset="small")
->>> model.chunk
-10
+>>> sum(p.numel() for p in model.parameters())
+67587
 
-Names and public modules are imported when they are first used, because the command line must set some things before
-torch is loaded.
+Names and public modules are imported when they are first used, because the command line must set some things
+before torch is loaded.
 """
 
 from functools import cache

@@ -19,6 +19,7 @@ COLUMNS: tuple[tuple[str, tuple[str, ...]], ...] = (
         (
             "errors",
             "options",
+            "files",
             "_version",
             "checkreport",
             "splitcard",
