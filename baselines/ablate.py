@@ -182,9 +182,9 @@ def ablate(
     """
     if kind not in KINDS:
         raise UnknownNameError("ablation", kind, KINDS)
-    values = frozen(list(values))
-    if not all(map(math.isfinite, values)):
-        raise OptionError("values", list(values), "finite numbers")
+    values = frozen(list(dict.fromkeys(values)))  # twice, a run would count as two
+    if not all(0 < value < math.inf for value in values):
+        raise OptionError("values", list(values), "numbers above 0")
     for name, given in grid.settings.items():
         if len(given) != 1:
             raise OptionError("set", f"{name}={list(given)}", "one value: the ablation is what varies")

@@ -163,8 +163,11 @@ def _fraction(base: Base, values: Sequence[float]) -> list[Variant]:
     found = []
     own = {} if base.protocol.resplit is None else vars(base.protocol.resplit)
     for share in sorted(values or FRACTIONS):
-        data = {} if share == 100 else {"resplit": {**own, "share": share / 100}}
-        found.append(Variant(name=f"{share:g} %", value=share, data=data))
+        name, data = f"{share:g} %", {} if share == 100 else {"resplit": {**own, "share": share / 100}}
+        if share > 100:
+            found.append(Variant(name=name, value=share, note="more than all recordings"))
+        else:
+            found.append(Variant(name=name, value=share, data=data))
     return found
 
 

@@ -56,7 +56,7 @@ def prepared(home: Path) -> dict[str, int]:
 
 
 def test_lowpass_on_the_sample(tmp_path: Path, empty_home: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    command("lowpass", tmp_path / "out", "--values", "3", "6")
+    command("lowpass", tmp_path / "out", "--values", "3", "6", "3")  # one value twice is one value
     made = prepared(empty_home)
     assert len(made) == 5  # no filter, two cut-offs in two phases: for two models and the reference
     found = rows(tmp_path / "out" / "lowpass.csv")
@@ -268,6 +268,8 @@ def test_what_does_not_apply_is_named() -> None:
     assert {v.value for v in found.values() if v.note} == {25, 40}
     assert all("not below 25 Hz" in v.note for v in found.values() if v.note)
     assert [v.value for v in found.values() if not v.note] == [None, 3, 3]
+    found = variants("fraction", "sample", "strict", [50, 150])
+    assert [(v.value, v.note) for v in found.values()] == [(50, ""), (150, "more than all recordings")]
 
 
 @pytest.mark.parametrize(
@@ -278,7 +280,8 @@ def test_what_does_not_apply_is_named() -> None:
         (["--jobs", "0"], "--jobs 0: "),
         (["--models", "flat-lstn"], "Did you mean 'flat-lstm'"),
         (["--datasets", "sampel"], "Did you mean 'sample'"),
-        (["--values", "nan"], "--values nan: expected finite numbers"),
+        (["--values", "nan"], "--values nan: expected numbers above 0"),
+        (["--values", "3", "0"], "--values 3 0: expected numbers above 0"),
     ],
 )
 def test_command_line_errors(
@@ -297,10 +300,12 @@ def test_an_ablation_of_which_nothing_applies_is_refused(
     home: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(SystemExit) as caught:
-        command("chunk", tmp_path / "out", "--values", "0", "2.5")
+        command("chunk", tmp_path / "out", "--values", "0.5", "2.5")
     assert caught.value.code == 1
     said = capsys.readouterr().err
-    assert "Nothing was started: no variant applies. 0 samples: a chunk is a whole number of samples; 2.5" in said
+    assert (
+        "Nothing was started: no variant applies. 0.5 samples: a chunk is a whole number of samples; 2.5" in said
+    )
     assert not (tmp_path / "out").exists()
 
 
