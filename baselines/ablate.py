@@ -147,7 +147,7 @@ class _Point:
 def ablate(
     kind: str,
     grid: Grid,
-    out: Path,
+    out: Path | str,
     place: Place,
     *,
     values: Sequence[float] = (),
@@ -190,7 +190,7 @@ def ablate(
             raise OptionError("set", f"{name}={list(given)}", "one value: the ablation is what varies")
         if name in KINDS[kind].fields:
             raise OptionError("set", name, f"no setting that the ablation {kind} varies itself")
-    out = out.absolute()
+    out = Path(out).absolute()
     refuse_foreign(out)
     check_raw(grid)
     grid = dataclasses.replace(grid, models=tuple(dict.fromkeys((*grid.models, REFERENCE))))

@@ -15,7 +15,7 @@ __all__ = ["datasets_of", "find_runs", "read_runs"]
 logger = logging.getLogger(__name__)
 
 
-def read_runs(folders: Sequence[Path]) -> list[Run]:
+def read_runs(folders: Sequence[Path | str]) -> list[Run]:
     """Read finished runs from their folders, or from folders that hold them at any depth, such as a sweep's.
 
     Within a folder of runs, what is no run is passed over; unfinished runs are passed over and counted in the log.
@@ -26,7 +26,7 @@ def read_runs(folders: Sequence[Path]) -> list[Run]:
         If a folder neither is a run nor holds a finished one, or if a run is damaged.
     """
     runs: list[Run] = []
-    for folder in folders:
+    for folder in map(Path, folders):
         finished, unfinished = find_runs([folder])
         if unfinished and unfinished != [folder]:
             if not finished:
@@ -39,7 +39,7 @@ def read_runs(folders: Sequence[Path]) -> list[Run]:
     return runs
 
 
-def find_runs(folders: Sequence[Path]) -> tuple[list[Path], list[Path]]:
+def find_runs(folders: Sequence[Path | str]) -> tuple[list[Path], list[Path]]:
     """Return the folders of finished and of unfinished runs: those given, or those that they hold at any depth.
 
     Raises
@@ -48,7 +48,7 @@ def find_runs(folders: Sequence[Path]) -> tuple[list[Path], list[Path]]:
         If a folder neither is a run nor holds one.
     """
     found: tuple[list[Path], list[Path]] = ([], [])
-    for folder in folders:
+    for folder in map(Path, folders):
         inside = [folder] if (folder / CONFIG).exists() else sorted(p.parent for p in folder.rglob(CONFIG))
         if not inside:
             if not folder.is_dir():
@@ -59,7 +59,7 @@ def find_runs(folders: Sequence[Path]) -> tuple[list[Path], list[Path]]:
     return found
 
 
-def datasets_of(runs: Sequence[Run], files: Sequence[Path] = ()) -> list[Dataset]:
+def datasets_of(runs: Sequence[Run], files: Sequence[Path | str] = ()) -> list[Dataset]:
     """Open the prepared files of some runs, one for each recipe of their data.
 
     Parameters

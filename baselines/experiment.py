@@ -58,7 +58,7 @@ def run(
     dataset: Dataset,
     name: str,
     config: TrainConfig,
-    folder: Path,
+    folder: Path | str,
     *,
     preset: str | None = None,
     options: dict[str, Any] | None = None,
@@ -113,7 +113,7 @@ def run(
         If the loss stops being finite.
     """
     check(track)
-    where = torch_device(device)
+    folder, where = Path(folder), torch_device(device)
     train_part, val_part = load_part(dataset, "train", where), load_part(dataset, dataset.selection, where)
     options = {**declared(name, dataset), **(options or {})}
     with seeded(config.seed, where):
@@ -244,7 +244,7 @@ def load_model(run: Run, device: str = "cpu") -> nn.Module:
 
 
 def evaluate(
-    run: Run, dataset: Dataset, part: str | None = None, device: str = "cpu", keep: Path | None = None
+    run: Run, dataset: Dataset, part: str | None = None, device: str = "cpu", keep: Path | str | None = None
 ) -> dict[str, Any]:
     """Compute the metrics of a finished run on a part (by default the reported one), afresh from its weights.
 

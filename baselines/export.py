@@ -44,7 +44,7 @@ class ExportError(CspDataError):
     """A model that was exported but predicts something else, or that the exporter refuses."""
 
 
-def export(model: Model, interface: Interface, path: Path, form: str, name: str = "") -> dict[str, Any]:
+def export(model: Model, interface: Interface, path: Path | str, form: str, name: str = "") -> dict[str, Any]:
     """Write the streaming step of a model, check the written file against the model, and write what it needs.
 
     Parameters
@@ -74,6 +74,7 @@ def export(model: Model, interface: Interface, path: Path, form: str, name: str 
     ExportError
         If the exporter refuses the model, or the file predicts something else: nothing is then left.
     """
+    path = Path(path)
     if form not in FORMATS:
         raise OptionError("format", form, f"one of {', '.join(FORMATS)}")
     if form == "onnx":
@@ -160,7 +161,7 @@ def check(path: Path, metadata: dict[str, Any], reference: Streamer, calls: int 
     return float(found.max())
 
 
-def load_step(path: Path, metadata: dict[str, Any]) -> Step:
+def load_step(path: Path | str, metadata: dict[str, Any]) -> Step:
     """Return the step in a file, run by ONNX Runtime or torch on one thread."""
     names = [s["name"] for s in metadata["states"]]
     if metadata["file_format"] == "onnx":
@@ -168,7 +169,9 @@ def load_step(path: Path, metadata: dict[str, Any]) -> Step:
 
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = 1
-        session = onnxruntime.InferenceSession(path.read_bytes(), options, providers=["CPUExecutionProvider"])
+        session = onnxruntime.InferenceSession(
+            Path(path).read_bytes(), options, providers=["CPUExecutionProvider"]
+        )
 
         def run(samples: npt.NDArray[np.float64], state: Arrays) -> tuple[npt.NDArray[np.float64], Arrays]:
             prediction, *new = session.run(None, {"samples": samples, **state})

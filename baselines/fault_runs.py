@@ -28,6 +28,7 @@ from baselines.rows import relative_mse, si_rmse, write_csv
 from baselines.runs import Run, RunError, data_config
 from csp_data import Dataset, LowPass
 from csp_data.normalization import Moments, features
+from csp_data.options import check_number
 from csp_data.recording import FloatArray, Recording, Stream
 from csp_data.remake import RawPart, read_part
 
@@ -104,7 +105,7 @@ def faulty(
     raw: str | None = None,
     part: str | None = None,
     device: str = "cpu",
-    files: Sequence[Path] = (),
+    files: Sequence[Path | str] = (),
 ) -> list[Row]:
     """Evaluate trained models under faults of their input streams; nothing is trained again.
 
@@ -150,6 +151,8 @@ def faulty(
             raise UnknownNameError("fault", name, FAULTS)
     runs = once(runs)
     faults, draws = tuple(dict.fromkeys(faults)), tuple(dict.fromkeys(draws))  # twice, they would weigh double
+    for draw in draws:
+        check_number("draws", draw, "whole numbers of at least 0", least=0, whole=True)
     if not (runs and faults and draws):
         raise OptionError("runs", "", "at least one run, one fault and one draw")
     if len(sets := {f"{run.config.data.name} ({run.config.data.kind})" for run in runs}) > 1:

@@ -221,6 +221,7 @@ def open_folder(folder: Path, config: RunConfig) -> Iterator[State]:
     """Hold a folder for a run: a new one, an unfinished one to go on with, or a finished one to leave alone.
 
     No other process can hold it at the same time; the system lets go of it when the process ends, however it ends.
+    A finished one need not be held, nor can it be where nothing can be written.
 
     Parameters
     ----------
@@ -239,7 +240,9 @@ def open_folder(folder: Path, config: RunConfig) -> Iterator[State]:
     RunError
         If the folder holds anything but this run, or another process works in it.
     """
-    _refuse_foreign(folder, config)
+    if _refuse_foreign(folder, config) and (folder / RESULTS).exists():
+        yield "finished"
+        return
     lock = filelock.FileLock(folder / LOCK)
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -274,7 +277,7 @@ def _refuse_foreign(folder: Path, config: RunConfig) -> bool:
     return False
 
 
-def read_run(folder: Path) -> Run:
+def read_run(folder: Path | str) -> Run:
     """Read a finished run.
 
     Raises
@@ -282,6 +285,7 @@ def read_run(folder: Path) -> Run:
     RunError
         If the folder is no run, is damaged or unfinished; it is left as it is.
     """
+    folder = Path(folder)
     config = read_config(folder)
     if not (folder / RESULTS).exists():
         raise RunError(f"{folder}: this run is unfinished. Give the command that began it again, and it goes on.")
@@ -299,7 +303,7 @@ def read_run(folder: Path) -> Run:
     return Run(folder, config, environment, results, list(_lines(folder / METRICS)))
 
 
-def dataset_of(run: Run, path: Path | None = None) -> Dataset:
+def dataset_of(run: Run, path: Path | str | None = None) -> Dataset:
     """Open the prepared file of a run, where it was or where the caller says that it is.
 
     Raises

@@ -249,13 +249,13 @@ def fingerprint(model: Model) -> npt.NDArray[np.uint8]:
     return np.frombuffer(digest.digest(), dtype=np.uint8)
 
 
-def save_state(path: Path, stream: Streamer) -> None:
+def save_state(path: Path | str, stream: Streamer) -> None:
     """Write a stream's state to a file (safetensors: no pickles), whole or not at all."""
     state = {name: np.array(array, order="C") for name, array in stream.state_dict().items()}
-    atomic_bytes(path, safetensors.numpy.save(state))
+    atomic_bytes(Path(path), safetensors.numpy.save(state))
 
 
-def load_state(path: Path, stream: Streamer) -> None:
+def load_state(path: Path | str, stream: Streamer) -> None:
     """Take up a stream's state from a file.
 
     Raises
@@ -264,7 +264,7 @@ def load_state(path: Path, stream: Streamer) -> None:
         If the file is missing, damaged, or not the state of such a stream.
     """
     try:
-        state: dict[str, Any] = safetensors.numpy.load(path.read_bytes())
+        state: dict[str, Any] = safetensors.numpy.load(Path(path).read_bytes())
     except (OSError, safetensors.SafetensorError) as error:
         raise StateError(f"{path}: cannot be read as the state of a stream ({error}).") from error
     try:

@@ -9,19 +9,22 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from baselines.environment import code_version
+from baselines.errors import OptionError
 from baselines.grid import Grid, Planned, SweepError, expand, prepare_all
 from baselines.ledger import SWEEP, append_line, read_lines
 from baselines.pool import Outcome, Place, execute, make_pool
 from baselines.progress import Progress
 from baselines.runs import Run, RunError, read_run
+
+T = TypeVar("T")
 
 __all__ = ["SWEEP", "Sweep", "read_sweep", "refuse_foreign", "sweep", "sweep_grid", "sweep_planned"]
 
@@ -114,9 +117,9 @@ def sweep(
         If the tracker or the backend is not installed; nothing was started.
     """
     grid = Grid(
-        datasets=tuple(datasets),
-        models=tuple(models),
-        seeds=tuple(seeds),
+        datasets=_list("datasets", datasets),
+        models=_list("models", models),
+        seeds=_list("seeds", seeds),
         protocol=protocol,
         training=training,
         preset=preset,
@@ -129,6 +132,13 @@ def sweep(
     return sweep_grid(
         grid, Path(out), place, jobs=jobs, backend=backend, slurm=dict(slurm or {}), progress=progress
     )
+
+
+def _list(option: str, given: Iterable[T]) -> tuple[T, ...]:
+    """Refuse one name in place of a list of names, whose letters would be taken for names."""
+    if isinstance(given, str) or not isinstance(given, Iterable):
+        raise OptionError(option, given, "a list")
+    return tuple(given)
 
 
 def sweep_grid(

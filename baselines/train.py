@@ -87,7 +87,7 @@ def train(
     train_part: Part,
     val_part: Part,
     config: TrainConfig,
-    folder: Path,
+    folder: Path | str,
     *,
     progress: bool = False,
     on_epoch: Callable[[dict[str, Any]], None] | None = None,
@@ -125,6 +125,7 @@ def train(
         If the folder holds a training of another configuration.
     """
     windows, length = config.windows(train_part)
+    folder = Path(folder)
     run = _Run(model, config, folder, train_part, windows, team)
     keep_freed()
     with seeded(config.seed, train_part.inputs.device), team.gradients(model):

@@ -45,8 +45,9 @@ class EpisodePrediction:
     pred: FloatArray
 
 
-def save_predictions(path: Path, predictions: Sequence[EpisodePrediction]) -> None:
+def save_predictions(path: Path | str, predictions: Sequence[EpisodePrediction]) -> None:
     """Write predictions; the file is there whole or not at all."""
+    path = Path(path)
     temporary = path.with_name(f".{path.name}.part.npz")
     time, true, pred = (
         np.concatenate([getattr(p, name) for p in predictions]) for name in ("time", "true", "pred")

@@ -166,7 +166,7 @@ class Pretrained:
         part: str,
         *,
         window_s: float | Literal["trained"] | None = "trained",
-        keep: Path | None = None,
+        keep: Path | str | None = None,
     ) -> dict[str, Any]:
         """Compute the metrics on a part of a data set, as :func:`baselines.evaluate.measure_fully` does.
 

@@ -34,8 +34,11 @@ Key = tuple[str, str, str, str]
 FOOT = "Written by csp-baselines report. This page loads nothing from anywhere."
 
 
-def write_report(runs: Sequence[Run], datasets: Sequence[Dataset], path: Path, *, unfinished: int = 0) -> Path:
+def write_report(
+    runs: Sequence[Run], datasets: Sequence[Dataset], path: Path | str, *, unfinished: int = 0
+) -> Path:
     """Write the page of :func:`make_report` whole or not at all (in a folder: ``index.html``); return its path."""
+    path = Path(path)
     if path.suffix not in (".html", ".htm"):
         path = path / "index.html"
     text = make_report(runs, datasets, unfinished=unfinished)

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, final, overload
 
 from baselines.collect import find_runs
-from baselines.errors import MissingExtraError, UnknownNameError
+from baselines.errors import MissingExtraError, OptionError, UnknownNameError
 from baselines.files import atomic_bytes
 from baselines.results.rows import Recording, Result, Target, digest, once
 from baselines.results.text import ResultsError, columns, read_rows, rows_text
@@ -96,6 +96,8 @@ class Results(Sequence[Result]):
             import pandas as pd
         except ImportError as error:
             raise MissingExtraError("Results.to_pandas()", "pandas", "pandas") from error
+        if by not in ("run", "recording", "target"):
+            raise OptionError("by", by, "run, recording or target")
         if by == "run":
             return pd.DataFrame([{name: getattr(row, name) for name in columns(Result)} for row in self._rows])
         return pd.DataFrame(
@@ -179,10 +181,11 @@ def read_study(path: Path) -> list[Result]:
     return made
 
 
-def write_study(path: Path, rows: Sequence[Result]) -> None:
+def write_study(path: Path | str, rows: Sequence[Result]) -> None:
     """Write rows as a study: its CSV file and those beside it, sorted: equal rows make equal files."""
     ordered = sorted(rows, key=lambda row: (row.dataset, row.protocol, row.variant, row.model, row.seed, row.key))
     configs = {row.config: row.settings for row in sorted(ordered, key=lambda row: row.config)}
+    path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     atomic_bytes(_beside(path, "configs"), (json.dumps(configs, indent=1, sort_keys=True) + "\n").encode())
     for name, kind, label in (("recordings", Recording, "recording"), ("by_target", Target, "target")):
@@ -198,7 +201,7 @@ def write_study(path: Path, rows: Sequence[Result]) -> None:
 
 
 def collect(
-    folders: Sequence[Path], study: str, *, variant: str | Mapping[str, str] = "", cpu: str | None = None
+    folders: Sequence[Path | str], study: str, *, variant: str | Mapping[str, str] = "", cpu: str | None = None
 ) -> list[Result]:
     """Return finished runs as rows of a study: such as can be published.
 
@@ -317,13 +320,15 @@ def add(path: Path, rows: Sequence[Result]) -> list[Result]:
 
     Raises
     ------
+    OptionError
+        If the study cannot be called as it is.
     ResultsError
         As for :func:`merged` and :func:`read_study`; the file is then as it was.
     """
     for row in rows:
         if not re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", row.study):
-            raise ResultsError(
-                f"a study cannot be called {row.study!r}: expected small letters, digits and single hyphens."
+            raise OptionError(
+                "study", row.study, "small letters, digits and single hyphens", "The file's is the default."
             )
     made = merged(read_study(path) if path.exists() else [], rows)
     write_study(path, made)

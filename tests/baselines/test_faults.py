@@ -405,6 +405,8 @@ def test_what_cannot_be_evaluated_is_refused(
         faulty([runs["a"]], faults=["nois"])
     with pytest.raises(OptionError, match="at least one run"):
         faulty([])
+    with pytest.raises(OptionError, match="draws=-1: expected whole numbers of at least 0"):
+        faulty([runs["a"]], draws=[0, -1])
     data = dataclasses.replace(runs["b"].config.data, kind="simulated")
     other = dataclasses.replace(runs["b"], config=dataclasses.replace(runs["b"].config, data=data))
     with pytest.raises(RunError, match=r"sample \(real recordings\) and sample \(simulated\)"):

@@ -88,6 +88,9 @@ def test_settings_take_lists(values: object) -> None:
         (lambda: Place(threads=0), r"threads=0: expected a whole number of at least 1"),
         (lambda: Place(per_device=1.5), r"per_device=1\.5: expected a whole number of at least 1"),
         (lambda: sweep(["sample"], ["mean"], out="never-made", jobs=0), r"jobs=0: expected a whole number"),
+        (lambda: sweep("sample", ["mean"], out="never-made"), r"datasets='sample': expected a list"),
+        (lambda: sweep(["sample"], "mean", out="never-made"), r"models='mean': expected a list"),
+        (lambda: sweep(["sample"], ["mean"], seeds=3, out="never-made"), r"seeds=3: expected a list"),  # type: ignore[arg-type]
     ],
 )
 def test_counts_are_whole_numbers(home: Path, make: Callable[[], object], message: str) -> None:

@@ -132,7 +132,7 @@ def test_contradictions_are_refused(rows: list[Result], tmp_path: Path) -> None:
         add(path, [replace(other, key="0" * 12, config="1" * 12)])
     with pytest.raises(ResultsError, match=r"of real recordings, .* of simulated"):
         add(path, [replace(other, key="0" * 12, dataset="marker", kind="simulated")])
-    with pytest.raises(ResultsError, match="'First Study'"):
+    with pytest.raises(OptionError, match="study='First Study': expected small letters"):
         add(path, [replace(other, study="First Study")])
     assert path.read_bytes() == before
     # the same seconds later is the same run: times are no results

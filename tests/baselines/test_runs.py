@@ -7,18 +7,29 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
+import filelock
 import h5py
 import numpy as np
 import pytest
 import torch
 
 import csp_data
+from baselines.ablate import ablate
+from baselines.collect import read_runs
 from baselines.environment import code_version, commit
 from baselines.errors import OptionError, UnknownNameError
 from baselines.experiment import evaluate, load_model, plan, run
+from baselines.export import export
 from baselines.factory import MODELS, build
+from baselines.grid import Grid
+from baselines.interface import Interface
 from baselines.ledger import Executed, count, note
+from baselines.models import FlatModel
+from baselines.pool import Place
+from baselines.report import write_report
+from baselines.results import Result, write_study
 from baselines.runs import Run, RunError, open_folder, read_run
+from baselines.stream import Streamer, load_state, save_state
 from baselines.table import make_table
 from baselines.train import TrainConfig
 from csp_data import Dataset
@@ -105,6 +116,43 @@ def test_a_finished_run_is_read_and_left_alone(copy: Path, sample: Dataset) -> N
     assert state == "finished"
     assert found.results == read_run(copy).results
     assert _contents(copy) == before
+
+
+def test_a_finished_run_that_cannot_be_written_is_read(
+    copy: Path, sample: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As from a disk of results that may only be read."""
+
+    def refused(*given: object, **more: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(filelock.FileLock, "acquire", refused)
+    assert run(sample, "flat-lstm", CONFIG, copy, options=SIZES)[1] == "finished"
+    (copy / "results.json").unlink()
+    with pytest.raises(RunError, match="cannot be written"):
+        run(sample, "flat-lstm", CONFIG, copy, options=SIZES)
+
+
+def test_folders_and_files_may_be_text(
+    runs: dict[str, Run], sample: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert run(sample, "mean", CONFIG, "mean")[0].folder == Path("mean")
+    held = read_run("mean")
+    assert len(read_runs([str(runs["a"].folder), "mean"])) == 2
+    evaluate(held, sample, keep="mean.npz")
+    write_report([held], [sample], "report")
+    write_study("mean.csv", [Result.of(held)])
+    lstm, interface = load_model(runs["a"]), Interface.of(sample)
+    assert isinstance(lstm, FlatModel)
+    export(lstm, interface, "step.pt2", "pt2")
+    stream = Streamer.of(lstm, interface, "reference")
+    save_state("state.safetensors", stream)
+    load_state("state.safetensors", stream)
+    grid = Grid(datasets=("sample",), models=("mean",), seeds=(0,), settings={"data.max_duration_s": [12]})
+    ablate("lowpass", grid, "ablation", Place(), values=[3])
+    made = ["mean.npz", "report/index.html", "mean.csv", "step.pt2", "state.safetensors", "ablation/lowpass.csv"]
+    assert [name for name in made if not Path(name).is_file()] == []
 
 
 def test_an_unfinished_run_goes_on(copy: Path, sample: Dataset) -> None:
