@@ -90,6 +90,7 @@ class Dataset:
     def _made_from(self) -> dict[str, Any]:
         with found_damaged(self.path):
             made_from: dict[str, Any] = json.loads(self.prepared.index.header.provenance)
+            made_from["kind"]  # or it is something else
         return made_from
 
     @property

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,9 @@ __all__ = ["Prepared", "found_damaged", "read_header", "read_recipe"]
 
 FAULTS = (KeyError, OSError, RuntimeError, TypeError, ValueError)
 """What h5py, or a decoder of text, raises over a damaged file."""
+ARRAYS = ("inputs", "targets")
+KINDS = {"str": "O", "int": "iu", "float": "f"}
+"""Of columns of the tables, as numpy calls them."""
 AGAIN = "Prepare it again: csp-data prepare NAME."
 CHECK = "Check its rights, its disk, and how many files are open at once (ulimit -n)."
 
@@ -80,6 +83,7 @@ def _recipe(file: h5py.File) -> tuple[str, int]:
 def _header(file: h5py.File) -> Header:
     values = {name: file.attrs[name] for name in Header.__dataclass_fields__ if name != "input_checks"}
     values["format_version"] = int(values["format_version"])
+    _check_text(*(value for name, value in values.items() if name != "format_version"))
     return Header(**values, input_checks=_recipe(file)[1])
 
 
@@ -110,16 +114,22 @@ class Prepared:
                 inputs=_channels(file["inputs"]),
                 targets=_channels(file["targets"]),
                 episodes=_episodes(file["episodes"]),
-                windows=np.stack([file["windows"][name][()] for name in WINDOW_COLUMNS], axis=1)
+                windows=np.stack([_column(file["windows"][name], "int") for name in WINDOW_COLUMNS], axis=1)
                 if "windows" in file
                 else None,
                 normalization=Normalization(
                     *(
-                        Affine(file[f"normalization/{name}/shift"][()], file[f"normalization/{name}/scale"][()])
-                        for name in ("inputs", "targets")
+                        Affine(
+                            *(
+                                _column(file[f"normalization/{name}/{part}"], "float")
+                                for part in ("shift", "scale")
+                            )
+                        )
+                        for name in ARRAYS
                     )
                 ),
             )
+            _check(self.index, {name: file[name].shape for name in ARRAYS})
 
     def read(self, name: str, start: int, stop: int) -> npt.NDArray[np.float32]:
         """Read rows ``[start, stop)`` of ``"inputs"`` or ``"targets"``; fewer where the array ends before."""
@@ -150,7 +160,7 @@ class Prepared:
         if _recipe(file) != (self.index.header.recipe_hash, self.index.header.input_checks):
             file.close()
             raise StoreError(self.path, "is another file than was loaded: it was prepared anew", "Load it again.")
-        return file, {name: file[name].id for name in ("inputs", "targets")}
+        return file, {name: file[name].id for name in ARRAYS}
 
     def close(self) -> None:
         """Close the file; it is opened again when samples are asked for, also by a thread that reads some now."""
@@ -180,14 +190,55 @@ def _rows(data: Any, start: int, stop: int) -> npt.NDArray[np.float32]:
 
 
 def _channels(data: h5py.Dataset) -> Channels:
-    return Channels(tuple(data.attrs["channels"]), tuple(data.attrs["units"]), float(data.attrs["rate_hz"]))
+    names, units = tuple(data.attrs["channels"]), tuple(data.attrs["units"])
+    _check_text(*names, *units)
+    return Channels(names, units, float(data.attrs["rate_hz"]))
+
+
+def _check_text(*values: object) -> None:
+    for value in values:
+        if not isinstance(value, str):
+            raise TypeError(f"{value!r} is no text")
 
 
 def _episodes(group: h5py.Group) -> tuple[EpisodeRow, ...]:
-    columns = []
-    for name, kind in EpisodeRow.__dataclass_fields__.items():
-        if name == "recording" and name not in group:
-            continue
-        data = group[name]
-        columns.append(data.asstr()[()].tolist() if str(kind.type) == "str" else data[()].tolist())
+    columns = [
+        _column(group[name], str(field.type)).tolist()
+        for name, field in EpisodeRow.__dataclass_fields__.items()
+        if name != "recording" or name in group
+    ]
     return tuple(EpisodeRow(*values) for values in zip(*columns, strict=True))
+
+
+def _column(data: h5py.Dataset, kind: str) -> npt.NDArray[Any]:
+    values = np.asarray(data.asstr()[()] if kind == "str" else data[()])
+    if values.ndim != 1 or values.dtype.kind not in KINDS[kind]:
+        raise ValueError(f"{data.name} is no list of {kind}")
+    return values
+
+
+def _check(index: Index, shapes: Mapping[str, tuple[int, ...]]) -> None:
+    """Refuse tables that do not fit the arrays or each other: other rows than are meant would be read."""
+    for name, channels in zip(ARRAYS, (index.inputs, index.targets), strict=True):
+        (rows, width), affine = shapes[name], getattr(index.normalization, name)
+        if not len(channels.names) == len(channels.units) == width:
+            raise ValueError(f"/{name} has {width} columns, another number of names or units")
+        if not 0 < channels.rate_hz < np.inf:
+            raise ValueError(f"/{name} has a rate of {channels.rate_hz} Hz")
+        if len(affine.shift) not in (width, 2 * width) or len(affine.scale) != len(affine.shift):
+            raise ValueError(f"/normalization/{name} is of another number of columns")
+        if not (np.isfinite(affine.shift) & (affine.scale > 0)).all():
+            raise ValueError(f"/normalization/{name} holds what is no shift or scale")
+        start, stop = f"{name[:-1]}_start", f"{name[:-1]}_stop"
+        ends = np.array([0, *(getattr(row, stop) for row in index.episodes)])
+        starts = np.array([*(getattr(row, start) for row in index.episodes), rows])
+        if (starts != ends).any() or (np.diff(ends) < 0).any():
+            raise ValueError(f"the episodes do not lie end to end in /{name}")
+        if index.windows is not None:
+            of, first, last = (
+                index.windows[:, WINDOW_COLUMNS.index(column)] for column in ("episode", start, stop)
+            )
+            if not ((of >= 0) & (of < len(index.episodes))).all():
+                raise ValueError("a window is of no episode")
+            if not ((starts[of] <= first) & (first <= last) & (last <= ends[of + 1])).all():
+                raise ValueError("a window leaves its episode")

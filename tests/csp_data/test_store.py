@@ -10,6 +10,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+import csp_data
+from csp_data.errors import StoreError
 from csp_data.normalization import Affine, Normalization
 from csp_data.store import Channels, Header, Prepared, Writer
 from csp_data.store import writer as writing
@@ -32,8 +34,8 @@ def test_episodes_of_any_length_are_read_as_they_were_added(
         for i, (inputs, targets) in enumerate(episodes):
             writer.append(str(i), "g", 0.0, inputs, targets)
         writer.assign(["train"] * len(episodes))
-        one = Affine(np.zeros(width), np.ones(width))
-        writer.finish(HEADER, Normalization(one, one), None)
+        of_inputs, of_targets = (Affine(np.zeros(columns), np.ones(columns)) for columns in (width, 1))
+        writer.finish(HEADER, Normalization(of_inputs, of_targets), None)
     with h5py.File(tmp_path / "x.h5") as file:
         assert file["inputs"].chunks == (CHUNK_ROWS, width)
         for i, name in enumerate(("inputs", "targets")):
@@ -45,3 +47,41 @@ def test_episodes_of_any_length_are_read_as_they_were_added(
         )
         np.testing.assert_array_equal(prepared.read("targets", row.target_start, row.target_stop), targets)
     prepared.close()
+
+
+@pytest.mark.parametrize(
+    ("where", "change"),
+    [
+        ("episodes/input_start", lambda v: v + (np.arange(len(v)) == 1)),
+        ("episodes/target_stop", lambda v: v + 1),
+        ("episodes/target_stop", lambda v: v.astype(float)),
+        ("episodes/start_s", lambda v: v.astype("S8")),
+        ("episodes/group", lambda v: v[:, None]),
+        ("episodes/id", lambda v: v[0]),
+        ("windows/episode", lambda v: v + 10_000),
+        ("windows/target_stop", lambda v: v + 10_000),
+        ("windows/input_start", lambda v: -v - 1),
+        ("windows/input_start", lambda v: v + 0.5),
+        ("normalization/inputs/scale", lambda v: 0 * v),
+        ("normalization/inputs/shift", lambda v: v + np.nan),
+        ("normalization/targets/shift", lambda v: v[:2]),
+        ("inputs@channels", ["a"]),
+        ("targets@units", [1.0, 2.0, 3.0]),
+        ("targets@rate_hz", -5.0),
+        ("@dataset", 3),
+        ("@provenance", "3"),
+    ],
+)
+def test_tables_that_do_not_fit_are_refused_as_damaged(tmp_path: Path, where: str, change: object) -> None:
+    """Other rows were read, or what used them ended in a traceback."""
+    path = csp_data.prepare("sample", window=csp_data.Window(5), out=tmp_path / "x.h5")
+    name, at, attribute = where.partition("@")
+    with h5py.File(path, "r+") as file:
+        if at:
+            file[name or "/"].attrs[attribute] = change
+        else:
+            values = file[name][()]
+            del file[name]
+            file[name] = change(values)
+    with pytest.raises(StoreError, match=r"x\.h5: is damaged"):
+        repr(csp_data.load(path=path))
