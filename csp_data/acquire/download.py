@@ -16,7 +16,7 @@ from tqdm import tqdm
 
 from csp_data.acquire.client import Client, Patience, offline
 from csp_data.acquire.consent import AskLicence, AskPassword, credentials_for, require_licence
-from csp_data.acquire.importing import incoming_dir, settle, take_in, unpack_into
+from csp_data.acquire.importing import incoming_dir, not_there_yet, settle, take_in, unpack_into
 from csp_data.acquire.lockfile import RECEIPTS_NAME, Locked, LockedSet, lock_path, read_lock
 from csp_data.acquire.manifest import Digest, Stamps, digest_file, write_json
 from csp_data.acquire.place import everything, place
@@ -238,8 +238,9 @@ class _Download:
         into = unpack_into(target, room, watch.stop)
         with self.mutex:
             files = everything(self.card, into)
+            wanted = not_there_yet(self.card, files, self.root, self.expected)
             carry_stamp([into], self.root)
-            take_in(self.card, files, self.root, "move", self.expected)
+            take_in(wanted, self.root, "move")
             self.archives[item.entry.path] = Locked(digest.size, digest.sha256)
             self.receipts[item.entry.path] = sorted(files)
             write_json(self.root / RECEIPTS_NAME, self.receipts)

@@ -76,9 +76,11 @@ def import_card(
             stage = _Stage(card, writable_dir(work / "all"), work)
             for path in paths:
                 stage.add(path)
-            carry_stamp([stage.root, *(path.absolute() for path in paths)], root)
             files = gather(card, stage.root, stage.told)
-            take_in(card, files, root, how, read_lock(lock_path(root, lock_file), card.name), stage.told)
+            locked = read_lock(lock_path(root, lock_file), card.name)
+            wanted = not_there_yet(card, files, root, locked, stage.told)
+            carry_stamp([stage.root, *(path.absolute() for path in paths)], root)
+            take_in(wanted, root, how)
         finally:
             shutil.rmtree(work, ignore_errors=True)
             with suppress(OSError):  # a download's unfinished work may lie there
@@ -190,22 +192,22 @@ def _stem(path: Path) -> str:
     return path.name.split(".")[0].lower()
 
 
-def take_in(
-    card: Card,
-    files: Mapping[str, Path],
-    root: Path,
-    how: How,
-    expected: LockedSet,
-    told: Callable[[Path], str] = str,
-) -> None:
-    """Bring files to their places below the raw root.
+def not_there_yet(
+    card: Card, files: Mapping[str, Path], root: Path, expected: LockedSet, told: Callable[[Path], str] = str
+) -> dict[str, Path]:
+    """Return the files that are to be brought below the raw root; change nothing.
 
     A file that is there already stays if it is equal. If it differs, the one that the publisher's or the locked
-    digest vouches for wins; if none does, a person must decide, who knows it by what `told` calls it. Links are
-    followed one step; what is no link is our own and is moved.
+    digest vouches for wins; if none does, a person must decide, who knows it by what `told` calls it.
+
+    Raises
+    ------
+    VerificationError
+        If a person must decide.
     """
     trusted = {entry.path: entry for entry in card.files}
     known = Stamps(root).digests([name for name in files if (root / name).is_file()])
+    wanted = {}
     for name, file in files.items():
         if name in known:
             arriving, entry, locked = digest_file(file, git_blob=True), trusted.get(name), expected.files.get(name)
@@ -220,6 +222,16 @@ def take_in(
                     f"{told(file)} differs from {root / name}, and no digest tells which is right. Delete one"
                     " of them, and import again."
                 )
+        wanted[name] = file
+    return wanted
+
+
+def take_in(files: Mapping[str, Path], root: Path, how: How) -> None:
+    """Bring files to their places below the raw root.
+
+    Links are followed one step; what is no link is our own and is moved.
+    """
+    for name, file in files.items():
         if file.is_symlink():
             place(file.readlink(), root / name, how)
         else:

@@ -226,6 +226,23 @@ def test_other_bytes_never_replace_what_is_there(trees, empty_home, tmp_path):
     assert not csp_data.verify("vector", deep=True).failures
 
 
+def test_a_simulated_tree_that_is_refused_leaves_no_mark(trees, empty_home, tmp_path):
+    """Else genuine recordings in the folder would be called simulated from then on."""
+    root = empty_home / "raw" / "vector"
+    (tmp_path / "other").mkdir()
+    shutil.copy(trees / "marker" / "SIMULATED.json", tmp_path / "other")
+    with pytest.raises(MissingDataError):
+        csp_data.import_raw("vector", tmp_path / "other")
+    assert read_stamp(root) is None
+    names = sorted(path.name for path in (trees / "vector").glob("*.txt"))
+    root.mkdir(exist_ok=True)
+    (root / names[-1]).write_bytes(b"measured")
+    with pytest.raises(VerificationError, match=rf"{names[-1]}.*differs from"):
+        csp_data.import_raw("vector", trees / "vector")
+    assert read_stamp(root) is None
+    assert files_of(root) == {names[-1]: b"measured"}
+
+
 def test_locked_bytes_mend_what_was_altered(trees, empty_home):
     run("import", "vector", trees / "vector")
     file = sorted((empty_home / "raw" / "vector").glob("*.txt"))[0]
