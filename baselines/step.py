@@ -51,7 +51,7 @@ def adam(groups: list[dict[str, Any]], device: torch.device, graph: bool = False
         Keep learning rates and step counts on the device, as a CUDA graph needs.
     """
     if graph:
-        groups = [{**group, "lr": torch.tensor(group["lr"], device=device)} for group in groups]
+        groups = [{**group, "lr": torch.full((), group["lr"], device=device)} for group in groups]
     fused = device.type in ("cpu", "cuda")
     return torch.optim.Adam(groups, fused=fused, capturable=graph)
 

@@ -1,7 +1,8 @@
 """Train and stream models on a device that is not the CPU and does not exist, and print what fails, as JSON.
 
 torch propagates shapes and devices of tensors without contents (fake ones) over a device that Python registers. A
-tensor left on the CPU, or a step that waits for a number of the device, ends in an error there as on a GPU.
+tensor left on the CPU, or a step that waits for a number of the device, ends in an error there as on a GPU; and a
+step that copies anything from the host, which a CUDA graph cannot capture, is seen.
 A process of its own, as a registered device stays; called by test_other_device.py with the names of models.
 """
 
@@ -16,6 +17,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 from torch.utils.backend_registration import _setup_privateuseone_for_python_backend
 
 import baselines
@@ -58,11 +61,27 @@ def part(device: torch.device) -> Part:
     )
 
 
+class NoHost(TorchDispatchMode):
+    """Refuse every operation that takes or gives a tensor on the CPU."""
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        out = func(*args, **(kwargs or {}))
+        for tensor in tree_leaves((args, kwargs, out)):
+            assert not isinstance(tensor, Tensor) or tensor.device.type != "cpu", f"{func} works on the CPU"
+        return out
+
+
 def train(model: nn.Module, device: torch.device) -> None:
     data = part(device)
-    step = PlainStep(model, adam(baselines.param_groups(model, 1e-3), device), clip_norm=1.0)
-    for batch in batches(data, cut(data, STEPS), 2):
-        where(step(batch.inputs, batch.targets, batch.mask), device)
+    optimizer = adam(baselines.param_groups(model, 1e-3), device, graph=True)
+    step = PlainStep(model, optimizer, clip_norm=1.0)
+    first, *others = batches(data, cut(data, STEPS), 2)
+    where(step(first.inputs, first.targets, first.mask), device)  # makes the optimiser's state
+    with NoHost():
+        for batch in (first, *others):
+            where(step(batch.inputs, batch.targets, batch.mask), device)
     for name, parameter in model.named_parameters():
         assert parameter.grad is not None, f"{name} has no gradient"
         where(parameter.grad, device)

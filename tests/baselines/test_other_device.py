@@ -19,7 +19,7 @@ THERE = tuple(kind for kind in LAYERS if kind != "gru")
     not hasattr(backend_registration, "_setup_privateuseone_for_python_backend"),
     reason="this torch cannot register a device from Python",
 )
-def test_models_train_and_stream_on_a_device_that_is_not_the_cpu() -> None:
+def test_models_train_and_stream_on_a_device_and_a_step_takes_nothing_from_the_host() -> None:
     flat = [f"flat-{kind}" for kind in THERE]
     low = [f"hiss-{kind}-{high}" for kind, high in zip(THERE, reversed(THERE), strict=True)]
     names = [*flat, *(name for name in low if not name.startswith("hiss-transformer")), "hiss-s4-mamba-lstm"]
