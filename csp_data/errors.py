@@ -48,13 +48,17 @@ def _rebuilt(cls: type[CspDataError], args: tuple[Any, ...], fields: dict[str, A
     return error
 
 
+_OWNER = re.compile(r"(.*?)( (?:of|in|with) .*)?", re.S)
+"""A noun, and what it belongs to: the name stands between them, as in "no protocol 'x' of vector"."""
+
+
 class UnknownNameError(CspDataError, KeyError):
     """A name that is not in a closed list.
 
     Parameters
     ----------
     what
-        What the name stands for, such as ``"data set"``.
+        What the name stands for, such as ``"data set"`` or ``"protocol of vector"``.
     got
         The name that was asked for.
     known
@@ -68,7 +72,8 @@ class UnknownNameError(CspDataError, KeyError):
         near = difflib.get_close_matches(str(got).lower(), self.known, n=1, cutoff=0.5)
         self.nearest = near[0] if near else None
         meant = f" Did you mean {self.nearest!r}?" if self.nearest else ""
-        super().__init__(f"There is no {what} {got!r}.{meant} Known: {', '.join(self.known)}.")
+        noun, owner = _OWNER.fullmatch(what).groups("")  # type: ignore[union-attr]  # it matches any text
+        super().__init__(f"There is no {noun} {got!r}{owner}.{meant} Known: {', '.join(self.known)}.")
 
     def __str__(self) -> str:  # KeyError would print the repr of the message
         return str(self.args[0])

@@ -22,7 +22,7 @@ from csp_data.home import raw_dir
 from csp_data.simulate.stamp import STAMP
 from csp_data.sources import Found, load_source
 
-__all__ = ["FileReport", "Report", "Status", "Trust", "verify_tree"]
+__all__ = ["FileReport", "Report", "Status", "Trust", "failure_lines", "verify_tree"]
 
 LITTER = (".part", ".part.json", ".lock", ".new")
 """Endings of the files that this toolkit itself leaves when it is killed."""
@@ -124,7 +124,7 @@ class Report:
         """
         bad = [file for file in self.failures if not (allow_missing and file.status == "missing")]
         if bad:
-            lines = "\n".join(f"  {file}" for file in bad)
+            lines = "\n".join(f"  {line}" for line in failure_lines(bad))
             raise VerificationError(
                 f"{len(bad)} of {len(self.files)} files of {self.name} in {self.root} failed:\n{lines}"
             )
@@ -148,6 +148,13 @@ class Report:
             "ok": not self.failures,
             "files": [{**asdict(file), "failed": file.failed} for file in self.files],
         }
+
+
+def failure_lines(failures: Sequence[FileReport]) -> list[str]:
+    """Return one line for each failed file; what mends several of them is said once, after all files."""
+    times = Counter(file.fix for file in failures)
+    lines = [str(file if times[file.fix] == 1 else replace(file, fix="")) for file in failures]
+    return lines + [f"For {count} of these: {fix}" for fix, count in times.items() if fix and count > 1]
 
 
 def verify_tree(

@@ -12,7 +12,7 @@ from csp_data.acquire.bench import bench_transfer
 from csp_data.acquire.client import Patience
 from csp_data.acquire.download import Options, download_card
 from csp_data.acquire.importing import import_card
-from csp_data.acquire.verify import Report
+from csp_data.acquire.verify import Report, failure_lines
 from csp_data.card import load_card
 from csp_data.commands.base import Command, Commands, examples
 from csp_data.commands.options import json_option, name_argument, raw_option
@@ -224,8 +224,8 @@ def _say(ctx: click.Context, report: Report, as_json: bool) -> None:
         click.echo(json.dumps(report.to_dict(), indent=2))
     else:
         click.echo(report.summary())
-        for file in report.failures:
-            click.echo(f"  {file}", err=True)
+        for line in failure_lines(report.failures):
+            click.echo(f"  {line}", err=True)
     if report.failures:
         ctx.exit(AccessError.exit_code if all(file.status == "missing" for file in report.failures) else 3)
 

@@ -94,7 +94,7 @@ def test_train_selects_and_reports_on_eval_and_says_so(
 def test_parts_that_are_not_there(paper: Dataset, sample: Dataset) -> None:
     assert (paper.selection, paper.report) == ("eval", "eval")
     assert (sample.selection, sample.report) == ("val", "test")
-    with pytest.raises(UnknownNameError, match=r"part of marker \(paper\).*'test'.*train, eval"):
+    with pytest.raises(UnknownNameError, match=r"part 'test' of marker \(paper\).*train, eval"):
         _ = paper.test
 
 

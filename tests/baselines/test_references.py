@@ -104,7 +104,7 @@ def test_contract_of_a_model(name: str, make_part: MakePart) -> None:
 def test_unknown_names_and_values() -> None:
     with pytest.raises(UnknownNameError, match="Did you mean 'fir'"):
         build_reference("fit", 4, 2)
-    with pytest.raises(UnknownNameError, match=r"option of fir 'tap'.*Did you mean 'taps'"):
+    with pytest.raises(UnknownNameError, match=r"option 'tap' of fir.*Did you mean 'taps'"):
         build_reference("fir", 4, 2, tap=3)
     with pytest.raises(OptionError, match="taps=0"):
         build_reference("fir", 4, 2, taps=0)

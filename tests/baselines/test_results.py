@@ -82,9 +82,9 @@ def test_filters(rows: list[Result], tmp_path: Path) -> None:
     assert {row.seed for row in every.where(model="flat-lstm")} == {0, 1}
     assert len(every.where(model=("mean", "fir"), seed=range(2))) == 2
     assert len(load_results(tmp_path / "first.csv", model="flat-lstm", seed=1)) == 1
-    with pytest.raises(UnknownNameError, match=r"no model in these results 'flat-lst'. Did you mean 'flat-lstm'"):
+    with pytest.raises(UnknownNameError, match=r"no model 'flat-lst' in these results. Did you mean 'flat-lstm'"):
         every.where(model="flat-lst")
-    with pytest.raises(UnknownNameError, match=r"filter of results 'modle'. Did you mean 'model'"):
+    with pytest.raises(UnknownNameError, match=r"filter 'modle' of results. Did you mean 'model'"):
         every.where(modle="mean")
     with pytest.raises(UnknownNameError, match="There is no study 'frist'"):
         load_results("frist")

@@ -87,5 +87,5 @@ def test_a_protocol_that_is_not_there_is_refused_before_trees_are_made(tmp_path:
         cli, ["bench", "prepare", "vector", "--protocol", "zz", "--raw", str(tmp_path / "raw")]
     )
     assert result.exit_code == 2
-    assert "There is no protocol of vector 'zz'. Known: paper, strict." in result.stderr
+    assert "There is no protocol 'zz' of vector. Known: paper, strict." in result.stderr
     assert not (tmp_path / "raw").exists()

@@ -306,7 +306,7 @@ def test_a_name_that_is_a_number_is_a_name(tmp_path: Path) -> None:
         assert f"{drawn}, raw" in out.read_text()
     for wanted in ("²", "--3", "x"):
         result = CliRunner().invoke(cli, [*line[:-3], wanted, "-o", str(out)])
-        assert "There is no recording of" in result.stderr
+        assert f"There is no recording {wanted!r} of" in result.stderr
 
 
 def test_names_that_are_not_utf_8(tmp_path: Path) -> None:

@@ -146,7 +146,7 @@ def test_raw_recording_by_number_and_id(sample) -> None:
     drawn = plot.recording_figure(first)
     assert len(drawn.axes) == len(first.streams)
     assert len(plot.recording_figure(first, clocks=True).axes) == len(first.streams) + 1
-    with pytest.raises(UnknownNameError, match="recording of sample"):
+    with pytest.raises(UnknownNameError, match=r"recording '.*' of sample"):
         csp_data.read_recording("sample", "nobody")
     with pytest.raises(OptionError, match="recording=999"):
         csp_data.read_recording("sample", 999)

@@ -187,7 +187,7 @@ def test_options_out_of_bounds_are_refused(options: dict[str, object], message: 
         ({"name": "sampel"}, "data set 'sampel'. Did you mean 'sample'"),
         ({"name": "sample", "protocol": "strickt"}, "Did you mean 'strict'"),
         ({"name": "sample", "inputs": ("gyro",)}, "Did you mean 'gyroscope'"),
-        ({"name": "sample", "inputs": ("position",)}, "input stream of sample 'position'"),
+        ({"name": "sample", "inputs": ("position",)}, "input stream 'position' of sample"),
         ({"name": "sample", "target": "velocty"}, "Did you mean 'velocity'"),
     ],
 )
@@ -229,7 +229,7 @@ def test_missing_recordings_are_left_out_and_said(tree: Path) -> None:
 
 
 def test_a_folder_that_is_not_there(tmp_path: Path) -> None:
-    with pytest.raises(MissingDataError, match=r"nowhere.*Open, no account"):
+    with pytest.raises(MissingDataError, match=r"nowhere.*open access, no account"):
         csp_data.load("broad", raw=tmp_path / "nowhere")
 
 
