@@ -32,6 +32,7 @@ from baselines.files import atomic_json
 from baselines.presets import REFERENCES
 from baselines.training import BEST, METRICS, TrainConfig
 from csp_data import Dataset
+from csp_data.home import prepared_dir
 from csp_data.predictions import EpisodePrediction, PredictionsError, read_predictions
 
 __all__ = [
@@ -306,12 +307,17 @@ def read_run(folder: Path | str) -> Run:
 def dataset_of(run: Run, path: Path | str | None = None) -> Dataset:
     """Open the prepared file of a run, where it was or where the caller says that it is.
 
+    A run of another machine finds it where this one's home has a file of that name, which tells the recipe.
+
     Raises
     ------
     RunError
         If it is not there.
     """
     where = Path(path or run.environment["prepared"])
+    here = prepared_dir() / where.name
+    if path is None and not where.is_file() and here.is_file():
+        where = here
     if not where.is_file():
         raise RunError(
             f"{where}: the prepared file of {run.folder} is not there. Prepare {run.config.data.name} again, and "

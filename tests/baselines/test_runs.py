@@ -28,7 +28,7 @@ from baselines.models import FlatModel
 from baselines.pool import Place
 from baselines.report import write_report
 from baselines.results import Result, write_study
-from baselines.runs import Run, RunError, open_folder, read_run
+from baselines.runs import Run, RunError, dataset_of, open_folder, read_run
 from baselines.stream import Streamer, load_state, save_state
 from baselines.table import make_table
 from baselines.train import TrainConfig
@@ -264,6 +264,19 @@ def test_evaluating_on_other_data_is_refused(runs: dict[str, Run], tmp_path: Pat
     other = csp_data.load("sample", input_deltas=False)
     with pytest.raises(RunError, match=f"recipe {runs['a'].config.data.recipe_hash}"):
         evaluate(runs["a"], other)
+
+
+def test_a_run_of_another_machine_finds_its_data_in_the_home(
+    runs: dict[str, Run], sample: Dataset, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    elsewhere = f"/home/another/csp-data/prepared/{sample.path.name}"
+    moved = dataclasses.replace(runs["a"], environment={**runs["a"].environment, "prepared": elsewhere})
+    assert dataset_of(moved).path == sample.path
+    with pytest.raises(RunError, match=r"nowhere\.h5: the prepared file of"):
+        dataset_of(moved, tmp_path / "nowhere.h5")
+    monkeypatch.setenv("CSP_DATA_HOME", str(tmp_path))
+    with pytest.raises(RunError, match=f"{elsewhere}: the prepared file of .* is not there. Prepare sample again"):
+        dataset_of(moved)
 
 
 def test_what_the_data_decides_cannot_be_set(sample: Dataset, tmp_path: Path) -> None:
