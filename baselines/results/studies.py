@@ -280,8 +280,8 @@ def merged(held: Sequence[Result], new: Sequence[Result]) -> list[Result]:
     Raises
     ------
     ResultsError
-        If two rows are of one run with other errors, if two runs have the same data, protocol, model, seed,
-        variant and fold, or if real and simulated recordings would stand in one study.
+        If two rows are of one run with other errors, if two runs of the same data, protocol, model, variant and
+        fold differ in more than the seed, or if real and simulated recordings would stand in one study.
     """
     rows = {row.key: row for row in held}
     for row in new:
@@ -297,12 +297,12 @@ def merged(held: Sequence[Result], new: Sequence[Result]) -> list[Result]:
     places: dict[tuple[object, ...], Result] = {}
     rows = {row.key: row for row in once(list(rows.values()))}
     for row in rows.values():
-        place = (row.dataset, row.protocol, row.model, row.seed, row.variant, row.fold)
+        place = (row.dataset, row.protocol, row.model, row.variant, row.fold)
         before = places.setdefault(place, row)
-        if before is not row:
+        if before.config != row.config:
             raise ResultsError(
-                f"{before.source} and {row.source} are both {row.dataset}, {row.protocol}, {row.model}, seed "
-                f"{row.seed}, with other settings ({before.config} and {row.config}). Name variants to tell them "
+                f"{before.source} and {row.source} are both {row.dataset}, {row.protocol}, {row.model}, "
+                f"with other settings ({before.config} and {row.config}). Name variants to tell them "
                 "apart, or add one of them."
             )
     for row in rows.values():

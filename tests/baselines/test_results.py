@@ -130,6 +130,8 @@ def test_contradictions_are_refused(rows: list[Result], tmp_path: Path) -> None:
         add(path, [other])
     with pytest.raises(ResultsError, match=r"elsewhere are both sample, strict, .* Name variants"):
         add(path, [replace(other, key="0" * 12, config="1" * 12)])
+    with pytest.raises(ResultsError, match="Name variants"):
+        add(path, [replace(other, key="0" * 12, config="1" * 12, seed=7)])  # nor with another seed
     with pytest.raises(ResultsError, match=r"of real recordings, .* of simulated"):
         add(path, [replace(other, key="0" * 12, dataset="marker", kind="simulated")])
     with pytest.raises(OptionError, match="study='First Study': expected small letters"):
