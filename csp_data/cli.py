@@ -11,6 +11,7 @@ import click
 
 import csp_data
 from csp_data import api
+from csp_data.acquire.verify import failure_lines
 from csp_data.card import Card, load_card
 from csp_data.commands import acquire
 from csp_data.commands.base import Commands, examples, report, run
@@ -236,8 +237,8 @@ def verify(
         click.echo(json.dumps({**report.to_dict(), "ok": not failures}, indent=2))
     else:
         click.echo(report.summary())
-        for file in failures:
-            click.echo(f"  {file}", err=True)
+        for line in failure_lines(failures):
+            click.echo(f"  {line}", err=True)
         for file in report.files:
             if file.status in ("extra", "unlisted") and loudness.get().notes:
                 click.echo(f"  {file}", err=True)

@@ -14,6 +14,7 @@ import pytest
 import csp_data
 from csp_data.acquire.lockfile import LOCK_NAME, Locked, LockedSet, extend_lock, read_lock
 from csp_data.acquire.manifest import Stamps, digest_file
+from csp_data.acquire.verify import FileReport, failure_lines
 from csp_data.card import load_card
 from csp_data.errors import CspDataError, VerificationError
 
@@ -216,3 +217,16 @@ def test_every_card_says_how_to_get_its_files():
 def test_the_ids_of_vector_are_36_different_ones():
     ids = [entry.drive for entry in load_card("vector").downloads]
     assert len(set(ids)) == len(ids) == 36
+
+
+def test_what_mends_several_files_is_said_once():
+    bad = [
+        FileReport(name, "missing", None, "a file", "nothing", fix) for name, fix in zip("abc", "xyx", strict=True)
+    ]
+    assert failure_lines(bad) == [
+        "a: missing: expected a file, found nothing",
+        "b: missing: expected a file, found nothing. y",
+        "c: missing: expected a file, found nothing",
+        "For 2 of these: x",
+    ]
+    assert failure_lines(bad[:2]) == [str(file) for file in bad[:2]]
