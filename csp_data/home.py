@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import logging
 import os
+import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -90,9 +91,21 @@ def named(path: Path) -> Path:
     return path
 
 
-def raw_dir(name: str) -> Path:
-    """Return the folder of a data set's raw files."""
-    return home() / "raw" / name
+def raw_dir(name: str, chosen: Path | str | None = None) -> Path:
+    """Return the folder of a data set's raw files: the one that was chosen, or else that of the home.
+
+    Raises
+    ------
+    OptionError
+        If a file was chosen.
+    """
+    if chosen is None:
+        return home() / "raw" / name
+    path = expanded(chosen)
+    if path.exists() and not path.is_dir():
+        fix = f"To take a file in: csp-data import {name} {shlex.quote(str(path))}"
+        raise OptionError("raw", str(path), "a folder; this is a file", fix)
+    return path
 
 
 def prepared_dir() -> Path:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from csp_data.acquire.verify import Report, verify_tree
-from csp_data.card import load_card
+from csp_data.card import Card, load_card
 from csp_data.errors import OptionError, UnknownNameError
 from csp_data.home import expanded
 from csp_data.protocol import Protocol, resolve
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from csp_data.acquire.place import How
     from csp_data.acquire.plan import Variant
 
-__all__ = ["download", "import_raw", "read_recording", "verify"]
+__all__ = ["download", "import_raw", "read_recording", "recording_of", "verify"]
 
 
 def download(
@@ -201,20 +201,35 @@ def read_recording(
     DamagedRecordingError
         If it cannot be read.
     """
-    card = load_card(name)
+    return recording_of(load_card(name), recording, raw=raw, protocol=protocol)
+
+
+def recording_of(
+    card: Card, recording: str | int, *, raw: Path | str | None = None, protocol: Protocol | str | None = None
+) -> Recording:
+    """Read one raw recording of the data set that a card describes, as :func:`read_recording` does.
+
+    Raises
+    ------
+    SourceError
+        If the card is all that is known of it, as where it comes from a prepared file.
+    """
+    source = load_source(card)
     found = find_recordings(card, raw_root(card, raw))
     if isinstance(recording, str):
         by_id = {entry.id: entry for entry in found}
         if recording not in by_id:
-            raise UnknownNameError(f"recording of {name}", recording, by_id)
+            raise UnknownNameError(f"recording of {card.name}", recording, by_id)
         chosen = by_id[recording]
     else:
         if not isinstance(cast("object", recording), Integral):
             raise OptionError("recording", recording, "the id or the number of a recording")
         if not -len(found) <= recording < len(found):
-            raise OptionError("recording", recording, f"below {len(found)}, the number of recordings of {name}")
+            raise OptionError(
+                "recording", recording, f"below {len(found)}, the number of recordings of {card.name}"
+            )
         chosen = found[recording]
-    return load_source(card).read(chosen, card, resolve(card, protocol))
+    return source.read(chosen, card, resolve(card, protocol))
 
 
 def _path(path: Path | str | None) -> Path | None:

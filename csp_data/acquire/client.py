@@ -22,6 +22,7 @@ from csp_data.acquire.connection import Breaker, BreakerAdapter
 from csp_data.errors import AccessError, CspDataError, OptionError
 
 __all__ = [
+    "MIRROR",
     "NETWORK_ERRORS",
     "Client",
     "Credentials",
@@ -35,6 +36,8 @@ __all__ = [
 logger = logging.getLogger(__name__)
 
 HOPS = 10
+MIRROR = "a mirror (--mirror, in Python mirror=)"
+"""Another way to the files, as advice names it, which is read at the shell and in Python."""
 REDIRECTS = (301, 302, 303, 307, 308)
 NETWORK_ERRORS = (requests.RequestException, urllib3.exceptions.HTTPError, http.client.HTTPException, OSError)
 """What a connection raises when it breaks; files are opened and written elsewhere, so OSError is the network's."""
@@ -151,7 +154,7 @@ class Client:
             if address in seen or len(seen) >= HOPS:
                 raise RedirectError(
                     f"{seen[0]}: its redirects do not end (after {len(seen)} hops at {address}). Report it to its"
-                    " host; meanwhile use --mirror, or import the files."
+                    f" host; meanwhile use {MIRROR}, or import the files."
                 )
             seen.append(address)
             response = self._get(address, headers)
@@ -164,7 +167,7 @@ class Client:
             if kinds[1] not in ("http", "https") or (kinds == ("https", "http") and not is_loopback(following)):
                 raise RedirectError(
                     f"{address} redirects to {following}, which is not https. It is not followed."
-                    " Report it to its host; meanwhile use --mirror, or import the files."
+                    f" Report it to its host; meanwhile use {MIRROR}, or import the files."
                 )
             logger.debug("%s redirects to %s", address, following)
             address = following

@@ -14,7 +14,7 @@ from typing import NoReturn, get_args
 
 from tqdm import tqdm
 
-from csp_data.acquire.client import Client, Patience, offline
+from csp_data.acquire.client import MIRROR, Client, Patience, offline
 from csp_data.acquire.consent import AskLicence, AskPassword, credentials_for, require_licence
 from csp_data.acquire.importing import incoming_dir, not_there_yet, settle, take_in, unpack_into
 from csp_data.acquire.lockfile import RECEIPTS_NAME, Locked, LockedSet, lock_path, read_lock
@@ -25,7 +25,7 @@ from csp_data.acquire.transfer import Stopped, Watch, fetch, sidecar_of
 from csp_data.acquire.verify import Report, verify_tree
 from csp_data.card import Card, bundled_root
 from csp_data.errors import AccessError, CspDataError, TransferError, VerificationError
-from csp_data.home import expanded, lock, raw_dir, writable_dir
+from csp_data.home import lock, raw_dir, writable_dir
 from csp_data.options import check_choice, check_number
 from csp_data.simulate.stamp import carry_stamp
 
@@ -100,7 +100,7 @@ def download_card(card: Card, options: Options) -> Report:
     shipped = bundled_root(card)
     if shipped is not None:
         return verify_tree(card, shipped)
-    root = writable_dir(expanded(options.raw) if options.raw is not None else raw_dir(card.name))
+    root = writable_dir(raw_dir(card.name, options.raw))
     with lock(root):
         return _Download(card, options, root).run()
 
@@ -144,7 +144,7 @@ class _Download:
         if report.failures or not report.present:
             raise AccessError(
                 f"{self.card.name}: raw files are missing ({len(report.failures) or 'all'}), and CSP_DATA_OFFLINE"
-                " is set. Unset it, use --mirror file://..., or csp-data import."
+                f" is set. Unset it, use {MIRROR} at file://..., or csp-data import."
             )
         return report
 

@@ -19,7 +19,7 @@ from urllib.parse import urlencode, urljoin, urlsplit
 
 import requests
 
-from csp_data.acquire.client import NETWORK_ERRORS, Client, origin, what_broke
+from csp_data.acquire.client import MIRROR, NETWORK_ERRORS, Client, origin, what_broke
 from csp_data.acquire.decide import PASSING
 from csp_data.errors import AccessError, TransferError
 
@@ -122,7 +122,7 @@ def _patiently(client: Client, address: str) -> tuple[requests.Response, _Page]:
             time.sleep(patience.wait_s(failures, jitter))
     if unreachable:
         raise AccessError(
-            f"{client.give_up(address, problem)}. Try again later, or use --mirror, or csp-data import."
+            f"{client.give_up(address, problem)}. Try again later, or use {MIRROR}, or csp-data import."
         )
     raise TransferError("The list of the folder", address, problem, "Run the command again later.")
 
@@ -153,7 +153,7 @@ def _refusal(response: requests.Response, page: _Page) -> str:
     if "too many users" in low or "download quota" in low or "quota exceeded" in low:
         return (
             "Google Drive's quota for this file is used up; it says that this may take up to 24 hours. Run the"
-            " command again tomorrow, use --mirror, or copy the file to your own Drive in a browser and import it"
+            f" command again tomorrow, use {MIRROR}, or copy the file to your own Drive in a browser and import it"
         )
     if "automated queries" in low or "unusual traffic" in low:
         return (

@@ -68,7 +68,7 @@ def import_card(
         raise OptionError("how", how, f"one of {', '.join(get_args(How))}")
     if bundled_root(card) is not None and raw is None:
         raise OptionError("name", card.name, "a data set that does not ship with csp-data")
-    root = writable_dir(expanded(raw) if raw is not None else raw_dir(card.name))
+    root = writable_dir(raw_dir(card.name, raw))
     with lock(root):
         work = incoming_dir(root) / "import"
         shutil.rmtree(work, ignore_errors=True)

@@ -138,7 +138,7 @@ def _listed(card: Card, folder: Path) -> dict[str, Path]:
 def _alike(card: Card, folder: Path) -> str:
     others = [f"{name} ({count} recordings)" for name, count in recognise(folder).items() if name != card.name]
     inside = sorted(path.name for path in folder.iterdir())
-    holds = f"The folder holds {', '.join(inside[:5]) or 'nothing'}{' and more' if len(inside) > 5 else ''}."
+    holds = f"What is there: {', '.join(inside[:5]) or 'nothing'}{' and more' if len(inside) > 5 else ''}."
     return (
         f"{holds}{' It looks like ' + ', '.join(others) + '.' if others else ''} {' '.join(card.obtain.split())}"
     )

@@ -195,7 +195,7 @@ def _on_mirror(card: Card, client: Client, mirror: str, scratch: Path, by_hand: 
             entries = [FileEntry(path, size=row.size, sha256=row.sha256) for path, row in listed.files.items()]
     for entry in entries:
         yield Item(
-            entry, mirror + quote(os.fsencode(entry.path)), f"The mirror lacks it; without --mirror: {by_hand}"
+            entry, mirror + quote(os.fsencode(entry.path)), f"The mirror lacks it; without a mirror: {by_hand}"
         )
 
 

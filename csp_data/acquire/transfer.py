@@ -21,7 +21,7 @@ from typing import BinaryIO, Final
 
 import requests
 
-from csp_data.acquire.client import NETWORK_ERRORS, Client, RedirectError, what_broke
+from csp_data.acquire.client import MIRROR, NETWORK_ERRORS, Client, RedirectError, what_broke
 from csp_data.acquire.decide import Answer, Partial, Step, answer_of, decide, question
 from csp_data.acquire.manifest import BLOCK, Digest, Hasher, sync_folder
 from csp_data.errors import AccessError, CspDataError, TransferError, VerificationError
@@ -181,7 +181,7 @@ class _Transfer:
             if problem.unreachable:
                 raise AccessError(
                     f"{self.wanted.name}: {self.client.give_up(self.wanted.address, str(problem))}."
-                    f" Try again later, or use --mirror. {self.wanted.by_hand}"
+                    f" Try again later, or use {MIRROR}. {self.wanted.by_hand}"
                 )
             raise TransferError(
                 self.wanted.name, self.wanted.address, f"{problem}; gave up after {failures} attempts", kept

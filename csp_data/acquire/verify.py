@@ -131,7 +131,10 @@ class Report:
 
     def summary(self) -> str:
         """Return one line: what is there, and on what grounds it is trusted."""
-        unread = {True: "of a recording with a failed file", False: "not read yet (--deep reads it)"}
+        unread = {
+            True: "of a recording with a failed file",
+            False: "not read yet (--deep, in Python deep=True, reads it)",
+        }
         grounds = Counter(file.trust or unread[bool(file.beside)] for file in self.present)
         counts = ", ".join(f"{count} {trust}" for trust, count in sorted(grounds.items()))
         extra = sum(file.status == "extra" for file in self.files)

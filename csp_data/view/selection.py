@@ -14,7 +14,7 @@ from csp_data.errors import OptionError, UnknownNameError
 from csp_data.plot import FIGURES, draw, recording_figure
 from csp_data.plot.figures import columns_of
 from csp_data.predictions import PredictionsError, read_predictions
-from csp_data.raw import read_recording
+from csp_data.raw import recording_of
 from csp_data.recording import FloatArray
 from csp_data.signal.lowpass import LowPass, Phase
 
@@ -185,5 +185,5 @@ class Selection:
     def _raw(self) -> Figure:
         dataset = self.dataset
         id_ = dataset.split(self.part).rows[self.episode].recording
-        recording = read_recording(dataset.name, id_, raw=self.raw, protocol=dataset.protocol)
+        recording = recording_of(dataset.card, id_, raw=self.raw, protocol=dataset.protocol)
         return recording_figure(recording, clocks=self.figure == "clocks", kind=dataset.kind)

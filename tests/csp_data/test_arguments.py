@@ -79,6 +79,18 @@ def test_a_name_too_long_for_a_file_is_refused_in_a_line(command: str, name: str
     assert result.output.count("\n") <= 4  # usage and the message
 
 
+@pytest.mark.parametrize("command", ["verify", "prepare", "check", "info --prepared", "download", "clean"])
+def test_a_file_in_place_of_the_raw_folder_is_said_to_be_one(
+    command: str, tmp_path: Path, empty_home: Path
+) -> None:
+    """It was said not to be found, or that nothing could be written to it."""
+    (tmp_path / "a file").touch()
+    result = CliRunner().invoke(cli, [*command.split(), "broad", "--raw", str(tmp_path / "a file")])
+    assert result.exit_code == 2
+    expected = f"Error: --raw '{tmp_path}/a file': expected a folder; this is a file."
+    assert result.stderr.strip() == f"{expected} To take a file in: csp-data import broad '{tmp_path}/a file'"
+
+
 def test_an_address_may_be_longer_than_a_name() -> None:
     address = f"https://host/{LONG}/"
     assert mirror_of("vector", address) == address

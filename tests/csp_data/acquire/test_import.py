@@ -51,6 +51,13 @@ def test_folder_is_copied_and_locked(trees, empty_home):
     assert not (empty_home / "raw" / "vector.incoming" / "import").exists()
 
 
+def test_a_file_of_another_kind_is_not_called_a_folder(tmp_path, empty_home):
+    (tmp_path / "notes.txt").write_text("x")
+    result = run("import", "vector", tmp_path / "notes.txt")
+    assert result.exit_code == 1
+    assert f"not found at {tmp_path / 'notes.txt'}. What is there: notes.txt. " in result.stderr
+
+
 @pytest.mark.parametrize("path", ["vector", "vector/board_slow1.synced.imu.txt", "ronin"])
 def test_a_simulated_tree_stays_simulated(path, trees, empty_home):
     name = path.split("/")[0]

@@ -11,10 +11,12 @@ import numpy as np
 import pytest
 
 import csp_data
-from csp_data.errors import MissingDataError, OptionError, UnknownNameError
+from csp_data import card as cards
+from csp_data.errors import MissingDataError, OptionError, SourceError, UnknownNameError
 from csp_data.predictions import EpisodePrediction, PredictionsError, save_predictions
 from csp_data.view import Selection, find_runs, serve
 
+EXAMPLE = Path(__file__).parent.parent.parent.parent / "examples" / "eflesh"
 CHROMIUM = shutil.which("chromium")
 
 
@@ -113,6 +115,19 @@ def test_the_raw_recording_of_an_episode_is_drawn(sample: csp_data.Dataset, tmp_
     assert "step (ms)" in [ax.get_ylabel() for ax in replace(chosen, figure="clocks").draw().axes]
     with pytest.raises(MissingDataError):
         replace(chosen, raw=tmp_path / "empty").draw()
+
+
+def test_raw_recordings_of_a_set_whose_reader_is_not_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The prepared file holds its card: there is such a data set."""
+    monkeypatch.setattr(cards, "_added", {})
+    path = csp_data.prepare(EXAMPLE, out=tmp_path / "x.h5")
+    monkeypatch.setattr(cards, "_added", {})
+    chosen = Selection(csp_data.load(path=path), figure="recording")
+    with pytest.raises(SourceError, match=r"eflesh: it is not known here.*CSP_DATA_PLUGINS"):
+        chosen.draw()
+    csp_data.register(EXAMPLE)
+    known = replace(chosen, dataset=csp_data.load(path=path))
+    assert known.draw().get_suptitle().endswith("raw (real recordings)")
 
 
 def test_an_address_that_others_reach_needs_to_be_asked_for(sample: csp_data.Dataset) -> None:
