@@ -49,15 +49,15 @@ class Interface:
     lowpass
         Filter of the samples, at ``input_hz``; None for none.
     baseline, baseline_rows
-        Offset that the recordings were freed from before anything else: ``"none"``, or the ``"mean"`` or
-        ``"median"`` of so many first rows at the sensor's own rate.
+        Offset that was subtracted from the recordings before anything else: ``"none"``, or the ``"mean"`` or
+        ``"median"`` of this many first rows, at the sensor's own rate.
     normalization
         Shift and scale of features and targets.
     raw_clip
         Bound of the samples' absolute values, after the baseline and before the filter; None for none.
     resample
-        How the recordings came to ``input_hz``: ``"linear"`` if a sample is the value at its time, ``"mean"`` if
-        it is the mean over the time since the sample before. A stream must come so.
+        How the recordings were resampled to ``input_hz``: with ``"linear"`` a sample is the value at its time,
+        with ``"mean"`` the mean over the time since the sample before. A stream's samples must be made likewise.
     target
         The card's name of the target: two may have the same channels and units. None in older runs.
     look_ahead_s

@@ -41,17 +41,17 @@ class Streamer:
     normalization
         Of the data set it was trained on (``dataset.normalization``).
     deltas, clip, raw_clip
-        As in the data set's protocol (``input_deltas``, ``clip``, ``raw_clip``). Neither model nor normalisation
-        tells whether half of the features are deltas of channels or all are channels, and a wrong guess would take
-        samples of a wrong width: ``deltas`` must be said, or read from the data set, see :meth:`of`.
+        As in the data set's protocol (``input_deltas``, ``clip``, ``raw_clip``). ``deltas`` is required, since
+        neither model nor normalisation tells whether half of the features are deltas or all are channels;
+        :meth:`of` reads it from the data set.
     lowpass
         The protocol's filter, if it has one; it must be causal.
     input_hz
         Rate of the samples in Hz, for the filter.
     baseline
         Offset to subtract: ``"none"``; the ``"mean"`` or ``"median"`` of the stream's first ``baseline_rows``
-        samples, as the protocol does with a recording's (no prediction can be made before they are there, then
-        all that are due come at once); or an offset that is known, (C,) in physical units.
+        samples, as the protocol takes it from a recording's (predictions are held back until then, and come all
+        at once); or a known offset, (C,) in physical units.
     engine
         ``"reference"`` (the layers' own ``step``), ``"fast"`` (compiled loops equal to it), or ``"auto"``: the
         fastest that can run this model.

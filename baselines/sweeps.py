@@ -31,7 +31,7 @@ __all__ = ["SWEEP", "Sweep", "read_sweep", "refuse_foreign", "sweep", "sweep_gri
 
 @dataclass(frozen=True)
 class Sweep:
-    """What a sweep came to.
+    """The outcome of a sweep: which runs are finished, and which failed.
 
     Parameters
     ----------

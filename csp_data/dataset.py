@@ -37,6 +37,11 @@ BLOCK_BYTES = 1 << 20
 class Dataset:
     """A prepared data set; :func:`csp_data.load` makes one.
 
+    Its parts are sequences of :class:`Episode`: ``train``, ``val`` and ``test`` (``train`` and ``eval`` under the
+    protocol ``paper``). ``channels`` and ``targets`` have the names, units and rates of the columns, ``card`` says
+    what was measured, ``protocol`` how the file was made, ``provenance`` from what. Only tables are read at once;
+    samples are read from the file when an episode is asked for.
+
     Parameters
     ----------
     path
@@ -46,6 +51,15 @@ class Dataset:
     ------
     StoreError
         If the file is missing, damaged, not a prepared file, or of a newer format version.
+
+    Examples
+    --------
+    >>> import csp_data
+    >>> ds = csp_data.load("sample")
+    >>> ds.parts, len(ds.test), ds.rates
+    (('train', 'val', 'test'), 3, (50.0, 5.0))
+    >>> ds.test[0].targets.shape, ds.targets.names, ds.targets.units
+    ((184, 3), ('vel_x', 'vel_y', 'vel_z'), ('m/s', 'm/s', 'm/s'))
     """
 
     def __init__(self, path: Path | str) -> None:
@@ -72,7 +86,7 @@ class Dataset:
 
     @cached_property
     def card(self) -> Card:
-        """What is known of the data set; from the file itself where this process does not know its card."""
+        """The card of the data set; the copy in the file, if this process does not know the data set."""
         try:
             return load_card(self.name)
         except CspDataError:
@@ -114,7 +128,7 @@ class Dataset:
         Raises
         ------
         UnknownNameError
-            If the protocol has no such part: under ``paper`` there are ``train`` and ``eval`` alone.
+            If the protocol has no such part: under ``paper`` there are only ``train`` and ``eval``.
         """
         if name not in self.parts:
             raise UnknownNameError(f"part of {self.name} ({self.protocol.name})", name, self.parts)

@@ -30,8 +30,8 @@ STANDARD = Scaling()
 class Protocol:
     """Every choice between a raw recording and an example.
 
-    Two protocols that differ in any field make two prepared files. Change one with :meth:`replace`. A card may set
-    fields for its data set (:attr:`Card.protocols`); what :meth:`replace` set wins over the card.
+    Two protocols that differ in any field make two prepared files. :meth:`replace` gives a changed one. A card may
+    set fields for its data set (:attr:`Card.protocols`); fields set with :meth:`replace` take precedence.
 
     Sources in brackets: "published" is the code published with the HiSS paper (arXiv 2402.10211), as
     docs/quirks.md describes it.
@@ -43,8 +43,8 @@ class Protocol:
     split
         Name of the card's split; ``None`` takes the one named like the protocol.
     resplit
-        A change to the split, for experiments: fewer recordings to train on, neighbours on both sides, or the
-        reported part choosing too; ``None`` for none.
+        A change to the split, for experiments: folds, fewer training recordings, another selection; ``None`` for
+        no change.
     inputs
         Names of the input streams, in order; ``None`` takes the card's default ones.
     target
@@ -90,27 +90,27 @@ class Protocol:
         seconds, durations rounded to whole seconds, halves to even; ``None`` for no limit [published: 15 and 90
         for joystick].
     max_duration_s
-        Use only so many seconds from the start of a recording; ``None`` for all [published: 240 for RoNIN].
+        Use only this many seconds from the start of a recording; ``None`` for all [published: 240 for RoNIN].
     orientation
-        Which estimate of a phone's orientation turns its inputs into the global frame, where the source offers
-        several: ``"lowest-error"`` takes the one that the publisher measured to end nearest the ground truth
-        [published, for training and evaluation; it looks at the answer]; ``"game-rv"`` the phone's own fusion of
-        accelerometer and gyroscope; ``"gyro-integration"``; ``"ekf"`` (not in every file).
+        Which estimate of a phone's orientation turns its inputs into the global frame, if the source offers
+        several: ``"lowest-error"`` takes the one that, as measured by the publisher, ends nearest to the ground
+        truth [published, for training and evaluation; it looks at the answer]; ``"game-rv"`` the phone's own
+        fusion of accelerometer and gyroscope; ``"gyro-integration"``; ``"ekf"`` (not in every file).
     truth_quaternions
-        Order of the numbers in the ground truth's orientation file where publishers' readers disagree:
-        ``"xyzw"`` (genuine files: bones are rigid only so) or ``"wxyz"`` [published].
+        Order of the numbers in the ground truth's orientation file, about which published readers disagree:
+        ``"xyzw"`` (genuine files: only in this order are bones rigid) or ``"wxyz"`` [published].
     max_gap_s
         A gap in any stream (missing samples, or NaN in a reference) of at most this many seconds is interpolated;
         a longer one ends an episode, and another starts after it. ``None`` interpolates all [published].
     min_episode_s
         Shorter episodes are left out (and counted), in seconds.
     trim_rest_s
-        Where the source marks the active part, keep so many seconds of rest before and after it; ``None`` keeps
+        If the source marks the active part, keep this many seconds of rest before and after it; ``None`` keeps
         all rest.
     window
         Windows over the episodes; ``None`` for whole episodes.
     input_deltas
-        Append each channel's change since the sample before to a model's features [published].
+        Append each channel's change since the previous sample to a model's features [published].
     clip
         Clip the features, deltas included, to plus and minus this value; ``None`` for no clipping [published:
         3000].
@@ -120,10 +120,10 @@ class Protocol:
     input_scaling, target_scaling
         How statistics become shift and scale.
     augment
-        What a training does to each window whenever it is drawn: ``"heading"`` turns its inputs and targets about
-        the vertical by one random angle, where the card says that they are along level axes, whose heading is
-        nothing but where the reference was started [published for RoNIN, which turns the stored episodes, so that
-        turns add up]; ``"none"``. It changes no prepared number.
+        What is done to each training window whenever it is drawn; no prepared number changes. ``"heading"`` turns
+        its inputs and targets about the vertical by one random angle, if the card says that they are along level
+        axes: their heading only depends on where the reference was started [published for RoNIN, where the code
+        turns the stored episodes, so that turns add up]. ``"none"`` does nothing.
 
     Raises
     ------

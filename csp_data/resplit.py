@@ -17,39 +17,41 @@ UNUSED = "unused"
 
 @dataclass(frozen=True)
 class Resplit:
-    """Change which recordings train, choose and report. The card's split comes first, then this.
+    """Change which recordings are trained on, chosen on and reported.
+
+    The card's split is applied first; the changes come after it, in the order `fold`, then the others. They are
+    meant for experiments: cross-validation, learning curves, and measuring what a leak is worth.
 
     Parameters
     ----------
     fold
-        For cross-validation: all recordings of the split are dealt anew into `folds` folds, groups whole. The one
-        of this number, from 0 on, is ``test``, the next (after the last the first) ``val``, all others ``train``;
-        so each recording is in ``test`` of one fold and in ``val`` of another. In a split that cuts the recordings
-        in their order, folds are blocks in that order; in others, groups are shuffled by `seed`, and larger ones
-        are dealt first. The other changes come after this one. ``None``: the card's parts.
+        Number of the fold to test on, from 0 on; ``None`` for no folds. All recordings of the split are dealt
+        anew into `folds` folds, with groups kept whole. This fold becomes ``test``, the next one (after the last,
+        the first) ``val``, and all others ``train``; so each recording is in ``test`` of one fold and in ``val``
+        of another. In a split that cuts the recordings in their order, folds are blocks in that order; in others,
+        groups are shuffled by `seed`, and larger ones are dealt first.
     by
-        What a fold holds whole: ``"group"``, or ``"subject"`` where the source knows whose recordings they are and
-        a group is less than all of a person (TotalCapture: a group is a sequence, since the published parts share
+        What a fold keeps whole: ``"group"``, or ``"subject"`` if the source knows the subjects and a group is less
+        than all recordings of a subject (in TotalCapture a group is a sequence, since the published parts share
         the subjects).
     folds
-        How many folds there are, at least 3 (Hastie, Tibshirani, Friedman, The Elements of Statistical Learning,
-        2009, section 7.10; the part to choose on is one of them too).
+        Number of folds, at least 3, since one of them is chosen on (Hastie, Tibshirani, Friedman, The Elements of
+        Statistical Learning, 2009, section 7.10).
     share
-        Share of the training recordings that are used, above 0 and at most 1; at least one recording. Subsets of
-        one seed are nested: what a smaller share holds, a larger one holds too.
+        Share of the training recordings that are used, above 0 and at most 1; at least one recording. The subsets
+        of one seed are nested: a larger share holds every smaller one.
     seed
-        Seed of the order in which recordings are left out, and of folds.
+        Seed of the order in which recordings are left out, and of the folds.
     selection
-        ``"report"``: the reported part also chooses the epoch, and no recording is held out for that (as
-        published): ``test`` becomes ``eval``, ``val`` is not used, ``train`` stays. ``"apart"``: where ``eval``
-        does both, it becomes ``test``, and an eighth of the training recordings becomes ``val``. ``None``: as the
-        card has it.
+        What chooses the epoch. ``"report"``: the reported part, as published; ``test`` becomes ``eval``, ``val``
+        is not used, and ``train`` stays. ``"apart"``: a part of its own; if ``eval`` does both, it becomes
+        ``test``, and an eighth of the training recordings becomes ``val``. ``None``: as on the card.
     neighbours
-        Every second recording of the reported part is reported; what becomes of its neighbours in between?
-        ``"apart"``: they are not used. ``"both"``: they are trained on, in place of as many other training
-        recordings. A recording's neighbours are the others of its group; in a split that cuts the recordings in
-        their order, those recorded before and after it; where there are neither, recordings of the part are cut
-        into pieces, and neighbours are pieces. ``None``: the whole part is reported, as the card has it.
+        Report only every second recording of the reported part, and either leave out those in between
+        (``"apart"``), or train on them in place of as many other training recordings (``"both"``). A recording's
+        neighbours are the others of its group; or, in a split that cuts the recordings in their order, those
+        recorded before and after it; if there are neither, the recordings of the part are cut into pieces, and
+        the neighbours are pieces. ``None``: the whole part is reported, as on the card.
     piece_s
         Length of such pieces in seconds.
 
