@@ -6,9 +6,9 @@ import dataclasses
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import reduce
+from functools import partial, reduce
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -224,52 +224,70 @@ def _evaluated(
     device: str,
 ) -> Iterator[Row]:
     """Make the inputs of each fault once, and show them to all runs on the same data."""
-    dataset = held.dataset
+    dataset, own = held.dataset, _called(held.dataset.protocol.lowpass)
     clean = load_part(dataset, held.name, torch_device(device))
     models = [(run, load_model(run, device), run.config.train.windows(clean)[1]) for run in runs]
     quantities = Quantities.of(dataset, UNITS.get(dataset.name))
     now = commit(Path(__file__).parent) or ""
-    base: dict[Path, dict[str, Any]] = {}
+    without_fault: dict[Path, dict[str, Any]] = {}
+    for case, inputs in _cases(held, filters, sigma, faults, draws):
+        part = with_inputs(clean, dataset, inputs)
+        for run, model, length in models:
+            found = measure_fully(predict(model, part, length), quantities, dataset.split(held.name).rows)
+            if case.filter == own:
+                without_fault.setdefault(run.folder, found)  # the first case of all has none
+            rmse, unit = si_rmse(found)
+            for name in [case.fault] if case.severity else faults:  # without fault they are all the same
+                yield Row(
+                    dataset=dataset.name,
+                    kind=dataset.kind,
+                    protocol=dataset.protocol.name,
+                    part=held.name,
+                    fault=name,
+                    severity=case.severity,
+                    value=case.value,
+                    unit=FAULTS[name].unit,
+                    model=labels[run.folder],
+                    seed=run.config.train.seed,
+                    trained_lowpass=own,
+                    lowpass=case.filter,
+                    as_trained=case.filter == own,
+                    draw=case.draw,
+                    rmse=rmse,
+                    rmse_unit=unit,
+                    mse=found["mse"],
+                    ratio=_ratio(found, without_fault[run.folder], several_units=rmse is None),
+                    recipe=run.config.data.recipe_hash,
+                    config=run.config.key,
+                    commit=now,
+                    device=device,
+                    run=str(run.folder),
+                )
+
+
+class _Case(NamedTuple):
+    """One fault at one severity, its draw, and the name of the filter behind it."""
+
+    fault: str
+    severity: int
+    value: float
+    draw: int
+    filter: str
+
+
+def _cases(
+    held: RawPart, filters: Filters, sigma: Mapping[str, float], faults: Sequence[str], draws: Sequence[int]
+) -> Iterator[tuple[_Case, list[np.ndarray]]]:
+    """Make the inputs of each case; the first one is without fault, under the filter of the training."""
     for fault, severity, value in _grid(faults):
         for draw in draws if severity else draws[:1]:
-            for called, lowpass in filters.items():
-                inputs = held.inputs(
-                    None if not severity else lambda r: disturbed(r, dataset, sigma, fault, value, draw),  # noqa: B023
-                    lowpass=lowpass,
-                )
-                part = with_inputs(clean, dataset, inputs)
-                for run, model, length in models:
-                    found = measure_fully(predict(model, part, length), quantities, dataset.split(held.name).rows)
-                    own = dataset.protocol.lowpass
-                    if called == _called(own):
-                        base.setdefault(run.folder, found)
-                    rmse, unit = si_rmse(found)
-                    for name in [fault] if severity else faults:  # without fault they are all the same
-                        yield Row(
-                            dataset=dataset.name,
-                            kind=dataset.kind,
-                            protocol=dataset.protocol.name,
-                            part=held.name,
-                            fault=name,
-                            severity=severity,
-                            value=value,
-                            unit=FAULTS[name].unit,
-                            model=labels[run.folder],
-                            seed=run.config.train.seed,
-                            trained_lowpass=_called(own),
-                            lowpass=called,
-                            as_trained=called == _called(own),
-                            draw=draw,
-                            rmse=rmse,
-                            rmse_unit=unit,
-                            mse=found["mse"],
-                            ratio=_ratio(found, base[run.folder], several_units=rmse is None),
-                            recipe=run.config.data.recipe_hash,
-                            config=run.config.key,
-                            commit=now,
-                            device=device,
-                            run=str(run.folder),
-                        )
+            change = (
+                partial(disturbed, dataset=held.dataset, sigma=sigma, fault=fault, value=value, draw=draw)
+                if severity
+                else None
+            )
+            for name, lowpass in filters.items():
+                yield _Case(fault, severity, value, draw, name), held.inputs(change, lowpass=lowpass)
 
 
 def _ratio(found: Mapping[str, Any], base: Mapping[str, Any], several_units: bool) -> float | None:

@@ -92,6 +92,7 @@ def load(
     raw: Path | str | None = None,
     protocol: Protocol | str | None = None,
     jobs: int = 1,
+    skip_damaged: bool = False,
     download: bool = False,
     accept_licence: bool = False,
     **overrides: Any,
@@ -112,6 +113,8 @@ def load(
         A :class:`~csp_data.Protocol` or the name of one (``"paper"``, ``"strict"``); by default the card's.
     jobs
         Recordings that are read at once when the data set has to be prepared.
+    skip_damaged
+        Leave damaged recordings out when the data set has to be prepared, as :func:`prepare` does.
     download
         Fetch what is missing first, as :func:`download` does.
     accept_licence
@@ -154,7 +157,7 @@ def load(
     if (name is None) == (path is None):
         raise OptionError("path", path, "either a name or a path")
     if path is not None:
-        if raw is not None or protocol is not None or overrides:
+        if raw is not None or protocol is not None or skip_damaged or overrides:
             raise OptionError(
                 "path", str(path), "no raw, protocol or protocol fields beside it", "The file has its own."
             )
@@ -162,7 +165,7 @@ def load(
     assert name is not None
     if download:
         fetch(name, raw=raw, accept_licence=accept_licence)
-    return Dataset(prepare(name, raw=raw, protocol=protocol, jobs=jobs, **overrides))
+    return Dataset(prepare(name, raw=raw, protocol=protocol, jobs=jobs, skip_damaged=skip_damaged, **overrides))
 
 
 def info(name: Path | str) -> Card:

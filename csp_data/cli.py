@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -112,28 +113,35 @@ def info(
         click.echo(json.dumps({"card": card.to_dict(), "prepared": dataset and _held(dataset), **files}, indent=2))
         return
     click.echo(_describe(card))
-    if dataset is None:
-        made_before = _made_before(card.name)
-        click.echo("Prepared:" if made_before else f"Prepared: nothing yet (csp-data prepare {card.name})")
-        for made in made_before:
-            click.echo(f"  {made}\n    {_counts(made)}\n    {made.path}")
-    else:
-        held = _held(dataset)
-        click.echo(f"\nPrepared: {dataset.path}\n  {dataset}")
-        for part, row in held["parts"].items():
-            click.echo(
-                f"  {part:<6} {row['episodes']} episodes, {row['minutes']:.1f} min, {len(row['groups'])} groups"
-            )
-        click.echo(f"  {_counts(dataset)}")
-        for what, count in held["provenance"]["counts"].items():
-            click.echo(f"  {count} x {what}")
-        listed = [note for note in held["provenance"]["notes"] if note["kind"] != "repair"]
-        for note in listed[:LISTED]:
-            click.echo(f"    {note['recording']}: {note['what']}{': ' + note['detail'] if note['detail'] else ''}")
-        if len(listed) > LISTED:
-            click.echo(f"    and {len(listed) - LISTED} more (--json lists all)")
-        if card.files and (missing := held["provenance"]["missing"]):
-            click.echo(f"  {len(missing)} of {len(card.files)} files are not here")
+    for line in _files_there(card) if dataset is None else _contents(dataset):
+        click.echo(line)
+
+
+def _files_there(card: Card) -> Iterator[str]:
+    """Say which prepared files of a data set the home has."""
+    made_before = _made_before(card.name)
+    yield "Prepared:" if made_before else f"Prepared: nothing yet (csp-data prepare {card.name})"
+    for made in made_before:
+        yield f"  {made}\n    {_counts(made)}\n    {made.path}"
+
+
+def _contents(dataset: Dataset) -> Iterator[str]:
+    """Say what a prepared file holds: its parts, and what was repaired or left out."""
+    held = _held(dataset)
+    yield f"\nPrepared: {dataset.path}\n  {dataset}"
+    for part, row in held["parts"].items():
+        yield f"  {part:<6} {row['episodes']} episodes, {row['minutes']:.1f} min, {len(row['groups'])} groups"
+    yield f"  {_counts(dataset)}"
+    for what, count in held["provenance"]["counts"].items():
+        yield f"  {count} x {what}"
+    listed = [note for note in held["provenance"]["notes"] if note["kind"] != "repair"]
+    for note in listed[:LISTED]:
+        yield f"    {note['recording']}: {note['what']}{': ' + note['detail'] if note['detail'] else ''}"
+    if len(listed) > LISTED:
+        yield f"    and {len(listed) - LISTED} more (--json lists all)"
+    files = dataset.card.files
+    if files and (missing := held["provenance"]["missing"]):
+        yield f"  {len(missing)} of {len(files)} files are not here"
 
 
 def _made_before(name: str) -> list[Dataset]:
