@@ -27,6 +27,7 @@ from baselines.files import atomic_json
 from baselines.interface import Interface
 from baselines.step_module import StepModule
 from baselines.stream import Streamer
+from csp_data.output import output_path
 
 __all__ = ["FORMATS", "ExportError", "export", "load_step"]
 
@@ -74,7 +75,7 @@ def export(model: Model, interface: Interface, path: Path | str, form: str, name
     ExportError
         If the exporter refuses the model, or the file predicts something else: nothing is then left.
     """
-    path = Path(path)
+    path = output_path(path)
     if form not in FORMATS:
         raise OptionError("format", form, f"one of {', '.join(FORMATS)}")
     if form == "onnx":

@@ -81,8 +81,8 @@ def stream(command: Stream, line: str) -> None:
     streamer, inputs, targets = _open(command)
     if command.load_state is not None:
         load_state(command.load_state, streamer)
-    if command.save_state is not None and not command.save_state.parent.is_dir():
-        raise OptionError("save_state", str(command.save_state), "a file in a folder that is there")
+    if (state := command.save_state) is not None and (not state.parent.is_dir() or state.is_dir()):
+        raise OptionError("save_state", str(state), "a file in a folder that is there")
     _refuse_overwriting(command)
     counts = Counts()
     failure: SampleError | None = None

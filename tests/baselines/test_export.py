@@ -183,4 +183,7 @@ def test_what_cannot_be_exported(interface: Interface, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(OptionError, match="file that can be written"):
         export(lstm, interface, tmp_path / "file" / "x.onnx", "onnx")  # type: ignore[arg-type]
+    for folder in (tmp_path, "."):
+        with pytest.raises(OptionError, match="the name of a file; this is a folder"):
+            export(lstm, interface, folder, "onnx")  # type: ignore[arg-type]
     assert [path.name for path in tmp_path.iterdir()] == ["file"]

@@ -309,6 +309,7 @@ def test_hold_repeats_the_last_good_sample(
         ("a", ["--load-state", "nowhere"], 1, "nowhere: cannot be read"),
         ("a", ["--window", "5"], 2, "only a Transformer"),
         ("a", ["--save-state", "nowhere/state"], 2, "a folder that is there"),
+        ("a", ["--save-state", "."], 2, "a file in a folder that is there"),
     ],
 )
 def test_what_cannot_stream(
