@@ -126,6 +126,8 @@ class OptionError(CspDataError, ValueError):
 
 
 def _as_typed(value: object) -> str:
+    if isinstance(value, Mapping):
+        return " ".join(f"{key}={_as_typed(one)}" for key, one in value.items())
     if isinstance(value, list | tuple):
         return " ".join(map(_as_typed, value))
     return shlex.quote(str(value).removesuffix(".0") if isinstance(value, float) else str(value))

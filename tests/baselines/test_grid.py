@@ -251,7 +251,7 @@ def test_what_does_not_exist_is_refused(
         (["--seeds", "4-x"], "--seeds 4-x: "),
         (["--jobs", "0"], "--jobs 0: "),
         (["--backend", "abacus"], "dask:tcp://HOST:PORT"),
-        (["--slurm", "timeout_min=5"], "without --backend slurm"),
+        (["--slurm", "timeout_min=5"], "--slurm timeout_min=5: expected nothing without --backend slurm"),
         (["--set", "train.lr"], "KEY=VALUE"),
         (["--per-device", "0"], "--per-device 0: "),
     ],
