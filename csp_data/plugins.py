@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
-import inspect
 import os
 import sys
 from collections.abc import Iterator
@@ -15,9 +14,10 @@ from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import entry_points
 from pathlib import Path
-from types import CodeType, ModuleType
+from types import ModuleType
 from typing import Any
 
+from csp_data.codedigest import digest_of
 from csp_data.errors import SourceError
 from csp_data.home import expanded
 
@@ -81,10 +81,10 @@ class GivenReader:
         return self.source
 
     def digest(self) -> str:
-        """Return a digest of the files that its functions come from, or of their code where there is no file."""
+        """Return a digest of its functions (:mod:`csp_data.codedigest`)."""
         parts = (self.source.targets, self.source.inputs)
-        functions = [self.source.find, self.source.read, *(part[name] for part in parts for name in sorted(part))]
-        return hashlib.sha256("".join(_digest_of(function) for function in functions).encode()).hexdigest()
+        functions = (part[name] for part in parts for name in sorted(part))
+        return digest_of(self.source.find, self.source.read, *functions)
 
 
 Reader = FolderReader | ModuleReader | GivenReader
@@ -144,20 +144,3 @@ def _source_of(module: ModuleType, where: Path | str) -> Any:
 
 def _digest(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
-
-
-def _digest_of(function: Any) -> str:
-    try:
-        file = inspect.getsourcefile(function)
-    except TypeError:
-        file = None
-    if file is not None and Path(file).is_file():
-        return _digest(Path(file))
-    code = getattr(function, "__code__", None)
-    return hashlib.sha256(_code_bytes(code) if code is not None else repr(type(function)).encode()).hexdigest()
-
-
-def _code_bytes(code: CodeType) -> bytes:
-    """Return what a function does, without the addresses that ``repr`` of nested code would show."""
-    constants = [_code_bytes(c) if isinstance(c, CodeType) else repr(c).encode() for c in code.co_consts]
-    return b"\0".join([code.co_code, repr(code.co_names).encode(), *constants])

@@ -23,6 +23,7 @@ COLUMNS: tuple[tuple[str, tuple[str, ...]], ...] = (
             "_version",
             "checkreport",
             "splitcard",
+            "codedigest",
             "plugins",
             "cardtypes",
             "card",
