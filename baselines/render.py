@@ -209,8 +209,8 @@ def notes(table: Table) -> list[str]:
         said.append(
             f"Differences to {table.against}, the learned model with the lowest error on {table.selection}: "
             f"interval of a bootstrap over {_counted(count, 'recording')} and the seeds; p of Wilcoxon's test "
-            f"over recordings, corrected for {_counted(len(compared), 'comparison')} (Holm); * "
-            "where both carry weight."
+            f"over recordings, corrected for {_counted(len(compared), 'comparison')} (Holm); * marks a "
+            "significant difference: p below 0.05, and an interval without 0."
             + (" One recording carries no test." if count == 1 else few if count < 10 else "")
         )
     if _published(table):

@@ -30,17 +30,17 @@ def of_one_split(rows: Results) -> str:
     least = 2.0 ** (1 - compared[0].recordings)
     too_few = (
         f" With {compared[0].recordings} {table.report} recordings Wilcoxon's p is at least {least:.4g}, so none "
-        "of them could carry weight whatever the errors: these recordings are too few for that test to rank "
+        "of them could be significant whatever the errors: these recordings are too few for that test to rank "
         "models."
     )
     carried = sum(found.carries for found in compared)
     lines = [
         _places(table),
         _beside_references(table),
-        f"{carried} of {len(compared)} differences to {table.against} carry weight."
+        f"{carried} of {len(compared)} differences to {table.against} are significant."
         + (too_few if least >= 0.05 else ""),
-        f"By the bootstrap interval alone, not corrected for the number of comparisons, {len(apart)} of the "
-        f"{len(compared)} differences are apart from 0.",
+        "The bootstrap interval alone, which is not corrected for the number of comparisons, excludes 0 for "
+        f"{len(apart)} of the {len(compared)} differences.",
         f"{_hardest(rows, table)}, those on {table.selection} and on {table.report} with "
         f"{_alike(by_val, by_test):.2f}.",
     ]
@@ -63,10 +63,10 @@ def of_folds(runs: Results, split: Results) -> str:
     now = {row.model: row.test_mse for row in learned}
     lines = [
         _places(table),
-        f"{len(worse) + len(better)} of {len(compared)} differences to {table.against} carry weight. Worse: "
+        f"{len(worse) + len(better)} of {len(compared)} differences to {table.against} are significant. Worse: "
         f"{_names(worse)}. Better: {_names(better)}.",
         f"{_beside_references(table)} Of these differences to {physics}, compared with each other alone, "
-        f"{len(lower) + len(higher)} carry weight: lower {_names(lower)}; higher {_names(higher)}.",
+        f"{len(lower) + len(higher)} are significant: lower {_names(lower)}; higher {_names(higher)}.",
         _one_by_one(rows, learned[0].model, physics),
         f"{_hardest(rows, table)}.",
         f"The order of the learned models here and on the five test recordings of the split correlates with "

@@ -54,12 +54,12 @@ def numbers(table: Table) -> str:
 
 
 def differences(group: Group) -> str:
-    """Say which differences to the model that is best on the part for choosing carry weight."""
+    """Say which differences to the model that is best on the part for choosing are significant."""
     return weights(group.table)
 
 
 def weights(table: Table) -> str:
-    """Say which differences in a table carry weight; empty where there is nothing to compare."""
+    """Say which differences in a table are significant; empty where there is nothing to compare."""
     compared = [(row, row.comparison) for row in table.rows if row.comparison is not None]
     if not compared:
         return ""
@@ -87,9 +87,9 @@ def weights(table: Table) -> str:
 
     words = (
         f"Difference of the mean squared error of {len(rows)} models to that of {table.against}, with 95 % "
-        f"intervals; those of {listed([*worse, *better]) or 'none'} carry weight."
+        f"intervals; those of {listed([*worse, *better]) or 'none'} are significant."
     )
-    drawn = panel(draw, words, height=0.9 + 0.22 * len(rows), title="filled and coloured: it carries weight")
+    drawn = panel(draw, words, height=0.9 + 0.22 * len(rows), title="filled and coloured: significant")
     return html.paragraph(" ".join(filter(None, said))) + html.figures([drawn])
 
 

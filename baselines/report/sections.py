@@ -12,7 +12,7 @@ __all__ = ["PIECES", "pieces"]
 
 PIECES: dict[str, Callable[[Group], str]] = {
     "Results": results.results,
-    "Which differences carry weight": results.differences,
+    "Significant differences": results.differences,
     "The data": about.data,
     "Signals before and after a low-pass": about.signals,
     "Learning curves": lines.learning,
@@ -26,7 +26,7 @@ PIECES: dict[str, Callable[[Group], str]] = {
 
 OF_VARIANTS = (
     "Results",
-    "Which differences carry weight",
+    "Significant differences",
     "Learning curves",
     "Recording by recording",
     "How it was made",

@@ -34,7 +34,7 @@ class Difference:
     value, low, high
         The difference and the ends of its interval.
     carries
-        Whether it carries weight after correction for the number of comparisons.
+        Whether it is significant after correction for the number of comparisons.
     """
 
     label: str
@@ -189,7 +189,7 @@ def plot_cost(
 
 
 def plot_differences(ax: Axes, rows: Sequence[Difference], *, label: str, against: str) -> Axes:
-    """Draw differences of errors with their intervals; those that carry weight are filled and coloured.
+    """Draw differences of errors with their intervals; significant ones are filled and coloured.
 
     Parameters
     ----------

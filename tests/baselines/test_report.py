@@ -74,7 +74,7 @@ class Page(HTMLParser):
 
 FULL = [
     "Results",
-    "Which differences carry weight",
+    "Significant differences",
     "The data",
     "Signals before and after a low-pass",
     "Learning curves",
@@ -86,7 +86,7 @@ FULL = [
 ]
 SHORT = [
     "Results",
-    "Which differences carry weight",
+    "Significant differences",
     "Learning curves",
     "Recording by recording",
     "How it was made",

@@ -110,8 +110,8 @@ def test_findings_of_folds_by_another_way(script: ModuleType) -> None:
     assert f"{best} has a lower error than strapdown on {int((differences.loc[best] < 0).sum())} of 18" in said
     vals = runs[runs.model.isin(learned.index)].groupby("model").val_mse.mean()
     for other, among, pattern in (
-        (vals.idxmin(), means.index, r"carry weight\. Worse: (?P<higher>[^.]*)\. Better: (?P<lower>[^.]*)\."),
-        ("strapdown", learned.index, r"carry weight: lower (?P<lower>[^;]*); higher (?P<higher>[^.]*)\."),
+        (vals.idxmin(), means.index, r"are significant\. Worse: (?P<higher>[^.]*)\. Better: (?P<lower>[^.]*)\."),
+        ("strapdown", learned.index, r"are significant: lower (?P<lower>[^;]*); higher (?P<higher>[^.]*)\."),
     ):
         found = re.search(pattern, said)
         assert found is not None
