@@ -19,7 +19,7 @@ _arg = tyro.conf.arg
 ABLATE = """Vary one thing at a time, train on every variant, and write one table and one figure.
 
   lowpass   no filter, and cut-offs in Hz (--values), causal and zero-phase
-  chunk     input samples a chunk (--values), and with them the rate of the targets
+  chunk     input samples per chunk (--values), and with them the rate of the targets
   fraction  per cent of the training recordings (--values), each subset within the larger ones
   context   seconds that a model sees (--values)
   deltas    input deltas, averaged instead of interpolated inputs, streams that are off by default

@@ -141,7 +141,7 @@ def _shared(rows: Sequence[Result], names: Sequence[tuple[str, ...]], what: str)
 
 
 def _grid(table: Table, rows: Sequence[Result], columns: Columns, what: str) -> Grid:
-    """Return a row a model in the order of the table, a column a value; the lowest two of a column are marked."""
+    """Return one row per model in the table's order, one column per value; the lowest two of each are marked."""
     groups = by_label(rows)
     found: list[list[tuple[float, float | None]]] = []
     for model in table.rows:

@@ -1,6 +1,6 @@
 """Export the streaming step of a trained model to a file that runs without this package: ``pt2`` or ``onnx``.
 
-Beside the file lies ``<file>.json``: channels, units, rates, samples a call, and the state tensors. Clipping,
+Beside the file lies ``<file>.json``: channels, units, rates, samples per call, and the state tensors. Clipping,
 filter, deltas and normalisation are inside the graph, so a consumer passes samples and state on. Only a baseline,
 where the protocol has one, is left to it (``before_the_graph``): it is known only after some rows, or beforehand.
 """

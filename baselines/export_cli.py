@@ -17,7 +17,7 @@ _arg = tyro.conf.arg
 EXPORT = """Write the streaming step of a run as a file: samples and state in, prediction and state out.
 
 The filter, the deltas and the normalisation are inside. The written file is checked against the model; FILE.json
-beside it says channels, units, rates, samples a call and the state. examples/onnx_consumer.py runs it with numpy
+beside it says channels, units, rates, samples per call and the state. examples/onnx_consumer.py runs it with numpy
 and onnxruntime alone.
 
 Examples:
@@ -57,6 +57,6 @@ def export_run(command: Export, line: str) -> None:
         sys.stdout.write(json.dumps(metadata) + "\n")
         return
     sys.stdout.write(
-        f"{command.out} and {command.out}.json written; {metadata['samples_per_call']} samples a call, "
+        f"{command.out} and {command.out}.json written; {metadata['samples_per_call']} samples per call, "
         f"{metadata['largest_difference']:.1e} of the targets' scale from the model at most\n"
     )

@@ -21,7 +21,7 @@ def mse(true: Array, pred: Array, axis: int | None = None) -> Any:
     true, pred : arrays, shape (N, D)
         The same unit in both.
     axis
-        ``None`` for the mean over all values, 0 for one value a channel.
+        ``None`` for the mean over all values, 0 for one value per channel.
 
     Returns
     -------

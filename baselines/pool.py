@@ -225,7 +225,7 @@ def _lost_workers() -> Iterator[None]:
 
 @dataclass(frozen=True)
 class Submitit:
-    """Runs as jobs of SLURM, one job a run, in one array.
+    """Runs as jobs of SLURM, one job per run, in one array.
 
     Parameters
     ----------

@@ -71,7 +71,7 @@ _CELLS: dict[str, tuple[float | None, ...]] = {
     "hiss-s4-mamba": (0.5663, 0.1316, 0.9010, 0.0302, 0.0298, 0.2527),
     "hiss-mamba-mamba": (0.7248, 0.1678, 0.9050, 0.0325, 0.0251, 0.3762),
 }
-"""Rows of the table, one column a data set."""
+"""Rows of the table, one column per data set."""
 
 STATED_IMPROVEMENT = MappingProxyType(
     {

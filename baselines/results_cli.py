@@ -21,7 +21,7 @@ __all__ = ["RESULTS", "Results", "results", "runs_or_rows"]
 
 _arg = tyro.conf.arg
 
-RESULTS = """Put finished runs into CSV files, one row a run, or list the studies that ship with the package.
+RESULTS = """Put finished runs into CSV files, one row per run, or list the studies that ship with the package.
 
 RUN is the folder of a run, or one that holds runs (a sweep). Besides FILE there are FILE's .recordings.csv and
 .targets.csv (errors by recording and by target) and .configs.json (every setting). Rows are added to what the file

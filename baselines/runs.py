@@ -4,7 +4,7 @@
 ``config.json``         data set, kind, protocol, recipe hash; model; training: what makes two runs the same
 ``environment.json``    versions, machine, commit, command, prepared file: what may differ between them
 ``interface.json``      channels, units, rates, filter, normalisation: what a stream of samples needs
-``metrics.jsonl``       one line an epoch
+``metrics.jsonl``       one line per epoch
 ``ledger.jsonl``        what was executed, and by which process (:mod:`baselines.ledger`)
 ``best.safetensors``    weights of the chosen epoch
 ``last.safetensors``    what an interrupted training goes on from

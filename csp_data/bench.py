@@ -59,7 +59,7 @@ def bench_sets(
     Returns
     -------
     list of dict
-        A row a data set.
+        One row per data set.
     """
     for name in names or tuple(NAMES):
         resolve(load_card(name), protocol)  # refused here rather than in a process, after a tree was made

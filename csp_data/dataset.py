@@ -269,7 +269,7 @@ class Dataset:
         part
             One part; ``None`` for all.
         wide
-            One row a sample of the inputs or of the targets; by default one row a value of both
+            One row per sample of the inputs or of the targets; by default one row per value of both
             (:func:`csp_data.adapters.pandas.long_frame`).
         """
         from csp_data.adapters.pandas import long_frame, wide_frame

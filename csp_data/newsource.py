@@ -68,7 +68,7 @@ rule = "groups"  # or lists of ids: train = ["..."], val = ["..."], test = ["...
 shares = {{ train = 0.5, val = 0.25, test = 0.25 }}
 '''
 
-READER = '''"""Reads {name}: a folder a recording, with sensor.csv and truth.csv (header, seconds, values)."""
+READER = '''"""Reads {name}: one folder per recording, with sensor.csv and truth.csv (header, seconds, values)."""
 
 import numpy as np
 

@@ -32,7 +32,7 @@ class Episode:
     split
         Name of the part: ``"train"``, ``"val"``, ``"test"``, ...
     inputs : array, shape (T, C), float32
-        One row an input sample, in physical units: those of ``Dataset.channels``.
+        One row per input sample, in physical units: those of ``Dataset.channels``.
     targets : array, shape (T / chunk, D), float32
         Row k is the target of chunk k, whose inputs are the rows ``k * chunk`` to ``(k + 1) * chunk - 1``; in the
         units of ``Dataset.targets``.

@@ -26,7 +26,7 @@ class Stream:
     time : array, shape (T,)
         Seconds, increasing; any origin, the same for all streams of a recording.
     values : array, shape (T, C)
-        One row a sample. Quaternions are w x y z.
+        One row per sample. Quaternions are w x y z.
     channels
         Names of the C columns.
     unit

@@ -105,7 +105,7 @@ class Pretrained:
         Returns
         -------
         array, shape (T // chunk, D)
-            Physical units (``interface.target_units``), one row a whole chunk.
+            Physical units (``interface.target_units``), one row per whole chunk.
 
         Raises
         ------

@@ -3,9 +3,9 @@
 A study is a few files in this folder:
 
 ===========================  =================================================================================
-``STUDY.csv``                one line a run: data, model, seed, commit, machine, errors (:class:`Result`)
-``STUDY.recordings.csv``     one line a run and reported recording (:class:`Recording`)
-``STUDY.targets.csv``        one line a run and target channel, in SI units (:class:`Target`)
+``STUDY.csv``                one line per run: data, model, seed, commit, machine, errors (:class:`Result`)
+``STUDY.recordings.csv``     one line per run and reported recording (:class:`Recording`)
+``STUDY.targets.csv``        one line per run and target channel, in SI units (:class:`Target`)
 ``STUDY.configs.json``       every choice of data, model and training, by the hash that the runs' lines name
 ===========================  =================================================================================
 

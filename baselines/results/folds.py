@@ -92,7 +92,7 @@ def _without_fold(row: Result) -> dict[str, Any]:
 
 
 def _together(rows: Sequence[Result]) -> Result:
-    """Return one row of a row a fold, in the order of the folds."""
+    """Return one row from the rows of all folds, in the order of the folds."""
     first = rows[0]
     for one, other in itertools.pairwise(rows):
         if one.fold == other.fold:

@@ -89,8 +89,9 @@ class Results(Sequence[Result]):
         Parameters
         ----------
         by
-            A row a run, with the columns of the CSV file; or a row for each run and reported recording, or target,
-            with that one's errors beside study, variant, data set, protocol, model, seed and key of the run.
+            ``"run"`` gives one row per run, with the columns of the CSV file. ``"recording"`` and ``"target"``
+            give one row for each run and reported recording, or target, with its errors beside study, variant,
+            data set, protocol, model, seed and key of the run.
         """
         try:
             import pandas as pd

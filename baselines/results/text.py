@@ -1,4 +1,4 @@
-"""Rows as CSV: a column a field, every digit of every number, read back as the types they were."""
+"""Rows as CSV: one column per field, every digit of every number, read back as the types they were."""
 
 from __future__ import annotations
 

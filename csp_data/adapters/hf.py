@@ -32,7 +32,7 @@ ROWS_BYTES = 32 << 20
 
 
 def schema(dataset: Dataset) -> pa.Schema:
-    """Return the columns: one row an episode, two-dimensional arrays as lists of rows of fixed length."""
+    """Return the columns: one row per episode, two-dimensional arrays as lists of rows of fixed length."""
     widths = len(dataset.channels.names), len(dataset.targets.names)
     return pa.schema(
         [
@@ -173,7 +173,7 @@ def readme(dataset: Dataset) -> str:
         card.summary.strip(),
         "",
         f"Made by {dataset.provenance['created_by']} from recordings of kind: {dataset.kind}; protocol "
-        f"`{dataset.protocol.name}`, recipe `{dataset.provenance['recipe_hash']}`. One row an episode.",
+        f"`{dataset.protocol.name}`, recipe `{dataset.provenance['recipe_hash']}`. One row per episode.",
         "",
         "| column | channels | units | rate |",
         "|---|---|---|---|",

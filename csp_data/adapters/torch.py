@@ -93,9 +93,9 @@ class Batch:
     Parameters
     ----------
     inputs : Tensor, shape (B, T, F), float32
-        One row an input sample.
+        One row per input sample.
     targets : Tensor, shape (B, N, D), float32
-        One row a chunk, N = T / chunk.
+        One row per chunk, N = T / chunk.
     mask : Tensor, shape (B, N), bool
         True where a target is real, False where it is padding.
     """

@@ -108,9 +108,9 @@ def export(
     \b
     npz      one NumPy file with all arrays, no pickle
     netcdf   one netCDF file: dimensions, units, rates (pip install 'csp-data[xarray]')
-    parquet  a folder: one file a part, the card as README ('csp-data[pandas]')
+    parquet  a folder: one file per part, the card as README ('csp-data[pandas]')
     hf       a folder for datasets.load_from_disk ('csp-data[hf]')
-    csv      one row a value ('csp-data[pandas]')
+    csv      one row per value ('csp-data[pandas]')
     """
     kind = kind or next((of for end, of in SUFFIXES.items() if out.name.lower().endswith(end)), None)
     if kind is None:

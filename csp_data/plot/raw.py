@@ -57,7 +57,7 @@ def plot_stream(ax: Axes, stream: Stream, *, active: tuple[float, float] | None 
 
 
 def plot_coverage(ax: Axes, streams: Mapping[str, Stream] | Recording) -> Axes:
-    """Draw from when to when each stream has samples: a bar a stream, broken at its gaps.
+    """Draw from when to when each stream has samples: one bar per stream, broken at its gaps.
 
     Parameters
     ----------

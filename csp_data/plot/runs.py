@@ -63,7 +63,7 @@ def plot_learning(
     ax
         Axes to draw into.
     curves
-        Model to one sequence of losses a seed, the first of epoch 1. The mean goes as far as every seed does.
+        Model to one sequence of losses per seed, the first of epoch 1. The mean goes as far as every seed does.
     chosen
         Model to the epoch that was chosen of each seed, which gets a mark.
     label
@@ -107,7 +107,7 @@ def plot_errors(
     label: str = "error",
     looks: Mapping[str, Look] | None = None,
 ) -> Axes:
-    """Draw the error of each model on each recording, a row a recording.
+    """Draw the error of each model on each recording, one row per recording.
 
     Parameters
     ----------

@@ -60,7 +60,7 @@ def simulate(
         Store the arrays of HDF5 files with gzip: about half the size, several times slower to read. Text files and
         their archives are not affected.
     archives
-        Pack the files as the publisher does: ronin in four zips, totalcapture in two tars a subject.
+        Pack the files as the publisher does: ronin in four zips, totalcapture in two tars per subject.
 
     Returns
     -------
