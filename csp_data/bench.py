@@ -23,7 +23,7 @@ from csp_data.errors import CspDataError
 from csp_data.protocol import resolve
 from csp_data.simulate import NAMES, full_hours, simulate
 from csp_data.simulate.stamp import read_stamp
-from csp_data.sources import load_source
+from csp_data.sources import find_in, load_source
 
 __all__ = ["bench_prepare", "bench_sets", "table_lines"]
 
@@ -234,7 +234,7 @@ def _floor(work: dict[str, Any]) -> dict[str, float]:
 
 
 def _raw_files(work: dict[str, Any]) -> list[Path]:
-    found = load_source(load_card(work["name"])).find(Path(work["raw"]))
+    found = find_in(load_card(work["name"]), Path(work["raw"]))
     return list(dict.fromkeys(file for recording in found for file in recording.files if file.is_file()))
 
 

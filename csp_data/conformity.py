@@ -24,7 +24,7 @@ from csp_data.prepare import prepare_card
 from csp_data.protocol import resolve
 from csp_data.rawtree import raw_root
 from csp_data.recording import FloatArray, Recording, Stream
-from csp_data.sources import Found, Source, load_source
+from csp_data.sources import Found, Source, find_in, load_source, read_found
 from csp_data.splits import assign
 
 __all__ = ["Check", "SourceReport", "check_source"]
@@ -123,19 +123,19 @@ def _reader(state: _State) -> Iterator[str]:
 
 def _recordings(state: _State) -> Iterator[str]:
     assert state.source is not None
-    found = state.source.find(state.root)
+    found = find_in(state.card, state.root)
     if not found:
         yield f"find() finds nothing in {state.root} ({state.source.layout})"
     for recording in found:
-        if not isinstance(recording, Found) or not recording.id or not recording.group or not recording.files:
-            yield f"expected a Found with id, group and files, got {recording!r}"
+        if not recording.id or not recording.group:
+            yield f"expected a Found with id and group, got {recording!r}"
             return
         if not (main := recording.files[0]).is_file():
             yield f"{recording.id}: the main file {main} is {'no file' if main.exists() else 'not there'}"
     ids = [recording.id for recording in found]
     if len(set(ids)) < len(ids):
         yield f"the id {next(id_ for id_ in ids if ids.count(id_) > 1)!r} stands twice"
-    if found != state.source.find(state.root):
+    if found != find_in(state.card, state.root):
         yield "find() gives another order the second time; sort what it returns"
     state.found = found
     state.said = f"{len(found)} in {len({recording.group for recording in found})} groups"
@@ -151,13 +151,11 @@ def _reading(state: _State) -> Iterator[str]:
             yield f"{found.id}: {failure}"
             continue
         try:
-            recording = state.source.read(found, state.card, protocol)
+            recording = read_found(state.source, found, state.card, protocol)
         except Exception as error:
             kind = "" if isinstance(error, CspDataError) else f"{type(error).__name__}: "
             yield f"{found.id}: {kind}{error}"
             continue
-        if (recording.id, recording.group) != (found.id, found.group):
-            yield f"{found.id}: read() changed id or group to {recording.id!r}, {recording.group!r}"
         state.recordings.append(recording)
         read.append(found)
     state.said = f"{len(state.recordings)} of {len(state.found)} read"

@@ -14,7 +14,7 @@ from csp_data.examples import Example, cut_into_pieces, examples
 from csp_data.normalization import Moments, features
 from csp_data.protocol import Protocol
 from csp_data.recording import Note
-from csp_data.sources import Found, load_source
+from csp_data.sources import Found, load_source, read_found
 from csp_data.work import in_order, keep_freed, processes
 
 __all__ = ["SKIPPED", "Cut", "Run", "cut_recordings"]
@@ -106,7 +106,7 @@ def _cut_batch(batch: Sequence[Found], card: Card, protocol: Protocol, run: Run)
     for found in batch:
         try:
             with np.errstate(all="ignore"):  # what is no number is refused, with its place
-                recording = source.read(found, card, protocol)
+                recording = read_found(source, found, card, protocol)
                 made, notes = examples(recording, card, source, protocol)
         except DamagedRecordingError as error:
             if not run.skip_damaged:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -93,7 +94,7 @@ def examples(
     chosen = card.inputs(protocol.inputs)
     references = [stream.name for stream in card.streams if stream.role == "reference"]
     names = [*(stream.name for stream in chosen), *references]
-    _check_streams(recording, names, card)
+    recording = _with_arrays(recording, names, card)
     notes = list(_unlike_rates(recording, [card.stream(name) for name in names]))
     if dropped := list(_reasons_to_drop(recording, names, protocol))[:1]:
         return [], dropped
@@ -109,9 +110,12 @@ def examples(
     made = []
     for i, grids in enumerate(laid, start=1):
         inputs = _inputs(streams, chosen, grids, source, protocol)
-        targets = _targets(streams, references, grids, target, source, protocol)
+        given = source.targets[target.name](_edges(streams, references, grids, protocol))
+        targets = _numbers(given, card, f"{recording.id}: target {target.name}")
         first = grids[chosen[0].name]
         _check_shape(targets, (len(first.edges) - 1, len(target.channels)), recording, target, card)
+        if target.increment and protocol.target_per == "second":
+            targets = targets * protocol.target_hz
         _check_finite(recording, inputs, names_of_columns)
         _check_finite(recording, targets, target.channels)
         made.append(
@@ -129,17 +133,38 @@ def examples(
     return made, notes
 
 
-def _check_streams(recording: Recording, names: Iterable[str], card: Card) -> None:
-    """Refuse streams that a reader has left out, or whose times, values and channels are not as many."""
+def _with_arrays(recording: Recording, names: Iterable[str], card: Card) -> Recording:
+    """Return it with its streams as arrays of floating-point numbers, and as the card calls them.
+
+    Streams that a reader has left out, or whose times, values and channels are not as many, are refused.
+    """
+    streams = dict(recording.streams)
     for name in names:
-        stream = recording.streams.get(name)
+        stream = streams.get(name)
         if stream is None:
             raise SourceError(card.name, f"{recording.id}: there is no stream {name!r}, which is on the card")
+        time, values = (_numbers(given, card, f"{recording.id}: {name}") for given in (stream.time, stream.values))
+        own = card.stream(name)
+        streams[name] = stream = replace(stream, time=time, values=values, role=own.role, kind=own.kind)
         wanted = (*np.shape(stream.time), len(stream.channels))
         if np.shape(stream.values) != wanted or len(wanted) != 2:
             found = f"time {np.shape(stream.time)} and values {np.shape(stream.values)}"
             needed = f"time (T,) and values (T, {len(stream.channels)}), a column for each channel"
             raise SourceError(card.name, f"{recording.id}: {name}: expected {needed}, found {found}")
+    return replace(recording, streams=streams)
+
+
+def _numbers(given: Any, card: Card, where: str) -> FloatArray:
+    """Return what a reader gives as floating-point numbers: sums of small whole ones would run over."""
+    if isinstance(given, np.ma.MaskedArray):
+        given = np.ma.filled(given.astype(np.float64), np.nan)
+    try:
+        values = np.asarray(given)
+        if values.dtype.kind not in "fiubO":
+            raise ValueError(f"{values.dtype}")
+        return values if values.dtype in (np.float64, np.float32) else values.astype(np.float64)
+    except (TypeError, ValueError) as error:
+        raise SourceError(card.name, f"{where}: expected an array of numbers, found {error}") from error
 
 
 def _check_shape(
@@ -361,17 +386,8 @@ def _resample(stream: Stream, grid: FloatArray, origin: float, protocol: Protoco
     return linear(time, stream.values, grid)
 
 
-def _targets(
-    streams: Mapping[str, Stream],
-    references: Iterable[str],
-    grids: Mapping[str, Grid],
-    target: TargetCard,
-    source: Source,
-    protocol: Protocol,
-) -> FloatArray:
-    """Compute the target of each step from the references at the edges of the steps: (N, D)."""
-    edges = {
-        name: _resample(streams[name], grids[name].edges, grids[name].origin, protocol) for name in references
-    }
-    values = source.targets[target.name](edges)
-    return values * protocol.target_hz if target.increment and protocol.target_per == "second" else values
+def _edges(
+    streams: Mapping[str, Stream], references: Iterable[str], grids: Mapping[str, Grid], protocol: Protocol
+) -> dict[str, FloatArray]:
+    """Sample the references at the edges of the steps, N + 1 of them."""
+    return {name: _resample(streams[name], grids[name].edges, grids[name].origin, protocol) for name in references}

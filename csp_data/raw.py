@@ -13,7 +13,7 @@ from csp_data.home import expanded
 from csp_data.protocol import Protocol, resolve
 from csp_data.rawtree import find_recordings, raw_root
 from csp_data.recording import Recording
-from csp_data.sources import load_source
+from csp_data.sources import load_source, read_found
 
 if TYPE_CHECKING:
     from csp_data.acquire.place import How
@@ -229,7 +229,7 @@ def recording_of(
                 "recording", recording, f"below {len(found)}, the number of recordings of {card.name}"
             )
         chosen = found[recording]
-    return source.read(chosen, card, resolve(card, protocol))
+    return read_found(source, chosen, card, resolve(card, protocol))
 
 
 def _path(path: Path | str | None) -> Path | None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from csp_data.acquire.verify import Report, verify_tree
 from csp_data.card import Card, bundled_root
-from csp_data.errors import DamagedRecordingError, MissingDataError, SourceError
+from csp_data.errors import DamagedRecordingError, MissingDataError
 from csp_data.home import raw_dir
 from csp_data.simulate.stamp import read_stamp, simulates
 from csp_data.sources import Found, Source, load_source, recognise
@@ -56,8 +56,6 @@ def recordings_of(card: Card, source: Source, report: Report) -> list[Found]:
 def _check_ids(found: Sequence[Found]) -> None:
     by_id: dict[str, Found] = {}
     for recording in found:
-        if not isinstance(recording.id, str) or not isinstance(recording.group, str):
-            raise SourceError(recording.files[0], f"id and group should be text, found {recording!r}")
         if recording.id.encode(errors="ignore").decode() != recording.id:
             raise DamagedRecordingError(
                 recording.files[0], "the recording's name", "text in UTF-8", ascii(recording.id), "Rename it."

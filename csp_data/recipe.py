@@ -16,6 +16,8 @@ __all__ = ["INPUT_CHECKS", "recipe_hash"]
 
 REVISION = 2
 """Raised when the pipeline gives other numbers for the same recipe, so that old prepared files are not taken."""
+GIVEN = 1
+"""As ``REVISION``, of what readers from outside the package give."""
 INPUT_CHECKS = 3
 """Raised when the pipeline refuses inputs that it took before, so that files made from them are not taken either.
 
@@ -35,7 +37,7 @@ def recipe_hash(card: Card, protocol: Protocol, source_digest: str, *, skip_dama
         "format": FORMAT_VERSION,
         "revision": REVISION,
         **({"skip_damaged": True, "input_checks": INPUT_CHECKS} if skip_damaged else {}),
-        **({} if card.reader is None else {"reader": card.reader.digest(), "card": _of_card(card)}),
+        **({} if card.reader is None else {"reader": [card.reader.digest(), GIVEN], "card": _of_card(card)}),
     }
     return hashlib.sha256(json.dumps(recipe, sort_keys=True).encode()).hexdigest()[:12]
 

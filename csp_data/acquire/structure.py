@@ -13,7 +13,7 @@ from csp_data.errors import CspDataError, DamagedRecordingError
 from csp_data.plausible import RATE_TOLERANCE, rate_found, usual_step
 from csp_data.protocol import Protocol, resolve
 from csp_data.recording import Stream
-from csp_data.sources import Found, load_source
+from csp_data.sources import Found, load_source, read_found
 from csp_data.work import processes
 
 __all__ = ["structure_problems"]
@@ -44,7 +44,7 @@ def structure_problems(card: Card, found: Sequence[Found], jobs: int) -> list[Pr
 def _problem(found: Found, card: Card, protocol: Protocol) -> Problem | None:
     try:
         with np.errstate(all="ignore"):  # what is no number is looked for below
-            recording = load_source(card).read(found, card, protocol)
+            recording = read_found(load_source(card), found, card, protocol)
     except DamagedRecordingError as error:
         return error.path, error.problem
     except CspDataError as error:

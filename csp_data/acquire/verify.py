@@ -20,7 +20,7 @@ from csp_data.card import Card, FileEntry, bundled_root
 from csp_data.errors import MissingDataError, SourceError, VerificationError
 from csp_data.home import raw_dir
 from csp_data.simulate.stamp import STAMP
-from csp_data.sources import Found, load_source
+from csp_data.sources import Found, find_in
 
 __all__ = ["FileReport", "Report", "Status", "Trust", "failure_lines", "verify_tree"]
 
@@ -199,7 +199,7 @@ def verify_tree(
     get = how_to_get(card, root)
     if not root.is_dir():
         raise MissingDataError(f"The raw files of {card.name}", root, get)
-    found = load_source(card).find(root)
+    found = find_in(card, root)
     locked = read_lock(lock_path(root, lock), card.name)
     entries = _entries(card, locked)
     inside = _inside(root, found)

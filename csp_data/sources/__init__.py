@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 from csp_data.card import Card, add_card, load_card, names, read_outside
 from csp_data.errors import SourceError
@@ -102,6 +104,51 @@ def load_source(card: Card) -> Source:
     return given
 
 
+def find_in(card: Card, root: Path) -> list[Found]:
+    """Return the recordings of a data set that its reader finds below a folder, in its order.
+
+    Raises
+    ------
+    SourceError
+        If it gives something else than recordings with files.
+    """
+    given: Any = load_source(card).find(root)
+    found = list(given) if isinstance(given, Iterable) else [given]
+    for i, recording in enumerate(found):
+        if not isinstance(recording, Found):
+            raise SourceError(
+                card.name, f"find() should give a csp_data.Found for each recording, gave {recording!r}"
+            )
+        if not (isinstance(recording.id, str) and isinstance(recording.group, str)) or "\0" in recording.id:
+            raise SourceError(card.name, f"id and group should be text, found {recording!r}")
+        files = recording.files
+        if not isinstance(files, list | tuple) or not files or not all(isinstance(f, str | Path) for f in files):
+            raise SourceError(card.name, f"files should be paths, the main one first, found {recording!r}")
+        if not all(isinstance(file, Path) for file in files):
+            found[i] = replace(recording, files=tuple(map(Path, files)))
+    return found
+
+
+def read_found(source: Source, found: Found, card: Card, protocol: Protocol) -> Recording:
+    """Read a recording that was found.
+
+    Raises
+    ------
+    SourceError
+        If the reader gives another one, or none.
+    """
+    recording: Any = source.read(found, card, protocol)
+    if not isinstance(recording, Recording) or not isinstance(recording.streams, Mapping):
+        problem = (
+            f"read() should return a csp_data.Recording, with streams by name, found {type(recording).__name__}"
+        )
+        raise SourceError(card.name, f"{found.id}: {problem}")
+    if (recording.id, recording.group) != (found.id, found.group):
+        problem = f"{found.id}: read() changed id or group to {recording.id!r}, {recording.group!r}"
+        raise SourceError(card.name, problem)
+    return recording
+
+
 def register(card: Card | Path | str, reader: Source | ModuleType | None = None) -> Card:
     """Add a data set of your own to this process, under the name on its card.
 
@@ -141,5 +188,10 @@ def register(card: Card | Path | str, reader: Source | ModuleType | None = None)
 
 def recognise(root: Path) -> dict[str, int]:
     """Return which data sets a folder looks like: the number of recordings of each, the most first."""
-    counts = {name: len(load_source(load_card(name)).find(root)) for name in names()}
+    counts = {}
+    for name in names():
+        with suppress(
+            Exception
+        ):  # a reader from outside, which knows nothing of such a folder, may raise anything
+            counts[name] = len(find_in(load_card(name), root))
     return dict(sorted(((name, count) for name, count in counts.items() if count), key=lambda item: -item[1]))
