@@ -18,7 +18,7 @@ __all__ = ["REPORT", "TABLE", "Report", "Table", "report", "table"]
 _arg = tyro.conf.arg
 Named = tyro.conf.Positional
 
-TABLE = """Print a table of runs, averaged over seeds: one for each data set, and an overview of several.
+TABLE = """Print tables of runs, averaged over seeds: one for each data set and recipe, and an overview.
 
 RUN is the folder of a run, or one that holds runs (a sweep), or a file that csp-baselines results wrote, or
 study:NAME for results that ship with the package. After ± stands the standard deviation over seeds. All models

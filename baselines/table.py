@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import math
 import statistics
@@ -15,10 +16,11 @@ from baselines.labels import by_label
 from baselines.presets import REFERENCES
 from baselines.published import improvement as published_improvement
 from baselines.published import published
-from baselines.results.folds import FoldsMissingError, across_folds
+from baselines.results.folds import FoldsMissingError, across_folds, recipe
 from baselines.results.rows import Result, results_of
 from baselines.runs import Run, RunError
 from baselines.significance import Comparison, compare
+from baselines.words import told
 
 __all__ = ["Hierarchy", "Row", "Table", "make_table", "make_tables"]
 
@@ -31,6 +33,9 @@ NOT_BENCH = {
     "simulated": "simulated, not CSP-Bench",
 }
 
+
+SAID = 3
+"""Differing fields of a protocol that the name of a table tells; of more, it is its digits."""
 
 STATE_SPACES = frozenset({"s4", "s4d", "lru", "mamba", "mamba2"})
 """Kinds of layers that are state-space models; the published ones are S4 and Mamba."""
@@ -142,6 +147,8 @@ class Table:
         What each fold holds whole.
     fold
         Which fold of how many, where the runs are of one alone; ``None`` otherwise.
+    variant
+        What tells its data from those of other tables of the data set; empty for what those are variants of.
     """
 
     dataset: str
@@ -158,11 +165,13 @@ class Table:
     folds: int | None = None
     fold_by: str = "group"
     fold: tuple[int, int] | None = None
+    variant: str = ""
 
     @property
     def name(self) -> str:
-        """Data set, and which fold of it where it is one alone."""
-        return self.dataset if self.fold is None else f"{self.dataset}, fold {self.fold[0]} of {self.fold[1]}"
+        """Data set, what tells these data from others of it, and which fold where it is one alone."""
+        fold = "" if self.fold is None else f"fold {self.fold[0]} of {self.fold[1]}"
+        return ", ".join(filter(None, (self.dataset, self.variant, fold)))
 
     @property
     def kind_label(self) -> str:
@@ -239,7 +248,7 @@ def make_table(runs: Sequence[Run | Result]) -> Table:
 
 
 def make_tables(runs: Sequence[Run | Result]) -> tuple[Table, ...]:
-    """Put runs into one table a data set, in the order of the runs.
+    """Put runs into one table for each data set and recipe of its data, in the order of the runs.
 
     Raises
     ------
@@ -247,12 +256,12 @@ def make_tables(runs: Sequence[Run | Result]) -> tuple[Table, ...]:
         As for :func:`make_table`; and if two data sets are of different kind or protocol, since one page of tables
         mixes neither. A data set whose cross-validation goes on is left out, which the log says, unless all are.
     """
-    by_name: dict[str, list[Result]] = {}
+    by_data: dict[tuple[str, str], list[Result]] = {}
     for run in results_of(runs):
-        by_name.setdefault(run.dataset, []).append(run)
-    if not by_name:
+        by_data.setdefault((run.dataset, recipe(run)), []).append(run)
+    if not by_data:
         return (make_table(runs),)
-    firsts = [found[0] for found in by_name.values()]
+    firsts = [found[0] for found in by_data.values()]
     for other in firsts[1:]:
         one, two = ((r.kind, f"protocol {r.protocol}") for r in (firsts[0], other))
         if one != two:
@@ -262,9 +271,9 @@ def make_tables(runs: Sequence[Run | Result]) -> tuple[Table, ...]:
             )
     tables: list[Table] = []
     missing: list[FoldsMissingError] = []
-    for found in by_name.values():
+    for found, variant in zip(by_data.values(), _variants(firsts), strict=True):
         try:
-            tables.append(make_table(found))
+            tables.append(replace(make_table(found), variant=variant))
         except FoldsMissingError as error:
             missing.append(error)
     if not tables:
@@ -272,6 +281,30 @@ def make_tables(runs: Sequence[Run | Result]) -> tuple[Table, ...]:
     for why in missing:
         logger.warning("left out: %s", why)
     return tuple(tables)
+
+
+def _variants(firsts: Sequence[Result]) -> list[str]:
+    """Say of each recipe what of its protocol few of the data set share; of much or nothing, its digits."""
+    found: list[tuple[str, str]] = []
+    for one in firsts:
+        alike = [_protocol(other) for other in firsts if other.dataset == one.dataset]
+        unlike = {
+            field: value
+            for field, value in _protocol(one).items()
+            if 2 * sum(protocol.get(field) == value for protocol in alike) <= len(alike)
+        }
+        said = ", ".join(told(field, json.loads(value)) for field, value in unlike.items())
+        repeated = (one.dataset, said) in found
+        found.append((one.dataset, f"recipe {recipe(one)}" if repeated or len(unlike) > SAID else said))
+    return [said for _, said in found]
+
+
+def _protocol(row: Result) -> dict[str, str]:
+    """Return the fields of a row's protocol as JSON, those of a fold as if of all folds."""
+    protocol = dict(row.settings.get("data", {}).get("protocol", {}))
+    if protocol.get("resplit"):
+        protocol["resplit"] = {name: value for name, value in protocol["resplit"].items() if name != "fold"}
+    return {field: json.dumps(value, sort_keys=True) for field, value in sorted(protocol.items())}
 
 
 @dataclass(frozen=True)

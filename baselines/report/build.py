@@ -19,11 +19,12 @@ from baselines.report.group import Group, base_name, listed, looks_of
 from baselines.report.html import Place
 from baselines.report.results import numbers, weights
 from baselines.report.sections import pieces
-from baselines.report.settings import PANELS, settings_panels, told, varied
+from baselines.report.settings import PANELS, settings_panels, varied
 from baselines.results.folds import FoldsMissingError
 from baselines.results.rows import once
 from baselines.runs import Run, RunError, data_config
 from baselines.table import Table, make_table
+from baselines.words import told
 from csp_data import Dataset
 from csp_data.protocol import resolve
 

@@ -15,10 +15,11 @@ from baselines.report.group import families, listed
 from baselines.report.panels import Panel, panel
 from baselines.rows import relative_mse, si_rmse
 from baselines.runs import Run
-from csp_data import Resplit, plot
+from baselines.words import PHASES, said, spoken, told
+from csp_data import plot
 from csp_data.plot.style import Look
 
-__all__ = ["AXES", "Axis", "Varied", "errors_of", "said", "settings_panels", "told", "varied"]
+__all__ = ["AXES", "Axis", "Varied", "errors_of", "settings_panels", "varied"]
 
 PANELS = 4
 """Most panels of one setting; each holds everything else fixed."""
@@ -79,9 +80,6 @@ class Varied:
 
 def _chunk(settings: Settings) -> tuple[str, Any]:
     return "", round(settings["data.input_hz"] / settings["data.target_hz"])
-
-
-PHASES = {"causal": "causal", "zero": "zero phase"}
 
 
 def _rate(settings: Settings) -> str:
@@ -234,36 +232,6 @@ def _named(settings: Settings, fields: Sequence[str]) -> list[str]:
 
 MEAN = "mean"
 """The reference that no setting changes but through the data."""
-
-
-def spoken(field: str) -> str:
-    """Return the name of a setting in words."""
-    name = field.rsplit(".", 1)[-1]
-    return {"lowpass": "low-pass"}.get(name, name.replace("_", " "))
-
-
-def told(field: str, value: Any) -> str:
-    """Return a setting with its value in words."""
-    folded = isinstance(value, Mapping) and value.get("fold") is not None
-    return said(value) if folded else f"{spoken(field)} {said(value)}"
-
-
-def said(value: Any) -> str:
-    """Return a setting's value in a few words."""
-    if isinstance(value, Mapping) and "hz" in value:
-        order = "" if value.get("order", 3) == 3 else f", order {value['order']}"
-        return f"{value['hz']:g} Hz {PHASES.get(value.get('phase', 'causal'))}{order}"
-    if isinstance(value, Mapping) and value.get("fold") is not None:
-        rest = {name: held for name, held in value.items() if held != getattr(Resplit, name)}
-        others = " ".join(f"{name} {said(held)}" for name, held in rest.items() if name not in ("fold", "folds"))
-        return f"fold {value['fold']} of {value['folds']} {others}".strip()
-    if isinstance(value, Mapping):
-        return " ".join(f"{name} {said(held)}" for name, held in value.items() if held is not None)
-    if isinstance(value, list | tuple):
-        return " ".join(map(said, value))
-    if isinstance(value, bool) or value is None:
-        return {None: "none", True: "yes", False: "no"}[value]
-    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def settings_panels(found: Varied, part: str, looks: Mapping[str, Look]) -> list[Panel]:

@@ -18,7 +18,7 @@ from baselines.results.rows import Result, Target, digest
 from baselines.runs import RunError
 from csp_data.splits import natural_key
 
-__all__ = ["FoldsMissingError", "across_folds"]
+__all__ = ["FoldsMissingError", "across_folds", "recipe"]
 
 logger = logging.getLogger(__name__)
 
@@ -82,6 +82,11 @@ def across_folds(rows: Sequence[Result]) -> list[Result]:
     if missing:
         logger.warning("%s: left out, as they have not run on all folds: %s", first.dataset, few)
     return made
+
+
+def recipe(row: Result) -> str:
+    """Return what names the data of a row; of one fold, that of all folds."""
+    return row.recipe_hash if row.fold is None else digest(_without_fold(row)["data"])
 
 
 def _without_fold(row: Result) -> dict[str, Any]:

@@ -23,9 +23,10 @@ from baselines.report.about import _apart
 from baselines.report.build import _overviews
 from baselines.report.group import Group, families, looks_of
 from baselines.report.panels import panel
-from baselines.report.settings import said, varied
+from baselines.report.settings import varied
 from baselines.runs import Run, RunError
 from baselines.table import make_table
+from baselines.words import said
 from csp_data import Dataset, LowPass
 
 VOID = {"meta", "link", "br", "input"}
@@ -328,6 +329,9 @@ def test_a_setting_of_the_training_is_found_too(runs: dict[str, Run]) -> None:
     assert varied([runs["a"], runs["b"], runs["mean"], runs["fir"]]) == []
     assert said(vars(LowPass(2.0, order=4, phase="zero"))) == "2 Hz zero phase, order 4"
     assert said((1.5, None, True)) == "1.5 none yes"
+    assert said({"fold": 2, "folds": 5, "by": "subject", "seed": 0}) == "fold 2 of 5 by subject"
+    assert said({"folds": 5, "by": "group", "share": 0.5}) == "5 folds share 0.5"
+    assert said({"share": 1.0, "seed": 0}) == "none"
 
 
 def test_the_overview_has_the_data_as_they_are_and_no_variant_of_them(
@@ -353,7 +357,7 @@ def test_what_an_axis_has_no_place_for_is_a_series_and_not_another_seed(runs: di
     ((_, errors),) = share.panels["RMSE (m/s)"]
     assert {series: {v: len(of) for v, of in by.items()} for series, by in errors["flat-lstm"].items()} == {
         "resplit none": {100: 1},
-        "resplit share 1 neighbours both": {100: 1},
+        "resplit neighbours both": {100: 1},
         "": {50: 1},
     }
     (context,) = varied([made(None, window_s=w, window_stride_s=s, batch=b) for w, s, b in ((4, 4, 8), (8, 8, 4))])

@@ -237,6 +237,37 @@ def test_several_data_sets_make_an_overview(pair: list[Run]) -> None:
         make_tables([*pair, *simulated])
 
 
+def test_recipes_of_a_data_set_have_a_table_each(pair: list[Run]) -> None:
+    """As after a sweep over fields of the protocol: each is called after what most others do not share."""
+
+    def of(recipe: str, **changes: object) -> list[Run]:
+        data = pair[0].config.data
+        data = replace(data, recipe_hash=recipe, protocol={**data.protocol, **changes})
+        return [replace(run, config=replace(run.config, data=data)) for run in pair]
+
+    def names(*found: list[Run]) -> list[str]:
+        return [table.name for table in make_tables([run for runs in found for run in runs])]
+
+    plain, deltas = of("0" * 12), of("1" * 12, input_deltas=False)
+    assert names(plain) == ["sample"]
+    assert names(plain, deltas) == ["sample, input deltas yes", "sample, input deltas no"]
+    filtered = of("2" * 12, lowpass={"hz": 3.0, "order": 3, "phase": "causal"})
+    assert names(plain, deltas, filtered) == ["sample", "sample, input deltas no", "sample, low-pass 3 Hz causal"]
+    much = of("3" * 12, input_deltas=False, clip=3.0, input_hz=25.0, target_hz=2.5)
+    assert names(plain, deltas, filtered, much)[-1] == f"sample, recipe {'3' * 12}"
+    assert names(plain, of("4" * 12), filtered) == [
+        "sample",
+        f"sample, recipe {'4' * 12}",
+        "sample, low-pass 3 Hz causal",
+    ]
+    text = render_all(make_tables([*plain, *filtered]), "md")
+    assert "| model | sample, low-pass none (m/s)² | sample, low-pass 3 Hz causal (m/s)² |" in text
+    assert (
+        f"**sample, low-pass 3 Hz causal: real recordings, not CSP-Bench; protocol strict, recipe {'2' * 12};"
+        in text
+    )
+
+
 def test_latex_and_html_escape_and_mark(pair: list[Run]) -> None:
     table = make_table(pair)
     latex = render(table, "latex")
