@@ -239,7 +239,7 @@ class _Download:
         with self.mutex:
             files = everything(self.card, into)
             wanted = not_there_yet(self.card, files, self.root, self.expected)
-            carry_stamp([into], self.root)
+            carry_stamp(files.values(), self.root)
             take_in(wanted, self.root, "move")
             self.archives[item.entry.path] = Locked(digest.size, digest.sha256)
             self.receipts[item.entry.path] = sorted(files)

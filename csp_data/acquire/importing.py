@@ -79,7 +79,7 @@ def import_card(
             files = gather(card, stage.root, stage.told)
             locked = read_lock(lock_path(root, lock_file), card.name)
             wanted = not_there_yet(card, files, root, locked, stage.told)
-            carry_stamp([stage.root, *(path.absolute() for path in paths)], root)
+            carry_stamp([*files.values(), *map(expanded, paths)], root)
             take_in(wanted, root, how)
         finally:
             shutil.rmtree(work, ignore_errors=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -68,14 +68,25 @@ def simulates(root: Path) -> str | None:
     return name if isinstance(name, str) else None
 
 
-def carry_stamp(sources: Iterable[Path], root: Path) -> None:
-    """Put the stamp of the first source that has one into `root`, where files of all of them will lie.
+def carry_stamp(files: Iterable[Path], root: Path) -> None:
+    """Mark `root` as simulated, if one of the files that are to be brought there is.
 
-    One simulated source makes the whole folder simulated: nothing in it can be taken for a measurement.
+    A file is simulated if its folder, or one above it, has a stamp; so is a link to it. One simulated file makes
+    the whole root simulated: nothing in it can be taken for a measurement.
     """
-    content = next((stamp for stamp in map(read_stamp, sources) if stamp is not None), None)
-    if content is not None and read_stamp(root) is None:
-        (root / STAMP).write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+    folders = {place.parent for file in files for place in _places(file.absolute())}
+    above = dict.fromkeys(folder for own in sorted(folders) for folder in (own, *own.parents))
+    stamped = next((folder / STAMP for folder in above if (folder / STAMP).exists()), None)
+    if stamped is not None and read_stamp(root) is None:
+        (root / STAMP).write_text(json.dumps(_content(stamped), indent=1) + "\n", encoding="utf-8")
+
+
+def _places(file: Path) -> Iterator[Path]:
+    """Yield a file and, if it is a link, the next file and the last one that it leads to."""
+    yield file
+    if file.is_symlink():
+        yield file.parent / file.readlink()
+    yield file.resolve()
 
 
 def _content(path: Path) -> dict[str, Any]:

@@ -250,6 +250,16 @@ def test_a_simulated_tree_that_is_refused_leaves_no_mark(trees, empty_home, tmp_
     assert files_of(root) == {names[-1]: b"measured"}
 
 
+def test_a_simulated_tree_beside_the_files_marks_nothing(trees, empty_home, tmp_path):
+    shutil.copytree(trees / "vector", tmp_path / "both" / "vector")
+    shutil.copytree(trees / "marker", tmp_path / "both" / "marker")
+    (tmp_path / "both" / "vector" / "SIMULATED.json").unlink()
+    csp_data.import_raw("vector", tmp_path / "both")
+    assert read_stamp(empty_home / "raw" / "vector") is None
+    csp_data.import_raw("marker", tmp_path / "both")
+    assert read_stamp(empty_home / "raw" / "marker")["name"] == "marker"
+
+
 def test_locked_bytes_mend_what_was_altered(trees, empty_home):
     run("import", "vector", trees / "vector")
     file = sorted((empty_home / "raw" / "vector").glob("*.txt"))[0]
