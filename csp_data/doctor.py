@@ -23,7 +23,7 @@ from csp_data.acquire.client import offline
 from csp_data.acquire.importing import leftovers
 from csp_data.card import bundled_root, load_card, names
 from csp_data.errors import CspDataError
-from csp_data.home import home, prepared_dir, raw_dir, stamps_dir
+from csp_data.home import home, in_the_way, prepared_dir, raw_dir, stamps_dir
 from csp_data.store import found_damaged, read_header
 
 __all__ = ["GROUP", "PreparedFile", "examine", "prepared_files", "readable_size", "size_of"]
@@ -167,7 +167,7 @@ def _home() -> dict[str, Any]:
         "path": str(root),
         "chosen_by": "CSP_DATA_HOME" if os.environ.get("CSP_DATA_HOME") else "default",
         "exists": root.is_dir(),
-        "writable": there.is_dir() and os.access(there, os.W_OK),
+        "writable": not in_the_way(root) and os.access(there, os.W_OK),
         "bytes": size_of(root) if root.is_dir() else 0,
         "disk_free_bytes": disk.free,
         "disk_total_bytes": disk.total,

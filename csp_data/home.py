@@ -20,6 +20,7 @@ from csp_data.errors import CspDataError, OptionError
 __all__ = [
     "expanded",
     "home",
+    "in_the_way",
     "lock",
     "named",
     "prepared_dir",
@@ -141,8 +142,18 @@ def writable_dir(path: Path) -> Path:
     try:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise CspDataError(f"cannot write to {path}: {error}. {WRITABLE}") from error
+        why = in_the_way(path) or error.strerror or error
+        raise CspDataError(f"cannot write to {path}: {why}. {WRITABLE}") from error
     return path
+
+
+def in_the_way(path: Path) -> str:
+    """Return why there can be no folder of that name: a file or a link to nowhere; ``""`` if there can."""
+    there = (place for place in (path, *path.parents) if place.exists() or place.is_symlink())
+    place = next(there, None)
+    if place is None or place.is_dir():
+        return ""
+    return f"{place} is {'a file' if place.exists() else f'a link to {place.readlink()}, which is not there'}"
 
 
 @contextmanager

@@ -92,6 +92,19 @@ def test_a_home_that_is_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     assert "cannot be written to. Set CSP_DATA_HOME" in result.stderr
 
 
+def test_a_home_that_is_a_link_to_nowhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A disk that is not mounted: all was said to be well, and then that a file exists."""
+    (tmp_path / "home").symlink_to(tmp_path / "gone")
+    monkeypatch.setenv("CSP_DATA_HOME", str(tmp_path / "home"))
+    assert CliRunner().invoke(cli, ["doctor"]).exit_code == 1
+    for command in (["prepare", "sample"], ["download", "broad"]):
+        result = CliRunner().invoke(cli, command)
+        assert result.exit_code == 1
+        why = f"{tmp_path}/home is a link to {tmp_path}/gone, which is not there. Set CSP_DATA_HOME"
+        assert why in result.stderr.splitlines()[-1]
+        assert "Errno" not in result.stderr
+
+
 def test_without_torch(empty_home: Path, tmp_path: Path) -> None:
     """The section about training says why it is not there; all else is as it was."""
     (tmp_path / "torch").mkdir()
