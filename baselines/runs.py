@@ -338,6 +338,9 @@ def read_config(folder: Path) -> RunConfig:
         raise RunError(f"{folder}: there is no such folder. csp-baselines train makes one.")
     path = folder / CONFIG
     if not path.exists():
+        inside = [*folder.glob(f"*/{CONFIG}"), *folder.glob(f"*/*/{CONFIG}")]
+        if inside:
+            raise RunError(f"{folder} is no run, but holds {len(inside)}: name one, such as {min(inside).parent}.")
         raise _foreign(folder)
     plain = _json(path)
     if plain.get("format") != FORMAT:

@@ -188,6 +188,13 @@ def test_a_reference_of_another_training_is_the_same_run(tmp_path: Path, sample:
         run(sample, "mean", TrainConfig(), tmp_path / "mean")
 
 
+def test_one_of_a_folder_of_runs_is_asked_for(runs: dict[str, Run], tmp_path: Path) -> None:
+    (tmp_path / "runs").symlink_to(runs["a"].folder.parent)
+    for folder in (tmp_path, tmp_path / "runs"):
+        with pytest.raises(RunError, match=rf"holds \d: name one, such as {tmp_path / 'runs'}/\w+\."):
+            read_run(folder)
+
+
 def test_a_foreign_folder_is_left_alone(tmp_path: Path, sample: Dataset) -> None:
     (tmp_path / "thesis.tex").write_text("ten years of work")
     with pytest.raises(RunError, match="not the folder of a run"):
