@@ -17,7 +17,7 @@ import pytest
 import torch
 
 import csp_data
-from baselines import load_pretrained
+from baselines import load_pretrained, load_results
 from baselines.cli import main
 from baselines.errors import OptionError, UnknownNameError
 from baselines.experiment import load_model
@@ -241,6 +241,13 @@ def test_what_ships(name: str) -> None:
     assert run["parameters"] == sum(p.numel() for p in model.model.parameters())
     held = [set(part["recordings"]) for part in data["parts"].values()]
     assert sum(map(len, held)) == len(set.union(*held))
+
+
+def test_references_on_the_card_are_those_of_the_results_that_ship() -> None:
+    """Which change when a reference is improved, while the model stays."""
+    told = load_pretrained("broad").about["references"]
+    now = {row.model: row.test_mse for row in load_results("broad", model=list(told))}
+    assert told == now
 
 
 def test_it_streams_in_an_empty_folder_without_a_home(tmp_path: Path) -> None:

@@ -214,6 +214,21 @@ def test_what_is_simulated_is_called_so(script: ModuleType, study: str) -> None:
     assert all("simulated" in heading and "real recordings" not in heading for heading in headings)
 
 
+def test_how_often_a_linear_reference_is_ahead() -> None:
+    """What docs/results-simulated.md says in short, before its tables."""
+    ahead = {}
+    for protocol in ("strict", "paper"):
+        runs = pd.read_csv(ROOT / "baselines" / "results" / f"simulated-{protocol}.csv")
+        means = runs.groupby(["dataset", "model"]).test_mse.mean().unstack()
+        ahead[protocol] = int(means.idxmin(axis=1).isin(["fir", "kalman"]).sum())
+    words = ("none", "one", "two", "three", "four", "five", "six")
+    text = " ".join((ROOT / "docs" / "results-simulated.md").read_text().split())
+    assert (
+        f"a linear reference (`fir` or `kalman`) has the lowest error on {words[ahead['strict']]} of the six sets "
+        f"under `strict` and on {words[ahead['paper']]} under `paper`" in text
+    )
+
+
 def test_tables_beside_each_other_by_another_way(script: ModuleType) -> None:
     runs = pd.read_csv(ROOT / "baselines" / "results" / "simulated-strict.csv")
     lines = [
