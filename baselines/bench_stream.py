@@ -155,4 +155,6 @@ def resident_kb() -> float:
     status = Path("/proc/self/status")
     if not status.exists():
         return float("nan")
-    return next(float(line.split()[1]) for line in status.read_text().splitlines() if line.startswith("VmRSS"))
+    return next(
+        float(line.split()[1]) for line in status.read_text("utf-8").splitlines() if line.startswith("VmRSS")
+    )

@@ -42,7 +42,7 @@ def describe(device: torch.device) -> dict[str, Any]:
 def _processor() -> str | None:
     """Return the name of the processor, where the system tells it."""
     try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        lines = Path("/proc/cpuinfo").read_text("utf-8").splitlines()
     except OSError:
         return platform.processor() or None
     named = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
@@ -65,7 +65,7 @@ def code_version() -> str:
         if name in texts or name.split(".")[1] in _NO_NUMBERS:
             continue
         path = package.joinpath(*name.split(".")[1:])
-        tree = ast.parse((path / "__init__.py" if path.is_dir() else path.with_suffix(".py")).read_text())
+        tree = ast.parse((path / "__init__.py" if path.is_dir() else path.with_suffix(".py")).read_text("utf-8"))
         pending += _imports(tree, package)
         texts[name] = ast.unparse(_without_docstrings(tree))
     return hashlib.sha256("\0".join(f"{name}\0{texts[name]}" for name in sorted(texts)).encode()).hexdigest()[:12]

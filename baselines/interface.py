@@ -162,7 +162,7 @@ def interface_of(run: Run, data: Path | None = None) -> Interface:
             protocol = run.config.data.protocol  # older runs say there what their interface does not
             later = {name: protocol[name] for name in ("raw_clip", "resample")}
             later |= {name: protocol.get(name) for name in ROTATIONS}
-            return Interface.from_dict({**later, **json.loads(path.read_text())})
+            return Interface.from_dict({**later, **json.loads(path.read_text("utf-8"))})
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise InterfaceError(
                 f"{path}: damaged ({type(error).__name__}: {error}). Delete it, and the prepared file is "

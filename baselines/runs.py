@@ -387,7 +387,7 @@ def flat(values: Any, prefix: str = "") -> dict[str, Any]:
 
 def _json(path: Path) -> dict[str, Any]:
     try:
-        values = json.loads(path.read_text())
+        values = json.loads(path.read_text("utf-8"))
     except (OSError, ValueError) as error:
         raise damaged(path, error) from error
     if not isinstance(values, dict):
@@ -396,7 +396,7 @@ def _json(path: Path) -> dict[str, Any]:
 
 
 def _lines(path: Path) -> Iterator[dict[str, Any]]:
-    for number, line in enumerate(path.read_text().splitlines() if path.exists() else [], start=1):
+    for number, line in enumerate(path.read_text("utf-8").splitlines() if path.exists() else [], start=1):
         try:
             yield json.loads(line)
         except ValueError as error:

@@ -310,5 +310,5 @@ def validate(model: nn.Module, part: Part, length: int | None, team: Team = ALON
 
 def _keep_lines(path: Path, epochs: int) -> None:
     """Drop lines after the checkpoint: those epochs will be run again (a killed run may have written more)."""
-    lines = path.read_text().splitlines()[:epochs] if path.exists() else []
+    lines = path.read_text("utf-8").splitlines()[:epochs] if path.exists() else []
     atomic_bytes(path, "".join(line + "\n" for line in lines).encode())

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import codecs
 import errno
+import io
 import logging
 import os
 import sys
@@ -81,8 +83,11 @@ def pipeable(program: Callable[[], object]) -> None:
     """Run a program and exit; a reader of our output that has seen enough (``| head``) is no error.
 
     The exit code is then 141, as of a program that SIGPIPE ends. Where the disk that our output goes to is full,
-    that is said.
+    that is said. What the encoding of our output does not have, such as ``²`` in ASCII, is written as an escape.
     """
+    codecs.register_error(READABLE, _readable)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors=READABLE)
     try:
         try:
             program()
@@ -97,6 +102,17 @@ def pipeable(program: Callable[[], object]) -> None:
             raise
         _write_no_more()
         sys.exit("Error: what this command prints or writes finds no room. Make room, and run it again.")
+
+
+READABLE = "csp-data-readable"
+
+
+def _readable(error: UnicodeError) -> tuple[str | bytes, int]:
+    """Write names of files as the bytes that they are, and everything else as Python writes it to stderr."""
+    try:
+        return codecs.lookup_error("surrogateescape")(error)
+    except UnicodeError:
+        return codecs.lookup_error("backslashreplace")(error)
 
 
 def _write_no_more() -> None:

@@ -249,6 +249,25 @@ def test_a_pipe_that_closes_is_no_error(arguments: list[str]) -> None:
         assert process.wait() == 141
 
 
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"PYTHONIOENCODING": "ascii"},
+        {"LC_ALL": "POSIX", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"},
+    ],
+    ids=["output", "locale"],
+)
+def test_what_an_encoding_does_not_have_is_escaped(settings: dict[str, str], tmp_path: Path) -> None:
+    """As in a pipe on Windows, or in a container without a locale."""
+    call = [*PROGRAM, "train", "sample", "mean", "--out", str(tmp_path / "läuft")]
+    done = subprocess.run(call, capture_output=True, env={**os.environ, **settings}, check=False)
+    assert done.returncode == 0, done.stderr
+    assert b" (m/s)\\xb2, RMSE" in done.stdout
+    name = "läuft".encode() if "LC_ALL" in settings else b"l\\xe4uft"  # bytes of a name are left as they are
+    assert done.stdout.splitlines()[-1].endswith(b"/" + name)
+    assert (tmp_path / "läuft" / "results.json").is_file()
+
+
 def test_a_stream_that_is_closed_is_no_error(runs: dict[str, Run], tmp_path: Path) -> None:
     for closed in (">&-", "<&- >&- 2>&-"):
         line = f"{shlex.join([*PROGRAM, 'table', str(runs['a'].folder)])} {closed}"
