@@ -115,7 +115,7 @@ COLUMNS = tuple(f.name for f in dataclasses.fields(Row))
 
 @dataclass(frozen=True)
 class Ablation:
-    """What an ablation came to.
+    """The outcome of an ablation.
 
     Parameters
     ----------
@@ -224,7 +224,7 @@ def write(kind: str, rows: Sequence[Row], grid: Grid, out: Path) -> tuple[Path, 
 
 
 def summary(rows: Sequence[Row]) -> str:
-    """Return Markdown, a table each data set: error of each variant and model, mean ± deviation over seeds."""
+    """Return Markdown, one table per data set: error of each variant and model, mean ± deviation over seeds."""
     blocks = []
     for name in dict.fromkeys(row.dataset for row in rows):
         own = [row for row in rows if row.dataset == name]
@@ -349,7 +349,7 @@ def _measured(found: Result, mean: Result | None) -> dict[str, Any]:
 
 
 def _relative(found: Result, mean: Result) -> float | None:
-    """Return :func:`relative_mse` of two rows; the unit of a target is no matter."""
+    """Return :func:`relative_mse` of two rows; the units of the targets cancel."""
     one, other = (
         {"channels": {name: {"mse": its.rmse**2} for name, its in row.by_target.items()}} for row in (found, mean)
     )

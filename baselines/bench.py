@@ -252,7 +252,7 @@ def render(found: dict[str, Any]) -> str:
 
 
 def _beside(figure: PublishedStep | None, seconds: float) -> dict[str, Any]:
-    """Return the published figure, what it is to ``seconds``, and what is to reach, as fields of a row."""
+    """Return the published time, its ratio to ``seconds`` and the target, as fields of a row."""
     if figure is None:
         return {"published": None, "ratio": None, "reach": None}
     reach = {"seconds": figure.target_s, "ratio": figure.target_ratio}

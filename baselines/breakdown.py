@@ -60,7 +60,7 @@ def by_target(runs: Sequence[Run | Result]) -> Grid:
 
 
 def by_variant(rows: Sequence[Result], what: str, pair: Callable[[str], tuple[str, bool]]) -> list[Grid]:
-    """Return how the reported error differs with something from that without, within each model and seed.
+    """Return the change of the reported error that a variant makes, within each model and seed.
 
     Parameters
     ----------

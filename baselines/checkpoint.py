@@ -24,7 +24,7 @@ class CheckpointError(CspDataError):
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """All that a training needs to go on as if it had never stopped.
+    """Everything that a training needs to continue as if it had never stopped.
 
     Parameters
     ----------

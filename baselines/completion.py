@@ -38,7 +38,7 @@ class Completion:
 
 
 class Row(Protocol):
-    """What is looked at of a command."""
+    """The parts of a command that completion needs."""
 
     @property
     def options(self) -> type: ...
@@ -55,7 +55,7 @@ def completion(command: Completion, line: str) -> None:
 
 
 def complete(commands: Mapping[str, Row]) -> None:
-    """Answer a shell that asks what could stand next, and exit; do nothing when none asks."""
+    """Answer a shell that asks for completions, and exit; do nothing if none asks."""
     if asked := os.environ.get(VARIABLE):
         sys.exit(shell_complete(shadow(commands), {}, PROG, VARIABLE, asked))
 

@@ -86,7 +86,7 @@ def places(uncertainty: float, value: float) -> int:
 
 
 def bracketed(unit: str) -> str:
-    """Return a unit as it stands behind what it is of, `` (m/s)``; nothing for a number without one."""
+    """Return a unit in brackets after a space, `` (m/s)``; nothing for a number without one."""
     return "" if unit in ("", "1") else f" ({unit})"
 
 

@@ -75,7 +75,7 @@ def squares(
 
 @contextmanager
 def _evaluating(model: nn.Module, part: Part) -> Iterator[None]:
-    """Have no gradients, no dropout, and no rounding of products, which a GPU does to convolutions by default."""
+    """Switch off gradients, dropout, and the rounding of products that GPUs do in convolutions by default."""
     was_training = model.training
     model.eval()
     with torch.no_grad(), numerics("fp32", part.inputs.device):

@@ -57,7 +57,7 @@ class Team:
         return held[0]
 
     def mean(self, total: float, weight: float) -> float:
-        """Divide the sum over all processes of totals by that of weights."""
+        """Return a mean over all processes: the sum of their totals divided by the sum of their weights."""
         if self.size > 1:
             sums = torch.tensor([total, weight], dtype=torch.float64, device=self.device)
             dist.all_reduce(sums)

@@ -57,7 +57,7 @@ class TrainingError(CspDataError):
 
 @dataclass(frozen=True)
 class Fit:
-    """What a training came to.
+    """The outcome of a training.
 
     Parameters
     ----------
@@ -295,7 +295,7 @@ class _Run:
         )
 
     def advice(self) -> str:
-        """Say what is left and what to try."""
+        """Say which checkpoint is left, and what to try."""
         kept = self.folder / LAST
         left = f"The last good checkpoint is {kept}." if kept.exists() else "No epoch was finished."
         return f"{left} Try a smaller lr, or clip_norm=1."

@@ -78,7 +78,7 @@ def _build(kind: type[Part], table: Any, where: str) -> Part:
 
 @cache
 def _choices(kind: Any) -> dict[str, tuple[str, ...]]:
-    """Return what a field may say where it is one of a few words."""
+    """Return the words that a field allows, if it allows only a few."""
     return {name: get_args(hint) for name, hint in get_type_hints(kind).items() if get_origin(hint) is Literal}
 
 
@@ -134,7 +134,7 @@ def card_from(stored: Mapping[str, Any], where: str) -> Card:
 
 
 def _known(value: Any) -> Any:
-    """Leave out what is not known, as TOML does."""
+    """Leave out fields that are ``None``, as TOML does."""
     if isinstance(value, Mapping):
         return {k: _known(v) for k, v in value.items() if v is not None}
     return [_known(v) for v in value] if isinstance(value, list | tuple) else value
@@ -262,7 +262,7 @@ _added: dict[str, Card] = {}
 
 @cache
 def _outside(plugins: str) -> tuple[Mapping[str, Card], Mapping[str, CspDataError]]:
-    """Read the cards of installed packages and of the folders that `plugins` names; those that break, apart."""
+    """Read the cards of installed packages and of the folders in `plugins`; return the broken ones apart."""
     cards: dict[str, Card] = {}
     broken: dict[str, CspDataError] = {}
     found = [*installed(), *((reader.folder.name, reader) for reader in folders(plugins))]

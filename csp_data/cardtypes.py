@@ -140,7 +140,7 @@ class Access:
 
 @dataclass(frozen=True)
 class Card:
-    """All that is known of a data set before its files are read.
+    """Everything that is known of a data set before its files are read.
 
     ``source`` names the module of ``csp_data.sources`` that reads it, where the set has no ``reader`` of its own,
     ``protocol`` the protocol used by default, ``bundled`` the folder that holds its raw files when they ship with

@@ -24,7 +24,7 @@ class Check:
 
 @dataclass(frozen=True)
 class SourceReport:
-    """What the conformity suite says of a data set.
+    """The results of all conformity checks of a data set.
 
     Parameters
     ----------

@@ -41,7 +41,7 @@ class _Warning(str):
 
 @dataclass
 class _State:
-    """What the checks so far have made; a check that needs more than there is, is skipped."""
+    """What the checks so far have found; a check that needs more is skipped."""
 
     card: Card
     root: Path

@@ -103,7 +103,7 @@ def _authors(fields: dict[str, str]) -> list[str]:
 
 
 def _url(card: Card) -> str:
-    """Return an address that says more; empty where the card of somebody's own set has ``"none"``."""
+    """Return an address with more information; empty if the card has ``"none"``, as users' own cards may."""
     doi = "" if card.citation.doi == "none" else f"https://doi.org/{card.citation.doi}"
     page = "" if card.licence.url == "none" else card.licence.url
     return page or doi if card.licence.id == "unstated" else doi or page

@@ -34,7 +34,7 @@ Cut = tuple[list[tuple[Example, Moments, Moments]], list[Note]]
 
 @dataclass(frozen=True)
 class Run:
-    """How to prepare, as against what.
+    """Settings of one preparation that are no part of the protocol.
 
     Parameters
     ----------

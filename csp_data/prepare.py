@@ -128,7 +128,7 @@ OLDER_CHECKS = (
 
 
 def _still_prepared(card: Card) -> str:
-    """Say which file was prepared while the raw files, which are gone, were there; of several the last.
+    """Name the file, the latest of several, that was prepared before the raw files were gone.
 
     By the name of the data set it is not taken: which recipe is wanted depends on what the raw files hold.
     """
@@ -139,7 +139,7 @@ def _still_prepared(card: Card) -> str:
 
 
 def _made_before(path: Path, key: str, *, again: int = logging.DEBUG) -> bool:
-    """Whether an equal recipe made the file; what is there is whole. `again`: the level of what is said if not."""
+    """Whether the file exists and was made by an equal recipe; if not, log why at the level `again`."""
     if not path.exists():
         return False
     try:
@@ -274,7 +274,7 @@ def _other_columns(report: Report, example: Example, first: str, names: Sequence
 
 
 def _same_episode(report: Report, example: Example, other: str) -> DamagedRecordingError:
-    """Of recordings "a", which has gaps, and "a.1": an episode of one has the id of the other."""
+    """Return the error of recordings such as "a", with gaps, and "a.1", of which two episodes have the same id."""
     return DamagedRecordingError(
         report.root / example.recording,
         f"episode {example.id!r}",
@@ -310,7 +310,7 @@ def _check_parts(
 
 
 def _set_aside(wanted: Sequence[Found], report: Report) -> tuple[list[Note], list[Found]]:
-    """Separate the recordings with a file that failed verification from those to read."""
+    """Separate recordings with a file that failed verification from those to be read."""
     notes, readable = [], []
     for recording in wanted:
         if failure := report.failure_of(recording):

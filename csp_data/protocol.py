@@ -188,7 +188,7 @@ class Protocol:
             self.window.steps(self.target_hz)
 
     def _check_types(self) -> None:
-        """Refuse what looks right and is not: 5 for ``LowPass(hz=5)``, text for a tuple of names."""
+        """Refuse values of a wrong type, such as 5 for ``LowPass(hz=5)`` or text for a tuple of names."""
         for option, (kind, optional) in _kinds().items():
             value = getattr(self, option)
             if value is None and optional:
@@ -327,7 +327,7 @@ _BOUNDS: dict[str, tuple[str, dict[str, Any]]] = {
 
 @functools.cache
 def _kinds() -> dict[str, tuple[Any, bool]]:
-    """Return the kind of each option, and whether it may be nothing, from the annotations."""
+    """Return the type of each option, and whether it may be ``None``, from the annotations."""
     hints = get_type_hints(Protocol)
     kinds = {}
     for known in dataclasses.fields(Protocol):
@@ -338,7 +338,7 @@ def _kinds() -> dict[str, tuple[Any, bool]]:
 
 
 def _parsed(option: str, value: Any) -> Any:
-    """Turn what JSON and TOML have for a field into the field's type."""
+    """Convert a value as JSON or TOML has it to the field's type."""
     kind = _kinds()[option][0]
     if isinstance(value, Mapping) and kind in _TABLES:
         known = {known.name for known in dataclasses.fields(kind)}

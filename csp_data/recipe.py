@@ -43,17 +43,17 @@ def recipe_hash(card: Card, protocol: Protocol, source_digest: str, *, skip_dama
 
 
 def _divided(split: SplitCard) -> dict[str, Any]:
-    """Return how recordings are divided; what came later counts only where it says something."""
+    """Return how recordings are divided; fields of later versions count only if they are set."""
     return {**asdict(split), **({"cut": "nearest"} if split.shares and "eval" not in split.shares else {})}
 
 
 def _of_card(card: Card) -> dict[str, Any]:
-    """Return what numbers depend on of a card that its owner may still be writing."""
+    """Return those fields of a user's own card that the numbers depend on."""
     return {name: value for name, value in card.to_dict().items() if name in ("kind", "streams", "targets")}
 
 
 def _stated(protocol: Protocol) -> dict[str, Any]:
-    """Return the protocol's fields; one that came later counts only where it says something."""
+    """Return the protocol's fields; fields of later versions count only if they are set."""
     fields: dict[str, Any] = json.loads(protocol.to_json())
     if fields["augment"] == "none":
         del fields["augment"]

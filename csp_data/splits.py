@@ -89,7 +89,7 @@ def _cut(split: SplitCard, count: int) -> list[str]:
 
 
 def _shared_out(shares: Mapping[str, float], count: int) -> dict[str, int]:
-    """Return how many things each part gets: whole numbers that add up to `count`, next to the shares of it.
+    """Return how many things each part gets: whole numbers near the shares, which add up to `count`.
 
     Every part gets one, training and the larger shares first where there are not enough. Each of the others goes
     to the part that is then furthest below its share: the method of largest remainders, if every share is worth at
@@ -215,7 +215,7 @@ def _folds(
 
 
 def _selection(parts: dict[str, str], split: SplitCard, change: Resplit) -> dict[str, str]:
-    """Choose on the reported part, or apart from it."""
+    """Apply `selection`: choose on the reported part, or on a part of its own."""
     there = set(parts.values())
     if change.selection == "report" and "eval" not in there:
         return {id_: "eval" if part == "test" else part for id_, part in parts.items() if part != "val"}
@@ -231,7 +231,7 @@ def _selection(parts: dict[str, str], split: SplitCard, change: Resplit) -> dict
 def _neighbours(
     parts: dict[str, str], found: Sequence[Found], split: SplitCard, change: Resplit
 ) -> tuple[dict[str, str], Pieces]:
-    """Report every second recording of the part, or every second piece of each; say what becomes of the others."""
+    """Apply `neighbours`: report every second recording or piece, and train on the others or leave them out."""
     reported = next(part for part in REPORT if part in parts.values())
     others = "train" if change.neighbours == "both" else UNUSED
     families = _families(parts, found, split, reported)

@@ -117,7 +117,7 @@ def against_short(
     *,
     piece: bool,
 ) -> str:
-    """Say what helps against an episode that is shorter than a window.
+    """Advise on an episode that is shorter than a window.
 
     ``min_episode_s`` leaves out stretches of a recording before a grid is laid over them; what makes an episode
     shorter after that, it cannot undo.

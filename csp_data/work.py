@@ -52,7 +52,7 @@ def keep_freed() -> None:
 
 @cache
 def _end_with(parent: int) -> None:
-    """End this process soon after the one that started it, however that ended: nobody wants its results any more.
+    """End this process soon after the one that started it, however that ended: nobody wants its results then.
 
     By themselves loky's processes notice nothing: they finish what they have begun, for hours, and then wait.
 
@@ -84,7 +84,7 @@ def others(count: int) -> ProcessPoolExecutor:
 
 @contextmanager
 def _ctrl_c_for_this_one_alone() -> Iterator[None]:
-    """Let processes that start within not hear Ctrl-C, which a terminal sends to all: this one ends them."""
+    """Shield processes started within from Ctrl-C, which a terminal sends to all of them; this one ends them."""
     if not hasattr(signal, "pthread_sigmask"):
         yield
         return
@@ -199,7 +199,7 @@ def _end(pool: ProcessPoolExecutor, begun: Iterable[Future[Any]]) -> None:
 
 
 def _here(do: Callable[[Task], Result], task: Task) -> Future[Result]:
-    """Do a task in this process; its error waits until the result is due, as another process's does."""
+    """Do a task in this process; its error is raised only when the result is due, as another process's is."""
     future: Future[Result] = Future()
     try:
         future.set_result(do(task))

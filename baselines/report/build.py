@@ -103,7 +103,7 @@ def _groups(runs: Sequence[Run], datasets: Sequence[Dataset]) -> list[Group]:
 
 
 def _title(key: Key, mains: Mapping[tuple[str, str, str], Key], held: Mapping[str, Dataset]) -> str:
-    """Return the data set's name, with what tells the group from others of that name."""
+    """Return the data set's name, and what distinguishes the group from others of that name."""
     protocols = {protocol for _, name, protocol in mains if name == key[1]}
     main = mains[key[:3]]
     return ", ".join(
@@ -140,7 +140,7 @@ def _mains(found: Mapping[Key, Sequence[Run]], held: Mapping[str, Dataset]) -> d
 
 
 def _apart(dataset: Dataset, main: Dataset) -> str:
-    """Say in what the protocol of a data set differs from another's, if in little."""
+    """Say in which few fields the protocol of a data set differs from another's."""
     own, other = (json.loads(one.protocol.to_json()) for one in (dataset, main))
     fields = sorted(name for name in own.keys() | other if own.get(name) != other.get(name))
     few = 0 < len(fields) <= 3

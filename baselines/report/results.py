@@ -94,7 +94,7 @@ def weights(table: Table) -> str:
 
 
 def _by_recording(group: Group) -> tuple[str, dict[str, dict[str, float]]]:
-    """Return what errors are of, and model to recording to its RMSE, the mean over seeds."""
+    """Return "recordings" or "episodes", and the RMSE of each model on each, mean over seeds."""
     what = "recordings" if all(run.reported.get("recordings") for run in group.runs) else "episodes"
     means: dict[str, dict[str, float]] = {}
     for label, runs in group.models.items():

@@ -251,7 +251,7 @@ def results_of(found: Sequence[Run | Result]) -> list[Result]:
 
 
 def once(found: Sequence[Found]) -> list[Found]:
-    """Leave out references that are there before: of a training they have nothing but the window, and no seed."""
+    """Leave out references that came before: they depend on no seed and, of a training, on the window alone."""
     held: dict[tuple[str, ...], Found] = {}
     for one in found:
         row = row_of(one)

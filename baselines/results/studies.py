@@ -204,7 +204,7 @@ def write_study(path: Path | str, rows: Sequence[Result]) -> None:
 def collect(
     folders: Sequence[Path | str], study: str, *, variant: str | Mapping[str, str] = "", cpu: str | None = None
 ) -> list[Result]:
-    """Return finished runs as rows of a study: such as can be published.
+    """Return finished runs as rows of a study; refuse those that cannot be published.
 
     Parameters
     ----------

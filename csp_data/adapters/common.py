@@ -19,7 +19,7 @@ def chosen(dataset: Dataset, part: str | None) -> tuple[EpisodeRow, ...]:
 
 
 def described(dataset: Dataset) -> dict[str, Any]:
-    """Return what must not be lost on the way to another format, as JSON values."""
+    """Return the metadata that every other format has to carry along, as JSON values."""
     card, provenance = dataset.card, dataset.provenance
     return {
         "dataset": dataset.name,

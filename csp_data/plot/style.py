@@ -146,7 +146,7 @@ SVG: dict[Any, Any] = {"svg.hashsalt": "csp-data", "svg.fonttype": "none"}
 
 
 def _literal(figure: Figure) -> None:
-    """Let a dollar in a name be a dollar: matplotlib takes what stands between two of them for a formula."""
+    """Escape dollars in a name: matplotlib takes the text between two of them for a formula."""
     for ax in figure.axes:
         for axis in (ax.xaxis, ax.yaxis):
             axis.get_ticklabels()  # ticks get their texts here
