@@ -66,6 +66,8 @@ def import_card(
     """
     if how not in get_args(How):
         raise OptionError("how", how, f"one of {', '.join(get_args(How))}")
+    if not paths:
+        raise OptionError("paths", (), "at least one file, folder or archive")
     if bundled_root(card) is not None and raw is None:
         raise OptionError("name", card.name, "a data set that does not ship with csp-data")
     root = writable_dir(raw_dir(card.name, raw))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import cast
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -216,11 +217,25 @@ def draw(
     if not -len(split) <= episode < len(split):
         raise OptionError("episode", episode, f"below {len(split)}, the number of episodes in {part}")
     columns = columns_of(dataset.channels, channels)
-    return FIGURES[figure](_View(dataset, split[episode], lowpass, predictions or {}, columns))
+    chosen = split[episode]
+    return FIGURES[figure](_View(dataset, chosen, lowpass, _as_arrays(predictions, chosen.targets.shape), columns))
+
+
+def _as_arrays(predictions: Mapping[str, FloatArray] | None, shape: tuple[int, ...]) -> dict[str, FloatArray]:
+    if not isinstance(cast("object", predictions), Mapping | None):
+        raise OptionError("predictions", type(predictions).__name__, "a dict from model to its prediction")
+    arrays = {str(model): np.asarray(predicted) for model, predicted in (predictions or {}).items()}
+    for model, predicted in arrays.items():
+        if predicted.shape != shape:
+            needed = f"the shape of the episode's targets, {shape}, for {model}"
+            raise OptionError("predictions", predicted.shape, needed)
+    return arrays
 
 
 def columns_of(channels: Channels, names: Sequence[str]) -> tuple[int, ...]:
     """Return the columns of some channels in the order of the file; of all where none is named."""
+    if isinstance(names, str):
+        raise OptionError("channels", names, "a list of names of channels")
     for name in names:
         if name not in channels.names:
             raise UnknownNameError("channel", name, channels.names)

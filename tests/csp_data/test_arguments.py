@@ -33,6 +33,7 @@ WRONG: dict[str, tuple[str, Callable[[], object]]] = {
     "path in bytes": ("path", lambda: csp_data.load(path=b"x.h5")),
     "path with a zero byte": ("path", lambda: csp_data.prepare("sample", out="a\0b")),
     "folder with a zero byte": ("path", lambda: csp_data.simulate("vector", "a\0b", hours=0.01, seed=0)),
+    "nothing to import": ("paths", lambda: csp_data.import_raw("vector")),
     "long name": ("path", lambda: csp_data.load("sample", raw=LONG)),
 }
 

@@ -313,3 +313,20 @@ def test_dollars_in_names_begin_no_formula(tmp_path: Path) -> None:
     assert "mathdefault" not in re.sub(r"<!--.*?-->", "", svg)
     for suffix in ("png", "html"):
         assert plot.save(figure, tmp_path / f"made.{suffix}").stat().st_size > 0
+
+
+@pytest.mark.parametrize("figure", ["targets", "trajectory"])
+def test_predictions_of_any_arrays(moving, figure: str) -> None:
+    pd = pytest.importorskip("pandas")
+    targets = moving.train[0].targets
+    for given in (targets.tolist(), pd.DataFrame(targets)):
+        drawn = moving.plot(figure, predictions={"model": given})
+        assert "model" in [line.get_label() for line in drawn.axes[0].lines]
+    for wrong in ({"model": targets[:5]}, {"model": targets[:, 0]}, targets, [targets]):
+        with pytest.raises(OptionError, match="predictions="):
+            moving.plot(figure, predictions=wrong)
+
+
+def test_the_name_of_one_channel_is_no_list(sample) -> None:
+    with pytest.raises(OptionError, match="channels='acc_x': expected a list"):
+        sample.plot(channels="acc_x")
