@@ -131,8 +131,10 @@ def _module(path: Path, digest: str) -> ModuleType:
     try:
         spec.loader.exec_module(module)
     except Exception as error:
-        del sys.modules[name]
         raise SourceError(path, f"cannot be run ({type(error).__name__}: {error})") from error
+    finally:
+        # other processes could not import it: what is in no module is sent to them as it is (cloudpickle)
+        del sys.modules[name]
     return module
 
 

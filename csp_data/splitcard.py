@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
@@ -75,8 +76,8 @@ class SplitCard:
 def check_split(split: SplitCard, where: str) -> None:
     """Refuse a split that contradicts itself; `where` names it in the error."""
     listed = [id_ for part in PARTS for id_ in getattr(split, part)]
-    if len(set(listed)) != len(listed):
-        raise CardError(where, "lists a recording twice")
+    if twice := [id_ for id_, count in Counter(listed).items() if count > 1]:
+        raise CardError(where, f"lists a recording twice: {twice[0]!r}")
     if (split.rule == "lists") != (not split.shares) or (split.rule != "lists" and listed):
         raise CardError(
             where, f"the rule {split.rule!r} needs {'lists' if split.rule == 'lists' else 'shares'} alone"

@@ -124,6 +124,13 @@ def test_what_find_gives_may_be_made_on_the_way(folder: Path) -> None:
     same(load(folder, find=made), load(folder))
 
 
+def test_functions_of_a_folders_reader_in_another_source(folder: Path) -> None:
+    """Another process could not import what they come from: the pool broke."""
+    load(folder)
+    report = csp_data.check_source("given", raw=folder / "recordings")
+    assert report.ok, str(report)
+
+
 def test_a_reader_that_fails_elsewhere_hides_no_message(folder: Path, tmp_path: Path) -> None:
     """What a folder looks like is asked of all readers."""
     source = csp_data.info(folder).reader()  # type: ignore[misc]

@@ -160,7 +160,7 @@ name = "made"
         ('rule = "groups"\nshares = { train = 0.5, test = 0.4 }', "add up to 1, found 0.9"),
         ('rule = "groups"\nshares = { train = 0.5, exam = 0.5 }', "'exam' is no part"),
         ('test = ["a"]', "there is no train part"),
-        ('train = ["a"]\nval = ["a"]', "lists a recording twice"),
+        ('train = ["a"]\nval = ["a"]', "lists a recording twice: 'a'"),
         ('train = ["a"]\nheld_out = ["tests"]', "'tests' is no part"),
     ],
 )
