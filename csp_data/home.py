@@ -23,6 +23,7 @@ __all__ = [
     "in_the_way",
     "lock",
     "named",
+    "open_to_us",
     "prepared_dir",
     "prepared_of",
     "raw_dir",
@@ -42,6 +43,23 @@ def home() -> Path:
     """Return ``CSP_DATA_HOME``, or the user's data folder of this platform. Nothing is created."""
     chosen = os.environ.get("CSP_DATA_HOME")
     return expanded(chosen) if chosen else platformdirs.user_data_path("csp-data")
+
+
+def open_to_us(folder: Path) -> Path:
+    """Return a folder, there or not.
+
+    Raises
+    ------
+    CspDataError
+        If it may not be looked into.
+    """
+    why = os.strerror(errno.EACCES)
+    try:
+        if not folder.is_dir() or os.access(folder, os.R_OK | os.X_OK):
+            return folder
+    except OSError as error:  # already one above it may not
+        why = error.strerror or why
+    raise CspDataError(f"{folder} cannot be looked into: {why}. {WRITABLE}")
 
 
 def expanded(path: Path | str) -> Path:
@@ -111,7 +129,7 @@ def raw_dir(name: str, chosen: Path | str | None = None) -> Path:
 
 def prepared_dir() -> Path:
     """Return the folder of prepared files."""
-    return home() / "prepared"
+    return open_to_us(home() / "prepared")
 
 
 def prepared_of(name: str) -> list[Path]:
@@ -148,12 +166,16 @@ def writable_dir(path: Path) -> Path:
 
 
 def in_the_way(path: Path) -> str:
-    """Return why there can be no folder of that name: a file or a link to nowhere; ``""`` if there can."""
-    there = (place for place in (path, *path.parents) if place.exists() or place.is_symlink())
-    place = next(there, None)
-    if place is None or place.is_dir():
-        return ""
-    return f"{place} is {'a file' if place.exists() else f'a link to {place.readlink()}, which is not there'}"
+    """Return what stands where a folder should be: a file or a link to nowhere; ``""`` if nothing does."""
+    with suppress(OSError):  # of a folder that may not be looked into
+        for place in (path, *path.parents):
+            if place.is_dir():
+                break
+            if place.exists():
+                return f"{place} is a file"
+            if place.is_symlink():
+                return f"{place} is a link to {place.readlink()}, which is not there"
+    return ""
 
 
 @contextmanager
@@ -172,7 +194,8 @@ def lock(path: Path) -> Iterator[None]:
             logger.warning("another process works on %s; waiting for it (Ctrl-C stops the waiting)", path)
             held.acquire()
     except OSError as error:
-        raise CspDataError(f"cannot write to {path.parent}: {error}. {WRITABLE}") from error
+        why = error.strerror or error
+        raise CspDataError(f"cannot write to {path.parent}: {why}. {WRITABLE}") from error
     try:
         yield
     finally:

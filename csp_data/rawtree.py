@@ -8,7 +8,7 @@ from pathlib import Path
 from csp_data.acquire.verify import Report, verify_tree
 from csp_data.card import Card, bundled_root
 from csp_data.errors import DamagedRecordingError, MissingDataError
-from csp_data.home import raw_dir
+from csp_data.home import open_to_us, raw_dir
 from csp_data.simulate.stamp import read_stamp, simulates
 from csp_data.sources import Found, Source, load_source, recognise
 
@@ -17,7 +17,7 @@ __all__ = ["find_recordings", "path_inside", "raw_bytes", "raw_kind", "raw_root"
 
 def raw_root(card: Card, raw: Path | str | None) -> Path:
     """Return where a data set's raw files are: what was passed, what ships with the package, or the home."""
-    return (bundled_root(card) if raw is None else None) or raw_dir(card.name, raw)
+    return (bundled_root(card) if raw is None else None) or open_to_us(raw_dir(card.name, raw))
 
 
 def raw_kind(card: Card, root: Path) -> str:

@@ -72,10 +72,19 @@ class Hasher:
 
 
 def digest_file(path: Path, *, git_blob: bool = False) -> Digest:
-    """Read a file once and digest it; the git blob id costs as much again, and is computed when asked for."""
-    size = path.stat().st_size
-    hasher = Hasher(size if git_blob else None)
-    hasher.update_from(path, size)
+    """Read a file once and digest it; the git blob id costs as much again, and is computed when asked for.
+
+    Raises
+    ------
+    CspDataError
+        If it cannot be read, whatever it holds.
+    """
+    try:
+        size = path.stat().st_size
+        hasher = Hasher(size if git_blob else None)
+        hasher.update_from(path, size)
+    except OSError as error:
+        raise CspDataError(f"{path} cannot be read: {error.strerror}. Check its rights and its disk.") from error
     return hasher.digest()
 
 

@@ -135,3 +135,38 @@ def test_prepared_files_with_a_protocol_that_is_none(empty_home: Path, text: str
     assert "is damaged" in row["problem"]
     with pytest.raises(CspDataError, match=f"{path.name}"):
         csp_data.load(path=path)
+
+
+@pytest.fixture
+def closed(monkeypatch: pytest.MonkeyPatch) -> set[str]:
+    """Folders that may not be looked into, by name: root may look into all."""
+    names: set[str] = set()
+    real = os.access
+    monkeypatch.setattr(os, "access", lambda path, mode: Path(path).name not in names and real(path, mode))
+    return names
+
+
+def test_folders_that_may_not_be_looked_into(empty_home: Path, tmp_path: Path, closed: set[str]) -> None:
+    """Each of these was a traceback."""
+    root = write("vector", tmp_path / "tree")
+    csp_data.prepare("sample")
+    closed |= {"tree", "prepared"}
+    with pytest.raises(CspDataError, match="tree cannot be looked into: Permission denied"):
+        csp_data.verify("vector", raw=root)
+    for call in (examine, lambda: csp_data.load("sample")):
+        with pytest.raises(
+            CspDataError, match=r"prepared cannot be looked into: Permission denied\. Set CSP_DATA_HOME"
+        ):
+            call()
+    assert csp_data.prepare("sample", out=tmp_path / "x.h5").exists()
+
+
+def test_a_raw_file_that_cannot_be_read(tmp_path: Path, empty_home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    root = write("vector", tmp_path / "tree")
+
+    def refused(path: Path, *arguments: object, **options: object) -> object:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(Path, "open", refused)
+    with pytest.raises(CspDataError, match=r"tree/.*imu.txt cannot be read: Permission denied\. Check its rights"):
+        csp_data.verify("vector", raw=root)
