@@ -66,8 +66,8 @@ def _label(kind: Kind, namesakes: Sequence[Kind]) -> str:
     ]
     if not 0 < len(fields) <= MOST_FIELDS:
         return kind.model
-    told = ", ".join(f"{field.rsplit('.', 1)[-1]} {_text_of(kind.settings.get(field))}" for field in fields)
-    return f"{kind.model} ({told})"
+    settings = ", ".join(f"{field.rsplit('.', 1)[-1]} {_text_of(kind.settings.get(field))}" for field in fields)
+    return f"{kind.model} ({settings})"
 
 
 def _text_of(value: Any) -> str:

@@ -20,7 +20,7 @@ from baselines.results.folds import FoldsMissingError, across_folds, recipe
 from baselines.results.rows import Result, results_of
 from baselines.runs import Run, RunError
 from baselines.significance import Comparison, compare
-from baselines.words import told
+from baselines.words import setting_text
 
 __all__ = ["Hierarchy", "Row", "Table", "make_table", "make_tables"]
 
@@ -293,10 +293,10 @@ def _variants(firsts: Sequence[Result]) -> list[str]:
             for field, value in _protocol(one).items()
             if 2 * sum(protocol.get(field) == value for protocol in alike) <= len(alike)
         }
-        said = ", ".join(told(field, json.loads(value)) for field, value in unlike.items())
-        repeated = (one.dataset, said) in found
-        found.append((one.dataset, f"recipe {recipe(one)}" if repeated or len(unlike) > SAID else said))
-    return [said for _, said in found]
+        text = ", ".join(setting_text(field, json.loads(value)) for field, value in unlike.items())
+        repeated = (one.dataset, text) in found
+        found.append((one.dataset, f"recipe {recipe(one)}" if repeated or len(unlike) > SAID else text))
+    return [text for _, text in found]
 
 
 def _protocol(row: Result) -> dict[str, str]:

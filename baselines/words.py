@@ -7,26 +7,26 @@ from typing import Any
 
 from csp_data import Resplit
 
-__all__ = ["PHASES", "said", "spoken", "told"]
+__all__ = ["PHASES", "setting_name", "setting_text", "value_text"]
 
 RESPLIT = vars(Resplit())
 """A change of the parts that changes nothing: what differs from it is told."""
 PHASES = {"causal": "causal", "zero": "zero phase"}
 
 
-def spoken(field: str) -> str:
+def setting_name(field: str) -> str:
     """Return the name of a setting in words."""
     name = field.rsplit(".", 1)[-1]
     return {"lowpass": "low-pass"}.get(name, name.replace("_", " "))
 
 
-def told(field: str, value: Any) -> str:
+def setting_text(field: str, value: Any) -> str:
     """Return a setting with its value in words."""
     folded = isinstance(value, Mapping) and value.get("folds") is not None
-    return said(value) if folded else f"{spoken(field)} {said(value)}"
+    return value_text(value) if folded else f"{setting_name(field)} {value_text(value)}"
 
 
-def said(value: Any) -> str:
+def value_text(value: Any) -> str:
     """Return a setting's value in a few words."""
     if isinstance(value, Mapping) and "hz" in value:
         order = "" if value.get("order", 3) == 3 else f", order {value['order']}"
@@ -35,11 +35,14 @@ def said(value: Any) -> str:
         fold, folds = value.get("fold"), value.get("folds")
         rest = {name: held for name, held in value.items() if held != RESPLIT[name] and "fold" not in name}
         first = "" if folds is None else f"{folds} folds" if fold is None else f"fold {fold} of {folds}"
-        return " ".join(filter(None, [first, *(f"{name} {said(held)}" for name, held in rest.items())])) or "none"
+        return (
+            " ".join(filter(None, [first, *(f"{name} {value_text(held)}" for name, held in rest.items())]))
+            or "none"
+        )
     if isinstance(value, Mapping):
-        return " ".join(f"{name} {said(held)}" for name, held in value.items() if held is not None)
+        return " ".join(f"{name} {value_text(held)}" for name, held in value.items() if held is not None)
     if isinstance(value, list | tuple):
-        return " ".join(map(said, value))
+        return " ".join(map(value_text, value))
     if isinstance(value, bool) or value is None:
         return {None: "none", True: "yes", False: "no"}[value]
     return f"{value:g}" if isinstance(value, float) else str(value)

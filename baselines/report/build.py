@@ -24,7 +24,7 @@ from baselines.results.folds import FoldsMissingError
 from baselines.results.rows import once
 from baselines.runs import Run, RunError, data_config
 from baselines.table import Table, make_table
-from baselines.words import told
+from baselines.words import setting_text
 from csp_data import Dataset
 from csp_data.protocol import resolve
 
@@ -117,7 +117,7 @@ def _title(key: Key, mains: Mapping[tuple[str, str, str], Key], held: Mapping[st
 
 def _fold(dataset: Dataset) -> list[str]:
     resplit = dataset.protocol.resplit
-    return [] if resplit is None or resplit.fold is None else [told("resplit", vars(resplit))]
+    return [] if resplit is None or resplit.fold is None else [setting_text("resplit", vars(resplit))]
 
 
 def _natural(text: str) -> list[tuple[float, str]]:
@@ -144,7 +144,7 @@ def _apart(dataset: Dataset, main: Dataset) -> str:
     own, other = (json.loads(one.protocol.to_json()) for one in (dataset, main))
     fields = sorted(name for name in own.keys() | other if own.get(name) != other.get(name))
     few = 0 < len(fields) <= 3
-    return ", ".join(told(name, own.get(name)) for name in fields) if few else _recipe(dataset)
+    return ", ".join(setting_text(name, own.get(name)) for name in fields) if few else _recipe(dataset)
 
 
 def _recipe(dataset: Dataset) -> str:

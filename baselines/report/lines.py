@@ -128,9 +128,9 @@ def sums(group: Group) -> str:
 
         def draw(axes: Axes, pair: list[int] = pair, labels: tuple[str, str] = (first, second)) -> None:
             both = {label: values[:, pair] for label, values in pred.items()}
-            said = (f"sum of {labels[0]}", f"sum of {labels[1]}")
+            axis_names = (f"sum of {labels[0]}", f"sum of {labels[1]}")
             plot.plot_trajectory(
-                axes, episode.true[:, pair], both, step=step, names=said, unit=unit, looks=group.few_looks
+                axes, episode.true[:, pair], both, step=step, names=axis_names, unit=unit, looks=group.few_looks
             )
 
         words = f"Paths that {first} and {second} add up to, measured and predicted by {listed(list(pred))}."
@@ -144,12 +144,12 @@ def sums(group: Group) -> str:
             height=3.6 if flat else 2.9,
         )
     )
-    said = (
+    meaning = (
         f"Their axes are fixed, so the sum is a path: {len(panels) - 1} of {len(flat)} shown."
         if flat
         else "Their frame turns with the sensor, so the sum is a measure of drift and not a path in the room."
     )
     return html.paragraph(
         f"The targets of the whole of {episode.id}, summed step by step, measured and predicted: what a small "
-        f"error that stays adds up to. {said}"
+        f"error that stays adds up to. {meaning}"
     ) + html.figures(panels)

@@ -42,14 +42,14 @@ def numbers(table: Table) -> str:
         if any(len(row.seeds) > 1 for row in table.rows)
         else "One seed: small differences mean nothing."
     )
-    said = (
+    scope = (
         "Errors are over all target steps of the part, in physical units. The epoch of a model and the ridge "
         f"strength of the filter were chosen on {table.selection}, {chosen}. "
         f"A model sees so much at once: {table.context_label}. {spread}"
     )
     saved = (f"{table.dataset}-{table.protocol}-{table.recipe_hash}.csv", render(table, "csv"))
     return html.table(table.heading, columns(table), rows, saved) + "".join(
-        html.paragraph(text) for text in (*notes(table), said)
+        html.paragraph(text) for text in (*notes(table), scope)
     )
 
 
@@ -70,7 +70,7 @@ def weights(table: Table) -> str:
     worse = [row.model for row, found in compared if found.carries and found.difference > 0]
     better = [row.model for row, found in compared if found.carries and found.difference < 0]
     open_ = [row.model for row, found in compared if not found.carries]
-    said = [
+    sentences = [
         f"Compared on {table.report} with {table.against}, the learned model with the lowest error on "
         f"{table.selection}.",
         f"Worse: {listed(worse)}." if worse else "",
@@ -90,7 +90,7 @@ def weights(table: Table) -> str:
         f"intervals; those of {listed([*worse, *better]) or 'none'} are significant."
     )
     drawn = panel(draw, words, height=0.9 + 0.22 * len(rows), title="filled and coloured: significant")
-    return html.paragraph(" ".join(filter(None, said))) + html.figures([drawn])
+    return html.paragraph(" ".join(filter(None, sentences))) + html.figures([drawn])
 
 
 def _by_recording(group: Group) -> tuple[str, dict[str, dict[str, float]]]:

@@ -15,7 +15,7 @@ from baselines.report.group import families, listed
 from baselines.report.panels import Panel, panel
 from baselines.rows import relative_mse, si_rmse
 from baselines.runs import Run
-from baselines.words import PHASES, said, spoken, told
+from baselines.words import PHASES, setting_name, setting_text, value_text
 from csp_data import plot
 from csp_data.plot.style import Look
 
@@ -185,11 +185,13 @@ def _differing(runs: Sequence[Run], settings: Sequence[Settings]) -> set[str]:
 
 
 def _plain(field: str) -> Axis:
-    return Axis(spoken(field), spoken(field), (field,), lambda settings: ("", _value(settings.get(field))))
+    return Axis(
+        setting_name(field), setting_name(field), (field,), lambda settings: ("", _value(settings.get(field)))
+    )
 
 
 def _value(value: Any) -> Any:
-    return value if value is None or isinstance(value, bool | int | float | str) else said(value)
+    return value if value is None or isinstance(value, bool | int | float | str) else value_text(value)
 
 
 def _panels(
@@ -227,7 +229,7 @@ def _places(axis: Axis, runs: Sequence[Run], settings: Sequence[Settings]) -> li
 
 
 def _named(settings: Settings, fields: Sequence[str]) -> list[str]:
-    return [told(field, settings[field]) for field in fields if field in settings]
+    return [setting_text(field, settings[field]) for field in fields if field in settings]
 
 
 MEAN = "mean"

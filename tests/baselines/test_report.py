@@ -26,7 +26,7 @@ from baselines.report.panels import panel
 from baselines.report.settings import varied
 from baselines.runs import Run, RunError
 from baselines.table import make_table
-from baselines.words import said
+from baselines.words import value_text
 from csp_data import Dataset, LowPass
 
 VOID = {"meta", "link", "br", "input"}
@@ -327,11 +327,11 @@ def test_a_setting_of_the_training_is_found_too(runs: dict[str, Run]) -> None:
     assert (found.axis.title, rest) == ("lr", "")
     assert {value: len(seeds) for value, seeds in errors["flat-lstm"][""].items()} == {3e-3: 2, 0.1: 1}
     assert varied([runs["a"], runs["b"], runs["mean"], runs["fir"]]) == []
-    assert said(vars(LowPass(2.0, order=4, phase="zero"))) == "2 Hz zero phase, order 4"
-    assert said((1.5, None, True)) == "1.5 none yes"
-    assert said({"fold": 2, "folds": 5, "by": "subject", "seed": 0}) == "fold 2 of 5 by subject"
-    assert said({"folds": 5, "by": "group", "share": 0.5}) == "5 folds share 0.5"
-    assert said({"share": 1.0, "seed": 0}) == "none"
+    assert value_text(vars(LowPass(2.0, order=4, phase="zero"))) == "2 Hz zero phase, order 4"
+    assert value_text((1.5, None, True)) == "1.5 none yes"
+    assert value_text({"fold": 2, "folds": 5, "by": "subject", "seed": 0}) == "fold 2 of 5 by subject"
+    assert value_text({"folds": 5, "by": "group", "share": 0.5}) == "5 folds share 0.5"
+    assert value_text({"share": 1.0, "seed": 0}) == "none"
 
 
 def test_the_overview_has_the_data_as_they_are_and_no_variant_of_them(
