@@ -28,7 +28,7 @@ from baselines.results_cli import RESULTS, Results, results
 from baselines.stream_cli import STREAM, Stream, stream
 from baselines.sweep_cli import SWEEP, Sweep, sweep
 from baselines.training_cli import EVAL, TRAIN, Eval, Train, evaluate, train
-from baselines.usage import wrong
+from baselines.usage import without_values, wrong
 from csp_data.manners import Loudness, flags, pipeable
 
 __all__ = ["main"]
@@ -159,15 +159,19 @@ def parse(given: Sequence[str]) -> Any:
         ),
     ]
     program = make_dataclass("Program", [(name, kind, field(default=value)) for name, kind, value in fields])
+    typed, more = [*given], f" More: csp-baselines {word} --help"
+    if word in known:
+        typed.remove(word)
+        if empty := without_values(shadow(known).commands[word], typed):
+            raise UsageError(f"{empty} is missing: expected at least one.")
     try:
         with redirect_stderr(io.StringIO()) as box:
             return tyro.cli(program, prog="csp-baselines", description=PROGRAM, args=given)
     except SystemExit as stop:
         if not stop.code:
             raise
-        start = given.index(word)
-        said = wrong(shadow(known).commands[word], [*given[:start], *given[start + 1 :]])
-        raise UsageError(f"{said} More: csp-baselines {word} --help" if said else box.getvalue()) from stop
+        said = wrong(shadow(known).commands[word], typed)
+        raise UsageError(said + more if said else box.getvalue()) from stop
 
 
 def _demand(options: Any) -> None:

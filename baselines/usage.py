@@ -8,7 +8,7 @@ import click
 
 from csp_data.manners import flags
 
-__all__ = ["wrong"]
+__all__ = ["without_values", "wrong"]
 
 
 def wrong(command: click.Command, words: Sequence[str]) -> str | None:
@@ -27,9 +27,20 @@ def wrong(command: click.Command, words: Sequence[str]) -> str | None:
     return None
 
 
+def without_values(command: click.Command, words: Sequence[str]) -> str | None:
+    """Return an option of several values that is typed without one: tyro would take that for not typed."""
+    several = _several(command)
+    ends = zip(words, [*words[1:], "-"], strict=False)
+    return next((w for w, after in ends if w in several and after[:1] == "-" and not after[1:2].isdigit()), None)
+
+
+def _several(command: click.Command) -> set[str]:
+    return {flag for one in command.params if getattr(one, "multiple", False) for flag in one.opts}
+
+
 def _one_by_one(command: click.Command, words: Sequence[str]) -> Iterator[str]:
     """Write ``--set a=1 b=2`` as ``--set a=1 --set b=2``: click has no options with several values."""
-    several = {flag for one in command.params if getattr(one, "multiple", False) for flag in one.opts}
+    several = _several(command)
     option, values = "", 0
     for word in words:
         if word.startswith("-"):

@@ -341,6 +341,8 @@ def test_version_nearest_command_and_no_colours(capsys: pytest.CaptureFixture[st
         ("sweep --datasets --models fir", "--datasets"),
         ("sweep --datasets sample --models", "--models"),
         ("ablate chunk --datasets sample --seeds", "--seeds"),
+        ("ablate chunk --datasets sample --values", "--values"),
+        ("train sample mean --set --lr 1", "--set"),
     ],
 )
 def test_no_words_where_some_are_needed(typed: str, missing: str, capsys: pytest.CaptureFixture[str]) -> None:
