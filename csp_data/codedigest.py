@@ -6,6 +6,7 @@ import functools
 import hashlib
 import inspect
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from types import CodeType, FunctionType, MethodType, ModuleType
 from typing import Any
@@ -19,8 +20,8 @@ def digest_of(*functions: Any) -> str:
     """Return a digest of functions: of their files, their code, and all that it uses beside its arguments.
 
     That is what they take from around them, as a script or notebook may change it between two calls: variables,
-    defaults, helpers of the same module, the arguments of ``functools.partial``, the object of a method. Of other
-    modules only the names count.
+    defaults, helpers and classes of the same module, the arguments of ``functools.partial``, the object of a
+    method. Of other modules only the names count.
     """
     seen: set[int] = set()
     return hashlib.sha256(
@@ -38,17 +39,32 @@ def _parts(value: Any, seen: set[int], module: dict[str, Any] | None = None) -> 
             yield from _of_function(value, seen)
     elif isinstance(value, MethodType):
         yield from _parts(value.__func__, seen)
-        yield from _parts(value.__self__, seen)
+        yield from _parts(value.__self__, seen, getattr(value.__func__, "__globals__", None))
     elif isinstance(value, functools.partial):
         for part in (value.func, *value.args, *(item for pair in sorted(value.keywords.items()) for item in pair)):
             yield from _parts(part, seen)
     elif isinstance(value, ModuleType):
         yield value.__name__.encode()
+    elif isinstance(value, type):
+        yield f"{value.__module__}.{value.__qualname__}".encode()
+        if module is not None and value.__module__ == module.get("__name__") and id(value) not in seen:
+            seen.add(id(value))
+            for name, inner in sorted(vars(value).items()):
+                functions = list(_functions_in(inner))
+                if functions or not name.startswith("__"):  # others are Python's own, some made as they are needed
+                    yield name.encode()
+                    for part in functions or [inner]:
+                        yield from _parts(part, seen, module)
     else:
-        try:
+        yield from _parts(type(value), seen, module)
+        with suppress(Exception):  # what cannot be pickled may raise anything; it is told by its type alone
             yield str(joblib.hash(value)).encode()
-        except Exception:  # what cannot be pickled may raise anything; such a value is told by its type alone
-            yield repr(type(value)).encode()
+
+
+def _functions_in(attribute: Any) -> Iterator[Any]:
+    """Yield what an attribute of a class runs: a method of any kind, or the parts of a property."""
+    candidates = (attribute, *(getattr(attribute, name, None) for name in ("__func__", "fget", "fset", "func")))
+    return (candidate for candidate in candidates if isinstance(candidate, FunctionType))
 
 
 def _of_function(function: FunctionType, seen: set[int]) -> Iterator[bytes]:

@@ -67,7 +67,7 @@ def test_what_a_function_uses_is_part_of_what_it_does(way: str, monkeypatch: pyt
 
 def in_notebook(*cells: str) -> str:
     """Run cells, which are in no file, and digest the function ``read``."""
-    names: dict[str, Any] = {}
+    names: dict[str, Any] = {"__name__": "__main__"}
     for cell in cells:
         exec(compile(cell, "<cell>", "exec"), names)
     return digest_of(names["read"])
@@ -80,6 +80,22 @@ def test_helpers_and_variables_of_a_notebook_count() -> None:
     assert in_notebook("SCALE = 2", helper, "other = 3", read) == first
     assert in_notebook("SCALE = 3", helper, read) != first
     assert in_notebook("SCALE = 2", helper.replace("*", "+"), read) != first
+
+
+def test_classes_of_a_notebook_count() -> None:
+    parser = "class Parser:\n    def parse(self, x):\n        return self.word(x)\n"
+    parser += "    @property\n    def p(self):\n        return 1\n"
+    word = "    @staticmethod\n    def word(x):\n        return x + 1\n    SCALE = 3\n"
+    for use in (
+        "def read(x):\n    return Parser().parse(x)",
+        "read = Parser().parse",
+        "P = Parser()\ndef read(x):\n    return P.p",
+    ):
+        first = in_notebook(parser + word, use)
+        assert in_notebook(parser + word, use) == first
+        assert in_notebook(parser + word.replace("+", "-"), use) != first
+        assert in_notebook(parser + word.replace("SCALE = 3", "SCALE = 4"), use) != first
+        assert in_notebook(parser.replace("return 1", "return 2") + word, use) != first
 
 
 def test_functions_of_other_modules_count_by_name() -> None:
