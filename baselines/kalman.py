@@ -20,8 +20,10 @@ from torch import Tensor, nn
 from baselines.data import Part, batches, cut
 from baselines.errors import OptionError
 from baselines.layers.base import check_config
+from baselines.strapdown import NotApplicableError
+from csp_data import Dataset
 
-__all__ = ["Kalman", "KalmanConfig", "System", "filter_gains", "identify"]
+__all__ = ["Kalman", "KalmanConfig", "System", "filter_gains", "identify", "kalman_options"]
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -44,6 +46,27 @@ class KalmanConfig:
 
     def __post_init__(self) -> None:
         check_config(self, positive=("order", "past"))
+
+
+def kalman_options(dataset: Dataset) -> dict[str, Any]:
+    """Return as many lags as :class:`KalmanConfig` has, or fewer where training episodes are short.
+
+    A past and a future of a quarter of the longest episode each leave the other half to learn from.
+
+    Raises
+    ------
+    NotApplicableError
+        If no training episode has three target steps.
+    """
+    longest = max(
+        (row.target_stop - row.target_start for row in dataset.episodes if row.split == "train"), default=0
+    )
+    if longest < 3:
+        raise NotApplicableError(
+            f"kalman does not apply to {dataset.name}: its longest training episode has {longest} target steps, "
+            "and a past, a present and a future take three. Compare with another reference, such as fir."
+        )
+    return {"past": min(KalmanConfig.past, max(1, longest // 4))}
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from baselines.data import Part, Windows, batches, cut
 from baselines.errors import UnknownNameError
-from baselines.kalman import Kalman, KalmanConfig
+from baselines.kalman import Kalman, KalmanConfig, kalman_options
 from baselines.layers.base import check_config
 from baselines.strapdown import Strapdown, StrapdownConfig, strapdown_options
 from csp_data import Dataset
@@ -227,9 +227,10 @@ def declared(name: str, dataset: Dataset) -> dict[str, Any]:
     Raises
     ------
     NotApplicableError
-        If the data set's card does not declare the quantities that the reference needs.
+        If the data set's card does not declare the quantities that the reference needs, or its episodes are too
+        short for it.
     """
-    options = {"fir": fir_options, "strapdown": strapdown_options}.get(name)
+    options = {"fir": fir_options, "kalman": kalman_options, "strapdown": strapdown_options}.get(name)
     return {} if options is None else options(dataset)
 
 

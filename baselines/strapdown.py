@@ -31,7 +31,7 @@ MEMORIES = (0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, float("inf"))
 
 
 class NotApplicableError(CspDataError):
-    """A reference that needs quantities which a data set does not have."""
+    """A reference that needs what a data set does not have."""
 
 
 @dataclass(frozen=True)

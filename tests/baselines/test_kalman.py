@@ -1,17 +1,22 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from scipy.linalg import solve_discrete_are, sqrtm
 
+import csp_data
 from baselines.data import Part
 from baselines.errors import OptionError
 from baselines.evaluate import outputs
+from baselines.experiment import run
 from baselines.kalman import System, _run, filter_gains, identify
-from baselines.references import build_reference, reference_from_config, reference_to_dict
+from baselines.published import TRAINING
+from baselines.references import build_reference, declared, reference_from_config, reference_to_dict
+from baselines.strapdown import NotApplicableError
 from csp_data.normalization import Affine
 
 SEEN = 2
@@ -191,6 +196,17 @@ def test_many_sensors_that_tell_nothing_are_not_believed() -> None:
     kalman.fit(train, val, None)
     error = np.square(outputs(kalman, val, None).numpy() - val.targets.numpy()).mean()
     assert error < 0.6 * val.targets.numpy().var()
+
+
+def test_short_episodes_get_fewer_lags_or_none(tmp_path: Path) -> None:
+    """At 5 targets a second, 2 s are 10 steps; a group of references leaves out one that cannot be."""
+    whole, short, tiny = (csp_data.load("sample", max_duration_s=s, min_episode_s=0.4) for s in (None, 2.0, 0.4))
+    assert declared("kalman", whole) == {"past": 8}
+    assert declared("kalman", short) == {"past": 2}
+    finished, _ = run(short, "kalman", TRAINING["strict"], tmp_path / "run")
+    assert np.isfinite(finished.reported["mse"])
+    with pytest.raises(NotApplicableError, match="2 target steps"):
+        declared("kalman", tiny)
 
 
 def test_too_few_data_are_said() -> None:
