@@ -7,7 +7,7 @@ import logging
 import os
 import shlex
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import redirect_stderr
 from dataclasses import MISSING, dataclass, field, fields, is_dataclass, make_dataclass
 from pathlib import Path
@@ -104,8 +104,8 @@ def _main(given: list[str]) -> None:
         _demand(program.command)
         known[word].act(program.command, shlex.join(["csp-baselines", *given]))
     except CspDataError as error:
-        said = error.typed(flags(shadow(known).commands[word].params)) if isinstance(error, OptionError) else error
-        sys.stderr.write(f"Error: {said}\n")
+        message = error.typed(_flags(known, word)) if isinstance(error, OptionError) else error
+        sys.stderr.write(f"Error: {message}\n")
         sys.exit(error.exit_code)
     except BrokenPipeError:
         raise  # its reader has left: no error (csp_data.manners.pipeable)
@@ -119,6 +119,13 @@ def _main(given: list[str]) -> None:
         goes_on = " The same command goes on from the last finished epoch." if word in RESUMED else ""
         sys.stderr.write(f"Stopped.{goes_on}\n")
         sys.exit(1)
+
+
+def _flags(known: Mapping[str, Subcommand], word: str) -> dict[str, str]:
+    """Return what is typed for each argument in Python; csp_data has ``name`` for what is a data set here."""
+    typed = flags(shadow(known).commands[word].params)
+    dataset = typed.get("dataset", typed.get("datasets"))
+    return typed if dataset is None else {"name": dataset, **typed}
 
 
 def parse(given: Sequence[str]) -> Any:

@@ -331,6 +331,16 @@ def test_version_nearest_command_and_no_colours(capsys: pytest.CaptureFixture[st
     assert b"subcommands" in shown[False]
 
 
+def test_a_folder_without_a_card_is_named_as_it_was_typed(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder, out = str(tmp_path), str(tmp_path / "out")
+    sweep = ["sweep", "--datasets", folder, "--models", "mean"]
+    for given, typed in ((["train", folder, "mean"], "DATASET"), (sweep, "--datasets")):
+        _, error = _fails([*given, "--out", out], capsys)
+        assert error.startswith(f"Error: {typed} {folder}: expected a data set's name")
+
+
 @pytest.mark.parametrize(
     ("typed", "missing"),
     [
