@@ -30,7 +30,7 @@ from findings import kinds, of_folds, of_one_split
 
 from baselines.breakdown import by_recording, by_variant
 from baselines.collect import find_runs
-from baselines.digits import number
+from baselines.digits import number, spread
 from baselines.presets import MODELS
 from baselines.references import REFERENCES
 from baselines.render import Grid, cells, columns, grid_of, overview, write
@@ -271,6 +271,32 @@ def filters(rows: Results) -> str:
     return f"{write(by_variant(sorted(rows, key=cutoff), 'low-pass', pair), 'md')}\n{made(rows)}\n"
 
 
+def fractions(rows: Results) -> str:
+    """Show for each share of the training recordings the error of every model, all recordings reported once."""
+    errors: dict[tuple[str, str], list[float]] = {}
+    for row in across_folds(rows):
+        errors.setdefault((row.model, row.variant), []).append(row.test_mse**0.5)
+    models, variants = (tuple(dict.fromkeys(key[i] for key in errors)) for i in (0, 1))
+    shares = sorted(variants, key=lambda share: float(share.split()[0]))
+    body, marked = [], set()
+    for model in sorted(models, key=lambda model: -statistics.fmean(errors[model, shares[-1]])):
+        found = [errors[model, share] for share in shares]
+        means = [statistics.fmean(values) for values in found]
+        cells = [
+            spread(mean, statistics.stdev(v) if len(v) > 1 else None) for mean, v in zip(means, found, strict=True)
+        ]
+        body.append((model, *cells, f"{100 * (means[0] / means[-1] - 1):+.0f} %"))
+    for j, share in enumerate(shares, 1):
+        lowest = min(models, key=lambda model: statistics.fmean(errors[model, share]))
+        marked.add(([line[0] for line in body].index(lowest), j))
+    heading = (
+        f"{rows[0].dataset}, {rows[0].kind}, protocol {rows[0].protocol}: test RMSE (m/s) with a share of the "
+        f"training recordings, {rows[0].folds} folds"
+    )
+    header = ("model", *shares, f"{shares[0]} against {shares[-1]}")
+    return f"{write([Grid(heading, header, tuple(body), frozenset(marked))], 'md')}\n{made(rows)}\n"
+
+
 BLOCKS: dict[str, tuple[tuple[str, ...], Callable[[], str]]] = {
     "broad-sizes": ((SIZES,), sizes),
     "broad": ((STUDY,), lambda: table_of(STUDY)),
@@ -282,6 +308,7 @@ BLOCKS: dict[str, tuple[tuple[str, ...], Callable[[], str]]] = {
     "broad-folds-recordings": ((FOLDS,), fold_recordings),
     "broad-folds-commands": ((FOLDS,), fold_commands),
     "broad-lowpass": (("broad-lowpass",), lambda: filters(load_results("broad-lowpass"))),
+    "broad-fraction": (("broad-fraction",), lambda: fractions(load_results("broad-fraction"))),
     "simulated-strict": (("simulated-strict",), lambda: beside_each_other("simulated-strict")),
     "simulated-paper": (("simulated-paper",), lambda: beside_each_other("simulated-paper")),
     "simulated-commands": (("simulated-strict", "simulated-paper"), simulated_commands),
