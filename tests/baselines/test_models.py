@@ -188,9 +188,13 @@ def test_overrides_reach_their_level():
             "mean 'hiss-s4-mamba'.*Known: flat-<kind>, hiss-<low>-<",
         ),
         (lambda: build("hiss-transformer-s4", 3, 2), UnknownNameError, "no model 'hiss-transformer-s4'"),
-        (lambda: build("hiss-s4-mamba", 3, 2, preset="ronin"), UnknownNameError, "preset of hiss-s4-mamba"),
+        (
+            lambda: build("hiss-s4-mamba", 3, 2, preset="ronin"),
+            UnknownNameError,
+            "preset 'ronin' of hiss-s4-mamba",
+        ),
         (lambda: build("flat-s4", 3, 2, layer=2), UnknownNameError, "mean 'layers'"),
-        (lambda: build("flat-s4", 3, 2, low_dim=2), UnknownNameError, "option of flat-s4 'low_dim'"),
+        (lambda: build("flat-s4", 3, 2, low_dim=2), UnknownNameError, "option 'low_dim' of flat-s4"),
         (lambda: build("flat-s4", 3, 2, readout="middle"), OptionError, "'first' or 'last'"),
         (
             lambda: build("hiss-s4-s4", 3, 2, readout="first"),
@@ -214,7 +218,7 @@ def test_overrides_reach_their_level():
         (
             lambda: config_from_dict({"family": "flat", "layer": {"kind": "s4", "width": 3}}),
             UnknownNameError,
-            "entry in the configuration of a s4 layer 'width'",
+            "entry 'width' in the configuration of a s4 layer",
         ),
     ],
 )
