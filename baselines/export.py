@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import copy
 import logging
-import os
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -27,7 +26,7 @@ from baselines.files import atomic_json
 from baselines.interface import Interface
 from baselines.step_module import StepModule
 from baselines.stream import Streamer
-from csp_data.output import output_path
+from csp_data.output import output_path, temporary_beside
 
 __all__ = ["FORMATS", "ExportError", "export", "load_step"]
 
@@ -82,7 +81,7 @@ def export(model: Model, interface: Interface, path: Path | str, form: str, name
         _need_onnx()
     model = copy.deepcopy(model).float().cpu().eval()  # the caller's stays what and where it is
     reference = Streamer.of(model, interface, "reference", baseline="none")
-    temporary = path.with_name(f".{os.getpid()}.part.{path.name.removesuffix('.' + form)}.{form}")
+    temporary = temporary_beside(path, f".{form}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with torch.no_grad():

@@ -8,6 +8,8 @@ import os
 from pathlib import Path
 from typing import Any
 
+from csp_data.output import temporary_beside
+
 __all__ = ["atomic_bytes", "atomic_json"]
 
 
@@ -20,7 +22,7 @@ def atomic_bytes(path: Path, content: bytes) -> None:
     if path.exists() and not path.is_file():
         raise OSError(errno.EINVAL, "there is something that is no file", str(path))
     path = path.resolve() if path.is_symlink() else path
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
+    temporary = temporary_beside(path)
     try:
         with temporary.open("wb") as file:
             file.write(content)

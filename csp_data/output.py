@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import os
+import platform
+import re
 import shutil
+import sys
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,7 +16,42 @@ from pathlib import Path
 from csp_data.errors import CspDataError, OptionError
 from csp_data.home import expanded, named
 
-__all__ = ["output", "output_folder", "output_path"]
+__all__ = ["output", "output_folder", "output_path", "temporary_beside"]
+
+
+def temporary_beside(path: Path, ending: str = "") -> Path:
+    """Return a temporary name of this process beside `path`; what killed ones left there of this kind is deleted.
+
+    The name holds the machine and the process: on a disk that several machines share, only this one's processes
+    can be told to be dead.
+
+    Parameters
+    ----------
+    path
+        What is to be written.
+    ending
+        What the temporary name ends in after ``.part``, for writers that look at it.
+    """
+    mine = f".{path.name}.{zlib.crc32(platform.node().encode()):08x}-"
+    with contextlib.suppress(OSError):  # there is no such folder yet, or it may not be looked into
+        for left in path.parent.iterdir():
+            made = re.fullmatch(rf"{re.escape(mine)}(\d+)\.part{re.escape(ending)}", left.name)
+            if made and _is_dead(int(made[1])):
+                shutil.rmtree(left) if left.is_dir() and not left.is_symlink() else left.unlink(missing_ok=True)
+    return path.with_name(f"{mine}{os.getpid()}.part{ending}")
+
+
+def _is_dead(process: int) -> bool:
+    """Whether there is no such process on this machine; Windows has no way of asking that does no harm."""
+    if sys.platform == "win32":
+        return False
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return True
+    except (OSError, OverflowError):  # somebody else's; no number of a process
+        return False
+    return False
 
 
 def _failed(path: Path, error: OSError) -> CspDataError:
@@ -46,7 +85,7 @@ def output(path: Path | str) -> Iterator[Path]:
         If it cannot be written.
     """
     path = output_path(path)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
+    temporary = temporary_beside(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         yield temporary
@@ -70,7 +109,7 @@ def output_folder(path: Path | str) -> Iterator[Path]:
         If it cannot be written.
     """
     path = named(expanded(path))
-    made = path.with_name(f".{path.name}.{os.getpid()}.part")
+    made = temporary_beside(path)
     try:
         if path.exists() and (not path.is_dir() or any(path.iterdir())):
             raise OptionError("out", str(path), "a folder that is new or empty", "Choose another or remove it.")

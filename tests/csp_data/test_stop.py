@@ -1,4 +1,4 @@
-"""Ctrl-C while a data set is prepared: a real signal to a real process; nothing half-written is left."""
+"""Ctrl-C and kill while something is written: real signals to real processes; nothing half-written is left."""
 
 from __future__ import annotations
 
@@ -8,8 +8,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 import csp_data
 from csp_data.home import lock, prepared_dir
+from csp_data.output import output, output_folder, temporary_beside
 
 
 def test_stop_of_preparing(empty_home: Path) -> None:
@@ -28,3 +31,58 @@ def test_stop_of_preparing(empty_home: Path) -> None:
         assert "Traceback" not in said
     assert [left.suffix for left in prepared_dir().iterdir()] == [".lock"]
     assert csp_data.prepare("sample") == path
+
+
+WRITES_FOR_EVER = """
+import sys, time
+from pathlib import Path
+from csp_data.output import output, output_folder
+with {"output": output, "output_folder": output_folder}[sys.argv[1]](Path(sys.argv[2])) as made:
+    (made if sys.argv[1] == "output" else made / "inside").write_text("half")
+    print(made, flush=True)
+    time.sleep(600)
+"""
+
+
+def begin_to_write(kind: str, path: Path) -> tuple[subprocess.Popen[str], Path]:
+    command = [sys.executable, "-c", WRITES_FOR_EVER, kind, str(path)]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    return process, Path(process.stdout.readline().rstrip("\n"))
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows does not say safely which processes there are")
+@pytest.mark.parametrize("kind", ["output", "output_folder"])
+def test_what_a_killed_process_left_is_deleted_by_the_next_that_writes_there(tmp_path: Path, kind: str) -> None:
+    path = tmp_path / "a figure [1].png"
+    (killed, left), (alive, begun) = begin_to_write(kind, path), begin_to_write(kind, path)
+    try:
+        killed.kill()
+        killed.wait()
+        assert left.exists()
+        number = str(killed.pid)
+        others = [
+            left.with_name(left.name.replace(number, f"{number}x")),
+            left.with_name(left.name.replace("-", "0-")),  # of another machine, whose processes are not known here
+            left.with_name(left.name.replace("figure", "picture")),
+        ]
+        for other in others:
+            other.write_text("somebody's")
+        if kind == "output":
+            with output(path) as made:
+                made.write_text("whole")
+        else:
+            with output_folder(path):
+                pass
+        assert sorted(tmp_path.iterdir()) == sorted([path, begun, *others])
+    finally:
+        for process in (killed, alive):
+            process.kill()
+            process.communicate()
+
+
+def test_temporary_names_keep_the_ending_that_a_writer_looks_at(tmp_path: Path) -> None:
+    made = temporary_beside(tmp_path / "model.onnx", ".onnx")
+    assert made.name.startswith(".model.onnx.")
+    assert made.name.endswith(f"-{os.getpid()}.part.onnx")
+    assert temporary_beside(tmp_path / "not there" / "x").parent == tmp_path / "not there"
