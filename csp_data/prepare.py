@@ -29,7 +29,7 @@ from csp_data.home import lock, prepared_dir, prepared_of
 from csp_data.normalization import Moments, Normalization
 from csp_data.options import check_number
 from csp_data.output import output_path
-from csp_data.protocol import Protocol
+from csp_data.protocol import STRICT, Protocol
 from csp_data.rawtree import path_inside, raw_bytes, raw_kind, raw_root, recordings_of
 from csp_data.recipe import INPUT_CHECKS, recipe_hash
 from csp_data.recording import Note
@@ -119,7 +119,19 @@ def load_checks(card: Card, protocol: Protocol) -> None:
     card.target(protocol.target)
     if protocol.split_name not in card.splits:
         raise UnknownNameError(f"split of {card.name}", protocol.split_name, card.splits)
+    recorded = max(stream.rate_hz for stream in card.streams)
+    if protocol.input_hz > (most := max(UPSAMPLING * recorded, STRICT.input_hz)):
+        raise OptionError(
+            "input_hz",
+            protocol.input_hz,
+            f"at most {most:g} Hz of {card.name}, whose fastest stream has {recorded:g} Hz on its card",
+            "Between samples values are interpolated: a higher rate takes more room and tells nothing new."
+            " Choose a lower one, or correct rate_hz if the card is yours.",
+        )
 
+
+UPSAMPLING = 10
+"""How many times the rate of the fastest stream the inputs may have; the usual rate may always be."""
 
 OLDER_CHECKS = (
     "%s is made again: an earlier version made it, which took raw files that this one refuses. Until that is done"

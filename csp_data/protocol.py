@@ -53,7 +53,8 @@ class Protocol:
         ``"second"`` divides increments by the step (a velocity in m/s), ``"step"`` gives the increment itself
         [published].
     input_hz, target_hz
-        Rates of the grids in Hz; their ratio is the chunk and must be a whole number.
+        Rates of the grids in Hz; their ratio is the chunk and must be a whole number. `input_hz` may be up to ten
+        times the rate of the data set's fastest stream, and 50 Hz in any case.
     grid
         ``"common"``: one grid for all streams, so that target k is what happened during chunk k and the chunk's
         last input lies exactly on the end of it. ``"own-start"`` [published]: each stream has a grid that starts

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import random
+import re
 import shutil
 import signal
 import subprocess
@@ -19,6 +20,7 @@ import pytest
 
 import csp_data
 from csp_data import STRICT, LowPass, Window, home, recipe, work
+from csp_data import card as cards
 from csp_data.errors import (
     CspDataError,
     DamagedRecordingError,
@@ -28,6 +30,7 @@ from csp_data.errors import (
     UnknownNameError,
     VerificationError,
 )
+from csp_data.newsource import new_source
 from csp_data.recipe import INPUT_CHECKS
 from csp_data.store import Prepared
 
@@ -172,6 +175,10 @@ def test_windows_are_indices_within_one_episode() -> None:
         ({"window": Window(10.1)}, r"window\.seconds=10\.1.*multiple of 0\.2 s"),
         ({"target_hz": 7}, r"target_hz=7.*divides input_hz=50"),
         ({"input_hz": -1}, "input_hz=-1.*above 0 Hz"),
+        (
+            {"input_hz": 2860},
+            r"input_hz=2860.*at most 2857\.14 Hz of sample, whose fastest stream has 285\.714 Hz",
+        ),
         ({"resample": "cubic"}, "resample='cubic'.*linear, mean"),
         ({"input_hertz": 50}, "input_hertz=50.*a field of Protocol"),
     ],
@@ -179,6 +186,33 @@ def test_windows_are_indices_within_one_episode() -> None:
 def test_options_out_of_bounds_are_refused(options: dict[str, object], message: str) -> None:
     with pytest.raises(OptionError, match=message):
         csp_data.load("sample", **options)
+
+
+def test_inputs_may_have_a_higher_rate_than_was_recorded(tmp_path: Path) -> None:
+    """Not any rate: a million Hz took 13 GB of memory."""
+    path = tmp_path / "fast.h5"
+    episode = csp_data.load(path=csp_data.prepare("sample", input_hz=2000, out=path)).train[0]
+    stream = csp_data.read_recording("sample", episode.id).streams["gyroscope"]
+    np.testing.assert_allclose(
+        episode.inputs[:, 3], np.interp(episode.time, stream.time, stream.values[:, 0]), rtol=1e-6, atol=1e-9
+    )
+    environment = {**os.environ, "CSP_DATA_HOME": str(tmp_path)}
+    command = [sys.executable, "-m", "csp_data", "prepare", "sample", "--input-hz", "3000"]
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "--input-hz 3000: expected at most 2857.14 Hz" in done.stderr
+    assert not (tmp_path / "prepared").exists()
+
+
+def test_data_of_a_low_rate_may_have_the_usual_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Their cards need not say anything of it."""
+    monkeypatch.setattr(cards, "_added", {})
+    card = new_source("slow", tmp_path / "slow") / "card.toml"
+    card.write_text(re.sub(r"rate_hz = .*", "rate_hz = 3", card.read_text()))
+    with pytest.raises(DamagedRecordingError, match="about 3 Hz"):  # it was read
+        csp_data.prepare(tmp_path / "slow")
+    with pytest.raises(OptionError, match=r"input_hz=60.*at most 50 Hz of slow, whose fastest stream has 3 Hz"):
+        csp_data.prepare(tmp_path / "slow", input_hz=60)
 
 
 @pytest.mark.parametrize(
