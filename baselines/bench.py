@@ -24,7 +24,7 @@ from baselines.models import param_groups
 from baselines.step import PlainStep, adam, in_graph, make_step, masked_mse
 from baselines.train import seeded
 from csp_data import LowPass
-from csp_data.work import keep_freed
+from csp_data.parallel import keep_freed
 
 __all__ = ["CASES", "Case", "Rates", "measure", "measure_rates", "measure_step", "render"]
 

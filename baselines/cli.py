@@ -29,7 +29,7 @@ from baselines.stream_cli import STREAM, Stream, stream
 from baselines.sweep_cli import SWEEP, Sweep, sweep
 from baselines.training_cli import EVAL, TRAIN, Eval, Train, evaluate, train
 from baselines.usage import without_values, wrong
-from csp_data.manners import Loudness, flags, pipeable
+from csp_data.commands.terminal import Loudness, flags, pipeable
 
 __all__ = ["main"]
 
@@ -108,7 +108,7 @@ def _main(given: list[str]) -> None:
         sys.stderr.write(f"Error: {message}\n")
         sys.exit(error.exit_code)
     except BrokenPipeError:
-        raise  # its reader has left: no error (csp_data.manners.pipeable)
+        raise  # its reader has left: no error (csp_data.commands.terminal.pipeable)
     except OSError as error:
         logger.debug("where it happened", exc_info=True)
         told = f"{error.filename}: {error.strerror}. Repair that, or name another place."

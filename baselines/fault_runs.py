@@ -27,10 +27,10 @@ from baselines.results.rows import once
 from baselines.rows import relative_mse, si_rmse, write_csv
 from baselines.runs import Run, RunError, data_config
 from csp_data import Dataset, LowPass
+from csp_data.dataset.remake import RawPart, read_part
 from csp_data.normalization import Moments, features
 from csp_data.options import check_number
 from csp_data.recording import FloatArray, Recording, Stream
-from csp_data.remake import RawPart, read_part
 
 __all__ = ["COLUMNS", "Row", "default_lowpass", "faulty", "write"]
 

@@ -23,10 +23,10 @@ from baselines.runs import USED
 from baselines.strapdown import NotApplicableError
 from baselines.train import TrainConfig
 from csp_data import Dataset, Resplit
+from csp_data.acquire.rawtree import raw_root
 from csp_data.card import load_card
 from csp_data.errors import MissingDataError
 from csp_data.options import check_number, frozen
-from csp_data.rawtree import raw_root
 
 __all__ = ["GROUPS", "Grid", "Planned", "SweepError", "by_kind", "check_raw", "expand", "prepare_all"]
 

@@ -27,7 +27,7 @@ from baselines.ledger import LEDGER, note, read_lines
 from baselines.slots import slot
 from baselines.trackers import check
 from csp_data.options import check_number
-from csp_data.work import as_done
+from csp_data.parallel import as_done
 
 __all__ = [
     "Joblib",

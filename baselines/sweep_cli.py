@@ -11,7 +11,7 @@ from typing import Annotated, Literal
 import tyro
 
 from baselines.grid_cli import Runs, RunsOptions, ended
-from csp_data.manners import loudness
+from csp_data.commands.terminal import loudness
 
 __all__ = ["SWEEP", "Sweep", "sweep"]
 

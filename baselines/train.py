@@ -33,7 +33,7 @@ from baselines.models import param_groups
 from baselines.step import PlainStep, adam, by_shape, in_graph, make_step, masked_mse
 from baselines.team import ALONE, Team
 from baselines.training import BEST, LAST, METRICS, TrainConfig
-from csp_data.work import keep_freed
+from csp_data.parallel import keep_freed
 
 __all__ = [
     "BEST",

@@ -23,9 +23,9 @@ from baselines.published import TRAINING, training_of
 from baselines.training import TrainConfig
 from csp_data import Dataset
 from csp_data.card import load_card
-from csp_data.manners import loudness
+from csp_data.card.splits import PARTS
+from csp_data.commands.terminal import loudness
 from csp_data.protocol import resolve
-from csp_data.splitcard import PARTS
 
 __all__ = ["EVAL", "TRAIN", "Choices", "Eval", "Train", "chosen", "evaluate", "train"]
 

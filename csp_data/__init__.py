@@ -22,13 +22,13 @@ The main functions, each with examples in its own documentation:
 
 from csp_data._version import __version__
 from csp_data.api import cite, croissant, info, load, prepare
+from csp_data.api.raw import download, import_raw, read_recording, verify
+from csp_data.authoring.conformity import check_source
 from csp_data.card import Card, names
-from csp_data.conformity import check_source
 from csp_data.dataset import Dataset, Episode, Split
 from csp_data.errors import CspDataError, DamagedRecordingError
 from csp_data.normalization import Normalization, Scaling
 from csp_data.protocol import PAPER, STRICT, Protocol
-from csp_data.raw import download, import_raw, read_recording, verify
 from csp_data.recording import Note, Recording, Stream
 from csp_data.resplit import Resplit
 from csp_data.signal.lowpass import LowPass

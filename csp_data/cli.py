@@ -12,6 +12,7 @@ import click
 
 import csp_data
 from csp_data import api
+from csp_data.acquire.rawtree import raw_root
 from csp_data.acquire.verify import failure_lines
 from csp_data.card import Card, load_card
 from csp_data.commands import acquire
@@ -33,12 +34,11 @@ from csp_data.commands.options import (
 from csp_data.commands.own import check, new
 from csp_data.commands.plot import plot
 from csp_data.commands.simulate import simulate
+from csp_data.commands.terminal import loudness
 from csp_data.commands.view import view
 from csp_data.dataset import Dataset
 from csp_data.errors import MissingDataError, StoreError, VerificationError
 from csp_data.home import home, prepared_dir, prepared_of
-from csp_data.manners import loudness
-from csp_data.rawtree import raw_root
 from csp_data.store import read_header
 
 __all__ = ["cli", "main"]

@@ -10,10 +10,10 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from csp_data.card import Card
+from csp_data.card.splits import PARTS, REPORT, SplitCard
 from csp_data.errors import CardError, OptionError
 from csp_data.resplit import UNUSED, Resplit
 from csp_data.sources import Found
-from csp_data.splitcard import PARTS, REPORT, SplitCard
 
 __all__ = ["PARTS", "Pieces", "assign", "divide", "in_turn", "natural_key", "permutation"]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from csp_data.citation import cff
+from csp_data.describe.citation import cff
 
 ROOT = Path(__file__).parent.parent
 NOTE = "# Made from the cards by scripts/make_citation.py; a test compares the two.\n"

@@ -10,11 +10,11 @@ import numpy as np
 
 from csp_data.card import Card
 from csp_data.errors import CspDataError, DamagedRecordingError
-from csp_data.plausible import RATE_TOLERANCE, rate_found, usual_step
+from csp_data.parallel import processes
 from csp_data.protocol import Protocol, resolve
 from csp_data.recording import Stream
+from csp_data.signal.plausible import RATE_TOLERANCE, rate_found, usual_step
 from csp_data.sources import Found, load_source, read_found
-from csp_data.work import processes
 
 __all__ = ["structure_problems"]
 

@@ -7,8 +7,8 @@ from typing import Any
 
 import click
 
+from csp_data.commands.terminal import Loudness, flags, pipeable
 from csp_data.errors import CspDataError, OptionError
-from csp_data.manners import Loudness, flags, pipeable
 
 __all__ = ["Command", "Commands", "examples", "report", "run"]
 

@@ -17,9 +17,9 @@ from csp_data.commands.options import (
     protocol_options,
     raw_option,
 )
+from csp_data.commands.terminal import loudness
 from csp_data.dataset import Dataset
 from csp_data.errors import OptionError
-from csp_data.manners import loudness
 from csp_data.output import output, output_folder
 
 __all__ = ["export"]

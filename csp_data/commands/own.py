@@ -6,10 +6,10 @@ from pathlib import Path
 
 import click
 
+from csp_data.authoring.conformity import check_source
+from csp_data.authoring.template import new_source
 from csp_data.commands.base import Command, examples, report
 from csp_data.commands.options import json_option, name_argument, raw_option
-from csp_data.conformity import check_source
-from csp_data.newsource import new_source
 
 __all__ = ["check", "new"]
 

@@ -9,6 +9,8 @@ from typing import Any
 import click
 
 from csp_data import api
+from csp_data.acquire.rawtree import raw_kind, raw_root
+from csp_data.api.raw import read_recording
 from csp_data.commands.base import Command, examples, report
 from csp_data.commands.options import (
     is_prepared,
@@ -21,8 +23,6 @@ from csp_data.commands.options import (
     typed,
 )
 from csp_data.errors import OptionError, UnknownNameError
-from csp_data.raw import read_recording
-from csp_data.rawtree import raw_kind, raw_root
 from csp_data.recording import Recording
 from csp_data.splits import PARTS
 

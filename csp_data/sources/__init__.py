@@ -11,9 +11,10 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from csp_data.card import Card, add_card, load_card, names, read_outside
+from csp_data.card import Card, add_card, load_card, names
+from csp_data.card.plugins import FolderReader, GivenReader
+from csp_data.card.registry import read_outside
 from csp_data.errors import SourceError
-from csp_data.plugins import FolderReader, GivenReader
 from csp_data.protocol import Protocol
 from csp_data.recording import FloatArray, Recording
 

@@ -9,8 +9,8 @@ from typing import Any
 
 import panel as pn
 
-from csp_data.cardtext import markdown
 from csp_data.dataset import Dataset
+from csp_data.describe.text import markdown
 from csp_data.errors import CspDataError
 from csp_data.plot.style import to_svg
 from csp_data.predictions import PredictionsError

@@ -9,12 +9,12 @@ from pathlib import Path
 import numpy as np
 from matplotlib.figure import Figure
 
+from csp_data.api.raw import recording_of
 from csp_data.dataset import Dataset
 from csp_data.errors import OptionError, UnknownNameError
 from csp_data.plot import FIGURES, draw, recording_figure
 from csp_data.plot.figures import columns_of
 from csp_data.predictions import PredictionsError, read_predictions
-from csp_data.raw import recording_of
 from csp_data.recording import FloatArray
 from csp_data.signal.lowpass import LowPass, Phase
 

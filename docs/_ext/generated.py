@@ -20,7 +20,7 @@ import sphinx.application
 from numpydoc.docscrape import NumpyDocString
 
 import csp_data
-from csp_data.cardtext import comparison, markdown
+from csp_data.describe.text import comparison, markdown
 
 Pages = dict[str, str]
 

@@ -20,9 +20,9 @@ from baselines.ledger import count
 from baselines.published import TRAINING
 from baselines.rows import relative_mse
 from baselines.runs import read_run
+from csp_data.acquire.rawtree import raw_root
 from csp_data.card import load_card
 from csp_data.protocol import resolve
-from csp_data.rawtree import raw_root
 
 TINY = ("train.epochs=1", "train.window_s=4", "train.window_stride_s=4", "data.max_duration_s=12",
         "model.dim=4", "model.hidden=4", "model.layers=1")  # fmt: skip

@@ -27,8 +27,8 @@ from baselines.fault_runs import (
 from baselines.faults import BURST_S, FAULTS, bursts
 from baselines.runs import Run, RunError
 from csp_data import Dataset, LowPass
+from csp_data.dataset.remake import RawPart, read_part
 from csp_data.recording import Recording, Stream
-from csp_data.remake import RawPart, read_part
 
 SIGMA = {"a": np.array([1.0, 0.5, 2.0]), "b": np.array([3.0, 1.0])}
 
@@ -424,7 +424,7 @@ def test_what_cannot_be_evaluated_is_refused(
     assert raw.name == "broad"
     tree = tmp_path / "raw"
     tree.mkdir()
-    from csp_data.rawtree import raw_root
+    from csp_data.acquire.rawtree import raw_root
 
     for file in sorted(raw_root(csp_data.info("sample"), None).glob("*.hdf5"))[1:]:
         (tree / file.name).symlink_to(file)

@@ -23,7 +23,7 @@ from baselines.errors import OptionError
 from baselines.interface import Interface
 from baselines.preparation import Preparation
 from baselines.stream import Streamer
-from csp_data import card as cards
+from csp_data.card import registry as cards
 from csp_data.normalization import Affine
 
 CARD = """

@@ -13,7 +13,7 @@ import csp_data
 from csp_data import STRICT, Recording, Stream
 from csp_data.card import load_card
 from csp_data.errors import DamagedRecordingError
-from csp_data.examples import examples
+from csp_data.prepare.examples import examples
 from csp_data.sources import Found, load_source
 
 CARD = load_card("broad")

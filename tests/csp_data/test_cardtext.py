@@ -7,7 +7,7 @@ import dataclasses
 import pytest
 
 import csp_data
-from csp_data.cardtext import amount, comparison, incomplete, markdown
+from csp_data.describe.text import amount, comparison, incomplete, markdown
 
 NAMES = csp_data.names()
 

@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 import csp_data
-from csp_data.croissant import bibtex_fields
+from csp_data.describe.croissant import bibtex_fields
 
 ROOT = Path(__file__).parent.parent.parent
 CARDS = sorted(path.stem for path in (ROOT / "csp_data" / "cards").glob("*.toml"))

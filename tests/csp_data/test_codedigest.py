@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 
 import csp_data
-from csp_data import card as cards
-from csp_data.codedigest import digest_of
+from csp_data.card import registry as cards
+from csp_data.card.codedigest import digest_of
 
 EXAMPLE = Path(__file__).parent.parent.parent / "examples" / "eflesh"
 
@@ -122,7 +122,7 @@ def test_functions_that_call_themselves_and_what_cannot_be_pickled() -> None:
 
 def test_it_is_the_same_in_every_process() -> None:
     code = "def read(x):\n    return x in {'a', 'b', 'c', 'd', 'e'} and TABLE\nTABLE = {'y': {'b', 'c'}, 'x': 1}"
-    program = f"from csp_data.codedigest import digest_of\nexec({code!r})\nprint(digest_of(read))"
+    program = f"from csp_data.card.codedigest import digest_of\nexec({code!r})\nprint(digest_of(read))"
     said = {
         subprocess.run(
             [sys.executable, "-c", program],

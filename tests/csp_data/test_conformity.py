@@ -13,11 +13,11 @@ import pytest
 from click.testing import CliRunner
 
 import csp_data
-from csp_data import card as cards
 from csp_data.card import Card
+from csp_data.card import registry as cards
 from csp_data.cli import cli
 from csp_data.errors import MissingDataError, SourceError, VerificationError
-from csp_data.plausible import implausible, sentinels
+from csp_data.signal.plausible import implausible, sentinels
 
 CARD = """
 name = "made"

@@ -10,11 +10,11 @@ import pytest
 from click.testing import CliRunner
 
 import csp_data
-from csp_data import card as cards
+from csp_data.authoring.template import new_source
+from csp_data.card import registry as cards
+from csp_data.card.plugins import FolderReader
 from csp_data.cli import cli
-from csp_data.croissant import bibtex_fields, croissant
-from csp_data.newsource import new_source
-from csp_data.plugins import FolderReader
+from csp_data.describe.croissant import bibtex_fields, croissant
 
 # of rdflib, which mlcroissant reads JSON-LD with
 pytestmark = pytest.mark.filterwarnings("ignore:ConjunctiveGraph is deprecated:DeprecationWarning")

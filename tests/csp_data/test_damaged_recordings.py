@@ -15,7 +15,7 @@ import pytest
 from click.testing import CliRunner
 
 import csp_data
-from csp_data import work
+from csp_data import parallel
 from csp_data.card import load_card
 from csp_data.cli import cli
 from csp_data.errors import DamagedRecordingError, MissingDataError
@@ -78,7 +78,7 @@ def test_a_damaged_file_stops_several_processes_as_it_stops_one(
     file.write_bytes(file.read_bytes()[:5000])
     said = []
     for jobs, least in ((1, 1 << 40), (2, 0)):
-        monkeypatch.setattr(work, "WORTH_PROCESSES", least)
+        monkeypatch.setattr(parallel, "WORTH_PROCESSES", least)
         with pytest.raises(DamagedRecordingError, match=r"truncated file.*--skip-damaged") as caught:
             csp_data.prepare("marker", raw=root, jobs=jobs, out=tmp_path / "out.h5")
         assert caught.value.path == file

@@ -188,7 +188,7 @@ def test_torch_view(ds: csp_data.Dataset) -> None:
 def test_reading_all_episodes_at_once_gives_each_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
     dataset = csp_data.load("sample")
     for rows in (1, 4000, 8192):
-        monkeypatch.setattr("csp_data.dataset.BLOCK_BYTES", rows * 4 * len(dataset.channels.names))
+        monkeypatch.setattr("csp_data.dataset.dataset.BLOCK_BYTES", rows * 4 * len(dataset.channels.names))
         for part in dataset.parts:
             split = dataset.split(part)
             together = list(split)

@@ -82,7 +82,7 @@ def test_pipes_in_place_of_cards_and_predictions(tmp_path: Path) -> None:
 
 def test_folders_and_pipes_named_like_python(tmp_path: Path) -> None:
     """An installed package with a folder ``templates.py``, say: no reader could be used."""
-    from csp_data.plugins import ModuleReader
+    from csp_data.card.plugins import ModuleReader
 
     (tmp_path / "reader.py").write_text("SOURCE = None\n")
     digest = ModuleReader("other", tmp_path).digest()

@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 
 import csp_data
-from csp_data import card as cards
+from csp_data.authoring.template import new_source
+from csp_data.card import registry as cards
 from csp_data.errors import DamagedRecordingError, MissingDataError, SourceError
-from csp_data.newsource import new_source
 from csp_data.recording import Recording
 
 Change = Callable[[Any], Any]

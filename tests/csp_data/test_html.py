@@ -8,7 +8,7 @@ import xml.etree.ElementTree as ET
 import numpy as np
 
 import csp_data
-from csp_data.html import POINTS, sparkline
+from csp_data.dataset.html import POINTS, sparkline
 
 
 def test_a_dataset_shows_its_parts_and_channels() -> None:

@@ -11,7 +11,7 @@ import pytest
 from click.testing import CliRunner
 
 import csp_data
-from csp_data import card as cards
+from csp_data.card import registry as cards
 from csp_data.cli import cli
 
 

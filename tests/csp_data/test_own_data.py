@@ -16,9 +16,11 @@ import pytest
 from click.testing import CliRunner
 
 import csp_data
-from csp_data import card as cards
+from csp_data.authoring.template import new_source
 from csp_data.card import load_card, read_card, stored_card
+from csp_data.card import registry as cards
 from csp_data.cli import cli
+from csp_data.dataset.remake import read_part
 from csp_data.errors import (
     CardError,
     CspDataError,
@@ -27,8 +29,6 @@ from csp_data.errors import (
     SourceError,
     UnknownNameError,
 )
-from csp_data.newsource import new_source
-from csp_data.remake import read_part
 
 EXAMPLE = Path(__file__).parent.parent.parent / "examples" / "eflesh"
 RUN = "20250401_014340_probe"

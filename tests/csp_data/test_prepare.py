@@ -19,8 +19,9 @@ import numpy as np
 import pytest
 
 import csp_data
-from csp_data import STRICT, LowPass, Window, home, recipe, work
-from csp_data import card as cards
+from csp_data import STRICT, LowPass, Window, home, parallel
+from csp_data.authoring.template import new_source
+from csp_data.card import registry as cards
 from csp_data.errors import (
     CspDataError,
     DamagedRecordingError,
@@ -30,8 +31,8 @@ from csp_data.errors import (
     UnknownNameError,
     VerificationError,
 )
-from csp_data.newsource import new_source
-from csp_data.recipe import INPUT_CHECKS
+from csp_data.prepare import recipe
+from csp_data.prepare.recipe import INPUT_CHECKS
 from csp_data.store import Prepared
 
 SAMPLE = csp_data.verify("sample").root
@@ -60,7 +61,7 @@ def arrays(path: Path) -> dict[str, bytes]:
 
 
 def test_arrays_do_not_depend_on_the_number_of_jobs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(work, "WORTH_PROCESSES", 0)
+    monkeypatch.setattr(parallel, "WORTH_PROCESSES", 0)
     one = csp_data.prepare("sample", out=tmp_path / "one.h5", jobs=1)
     two = csp_data.prepare("sample", out=tmp_path / "two.h5", jobs=2)
     assert arrays(one) == arrays(two)
@@ -432,7 +433,7 @@ def test_what_was_prepared_stays_when_its_raw_files_are_now_refused(
     def refuse(*_: object) -> None:
         raise DamagedRecordingError(tree, "a stricter check", "a", "b")
 
-    monkeypatch.setattr(sys.modules["csp_data.prepare"], "cut_recordings", refuse)
+    monkeypatch.setattr(sys.modules["csp_data.prepare.pipeline"], "cut_recordings", refuse)
     with pytest.raises(DamagedRecordingError):
         csp_data.prepare("sample", raw=tree)
     assert csp_data.load(path=path).provenance["created_by"] == "csp-data of old"

@@ -17,7 +17,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import csp_data
-from csp_data import PAPER, STRICT, LowPass, Protocol, Resplit, Window, work
+from csp_data import PAPER, STRICT, LowPass, Protocol, Resplit, Window, parallel
 from csp_data.card import bundled_root, load_card, names
 from csp_data.cli import cli
 from csp_data.dataset import Dataset, Episode
@@ -169,11 +169,11 @@ def check_stamps_of_broad(episode: Episode, root: Path) -> None:
 
 @pytest.fixture(scope="module", autouse=True)
 def _processes_for_the_smallest_tree() -> Iterator[None]:
-    pool = work.others(3)
-    pool.submit(work.keep_freed).result()  # started, so that they have a part in the work
+    pool = parallel.others(3)
+    pool.submit(parallel.keep_freed).result()  # started, so that they have a part in the work
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(work, "WORTH_PROCESSES", 0)
-        patch.setattr(work, "others", lambda count: pool)
+        patch.setattr(parallel, "WORTH_PROCESSES", 0)
+        patch.setattr(parallel, "others", lambda count: pool)
         patch.setattr(pool, "shutdown", lambda **kept: None)
         yield
     pool.shutdown(wait=True)

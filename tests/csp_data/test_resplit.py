@@ -14,10 +14,10 @@ from hypothesis import strategies as st
 import csp_data
 from csp_data import Protocol, Resplit, Window
 from csp_data.card import Card, load_card
+from csp_data.card.splits import SplitCard
 from csp_data.errors import OptionError
 from csp_data.resplit import UNUSED
 from csp_data.sources import Found, load_source
-from csp_data.splitcard import SplitCard
 from csp_data.splits import Pieces, divide
 
 LISTS = {

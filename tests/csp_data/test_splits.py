@@ -11,9 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from csp_data.card import Card, load_card, names, read_card
+from csp_data.card.splits import SplitCard
 from csp_data.errors import CardError
 from csp_data.sources import Found
-from csp_data.splitcard import SplitCard
 from csp_data.splits import assign, natural_key, permutation
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import re
 import xml.etree.ElementTree as ET
 from pathlib import Path
 from types import ModuleType
@@ -43,6 +44,12 @@ def test_every_box_is_in_the_picture(drawing: ModuleType) -> None:
     root = ET.fromstring(drawing.svg(drawing.graph()))
     texts = {"".join(text.itertext()) for text in root.iter("{http://www.w3.org/2000/svg}text")}
     assert set(drawing.graph()) <= texts
+
+
+def test_every_box_is_in_the_listing(drawing: ModuleType) -> None:
+    page = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    listed = set(re.findall(r"(\w+)(?:/|\.py)", page.split("```text")[1].split("```")[0]))
+    assert set(drawing.graph()) - {"_version", "baselines"} <= listed
 
 
 def test_imports_are_seen(drawing: ModuleType, tmp_path: Path) -> None:

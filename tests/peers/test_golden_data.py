@@ -21,8 +21,8 @@ import csp_data
 from csp_data import LowPass
 from csp_data.card import load_card
 from csp_data.dataset import Dataset, Episode
-from csp_data.examples import examples
 from csp_data.normalization import features, fit
+from csp_data.prepare.examples import examples
 from csp_data.protocol import resolve
 from csp_data.sources import load_source
 

@@ -16,7 +16,7 @@ import pytest
 
 from csp_data import PAPER, Recording, Stream
 from csp_data.card import StreamCard, TargetCard, load_card
-from csp_data.examples import Example, examples
+from csp_data.prepare.examples import Example, examples
 from csp_data.recording import FloatArray, Note
 from csp_data.sources import Source
 

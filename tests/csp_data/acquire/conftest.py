@@ -11,10 +11,11 @@ import numpy as np
 import pytest
 from click.testing import CliRunner, Result
 
-from csp_data import api, raw
+from csp_data import api
 from csp_data.acquire.client import Client, Patience
 from csp_data.acquire.download import Options, download_card
 from csp_data.acquire.verify import Report
+from csp_data.api import raw
 from csp_data.card import bundled_root, load_card
 from csp_data.cli import cli
 from csp_data.commands import acquire as commands

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import csp_data
-from csp_data import card as cards
+from csp_data.card import registry as cards
 from csp_data.errors import MissingDataError, OptionError, SourceError, UnknownNameError
 from csp_data.predictions import EpisodePrediction, PredictionsError, save_predictions
 from csp_data.view import Selection, find_runs, serve

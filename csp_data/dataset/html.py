@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 if TYPE_CHECKING:
-    from csp_data.dataset import Dataset, Episode
+    from csp_data.dataset.dataset import Dataset, Episode
 
 __all__ = ["dataset_html", "episode_html", "sparkline"]
 

@@ -6,12 +6,12 @@ from numbers import Integral
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
+from csp_data.acquire.rawtree import find_recordings, raw_root
 from csp_data.acquire.verify import Report, verify_tree
 from csp_data.card import Card, load_card
 from csp_data.errors import OptionError, UnknownNameError
 from csp_data.home import expanded
 from csp_data.protocol import Protocol, resolve
-from csp_data.rawtree import find_recordings, raw_root
 from csp_data.recording import Recording
 from csp_data.sources import load_source, read_found
 

@@ -12,18 +12,18 @@ from typing import Any
 import joblib
 import numpy as np
 
+from csp_data.acquire.rawtree import raw_root
 from csp_data.acquire.verify import how_to_get, verify_tree
+from csp_data.authoring.report import Check, SourceReport
 from csp_data.card import Card, load_card
-from csp_data.checkreport import Check, SourceReport
 from csp_data.dataset import Dataset
 from csp_data.errors import CspDataError, MissingDataError
-from csp_data.examples import examples
 from csp_data.options import check_number
-from csp_data.plausible import RATE_FACTOR, RATE_TOLERANCE, implausible, sentinels
 from csp_data.prepare import prepare_card
+from csp_data.prepare.examples import examples
 from csp_data.protocol import resolve
-from csp_data.rawtree import raw_root
 from csp_data.recording import FloatArray, Recording, Stream
+from csp_data.signal.plausible import RATE_FACTOR, RATE_TOLERANCE, implausible, sentinels
 from csp_data.sources import Found, Source, find_in, load_source, read_found
 from csp_data.splits import assign
 

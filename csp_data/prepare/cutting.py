@@ -10,12 +10,12 @@ import numpy as np
 
 from csp_data.card import Card
 from csp_data.errors import DamagedRecordingError
-from csp_data.examples import Example, cut_into_pieces, examples
 from csp_data.normalization import Moments, features
+from csp_data.parallel import in_order, keep_freed, processes
+from csp_data.prepare.examples import Example, cut_into_pieces, examples
 from csp_data.protocol import Protocol
 from csp_data.recording import Note
 from csp_data.sources import Found, load_source, read_found
-from csp_data.work import in_order, keep_freed, processes
 
 __all__ = ["SKIPPED", "Cut", "Run", "cut_recordings"]
 

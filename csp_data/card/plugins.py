@@ -17,7 +17,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from csp_data.codedigest import digest_of
+from csp_data.card.codedigest import digest_of
 from csp_data.errors import SourceError
 from csp_data.home import expanded
 
@@ -81,7 +81,7 @@ class GivenReader:
         return self.source
 
     def digest(self) -> str:
-        """Return a digest of its functions (:mod:`csp_data.codedigest`)."""
+        """Return a digest of its functions (:mod:`csp_data.card.codedigest`)."""
         parts = (self.source.targets, self.source.inputs)
         functions = (part[name] for part in parts for name in sorted(part))
         return digest_of(self.source.find, self.source.read, *functions)

@@ -18,8 +18,8 @@ from hypothesis import strategies as st
 from joblib import Parallel, delayed
 from joblib.externals.loky import ProcessPoolExecutor
 
-from csp_data import work
-from csp_data.work import as_done, in_order
+from csp_data import parallel
+from csp_data.parallel import as_done, in_order
 
 
 class Started(ProcessPoolExecutor):
@@ -45,7 +45,7 @@ def jobs(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Ite
         yield count
         return
     pool = Started(count - 1)
-    monkeypatch.setattr(work, "others", lambda count: pool)
+    monkeypatch.setattr(parallel, "others", lambda count: pool)
     yield count
     pool.end()
 
@@ -88,7 +88,7 @@ def test_this_process_works_at_once_and_the_others_when_they_have_started(count:
 
 DEAF = """
 import itertools, os, signal, time
-from csp_data.work import in_order
+from csp_data.parallel import in_order
 def deaf(task):
     time.sleep(0.02)
     return os.getpid(), signal.SIGINT in signal.pthread_sigmask(signal.SIG_BLOCK, [])
@@ -110,9 +110,9 @@ def test_tasks_just_begun_can_be_given_up(monkeypatch: pytest.MonkeyPatch) -> No
     failed: list[threading.ExceptHookArgs] = []
     monkeypatch.setattr(threading, "excepthook", failed.append)
     for _ in range(5):
-        pool = work.others(2)
+        pool = parallel.others(2)
         pool.submit(abs, 1).result()
-        work._end(pool, [pool.submit(time.sleep, 0.01) for _ in range(4)])
+        parallel._end(pool, [pool.submit(time.sleep, 0.01) for _ in range(4)])
     assert failed == []
 
 
@@ -125,7 +125,7 @@ def test_joblib_can_start_its_own_processes_afterwards() -> None:
 def test_the_others_end_when_this_process_is_killed() -> None:
     code = """
 import os, signal, time
-from csp_data.work import others
+from csp_data.parallel import others
 pool = others(1)
 print(pool.submit(os.getpid).result(), flush=True)
 pool.submit(time.sleep, 600)
@@ -215,7 +215,7 @@ def test_nobody_is_asked_without_need() -> None:
 
 FAULTS = """
 import resource, numpy as np
-from csp_data.work import keep_freed
+from csp_data.parallel import keep_freed
 def faults():
     before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
     arrays = [np.ones(100_000) for _ in range(20)]

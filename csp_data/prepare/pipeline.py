@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
+from csp_data.acquire.rawtree import path_inside, raw_bytes, raw_kind, raw_root, recordings_of
 from csp_data.acquire.verify import Report, verify_tree
 from csp_data.card import Card, stored_card
-from csp_data.cutting import SKIPPED, Run, cut_recordings
 from csp_data.errors import (
     CspDataError,
     DamagedRecordingError,
@@ -24,14 +24,14 @@ from csp_data.errors import (
     OptionError,
     UnknownNameError,
 )
-from csp_data.examples import Example
 from csp_data.home import lock, prepared_dir, prepared_of
 from csp_data.normalization import Moments, Normalization
 from csp_data.options import check_number
 from csp_data.output import output_path
+from csp_data.prepare.cutting import SKIPPED, Run, cut_recordings
+from csp_data.prepare.examples import Example
+from csp_data.prepare.recipe import INPUT_CHECKS, recipe_hash
 from csp_data.protocol import STRICT, Protocol
-from csp_data.rawtree import path_inside, raw_bytes, raw_kind, raw_root, recordings_of
-from csp_data.recipe import INPUT_CHECKS, recipe_hash
 from csp_data.recording import Note
 from csp_data.resplit import UNUSED
 from csp_data.simulate.stamp import read_stamp

@@ -15,7 +15,9 @@ from pathlib import Path, PurePosixPath
 from types import MappingProxyType
 from typing import Any, Literal, TypeVar, cast, get_args, get_origin, get_type_hints
 
-from csp_data.cardtypes import (
+from csp_data.card.plugins import CARD, VARIABLE, FolderReader, ModuleReader, folders, installed
+from csp_data.card.splits import SplitCard, check_split
+from csp_data.card.types import (
     QUANTITIES,
     Access,
     Card,
@@ -29,8 +31,6 @@ from csp_data.cardtypes import (
 from csp_data.errors import CardError, CspDataError, OptionError, UnknownNameError
 from csp_data.files import check_file
 from csp_data.home import expanded
-from csp_data.plugins import CARD, VARIABLE, FolderReader, ModuleReader, folders, installed
-from csp_data.splitcard import SplitCard, check_split
 
 __all__ = [
     "Access",

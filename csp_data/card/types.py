@@ -1,4 +1,4 @@
-"""The contents of a card as dataclasses (:mod:`csp_data.card` reads them)."""
+"""The contents of a card as dataclasses (:mod:`csp_data.card.registry` reads them)."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
 
+from csp_data.card.plugins import Reader
+from csp_data.card.splits import SplitCard
 from csp_data.errors import UnknownNameError
-from csp_data.plugins import Reader
-from csp_data.splitcard import SplitCard
 
 __all__ = ["Access", "Card", "Citation", "FileEntry", "Kind", "Licence", "Size", "StreamCard", "TargetCard"]
 

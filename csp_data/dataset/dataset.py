@@ -13,12 +13,12 @@ import numpy as np
 import numpy.typing as npt
 
 from csp_data.card import Card, card_from, load_card
+from csp_data.card.splits import PARTS, REPORT, SELECTION
+from csp_data.dataset.parts import Episode, Split
 from csp_data.errors import CspDataError, MissingExtraError, OptionError, StoreError, UnknownNameError
 from csp_data.home import expanded
 from csp_data.normalization import Normalization
-from csp_data.parts import Episode, Split
 from csp_data.protocol import Protocol
-from csp_data.splitcard import PARTS, REPORT, SELECTION
 from csp_data.store import Channels, EpisodeRow, Prepared, found_damaged
 
 if TYPE_CHECKING:
@@ -316,7 +316,7 @@ class Dataset:
         self.prepared.close()
 
     def _repr_html_(self) -> str:
-        from csp_data.html import dataset_html
+        from csp_data.dataset.html import dataset_html
 
         return dataset_html(self)
 

@@ -12,7 +12,6 @@ import numpy.typing as npt
 
 from csp_data.card import Card, StreamCard, TargetCard
 from csp_data.errors import DamagedRecordingError, SourceError
-from csp_data.plausible import RATE_FACTOR, RATE_TOLERANCE, rate_found, usual_step
 from csp_data.protocol import Protocol
 from csp_data.recording import FloatArray, Note, Recording, Stream
 from csp_data.signal.align import (
@@ -23,6 +22,7 @@ from csp_data.signal.align import (
     increasing_rows,
     own_start_grids,
 )
+from csp_data.signal.plausible import RATE_FACTOR, RATE_TOLERANCE, rate_found, usual_step
 from csp_data.signal.resample import interval_mean, linear
 from csp_data.signal.rotation import slerp
 from csp_data.sources import Source

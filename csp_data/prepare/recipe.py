@@ -8,8 +8,8 @@ from dataclasses import asdict
 from typing import Any
 
 from csp_data.card import Card
+from csp_data.card.splits import SplitCard
 from csp_data.protocol import Protocol
-from csp_data.splitcard import SplitCard
 from csp_data.store import FORMAT_VERSION
 
 __all__ = ["INPUT_CHECKS", "recipe_hash"]

@@ -13,11 +13,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from csp_data.acquire.rawtree import find_recordings, raw_root
 from csp_data.acquire.verify import verify_tree
-from csp_data.dataset import Dataset
+from csp_data.dataset.dataset import Dataset
 from csp_data.errors import DamagedRecordingError, OptionError
-from csp_data.examples import cut_into_pieces, examples
-from csp_data.rawtree import find_recordings, raw_root
+from csp_data.prepare.examples import cut_into_pieces, examples
 from csp_data.recording import Recording, Stream
 from csp_data.signal.lowpass import LowPass
 from csp_data.sources import Source, load_source

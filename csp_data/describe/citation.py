@@ -9,7 +9,7 @@ from typing import Any
 
 from csp_data._version import __version__
 from csp_data.card import load_card
-from csp_data.croissant import bibtex_fields
+from csp_data.describe.croissant import bibtex_fields
 
 __all__ = ["HISS", "TOOLKIT", "bibtex", "cff"]
 

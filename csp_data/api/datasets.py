@@ -5,15 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from csp_data import citation
+from csp_data.api.raw import download as fetch
 from csp_data.card import Card, load_card
-from csp_data.croissant import croissant as card_croissant
 from csp_data.dataset import Dataset
+from csp_data.describe import citation
+from csp_data.describe.croissant import croissant as card_croissant
 from csp_data.errors import OptionError
 from csp_data.home import expanded
 from csp_data.prepare import prepare_card
 from csp_data.protocol import Protocol, resolve
-from csp_data.raw import download as fetch
 
 __all__ = ["cite", "croissant", "info", "load", "prepare"]
 

@@ -1,4 +1,4 @@
-"""The report of the conformity checks (:mod:`csp_data.conformity` runs them)."""
+"""The report of the conformity checks (:mod:`csp_data.authoring.conformity` runs them)."""
 
 from __future__ import annotations
 

@@ -14,7 +14,7 @@ import numpy.typing as npt
 from csp_data.store import EpisodeRow
 
 if TYPE_CHECKING:
-    from csp_data.dataset import Dataset
+    from csp_data.dataset.dataset import Dataset
 
 __all__ = ["Episode", "Episodes", "Split", "Windows"]
 
@@ -73,7 +73,7 @@ class Episode:
         return f"<Episode {self.id}, {self.split}: inputs {self.inputs.shape}, targets {self.targets.shape}>"
 
     def _repr_html_(self) -> str:
-        from csp_data.html import episode_html
+        from csp_data.dataset.html import episode_html
 
         return episode_html(self)
 

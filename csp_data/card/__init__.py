@@ -1,0 +1,27 @@
+"""Cards, which describe data sets: their fields, reading and checking them, and finding one by its name.
+
+The cards that ship are in ``csp_data/cards``, one TOML file each.
+"""
+
+from csp_data.card.registry import add_card, bundled_root, card_from, load_card, names, read_card, stored_card
+from csp_data.card.splits import SplitCard
+from csp_data.card.types import Access, Card, Citation, FileEntry, Licence, Size, StreamCard, TargetCard
+
+__all__ = [
+    "Access",
+    "Card",
+    "Citation",
+    "FileEntry",
+    "Licence",
+    "Size",
+    "SplitCard",
+    "StreamCard",
+    "TargetCard",
+    "add_card",
+    "bundled_root",
+    "card_from",
+    "load_card",
+    "names",
+    "read_card",
+    "stored_card",
+]

@@ -1,0 +1,1 @@
+"""Cards for readers and other programs: Markdown pages, Croissant documents, citations."""
