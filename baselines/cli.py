@@ -30,6 +30,7 @@ from baselines.sweep_cli import SWEEP, Sweep, sweep
 from baselines.training_cli import EVAL, TRAIN, Eval, Train, evaluate, train
 from baselines.usage import without_values, wrong
 from csp_data.commands.terminal import Loudness, flags, pipeable
+from csp_data.errors import SourceError
 
 __all__ = ["main"]
 
@@ -104,6 +105,8 @@ def _main(given: list[str]) -> None:
         _demand(program.command)
         known[word].act(program.command, shlex.join(["csp-baselines", *given]))
     except CspDataError as error:
+        if isinstance(error, SourceError) and error.__cause__ is not None:
+            logger.debug("where it happened", exc_info=error.__cause__)
         message = error.typed(_flags(known, word)) if isinstance(error, OptionError) else error
         sys.stderr.write(f"Error: {message}\n")
         sys.exit(error.exit_code)

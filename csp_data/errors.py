@@ -143,8 +143,10 @@ class CardError(CspDataError):
 class SourceError(CspDataError):
     """A reader from outside the package that cannot be used."""
 
-    def __init__(self, where: Path | str, problem: str) -> None:
-        super().__init__(f"reader {where}: {problem}. docs/howto-own-data.md shows a whole one.")
+    def __init__(
+        self, where: Path | str, problem: str, fix: str = "docs/howto-own-data.md shows a whole one."
+    ) -> None:
+        super().__init__(f"reader {where}: {problem}. {fix}")
 
 
 class MissingDataError(CspDataError):

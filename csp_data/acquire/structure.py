@@ -9,7 +9,7 @@ import joblib
 import numpy as np
 
 from csp_data.card import Card
-from csp_data.errors import CspDataError, DamagedRecordingError
+from csp_data.errors import CspDataError, DamagedRecordingError, SourceError
 from csp_data.parallel import processes
 from csp_data.protocol import Protocol, resolve
 from csp_data.recording import Stream
@@ -19,8 +19,8 @@ from csp_data.sources import Found, load_source, read_found
 __all__ = ["structure_problems"]
 
 
-Problem = tuple[Path, str]
-"""The file at fault, and what is wrong with it."""
+Problem = tuple[Path, str, bool]
+"""The file at fault, what is wrong with it, and whether its reader may be to blame instead."""
 
 
 def structure_problems(card: Card, found: Sequence[Found], jobs: int) -> list[Problem | None]:
@@ -46,13 +46,13 @@ def _problem(found: Found, card: Card, protocol: Protocol) -> Problem | None:
         with np.errstate(all="ignore"):  # what is no number is looked for below
             recording = read_found(load_source(card), found, card, protocol)
     except DamagedRecordingError as error:
-        return error.path, error.problem
+        return error.path, error.problem, False
     except CspDataError as error:
-        return found.files[0], str(error)
+        return found.files[0], str(error), isinstance(error, SourceError)
     for name, stream in recording.streams.items():
         promised = card.stream(name).rate_hz if stream.role == "input" else None  # truth comes at many rates
         if problem := _of_stream(stream, promised):
-            return found.files[0], f"stream {name}: {problem}"
+            return found.files[0], f"stream {name}: {problem}", False
     return None
 
 

@@ -378,9 +378,14 @@ def _open_doubtful(
             # a recording's folder stands for its main file
             at_fault = dict(zip(recording.files, names, strict=True)).get(problem[0], names[0])
             reports[at_fault] = _not_readable(get, at_fault, problem[1], there=at_fault in reports)
+            if problem[2]:
+                reports[at_fault] = replace(reports[at_fault], found=problem[1].rstrip("."), fix=READER)
         else:
             fine += [name for name in names if name in reports]
     stamps.set_readable(fine)
+
+
+READER = "Keep the file, and look at its reader first."
 
 
 def _not_readable(get: str, name: str, problem: str, *, there: bool) -> FileReport:

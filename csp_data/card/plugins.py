@@ -9,19 +9,32 @@ import hashlib
 import importlib.util
 import os
 import sys
-from collections.abc import Iterator
+import traceback
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import entry_points
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, TypeVar
 
 from csp_data.card.codedigest import digest_of
-from csp_data.errors import SourceError
+from csp_data.errors import CspDataError, SourceError
 from csp_data.home import expanded
 
-__all__ = ["GROUP", "VARIABLE", "FolderReader", "GivenReader", "ModuleReader", "Reader", "folders", "installed"]
+__all__ = [
+    "GROUP",
+    "VARIABLE",
+    "FolderReader",
+    "GivenReader",
+    "ModuleReader",
+    "Reader",
+    "ask",
+    "folders",
+    "installed",
+]
+
+T = TypeVar("T")
 
 GROUP = "csp_data.sources"
 """Entry-point group of installed packages: the name of a data set = the module that holds its ``SOURCE``."""
@@ -118,6 +131,53 @@ def installed() -> Iterator[tuple[str, ModuleReader | SourceError]]:
             yield entry.name, SourceError(where, "there is no such module")
         else:
             yield entry.name, ModuleReader(entry.value, Path(spec.origin).parent)
+
+
+def ask(reader: Reader | None, what: str, call: Callable[[], T]) -> T:
+    """Call a function of a reader; whatever it raises is said to be the reader's, unless that is our own.
+
+    Parameters
+    ----------
+    reader
+        Whose function it is; ``None`` for those of this package.
+    what
+        What is called, and of what, in words.
+    call
+        The function with its arguments.
+
+    Raises
+    ------
+    SourceError
+        From the exception, with its text and the line of the reader.
+    """
+    try:
+        return call()
+    except CspDataError:
+        raise
+    except Exception as error:
+        if reader is None:
+            raise
+        told = " ".join(str(error).split())
+        told = f"{type(error).__name__}{': ' if told else ''}{told if len(told) < LONG else told[:LONG] + ' ...'}"
+        where = _line_of(error)
+        raise SourceError(where, f"{what} raised {told}", RAISED) from error
+
+
+LONG = 500
+"""Characters of an exception's text that are told."""
+RAISED = (
+    "Repair the reader, or the file. Of a damaged file a reader should raise csp_data.DamagedRecordingError."
+    " -v (in Python the exception's cause) shows the whole traceback."
+)
+
+
+def _line_of(error: Exception) -> str:
+    """Return the file and the line at which a reader, or what it called in the same file, went wrong."""
+    frames = traceback.extract_tb(error.__traceback__)
+    package = f"{Path(__file__).parent.parent}{os.sep}"
+    file = next((frame.filename for frame in frames if not frame.filename.startswith(package)), "")
+    lines = [frame.lineno for frame in frames if frame.filename == file]
+    return f"{file}, line {lines[-1]}" if lines else "of another language"
 
 
 @cache

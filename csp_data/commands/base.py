@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
+import logging
 from typing import Any
 
 import click
 
 from csp_data.commands.terminal import Loudness, flags, pipeable
-from csp_data.errors import CspDataError, OptionError
+from csp_data.errors import CspDataError, OptionError, SourceError
 
 __all__ = ["Command", "Commands", "examples", "report", "run"]
+
+logger = logging.getLogger(__name__)
 
 
 class _Failure(click.ClickException):
@@ -65,6 +68,8 @@ class Commands(click.Group):
         try:
             return super().invoke(ctx)
         except CspDataError as error:
+            if isinstance(error, SourceError) and error.__cause__ is not None:
+                logger.debug("where it happened", exc_info=error.__cause__)
             raise _Failure(error) from error
 
 

@@ -20,7 +20,7 @@ from csp_data.errors import DamagedRecordingError, OptionError
 from csp_data.prepare.examples import cut_into_pieces, examples
 from csp_data.recording import Recording, Stream
 from csp_data.signal.lowpass import LowPass
-from csp_data.sources import Source, load_source
+from csp_data.sources import Source, load_source, read_found
 
 __all__ = ["RawPart", "read_part"]
 
@@ -116,4 +116,5 @@ def read_part(dataset: Dataset, part: str, raw: Path | str | None = None) -> Raw
             "raw", str(root), f"the raw files that {dataset.path.name} was prepared from (source {digest} differs)"
         )
     wanted = dict.fromkeys(row.recording for row in dataset.split(part).rows)
-    return RawPart(dataset, part, tuple(source.read(found[id_], card, dataset.protocol) for id_ in wanted), source)
+    read = tuple(read_found(source, found[id_], card, dataset.protocol) for id_ in wanted)
+    return RawPart(dataset, part, read, source)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import pairwise
 from typing import Any
 
@@ -11,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from csp_data.card import Card, StreamCard, TargetCard
+from csp_data.card.plugins import ask
 from csp_data.errors import DamagedRecordingError, SourceError
 from csp_data.protocol import Protocol
 from csp_data.recording import FloatArray, Note, Recording, Stream
@@ -109,8 +111,12 @@ def examples(
     units = tuple(s.unit for s in chosen for _ in columns[s.name])
     made = []
     for i, grids in enumerate(laid, start=1):
-        inputs = _inputs(streams, chosen, grids, source, protocol)
-        given = source.targets[target.name](_edges(streams, references, grids, protocol))
+        inputs = _inputs(streams, chosen, grids, source, protocol, card, recording)
+        given = ask(
+            card.reader,
+            f"target {target.name!r} of recording {recording.id} ({recording.path})",
+            partial(source.targets[target.name], _edges(streams, references, grids, protocol)),
+        )
         targets = _numbers(given, card, f"{recording.id}: target {target.name}")
         first = grids[chosen[0].name]
         _check_shape(targets, (len(first.edges) - 1, len(target.channels)), recording, target, card)
@@ -366,13 +372,21 @@ def _inputs(
     grids: Mapping[str, Grid],
     source: Source,
     protocol: Protocol,
+    card: Card,
+    recording: Recording,
 ) -> FloatArray:
     """Sample the chosen streams on their grids, beside each other, and filter them: (N * chunk, C)."""
     sampled = []
-    for card in chosen:
-        grid = grids[card.name]
-        values = _resample(streams[card.name], grid.inputs, grid.origin, protocol)
-        sampled.append(source.inputs[card.name](values) if card.derived else values)
+    for stream in chosen:
+        grid = grids[stream.name]
+        values = _resample(streams[stream.name], grid.inputs, grid.origin, protocol)
+        if stream.derived:
+            what = f"derived columns of {stream.name!r} of recording {recording.id} ({recording.path})"
+            made = _numbers(ask(card.reader, what, partial(source.inputs[stream.name], values)), card, what)
+            if np.shape(made) != (wanted := (len(values), len(stream.derived))):
+                raise SourceError(card.name, f"{what}: expected the shape {wanted}, found {np.shape(made)}")
+            values = made
+        sampled.append(values)
     inputs = sampled[0] if len(sampled) == 1 else np.concatenate(sampled, axis=1)
     return inputs if protocol.lowpass is None else protocol.lowpass.apply(inputs, protocol.input_hz)
 

@@ -12,7 +12,7 @@ from types import ModuleType
 from typing import Any
 
 from csp_data.card import Card, add_card, load_card, names
-from csp_data.card.plugins import FolderReader, GivenReader
+from csp_data.card.plugins import FolderReader, GivenReader, ask
 from csp_data.card.registry import read_outside
 from csp_data.errors import SourceError
 from csp_data.protocol import Protocol
@@ -111,10 +111,15 @@ def find_in(card: Card, root: Path) -> list[Found]:
     Raises
     ------
     SourceError
-        If it gives something else than recordings with files.
+        If it gives something else than recordings with files, or fails.
     """
-    given: Any = load_source(card).find(root)
-    found = list(given) if isinstance(given, Iterable) else [given]
+    source = load_source(card)
+
+    def listed() -> list[Any]:
+        given: Any = source.find(root)
+        return list(given) if isinstance(given, Iterable) else [given]
+
+    found = ask(card.reader, f"find() of {root}", listed)
     for i, recording in enumerate(found):
         if not isinstance(recording, Found):
             raise SourceError(
@@ -136,9 +141,10 @@ def read_found(source: Source, found: Found, card: Card, protocol: Protocol) -> 
     Raises
     ------
     SourceError
-        If the reader gives another one, or none.
+        If the reader gives another one, or none, or fails.
     """
-    recording: Any = source.read(found, card, protocol)
+    what = f"read() of recording {found.id} ({found.files[0]})"
+    recording: Any = ask(card.reader, what, lambda: source.read(found, card, protocol))
     if not isinstance(recording, Recording) or not isinstance(recording.streams, Mapping):
         problem = (
             f"read() should return a csp_data.Recording, with streams by name, found {type(recording).__name__}"

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import shutil
 import subprocess
 import sys
+import traceback
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -16,6 +18,7 @@ import pytest
 from click.testing import CliRunner
 
 import csp_data
+from csp_data import parallel
 from csp_data.authoring.template import new_source
 from csp_data.card import load_card, read_card, stored_card
 from csp_data.card import registry as cards
@@ -369,6 +372,115 @@ def test_a_reader_that_contradicts_its_card(
     with pytest.raises(error, match=message):
         csp_data.prepare(str(folder), out=tmp_path / "made.h5")
     assert not list(tmp_path.glob("*.h5"))
+
+
+def line_of(part: str, text: str) -> int:
+    return 1 + text[: text.index(part)].count("\n")
+
+
+FAILS = [
+    # what is written in place of what, and what is said of it
+    ("header, _, rows", "assert 'r2' not in str(path)\n    header, _, rows", "AssertionError"),
+    ("    files = sorted(", "    files = (None).sorted(", "AttributeError: 'NoneType' object has no"),
+    ('np.diff(edges["position"]', 'np.diff(edges["place"]', "KeyError: 'place'"),
+    (
+        "    streams = {",
+        "    np.ones(3).reshape(2)\n    streams = {",
+        "ValueError: cannot reshape array of size 3",
+    ),
+    ("    streams = {", '    raise OSError("a\\nb" + 999 * "c")\n    streams = {', "OSError: a bccc"),
+]
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
+@pytest.mark.parametrize(("before", "after", "message"), FAILS)
+def test_a_reader_that_raises_is_named_with_the_line(
+    before: str, after: str, message: str, jobs: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each of these ended in a traceback, which named our own lines first."""
+    monkeypatch.setattr(parallel, "WORTH_PROCESSES", 0)
+    folder = new_source("raises", tmp_path / "own")
+    text = (folder / "reader.py").read_text()
+    assert before in text
+    text = text.replace(before, after)
+    (folder / "reader.py").write_text(text)
+    line = line_of(after.strip(), text)
+    with pytest.raises(
+        SourceError, match=rf"reader {folder}/reader\.py, line {line}: .* raised {message}"
+    ) as caught:
+        csp_data.prepare(str(folder), out=tmp_path / "made.h5", jobs=jobs, skip_damaged=True)
+    assert caught.value.__cause__ is not None
+    if jobs == 1:
+        assert traceback.extract_tb(caught.value.__cause__.__traceback__)[-1].line
+    told = str(caught.value)
+    assert len(told) < 1200
+    assert "\n" not in told
+    assert ("r2/sensor.csv" if "r2" in after else str(folder / "recordings")) in told
+    assert not list(tmp_path.glob("*made.h5*part"))
+
+
+def divide_by_zero(reader: Path) -> int:
+    text = reader.read_text().replace("    header, _, rows", "    1 / 0\n    header, _, rows")
+    reader.write_text(text)
+    return line_of("1 / 0", text)
+
+
+def test_the_traceback_of_a_reader_is_shown_on_request(tmp_path: Path) -> None:
+    folder = new_source("raises", tmp_path / "own")
+    line = divide_by_zero(folder / "reader.py")
+    environment = {**os.environ, "CSP_DATA_HOME": str(tmp_path / "home")}
+    for program, verbose in itertools.product(("csp_data prepare", "baselines train"), ((), ("-v",))):
+        module, word = program.split()
+        command = [sys.executable, "-m", module, *verbose, word, str(folder)]
+        command += [*(["mean", "--out", str(tmp_path / "run")] if word == "train" else [])]
+        done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
+        assert (done.returncode, done.stdout) == (1, ""), done.stderr
+        assert done.stderr.splitlines()[-1].startswith(
+            f"Error: reader {folder}/reader.py, line {line}: read() of rec"
+        )
+        assert ("Traceback" in done.stderr) == bool(verbose)
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_file_that_its_reader_cannot_read_is_not_to_be_deleted(tmp_path: Path) -> None:
+    """The reader of a beginner may be to blame, and the file the only one there is."""
+    folder = new_source("raises", tmp_path / "own")
+    line = divide_by_zero(folder / "reader.py")
+    failures = csp_data.verify(folder, deep=True).failures
+    assert [file.path for file in failures] == [f"r{i}/sensor.csv" for i in range(4)]
+    for file in failures:
+        assert f"line {line}: read() of recording" in file.found
+        assert "Delete" not in str(file)
+
+
+DERIVED = """kind = "vector"
+derived = ["acc_x", "square"]
+"""
+
+
+@pytest.mark.parametrize(
+    ("function", "message"),
+    [
+        ("np.stack([x[:, 0], x[:, 0] ** 2], axis=1)", ""),
+        ("x", r"derived columns .* expected the shape \(149, 2\), found \(149, 1\)"),
+        ("x[:-1]", r"found \(148, 1\)"),
+        ("None", "found"),
+        ("x.foo", "derived columns of 'accelerometer' of recording r0 .* raised AttributeError"),
+    ],
+)
+def test_columns_that_a_reader_makes(function: str, message: str, tmp_path: Path) -> None:
+    folder = new_source("derives", tmp_path / "own")
+    card, reader = folder / "card.toml", folder / "reader.py"
+    card.write_text(card.read_text().replace('channels = ["acc_x"]', f'channels = ["acc_x"]\n{DERIVED}'))
+    text = reader.read_text().replace('{"velocity": velocity}', '{"velocity": velocity}, {"accelerometer": more}')
+    reader.write_text(text.replace("SOURCE =", f"def more(x):\n    return {function}\n\n\nSOURCE ="))
+    if message:
+        with pytest.raises(SourceError, match=message):
+            csp_data.prepare(str(folder), input_hz=5, out=tmp_path / "made.h5")
+    else:
+        ds = csp_data.load(path=csp_data.prepare(str(folder), out=tmp_path / "made.h5"))
+        assert ds.channels.names == ("acc_x", "square")
+        np.testing.assert_allclose(ds.train[0].inputs[:, 1], ds.train[0].inputs[:, 0] ** 2, rtol=1e-5, atol=1e-9)
 
 
 @pytest.mark.parametrize(
