@@ -1,9 +1,10 @@
 """Hierarchical (HiSS) and flat models for continuous sequence-to-sequence prediction, in plain PyTorch.
 
 - :func:`build` makes a model by name: ``build("hiss-s4-mamba", in_dim=12, out_dim=3, preset="small")``.
-- ``baselines.train.train`` trains it, ``baselines.experiment.run`` makes a whole run, :func:`sweep` many of them.
+- :func:`train` trains it, :func:`run` makes a whole run, :func:`sweep` many of them, :func:`ablate` and
+  :func:`make_table` compare them.
 - :func:`load_results` has the finished runs that ship with the package, :func:`load_pretrained` a trained model,
-  and ``baselines.stream.Streamer`` runs a model sample by sample.
+  :class:`Streamer` runs a model sample by sample, and :func:`export` writes it for other runtimes.
 
 >>> import baselines
 >>> model = baselines.build("flat-lstm", in_dim=12, out_dim=3, preset="small")
@@ -21,15 +22,24 @@ from typing import TYPE_CHECKING, Any
 import baselines._needs  # noqa: F401  # first: it names the extra
 
 if TYPE_CHECKING:
-    from baselines.config import FlatConfig, HierarchicalConfig, config_from_dict, config_to_dict
-    from baselines.convert import load_published
+    from baselines.ablations.ablate import ablate
     from baselines.errors import ModelError
-    from baselines.factory import ALL_MODELS, MODELS, build, build_from_config
-    from baselines.models import FlatModel, HierarchicalModel, param_groups
+    from baselines.experiment import evaluate, run
+    from baselines.models.config import FlatConfig, HierarchicalConfig, config_from_dict, config_to_dict
+    from baselines.models.convert import load_published
+    from baselines.models.factory import ALL_MODELS, MODELS, build, build_from_config
+    from baselines.models.model import FlatModel, HierarchicalModel, param_groups
     from baselines.presets import PRESETS, presets_of
     from baselines.pretrained import Pretrained, load_pretrained
     from baselines.results import Result, Results, load_results
-    from baselines.sweeps import Sweep, read_sweep, sweep
+    from baselines.runs.interface import Interface
+    from baselines.runs.run import read_run
+    from baselines.stream.export import export, load_step
+    from baselines.stream.streamer import Streamer, load_state, save_state
+    from baselines.sweeps.sweep import Sweep, read_sweep, sweep
+    from baselines.tables.table import make_table
+    from baselines.training.settings import TrainConfig
+    from baselines.training.train import train
 
 __all__ = [
     "ALL_MODELS",
@@ -39,34 +49,56 @@ __all__ = [
     "FlatModel",
     "HierarchicalConfig",
     "HierarchicalModel",
+    "Interface",
     "ModelError",
     "Pretrained",
     "Result",
     "Results",
+    "Streamer",
     "Sweep",
+    "TrainConfig",
+    "ablate",
     "build",
     "build_from_config",
     "config_from_dict",
     "config_to_dict",
+    "evaluate",
+    "export",
     "load_pretrained",
     "load_published",
     "load_results",
+    "load_state",
+    "load_step",
+    "make_table",
     "param_groups",
     "presets_of",
+    "read_run",
     "read_sweep",
+    "run",
+    "save_state",
     "sweep",
+    "train",
 ]
 
 _HOMES = {
-    "config": "FlatConfig HierarchicalConfig config_from_dict config_to_dict",
-    "convert": "load_published",
+    "ablations.ablate": "ablate",
     "errors": "ModelError",
-    "factory": "ALL_MODELS MODELS build build_from_config",
-    "models": "FlatModel HierarchicalModel param_groups",
+    "experiment": "evaluate run",
+    "models.config": "FlatConfig HierarchicalConfig config_from_dict config_to_dict",
+    "models.convert": "load_published",
+    "models.factory": "ALL_MODELS MODELS build build_from_config",
+    "models.model": "FlatModel HierarchicalModel param_groups",
     "presets": "PRESETS presets_of",
     "pretrained": "Pretrained load_pretrained",
     "results": "Result Results load_results",
-    "sweeps": "Sweep read_sweep sweep",
+    "runs.interface": "Interface",
+    "runs.run": "read_run",
+    "stream.export": "export load_step",
+    "stream.streamer": "Streamer load_state save_state",
+    "sweeps.sweep": "Sweep read_sweep sweep",
+    "tables.table": "make_table",
+    "training.settings": "TrainConfig",
+    "training.train": "train",
 }
 """Module to the names that it gives."""
 

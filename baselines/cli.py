@@ -17,18 +17,18 @@ import tyro
 
 import baselines._patience  # noqa: F401  # first: before torch is loaded
 import csp_data
-from baselines.ablate_cli import ABLATE, Ablate, ablate
-from baselines.bench_cli import BENCH, Bench, bench
-from baselines.completion import COMPLETION, Completion, complete, completion, shadow
+from baselines.commands.ablate import ABLATE, Ablate, ablate
+from baselines.commands.bench import BENCH, Bench, bench
+from baselines.commands.completion import COMPLETION, Completion, complete, completion, shadow
+from baselines.commands.export import EXPORT, Export, export_run
+from baselines.commands.faults import FAULTS, Faults, faults
+from baselines.commands.report import REPORT, TABLE, Report, Table, report, table
+from baselines.commands.results import RESULTS, Results, results
+from baselines.commands.stream import STREAM, Stream, stream
+from baselines.commands.sweep import SWEEP, Sweep, sweep
+from baselines.commands.train import EVAL, TRAIN, Eval, Train, evaluate, train
+from baselines.commands.usage import without_values, wrong
 from baselines.errors import CspDataError, OptionError, UnknownNameError, UsageError
-from baselines.export_cli import EXPORT, Export, export_run
-from baselines.faults_cli import FAULTS, Faults, faults
-from baselines.report_cli import REPORT, TABLE, Report, Table, report, table
-from baselines.results_cli import RESULTS, Results, results
-from baselines.stream_cli import STREAM, Stream, stream
-from baselines.sweep_cli import SWEEP, Sweep, sweep
-from baselines.training_cli import EVAL, TRAIN, Eval, Train, evaluate, train
-from baselines.usage import without_values, wrong
 from csp_data.commands.terminal import Loudness, flags, pipeable
 from csp_data.errors import SourceError
 

@@ -10,20 +10,13 @@ from typing import Any
 import torch
 from torch import nn
 
-from baselines.checkpoint import save_weights
-from baselines.config import config_to_dict
-from baselines.data import Part, load_part
-from baselines.environment import code_version, describe
 from baselines.errors import OptionError
-from baselines.evaluate import measure_fully, predict
-from baselines.factory import ALL_MODELS, build, build_from_config
 from baselines.files import atomic_json
-from baselines.interface import INTERFACE, Interface
-from baselines.ledger import LEDGER, note, read_lines
+from baselines.models.config import config_to_dict
+from baselines.models.factory import ALL_MODELS, build, build_from_config
 from baselines.presets import UnknownModelError, model_kinds
 from baselines.published import UNITS
-from baselines.quantities import Quantities
-from baselines.references import (
+from baselines.references.methods import (
     REFERENCES,
     Reference,
     build_reference,
@@ -31,7 +24,9 @@ from baselines.references import (
     reference_from_config,
     reference_to_dict,
 )
-from baselines.runs import (
+from baselines.runs.environment import code_version, describe
+from baselines.runs.interface import INTERFACE, Interface
+from baselines.runs.run import (
     ENVIRONMENT,
     PREDICTIONS,
     RESULTS,
@@ -42,9 +37,14 @@ from baselines.runs import (
     open_folder,
     read_run,
 )
-from baselines.team import ALONE, Team
-from baselines.trackers import Tracker, check, tracked
-from baselines.train import BEST, TrainConfig, seeded, train, validate
+from baselines.runs.trackers import Tracker, check, tracked
+from baselines.training.checkpoint import save_weights
+from baselines.training.data import Part, load_part
+from baselines.training.evaluate import measure_fully, predict
+from baselines.training.ledger import LEDGER, note, read_lines
+from baselines.training.quantities import Quantities
+from baselines.training.team import ALONE, Team
+from baselines.training.train import BEST, TrainConfig, seeded, train, validate
 from csp_data import Dataset
 from csp_data.predictions import save_predictions
 
@@ -94,7 +94,7 @@ def run(
     team
         Processes that train together, led by this one; the others call :func:`follow`.
     track
-        Name of a tracker that follows the training (:mod:`baselines.trackers`).
+        Name of a tracker that follows the training (:mod:`baselines.runs.trackers`).
 
     Returns
     -------

@@ -11,7 +11,7 @@ from types import MappingProxyType
 
 from baselines.errors import OptionError, UnknownNameError
 from baselines.presets import MODELS
-from baselines.training import TrainConfig
+from baselines.training.settings import TrainConfig
 
 __all__ = [
     "BEST",

@@ -7,12 +7,12 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from scipy import stats
 
-from baselines.digits import number
 from baselines.presets import MODELS
 from baselines.results import Result, Results
 from baselines.results.folds import across_folds
-from baselines.significance import Comparison, compare
-from baselines.table import Row, Table, make_table
+from baselines.tables.digits import number
+from baselines.tables.significance import Comparison, compare
+from baselines.tables.table import Row, Table, make_table
 
 __all__ = ["kinds", "of_folds", "of_one_split"]
 

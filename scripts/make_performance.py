@@ -18,8 +18,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from baselines import bench_stream
-from baselines.environment import commit
+from baselines.bench import stream as bench_stream
+from baselines.runs.environment import commit
 
 DOCS = Path(__file__).parent.parent / "docs"
 KEPT, PAGE = DOCS / "performance", DOCS / "performance.md"

@@ -13,9 +13,9 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from baselines.collect import find_runs
 from baselines.pretrained.make import pretrained_from
 from baselines.pretrained.model import SHIPPED, write_pretrained
+from baselines.runs.collect import find_runs
 
 
 def main() -> None:

@@ -28,16 +28,16 @@ from pathlib import Path
 
 from findings import kinds, of_folds, of_one_split
 
-from baselines.breakdown import by_recording, by_variant
-from baselines.collect import find_runs
-from baselines.digits import number, spread
 from baselines.presets import MODELS
-from baselines.references import REFERENCES
-from baselines.render import Grid, cells, columns, grid_of, overview, write
+from baselines.references.methods import REFERENCES
 from baselines.results import Result, Results, collect, load_results, studies
 from baselines.results.folds import across_folds
 from baselines.results.studies import SHIPPED, ablated, add, read_study, write_study
-from baselines.table import make_table, make_tables
+from baselines.runs.collect import find_runs
+from baselines.tables.breakdown import by_recording, by_variant
+from baselines.tables.digits import number, spread
+from baselines.tables.render import Grid, cells, columns, grid_of, overview, write
+from baselines.tables.table import make_table, make_tables
 
 ROOT = Path(__file__).parent.parent
 PAGES = (

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-from baselines.parallel import compiled_for
+from baselines.cpu.threads import compiled_for
 
 
 class Dropout(nn.Module):
@@ -55,7 +55,7 @@ class _HashedDropout(torch.autograd.Function):
 
 
 def _masked(x: Tensor, p: float, seed: int) -> Tensor:
-    from baselines.layers.dropout_cpu import masked  # numba is imported only where it is used
+    from baselines.cpu.dropout import masked  # numba is imported only where it is used
 
     return masked(x, p, seed)
 
@@ -75,7 +75,7 @@ def gated_linear(x: Tensor, g: Tensor, linear: nn.Linear, dropout: Dropout) -> T
         Acts if it is in training.
     """
     if compiled_for(x) and x.dtype == g.dtype == linear.weight.dtype and not torch.is_autocast_enabled("cpu"):
-        from baselines.layers import gate_cpu  # numba is imported only where it is used
+        from baselines.cpu import gate as compiled  # numba is imported only where it is used
 
-        return gate_cpu.gated_linear(x, g, linear.weight, linear.bias, *dropout.draw())
+        return compiled.gated_linear(x, g, linear.weight, linear.bias, *dropout.draw())
     return x + dropout(nn.functional.glu(linear(g), dim=-1))

@@ -17,8 +17,8 @@ __all__ = ["product", "row_times_power"]
 def product(a: Tensor, b: Tensor) -> Tensor:
     """Return a @ b, (..., M, K) by (..., K, N) with the same leading sizes.
 
-    Under autocast, or where products of float32 may be rounded (:func:`baselines.step.numerics`), forward and
-    backward are one operator into which neither these settings nor torch's compiler look.
+    Under autocast, or where products of float32 may be rounded (:func:`baselines.training.step.numerics`), forward
+    and backward are one operator into which neither these settings nor torch's compiler look.
     """
     exact: Tensor = _product(a, b) if _may_round(a.device.type) else a @ b
     return exact

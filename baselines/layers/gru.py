@@ -23,8 +23,8 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
+from baselines.cpu.threads import compiled_for
 from baselines.layers.base import ALL, SequenceLayer, check_config
-from baselines.parallel import compiled_for
 
 FEW = 32
 """Sequences at once up to which compiled loops run on a CPU: more fill torch's own products well enough."""
@@ -71,9 +71,9 @@ class GRU(SequenceLayer):
         """Run over whole sequences; see :meth:`SequenceLayer.forward`."""
         few = len(x) <= FEW and x.dtype == self.gru.weight_ih_l0.dtype
         if few and compiled_for(x) and not torch.is_autocast_enabled("cpu"):
-            from baselines.layers import gru_cpu  # numba is imported only where it is used
+            from baselines.cpu import gru as compiled  # numba is imported only where it is used
 
-            return gru_cpu.run(self.gru, x)[:, readout]
+            return compiled.run(self.gru, x)[:, readout]
         return self.gru(x)[0][:, readout]
 
     def initial_state(self, batch_size: int, device: torch.device, dtype: torch.dtype) -> Tensor:

@@ -26,9 +26,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from baselines.cpu.threads import compiled_for
 from baselines.errors import OptionError
 from baselines.layers.base import ALL, BlockStack, check_config, log_uniform, softplus_inverse
-from baselines.parallel import compiled_for
 from baselines.scan import check_backend, selective_scan
 
 MambaState = tuple[tuple[Tensor, Tensor], ...]
@@ -135,9 +135,9 @@ class MambaBlock(nn.Module):
     def _convolve(self, xz: Tensor) -> tuple[Tensor, Tensor]:
         """Return silu(conv(x')) and silu(z), each (B, L, inner)."""
         if compiled_for(xz) and xz.dtype == self.conv.weight.dtype:
-            from baselines.layers import mamba_cpu  # numba is imported only where it is used
+            from baselines.cpu import mamba as compiled  # numba is imported only where it is used
 
-            return mamba_cpu.convolved_and_gate(xz, self.conv.weight, self.conv.bias)
+            return compiled.convolved_and_gate(xz, self.conv.weight, self.conv.bias)
         inside, z = xz.chunk(2, dim=-1)
         return F.silu(self.conv(inside)), F.silu(z)
 

@@ -24,11 +24,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
+from baselines.cpu.threads import compiled_for
 from baselines.errors import OptionError
 from baselines.layers import s4_kernel as math_s4
 from baselines.layers.base import ALL, BlockStack, check_config, log_uniform
 from baselines.layers.dropout import Dropout, gated_linear
-from baselines.parallel import compiled_for
 
 _AT_ONCE = 2**21
 """Numbers in kernels that are made in one go."""
@@ -205,9 +205,9 @@ def causal_convolution(u: Tensor, k: Tensor, readout: slice = ALL) -> Tensor:
         return _FFTConvolution.apply(u.to(k.dtype), k)[:, readout]  # there is no FFT of bfloat16
     steps = range(length)[readout]
     if compiled_for(u) and steps == range(steps.start, length):
-        from baselines.layers import s4_cpu  # numba is imported only where it is used
+        from baselines.cpu import s4 as compiled  # numba is imported only where it is used
 
-        return s4_cpu.short_convolution(u, k, steps.start)
+        return compiled.short_convolution(u, k, steps.start)
     return toeplitz_convolution(u, k, readout)
 
 
@@ -276,12 +276,12 @@ class S4Block(nn.Module):
             return self._finish(
                 x[:, readout], self.layer(inner, readout) if k is None else self.layer(inner, readout, k)
             )
-        from baselines.layers import s4_block_cpu  # numba is imported only where it is used
+        from baselines.cpu import s4_block as compiled  # numba is imported only where it is used
 
         k = responses([self.layer], x.shape[1])[0] if k is None else k
         first = range(x.shape[1])[readout].start
         norm = self.norm
-        x, g = s4_block_cpu.inside(x, norm.weight, norm.bias, k, norm.eps, first, *self.dropout.draw())
+        x, g = compiled.inside(x, norm.weight, norm.bias, k, norm.eps, first, *self.dropout.draw())
         return gated_linear(x, g, self.linear, self.dropout)
 
     def _in_one_pass(self, x: Tensor, readout: slice) -> bool:

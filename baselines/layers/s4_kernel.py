@@ -26,8 +26,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from baselines.cpu.threads import compiled_for
 from baselines.layers.exact import product, row_times_power
-from baselines.parallel import compiled_for
 
 SHORT = 32
 """Up to this length plain products beat the FFT, for the kernel and for the convolution."""
@@ -220,9 +220,9 @@ def spectrum(odd: Tensor, even: Tensor, poles: Tensor, dt: Tensor, cos: Tensor, 
         Complex (H, F).
     """
     if compiled_for(odd):
-        from baselines.layers import s4_cpu  # numba is imported only where it is used
+        from baselines.cpu import s4 as compiled  # numba is imported only where it is used
 
-        return s4_cpu.spectrum(odd, even, poles, dt, cos, sin)
+        return compiled.spectrum(odd, even, poles, dt, cos, sin)
     return spectrum_plain(odd, even, poles, dt, cos, sin)
 
 

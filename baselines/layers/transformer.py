@@ -25,10 +25,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from baselines.cpu.threads import compiled_for
 from baselines.errors import OptionError
 from baselines.layers.base import ALL, SequenceLayer, check_config
 from baselines.layers.dropout import Dropout
-from baselines.parallel import compiled_for
 
 KVCache = tuple[Tensor, Tensor]
 TransformerState = tuple[Tensor, tuple[KVCache, ...]]
@@ -120,10 +120,10 @@ class TransformerBlock(nn.Module):
         window, length = self.config.window, k.shape[2]
         p = self.config.dropout if self.training else 0.0
         if p and compiled_for(q) and not torch.is_autocast_enabled("cpu"):
-            from baselines.layers import attention_cpu  # numba is imported only where it is used
+            from baselines.cpu import attention as compiled  # numba is imported only where it is used
 
             steps = range(length)[readout]
-            return attention_cpu.attention(q[:, :, readout], k, v, steps, window, *self.dropout.draw())
+            return compiled.attention(q[:, :, readout], k, v, steps, window, *self.dropout.draw())
         mask = None
         if readout != ALL or window is not None:
             at = torch.arange(length, device=q.device)

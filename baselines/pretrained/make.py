@@ -8,19 +8,19 @@ from typing import Any
 
 import numpy as np
 
-from baselines.config import FlatConfig
-from baselines.engine import Model
-from baselines.evaluate import EpisodePrediction
 from baselines.experiment import load_model
-from baselines.interface import interface_of
 from baselines.layers import TransformerConfig
-from baselines.models import FlatModel, HierarchicalModel
+from baselines.models.config import FlatConfig
+from baselines.models.model import FlatModel, HierarchicalModel
 from baselines.pretrained.card import card_text
 from baselines.pretrained.model import Pretrained, PretrainedError
-from baselines.references import REFERENCES
+from baselines.references.methods import REFERENCES
 from baselines.results import Result, collect
-from baselines.runs import Run, dataset_of, read_run
-from baselines.table import NOT_BENCH
+from baselines.runs.interface import interface_of
+from baselines.runs.run import Run, dataset_of, read_run
+from baselines.stream.engine import Model
+from baselines.tables.table import NOT_BENCH
+from baselines.training.evaluate import EpisodePrediction
 from csp_data import Dataset
 
 __all__ = ["best_run", "pretrained_from", "streams"]

@@ -16,17 +16,17 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
-from baselines.config import config_to_dict
-from baselines.engine import Model
 from baselines.errors import CspDataError, OptionError, UnknownNameError
-from baselines.evaluate import measure_fully
-from baselines.factory import build_from_config
 from baselines.files import atomic_bytes
-from baselines.interface import ROTATIONS, Interface
+from baselines.models.config import config_to_dict
+from baselines.models.factory import build_from_config
 from baselines.published import UNITS
-from baselines.quantities import Quantities
-from baselines.stream import Streamer
-from baselines.training import window_steps
+from baselines.runs.interface import ROTATIONS, Interface
+from baselines.stream.engine import Model
+from baselines.stream.streamer import Streamer
+from baselines.training.evaluate import measure_fully
+from baselines.training.quantities import Quantities
+from baselines.training.settings import window_steps
 from csp_data import Dataset
 from csp_data.normalization import features
 from csp_data.predictions import EpisodePrediction, save_predictions
@@ -87,7 +87,7 @@ class Pretrained:
         )
 
     def streamer(self, engine: str = "auto") -> Streamer:
-        """Return a stream that takes samples one by one in physical units (:class:`baselines.stream.Streamer`)."""
+        """Return a stream that takes samples one by one in physical units (:class:`baselines.Streamer`)."""
         return Streamer.of(self.model, self.interface, engine)
 
     def predict(self, samples: npt.ArrayLike, *, window_s: float | None = None, prepared: bool = False) -> Floats:
@@ -168,7 +168,7 @@ class Pretrained:
         window_s: float | Literal["trained"] | None = "trained",
         keep: Path | str | None = None,
     ) -> dict[str, Any]:
-        """Compute the metrics on a part of a data set, as :func:`baselines.evaluate.measure_fully` does.
+        """Compute the metrics on a part of a data set, as :func:`baselines.training.evaluate.measure_fully` does.
 
         Parameters
         ----------

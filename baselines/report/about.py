@@ -7,11 +7,11 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from baselines.digits import number
 from baselines.report import html
 from baselines.report.group import Group
 from baselines.report.panels import panel
-from baselines.table import Row, Table
+from baselines.tables.digits import number
+from baselines.tables.table import Row, Table
 from csp_data import Dataset, LowPass, plot
 from csp_data.store import Channels
 

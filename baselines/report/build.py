@@ -8,11 +8,8 @@ import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from baselines.collect import datasets_of
 from baselines.files import atomic_bytes
-from baselines.labels import by_label
 from baselines.presets import REFERENCES
-from baselines.render import overview
 from baselines.report import html
 from baselines.report.about import lede
 from baselines.report.group import Group, base_name, listed, looks_of
@@ -22,9 +19,12 @@ from baselines.report.sections import pieces
 from baselines.report.settings import PANELS, settings_panels, varied
 from baselines.results.folds import FoldsMissingError
 from baselines.results.rows import once
-from baselines.runs import Run, RunError, data_config
-from baselines.table import Table, make_table
-from baselines.words import setting_text
+from baselines.runs.collect import datasets_of
+from baselines.runs.run import Run, RunError, data_config
+from baselines.tables.labels import by_label
+from baselines.tables.render import overview
+from baselines.tables.table import Table, make_table
+from baselines.tables.words import setting_text
 from csp_data import Dataset
 from csp_data.protocol import resolve
 

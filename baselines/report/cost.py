@@ -9,13 +9,13 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 
-from baselines.digits import Scale
-from baselines.ledger import SWEEP, read_lines
 from baselines.report import html
 from baselines.report.group import Group, listed
 from baselines.report.panels import Panel, panel
-from baselines.runs import Run
-from baselines.training import BEST
+from baselines.runs.run import Run
+from baselines.tables.digits import Scale
+from baselines.training.ledger import SWEEP, read_lines
+from baselines.training.settings import BEST
 from csp_data import plot
 
 __all__ = ["made", "speed"]

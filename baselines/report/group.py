@@ -7,11 +7,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-from baselines.labels import by_label
-from baselines.looks import looks_by_name
 from baselines.presets import REFERENCES
-from baselines.runs import Run
-from baselines.table import Table
+from baselines.runs.run import Run
+from baselines.tables.labels import by_label
+from baselines.tables.looks import looks_by_name
+from baselines.tables.table import Table
 from csp_data import Dataset
 from csp_data.plot.style import MARKERS, Look, looks
 

@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from baselines.report import html
 from baselines.report.group import Group, families, listed
 from baselines.report.panels import Panel, panel
-from baselines.training import window_steps
+from baselines.training.settings import window_steps
 from csp_data import plot
 from csp_data.predictions import EpisodePrediction
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 from matplotlib.axes import Axes
 
-from baselines.digits import Scale, bracketed
-from baselines.render import cells, columns, notes, render
 from baselines.report import html
 from baselines.report.group import Group, listed
 from baselines.report.panels import panel
-from baselines.table import Table
+from baselines.tables.digits import Scale, bracketed
+from baselines.tables.render import cells, columns, notes, render
+from baselines.tables.table import Table
 from csp_data import plot
 
 __all__ = ["differences", "errors", "numbers", "results", "weights"]

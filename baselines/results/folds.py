@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from baselines.results.rows import Result, Target, digest
-from baselines.runs import RunError
+from baselines.runs.run import RunError
 from csp_data.splits import natural_key
 
 __all__ = ["FoldsMissingError", "across_folds", "recipe"]

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from baselines.presets import REFERENCES
-from baselines.runs import Run, damaged, essential
+from baselines.runs.run import Run, damaged, essential
 
 __all__ = ["Recording", "Result", "Target", "once", "results_of", "row_of"]
 
@@ -72,7 +72,7 @@ class Result:
     config
         12 hexadecimal digits of everything but the seed; runs that share them are one model over its seeds.
     key
-        12 hexadecimal digits of everything (:attr:`baselines.runs.RunConfig.key`).
+        12 hexadecimal digits of everything (:attr:`baselines.runs.run.RunConfig.key`).
     code, commit, version
         Digest of the code that computed it, git commit of that code, version of the package.
     torch, device, cpu, threads

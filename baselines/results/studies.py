@@ -10,12 +10,12 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, final, overload
 
-from baselines.collect import find_runs
 from baselines.errors import MissingExtraError, OptionError, UnknownNameError
 from baselines.files import atomic_bytes
 from baselines.results.rows import Recording, Result, Target, digest, once
 from baselines.results.text import ResultsError, columns, read_rows, rows_text
-from baselines.runs import read_run
+from baselines.runs.collect import find_runs
+from baselines.runs.run import read_run
 
 if TYPE_CHECKING:
     import pandas as pd

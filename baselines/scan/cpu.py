@@ -17,8 +17,8 @@ import numpy as np
 from numba import njit
 from torch import Tensor
 
-from baselines.fastmath import exp
-from baselines.parallel import run_ranges
+from baselines.cpu.fastmath import exp
+from baselines.cpu.threads import run_ranges
 
 SEGMENT = 16
 WIDTH = 32

@@ -12,12 +12,12 @@ import torch
 from torch import Tensor, nn
 
 import csp_data
-from baselines.collect import read_runs
-from baselines.data import Part
 from baselines.experiment import run
-from baselines.runs import Run
-from baselines.sweeps import sweep
-from baselines.train import TrainConfig
+from baselines.runs.collect import read_runs
+from baselines.runs.run import Run
+from baselines.sweeps.sweep import sweep
+from baselines.training.data import Part
+from baselines.training.train import TrainConfig
 from csp_data import Dataset
 from csp_data.normalization import Affine
 from csp_data.simulate import simulate

@@ -22,9 +22,9 @@ from torch.utils._pytree import tree_leaves
 from torch.utils.backend_registration import _setup_privateuseone_for_python_backend
 
 import baselines
-from baselines.data import Part, batches, cut
-from baselines.evaluate import outputs
-from baselines.step import PlainStep, adam
+from baselines.training.data import Part, batches, cut
+from baselines.training.evaluate import outputs
+from baselines.training.step import PlainStep, adam
 from csp_data.normalization import Affine
 
 CHUNK, INPUTS, TARGETS, STEPS = 10, 6, 2, 8

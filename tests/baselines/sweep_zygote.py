@@ -42,7 +42,7 @@ def lines(folder: Path) -> int:
 def main() -> None:
     import torch
 
-    import baselines.sweeps  # noqa: F401
+    import baselines.sweeps.sweep  # noqa: F401
 
     torch.set_num_threads(1)
     warm_up()

@@ -13,13 +13,13 @@ from pathlib import Path
 import pytest
 
 import csp_data
-from baselines.ablate import COLUMNS
-from baselines.ablations import KINDS, Base, Variant
+from baselines.ablations.ablate import COLUMNS
+from baselines.ablations.rows import relative_mse
+from baselines.ablations.variants import KINDS, Base, Variant
 from baselines.cli import main
-from baselines.ledger import count
 from baselines.published import TRAINING
-from baselines.rows import relative_mse
-from baselines.runs import read_run
+from baselines.runs.run import read_run
+from baselines.training.ledger import count
 from csp_data.acquire.rawtree import raw_root
 from csp_data.card import load_card
 from csp_data.protocol import resolve
@@ -182,8 +182,8 @@ def test_leak_on_the_sample(tmp_path: Path, home: Path, capsys: pytest.CaptureFi
         100 * (math.sqrt(float(by["filter", "leaky", s]["mse"]) / float(by["filter", "clean", s]["mse"])) - 1)
         for s in "01"
     ]
-    from baselines.ablate import Row
-    from baselines.ablation_figure import _changes, draw
+    from baselines.ablations.ablate import Row
+    from baselines.ablations.figure import _changes, draw
     from csp_data.plot.style import COLOURS, GREYS
 
     typed = [_typed(row) for row in learned if row["series"] == "filter"]
@@ -213,7 +213,7 @@ def test_a_target_that_never_varies_is_left_out_of_the_share() -> None:
 
 
 def _typed(row: dict[str, str]):  # type: ignore[no-untyped-def]
-    from baselines.ablate import Row
+    from baselines.ablations.ablate import Row
 
     numbers = {f.name for f in dataclasses.fields(Row) if "float" in str(f.type) or "int" in str(f.type)}
     return Row(**{k: (float(v) if v else None) if k in numbers else v for k, v in row.items()})  # type: ignore[arg-type]
@@ -324,9 +324,9 @@ def test_all_data_that_are_not_there_are_named(
 
 
 def test_simulated_and_real_go_into_different_figures(tmp_path: Path, home: Path) -> None:
-    from baselines.ablate import ablate
-    from baselines.grid import Grid, SweepError
-    from baselines.pool import Place
+    from baselines.ablations.ablate import ablate
+    from baselines.sweeps.grid import Grid, SweepError
+    from baselines.sweeps.pool import Place
 
     trees = tmp_path / "trees"
     csp_data.simulate("vector", trees / "vector", hours=0.05, seed=0)

@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from baselines.arguments import lists, seeds, settings
 from baselines.cli import parse
+from baselines.commands.arguments import lists, seeds, settings
 from baselines.errors import OptionError
-from baselines.grid import Grid
-from baselines.pool import Place
+from baselines.sweeps.grid import Grid
+from baselines.sweeps.pool import Place
 
 
 def test_seeds_are_numbers_and_ranges_each_once() -> None:

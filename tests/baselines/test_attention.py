@@ -6,8 +6,8 @@ import torch
 import torch.nn.functional as F
 from numba import njit
 
-from baselines.layers.attention_cpu import attention
-from baselines.layers.dropout_cpu import coin
+from baselines.cpu.attention import attention
+from baselines.cpu.dropout import coin
 
 CASES = [
     (1, 1, 1, 2, range(1), None),

@@ -9,8 +9,8 @@ import pytest
 import torch
 from torch import nn
 
-from baselines.bench import CASES, _beside, _steps, measure_step, render
-from baselines.bench_figures import published_step
+from baselines.bench.figures import published_step
+from baselines.bench.steps import CASES, _beside, _steps, measure_step, render
 from baselines.cli import main
 from baselines.layers.dropout import Dropout, gated_linear
 

@@ -7,11 +7,11 @@ from dataclasses import replace
 
 import pytest
 
-from baselines.breakdown import by_recording, by_target, by_variant
 from baselines.cli import main
-from baselines.digits import number, spread
 from baselines.results import Result
-from baselines.runs import Run, RunError
+from baselines.runs.run import Run, RunError
+from baselines.tables.breakdown import by_recording, by_target, by_variant
+from baselines.tables.digits import number, spread
 
 
 def test_cells_are_means_over_seeds(runs: dict[str, Run]) -> None:

@@ -15,10 +15,10 @@ import pytest
 
 import csp_data
 from baselines.cli import main
+from baselines.commands.train import chosen
 from baselines.published import TRAINING
-from baselines.runs import Run, read_run
-from baselines.train import TrainConfig
-from baselines.training_cli import chosen
+from baselines.runs.run import Run, read_run
+from baselines.training.train import TrainConfig
 
 TINY = ["--set", "dim=8", "hidden=8", "layers=1", "--window-s", "10", "--window-stride-s", "10"]
 

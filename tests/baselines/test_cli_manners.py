@@ -17,13 +17,13 @@ import click
 import pytest
 
 import csp_data
-from baselines import parallel
 from baselines.cli import commands, main, parse
-from baselines.completion import shadow
-from baselines.ledger import read_lines
-from baselines.parallel import COMPILING
+from baselines.commands.completion import shadow
+from baselines.cpu import threads as parallel
+from baselines.cpu.threads import COMPILING
 from baselines.presets import REFERENCES
-from baselines.runs import Run
+from baselines.runs.run import Run
+from baselines.training.ledger import read_lines
 
 PROGRAM = (sys.executable, "-m", "baselines")
 TINY = ["--set", "dim=8", "hidden=8", "layers=1", "--window-s", "10", "--window-stride-s", "10", "--epochs", "2"]
@@ -367,6 +367,6 @@ print([name for name in {spared!r} if name in sys.modules])
 
 
 def test_completion_knows_every_reference() -> None:
-    from baselines import references
+    from baselines.references import methods as references
 
     assert tuple(references.REFERENCES) == tuple(REFERENCES)

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from baselines import ModelError, build, load_published
-from baselines.convert import our_name
+from baselines.models.convert import our_name
 
 FLAT_LSTM = {
     "embed.weight": (4, 3),

@@ -8,9 +8,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from baselines.data import Part, batches, cut, load_part
 from baselines.errors import OptionError
-from baselines.training import window_steps
+from baselines.training.data import Part, batches, cut, load_part
+from baselines.training.settings import window_steps
 from csp_data import Dataset
 
 MakePart = Callable[..., Part]

@@ -9,10 +9,10 @@ import torch
 from torch import nn
 
 import baselines
-from baselines.data import Part
 from baselines.errors import ModelError
-from baselines.evaluate import measure, outputs, predict, squares
-from baselines.step import numerics
+from baselines.training.data import Part
+from baselines.training.evaluate import measure, outputs, predict, squares
+from baselines.training.step import numerics
 
 MakePart = Callable[..., Part]
 

@@ -16,16 +16,16 @@ import torch
 import csp_data
 from baselines import build
 from baselines.cli import main
-from baselines.config import FlatConfig
 from baselines.errors import OptionError
 from baselines.experiment import load_model
-from baselines.export import ExportError, check, export
-from baselines.interface import INTERFACE, Interface, interface_of
 from baselines.layers import LAYERS
+from baselines.models.config import FlatConfig
 from baselines.presets import INNER_KINDS
-from baselines.runs import Run, read_run
-from baselines.step_module import StepModule, filter_matrices
-from baselines.stream import Streamer
+from baselines.runs.interface import INTERFACE, Interface, interface_of
+from baselines.runs.run import Run, read_run
+from baselines.stream.export import ExportError, check, export
+from baselines.stream.step_module import StepModule, filter_matrices
+from baselines.stream.streamer import Streamer
 
 pytest.importorskip("onnxruntime", reason="the extra onnx is not installed")
 CONSUMER = Path(__file__).parents[2] / "examples" / "onnx_consumer.py"

@@ -5,7 +5,7 @@ import pytest
 from numba import njit
 from scipy.special import ndtr
 
-from baselines.fastmath import exp, normal_cdf
+from baselines.cpu.fastmath import exp, normal_cdf
 
 
 @njit

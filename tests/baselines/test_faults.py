@@ -12,10 +12,7 @@ import numpy as np
 import pytest
 
 import csp_data
-from baselines.cli import main
-from baselines.errors import OptionError, UnknownNameError
-from baselines.experiment import evaluate
-from baselines.fault_runs import (
+from baselines.ablations.fault_runs import (
     COLUMNS,
     _ratio,
     default_lowpass,
@@ -24,8 +21,11 @@ from baselines.fault_runs import (
     training_deviation,
     with_inputs,
 )
-from baselines.faults import BURST_S, FAULTS, bursts
-from baselines.runs import Run, RunError
+from baselines.ablations.faults import BURST_S, FAULTS, bursts
+from baselines.cli import main
+from baselines.errors import OptionError, UnknownNameError
+from baselines.experiment import evaluate
+from baselines.runs.run import Run, RunError
 from csp_data import Dataset, LowPass
 from csp_data.dataset.remake import RawPart, read_part
 from csp_data.recording import Recording, Stream
@@ -245,9 +245,9 @@ def test_trained_runs_under_faults(runs: dict[str, Run], sample: Dataset) -> Non
 def test_models_of_one_name_are_told_apart_by_what_differs(
     runs: dict[str, Run], sample: Dataset, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
+    from baselines.ablations.fault_figure import draw
     from baselines.experiment import run
-    from baselines.fault_figure import draw
-    from baselines.train import TrainConfig
+    from baselines.training.train import TrainConfig
     from csp_data.plot.style import GREYS
 
     folder = tmp_path_factory.mktemp("others")
@@ -277,7 +277,7 @@ def test_models_of_one_name_are_told_apart_by_what_differs(
 
 def test_targets_of_several_units_get_worse_alike(runs: dict[str, Run]) -> None:
     """By hand: four times the error in millimetres and the same in radians is 2.5 times worse."""
-    from baselines.fault_figure import draw
+    from baselines.ablations.fault_figure import draw
 
     clean = {"mse": 0.5 + 5e-7, "channels": {"x": {"mse": 1e-6}, "angle": {"mse": 1.0}}}
     faulty_ = {"mse": 0.5 + 2e-6, "channels": {"x": {"mse": 4e-6}, "angle": {"mse": 1.0}}}
@@ -294,7 +294,7 @@ def test_targets_of_several_units_get_worse_alike(runs: dict[str, Run]) -> None:
 
 
 def test_the_figure_draws_references_in_grey_and_models_in_colour(runs: dict[str, Run]) -> None:
-    from baselines.fault_figure import draw
+    from baselines.ablations.fault_figure import draw
     from csp_data.plot.style import COLOURS, GREYS
 
     rows = faulty([runs["fir"], runs["a"], runs["mean"]], faults=["noise"], draws=[0])
@@ -321,7 +321,7 @@ def test_a_run_with_a_filter_of_its_own_is_also_shown_what_has_none(
     runs: dict[str, Run], tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     from baselines.experiment import run
-    from baselines.train import TrainConfig
+    from baselines.training.train import TrainConfig
 
     filtered = csp_data.load("sample", lowpass=LowPass(hz=2))
     config = TrainConfig(window_s=10.0, window_stride_s=10.0)
@@ -438,7 +438,7 @@ def test_what_cannot_be_evaluated_is_refused(
 
 
 def test_inputs_become_features_as_in_training(runs: dict[str, Run], sample: Dataset, held: RawPart) -> None:
-    from baselines.data import load_part
+    from baselines.training.data import load_part
 
     part = load_part(sample, "test")
     made = with_inputs(part, sample, held.inputs())

@@ -14,23 +14,23 @@ import numpy as np
 import pytest
 
 import csp_data
-from baselines.ablate import ablate
-from baselines.ablations import KINDS, Base
-from baselines.breakdown import by_recording, by_target, by_variant
+from baselines.ablations.ablate import ablate
+from baselines.ablations.variants import KINDS, Base
 from baselines.cli import main
-from baselines.collect import read_runs
-from baselines.grid import Grid
-from baselines.metrics import pooled
-from baselines.pool import Place
-from baselines.render import overview
 from baselines.report import datasets_of, make_report
 from baselines.results import Result
 from baselines.results.folds import across_folds
 from baselines.results.studies import ablated, add, read_study
-from baselines.runs import Run, RunError, read_run
-from baselines.sweeps import sweep
-from baselines.table import make_table, make_tables
-from baselines.train import TrainConfig
+from baselines.runs.collect import read_runs
+from baselines.runs.run import Run, RunError, read_run
+from baselines.sweeps.grid import Grid
+from baselines.sweeps.pool import Place
+from baselines.sweeps.sweep import sweep
+from baselines.tables.breakdown import by_recording, by_target, by_variant
+from baselines.tables.render import overview
+from baselines.tables.table import make_table, make_tables
+from baselines.training.metrics import pooled
+from baselines.training.train import TrainConfig
 from csp_data.card import load_card
 from csp_data.protocol import resolve
 

@@ -17,22 +17,22 @@ import numpy as np
 import pytest
 
 import csp_data
-from baselines import progress
 from baselines.cli import main
+from baselines.cpu.threads import COMPILING
 from baselines.errors import CspDataError, OptionError, UnknownNameError
 from baselines.experiment import run
-from baselines.grid import Grid, Planned, SweepError, expand, prepare_all
-from baselines.ledger import count, note
-from baselines.parallel import COMPILING
-from baselines.pool import Outcome, Place, WorkerLostError, execute
 from baselines.presets import MODELS
-from baselines.progress import Progress
 from baselines.published import TRAINING
-from baselines.runs import open_folder, read_run
-from baselines.slots import slot
-from baselines.strapdown import NotApplicableError
-from baselines.sweeps import read_sweep, sweep
-from baselines.train import TrainConfig
+from baselines.references.strapdown import NotApplicableError
+from baselines.runs.run import open_folder, read_run
+from baselines.sweeps import progress
+from baselines.sweeps.grid import Grid, Planned, SweepError, expand, prepare_all
+from baselines.sweeps.pool import Outcome, Place, WorkerLostError, execute
+from baselines.sweeps.progress import Progress
+from baselines.sweeps.slots import slot
+from baselines.sweeps.sweep import read_sweep, sweep
+from baselines.training.ledger import count, note
+from baselines.training.train import TrainConfig
 from csp_data import LowPass, Resplit
 
 TINY = {"train.window_s": [10], "train.window_stride_s": [10], "train.epochs": [1]}
@@ -327,7 +327,7 @@ def test_a_run_that_another_process_holds_is_waited_for(planned: list[Planned], 
         asked = 0
 
         def outcomes(self, runs: Sequence[Planned], place: Place) -> Iterator[Outcome]:
-            from baselines.pool import work
+            from baselines.sweeps.pool import work
 
             Here.asked += 1
             if Here.asked == 2:

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from baselines.layers.gru import FEW, GRU, GRUConfig, gru_reference
 
-gru_cpu = pytest.importorskip("baselines.layers.gru_cpu", reason="loops are compiled by numba")
+gru_cpu = pytest.importorskip("baselines.cpu.gru", reason="loops are compiled by numba")
 
 SHAPES = [(1, 1, 3, 5), (1, 7, 4, 4), (3, 1, 4, 6), (4, 13, 5, 7), (5, 9, 6, 3), (9, 21, 3, 16), (2, 300, 8, 33)]
 """B, L, in, hidden."""

@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 import csp_data
-from baselines.data import Part, Turning, batches, cut, load_part
 from baselines.errors import OptionError
+from baselines.training.data import Part, Turning, batches, cut, load_part
 from csp_data import Dataset
 from csp_data.normalization import Affine
 from csp_data.simulate import simulate

@@ -42,7 +42,7 @@ def test_modules_are_there_without_an_import_of_their_own() -> None:
         "    found = getattr(baselines, name)\n"
         "    assert name in listed and found is sys.modules[f'baselines.{name}'], name\n"
         "assert early == ['baselines._needs'] and '__main__' not in listed, early\n"
-        "assert isinstance(baselines.sweep, types.FunctionType) and baselines.convert.load_published\n"
+        "assert isinstance(baselines.sweep, types.FunctionType) and baselines.presets.PRESETS\n"
         "for name in ('__main__', 'nothing', '', 'layers.s4'):\n"
         "    try: getattr(baselines, name)\n"
         "    except AttributeError as error: assert repr(name) in str(error)\n"

@@ -9,14 +9,14 @@ import torch
 from scipy.linalg import solve_discrete_are, sqrtm
 
 import csp_data
-from baselines.data import Part
 from baselines.errors import OptionError
-from baselines.evaluate import outputs
 from baselines.experiment import run
-from baselines.kalman import System, _run, filter_gains, identify
 from baselines.published import TRAINING
-from baselines.references import build_reference, declared, reference_from_config, reference_to_dict
-from baselines.strapdown import NotApplicableError
+from baselines.references.kalman import System, _run, filter_gains, identify
+from baselines.references.methods import build_reference, declared, reference_from_config, reference_to_dict
+from baselines.references.strapdown import NotApplicableError
+from baselines.training.data import Part
+from baselines.training.evaluate import outputs
 from csp_data.normalization import Affine
 
 SEEN = 2

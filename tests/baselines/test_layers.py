@@ -5,6 +5,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from baselines.cpu import mamba as compiled
 from baselines.errors import OptionError
 from baselines.layers import (
     LAYERS,
@@ -18,7 +19,6 @@ from baselines.layers import (
     TCNConfig,
     TransformerConfig,
     make_layer,
-    mamba_cpu,
 )
 from baselines.layers.dropout import Dropout, gated_linear
 from baselines.layers.gru import gru_reference
@@ -251,7 +251,7 @@ def test_compiled_convolution_and_gate_of_mamba_equal_torchs(batch, length, chan
     torch.manual_seed(0)
     conv = CausalConv(channels, width).to(dtype)
     xz = torch.randn(batch, length, 2 * channels, dtype=dtype, requires_grad=True)
-    ours = mamba_cpu.convolved_and_gate(xz, conv.weight, conv.bias)
+    ours = compiled.convolved_and_gate(xz, conv.weight, conv.bias)
     inside, z = xz.chunk(2, dim=-1)
     plain = torch.nn.functional.silu(conv(inside)), torch.nn.functional.silu(z)
     weights = torch.randn(2, batch, length, channels, dtype=dtype)

@@ -6,13 +6,15 @@ import scipy.signal
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from baselines import parallel
-from baselines.layers import exact, s4_block_cpu, s4_cpu
+from baselines.cpu import s4 as s4_cpu
+from baselines.cpu import s4_block as s4_block_cpu
+from baselines.cpu import threads as parallel
+from baselines.layers import exact
 from baselines.layers import s4_kernel as ssm_math
 from baselines.layers.dropout import Dropout
 from baselines.layers.s4 import S4Block, S4Config, S4Layer, causal_convolution, fft_length, toeplitz_convolution
 from baselines.layers.s4d import S4DConfig, S4DLayer
-from baselines.step import numerics
+from baselines.training.step import numerics
 
 
 def both_halves(t):

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from baselines.metrics import ate, mae, mse, path, rmse, rte, summary
+from baselines.training.metrics import ate, mae, mse, path, rmse, rte, summary
 
 TRUE = np.array([[0.0, 1.0], [2.0, 3.0], [4.0, 5.0]])
 PRED = np.array([[1.0, 1.0], [2.0, 1.0], [4.0, 2.0]])  # errors 1 0 | 0 -2 | 0 -3

@@ -7,10 +7,10 @@ import pytest
 import torch
 
 from baselines import ALL_MODELS, build
+from baselines.commands.train import TRAIN
 from baselines.layers import LAYERS
 from baselines.presets import KINDS
-from baselines.references import REFERENCES
-from baselines.training_cli import TRAIN
+from baselines.references.methods import REFERENCES
 
 PAGE = Path(__file__).parents[2] / "docs" / "models.md"
 

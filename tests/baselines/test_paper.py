@@ -11,10 +11,10 @@ import pytest
 
 import csp_data
 from baselines.cli import main
-from baselines.data import load_part
 from baselines.errors import CspDataError, UnknownNameError
-from baselines.runs import read_run
-from baselines.table import make_table
+from baselines.runs.run import read_run
+from baselines.tables.table import make_table
+from baselines.training.data import load_part
 from csp_data import Dataset
 from csp_data.simulate import simulate
 

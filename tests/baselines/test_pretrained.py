@@ -25,7 +25,7 @@ from baselines.pretrained import Pretrained, PretrainedError, card_text, pretrai
 from baselines.pretrained.card import SECTIONS
 from baselines.pretrained.make import pretrained_from, streams
 from baselines.pretrained.model import LIMIT, SHIPPED, digest, write_pretrained
-from baselines.runs import Run
+from baselines.runs.run import Run
 from csp_data import Dataset
 from csp_data.predictions import read_predictions
 from csp_data.view.selection import Selection, find_runs

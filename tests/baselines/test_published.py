@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from baselines.errors import OptionError, UnknownNameError
-from baselines.factory import build
+from baselines.models.factory import build
 from baselines.presets import MODELS
 from baselines.published import (
     BEST,

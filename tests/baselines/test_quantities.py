@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 import csp_data
-from baselines.evaluate import EpisodePrediction, measure_fully
-from baselines.quantities import Quantities, si
-from baselines.runs import Run
+from baselines.runs.run import Run
+from baselines.training.evaluate import EpisodePrediction, measure_fully
+from baselines.training.quantities import Quantities, si
 from csp_data import Dataset
 from csp_data.card import load_card
 from csp_data.store import EpisodeRow

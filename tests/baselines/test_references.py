@@ -9,12 +9,18 @@ import pytest
 import torch
 
 import csp_data
-from baselines.data import Part
 from baselines.errors import OptionError, UnknownNameError
-from baselines.evaluate import outputs
 from baselines.experiment import run
 from baselines.published import TRAINING
-from baselines.references import STRENGTHS, build_reference, declared, reference_from_config, reference_to_dict
+from baselines.references.methods import (
+    STRENGTHS,
+    build_reference,
+    declared,
+    reference_from_config,
+    reference_to_dict,
+)
+from baselines.training.data import Part
+from baselines.training.evaluate import outputs
 
 MakePart = Callable[..., Part]
 

@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from baselines.digits import Scale, bracketed, number, spread
-from baselines.render import cells, columns, notes, overview, render
-from baselines.significance import Comparison
-from baselines.table import Row, Table
+from baselines.tables.digits import Scale, bracketed, number, spread
+from baselines.tables.render import cells, columns, notes, overview, render
+from baselines.tables.significance import Comparison
+from baselines.tables.table import Row, Table
 
 SIZE = st.floats(1e-7, 1e6)
 SIGNED = st.tuples(SIZE, st.sampled_from([-1, 1])).map(lambda pair: pair[0] * pair[1])

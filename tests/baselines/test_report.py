@@ -15,18 +15,18 @@ import numpy as np
 import pytest
 
 import csp_data
-from baselines.collect import read_runs
 from baselines.errors import OptionError
-from baselines.render import cells, render
 from baselines.report import datasets_of, make_report, write_report
 from baselines.report.about import _apart
 from baselines.report.build import _overviews
 from baselines.report.group import Group, families, looks_of
 from baselines.report.panels import panel
 from baselines.report.settings import varied
-from baselines.runs import Run, RunError
-from baselines.table import make_table
-from baselines.words import value_text
+from baselines.runs.collect import read_runs
+from baselines.runs.run import Run, RunError
+from baselines.tables.render import cells, render
+from baselines.tables.table import make_table
+from baselines.tables.words import value_text
 from csp_data import Dataset, LowPass
 
 VOID = {"meta", "link", "br", "input"}

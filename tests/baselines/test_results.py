@@ -12,17 +12,17 @@ from typing import Any
 import pytest
 
 from baselines import load_results
-from baselines.ablate import COLUMNS, Row
+from baselines.ablations.ablate import COLUMNS, Row
+from baselines.ablations.rows import write_csv
 from baselines.cli import main
 from baselines.errors import OptionError, UnknownNameError
-from baselines.render import render
 from baselines.results import Result, ResultsError, collect, merged, studies, write_study
 from baselines.results.rows import digest
 from baselines.results.studies import SHIPPED, ablated, add, read_study
 from baselines.results.text import columns
-from baselines.rows import write_csv
-from baselines.runs import Run, RunError
-from baselines.table import make_table
+from baselines.runs.run import Run, RunError
+from baselines.tables.render import render
+from baselines.tables.table import make_table
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 

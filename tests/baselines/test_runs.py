@@ -14,24 +14,24 @@ import pytest
 import torch
 
 import csp_data
-from baselines.ablate import ablate
-from baselines.collect import read_runs
-from baselines.environment import code_version, commit
+from baselines.ablations.ablate import ablate
 from baselines.errors import OptionError, UnknownNameError
 from baselines.experiment import evaluate, load_model, plan, run
-from baselines.export import export
-from baselines.factory import MODELS, build
-from baselines.grid import Grid
-from baselines.interface import Interface
-from baselines.ledger import Executed, count, note
-from baselines.models import FlatModel
-from baselines.pool import Place
+from baselines.models.factory import MODELS, build
+from baselines.models.model import FlatModel
 from baselines.report import write_report
 from baselines.results import Result, write_study
-from baselines.runs import Run, RunError, dataset_of, open_folder, read_run
-from baselines.stream import Streamer, load_state, save_state
-from baselines.table import make_table
-from baselines.train import TrainConfig
+from baselines.runs.collect import read_runs
+from baselines.runs.environment import code_version, commit
+from baselines.runs.interface import Interface
+from baselines.runs.run import Run, RunError, dataset_of, open_folder, read_run
+from baselines.stream.export import export
+from baselines.stream.streamer import Streamer, load_state, save_state
+from baselines.sweeps.grid import Grid
+from baselines.sweeps.pool import Place
+from baselines.tables.table import make_table
+from baselines.training.ledger import Executed, count, note
+from baselines.training.train import TrainConfig
 from csp_data import Dataset
 
 CONFIG = TrainConfig(epochs=2, window_s=10.0, window_stride_s=10.0)

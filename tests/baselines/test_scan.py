@@ -9,7 +9,7 @@ import baselines
 from baselines import scan as package
 from baselines.errors import MissingExtraError, ModelError, UnknownNameError
 from baselines.scan import BACKENDS, selective_scan
-from baselines.step import COMPILES_FROM
+from baselines.training.step import COMPILES_FROM
 
 FAST = ["cpu"]  # the GPU backends: tests/baselines/test_scan_gpu.py
 SHAPES = [  # batch, length, channels, state

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from baselines.significance import compare, holm, paired_bootstrap, wilcoxon
+from baselines.tables.significance import compare, holm, paired_bootstrap, wilcoxon
 
 
 def test_holm_by_hand() -> None:

@@ -10,11 +10,11 @@ import pytest
 import torch
 
 import baselines
-from baselines.data import Part, batches, cut, length_class, padded
 from baselines.errors import OptionError
-from baselines.models import param_groups
-from baselines.step import COMPILES_FROM, PlainStep, adam, masked_mse, numerics
-from baselines.train import TrainConfig, train
+from baselines.models.model import param_groups
+from baselines.training.data import Part, batches, cut, length_class, padded
+from baselines.training.step import COMPILES_FROM, PlainStep, adam, masked_mse, numerics
+from baselines.training.train import TrainConfig, train
 
 MakePart = Callable[..., Part]
 CPU = torch.device("cpu")

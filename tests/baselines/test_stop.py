@@ -16,9 +16,9 @@ import joblib
 import pytest
 from joblib.externals.loky import get_reusable_executor
 
-from baselines.ledger import count
-from baselines.pool import make_pool
-from baselines.sweeps import read_sweep
+from baselines.sweeps.pool import make_pool
+from baselines.sweeps.sweep import read_sweep
+from baselines.training.ledger import count
 
 TRAINING = {"window_s": 10, "window_stride_s": 10, "epochs": 500}
 SIZES = {"dim": 8, "hidden": 8, "layers": 1}

@@ -9,12 +9,12 @@ import torch
 from scipy.spatial.transform import Rotation
 
 import csp_data
-from baselines.data import load_part
-from baselines.evaluate import outputs
 from baselines.experiment import load_model, run
-from baselines.references import build_reference, declared, reference_from_config, reference_to_dict
-from baselines.strapdown import GRAVITY, NotApplicableError, Strapdown, StrapdownConfig
-from baselines.train import TrainConfig
+from baselines.references.methods import build_reference, declared, reference_from_config, reference_to_dict
+from baselines.references.strapdown import GRAVITY, NotApplicableError, Strapdown, StrapdownConfig
+from baselines.training.data import load_part
+from baselines.training.evaluate import outputs
+from baselines.training.train import TrainConfig
 from csp_data import Dataset
 
 pytest.importorskip("vqf", reason="the orientation filter needs the extra imu")

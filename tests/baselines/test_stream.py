@@ -14,10 +14,10 @@ from hypothesis import strategies as st
 
 import csp_data
 from baselines import build
-from baselines.engine import StateError
 from baselines.errors import OptionError
 from baselines.presets import ALL_MODELS
-from baselines.stream import Streamer, load_state, save_state, with_window
+from baselines.stream.engine import StateError
+from baselines.stream.streamer import Streamer, load_state, save_state, with_window
 from csp_data.normalization import features
 
 SIZES = {"dim": 16, "layers": 2}

@@ -18,12 +18,12 @@ import numpy as np
 import pytest
 
 from baselines.cli import main
+from baselines.cpu.threads import before_compiling
 from baselines.experiment import load_model
-from baselines.interface import INTERFACE, interface_of
-from baselines.parallel import before_compiling
-from baselines.runs import Run, read_run
-from baselines.stream import Streamer, load_state
-from baselines.stream_io import Clock, Latency, SampleError, Writer, read_samples
+from baselines.runs.interface import INTERFACE, interface_of
+from baselines.runs.run import Run, read_run
+from baselines.stream.lines import Clock, Latency, SampleError, Writer, read_samples
+from baselines.stream.streamer import Streamer, load_state
 from csp_data import Dataset
 
 NAMES = ("a", "b")

@@ -9,14 +9,14 @@ import pytest
 import torch
 
 from baselines import build
-from baselines.bench_stream import measure_stream_latency
-from baselines.engine import ReferenceEngine, make_engine
+from baselines.bench.stream import measure_stream_latency
 from baselines.errors import OptionError
-from baselines.fast import FAST_KINDS, FastEngine, pointwise
-from baselines.fast.engine import make_stack
 from baselines.layers import LAYERS, S4
 from baselines.layers.s4 import S4Config
 from baselines.presets import INNER_KINDS
+from baselines.stream.engine import ReferenceEngine, make_engine
+from baselines.stream.fast import FAST_KINDS, FastEngine, pointwise
+from baselines.stream.fast.engine import make_stack
 
 CASES = [
     *((f"flat-{kind}", {}) for kind in FAST_KINDS),

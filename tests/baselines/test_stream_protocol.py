@@ -17,12 +17,12 @@ import torch
 
 import csp_data
 from baselines import build
-from baselines.data import load_part
-from baselines.engine import StateError
 from baselines.errors import OptionError
-from baselines.interface import Interface
-from baselines.preparation import Preparation
-from baselines.stream import Streamer
+from baselines.runs.interface import Interface
+from baselines.stream.engine import StateError
+from baselines.stream.preparation import Preparation
+from baselines.stream.streamer import Streamer
+from baselines.training.data import load_part
 from csp_data.card import registry as cards
 from csp_data.normalization import Affine
 

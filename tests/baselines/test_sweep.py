@@ -19,10 +19,10 @@ import pytest
 
 import csp_data
 from baselines.cli import main
-from baselines.ledger import count
 from baselines.presets import MODELS
-from baselines.sweeps import read_sweep, sweep
-from baselines.table import make_table
+from baselines.sweeps.sweep import read_sweep, sweep
+from baselines.tables.table import make_table
+from baselines.training.ledger import count
 
 SIZES = {
     "data.max_duration_s": [8],

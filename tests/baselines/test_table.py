@@ -11,11 +11,11 @@ from typing import Any
 import pytest
 
 from baselines import experiment
-from baselines.collect import read_runs
-from baselines.render import render, render_all
 from baselines.results.rows import results_of
-from baselines.runs import Run, RunError
-from baselines.table import make_table, make_tables
+from baselines.runs.collect import read_runs
+from baselines.runs.run import Run, RunError
+from baselines.tables.render import render, render_all
+from baselines.tables.table import make_table, make_tables
 from csp_data import Dataset
 
 

@@ -13,11 +13,11 @@ import torch
 from safetensors.torch import load_file
 
 from baselines.cli import main
-from baselines.data import Batch
 from baselines.errors import OptionError
-from baselines.ledger import count
-from baselines.runs import Run, read_run
-from baselines.team import Team, joined
+from baselines.runs.run import Run, read_run
+from baselines.training.data import Batch
+from baselines.training.ledger import count
+from baselines.training.team import Team, joined
 
 # 7 windows a batch on 2 processes: unequal shares; no dropout, whose masks differ between processes
 ARGUMENTS = ["train", "sample", "hiss-s4-mamba", "--epochs", "3", "--batch", "7", "--clip-norm", "0.5"]

@@ -9,9 +9,9 @@ import pytest
 from baselines.cli import main
 from baselines.errors import MissingExtraError, OptionError
 from baselines.experiment import run
-from baselines.runs import read_run
-from baselines.sweeps import sweep
-from baselines.train import TrainConfig
+from baselines.runs.run import read_run
+from baselines.sweeps.sweep import sweep
+from baselines.training.train import TrainConfig
 from csp_data import Dataset
 
 CONFIG = TrainConfig(epochs=2, window_s=10.0, window_stride_s=10.0)

@@ -14,10 +14,20 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 import baselines
-from baselines.checkpoint import CheckpointError, load_weights, read_checkpoint
-from baselines.data import Part
 from baselines.errors import OptionError
-from baselines.train import BEST, LAST, METRICS, TrainConfig, TrainingError, masked_mse, seeded, train, validate
+from baselines.training.checkpoint import CheckpointError, load_weights, read_checkpoint
+from baselines.training.data import Part
+from baselines.training.train import (
+    BEST,
+    LAST,
+    METRICS,
+    TrainConfig,
+    TrainingError,
+    masked_mse,
+    seeded,
+    train,
+    validate,
+)
 
 MakePart = Callable[..., Part]
 CPU = torch.device("cpu")

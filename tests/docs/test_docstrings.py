@@ -31,7 +31,7 @@ def test_examples_of_docstrings(name: str, home: Path, tmp_path: Path, monkeypat
 
 
 def test_there_are_examples() -> None:
-    assert {"csp_data.api.datasets", "baselines.factory"} <= set(MODULES)
+    assert {"csp_data.api.datasets", "baselines.models.factory"} <= set(MODULES)
 
 
 @pytest.mark.parametrize(("package", "page"), [(csp_data, "api.md"), (baselines, "api-baselines.md")])

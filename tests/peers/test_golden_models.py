@@ -12,8 +12,8 @@ import pytest
 import torch
 
 from baselines import build, load_published
-from baselines.convert import our_name
 from baselines.layers.s4_kernel import StateSpace, kernel, truncate
+from baselines.models.convert import our_name
 
 BOUND = {"f64": 1e-5, "f32": 1e-4}
 DTYPE = {"f64": torch.float64, "f32": torch.float32}

@@ -1,0 +1,351 @@
+"""Evaluate trained models under sensor faults: error against severity, with and without a low-pass."""
+
+from __future__ import annotations
+
+import dataclasses
+import zlib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial, reduce
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+
+from baselines.ablations.faults import FAULTS
+from baselines.ablations.rows import relative_mse, si_rmse, write_csv
+from baselines.errors import OptionError, UnknownNameError
+from baselines.experiment import load_model, torch_device
+from baselines.published import UNITS
+from baselines.results.rows import once
+from baselines.runs.collect import datasets_of
+from baselines.runs.environment import commit
+from baselines.runs.run import Run, RunError, data_config
+from baselines.tables.labels import by_label
+from baselines.training.data import Part, load_part
+from baselines.training.evaluate import measure_fully, predict
+from baselines.training.quantities import Quantities
+from csp_data import Dataset, LowPass
+from csp_data.dataset.remake import RawPart, read_part
+from csp_data.normalization import Moments, features
+from csp_data.options import check_number
+from csp_data.recording import FloatArray, Recording, Stream
+
+__all__ = ["COLUMNS", "Row", "default_lowpass", "faulty", "write"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """A trained model under one fault at one severity.
+
+    Parameters
+    ----------
+    dataset, kind, protocol, part
+        Data; `kind` is ``"CSP-Bench"``, ``"real recordings"`` or ``"simulated"``.
+    fault, severity, value, unit
+        Severity 0 is none, 1 to 5 are the fault's own values.
+    model, seed, trained_lowpass
+        Of the run: its name, its seed, the filter of the inputs that it was trained on. Models that share a name
+        are told apart by what differs, as in tables (:func:`baselines.tables.labels.by_label`).
+    lowpass, as_trained
+        Filter of the faulty inputs, and whether it is the one that the model was trained on.
+    draw
+        Seed of the fault.
+    rmse, rmse_unit
+        Root mean squared error in SI units (increments per second), where all targets have one.
+    mse
+        In the data's own units.
+    ratio
+        MSE over that of the same run without fault, as trained; where targets have several units the mean of each
+        target's own ratio. ``None`` where there is no error without fault.
+    recipe, config, commit, device, run
+        Recipe of the data, key of the run, commit of the code that evaluates, device, folder of the run.
+    """
+
+    dataset: str
+    kind: str
+    protocol: str
+    part: str
+    fault: str
+    severity: int
+    value: float
+    unit: str
+    model: str
+    seed: int
+    trained_lowpass: str
+    lowpass: str
+    as_trained: bool
+    draw: int
+    rmse: float | None
+    rmse_unit: str
+    mse: float
+    ratio: float | None
+    recipe: str
+    config: str
+    commit: str
+    device: str
+    run: str
+
+
+COLUMNS = tuple(f.name for f in dataclasses.fields(Row))
+
+
+def default_lowpass(dataset: Dataset) -> LowPass:
+    """Return the filter of ``with low-pass`` for models that were trained without: a tenth of the rate, causal."""
+    return LowPass(hz=dataset.rates[0] / 10, order=3, phase="causal")
+
+
+def faulty(
+    runs: Sequence[Run],
+    *,
+    faults: Sequence[str] = tuple(FAULTS),
+    draws: Sequence[int] = (0,),
+    lowpass: LowPass | None = None,
+    raw: str | None = None,
+    part: str | None = None,
+    device: str = "cpu",
+    files: Sequence[Path | str] = (),
+) -> list[Row]:
+    """Evaluate trained models under faults of their input streams; nothing is trained again.
+
+    Every run is evaluated as it was trained, and besides with the other choice of filter: one that was trained
+    without low-pass with `lowpass` over the faulty inputs, one that was trained with a low-pass without any. That
+    second choice shows the model inputs that it has never seen, delayed by the filter or rougher, so its error
+    differs without a fault too (severity 0).
+
+    Parameters
+    ----------
+    runs
+        Finished runs on one data set.
+    faults
+        Names of :data:`baselines.ablations.faults.FAULTS`.
+    draws
+        Seeds of the faults.
+    lowpass
+        For runs that were trained without; by default :func:`default_lowpass`.
+    raw
+        Folder of the raw files, where it is not the default one.
+    part
+        What to evaluate on; by default the part that the run reports.
+    device
+        As torch names it.
+    files
+        Where prepared files are that are no longer where the runs found them.
+
+    Returns
+    -------
+    list of Row
+        By run, filter, fault, severity and draw.
+
+    Raises
+    ------
+    RunError
+        If runs are of several data sets or kinds, if their data differ in more than the low-pass, or if a run of
+        a trained model is there twice.
+    UnknownNameError
+        For a fault or part that does not exist.
+    """
+    for name in faults:
+        if name not in FAULTS:
+            raise UnknownNameError("fault", name, FAULTS)
+    runs = once(runs)
+    faults, draws = tuple(dict.fromkeys(faults)), tuple(dict.fromkeys(draws))  # twice, they would weigh double
+    for draw in draws:
+        check_number("draws", draw, "whole numbers of at least 0", least=0, whole=True)
+    if not (runs and faults and draws):
+        raise OptionError("runs", "", "at least one run, one fault and one draw")
+    if len(sets := {f"{run.config.data.name} ({run.config.data.kind})" for run in runs}) > 1:
+        raise RunError(f"One figure shows one data set, these runs are of {' and '.join(sorted(sets))}.")
+    _refuse_other_data(runs)
+    labels = _labels(runs)
+    by_recipe: dict[str, list[Run]] = {}
+    for run in runs:
+        by_recipe.setdefault(run.config.data.recipe_hash, []).append(run)
+    rows: list[Row] = []
+    datasets = {data_config(dataset).recipe_hash: dataset for dataset in datasets_of(runs, files)}
+    for recipe, same in by_recipe.items():
+        dataset = datasets[recipe]
+        held = read_part(dataset, part or dataset.report, raw)
+        filters = _filters(dataset, lowpass or default_lowpass(dataset))
+        sigma = training_deviation(dataset, raw)
+        rows += _evaluated(same, labels, held, filters, sigma, faults, draws, device)
+    return rows
+
+
+def _refuse_other_data(runs: Sequence[Run]) -> None:
+    first, of_filter = runs[0], dict[str, Run]()
+    for run in runs:
+        one, other = first.config.data.protocol, run.config.data.protocol
+        fields = [f for f in sorted(one.keys() | other) if one.get(f) != other.get(f) and f != "lowpass"]
+        alike = of_filter.setdefault(str(other.get("lowpass")), run)
+        recipes = [held.config.data.recipe_hash for held in (alike, run)]
+        if fields or recipes[0] != recipes[1]:
+            what = ", ".join(fields) or f"their recipes, {' and '.join(recipes)}"
+            raise RunError(
+                "One figure shows runs whose data differ in the low-pass alone: "
+                f"{(first if fields else alike).folder} and {run.folder} differ in {what}. Make two figures."
+            )
+
+
+def _labels(runs: Sequence[Run]) -> dict[Path, str]:
+    """Name the model of each run, whatever the filter of its data; refuse runs that are there twice."""
+    by_label(runs)
+    models = [
+        replace(run, config=replace(run.config, data=runs[0].config.data, train=replace(run.config.train, seed=i)))
+        for i, run in enumerate(runs)
+    ]
+    return {run.folder: label for label, alike in by_label(models).items() for run in alike}
+
+
+Filters = dict[str, LowPass | None]
+"""Filters by what people call them, that of the training first."""
+
+
+def _filters(dataset: Dataset, other: LowPass) -> Filters:
+    own = dataset.protocol.lowpass
+    return {_called(chosen): chosen for chosen in (own, other if own is None else None)}
+
+
+def _called(lowpass: LowPass | None) -> str:
+    if lowpass is None:
+        return "none"
+    return f"{lowpass.phase} {lowpass.hz:g} Hz" + (f", order {lowpass.order}" if lowpass.order != 3 else "")
+
+
+def _evaluated(
+    runs: Sequence[Run],
+    labels: Mapping[Path, str],
+    held: RawPart,
+    filters: Filters,
+    sigma: Mapping[str, float],
+    faults: Sequence[str],
+    draws: Sequence[int],
+    device: str,
+) -> Iterator[Row]:
+    """Make the inputs of each fault once, and show them to all runs on the same data."""
+    dataset, own = held.dataset, _called(held.dataset.protocol.lowpass)
+    clean = load_part(dataset, held.name, torch_device(device))
+    models = [(run, load_model(run, device), run.config.train.windows(clean)[1]) for run in runs]
+    quantities = Quantities.of(dataset, UNITS.get(dataset.name))
+    now = commit(Path(__file__).parent) or ""
+    without_fault: dict[Path, dict[str, Any]] = {}
+    for case, inputs in _cases(held, filters, sigma, faults, draws):
+        part = with_inputs(clean, dataset, inputs)
+        for run, model, length in models:
+            found = measure_fully(predict(model, part, length), quantities, dataset.split(held.name).rows)
+            if case.filter == own:
+                without_fault.setdefault(run.folder, found)  # the first case of all has none
+            rmse, unit = si_rmse(found)
+            for name in [case.fault] if case.severity else faults:  # without fault they are all the same
+                yield Row(
+                    dataset=dataset.name,
+                    kind=dataset.kind,
+                    protocol=dataset.protocol.name,
+                    part=held.name,
+                    fault=name,
+                    severity=case.severity,
+                    value=case.value,
+                    unit=FAULTS[name].unit,
+                    model=labels[run.folder],
+                    seed=run.config.train.seed,
+                    trained_lowpass=own,
+                    lowpass=case.filter,
+                    as_trained=case.filter == own,
+                    draw=case.draw,
+                    rmse=rmse,
+                    rmse_unit=unit,
+                    mse=found["mse"],
+                    ratio=_ratio(found, without_fault[run.folder], several_units=rmse is None),
+                    recipe=run.config.data.recipe_hash,
+                    config=run.config.key,
+                    commit=now,
+                    device=device,
+                    run=str(run.folder),
+                )
+
+
+class _Case(NamedTuple):
+    """One fault at one severity, its draw, and the name of the filter behind it."""
+
+    fault: str
+    severity: int
+    value: float
+    draw: int
+    filter: str
+
+
+def _cases(
+    held: RawPart, filters: Filters, sigma: Mapping[str, float], faults: Sequence[str], draws: Sequence[int]
+) -> Iterator[tuple[_Case, list[np.ndarray]]]:
+    """Make the inputs of each case; the first one is without fault, under the filter of the training."""
+    for fault, severity, value in _grid(faults):
+        for draw in draws if severity else draws[:1]:
+            change = (
+                partial(disturbed, dataset=held.dataset, sigma=sigma, fault=fault, value=value, draw=draw)
+                if severity
+                else None
+            )
+            for name, lowpass in filters.items():
+                yield _Case(fault, severity, value, draw, name), held.inputs(change, lowpass=lowpass)
+
+
+def _ratio(found: Mapping[str, Any], base: Mapping[str, Any], several_units: bool) -> float | None:
+    if several_units:
+        return relative_mse(found, base)
+    return float(found["mse"] / base["mse"]) if base["mse"] else None
+
+
+def _grid(faults: Sequence[str]) -> Iterator[tuple[str, int, float]]:
+    yield faults[0], 0, 0.0
+    for fault in faults:
+        for severity, value in enumerate(FAULTS[fault].values, start=1):
+            yield fault, severity, float(value)
+
+
+def disturbed(
+    recording: Recording, dataset: Dataset, sigma: Mapping[str, float], fault: str, value: float, draw: int
+) -> dict[str, Stream]:
+    """Return the input streams of a recording under a fault; the draws hang on fault, recording and seed alone."""
+    names = [card.name for card in dataset.card.inputs(dataset.protocol.inputs)]
+    streams = {name: recording.streams[name] for name in names}
+    scale = {name: _scale(stream, sigma) for name, stream in streams.items()}
+    seeds = [draw, *(zlib.crc32(text.encode()) for text in (fault, recording.id))]
+    return FAULTS[fault].apply(streams, scale, value, np.random.default_rng(seeds))
+
+
+def _scale(stream: Stream, sigma: Mapping[str, float]) -> FloatArray:
+    """Return sigma of each channel; of one that no column of the data set is named after, over the recording."""
+    own = stream.values.std(axis=0)
+    return np.array([sigma.get(channel, value) for channel, value in zip(stream.channels, own, strict=True)])
+
+
+def training_deviation(dataset: Dataset, raw: str | None = None) -> dict[str, float]:
+    """Return the standard deviation of each input channel over the training part, before any low-pass."""
+    if dataset.protocol.lowpass is None:
+        blocks = [episode.inputs for episode in dataset.train]
+    else:
+        blocks = read_part(dataset, "train", raw).inputs(lowpass=None)
+    moments = reduce(Moments.merge, (Moments.of(block) for block in blocks))
+    deviation = np.sqrt(moments.squares / max(moments.count - 1, 1))
+    return dict(zip(dataset.channels.names, deviation.tolist(), strict=True))
+
+
+def with_inputs(part: Part, dataset: Dataset, inputs: Sequence[np.ndarray]) -> Part:
+    """Return a part with other inputs, made into features and normalised as those of the training were."""
+    protocol, norm = dataset.protocol, dataset.normalization
+    seen = [
+        norm.inputs.apply(features(values, deltas=protocol.input_deltas, clip=protocol.clip)) for values in inputs
+    ]
+    return replace(part, inputs=torch.from_numpy(np.concatenate(seen)).to(part.inputs.device))
+
+
+def write(rows: Sequence[Row], out: Path) -> tuple[Path, ...]:
+    """Write ``faults.csv``, ``faults.svg`` and ``faults.png`` into a folder."""
+    from baselines.ablations.fault_figure import draw
+    from csp_data.plot import save
+
+    out.mkdir(parents=True, exist_ok=True)
+    figure = draw(rows)
+    write_csv(out / "faults.csv", rows, COLUMNS)
+    return out / "faults.csv", *(save(figure, out / f"faults.{suffix}") for suffix in ("svg", "png"))

@@ -1,0 +1,55 @@
+"""Shared by the tables of ablations and faults: one error in SI units, and rows as CSV."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import io
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from baselines.files import atomic_bytes
+
+__all__ = ["relative_mse", "si_rmse", "write_csv"]
+
+
+def si_rmse(found: Mapping[str, Any]) -> tuple[float | None, str]:
+    """Return the root mean squared error over all targets in SI units, and the unit; nothing where units differ.
+
+    Parameters
+    ----------
+    found
+        Metrics as :func:`baselines.training.evaluate.measure_fully` gives them.
+    """
+    values = found["si"].values()
+    units = {own["unit"] for own in values}
+    if len(units) != 1:
+        return None, ""
+    return math.sqrt(math.fsum(own["rmse"] ** 2 for own in values) / len(values)), units.pop()
+
+
+def relative_mse(found: Mapping[str, Any], other: Mapping[str, Any]) -> float | None:
+    """Return the mean over targets of MSE / MSE of something else, which compares whatever the targets are.
+
+    Targets without an error there, such as those that never vary, are left out; ``None`` if all are.
+
+    Parameters
+    ----------
+    found, other
+        Metrics on the same part: of a model, and of the reference ``mean``, or of the model without a fault.
+    """
+    others = {channel: own["mse"] for channel, own in other["channels"].items()}
+    shares = [own["mse"] / others[channel] for channel, own in found["channels"].items() if others[channel]]
+    return math.fsum(shares) / len(shares) if shares else None
+
+
+def write_csv(path: Path, rows: Iterable[Any], columns: Sequence[str]) -> None:
+    """Write dataclasses as the rows of a CSV file, all at once; what is not known is empty."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, columns, lineterminator="\n")
+    writer.writeheader()
+    for row in rows:
+        writer.writerow({k: "" if v is None else v for k, v in dataclasses.asdict(row).items()})
+    atomic_bytes(path, text.getvalue().encode())

@@ -1,0 +1,95 @@
+"""``csp-baselines ablate``: one ablation with one command."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Literal
+
+import tyro
+
+from baselines.commands.grid import Runs, RunsOptions, ended
+from csp_data.commands.terminal import loudness
+
+__all__ = ["ABLATE", "Ablate", "ablate"]
+
+_arg = tyro.conf.arg
+
+ABLATE = """Vary one thing at a time, train on every variant, and write one table and one figure.
+
+  lowpass   no filter, and cut-offs in Hz (--values), causal and zero-phase
+  chunk     input samples per chunk (--values), and with them the rate of the targets
+  fraction  per cent of the training recordings (--values), each subset within the larger ones
+  context   seconds that a model sees (--values)
+  deltas    input deltas, averaged instead of interpolated inputs, streams that are off by default
+  leak      each leak of the published protocol in and out: statistics of the evaluation part in the normalisation,
+            selection on the evaluation part, a non-causal filter (--values: its cut-off in Hz), 0.18 s of
+            look-ahead, neighbouring recordings in both halves. --protocol strict puts them in one at a time,
+            --protocol paper takes them out
+
+Each variant of the data is prepared once. Given again, the same command goes on; nothing runs twice, and
+FOLDER/KIND.csv, .svg and .png are made from what is there.
+
+Examples:
+  csp-baselines ablate lowpass --datasets sample --models flat-s4 hiss-s4-mamba --seeds 0-2 --out ablations/lowpass
+  csp-baselines ablate leak --datasets broad --models flat-s4 hiss-s4-mamba --jobs 2 --out ablations/leak
+  csp-baselines ablate fraction --datasets broad --models flat-s4 --folds 6 --seeds 0 --out ablations/fraction"""
+
+
+@dataclass(frozen=True)
+class Ablate:
+    """Options of ``ablate``."""
+
+    kind: Annotated[
+        Literal["lowpass", "chunk", "fraction", "context", "deltas", "leak"],
+        tyro.conf.Positional,
+        _arg(metavar="KIND"),
+    ]
+    """What to vary."""
+    datasets: Annotated[tuple[str, ...], _arg(metavar="DATASET...")]
+    """Names of data sets of one kind: simulated and real recordings go into different figures."""
+    models: Annotated[tuple[str, ...], _arg(metavar="MODEL...")] = ("flat-s4", "hiss-s4-mamba")
+    """Names of models and references; the training mean is run too."""
+    seeds: Annotated[tuple[str, ...], _arg(metavar="SEED...")] = ("0-2",)
+    """Seeds, one by one or as ranges."""
+    folds: Annotated[int | None, _arg(metavar="N")] = None
+    """Cross-validation: every run once for each of so many folds of the recordings, put together."""
+    values: Annotated[tuple[float, ...], _arg(metavar="VALUE...")] = ()
+    """Values that are tried; by default a range that suits the data set's rates."""
+    out: Annotated[Path, _arg(metavar="FOLDER", aliases=["-o"])] = Path("ablation")
+    """Folder of the ablation."""
+    runs: RunsOptions = field(default_factory=Runs)
+    set: Annotated[tuple[str, ...], _arg(metavar="KEY=VALUE ...")] = ()
+    """Settings train.FIELD, model.SIZE or data.FIELD (of the protocol), the same in all variants."""
+    json: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    """Print what became of each run as JSON."""
+
+
+def ablate(command: Ablate, line: str) -> None:
+    """Run the command; exit with 1 if a run failed."""
+    from baselines.ablations.ablate import ablate as run
+    from baselines.ablations.ablate import summary
+
+    runs = command.runs
+    done = run(
+        command.kind,
+        runs.grid(command.datasets, command.models, command.seeds, command.set, command.folds),
+        command.out,
+        runs.place(command.out),
+        values=command.values,
+        **runs.pool(),
+        progress=loudness.get().notes,
+        command=line,
+    )
+    notes = {f"{row.dataset}, {row.variant}": row.note for row in done.rows if row.note and not row.model}
+    sweep = done.sweep
+    if command.json:
+        files = [str(path) for path in done.files]
+        failed = {str(folder): why for folder, why in sweep.failed.items()}
+        said = json.dumps({"ablation": done.kind, "files": files, "left_out": notes, "failed": failed})
+    else:
+        counts = f"{len(sweep.done)} runs, {sweep.executed} of them done now; {len(sweep.failed)} failed"
+        said = f"{summary(done.rows)}\n\n{sweep.folder}: {counts}"
+        said += "".join(f"\nwritten: {path}" for path in done.files)
+    ended(said, sweep.failed)

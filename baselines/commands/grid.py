@@ -1,0 +1,97 @@
+"""Shared by ``csp-baselines sweep`` and ``ablate``: how and where each run is made, and the closing message."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import tyro
+
+from baselines.commands import arguments
+
+if TYPE_CHECKING:
+    from baselines.sweeps.grid import Grid
+    from baselines.sweeps.pool import Place
+
+__all__ = ["Runs", "RunsOptions", "ended"]
+
+_arg = tyro.conf.arg
+
+
+@dataclass(frozen=True)
+class Runs:
+    """How each run is made, and where."""
+
+    protocol: Annotated[str | None, _arg(metavar="NAME")] = None
+    """Name of the protocol; by default each data set's own."""
+    training: Annotated[str | None, _arg(metavar="NAME")] = None
+    """Settings of the training by name, paper or strict; by default those named like the protocol."""
+    preset: Annotated[str, _arg(metavar="NAME")] = "small"
+    """Sizes of the models: small, or paper (published)."""
+    raw: Annotated[str | None, _arg(metavar="FOLDER")] = None
+    """Folder of the raw files; {name} in it stands for the data set's name."""
+    jobs: int = 1
+    """Runs that are trained at once."""
+    backend: Annotated[str, _arg(metavar="NAME")] = "loky"
+    """loky (this machine), dask:tcp://HOST:PORT, slurm, or slurm:local to try slurm out here."""
+    slurm: Annotated[tuple[str, ...], _arg(metavar="KEY=VALUE ...")] = ()
+    """Parameters of submitit: slurm_partition=gpu timeout_min=600 gpus_per_node=1."""
+    device: Annotated[str, _arg(metavar="NAME")] = "cpu"
+    """Device, as torch names it; cuda spreads the runs over all GPUs."""
+    per_device: int = 1
+    """Runs at once on each GPU; a small model leaves most of it idle."""
+    threads: int = 1
+    """Threads of torch in each run."""
+
+    def grid(
+        self,
+        datasets: Sequence[str],
+        models: Sequence[str],
+        seeds: Sequence[str],
+        set: Sequence[str],
+        folds: int | None,
+    ) -> Grid:
+        """Return all runs, given what a command has options of its own for."""
+        from baselines.sweeps.grid import Grid
+
+        return Grid(
+            datasets=tuple(datasets),
+            models=tuple(models),
+            seeds=arguments.seeds(seeds),
+            protocol=self.protocol,
+            training=self.training,
+            preset=self.preset,
+            settings=arguments.lists("set", set),
+            raw=self.raw,
+            folds=folds,
+        )
+
+    def place(self, folder: Path, track: str | None = None) -> Place:
+        """Return what a worker gives to a run of a sweep in this folder."""
+        from baselines.sweeps.pool import Place
+
+        slots = folder.absolute() / ".slots"
+        return Place(
+            device=self.device, per_device=self.per_device, threads=self.threads, slots=slots, track=track
+        )
+
+    def pool(self) -> dict[str, Any]:
+        """Return what executes the runs, as :func:`baselines.sweeps.sweep.sweep_grid` names it."""
+        slurm = {key: values[0] for key, values in arguments.lists("slurm", self.slurm).items()}
+        return {"jobs": self.jobs, "backend": self.backend, "slurm": slurm}
+
+
+RunsOptions = Annotated[Runs, tyro.conf.OmitArgPrefixes, _arg(name="runs")]
+"""The same as a field of a command's options."""
+
+
+def ended(said: str, failed: Mapping[Path, str]) -> None:
+    """Print what was found, and which runs failed and why; exit with 1 if one did."""
+    sys.stdout.write(said + "\n")
+    for folder, why in failed.items():
+        sys.stderr.write(f"failed: {folder}: {why}\n")
+    if failed:
+        sys.exit(1)

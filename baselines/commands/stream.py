@@ -1,0 +1,319 @@
+"""``csp-baselines stream``: samples in on a pipe, predictions out as soon as they are due."""
+
+from __future__ import annotations
+
+import json
+import signal
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING, Annotated, BinaryIO, Literal, TextIO
+
+import tyro
+
+from baselines.errors import OptionError
+from baselines.stream.lines import Clock, Latency, SampleError, Writer, read_samples
+from csp_data.commands.terminal import loudness
+
+if TYPE_CHECKING:
+    from baselines.runs.interface import Interface
+    from baselines.stream.engine import Model
+    from baselines.stream.streamer import Streamer
+
+__all__ = ["STREAM", "Stream", "model_of", "stream"]
+
+_arg = tyro.conf.arg
+
+STREAM = """Run a trained model over a stream of samples: predictions come out as soon as they are due.
+
+Samples are CSV with a header that names the channels (a column time, in s, is passed on), or JSON lines; they must
+come at the rate of the training data. Ctrl-C ends the stream; the latency is summed up on stderr at the end.
+
+Examples:
+  csp-baselines stream pretrained:broad --input samples.csv > predictions.csv
+  sensor | csp-baselines stream runs/sample-hiss-s4-mamba-0 --format jsonl | robot
+  csp-baselines stream RUN --input a.csv --save-state s.safetensors
+  csp-baselines stream RUN --input b.csv --load-state s.safetensors"""
+
+
+@dataclass(frozen=True)
+class Stream:
+    """Options of ``stream``."""
+
+    run: Annotated[Path, tyro.conf.Positional, _arg(metavar="RUN")]
+    """Folder of the run, or pretrained:NAME for a model that ships with the package."""
+    input: Annotated[str, _arg(metavar="FILE")] = "-"
+    """File of samples; - is the standard input."""
+    out: Annotated[str, _arg(metavar="FILE", aliases=["-o"])] = "-"
+    """File of predictions; - is the standard output."""
+    format: Literal["csv", "jsonl"] = "csv"
+    """Format of the predictions."""
+    on_bad: Literal["stop", "hold"] = "stop"
+    """Whether a line that is no sample stops the stream, or is counted and replaced by the last good sample."""
+    save_state: Annotated[Path | None, _arg(metavar="FILE")] = None
+    """Where to keep the state at the end, so that the stream can go on later."""
+    load_state: Annotated[Path | None, _arg(metavar="FILE")] = None
+    """State to go on from, as --save-state wrote it."""
+    baseline: Literal["protocol", "none"] = "protocol"
+    """What is subtracted first: what the run's protocol takes from the first samples, or nothing, where samples
+    come without their offset."""
+    window: Annotated[int | None, _arg(metavar="N")] = None
+    """Steps that a Transformer looks back over; by default all of them, and its memory grows."""
+    engine: Literal["auto", "reference", "fast"] = "auto"
+    """What runs the model: the layers' own steps, or compiled loops equal to them."""
+    data: Annotated[Path | None, _arg(metavar="FILE")] = None
+    """The prepared file, for runs without interface.json if it is no longer where the run found it."""
+    json: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    """Write the summary on stderr as JSON."""
+
+
+def stream(command: Stream, line: str) -> None:
+    """Run the command; exit with 1 after Ctrl-C, once the summary and the state are written."""
+    import torch
+
+    from baselines.stream.streamer import load_state, save_state
+
+    torch.set_num_threads(1)  # one sample is too little work to share
+    streamer, inputs, targets = _open(command)
+    if command.load_state is not None:
+        load_state(command.load_state, streamer)
+    if (state := command.save_state) is not None and (not state.parent.is_dir() or state.is_dir()):
+        raise OptionError("save_state", str(state), "a file in a folder that is there")
+    _refuse_overwriting(command)
+    counts = Counts()
+    failure: SampleError | None = None
+    with _source(command.input) as source, _sink(command.out) as sink, _patient(counts):
+        writer = Writer(sink, targets, command.format)
+        try:
+            _run(command, streamer, source, inputs, writer, counts)
+        except KeyboardInterrupt:
+            counts.stopped = True
+        except SampleError as error:
+            failure = error
+    if command.save_state is not None:
+        try:
+            save_state(command.save_state, streamer)
+        except OSError as error:
+            raise OptionError(
+                "save_state", str(command.save_state), f"a file that can be written ({error})"
+            ) from error
+    _summary(command, counts)
+    if failure is not None:
+        raise failure
+    if counts.stopped:
+        sys.exit(1)
+
+
+def _refuse_overwriting(command: Stream) -> None:
+    """Refuse one file in two places, which would overwrite it; a state alone may go back to where it came from."""
+    given = {"input": command.input, "out": command.out, "load_state": command.load_state}
+    named = {option: Path(file).resolve() for option, file in given.items() if file not in (None, "-")}
+    for option, others in (("out", ("input", "load_state")), ("save_state", ("input", "out"))):
+        file = getattr(command, option)
+        for other in others:
+            if file not in (None, "-") and Path(file).resolve() == named.get(other):
+                flag = f"--{other.replace('_', '-')}"
+                raise OptionError(option, str(file), f"another file than {flag}, which it would overwrite")
+
+
+@dataclass
+class Counts:
+    """What a stream has come to."""
+
+    without: Latency = field(default_factory=Latency)
+    """Of the samples without a prediction."""
+    having: Latency = field(default_factory=Latency)
+    """Of the samples with one."""
+    predictions: int = 0
+    """Predictions written: a sample that makes the baseline known may bring several."""
+    held: int = 0
+    """Bad lines replaced by the sample before."""
+    busy: bool = False
+    """A sample is being taken: the state is neither that before it nor that after it."""
+    stopped: bool = False
+    """Ctrl-C was pressed."""
+
+
+@contextmanager
+def _patient(counts: Counts) -> Iterator[None]:
+    """Let Ctrl-C wait until the sample at work is done, so that the state can be kept."""
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        counts.stopped = True
+        if not counts.busy:
+            raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGINT, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def model_of(folder: Path, window: int | None, data: Path | None) -> tuple[Model, Interface]:
+    """Return the model of a finished run or ``pretrained:NAME``, with a window if asked for, and its interface.
+
+    Raises
+    ------
+    OptionError
+        If the run is that of a reference, or has nothing that a window could be set for.
+    """
+    from baselines.experiment import load_model
+    from baselines.models.model import FlatModel, HierarchicalModel
+    from baselines.pretrained import load_pretrained
+    from baselines.runs.interface import interface_of
+    from baselines.runs.run import read_run
+    from baselines.stream.streamer import with_window
+
+    if str(folder).startswith("pretrained:"):
+        shipped = load_pretrained(str(folder).removeprefix("pretrained:"))
+        return with_window(shipped.model, window), shipped.interface
+    run = read_run(folder)
+    model = load_model(run)
+    if not isinstance(model, FlatModel | HierarchicalModel):
+        raise OptionError(
+            "run", str(folder), f"the run of a model: {run.config.name} is a reference, without a state"
+        )
+    return with_window(model, window), interface_of(run, data)
+
+
+def _open(command: Stream) -> tuple[Streamer, tuple[str, ...], tuple[str, ...]]:
+    """Return the streamer of a run, and the names of its inputs and targets."""
+    from baselines.cpu.threads import COMPILING, before_compiling
+    from baselines.stream.streamer import Streamer
+
+    model, interface = model_of(command.run, command.window, command.data)
+    baseline = None if command.baseline == "protocol" else command.baseline
+    waited = command.engine != "reference" and (loudness.get().progress or loudness.get().verbose)
+    with before_compiling(lambda: sys.stderr.write(COMPILING + "\n")) if waited else nullcontext():
+        made = Streamer.of(model, interface, command.engine, baseline=baseline)
+    notes = _notes(interface, command.baseline, resumed=command.load_state is not None)
+    for note in notes if loudness.get().notes else ():
+        sys.stderr.write(f"Note: {note}\n")
+    return made, interface.inputs, interface.targets
+
+
+def _notes(interface: Interface, baseline: str, resumed: bool) -> Iterator[str]:
+    """Say what the run's protocol did to recordings that a stream can only expect."""
+    if interface.baseline != "none" and baseline == "none":
+        yield (
+            f"the {interface.baseline} of the first {interface.baseline_rows} rows was subtracted in training; "
+            "these samples must come without that offset."
+        )
+    elif interface.baseline != "none" and not resumed:
+        yield (
+            f"the {interface.baseline} of the first {interface.baseline_rows} samples is subtracted, as in "
+            "training; predictions begin when they are there."
+        )
+    if interface.resample == "mean":
+        yield (
+            f"in training each sample was the mean over the {1 / interface.input_hz:g} s before it; "
+            "these must be, too."
+        )
+
+
+def _run(
+    command: Stream,
+    streamer: Streamer,
+    source: BinaryIO,
+    inputs: tuple[str, ...],
+    writer: Writer,
+    counts: Counts,
+) -> None:
+    """Pass samples on until they end, or until Ctrl-C."""
+    last = None
+    clock = Clock(1 / streamer.preparation.input_hz)
+    lines = Arrivals(source)
+    for sample in read_samples(lines, inputs):
+        if isinstance(sample, SampleError):
+            if command.on_bad == "stop" or last is None:
+                raise sample
+            stamp, values = None, last
+            counts.held += 1
+        else:
+            stamp, values = sample
+            clock.check(stamp, lines.count)
+        last = values
+        counts.busy = True
+        made = streamer.push(values)
+        clock.set(stamp, streamer.samples)
+        seconds = time.perf_counter() - lines.latest
+        (counts.having if len(made) else counts.without).add(seconds)
+        for k, prediction in enumerate(made, start=1 - len(made)):
+            due = streamer.answered + k * streamer.model.config.chunk
+            writer.write(clock.time(due), prediction, seconds)
+            counts.predictions += 1
+        counts.busy = False
+        if counts.stopped:
+            return
+
+
+class Arrivals:
+    """The lines of a source, how many there were, and when the latest of them was there."""
+
+    def __init__(self, source: BinaryIO) -> None:
+        self._source, self.latest, self.count = source, 0.0, 0
+
+    def __iter__(self) -> Iterator[bytes]:
+        for raw in self._source:
+            self.latest = time.perf_counter()
+            self.count += 1
+            yield raw
+
+
+@contextmanager
+def _source(name: str) -> Iterator[BinaryIO]:
+    if name == "-":
+        yield sys.stdin.buffer
+        return
+    try:
+        file = Path(name).open("rb")  # noqa: SIM115  # closed below
+    except OSError as error:
+        raise OptionError("input", name, f"a file that can be read ({error.strerror})") from error
+    with file:
+        yield file
+
+
+@contextmanager
+def _sink(name: str) -> Iterator[TextIO]:
+    if name == "-":
+        yield sys.stdout
+        return
+    try:
+        file = Path(name).open("w", encoding="utf-8")  # noqa: SIM115  # closed below
+    except OSError as error:
+        raise OptionError("out", name, f"a file that can be written ({error.strerror})") from error
+    with file:
+        yield file
+
+
+def _summary(command: Stream, counts: Counts) -> None:
+    without, with_output, held = counts.without, counts.having, counts.held
+    if command.json:
+        found = {"samples": without.total + with_output.total, "predictions": counts.predictions, "held": held}
+        parts = {"without_prediction_ms": without, "with_prediction_ms": with_output}
+        plain = found | {name: part.summary() if part.total else None for name, part in parts.items()}
+        sys.stderr.write(json.dumps(plain) + "\n")
+        return
+    if not loudness.get().notes:
+        return
+    samples = without.total + with_output.total
+    if not samples:
+        source = "the standard input" if command.input == "-" else command.input
+        sys.stderr.write(f"Note: no sample came from {source}, so nothing was predicted.\n")
+    sys.stderr.write(
+        f"{samples:,} samples, {counts.predictions:,} predictions"
+        + (f", {held:,} bad line{'' if held == 1 else 's'} replaced by the sample before" if held else "")
+        + "\n"
+    )
+    for what, part in (("without", without), ("with", with_output)):
+        if part.total:
+            s = part.summary()
+            sys.stderr.write(
+                f"latency of a sample {what} a prediction: p50 {s['p50']:.3f} ms, p95 {s['p95']:.3f}, "
+                f"p99 {s['p99']:.3f}, max {s['max']:.3f}\n"
+            )

@@ -1,0 +1,78 @@
+"""``csp-baselines sweep``: many runs with one command."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Literal
+
+import tyro
+
+from baselines.commands.grid import Runs, RunsOptions, ended
+from csp_data.commands.terminal import loudness
+
+__all__ = ["SWEEP", "Sweep", "sweep"]
+
+_arg = tyro.conf.arg
+
+SWEEP = """Train every model on every data set with every seed, in one folder.
+
+Given again, the same command goes on: finished runs are kept, interrupted ones continue from their last epoch, and
+nothing runs twice, even when two sweeps share the folder. A run that fails says why and stops no other.
+Models: names, or published (the 16 of the HiSS paper), or references (all that apply to a data set).
+
+Examples:
+  csp-baselines sweep --datasets sample --models flat-s4 hiss-s4-mamba --seeds 0-4 --jobs 2 --out sweeps/first
+  csp-baselines sweep --datasets broad --models published references --set train.lr=1e-3,3e-3 train.epochs=30
+  csp-baselines sweep --datasets vector --models published --folds 5 --out sweeps/folds
+  csp-baselines sweep --datasets vector ronin --models published --protocol paper --preset paper --device cuda
+  csp-baselines sweep --datasets broad --models published --backend dask:tcp://10.0.0.1:8786
+  csp-baselines sweep --datasets broad --models published --backend slurm --slurm slurm_partition=gpu
+  csp-baselines table sweeps/first"""
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """Options of ``sweep``."""
+
+    datasets: Annotated[tuple[str, ...], _arg(metavar="DATASET...")]
+    """Names of data sets, or prepared files."""
+    models: Annotated[tuple[str, ...], _arg(metavar="MODEL...")]
+    """Names of models and references; published and references stand for all of them."""
+    seeds: Annotated[tuple[str, ...], _arg(metavar="SEED...")] = ("0-4",)
+    """Seeds, one by one or as ranges: 0-4 stands for 0 1 2 3 4."""
+    folds: Annotated[int | None, _arg(metavar="N")] = None
+    """Cross-validation: every run once for each of so many folds of the recordings; tables put them together."""
+    out: Annotated[Path, _arg(metavar="FOLDER", aliases=["-o"])] = Path("sweep")
+    """Folder of the sweep."""
+    runs: RunsOptions = field(default_factory=Runs)
+    set: Annotated[tuple[str, ...], _arg(metavar="KEY=VALUE[,VALUE] ...")] = ()
+    """Settings train.FIELD, model.SIZE or data.FIELD (of the protocol); every value of a list is run."""
+    track: Annotated[Literal["tensorboard", "trackio", "wandb"] | None, _arg(metavar="NAME")] = None
+    """Also report to this tracker (tensorboard, trackio, wandb); the runs' folders remain the record."""
+    json: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    """Print what became of each run as JSON."""
+
+
+def sweep(command: Sweep, line: str) -> None:
+    """Run the command; exit with 1 if a run failed."""
+    from baselines.sweeps.sweep import sweep_grid
+
+    runs = command.runs
+    done = sweep_grid(
+        runs.grid(command.datasets, command.models, command.seeds, command.set, command.folds),
+        command.out,
+        runs.place(command.out, command.track),
+        **runs.pool(),
+        progress=loudness.get().notes,
+        command=line,
+    )
+    if command.json:
+        failed = {str(folder): why for folder, why in done.failed.items()}
+        said = json.dumps({"sweep": str(done.folder), "done": [str(f) for f in done.done], "failed": failed})
+    else:
+        counts = f"{len(done.done)} runs, {done.executed} of them done now; {len(done.failed)} failed"
+        said = f"{done.folder}: {counts}\nthe table: csp-baselines table {shlex.quote(str(done.folder))}"
+    ended(said, done.failed)

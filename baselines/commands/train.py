@@ -1,0 +1,266 @@
+"""``csp-baselines train`` and ``eval``: one run; choices that are not given are those of a training by name."""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+import textwrap
+from contextlib import nullcontext
+from dataclasses import dataclass, field, fields, replace
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypedDict, get_type_hints
+
+import docstring_parser
+import tyro
+
+import csp_data
+from baselines.commands.arguments import settings
+from baselines.errors import OptionError
+from baselines.presets import INNER_KINDS, KINDS, REFERENCES
+from baselines.published import TRAINING, training_of
+from baselines.training.settings import TrainConfig
+from csp_data import Dataset
+from csp_data.card import load_card
+from csp_data.card.splits import PARTS
+from csp_data.commands.terminal import loudness
+from csp_data.protocol import resolve
+
+__all__ = ["EVAL", "TRAIN", "Choices", "Eval", "Train", "chosen", "evaluate", "train"]
+
+_arg = tyro.conf.arg
+Named = tyro.conf.Positional
+
+
+def _choices() -> dict[str, Any]:
+    """Return an option for each field of :class:`TrainConfig`: its type, its help, its value in every training."""
+    hints = get_type_hints(TrainConfig)
+    told = {p.arg_name: p.description or "" for p in docstring_parser.parse(TrainConfig.__doc__ or "").params}
+    options: dict[str, Any] = {}
+    for one in fields(TrainConfig):
+        named = {name: getattr(config, one.name) for name, config in TRAINING.items()}
+        values = {str(value) for value in named.values()}
+        defaults = values if len(values) == 1 else [f"{name}: {value}" for name, value in named.items()]
+        text = " ".join(re.sub(r":\w+:|`", "", told[one.name]).split())
+        hint = f"(default: {', '.join(defaults)})"
+        options[one.name] = Annotated[hints[one.name], tyro.conf.arg(help=text, help_behavior_hint=hint)]
+    return options
+
+
+if TYPE_CHECKING:
+    Choices = dict[str, Any]
+else:
+    Choices = TypedDict("Choices", _choices(), total=False)
+"""Those fields of :class:`TrainConfig` that a command line gives."""
+
+
+def chosen(given: Choices, training: str | None, protocol: str) -> TrainConfig:
+    """Return the training with the name, or else the one of the protocol's name, changed by what was given."""
+    return replace(training_of(protocol, training), **given)
+
+
+def _models() -> str:
+    """Return what can be trained, as a paragraph of the help."""
+    high = ", ".join(kind for kind in KINDS if kind not in INNER_KINDS)
+    return textwrap.fill(
+        "Models: flat-<kind>, hiss-<low>-<high>, hiss-<low>-<mid>-<high>; <kind> and <high> are "
+        f"{', '.join(KINDS)}, <low> and <mid> the same without {high}. References: "
+        f"{', '.join(f'{name} ({what})' for name, what in REFERENCES.items())}.",
+        width=115,
+    )
+
+
+TRAIN = f"""Train a model (or fit a reference) on a data set, choose the epoch on val, evaluate on val and test.
+
+Under --protocol paper there are only train and eval: the epoch is chosen on eval and reported on it, as published.
+
+Everything is written into one folder. Given again, the same command goes on where it was stopped; once it has
+finished, it does nothing.
+
+{_models()}
+
+Examples:
+  csp-baselines train sample hiss-s4-mamba
+  csp-baselines train broad flat-lstm --raw trees/broad --seed 1 --set dim=64 hidden=64 --out runs/lstm-1
+  csp-baselines train vector.h5 fir --window-s 10
+  csp-baselines train marker hiss-s4-mamba --training paper --preset marker --seed 1
+  torchrun --nproc-per-node 4 -m baselines train broad hiss-s4-mamba --device cuda --batch 64"""
+
+EVAL = """Evaluate a finished run on one part, anew from its weights.
+
+Examples:
+  csp-baselines eval runs/sample-hiss-s4-mamba-0 --part val
+  csp-baselines eval pretrained:broad --data "$(csp-data prepare sample)" --predictions shown/pretrained"""
+
+
+@dataclass(frozen=True)
+class Train:
+    """Options of ``train``."""
+
+    dataset: Annotated[str, Named, _arg(metavar="DATASET")]
+    """Name of a data set, or a prepared file."""
+    model: Annotated[str, Named, _arg(metavar="MODEL")]
+    """Name of a model or reference."""
+    choices: Annotated[Choices, tyro.conf.OmitArgPrefixes, _arg(name="training")] = field(default_factory=Choices)
+    out: Annotated[Path | None, _arg(metavar="FOLDER")] = None
+    """Folder of the run; by default runs/DATASET-MODEL-SEED."""
+    raw: Annotated[Path | None, _arg(metavar="FOLDER")] = None
+    """Folder of the raw files, to prepare the data set from."""
+    protocol: Annotated[str | None, _arg(metavar="NAME")] = None
+    """Name of the protocol; by default the data set's own."""
+    training: Annotated[str | None, _arg(metavar="NAME")] = None
+    """Settings of the training by name, paper or strict; by default those named like the protocol."""
+    preset: Annotated[str | None, _arg(metavar="NAME")] = None
+    """Sizes of the model: small (the default) or paper (published); some models have more."""
+    set: Annotated[tuple[str, ...], _arg(metavar="KEY=VALUE ...")] = ()
+    """Single settings: sizes of the model (dim=32 low_layers=2, also as model.dim=32), train.FIELD, data.FIELD."""
+    device: Annotated[str, _arg(metavar="NAME")] = "cpu"
+    """Device, as torch names it: cpu, cuda, cuda:1."""
+    threads: Annotated[int | None, _arg(metavar="N")] = None
+    """Threads of torch; by default 1 for small sizes and references (more would wait for each other), else all."""
+    track: Annotated[Literal["tensorboard", "trackio", "wandb"] | None, _arg(metavar="NAME")] = None
+    """Also report to this tracker (tensorboard, trackio, wandb); the run's folder remains the record."""
+    json: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    """Print the results as JSON."""
+
+
+@dataclass(frozen=True)
+class Eval:
+    """Options of ``eval``."""
+
+    run: Annotated[Path, Named, _arg(metavar="RUN")]
+    """Folder of the run, or pretrained:NAME for a model that ships with the package (with --data)."""
+    part: Annotated[str | None, _arg(metavar="NAME")] = None
+    """What to evaluate on: train, val, test or another part; by default the one that is reported."""
+    data: Annotated[Path | None, _arg(metavar="FILE")] = None
+    """The prepared file, if it is no longer where the run found it."""
+    predictions: Annotated[Path | None, _arg(metavar="FOLDER")] = None
+    """Folder to write predictions.npz into, which csp-data view --runs shows."""
+    device: Annotated[str, _arg(metavar="NAME")] = "cpu"
+    """Device, as torch names it: cpu, cuda, cuda:1."""
+    json: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    """Print the results as JSON."""
+
+
+def train(command: Train, line: str) -> None:
+    """Run the command."""
+    import torch
+    from tqdm import tqdm
+
+    from baselines.cpu.threads import COMPILING, before_compiling
+    from baselines.experiment import follow, run
+    from baselines.sweeps.grid import by_kind
+    from baselines.training.team import joined
+
+    preset = command.preset or (None if command.model in REFERENCES else "small")
+    if command.threads is not None and command.threads < 1:
+        raise OptionError("threads", command.threads, "a whole number of at least 1")
+    # on two busy cores two threads were seen to take ten times as long as one: a small model's steps are so short
+    # that one thread spends them waiting for the other to get a core
+    threads = command.threads or (1 if preset in (None, "small") else torch.get_num_threads())
+    torch.set_num_threads(threads)
+    given = by_kind(settings(command.set), bare="model")
+    dataset, config = _dataset(command, given["train"], given["data"])
+    out = command.out or Path("runs") / f"{Path(command.dataset).stem}-{command.model}-{config.seed}"
+    with joined(command.device) as (team, device):
+        if not team.leads:
+            follow(dataset, command.model, config, team, preset=preset, options=given["model"], device=device)
+            return
+        waits = loudness.get().notes and command.model not in REFERENCES  # they have no loops to compile
+        with before_compiling(partial(tqdm.write, COMPILING, sys.stderr)) if waits else nullcontext():
+            done, state = run(
+                dataset,
+                command.model,
+                config,
+                out,
+                preset=preset,
+                options=given["model"],
+                device=device,
+                command=line,
+                progress=loudness.get().progress,
+                team=team,
+                track=command.track,
+            )
+    if command.json:
+        print(json.dumps({"run": str(out), "state": state, **done.results}))
+        return
+    if state == "finished":
+        print(f"{out} holds this run, finished: nothing to do.")
+    epoch = done.results["epoch"]
+    print(
+        f"{done.config.name} on {done.config.data.name} ({done.config.data.kind}), "
+        f"{done.results['parameters']:,} parameters"
+        + (f", epoch {epoch} of {config.epochs}" if epoch else "")
+        + f", {done.results['seconds']:.1f} s"
+    )
+    data = done.config.data
+    for part in (part for part in PARTS if part in done.results):
+        print(_errors(part, done.results[part], data.units))
+    if data.selected_on_report:
+        print(f"The epoch was chosen on {data.report} itself, as published: no part was held out from the choice.")
+    print(f"run written to {out}")
+
+
+def evaluate(command: Eval, line: str) -> None:
+    """Run the command."""
+    from baselines.experiment import evaluate as afresh
+    from baselines.experiment import torch_device
+    from baselines.pretrained import load_pretrained
+    from baselines.runs.run import CONFIG, PREDICTIONS, dataset_of, read_run
+
+    keep = None
+    if command.predictions is not None:
+        if (command.predictions / CONFIG).exists():
+            raise OptionError(
+                "predictions", str(command.predictions), "a folder that is no run's, whose own would be lost"
+            )
+        command.predictions.mkdir(parents=True, exist_ok=True)
+        keep = command.predictions / PREDICTIONS
+    if str(command.run).startswith("pretrained:"):
+        shipped = load_pretrained(str(command.run).removeprefix("pretrained:"))
+        if command.data is None:
+            raise OptionError("data", None, "a prepared file, as csp-data prepare NAME prints")
+        dataset = csp_data.load(path=command.data)
+        part = command.part or dataset.report
+        shipped.model.to(torch_device(command.device))
+        found = shipped.evaluate(dataset, part, keep=keep)
+    else:
+        run = read_run(command.run)
+        dataset, part = dataset_of(run, command.data), command.part or run.config.data.report
+        found = afresh(run, dataset, part, command.device, keep)
+    if command.json:
+        print(json.dumps({"run": str(command.run), "part": part, **found}))
+        return
+    units = list(dataset.targets.units)
+    print(_errors(part, found, units))
+    for kind in ("channels", "episodes"):
+        for name, values in found[kind].items():
+            print(_errors(f"  {name}", values, units))
+
+
+def _dataset(command: Train, train: dict[str, Any], data: dict[str, Any]) -> tuple[Dataset, TrainConfig]:
+    """Load by name, or from a prepared file if the argument looks like one; choose how to train on it."""
+    for name in train:
+        if name in command.choices:
+            raise OptionError("set", f"train.{name}", f"nothing that --{name.replace('_', '-')} says too")
+    choices, path = Choices(**command.choices, **train), Path(command.dataset)
+    if command.dataset in csp_data.names() or (path.suffix not in (".h5", ".hdf5") and not path.is_file()):
+        # first what may be refused: preparing can take long
+        protocol = resolve(load_card(command.dataset), command.protocol).replace(**data)
+        config = chosen(choices, command.training, protocol.name)
+        csp_data.prepare(command.dataset, raw=command.raw, protocol=protocol, progress=loudness.get().progress)
+        return csp_data.load(command.dataset, raw=command.raw, protocol=protocol), config
+    dataset = csp_data.load(path=path, raw=command.raw, protocol=command.protocol, **data)
+    return dataset, chosen(choices, command.training, dataset.protocol.name)
+
+
+def _errors(what: str, values: dict[str, Any], units: list[str]) -> str:
+    from baselines.tables.digits import number
+
+    unit = f" {units[0]}" if len(set(units)) == 1 and units[0] != "1" else ""
+    squared = f" ({units[0]})²" if unit else ""
+    return (
+        f"{what}: MSE {number(values['mse'], 5)}{squared}, RMSE {number(values['rmse'])}{unit}, "
+        f"MAE {number(values['mae'])}{unit}"
+    )

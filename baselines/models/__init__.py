@@ -1,0 +1,1 @@
+"""Flat and hierarchical models: their configurations, the modules, their names, and the published weights."""

@@ -1,0 +1,181 @@
+"""Load weights of the published code: the map from its parameter names to ours.
+
+Name map
+--------
+``*`` is a block's number; the prefix is that of the level.
+
+Levels: a flat model has no prefix there and ``net.`` here; ``low_level.`` is ``low.``, ``high_level.`` is
+``high.``, ``output.`` stays. Inside a level ``embed.`` and ``decoder.`` stay; the rest is in ``layer.`` here where
+the level has an embedding:
+
+======================================================== ====================================================
+published                                                ours
+======================================================== ====================================================
+``lstm.*``                                               ``lstm.*``
+``s4_layers.*.layer.D``                                  ``blocks.*.layer.d``
+``s4_layers.*.layer.kernel.inv_dt``                      ``blocks.*.layer.log_dt``
+``s4_layers.*.layer.kernel.{A_real, A_imag}``            ``blocks.*.layer.{log_lam_real, lam_imag}``
+``s4_layers.*.layer.kernel.{B, C, P}``                   ``blocks.*.layer.{b, c, p}``
+``s4_layers.*.layer.kernel.l_kernel``                    none: C is as drawn (0) or C~ for this length
+``s4_layers.*.output_linear.0.*``                        ``blocks.*.linear.*``
+``norms.*``                                              ``blocks.*.norm``
+``[mamba.]layers.*.norm``                                ``blocks.*.norm``
+``[mamba.]layers.*.mixer.{A_log, D, conv1d}``            ``blocks.*.{a_log, d, conv}``
+``[mamba.]layers.*.mixer.{in,x,dt,out}_proj``            ``blocks.*.{in,x,dt,out}_proj``
+``[mamba.]norm_f``                                       ``norm``
+``[transformer.]layers.*.self_attn.in_proj_{weight,bias}`` ``blocks.*.qkv.{weight,bias}``
+``[transformer.]layers.*.self_attn.out_proj``            ``blocks.*.out``
+``[transformer.]layers.*.{linear1, linear2}``            ``blocks.*.{up, down}``
+``[transformer.]layers.*.{norm1, norm2}``                ``blocks.*.{norm1, norm2}``
+``pos_encoder.pe``                                       none: a constant
+======================================================== ====================================================
+
+Axes of length one that the published code keeps (D, B, C, P of S4, and its output layer) are dropped.
+"""
+
+import re
+from collections.abc import Mapping
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from baselines.errors import ModelError
+from baselines.layers.s4 import S4Layer
+from baselines.layers.s4_kernel import truncate, untruncate
+from baselines.models.config import FlatConfig
+from baselines.models.model import FlatModel, HierarchicalModel, Projected
+
+__all__ = ["load_published", "our_name"]
+
+_RULES = tuple(
+    (re.compile(pattern + r"(?=\.|$)"), ours)
+    for pattern, ours in (
+        (r"s4_layers\.(\d+)\.layer\.kernel\.inv_dt", r"blocks.\1.layer.log_dt"),
+        (r"s4_layers\.(\d+)\.layer\.kernel\.A_real", r"blocks.\1.layer.log_lam_real"),
+        (r"s4_layers\.(\d+)\.layer\.kernel\.A_imag", r"blocks.\1.layer.lam_imag"),
+        (r"s4_layers\.(\d+)\.layer\.kernel\.B", r"blocks.\1.layer.b"),
+        (r"s4_layers\.(\d+)\.layer\.kernel\.C", r"blocks.\1.layer.c"),
+        (r"s4_layers\.(\d+)\.layer\.kernel\.P", r"blocks.\1.layer.p"),
+        (r"s4_layers\.(\d+)\.layer\.D", r"blocks.\1.layer.d"),
+        (r"s4_layers\.(\d+)\.output_linear\.0", r"blocks.\1.linear"),
+        (r"norms\.(\d+)", r"blocks.\1.norm"),
+        (r"(?:mamba\.)?layers\.(\d+)\.mixer\.A_log", r"blocks.\1.a_log"),
+        (r"(?:mamba\.)?layers\.(\d+)\.mixer\.D", r"blocks.\1.d"),
+        (r"(?:mamba\.)?layers\.(\d+)\.mixer\.conv1d", r"blocks.\1.conv"),
+        (r"(?:mamba\.)?layers\.(\d+)\.mixer\.(in_proj|x_proj|dt_proj|out_proj)", r"blocks.\1.\2"),
+        (r"(?:mamba\.)?layers\.(\d+)\.norm", r"blocks.\1.norm"),
+        (r"(?:mamba\.)?norm_f", r"norm"),
+        (r"(?:transformer\.)?layers\.(\d+)\.self_attn\.in_proj_weight", r"blocks.\1.qkv.weight"),
+        (r"(?:transformer\.)?layers\.(\d+)\.self_attn\.in_proj_bias", r"blocks.\1.qkv.bias"),
+        (r"(?:transformer\.)?layers\.(\d+)\.self_attn\.out_proj", r"blocks.\1.out"),
+        (r"(?:transformer\.)?layers\.(\d+)\.linear1", r"blocks.\1.up"),
+        (r"(?:transformer\.)?layers\.(\d+)\.linear2", r"blocks.\1.down"),
+        (r"(?:transformer\.)?layers\.(\d+)\.(norm1|norm2)", r"blocks.\1.\2"),
+        (r"lstm", r"lstm"),
+    )
+)
+_LENGTH = ".kernel.l_kernel"
+
+
+def our_name(published: str, model: FlatModel | HierarchicalModel) -> str | None:
+    """Return our name of a published parameter, or None if the published model has no such name.
+
+    Parameters
+    ----------
+    published
+        A name of the published state dictionary.
+    model
+        The model it is for.
+    """
+    if isinstance(model.config, FlatConfig):
+        level, rest = "net", published
+    elif published.startswith("output."):
+        return published
+    else:
+        theirs, _, rest = published.partition(".")
+        level = {"low_level": "low", "high_level": "high"}.get(theirs, "")
+        if not level:
+            return None
+    if rest.startswith(("embed.", "decoder.")):
+        return f"{level}.{rest}"
+    inside = "layer." if isinstance(getattr(model, level), Projected) else ""
+    for pattern, ours in _RULES:
+        found = pattern.match(rest)
+        if found:
+            return f"{level}.{inside}{found.expand(ours)}{rest[found.end() :]}"
+    return None
+
+
+def load_published(model: FlatModel | HierarchicalModel, arrays: Mapping[str, np.ndarray]) -> None:
+    """Load the weights of a published model, in place.
+
+    Parameters
+    ----------
+    model
+        A model of the same kind and sizes, in any precision.
+    arrays
+        Published parameter names to arrays. S4's C may be as drawn (no ``l_kernel``, or 0) or C~ for the length
+        ``l_kernel``; it is brought to the model's own parametrisation.
+
+    Raises
+    ------
+    ModelError
+        Names that are unknown, missing or left over, or an array of the wrong shape. The model is then unchanged.
+    """
+    target = dict(model.named_parameters())
+    values: dict[str, Tensor] = {}
+    lengths: dict[str, int] = {}
+    unknown = []
+    for name, array in arrays.items():
+        if name.endswith("pos_encoder.pe"):
+            continue
+        if name.endswith(_LENGTH):
+            c_name = our_name(name.removesuffix(_LENGTH) + ".kernel.C", model)
+            lengths[str(c_name)] = int(array)
+            continue
+        ours = our_name(name, model)
+        if ours not in target:
+            unknown.append(name)
+        else:
+            values[ours] = _fit(name, array, target[ours])
+    missing = [name for name in target if name not in values]
+    if unknown or missing:
+        raise ModelError(
+            f"these are not the weights of a published {model.config.name} of this size: "
+            f"{_some('unknown names', unknown)}; {_some('parameters left without a value', missing)}."
+        )
+    with torch.no_grad():
+        for name, value in values.items():
+            target[name].copy_(value)
+        for name, layer in model.named_modules():
+            if isinstance(layer, S4Layer):
+                _reparametrise(layer, lengths.get(f"{name}.c", 0))
+
+
+def _fit(name: str, array: np.ndarray, parameter: nn.Parameter) -> Tensor:
+    value = torch.from_numpy(np.array(array))
+    shape = tuple(parameter.shape)
+    if tuple(value.shape) != shape:
+        # the published code keeps axes of length one; nothing else may differ
+        if [n for n in value.shape if n != 1] != [n for n in shape if n != 1]:
+            raise ModelError(f"{name}: expected the shape {shape}, got {tuple(value.shape)}.")
+        value = value.reshape(shape)
+    return value.to(parameter.dtype)
+
+
+def _reparametrise(layer: S4Layer, stored: int) -> None:
+    """Turn ``layer.c``, which holds C~ for the length ``stored`` (0: C), into the layer's own parametrisation."""
+    wanted = layer.truncated_length or 0
+    if stored == wanted:
+        return
+    ssm = layer.state_space()
+    if stored:
+        ssm = ssm._replace(c=untruncate(ssm, stored))
+    c = truncate(ssm, wanted) if wanted else ssm.c
+    layer.c.copy_(torch.view_as_real(c.resolve_conj()))
+
+
+def _some(what: str, names: list[str], limit: int = 5) -> str:
+    shown = ", ".join(names[:limit]) or "none"
+    return f"{what}: {shown}" + (f" and {len(names) - limit} more" if len(names) > limit else "")

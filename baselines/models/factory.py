@@ -1,0 +1,165 @@
+"""Build a model, from its name or from its stored configuration."""
+
+from dataclasses import fields
+from typing import Any
+
+from baselines.errors import OptionError, UnknownNameError
+from baselines.layers import LAYERS, LayerConfig
+from baselines.models.config import FlatConfig, HierarchicalConfig, ModelConfig, check_samples, config_from_dict
+from baselines.models.model import FlatModel, HierarchicalModel
+from baselines.presets import ALL_MODELS, MODELS, model_kinds, presets_for
+
+__all__ = ["ALL_MODELS", "MODELS", "build", "build_from_config"]
+
+_PREFIXES = {1: ("",), 2: ("low_", "high_"), 3: ("low_", "mid_", "high_")}
+
+
+def build(
+    name: str,
+    in_dim: int,
+    out_dim: int,
+    *,
+    preset: str | None = None,
+    chunk: int = 10,
+    readout: str | None = None,
+    overlap: int = 0,
+    subchunk: int | None = None,
+    **overrides: Any,
+) -> FlatModel | HierarchicalModel:
+    """Return a freshly initialised model.
+
+    Parameters
+    ----------
+    name
+        ``flat-<kind>``, ``hiss-<low>-<high>`` (one of :data:`ALL_MODELS`) or, with three levels,
+        ``hiss-<low>-<mid>-<high>``.
+    in_dim, out_dim
+        Channels of inputs and of targets.
+    preset
+        Sizes by name (:func:`baselines.presets.presets_for`); None: the layers' own defaults.
+    chunk
+        Input samples per output.
+    readout
+        For flat models the sample of each chunk that gives the output, ``"first"`` (published) or ``"last"``.
+        For hierarchical ones how a chunk becomes a feature: ``"last"`` (published), ``"linear"`` or
+        ``"attention"``. None: the preset's, which for flat models of ``paper`` is ``"first"``; else ``"last"``.
+    overlap
+        For hierarchical models the samples before a chunk that the lowest level sees too.
+    subchunk
+        With three levels the samples per sub-chunk; None: the smallest divisor of the chunk that is at least its
+        square root.
+    **overrides
+        Fields of the layer's configuration (``dim=32, layers=2``). In a hierarchical model ``low_``, ``mid_`` or
+        ``high_`` before a field picks the level; without, it goes to every level that has the field. ``high_dim``
+        is the size of a chunk's feature.
+
+    Returns
+    -------
+    FlatModel or HierarchicalModel
+        With its configuration as ``model.config``.
+
+    Raises
+    ------
+    UnknownNameError
+        An unknown model, preset or override: the message lists the known ones.
+    OptionError
+        A value out of bounds.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from baselines import build
+    >>> model = build("hiss-s4-mamba", in_dim=6, out_dim=3, dim=16, layers=2)
+    >>> model(torch.zeros(2, 50, 6)).shape
+    torch.Size([2, 5, 3])
+    """
+    kinds, presets = model_kinds(name), presets_for(name)
+    if preset is not None and preset not in presets:
+        raise UnknownNameError(f"preset of {name}", preset, presets)
+    levels = _PREFIXES[len(kinds)]
+    sizes = {} if preset is None else dict(presets[preset])
+    own_readout = sizes.pop("readout", "last")
+    readout = own_readout if readout is None else readout
+    options = _assign(sizes, levels, kinds, name)
+    for level, given in _assign(overrides, levels, kinds, name).items():
+        options[level].update(given)
+    if len(kinds) < 3 and subchunk is not None:
+        raise OptionError(
+            "subchunk", subchunk, f"nothing for {name}: only models with three levels have sub-chunks"
+        )
+    if len(kinds) == 1:
+        if overlap:
+            raise OptionError("overlap", overlap, f"0 for {name}: only hierarchical models cut their input")
+        return FlatModel(FlatConfig(in_dim, out_dim, _layer(kinds[0], options[""]), chunk, readout))
+    check_samples("overlap", overlap, 0)
+    check_samples("chunk", chunk, 1)
+    if subchunk is not None:
+        check_samples("subchunk", subchunk, 1)
+    if len(kinds) == 3 and subchunk is None:
+        subchunk = _default_subchunk(chunk)
+    _default_kernel_lengths(options, chunk, overlap, subchunk)
+    parts = {level.rstrip("_"): _layer(kind, options[level]) for level, kind in zip(levels, kinds, strict=True)}
+    config = HierarchicalConfig(
+        in_dim, out_dim, chunk=chunk, readout=readout, overlap=overlap, subchunk=subchunk, **parts
+    )
+    return HierarchicalModel(config)
+
+
+def _default_subchunk(chunk: int) -> int | None:
+    """Return the smallest divisor of ``chunk`` that is at least its square root; None where there is none."""
+    return next((n for n in range(1, chunk + 1) if n * n >= chunk and chunk % n == 0), None)
+
+
+def _default_kernel_lengths(
+    options: dict[str, dict[str, Any]], chunk: int, overlap: int, subchunk: int | None
+) -> None:
+    """Give S4's truncated kernels inside chunks the length of the sequences that they see there."""
+    lengths = {"low_": (subchunk or chunk) + overlap, "mid_": chunk // (subchunk or chunk or 1)}
+    for level, length in lengths.items():
+        if level in options and options[level].get("kernel") == "truncated":
+            options[level].setdefault("kernel_length", length)
+
+
+def build_from_config(config: ModelConfig | dict[str, Any]) -> FlatModel | HierarchicalModel:
+    """Return a freshly initialised model for ``model.config``, or for its dictionary.
+
+    Parameters
+    ----------
+    config
+        Of a model, or what :func:`baselines.config_to_dict` made of it.
+
+    Raises
+    ------
+    ModelError, UnknownNameError, OptionError
+        As :func:`baselines.config_from_dict`.
+
+    Examples
+    --------
+    >>> from baselines import build, build_from_config
+    >>> model = build("flat-lstm", in_dim=6, out_dim=3, dim=16, hidden=16)
+    >>> build_from_config(model.config).config == model.config
+    True
+    """
+    if isinstance(config, dict):
+        config = config_from_dict(config)
+    return FlatModel(config) if isinstance(config, FlatConfig) else HierarchicalModel(config)
+
+
+def _assign(
+    overrides: dict[str, Any], levels: tuple[str, ...], kinds: list[str], name: str
+) -> dict[str, dict[str, Any]]:
+    """Sort overrides by level; a name with a level's prefix wins over the same name without."""
+    known = {level: [f.name for f in fields(LAYERS[kind][0])] for level, kind in zip(levels, kinds, strict=True)}
+    allowed = {level + field for level, names in known.items() for field in names}
+    allowed |= {field for names in known.values() for field in names}
+    for key in overrides:
+        if key not in allowed:
+            raise UnknownNameError(f"option of {name}", key, sorted(allowed))
+    return {
+        level: {field: overrides[key] for field in names for key in (field, level + field) if key in overrides}
+        for level, names in known.items()
+    }
+
+
+def _layer(kind: str, options: dict[str, Any]) -> LayerConfig:
+    return LAYERS[kind][0](**options)

@@ -1,0 +1,237 @@
+"""The models: one sequence layer at the input rate (flat), or one inside chunks and another over them (HiSS).
+
+Bhirangi et al., "Hierarchical State Space Models for Continuous Sequence-to-Sequence Modeling", ICML 2024,
+arXiv 2402.10211. One contract for all of them: ``forward(x: (B, L, in_dim)) -> (B, L / chunk, out_dim)``, and the
+same sample by sample with ``initial_state`` and ``step``.
+"""
+
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from baselines.errors import ModelError
+from baselines.layers import LRU, S4, S4D, GRUConfig, LSTMConfig, make_layer
+from baselines.layers.chunks import Chunks, ChunkState
+from baselines.layers.gated import Recurrence
+from baselines.layers.pooling import Pool, make_pool
+from baselines.layers.projected import Projected
+from baselines.layers.s4 import S4Layer
+from baselines.models.config import FlatConfig, HierarchicalConfig
+
+__all__ = ["FlatModel", "FlatState", "HierarchicalModel", "HierarchicalState", "Projected", "param_groups"]
+
+
+class FlatState(NamedTuple):
+    """State of a :class:`FlatModel` between two samples."""
+
+    position: int
+    """Samples taken of the current chunk."""
+    layer: Any
+
+
+class FlatModel(nn.Module):
+    """One sequence layer at the input rate, read out once a chunk.
+
+    Parameters
+    ----------
+    config
+        Sizes, the layer, the chunk and the sample of each chunk that gives the output.
+    """
+
+    def __init__(self, config: FlatConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.net = Projected(config.in_dim, make_layer(config.layer), config.out_dim)
+        self._offset = 0 if config.readout == "first" else config.chunk - 1
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Predict over whole sequences.
+
+        Parameters
+        ----------
+        x
+            (B, L, in_dim), L a multiple of the chunk.
+
+        Returns
+        -------
+        Tensor
+            (B, L / chunk, out_dim).
+
+        Raises
+        ------
+        ModelError
+            A wrong shape, or (on the CPU) a value that is not finite.
+        """
+        check_input(x, self.config)
+        return self.net(x, slice(self._offset, None, self.config.chunk))
+
+    def at_input_rate(self, x: Tensor) -> Tensor:
+        """Return the predictions at every input sample, (B, L, out_dim), for any L."""
+        check_input(x, self.config, whole_chunks=False)
+        return self.net(x)
+
+    def initial_state(
+        self, batch_size: int = 1, device: torch.device | str = "cpu", dtype: torch.dtype = torch.float32
+    ) -> FlatState:
+        """Return the state before the first sample."""
+        return FlatState(0, self.net.initial_state(batch_size, torch.device(device), dtype))
+
+    def step(self, x_t: Tensor, state: FlatState) -> tuple[Tensor | None, FlatState]:
+        """Take one sample.
+
+        Parameters
+        ----------
+        x_t
+            (B, in_dim).
+        state
+            What :meth:`initial_state` or the previous call returned.
+
+        Returns
+        -------
+        tuple
+            The prediction (B, out_dim) if this is the read-out sample of its chunk, else None; the next state.
+        """
+        check_sample(x_t, self.config)
+        hidden, layer = self.net.layer.step(self.net.embed(x_t), state.layer)
+        y = self.net.decoder(hidden) if state.position == self._offset else None
+        return y, FlatState((state.position + 1) % self.config.chunk, layer)
+
+
+class HierarchicalState(NamedTuple):
+    """State of a :class:`HierarchicalModel` between two samples."""
+
+    inner: tuple[ChunkState, ...]
+    """Of the levels below the highest, lowest first."""
+    high: Any
+
+
+class HierarchicalModel(nn.Module):
+    """HiSS: one layer inside each chunk, which gives the chunk's feature, and one over these features.
+
+    With a middle layer there are three levels: inside sub-chunks, over the sub-chunks of a chunk, over the chunks.
+
+    Parameters
+    ----------
+    config
+        Sizes, the layers, the chunk, and how a chunk becomes a feature.
+    """
+
+    def __init__(self, config: HierarchicalConfig) -> None:
+        super().__init__()
+        self.config = config
+        feature, above = config.high.dim, config.mid or config.high
+        self.low = Projected(config.in_dim, make_layer(config.low), above.dim)
+        self.mid = Projected(config.mid.dim, make_layer(config.mid), feature) if config.mid else None
+        high = make_layer(config.high)
+        # only recurrent layers, whose width is free, have their own projections on the high level, as published
+        wrapped = isinstance(config.high, LSTMConfig | GRUConfig)
+        self.high = Projected(feature, high, feature) if wrapped else high
+        self.output = nn.Linear(feature, config.out_dim)
+        widths = [level.layer.out_dim for level in (self.low, self.mid) if level is not None]
+        self.pools: Sequence[Pool] = nn.ModuleList(
+            make_pool(config.readout, cut.window, width) for cut, width in zip(config.cuts, widths, strict=True)
+        )  # type: ignore[assignment]
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Predict over whole sequences; arguments, result and errors as for :meth:`FlatModel.forward`."""
+        check_input(x, self.config)
+        for cut, level, pool in self._levels():
+            x = cut.encode(level, pool, x)
+        return self.output(self.high(x))
+
+    def initial_state(
+        self, batch_size: int = 1, device: torch.device | str = "cpu", dtype: torch.dtype = torch.float32
+    ) -> HierarchicalState:
+        """Return the state before the first sample."""
+        size = (batch_size, torch.device(device), dtype)
+        inner = tuple(cut.initial_state(level, pool, *size) for cut, level, pool in self._levels())
+        return HierarchicalState(inner, self.high.initial_state(*size))
+
+    def step(self, x_t: Tensor, state: HierarchicalState) -> tuple[Tensor | None, HierarchicalState]:
+        """Take one sample; as :meth:`FlatModel.step`, with the prediction at the last sample of each chunk."""
+        check_sample(x_t, self.config)
+        inner = list(state.inner)
+        for k, (cut, level, pool) in enumerate(self._levels()):
+            feature, inner[k] = cut.step(level, pool, x_t, inner[k])
+            if feature is None:
+                return None, HierarchicalState(tuple(inner), state.high)
+            x_t = feature
+        y, high = self.high.step(x_t, state.high)
+        return self.output(y), HierarchicalState(tuple(inner), high)
+
+    def _levels(self) -> Iterator[tuple[Chunks, Projected, Pool]]:
+        """Return the levels below the highest, lowest first."""
+        inner = (self.low,) if self.mid is None else (self.low, self.mid)
+        return zip(self.config.cuts, inner, self.pools, strict=True)
+
+
+def check_input(x: Tensor, config: FlatConfig | HierarchicalConfig, whole_chunks: bool = True) -> None:
+    """Raise :class:`ModelError` unless ``x`` is (B, L, in_dim), L a positive multiple of the chunk, all finite.
+
+    Values are looked at on the CPU only: elsewhere the look would wait for the device.
+    """
+    if x.ndim != 3 or x.shape[-1] != config.in_dim or x.shape[0] == 0:
+        raise ModelError(
+            f"{config.name}: expected an input of shape (batch, length, {config.in_dim}), got {tuple(x.shape)}."
+            f"{' A batch has at least one sequence.' if x.shape[:1] == (0,) else ''}"
+        )
+    length, chunk = x.shape[1], config.chunk
+    if length == 0 or (whole_chunks and length % chunk):
+        raise ModelError(
+            f"{config.name}: expected a length that is a positive multiple of the chunk of {chunk} samples, got "
+            f"{length}. Cut to {length - length % chunk} or pad to {length + -length % chunk} samples."
+        )
+    if x.device.type == "cpu" and not torch.compiler.is_compiling() and not torch.isfinite(x.sum()):
+        bad = (~torch.isfinite(x)).nonzero()
+        if len(bad):  # a sum of finite numbers may overflow
+            raise ModelError(
+                f"{config.name}: {len(bad)} input values are not finite, the first at (sequence, step, channel) = "
+                f"{tuple(bad[0].tolist())}. Remove or interpolate them before prediction."
+            )
+
+
+def check_sample(x_t: Tensor, config: FlatConfig | HierarchicalConfig) -> None:
+    """Raise :class:`ModelError` unless ``x_t`` is (B, in_dim)."""
+    if x_t.ndim != 2 or x_t.shape[-1] != config.in_dim:
+        raise ModelError(
+            f"{config.name}: expected a sample of shape (batch, {config.in_dim}), got {tuple(x_t.shape)}."
+        )
+
+
+def param_groups(model: nn.Module, lr: float | None = None) -> list[dict[str, Any]]:
+    """Return the parameter groups for an optimiser, with a layer's own learning rate where it is configured.
+
+    Parameters
+    ----------
+    model
+        Any model of this package.
+    lr
+        Learning rate of everything else; None: the one that the optimiser is given,
+        ``Adam(param_groups(model), lr=1e-3)``.
+
+    Returns
+    -------
+    list of dict
+        ``[{"name": "base", "params": [...], "lr": lr}]`` (without ``"lr"`` for None), and for each kind of layer
+        (S4, S4D, LRU) and each distinct ``learning_rate`` that is not None a group ``{"name": "s4", "params":
+        [...], "lr": ..., "weight_decay": 0.0}`` with the dynamics of those layers: Delta, Lambda, P and B of S4,
+        Delta and A of S4D, lambda and gamma of LRU. Every parameter is in exactly one group.
+    """
+    special: dict[tuple[str, float], list[nn.Parameter]] = {}
+    for stack in model.modules():
+        if isinstance(stack, S4 | S4D | LRU) and stack.config.learning_rate is not None:
+            for layer in stack.modules():
+                if isinstance(layer, S4Layer | Recurrence):
+                    special.setdefault((stack.config.kind, stack.config.learning_rate), []).extend(
+                        layer.dynamics()
+                    )
+    taken = {id(p) for group in special.values() for p in group}
+    groups: list[dict[str, Any]] = [
+        {"name": "base", "params": [p for p in model.parameters() if id(p) not in taken]}
+        | ({} if lr is None else {"lr": lr})
+    ]
+    for (kind, rate), params in special.items():
+        groups.append({"name": kind, "params": params, "lr": rate, "weight_decay": 0.0})
+    return groups

@@ -1,0 +1,1 @@
+"""Predictions without a network, which stand beside the models: means, filters, strapdown integration."""

@@ -1,0 +1,179 @@
+"""Strapdown integration: velocity from an inertial sensor by physics alone, nothing learned.
+
+The orientation filter is VQF (Laidig, Seel, Information Fusion 91, 2023; package ``vqf``, MIT), by the authors of
+BROAD: a complementary filter that corrects the integrated gyroscope by the low-passed accelerometer in an inertial
+frame, estimates the gyroscope's bias, is compiled, and needs no tuning for a sensor.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor, nn
+
+from baselines.errors import CspDataError, MissingExtraError
+from baselines.training.data import Part, batches, cut
+from csp_data import Dataset
+from csp_data.signal.rotation import rotate
+
+__all__ = ["NotApplicableError", "Strapdown", "StrapdownConfig", "strapdown_options"]
+
+FloatArray = npt.NDArray[np.float64]
+
+GRAVITY = 9.80665
+"""Standard gravity in m/s^2."""
+MEMORIES = (0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, float("inf"))
+"""Time constants in s that are tried on val."""
+
+
+class NotApplicableError(CspDataError):
+    """A reference that needs what a data set does not have."""
+
+
+@dataclass(frozen=True)
+class StrapdownConfig:
+    """What :class:`Strapdown` has to know of the data; see :func:`strapdown_options`.
+
+    Parameters
+    ----------
+    in_dim, out_dim, chunk
+        As for a model.
+    acc, gyr
+        Features with the specific force (m/s^2) and the angular rate (rad/s), three each.
+    shift, scale
+        Of these six features: physical value = normalised * scale + shift.
+    target_shift, target_scale
+        Of the targets, in m/s.
+    rate_hz
+        Of the inputs.
+    inputs_along, target_along
+        Axes of inputs and target, as the card says.
+    """
+
+    in_dim: int
+    out_dim: int
+    chunk: int
+    acc: tuple[int, ...]
+    gyr: tuple[int, ...]
+    shift: tuple[float, ...]
+    scale: tuple[float, ...]
+    target_shift: tuple[float, ...]
+    target_scale: tuple[float, ...]
+    rate_hz: float
+    inputs_along: str
+    target_along: str
+
+
+def strapdown_options(dataset: Dataset) -> dict[str, Any]:
+    """Return the fields of :class:`StrapdownConfig` that come from a data set's card and file.
+
+    Raises
+    ------
+    NotApplicableError
+        If the card does not declare what is needed: one input stream of specific force and one of angular rate
+        along the same axes, three channels each, and a target of increments in m along axes that follow from them.
+    """
+    card, protocol = dataset.card, dataset.protocol
+    target = card.target(protocol.target)
+    streams = {stream.quantity: stream for stream in card.inputs(protocol.inputs) if stream.quantity}
+    force, turn = streams.get("specific force"), streams.get("angular rate")
+    reachable = {"sensor": ("sensor", "start"), "level": ("level",)}
+    lacking = []
+    if force is None or turn is None or len(force.columns) != 3 or len(turn.columns) != 3:
+        lacking.append("three channels each of specific force and angular rate among the inputs")
+    elif force.along != turn.along or target.along not in reachable.get(force.along or "", ()):
+        lacking.append(f"a target along axes that follow from inputs along {force.along!r}, not {target.along!r}")
+    if not target.increment or target.unit != "m" or target.units:
+        lacking.append("a target of increments in m")
+    if lacking or force is None or turn is None:
+        raise NotApplicableError(
+            f"strapdown integration does not apply to {dataset.name} ({target.name}): its card does not declare "
+            f"{' and '.join(lacking)}. Compare with another reference, such as kalman."
+        )
+    names, norm = dataset.channels.names, dataset.normalization
+    acc, gyr = (tuple(names.index(c) for c in stream.columns) for stream in (force, turn))
+    columns = [*acc, *gyr]
+    per_second = 1.0 if protocol.target_per == "second" else protocol.target_hz
+    return {
+        "acc": acc,
+        "gyr": gyr,
+        "shift": tuple(norm.inputs.shift[columns].tolist()),
+        "scale": tuple(norm.inputs.scale[columns].tolist()),
+        "target_shift": tuple((norm.targets.shift * per_second).tolist()),
+        "target_scale": tuple((norm.targets.scale * per_second).tolist()),
+        "rate_hz": protocol.input_hz,
+        "inputs_along": force.along,
+        "target_along": target.along,
+    }
+
+
+class Strapdown(nn.Module):
+    """Turn the specific force upright, take gravity off, integrate.
+
+    A window starts at rest as far as the reference knows, and an acceleration that is off by a little drifts
+    without end; so the velocity is forgotten with a time constant, the only thing that is chosen (on val;
+    infinite is allowed: plain integration). ``"start"`` is the start of the window, as for every model.
+    """
+
+    def __init__(self, config: StrapdownConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.memory_s: Tensor
+        self.register_buffer("memory_s", torch.tensor(float("inf"), dtype=torch.float64))
+
+    @property
+    def learned(self) -> int:
+        """Values that were learned: the time constant."""
+        return 1
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (B, L, in_dim) to (B, L / chunk, out_dim)."""
+        memory = float(self.memory_s)
+        turned = [self._upright(window) for window in x.double().cpu().numpy()]
+        return torch.from_numpy(np.stack([self._integrate(*pair, memory) for pair in turned])).to(x)
+
+    def fit(self, train: Part, val: Part, length: int | None) -> dict[str, Any]:
+        """Take the time constant that is best on val; nothing is learned from train."""
+        squares = dict.fromkeys(MEMORIES, 0.0)
+        for batch in batches(val, cut(val, length), 32):
+            for row, window in enumerate(batch.inputs.double().cpu().numpy()):
+                steps = int(batch.mask[row].sum())
+                true = batch.targets[row, :steps].double().cpu().numpy()
+                pair = self._upright(window[: steps * self.config.chunk])
+                for memory in MEMORIES:
+                    squares[memory] += float(np.square(self._integrate(*pair, memory) - true).sum())
+        chosen = min(squares, key=lambda memory: squares[memory])
+        self.memory_s.fill_(chosen)
+        return {"memory_s": chosen if np.isfinite(chosen) else "infinite"}
+
+    def _upright(self, window: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """Return acceleration (T, 3) along axes with z up, and the quaternions (T, 4) from the inputs' axes."""
+        c = self.config
+        physical = window[:, [*c.acc, *c.gyr]] * np.array(c.scale) + np.array(c.shift)
+        force, turn = (np.ascontiguousarray(part) for part in (physical[:, :3], physical[:, 3:]))
+        if c.inputs_along == "level":
+            quaternions = np.tile([1.0, 0.0, 0.0, 0.0], (len(window), 1))
+        else:
+            try:
+                from vqf import VQF
+            except ImportError as error:
+                raise MissingExtraError("strapdown integration", "vqf", "imu") from error
+            quaternions = VQF(1 / c.rate_hz).updateBatch(turn, force)["quat6D"]
+        return rotate(quaternions, force) - np.array([0.0, 0.0, GRAVITY]), quaternions
+
+    def _integrate(self, acceleration: FloatArray, quaternions: FloatArray, memory_s: float) -> FloatArray:
+        from scipy.signal import lfilter  # here: it takes half a second
+
+        c = self.config
+        step_s = 1 / c.rate_hz
+        velocity = lfilter([step_s], [1.0, -np.exp(-step_s / memory_s)], acceleration, axis=0)
+        mean = velocity.reshape(-1, c.chunk, 3).mean(axis=1)  # of a chunk: its displacement per second
+        if c.target_along == "sensor":
+            mean = rotate(quaternions[c.chunk - 1 :: c.chunk], mean, inverse=True)
+        elif c.target_along == "start":
+            mean = rotate(quaternions[0], mean, inverse=True)
+        return np.asarray((mean[:, : c.out_dim] - np.array(c.target_shift)) / np.array(c.target_scale))

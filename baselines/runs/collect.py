@@ -1,0 +1,89 @@
+"""Find finished runs, by their folders or in folders that hold them, and their data."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+
+from baselines.errors import OptionError
+from baselines.runs.run import CONFIG, RESULTS, Run, RunError, data_config, dataset_of, read_run
+from csp_data import Dataset
+
+__all__ = ["datasets_of", "find_runs", "read_runs"]
+
+logger = logging.getLogger(__name__)
+
+
+def read_runs(folders: Sequence[Path | str]) -> list[Run]:
+    """Read finished runs from their folders, or from folders that hold them at any depth, such as a sweep's.
+
+    Within a folder of runs, what is no run is passed over; unfinished runs are passed over and counted in the log.
+
+    Raises
+    ------
+    RunError
+        If a folder neither is a run nor holds a finished one, or if a run is damaged.
+    """
+    runs: list[Run] = []
+    for folder in map(Path, folders):
+        finished, unfinished = find_runs([folder])
+        if unfinished and unfinished != [folder]:
+            if not finished:
+                raise RunError(
+                    f"{folder}: neither a run nor a folder that holds finished runs. Name another folder."
+                )
+            logger.warning("%s: %d of %d runs are unfinished", folder, len(unfinished), len(finished + unfinished))
+            unfinished = []
+        runs += map(read_run, (*finished, *unfinished))
+    return runs
+
+
+def find_runs(folders: Sequence[Path | str]) -> tuple[list[Path], list[Path]]:
+    """Return the folders of finished and of unfinished runs: those given, or those that they hold at any depth.
+
+    Raises
+    ------
+    RunError
+        If a folder neither is a run nor holds one.
+    """
+    found: tuple[list[Path], list[Path]] = ([], [])
+    for folder in map(Path, folders):
+        inside = [folder] if (folder / CONFIG).exists() else sorted(p.parent for p in folder.rglob(CONFIG))
+        if not inside:
+            if not folder.is_dir():
+                read_run(folder)  # says what is wrong
+            raise RunError(f"{folder}: neither a run nor a folder that holds finished runs. Name another folder.")
+        for path in inside:
+            found[not (path / RESULTS).exists()].append(path)
+    return found
+
+
+def datasets_of(runs: Sequence[Run], files: Sequence[Path | str] = ()) -> list[Dataset]:
+    """Open the prepared files of some runs, one for each recipe of their data.
+
+    Parameters
+    ----------
+    runs
+        Finished runs.
+    files
+        Where prepared files are that are no longer where the runs found them.
+
+    Raises
+    ------
+    RunError
+        If a file is not there.
+    OptionError
+        If one of `files` belongs to no run.
+    """
+    firsts = {run.config.data.recipe_hash: run for run in reversed(runs)}
+    given = {}
+    for file in files:
+        dataset = dataset_of(runs[0], file)
+        recipe = data_config(dataset).recipe_hash
+        if recipe not in firsts:
+            raise OptionError(
+                "data", str(file), f"a prepared file of the runs, recipe {', '.join(firsts)}; it has {recipe}"
+            )
+        given[recipe] = dataset
+    return [given.get(recipe) or dataset_of(run) for recipe, run in firsts.items()]

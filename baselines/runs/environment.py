@@ -1,0 +1,122 @@
+"""Record where a run was made: versions, machine, and the commit of the code."""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import os
+import platform
+import subprocess
+from collections.abc import Iterator
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+import csp_data
+
+__all__ = ["code_version", "commit", "describe"]
+
+_NO_NUMBERS = ("baselines.errors", "baselines.files", "baselines.runs", "baselines.training.ledger")
+"""Modules that a run imports but whose code is in none of its numbers."""
+
+
+def describe(device: torch.device) -> dict[str, Any]:
+    """Return versions and machine as JSON values."""
+    return {
+        "csp_data": csp_data.__version__,
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "numpy": np.__version__,
+        "platform": platform.platform(),
+        "cpu": _processor(),
+        "cpu_count": os.cpu_count(),
+        "threads": torch.get_num_threads(),
+        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
+        "commit": commit(Path(__file__).parent),
+    }
+
+
+def _processor() -> str | None:
+    """Return the name of the processor, where the system tells it."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text("utf-8").splitlines()
+    except OSError:
+        return platform.processor() or None
+    named = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return named[0] if named else platform.processor() or None
+
+
+@lru_cache(maxsize=1)
+def code_version() -> str:
+    """Return 12 hexadecimal digits that name the code which computes a run's numbers.
+
+    They are a digest of the modules that :mod:`baselines.experiment` imports from this package, directly or
+    through others, without comments, docstrings and layout: what only shows results is not in it. What prepared
+    the data is in the recipe's hash.
+    """
+    package = Path(__file__).parents[1]
+    texts: dict[str, str] = {}
+    pending = ["baselines.experiment"]
+    while pending:
+        name = pending.pop()
+        if name in texts or any(f"{name}.".startswith(f"{part}.") for part in _NO_NUMBERS):
+            continue
+        path = package.joinpath(*name.split(".")[1:])
+        tree = ast.parse((path / "__init__.py" if path.is_dir() else path.with_suffix(".py")).read_text("utf-8"))
+        pending += _imports(tree, package)
+        texts[name] = ast.unparse(_without_docstrings(tree))
+    return hashlib.sha256("\0".join(f"{name}\0{texts[name]}" for name in sorted(texts)).encode()).hexdigest()[:12]
+
+
+def _imports(tree: ast.Module, package: Path) -> Iterator[str]:
+    """Yield the modules of this package that a module imports, at its top or later."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names = [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+        else:
+            continue
+        for name in names:
+            first, *rest = name.split(".")
+            path = package.joinpath(*rest)
+            if first == "baselines" and rest and (path.with_suffix(".py").is_file() or path.is_dir()):
+                yield name
+
+
+def _without_docstrings(tree: ast.Module) -> ast.Module:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+            texts = [
+                part
+                for part in node.body
+                if isinstance(part, ast.Expr)
+                and isinstance(part.value, ast.Constant)
+                and isinstance(part.value.value, str)
+            ]
+            node.body = [part for part in node.body if part not in texts] or [ast.Pass()]
+    return tree
+
+
+def commit(folder: Path) -> str | None:
+    """Return the git commit of the checkout that holds this code, with ``+dirty`` if tracked files were changed.
+
+    ``None`` where there is no git, or the code is no part of a checkout (an installed package that happens to lie
+    in someone else's repository, say).
+    """
+    if _git(folder, "ls-files", "--error-unmatch", "__init__.py") is None:
+        return None
+    head = _git(folder, "rev-parse", "HEAD")
+    changed = _git(folder, "status", "--porcelain", "--untracked-files=no")
+    return head and head + ("+dirty" if changed else "")
+
+
+def _git(folder: Path, *arguments: str) -> str | None:
+    try:
+        done = subprocess.run(["git", "-C", str(folder), *arguments], capture_output=True, text=True, timeout=30)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return done.stdout.strip() if done.returncode == 0 else None

@@ -1,0 +1,178 @@
+"""The interface of a trained model in physical units: everything that a stream must know of the data."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from baselines.errors import CspDataError
+from baselines.runs.run import Run, dataset_of
+from csp_data import Dataset, LowPass, Normalization
+from csp_data.normalization import Affine
+
+__all__ = ["INTERFACE", "Interface", "InterfaceError", "interface_of"]
+
+INTERFACE = "interface.json"
+"""Name of the file in a run folder."""
+
+
+ROTATIONS = ("rotations", "orientation", "truth_quaternions")
+"""Fields of the protocol that say what rotations are: of the interface too, as they are."""
+
+
+class InterfaceError(CspDataError):
+    """A run whose interface is damaged, or cannot be found."""
+
+
+@dataclass(frozen=True)
+class Interface:
+    """Channels, units, rates and the preparation of samples.
+
+    Parameters
+    ----------
+    inputs, input_units
+        Channels of a sample, in order.
+    input_hz
+        Samples per second, in Hz.
+    targets, target_units
+        Channels of a prediction, in order.
+    target_hz
+        Predictions per second, in Hz.
+    deltas
+        Whether the change of each channel since the sample before is appended.
+    clip
+        Bound of the features' absolute values, in the channels' units; None for none.
+    lowpass
+        Filter of the samples, at ``input_hz``; None for none.
+    baseline, baseline_rows
+        Offset that was subtracted from the recordings before anything else: ``"none"``, or the ``"mean"`` or
+        ``"median"`` of this many first rows, at the sensor's own rate.
+    normalization
+        Shift and scale of features and targets.
+    raw_clip
+        Bound of the samples' absolute values, after the baseline and before the filter; None for none.
+    resample
+        How the recordings were resampled to ``input_hz``: with ``"linear"`` a sample is the value at its time,
+        with ``"mean"`` the mean over the time since the sample before. A stream's samples must be made likewise.
+    target
+        The card's name of the target: two may have the same channels and units. None in older runs.
+    look_ahead_s
+        Seconds from the end of a prediction's step to the last sample that it was made from (`Protocol.ahead_s`).
+        None in older runs.
+    rotations, orientation, truth_quaternions
+        How rotations were interpolated, which estimate turned a phone's inputs into the global frame, and how the
+        truth's rotations were read: the protocol's fields. Each changes what inputs or targets are under the same
+        names and units. None in files made before they were kept.
+    """
+
+    inputs: tuple[str, ...]
+    input_units: tuple[str, ...]
+    input_hz: float
+    targets: tuple[str, ...]
+    target_units: tuple[str, ...]
+    target_hz: float
+    deltas: bool
+    clip: float | None
+    lowpass: LowPass | None
+    baseline: str
+    baseline_rows: int
+    normalization: Normalization
+    raw_clip: float | None = None
+    resample: str = "linear"
+    target: str | None = None
+    look_ahead_s: float | None = None
+    rotations: str | None = None
+    orientation: str | None = None
+    truth_quaternions: str | None = None
+
+    @classmethod
+    def of(cls, dataset: Dataset) -> Interface:
+        """Read it from a prepared data set."""
+        protocol = dataset.protocol
+        return cls(
+            inputs=tuple(dataset.channels.names),
+            input_units=tuple(dataset.channels.units),
+            input_hz=protocol.input_hz,
+            targets=tuple(dataset.targets.names),
+            target_units=tuple(dataset.targets.units),
+            target_hz=protocol.target_hz,
+            deltas=protocol.input_deltas,
+            clip=protocol.clip,
+            lowpass=protocol.lowpass,
+            baseline=protocol.baseline,
+            baseline_rows=protocol.baseline_rows,
+            normalization=dataset.normalization,
+            raw_clip=protocol.raw_clip,
+            resample=protocol.resample,
+            target=dataset.card.target(protocol.target).name,
+            look_ahead_s=protocol.ahead_s,
+            **{name: getattr(protocol, name) for name in ROTATIONS},
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return it as JSON values; numbers keep all their digits."""
+        plain: dict[str, Any] = {**asdict(self), "normalization": {}}
+        for name in ("inputs", "targets"):
+            affine = getattr(self.normalization, name)
+            plain["normalization"][name] = {
+                part: np.asarray(getattr(affine, part), dtype=np.float64).tolist() for part in ("shift", "scale")
+            }
+        made: dict[str, Any] = json.loads(json.dumps(plain))
+        return made
+
+    @classmethod
+    def from_dict(cls, plain: dict[str, Any]) -> Interface:
+        """Rebuild it; ``KeyError``, ``TypeError`` or ``ValueError`` if the values are not one."""
+        entries: dict[str, Any] = {
+            name: tuple(value) if isinstance(value, list) else value for name, value in plain.items()
+        }
+        if entries["lowpass"] is not None:
+            entries["lowpass"] = LowPass(**entries["lowpass"])
+        entries["normalization"] = Normalization(
+            **{
+                name: Affine(**{part: np.array(affine[part], dtype=np.float64) for part in ("shift", "scale")})
+                for name, affine in plain["normalization"].items()
+            }
+        )
+        return cls(**entries)
+
+
+def interface_of(run: Run, data: Path | None = None) -> Interface:
+    """Return the interface of a finished run: from its folder, or else (older runs) from its prepared file.
+
+    Parameters
+    ----------
+    run
+        The run.
+    data
+        The prepared file, if it is no longer where the run found it.
+
+    Raises
+    ------
+    InterfaceError
+        If the stored interface is damaged, or the prepared file is another one than the run's.
+    """
+    path = run.folder / INTERFACE
+    if path.exists():
+        try:
+            protocol = run.config.data.protocol  # older runs say there what their interface does not
+            later = {name: protocol[name] for name in ("raw_clip", "resample")}
+            later |= {name: protocol.get(name) for name in ROTATIONS}
+            return Interface.from_dict({**later, **json.loads(path.read_text("utf-8"))})
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise InterfaceError(
+                f"{path}: damaged ({type(error).__name__}: {error}). Delete it, and the prepared file is "
+                "read instead."
+            ) from error
+    dataset = dataset_of(run, data)
+    held, given = run.config.data.recipe_hash, dataset.provenance["recipe_hash"]
+    if held != given:
+        raise InterfaceError(
+            f"{run.folder} was trained on recipe {held}, {dataset.path} is of recipe {given}. "
+            "Pass the file that it was trained on as --data."
+        )
+    return Interface.of(dataset)

@@ -1,0 +1,417 @@
+"""The run folder: what was asked, where it ran, what came out.
+
+======================  ==================================================================================
+``config.json``         data set, kind, protocol, recipe hash; model; training: what makes two runs the same
+``environment.json``    versions, machine, commit, command, prepared file: what may differ between them
+``interface.json``      channels, units, rates, filter, normalisation: what a stream of samples needs
+``metrics.jsonl``       one line per epoch
+``ledger.jsonl``        what was executed, and by which process (:mod:`baselines.training.ledger`)
+``best.safetensors``    weights of the chosen epoch
+``last.safetensors``    what an interrupted training goes on from
+``predictions.npz``     of the part that is reported, physical units
+``results.json``        metrics of every part but train, written last: a run without it is unfinished
+======================  ==================================================================================
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal
+
+import filelock
+
+import csp_data
+from baselines.errors import CspDataError
+from baselines.files import atomic_json
+from baselines.presets import REFERENCES
+from baselines.training.settings import BEST, METRICS, TrainConfig
+from csp_data import Dataset
+from csp_data.home import prepared_dir
+from csp_data.predictions import EpisodePrediction, PredictionsError, read_predictions
+
+__all__ = [
+    "PREDICTIONS",
+    "USED",
+    "BusyError",
+    "DataConfig",
+    "Run",
+    "RunConfig",
+    "RunError",
+    "damaged",
+    "data_config",
+    "dataset_of",
+    "essential",
+    "flat",
+    "open_folder",
+    "read_run",
+]
+
+FORMAT = "csp-baselines-run"
+FORMAT_VERSION = 1
+CONFIG, ENVIRONMENT, RESULTS, PREDICTIONS = "config.json", "environment.json", "results.json", "predictions.npz"
+LOCK = ".lock"
+
+USED = "window_s"
+"""The only setting of the training that references depend on."""
+
+State = Literal["new", "unfinished", "finished"]
+
+
+class RunError(CspDataError):
+    """A folder that is not a run, is damaged, or holds another run. It is left as it is."""
+
+
+class BusyError(RunError):
+    """A folder in which another process is at work on the run."""
+
+
+@dataclass(frozen=True)
+class DataConfig:
+    """What a run learned from.
+
+    Parameters
+    ----------
+    name, kind
+        Data set, and ``"CSP-Bench"``, ``"real recordings"`` or ``"simulated"``.
+    protocol
+        Every field of the protocol, as JSON values.
+    recipe_hash
+        Names everything the prepared numbers depend on.
+    channels, units
+        Of the targets.
+    selection, report
+        Part that the epoch was chosen on, and part that is reported. Both are ``"eval"`` under a published
+        protocol: the reported error is then that of the best epoch on the reported part itself.
+    """
+
+    name: str
+    kind: str
+    protocol: dict[str, Any]
+    recipe_hash: str
+    channels: list[str]
+    units: list[str]
+    selection: str = "val"
+    report: str = "test"
+
+    @property
+    def selected_on_report(self) -> bool:
+        """Whether the epoch was chosen on the part that is reported."""
+        return self.selection == self.report
+
+
+def data_config(dataset: Dataset) -> DataConfig:
+    """Return what a run remembers of its data."""
+    provenance = dataset.provenance
+    return DataConfig(
+        name=dataset.name,
+        kind=provenance["kind"],
+        protocol=json.loads(dataset.protocol.to_json()),
+        recipe_hash=provenance["recipe_hash"],
+        channels=list(dataset.targets.names),
+        units=list(dataset.targets.units),
+        selection=dataset.selection,
+        report=dataset.report,
+    )
+
+
+@dataclass(frozen=True)
+class RunConfig:
+    """What makes two runs the same run: data, model, training and code.
+
+    Parameters
+    ----------
+    data
+        What it learns from.
+    name
+        Name of the model, such as ``hiss-s4-mamba`` or ``fir``.
+    model
+        Its configuration, as JSON values.
+    train
+        Every choice of the training.
+    code
+        Version of the code that computes it (:func:`baselines.runs.environment.code_version`).
+    """
+
+    data: DataConfig
+    name: str
+    model: dict[str, Any]
+    train: TrainConfig
+    code: str = ""
+
+    @property
+    def key(self) -> str:
+        """12 hexadecimal digits that name everything the run's numbers depend on."""
+        return hashlib.sha256(json.dumps(self.to_dict(), sort_keys=True).encode()).hexdigest()[:12]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the configuration as JSON values."""
+        return {"format": FORMAT, "format_version": FORMAT_VERSION, **_plain(asdict(self))}
+
+    @classmethod
+    def from_dict(cls, plain: dict[str, Any]) -> RunConfig:
+        """Rebuild a configuration; ``KeyError``, ``TypeError`` or ``ValueError`` if it is not one."""
+        return cls(
+            data=DataConfig(**plain["data"]),
+            name=plain["name"],
+            model=dict(plain["model"]),
+            train=TrainConfig(**plain["train"]),
+            code=plain.get("code", ""),
+        )
+
+
+def _plain(values: Any) -> Any:
+    """Return what JSON would give back, so that configurations compare equal however they came."""
+    return json.loads(json.dumps(values))
+
+
+@dataclass(frozen=True)
+class Run:
+    """A finished run, as read from its folder.
+
+    Parameters
+    ----------
+    folder
+        Where it lies.
+    config
+        What it is.
+    environment, results
+        As written.
+    epochs
+        Lines of the metrics; empty for a reference.
+    """
+
+    folder: Path
+    config: RunConfig
+    environment: dict[str, Any]
+    results: dict[str, Any]
+    epochs: list[dict[str, Any]] = field(default_factory=list)
+
+    @property
+    def selected(self) -> dict[str, Any]:
+        """Metrics of the part that the epoch was chosen on."""
+        return dict(self.results[self.config.data.selection])
+
+    @property
+    def reported(self) -> dict[str, Any]:
+        """Metrics of the part that is reported."""
+        return dict(self.results[self.config.data.report])
+
+    @cached_property
+    def predictions(self) -> list[EpisodePrediction]:
+        """Predictions of the part that is reported."""
+        try:
+            return read_predictions(self.folder / PREDICTIONS)
+        except PredictionsError as error:
+            raise RunError(str(error)) from error
+
+    def load_weights(self, model: Any) -> None:
+        """Put the weights of the chosen epoch into a model of the run's configuration."""
+        from baselines.training.checkpoint import load_weights  # torch, for which readers of results need not wait
+
+        load_weights(self.folder / BEST, model)
+
+
+@contextmanager
+def open_folder(folder: Path, config: RunConfig) -> Iterator[State]:
+    """Hold a folder for a run: a new one, an unfinished one to go on with, or a finished one to leave alone.
+
+    No other process can hold it at the same time; the system lets go of it when the process ends, however it ends.
+    A finished one need not be held, nor can it be where nothing can be written.
+
+    Parameters
+    ----------
+    folder
+        Made if it is not there.
+    config
+        The run to be.
+
+    Yields
+    ------
+    state
+        What the folder holds.
+
+    Raises
+    ------
+    RunError
+        If the folder holds anything but this run, or another process works in it.
+    """
+    if _refuse_foreign(folder, config) and (folder / RESULTS).exists():
+        yield "finished"
+        return
+    lock = filelock.FileLock(folder / LOCK)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock.acquire(timeout=0)
+    except filelock.Timeout as error:
+        raise BusyError(
+            f"{folder}: another process is at work on this run. Wait, or choose another --out."
+        ) from error
+    except OSError as error:
+        raise RunError(f"{folder}: cannot be written ({error}). Choose another --out.") from error
+    try:
+        begun = _refuse_foreign(folder, config)  # again: another process may have had it in between
+        for left in folder.glob(".*.part*"):  # by a process that was killed
+            left.unlink()
+        if not begun:
+            atomic_json(folder / CONFIG, config.to_dict())
+            yield "new"
+        else:
+            yield "finished" if (folder / RESULTS).exists() else "unfinished"
+    finally:
+        lock.release()
+
+
+def _refuse_foreign(folder: Path, config: RunConfig) -> bool:
+    """Refuse a folder that holds anything but this run; tell whether the run has been begun there."""
+    found = {path.name for path in folder.iterdir()} if folder.is_dir() else set()
+    if CONFIG in found:
+        _refuse_other(folder, read_config(folder), config)
+        return True
+    if any(name != LOCK and not name.startswith(f".{CONFIG}.") for name in found):
+        raise _foreign(folder)
+    return False
+
+
+def read_run(folder: Path | str) -> Run:
+    """Read a finished run.
+
+    Raises
+    ------
+    RunError
+        If the folder is no run, is damaged or unfinished; it is left as it is.
+    """
+    folder = Path(folder)
+    config = read_config(folder)
+    if not (folder / RESULTS).exists():
+        raise RunError(f"{folder}: this run is unfinished. Give the command that began it again, and it goes on.")
+    results, environment = _json(folder / RESULTS), _json(folder / ENVIRONMENT)
+    try:
+        for part in (config.data.selection, config.data.report):
+            for value in (results[part]["mse"], results[part]["rmse"], results["parameters"], results["seconds"]):
+                float(value)
+            _ = results[part]["episodes"].items()
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise damaged(folder / RESULTS, error) from error
+    missing = [name for name in (BEST, PREDICTIONS) if not (folder / name).exists()]
+    if missing:
+        raise damaged(folder, f"it has no {' and no '.join(missing)}")
+    return Run(folder, config, environment, results, list(_lines(folder / METRICS)))
+
+
+def dataset_of(run: Run, path: Path | str | None = None) -> Dataset:
+    """Open the prepared file of a run, where it was or where the caller says that it is.
+
+    A run of another machine finds it where this one's home has a file of that name, which tells the recipe.
+
+    Raises
+    ------
+    RunError
+        If it is not there.
+    """
+    where = Path(path or run.environment["prepared"])
+    here = prepared_dir() / where.name
+    if path is None and not where.is_file() and here.is_file():
+        where = here
+    if not where.is_file():
+        raise RunError(
+            f"{where}: the prepared file of {run.folder} is not there. Prepare {run.config.data.name} again, and "
+            "pass the file as --data."
+        )
+    return csp_data.load(path=where)
+
+
+def read_config(folder: Path) -> RunConfig:
+    """Read what run a folder holds, finished or not.
+
+    Raises
+    ------
+    RunError
+        If it holds none, or its configuration is damaged.
+    """
+    if not folder.is_dir():
+        raise RunError(f"{folder}: there is no such folder. csp-baselines train makes one.")
+    path = folder / CONFIG
+    if not path.exists():
+        inside = [*folder.glob(f"*/{CONFIG}"), *folder.glob(f"*/*/{CONFIG}")]
+        if inside:
+            raise RunError(f"{folder} is no run, but holds {len(inside)}: name one, such as {min(inside).parent}.")
+        raise _foreign(folder)
+    plain = _json(path)
+    if plain.get("format") != FORMAT:
+        raise _foreign(folder)
+    if plain.get("format_version") != FORMAT_VERSION:
+        raise RunError(
+            f"{folder}: run of format {plain.get('format_version')!r}, this version reads {FORMAT_VERSION}. "
+            "Read it with the csp-data that wrote it (environment.json says which)."
+        )
+    try:
+        return RunConfig.from_dict(plain)
+    except (KeyError, TypeError, ValueError) as error:
+        raise damaged(path, error) from error
+
+
+def _refuse_other(folder: Path, held: RunConfig, wanted: RunConfig) -> None:
+    before, after = (flat(essential(one.to_dict())) for one in (held, wanted))
+    differing = [key for key in sorted(before.keys() | after) if before.get(key) != after.get(key)]
+    if differing:
+        raise RunError(
+            f"{folder} holds another run: "
+            + "; ".join(f"{key} is {before.get(key)!r} there, {after.get(key)!r} here" for key in differing)
+            + ". Choose another --out."
+        )
+
+
+def essential(config: dict[str, Any]) -> dict[str, Any]:
+    """Return a configuration, as JSON values, without what a reference does not use: nearly all of a training."""
+    if config.get("name") not in REFERENCES:
+        return config
+    return {**config, "train": {USED: config["train"][USED]}}
+
+
+def flat(values: Any, prefix: str = "") -> dict[str, Any]:
+    """Return nested mappings as one, its keys the paths joined by dots."""
+    if not isinstance(values, dict):
+        return {prefix: values}
+    return {
+        key: leaf
+        for name, value in values.items()
+        for key, leaf in flat(value, f"{prefix}.{name}" if prefix else name).items()
+    }
+
+
+def _json(path: Path) -> dict[str, Any]:
+    try:
+        values = json.loads(path.read_text("utf-8"))
+    except (OSError, ValueError) as error:
+        raise damaged(path, error) from error
+    if not isinstance(values, dict):
+        raise damaged(path, "not a JSON object")
+    return values
+
+
+def _lines(path: Path) -> Iterator[dict[str, Any]]:
+    for number, line in enumerate(path.read_text("utf-8").splitlines() if path.exists() else [], start=1):
+        try:
+            yield json.loads(line)
+        except ValueError as error:
+            raise damaged(path, f"line {number}: {error}") from error
+
+
+def _foreign(folder: Path) -> RunError:
+    return RunError(
+        f"{folder} is not the folder of a run, and not empty. It is left as it is: name another folder."
+    )
+
+
+def damaged(path: Path, problem: object) -> RunError:
+    """Return the error of a run that does not hold what it should."""
+    detail = f"{type(problem).__name__}: {problem}" if isinstance(problem, Exception) else problem
+    return RunError(
+        f"{path}: damaged ({detail}). It is left as it is: delete the run's folder and train it again."
+    )

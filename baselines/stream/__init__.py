@@ -1,0 +1,1 @@
+"""Trained models sample by sample: as Python, as compiled loops, and exported."""

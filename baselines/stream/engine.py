@@ -1,0 +1,185 @@
+"""Run a model sample by sample: by the readable ``step`` of its layers, or by compiled loops equal to it."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from baselines.cpu.threads import HAS_NUMBA
+from baselines.errors import CspDataError, MissingExtraError, OptionError
+from baselines.models.model import FlatModel, HierarchicalModel
+
+__all__ = ["ENGINES", "Engine", "ReferenceEngine", "StateError", "leaves", "make_engine", "rebuild"]
+
+Model = FlatModel | HierarchicalModel
+Arrays = dict[str, npt.NDArray[Any]]
+
+ENGINES = ("auto", "reference", "fast")
+"""What :func:`make_engine` takes."""
+
+
+class StateError(CspDataError):
+    """A stored state that is damaged, or of another model or engine; the stream stays as it was."""
+
+
+class Engine(ABC):
+    """A model with the state of one stream.
+
+    Attributes
+    ----------
+    name
+        As in :data:`ENGINES`.
+    """
+
+    name: str
+
+    @abstractmethod
+    def reset(self) -> None:
+        """Return to the state before the first sample."""
+
+    @abstractmethod
+    def push(self, features: npt.NDArray[np.floating]) -> npt.NDArray[np.floating]:
+        """Take the next samples (n, F), normalised; return the predictions (m, D) that they completed."""
+
+    @abstractmethod
+    def state(self) -> Arrays:
+        """Return copies of all that is remembered."""
+
+    @abstractmethod
+    def load(self, arrays: Arrays) -> None:
+        """Take up what :meth:`state` returned; :class:`StateError`, and no change, if it does not fit."""
+
+
+class ReferenceEngine(Engine):
+    """Calls ``model.step``, on whatever device and in whatever precision the model is.
+
+    Parameters
+    ----------
+    model
+        In evaluation mode. Its weights must not change afterwards.
+    """
+
+    name = "reference"
+
+    def __init__(self, model: Model) -> None:
+        self.model = model
+        parameter = next(model.parameters())
+        self._device, self._dtype = parameter.device, parameter.dtype
+        with torch.no_grad():
+            self._start = model.initial_state(1, self._device, self._dtype)
+        self._state: Any = self._start
+
+    def reset(self) -> None:
+        """Return to the state before the first sample."""
+        self._state = self._start
+
+    def push(self, features: npt.NDArray[np.floating]) -> npt.NDArray[np.floating]:
+        """Step through the samples; see :meth:`Engine.push`."""
+        state, outputs = self._state, []
+        with torch.inference_mode():
+            for row in torch.from_numpy(features).to(self._device, self._dtype):
+                output, state = self.model.step(row[None], state)
+                if output is not None:
+                    outputs.append(output)
+        self._state = state
+        if not outputs:
+            return np.zeros((0, self.model.config.out_dim))
+        return np.asarray(torch.cat(outputs).double().cpu().numpy())
+
+    def state(self) -> Arrays:
+        """Return the leaves of the nested state by their path, but for those that are still as at the start."""
+        first = dict(leaves(self._start))
+        return {path: _to_array(leaf) for path, leaf in leaves(self._state) if leaf is not first[path]}
+
+    def load(self, arrays: Arrays) -> None:
+        """Put the arrays in place of the leaves; see :meth:`Engine.load`."""
+        known = dict(leaves(self._start))
+        unknown = sorted(set(arrays) - set(known))
+        if unknown:
+            raise StateError(
+                f"state of another model: it has the entries {', '.join(unknown[:3])}, which this one lacks."
+            )
+        fitted = {path: self._fit(path, array, known[path]) for path, array in arrays.items()}
+        self._state = rebuild(self._start, lambda path, leaf: fitted.get(path, leaf))
+
+    def _fit(self, path: str, array: npt.NDArray[Any], leaf: Any) -> Any:
+        pattern = _to_array(leaf)
+        # a cache that begins empty grows
+        fits = pattern.ndim == array.ndim and all(
+            have == want or want == 0 for have, want in zip(array.shape, pattern.shape, strict=True)
+        )
+        if not fits or array.dtype != pattern.dtype:
+            raise StateError(
+                f"state entry {path}: expected {pattern.dtype} of shape {pattern.shape}, found {array.dtype} of "
+                f"shape {array.shape}. It belongs to another model."
+            )
+        if not isinstance(leaf, Tensor):
+            return type(leaf)(array.item())
+        tensor = torch.from_numpy(array.copy()).to(self._device)
+        return torch.view_as_complex(tensor) if leaf.is_complex() else tensor
+
+
+def leaves(node: Any, path: str = "state") -> Iterator[tuple[str, Any]]:
+    """Return the path and value of everything in nested tuples that is no tuple."""
+    if not isinstance(node, tuple):
+        yield path, node
+        return
+    for k, child in enumerate(node):
+        yield from leaves(child, f"{path}.{k}")
+
+
+def rebuild(node: Any, leaf: Callable[[str, Any], Any], path: str = "state") -> Any:
+    """Return nested tuples of the same kinds, with other leaves."""
+    if not isinstance(node, tuple):
+        return leaf(path, node)
+    children = [rebuild(child, leaf, f"{path}.{k}") for k, child in enumerate(node)]
+    return type(node)(*children) if hasattr(node, "_fields") else tuple(children)
+
+
+def _to_array(leaf: Any) -> npt.NDArray[Any]:
+    """Return a tensor as an array, complex numbers as pairs in a last axis; or an integer."""
+    if not isinstance(leaf, Tensor):
+        return np.array(leaf)
+    leaf = leaf.detach()
+    return np.array((torch.view_as_real(leaf) if leaf.is_complex() else leaf).cpu().numpy())
+
+
+def make_engine(model: Model, name: str = "auto") -> Engine:
+    """Choose what runs a model: the one place where this is decided.
+
+    Parameters
+    ----------
+    model
+        In evaluation mode.
+    name
+        One of :data:`ENGINES`; ``"auto"`` takes the fastest that can run the model where it is.
+
+    Raises
+    ------
+    OptionError
+        If there is no such engine, or it cannot run this model.
+    """
+    if name not in ENGINES:
+        raise OptionError("engine", name, f"one of {', '.join(ENGINES)}")
+    if name == "reference" or (name == "auto" and not HAS_NUMBA):
+        return ReferenceEngine(model)
+    if not HAS_NUMBA:
+        raise MissingExtraError("engine='fast'", "numba", "baselines")
+    from baselines.stream.fast import FAST_KINDS, FastEngine  # numba is imported only where it is used
+
+    if FastEngine.can_run(model):
+        return FastEngine(model)
+    if name == "auto":
+        return ReferenceEngine(model)
+    raise OptionError(
+        "engine",
+        name,
+        f"'reference' or 'auto' for {model.config.name} in {next(model.parameters()).dtype}",
+        f"Compiled loops exist for layers of the kinds {', '.join(FAST_KINDS)}, in float32 on the CPU.",
+    )

@@ -1,0 +1,234 @@
+"""Export the streaming step of a trained model to a file that runs without this package: ``pt2`` or ``onnx``.
+
+Beside the file lies ``<file>.json``: channels, units, rates, samples per call, and the state tensors. Clipping,
+filter, deltas and normalisation are inside the graph, so a consumer passes samples and state on. Only a baseline,
+where the protocol has one, is left to it (``before_the_graph``): it is known only after some rows, or beforehand.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import logging
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from baselines.errors import CspDataError, MissingExtraError, OptionError
+from baselines.files import atomic_json
+from baselines.runs.interface import Interface
+from baselines.stream.engine import Model
+from baselines.stream.step_module import StepModule
+from baselines.stream.streamer import Streamer
+from csp_data.output import output_path, temporary_beside
+
+__all__ = ["FORMATS", "ExportError", "export", "load_step"]
+
+FORMATS = ("onnx", "pt2")
+FORMAT, FORMAT_VERSION = "csp-baselines-step", 1
+TOLERANCE = 1e-5
+"""Largest difference to the model, in units of the targets' scale, that passes the check."""
+
+Arrays = dict[str, npt.NDArray[Any]]
+Step = Callable[[npt.NDArray[np.float64], Arrays], tuple[npt.NDArray[np.float64], Arrays]]
+"""Samples (n, C) and state to the output (D,) and the next state."""
+
+
+class ExportError(CspDataError):
+    """A model that was exported but predicts something else, or that the exporter refuses."""
+
+
+def export(model: Model, interface: Interface, path: Path | str, form: str, name: str = "") -> dict[str, Any]:
+    """Write the streaming step of a model, check the written file against the model, and write what it needs.
+
+    Parameters
+    ----------
+    model
+        Of any kind; a Transformer must have a window (:func:`baselines.stream.streamer.with_window`).
+    interface
+        Of the data it was trained on.
+    path
+        The file to write; ``path`` with ``.json`` appended is written too.
+    form
+        ``"onnx"`` (checked in ONNX Runtime) or ``"pt2"`` (``torch.export``).
+    name
+        Of the model, for the record.
+
+    Returns
+    -------
+    dict
+        The metadata, as written.
+
+    Raises
+    ------
+    OptionError
+        If the form is not known, the filter not causal, or the model has a Transformer without a window.
+    MissingExtraError
+        If ONNX is not installed.
+    ExportError
+        If the exporter refuses the model, or the file predicts something else: nothing is then left.
+    """
+    path = output_path(path)
+    if form not in FORMATS:
+        raise OptionError("format", form, f"one of {', '.join(FORMATS)}")
+    if form == "onnx":
+        _need_onnx()
+    model = copy.deepcopy(model).float().cpu().eval()  # the caller's stays what and where it is
+    reference = Streamer.of(model, interface, "reference", baseline="none")
+    temporary = temporary_beside(path, f".{form}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with torch.no_grad():
+            module = StepModule(model, interface).eval()
+            _write(module, temporary, form)
+        metadata = describe(module, form, name)
+        metadata["largest_difference"] = check(temporary, metadata, reference)
+        temporary.replace(path)
+    except OSError as error:
+        raise OptionError("out", str(path), f"a file that can be written ({error.strerror})") from error
+    finally:
+        with contextlib.suppress(OSError):  # where nothing could be written, nothing is left
+            temporary.unlink(missing_ok=True)
+    atomic_json(path.with_name(path.name + ".json"), metadata)
+    return metadata
+
+
+def describe(module: StepModule, form: str, name: str) -> dict[str, Any]:
+    """Return all that a consumer must know, as JSON values."""
+    states = [
+        {"name": key, "shape": list(value.shape), "dtype": str(value.dtype).removeprefix("torch."), "initial": 0}
+        for key, value in module.states.items()
+    ]
+    return {
+        "format": FORMAT,
+        "format_version": FORMAT_VERSION,
+        "model": name,
+        "file_format": form,
+        "samples_per_call": module.samples,
+        "calls_per_prediction": module.period,
+        "prediction_call": module.due,
+        "samples": {
+            "name": "samples",
+            "shape": [module.samples, len(module.interface.inputs)],
+            "dtype": "float64",
+        },
+        "prediction": {"shape": [len(module.interface.targets)], "dtype": "float64"},
+        "states": states,
+        "interface": module.interface.to_dict(),
+        "inside_the_graph": ["raw_clip", "lowpass", "deltas", "clip", "normalization"],
+        "before_the_graph": [] if module.interface.baseline == "none" else ["baseline"],
+    }
+
+
+def check(path: Path, metadata: dict[str, Any], reference: Streamer, calls: int = 24) -> float:
+    """Compare a written file with the model over a made-up stream; return the largest difference.
+
+    Returns
+    -------
+    float
+        In units of the targets' scale.
+
+    Raises
+    ------
+    ExportError
+        If it is more than :data:`TOLERANCE` (relative for outputs above 1).
+    """
+    size, period, due = (metadata[k] for k in ("samples_per_call", "calls_per_prediction", "prediction_call"))
+    calls = max(calls, 3 * period)
+    norm, width = reference.normalization, reference.channels
+    noise = np.random.default_rng(0).normal(size=(calls * size, width))
+    samples = norm.inputs.shift[:width] + norm.inputs.scale[:width] * noise
+    expected = norm.targets.apply(reference.push(samples))
+    step = load_step(path, metadata)
+    state: Arrays = {s["name"]: np.zeros(s["shape"], s["dtype"]) for s in metadata["states"]}
+    outputs = []
+    for call, piece in enumerate(samples.reshape(calls, size, width)):
+        output, state = step(piece, state)
+        if call % period == due:
+            outputs.append(output)
+    found = np.abs(norm.targets.apply(np.array(outputs)) - expected)
+    if not (found <= TOLERANCE * np.maximum(1.0, np.abs(expected))).all():
+        raise ExportError(
+            f"the exported {metadata['model']} differs from the model by {found.max():.2g} of the targets' scale; "
+            f"expected at most {TOLERANCE:g}. Nothing was written. Please report it with the run's config.json."
+        )
+    return float(found.max())
+
+
+def load_step(path: Path | str, metadata: dict[str, Any]) -> Step:
+    """Return the step in a file, run by ONNX Runtime or torch on one thread."""
+    names = [s["name"] for s in metadata["states"]]
+    if metadata["file_format"] == "onnx":
+        import onnxruntime
+
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = 1
+        session = onnxruntime.InferenceSession(
+            Path(path).read_bytes(), options, providers=["CPUExecutionProvider"]
+        )
+
+        def run(samples: npt.NDArray[np.float64], state: Arrays) -> tuple[npt.NDArray[np.float64], Arrays]:
+            prediction, *new = session.run(None, {"samples": samples, **state})
+            return prediction, dict(zip(names, new, strict=True))
+
+        return run
+    module = torch.export.load(path).module()
+
+    def run_torch(samples: npt.NDArray[np.float64], state: Arrays) -> tuple[npt.NDArray[np.float64], Arrays]:
+        with torch.no_grad():
+            inputs = [torch.from_numpy(state[name]) for name in names]
+            prediction, *new = module(torch.from_numpy(samples), *inputs)
+        return prediction.numpy(), {name: value.numpy() for name, value in zip(names, new, strict=True)}
+
+    return run_torch
+
+
+def _write(module: StepModule, path: Path, form: str) -> None:
+    samples = torch.zeros(module.samples, len(module.interface.inputs), dtype=torch.float64)
+    try:
+        with _quiet():
+            program = torch.export.export(module, (samples, *module.states.values()), strict=False)
+            if form == "pt2":
+                torch.export.save(program, path)
+                return
+            made: Any = torch.onnx.export(
+                program,
+                dynamo=True,
+                verbose=False,
+                input_names=["samples", *module.states],
+                output_names=["prediction", *(f"next_{name}" for name in module.states)],
+            )
+            made.save(path)
+    except (RuntimeError, torch._dynamo.exc.TorchDynamoException) as error:
+        first = str(error).strip().splitlines()[0]
+        raise ExportError(f"the exporter of torch {torch.__version__} refuses this model: {first}") from error
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep the exporters' own notes (deprecations inside torch, progress) from the user's terminal."""
+    loggers = [logging.getLogger(name) for name in ("torch", "torch.onnx", "onnxscript", "onnx_ir")]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
+
+
+def _need_onnx() -> None:
+    for package in ("onnx", "onnxscript", "onnxruntime"):
+        try:
+            __import__(package)
+        except ImportError as error:
+            raise MissingExtraError("export to ONNX", package, "onnx") from error

@@ -1,0 +1,179 @@
+"""Mamba and Mamba-2: residual blocks of gate, causal convolution and selective state space.
+
+====================  =====================================================================================
+Mamba                 h' = exp(Delta A) h + Delta B u,  y = C h' + D u; Delta and A for each inner channel
+Mamba-2               the same with one Delta, one A and one D a head of P inner channels
+``past``              the earlier inputs of the convolution, (K, J - 1, channels), oldest first
+====================  =====================================================================================
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import torch
+from numba import njit
+
+from baselines.cpu.fastmath import exp
+from baselines.layers import Mamba, Mamba2
+from baselines.stream.fast.pointwise import FLAGS, affine, layer_norm, silu, softplus
+from baselines.stream.fast.stack import Floats32, Stack, f32, norms, stacked
+
+__all__ = ["Mamba2Stack", "MambaStack"]
+
+_F = np.float32
+
+
+@njit(**FLAGS)
+def _convolve(inside, weight, bias, past, out):  # type: ignore[no-untyped-def]
+    """Write silu(conv) of the latest input to ``out``, and move ``past`` (J - 1, channels) on."""
+    width, channels = weight.shape
+    for i in range(channels):
+        out[i] = bias[i] + weight[width - 1, i] * inside[i]
+    for j in range(width - 1):
+        for i in range(channels):
+            out[i] += weight[j, i] * past[j, i]
+    for j in range(width - 2):
+        past[j] = past[j + 1]
+    if width > 1:
+        past[width - 2] = inside[:channels]
+    for i in range(channels):
+        out[i] = silu(out[i])
+
+
+@njit(**FLAGS)
+def mamba_stack(x, norm, projections, conv, a, d, past, h, final, scratch):  # type: ignore[no-untyped-def]
+    """Take a sample through Mamba blocks and the last LayerNorm, in place.
+
+    ``h`` (K, I, N) holds the states; ``a`` is A (K, I, N), negative.
+    """
+    w_in, w_x, w_dt, b_dt, w_out = projections
+    normal, inside, u, selected, delta, zeros = scratch
+    inner, states, rank = h.shape[1], h.shape[2], w_dt.shape[2]
+    for k in range(h.shape[0]):
+        layer_norm(x, norm[0][k], norm[1][k], norm[2], normal)
+        affine(normal, w_in[k], zeros, inside)
+        _convolve(inside, conv[0][k], conv[1][k], past[k], u)
+        affine(u, w_x[k], zeros, selected)
+        affine(selected[:rank], w_dt[k], b_dt[k], delta)
+        b, c = selected[rank : rank + states], selected[rank + states :]
+        for i in range(inner):
+            delta[i] = softplus(delta[i])
+        for i in range(inner):
+            step = delta[i]
+            drive, total = step * u[i], _F(0)
+            for n in range(states):
+                h[k, i, n] = exp(max(step * a[k, i, n], _F(-80))) * h[k, i, n] + drive * b[n]
+                total += h[k, i, n] * c[n]
+            u[i] = (total + d[k, i] * u[i]) * silu(inside[inner + i])
+        affine(u, w_out[k], zeros, normal)
+        for i in range(x.shape[0]):
+            x[i] += normal[i]
+    layer_norm(x, final[0], final[1], final[2], x)
+
+
+@njit(**FLAGS)
+def mamba2_stack(x, norm, projections, conv, heads, gated, past, h, final, scratch):  # type: ignore[no-untyped-def]
+    """Take a sample through Mamba-2 blocks and the last LayerNorm, in place.
+
+    ``heads`` holds the bias of Delta, A (negative) and D, each (K, heads); ``gated`` the weights (K, I) and the
+    epsilon of the RMSNorm before the output; ``h`` (K, I, N) the states, head by head.
+    """
+    w_in, w_out = projections
+    bias, a, d = heads
+    normal, projected, mixed, y, zeros = scratch
+    inner, states, count = h.shape[1], h.shape[2], bias.shape[1]
+    width, channels = inner // count, inner + 2 * states
+    for k in range(h.shape[0]):
+        layer_norm(x, norm[0][k], norm[1][k], norm[2], normal)
+        affine(normal, w_in[k], zeros, projected)
+        _convolve(projected[inner : inner + channels], conv[0][k], conv[1][k], past[k], mixed)
+        b, c = mixed[inner : inner + states], mixed[inner + states :]
+        squares = _F(0)
+        for head in range(count):
+            delta = softplus(projected[inner + channels + head] + bias[k, head])
+            decay = exp(max(delta * a[k, head], _F(-80)))
+            for i in range(head * width, (head + 1) * width):
+                drive, total = delta * mixed[i], _F(0)
+                for n in range(states):
+                    h[k, i, n] = decay * h[k, i, n] + drive * b[n]
+                    total += h[k, i, n] * c[n]
+                y[i] = (total + d[k, head] * mixed[i]) * silu(projected[i])
+                squares += y[i] * y[i]
+        scale = _F(1) / math.sqrt(squares / _F(inner) + gated[1])
+        for i in range(inner):
+            y[i] *= scale * gated[0][k, i]
+        affine(y, w_out[k], zeros, normal)
+        for i in range(x.shape[0]):
+            x[i] += normal[i]
+    layer_norm(x, final[0], final[1], final[2], x)
+
+
+class MambaStack(Stack):
+    """Mamba."""
+
+    def __init__(self, layer: Mamba, window: int | None) -> None:
+        c, blocks = layer.config, list(layer.blocks)
+        self._norm = norms([b.norm for b in blocks])
+        self._projections = (
+            stacked([b.in_proj.weight for b in blocks]),
+            stacked([b.x_proj.weight for b in blocks]),
+            stacked([b.dt_proj.weight for b in blocks]),
+            stacked([b.dt_proj.bias for b in blocks]),
+            stacked([b.out_proj.weight for b in blocks]),
+        )
+        self._conv = stacked([b.conv.weight.T for b in blocks]), stacked([b.conv.bias for b in blocks])
+        self._a, self._d = stacked([-torch.exp(b.a_log) for b in blocks]), stacked([b.d for b in blocks])
+        self._final = f32(layer.norm.weight), f32(layer.norm.bias), np.float32(layer.norm.eps)
+        selected = c.rank + 2 * c.state
+        sizes = (c.dim, 2 * c.inner, c.inner, selected, c.inner, max(2 * c.inner, selected, c.dim))
+        self._scratch = tuple(np.zeros(size, np.float32) for size in sizes)
+        self.out = np.zeros(c.dim, np.float32)
+        self.state = {
+            "past": np.zeros((len(blocks), c.conv - 1, c.inner), np.float32),
+            "h": np.zeros((len(blocks), c.inner, c.state), np.float32),
+        }
+
+    def step(self, x: Floats32) -> Floats32:
+        """Take a sample; see :meth:`Stack.step`."""
+        weights = (self._norm, self._projections, self._conv, self._a, self._d)
+        mamba_stack(x, *weights, self.state["past"], self.state["h"], self._final, self._scratch)
+        self.out[:] = x
+        return self.out
+
+
+class Mamba2Stack(Stack):
+    """Mamba-2."""
+
+    def __init__(self, layer: Mamba2, window: int | None) -> None:
+        c, blocks = layer.config, list(layer.blocks)
+        self._norm = norms([b.norm for b in blocks])
+        self._projections = (
+            stacked([b.in_proj.weight for b in blocks]),
+            stacked([b.out_proj.weight for b in blocks]),
+        )
+        self._conv = stacked([b.conv.weight.T for b in blocks]), stacked([b.conv.bias for b in blocks])
+        self._heads = (
+            stacked([b.dt_bias for b in blocks]),
+            stacked([-torch.exp(b.a_log) for b in blocks]),
+            stacked([b.d for b in blocks]),
+        )
+        self._gated = stacked([b.gated_norm.weight for b in blocks]), np.float32(blocks[0].gated_norm.eps or 0)
+        self._final = f32(layer.norm.weight), f32(layer.norm.bias), np.float32(layer.norm.eps)
+        channels = c.inner + 2 * c.state
+        projected = c.inner + channels + c.heads
+        sizes = (c.dim, projected, channels, c.inner, max(projected, c.dim))
+        self._scratch = tuple(np.zeros(size, np.float32) for size in sizes)
+        self.out = np.zeros(c.dim, np.float32)
+        self.state = {
+            "past": np.zeros((len(blocks), c.conv - 1, channels), np.float32),
+            "h": np.zeros((len(blocks), c.inner, c.state), np.float32),
+        }
+
+    def step(self, x: Floats32) -> Floats32:
+        """Take a sample; see :meth:`Stack.step`."""
+        weights = (self._norm, self._projections, self._conv, self._heads, self._gated)
+        mamba2_stack(x, *weights, self.state["past"], self.state["h"], self._final, self._scratch)
+        self.out[:] = x
+        return self.out

@@ -1,0 +1,111 @@
+"""LSTM and GRU: the gates of a layer are stacked as torch stacks them, (gates H, in)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numba import njit
+
+from baselines.layers import GRU, LSTM
+from baselines.stream.fast.pointwise import FLAGS, affine, sigmoid, tanh
+from baselines.stream.fast.stack import Floats32, Stack, stacked
+
+__all__ = ["GRUStack", "LSTMStack"]
+
+
+@njit(**FLAGS)
+def _set(padded, values):  # type: ignore[no-untyped-def]
+    """Write a layer's input to the beginning of a buffer of the widest one's size; the rest meets zero weights."""
+    for i in range(values.shape[0]):
+        padded[i] = values[i]
+
+
+@njit(**FLAGS)
+def lstm_stack(x, weights, biases, h, c, below, gates, recurrent):  # type: ignore[no-untyped-def]
+    """Take a sample through an LSTM; the output is ``h`` of the last layer. Gates i, f, g, o; state (K, H)."""
+    size = h.shape[1]
+    for k in range(h.shape[0]):
+        _set(below, x if k == 0 else h[k - 1])
+        affine(below, weights[0][k], biases[0][k], gates)
+        affine(h[k], weights[1][k], biases[1][k], recurrent)
+        cell, own = c[k], h[k]
+        for i in range(size):
+            entry, keep = sigmoid(gates[i] + recurrent[i]), sigmoid(gates[size + i] + recurrent[size + i])
+            cell[i] = keep * cell[i] + entry * tanh(gates[2 * size + i] + recurrent[2 * size + i])
+            own[i] = sigmoid(gates[3 * size + i] + recurrent[3 * size + i]) * tanh(cell[i])
+
+
+@njit(**FLAGS)
+def gru_stack(x, weights, biases, h, below, gates, recurrent):  # type: ignore[no-untyped-def]
+    """Take a sample through a GRU; the output is ``h`` of the last layer. Gates r, z, n; state (K, H)."""
+    size = h.shape[1]
+    for k in range(h.shape[0]):
+        _set(below, x if k == 0 else h[k - 1])
+        affine(below, weights[0][k], biases[0][k], gates)
+        affine(h[k], weights[1][k], biases[1][k], recurrent)
+        own = h[k]
+        for i in range(size):
+            reset, keep = sigmoid(gates[i] + recurrent[i]), sigmoid(gates[size + i] + recurrent[size + i])
+            candidate = tanh(gates[2 * size + i] + reset * recurrent[2 * size + i])
+            own[i] = candidate + keep * (own[i] - candidate)
+
+
+class RecurrentStack(Stack):
+    """What the two share; the first layer's input matrix and the others' are padded with zeros to one width.
+
+    Parameters
+    ----------
+    layer
+        Ours.
+    torch_layer
+        The one of torch inside it, which holds the weights.
+    gates
+        How many gates torch stacks.
+    """
+
+    def __init__(self, layer: Any, torch_layer: Any, gates: int) -> None:
+        c = layer.config
+        width = max(c.dim, c.hidden)
+        w_ih = np.zeros((c.layers, gates * c.hidden, width), np.float32)
+        for k in range(c.layers):
+            weight = getattr(torch_layer, f"weight_ih_l{k}").detach().numpy()
+            w_ih[k, :, : weight.shape[1]] = weight
+        self._weights = w_ih, stacked([getattr(torch_layer, f"weight_hh_l{k}") for k in range(c.layers)])
+        b_ih, b_hh = (
+            stacked([getattr(torch_layer, f"bias_{name}_l{k}") for k in range(c.layers)]) for name in ("ih", "hh")
+        )
+        self._biases = b_ih, b_hh
+        stacked_gates = gates * c.hidden
+        self._scratch = tuple(np.zeros(size, np.float32) for size in (width, stacked_gates, stacked_gates))
+        self.out = np.zeros(c.hidden, np.float32)
+        self.state = {"h": np.zeros((c.layers, c.hidden), np.float32)}
+
+
+class LSTMStack(RecurrentStack):
+    """LSTM."""
+
+    def __init__(self, layer: LSTM, window: int | None) -> None:
+        super().__init__(layer, layer.lstm, 4)
+        self.state["c"] = np.zeros_like(self.state["h"])
+
+    def step(self, x: Floats32) -> Floats32:
+        """Take a sample; see :meth:`Stack.step`."""
+        h, c = self.state["h"], self.state["c"]
+        lstm_stack(x, self._weights, self._biases, h, c, *self._scratch)
+        self.out[:] = h[-1]
+        return self.out
+
+
+class GRUStack(RecurrentStack):
+    """GRU."""
+
+    def __init__(self, layer: GRU, window: int | None) -> None:
+        super().__init__(layer, layer.gru, 3)
+
+    def step(self, x: Floats32) -> Floats32:
+        """Take a sample; see :meth:`Stack.step`."""
+        h = self.state["h"]
+        gru_stack(x, self._weights, self._biases, h, *self._scratch)
+        self.out[:] = h[-1]
+        return self.out

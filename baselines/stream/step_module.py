@@ -1,0 +1,321 @@
+"""The streaming step of a model as one module of real tensors: what can be exported.
+
+Samples and state in, prediction and state out, in physical units on both sides. All that the eager step does
+with Python (positions, complex numbers, coefficients made once) is resolved here or in real arithmetic. All state
+begins as zeros.
+
+==================  ==============================================================================================
+low levels          a call takes a whole chunk, so they run over their windows at once, without a state; only with
+                    an overlap the features before the chunk are kept
+S4, S4D inside      the kernel's first taps, as a constant
+S4, S4D, LRU else   real recurrences, S4 and S4D in float64
+baseline            is not inside: samples come without their offset
+low-pass            in float64, as the matrices that map (state, chunk) to (filtered chunk, state)
+==================  ==============================================================================================
+"""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from baselines.errors import OptionError
+from baselines.layers import S4, Transformer
+from baselines.layers.base import ALL, SequenceLayer
+from baselines.layers.chunks import Chunks
+from baselines.layers.gated import GatedStack
+from baselines.layers.lru import LRULayer
+from baselines.layers.pooling import Pool
+from baselines.layers.projected import Projected
+from baselines.layers.s4 import toeplitz_convolution
+from baselines.layers.s4_kernel import taps
+from baselines.models.model import FlatModel
+from baselines.runs.interface import Interface
+from baselines.stream.engine import Model, leaves, rebuild
+
+__all__ = ["StepModule"]
+
+
+class Filter(nn.Module):
+    """A state space over a short window: the product with its first taps."""
+
+    kernel: Tensor
+
+    def __init__(self, layer: Any, window: int) -> None:
+        super().__init__()
+        exact = copy.deepcopy(layer).double()
+        made = taps(exact.discrete(), window) if hasattr(layer, "p") else exact.kernel(window)
+        made = torch.cat((made[:, :1] + exact.d[:, None], made[:, 1:]), dim=1)
+        self.register_buffer("kernel", made.detach().to(layer.d.dtype))
+
+    def forward(self, u: Tensor, readout: slice = ALL) -> Tensor:
+        """Map u (B, W, H) to y (B, steps, H)."""
+        return toeplitz_convolution(u, self.kernel, readout)
+
+
+class Space(nn.Module):
+    """The recurrence of S4 or S4D in real float64: x' = A x - E Re(F . x) + B u, y = 2 Re(C . x') + D u."""
+
+    a_real: Tensor
+    a_imag: Tensor
+    e_real: Tensor
+    e_imag: Tensor
+    f_real: Tensor
+    f_imag: Tensor
+    b_real: Tensor
+    b_imag: Tensor
+    c_real: Tensor
+    c_imag: Tensor
+    d: Tensor
+
+    def __init__(self, layer: Any) -> None:
+        super().__init__()
+        exact = copy.deepcopy(layer).double()
+        if hasattr(layer, "p"):
+            s4 = exact.discrete()
+            parts = {"a": 2 * s4.g - 1, "e": 2 * s4.e, "f": s4.f, "b": s4.b_bar, "c": s4.c}
+        else:
+            a, weight = exact.coefficients()
+            parts = {"a": a, "b": torch.ones_like(a), "c": weight}
+        self.rank_one = "e" in parts
+        for name, value in parts.items():
+            value = value.detach().resolve_conj()
+            self.register_buffer(f"{name}_real", value.real.clone())
+            self.register_buffer(f"{name}_imag", value.imag.clone())
+        self.register_buffer("d", exact.d.detach().clone())
+
+    def zeros(self, dtype: torch.dtype) -> Tensor:
+        """Return the state before the first sample, (2, H, N/2)."""
+        return torch.zeros(2, *self.a_real.shape, dtype=torch.float64)
+
+    def step(self, u_t: Tensor, x: Tensor, none: tuple[()]) -> tuple[Tensor, Tensor]:
+        """Map u_t (1, H) and the state to y_t and the next state."""
+        real, imag, u = x[0], x[1], u_t[0].double()
+        new_real = self.a_real * real - self.a_imag * imag + self.b_real * u[:, None]
+        new_imag = self.a_real * imag + self.a_imag * real + self.b_imag * u[:, None]
+        if self.rank_one:
+            product = (self.f_real * real - self.f_imag * imag).sum(-1, keepdim=True)
+            new_real, new_imag = new_real - self.e_real * product, new_imag - self.e_imag * product
+        y = 2.0 * (self.c_real * new_real - self.c_imag * new_imag).sum(-1) + self.d * u
+        return y.to(u_t.dtype)[None], torch.stack((new_real, new_imag))
+
+
+class RealLRU(nn.Module):
+    """The LRU in real arithmetic."""
+
+    real: Tensor
+    imag: Tensor
+    b: Tensor
+    c: Tensor
+    d: Tensor
+
+    def __init__(self, layer: LRULayer) -> None:
+        super().__init__()
+        lam, b, c = layer.coefficients()
+        for name, value in (("real", lam.real), ("imag", lam.imag), ("b", b), ("c", c), ("d", layer.d)):
+            self.register_buffer(name, value.detach().clone())
+
+    def zeros(self, dtype: torch.dtype) -> Tensor:
+        """Return the state before the first sample, (2, N)."""
+        return torch.zeros(2, len(self.real), dtype=dtype)
+
+    def step(self, u_t: Tensor, x: Tensor, none: tuple[()]) -> tuple[Tensor, Tensor]:
+        """Map u_t (1, H) and the state to y_t and the next state."""
+        drive = (u_t @ self.b)[0].unflatten(0, (2, -1))
+        real = self.real * x[0] - self.imag * x[1] + drive[0]
+        imag = self.real * x[1] + self.imag * x[0] + drive[1]
+        return torch.cat((real, imag))[None] @ self.c + self.d * u_t, torch.stack((real, imag))
+
+
+def real_form(layer: SequenceLayer, window: int | None) -> SequenceLayer:
+    """Return a layer without complex numbers: a copy, for windows of a length or for endless streams."""
+    layer = copy.deepcopy(layer)
+    inside: Any = layer.layer if isinstance(layer, Projected) else layer
+    if isinstance(inside, S4 | GatedStack):
+        blocks: Any = inside.blocks
+        for block in blocks:
+            if isinstance(block.layer, LRULayer):
+                block.layer = RealLRU(block.layer)  # type: ignore[assignment]
+            else:
+                block.layer = Space(block.layer) if window is None else Filter(block.layer, window)  # type: ignore[assignment]
+    return layer
+
+
+def start(layer: SequenceLayer, dtype: torch.dtype) -> Any:
+    """Return the state of a layer in its real form, before the first sample; all zeros."""
+    inside: Any = layer.layer if isinstance(layer, Projected) else layer
+    if isinstance(inside, S4 | GatedStack):
+        blocks: Any = inside.blocks
+        return tuple((block.layer.zeros(dtype), ()) for block in blocks)
+    if isinstance(inside, Transformer) and inside.config.window is None:
+        raise OptionError(
+            "window",
+            None,
+            "a number of steps: the exported state of a Transformer has a fixed size",
+            "Pass --window N (with_window in Python): the whole past would need a memory that grows.",
+        )
+    return layer.initial_state(1, torch.device("cpu"), dtype)
+
+
+class Level(nn.Module):
+    """A level below the highest, over a whole chunk of its input at once."""
+
+    def __init__(self, cut: Chunks, level: Any, pool: Pool) -> None:
+        super().__init__()
+        self.cut, self.pool = cut, copy.deepcopy(pool)
+        self.level = real_form(level, cut.window)
+        # these have no form over a whole window that consists of plain tensor operations
+        self.unrolled = level.layer.config.kind in ("mamba", "lru", "lstm", "gru")
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (1, overlap + n size, in_dim) to (1, n, out_dim)."""
+        level: Any = self.level
+        count = (x.shape[1] - self.cut.overlap) // self.cut.size
+        starts = range(0, count * self.cut.size, self.cut.size)
+        h = level.embed(torch.cat([x[:, first : first + self.cut.window] for first in starts]))
+        features = [self._run(level.layer, h[k : k + 1]) for k in range(count)] if self.unrolled else None
+        outputs = level.layer(h, self.pool.steps) if features is None else torch.cat(features)
+        return level.decoder(self.pool(outputs))[None]
+
+    def _run(self, layer: Any, h: Tensor) -> Tensor:
+        state, outputs = start(layer, h.dtype), []
+        for h_t in h.unbind(1):
+            y, state = layer.step(h_t, state)
+            outputs.append(y)
+        return torch.stack(outputs, dim=1)[:, self.pool.steps]
+
+
+class StepModule(nn.Module):
+    """Samples (n, C) in float64 and state tensors to a prediction (D,) in float64 and the next state tensors.
+
+    Parameters
+    ----------
+    model
+        In float32 on the CPU.
+    interface
+        Of the data it was trained on.
+
+    Attributes
+    ----------
+    samples
+        n, the samples of a call: a chunk for hierarchical models, 1 for flat ones.
+    period, due
+        The output of every ``period``-th call is a prediction, beginning with call number ``due`` (from 0); a flat
+        model's outputs of the other calls are what it says at the input rate.
+    states
+        Names and initial values (all zeros) of the state tensors, in order.
+    """
+
+    in_shift: Tensor
+    in_scale: Tensor
+    out_shift: Tensor
+    out_scale: Tensor
+    direct: Tensor
+    carried: Tensor
+    added: Tensor
+    kept: Tensor
+    zi: Tensor
+
+    def __init__(self, model: Model, interface: Interface) -> None:
+        super().__init__()
+        config: Any = model.config
+        flat = isinstance(model, FlatModel)
+        self.samples = 1 if flat else config.chunk
+        self.period = config.chunk if flat else 1
+        self.due = model._offset if isinstance(model, FlatModel) else 0
+        self.interface = interface
+        parts = [] if isinstance(model, FlatModel) else list(model._levels())
+        self.levels: Any = nn.ModuleList(Level(*part) for part in parts)
+        top: Any = model.net if isinstance(model, FlatModel) else model.high
+        self.top: Any = real_form(top, None)
+        self.output = nn.Identity() if isinstance(model, FlatModel) else copy.deepcopy(model.output)
+        self._start = start(self.top, torch.float32)
+        self._constants()
+        self.states = self._initial(config)
+
+    def _constants(self) -> None:
+        norm = self.interface.normalization
+        made: dict[str, Any] = {}
+        for name, affine in (("in", norm.inputs), ("out", norm.targets)):
+            made |= {f"{name}_shift": affine.shift, f"{name}_scale": affine.scale}
+        if self.interface.lowpass is not None:
+            made |= filter_matrices(self.interface.lowpass.sections(self.interface.input_hz), self.samples)
+        for name, value in made.items():
+            self.register_buffer(name, torch.tensor(np.asarray(value, dtype=np.float64)))
+
+    def _initial(self, config: Any) -> dict[str, Tensor]:
+        channels = len(self.interface.inputs)
+        states: dict[str, Tensor] = {}
+        states["started"] = torch.zeros(1, dtype=torch.float64)
+        if self.interface.lowpass is not None:
+            states["filtered"] = torch.zeros(self.zi.shape[0], channels, dtype=torch.float64)
+        if self.interface.deltas:
+            states["previous"] = torch.zeros(channels)
+        if self.levels and self.levels[0].cut.overlap:
+            states["before"] = torch.zeros(self.levels[0].cut.overlap, config.in_dim)
+        inner = [leaf for _, leaf in leaves(self._start)]
+        return states | {f"layer{k}": leaf.detach().clone() for k, leaf in enumerate(inner)}
+
+    def forward(self, samples: Tensor, *state: Tensor) -> tuple[Tensor, ...]:
+        """Take a call's samples."""
+        new: dict[str, Tensor] = {}
+        held = dict(zip(self.states, state, strict=True))
+        x = self._features(samples, held, new)
+        if "before" in held:
+            x = torch.cat((held["before"], x))
+            new["before"] = x[-held["before"].shape[0] :]
+        x = x[None]
+        for level in self.levels:
+            x = level(x)
+        paths = {path: held[f"layer{k}"] for k, (path, _) in enumerate(leaves(self._start))}
+        y, after = self.top.step(x[:, 0], rebuild(self._start, lambda path, leaf: paths[path]))
+        new |= {f"layer{k}": leaf for k, (_, leaf) in enumerate(leaves(after))}
+        prediction = self.output(y)[0].double() * self.out_scale + self.out_shift
+        return prediction, *(new[name] for name in self.states)
+
+    def _features(self, rows: Tensor, held: dict[str, Tensor], new: dict[str, Tensor]) -> Tensor:
+        """Clip, filter, append deltas, clip and normalise, as :mod:`baselines.stream.preparation` does."""
+        if self.interface.raw_clip is not None:
+            rows = rows.clamp(-self.interface.raw_clip, self.interface.raw_clip)
+        new["started"] = held["started"].clamp(min=1.0)
+        first = held["started"] == 0
+        if "filtered" in held:
+            z: Any = torch.where(first, self.zi * rows[:1], held["filtered"])
+            rows, new["filtered"] = self.direct @ rows + self.carried @ z, self.added @ rows + self.kept @ z
+        rows = rows.float()
+        if "previous" in held:
+            before = torch.where(first, rows[0], held["previous"])
+            new["previous"] = rows[-1].clone()
+            rows = torch.cat((rows, rows - torch.cat((before[None], rows[:-1]))), dim=1)
+        if self.interface.clip is not None:
+            rows = rows.clamp(-self.interface.clip, self.interface.clip)
+        return ((rows.double() - self.in_shift) / self.in_scale).float()
+
+
+def filter_matrices(sos: Any, length: int) -> dict[str, Any]:
+    """Return the matrices of a filter over ``length`` samples: y = direct x + carried z, z' = added x + kept z.
+
+    Returns
+    -------
+    dict
+        ``direct`` (length, length), ``carried`` (length, 2 S), ``added`` (2 S, length), ``kept`` (2 S, 2 S), and
+        ``zi`` (2 S, 1), the state for a first sample of 1.
+    """
+    from scipy import signal
+
+    size = 2 * len(sos)
+    inputs = np.concatenate([np.zeros((length, size)), np.eye(length)], axis=1)
+    states = np.concatenate([np.eye(size), np.zeros((size, length))], axis=1).reshape(-1, 2, size + length)
+    y, z = signal.sosfilt(sos, inputs, axis=0, zi=states)
+    z = z.reshape(size, -1)
+    return {
+        "direct": y[:, size:],
+        "carried": y[:, :size],
+        "added": z[:, size:],
+        "kept": z[:, :size],
+        "zi": signal.sosfilt_zi(sos).reshape(size, 1),
+    }

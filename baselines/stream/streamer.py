@@ -1,0 +1,302 @@
+"""Real-time prediction: one sample in, a prediction out each time a chunk is complete."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import safetensors
+import safetensors.numpy
+
+from baselines.errors import OptionError
+from baselines.files import atomic_bytes
+from baselines.layers import TransformerConfig
+from baselines.models.config import FlatConfig, config_to_dict
+from baselines.models.factory import build_from_config
+from baselines.runs.interface import Interface
+from baselines.stream.engine import Arrays, Model, StateError, make_engine
+from baselines.stream.preparation import Preparation, as_lists
+from csp_data import LowPass, Normalization
+
+__all__ = ["Streamer", "load_state", "save_state", "with_window"]
+
+Floats = npt.NDArray[np.float64]
+
+
+class Streamer:
+    """Runs a trained model over a stream of raw samples, in physical units on both sides.
+
+    Baseline, clipping, low-pass, input deltas and normalisation are those of training, sample by sample
+    (:mod:`baselines.stream.preparation`); predictions equal those over the whole recording at once.
+
+    Parameters
+    ----------
+    model
+        A flat or hierarchical model; it is put into ``eval()``, as dropout has no place in a prediction.
+    normalization
+        Of the data set it was trained on (``dataset.normalization``).
+    deltas, clip, raw_clip
+        As in the data set's protocol (``input_deltas``, ``clip``, ``raw_clip``). ``deltas`` is required, since
+        neither model nor normalisation tells whether half of the features are deltas or all are channels;
+        :meth:`of` reads it from the data set.
+    lowpass
+        The protocol's filter, if it has one; it must be causal.
+    input_hz
+        Rate of the samples in Hz, for the filter.
+    baseline
+        Offset to subtract: ``"none"``; the ``"mean"`` or ``"median"`` of the stream's first ``baseline_rows``
+        samples, as the protocol takes it from a recording's (predictions are held back until then, and come all
+        at once); or a known offset, (C,) in physical units.
+    engine
+        ``"reference"`` (the layers' own ``step``), ``"fast"`` (compiled loops equal to it), or ``"auto"``: the
+        fastest that can run this model.
+
+    Raises
+    ------
+    OptionError
+        If the filter is not causal, the normalisation is of other channels than the model's, the baseline is none,
+        or the engine cannot run the model.
+    """
+
+    def __init__(
+        self,
+        model: Model,
+        normalization: Normalization,
+        *,
+        deltas: bool,
+        clip: float | None = None,
+        raw_clip: float | None = None,
+        lowpass: LowPass | None = None,
+        input_hz: float = 50.0,
+        baseline: str | npt.ArrayLike = "none",
+        baseline_rows: int = 1,
+        engine: str = "auto",
+    ) -> None:
+        width = len(normalization.inputs.shift)
+        if width != model.config.in_dim or len(normalization.targets.shift) != model.config.out_dim:
+            raise OptionError(
+                "normalization",
+                (width, len(normalization.targets.shift)),
+                f"that of {model.config.in_dim} features and {model.config.out_dim} targets, the model's",
+            )
+        self.model = model.eval()
+        self.normalization = normalization
+        self.engine = make_engine(self.model, engine)
+        self.preparation = Preparation(
+            normalization.inputs,
+            deltas=deltas,
+            clip=clip,
+            raw_clip=raw_clip,
+            lowpass=lowpass,
+            input_hz=input_hz,
+            baseline=baseline,
+            baseline_rows=baseline_rows,
+            compiled=self.engine.name == "fast",
+        )
+        self.channels = self.preparation.channels
+        self._settings = {**self.preparation.settings, "normalization.targets": as_lists(normalization.targets)}
+        self.reset()
+
+    @classmethod
+    def of(
+        cls,
+        model: Model,
+        interface: Interface,
+        engine: str = "auto",
+        *,
+        baseline: str | npt.ArrayLike | None = None,
+    ) -> Streamer:
+        """Return the streamer of a model trained on data with this interface.
+
+        Parameters
+        ----------
+        model, engine
+            As for the class.
+        interface
+            What the data set's protocol does to samples: ``Interface.of(dataset)``
+            (:class:`baselines.Interface`).
+        baseline
+            Something else than the protocol's own baseline: ``"none"`` where the samples come without their
+            offset, or the offset (C,) where it is known.
+        """
+        return cls(
+            model,
+            interface.normalization,
+            deltas=interface.deltas,
+            clip=interface.clip,
+            raw_clip=interface.raw_clip,
+            lowpass=interface.lowpass,
+            input_hz=interface.input_hz,
+            baseline=interface.baseline if baseline is None else baseline,
+            baseline_rows=interface.baseline_rows,
+            engine=engine,
+        )
+
+    @property
+    def samples(self) -> int:
+        """Samples taken since the beginning of the recording."""
+        return self.preparation.taken
+
+    @property
+    def answered(self) -> int:
+        """Number of the sample, from 1, that the latest prediction was due at; 0 before the first."""
+        config, passed = self.model.config, self.preparation.passed
+        first = 1 if isinstance(config, FlatConfig) and config.readout == "first" else config.chunk
+        return 0 if passed < first else passed - (passed - first) % config.chunk
+
+    def reset(self) -> None:
+        """Forget everything: the next sample is the first of a recording."""
+        self.preparation.reset()
+        self.engine.reset()
+
+    def push(self, samples: npt.ArrayLike) -> Floats:
+        """Take the next sample, or several.
+
+        Parameters
+        ----------
+        samples : array, shape (C,) or (n, C)
+            Physical units, in the order of the data set's channels.
+
+        Returns
+        -------
+        array, shape (m, D)
+            A prediction, in physical units, for each chunk that these samples completed; m may be 0.
+
+        Raises
+        ------
+        OptionError
+            If a sample has another number of channels, or is not finite; the state stays as it was.
+        """
+        rows = np.ascontiguousarray(samples, dtype=np.float64)
+        if rows.ndim == 1:
+            rows = rows[None]
+        if rows.ndim != 2 or rows.shape[1] != self.channels:
+            raise OptionError("samples", np.shape(samples), f"shape ({self.channels},) or (n, {self.channels})")
+        made = self.preparation.push(rows) if len(rows) else rows[:0]
+        if len(made) == 0:
+            return np.zeros((0, self.model.config.out_dim))
+        outputs = self.engine.push(made)
+        return np.asarray(self.normalization.targets.invert(outputs.astype(np.float64)))
+
+    def state_dict(self) -> Arrays:
+        """Return copies of all that is remembered, as named arrays: the state of the stream.
+
+        A streamer of the same model and engine that takes it up goes on with the same bits.
+        """
+        settings = np.frombuffer(json.dumps(self._settings).encode(), dtype=np.uint8)
+        state = {**self.preparation.state(), "weights": fingerprint(self.model), "settings": settings}
+        return state | {f"{self.engine.name}/{name}": array for name, array in self.engine.state().items()}
+
+    def load_state_dict(self, state: Arrays) -> None:
+        """Take up what :meth:`state_dict` returned, here or elsewhere.
+
+        Raises
+        ------
+        StateError
+            If it is not the state of such a stream (the message names the settings that differ); the present
+            state then stays.
+        """
+        if not {"samples", "weights", "settings"} <= state.keys():
+            raise StateError("not the state of a stream: expected the entries samples, weights and settings.")
+        if not np.array_equal(state["weights"], fingerprint(self.model)):
+            raise StateError(
+                "state of a stream through another model: expected the same weights, and of a Transformer the "
+                "same window, as here."
+            )
+        engines = {name.partition("/")[0] for name in state if "/" in name}
+        for name in engines - {self.engine.name}:
+            raise StateError(
+                f"state of the engine {name!r}, this stream runs {self.engine.name!r}. "
+                "Begin the stream with the engine of the state."
+            )
+        if other := _differences(self._settings, state["settings"]):
+            raise StateError(
+                f"state of a stream with other settings: {'; '.join(other)}. Go on with those of the state, or "
+                "begin the stream anew."
+            )
+        self.preparation.check(state)
+        prefix = f"{self.engine.name}/"
+        self.engine.load({name[len(prefix) :]: array for name, array in state.items() if name.startswith(prefix)})
+        self.preparation.load(state)
+
+
+def _differences(here: dict[str, Any], kept: npt.NDArray[Any]) -> list[str]:
+    """Say which settings of a state are others than a stream's; of lists of numbers only that they are."""
+    try:
+        there = dict(json.loads(kept.tobytes()))
+    except (TypeError, ValueError) as error:
+        raise StateError(f"not the state of a stream: its settings are damaged ({error}).") from error
+    return [
+        name
+        if isinstance(here.get(name), list)
+        else f"{name} is {there.get(name)} there and {here.get(name)} here"
+        for name in {**here, **there}
+        if here.get(name) != there.get(name)
+    ]
+
+
+def fingerprint(model: Model) -> npt.NDArray[np.uint8]:
+    """Return the SHA-256 of a model's configuration (a window is in no weight) and weights, (32,)."""
+    digest = hashlib.sha256(json.dumps(config_to_dict(model.config), sort_keys=True).encode())
+    for name, tensor in model.state_dict().items():
+        digest.update(name.encode())
+        digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+    return np.frombuffer(digest.digest(), dtype=np.uint8)
+
+
+def save_state(path: Path | str, stream: Streamer) -> None:
+    """Write a stream's state to a file (safetensors: no pickles), whole or not at all."""
+    state = {name: np.array(array, order="C") for name, array in stream.state_dict().items()}
+    atomic_bytes(Path(path), safetensors.numpy.save(state))
+
+
+def load_state(path: Path | str, stream: Streamer) -> None:
+    """Take up a stream's state from a file.
+
+    Raises
+    ------
+    StateError
+        If the file is missing, damaged, or not the state of such a stream.
+    """
+    try:
+        state: dict[str, Any] = safetensors.numpy.load(Path(path).read_bytes())
+    except (OSError, safetensors.SafetensorError) as error:
+        raise StateError(f"{path}: cannot be read as the state of a stream ({error}).") from error
+    try:
+        stream.load_state_dict(state)
+    except StateError as error:
+        raise StateError(f"{path}: {error}") from None
+
+
+def with_window(model: Model, window: int | None) -> Model:
+    """Return a model with the same weights whose Transformer looks back over so many of its steps only.
+
+    Parameters
+    ----------
+    model
+        Any model; without a Transformer nothing can be set.
+    window
+        Steps of the Transformer's level (samples in a flat model, chunks in HiSS), the present one among them;
+        None returns the model as it is.
+
+    Raises
+    ------
+    OptionError
+        If the model has no Transformer at its highest level.
+    """
+    if window is None:
+        return model
+    level = "layer" if isinstance(model.config, FlatConfig) else "high"
+    layer = getattr(model.config, level)
+    if not isinstance(layer, TransformerConfig):
+        raise OptionError("window", window, f"nothing for {model.config.name}: only a Transformer looks back")
+    config: Any = replace(model.config, **{level: replace(layer, window=window)})  # type: ignore[arg-type]
+    parameter = next(model.parameters())
+    made = build_from_config(config).to(parameter.device, parameter.dtype)
+    made.load_state_dict(model.state_dict())
+    return made.train(model.training)

@@ -1,0 +1,377 @@
+"""Execute the runs of a sweep: in processes of this machine, on a dask cluster, or through SLURM.
+
+Nothing here schedules anything: loky, joblib (for dask) and submitit do. What is ours is that the loss of a worker
+is no loss of a sweep: every run goes on from its checkpoint, and its folder's lock keeps two workers from one run.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+import traceback
+import warnings
+from collections.abc import Generator, Iterable, Iterator, Sequence
+from contextlib import ExitStack, closing, contextmanager
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+import joblib
+from tqdm import tqdm
+
+from baselines.errors import CspDataError, MissingExtraError, OptionError
+from baselines.runs.trackers import check
+from baselines.sweeps.grid import Planned
+from baselines.sweeps.slots import slot
+from baselines.training.ledger import LEDGER, note, read_lines
+from csp_data.options import check_number
+from csp_data.parallel import as_done
+
+__all__ = [
+    "Joblib",
+    "Local",
+    "Outcome",
+    "Place",
+    "Pool",
+    "Submitit",
+    "WorkerLostError",
+    "execute",
+    "make_pool",
+    "work",
+]
+
+logger = logging.getLogger(__name__)
+
+ATTEMPTS = 3
+"""Times in a row that a run may lose its worker without finishing an epoch before it counts as failed."""
+
+POLL_S = 0.2
+
+
+class WorkerLostError(CspDataError):
+    """A worker ended without an answer."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of a run.
+
+    Parameters
+    ----------
+    folder
+        Of the run.
+    state
+        ``"done"``; ``"skipped"``: it was done before; ``"busy"``: another process is at work on it; ``"failed"``.
+    error
+        Why it failed.
+    seconds
+        Spent on it here.
+    """
+
+    folder: Path
+    state: Literal["done", "skipped", "busy", "failed"]
+    error: str = ""
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Place:
+    """What a worker gives to a run.
+
+    Parameters
+    ----------
+    device
+        As torch names it; ``"cuda"`` takes one of the machine's GPUs, whichever has room.
+    per_device
+        Runs at once on one GPU.
+    threads
+        Threads of torch.
+    slots
+        Folder of the locks that count the runs on each GPU.
+    track
+        Name of a tracker that follows each training.
+    """
+
+    device: str = "cpu"
+    per_device: int = 1
+    threads: int = 1
+    slots: Path = Path()
+    track: str | None = None
+
+    def __post_init__(self) -> None:
+        check(self.track)
+        for option in ("per_device", "threads"):
+            check_number(option, getattr(self, option), "a whole number of at least 1", least=1, whole=True)
+
+
+def work(planned: Planned, place: Place) -> Outcome:
+    """Execute a run; whatever goes wrong comes back as an outcome, so that it stops no other run."""
+    import torch
+
+    import csp_data
+    from baselines.cpu.threads import before_compiling
+    from baselines.experiment import run
+    from baselines.runs.run import BusyError
+
+    def told() -> None:
+        if (planned.folder / LEDGER).exists():
+            note(planned.folder, "compile")
+
+    begin = time.perf_counter()
+    torch.set_num_threads(place.threads)
+    tqdm.set_lock(threading.RLock())  # not one between processes: a semaphore that a killed worker leaves behind
+    try:
+        names = [place.device]
+        if place.device == "cuda":
+            names = [f"cuda:{number}" for number in range(torch.cuda.device_count())]
+        own = slot(place.slots, names, place.per_device) if place.device == "cuda" else _always(names[0])
+        with own as device, before_compiling(told):
+            _, state = run(
+                csp_data.load(path=planned.prepared),
+                planned.model,
+                planned.train,
+                planned.folder,
+                preset=planned.preset,
+                options=planned.options,
+                device=device,
+                command=planned.command,
+                track=place.track,
+            )
+    except BusyError as error:
+        return Outcome(planned.folder, "busy", str(error))
+    except Exception as error:
+        why = str(error) if isinstance(error, CspDataError) else traceback.format_exc(limit=-3).strip()
+        if (planned.folder / LEDGER).exists():
+            note(planned.folder, "fail", error=why)
+        return Outcome(planned.folder, "failed", why, time.perf_counter() - begin)
+    return Outcome(
+        planned.folder, "skipped" if state == "finished" else "done", seconds=time.perf_counter() - begin
+    )
+
+
+@contextmanager
+def _always(device: str) -> Iterator[str]:
+    yield device
+
+
+class Pool(Protocol):
+    """Executes runs in any order."""
+
+    def outcomes(self, runs: Sequence[Planned], place: Place) -> Iterator[Outcome]:
+        """Yield the outcome of each run as it comes; raise :class:`WorkerLostError` when some will not come."""
+        ...
+
+
+@dataclass(frozen=True)
+class Local:
+    """Runs in processes of this machine; one at a time in this process itself.
+
+    Parameters
+    ----------
+    jobs
+        Runs at once.
+    """
+
+    jobs: int
+
+    def outcomes(self, runs: Sequence[Planned], place: Place) -> Iterator[Outcome]:
+        """Yield the outcome of each run as it comes."""
+        do = partial(work, place=place)
+        if self.jobs == 1:
+            yield from map(do, runs)
+            return
+        with _lost_workers():
+            yield from as_done(do, runs, self.jobs)
+
+
+@dataclass(frozen=True)
+class Joblib:
+    """Runs on a cluster that one of joblib's backends knows.
+
+    Parameters
+    ----------
+    backend
+        ``"dask"``.
+    options
+        Of the backend, such as its client.
+    """
+
+    backend: str
+    options: dict[str, Any]
+
+    def outcomes(self, runs: Sequence[Planned], place: Place) -> Iterator[Outcome]:
+        """Yield the outcome of each run as it comes."""
+        calls = (joblib.delayed(work)(planned, place) for planned in runs)
+        with ExitStack() as stack:
+            with joblib.parallel_config(self.backend, n_jobs=-1, **self.options):
+                given = joblib.Parallel(return_as="generator_unordered", batch_size=1, pre_dispatch="2*n_jobs")
+                results = stack.enter_context(closing(given(calls)))
+            stack.enter_context(_lost_workers())
+            yield from results
+
+
+@contextmanager
+def _lost_workers() -> Iterator[None]:
+    """Raise :class:`WorkerLostError` for what each kind of pool raises (TerminatedWorkerError, KilledWorker)."""
+    try:
+        yield
+    except CspDataError:
+        raise
+    except Exception as error:
+        raise WorkerLostError(f"{type(error).__name__}: {error}") from error
+
+
+@dataclass(frozen=True)
+class Submitit:
+    """Runs as jobs of SLURM, one job per run, in one array.
+
+    Parameters
+    ----------
+    folder
+        Where submitit keeps its scripts, results and logs; must be seen by all nodes.
+    cluster
+        ``"slurm"``, or ``"local"``: processes of this machine, to try out.
+    jobs
+        Jobs at once.
+    parameters
+        As submitit names them: ``timeout_min``, ``slurm_partition``, ``gpus_per_node``, ``cpus_per_task``, ...
+    """
+
+    folder: Path
+    cluster: str
+    jobs: int
+    parameters: dict[str, Any] = field(default_factory=dict)
+
+    def outcomes(self, runs: Sequence[Planned], place: Place) -> Iterator[Outcome]:
+        """Yield the outcome of each run as it comes."""
+        import submitit
+
+        executor = submitit.AutoExecutor(folder=self.folder, cluster=self.cluster)
+        known = {"timeout_min": 24 * 60, "cpus_per_task": place.threads, "name": "csp-baselines"}
+        if self.cluster == "slurm":
+            known["slurm_array_parallelism"] = self.jobs
+        try:
+            executor.update_parameters(**{**known, **self.parameters})
+        except (NameError, TypeError, ValueError) as error:
+            raise OptionError("slurm", self.parameters, "parameters of submitit", str(error)) from error
+        waiting = list(runs)
+        pending: list[Any] = []
+        lost: list[str] = []
+        while waiting or pending:
+            # SLURM takes all at once as one array; processes of this machine are handed out a few at a time
+            room = len(waiting) if self.cluster == "slurm" else self.jobs - len(pending)
+            batch, waiting = waiting[:room], waiting[room:]
+            if batch:
+                with executor.batch():
+                    handles = [executor.submit(work, planned, place) for planned in batch]
+                pending += handles
+            for job in [job for job in pending if job.done()]:
+                pending.remove(job)
+                try:
+                    yield job.result()
+                except Exception as error:  # submitit's own errors, and whatever it could not read back
+                    lost.append(f"job {job.job_id}: {type(error).__name__}: {str(error).strip()[-400:]}")
+            time.sleep(POLL_S)
+        if lost:
+            raise WorkerLostError("; ".join(lost))
+
+
+@contextmanager
+def make_pool(backend: str, jobs: int, folder: Path, parameters: dict[str, Any]) -> Iterator[Pool]:
+    """Open a pool by name.
+
+    Parameters
+    ----------
+    backend
+        ``"loky"``; ``"dask:ADDRESS"`` of a scheduler, such as ``dask:tcp://host:8786``; ``"slurm"``, or
+        ``"slurm:local"`` for the same on this machine.
+    jobs
+        Runs at once; dask runs as many as its workers have threads.
+    folder
+        Of the sweep.
+    parameters
+        Of SLURM.
+    """
+    check_number("jobs", jobs, "a whole number of at least 1", least=1, whole=True)
+    name, _, address = backend.partition(":")
+    if parameters and name != "slurm":
+        raise OptionError("slurm", parameters, "nothing without --backend slurm")
+    if backend == "loky":
+        with warnings.catch_warnings():
+            # a worker that has grown by 300 MB, as it does where models of all kinds take turns, is replaced
+            # between two runs; nothing is lost, and nothing is to be done (one that is killed is an error)
+            warnings.filterwarnings("ignore", r"A worker stopped while some jobs were given", UserWarning)
+            yield Local(jobs)
+    elif name == "dask" and address:
+        with _dask_client(address) as client:
+            yield Joblib("dask", {"client": client, "wait_for_workers_timeout": 60})
+    elif backend in ("slurm", "slurm:local"):
+        try:
+            import submitit  # noqa: F401
+        except ImportError as error:
+            raise MissingExtraError("--backend slurm", "submitit", "slurm") from error
+        yield Submitit(folder / "slurm", address or "slurm", jobs, parameters)
+    else:
+        raise OptionError("backend", backend, "loky, dask:tcp://HOST:PORT, slurm or slurm:local")
+
+
+@contextmanager
+def _dask_client(address: str) -> Iterator[Any]:
+    try:
+        from distributed import Client
+    except ImportError as error:
+        raise MissingExtraError("--backend dask", "distributed", "dask") from error
+    try:
+        client = Client(address, timeout=10, set_as_default=False)
+    except (OSError, ValueError) as error:
+        raise OptionError(
+            "backend", f"dask:{address}", "the address of a dask scheduler that answers", str(error)
+        ) from error
+    with client:
+        yield client
+
+
+def execute(runs: Iterable[Planned], pool: Pool, place: Place) -> Generator[Outcome, None, None]:
+    """Execute runs until each is done or has failed, whatever happens to workers; yield what became of each.
+
+    A run that another sweep holds is waited for. One that loses its worker goes on from its checkpoint, unless it
+    does so :data:`ATTEMPTS` times without finishing an epoch: then it has failed, and says so.
+    """
+    waiting = {planned.folder: planned for planned in runs}
+    lost = dict.fromkeys(waiting, 0)
+    idle = 0
+    while waiting:
+        left = len(waiting)
+        before = {folder: _progress(folder) for folder in waiting}
+        why = ""
+        try:
+            for outcome in pool.outcomes(list(waiting.values()), place):
+                if outcome.state != "busy":
+                    del waiting[outcome.folder]
+                    yield outcome
+        except WorkerLostError as error:
+            why = str(error)
+            logger.warning("a worker was lost; what it did goes on from its checkpoint (%s)", why.splitlines()[0])
+        for folder in list(waiting) if why else []:
+            starts, epochs = _progress(folder)
+            if starts > before[folder][0]:
+                lost[folder] = 1 if epochs > before[folder][1] else lost[folder] + 1
+            if lost[folder] >= ATTEMPTS:
+                del waiting[folder]
+                told = f"its worker ended {ATTEMPTS} times without finishing an epoch (out of memory?): {why}"
+                note(folder, "fail", error=told)
+                yield Outcome(folder, "failed", told)
+        moved = len(waiting) < left or any(_progress(folder)[0] > before[folder][0] for folder in waiting)
+        idle = 0 if moved or not why else idle + 1
+        if idle >= ATTEMPTS:
+            raise WorkerLostError(f"Workers end before they begin a run, {ATTEMPTS} times in a row: {why}")
+        if waiting and not why:
+            time.sleep(POLL_S)
+
+
+def _progress(folder: Path) -> tuple[int, int]:
+    """Return how often a run was taken up, and its kept epochs."""
+    events = [line.get("event") for line in read_lines(folder / LEDGER)]
+    return events.count("start"), events.count("epoch")

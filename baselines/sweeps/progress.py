@@ -1,0 +1,157 @@
+"""Show the progress of a sweep: a table that is redrawn on a terminal, plain lines elsewhere."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TextIO
+
+from baselines.cpu.threads import COMPILING
+from baselines.sweeps.grid import Planned
+from baselines.sweeps.pool import Outcome
+from baselines.training.ledger import LEDGER, read_lines
+
+__all__ = ["Progress"]
+
+REFRESH_S = 1.0
+COMPILES = "compiling loops, once on this machine"
+
+
+class Progress:
+    """Counts outcomes and shows them.
+
+    Parameters
+    ----------
+    runs
+        All runs of the sweep.
+    jobs
+        Runs at once, for the time that is left.
+    shown
+        Whether to show anything.
+    file
+        Where to; by default stderr.
+    """
+
+    def __init__(
+        self, runs: Sequence[Planned], jobs: int, *, shown: bool = True, file: TextIO | None = None
+    ) -> None:
+        self.runs = {planned.folder: planned for planned in runs}
+        self.jobs, self.shown, self.file = max(1, jobs), shown, file or sys.stderr
+        self.outcomes: dict[Path, Outcome] = {}
+        self._lines = 0
+        self._told = False
+        self._mutex = threading.Lock()
+
+    @contextmanager
+    def live(self) -> Iterator[None]:
+        """Draw the table again every second, if this is a terminal; elsewhere say once that loops are compiled."""
+        if not self.shown:
+            yield
+            return
+        over, terminal = threading.Event(), self.file.isatty()
+
+        def again() -> None:
+            while not over.wait(REFRESH_S) and not self._told:
+                (self._draw if terminal else self._tell)()
+
+        thread = threading.Thread(target=again, daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            over.set()
+            thread.join()
+            if terminal:
+                self._draw()
+
+    def add(self, outcome: Outcome) -> None:
+        """Count an outcome and show it."""
+        self.outcomes[outcome.folder] = outcome
+        if not self.shown:
+            return
+        if self.file.isatty():
+            self._draw()
+            return
+        label = self.runs[outcome.folder].label
+        told = {"done": f"done in {outcome.seconds:.1f} s", "skipped": "was done before"}.get(
+            outcome.state, f"FAILED: {outcome.error.splitlines()[-1] if outcome.error else ''}"
+        )
+        print(f"[{len(self.outcomes)}/{len(self.runs)}] {label}: {told}{self._left()}", file=self.file, flush=True)
+
+    def running(self) -> list[tuple[Planned, str]]:
+        """Return the runs that a worker has taken up, and what it is at."""
+        found = []
+        for folder, planned in self.runs.items():
+            if folder in self.outcomes:
+                continue
+            lines = read_lines(folder / LEDGER)
+            event = lines[-1].get("event") if lines else None
+            if event in ("start", "compile", "epoch"):
+                epochs = sum(line.get("event") == "epoch" for line in lines)
+                at = f"epoch {epochs} of {planned.train.epochs}"
+                found.append((planned, COMPILES if event == "compile" else at))
+        return found
+
+    def seconds_left(self) -> float | None:
+        """Guess from the runs that were executed here: of the same model where there are, else of any."""
+        spent = {folder: outcome.seconds for folder, outcome in self.outcomes.items() if outcome.state == "done"}
+        if not spent:
+            return None
+        overall = sum(spent.values()) / len(spent)
+        total = 0.0
+        for folder, planned in self.runs.items():
+            if folder not in self.outcomes:
+                same = [seconds for other, seconds in spent.items() if self.runs[other].model == planned.model]
+                total += sum(same) / len(same) if same else overall
+        return total / self.jobs
+
+    def table(self) -> list[str]:
+        """Return the lines of the table."""
+        running = self.running()
+        models = list(dict.fromkeys(planned.model for planned in self.runs.values()))
+        width = max(len("model"), *(len(model) for model in models))
+        lines = [f"{'model':<{width}}  done  running  failed  waiting"]
+        for model in models:
+            own = [folder for folder, planned in self.runs.items() if planned.model == model]
+            states = [self.outcomes[folder].state for folder in own if folder in self.outcomes]
+            now, failed = sum(planned.model == model for planned, _ in running), states.count("failed")
+            waiting = len(own) - len(states) - now
+            done = len(states) - failed
+            lines.append(f"{model:<{width}}  {done:4d}  {now:7d}  {failed:6d}  {waiting:7d}")
+        lines += [f"  {planned.label}: {at}" for planned, at in running[: self.jobs]]
+        return [*lines, self.summary() + self._left()]
+
+    def summary(self) -> str:
+        """Return the counts in one line."""
+        states = [outcome.state for outcome in self.outcomes.values()]
+        failed, before = states.count("failed"), states.count("skipped")
+        done = len(states) - failed
+        earlier = f" ({before} of them before)" if before else ""
+        return f"{len(self.runs)} runs: {done} done{earlier}, {failed} failed, {len(self.runs) - len(states)} left"
+
+    def _left(self) -> str:
+        seconds = self.seconds_left()
+        if seconds is None or len(self.outcomes) == len(self.runs):
+            return ""
+        minutes, rest = divmod(round(seconds), 60)
+        hours, minutes = divmod(minutes, 60)
+        return f"; about {f'{hours} h {minutes} min' if hours else f'{minutes} min {rest} s'} left"
+
+    def _tell(self) -> None:
+        """Say that loops are compiled, the first time that some are."""
+        if any(at == COMPILES for _, at in self.running()):
+            self._told = True
+            print(COMPILING, file=self.file, flush=True)
+
+    def _draw(self) -> None:
+        with self._mutex:
+            size = shutil.get_terminal_size()
+            lines = [line[: size.columns - 1] for line in self.table()[-(size.lines - 1) :]]
+            back = f"\x1b[{self._lines}F" if self._lines else ""
+            self.file.write(back + "\x1b[J" + "".join(line + "\n" for line in lines))
+            self.file.flush()
+            self._lines = len(lines)

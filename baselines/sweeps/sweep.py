@@ -1,0 +1,260 @@
+"""Many runs in one folder: what is finished is kept, what was interrupted goes on, nothing runs twice.
+
+====================  ================================================================================
+``sweep.jsonl``       one line for every time that a sweep was begun here: command, code, its runs
+``runs/NAME-KEY/``    a run each (:mod:`baselines.runs.run`), named by all that its numbers depend on
+====================  ================================================================================
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, TypeVar
+
+from baselines.errors import OptionError
+from baselines.runs.environment import code_version
+from baselines.runs.run import Run, RunError, read_run
+from baselines.sweeps.grid import Grid, Planned, SweepError, expand, prepare_all
+from baselines.sweeps.pool import Outcome, Place, execute, make_pool
+from baselines.sweeps.progress import Progress
+from baselines.training.ledger import SWEEP, append_line, read_lines
+
+T = TypeVar("T")
+
+__all__ = ["SWEEP", "Sweep", "read_sweep", "refuse_foreign", "sweep", "sweep_grid", "sweep_planned"]
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """The outcome of a sweep: which runs are finished, and which failed.
+
+    Parameters
+    ----------
+    folder
+        Of the sweep.
+    done
+        Folders of the runs that are finished, in the order of the grid.
+    failed
+        Folder of each run that failed, and why.
+    executed
+        Runs that were finished now, not before.
+    """
+
+    folder: Path
+    done: tuple[Path, ...]
+    failed: Mapping[Path, str]
+    executed: int
+
+    def runs(self) -> list[Run]:
+        """Read the finished runs."""
+        return [read_run(folder) for folder in self.done]
+
+
+def sweep(
+    datasets: Sequence[str],
+    models: Sequence[str],
+    *,
+    seeds: Sequence[int] = (0, 1, 2, 3, 4),
+    out: Path | str,
+    protocol: str | None = None,
+    training: str | None = None,
+    preset: str = "small",
+    settings: Mapping[str, Sequence[Any]] | None = None,
+    raw: str | None = None,
+    folds: int | None = None,
+    jobs: int = 1,
+    backend: str = "loky",
+    device: str = "cpu",
+    per_device: int = 1,
+    threads: int = 1,
+    slurm: Mapping[str, Any] | None = None,
+    track: str | None = None,
+    progress: bool = False,
+) -> Sweep:
+    """Run every combination of data sets, models, seeds and settings, each once, however often it is called.
+
+    Parameters
+    ----------
+    datasets, models, seeds, protocol, training, preset, settings, raw, folds
+        As in :class:`baselines.sweeps.grid.Grid`.
+    out
+        Folder of the sweep: new, or of an earlier one, which goes on.
+    jobs
+        Runs at once.
+    backend
+        ``"loky"``: processes of this machine; ``"dask:ADDRESS"``; ``"slurm"``.
+    device
+        As torch names it; ``"cuda"`` spreads the runs over all GPUs.
+    per_device
+        Runs at once on one GPU.
+    threads
+        Threads of torch in each run.
+    slurm
+        Parameters of submitit.
+    track
+        Name of a tracker that follows each training (:data:`baselines.runs.trackers.TRACKERS`).
+    progress
+        Show how far it is, on stderr.
+
+    Returns
+    -------
+    Sweep
+        The runs of this grid, :meth:`Sweep.runs` reads them. One that failed is in it with its reason; it stops no
+        other.
+
+    Raises
+    ------
+    SweepError
+        If a data set is not there, or the folder is not one of a sweep; nothing was started.
+    UnknownNameError, OptionError
+        For a name or a value that does not exist; nothing was started.
+    MissingExtraError
+        If the tracker or the backend is not installed; nothing was started.
+    """
+    grid = Grid(
+        datasets=_list("datasets", datasets),
+        models=_list("models", models),
+        seeds=_list("seeds", seeds),
+        protocol=protocol,
+        training=training,
+        preset=preset,
+        settings=dict(settings or {}),
+        raw=raw,
+        folds=folds,
+    )
+    slots = Path(out) / ".slots"
+    place = Place(device=device, per_device=per_device, threads=threads, slots=slots, track=track)
+    return sweep_grid(
+        grid, Path(out), place, jobs=jobs, backend=backend, slurm=dict(slurm or {}), progress=progress
+    )
+
+
+def _list(option: str, given: Iterable[T]) -> tuple[T, ...]:
+    """Refuse one name in place of a list of names, whose letters would be taken for names."""
+    if isinstance(given, str) or not isinstance(given, Iterable):
+        raise OptionError(option, given, "a list")
+    return tuple(given)
+
+
+def sweep_grid(
+    grid: Grid,
+    out: Path,
+    place: Place,
+    *,
+    jobs: int = 1,
+    backend: str = "loky",
+    slurm: dict[str, Any] | None = None,
+    progress: bool = False,
+    command: str = "",
+) -> Sweep:
+    """Run a grid; as :func:`sweep`, with the command for the record."""
+    out = out.absolute()
+    refuse_foreign(out)
+    runs = expand(grid, prepare_all(grid, jobs=jobs, progress=progress and sys.stderr.isatty()), out)
+    return sweep_planned(
+        runs, out, place, jobs=jobs, backend=backend, slurm=slurm, progress=progress, command=command
+    )
+
+
+def sweep_planned(
+    runs: Sequence[Planned],
+    out: Path,
+    place: Place,
+    *,
+    jobs: int = 1,
+    backend: str = "loky",
+    slurm: dict[str, Any] | None = None,
+    progress: bool = False,
+    command: str = "",
+) -> Sweep:
+    """Run what is planned for a folder, each once; the other arguments are those of :func:`sweep_grid`."""
+    out = out.absolute()
+    refuse_foreign(out)
+    shown = Progress(runs, jobs, shown=progress)
+    finished = [planned for planned in runs if _is_finished(planned.folder)]
+    todo = [planned for planned in runs if planned not in finished]
+    with make_pool(backend, jobs, out, slurm or {}) as pool:
+        out.mkdir(parents=True, exist_ok=True)
+        append_line(
+            out / SWEEP,
+            {
+                "format": "csp-baselines-sweep",
+                "time": datetime.now(UTC).isoformat(timespec="seconds"),
+                "command": command,
+                "code": code_version(),
+                "runs": [planned.folder.name for planned in runs],
+            },
+        )
+        with shown.live():
+            for planned in finished:
+                shown.add(Outcome(planned.folder, "skipped"))
+            with closing(execute(todo, pool, place)) as made:  # Ctrl-C ends the workers here
+                for outcome in made:
+                    shown.add(outcome)
+    outcomes = {planned.folder: shown.outcomes[planned.folder] for planned in runs}
+    return Sweep(
+        out,
+        tuple(folder for folder, outcome in outcomes.items() if outcome.state != "failed"),
+        {folder: outcome.error for folder, outcome in outcomes.items() if outcome.state == "failed"},
+        sum(outcome.state == "done" for outcome in outcomes.values()),
+    )
+
+
+def read_sweep(folder: Path | str) -> tuple[list[Run], dict[Path, str]]:
+    """Read all finished runs of a sweep's folder.
+
+    Parameters
+    ----------
+    folder
+        Of the sweep, as given as ``out``.
+
+    Returns
+    -------
+    runs
+        In the order of their folders' names.
+    left
+        Folders that hold no finished run, and why: unfinished, damaged, or something else.
+
+    Raises
+    ------
+    SweepError
+        If the folder is not one of a sweep.
+    """
+    folder = Path(folder)
+    if not (folder / SWEEP).is_file():
+        raise SweepError(
+            f"{folder} is not the folder of a sweep: it has no {SWEEP}. csp-baselines sweep makes one."
+        )
+    runs: list[Run] = []
+    left: dict[Path, str] = {}
+    for path in sorted((folder / "runs").iterdir()) if (folder / "runs").is_dir() else []:
+        try:
+            runs.append(read_run(path))
+        except RunError as error:
+            left[path] = str(error)
+    return runs, left
+
+
+def _is_finished(folder: Path) -> bool:
+    """Tell whether a folder holds a finished run that can be read; whatever is wrong with it, its worker says."""
+    try:
+        return read_run(folder).config.key == folder.name.rsplit("-", 1)[-1]
+    except RunError:
+        return False
+
+
+def refuse_foreign(out: Path) -> None:
+    """Refuse a folder that is not new, empty or of a sweep."""
+    if out.is_dir() and any(out.iterdir()):
+        lines = read_lines(out / SWEEP)
+        if not lines or lines[0].get("format") != "csp-baselines-sweep":
+            raise SweepError(
+                f"{out} is not the folder of a sweep, and not empty. It is left as it is: name another --out."
+            )
+    elif out.exists() and not out.is_dir():
+        raise SweepError(f"{out} is a file. Name another --out.")

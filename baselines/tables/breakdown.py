@@ -1,0 +1,170 @@
+"""Tables of errors by recording, by target and by variant."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Callable, Mapping, Sequence
+
+from baselines.results.folds import across_folds
+from baselines.results.rows import Result, results_of
+from baselines.runs.run import Run, RunError
+from baselines.tables.digits import Scale, bracketed
+from baselines.tables.labels import by_label
+from baselines.tables.render import Grid
+from baselines.tables.table import Table, make_table
+
+__all__ = ["by_recording", "by_target", "by_variant"]
+
+Value = Callable[[Result], float]
+Columns = dict[str, tuple[Value, str]]
+"""What a column shows to how it is had and its unit as it stands behind that."""
+
+
+def by_recording(runs: Sequence[Run | Result]) -> Grid:
+    """Return the root mean squared error of every model on every reported recording, mean over seeds.
+
+    Raises
+    ------
+    RunError
+        As :func:`baselines.make_table`; or if runs hold no errors by recording, or of other recordings.
+    """
+    rows = across_folds(results_of(runs))
+    table = make_table(rows)
+    names = _shared(rows, [tuple(row.recordings) for row in rows], "errors by recording")
+    columns: Columns = {name: (lambda row, name=name: row.recordings[name].rmse, "") for name in names}  # type: ignore[misc]
+    what = f"root mean squared error{table.unit_label} on each {table.report} recording"
+    return _grid(table, rows, columns, what)
+
+
+def by_target(runs: Sequence[Run | Result]) -> Grid:
+    """Return errors of every target in SI units, and trajectory errors where the targets make a path.
+
+    Raises
+    ------
+    RunError
+        As :func:`by_recording`.
+    """
+    rows = across_folds(results_of(runs))
+    table = make_table(rows)
+    names = _shared(rows, [tuple(row.by_target) for row in rows], "errors by target")
+    columns: Columns = {}
+    for name in names:
+        unit = bracketed(rows[0].by_target[name].unit)
+        columns[f"{name} RMSE"] = lambda row, name=name: row.by_target[name].rmse, unit  # type: ignore[misc]
+        columns[f"{name} MAE"] = lambda row, name=name: row.by_target[name].mae, unit  # type: ignore[misc]
+    if all(row.test_ate is not None and row.test_rte is not None for row in rows):
+        unit = bracketed(rows[0].path_unit or "")
+        columns["ATE"] = lambda row: row.test_ate or 0.0, unit
+        columns["RTE"] = lambda row: row.test_rte or 0.0, unit
+    return _grid(table, rows, columns, f"errors by target on {table.report}, SI units")
+
+
+def by_variant(rows: Sequence[Result], what: str, pair: Callable[[str], tuple[str, bool]]) -> list[Grid]:
+    """Return the change of the reported error that a variant makes, within each model and seed.
+
+    Parameters
+    ----------
+    rows
+        Of an ablation (:func:`baselines.results.studies.ablated` gives their variants); folds are put together.
+    what
+        Is what some variants are with.
+    pair
+        From the name of a variant to what it is a variant of, and whether with it; an empty name without it is
+        compared with all that have no partner of their own.
+
+    Returns
+    -------
+    list of Grid
+        One a data set; a line each name, a column each model: change of the root mean squared error in per cent,
+        mean and standard deviation over seeds. Where targets have several units, each target's error is taken over
+        that of the training mean first, so that all count alike.
+
+    Raises
+    ------
+    RunError
+        If that needs a training mean that is not among the rows; or as for folds
+        (:func:`baselines.results.folds.across_folds`).
+    """
+    grids = []
+    for dataset in dict.fromkeys(row.dataset for row in rows):
+        own = across_folds([row for row in rows if row.dataset == dataset])
+        mixed = len(set(own[0].units)) > 1
+        trivial = {row.recipe_hash: row for row in own if row.model == "mean"} if mixed else None
+        errors: dict[bool, dict[tuple[str, str, int], float]] = {True: {}, False: {}}
+        for row in own:
+            for variant in row.variant.split("; "):  # a run can stand for several
+                name, having = pair(variant)
+                errors[having][name, row.model, row.seed] = _root(row, trivial)
+        changes: dict[tuple[str, str], list[float]] = {}
+        for (name, model, seed), error in errors[True].items():
+            plain = errors[False].get((name, model, seed), errors[False].get(("", model, seed)))
+            if plain is not None:
+                changes.setdefault((name, model), []).append(100 * (error / plain - 1))
+        names, models = (tuple(dict.fromkeys(key[i] for key in changes)) for i in (0, 1))
+        body = tuple((name, *(_change(changes.get((name, model), [])) for model in models)) for name in names)
+        measure = "RMSE, each target over that of the training mean," if mixed else "RMSE"
+        heading = (
+            f"{dataset}, {own[0].kind}, from protocol {own[0].protocol}: {measure} with the {what} against without"
+        )
+        grids.append(Grid(heading, (what, *models), body))
+    return grids
+
+
+def _root(row: Result, trivial: Mapping[str, Result] | None) -> float:
+    """Return the root mean squared error; with ``trivial``, each target's over that of the trivial row."""
+    if trivial is None:
+        return row.test_mse**0.5
+    if row.recipe_hash not in trivial:
+        raise RunError(
+            f"{row.source}: its targets have several units, and the reference mean on its data is missing."
+        )
+    mean = trivial[row.recipe_hash].by_target
+    varying = {name: found for name, found in row.by_target.items() if mean[name].rmse}
+    return statistics.fmean((found.rmse / mean[name].rmse) ** 2 for name, found in varying.items()) ** 0.5
+
+
+def _change(changes: Sequence[float]) -> str:
+    if not changes:
+        return ""
+    deviation = f" ± {statistics.stdev(changes):.1f}" if len(changes) > 1 else ""
+    return f"{statistics.fmean(changes):+.1f}{deviation} %"
+
+
+def _shared(rows: Sequence[Result], names: Sequence[tuple[str, ...]], what: str) -> tuple[str, ...]:
+    for row, its in zip(rows, names, strict=True):
+        if not its or set(its) != set(names[0]):
+            raise RunError(
+                f"{row.source} holds {what} of {', '.join(its) or 'none'}, {rows[0].source} of "
+                f"{', '.join(names[0]) or 'none'}. Leave one out, or train it again."
+            )
+    return names[0]
+
+
+def _grid(table: Table, rows: Sequence[Result], columns: Columns, what: str) -> Grid:
+    """Return one row per model in the table's order, one column per value; the lowest two of each are marked."""
+    groups = by_label(rows)
+    found: list[list[tuple[float, float | None]]] = []
+    for model in table.rows:
+        values = [[value(row) for row in groups[model.model]] for value, _ in columns.values()]
+        found.append([(statistics.fmean(v), statistics.stdev(v) if len(v) > 1 else None) for v in values])
+    best: set[tuple[int, int]] = set()
+    second: set[tuple[int, int]] = set()
+    for column in range(len(columns)):
+        ranked = sorted(range(len(found)), key=lambda i, column=column: found[i][column][0])  # type: ignore[misc]
+        for place, row in zip((best, second), ranked, strict=False):
+            place.add((row, column + 1))
+    several = len(found) > 1
+    scales = [Scale.of(mean for mean, _ in column) for column in zip(*found, strict=True)]
+    names = (
+        f"{name}{scale.label}{unit}" for scale, (name, (_, unit)) in zip(scales, columns.items(), strict=True)
+    )
+    return Grid(
+        heading=f"{table.heading}; {what}",
+        header=("model", *names),
+        rows=tuple(
+            (model.model, *(scale.spread(*cell) for scale, cell in zip(scales, cells, strict=True)))
+            for model, cells in zip(table.rows, found, strict=True)
+        ),
+        best=frozenset(best) if several else frozenset(),
+        second=frozenset(second) if several else frozenset(),
+    )

@@ -1,0 +1,383 @@
+"""Tables as text: Markdown, LaTeX, HTML, CSV and JSON."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import re
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from html import escape
+from typing import Literal
+
+from baselines.tables.digits import RAISED, Scale, number, places
+from baselines.tables.significance import Comparison
+from baselines.tables.table import Row, Table
+
+__all__ = [
+    "FORMATS",
+    "Format",
+    "Grid",
+    "cells",
+    "columns",
+    "grid_of",
+    "marks",
+    "notes",
+    "overview",
+    "render",
+    "render_all",
+    "write",
+]
+
+Format = Literal["md", "latex", "html", "csv", "json"]
+FORMATS: tuple[Format, ...] = ("md", "latex", "html", "csv", "json")
+
+SHARED = ("dataset", "kind", "protocol", "recipe_hash", "selection", "report", "unit", "against")
+
+
+@dataclass(frozen=True)
+class Grid:
+    """Cells as text under a heading.
+
+    Parameters
+    ----------
+    heading, header
+        What it is about; names of the columns.
+    rows
+        Cells of each row.
+    best, second
+        Cells (row, column) to mark.
+    notes
+        Sentences below.
+    """
+
+    heading: str
+    header: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    best: frozenset[tuple[int, int]] = frozenset()
+    second: frozenset[tuple[int, int]] = frozenset()
+    notes: tuple[str, ...] = ()
+
+
+def render_all(tables: Sequence[Table], form: Format) -> str:
+    """Return tables of several data sets, the overview of all before them; of one, that table."""
+    if form == "json":
+        plain = [asdict(table) for table in tables]
+        return json.dumps(plain[0] if len(plain) == 1 else plain, indent=2) + "\n"
+    if form == "csv":
+        return _csv(tables)
+    grids = [grid_of(table) for table in tables]
+    if len(tables) > 1:
+        grids.insert(0, overview(tables))
+    return write(grids, form)
+
+
+def write(grids: Sequence[Grid], form: Literal["md", "latex", "html"]) -> str:
+    """Return cells under their headings as text, one after the other."""
+    return "\n".join({"md": _markdown, "latex": _latex, "html": _html}[form](grid) for grid in grids)
+
+
+def render(table: Table, form: Format) -> str:
+    """Return one table as text."""
+    return render_all([table], form)
+
+
+def overview(tables: Sequence[Table]) -> Grid:
+    """Return the reported error of every model on every data set, as the published table has it."""
+    by_name = [{row.model: row for row in table.rows} for table in tables]
+    models = list(dict.fromkeys(row.model for table in tables for row in table.rows))
+    best: set[tuple[int, int]] = set()
+    second: set[tuple[int, int]] = set()
+    for column, rows in enumerate(by_name, start=1):
+        ranked = sorted(rows.values(), key=lambda row: row.test_mse)
+        for place, row in zip((best, second), ranked, strict=False):
+            place.add((models.index(row.model), column))
+    first = tables[0]
+    scales = [Scale.of(row.test_mse for row in rows.values()) for rows in by_name]
+    body = [
+        (
+            model,
+            *(
+                scale.spread(rows[model].test_mse, rows[model].test_mse_std) if model in rows else ""
+                for scale, rows in zip(scales, by_name, strict=True)
+            ),
+        )
+        for model in models
+    ]
+    wins = [table.hierarchy and f"{100 * table.hierarchy.improvement:+.1f} %" for table in tables]
+    if any(wins):
+        body.append(("Improvement of HiSS over best flat", *(win or "" for win in wins)))
+    return Grid(
+        heading=f"{first.kind_label}; protocol {first.protocol}; mean squared error",
+        header=(
+            "model",
+            *(
+                f"{table.name}{scale.label} {table.squared_unit}".strip()
+                for scale, table in zip(scales, tables, strict=True)
+            ),
+        ),
+        rows=tuple(body),
+        best=frozenset(best),
+        second=frozenset(second),
+    )
+
+
+def grid_of(table: Table) -> Grid:
+    """Return a table's cells."""
+    ranks = marks(table)
+    return Grid(
+        heading=table.heading,
+        header=tuple(columns(table)),
+        rows=tuple(tuple(cells(table, row)) for row in table.rows),
+        best=frozenset((i, 1) for i, row in enumerate(table.rows) if ranks.get(row.model) == "best"),
+        second=frozenset((i, 1) for i, row in enumerate(table.rows) if ranks.get(row.model) == "second"),
+        notes=tuple(notes(table)),
+    )
+
+
+def marks(table: Table) -> dict[str, str]:
+    """Return which models have the lowest and second lowest reported error: ``"best"`` and ``"second"``."""
+    ranked = sorted(table.rows, key=lambda row: row.test_mse)
+    return (
+        {row.model: place for row, place in zip(ranked, ("best", "second"), strict=False)}
+        if len(ranked) > 1
+        else {}
+    )
+
+
+def columns(table: Table) -> list[str]:
+    """Return the headings of :func:`cells`."""
+    mse, rmse = _scales(table)
+    return [
+        "model",
+        f"{table.report} MSE{mse.label} {table.squared_unit}".strip(),
+        "vs mean",
+        *(["published MSE", "in its unit", "vs published"] if _published(table) else []),
+        *([f"vs {table.against} [95 %]{mse.label}", "p (Holm)"] if table.against else []),
+        f"{table.report} RMSE{rmse.label}{table.unit_label}",
+        *([f"{table.selection} MSE{mse.label}"] if table.selection != table.report else []),
+        "parameters",
+        "seeds",
+        "time to fit",
+    ]
+
+
+def cells(table: Table, row: Row) -> list[str]:
+    """Return a row as people read it, in the order of :func:`columns`."""
+    mse, rmse = _scales(table)
+    return [
+        row.model,
+        mse.spread(row.test_mse, row.test_mse_std),
+        "" if row.improvement is None else f"{-100 * row.improvement + 0.0:+.1f} %",
+        *(_beside(row) if _published(table) else []),
+        *(_compared(row.comparison, mse) if table.against else []),
+        rmse.spread(row.test_rmse, row.test_rmse_std),
+        *([mse.number(row.val_mse)] if table.selection != table.report else []),
+        f"{row.parameters:,}",
+        _seeds(row.seeds),
+        f"{row.seconds:.0f} s" if row.seconds >= 1 else "< 1 s",
+    ]
+
+
+def _scales(table: Table) -> tuple[Scale, Scale]:
+    """Return the scales of the mean squared errors, which share one, and of their roots."""
+    squares = [error for row in table.rows for error in (row.test_mse, row.val_mse)]
+    return Scale.of(squares), Scale.of(row.test_rmse for row in table.rows)
+
+
+def notes(table: Table) -> list[str]:
+    """Return what has to be said below a table."""
+    said = []
+    found, scale = table.hierarchy, _scales(table)[0]
+    if found is not None:
+        carried = ""
+        if found.comparison is not None:
+            c = found.comparison
+            p = "" if c.p is None else f", p {c.p:.2g}"
+            carried = f"; difference of the errors{scale.label} {_interval(c, scale)}{p} for this one comparison"
+        published = "" if found.published is None else f"; published {100 * found.published:+.1f} %"
+        said.append(
+            f"Improvement of HiSS over best flat ({found.hiss}, of the hierarchies with state-space models at "
+            f"every level, over {found.flat}; both chosen by the reported error, as published): "
+            f"{100 * found.improvement:+.1f} %{carried}{published}."
+        )
+    compared = [row.comparison for row in table.rows if row.comparison is not None]
+    if table.against and compared:
+        count = compared[0].recordings
+        few = f" With {count} recordings no p can be below {2.0 ** (1 - count):.2g} before the correction."
+        said.append(
+            f"Differences to {table.against}, the learned model with the lowest error on {table.selection}: "
+            f"interval of a bootstrap over {_counted(count, 'recording')} and the seeds; p of Wilcoxon's test "
+            f"over recordings, corrected for {_counted(len(compared), 'comparison')} (Holm); * marks a "
+            "significant difference: p below 0.05, and an interval without 0."
+            + (" One recording carries no test." if count == 1 else few if count < 10 else "")
+        )
+    if _published(table):
+        said.append(
+            "How the published errors got their unit is inferred from the heading of their table: the published "
+            "code gives squares of steps of 0.2 s. Where the heading prints no unit, no difference is given. "
+            "Published are the best sizes found there; sizes here are those of the runs."
+        )
+    return said
+
+
+def _published(table: Table) -> bool:
+    return any(row.published is not None for row in table.rows)
+
+
+def _beside(row: Row) -> list[str]:
+    if row.published is None:
+        return ["", "", ""]
+    if row.converted is None:
+        return [f"{row.published:.4f}", "", ""]
+    return [f"{row.published:.4f}", number(row.converted), f"{100 * (row.converted / row.published - 1):+.1f} %"]
+
+
+def _compared(comparison: Comparison | None, scale: Scale) -> list[str]:
+    if comparison is None:
+        return ["", ""]
+    p = "" if comparison.p_holm is None else f"{comparison.p_holm:.2g}" + (" *" if comparison.carries else "")
+    return [_interval(comparison, scale), p]
+
+
+def _counted(count: int, what: str) -> str:
+    return f"{count} {what}{'' if count == 1 else 's'}"
+
+
+def _interval(c: Comparison, scale: Scale) -> str:
+    """Return a difference with its interval, as far as two digits of half the interval; four digits of a point."""
+    middle, *ends = map(scale, (c.difference, c.low, c.high))
+    half, largest = (ends[1] - ends[0]) / 2, max(map(abs, ends))
+    shown = places(half if half > 1e-9 * largest else largest / 100, largest)  # one recording and seed: a point
+    # an end that is not 0 should not read as 0
+    shown += next((more for more in (0, 1) if all(round(end, shown + more) or not end for end in ends)), 2)
+    return f"{middle:+.{shown}f} [{ends[0]:+.{shown}f}, {ends[1]:+.{shown}f}]"
+
+
+def _seeds(seeds: tuple[int, ...]) -> str:
+    if len(seeds) > 2 and seeds == tuple(range(seeds[0], seeds[-1] + 1)):
+        return f"{seeds[0]}-{seeds[-1]}"
+    return ", ".join(map(str, seeds))
+
+
+def _marked(grid: Grid, best: str, second: str) -> list[list[str]]:
+    """Return the cells with the marked ones put into patterns such as ``**{}**``."""
+    return [
+        [
+            best.format(cell) if (i, j) in grid.best else second.format(cell) if (i, j) in grid.second else cell
+            for j, cell in enumerate(row)
+        ]
+        for i, row in enumerate(grid.rows)
+    ]
+
+
+def _markdown(grid: Grid) -> str:
+    lines = [f"**{grid.heading}**", "", _line(grid.header), _line(["---"] + ["---:"] * (len(grid.header) - 1))]
+    lines += [_line(row) for row in _marked(grid, "**{}**", "*{}*")]
+    return "\n".join(lines) + "\n" + "".join(f"\n{note}\n" for note in grid.notes)
+
+
+def _line(columns: Sequence[str]) -> str:
+    return "| " + " | ".join(cell.replace("|", "\\|") for cell in columns) + " |"
+
+
+LATEX = {
+    "\\": r"\textbackslash{}",
+    "&": r"\&",
+    "%": r"\%",
+    "$": r"\$",
+    "#": r"\#",
+    "_": r"\_",
+    "{": r"\{",
+    "}": r"\}",
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    "±": r"$\pm$",
+    "µ": r"$\mu$",
+    "°": r"$^\circ$",
+    "−": "-",
+    "<": "$<$",
+    ">": "$>$",
+}
+
+
+def _tex(text: str) -> str:
+    def plain(found: re.Match[str]) -> str:
+        raised = "".join(RAISED.get(character, "") for character in found[0])
+        return f"$^{{{raised}}}$" if raised else LATEX[found[0]]
+
+    escaped = re.sub("|".join([*map(re.escape, LATEX), f"[{''.join(RAISED)}]+"]), plain, text)
+    return re.sub(r"(?<![\w.{])-(?=\d)", "$-$", escaped)  # a minus, not a hyphen
+
+
+def _latex(grid: Grid) -> str:
+    """Return a float that is scaled down to the line where it is wider; what has to be said stands below it."""
+    plain = Grid(
+        grid.heading,
+        grid.header,
+        tuple(tuple(_tex(cell) for cell in row) for row in grid.rows),
+        grid.best,
+        grid.second,
+    )
+    body = [" & ".join(row) + r" \\" for row in _marked(plain, r"\textbf{{{}}}", r"\underline{{{}}}")]
+    notes = [rf"\par\smallskip\raggedright\scriptsize {_tex(' '.join(grid.notes))}"] if grid.notes else []
+    return "\n".join(
+        [
+            r"% needs \usepackage{booktabs} and \usepackage{graphicx}; over two columns: table*",
+            r"\begin{table}",
+            r"\centering\footnotesize\setlength{\tabcolsep}{4pt}",
+            rf"\caption{{{_tex(grid.heading)}.}}",
+            r"\resizebox{\ifdim\width>\linewidth\linewidth\else\width\fi}{!}{%",
+            rf"\begin{{tabular}}{{l{'r' * (len(grid.header) - 1)}}}",
+            r"\toprule",
+            " & ".join(map(_tex, grid.header)) + r" \\",
+            r"\midrule",
+            *body,
+            r"\bottomrule",
+            r"\end{tabular}}",
+            *notes,
+            r"\end{table}",
+            "",
+        ]
+    )
+
+
+def _html(grid: Grid) -> str:
+    plain = Grid(
+        grid.heading, grid.header, tuple(tuple(map(escape, row)) for row in grid.rows), grid.best, grid.second
+    )
+    body = _marked(plain, "<strong>{}</strong>", "<u>{}</u>")
+    return "\n".join(
+        [
+            "<table>",
+            f"<caption>{escape(grid.heading)}</caption>",
+            "<thead><tr>"
+            + "".join(f'<th scope="col">{escape(cell)}</th>' for cell in grid.header)
+            + "</tr></thead>",
+            "<tbody>",
+            *(
+                f'<tr><th scope="row">{name}</th>' + "".join(f"<td>{cell}</td>" for cell in rest) + "</tr>"
+                for name, *rest in body
+            ),
+            "</tbody>",
+            "</table>",
+            *(f"<p>{escape(note)}</p>" for note in grid.notes),
+            "",
+        ]
+    )
+
+
+def _csv(tables: Sequence[Table]) -> str:
+    compared = ("difference", "low", "high", "p", "p_holm", "recordings")
+    own = [name for name in Row.__dataclass_fields__ if name != "comparison"]
+    text = io.StringIO()
+    writer = csv.DictWriter(text, [*SHARED, *own, *compared], lineterminator="\n")
+    writer.writeheader()
+    for table in tables:
+        shared = {name: getattr(table, name) for name in SHARED}
+        for row in table.rows:
+            values = {name: getattr(row, name) for name in own} | {"seeds": " ".join(map(str, row.seeds))}
+            found = {} if row.comparison is None else {name: getattr(row.comparison, name) for name in compared}
+            writer.writerow({**shared, **values, **found})
+    return text.getvalue()

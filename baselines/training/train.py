@@ -1,0 +1,314 @@
+"""The training loop: Adam on masked mean squared error; the best epoch is chosen on a part that is not train."""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from tqdm import tqdm
+
+from baselines.errors import CspDataError, OptionError
+from baselines.files import atomic_bytes
+from baselines.models.model import param_groups
+from baselines.training.checkpoint import (
+    Checkpoint,
+    CheckpointError,
+    load_weights,
+    read_checkpoint,
+    save_weights,
+    write_checkpoint,
+)
+from baselines.training.data import Part, Windows, batches, length_class, padded
+from baselines.training.evaluate import outputs, squares
+from baselines.training.ledger import note
+from baselines.training.settings import BEST, LAST, METRICS, TrainConfig
+from baselines.training.step import PlainStep, adam, by_shape, in_graph, make_step, masked_mse
+from baselines.training.team import ALONE, Team
+from csp_data.parallel import keep_freed
+
+__all__ = [
+    "BEST",
+    "LAST",
+    "METRICS",
+    "Fit",
+    "TrainConfig",
+    "TrainingError",
+    "masked_mse",
+    "seeded",
+    "train",
+    "validate",
+]
+
+_LOOK_EVERY = 32
+
+
+class TrainingError(CspDataError):
+    """A training that cannot go on."""
+
+
+@dataclass(frozen=True)
+class Fit:
+    """The outcome of a training.
+
+    Parameters
+    ----------
+    epoch
+        The chosen one, counted from 1.
+    val_loss
+        Its loss on the part that it was chosen on, in normalised units.
+    seconds
+        Spent on training and validation, over all resumptions.
+    """
+
+    epoch: int
+    val_loss: float
+    seconds: float
+
+
+@contextmanager
+def seeded(seed: int, device: torch.device) -> Iterator[None]:
+    """Seed torch's own generators, which initialisers and dropout use, and give the caller's state back after."""
+    with torch.random.fork_rng([device] if device.type == "cuda" else []):
+        torch.manual_seed(seed)
+        yield
+
+
+def train(
+    model: nn.Module,
+    train_part: Part,
+    val_part: Part,
+    config: TrainConfig,
+    folder: Path | str,
+    *,
+    progress: bool = False,
+    on_epoch: Callable[[dict[str, Any]], None] | None = None,
+    team: Team = ALONE,
+) -> Fit:
+    """Train a model, or go on where a stopped training left its folder. The model ends with the best weights.
+
+    After every epoch the folder holds the metrics so far (``metrics.jsonl``), the best weights
+    (``best.safetensors``) and the state to go on from (``last.safetensors``); a resumed training gives the same
+    weights, bit for bit, as one that was never stopped.
+
+    Parameters
+    ----------
+    model
+        ``forward(x: (B, T * chunk, F)) -> (B, T, D)``, on the parts' device.
+    train_part, val_part
+        To learn from and to choose the epoch with.
+    config
+        Every choice: epochs and rates, and as ``compile`` and ``precision`` how a step runs
+        (``TrainConfig(compile="graph", precision="tf32")``, see :class:`baselines.TrainConfig`).
+    folder
+        Exists; holds nothing, or an unfinished training of the same configuration.
+    progress
+        Show a bar on stderr, if that is a terminal.
+    on_epoch
+        Called with each line of the metrics after its epoch is safely stored.
+    team
+        Processes that train the model together; its leader alone writes, and ends with the best weights.
+
+    Raises
+    ------
+    TrainingError
+        If the loss is not finite: names the step and its episodes, keeps the last good checkpoint.
+    CheckpointError
+        If the folder holds a training of another configuration.
+    """
+    windows, length = config.windows(train_part)
+    folder = Path(folder)
+    run = _Run(model, config, folder, train_part, windows, team)
+    keep_freed()
+    with seeded(config.seed, train_part.inputs.device), team.gradients(model):
+        run.resume()
+        if team.leads:
+            _keep_lines(folder / METRICS, run.state["epoch"])
+        epochs = range(run.state["epoch"] + 1, config.epochs + 1)
+        for epoch in (bar := tqdm(epochs, desc="train", unit="epoch", disable=None if progress else True)):
+            begin = time.perf_counter()
+            train_loss = run.epoch(epoch)
+            val_loss = validate(model, val_part, length, team)
+            if not math.isfinite(val_loss):
+                raise run.not_finite_on(val_part, length, val_loss, epoch)
+            run.state["seconds"] += time.perf_counter() - begin
+            line = run.store(epoch, train_loss, val_loss)
+            bar.set_postfix_str(f"train {train_loss:.3f}, val {val_loss:.3f}, best {run.state['best_loss']:.3f}")
+            if on_epoch is not None:
+                on_epoch(line)
+    if team.leads:
+        load_weights(folder / BEST, model)
+    return Fit(run.state["best_epoch"], run.state["best_loss"], run.state["seconds"])
+
+
+class _Run:
+    """A training between two epochs: what :func:`train` moves on, stores and takes up again."""
+
+    def __init__(
+        self, model: nn.Module, config: TrainConfig, folder: Path, part: Part, windows: Windows, team: Team
+    ) -> None:
+        if team.size > 1 and by_shape(config.compile):
+            raise OptionError("compile", config.compile, "eager with several processes")
+        self.team = team
+        self.model, self.config, self.folder, self.part, self.windows = model, config, folder, part, windows
+        device = part.inputs.device
+        groups = param_groups(model, config.lr)
+        self.rates = [group["lr"] for group in groups]
+        self.optimizer = adam(groups, device, graph=in_graph(config.compile))
+        self.step = make_step(
+            PlainStep(model, self.optimizer, config.clip_norm, config.precision), config.compile, device
+        )
+        # on a GPU, reading a loss waits for it: the losses are looked at now and then
+        self.look_every = 1 if device.type == "cpu" else _LOOK_EVERY
+        self.order = torch.Generator().manual_seed(config.seed)
+        self.steps = config.epochs * math.ceil(len(windows) / config.batch)
+        self.state: dict[str, Any] = {
+            "epoch": 0,
+            "step": 0,
+            "best_epoch": 0,
+            "best_loss": math.inf,
+            "seconds": 0.0,
+            "config": asdict(config),
+        }
+
+    def epoch(self, epoch: int) -> float:
+        """Take every training window once; return the mean loss."""
+        self.model.train()
+        longest, loss_sum, weight = int(self.windows.lengths.max()), 0.0, 0
+        seen: list[tuple[Tensor, np.ndarray]] = []
+        self.team.reseed(self.config.seed, epoch)
+        taken = batches(self.part, self.windows, self.config.batch, self.order, turns=self.order)
+        for batch in self.team.shares(taken):
+            self.set_rate()
+            if by_shape(self.config.compile):
+                batch = padded(batch, self.config.batch, length_class(batch.mask.shape[1], longest))
+            seen.append((self.step(batch.inputs, batch.targets, batch.mask), batch.rows))
+            self.state["step"] += 1
+            weight += int(self.windows.lengths[batch.rows].sum())
+            if len(seen) == self.look_every:
+                loss_sum += self.look(seen, epoch)
+                seen = []
+        return self.team.mean(loss_sum + self.look(seen, epoch), weight)
+
+    def look(self, seen: list[tuple[Tensor, np.ndarray]], epoch: int) -> float:
+        """Return the sum of the losses of the last steps, weighted by target steps; stop if one is no number."""
+        total = 0.0
+        values = torch.stack([loss for loss, _ in seen]).tolist() if seen else []
+        for back, (value, (_, rows)) in enumerate(zip(values, seen, strict=True)):
+            if not math.isfinite(value):
+                raise self.not_finite(value, epoch, self.state["step"] - len(seen) + 1 + back, rows)
+            total += value * int(self.windows.lengths[rows].sum())
+        return total
+
+    def set_rate(self) -> None:
+        """Set the learning rates of the next step."""
+        done = self.state["step"] / self.steps
+        factor = 0.5 * (1 + math.cos(math.pi * done)) if self.config.schedule == "cosine" else 1.0
+        for group, rate in zip(self.optimizer.param_groups, self.rates, strict=True):
+            if isinstance(group["lr"], Tensor):  # where a CUDA graph reads it
+                group["lr"].fill_(rate * factor)
+            else:
+                group["lr"] = rate * factor
+
+    def store(self, epoch: int, train_loss: float, val_loss: float) -> dict[str, Any]:
+        """Write metrics, best weights and, last, the checkpoint that makes the epoch count; return the metrics."""
+        state = self.state
+        state["epoch"] = epoch
+        if val_loss < state["best_loss"]:
+            state["best_epoch"], state["best_loss"] = epoch, val_loss
+            if self.team.leads:
+                save_weights(self.folder / BEST, self.model.state_dict())
+        line = {
+            "epoch": epoch,
+            "step": state["step"],
+            "lr": float(self.optimizer.param_groups[0]["lr"]),
+            "train_loss": train_loss,
+            "val_loss": val_loss,
+            "seconds": round(state["seconds"], 3),
+        }
+        if not self.team.leads:
+            return line
+        with (self.folder / METRICS).open("a") as file:
+            file.write(json.dumps(line) + "\n")
+        generators = {"order": self.order.get_state(), "cpu": torch.get_rng_state()}
+        if self.part.inputs.is_cuda:
+            generators["cuda"] = torch.cuda.get_rng_state(self.part.inputs.device)
+        held = self.optimizer.state_dict()["state"]
+        write_checkpoint(self.folder / LAST, Checkpoint(self.model.state_dict(), held, generators, state))
+        note(self.folder, "epoch", epoch=epoch)
+        return line
+
+    def resume(self) -> None:
+        """Put everything back as the checkpoint has it, if there is one, torch's own generators included."""
+        stopped = self.team.leads and (self.folder / LAST).exists()
+        held = self.team.broadcast(read_checkpoint(self.folder / LAST) if stopped else None)
+        if held is None:
+            return
+        stored, wanted = held.progress["config"], asdict(self.config)
+        if stored != wanted:
+            differing = "; ".join(
+                f"{name} was {stored.get(name)!r}, is {wanted.get(name)!r}"
+                for name in sorted(stored.keys() | wanted)
+                if stored.get(name) != wanted.get(name)
+            )
+            raise CheckpointError(f"{self.folder / LAST} is of another training: {differing}. Use another folder.")
+        try:
+            self.model.load_state_dict(held.model)
+        except RuntimeError as error:
+            raise CheckpointError(f"{self.folder / LAST}: the checkpoint of another model: {error}") from error
+        groups = self.optimizer.state_dict()["param_groups"]
+        self.optimizer.load_state_dict({"state": held.optimizer, "param_groups": groups})
+        self.order.set_state(held.generators["order"])
+        torch.set_rng_state(held.generators["cpu"])
+        if "cuda" in held.generators and self.part.inputs.is_cuda:
+            torch.cuda.set_rng_state(held.generators["cuda"], self.part.inputs.device)
+        self.state = held.progress
+
+    def not_finite(self, value: float, epoch: int, step: int, rows: np.ndarray) -> TrainingError:
+        """Say where the loss of a step stopped being a number."""
+        episodes = sorted({self.part.ids[e] for e in self.windows.episodes[rows]})
+        return TrainingError(
+            f"The loss is {value} at step {step} (epoch {epoch}), in a batch from: "
+            f"{', '.join(episodes)}. {self.advice()}"
+        )
+
+    def not_finite_on(self, part: Part, length: int | None, value: float, epoch: int) -> TrainingError:
+        """Say on which episodes a part's loss is no number, or where it is largest if only their sum overflows."""
+        squares = (outputs(self.model, part, length) - part.targets).square()
+        losses = {
+            id_: squares[start : start + steps].mean().item()
+            for id_, start, steps in zip(part.ids, part.starts, part.lengths, strict=True)
+        }
+        episodes = [id_ for id_, loss in losses.items() if not math.isfinite(loss)]
+        episodes = episodes or [max(losses, key=losses.__getitem__)]
+        return TrainingError(
+            f"The loss on {part.name} is {value} after step {self.state['step']} (epoch {epoch}), on: "
+            f"{', '.join(episodes)}. {self.advice()}"
+        )
+
+    def advice(self) -> str:
+        """Say which checkpoint is left, and what to try."""
+        kept = self.folder / LAST
+        left = f"The last good checkpoint is {kept}." if kept.exists() else "No epoch was finished."
+        return f"{left} Try a smaller lr, or clip_norm=1."
+
+
+def validate(model: nn.Module, part: Part, length: int | None, team: Team = ALONE) -> float:
+    """Return the mean squared error over a part, in normalised units; a team computes its windows together."""
+    if team.size > 1:
+        return team.mean(*squares(model, part, length, team.rank, team.size))
+    return (outputs(model, part, length) - part.targets).square().mean().item()
+
+
+def _keep_lines(path: Path, epochs: int) -> None:
+    """Drop lines after the checkpoint: those epochs will be run again (a killed run may have written more)."""
+    lines = path.read_text("utf-8").splitlines()[:epochs] if path.exists() else []
+    atomic_bytes(path, "".join(line + "\n" for line in lines).encode())
