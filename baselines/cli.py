@@ -29,8 +29,8 @@ from baselines.commands.sweep import SWEEP, Sweep, sweep
 from baselines.commands.train import EVAL, TRAIN, Eval, Train, evaluate, train
 from baselines.commands.usage import without_values, wrong
 from baselines.errors import CspDataError, OptionError, UnknownNameError, UsageError
-from csp_data.commands.terminal import Loudness, flags, pipeable
 from csp_data.errors import SourceError
+from csp_data.terminal import Loudness, flags, pipeable
 
 __all__ = ["main"]
 
@@ -111,7 +111,7 @@ def _main(given: list[str]) -> None:
         sys.stderr.write(f"Error: {message}\n")
         sys.exit(error.exit_code)
     except BrokenPipeError:
-        raise  # its reader has left: no error (csp_data.commands.terminal.pipeable)
+        raise  # its reader has left: no error (csp_data.terminal.pipeable)
     except OSError as error:
         logger.debug("where it happened", exc_info=True)
         told = f"{error.filename}: {error.strerror}. Repair that, or name another place."

@@ -34,12 +34,12 @@ from csp_data.commands.options import (
 from csp_data.commands.own import check, new
 from csp_data.commands.plot import plot
 from csp_data.commands.simulate import simulate
-from csp_data.commands.terminal import loudness
 from csp_data.commands.view import view
 from csp_data.dataset import Dataset
 from csp_data.errors import MissingDataError, StoreError, VerificationError
 from csp_data.home import home, prepared_dir, prepared_of
 from csp_data.store import read_header
+from csp_data.terminal import loudness
 
 __all__ = ["cli", "main"]
 

@@ -14,7 +14,10 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 
 COLUMNS: tuple[tuple[str, tuple[str, ...]], ...] = (
-    ("what", ("errors", "options", "files", "_version", "card", "recording", "home", "output", "parallel")),
+    (
+        "what",
+        ("errors", "options", "files", "_version", "card", "recording", "home", "output", "parallel", "terminal"),
+    ),
     ("choices", ("signal", "predictions", "windows", "resplit", "normalization", "protocol")),
     ("raw files", ("sources", "simulate", "splits")),
     ("bytes, verified", ("acquire",)),

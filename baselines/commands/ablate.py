@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 import tyro
 
 from baselines.commands.grid import Runs, RunsOptions, ended
-from csp_data.commands.terminal import loudness
+from csp_data.terminal import loudness
 
 __all__ = ["ABLATE", "Ablate", "ablate"]
 

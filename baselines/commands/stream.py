@@ -17,7 +17,7 @@ import tyro
 
 from baselines.errors import OptionError
 from baselines.stream.lines import Clock, Latency, SampleError, Writer, read_samples
-from csp_data.commands.terminal import loudness
+from csp_data.terminal import loudness
 
 if TYPE_CHECKING:
     from baselines.runs.interface import Interface

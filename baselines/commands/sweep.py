@@ -11,7 +11,7 @@ from typing import Annotated, Literal
 import tyro
 
 from baselines.commands.grid import Runs, RunsOptions, ended
-from csp_data.commands.terminal import loudness
+from csp_data.terminal import loudness
 
 __all__ = ["SWEEP", "Sweep", "sweep"]
 

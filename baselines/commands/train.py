@@ -24,8 +24,8 @@ from baselines.training.settings import TrainConfig
 from csp_data import Dataset
 from csp_data.card import load_card
 from csp_data.card.splits import PARTS
-from csp_data.commands.terminal import loudness
 from csp_data.protocol import resolve
+from csp_data.terminal import loudness
 
 __all__ = ["EVAL", "TRAIN", "Choices", "Eval", "Train", "chosen", "evaluate", "train"]
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 import click
 
-from csp_data.commands.terminal import flags
+from csp_data.terminal import flags
 
 __all__ = ["without_values", "wrong"]
 

@@ -3,7 +3,8 @@
 The cards that ship are in ``csp_data/cards``, one TOML file each.
 """
 
-from csp_data.card.registry import add_card, bundled_root, card_from, load_card, names, read_card, stored_card
+from csp_data.card.parse import card_from, read_card, stored_card
+from csp_data.card.registry import add_card, bundled_root, load_card, names
 from csp_data.card.splits import SplitCard
 from csp_data.card.types import Access, Card, Citation, FileEntry, Licence, Size, StreamCard, TargetCard
 

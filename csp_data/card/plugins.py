@@ -26,9 +26,9 @@ __all__ = [
     "GROUP",
     "VARIABLE",
     "FolderReader",
-    "GivenReader",
     "ModuleReader",
     "Reader",
+    "RegisteredReader",
     "ask",
     "folders",
     "installed",
@@ -83,8 +83,8 @@ class ModuleReader:
 
 
 @dataclass(frozen=True)
-class GivenReader:
-    """A source that was handed over as it is."""
+class RegisteredReader:
+    """A source that was registered from Python, as it is."""
 
     source: Any
     folder: None = None
@@ -100,7 +100,7 @@ class GivenReader:
         return digest_of(self.source.find, self.source.read, *functions)
 
 
-Reader = FolderReader | ModuleReader | GivenReader
+Reader = FolderReader | ModuleReader | RegisteredReader
 
 
 def folders(value: str | None = None) -> Iterator[FolderReader]:

@@ -1,4 +1,4 @@
-"""The contents of a card as dataclasses (:mod:`csp_data.card.registry` reads them)."""
+"""The contents of a card as dataclasses (:mod:`csp_data.card.parse` reads them)."""
 
 from __future__ import annotations
 

@@ -16,8 +16,8 @@ from csp_data.acquire.verify import Report, failure_lines
 from csp_data.card import load_card
 from csp_data.commands.base import Command, Commands, examples
 from csp_data.commands.options import json_option, name_argument, raw_option
-from csp_data.commands.terminal import at_terminal, loudness
 from csp_data.errors import AccessError
+from csp_data.terminal import at_terminal, loudness
 
 __all__ = ["bench", "download", "import_"]
 

@@ -8,8 +8,8 @@ from typing import Any
 
 import click
 
-from csp_data.commands.terminal import Loudness, flags, pipeable
 from csp_data.errors import CspDataError, OptionError, SourceError
+from csp_data.terminal import Loudness, flags, pipeable
 
 __all__ = ["Command", "Commands", "examples", "report", "run"]
 

@@ -12,10 +12,10 @@ from csp_data.acquire.importing import delete, leftovers
 from csp_data.card import bundled_root, load_card
 from csp_data.commands.base import Command, examples, report
 from csp_data.commands.options import json_option, optional_name_argument, raw_option
-from csp_data.commands.terminal import at_terminal
 from csp_data.doctor import prepared_files, readable_size, size_of
 from csp_data.errors import OptionError
 from csp_data.home import lock, open_to_us, raw_dir
+from csp_data.terminal import at_terminal
 
 __all__ = ["clean"]
 

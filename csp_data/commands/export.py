@@ -17,10 +17,10 @@ from csp_data.commands.options import (
     protocol_options,
     raw_option,
 )
-from csp_data.commands.terminal import loudness
 from csp_data.dataset import Dataset
 from csp_data.errors import OptionError
 from csp_data.output import output, output_folder
+from csp_data.terminal import loudness
 
 __all__ = ["export"]
 

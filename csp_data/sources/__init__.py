@@ -12,8 +12,8 @@ from types import ModuleType
 from typing import Any
 
 from csp_data.card import Card, add_card, load_card, names
-from csp_data.card.plugins import FolderReader, GivenReader, ask
-from csp_data.card.registry import read_outside
+from csp_data.card.plugins import FolderReader, RegisteredReader, ask
+from csp_data.card.registry import read_external_card
 from csp_data.errors import SourceError
 from csp_data.protocol import Protocol
 from csp_data.recording import FloatArray, Recording
@@ -183,12 +183,14 @@ def register(card: Card | Path | str, reader: Source | ModuleType | None = None)
     if isinstance(card, str | Path):
         path = Path(card).expanduser().absolute()
         if reader is None and path.is_dir():
-            found = read_outside(FolderReader(path))
+            found = read_external_card(FolderReader(path))
             load_source(found)
             return add_card(found)
-        card = read_outside(FolderReader(path if path.is_dir() else path.parent), path if path.is_file() else None)
+        card = read_external_card(
+            FolderReader(path if path.is_dir() else path.parent), path if path.is_file() else None
+        )
     source = getattr(reader, "SOURCE", reader)
-    card = replace(card, reader=None if source is None else GivenReader(source))
+    card = replace(card, reader=None if source is None else RegisteredReader(source))
     load_source(card)
     return add_card(card)
 

@@ -13,7 +13,7 @@ import pytest
 from click.testing import CliRunner
 
 import csp_data
-from csp_data.card import Card
+from csp_data.card import Card, read_card
 from csp_data.card import registry as cards
 from csp_data.cli import cli
 from csp_data.errors import MissingDataError, SourceError, VerificationError
@@ -315,7 +315,7 @@ def test_a_damaged_first_recording_is_named_once(root: Path) -> None:
 def test_sentinels_are_told_from_clipping_and_rest() -> None:
     time = np.arange(2000) / 100
     wave = 1000 * np.sin(time)
-    card = cards.read_card(CARD, "made").stream("position")
+    card = read_card(CARD, "made").stream("position")
     of = lambda values: list(sentinels(csp_data.Stream.of(card, time, values[:, None])))  # noqa: E731
     assert of(wave) == []
     assert of(np.clip(wave, -700, 700)) == []

@@ -11,8 +11,8 @@ from click.testing import CliRunner
 
 import csp_data
 from csp_data.authoring.template import new_source
-from csp_data.card import registry as cards
 from csp_data.card.plugins import FolderReader
+from csp_data.card.registry import read_external_card
 from csp_data.cli import cli
 from csp_data.describe.croissant import bibtex_fields, croissant
 
@@ -73,7 +73,7 @@ def test_citations_are_whole(name: str) -> None:
 
 def test_a_set_that_is_not_published(tmp_path: Path) -> None:
     """No author, no year, no address: what `csp-data new` writes."""
-    card = cards.read_outside(FolderReader(new_source("unpublished", tmp_path / "own")))
+    card = read_external_card(FolderReader(new_source("unpublished", tmp_path / "own")))
     document = croissant(card)
     assert not {"creator", "datePublished", "url"} & set(document)
     assert "none" not in json.dumps({k: v for k, v in document.items() if k not in ("@context", "recordSet")})

@@ -20,7 +20,7 @@ from click.testing import CliRunner
 import csp_data
 from csp_data import parallel
 from csp_data.authoring.template import new_source
-from csp_data.card import load_card, read_card, stored_card
+from csp_data.card import card_from, load_card, read_card, stored_card
 from csp_data.card import registry as cards
 from csp_data.cli import cli
 from csp_data.dataset.remake import read_part
@@ -140,7 +140,7 @@ def test_a_prepared_file_says_itself_what_it_is(
 @pytest.mark.parametrize("name", [name for name in csp_data.names() if name != "eflesh"])
 def test_every_card_survives_being_stored(name: str) -> None:
     card = load_card(name)
-    again = cards.card_from(json.loads(json.dumps(stored_card(card))), name)
+    again = card_from(json.loads(json.dumps(stored_card(card))), name)
     assert (again.streams, again.targets, again.licence) == (card.streams, card.targets, card.licence)
     assert stored_card(again) == stored_card(card)
 
