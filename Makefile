@@ -38,6 +38,7 @@ types: $(STAMP)
 	$(BIN)/mypy
 
 docs: $(STAMP)
+	rm -rf docs/generated/api  # pages of what has another name now
 	$(BIN)/sphinx-build -E -W --keep-going -q -b html docs docs/_build/html
 
 # Transfers on loopback; `csp-data bench --help` lists what else can be measured.

@@ -1,6 +1,6 @@
-"""Draw the picture of docs/architecture.md from the imports: python scripts/make_architecture.py OUT.svg.
+"""Draw the pictures of docs/architecture.md from the imports: python scripts/make_architecture.py PACKAGE OUT.svg.
 
-Boxes are modules or packages, lines are imports, drawn from what is imported (left) to who imports it (right): the
+Boxes are modules or folders, lines are imports, drawn from what is imported (left) to who imports it (right): the
 way the data goes. ``tests/docs/test_architecture.py`` holds the code to the order of the columns.
 """
 
@@ -9,11 +9,14 @@ from __future__ import annotations
 import ast
 import sys
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 
-COLUMNS: tuple[tuple[str, tuple[str, ...]], ...] = (
+Columns = tuple[tuple[str, tuple[str, ...]], ...]
+
+TOOLKIT: Columns = (
     (
         "what",
         ("errors", "options", "files", "_version", "card", "recording", "home", "output", "parallel", "terminal"),
@@ -29,7 +32,18 @@ COLUMNS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ),
     ("models", ("baselines",)),
 )
-"""Columns of the picture, left to right; no module imports one that stands in a column to its right."""
+MODELS: Columns = (
+    ("what", ("errors", "files", "presets")),
+    ("computing", ("cpu", "scan", "layers")),
+    ("models", ("models",)),
+    ("one training", ("training", "published", "references")),
+    ("one run", ("runs", "experiment")),
+    ("many, or live", ("sweeps", "results", "tables", "stream", "bench")),
+    ("comparing", ("ablations", "report", "pretrained")),
+    ("for people", ("doctor", "commands", "cli")),
+)
+COLUMNS = {"csp_data": TOOLKIT, "baselines": MODELS}
+"""Columns of each package's picture, left to right; no module imports one that stands in a column to its right."""
 
 BOX, ROW, GAP, TOP = 118, 34, 46, 44
 
@@ -52,38 +66,39 @@ def imports(path: Path, package: str) -> Iterator[str]:
                 yield node.module
 
 
-def box_of(module: str) -> str | None:
-    """Return the box of a module: a part of ``csp_data``, or ``baselines``; None for what has none."""
+def box_of(module: str, package: str) -> str | None:
+    """Return the box of a module in the picture of a package; None for what has none."""
     first, _, rest = module.partition(".")
-    if first == "baselines":
-        return "baselines"
+    if first != package:
+        return first if package == "csp_data" else None  # the models are one box beside the toolkit
     part = rest.split(".")[0]
-    if part and ((ROOT / "csp_data" / part).is_dir() or (ROOT / "csp_data" / f"{part}.py").is_file()):
-        return part
-    return "api" if part and not part.startswith("__") else None  # a name of the package itself
+    if part and ((ROOT / package / part).is_dir() or (ROOT / package / f"{part}.py").is_file()):
+        return None if part.startswith("_") and package == "baselines" else part
+    return "api" if part and package == "csp_data" and not part.startswith("__") else None  # of the package itself
 
 
-def graph() -> dict[str, set[str]]:
-    """Return for each box the boxes that it imports."""
+@cache
+def graph(package: str) -> dict[str, set[str]]:
+    """Return for each box of a package's picture the boxes that it imports."""
     found: dict[str, set[str]] = {}
-    for package in ("csp_data", "baselines"):
-        for path in sorted((ROOT / package).rglob("*.py")):
-            name = ".".join(path.relative_to(ROOT).with_suffix("").parts)
-            own = box_of(name)
-            if own is None or (path.name in ("__init__.py", "__main__.py") and path.parent.name == "csp_data"):
+    for folder in ("csp_data", "baselines") if package == "csp_data" else (package,):
+        for path in sorted((ROOT / folder).rglob("*.py")):
+            own = box_of(".".join(path.relative_to(ROOT).with_suffix("").parts), package)
+            if own is None or (path.name in ("__init__.py", "__main__.py") and path.parent == ROOT / package):
                 continue
-            used = {box for module in imports(path, package) if (box := box_of(module)) not in (None, own)}
+            used = {box_of(module, package) for module in imports(path, folder)} - {None, own}
             found.setdefault(own, set()).update(box for box in used if box is not None)
     return found
 
 
-def svg(found: dict[str, set[str]]) -> str:
-    """Return the picture; a line is left out where another way of imports leads to the same box."""
+def svg(package: str) -> str:
+    """Return a package's picture; a line is left out where another way of imports leads to the same box."""
+    found, columns = graph(package), COLUMNS[package]
     place: dict[str, tuple[int, int]] = {}
-    for column, (_, boxes) in enumerate(COLUMNS):
+    for column, (_, boxes) in enumerate(columns):
         for row, box in enumerate(box for box in boxes if box in found):
             place[box] = (12 + column * (BOX + GAP), TOP + row * (ROW + 14))
-    width = 12 + len(COLUMNS) * (BOX + GAP) - GAP + 12
+    width = 12 + len(columns) * (BOX + GAP) - GAP + 12
     height = max(y for _, y in place.values()) + ROW + 16
     lines = []
     for user, used in sorted(found.items()):
@@ -95,7 +110,7 @@ def svg(found: dict[str, set[str]]) -> str:
                 lines.append(f'<path d="{curve}" marker-end="url(#arrow)"/>')
     heads = "".join(
         f'<text x="{12 + i * (BOX + GAP) + BOX / 2:.0f}" y="24" class="head">{title}</text>'
-        for i, (title, _) in enumerate(COLUMNS)
+        for i, (title, _) in enumerate(columns)
     )
     boxes = "".join(
         f'<rect x="{x}" y="{y}" width="{BOX}" height="{ROW}" rx="5"/>'
@@ -112,7 +127,7 @@ def svg(found: dict[str, set[str]]) -> str:
     )
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}" '
-        f'viewBox="0 0 {width} {height}" role="img" aria-label="Modules of csp-data and their imports">'
+        f'viewBox="0 0 {width} {height}" role="img" aria-label="Modules of {package} and their imports">'
         f"<style>{style}</style><defs>{arrow}</defs>"
         f'<rect x="0" y="0" width="{width}" height="{height}" style="fill:#fff;stroke:none"/>'
         f"{heads}{''.join(lines)}{boxes}</svg>\n"
@@ -132,4 +147,4 @@ def _indirect(found: dict[str, set[str]], used: set[str]) -> set[str]:
 
 
 if __name__ == "__main__":
-    Path(sys.argv[1]).write_text(svg(graph()), encoding="utf-8")
+    Path(sys.argv[2]).write_text(svg(sys.argv[1]), encoding="utf-8")

@@ -91,11 +91,12 @@ def _wrapped(line: str) -> str:
 
 
 def _pictures() -> Pages:
-    """Return the picture of the modules, drawn from their imports, and those of the explanations."""
+    """Return the pictures of the modules, drawn from their imports, and those of the explanations."""
     scripts = Path(__file__).parents[2] / "scripts"
     names = runpy.run_path(str(scripts / "make_architecture.py"))
     drawn = runpy.run_path(str(scripts / "make_pictures.py"), run_name="make_pictures")["svgs"]()
-    return {"architecture.svg": names["svg"](names["graph"]())} | {f"{name}.svg": drawn[name] for name in drawn}
+    modules = {f"architecture-{package}.svg": names["svg"](package) for package in names["COLUMNS"]}
+    return modules | {f"{name}.svg": drawn[name] for name in drawn}
 
 
 def _write(app: sphinx.application.Sphinx) -> None:
