@@ -11,7 +11,7 @@ from baselines.errors import MissingExtraError, ModelError, UnknownNameError
 from baselines.scan import BACKENDS, selective_scan
 from baselines.training.step import COMPILES_FROM
 
-FAST = ["cpu"]  # the GPU backends: tests/baselines/test_scan_gpu.py
+FAST = ["cpu"]  # the GPU backends: tests/baselines/scan/test_scan_gpu.py
 SHAPES = [  # batch, length, channels, state
     (1, 1, 1, 1),
     (2, 1, 33, 3),

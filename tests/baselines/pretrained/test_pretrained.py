@@ -291,7 +291,7 @@ def test_the_viewer_shows_its_predictions(
 
 def test_example(home: Path, tmp_path: Path) -> None:
     done = subprocess.run(
-        [sys.executable, str(Path(__file__).parents[2] / "examples" / "stream_pretrained.py")],
+        [sys.executable, str(Path(__file__).parents[3] / "examples" / "stream_pretrained.py")],
         cwd=tmp_path,
         env={**os.environ, "CSP_DATA_HOME": str(home), "CSP_DATA_OFFLINE": "1"},
         capture_output=True,

@@ -15,7 +15,7 @@ import csp_data
 from csp_data.card import registry as cards
 from csp_data.card.codedigest import digest_of
 
-EXAMPLE = Path(__file__).parent.parent.parent / "examples" / "eflesh"
+EXAMPLE = Path(__file__).parents[3] / "examples" / "eflesh"
 
 
 def scaled(factor: float) -> Any:

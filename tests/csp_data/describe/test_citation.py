@@ -12,7 +12,7 @@ import yaml
 import csp_data
 from csp_data.describe.croissant import bibtex_fields
 
-ROOT = Path(__file__).parent.parent.parent
+ROOT = Path(__file__).parents[3]
 CARDS = sorted(path.stem for path in (ROOT / "csp_data" / "cards").glob("*.toml"))
 # of the schema of the Citation File Format 1.2.0, those that we use
 REQUIRED = {"cff-version", "message", "title", "authors"}

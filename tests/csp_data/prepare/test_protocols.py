@@ -25,7 +25,7 @@ from csp_data.errors import OptionError, UnknownNameError
 from csp_data.normalization import Scaling
 from csp_data.protocol import resolve
 
-PINS = Path(__file__).parent.parent / "data" / "protocols"
+PINS = Path(__file__).parents[2] / "data" / "protocols"
 SIX = ("joystick", "marker", "ronin", "slip", "totalcapture", "vector")
 EPOCH = 1_700_000_000.0
 SMALL = settings(

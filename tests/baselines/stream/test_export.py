@@ -28,7 +28,7 @@ from baselines.stream.step_module import StepModule, filter_matrices
 from baselines.stream.streamer import Streamer
 
 pytest.importorskip("onnxruntime", reason="the extra onnx is not installed")
-CONSUMER = Path(__file__).parents[2] / "examples" / "onnx_consumer.py"
+CONSUMER = Path(__file__).parents[3] / "examples" / "onnx_consumer.py"
 
 # torch's exporter uses what torch deprecates
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")

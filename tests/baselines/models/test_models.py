@@ -25,7 +25,7 @@ from baselines import (
 from baselines.errors import OptionError, UnknownNameError
 from baselines.layers import LAYERS
 
-GOLDEN = Path(__file__).parents[1] / "data" / "models" / "own_models.npz"
+GOLDEN = Path(__file__).parents[2] / "data" / "models" / "own_models.npz"
 NEW_KINDS = tuple(kind for kind in LAYERS if kind not in ("lstm", "transformer", "s4", "mamba"))
 # each new kind flat, on both levels, and on either level beside a published kind
 SOME = [

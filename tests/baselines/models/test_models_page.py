@@ -12,7 +12,7 @@ from baselines.layers import LAYERS
 from baselines.presets import KINDS
 from baselines.references.methods import REFERENCES
 
-PAGE = Path(__file__).parents[2] / "docs" / "models.md"
+PAGE = Path(__file__).parents[3] / "docs" / "models.md"
 
 
 @pytest.fixture(scope="module")
