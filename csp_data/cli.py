@@ -12,6 +12,7 @@ import click
 
 import csp_data
 from csp_data import api
+from csp_data.acquire.nearby import better_folder
 from csp_data.acquire.rawtree import raw_root
 from csp_data.acquire.verify import failure_lines
 from csp_data.card import Card, load_card
@@ -247,6 +248,8 @@ def verify(
         click.echo(report.summary())
         for line in failure_lines(failures):
             click.echo(f"  {line}", err=True)
+        if not report.present and (elsewhere := better_folder(load_card(name), report.root)):
+            click.echo(elsewhere, err=True)
         for file in report.files:
             if file.status in ("extra", "unlisted") and loudness.get().notes:
                 click.echo(f"  {file}", err=True)

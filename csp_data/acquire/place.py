@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Literal
 
 from csp_data.acquire.manifest import digest_file, sync_folder
+from csp_data.acquire.nearby import of_this
 from csp_data.card import Card, load_card, names
 from csp_data.errors import CspDataError, MissingDataError, VerificationError
 from csp_data.sources import find_in, load_source, recognise
@@ -61,7 +62,7 @@ def gather(card: Card, folder: Path, told: Callable[[Path], str] = str) -> dict[
         files = _listed(card, scope) if card.files else {}
         if card.unlisted == "used":
             known = set(files.values())
-            for recording in find_in(card, scope):
+            for recording in of_this(card, scope, find_in(card, scope)):
                 mine = (file for file in recording.files if file.is_file() and file not in known)
                 files |= {file.relative_to(scope).as_posix(): file for file in mine}
         for name, file in files.items():

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from csp_data.acquire.nearby import better_folder
 from csp_data.acquire.verify import Report, verify_tree
 from csp_data.card import Card, bundled_root
 from csp_data.errors import DamagedRecordingError, MissingDataError
@@ -49,7 +50,7 @@ def recordings_of(card: Card, source: Source, report: Report) -> list[Found]:
     raise MissingDataError(
         f"Recordings of {card.name} ({source.layout})",
         report.root,
-        f"The folder holds {listing}.{alike} {' '.join(card.obtain.split())}",
+        f"The folder holds {listing}.{alike} {better_folder(card, report.root) or ' '.join(card.obtain.split())}",
     )
 
 

@@ -15,6 +15,7 @@ from typing import Any, Literal
 
 from csp_data.acquire.lockfile import LOCK_NAME, RECEIPTS_NAME, LockedSet, lock_path, read_lock
 from csp_data.acquire.manifest import Digest, Stamps
+from csp_data.acquire.nearby import of_this
 from csp_data.acquire.structure import structure_problems
 from csp_data.card import Card, FileEntry, bundled_root
 from csp_data.errors import MissingDataError, SourceError, VerificationError
@@ -199,7 +200,7 @@ def verify_tree(
     get = how_to_get(card, root)
     if not root.is_dir():
         raise MissingDataError(f"The raw files of {card.name}", root, get)
-    found = find_in(card, root)
+    found = of_this(card, root, find_in(card, root))
     locked = read_lock(lock_path(root, lock), card.name)
     entries = _entries(card, locked)
     inside = _inside(root, found)

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
+from csp_data.acquire.nearby import better_folder
 from csp_data.acquire.rawtree import path_inside, raw_bytes, raw_kind, raw_root, recordings_of
 from csp_data.acquire.verify import Report, verify_tree
 from csp_data.card import Card, stored_card
@@ -307,18 +308,28 @@ def _check_parts(
     if protocol.resplit is not None:
         parts = protocol.resplit.parts(parts)
     if empty := [part for part in parts if part not in there]:
-        skipped = [note for note in notes if note.kind == "skip"]
-        counted = Counter(note.what for note in notes if note.what.endswith(LEFT_OUT))
-        left_out = ", ".join(f"{count} x {what.removesuffix(LEFT_OUT)}" for what, count in counted.items())
         raise MissingDataError(
             f"A recording for the {' and '.join(empty)} part of {card.name} ({protocol.split_name})",
             report.root,
-            f"{len(skipped)} were skipped as damaged, the first: {skipped[0].recording}: {skipped[0].detail}."
-            if skipped
-            else f"Left out were: {left_out}."
-            if left_out
-            else " ".join(card.obtain.split()),
+            _why_empty(card, report, len(parts), notes),
         )
+
+
+def _why_empty(card: Card, report: Report, parts: int, notes: Sequence[Note]) -> str:
+    """Say why no recording is left for a part, and what to do."""
+    if skipped := [note for note in notes if note.kind == "skip"]:
+        first = skipped[0]
+        return f"{len(skipped)} were skipped as damaged, the first: {first.recording}: {first.detail}."
+    counted = Counter(note.what for note in notes if note.what.endswith(LEFT_OUT))
+    if counted:
+        left_out = ", ".join(f"{count} x {what.removesuffix(LEFT_OUT)}" for what, count in counted.items())
+        return f"Left out were: {left_out}."
+    groups, count = sorted({recording.group for recording in report.found}), len(report.found)
+    if 0 < len(groups) < parts <= count:
+        number = "one group" if len(groups) == 1 else f"{len(groups)} groups"
+        few = f"The {count} recordings are of {number} ({', '.join(groups)}), and no group is divided. "
+        return few + " ".join(card.obtain.split())
+    return better_folder(card, report.root) or " ".join(card.obtain.split())
 
 
 def _set_aside(wanted: Sequence[Found], report: Report) -> tuple[list[Note], list[Found]]:

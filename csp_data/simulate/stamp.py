@@ -10,7 +10,7 @@ from typing import Any
 from csp_data.files import read_json
 from csp_data.simulate.plan import Task
 
-__all__ = ["GENERATOR_VERSION", "STAMP", "carry_stamp", "read_stamp", "simulates", "write_stamp"]
+__all__ = ["GENERATOR_VERSION", "STAMP", "carry_stamp", "read_stamp", "simulates", "stamped", "write_stamp"]
 
 STAMP = "SIMULATED.json"
 """Name of the file. A tree that holds it holds no measurement."""
@@ -64,7 +64,12 @@ def simulates(root: Path) -> str | None:
     """Return which data set the tree is a simulation of that `root` is or lies in; ``None`` if of none."""
     root = root.resolve()
     folder = next((folder for folder in (root, *root.parents) if (folder / STAMP).exists()), None)
-    name = None if folder is None else _content(folder / STAMP).get("name")
+    return None if folder is None else stamped(folder)
+
+
+def stamped(folder: Path) -> str | None:
+    """Return which data set the stamp in a folder names, ``None`` where there is none."""
+    name = _content(folder / STAMP).get("name") if (folder / STAMP).exists() else None
     return name if isinstance(name, str) else None
 
 

@@ -65,10 +65,10 @@ def find(root: Path) -> list[Found]:
 
 
 def _person(named: str | None, path: Path, root: Path) -> str:
-    """Return the number of the person: from the file's name, or from the nearest folder above that names one."""
+    """Return the number of the person: from the file's name, or from the nearest folder, up to the root."""
     if named:
         return named
-    for folder in reversed(path.relative_to(root).parts[:-1]):
+    for folder in reversed((root.absolute().name, *path.relative_to(root).parts[:-1])):
         if match := PERSON.fullmatch(folder.lower()):
             return match[1]
     return "0"

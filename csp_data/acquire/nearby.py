@@ -1,0 +1,103 @@
+"""What lies in and around a raw folder: simulations of other data sets, and a folder that fits better."""
+
+from __future__ import annotations
+
+import os
+import shlex
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from itertools import islice
+from pathlib import Path
+
+from csp_data.card import Card
+from csp_data.simulate.stamp import simulates, stamped
+from csp_data.sources import Found, find_in
+
+__all__ = ["better_folder", "of_this"]
+
+DEPTH = 3
+"""Folders up, and folders down."""
+FOLDERS = 500
+"""Folders below that are looked at."""
+ENTRIES = 20_000
+"""Files and folders of a folder above that are looked at: it may be a whole disk."""
+
+
+def of_this(card: Card, root: Path, found: Sequence[Found]) -> list[Found]:
+    """Return the recordings that do not lie in a simulation of another data set below the root.
+
+    Readers cannot tell: marker and slip recordings have the same files.
+    """
+    if card.reader is not None:
+        return list(found)
+    names: dict[Path, str | None] = {root: None}
+
+    def simulated(folder: Path) -> str | None:
+        if folder not in names:
+            names[folder] = stamped(folder) or (None if folder == folder.parent else simulated(folder.parent))
+        return names[folder]
+
+    mine = (None, card.name, card.source)
+    return [recording for recording in found if simulated(recording.files[0].parent) in mine]
+
+
+def better_folder(card: Card, root: Path) -> str:
+    """Say which folder inside or above `root` has more of a data set than `root`; ``""`` if none does."""
+    here = _count(card, root)
+    best, most = root, here
+    for folder in islice(_below(root), FOLDERS):
+        count = _count(card, folder)
+        if count > most:
+            best, most = folder, count
+    for folder in (
+        _above(card, root) if best == root else ()
+    ):  # the nearest: further up lies what belongs to others
+        if (count := _count(card, folder)) > here:
+            best, most = folder, count
+            break
+    if best == root:
+        return ""
+    what = f"{most} of its {len(card.files)} files" if card.files else f"{most} recordings"
+    seem = f"{best} has {what}" + (f", {root} only {here}" if here else "")
+    return f"{seem}: pass that folder as raw= (--raw {shlex.quote(str(best))})."
+
+
+def _count(card: Card, folder: Path) -> int:
+    """Return how many of a data set's files lie where its card has them, or of its recordings."""
+    with suppress(Exception):  # a reader from outside, which knows nothing of such a folder, may raise anything
+        if card.reader is None and simulates(folder) not in (None, card.name, card.source):
+            return 0
+        if card.files:
+            return sum((folder / entry.path).is_file() for entry in card.files)
+        return len(of_this(card, folder, find_in(card, folder)))
+    return 0
+
+
+def _below(root: Path) -> Iterator[Path]:
+    """Yield the folders below, the upper ones first."""
+    level = [root]
+    for _ in range(DEPTH):
+        inside: list[Path] = []
+        for folder in level:
+            with suppress(OSError):
+                inside += sorted(path for path in folder.iterdir() if path.is_dir() and not path.is_symlink())
+        yield from inside
+        level = inside
+
+
+def _above(card: Card, root: Path) -> Iterator[Path]:
+    """Yield the folders above, the nearest first, but no large ones whose files must be listed."""
+    for folder in islice(root.absolute().parents, DEPTH):
+        walk = (len(folders) + len(files) for _, folders, files in os.walk(folder))
+        if not card.files and _exceeds(walk, ENTRIES):
+            return
+        yield Path(os.path.relpath(folder)) if not root.is_absolute() else folder
+
+
+def _exceeds(counts: Iterator[int], most: int) -> bool:
+    total = 0
+    for count in counts:
+        total += count
+        if total > most:
+            return True
+    return False
