@@ -15,9 +15,9 @@ from csp_data.errors import CardError, OptionError
 from csp_data.resplit import UNUSED, Resplit
 from csp_data.sources import Found
 
-__all__ = ["PARTS", "Pieces", "assign", "divide", "in_turn", "natural_key", "permutation"]
+__all__ = ["PARTS", "PartsByRecording", "assign", "divide", "natural_key", "part_of_each_episode", "permutation"]
 
-Pieces = dict[str, tuple[str, ...]]
+PartsByRecording = dict[str, tuple[str, ...]]
 """Parts of each recording's episodes in turn: nearly always one part, several where it is cut into pieces."""
 
 
@@ -45,24 +45,23 @@ def assign(card: Card, name: str, found: Sequence[Found]) -> dict[str, str]:
     """
     split = card.splits[name]
     parts = _by_lists(split, found) if split.rule == "lists" else _by_shares(split, found)
-    groups: dict[str, set[str]] = {}
+    parts_of_group: dict[str, set[str]] = {}
     for recording in found:
         if recording.id in parts:
-            groups.setdefault(recording.group, set()).add(parts[recording.id])
-    for group, held in groups.items():
-        if len(held) > 1 and held & set(split.held_out):
-            raise CardError(
-                card.name, f"splits.{name} puts group {group!r} into the parts {', '.join(sorted(held))}"
-            )
+            parts_of_group.setdefault(recording.group, set()).add(parts[recording.id])
+    for group, its_parts in parts_of_group.items():
+        if len(its_parts) > 1 and its_parts & set(split.held_out):
+            listing = ", ".join(sorted(its_parts))
+            raise CardError(card.name, f"splits.{name} puts group {group!r} into the parts {listing}")
     return parts
 
 
 def _by_lists(split: SplitCard, found: Sequence[Found]) -> dict[str, str]:
-    listed = split.part_of()
-    patterns = [(pattern, part) for pattern, part in listed.items() if set(pattern) & set("*?")]
+    part_of = split.part_of()
+    patterns = [(pattern, part) for pattern, part in part_of.items() if set(pattern) & set("*?")]
     parts = {}
     for recording in found:
-        matches = [listed[recording.id]] if recording.id in listed else []
+        matches = [part_of[recording.id]] if recording.id in part_of else []
         matches += [part for pattern, part in patterns if fnmatch.fnmatchcase(recording.id, pattern)]
         if matches:
             parts[recording.id] = matches[0]
@@ -72,23 +71,23 @@ def _by_lists(split: SplitCard, found: Sequence[Found]) -> dict[str, str]:
 def _by_shares(split: SplitCard, found: Sequence[Found]) -> dict[str, str]:
     if split.rule == "groups":
         groups = sorted({recording.group for recording in found}, key=natural_key)
-        of_group = dict(zip(groups, _cut(split, len(groups)), strict=True))
-        return {recording.id: of_group[recording.group] for recording in found}
+        part_of_group = dict(zip(groups, _parts_in_a_row(split, len(groups)), strict=True))
+        return {recording.id: part_of_group[recording.group] for recording in found}
     ids = [recording.id for recording in found]
     if split.order == "recorded":
         ids.sort(key=natural_key)
     if split.rule == "random":
         ids = [ids[i] for i in permutation(len(ids), split.seed)]
-    return dict(zip(ids, _cut(split, len(ids)), strict=True))
+    return dict(zip(ids, _parts_in_a_row(split, len(ids)), strict=True))
 
 
-def _cut(split: SplitCard, count: int) -> list[str]:
+def _parts_in_a_row(split: SplitCard, count: int) -> list[str]:
     """Return the part of each of `count` things in a row."""
-    sizes = _rounded_down(split.shares, count) if "eval" in split.shares else _shared_out(split.shares, count)
-    return [part for part, size in sizes.items() for _ in range(size)]
+    share_out = _rounded_down if "eval" in split.shares else _by_largest_remainders
+    return [part for part, size in share_out(split.shares, count).items() for _ in range(size)]
 
 
-def _shared_out(shares: Mapping[str, float], count: int) -> dict[str, int]:
+def _by_largest_remainders(shares: Mapping[str, float], count: int) -> dict[str, int]:
     """Return how many things each part gets: whole numbers near the shares, which add up to `count`.
 
     Every part gets one, training and the larger shares first where there are not enough. Each of the others goes
@@ -137,7 +136,7 @@ def permutation(count: int, seed: int) -> list[int]:
     return order
 
 
-def divide(card: Card, name: str, found: Sequence[Found], change: Resplit | None = None) -> Pieces:
+def divide(card: Card, name: str, found: Sequence[Found], change: Resplit | None = None) -> PartsByRecording:
     """Assign recordings to parts as :func:`assign` does, then change that.
 
     Returns
@@ -156,71 +155,71 @@ def divide(card: Card, name: str, found: Sequence[Found], change: Resplit | None
         return {id_: (part,) for id_, part in parts.items()}
     split = card.splits[name]
     if change.fold is not None:
-        named = {change.fold: "test", (change.fold + 1) % change.folds: "val"}
-        folds = enumerate(_folds(parts, found, card, split, change))
-        parts = {id_: named.get(fold, "train") for fold, ids in folds for id_ in ids}
-    parts = _selection(parts, split, change)
-    aside: Pieces = {}
+        part_of_fold = {change.fold: "test", (change.fold + 1) % change.folds: "val"}
+        folds = enumerate(_deal_folds(parts, found, card, split, change))
+        parts = {id_: part_of_fold.get(fold, "train") for fold, ids in folds for id_ in ids}
+    parts = _apply_selection(parts, split, change)
+    in_pieces: PartsByRecording = {}
     if change.neighbours is not None:
-        parts, aside = _neighbours(parts, found, split, change)
-    order = _training(parts, change.seed)
+        parts, in_pieces = _apply_neighbours(parts, found, split, change)
+    order = _training_order(parts, change.seed)
     for id_ in order[max(1, round(change.share * len(order))) :]:
         del parts[id_]
     if not order:
         raise OptionError("resplit", change, f"a change that leaves recordings of {card.name} to train on")
-    return {id_: aside.get(id_, (part,)) for id_, part in parts.items()}
+    return {id_: in_pieces.get(id_, (part,)) for id_, part in parts.items()}
 
 
-def in_turn(recordings: Sequence[str], parts: Pieces) -> list[str]:
+def part_of_each_episode(recordings: Sequence[str], parts: PartsByRecording) -> list[str]:
     """Return the part of each episode, by its recording and its number within that."""
-    seen: Counter[str] = Counter()
-    found = []
+    episodes_before: Counter[str] = Counter()
+    part_of_episode = []
     for recording in recordings:
-        own = parts.get(recording, (UNUSED,))
-        found.append(own[seen[recording] % len(own)])
-        seen[recording] += 1
-    return found
+        in_turn = parts.get(recording, (UNUSED,))
+        part_of_episode.append(in_turn[episodes_before[recording] % len(in_turn)])
+        episodes_before[recording] += 1
+    return part_of_episode
 
 
-def _training(parts: Mapping[str, str], seed: int) -> list[str]:
+def _training_order(parts: Mapping[str, str], seed: int) -> list[str]:
     """Return the training recordings in the order in which they are taken: the last are left out first."""
     train = sorted((id_ for id_, part in parts.items() if part == "train"), key=natural_key)
     return [train[i] for i in permutation(len(train), seed)]
 
 
-def _folds(
+def _deal_folds(
     parts: Mapping[str, str], found: Sequence[Found], card: Card, split: SplitCard, change: Resplit
 ) -> list[list[str]]:
     """Deal the recordings of a split into folds of nearly as many; a group, or a subject, is in one of them."""
     groups: dict[str, list[str]] = {}
     for recording in sorted((r for r in found if r.id in parts), key=lambda r: natural_key(r.id)):
-        whole: str = getattr(recording, change.by)
-        if not whole:
+        group: str = getattr(recording, change.by)
+        if not group:
             needed = f"'group': the reader of {card.name} does not say whose recording {recording.id} is"
             raise OptionError("resplit.by", change.by, needed)
-        groups.setdefault(whole, []).append(recording.id)
+        groups.setdefault(group, []).append(recording.id)
     if len(groups) < change.folds:
         most = f"at most {len(groups)}, as there are so many {change.by}s"
         raise OptionError("resplit.folds", change.folds, most)
-    dealt: list[list[str]] = [[] for _ in range(change.folds)]
+    folds: list[list[str]] = [[] for _ in range(change.folds)]
     if split.rule == "sequential":
         for i, ids in enumerate(groups.values()):
-            dealt[i * change.folds // len(groups)] += ids
+            folds[i * change.folds // len(groups)] += ids
     else:
         names = list(groups)
         shuffled = [groups[names[i]] for i in permutation(len(names), change.seed)]
         for ids in sorted(shuffled, key=len, reverse=True):
-            min(dealt, key=len).extend(ids)
-    return dealt
+            min(folds, key=len).extend(ids)
+    return folds
 
 
-def _selection(parts: dict[str, str], split: SplitCard, change: Resplit) -> dict[str, str]:
+def _apply_selection(parts: dict[str, str], split: SplitCard, change: Resplit) -> dict[str, str]:
     """Apply `selection`: choose on the reported part, or on a part of its own."""
-    there = set(parts.values())
-    if change.selection == "report" and "eval" not in there:
+    present = set(parts.values())
+    if change.selection == "report" and "eval" not in present:
         return {id_: "eval" if part == "test" else part for id_, part in parts.items() if part != "val"}
-    if change.selection == "apart" and "val" not in there:
-        order = _training(parts, split.seed)
+    if change.selection == "apart" and "val" not in present:
+        order = _training_order(parts, split.seed)
         if split.rule != "random":  # a block of the training recordings, as the reported part is one
             order.sort(key=natural_key)
         chosen = set(order[-max(1, len(order) // 8) :])
@@ -228,41 +227,44 @@ def _selection(parts: dict[str, str], split: SplitCard, change: Resplit) -> dict
     return parts
 
 
-def _neighbours(
+def _apply_neighbours(
     parts: dict[str, str], found: Sequence[Found], split: SplitCard, change: Resplit
-) -> tuple[dict[str, str], Pieces]:
+) -> tuple[dict[str, str], PartsByRecording]:
     """Apply `neighbours`: report every second recording or piece, and train on the others or leave them out."""
     reported = next(part for part in REPORT if part in parts.values())
-    others = "train" if change.neighbours == "both" else UNUSED
-    families = _families(parts, found, split, reported)
-    parts, added = dict(parts), 0
-    aside: Pieces = {}
-    for family in families:
-        for id_ in family[1::2]:
-            added += 1
-            if others == UNUSED:
+    neighbours_part = "train" if change.neighbours == "both" else UNUSED
+    neighbourhoods = _neighbourhoods(parts, found, split, reported)
+    parts = dict(parts)
+    in_pieces: PartsByRecording = {}
+    if neighbourhoods:
+        neighbours = [id_ for ids in neighbourhoods for id_ in ids[1::2]]
+        count = len(neighbours)
+        for id_ in neighbours:
+            if neighbours_part == UNUSED:
                 del parts[id_]
             else:
-                parts[id_] = others
-    if not families:
-        pieces: tuple[str, ...] = (reported, others)
-        aside = dict.fromkeys((id_ for id_, part in parts.items() if part == reported), pieces)
-        added = round(len(aside) / 2)
-    if others == "train":
-        own = [id_ for id_ in _training(parts, change.seed) if id_ not in {i for f in families for i in f}]
-        for id_ in own[max(1, len(own) - added) :]:
+                parts[id_] = neighbours_part
+    else:
+        reported_ids = [id_ for id_, part in parts.items() if part == reported]
+        in_pieces = dict.fromkeys(reported_ids, (reported, neighbours_part))
+        count = round(len(reported_ids) / 2)
+    if neighbours_part == "train":  # in place of as many other recordings
+        near = {id_ for ids in neighbourhoods for id_ in ids}
+        others = [id_ for id_ in _training_order(parts, change.seed) if id_ not in near]
+        for id_ in others[max(1, len(others) - count) :]:
             del parts[id_]
-    return parts, aside
+    return parts, in_pieces
 
 
-def _families(
+def _neighbourhoods(
     parts: Mapping[str, str], found: Sequence[Found], split: SplitCard, reported: str
 ) -> list[list[str]]:
     """Return the recordings of the reported part by neighbourhood; none where only pieces can be neighbours."""
-    own = sorted((r for r in found if parts.get(r.id) == reported), key=lambda r: natural_key(r.id))
+    recordings = sorted((r for r in found if parts.get(r.id) == reported), key=lambda r: natural_key(r.id))
     groups: dict[str, list[str]] = {}
-    for recording in own:
+    for recording in recordings:
         groups.setdefault(recording.group, []).append(recording.id)
     if any(len(ids) > 1 for ids in groups.values()):
         return list(groups.values())
-    return [[r.id for r in own]] if split.rule == "sequential" and len(own) > 1 else []
+    in_order = split.rule == "sequential" and len(recordings) > 1
+    return [[recording.id for recording in recordings]] if in_order else []

@@ -17,7 +17,7 @@ from csp_data.protocol import Protocol
 from csp_data.recording import Note
 from csp_data.sources import Found, load_source, read_found
 
-__all__ = ["SKIPPED", "Cut", "Run", "cut_recordings"]
+__all__ = ["SKIPPED", "Cut", "Settings", "cut_recordings"]
 
 SKIPPED = "damaged recording skipped"
 
@@ -33,7 +33,7 @@ Cut = tuple[list[tuple[Example, Moments, Moments]], list[Note]]
 
 
 @dataclass(frozen=True)
-class Run:
+class Settings:
     """Settings of one preparation that are no part of the protocol.
 
     Parameters
@@ -44,18 +44,18 @@ class Run:
         Show a progress bar.
     skip_damaged
         Give a note instead of an error for a recording that cannot be used.
-    cut
-        Ids of recordings to cut into pieces.
+    in_pieces
+        Ids of recordings whose episodes are cut into pieces.
     """
 
     jobs: int
     progress: bool
     skip_damaged: bool
-    cut: frozenset[str] = frozenset()
+    in_pieces: frozenset[str] = frozenset()
 
 
 def cut_recordings(
-    found: Sequence[Found], sizes: Sequence[int], card: Card, protocol: Protocol, run: Run
+    found: Sequence[Found], sizes: Sequence[int], card: Card, protocol: Protocol, settings: Settings
 ) -> Iterator[Cut]:
     """Read and cut recordings; a generator, so that memory stays bounded.
 
@@ -67,8 +67,8 @@ def cut_recordings(
         Bytes of each, by which they are handed to processes.
     card, protocol
         What they are, and how they are cut.
-    run
-        How.
+    settings
+        With how many processes, and what of damaged recordings.
 
     Yields
     ------
@@ -80,26 +80,26 @@ def cut_recordings(
     DamagedRecordingError
         If a recording cannot be used and may not be skipped.
     """
-    cut = partial(_cut_batch, card=card, protocol=protocol, run=run)
-    for batch in in_order(cut, _batches(found, sizes), processes(run.jobs, sum(sizes))):
-        yield from batch
+    cut = partial(_cut_batch, card=card, protocol=protocol, settings=settings)
+    for results in in_order(cut, _batches(found, sizes), processes(settings.jobs, sum(sizes))):
+        yield from results
 
 
 def _batches(found: Sequence[Found], sizes: Sequence[int]) -> Iterator[list[Found]]:
     """Put small recordings together, so that handing them to another process costs little."""
     batch: list[Found] = []
-    together = 0
+    batch_bytes = 0
     for recording, size in zip(found, sizes, strict=True):
         batch.append(recording)
-        together += size
-        if together >= BATCH_BYTES:
+        batch_bytes += size
+        if batch_bytes >= BATCH_BYTES:
             yield batch
-            batch, together = [], 0
+            batch, batch_bytes = [], 0
     if batch:
         yield batch
 
 
-def _cut_batch(batch: Sequence[Found], card: Card, protocol: Protocol, run: Run) -> list[Cut]:
+def _cut_batch(batch: Sequence[Found], card: Card, protocol: Protocol, settings: Settings) -> list[Cut]:
     keep_freed()
     source = load_source(card)
     results: list[Cut] = []
@@ -107,20 +107,20 @@ def _cut_batch(batch: Sequence[Found], card: Card, protocol: Protocol, run: Run)
         try:
             with np.errstate(all="ignore"):  # what is no number is refused, with its place
                 recording = read_found(source, found, card, protocol)
-                made, notes = examples(recording, card, source, protocol)
+                episodes, notes = examples(recording, card, source, protocol)
         except DamagedRecordingError as error:
-            if not run.skip_damaged:
+            if not settings.skip_damaged:
                 raise error.or_else(LEAVE_OUT) from error
             results.append(([], [Note(found.id, SKIPPED, f"{error.path}: {error.problem}", "skip")]))
         else:
-            if found.id in run.cut and protocol.resplit is not None:
-                made = cut_into_pieces(made, protocol.resplit.piece_s, protocol)
-            stored = [_with_moments(example.stored(), protocol) for example in made]
+            if found.id in settings.in_pieces and protocol.resplit is not None:
+                episodes = cut_into_pieces(episodes, protocol.resplit.piece_s, protocol)
+            stored = [_with_moments(episode.stored(), protocol) for episode in episodes]
             results.append((stored, [*recording.notes, *notes]))
     return results
 
 
 def _with_moments(example: Example, protocol: Protocol) -> tuple[Example, Moments, Moments]:
     """Add the statistics of what is stored, so that anyone can compute the normalisation again from the file."""
-    seen = features(example.inputs, deltas=protocol.input_deltas)
-    return example, Moments.of(seen), Moments.of(example.targets)
+    inputs = features(example.inputs, deltas=protocol.input_deltas)
+    return example, Moments.of(inputs), Moments.of(example.targets)

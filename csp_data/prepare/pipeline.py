@@ -29,7 +29,7 @@ from csp_data.home import lock, prepared_dir, prepared_of
 from csp_data.normalization import Moments, Normalization
 from csp_data.options import check_number
 from csp_data.output import output_path
-from csp_data.prepare.cutting import SKIPPED, Run, cut_recordings
+from csp_data.prepare.cutting import SKIPPED, Settings, cut_recordings
 from csp_data.prepare.examples import Example
 from csp_data.prepare.recipe import INPUT_CHECKS, recipe_hash
 from csp_data.protocol import STRICT, Protocol
@@ -37,7 +37,7 @@ from csp_data.recording import Note
 from csp_data.resplit import UNUSED
 from csp_data.simulate.stamp import read_stamp
 from csp_data.sources import Found, load_source
-from csp_data.splits import Pieces, divide, in_turn
+from csp_data.splits import PartsByRecording, divide, part_of_each_episode
 from csp_data.store import Channels, Header, Writer, read_recipe
 from csp_data.windows import IntArray, against_short, window_table
 
@@ -94,7 +94,7 @@ def prepare_card(
     DamagedRecordingError
         If a recording cannot be used; nothing is written.
     """
-    load_checks(card, protocol)
+    _check_served(card, protocol)
     check_number("jobs", jobs, "a whole number of at least 1", least=1, whole=True)
     root = raw_root(card, raw)
     try:
@@ -106,15 +106,15 @@ def prepare_card(
     key = recipe_hash(card, protocol, report.source_digest(), skip_damaged=skip_damaged)
     path = output_path(out) if out is not None else prepared_dir() / f"{card.name}-{key}.h5"
     # looked at without the lock, which nobody has in a folder that can only be read
-    if _made_before(path, key, again=logging.WARNING):
+    if _made_before(path, key, level=logging.WARNING):
         return path
     with lock(path):
         if not _made_before(path, key):  # by another process meanwhile
-            _write(path, card, protocol, report, key, Run(jobs, progress, skip_damaged))
+            _write(path, card, protocol, report, key, Settings(jobs, progress, skip_damaged))
     return path
 
 
-def load_checks(card: Card, protocol: Protocol) -> None:
+def _check_served(card: Card, protocol: Protocol) -> None:
     """Refuse a protocol that the card cannot serve, before anything is read."""
     card.inputs(protocol.inputs)
     card.target(protocol.target)
@@ -151,98 +151,111 @@ def _still_prepared(card: Card) -> str:
     return f"What was prepared before can be loaded by its path (in Python load(path=...)): {files[0]}"
 
 
-def _made_before(path: Path, key: str, *, again: int = logging.DEBUG) -> bool:
-    """Whether the file exists and was made by an equal recipe; if not, log why at the level `again`."""
+def _made_before(path: Path, key: str, *, level: int = logging.DEBUG) -> bool:
+    """Whether the file exists and was made by an equal recipe; if it must be made again, log why at `level`."""
     if not path.exists():
         return False
     try:
         recipe, checks = read_recipe(path)
     except CspDataError as error:
-        logger.log(again, "%s is made again: %s", path, error)
+        logger.log(level, "%s is made again: %s", path, error)
         return False
     if recipe == key and checks < INPUT_CHECKS:
-        logger.log(again, OLDER_CHECKS, path)
+        logger.log(level, OLDER_CHECKS, path)
         return False
     if recipe == key:
         logger.debug("%s is there already, made by an equal recipe", path)
     return recipe == key
 
 
-def _write(path: Path, card: Card, protocol: Protocol, report: Report, key: str, run: Run) -> None:
-    source = load_source(card)
+def _write(path: Path, card: Card, protocol: Protocol, report: Report, key: str, settings: Settings) -> None:
+    """Read the recordings, and write their episodes, parts, windows and statistics to a new file."""
     split = card.splits[protocol.split_name]
-    try:
-        found = recordings_of(card, source, report)
-    except MissingDataError as error:
-        raise error.or_else(_still_prepared(card)) from error
-    parts: Pieces = {}
+    found = _recordings(card, report)
+    parts: PartsByRecording = {}
+    selected: Sequence[Found] = found
     if split.among == "found":
         parts = divide(card, protocol.split_name, found, protocol.resplit)
-        _check_parts(card, protocol, report, {part for own in parts.values() for part in own})
-    run = replace(run, cut=frozenset(id_ for id_, own in parts.items() if len(own) > 1))
-    wanted = [recording for recording in found if recording.id in parts or split.among == "kept"]
-    notes, readable = _set_aside(wanted, report)
+        _check_parts(card, protocol, report, {part for episodes in parts.values() for part in episodes})
+        selected = [recording for recording in found if recording.id in parts]
+    in_pieces = frozenset(id_ for id_, episodes in parts.items() if len(episodes) > 1)
+    settings = replace(settings, in_pieces=in_pieces)
+    notes, readable = _separate_failed(selected, report)
     logger.debug("%s: reading %d recordings in %s", card.name, len(readable), report.root)
     with Writer(path) as writer:
-        recordings, moments = _fill(writer, readable, card, protocol, run, report, notes)
-        dropped = {note.recording for note in notes if note.kind == "drop"}
+        recordings, moments = _write_episodes(writer, readable, card, protocol, settings, report, notes)
         if split.among == "kept":
-            kept = [r for r in wanted if r.id not in dropped]
-            parts = divide(card, protocol.split_name, kept, protocol.resplit)
-            if any(len(own) > 1 for own in parts.values()):
-                needed = "a split among all found recordings, where neighbours are pieces"
-                raise OptionError("resplit.neighbours", protocol.split_name, needed)
-        writer.assign(in_turn(recordings, parts))
+            parts = _divide_kept(card, protocol, selected, notes)
+        writer.assign(part_of_each_episode(recordings, parts))
         _check_parts(card, protocol, report, {row.split for row in writer.rows}, notes)
         counts = {"promised": card.promised, "found": len(found), "used": len(set(recordings))}
+        provenance = {**_provenance(card, report, selected, notes), "recordings": counts}
         header = Header(
             dataset=card.name,
             protocol=protocol.to_json(),
             recipe_hash=key,
             input_checks=INPUT_CHECKS,
             source_digest=report.source_digest(),
-            provenance=json.dumps(
-                {**_provenance(card, report, wanted, notes), "recordings": counts}, sort_keys=True
-            ),
+            provenance=json.dumps(provenance, sort_keys=True),
         )
-        windows = _windows(writer, protocol, recordings, run.cut)
+        windows = _windows(writer, protocol, recordings, in_pieces)
         writer.finish(header, _normalization(writer, moments, protocol), windows)
         logger.debug("%d episodes of %d recordings written to %s", len(writer.rows), counts["used"], path)
-    _warn(notes)
+    _log_notes(notes)
 
 
-def _fill(
+def _recordings(card: Card, report: Report) -> list[Found]:
+    try:
+        return recordings_of(card, load_source(card), report)
+    except MissingDataError as error:
+        raise error.or_else(_still_prepared(card)) from error
+
+
+def _divide_kept(
+    card: Card, protocol: Protocol, recordings: Sequence[Found], notes: Sequence[Note]
+) -> PartsByRecording:
+    """Divide the recordings that the protocol did not drop, which is known only after they are read."""
+    dropped = {note.recording for note in notes if note.kind == "drop"}
+    kept = [recording for recording in recordings if recording.id not in dropped]
+    parts = divide(card, protocol.split_name, kept, protocol.resplit)
+    if any(len(episodes) > 1 for episodes in parts.values()):
+        needed = "a split among all found recordings, where neighbours are pieces"
+        raise OptionError("resplit.neighbours", protocol.split_name, needed)
+    return parts
+
+
+def _write_episodes(
     writer: Writer,
     readable: Sequence[Found],
     card: Card,
     protocol: Protocol,
-    run: Run,
+    settings: Settings,
     report: Report,
     notes: list[Note],
 ) -> tuple[list[str], list[tuple[Moments, Moments]]]:
     """Write all episodes and add to the notes; return each episode's recording and statistics."""
     recordings: list[str] = []
-    by_id: dict[str, str] = {}
+    recording_of: dict[str, str] = {}  # by the episode's id
     moments: list[tuple[Moments, Moments]] = []
     sizes = [raw_bytes(recording, report) for recording in readable]
     bar = tqdm(
-        cut_recordings(readable, sizes, card, protocol, run),
+        cut_recordings(readable, sizes, card, protocol, settings),
         f"prepare {card.name}",
         len(readable),
         unit="rec",
-        disable=not run.progress,
+        disable=not settings.progress,
     )
-    for made, more in bar:
-        notes += more
-        for example, inputs, targets in made:
+    for examples, new_notes in bar:
+        notes += new_notes
+        for example, input_moments, target_moments in examples:
             if not recordings:
                 writer.begin(*_channels(card, protocol, example))
             elif example.columns != writer.inputs.names:
-                raise _other_columns(report, example, recordings[0], writer.inputs.names)
-            if (other := by_id.setdefault(example.id, example.recording)) != example.recording:
+                raise _columns_differ(report, example, recordings[0], writer.inputs.names)
+            if (other := recording_of.setdefault(example.id, example.recording)) != example.recording:
                 raise _same_episode(report, example, other)
             recordings.append(example.recording)
-            moments.append((inputs, targets))
+            moments.append((input_moments, target_moments))
             writer.append(
                 example.id, example.group, example.start_s, example.inputs, example.targets, example.recording
             )
@@ -254,30 +267,30 @@ def _normalization(
 ) -> Normalization:
     """Merge the episodes' statistics in the order of the file, so that the number of jobs changes nothing."""
     counted = [
-        own
-        for own, row in zip(moments, writer.rows, strict=True)
+        of_episode
+        for of_episode, row in zip(moments, writer.rows, strict=True)
         if row.split == "train" or (protocol.statistics == "all" and row.split != UNUSED)
     ]
     inputs, targets = (reduce(Moments.merge, column) for column in zip(*counted, strict=True))
     return Normalization(inputs.affine(protocol.input_scaling), targets.affine(protocol.target_scaling))
 
 
-def _warn(notes: Sequence[Note]) -> None:
+def _log_notes(notes: Sequence[Note]) -> None:
     """Log what was skipped, and each kind of warning once; every repair for those who ask (``--verbose``)."""
-    warned: dict[str, list[Note]] = {}
+    warnings: dict[str, list[Note]] = {}
     for note in notes:
         if note.kind == "skip":
             logger.warning("%s: %s: %s", note.recording, note.what, note.detail)
         elif note.kind in ("repair", "drop"):
             logger.debug("%s: %s: %s", note.recording, note.what, note.detail)
         elif note.kind == "warning":
-            warned.setdefault(note.what, []).append(note)
-    for what, same in warned.items():
+            warnings.setdefault(note.what, []).append(note)
+    for what, same in warnings.items():
         example = ": ".join(filter(None, (same[0].recording, same[0].detail)))
         logger.warning("%s in %d recording%s; %s", what, len(same), "" if len(same) == 1 else "s", example)
 
 
-def _other_columns(report: Report, example: Example, first: str, names: Sequence[str]) -> DamagedRecordingError:
+def _columns_differ(report: Report, example: Example, first: str, names: Sequence[str]) -> DamagedRecordingError:
     return DamagedRecordingError(
         report.root / example.recording,
         "input channels",
@@ -302,12 +315,13 @@ LEFT_OUT = " left out"
 
 
 def _check_parts(
-    card: Card, protocol: Protocol, report: Report, there: set[str], notes: Sequence[Note] = ()
+    card: Card, protocol: Protocol, report: Report, present: set[str], notes: Sequence[Note] = ()
 ) -> None:
+    """Refuse a data set of which a whole part has no recording; the error says where they went."""
     parts = card.splits[protocol.split_name].parts
     if protocol.resplit is not None:
         parts = protocol.resplit.parts(parts)
-    if empty := [part for part in parts if part not in there]:
+    if empty := [part for part in parts if part not in present]:
         raise MissingDataError(
             f"A recording for the {' and '.join(empty)} part of {card.name} ({protocol.split_name})",
             report.root,
@@ -332,10 +346,10 @@ def _why_empty(card: Card, report: Report, parts: int, notes: Sequence[Note]) ->
     return better_folder(card, report.root) or " ".join(card.obtain.split())
 
 
-def _set_aside(wanted: Sequence[Found], report: Report) -> tuple[list[Note], list[Found]]:
+def _separate_failed(recordings: Sequence[Found], report: Report) -> tuple[list[Note], list[Found]]:
     """Separate recordings with a file that failed verification from those to be read."""
     notes, readable = [], []
-    for recording in wanted:
+    for recording in recordings:
         if failure := report.failure_of(recording):
             notes.append(Note(recording.id, SKIPPED, failure, "skip"))
         else:
@@ -354,42 +368,44 @@ def _channels(card: Card, protocol: Protocol, first: Example) -> tuple[Channels,
 
 
 def _windows(
-    writer: Writer, protocol: Protocol, recordings: Sequence[str], cut: Container[str]
+    writer: Writer, protocol: Protocol, recordings: Sequence[str], in_pieces: Container[str]
 ) -> IntArray | None:
+    """Return the rows of ``/windows``: episode, input and target extents in the file's arrays."""
     window, hz = protocol.window, protocol.target_hz
     if window is None:
         return None
-    used = [(i, row) for i, row in enumerate(writer.rows) if row.split != UNUSED]
-    numbers = np.array([i for i, _ in used], dtype=np.int64)
+    used = [(index, row) for index, row in enumerate(writer.rows) if row.split != UNUSED]
+    indices = np.array([index for index, _ in used], dtype=np.int64)
     starts = np.array([row.target_start for _, row in used], dtype=np.int64)
     lengths = np.array([row.target_stop for _, row in used], dtype=np.int64) - starts
 
-    def fix(index: int) -> str:
-        number, row = used[index]
-        of = recordings[number]
-        first = next(own for own, recording in zip(writer.rows, recordings, strict=True) if recording == of)
+    def advice(position: int) -> str:
+        index, row = used[position]
+        recording = recordings[index]
+        first = writer.rows[recordings.index(recording)]
         used_s = (row.target_stop - first.target_start) / hz
         longest_s: dict[str, float] = {}
         for (_, other), steps in zip(used, lengths, strict=True):
             longest_s[other.split] = max(longest_s.get(other.split, 0.0), steps / hz)
-        return against_short(protocol, window, lengths[index] / hz, used_s, longest_s, piece=of in cut)
+        piece = recording in in_pieces
+        return against_short(protocol, window, lengths[position] / hz, used_s, longest_s, piece=piece)
 
-    table = window_table(lengths, [row.id for _, row in used], window, hz, fix)
+    table = window_table(lengths, [row.id for _, row in used], window, hz, advice)
     spans = table[:, 1:] + starts[table[:, 0]][:, None]
-    return np.concatenate([numbers[table[:, :1]], spans * protocol.chunk, spans], axis=1)
+    return np.concatenate([indices[table[:, :1]], spans * protocol.chunk, spans], axis=1)
 
 
-def _provenance(card: Card, report: Report, found: Sequence[Found], notes: Sequence[Note]) -> dict[str, Any]:
-    used = {path_inside(recording.files[0], report.root) for recording in found}
+def _provenance(card: Card, report: Report, recordings: Sequence[Found], notes: Sequence[Note]) -> dict[str, Any]:
+    """Return what the file says of where its numbers come from (docs/format.md)."""
+    used = {path_inside(recording.files[0], report.root) for recording in recordings}
     files = [
         {"path": file.path, "trust": file.trust, **report.digests[file.path]._asdict()}
         for file in report.present
         if file.path in used
     ]
-    simulated = read_stamp(report.root)
     return {
         "kind": raw_kind(card, report.root),
-        "simulated": simulated,
+        "simulated": read_stamp(report.root),
         "files": files,
         "card": stored_card(card),
         "missing": [file.path for file in report.failures if file.status == "missing"],

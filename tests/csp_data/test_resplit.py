@@ -18,7 +18,7 @@ from csp_data.card.splits import SplitCard
 from csp_data.errors import OptionError
 from csp_data.resplit import UNUSED
 from csp_data.sources import Found, load_source
-from csp_data.splits import Pieces, divide
+from csp_data.splits import PartsByRecording, divide
 
 LISTS = {
     "train": tuple(f"t{i}" for i in range(12)),
@@ -35,12 +35,12 @@ def card(**options: object) -> Card:
     return dataclasses.replace(load_card("broad"), splits={"made": SplitCard(**options)})  # type: ignore[arg-type]
 
 
-def of_lists(change: Resplit | None) -> Pieces:
+def of_lists(change: Resplit | None) -> PartsByRecording:
     everything = tuple(id_ for ids in LISTS.values() for id_ in ids)
     return divide(card(**LISTS), "made", found(everything), change)
 
 
-def having(parts: Pieces, part: str) -> set[str]:
+def having(parts: PartsByRecording, part: str) -> set[str]:
     return {id_ for id_, own in parts.items() if own == (part,)}
 
 
