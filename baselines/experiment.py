@@ -40,8 +40,8 @@ from baselines.runs.run import (
 from baselines.runs.trackers import Tracker, check, tracked
 from baselines.training.checkpoint import save_weights
 from baselines.training.data import Part, load_part
-from baselines.training.evaluate import measure_fully, predict
-from baselines.training.ledger import LEDGER, note, read_lines
+from baselines.training.evaluate import compute_all_metrics, predict
+from baselines.training.ledger import LEDGER, append_event, read_lines
 from baselines.training.quantities import Quantities
 from baselines.training.team import ALONE, Team
 from baselines.training.train import BEST, TrainConfig, seeded, train, validate
@@ -125,7 +125,7 @@ def run(
             team.broadcast(state)
         if state == "finished":
             return read_run(folder), state
-        note(folder, "start", held=state)
+        append_event(folder, "start", held=state)
         prepared = str(dataset.path.absolute())  # also for who looks from another folder
         atomic_json(folder / ENVIRONMENT, {**describe(where), "command": command, "prepared": prepared})
         atomic_json(folder / INTERFACE, Interface.of(dataset).to_dict())
@@ -137,12 +137,12 @@ def run(
             begin = time.perf_counter()
             predictions = predict(model, loaded, length)
             seconds = time.perf_counter() - begin
-            results[part] = measure_fully(predictions, _quantities(dataset), dataset.split(part).rows)
+            results[part] = compute_all_metrics(predictions, _quantities(dataset), dataset.split(part).rows)
             results[part]["predict_seconds"] = round(seconds, 4)
             if part == asked.data.report:
                 save_predictions(folder / PREDICTIONS, predictions)
         atomic_json(folder / RESULTS, results)
-        note(folder, "finish")
+        append_event(folder, "finish")
     return read_run(folder), state
 
 
@@ -271,7 +271,7 @@ def evaluate(
     predictions = predict(load_model(run, device), loaded, length)
     if keep is not None:
         save_predictions(keep, predictions)
-    return measure_fully(predictions, _quantities(dataset), dataset.split(loaded.name).rows)
+    return compute_all_metrics(predictions, _quantities(dataset), dataset.split(loaded.name).rows)
 
 
 def _quantities(dataset: Dataset) -> Quantities:

@@ -24,7 +24,7 @@ from baselines.runs.environment import commit
 from baselines.runs.run import Run, RunError, data_config
 from baselines.tables.labels import by_label
 from baselines.training.data import Part, load_part
-from baselines.training.evaluate import measure_fully, predict
+from baselines.training.evaluate import compute_all_metrics, predict
 from baselines.training.quantities import Quantities
 from csp_data import Dataset, LowPass
 from csp_data.dataset.remake import RawPart, read_part
@@ -233,7 +233,7 @@ def _evaluated(
     for case, inputs in _cases(held, filters, sigma, faults, draws):
         part = with_inputs(clean, dataset, inputs)
         for run, model, length in models:
-            found = measure_fully(predict(model, part, length), quantities, dataset.split(held.name).rows)
+            found = compute_all_metrics(predict(model, part, length), quantities, dataset.split(held.name).rows)
             if case.filter == own:
                 without_fault.setdefault(run.folder, found)  # the first case of all has none
             rmse, unit = si_rmse(found)

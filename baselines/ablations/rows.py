@@ -21,7 +21,7 @@ def si_rmse(found: Mapping[str, Any]) -> tuple[float | None, str]:
     Parameters
     ----------
     found
-        Metrics as :func:`baselines.training.evaluate.measure_fully` gives them.
+        Metrics as :func:`baselines.training.evaluate.compute_all_metrics` gives them.
     """
     values = found["si"].values()
     units = {own["unit"] for own in values}

@@ -21,7 +21,7 @@ from baselines.models.factory import build
 from baselines.models.model import param_groups
 from baselines.runs.environment import describe
 from baselines.stream.engine import Model
-from baselines.training.step import PlainStep, adam, in_graph, make_step, masked_mse
+from baselines.training.step import PlainStep, adam, make_step, masked_mse, uses_cuda_graph
 from baselines.training.train import seeded
 from csp_data import LowPass
 from csp_data.parallel import keep_freed
@@ -205,7 +205,7 @@ def measure_step(
     chunk = model.config.chunk
     y = torch.randn(batch, length // chunk, OUT_DIM, device=device)
     mask = torch.ones(y.shape[:2], dtype=torch.bool, device=device)
-    optimizer = adam(param_groups(model, 1e-3), device, graph=in_graph(compile))
+    optimizer = adam(param_groups(model, 1e-3), device, graph=uses_cuda_graph(compile))
     plain = PlainStep(model, optimizer, precision=precision)
     form = make_step(plain, compile, device)
     seconds = _timed(lambda: form(x, y, mask), device, repeats)

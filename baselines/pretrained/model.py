@@ -24,7 +24,7 @@ from baselines.published import UNITS
 from baselines.runs.interface import ROTATIONS, Interface
 from baselines.stream.engine import Model
 from baselines.stream.streamer import Streamer
-from baselines.training.evaluate import measure_fully
+from baselines.training.evaluate import compute_all_metrics
 from baselines.training.quantities import Quantities
 from baselines.training.settings import window_steps
 from csp_data import Dataset
@@ -168,7 +168,7 @@ class Pretrained:
         window_s: float | Literal["trained"] | None = "trained",
         keep: Path | str | None = None,
     ) -> dict[str, Any]:
-        """Compute the metrics on a part of a data set, as :func:`baselines.training.evaluate.measure_fully` does.
+        """Return the metrics on a part of a data set, see :func:`baselines.training.evaluate.compute_all_metrics`.
 
         Parameters
         ----------
@@ -182,7 +182,7 @@ class Pretrained:
         if keep is not None:
             save_predictions(keep, predictions)
         quantities = Quantities.of(dataset, UNITS.get(dataset.name))
-        return measure_fully(predictions, quantities, dataset.split(part).rows)
+        return compute_all_metrics(predictions, quantities, dataset.split(part).rows)
 
     def check(self, dataset: Dataset) -> None:
         """Raise :class:`PretrainedError` unless a data set gives what the model takes, and wants what it gives."""

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from baselines.errors import OptionError
 from baselines.layers.base import check_config
 from baselines.references.strapdown import NotApplicableError
-from baselines.training.data import Part, batches, cut
+from baselines.training.data import Part, batches, cut_windows
 from csp_data import Dataset
 
 __all__ = ["Kalman", "KalmanConfig", "System", "filter_gains", "identify", "kalman_options"]
@@ -291,7 +291,7 @@ class Kalman(nn.Module):
         """
         seen = self.config.in_dim
         sequences = []
-        for batch in batches(train, cut(train, None), 1):
+        for batch in batches(train, cut_windows(train, None), 1):
             sensors = self._sensors(batch.inputs.double().cpu().numpy())[0]
             sequences.append(np.concatenate([sensors, batch.targets[0].double().cpu().numpy()], axis=1))
         every = np.concatenate(sequences)
@@ -318,7 +318,7 @@ class Kalman(nn.Module):
         self, system: System, mean: FloatArray, scale: FloatArray, seen: int, val: Part, length: int | None
     ) -> float:
         squares = 0.0
-        for batch in batches(val, cut(val, length), 32):
+        for batch in batches(val, cut_windows(val, length), 32):
             sensors = (self._sensors(batch.inputs.double().cpu().numpy()) - mean[:seen]) / scale[:seen]
             pred = _run(system, sensors) * scale[seen:] + mean[seen:]
             error = (pred - batch.targets.cpu().numpy()) * batch.mask.cpu().numpy()[..., None]

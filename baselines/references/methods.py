@@ -16,7 +16,7 @@ from baselines.errors import UnknownNameError
 from baselines.layers.base import check_config
 from baselines.references.kalman import Kalman, KalmanConfig, kalman_options
 from baselines.references.strapdown import Strapdown, StrapdownConfig, strapdown_options
-from baselines.training.data import Part, Windows, batches, cut
+from baselines.training.data import Part, Windows, batches, cut_windows
 from csp_data import Dataset
 
 __all__ = [
@@ -123,13 +123,13 @@ class Fir(nn.Module):
         dict
             ``{"ridge": chosen strength}``.
         """
-        moments = self._moments(train, cut(train, length))
+        moments = self._moments(train, cut_windows(train, length))
         values, vectors = torch.linalg.eigh(moments.xx)
         rotated = vectors.T @ moments.xy
         best, chosen = float("inf"), STRENGTHS[0]
         for strength in STRENGTHS:
             self._set(moments, vectors @ (rotated / (values.clamp(min=0) + strength)[:, None]))
-            loss = self._loss(val, cut(val, length))
+            loss = self._loss(val, cut_windows(val, length))
             if loss < best:
                 best, chosen = loss, strength
         self._set(moments, vectors @ (rotated / (values.clamp(min=0) + chosen)[:, None]))

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from baselines.errors import CspDataError, MissingExtraError
-from baselines.training.data import Part, batches, cut
+from baselines.training.data import Part, batches, cut_windows
 from csp_data import Dataset
 from csp_data.signal.rotation import rotate
 
@@ -139,7 +139,7 @@ class Strapdown(nn.Module):
     def fit(self, train: Part, val: Part, length: int | None) -> dict[str, Any]:
         """Take the time constant that is best on val; nothing is learned from train."""
         squares = dict.fromkeys(MEMORIES, 0.0)
-        for batch in batches(val, cut(val, length), 32):
+        for batch in batches(val, cut_windows(val, length), 32):
             for row, window in enumerate(batch.inputs.double().cpu().numpy()):
                 steps = int(batch.mask[row].sum())
                 true = batch.targets[row, :steps].double().cpu().numpy()

@@ -25,7 +25,7 @@ from baselines.errors import CspDataError, MissingExtraError, OptionError
 from baselines.runs.trackers import check
 from baselines.sweeps.grid import Planned
 from baselines.sweeps.slots import slot
-from baselines.training.ledger import LEDGER, note, read_lines
+from baselines.training.ledger import LEDGER, append_event, read_lines
 from csp_data.options import check_number
 from csp_data.parallel import as_done
 
@@ -117,7 +117,7 @@ def work(planned: Planned, place: Place) -> Outcome:
 
     def told() -> None:
         if (planned.folder / LEDGER).exists():
-            note(planned.folder, "compile")
+            append_event(planned.folder, "compile")
 
     begin = time.perf_counter()
     torch.set_num_threads(place.threads)
@@ -144,7 +144,7 @@ def work(planned: Planned, place: Place) -> Outcome:
     except Exception as error:
         why = str(error) if isinstance(error, CspDataError) else traceback.format_exc(limit=-3).strip()
         if (planned.folder / LEDGER).exists():
-            note(planned.folder, "fail", error=why)
+            append_event(planned.folder, "fail", error=why)
         return Outcome(planned.folder, "failed", why, time.perf_counter() - begin)
     return Outcome(
         planned.folder, "skipped" if state == "finished" else "done", seconds=time.perf_counter() - begin
@@ -361,7 +361,7 @@ def execute(runs: Iterable[Planned], pool: Pool, place: Place) -> Generator[Outc
             if lost[folder] >= ATTEMPTS:
                 del waiting[folder]
                 told = f"its worker ended {ATTEMPTS} times without finishing an epoch (out of memory?): {why}"
-                note(folder, "fail", error=told)
+                append_event(folder, "fail", error=told)
                 yield Outcome(folder, "failed", told)
         moved = len(waiting) < left or any(_progress(folder)[0] > before[folder][0] for folder in waiting)
         idle = 0 if moved or not why else idle + 1

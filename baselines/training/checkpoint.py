@@ -9,7 +9,6 @@ from typing import Any
 
 import safetensors
 import safetensors.torch
-import torch
 from torch import Tensor, nn
 
 from baselines.errors import CspDataError
@@ -44,9 +43,7 @@ class Checkpoint:
 
 def save_weights(path: Path, weights: dict[str, Tensor]) -> None:
     """Write a model's ``state_dict()``."""
-    atomic_bytes(
-        path, safetensors.torch.save({name: t.detach().cpu().contiguous() for name, t in weights.items()})
-    )
+    atomic_bytes(path, safetensors.torch.save(_on_cpu(weights)))
 
 
 def load_weights(path: Path, model: nn.Module) -> None:
@@ -57,7 +54,7 @@ def load_weights(path: Path, model: nn.Module) -> None:
     CheckpointError
         If the file is missing or damaged, or its weights are another model's.
     """
-    tensors, _ = _read(path)
+    tensors, _ = _read_tensors(path)
     try:
         model.load_state_dict(tensors)
     except RuntimeError as error:
@@ -70,8 +67,7 @@ def write_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
     for number, state in checkpoint.optimizer.items():
         tensors |= {f"optimizer/{number}/{name}": tensor for name, tensor in state.items()}
     tensors |= {f"generators/{name}": tensor for name, tensor in checkpoint.generators.items()}
-    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    atomic_bytes(path, safetensors.torch.save(tensors, {"progress": json.dumps(checkpoint.progress)}))
+    atomic_bytes(path, safetensors.torch.save(_on_cpu(tensors), {"progress": json.dumps(checkpoint.progress)}))
 
 
 def read_checkpoint(path: Path) -> Checkpoint:
@@ -82,7 +78,7 @@ def read_checkpoint(path: Path) -> Checkpoint:
     CheckpointError
         If the file is missing, damaged, or no checkpoint.
     """
-    tensors, metadata = _read(path)
+    tensors, metadata = _read_tensors(path)
     if "progress" not in metadata:
         raise CheckpointError(f"{path}: weights without the state of a training. Pass the run's last.safetensors.")
     groups: dict[str, dict[str, Tensor]] = {"model": {}, "optimizer": {}, "generators": {}}
@@ -96,7 +92,12 @@ def read_checkpoint(path: Path) -> Checkpoint:
     return Checkpoint(groups["model"], optimizer, groups["generators"], json.loads(metadata["progress"]))
 
 
-def _read(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
+def _on_cpu(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Return tensors as safetensors takes them."""
+    return {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+
+
+def _read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     try:
         with safetensors.safe_open(path, "pt") as file:
             return {name: file.get_tensor(name) for name in file.keys()}, file.metadata() or {}  # noqa: SIM118

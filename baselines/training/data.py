@@ -19,11 +19,11 @@ from baselines.errors import OptionError
 from csp_data import Dataset
 from csp_data.normalization import Affine, features
 
-__all__ = ["Batch", "Part", "Windows", "batches", "cut", "length_class", "load_part", "padded"]
+__all__ = ["Batch", "Part", "Windows", "batches", "bucket_length", "cut_windows", "load_part", "pad_batch"]
 
 
 @dataclass(frozen=True)
-class Turning:
+class HeadingRotation:
     """How normalised values turn about the vertical: y = A(angle) x + b(angle), pair by pair of channels.
 
     With x = (v - shift) / scale and v' = R(angle) v, the turned normalised values are
@@ -44,7 +44,7 @@ class Turning:
     def apply(self, values: Tensor, angle: Tensor) -> Tensor:
         """Return values (B, T, C) turned by an angle (B,) in rad each; the ones given stay as they are."""
         physical = values[..., self.pairs] * self.scale + self.shift
-        cos, sin = (part.view(-1, 1, 1).to(values.dtype) for part in (angle.cos(), angle.sin()))
+        cos, sin = (table.view(-1, 1, 1).to(values.dtype) for table in (angle.cos(), angle.sin()))
         x, y = physical.unbind(dim=-1)
         turned = torch.stack([cos * x - sin * y, sin * x + cos * y], dim=-1)
         turned = ((turned - self.shift) / self.scale).flatten(-2)
@@ -92,7 +92,7 @@ class Part:
     target_hz: float
     scaling: Affine
     window: tuple[int, int] | None = None
-    heading: tuple[Turning, Turning] | None = None
+    heading: tuple[HeadingRotation, HeadingRotation] | None = None
 
     @property
     def dims(self) -> tuple[int, int]:
@@ -154,13 +154,13 @@ def load_part(dataset: Dataset, name: str, device: torch.device | str = "cpu") -
     device
         Where batches are needed.
     """
-    protocol, norm = dataset.protocol, dataset.normalization
+    protocol, normalization = dataset.protocol, dataset.normalization
     inputs, targets, times = [], [], []
     split = dataset.split(name)
     for episode in split:
-        seen = features(episode.inputs, deltas=protocol.input_deltas, clip=protocol.clip)
-        inputs.append(norm.inputs.apply(seen))
-        targets.append(norm.targets.apply(episode.targets))
+        raw_features = features(episode.inputs, deltas=protocol.input_deltas, clip=protocol.clip)
+        inputs.append(normalization.inputs.apply(raw_features))
+        targets.append(normalization.targets.apply(episode.targets))
         times.append(episode.target_time)
     lengths = np.array([len(t) for t in targets], dtype=np.int64)
     return Part(
@@ -173,13 +173,13 @@ def load_part(dataset: Dataset, name: str, device: torch.device | str = "cpu") -
         times=tuple(times),
         chunk=protocol.chunk,
         target_hz=protocol.target_hz,
-        scaling=norm.targets,
+        scaling=normalization.targets,
         window=protocol.window.steps(protocol.target_hz) if protocol.window else None,
         heading=_heading(dataset, device) if protocol.augment == "heading" else None,
     )
 
 
-def _heading(dataset: Dataset, device: torch.device | str) -> tuple[Turning, Turning]:
+def _heading(dataset: Dataset, device: torch.device | str) -> tuple[HeadingRotation, HeadingRotation]:
     """Return how features and targets turn about the vertical, by what the card says of their axes."""
     protocol, norm = dataset.protocol, dataset.normalization
     target = dataset.card.target(protocol.target)
@@ -192,22 +192,23 @@ def _heading(dataset: Dataset, device: torch.device | str) -> tuple[Turning, Tur
                 f"inputs and a target along level axes, {name!r} of {dataset.name} is along {along!r}",
                 "Choose augment='none'.",
             )
-    width = len(dataset.channels.names)
-    first = np.arange(0, width * (2 if protocol.input_deltas else 1), 3)
-    count = len(dataset.targets.names)
-    of_target = np.arange(0, count, 3 if count % 3 == 0 else 2)
-
-    def turning(first: np.ndarray, affine: Affine) -> Turning:
-        pairs = np.stack([first, first + 1], axis=1)
-        shift, scale = (
-            torch.from_numpy(values[pairs]).float().to(device) for values in (affine.shift, affine.scale)
-        )
-        return Turning(torch.from_numpy(pairs).to(device), shift, scale)
-
-    return turning(first, norm.inputs), turning(of_target, norm.targets)
+    feature_count = len(dataset.channels.names) * (2 if protocol.input_deltas else 1)
+    target_count = len(dataset.targets.names)
+    axes_per_target = 3 if target_count % 3 == 0 else 2  # x, y, z or x, y
+    return (
+        _heading_rotation(np.arange(0, feature_count, 3), norm.inputs, device),
+        _heading_rotation(np.arange(0, target_count, axes_per_target), norm.targets, device),
+    )
 
 
-def cut(part: Part, length: int | None, stride: int | None = None) -> Windows:
+def _heading_rotation(x_channels: np.ndarray, affine: Affine, device: torch.device | str) -> HeadingRotation:
+    """Return the rotation of pairs of channels that begin at ``x_channels``, each followed by its y."""
+    pairs = np.stack([x_channels, x_channels + 1], axis=1)
+    shift, scale = (torch.from_numpy(values[pairs]).float().to(device) for values in (affine.shift, affine.scale))
+    return HeadingRotation(torch.from_numpy(pairs).to(device), shift, scale)
+
+
+def cut_windows(part: Part, length: int | None, stride: int | None = None) -> Windows:
     """Cut all episodes into windows that together cover every step.
 
     Parameters
@@ -252,19 +253,19 @@ def batches(
     size: int,
     generator: torch.Generator | None = None,
     *,
-    turns: torch.Generator | None = None,
+    angle_generator: torch.Generator | None = None,
 ) -> Iterator[Batch]:
     """Gather batches of windows.
 
     Parameters
     ----------
     part, windows
-        From :func:`load_part` and :func:`cut`.
+        From :func:`load_part` and :func:`cut_windows`.
     size
         Windows in a batch; the last one may be smaller.
     generator
         Shuffles the windows; ``None`` keeps their order.
-    turns
+    angle_generator
         Draws the angle, uniform over the circle, by which each window's inputs and targets are turned about the
         vertical, if the part has a heading; ``None`` turns nothing. The part stays as it is: turns never add up.
     """
@@ -272,26 +273,26 @@ def batches(
     order = np.arange(count) if generator is None else torch.randperm(count, generator=generator).numpy()
     for first in range(0, count, size):
         rows = order[first : first + size]
-        angle = None
-        if turns is not None and part.heading is not None:
-            angle = (2 * math.pi * torch.rand(len(rows), generator=turns)).to(part.inputs.device)
-        yield _gather(part, windows, rows, angle)
+        angles = None
+        if angle_generator is not None and part.heading is not None:
+            angles = (2 * math.pi * torch.rand(len(rows), generator=angle_generator)).to(part.inputs.device)
+        yield _gather(part, windows, rows, angles)
 
 
-def _gather(part: Part, windows: Windows, rows: np.ndarray, angle: Tensor | None = None) -> Batch:
+def _gather(part: Part, windows: Windows, rows: np.ndarray, angles: Tensor | None = None) -> Batch:
     device = part.inputs.device
     # a GPU is sent two numbers a window and need not be waited for; all indices are made there
-    where = torch.from_numpy(np.stack((windows.starts[rows], windows.lengths[rows]))).to(device)
-    starts, lengths = where.unsqueeze(-1)
+    bounds = torch.from_numpy(np.stack((windows.starts[rows], windows.lengths[rows]))).to(device)
+    starts, lengths = bounds.unsqueeze(-1)
     step = torch.arange(int(windows.lengths[rows].max()), device=device)
     mask = step < lengths
     # padded steps point at the window's first one, and are zeroed
     index = torch.where(mask, starts + step, starts)
     samples = (index.unsqueeze(-1) * part.chunk + torch.arange(part.chunk, device=device)).flatten(1)
     inputs, targets = part.inputs[samples], part.targets[index]
-    if angle is not None and part.heading is not None:
-        of_inputs, of_targets = part.heading
-        inputs, targets = of_inputs.apply(inputs, angle), of_targets.apply(targets, angle)
+    if angles is not None and part.heading is not None:
+        input_rotation, target_rotation = part.heading
+        inputs, targets = input_rotation.apply(inputs, angles), target_rotation.apply(targets, angles)
     return Batch(
         inputs=inputs * mask.repeat_interleave(part.chunk, dim=1).unsqueeze(-1),
         targets=targets * mask.unsqueeze(-1),
@@ -300,18 +301,18 @@ def _gather(part: Part, windows: Windows, rows: np.ndarray, angle: Tensor | None
     )
 
 
-def padded(batch: Batch, rows: int, steps: int) -> Batch:
+def pad_batch(batch: Batch, rows: int, steps: int) -> Batch:
     """Pad a batch with zeros, and with steps that do not count, to ``rows`` windows of ``steps`` target steps."""
-    more_rows, more = rows - len(batch.mask), steps - batch.mask.shape[1]
+    extra_rows, extra_steps = rows - len(batch.mask), steps - batch.mask.shape[1]
     chunk = batch.inputs.shape[1] // batch.mask.shape[1]
     return Batch(
-        inputs=F.pad(batch.inputs, (0, 0, 0, more * chunk, 0, more_rows)),
-        targets=F.pad(batch.targets, (0, 0, 0, more, 0, more_rows)),
-        mask=F.pad(batch.mask, (0, more, 0, more_rows)),
+        inputs=F.pad(batch.inputs, (0, 0, 0, extra_steps * chunk, 0, extra_rows)),
+        targets=F.pad(batch.targets, (0, 0, 0, extra_steps, 0, extra_rows)),
+        mask=F.pad(batch.mask, (0, extra_steps, 0, extra_rows)),
         rows=batch.rows,
     )
 
 
-def length_class(steps: int, longest: int, classes: int = 4) -> int:
+def bucket_length(steps: int, longest: int, classes: int = 4) -> int:
     """Round a number of target steps up to one of ``classes`` lengths, the last of them ``longest``."""
     return next(n for n in (-(-longest * k // classes) for k in range(1, classes + 1)) if n >= steps)

@@ -11,17 +11,24 @@ import torch
 from torch import nn
 
 from baselines.errors import ModelError
-from baselines.training.data import Batch, Part, Windows, batches, cut
+from baselines.training.data import Batch, Part, Windows, batches, cut_windows
 from baselines.training.metrics import ate, path, pooled, rte, summary
 from baselines.training.quantities import Quantities
 from baselines.training.step import numerics
 from csp_data.predictions import EpisodePrediction
 from csp_data.store import EpisodeRow
 
-__all__ = ["EpisodePrediction", "measure", "measure_fully", "outputs", "predict", "squares"]
+__all__ = [
+    "EpisodePrediction",
+    "compute_all_metrics",
+    "compute_metrics",
+    "normalized_predictions",
+    "predict",
+    "sum_squared_errors",
+]
 
 
-def outputs(model: nn.Module, part: Part, length: int | None, batch: int = 32) -> torch.Tensor:
+def normalized_predictions(model: nn.Module, part: Part, length: int | None, batch_size: int = 32) -> torch.Tensor:
     """Run a model over every step of a part once.
 
     Episodes are cut into consecutive windows, the last one partial, and the model starts afresh in each: all
@@ -35,7 +42,7 @@ def outputs(model: nn.Module, part: Part, length: int | None, batch: int = 32) -
         What to predict.
     length
         Target steps of a window; ``None`` for whole episodes.
-    batch
+    batch_size
         Windows at once. The result does not depend on it beyond rounding.
 
     Returns
@@ -48,29 +55,29 @@ def outputs(model: nn.Module, part: Part, length: int | None, batch: int = 32) -
     ModelError
         If the model's outputs have another shape.
     """
-    windows = cut(part, length)
+    windows = cut_windows(part, length)
     scattered = torch.empty_like(part.targets)
     with _evaluating(model, part):
-        for piece in batches(part, windows, batch):
-            _scatter(_predicted(model, piece), windows, piece.rows, scattered)
+        for batch in batches(part, windows, batch_size):
+            _scatter_windows(_forward(model, batch), windows, batch.rows, scattered)
     return scattered
 
 
-def squares(
-    model: nn.Module, part: Part, length: int | None, first: int, step: int, batch: int = 32
+def sum_squared_errors(
+    model: nn.Module, part: Part, length: int | None, first: int, step: int, batch_size: int = 32
 ) -> tuple[float, int]:
     """Return the sum of squared normalised errors over every `step`-th window from the `first`, and their number.
 
-    Windows and values are those of :func:`outputs`.
+    Windows and values are those of :func:`normalized_predictions`.
     """
-    windows = cut(part, length)
-    mine = Windows(windows.episodes[first::step], windows.starts[first::step], windows.lengths[first::step])
+    windows = cut_windows(part, length)
+    chosen = Windows(windows.episodes[first::step], windows.starts[first::step], windows.lengths[first::step])
     total = 0.0
     with _evaluating(model, part):
-        for piece in batches(part, mine, batch):
-            error = (_predicted(model, piece) - piece.targets).square() * piece.mask.unsqueeze(-1)
+        for batch in batches(part, chosen, batch_size):
+            error = (_forward(model, batch) - batch.targets).square() * batch.mask.unsqueeze(-1)
             total += error.sum(dtype=torch.float64).item()
-    return total, int(mine.lengths.sum()) * part.targets.shape[1]
+    return total, int(chosen.lengths.sum()) * part.targets.shape[1]
 
 
 @contextmanager
@@ -83,52 +90,54 @@ def _evaluating(model: nn.Module, part: Part) -> Iterator[None]:
     model.train(was_training)
 
 
-def _predicted(model: nn.Module, piece: Batch) -> torch.Tensor:
-    output: torch.Tensor = model(piece.inputs)
-    if output.shape != piece.targets.shape:  # (B, T, 1) or (B, T) would be spread over all targets
+def _forward(model: nn.Module, batch: Batch) -> torch.Tensor:
+    output: torch.Tensor = model(batch.inputs)
+    if output.shape != batch.targets.shape:  # (B, T, 1) or (B, T) would be spread over all targets
         raise ModelError(
-            f"{type(model).__name__} maps inputs {tuple(piece.inputs.shape)} to {tuple(output.shape)}: expected "
-            f"{tuple(piece.targets.shape)}, (batch, target steps, targets). Repair its forward."
+            f"{type(model).__name__} maps inputs {tuple(batch.inputs.shape)} to {tuple(output.shape)}: expected "
+            f"{tuple(batch.targets.shape)}, (batch, target steps, targets). Repair its forward."
         )
     return output
 
 
-def _scatter(output: torch.Tensor, windows: Windows, rows: np.ndarray, into: torch.Tensor) -> None:
+def _scatter_windows(output: torch.Tensor, windows: Windows, rows: np.ndarray, into: torch.Tensor) -> None:
     for values, row in zip(output, rows, strict=True):
         start, steps = windows.starts[row], windows.lengths[row]
         into[start : start + steps] = values[:steps]
 
 
-def predict(model: nn.Module, part: Part, length: int | None, batch: int = 32) -> list[EpisodePrediction]:
-    """Predict every episode of a part, in physical units; arguments as for :func:`outputs`.
+def predict(model: nn.Module, part: Part, length: int | None, batch_size: int = 32) -> list[EpisodePrediction]:
+    """Predict every episode of a part, in physical units; arguments as for :func:`normalized_predictions`.
 
     Raises
     ------
     ModelError
-        As :func:`outputs`; or if predictions are not finite, which have no error.
+        As :func:`normalized_predictions`; or if predictions are not finite, which have no error.
     """
-    true, pred = part.physical(part.targets), part.physical(outputs(model, part, length, batch))
-    found = [
+    true = part.physical(part.targets)
+    pred = part.physical(normalized_predictions(model, part, length, batch_size))
+    predictions = [
         EpisodePrediction(id_, time, true[start : start + steps], pred[start : start + steps])
         for id_, time, start, steps in zip(part.ids, part.times, part.starts, part.lengths, strict=True)
     ]
-    if bad := [one.id for one in found if not np.isfinite(one.pred).all()]:
+    not_finite = ", ".join(prediction.id for prediction in predictions if not np.isfinite(prediction.pred).all())
+    if not_finite:
         raise ModelError(
-            f"the predictions of {type(model).__name__} on {part.name} are not finite, in: {', '.join(bad)}. "
+            f"the predictions of {type(model).__name__} on {part.name} are not finite, in: {not_finite}. "
             "Train it with a smaller lr, or clip_norm=1."
         )
-    return found
+    return predictions
 
 
-def measure(predictions: Sequence[EpisodePrediction], channels: Sequence[str]) -> dict[str, Any]:
+def compute_metrics(predictions: Sequence[EpisodePrediction], channels: Sequence[str]) -> dict[str, Any]:
     """Return the metrics of predictions; see :func:`baselines.training.metrics.summary`."""
     return summary({p.id: (p.true, p.pred) for p in predictions}, channels)
 
 
-def measure_fully(
+def compute_all_metrics(
     predictions: Sequence[EpisodePrediction], quantities: Quantities, rows: Sequence[EpisodeRow]
 ) -> dict[str, Any]:
-    """Return all metrics of predictions: what :func:`measure` gives, and what a comparison needs.
+    """Return all metrics of predictions: what :func:`compute_metrics` gives, and what a comparison needs.
 
     Parameters
     ----------
@@ -151,28 +160,29 @@ def measure_fully(
         definitions, :mod:`baselines.training.metrics`), or ``None`` where the targets add up to no path;
         ``"recordings"`` and ``"groups"``: by name the same values of their episodes alone.
     """
-    found = measure(predictions, quantities.channels)
+    metrics = compute_metrics(predictions, quantities.channels)
     by_id = {row.id: row for row in rows}
-    pools: dict[str, dict[str, list[EpisodePrediction]]] = {"recordings": {}, "groups": {}}
+    recordings: dict[str, list[EpisodePrediction]] = {}
+    groups: dict[str, list[EpisodePrediction]] = {}
     for prediction in predictions:
         row = by_id[prediction.id]
-        pools["recordings"].setdefault(row.recording, []).append(prediction)
-        pools["groups"].setdefault(row.group, []).append(prediction)
-    found |= _physical(predictions, quantities, found)
-    for kind, pool in pools.items():
-        found[kind] = {}
-        for name, members in pool.items():
+        recordings.setdefault(row.recording, []).append(prediction)
+        groups.setdefault(row.group, []).append(prediction)
+    metrics |= _physical_metrics(predictions, quantities, metrics)
+    for kind, members_by_name in (("recordings", recordings), ("groups", groups)):
+        metrics[kind] = {}
+        for name, members in members_by_name.items():
             values = pooled([(p.true, p.pred) for p in members], quantities.channels)
-            found[kind][name] = values | _physical(members, quantities, values)
-    return found
+            metrics[kind][name] = values | _physical_metrics(members, quantities, values)
+    return metrics
 
 
-def _physical(
+def _physical_metrics(
     predictions: Sequence[EpisodePrediction], quantities: Quantities, values: dict[str, Any]
 ) -> dict[str, Any]:
     units, factors = quantities.si_units, quantities.si_factors
-    squares = np.array([values["channels"][channel]["mse"] for channel in quantities.channels])
-    published = quantities.published_factors
+    mse_by_channel = np.array([values["channels"][channel]["mse"] for channel in quantities.channels])
+    published_factors = quantities.published_factors
     return {
         "si": {
             channel: {
@@ -183,16 +193,16 @@ def _physical(
             for d, channel in enumerate(quantities.channels)
         },
         "published": None
-        if published is None
+        if published_factors is None
         else {
             "unit": f"({quantities.published_unit})²",
-            "mse": float((np.square(published) * squares).mean()),
+            "mse": float((np.square(published_factors) * mse_by_channel).mean()),
         },
-        "trajectory": _trajectory(predictions, quantities),
+        "trajectory": _trajectory_metrics(predictions, quantities),
     }
 
 
-def _trajectory(predictions: Sequence[EpisodePrediction], quantities: Quantities) -> dict[str, Any] | None:
+def _trajectory_metrics(predictions: Sequence[EpisodePrediction], quantities: Quantities) -> dict[str, Any] | None:
     if not quantities.paths:
         return None
     scale = quantities.si_factors * quantities.step_s

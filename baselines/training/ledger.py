@@ -18,17 +18,17 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-__all__ = ["LEDGER", "SWEEP", "Executed", "append_line", "count", "note", "read_lines"]
+__all__ = ["LEDGER", "SWEEP", "Executed", "append_event", "append_line", "count_executed", "read_lines"]
 
 LEDGER = "ledger.jsonl"
 SWEEP = "sweep.jsonl"
 """Lines of the same kind for a whole sweep: how it was asked for."""
 
 
-def note(folder: Path, event: str, **values: Any) -> None:
+def append_event(folder: Path, event: str, **values: Any) -> None:
     """Append a line to the ledger of a run."""
-    who = {"time": datetime.now(UTC).isoformat(timespec="milliseconds"), "host": socket.gethostname()}
-    append_line(folder / LEDGER, {"event": event, **values, **who, "pid": os.getpid()})
+    origin = {"time": datetime.now(UTC).isoformat(timespec="milliseconds"), "host": socket.gethostname()}
+    append_line(folder / LEDGER, {"event": event, **values, **origin, "pid": os.getpid()})
 
 
 def append_line(path: Path, values: dict[str, Any]) -> None:
@@ -76,16 +76,16 @@ class Executed:
     twice: tuple[str, ...]
 
 
-def count(folders: Iterable[Path]) -> Executed:
+def count_executed(folders: Iterable[Path]) -> Executed:
     """Count what was executed in the runs of some folders."""
     starts = epochs = finished = 0
     twice: list[str] = []
     for folder in folders:
         lines = read_lines(folder / LEDGER)
         starts += sum(line.get("event") == "start" for line in lines)
-        done = Counter(line.get("epoch") for line in lines if line.get("event") == "epoch")
-        ends = sum(line.get("event") == "finish" for line in lines)
-        epochs, finished = epochs + done.total(), finished + ends
-        twice += [f"{folder}: epoch {epoch}" for epoch, times in sorted(done.items()) if times > 1]
-        twice += [f"{folder}: finish"] * (ends > 1)
+        times_by_epoch = Counter(line.get("epoch") for line in lines if line.get("event") == "epoch")
+        finishes = sum(line.get("event") == "finish" for line in lines)
+        epochs, finished = epochs + times_by_epoch.total(), finished + finishes
+        twice += [f"{folder}: epoch {epoch}" for epoch, times in sorted(times_by_epoch.items()) if times > 1]
+        twice += [f"{folder}: finish"] * (finishes > 1)
     return Executed(starts, epochs, finished, tuple(twice))

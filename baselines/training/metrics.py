@@ -95,9 +95,9 @@ def rte(true: Array, pred: Array, rate_hz: float, interval_s: float = 60.0) -> f
     drift = _error(true, pred)
     if len(drift) < 2:
         raise ValueError("a path needs at least 2 positions")
-    wanted = max(1, round(interval_s * rate_hz))
-    steps = min(wanted, len(drift) - 1)
-    scale = 1.0 if len(drift) > wanted else wanted / len(drift)
+    interval_steps = max(1, round(interval_s * rate_hz))
+    steps = min(interval_steps, len(drift) - 1)
+    scale = 1.0 if len(drift) > interval_steps else interval_steps / len(drift)
     return scale * float(np.sqrt(np.square(drift[steps:] - drift[:-steps]).mean()))
 
 

@@ -93,10 +93,10 @@ class TrainConfig:
 
     def windows(self, part: Part) -> tuple[Windows, int | None]:
         """Cut a part for training; also return a window's length in target steps (``None``: whole episodes)."""
-        from baselines.training.data import cut
+        from baselines.training.data import cut_windows
 
         length, stride = (part.window or (None, None)) if self.window_s is None else self.steps(part.target_hz)
-        return cut(part, length, stride), length
+        return cut_windows(part, length, stride), length
 
     def steps(self, target_hz: float) -> tuple[int | None, int | None]:
         """Return ``window_s`` and ``window_stride_s`` in target steps; :class:`OptionError` if they are none."""

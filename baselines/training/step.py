@@ -16,12 +16,21 @@ from torch import Tensor, nn
 
 from baselines.errors import OptionError
 
-__all__ = ["GraphStep", "PlainStep", "adam", "by_shape", "in_graph", "make_step", "masked_mse", "numerics"]
+__all__ = [
+    "GraphStep",
+    "PlainStep",
+    "adam",
+    "make_step",
+    "masked_mse",
+    "needs_static_shapes",
+    "numerics",
+    "uses_cuda_graph",
+]
 
-COMPILES_FROM = "2.12"
+FIRST_COMPILING_VERSION = "2.12"
 """First version of torch whose compiler the tests pass with."""
 
-Call = Callable[[Tensor, Tensor, Tensor], Tensor]
+StepFunction = Callable[[Tensor, Tensor, Tensor], Tensor]
 
 
 def masked_mse(pred: Tensor, true: Tensor, mask: Tensor) -> Tensor:
@@ -138,42 +147,42 @@ class GraphStep:
         key = (inputs.shape, targets.shape)
         if key not in self._captured:
             self._captured[key] = self._capture([t.clone() for t in (inputs, targets, mask)])
-        graph, held, loss = self._captured[key]
-        for place, tensor in zip(held, (inputs, targets, mask), strict=True):
-            place.copy_(tensor)
+        graph, static_inputs, loss = self._captured[key]
+        for static, tensor in zip(static_inputs, (inputs, targets, mask), strict=True):
+            static.copy_(tensor)
         graph.replay()
         return loss.clone()
 
-    def _capture(self, held: list[Tensor]) -> tuple[Any, list[Tensor], Tensor]:
+    def _capture(self, static_inputs: list[Tensor]) -> tuple[Any, list[Tensor], Tensor]:
         """Warm up FFT plans, libraries and kernels on a side stream, undo what that changed, and capture."""
-        weights = [p.detach().clone() for p in self.plain.model.parameters()]
+        saved_weights = [p.detach().clone() for p in self.plain.model.parameters()]
         state = self._optimizer_tensors()
-        before = {key: t.clone() for key, t in state.items()}
-        random = torch.cuda.get_rng_state(held[0].device)
-        side = torch.cuda.Stream()
-        side.wait_stream(torch.cuda.current_stream())
-        with torch.cuda.stream(side):
+        saved_state = {key: t.clone() for key, t in state.items()}
+        rng_state = torch.cuda.get_rng_state(static_inputs[0].device)
+        side_stream = torch.cuda.Stream()
+        side_stream.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(side_stream):
             for _ in range(3):
-                self.plain(*held)
-        torch.cuda.current_stream().wait_stream(side)
+                self.plain(*static_inputs)
+        torch.cuda.current_stream().wait_stream(side_stream)
         with torch.no_grad():
-            for p, kept in zip(self.plain.model.parameters(), weights, strict=True):
-                p.copy_(kept)
+            for p, saved in zip(self.plain.model.parameters(), saved_weights, strict=True):
+                p.copy_(saved)
             for key, tensor in self._optimizer_tensors().items():
-                tensor.copy_(before[key]) if key in before else tensor.zero_()
-        torch.cuda.set_rng_state(random, held[0].device)
+                tensor.copy_(saved_state[key]) if key in saved_state else tensor.zero_()
+        torch.cuda.set_rng_state(rng_state, static_inputs[0].device)
         self.plain.optimizer.zero_grad()
         graph = torch.cuda.CUDAGraph()
         with torch.cuda.graph(graph):
-            loss = self.plain(*held)
-        return graph, held, loss
+            loss = self.plain(*static_inputs)
+        return graph, static_inputs, loss
 
     def _optimizer_tensors(self) -> dict[tuple[int, str], Tensor]:
         state = self.plain.optimizer.state
-        return {(id(p), name): t for p, held in state.items() for name, t in held.items()}
+        return {(id(p), name): t for p, tensors in state.items() for name, t in tensors.items()}
 
 
-def make_step(plain: PlainStep, compile: str, device: torch.device) -> Call:
+def make_step(plain: PlainStep, compile: str, device: torch.device) -> StepFunction:
     """Return the step in the form that ``compile`` asks for.
 
     Parameters
@@ -191,27 +200,27 @@ def make_step(plain: PlainStep, compile: str, device: torch.device) -> Call:
     OptionError
         A graph on anything but a CUDA device, or torch's compiler in a version older than 2.12.
     """
-    if in_graph(compile) and device.type != "cuda":
+    if uses_cuda_graph(compile) and device.type != "cuda":
         raise OptionError(
             "compile", compile, f"auto, eager or inductor on {device.type}", "CUDA graphs need a CUDA device."
         )
     if compile.startswith("inductor"):
-        if torch.__version__ < COMPILES_FROM:
+        if torch.__version__ < FIRST_COMPILING_VERSION:
             raise OptionError(
                 "compile",
                 compile,
                 f"auto, eager or graph with torch {torch.__version__}",
-                f"Its compiler cannot take these models, or crashes with them, before {COMPILES_FROM}.",
+                f"Its compiler cannot take these models, or crashes with them, before {FIRST_COMPILING_VERSION}.",
             )
         plain = replace(plain, model=torch.compile(plain.model, dynamic=False))  # type: ignore[arg-type]
-    return GraphStep(plain) if in_graph(compile) else plain
+    return GraphStep(plain) if uses_cuda_graph(compile) else plain
 
 
-def by_shape(compile: str) -> bool:
+def needs_static_shapes(compile: str) -> bool:
     """Tell whether this form of the step is made once for each shape of a batch, so that few shapes are wanted."""
     return compile not in ("auto", "eager")
 
 
-def in_graph(compile: str) -> bool:
+def uses_cuda_graph(compile: str) -> bool:
     """Tell whether this form of the step is captured in a CUDA graph."""
     return compile.endswith("graph")

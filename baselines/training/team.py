@@ -52,9 +52,9 @@ class Team:
         """Return the leader's value in every process."""
         if self.size == 1:
             return value
-        held = [value]
-        dist.broadcast_object_list(held, src=0, device=self.device if self.device.type == "cuda" else None)
-        return held[0]
+        box = [value]
+        dist.broadcast_object_list(box, src=0, device=self.device if self.device.type == "cuda" else None)
+        return box[0]
 
     def mean(self, total: float, weight: float) -> float:
         """Return a mean over all processes: the sum of their totals divided by the sum of their weights."""
@@ -75,10 +75,11 @@ class Team:
                 yield batch
                 continue
             steps = batch.mask.sum(dim=1).cpu().numpy()
-            mine = np.array_split(np.arange(len(steps)), self.size)[self.rank]
-            self._weight = float(steps[mine].sum() / steps.sum())
-            taken = torch.from_numpy(mine if len(mine) else np.zeros(1, dtype=np.int64)).to(batch.mask.device)
-            yield Batch(batch.inputs[taken], batch.targets[taken], batch.mask[taken], batch.rows[mine])
+            own_rows = np.array_split(np.arange(len(steps)), self.size)[self.rank]
+            self._weight = float(steps[own_rows].sum() / steps.sum())
+            present_rows = own_rows if len(own_rows) else np.zeros(1, dtype=np.int64)
+            index = torch.from_numpy(present_rows).to(batch.mask.device)
+            yield Batch(batch.inputs[index], batch.targets[index], batch.mask[index], batch.rows[own_rows])
 
     @contextmanager
     def gradients(self, model: nn.Module) -> Iterator[None]:
@@ -87,12 +88,13 @@ class Team:
             yield
             return
 
-        def join(parameter: Tensor) -> None:
+        def all_reduce_weighted(parameter: Tensor) -> None:
             assert parameter.grad is not None
             parameter.grad.mul_(self._weight)
             dist.all_reduce(parameter.grad)
 
-        hooks = [p.register_post_accumulate_grad_hook(join) for p in model.parameters() if p.requires_grad]
+        trained = [p for p in model.parameters() if p.requires_grad]
+        hooks = [p.register_post_accumulate_grad_hook(all_reduce_weighted) for p in trained]
         try:
             yield
         finally:
@@ -105,8 +107,8 @@ class Team:
         They depend on seed, epoch and rank only, so that a resumed training draws the same.
         """
         if not self.leads:
-            words = np.random.SeedSequence((seed, epoch, self.rank)).generate_state(2, np.uint32)
-            torch.manual_seed(int(words[0]) << 16 ^ int(words[1]))
+            seed_words = np.random.SeedSequence((seed, epoch, self.rank)).generate_state(2, np.uint32)
+            torch.manual_seed(int(seed_words[0]) << 16 ^ int(seed_words[1]))
 
 
 ALONE = Team()

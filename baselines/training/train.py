@@ -27,11 +27,11 @@ from baselines.training.checkpoint import (
     save_weights,
     write_checkpoint,
 )
-from baselines.training.data import Part, Windows, batches, length_class, padded
-from baselines.training.evaluate import outputs, squares
-from baselines.training.ledger import note
+from baselines.training.data import Part, Windows, batches, bucket_length, pad_batch
+from baselines.training.evaluate import normalized_predictions, sum_squared_errors
+from baselines.training.ledger import append_event
 from baselines.training.settings import BEST, LAST, METRICS, TrainConfig
-from baselines.training.step import PlainStep, adam, by_shape, in_graph, make_step, masked_mse
+from baselines.training.step import PlainStep, adam, make_step, masked_mse, needs_static_shapes, uses_cuda_graph
 from baselines.training.team import ALONE, Team
 from csp_data.parallel import keep_freed
 
@@ -48,7 +48,7 @@ __all__ = [
     "validate",
 ]
 
-_LOOK_EVERY = 32
+_LOSS_CHECK_INTERVAL = 32
 
 
 class TrainingError(CspDataError):
@@ -126,50 +126,50 @@ def train(
     """
     windows, length = config.windows(train_part)
     folder = Path(folder)
-    run = _Run(model, config, folder, train_part, windows, team)
+    loop = _TrainingLoop(model, config, folder, train_part, windows, team)
     keep_freed()
     with seeded(config.seed, train_part.inputs.device), team.gradients(model):
-        run.resume()
+        loop.resume()
         if team.leads:
-            _keep_lines(folder / METRICS, run.state["epoch"])
-        epochs = range(run.state["epoch"] + 1, config.epochs + 1)
+            _drop_metrics_after(folder / METRICS, loop.state["epoch"])
+        epochs = range(loop.state["epoch"] + 1, config.epochs + 1)
         for epoch in (bar := tqdm(epochs, desc="train", unit="epoch", disable=None if progress else True)):
-            begin = time.perf_counter()
-            train_loss = run.epoch(epoch)
+            epoch_start = time.perf_counter()
+            train_loss = loop.run_epoch(epoch)
             val_loss = validate(model, val_part, length, team)
             if not math.isfinite(val_loss):
-                raise run.not_finite_on(val_part, length, val_loss, epoch)
-            run.state["seconds"] += time.perf_counter() - begin
-            line = run.store(epoch, train_loss, val_loss)
-            bar.set_postfix_str(f"train {train_loss:.3f}, val {val_loss:.3f}, best {run.state['best_loss']:.3f}")
+                raise loop.non_finite_part_error(val_part, length, val_loss, epoch)
+            loop.state["seconds"] += time.perf_counter() - epoch_start
+            metrics = loop.store(epoch, train_loss, val_loss)
+            bar.set_postfix_str(f"train {train_loss:.3f}, val {val_loss:.3f}, best {loop.state['best_loss']:.3f}")
             if on_epoch is not None:
-                on_epoch(line)
+                on_epoch(metrics)
     if team.leads:
         load_weights(folder / BEST, model)
-    return Fit(run.state["best_epoch"], run.state["best_loss"], run.state["seconds"])
+    return Fit(loop.state["best_epoch"], loop.state["best_loss"], loop.state["seconds"])
 
 
-class _Run:
+class _TrainingLoop:
     """A training between two epochs: what :func:`train` moves on, stores and takes up again."""
 
     def __init__(
         self, model: nn.Module, config: TrainConfig, folder: Path, part: Part, windows: Windows, team: Team
     ) -> None:
-        if team.size > 1 and by_shape(config.compile):
+        if team.size > 1 and needs_static_shapes(config.compile):
             raise OptionError("compile", config.compile, "eager with several processes")
         self.team = team
         self.model, self.config, self.folder, self.part, self.windows = model, config, folder, part, windows
         device = part.inputs.device
         groups = param_groups(model, config.lr)
-        self.rates = [group["lr"] for group in groups]
-        self.optimizer = adam(groups, device, graph=in_graph(config.compile))
+        self.base_learning_rates = [group["lr"] for group in groups]
+        self.optimizer = adam(groups, device, graph=uses_cuda_graph(config.compile))
         self.step = make_step(
             PlainStep(model, self.optimizer, config.clip_norm, config.precision), config.compile, device
         )
         # on a GPU, reading a loss waits for it: the losses are looked at now and then
-        self.look_every = 1 if device.type == "cpu" else _LOOK_EVERY
-        self.order = torch.Generator().manual_seed(config.seed)
-        self.steps = config.epochs * math.ceil(len(windows) / config.batch)
+        self.loss_check_interval = 1 if device.type == "cpu" else _LOSS_CHECK_INTERVAL
+        self.generator = torch.Generator().manual_seed(config.seed)
+        self.total_steps = config.epochs * math.ceil(len(windows) / config.batch)
         self.state: dict[str, Any] = {
             "epoch": 0,
             "step": 0,
@@ -179,40 +179,41 @@ class _Run:
             "config": asdict(config),
         }
 
-    def epoch(self, epoch: int) -> float:
+    def run_epoch(self, epoch: int) -> float:
         """Take every training window once; return the mean loss."""
         self.model.train()
-        longest, loss_sum, weight = int(self.windows.lengths.max()), 0.0, 0
-        seen: list[tuple[Tensor, np.ndarray]] = []
+        longest_window, loss_sum, weight = int(self.windows.lengths.max()), 0.0, 0
+        pending: list[tuple[Tensor, np.ndarray]] = []
         self.team.reseed(self.config.seed, epoch)
-        taken = batches(self.part, self.windows, self.config.batch, self.order, turns=self.order)
-        for batch in self.team.shares(taken):
-            self.set_rate()
-            if by_shape(self.config.compile):
-                batch = padded(batch, self.config.batch, length_class(batch.mask.shape[1], longest))
-            seen.append((self.step(batch.inputs, batch.targets, batch.mask), batch.rows))
+        size, generator = self.config.batch, self.generator
+        shuffled_batches = batches(self.part, self.windows, size, generator, angle_generator=generator)
+        for batch in self.team.shares(shuffled_batches):
+            self.set_learning_rates()
+            if needs_static_shapes(self.config.compile):
+                batch = pad_batch(batch, self.config.batch, bucket_length(batch.mask.shape[1], longest_window))
+            pending.append((self.step(batch.inputs, batch.targets, batch.mask), batch.rows))
             self.state["step"] += 1
             weight += int(self.windows.lengths[batch.rows].sum())
-            if len(seen) == self.look_every:
-                loss_sum += self.look(seen, epoch)
-                seen = []
-        return self.team.mean(loss_sum + self.look(seen, epoch), weight)
+            if len(pending) == self.loss_check_interval:
+                loss_sum += self.check_losses(pending, epoch)
+                pending = []
+        return self.team.mean(loss_sum + self.check_losses(pending, epoch), weight)
 
-    def look(self, seen: list[tuple[Tensor, np.ndarray]], epoch: int) -> float:
+    def check_losses(self, pending: list[tuple[Tensor, np.ndarray]], epoch: int) -> float:
         """Return the sum of the losses of the last steps, weighted by target steps; stop if one is no number."""
         total = 0.0
-        values = torch.stack([loss for loss, _ in seen]).tolist() if seen else []
-        for back, (value, (_, rows)) in enumerate(zip(values, seen, strict=True)):
+        values = torch.stack([loss for loss, _ in pending]).tolist() if pending else []
+        for index, (value, (_, rows)) in enumerate(zip(values, pending, strict=True)):
             if not math.isfinite(value):
-                raise self.not_finite(value, epoch, self.state["step"] - len(seen) + 1 + back, rows)
+                raise self.non_finite_step_error(value, epoch, self.state["step"] - len(pending) + 1 + index, rows)
             total += value * int(self.windows.lengths[rows].sum())
         return total
 
-    def set_rate(self) -> None:
+    def set_learning_rates(self) -> None:
         """Set the learning rates of the next step."""
-        done = self.state["step"] / self.steps
-        factor = 0.5 * (1 + math.cos(math.pi * done)) if self.config.schedule == "cosine" else 1.0
-        for group, rate in zip(self.optimizer.param_groups, self.rates, strict=True):
+        progress = self.state["step"] / self.total_steps
+        factor = 0.5 * (1 + math.cos(math.pi * progress)) if self.config.schedule == "cosine" else 1.0
+        for group, rate in zip(self.optimizer.param_groups, self.base_learning_rates, strict=True):
             if isinstance(group["lr"], Tensor):  # where a CUDA graph reads it
                 group["lr"].fill_(rate * factor)
             else:
@@ -226,7 +227,7 @@ class _Run:
             state["best_epoch"], state["best_loss"] = epoch, val_loss
             if self.team.leads:
                 save_weights(self.folder / BEST, self.model.state_dict())
-        line = {
+        metrics = {
             "epoch": epoch,
             "step": state["step"],
             "lr": float(self.optimizer.param_groups[0]["lr"]),
@@ -234,25 +235,44 @@ class _Run:
             "val_loss": val_loss,
             "seconds": round(state["seconds"], 3),
         }
-        if not self.team.leads:
-            return line
-        with (self.folder / METRICS).open("a") as file:
-            file.write(json.dumps(line) + "\n")
-        generators = {"order": self.order.get_state(), "cpu": torch.get_rng_state()}
+        if self.team.leads:
+            with (self.folder / METRICS).open("a") as file:
+                file.write(json.dumps(metrics) + "\n")
+            self.write_checkpoint()
+            append_event(self.folder, "epoch", epoch=epoch)
+        return metrics
+
+    def write_checkpoint(self) -> None:
+        """Write what :meth:`resume` reads."""
+        generators = {"order": self.generator.get_state(), "cpu": torch.get_rng_state()}
         if self.part.inputs.is_cuda:
             generators["cuda"] = torch.cuda.get_rng_state(self.part.inputs.device)
-        held = self.optimizer.state_dict()["state"]
-        write_checkpoint(self.folder / LAST, Checkpoint(self.model.state_dict(), held, generators, state))
-        note(self.folder, "epoch", epoch=epoch)
-        return line
+        optimizer_state = self.optimizer.state_dict()["state"]
+        checkpoint = Checkpoint(self.model.state_dict(), optimizer_state, generators, self.state)
+        write_checkpoint(self.folder / LAST, checkpoint)
 
     def resume(self) -> None:
         """Put everything back as the checkpoint has it, if there is one, torch's own generators included."""
         stopped = self.team.leads and (self.folder / LAST).exists()
-        held = self.team.broadcast(read_checkpoint(self.folder / LAST) if stopped else None)
-        if held is None:
+        checkpoint = self.team.broadcast(read_checkpoint(self.folder / LAST) if stopped else None)
+        if checkpoint is None:
             return
-        stored, wanted = held.progress["config"], asdict(self.config)
+        self.require_same_config(checkpoint.progress["config"])
+        try:
+            self.model.load_state_dict(checkpoint.model)
+        except RuntimeError as error:
+            raise CheckpointError(f"{self.folder / LAST}: the checkpoint of another model: {error}") from error
+        groups = self.optimizer.state_dict()["param_groups"]
+        self.optimizer.load_state_dict({"state": checkpoint.optimizer, "param_groups": groups})
+        self.generator.set_state(checkpoint.generators["order"])
+        torch.set_rng_state(checkpoint.generators["cpu"])
+        if "cuda" in checkpoint.generators and self.part.inputs.is_cuda:
+            torch.cuda.set_rng_state(checkpoint.generators["cuda"], self.part.inputs.device)
+        self.state = checkpoint.progress
+
+    def require_same_config(self, stored: dict[str, Any]) -> None:
+        """Raise unless the checkpoint's configuration is this training's."""
+        wanted = asdict(self.config)
         if stored != wanted:
             differing = "; ".join(
                 f"{name} was {stored.get(name)!r}, is {wanted.get(name)!r}"
@@ -260,19 +280,8 @@ class _Run:
                 if stored.get(name) != wanted.get(name)
             )
             raise CheckpointError(f"{self.folder / LAST} is of another training: {differing}. Use another folder.")
-        try:
-            self.model.load_state_dict(held.model)
-        except RuntimeError as error:
-            raise CheckpointError(f"{self.folder / LAST}: the checkpoint of another model: {error}") from error
-        groups = self.optimizer.state_dict()["param_groups"]
-        self.optimizer.load_state_dict({"state": held.optimizer, "param_groups": groups})
-        self.order.set_state(held.generators["order"])
-        torch.set_rng_state(held.generators["cpu"])
-        if "cuda" in held.generators and self.part.inputs.is_cuda:
-            torch.cuda.set_rng_state(held.generators["cuda"], self.part.inputs.device)
-        self.state = held.progress
 
-    def not_finite(self, value: float, epoch: int, step: int, rows: np.ndarray) -> TrainingError:
+    def non_finite_step_error(self, value: float, epoch: int, step: int, rows: np.ndarray) -> TrainingError:
         """Say where the loss of a step stopped being a number."""
         episodes = sorted({self.part.ids[e] for e in self.windows.episodes[rows]})
         return TrainingError(
@@ -280,11 +289,11 @@ class _Run:
             f"{', '.join(episodes)}. {self.advice()}"
         )
 
-    def not_finite_on(self, part: Part, length: int | None, value: float, epoch: int) -> TrainingError:
+    def non_finite_part_error(self, part: Part, length: int | None, value: float, epoch: int) -> TrainingError:
         """Say on which episodes a part's loss is no number, or where it is largest if only their sum overflows."""
-        squares = (outputs(self.model, part, length) - part.targets).square()
+        squared_errors = (normalized_predictions(self.model, part, length) - part.targets).square()
         losses = {
-            id_: squares[start : start + steps].mean().item()
+            id_: squared_errors[start : start + steps].mean().item()
             for id_, start, steps in zip(part.ids, part.starts, part.lengths, strict=True)
         }
         episodes = [id_ for id_, loss in losses.items() if not math.isfinite(loss)]
@@ -304,11 +313,11 @@ class _Run:
 def validate(model: nn.Module, part: Part, length: int | None, team: Team = ALONE) -> float:
     """Return the mean squared error over a part, in normalised units; a team computes its windows together."""
     if team.size > 1:
-        return team.mean(*squares(model, part, length, team.rank, team.size))
-    return (outputs(model, part, length) - part.targets).square().mean().item()
+        return team.mean(*sum_squared_errors(model, part, length, team.rank, team.size))
+    return (normalized_predictions(model, part, length) - part.targets).square().mean().item()
 
 
-def _keep_lines(path: Path, epochs: int) -> None:
-    """Drop lines after the checkpoint: those epochs will be run again (a killed run may have written more)."""
+def _drop_metrics_after(path: Path, epochs: int) -> None:
+    """Drop the lines of epochs after the checkpoint, which will be run again (a killed run may have some)."""
     lines = path.read_text("utf-8").splitlines()[:epochs] if path.exists() else []
     atomic_bytes(path, "".join(line + "\n" for line in lines).encode())

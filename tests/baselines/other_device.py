@@ -22,8 +22,8 @@ from torch.utils._pytree import tree_leaves
 from torch.utils.backend_registration import _setup_privateuseone_for_python_backend
 
 import baselines
-from baselines.training.data import Part, batches, cut
-from baselines.training.evaluate import outputs
+from baselines.training.data import Part, batches, cut_windows
+from baselines.training.evaluate import normalized_predictions
 from baselines.training.step import PlainStep, adam
 from csp_data.normalization import Affine
 
@@ -77,7 +77,7 @@ def train(model: nn.Module, device: torch.device) -> None:
     data = part(device)
     optimizer = adam(baselines.param_groups(model, 1e-3), device, graph=True)
     step = PlainStep(model, optimizer, clip_norm=1.0)
-    first, *others = batches(data, cut(data, STEPS), 2)
+    first, *others = batches(data, cut_windows(data, STEPS), 2)
     where(step(first.inputs, first.targets, first.mask), device)  # makes the optimiser's state
     with NoHost():
         for batch in (first, *others):
@@ -85,7 +85,7 @@ def train(model: nn.Module, device: torch.device) -> None:
     for name, parameter in model.named_parameters():
         assert parameter.grad is not None, f"{name} has no gradient"
         where(parameter.grad, device)
-    where(outputs(model, data, STEPS), device)
+    where(normalized_predictions(model, data, STEPS), device)
 
 
 def stream(model: Any, device: torch.device) -> None:

@@ -18,7 +18,7 @@ from joblib.externals.loky import get_reusable_executor
 
 from baselines.sweeps.pool import make_pool
 from baselines.sweeps.sweep import read_sweep
-from baselines.training.ledger import count
+from baselines.training.ledger import count_executed
 
 TRAINING = {"window_s": 10, "window_stride_s": 10, "epochs": 500}
 SIZES = {"dim": 8, "hidden": 8, "layers": 1}
@@ -75,8 +75,8 @@ def test_stop_of_a_training(tmp_path: Path, home: Path) -> None:
         assert code == 1, said
         assert "Traceback" not in said
         assert "goes on from the last finished epoch" in said
-    assert count([folder]).twice == ()
-    assert count([folder]).finished == 0
+    assert count_executed([folder]).twice == ()
+    assert count_executed([folder]).finished == 0
 
 
 def _workers(pid: int) -> list[int]:

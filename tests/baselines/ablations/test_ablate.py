@@ -19,7 +19,7 @@ from baselines.ablations.variants import KINDS, Base, Variant
 from baselines.cli import main
 from baselines.published import TRAINING
 from baselines.runs.run import read_run
-from baselines.training.ledger import count
+from baselines.training.ledger import count_executed
 from csp_data.acquire.rawtree import raw_root
 from csp_data.card import load_card
 from csp_data.protocol import resolve
@@ -97,7 +97,7 @@ def test_lowpass_on_the_sample(tmp_path: Path, empty_home: Path, capsys: pytest.
     command("lowpass", tmp_path / "out", "--values", "3", "6", "--json")
     assert json.loads(capsys.readouterr().out)["files"][0].endswith("lowpass.csv")
     assert {path: path.read_bytes() for path in files} == files
-    executed = count((tmp_path / "out" / "runs").iterdir())
+    executed = count_executed((tmp_path / "out" / "runs").iterdir())
     assert (executed.starts, executed.finished, executed.twice) == (15, 15, ())
     assert prepared(empty_home) == made
 
@@ -130,7 +130,7 @@ def test_the_other_kinds_on_the_sample(
     assert "real recordings" in (tmp_path / f"{kind}.svg").read_text()
     assert (tmp_path / f"{kind}.png").stat().st_size > 5000
     runs = {row["config"]: read_run(tmp_path / row["run"]).config for row in run_}
-    assert count((tmp_path / "runs").iterdir()).finished == len(runs)
+    assert count_executed((tmp_path / "runs").iterdir()).finished == len(runs)
     if kind == "deltas":
         arms = {(row["series"], row["arm"]): runs[row["config"]].data.protocol for row in run_}
         assert [arms["input deltas", arm]["input_deltas"] for arm in ("without", "with")] == [False, True]
@@ -176,7 +176,7 @@ def test_leak_on_the_sample(tmp_path: Path, home: Path, capsys: pytest.CaptureFi
     for name in switches:
         steps = {by[name, arm, "0"]["steps"] for arm in ("clean", "leaky")}
         assert len(steps) == 1, name
-    executed = count((tmp_path / "runs").iterdir())
+    executed = count_executed((tmp_path / "runs").iterdir())
     assert (executed.finished, executed.twice) == (10 * 3, ())  # ten recipes, two seeds and the reference
     changes = [
         100 * (math.sqrt(float(by["filter", "leaky", s]["mse"]) / float(by["filter", "clean", s]["mse"])) - 1)

@@ -16,7 +16,7 @@ from baselines.references.kalman import System, _run, filter_gains, identify
 from baselines.references.methods import build_reference, declared, reference_from_config, reference_to_dict
 from baselines.references.strapdown import NotApplicableError
 from baselines.training.data import Part
-from baselines.training.evaluate import outputs
+from baselines.training.evaluate import normalized_predictions
 from csp_data.normalization import Affine
 
 SEEN = 2
@@ -135,7 +135,7 @@ def test_contract_and_choice_of_the_order() -> None:
     kalman = build_reference("kalman", *train.dims, chunk=4, order=8, past=6)
     chosen = kalman.fit(train, val, 50)
     assert chosen["order"] in (2, 4, 8)  # one state cannot turn
-    pred = outputs(kalman, val, 50).numpy()
+    pred = normalized_predictions(kalman, val, 50).numpy()
     assert np.square(pred - val.targets.numpy()).mean() < 0.7 * val.targets.numpy().var()
     x = val.inputs[: 20 * 4].reshape(1, 80, SEEN)
     later = x.clone()
@@ -156,7 +156,7 @@ def test_a_sensor_that_never_varies_changes_nothing() -> None:
     for parts in ((train, val), (more(train), more(val))):
         kalman = build_reference("kalman", *parts[0].dims, chunk=4, order=8, past=6)
         kalman.fit(*parts, 50)
-        losses.append(np.square(outputs(kalman, parts[1], 50).numpy() - val.targets.numpy()).mean())
+        losses.append(np.square(normalized_predictions(kalman, parts[1], 50).numpy() - val.targets.numpy()).mean())
     assert losses[1] == pytest.approx(losses[0], rel=1e-6)
 
 
@@ -179,7 +179,7 @@ def test_more_sensors_than_steps_do_not_spoil_the_filter(sensors: int, steps: in
     kalman.fit(train, val, None)
     means = val.inputs.numpy().reshape(steps, 4, sensors).mean(axis=1)
     best = np.square(means @ mixing / (mixing @ mixing) - val.targets.numpy()[:, 0]).mean()
-    error = np.square(outputs(kalman, val, None).numpy() - val.targets.numpy()).mean()
+    error = np.square(normalized_predictions(kalman, val, None).numpy() - val.targets.numpy()).mean()
     assert error < best + 0.02 * val.targets.numpy().var()
 
 
@@ -194,7 +194,7 @@ def test_many_sensors_that_tell_nothing_are_not_believed() -> None:
     train, val = part(0), part(1)
     kalman = build_reference("kalman", *train.dims, chunk=4)
     kalman.fit(train, val, None)
-    error = np.square(outputs(kalman, val, None).numpy() - val.targets.numpy()).mean()
+    error = np.square(normalized_predictions(kalman, val, None).numpy() - val.targets.numpy()).mean()
     assert error < 0.6 * val.targets.numpy().var()
 
 

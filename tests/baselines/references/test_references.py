@@ -20,7 +20,7 @@ from baselines.references.methods import (
     reference_to_dict,
 )
 from baselines.training.data import Part
-from baselines.training.evaluate import outputs
+from baselines.training.evaluate import normalized_predictions
 
 MakePart = Callable[..., Part]
 
@@ -30,7 +30,7 @@ def test_mean_is_the_mean_of_all_training_steps(make_part: MakePart) -> None:
     mean = build_reference("mean", *part.dims, chunk=part.chunk)
     assert mean.fit(part, val, 5) == {}
     expected = part.targets.numpy().astype(np.float64).mean(axis=0)
-    got = outputs(mean, val, 5).numpy()
+    got = normalized_predictions(mean, val, 5).numpy()
     np.testing.assert_allclose(got, np.broadcast_to(expected, got.shape), rtol=1e-6)
 
 
@@ -62,7 +62,7 @@ def test_fir_is_the_ridge_regression_on_the_history(length: int | None, taps: in
     augmented = np.vstack([x - x_mean, np.sqrt(strength * n) * np.eye(wide)])
     solution = np.linalg.lstsq(augmented, np.vstack([y - y_mean, np.zeros((wide, 2))]), rcond=None)[0]
     expected = y_mean + (_history(val, length, taps) - x_mean) @ solution
-    np.testing.assert_allclose(outputs(fir, val, length).numpy(), expected, atol=2e-5)
+    np.testing.assert_allclose(normalized_predictions(fir, val, length).numpy(), expected, atol=2e-5)
 
 
 def test_fir_takes_the_strength_that_is_best_on_val(make_part: MakePart) -> None:

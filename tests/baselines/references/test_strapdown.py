@@ -13,7 +13,7 @@ from baselines.experiment import load_model, run
 from baselines.references.methods import build_reference, declared, reference_from_config, reference_to_dict
 from baselines.references.strapdown import GRAVITY, NotApplicableError, Strapdown, StrapdownConfig
 from baselines.training.data import load_part
-from baselines.training.evaluate import outputs
+from baselines.training.evaluate import normalized_predictions
 from baselines.training.train import TrainConfig
 from csp_data import Dataset
 
@@ -97,7 +97,7 @@ def test_a_run_on_the_sample_beats_the_mean(sample: Dataset, tmp_path: Path) -> 
     assert done.reported["mse"] < 0.6 * mean.reported["mse"]
     assert done.results["parameters"] == 1
     part = load_part(sample, "test")
-    again = outputs(load_model(done), part, 50)
+    again = normalized_predictions(load_model(done), part, 50)
     np.testing.assert_allclose(part.physical(again), np.concatenate([p.pred for p in done.predictions]), atol=1e-5)
 
 

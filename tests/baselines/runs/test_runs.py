@@ -30,7 +30,7 @@ from baselines.stream.streamer import Streamer, load_state, save_state
 from baselines.sweeps.grid import Grid
 from baselines.sweeps.pool import Place
 from baselines.tables.table import make_table
-from baselines.training.ledger import Executed, count, note
+from baselines.training.ledger import Executed, append_event, count_executed
 from baselines.training.train import TrainConfig
 from csp_data import Dataset
 
@@ -378,9 +378,11 @@ def test_a_plan_is_what_a_run_becomes(runs: dict[str, Run], sample: Dataset) -> 
 
 
 def test_the_ledger_says_what_was_executed(runs: dict[str, Run], copy: Path, sample: Dataset) -> None:
-    assert count([made.folder for made in runs.values()]) == Executed(starts=4, epochs=4, finished=4, twice=())
+    assert count_executed([made.folder for made in runs.values()]) == Executed(
+        starts=4, epochs=4, finished=4, twice=()
+    )
     (copy / "results.json").unlink()  # as if it had been killed just before: no epoch is run again
     run(sample, "flat-lstm", CONFIG, copy, options=SIZES)
-    assert (count([copy]).starts, count([copy]).epochs) == (2, 2)
-    note(copy, "epoch", epoch=2)
-    assert count([copy]).twice == (f"{copy}: epoch 2", f"{copy}: finish")
+    assert (count_executed([copy]).starts, count_executed([copy]).epochs) == (2, 2)
+    append_event(copy, "epoch", epoch=2)
+    assert count_executed([copy]).twice == (f"{copy}: epoch 2", f"{copy}: finish")

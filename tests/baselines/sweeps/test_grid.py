@@ -31,7 +31,7 @@ from baselines.sweeps.pool import Outcome, Place, WorkerLostError, execute
 from baselines.sweeps.progress import Progress
 from baselines.sweeps.slots import slot
 from baselines.sweeps.sweep import read_sweep, sweep
-from baselines.training.ledger import count, note
+from baselines.training.ledger import append_event, count_executed
 from baselines.training.train import TrainConfig
 from csp_data import LowPass, Resplit
 
@@ -338,7 +338,7 @@ def test_a_run_that_another_process_holds_is_waited_for(planned: list[Planned], 
 
     assert [outcome.state for outcome in execute([held], Here(), Place())] == ["done"]
     assert Here.asked == 2
-    assert count([held.folder]).finished == 1
+    assert count_executed([held.folder]).finished == 1
 
 
 def test_a_run_that_always_loses_its_worker_fails(planned: list[Planned], tmp_path: Path) -> None:
@@ -351,7 +351,7 @@ def test_a_run_that_always_loses_its_worker_fails(planned: list[Planned], tmp_pa
 
     class Kills:
         def outcomes(self, runs: Sequence[Planned], place: Place) -> Iterator[Outcome]:
-            note(runs[0].folder, "start")
+            append_event(runs[0].folder, "start")
             if runs[0] is bad:
                 raise WorkerLostError("exit code -9")
             yield from (Outcome(run.folder, "done") for run in runs)
@@ -407,8 +407,8 @@ def test_progress_on_a_terminal_and_elsewhere(planned: list[Planned], tmp_path: 
     plain, terminal = io.StringIO(), Terminal()
     shown = [Progress(runs, 1, file=file) for file in (plain, terminal)]
     runs[1].folder.mkdir()
-    note(runs[1].folder, "start")
-    note(runs[1].folder, "epoch", epoch=1)
+    append_event(runs[1].folder, "start")
+    append_event(runs[1].folder, "epoch", epoch=1)
     with shown[1].live():
         for one in shown:
             one.add(Outcome(runs[0].folder, "done", seconds=30.0))
@@ -424,7 +424,7 @@ def test_progress_on_a_terminal_and_elsewhere(planned: list[Planned], tmp_path: 
     ]
     assert table[3] == f"  {runs[1].label}: epoch 1 of {epochs}"
     assert table[4] == "3 runs: 1 done, 0 failed, 2 left; about 1 min 0 s left"
-    note(runs[1].folder, "compile")
+    append_event(runs[1].folder, "compile")
     assert shown[1].table()[3] == f"  {runs[1].label}: compiling loops, once on this machine"
     shown[0].add(Outcome(runs[1].folder, "failed", "a reason\nthe last line"))
     assert plain.getvalue().splitlines()[1].endswith("seed 0: FAILED: the last line; about 0 min 30 s left")
@@ -447,10 +447,10 @@ def test_a_sweep_in_a_pipe_says_once_that_loops_are_compiled(
 
     for planned_ in runs[:2]:
         planned_.folder.mkdir()
-        note(planned_.folder, "start")
+        append_event(planned_.folder, "start")
     assert said("") == ""
     for planned_ in runs[:2]:
-        note(planned_.folder, "compile")
+        append_event(planned_.folder, "compile")
     assert said(COMPILING) == COMPILING + "\n"
     assert said("", shown=False) == ""
 

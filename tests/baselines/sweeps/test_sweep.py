@@ -22,7 +22,7 @@ from baselines.cli import main
 from baselines.presets import MODELS
 from baselines.sweeps.sweep import read_sweep, sweep
 from baselines.tables.table import make_table
-from baselines.training.ledger import count
+from baselines.training.ledger import count_executed
 
 SIZES = {
     "data.max_duration_s": [8],
@@ -98,7 +98,7 @@ def whole(zygote: Command, tmp_path_factory: pytest.TempPathFactory) -> Path:
     csp_data.prepare("sample", max_duration_s=8)  # a forked worker would inherit the lock of a file being written
     answer = zygote(_arguments(out), folder=out)
     assert answer["codes"] == [0], answer["log"]
-    executed = count(_folders(out))
+    executed = count_executed(_folders(out))
     assert (executed.starts, executed.epochs, executed.finished, executed.twice) == (32, 64, 32, ())
     assert len(_table(out)) == len(MODELS) == 16
     return out
@@ -119,7 +119,7 @@ def test_killed_ten_times_and_resumed(zygote: Command, whole: Path, tmp_path: Pa
     assert answer["codes"] == [0], answer["log"]
     _same_table(out, whole)
     assert len(_table(out)) == 16
-    executed = count(_folders(out))
+    executed = count_executed(_folders(out))
     assert executed.twice == ()
     assert executed.finished <= 32
     assert 32 < executed.starts <= 32 + 2 * kills
@@ -131,7 +131,7 @@ def test_two_sweeps_in_one_folder_share_the_work(zygote: Command, whole: Path, t
     out = tmp_path / "sweep"
     answer = zygote(_arguments(out, 1, FEW), _arguments(out, 1, FEW), folder=out)
     assert answer["codes"] == [0, 0], answer["log"]
-    executed = count(_folders(out))
+    executed = count_executed(_folders(out))
     assert (executed.starts, executed.epochs, executed.finished, executed.twice) == (8, 16, 8, ())
     _same_table(out, whole)
     assert [row["model"] for row in _table(out)] == sorted(FEW)
@@ -174,7 +174,7 @@ def test_a_dask_cluster_that_loses_a_worker(whole: Path, tmp_path: Path) -> None
     assert dict(done.failed) == {}
     assert len(done.done) == 32
     _same_table(out, whole)
-    executed = count(_folders(out))
+    executed = count_executed(_folders(out))
     assert executed.twice == ()
     assert (executed.finished, executed.starts) == (32, 33)
 

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from baselines.errors import OptionError
-from baselines.training.data import Part, batches, cut, load_part
+from baselines.training.data import Part, batches, cut_windows, load_part
 from baselines.training.settings import window_steps
 from csp_data import Dataset
 
@@ -35,7 +35,7 @@ def test_features_are_made_on_whole_episodes(sample: Dataset) -> None:
 
 def test_deltas_do_not_start_afresh_at_a_window(sample: Dataset) -> None:
     part = load_part(sample, "val")
-    windows = cut(part, 10)
+    windows = cut_windows(part, 10)
     batch = next(batches(part, windows, 2))
     begin = batch.inputs[1, 0]  # the second window of the first episode
     scale, shift = sample.normalization.inputs.scale, sample.normalization.inputs.shift
@@ -56,7 +56,7 @@ def test_windows_cover_every_step_and_stay_in_their_episode(
     stride = data.draw(st.integers(1, length))
     count = np.array(lengths)
     part = _bare_part(count)
-    windows = cut(part, length, stride)
+    windows = cut_windows(part, length, stride)
     seen = np.zeros(count.sum(), dtype=int)
     for episode, start, steps in zip(windows.episodes, windows.starts, windows.lengths, strict=True):
         assert part.starts[episode] <= start
@@ -90,7 +90,7 @@ def _bare_part(lengths: np.ndarray) -> Part:
 
 def test_batches_are_slices_padded_with_zeros(make_part: MakePart) -> None:
     part = make_part((7, 12, 3))
-    windows = cut(part, 5, 2)
+    windows = cut_windows(part, 5, 2)
     rows = []
     for batch in batches(part, windows, 4, torch.Generator().manual_seed(3)):
         for i, row in enumerate(batch.rows):
@@ -110,7 +110,7 @@ def test_batches_are_slices_padded_with_zeros(make_part: MakePart) -> None:
 
 def test_order_comes_from_the_generator_alone(make_part: MakePart) -> None:
     part = make_part((40, 40))
-    windows = cut(part, 4, 1)
+    windows = cut_windows(part, 4, 1)
 
     def order(seed: int) -> list[int]:
         generator = torch.Generator().manual_seed(seed)
@@ -125,7 +125,7 @@ def test_order_comes_from_the_generator_alone(make_part: MakePart) -> None:
 
 def test_whole_episodes(make_part: MakePart) -> None:
     part = make_part((7, 12, 3))
-    windows = cut(part, None)
+    windows = cut_windows(part, None)
     assert windows.lengths.tolist() == [7, 12, 3]
     batch = next(batches(part, windows, 3))
     assert batch.inputs.shape == (3, 60, 4)
@@ -137,4 +137,4 @@ def test_bounds(make_part: MakePart) -> None:
     with pytest.raises(OptionError, match=r"window_s=2\.1: expected a positive multiple of 0\.2 s"):
         window_steps("window_s", 2.1, 5.0)
     with pytest.raises(OptionError, match=r"window_stride_s=2\.0: expected at most window_s=1"):
-        cut(make_part(), 5, 10)
+        cut_windows(make_part(), 5, 10)

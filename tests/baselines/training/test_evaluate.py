@@ -11,7 +11,7 @@ from torch import nn
 import baselines
 from baselines.errors import ModelError
 from baselines.training.data import Part
-from baselines.training.evaluate import measure, outputs, predict, squares
+from baselines.training.evaluate import compute_metrics, normalized_predictions, predict, sum_squared_errors
 from baselines.training.step import numerics
 
 MakePart = Callable[..., Part]
@@ -33,7 +33,7 @@ def _models(gru: type[Any], part: Part) -> dict[str, nn.Module]:
 def test_batches_equal_single_episodes(name: str, length: int | None, gru: type[Any], make_part: MakePart) -> None:
     part = make_part((7, 12, 3, 5))
     model = _models(gru, part)[name].eval()
-    together = outputs(model, part, length, batch=32)
+    together = normalized_predictions(model, part, length, batch_size=32)
     with torch.no_grad():
         for start, count in zip(part.starts, part.lengths, strict=True):
             step = count if length is None else length
@@ -51,7 +51,10 @@ def test_outputs_of_another_shape_are_refused_and_not_spread(shape: tuple[int, .
         def forward(self, x: torch.Tensor) -> torch.Tensor:
             return x[:, :: part.chunk, 0].unflatten(1, shape)
 
-    for evaluate in (lambda: outputs(Wrong(), part, 6), lambda: squares(Wrong(), part, 6, 0, 1)):
+    for evaluate in (
+        lambda: normalized_predictions(Wrong(), part, 6),
+        lambda: sum_squared_errors(Wrong(), part, 6, 0, 1),
+    ):
         with pytest.raises(ModelError, match=r"expected \(2, 6, 2\)"):
             evaluate()
 
@@ -70,7 +73,8 @@ def test_predictions_that_are_not_finite_are_named(make_part: MakePart) -> None:
 def test_evaluation_has_no_dropout_and_leaves_the_mode(gru: type[Any], make_part: MakePart) -> None:
     part = make_part()
     model = gru(*part.dims, part.chunk, dropout=0.5).train()
-    torch.testing.assert_close(outputs(model, part, 5), outputs(model, part, 5), rtol=0, atol=0)
+    first, second = (normalized_predictions(model, part, 5) for _ in range(2))
+    torch.testing.assert_close(first, second, rtol=0, atol=0)
     assert model.training
 
 
@@ -81,8 +85,8 @@ def test_evaluation_allows_no_rounding_of_products(gru: type[Any], make_part: Ma
     allowed = lambda: (torch.backends.cudnn.allow_tf32, torch.get_float32_matmul_precision())  # noqa: E731
     model.register_forward_pre_hook(lambda module, inputs: seen.append(allowed()))
     with numerics("tf32", torch.device("cpu")):
-        outputs(model, part, 5)
-        squares(model, part, 5, 0, 1)
+        normalized_predictions(model, part, 5)
+        sum_squared_errors(model, part, 5, 0, 1)
         assert allowed() == (True, "high")
     assert set(seen) == {(False, "highest")}
 
@@ -101,4 +105,4 @@ def test_predictions_are_in_physical_units(make_part: MakePart) -> None:
         np.testing.assert_allclose(p.pred, np.broadcast_to([1.0, -3.0], p.pred.shape))  # the shift of the part
     np.testing.assert_allclose(found[0].true, part.targets[:4].numpy() * [2.0, 0.5] + [1.0, -3.0])
     true = np.concatenate([p.true for p in found])
-    assert measure(found, ["x", "y"])["mse"] == pytest.approx(np.square(true - [1.0, -3.0]).mean())
+    assert compute_metrics(found, ["x", "y"])["mse"] == pytest.approx(np.square(true - [1.0, -3.0]).mean())

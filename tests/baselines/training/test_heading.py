@@ -15,17 +15,17 @@ from torch import Tensor
 
 import csp_data
 from baselines.errors import OptionError
-from baselines.training.data import Part, Turning, batches, cut, load_part
+from baselines.training.data import HeadingRotation, Part, batches, cut_windows, load_part
 from csp_data import Dataset
 from csp_data.normalization import Affine
 from csp_data.simulate import simulate
 
 
-def _turning(channels: int, first: list[int], rng: np.random.Generator) -> tuple[Turning, Affine]:
+def _turning(channels: int, first: list[int], rng: np.random.Generator) -> tuple[HeadingRotation, Affine]:
     affine = Affine(rng.normal(size=channels), rng.uniform(0.5, 3.0, size=channels))
     pairs = np.stack([first, np.add(first, 1)], axis=1)
     shift, scale = (torch.from_numpy(v[pairs]) for v in (affine.shift, affine.scale))
-    return Turning(torch.from_numpy(pairs), shift, scale), affine
+    return HeadingRotation(torch.from_numpy(pairs), shift, scale), affine
 
 
 def _part(lengths: list[int], seed: int) -> tuple[Part, Affine, Affine]:
@@ -71,10 +71,10 @@ def test_inputs_and_targets_turn_by_one_angle_and_nothing_adds_up(
 ) -> None:
     part, inputs, targets = _part(lengths, seed)
     stored = part.inputs.clone(), part.targets.clone()
-    windows = cut(part, length)
+    windows = cut_windows(part, length)
     for epoch in range(3):
         turns, again = (torch.Generator().manual_seed(seed + epoch) for _ in range(2))
-        for batch in batches(part, windows, size, turns=turns):
+        for batch in batches(part, windows, size, angle_generator=turns):
             angles = 2 * math.pi * torch.rand(len(batch.rows), generator=again)
             for i, row in enumerate(batch.rows):
                 start, steps = int(windows.starts[row]), int(windows.lengths[row])
@@ -91,10 +91,10 @@ def test_inputs_and_targets_turn_by_one_angle_and_nothing_adds_up(
 
 def test_without_a_generator_or_a_heading_nothing_turns() -> None:
     part, _, _ = _part([4, 7], 0)
-    windows = cut(part, None)
+    windows = cut_windows(part, None)
     plain = next(batches(part, windows, 2))
     for other in (
-        next(batches(replace(part, heading=None), windows, 2, turns=torch.Generator())),
+        next(batches(replace(part, heading=None), windows, 2, angle_generator=torch.Generator())),
         next(batches(part, windows, 2, torch.Generator().manual_seed(0))),
     ):
         order = np.argsort(other.rows)
@@ -103,7 +103,9 @@ def test_without_a_generator_or_a_heading_nothing_turns() -> None:
 
 def test_the_angles_fill_the_circle() -> None:
     part, _, targets = _part([1] * 4000, 1)
-    turned = torch.cat([b.targets[:, 0] for b in batches(part, cut(part, None), 64, turns=torch.Generator())])
+    turned = torch.cat(
+        [b.targets[:, 0] for b in batches(part, cut_windows(part, None), 64, angle_generator=torch.Generator())]
+    )
     before, after = (targets.invert(v.numpy()) for v in (part.targets, turned))
     angle = np.angle((after[:, 0] + 1j * after[:, 1]) / (before[:, 0] + 1j * before[:, 1])) % (2 * np.pi)
     counts = np.histogram(angle, bins=8, range=(0, 2 * np.pi))[0]
@@ -124,7 +126,7 @@ def test_ronin_turns_because_its_card_says_so(phone: Dataset) -> None:
     assert part.heading[0].pairs.tolist() == [[0, 1], [3, 4], [6, 7], [9, 10]]
     assert part.heading[1].pairs.tolist() == [[0, 1]]
     angle = torch.tensor([1.1])
-    batch = next(batches(part, cut(part, None), 1))
+    batch = next(batches(part, cut_windows(part, None), 1))
     seen = part.heading[0].apply(batch.inputs, angle)[0].numpy()
     episode, norm = phone.train[0], phone.normalization.inputs
     cos, sin = math.cos(1.1), math.sin(1.1)

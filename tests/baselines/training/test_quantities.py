@@ -5,7 +5,7 @@ import pytest
 
 import csp_data
 from baselines.runs.run import Run
-from baselines.training.evaluate import EpisodePrediction, measure_fully
+from baselines.training.evaluate import EpisodePrediction, compute_all_metrics
 from baselines.training.quantities import Quantities, si
 from csp_data import Dataset
 from csp_data.card import load_card
@@ -40,7 +40,7 @@ def test_units_by_hand() -> None:
 def test_metrics_in_other_units_by_hand() -> None:
     true = np.zeros((4, 2))
     first, second = np.tile([1.0, 0.0], (4, 1)), np.tile([3.0, 1.0], (4, 1))
-    found = measure_fully(
+    found = compute_all_metrics(
         [_prediction("a.1", true, first), _prediction("a.2", true, first), _prediction("b", true, second)],
         PER_STEP,
         [_row("a.1", "p"), _row("a.2", "p"), _row("b", "p")],

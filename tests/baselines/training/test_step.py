@@ -12,8 +12,8 @@ import torch
 import baselines
 from baselines.errors import OptionError
 from baselines.models.model import param_groups
-from baselines.training.data import Part, batches, cut, length_class, padded
-from baselines.training.step import COMPILES_FROM, PlainStep, adam, masked_mse, numerics
+from baselines.training.data import Part, batches, bucket_length, cut_windows, pad_batch
+from baselines.training.step import FIRST_COMPILING_VERSION, PlainStep, adam, masked_mse, numerics
 from baselines.training.train import TrainConfig, train
 
 MakePart = Callable[..., Part]
@@ -32,12 +32,12 @@ def _curve(part: Part, pad: bool = False, plain: bool = False) -> list[float]:
     optimizer = adam(param_groups(model, 1e-2), CPU)
     step, losses = PlainStep(model, optimizer, clip_norm=0.5), []
     own = torch.optim.Adam(model.parameters(), lr=1e-2)
-    windows = cut(part, 6, 4)
+    windows = cut_windows(part, 6, 4)
     order = torch.Generator().manual_seed(1)
     while len(losses) < 12:
         for batch in batches(part, windows, 4, order):
             if pad:
-                batch = padded(batch, 4, length_class(batch.mask.shape[1], 6, classes=2))
+                batch = pad_batch(batch, 4, bucket_length(batch.mask.shape[1], 6, classes=2))
                 assert batch.mask.shape in ((4, 3), (4, 6))
             if plain:
                 own.zero_grad()
@@ -60,14 +60,14 @@ def test_fused_and_padded_steps_give_the_curve_of_plain_torch(make_part: MakePar
 
 
 def test_length_classes() -> None:
-    assert [length_class(n, 10) for n in range(1, 11)] == [3, 3, 3, 5, 5, 8, 8, 8, 10, 10]
-    assert length_class(1, 1) == 1
+    assert [bucket_length(n, 10) for n in range(1, 11)] == [3, 3, 3, 5, 5, 8, 8, 8, 10, 10]
+    assert bucket_length(1, 1) == 1
 
 
 @pytest.mark.parametrize("name", [f"flat-{kind}" for kind in baselines.layers.LAYERS])
 def test_bfloat16_steps_stay_near_float32_ones(name: str, make_part: MakePart) -> None:
     part = make_part((40,))
-    (batch,) = batches(part, cut(part, None), 1)
+    (batch,) = batches(part, cut_windows(part, None), 1)
     losses = {}
     for precision in ("fp32", "tf32", "bf16"):
         model = _model(part, name).eval()  # no dropout
@@ -99,7 +99,7 @@ def test_old_compilers_are_refused(make_part: MakePart, tmp_path: Path, monkeypa
         train(_model(make_part()), make_part(), make_part(), config, tmp_path)
 
 
-@pytest.mark.skipif(torch.__version__ < COMPILES_FROM, reason=f"needs torch {COMPILES_FROM}")
+@pytest.mark.skipif(torch.__version__ < FIRST_COMPILING_VERSION, reason=f"needs torch {FIRST_COMPILING_VERSION}")
 @pytest.mark.skipif(shutil.which("g++") is None, reason="torch's compiler needs g++ on the CPU")
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of torch's own making, as torch is compiled
 @pytest.mark.filterwarnings("ignore:Torchinductor does not support code generation for complex operators")

@@ -16,7 +16,7 @@ from baselines.cli import main
 from baselines.errors import OptionError
 from baselines.runs.run import Run, read_run
 from baselines.training.data import Batch
-from baselines.training.ledger import count
+from baselines.training.ledger import count_executed
 from baselines.training.team import Team, joined
 
 # 7 windows a batch on 2 processes: unequal shares; no dropout, whose masks differ between processes
@@ -47,7 +47,7 @@ def test_two_processes_give_the_result_of_one(home: Path, tmp_path: Path, runs: 
         assert other["train_loss"] == pytest.approx(line["train_loss"], rel=1e-4)
         assert other["val_loss"] == pytest.approx(line["val_loss"], rel=1e-4)
     assert second.results["test"]["mse"] == pytest.approx(first.results["test"]["mse"], rel=1e-3)
-    executed = count([two])  # only one process writes
+    executed = count_executed([two])  # only one process writes
     assert (executed.starts, executed.epochs, executed.finished, executed.twice) == (1, 3, 1, ())
     assert first.epochs[-1]["train_loss"] < 0.99 * first.epochs[0]["train_loss"]  # there was something to compare
 
