@@ -135,7 +135,9 @@ def _contents(dataset: Dataset) -> Iterator[str]:
     yield f"  {_counts(dataset)}"
     for what, count in held["provenance"]["counts"].items():
         yield f"  {count} x {what}"
-    listed = [note for note in held["provenance"]["notes"] if note["kind"] != "repair"]
+    used = {row.recording for row in dataset.episodes}
+    notes = held["provenance"]["notes"]
+    listed = [note for note in notes if note["kind"] != "repair" or note["recording"] not in used]
     for note in listed[:LISTED]:
         yield f"    {note['recording']}: {note['what']}{': ' + note['detail'] if note['detail'] else ''}"
     if len(listed) > LISTED:
@@ -164,7 +166,9 @@ def _counts(dataset: Dataset) -> str:
     if counted is None:
         return "made by an earlier version, which did not count the recordings"
     promised = "" if counted["promised"] is None else f"{counted['promised']} recordings promised, "
-    return f"{promised}{counted['found']} found, {counted['used']} used"
+    none = counted.get("in_no_part")  # files of earlier versions do not say it
+    no_part = f", {none} in no part of the split" if none else ""
+    return f"{promised}{counted['found']} found, {counted['used']} used{no_part}"
 
 
 LISTED = 20
@@ -299,9 +303,10 @@ def prepare(
         **changes,
     )
     if as_json:
-        header = read_header(path)
+        header, made = read_header(path), Dataset(path).provenance
         row = {"path": path, "dataset": header.dataset, "protocol": json.loads(header.protocol)}
-        report({**row, "recipe_hash": header.recipe_hash, "bytes": path.stat().st_size}, "", as_json=True)
+        row |= {"recipe_hash": header.recipe_hash, "bytes": path.stat().st_size}
+        report({**row, "recordings": made.get("recordings"), "counts": made["counts"]}, "", as_json=True)
     else:
         click.echo(path)
 

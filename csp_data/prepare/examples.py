@@ -310,10 +310,16 @@ def _pieces(
     """Return where episodes lie: rest trimmed, cut at long gaps, short pieces left out."""
     pieces = common_intervals(streams.values(), protocol.max_gap_s)
     if not pieces:
-        notes.append(Note(recording.id, "recording whose streams have no time in common left out", kind="drop"))
-    if protocol.trim_rest_s is not None and recording.active is not None:
+        spans = (f"{name} {_seconds(stream)}" for name, stream in streams.items())
+        what = "recording whose streams have no time in common left out"
+        notes.append(Note(recording.id, what, ", ".join(spans), kind="drop"))
+    elif protocol.trim_rest_s is not None and recording.active is not None:
         first, last = recording.active[0] - protocol.trim_rest_s, recording.active[1] + protocol.trim_rest_s
         pieces = [(max(a, first), min(b, last)) for a, b in pieces if a < last and b > first]
+        if not pieces:
+            what = "recording whose active part has no samples left out"
+            detail = f"active from {recording.active[0]:.3f} to {recording.active[1]:.3f} s"
+            notes.append(Note(recording.id, what, detail, kind="drop"))
     for (_, end), (begin, _) in pairwise(pieces):
         notes.append(Note(recording.id, "gap ends an episode", f"{begin - end:.3f} s at {end:.3f} s"))
     least = max(protocol.min_episode_s, 1 / protocol.target_hz)
@@ -321,6 +327,11 @@ def _pieces(
         if stop - start < least:
             notes.append(Note(recording.id, "piece shorter than min_episode_s left out", f"{stop - start:.3f} s"))
     return [(start, stop) for start, stop in pieces if stop - start >= least]
+
+
+def _seconds(stream: Stream) -> str:
+    """Say from when to when a stream has samples."""
+    return f"{stream.time[0]:.3f} to {stream.time[-1]:.3f} s" if len(stream.time) else "without samples"
 
 
 def _lay_grids(

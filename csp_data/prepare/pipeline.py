@@ -188,7 +188,13 @@ def _write(path: Path, card: Card, protocol: Protocol, report: Report, key: str,
             parts = _divide_kept(card, protocol, selected, notes)
         writer.assign(part_of_each_episode(recordings, parts))
         _check_parts(card, protocol, report, {row.split for row in writer.rows}, notes)
-        counts = {"promised": card.promised, "found": len(found), "used": len(set(recordings))}
+        dropped = {note.recording for note in notes if note.kind == "drop"}
+        counts = {
+            "promised": card.promised,
+            "found": len(found),
+            "used": len(set(recordings)),
+            "in_no_part": len({recording.id for recording in found} - parts.keys() - dropped),
+        }
         provenance = {**_provenance(card, report, selected, notes), "recordings": counts}
         header = Header(
             dataset=card.name,
@@ -202,6 +208,7 @@ def _write(path: Path, card: Card, protocol: Protocol, report: Report, key: str,
         writer.finish(header, _normalization(writer, moments, protocol), windows)
         logger.debug("%d episodes of %d recordings written to %s", len(writer.rows), counts["used"], path)
     _log_notes(notes)
+    _log_lost(card, selected, set(recordings), notes)
 
 
 def _recordings(card: Card, report: Report) -> list[Found]:
@@ -290,6 +297,21 @@ def _log_notes(notes: Sequence[Note]) -> None:
         logger.warning("%s in %d recording%s; %s", what, len(same), "" if len(same) == 1 else "s", example)
 
 
+def _log_lost(card: Card, selected: Sequence[Found], used: set[str], notes: Sequence[Note]) -> None:
+    """Log how many recordings gave no episode for no reason that the protocol names, and of one of them why."""
+    reasons: dict[str, list[str]] = {recording.id: [] for recording in selected if recording.id not in used}
+    for note in notes:
+        if note.recording in reasons:
+            if note.kind == "skip" or note.what.endswith(BY_PROTOCOL):
+                del reasons[note.recording]
+            else:
+                reasons[note.recording].append(": ".join(filter(None, (note.what, note.detail))))
+    if reasons:
+        first, why = next(iter(reasons.items()))
+        text = "%d of %d recordings of %s gave no episode; %s: %s. csp-data info --prepared lists them"
+        logger.warning(text, len(reasons), len(selected), card.name, first, "; ".join(why) or "too short")
+
+
 def _columns_differ(report: Report, example: Example, first: str, names: Sequence[str]) -> DamagedRecordingError:
     return DamagedRecordingError(
         report.root / example.recording,
@@ -310,6 +332,8 @@ def _same_episode(report: Report, example: Example, other: str) -> DamagedRecord
     )
 
 
+BY_PROTOCOL = (" above jump_limit left out", " outside recording_s left out")
+"""How notes end of whole recordings that a limit of the protocol excludes."""
 LEFT_OUT = " left out"
 """How notes end of what the protocol does not use."""
 

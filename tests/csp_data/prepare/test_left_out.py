@@ -1,0 +1,112 @@
+"""Recordings that give no episode: that is said when it happens, and by ``info`` and ``--json`` afterwards."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from csp_data.authoring.template import new_source
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Four recordings of 30 s in four groups."""
+    return new_source("mine", tmp_path / "mine")
+
+
+Run = Callable[..., tuple[str, str]]
+
+
+@pytest.fixture
+def run(folder: Path, tmp_path: Path) -> Run:
+    def command(word: str, *options: str) -> tuple[str, str]:
+        done = subprocess.run(
+            [sys.executable, "-m", "csp_data", word, str(folder), *options],
+            capture_output=True,
+            text=True,
+            check=False,
+            env={**os.environ, "CSP_DATA_HOME": str(tmp_path / "home")},
+        )
+        assert done.returncode == 0, done.stderr
+        return done.stdout, done.stderr
+
+    return command
+
+
+def change_times(file: Path, change: Callable[[np.ndarray], np.ndarray]) -> None:
+    head, *lines = file.read_text().splitlines()
+    rows = np.array([[float(value) for value in line.split(",")] for line in lines])
+    rows[:, 0] = change(rows[:, 0])
+    rows = rows[np.isfinite(rows[:, 0])]
+    file.write_text("\n".join([head, *(",".join(f"{value:.6f}" for value in row) for row in rows)]) + "\n")
+
+
+def test_streams_without_common_time(folder: Path, run: Run) -> None:
+    """Preparing did not mention it: a clock that started at another time took a recording away."""
+    change_times(folder / "recordings" / "r1" / "truth.csv", lambda time: time + 1e6)
+    why = "recording whose streams have no time in common left out"
+    detail = "accelerometer 0.000 to 29.990 s, position 1000000.000 to 1000029.980 s"
+    out, said = run("prepare")
+    assert Path(out.strip()).is_file()
+    assert f"WARNING: 1 of 4 recordings of mine gave no episode; r1: {why}: {detail}." in said
+    out, said = run("prepare", "--json")
+    assert said == ""  # it is there already
+    made = json.loads(out)
+    assert made["recordings"] == {"promised": None, "found": 4, "used": 3, "in_no_part": 0}
+    assert made["counts"] == {why: 1}
+    out, _ = run("info", "--prepared")
+    assert "4 found, 3 used\n" in out
+    assert f"r1: {why}: {detail}" in out
+
+
+def test_pieces_that_are_all_too_short(folder: Path, run: Run) -> None:
+    """A gap of half a second after each second."""
+    change_times(
+        folder / "recordings" / "r1" / "sensor.csv", lambda time: np.where(time % 1.5 < 1.0, time, np.nan)
+    )
+    _, said = run("prepare")
+    assert "WARNING: 1 of 4 recordings of mine gave no episode; r1: gap ends an episode: 0.51" in said
+    assert "piece shorter than min_episode_s left out: 0.990 s" in said
+    out, _ = run("info", "--prepared")
+    assert "r1: piece shorter than min_episode_s left out: 0.990 s" in out
+
+
+def test_an_active_part_without_samples(folder: Path, run: Run) -> None:
+    """Nothing at all was noted."""
+    reader = folder / "reader.py"
+    active = 'active=(90.0, 95.0) if found.id == "r1" else None'
+    reader.write_text(
+        reader.read_text().replace("found.files[0], streams)", f"found.files[0], streams, {active})")
+    )
+    _, said = run("prepare")
+    assert "r1: recording whose active part has no samples left out: active from 90.000 to 95.000 s" in said
+
+
+def test_what_a_protocol_excludes_is_no_surprise(folder: Path, run: Run) -> None:
+    """It is counted; a limit that was asked for needs no warning."""
+    change_times(folder / "recordings" / "r0" / "truth.csv", lambda time: np.where(time < 10, time, np.nan))
+    card = folder / "card.toml"
+    card.write_text(card.read_text() + "\n[protocols.strict]\nrecording_s = [20, 40]\n")
+    out, said = run("prepare", "--json")
+    assert said == ""
+    assert json.loads(out)["counts"] == {"recording of a length outside recording_s left out": 1}
+    assert (
+        "r0: recording of a length outside recording_s left out: position: 9.98 s" in run("info", "--prepared")[0]
+    )
+
+
+def test_recordings_in_no_part(folder: Path, run: Run) -> None:
+    """A recording that was added, but not to the card's lists."""
+    card = folder / "card.toml"
+    text = card.read_text()
+    lists = '[splits.strict]\nrule = "lists"\ntrain = ["r0"]\nval = ["r3"]\ntest = ["r1"]\n'
+    card.write_text(text[: text.index("[splits.strict]")] + lists)
+    assert json.loads(run("prepare", "--json")[0])["recordings"]["in_no_part"] == 1
+    assert "4 found, 3 used, 1 in no part of the split" in run("info", "--prepared")[0]
