@@ -13,7 +13,7 @@ from csp_data.errors import CspDataError, DamagedRecordingError, SourceError
 from csp_data.parallel import processes
 from csp_data.protocol import Protocol, resolve
 from csp_data.recording import Stream
-from csp_data.signal.plausible import RATE_TOLERANCE, rate_found, usual_step
+from csp_data.signal.plausible import RATE_TOLERANCE, describe_rate, median_step
 from csp_data.sources import Found, load_source, read_found
 
 __all__ = ["structure_problems"]
@@ -61,11 +61,11 @@ def _of_stream(stream: Stream, promised_hz: float | None) -> str:
         return f"expected samples, found {len(stream.time)}"
     if not np.isfinite(stream.time).all():
         return "expected finite times"
-    step = usual_step(stream.time)
+    step = median_step(stream.time)
     if step <= 0:
         return f"expected a clock, found a median step of {step:g} s"
     if promised_hz is not None and not 1 / RATE_TOLERANCE < step * promised_hz < RATE_TOLERANCE:
-        return f"expected about {promised_hz:g} Hz, time in seconds, found {rate_found(step, promised_hz)}"
+        return f"expected about {promised_hz:g} Hz, time in seconds, found {describe_rate(step, promised_hz)}"
     finite = np.isfinite(stream.values)
     if stream.role == "input" and not finite.all():
         row, column = np.argwhere(~finite)[0]

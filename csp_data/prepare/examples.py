@@ -24,7 +24,7 @@ from csp_data.signal.align import (
     increasing_rows,
     own_start_grids,
 )
-from csp_data.signal.plausible import RATE_FACTOR, RATE_TOLERANCE, rate_found, usual_step
+from csp_data.signal.plausible import RATE_FACTOR, RATE_TOLERANCE, describe_rate, median_step
 from csp_data.signal.resample import interval_mean, linear
 from csp_data.signal.rotation import slerp
 from csp_data.sources import Source
@@ -33,7 +33,7 @@ __all__ = ["Example", "cut_into_pieces", "examples"]
 
 Interval = tuple[float, float]
 
-LARGEST = float(np.finfo(np.float32).max)
+FLOAT32_MAX = float(np.finfo(np.float32).max)
 
 
 @dataclass(frozen=True)
@@ -92,51 +92,79 @@ def examples(
     notes
         What was repaired or left out.
     """
-    target = card.target(protocol.target)
-    chosen = card.inputs(protocol.inputs)
+    inputs = card.inputs(protocol.inputs)
     references = [stream.name for stream in card.streams if stream.role == "reference"]
-    names = [*(stream.name for stream in chosen), *references]
+    names = [*(stream.name for stream in inputs), *references]
     recording = _with_arrays(recording, names, card)
-    notes = list(_unlike_rates(recording, [card.stream(name) for name in names]))
+    notes = list(_check_clocks(recording, [card.stream(name) for name in names]))
     if dropped := list(_reasons_to_drop(recording, names, protocol))[:1]:
         return [], dropped
-    notes += _repeated(recording, names)
-    read = {**recording.streams, **(instead or {})}
-    streams = {name: _clean(_level(read[name], name, recording, protocol), name, recording) for name in names}
-    pieces = _pieces(recording, streams, protocol, notes)
-    laid = list(_lay_grids(recording, streams, pieces, protocol, notes))
-    notes += _interpolated(recording, references, pieces)
-    columns = {s.name: s.derived or streams[s.name].channels for s in chosen}
-    names_of_columns = tuple(column for own in columns.values() for column in own)
-    units = tuple(s.unit for s in chosen for _ in columns[s.name])
-    made = []
-    for i, grids in enumerate(laid, start=1):
-        inputs = _inputs(streams, chosen, grids, source, protocol, card, recording)
-        given = ask(
-            card.reader,
-            f"target {target.name!r} of recording {recording.id} ({recording.path})",
-            partial(source.targets[target.name], _edges(streams, references, grids, protocol)),
+    notes += _repeated_times(recording, names)
+    measured = {**recording.streams, **(instead or {})}
+    streams = {
+        name: _clean(_baseline_and_clip(measured[name], name, recording, protocol), name, recording)
+        for name in names
+    }
+    intervals = _episode_intervals(recording, streams, protocol, notes)
+    grids = list(_lay_grids(recording, streams, intervals, protocol, notes))
+    notes += _interpolated(recording, references, intervals)
+    target = card.target(protocol.target)
+    cleaned = _Cleaned(recording, streams, inputs, references, target, card, source, protocol)
+    ids = [recording.id] if len(grids) == 1 else [f"{recording.id}.{i}" for i in range(1, len(grids) + 1)]
+    return [_example(cleaned, *episode) for episode in zip(ids, grids, strict=True)], notes
+
+
+@dataclass(frozen=True)
+class _Cleaned:
+    """A recording whose clocks increase and whose values are finite, and all that its examples are made by.
+
+    Parameters
+    ----------
+    recording, streams
+        As read, and by name as they are used.
+    inputs, references, target
+        Cards of the input streams, names of the reference streams, and the card of the target.
+    card, source, protocol
+        Of the data set.
+    """
+
+    recording: Recording
+    streams: Mapping[str, Stream]
+    inputs: Sequence[StreamCard]
+    references: Sequence[str]
+    target: TargetCard
+    card: Card
+    source: Source
+    protocol: Protocol
+
+    @property
+    def columns(self) -> tuple[tuple[str, str], ...]:
+        """Name and unit of every input column."""
+        return tuple(
+            (column, stream.unit)
+            for stream in self.inputs
+            for column in stream.derived or self.streams[stream.name].channels
         )
-        targets = _numbers(given, card, f"{recording.id}: target {target.name}")
-        first = grids[chosen[0].name]
-        _check_shape(targets, (len(first.edges) - 1, len(target.channels)), recording, target, card)
-        if target.increment and protocol.target_per == "second":
-            targets = targets * protocol.target_hz
-        _check_finite(recording, inputs, names_of_columns)
-        _check_finite(recording, targets, target.channels)
-        made.append(
-            Example(
-                id=recording.id if len(laid) == 1 else f"{recording.id}.{i}",
-                group=recording.group,
-                recording=recording.id,
-                start_s=float(first.origin + first.edges[0]),
-                columns=names_of_columns,
-                units=units,
-                inputs=inputs,
-                targets=targets,
-            )
-        )
-    return made, notes
+
+
+def _example(cleaned: _Cleaned, id_: str, grids: Mapping[str, Grid]) -> Example:
+    """Make one episode, of which every stream has a grid."""
+    columns, units = zip(*cleaned.columns, strict=True)
+    inputs = _inputs(cleaned, grids)
+    targets = _targets(cleaned, grids)
+    _check_finite(cleaned.recording, inputs, columns)
+    _check_finite(cleaned.recording, targets, cleaned.target.channels)
+    first = grids[cleaned.inputs[0].name]
+    return Example(
+        id=id_,
+        group=cleaned.recording.group,
+        recording=cleaned.recording.id,
+        start_s=float(first.origin + first.edges[0]),
+        columns=columns,
+        units=units,
+        inputs=inputs,
+        targets=targets,
+    )
 
 
 def _with_arrays(recording: Recording, names: Iterable[str], card: Card) -> Recording:
@@ -149,23 +177,26 @@ def _with_arrays(recording: Recording, names: Iterable[str], card: Card) -> Reco
         stream = streams.get(name)
         if stream is None:
             raise SourceError(card.name, f"{recording.id}: there is no stream {name!r}, which is on the card")
-        time, values = (_numbers(given, card, f"{recording.id}: {name}") for given in (stream.time, stream.values))
-        own = card.stream(name)
-        streams[name] = stream = replace(stream, time=time, values=values, role=own.role, kind=own.kind)
-        wanted = (*np.shape(stream.time), len(stream.channels))
-        if np.shape(stream.values) != wanted or len(wanted) != 2:
+        where = f"{recording.id}: {name}"
+        time, values = _as_floats(stream.time, card, where), _as_floats(stream.values, card, where)
+        described = card.stream(name)
+        streams[name] = stream = replace(
+            stream, time=time, values=values, role=described.role, kind=described.kind
+        )
+        expected = (*np.shape(stream.time), len(stream.channels))
+        if np.shape(stream.values) != expected or len(expected) != 2:
             found = f"time {np.shape(stream.time)} and values {np.shape(stream.values)}"
             needed = f"time (T,) and values (T, {len(stream.channels)}), a column for each channel"
-            raise SourceError(card.name, f"{recording.id}: {name}: expected {needed}, found {found}")
+            raise SourceError(card.name, f"{where}: expected {needed}, found {found}")
     return replace(recording, streams=streams)
 
 
-def _numbers(given: Any, card: Card, where: str) -> FloatArray:
-    """Return what a reader gives as floating-point numbers: sums of small whole ones would run over."""
-    if isinstance(given, np.ma.MaskedArray):
-        given = np.ma.filled(given.astype(np.float64), np.nan)
+def _as_floats(returned: Any, card: Card, where: str) -> FloatArray:
+    """Return what a reader returned as floating-point numbers: sums of small whole ones would run over."""
+    if isinstance(returned, np.ma.MaskedArray):
+        returned = np.ma.filled(returned.astype(np.float64), np.nan)
     try:
-        values = np.asarray(given)
+        values = np.asarray(returned)
         if values.dtype.kind not in "fiubO":
             raise ValueError(f"{values.dtype}")
         return values if values.dtype in (np.float64, np.float32) else values.astype(np.float64)
@@ -173,22 +204,15 @@ def _numbers(given: Any, card: Card, where: str) -> FloatArray:
         raise SourceError(card.name, f"{where}: expected an array of numbers, found {error}") from error
 
 
-def _check_shape(
-    targets: FloatArray, wanted: tuple[int, int], recording: Recording, target: TargetCard, card: Card
-) -> None:
-    """Refuse targets of another shape than one row for each step and one column for each channel."""
-    if np.shape(targets) != wanted:
-        problem = f"target {target.name}: expected the shape {wanted}, found {np.shape(targets)}"
-        raise SourceError(card.name, f"{recording.id}: {problem}")
-
-
 def _check_finite(recording: Recording, values: FloatArray, columns: Sequence[str]) -> None:
     """Refuse values that are not finite, or too large for float32, in which they are stored.
 
     A source can make such values of finite samples: a quaternion of zeros has no angle, for example.
     """
-    if not (values.min() >= -LARGEST and values.max() <= LARGEST):  # no array as large as the values, for speed
-        finite = np.abs(values) <= LARGEST
+    if not (
+        values.min() >= -FLOAT32_MAX and values.max() <= FLOAT32_MAX
+    ):  # no array as large as the values, for speed
+        finite = np.abs(values) <= FLOAT32_MAX
         row, column = np.argwhere(~finite)[0]
         raise DamagedRecordingError(
             recording.path,
@@ -198,35 +222,35 @@ def _check_finite(recording: Recording, values: FloatArray, columns: Sequence[st
         )
 
 
-def cut_into_pieces(made: Sequence[Example], piece_s: float, protocol: Protocol) -> list[Example]:
+def cut_into_pieces(episodes: Sequence[Example], piece_s: float, protocol: Protocol) -> list[Example]:
     """Cut the episodes of a recording into pieces of at most `piece_s` seconds, numbered throughout."""
     steps = max(1, round(piece_s * protocol.target_hz))
     pieces = [
         replace(
-            example,
-            start_s=example.start_s + first / protocol.target_hz,
-            inputs=example.inputs[first * protocol.chunk : (first + steps) * protocol.chunk],
-            targets=example.targets[first : first + steps],
+            episode,
+            start_s=episode.start_s + first / protocol.target_hz,
+            inputs=episode.inputs[first * protocol.chunk : (first + steps) * protocol.chunk],
+            targets=episode.targets[first : first + steps],
         )
-        for example in made
-        for first in range(0, len(example.targets), steps)
+        for episode in episodes
+        for first in range(0, len(episode.targets), steps)
     ]
     return [replace(piece, id=f"{piece.recording}.{i}") for i, piece in enumerate(pieces, start=1)]
 
 
-def _unlike_rates(recording: Recording, cards: Iterable[StreamCard]) -> Iterator[Note]:
+def _check_clocks(recording: Recording, cards: Iterable[StreamCard]) -> Iterator[Note]:
     """Refuse a clock that is broken or not in seconds; say where an input's rate is unlike the card's."""
-    usual: dict[int, float] = {}  # of each clock: several streams may share one
+    median_steps: dict[int, float] = {}  # of each clock: several streams may share one
     for card in cards:
         time = recording.streams[card.name].time
-        if id(time) not in usual:
+        if id(time) not in median_steps:
             if not (finite := np.isfinite(time)).all():
                 row = int(np.argmin(finite))
                 raise DamagedRecordingError(
                     recording.path, f"time of sample {row} of {card.name}", "a finite number", f"{time[row]}"
                 )
-            usual[id(time)] = usual_step(time)
-        step = usual[id(time)]
+            median_steps[id(time)] = median_step(time)
+        step = median_steps[id(time)]
         if step <= 0 and len(time) > 1:
             found = f"{len(time)} samples, none later than the first"
             raise DamagedRecordingError(recording.path, f"time of {card.name}", "a clock that goes on", found)
@@ -235,11 +259,13 @@ def _unlike_rates(recording: Recording, cards: Iterable[StreamCard]) -> Iterator
                 recording.path,
                 f"rate of {card.name}",
                 f"about {card.rate_hz:g} Hz, time in seconds",
-                rate_found(step, card.rate_hz),
+                describe_rate(step, card.rate_hz),
                 "Bring its time stamps to seconds, or restore the file from its publisher.",
             )
         if step > 0 and card.role == "input" and not 1 / RATE_FACTOR < step * card.rate_hz < RATE_FACTOR:
-            detail = f"{card.name}: about {card.rate_hz:g} Hz on the card, found {rate_found(step, card.rate_hz)}"
+            detail = (
+                f"{card.name}: about {card.rate_hz:g} Hz on the card, found {describe_rate(step, card.rate_hz)}"
+            )
             yield Note(recording.id, "rate of an input unlike the card's", detail, "warning")
 
 
@@ -260,7 +286,7 @@ def _reasons_to_drop(recording: Recording, names: Iterable[str], protocol: Proto
                 yield Note(recording.id, "recording of a length outside recording_s left out", detail, "drop")
 
 
-def _level(stream: Stream, name: str, recording: Recording, protocol: Protocol) -> Stream:
+def _baseline_and_clip(stream: Stream, name: str, recording: Recording, protocol: Protocol) -> Stream:
     """Subtract the baseline from an input stream and clip it, as the protocol says."""
     if stream.role != "input" or (protocol.baseline == "none" and protocol.raw_clip is None):
         return stream
@@ -268,22 +294,22 @@ def _level(stream: Stream, name: str, recording: Recording, protocol: Protocol) 
     values = stream.values
     if protocol.baseline != "none":
         rows = values[: protocol.baseline_rows]
-        rest = rows.mean(axis=0) if protocol.baseline == "mean" else np.median(rows, axis=0)
-        values = values - rest
+        baseline = rows.mean(axis=0) if protocol.baseline == "mean" else np.median(rows, axis=0)
+        values = values - baseline
     if protocol.raw_clip is not None:
         values = np.clip(values, -protocol.raw_clip, protocol.raw_clip)
     return replace(stream, values=values)
 
 
-def _repeated(recording: Recording, names: Iterable[str]) -> Iterator[Note]:
+def _repeated_times(recording: Recording, names: Iterable[str]) -> Iterator[Note]:
     """Say how many samples of each clock have a time that does not lie after all earlier ones."""
-    clocks: dict[int, list[str]] = {}
+    by_clock: dict[int, list[str]] = {}
     for name in names:
-        clocks.setdefault(id(recording.streams[name].time), []).append(name)
-    for sharing in clocks.values():
-        dropped = increasing_rows(recording.streams[sharing[0]])[1]
+        by_clock.setdefault(id(recording.streams[name].time), []).append(name)
+    for streams in by_clock.values():
+        dropped = increasing_rows(recording.streams[streams[0]])[1]
         if dropped:
-            detail = f"{', '.join(sharing)}: {dropped}"
+            detail = f"{', '.join(streams)}: {dropped}"
             yield Note(recording.id, "samples with a repeated or backward time left out", detail)
 
 
@@ -304,29 +330,29 @@ def _clean(stream: Stream, name: str, recording: Recording) -> Stream:
     return stream
 
 
-def _pieces(
+def _episode_intervals(
     recording: Recording, streams: dict[str, Stream], protocol: Protocol, notes: list[Note]
 ) -> list[Interval]:
-    """Return where episodes lie: rest trimmed, cut at long gaps, short pieces left out."""
-    pieces = common_intervals(streams.values(), protocol.max_gap_s)
-    if not pieces:
+    """Return where episodes lie: rest trimmed, cut at long gaps, short ones left out."""
+    intervals = common_intervals(streams.values(), protocol.max_gap_s)
+    if not intervals:
         spans = (f"{name} {_seconds(stream)}" for name, stream in streams.items())
         what = "recording whose streams have no time in common left out"
         notes.append(Note(recording.id, what, ", ".join(spans), kind="drop"))
     elif protocol.trim_rest_s is not None and recording.active is not None:
         first, last = recording.active[0] - protocol.trim_rest_s, recording.active[1] + protocol.trim_rest_s
-        pieces = [(max(a, first), min(b, last)) for a, b in pieces if a < last and b > first]
-        if not pieces:
+        intervals = [(max(a, first), min(b, last)) for a, b in intervals if a < last and b > first]
+        if not intervals:
             what = "recording whose active part has no samples left out"
             detail = f"active from {recording.active[0]:.3f} to {recording.active[1]:.3f} s"
             notes.append(Note(recording.id, what, detail, kind="drop"))
-    for (_, end), (begin, _) in pairwise(pieces):
+    for (_, end), (begin, _) in pairwise(intervals):
         notes.append(Note(recording.id, "gap ends an episode", f"{begin - end:.3f} s at {end:.3f} s"))
-    least = max(protocol.min_episode_s, 1 / protocol.target_hz)
-    for start, stop in pieces:
-        if stop - start < least:
+    shortest = max(protocol.min_episode_s, 1 / protocol.target_hz)
+    for start, stop in intervals:
+        if stop - start < shortest:
             notes.append(Note(recording.id, "piece shorter than min_episode_s left out", f"{stop - start:.3f} s"))
-    return [(start, stop) for start, stop in pieces if stop - start >= least]
+    return [(start, stop) for start, stop in intervals if stop - start >= shortest]
 
 
 def _seconds(stream: Stream) -> str:
@@ -337,69 +363,85 @@ def _seconds(stream: Stream) -> str:
 def _lay_grids(
     recording: Recording,
     streams: dict[str, Stream],
-    pieces: Iterable[Interval],
+    intervals: Iterable[Interval],
     protocol: Protocol,
     notes: list[Note],
 ) -> Iterator[dict[str, Grid]]:
     """Yield the grid of every stream for each episode, until the recording's longest duration is used up."""
-    left_s = protocol.max_duration_s
+    remaining_s = protocol.max_duration_s
     times = {name: stream.time for name, stream in streams.items()}
     shift = protocol.target_shift_s
-    for piece in pieces:
+    for start, stop in intervals:
         if protocol.grid == "own-start":
-            grids = own_start_grids(times, piece, protocol.target_hz, protocol.chunk, left_s)
+            grids = own_start_grids(times, (start, stop), protocol.target_hz, protocol.chunk, remaining_s)
         else:
-            # inputs that lie after their targets begin later: no target lies before the piece
-            room = (piece[0] - min(shift, 0.0), piece[1])
-            grids = dict.fromkeys(times, chunk_grid(room, protocol.target_hz, protocol.chunk, left_s))
+            # inputs that lie after their targets begin later: no target lies before the interval
+            inputs_from = start - min(shift, 0.0)
+            grid = chunk_grid((inputs_from, stop), protocol.target_hz, protocol.chunk, remaining_s)
+            grids = dict.fromkeys(times, grid)
         if shift:
             grids = {name: replace(grid, edges=grid.edges + shift) for name, grid in grids.items()}
         steps = min(len(grid.edges) for grid in grids.values()) - 1
-        if left_s is not None:
-            left_s -= steps / protocol.target_hz
+        if remaining_s is not None:
+            remaining_s -= steps / protocol.target_hz
         if steps:
             yield grids
-        elif left_s is None or left_s > 0:
-            detail = f"{piece[1] - piece[0]:.3f} s in common"
+        elif remaining_s is None or remaining_s > 0:
+            detail = f"{stop - start:.3f} s in common"
             notes.append(Note(recording.id, "piece too short for the grid left out", detail))
 
 
-def _interpolated(recording: Recording, references: Iterable[str], pieces: Iterable[Interval]) -> Iterator[Note]:
+def _interpolated(
+    recording: Recording, references: Iterable[str], intervals: Iterable[Interval]
+) -> Iterator[Note]:
     """Say how many reference samples within the episodes had no value and were interpolated."""
     for name in references:
         stream = recording.streams[name]
         finite = np.isfinite(stream.values)
         if finite.all():
             continue
-        lost = stream.time[~finite.all(axis=1)]
-        count = sum(int(((lost >= start) & (lost <= stop)).sum()) for start, stop in pieces)
+        missing = stream.time[~finite.all(axis=1)]
+        count = sum(int(((missing >= start) & (missing <= stop)).sum()) for start, stop in intervals)
         if count:
             yield Note(recording.id, "reference samples without a value interpolated", f"{name}: {count}")
 
 
-def _inputs(
-    streams: Mapping[str, Stream],
-    chosen: Sequence[StreamCard],
-    grids: Mapping[str, Grid],
-    source: Source,
-    protocol: Protocol,
-    card: Card,
-    recording: Recording,
-) -> FloatArray:
-    """Sample the chosen streams on their grids, beside each other, and filter them: (N * chunk, C)."""
+def _inputs(cleaned: _Cleaned, grids: Mapping[str, Grid]) -> FloatArray:
+    """Sample the input streams on their grids, beside each other, and filter them: (N * chunk, C)."""
+    recording, card, protocol = cleaned.recording, cleaned.card, cleaned.protocol
     sampled = []
-    for stream in chosen:
+    for stream in cleaned.inputs:
         grid = grids[stream.name]
-        values = _resample(streams[stream.name], grid.inputs, grid.origin, protocol)
+        values = _resample(cleaned.streams[stream.name], grid.inputs, grid.origin, protocol)
         if stream.derived:
             what = f"derived columns of {stream.name!r} of recording {recording.id} ({recording.path})"
-            made = _numbers(ask(card.reader, what, partial(source.inputs[stream.name], values)), card, what)
-            if np.shape(made) != (wanted := (len(values), len(stream.derived))):
-                raise SourceError(card.name, f"{what}: expected the shape {wanted}, found {np.shape(made)}")
-            values = made
+            function = partial(cleaned.source.inputs[stream.name], values)
+            derived = _as_floats(ask(card.reader, what, function), card, what)
+            expected = (len(values), len(stream.derived))
+            if np.shape(derived) != expected:
+                raise SourceError(card.name, f"{what}: expected the shape {expected}, found {np.shape(derived)}")
+            values = derived
         sampled.append(values)
     inputs = sampled[0] if len(sampled) == 1 else np.concatenate(sampled, axis=1)
     return inputs if protocol.lowpass is None else protocol.lowpass.apply(inputs, protocol.input_hz)
+
+
+def _targets(cleaned: _Cleaned, grids: Mapping[str, Grid]) -> FloatArray:
+    """Compute the target from the references at the N + 1 edges of the steps: (N, D)."""
+    recording, card, target, protocol = cleaned.recording, cleaned.card, cleaned.target, cleaned.protocol
+    at_edges = {
+        name: _resample(cleaned.streams[name], grids[name].edges, grids[name].origin, protocol)
+        for name in cleaned.references
+    }
+    what = f"target {target.name!r} of recording {recording.id} ({recording.path})"
+    returned = ask(card.reader, what, partial(cleaned.source.targets[target.name], at_edges))
+    targets = _as_floats(returned, card, f"{recording.id}: target {target.name}")
+    expected = (len(grids[cleaned.inputs[0].name].edges) - 1, len(target.channels))
+    if np.shape(targets) != expected:
+        problem = f"target {target.name}: expected the shape {expected}, found {np.shape(targets)}"
+        raise SourceError(card.name, f"{recording.id}: {problem}")
+    per_second = target.increment and protocol.target_per == "second"
+    return targets * protocol.target_hz if per_second else targets
 
 
 def _resample(stream: Stream, grid: FloatArray, origin: float, protocol: Protocol) -> FloatArray:
@@ -409,10 +451,3 @@ def _resample(stream: Stream, grid: FloatArray, origin: float, protocol: Protoco
     if stream.role == "input" and protocol.resample == "mean":
         return interval_mean(time, stream.values, grid, 1 / protocol.input_hz)
     return linear(time, stream.values, grid)
-
-
-def _edges(
-    streams: Mapping[str, Stream], references: Iterable[str], grids: Mapping[str, Grid], protocol: Protocol
-) -> dict[str, FloatArray]:
-    """Sample the references at the edges of the steps, N + 1 of them."""
-    return {name: _resample(streams[name], grids[name].edges, grids[name].origin, protocol) for name in references}

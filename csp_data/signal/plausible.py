@@ -8,7 +8,7 @@ import numpy as np
 
 from csp_data.recording import FloatArray, Stream
 
-__all__ = ["RATE_FACTOR", "RATE_TOLERANCE", "RULES", "implausible", "rate_found", "sentinels", "usual_step"]
+__all__ = ["RATE_FACTOR", "RATE_TOLERANCE", "RULES", "describe_rate", "implausible", "median_step", "sentinels"]
 
 RATE_TOLERANCE = 30.0
 """A stream's median rate may differ from the card's by this factor: wider than any clock's jitter, a board's two
@@ -19,7 +19,7 @@ RATE_FACTOR = 3.0
 TIME_UNITS = {1e3: "milliseconds", 1e6: "microseconds", 1e9: "nanoseconds"}
 
 
-def usual_step(time: FloatArray) -> float:
+def median_step(time: FloatArray) -> float:
     """Return the median step of a clock, of a thousand or two steps spread over it; 0 where it never goes on.
 
     Where most times are repeated or go backward, those are left out that will not be used.
@@ -33,7 +33,7 @@ def _median(steps: FloatArray) -> float:
     return float(np.partition(steps, len(steps) // 2)[len(steps) // 2]) if len(steps) else 0.0
 
 
-def rate_found(step: float, rate_hz: float) -> str:
+def describe_rate(step: float, rate_hz: float) -> str:
     """Say what rate a clock has, and which unit of time it looks like where the card has another rate."""
     unit = next((name for size, name in TIME_UNITS.items() if size / 5 < step * rate_hz < size * 5), "")
     return f"{1 / step:.3g} Hz, samples {step:.6g} apart{f', which looks like {unit}' if unit else ''}"
