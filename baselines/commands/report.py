@@ -51,7 +51,7 @@ class Table:
     format: Literal["md", "latex", "html", "csv", "json"] = "md"
     """Markdown, LaTeX, HTML, CSV or JSON."""
     by: Literal["model", "recording", "target"] = "model"
-    """The table; or errors by recording, or by target in SI units (of one data set; Markdown, LaTeX, HTML)."""
+    """The table; or errors by recording, or by target in SI units (Markdown, LaTeX, HTML)."""
     json: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     """The same as --format json."""
 
@@ -74,14 +74,15 @@ def table(command: Table, line: str) -> None:
     """Run the command."""
     from baselines.tables.breakdown import by_recording, by_target
     from baselines.tables.render import render_all, write
-    from baselines.tables.table import make_tables
+    from baselines.tables.table import for_each_data, make_tables
 
     rows = runs_or_rows(command.runs)
     if command.by != "model":
         form = "json" if command.json else command.format
         if form == "csv" or form == "json":
             raise OptionError("format", form, "md, latex or html with --by: csp-baselines results writes the data")
-        sys.stdout.write(write([(by_recording if command.by == "recording" else by_target)(rows)], form))
+        grids = for_each_data(rows, by_recording if command.by == "recording" else by_target)
+        sys.stdout.write(write(grids, form))
         return
     tables = make_tables(rows)
     sys.stdout.write(render_all(tables, "json" if command.json else command.format))

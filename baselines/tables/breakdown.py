@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 
 from baselines.results.folds import across_folds
 from baselines.results.rows import Result, results_of
@@ -20,8 +21,15 @@ Columns = dict[str, tuple[Value, str]]
 """What a column shows to how it is had and its unit as it stands behind that."""
 
 
-def by_recording(runs: Sequence[Run | Result]) -> Grid:
+def by_recording(runs: Sequence[Run | Result], variant: str = "") -> Grid:
     """Return the root mean squared error of every model on every reported recording, mean over seeds.
+
+    Parameters
+    ----------
+    runs
+        On the same data; for more :func:`baselines.tables.table.for_each_data` makes a grid of each.
+    variant
+        What tells its data from those of other grids beside it, for the heading.
 
     Raises
     ------
@@ -29,15 +37,20 @@ def by_recording(runs: Sequence[Run | Result]) -> Grid:
         As :func:`baselines.make_table`; or if runs hold no errors by recording, or of other recordings.
     """
     rows = across_folds(results_of(runs))
-    table = make_table(rows)
+    table = replace(make_table(rows), variant=variant)
     names = _shared(rows, [tuple(row.recordings) for row in rows], "errors by recording")
     columns: Columns = {name: (lambda row, name=name: row.recordings[name].rmse, "") for name in names}  # type: ignore[misc]
     what = f"root mean squared error{table.unit_label} on each {table.report} recording"
     return _grid(table, rows, columns, what)
 
 
-def by_target(runs: Sequence[Run | Result]) -> Grid:
+def by_target(runs: Sequence[Run | Result], variant: str = "") -> Grid:
     """Return errors of every target in SI units, and trajectory errors where the targets make a path.
+
+    Parameters
+    ----------
+    runs, variant
+        As of :func:`by_recording`.
 
     Raises
     ------
@@ -45,7 +58,7 @@ def by_target(runs: Sequence[Run | Result]) -> Grid:
         As :func:`by_recording`.
     """
     rows = across_folds(results_of(runs))
-    table = make_table(rows)
+    table = replace(make_table(rows), variant=variant)
     names = _shared(rows, [tuple(row.by_target) for row in rows], "errors by target")
     columns: Columns = {}
     for name in names:

@@ -6,8 +6,9 @@ import json
 import logging
 import math
 import statistics
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import TypeVar
 
 import numpy as np
 
@@ -22,7 +23,9 @@ from baselines.tables.labels import by_label
 from baselines.tables.significance import Comparison, compare
 from baselines.tables.words import setting_text
 
-__all__ = ["Hierarchy", "Row", "Table", "make_table", "make_tables"]
+__all__ = ["Hierarchy", "Row", "Table", "for_each_data", "make_table", "make_tables"]
+
+Made = TypeVar("Made")
 
 logger = logging.getLogger(__name__)
 
@@ -256,11 +259,29 @@ def make_tables(runs: Sequence[Run | Result]) -> tuple[Table, ...]:
         As for :func:`make_table`; and if two data sets are of different kind or protocol, since one page of tables
         mixes neither. A data set whose cross-validation goes on is left out, which the log says, unless all are.
     """
+    return for_each_data(runs, lambda rows, variant: replace(make_table(rows), variant=variant))
+
+
+def for_each_data(runs: Sequence[Run | Result], make: Callable[[Sequence[Result], str], Made]) -> tuple[Made, ...]:
+    """Make something of the runs of each data set and recipe of its data, in the order of the runs.
+
+    Parameters
+    ----------
+    runs
+        Finished runs, or rows.
+    make
+        From rows on the same data, and what tells these from other data of the data set, to what is made.
+
+    Raises
+    ------
+    RunError
+        As for :func:`make_tables`.
+    """
     by_data: dict[tuple[str, str], list[Result]] = {}
     for run in results_of(runs):
         by_data.setdefault((run.dataset, recipe(run)), []).append(run)
     if not by_data:
-        return (make_table(runs),)
+        return (make((), ""),)
     firsts = [found[0] for found in by_data.values()]
     for other in firsts[1:]:
         one, two = ((r.kind, f"protocol {r.protocol}") for r in (firsts[0], other))
@@ -269,11 +290,11 @@ def make_tables(runs: Sequence[Run | Result]) -> tuple[Table, ...]:
                 f"Tables beside each other are of one kind and protocol: {firsts[0].source} is {', '.join(one)}, "
                 f"{other.source} is {', '.join(two)}. Make two tables."
             )
-    tables: list[Table] = []
+    tables: list[Made] = []
     missing: list[FoldsMissingError] = []
     for found, variant in zip(by_data.values(), _variants(firsts), strict=True):
         try:
-            tables.append(replace(make_table(found), variant=variant))
+            tables.append(make(found, variant))
         except FoldsMissingError as error:
             missing.append(error)
     if not tables:

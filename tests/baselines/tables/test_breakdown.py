@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import re
 import statistics
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
+import csp_data
 from baselines.cli import main
+from baselines.experiment import run
 from baselines.results import Result
 from baselines.runs.run import Run, RunError
 from baselines.tables.breakdown import by_recording, by_target, by_variant
 from baselines.tables.digits import number, spread
+from baselines.training.settings import TrainConfig
 
 
 def test_cells_are_means_over_seeds(runs: dict[str, Run]) -> None:
@@ -47,6 +52,26 @@ def test_other_recordings_are_refused(runs: dict[str, Run]) -> None:
         by_recording([row, fewer])
     with pytest.raises(RunError, match="errors by target of none"):
         by_target([replace(row, by_target={})])
+
+
+@pytest.mark.parametrize("by", ["recording", "target"])
+def test_each_recipe_has_a_table_of_its_own(by: str, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    """As without ``--by``: what is in a table is what runs of its recipe alone give."""
+    path = tmp_path / "sample.h5"
+    for hz in ("10", "25"):
+        data = csp_data.load(path=csp_data.prepare("sample", input_hz=float(hz), target_hz=5, out=path))
+        run(data, "mean", TrainConfig(), tmp_path / "runs" / hz)
+
+    def printed(*folders: Path) -> str:
+        main(["table", *map(str, folders), "--by", by])
+        return capsys.readouterr().out
+
+    both = printed(tmp_path / "runs")
+    slow, fast = (printed(tmp_path / "runs" / hz) for hz in ("10", "25"))
+    headings = re.findall(r"\*\*sample, input hz (\d+): real", both)
+    assert headings == ["10", "25"]
+    without = re.sub(r"sample, input hz \d+", "sample", both)
+    assert without == f"{slow}\n{fast}"
 
 
 def test_variants_are_compared_within_a_seed(runs: dict[str, Run]) -> None:
