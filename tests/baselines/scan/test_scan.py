@@ -9,7 +9,7 @@ import baselines
 from baselines import scan as package
 from baselines.errors import MissingExtraError, ModelError, UnknownNameError
 from baselines.scan import BACKENDS, selective_scan
-from baselines.training.step import COMPILES_FROM
+from baselines.training.step import FIRST_COMPILING_VERSION
 
 FAST = ["cpu"]  # the GPU backends: tests/baselines/scan/test_scan_gpu.py
 SHAPES = [  # batch, length, channels, state
@@ -162,7 +162,7 @@ def test_torch_knows_the_operator(dtype):
     torch.library.opcheck(torch.ops.baselines.selective_scan.default, (*tensors, "cpu"))
 
 
-@pytest.mark.skipif(torch.__version__ < COMPILES_FROM, reason=f"needs torch {COMPILES_FROM}")
+@pytest.mark.skipif(torch.__version__ < FIRST_COMPILING_VERSION, reason=f"needs torch {FIRST_COMPILING_VERSION}")
 @pytest.mark.parametrize("name", ["hiss-s4-mamba", "flat-mamba", "flat-s4", "hiss-lru-transformer"])
 @pytest.mark.filterwarnings("ignore:.*should not be instantiated:DeprecationWarning")  # torch's own doing
 def test_models_go_through_torchs_compiler_in_one_piece(name):
