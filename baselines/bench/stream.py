@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from baselines.stream.engine import Model
-from baselines.stream.lines import Latency
+from baselines.stream.line_protocol import LatencyHistogram
 from baselines.stream.streamer import Streamer
 from csp_data import LowPass, Normalization
 from csp_data.normalization import Affine
@@ -96,7 +96,9 @@ def measure_stream_latency(
         model, Normalization(*ones), deltas=deltas, lowpass=lowpass, input_hz=input_hz, engine=engine
     )
     rng = np.random.default_rng(seed)
-    latencies, processor, half = (Latency(), Latency()), (Latency(), Latency()), 0.0
+    latencies = LatencyHistogram(), LatencyHistogram()
+    processor = LatencyHistogram(), LatencyHistogram()
+    half = 0.0
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:

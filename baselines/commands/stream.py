@@ -16,7 +16,13 @@ from typing import TYPE_CHECKING, Annotated, BinaryIO, Literal, TextIO
 import tyro
 
 from baselines.errors import OptionError
-from baselines.stream.lines import Clock, Latency, SampleError, Writer, read_samples
+from baselines.stream.line_protocol import (
+    LatencyHistogram,
+    PredictionWriter,
+    SampleClock,
+    SampleError,
+    read_samples,
+)
 from csp_data.terminal import loudness
 
 if TYPE_CHECKING:
@@ -87,7 +93,7 @@ def stream(command: Stream, line: str) -> None:
     counts = Counts()
     failure: SampleError | None = None
     with _source(command.input) as source, _sink(command.out) as sink, _patient(counts):
-        writer = Writer(sink, targets, command.format)
+        writer = PredictionWriter(sink, targets, command.format)
         try:
             _run(command, streamer, source, inputs, writer, counts)
         except KeyboardInterrupt:
@@ -124,9 +130,9 @@ def _refuse_overwriting(command: Stream) -> None:
 class Counts:
     """What a stream has come to."""
 
-    without: Latency = field(default_factory=Latency)
+    without: LatencyHistogram = field(default_factory=LatencyHistogram)
     """Of the samples without a prediction."""
-    having: Latency = field(default_factory=Latency)
+    having: LatencyHistogram = field(default_factory=LatencyHistogram)
     """Of the samples with one."""
     predictions: int = 0
     """Predictions written: a sample that makes the baseline known may bring several."""
@@ -221,12 +227,12 @@ def _run(
     streamer: Streamer,
     source: BinaryIO,
     inputs: tuple[str, ...],
-    writer: Writer,
+    writer: PredictionWriter,
     counts: Counts,
 ) -> None:
     """Pass samples on until they end, or until Ctrl-C."""
     last = None
-    clock = Clock(1 / streamer.preparation.input_hz)
+    clock = SampleClock(1 / streamer.preparation.input_hz)
     lines = Arrivals(source)
     for sample in read_samples(lines, inputs):
         if isinstance(sample, SampleError):

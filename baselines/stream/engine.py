@@ -15,7 +15,7 @@ from baselines.cpu.threads import HAS_NUMBA
 from baselines.errors import CspDataError, MissingExtraError, OptionError
 from baselines.models.model import FlatModel, HierarchicalModel
 
-__all__ = ["ENGINES", "Engine", "ReferenceEngine", "StateError", "leaves", "make_engine", "rebuild"]
+__all__ = ["ENGINES", "Engine", "ReferenceEngine", "StateError", "leaves", "make_engine", "map_leaves"]
 
 Model = FlatModel | HierarchicalModel
 Arrays = dict[str, npt.NDArray[Any]]
@@ -72,12 +72,12 @@ class ReferenceEngine(Engine):
         parameter = next(model.parameters())
         self._device, self._dtype = parameter.device, parameter.dtype
         with torch.no_grad():
-            self._start = model.initial_state(1, self._device, self._dtype)
-        self._state: Any = self._start
+            self._initial_state = model.initial_state(1, self._device, self._dtype)
+        self._state: Any = self._initial_state
 
     def reset(self) -> None:
         """Return to the state before the first sample."""
-        self._state = self._start
+        self._state = self._initial_state
 
     def push(self, features: npt.NDArray[np.floating]) -> npt.NDArray[np.floating]:
         """Step through the samples; see :meth:`Engine.push`."""
@@ -94,29 +94,30 @@ class ReferenceEngine(Engine):
 
     def state(self) -> Arrays:
         """Return the leaves of the nested state by their path, but for those that are still as at the start."""
-        first = dict(leaves(self._start))
-        return {path: _to_array(leaf) for path, leaf in leaves(self._state) if leaf is not first[path]}
+        initial = dict(leaves(self._initial_state))
+        return {path: _to_array(leaf) for path, leaf in leaves(self._state) if leaf is not initial[path]}
 
     def load(self, arrays: Arrays) -> None:
         """Put the arrays in place of the leaves; see :meth:`Engine.load`."""
-        known = dict(leaves(self._start))
-        unknown = sorted(set(arrays) - set(known))
+        initial = dict(leaves(self._initial_state))
+        unknown = sorted(set(arrays) - set(initial))
         if unknown:
             raise StateError(
                 f"state of another model: it has the entries {', '.join(unknown[:3])}, which this one lacks."
             )
-        fitted = {path: self._fit(path, array, known[path]) for path, array in arrays.items()}
-        self._state = rebuild(self._start, lambda path, leaf: fitted.get(path, leaf))
+        loaded = {path: self._checked_leaf(path, array, initial[path]) for path, array in arrays.items()}
+        self._state = map_leaves(self._initial_state, lambda path, leaf: loaded.get(path, leaf))
 
-    def _fit(self, path: str, array: npt.NDArray[Any], leaf: Any) -> Any:
-        pattern = _to_array(leaf)
+    def _checked_leaf(self, path: str, array: npt.NDArray[Any], leaf: Any) -> Any:
+        expected = _to_array(leaf)
         # a cache that begins empty grows
-        fits = pattern.ndim == array.ndim and all(
-            have == want or want == 0 for have, want in zip(array.shape, pattern.shape, strict=True)
+        fits = expected.ndim == array.ndim and all(
+            size == expected_size or expected_size == 0
+            for size, expected_size in zip(array.shape, expected.shape, strict=True)
         )
-        if not fits or array.dtype != pattern.dtype:
+        if not fits or array.dtype != expected.dtype:
             raise StateError(
-                f"state entry {path}: expected {pattern.dtype} of shape {pattern.shape}, found {array.dtype} of "
+                f"state entry {path}: expected {expected.dtype} of shape {expected.shape}, found {array.dtype} of "
                 f"shape {array.shape}. It belongs to another model."
             )
         if not isinstance(leaf, Tensor):
@@ -134,11 +135,11 @@ def leaves(node: Any, path: str = "state") -> Iterator[tuple[str, Any]]:
         yield from leaves(child, f"{path}.{k}")
 
 
-def rebuild(node: Any, leaf: Callable[[str, Any], Any], path: str = "state") -> Any:
+def map_leaves(node: Any, leaf: Callable[[str, Any], Any], path: str = "state") -> Any:
     """Return nested tuples of the same kinds, with other leaves."""
     if not isinstance(node, tuple):
         return leaf(path, node)
-    children = [rebuild(child, leaf, f"{path}.{k}") for k, child in enumerate(node)]
+    children = [map_leaves(child, leaf, f"{path}.{k}") for k, child in enumerate(node)]
     return type(node)(*children) if hasattr(node, "_fields") else tuple(children)
 
 

@@ -78,7 +78,7 @@ def export(model: Model, interface: Interface, path: Path | str, form: str, name
     if form not in FORMATS:
         raise OptionError("format", form, f"one of {', '.join(FORMATS)}")
     if form == "onnx":
-        _need_onnx()
+        _require_onnx()
     model = copy.deepcopy(model).float().cpu().eval()  # the caller's stays what and where it is
     reference = Streamer.of(model, interface, "reference", baseline="none")
     temporary = temporary_beside(path, f".{form}")
@@ -86,7 +86,7 @@ def export(model: Model, interface: Interface, path: Path | str, form: str, name
         path.parent.mkdir(parents=True, exist_ok=True)
         with torch.no_grad():
             module = StepModule(model, interface).eval()
-            _write(module, temporary, form)
+            _write_program(module, temporary, form)
         metadata = describe(module, form, name)
         metadata["largest_difference"] = check(temporary, metadata, reference)
         temporary.replace(path)
@@ -139,26 +139,28 @@ def check(path: Path, metadata: dict[str, Any], reference: Streamer, calls: int 
     ExportError
         If it is more than :data:`TOLERANCE` (relative for outputs above 1).
     """
-    size, period, due = (metadata[k] for k in ("samples_per_call", "calls_per_prediction", "prediction_call"))
+    samples_per_call = metadata["samples_per_call"]
+    period, due = metadata["calls_per_prediction"], metadata["prediction_call"]
     calls = max(calls, 3 * period)
     norm, width = reference.normalization, reference.channels
-    noise = np.random.default_rng(0).normal(size=(calls * size, width))
+    noise = np.random.default_rng(0).normal(size=(calls * samples_per_call, width))
     samples = norm.inputs.shift[:width] + norm.inputs.scale[:width] * noise
     expected = norm.targets.apply(reference.push(samples))
     step = load_step(path, metadata)
     state: Arrays = {s["name"]: np.zeros(s["shape"], s["dtype"]) for s in metadata["states"]}
     outputs = []
-    for call, piece in enumerate(samples.reshape(calls, size, width)):
+    for call, piece in enumerate(samples.reshape(calls, samples_per_call, width)):
         output, state = step(piece, state)
         if call % period == due:
             outputs.append(output)
-    found = np.abs(norm.targets.apply(np.array(outputs)) - expected)
-    if not (found <= TOLERANCE * np.maximum(1.0, np.abs(expected))).all():
+    difference = np.abs(norm.targets.apply(np.array(outputs)) - expected)
+    if not (difference <= TOLERANCE * np.maximum(1.0, np.abs(expected))).all():
         raise ExportError(
-            f"the exported {metadata['model']} differs from the model by {found.max():.2g} of the targets' scale; "
-            f"expected at most {TOLERANCE:g}. Nothing was written. Please report it with the run's config.json."
+            f"the exported {metadata['model']} differs from the model by {difference.max():.2g} of the targets' "
+            f"scale; expected at most {TOLERANCE:g}. Nothing was written. Please report it with the run's "
+            "config.json."
         )
-    return float(found.max())
+    return float(difference.max())
 
 
 def load_step(path: Path | str, metadata: dict[str, Any]) -> Step:
@@ -189,29 +191,29 @@ def load_step(path: Path | str, metadata: dict[str, Any]) -> Step:
     return run_torch
 
 
-def _write(module: StepModule, path: Path, form: str) -> None:
+def _write_program(module: StepModule, path: Path, form: str) -> None:
     samples = torch.zeros(module.samples, len(module.interface.inputs), dtype=torch.float64)
     try:
-        with _quiet():
+        with _exporters_silenced():
             program = torch.export.export(module, (samples, *module.states.values()), strict=False)
             if form == "pt2":
                 torch.export.save(program, path)
                 return
-            made: Any = torch.onnx.export(
+            onnx_program: Any = torch.onnx.export(
                 program,
                 dynamo=True,
                 verbose=False,
                 input_names=["samples", *module.states],
                 output_names=["prediction", *(f"next_{name}" for name in module.states)],
             )
-            made.save(path)
+            onnx_program.save(path)
     except (RuntimeError, torch._dynamo.exc.TorchDynamoException) as error:
-        first = str(error).strip().splitlines()[0]
-        raise ExportError(f"the exporter of torch {torch.__version__} refuses this model: {first}") from error
+        reason = str(error).strip().splitlines()[0]
+        raise ExportError(f"the exporter of torch {torch.__version__} refuses this model: {reason}") from error
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def _exporters_silenced() -> Iterator[None]:
     """Keep the exporters' own notes (deprecations inside torch, progress) from the user's terminal."""
     loggers = [logging.getLogger(name) for name in ("torch", "torch.onnx", "onnxscript", "onnx_ir")]
     levels = [logger.level for logger in loggers]
@@ -226,7 +228,7 @@ def _quiet() -> Iterator[None]:
             logger.setLevel(level)
 
 
-def _need_onnx() -> None:
+def _require_onnx() -> None:
     for package in ("onnx", "onnxscript", "onnxruntime"):
         try:
             __import__(package)

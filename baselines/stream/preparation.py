@@ -71,46 +71,26 @@ class Preparation:
         baseline_rows: int = 1,
         compiled: bool = False,
     ) -> None:
-        if lowpass is not None and lowpass.phase != "causal":
-            raise OptionError(
-                "lowpass.phase",
-                lowpass.phase,
-                "'causal': the other one needs the whole recording",
-                "Train on data prepared with a causal one (csp-data prepare NAME --lowpass HZ --phase causal).",
-            )
-        width = len(scaling.shift)
-        self.channels = width // 2 if deltas else width
+        _require_causal(lowpass)
+        feature_count = len(scaling.shift)
+        self.channels = feature_count // 2 if deltas else feature_count
         self.scaling, self.deltas, self.clip, self.raw_clip = scaling, deltas, clip, raw_clip
         self.lowpass, self.input_hz = lowpass, input_hz
-        self._rule = baseline if isinstance(baseline, str) else "none"
-        if self._rule not in BASELINES:
-            raise OptionError(
-                "baseline", baseline, f"one of {', '.join(BASELINES)}, or an offset for each channel"
-            )
-        self.waits_for = baseline_rows if self._rule != "none" else 0
-        self._known = np.zeros(self.channels)
-        if not isinstance(baseline, str):
-            self._known = np.asarray(baseline, dtype=np.float64)
-            if self._known.shape != (self.channels,) or not np.isfinite(self._known).all():
-                raise OptionError("baseline", baseline, f"{self.channels} finite numbers, one a channel")
-        self._sos = np.zeros((0, 6)) if lowpass is None else lowpass.sections(input_hz)
-        self._steady = np.zeros((0, 2))
-        if len(self._sos):
-            from scipy.signal import sosfilt_zi  # here: it takes half a second
-
-            self._steady = sosfilt_zi(self._sos)
-        self._bounds = float(raw_clip or np.inf), np.float32(clip or np.inf)
+        self._baseline_rule, self._known_offset = _parse_baseline(baseline, self.channels)
+        self.waits_for = baseline_rows if self._baseline_rule != "none" else 0
+        self._sos, self._steady_state = _filter_sections(lowpass, input_hz)
+        self._clip_bounds = float(raw_clip or np.inf), np.float32(clip or np.inf)
         self.settings: dict[str, Any] = {
             "deltas": bool(deltas),
             "clip": clip and float(clip),
             "raw_clip": raw_clip and float(raw_clip),
             "lowpass": lowpass and {"hz": float(lowpass.hz), "order": int(lowpass.order), "phase": lowpass.phase},
             "input_hz": float(input_hz),
-            "baseline": baseline if isinstance(baseline, str) else self._known.tolist(),
+            "baseline": baseline if isinstance(baseline, str) else self._known_offset.tolist(),
             "baseline_rows": int(self.waits_for),
             "normalization.inputs": as_lists(scaling),
         }
-        self._fixed = (self._sos, self._steady, scaling.shift, scaling.scale)
+        self._constants = (self._sos, self._steady_state, scaling.shift, scaling.scale)
         self._compiled = compiled
         self.reset()
         if compiled:  # or read from numba's cache: before the first sample, which would have to wait for it
@@ -121,7 +101,7 @@ class Preparation:
         """Return to the state before the first sample."""
         self.taken = 0
         self._waiting = np.zeros((self.waits_for, self.channels))
-        self._offset = self._known.copy()
+        self._offset = self._known_offset.copy()
         self._filtered = np.zeros((len(self._sos), 2, self.channels))
         self._previous = np.zeros(self.channels, np.float32)
 
@@ -139,65 +119,69 @@ class Preparation:
             If a value is not finite (or not in float32); the state stays as it was.
         """
         if self.taken >= self.waits_for:
-            made = self._features(rows, self.taken > 0)
+            prepared = self._features(rows, self.taken > 0)
             self.taken += len(rows)
-            return made
-        _check(rows)
+            return prepared
+        _require_finite(rows)
         missing = self.waits_for - self.taken
         self._waiting[self.taken : self.taken + len(rows)] = rows[:missing]
         self.taken += len(rows)
         if self.taken < self.waits_for:
             return np.zeros((0, len(self.scaling.shift)), np.float32)
-        self._offset[:] = (np.mean if self._rule == "mean" else np.median)(self._waiting, axis=0)
+        self._offset[:] = (np.mean if self._baseline_rule == "mean" else np.median)(self._waiting, axis=0)
         return self._features(np.concatenate((self._waiting, rows[missing:])), started=False)
 
     def _features(self, rows: Floats, started: bool) -> npt.NDArray[np.float32]:
         if self._compiled:
-            from baselines.stream.fast.prepare import prepare  # numba is imported only where it is used
+            from baselines.stream.fast.preparation import (
+                prepare_samples,  # numba is imported only where it is used
+            )
 
-            made = np.empty((len(rows), len(self.scaling.shift)), np.float32)
+            prepared = np.empty((len(rows), len(self.scaling.shift)), np.float32)
             state = (self._offset, self._filtered, self._previous)
-            if not prepare(rows, started, self.deltas, self._bounds, state, self._fixed, made):
-                _check(rows)
-            return made
-        _check(rows)
+            if not prepare_samples(
+                rows, started, self.deltas, self._clip_bounds, state, self._constants, prepared
+            ):
+                _require_finite(rows)
+            return prepared
+        _require_finite(rows)
         rows = rows - self._offset
         if self.raw_clip is not None:
             rows = np.clip(rows, -self.raw_clip, self.raw_clip)
         if self.lowpass is not None:
-            before = self._filtered if started else self._steady[:, :, None] * rows[0]
+            filter_state = self._filtered if started else self._steady_state[:, :, None] * rows[0]
             from scipy.signal import sosfilt
 
-            rows, self._filtered[:] = sosfilt(self._sos, rows, axis=0, zi=before)
+            rows, self._filtered[:] = sosfilt(self._sos, rows, axis=0, zi=filter_state)
         stored = rows.astype(np.float32)  # as the prepared file holds them
-        first = self._previous if started else stored[0]
-        made = features(np.concatenate((first[None], stored)), deltas=self.deltas, clip=self.clip)[1:]
+        previous = self._previous if started else stored[0]
+        prepared = features(np.concatenate((previous[None], stored)), deltas=self.deltas, clip=self.clip)[1:]
         self._previous[:] = stored[-1]
-        return np.asarray(self.scaling.apply(made), dtype=np.float32)
+        return np.asarray(self.scaling.apply(prepared), dtype=np.float32)
 
     def state(self) -> Arrays:
         """Return copies of all that is remembered."""
-        return {"samples": np.array(self.taken)} | {name: a.copy() for name, a in self._arrays.items()}
+        return {"samples": np.array(self.taken)} | {name: a.copy() for name, a in self._state_arrays.items()}
 
     def check(self, state: Arrays) -> None:
         """Raise :class:`StateError` unless :meth:`load` can take up the state."""
-        for name, held in {"samples": np.array(0), **self._arrays}.items():
-            if name not in state or state[name].shape != held.shape or state[name].dtype != held.dtype:
+        for name, expected in {"samples": np.array(0), **self._state_arrays}.items():
+            if name not in state or state[name].shape != expected.shape or state[name].dtype != expected.dtype:
                 found = f"{state[name].dtype} of shape {state[name].shape}" if name in state else "nothing"
                 raise StateError(
-                    f"state of a stream with other preparation: expected {name} as {held.dtype} of shape "
-                    f"{held.shape}, found {found}. Channels, low-pass and baseline must be the same."
+                    f"state of a stream with other preparation: expected {name} as {expected.dtype} of shape "
+                    f"{expected.shape}, found {found}. Channels, low-pass and baseline must be the same."
                 )
 
     def load(self, state: Arrays) -> None:
         """Take up what :meth:`state` returned."""
         self.check(state)
         self.taken = int(state["samples"])
-        for name, held in self._arrays.items():
-            held[...] = state[name]
+        for name, array in self._state_arrays.items():
+            array[...] = state[name]
 
     @property
-    def _arrays(self) -> dict[str, npt.NDArray[Any]]:
+    def _state_arrays(self) -> dict[str, npt.NDArray[Any]]:
         return {
             "waiting": self._waiting,
             "offset": self._offset,
@@ -211,6 +195,40 @@ def as_lists(affine: Affine) -> list[list[float]]:
     return [np.asarray(values, dtype=np.float64).tolist() for values in (affine.shift, affine.scale)]
 
 
-def _check(rows: Floats) -> None:
+def _require_causal(lowpass: LowPass | None) -> None:
+    if lowpass is not None and lowpass.phase != "causal":
+        raise OptionError(
+            "lowpass.phase",
+            lowpass.phase,
+            "'causal': the other one needs the whole recording",
+            "Train on data prepared with a causal one (csp-data prepare NAME --lowpass HZ --phase causal).",
+        )
+
+
+def _parse_baseline(baseline: str | npt.ArrayLike, channels: int) -> tuple[str, Floats]:
+    """Return the rule by which the offset is taken from the first rows, and the offset (C,) known before them."""
+    if isinstance(baseline, str):
+        if baseline not in BASELINES:
+            raise OptionError(
+                "baseline", baseline, f"one of {', '.join(BASELINES)}, or an offset for each channel"
+            )
+        return baseline, np.zeros(channels)
+    offset = np.asarray(baseline, dtype=np.float64)
+    if offset.shape != (channels,) or not np.isfinite(offset).all():
+        raise OptionError("baseline", baseline, f"{channels} finite numbers, one a channel")
+    return "none", offset
+
+
+def _filter_sections(lowpass: LowPass | None, input_hz: float) -> tuple[Floats, Floats]:
+    """Return a filter's second-order sections (S, 6), and their state (S, 2) under a steady input of 1."""
+    if lowpass is None:
+        return np.zeros((0, 6)), np.zeros((0, 2))
+    from scipy.signal import sosfilt_zi  # here: it takes half a second
+
+    sections = lowpass.sections(input_hz)
+    return sections, sosfilt_zi(sections)
+
+
+def _require_finite(rows: Floats) -> None:
     if not (np.abs(rows) <= _LARGEST).all():
         raise OptionError("samples", "NaN or infinity", "finite numbers", "Repeat the last good sample instead.")

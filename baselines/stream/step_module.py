@@ -35,12 +35,12 @@ from baselines.layers.s4 import toeplitz_convolution
 from baselines.layers.s4_kernel import taps
 from baselines.models.model import FlatModel
 from baselines.runs.interface import Interface
-from baselines.stream.engine import Model, leaves, rebuild
+from baselines.stream.engine import Model, leaves, map_leaves
 
 __all__ = ["StepModule"]
 
 
-class Filter(nn.Module):
+class ShortFilter(nn.Module):
     """A state space over a short window: the product with its first taps."""
 
     kernel: Tensor
@@ -48,16 +48,16 @@ class Filter(nn.Module):
     def __init__(self, layer: Any, window: int) -> None:
         super().__init__()
         exact = copy.deepcopy(layer).double()
-        made = taps(exact.discrete(), window) if hasattr(layer, "p") else exact.kernel(window)
-        made = torch.cat((made[:, :1] + exact.d[:, None], made[:, 1:]), dim=1)
-        self.register_buffer("kernel", made.detach().to(layer.d.dtype))
+        kernel = taps(exact.discrete(), window) if hasattr(layer, "p") else exact.kernel(window)
+        kernel = torch.cat((kernel[:, :1] + exact.d[:, None], kernel[:, 1:]), dim=1)
+        self.register_buffer("kernel", kernel.detach().to(layer.d.dtype))
 
     def forward(self, u: Tensor, readout: slice = ALL) -> Tensor:
         """Map u (B, W, H) to y (B, steps, H)."""
         return toeplitz_convolution(u, self.kernel, readout)
 
 
-class Space(nn.Module):
+class RealStateSpace(nn.Module):
     """The recurrence of S4 or S4D in real float64: x' = A x - E Re(F . x) + B u, y = 2 Re(C . x') + D u."""
 
     a_real: Tensor
@@ -115,8 +115,9 @@ class RealLRU(nn.Module):
 
     def __init__(self, layer: LRULayer) -> None:
         super().__init__()
-        lam, b, c = layer.coefficients()
-        for name, value in (("real", lam.real), ("imag", lam.imag), ("b", b), ("c", c), ("d", layer.d)):
+        eigenvalues, b, c = layer.coefficients()
+        parts = {"real": eigenvalues.real, "imag": eigenvalues.imag, "b": b, "c": c, "d": layer.d}
+        for name, value in parts.items():
             self.register_buffer(name, value.detach().clone())
 
     def zeros(self, dtype: torch.dtype) -> Tensor:
@@ -134,24 +135,25 @@ class RealLRU(nn.Module):
 def real_form(layer: SequenceLayer, window: int | None) -> SequenceLayer:
     """Return a layer without complex numbers: a copy, for windows of a length or for endless streams."""
     layer = copy.deepcopy(layer)
-    inside: Any = layer.layer if isinstance(layer, Projected) else layer
-    if isinstance(inside, S4 | GatedStack):
-        blocks: Any = inside.blocks
+    inner: Any = layer.layer if isinstance(layer, Projected) else layer
+    if isinstance(inner, S4 | GatedStack):
+        blocks: Any = inner.blocks
         for block in blocks:
             if isinstance(block.layer, LRULayer):
                 block.layer = RealLRU(block.layer)  # type: ignore[assignment]
             else:
-                block.layer = Space(block.layer) if window is None else Filter(block.layer, window)  # type: ignore[assignment]
+                space = RealStateSpace(block.layer) if window is None else ShortFilter(block.layer, window)
+                block.layer = space  # type: ignore[assignment]
     return layer
 
 
-def start(layer: SequenceLayer, dtype: torch.dtype) -> Any:
+def zero_state(layer: SequenceLayer, dtype: torch.dtype) -> Any:
     """Return the state of a layer in its real form, before the first sample; all zeros."""
-    inside: Any = layer.layer if isinstance(layer, Projected) else layer
-    if isinstance(inside, S4 | GatedStack):
-        blocks: Any = inside.blocks
+    inner: Any = layer.layer if isinstance(layer, Projected) else layer
+    if isinstance(inner, S4 | GatedStack):
+        blocks: Any = inner.blocks
         return tuple((block.layer.zeros(dtype), ()) for block in blocks)
-    if isinstance(inside, Transformer) and inside.config.window is None:
+    if isinstance(inner, Transformer) and inner.config.window is None:
         raise OptionError(
             "window",
             None,
@@ -164,25 +166,25 @@ def start(layer: SequenceLayer, dtype: torch.dtype) -> Any:
 class Level(nn.Module):
     """A level below the highest, over a whole chunk of its input at once."""
 
-    def __init__(self, cut: Chunks, level: Any, pool: Pool) -> None:
+    def __init__(self, chunks: Chunks, level: Any, pool: Pool) -> None:
         super().__init__()
-        self.cut, self.pool = cut, copy.deepcopy(pool)
-        self.level = real_form(level, cut.window)
+        self.chunks, self.pool = chunks, copy.deepcopy(pool)
+        self.level = real_form(level, chunks.window)
         # these have no form over a whole window that consists of plain tensor operations
         self.unrolled = level.layer.config.kind in ("mamba", "lru", "lstm", "gru")
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (1, overlap + n size, in_dim) to (1, n, out_dim)."""
         level: Any = self.level
-        count = (x.shape[1] - self.cut.overlap) // self.cut.size
-        starts = range(0, count * self.cut.size, self.cut.size)
-        h = level.embed(torch.cat([x[:, first : first + self.cut.window] for first in starts]))
-        features = [self._run(level.layer, h[k : k + 1]) for k in range(count)] if self.unrolled else None
+        chunk_count = (x.shape[1] - self.chunks.overlap) // self.chunks.size
+        starts = range(0, chunk_count * self.chunks.size, self.chunks.size)
+        h = level.embed(torch.cat([x[:, first : first + self.chunks.window] for first in starts]))
+        features = [self._unroll(level.layer, h[k : k + 1]) for k in range(chunk_count)] if self.unrolled else None
         outputs = level.layer(h, self.pool.steps) if features is None else torch.cat(features)
         return level.decoder(self.pool(outputs))[None]
 
-    def _run(self, layer: Any, h: Tensor) -> Tensor:
-        state, outputs = start(layer, h.dtype), []
+    def _unroll(self, layer: Any, h: Tensor) -> Tensor:
+        state, outputs = zero_state(layer, h.dtype), []
         for h_t in h.unbind(1):
             y, state = layer.step(h_t, state)
             outputs.append(y)
@@ -228,26 +230,26 @@ class StepModule(nn.Module):
         self.period = config.chunk if flat else 1
         self.due = model._offset if isinstance(model, FlatModel) else 0
         self.interface = interface
-        parts = [] if isinstance(model, FlatModel) else list(model._levels())
-        self.levels: Any = nn.ModuleList(Level(*part) for part in parts)
+        levels = [] if isinstance(model, FlatModel) else list(model._levels())
+        self.levels: Any = nn.ModuleList(Level(*part) for part in levels)
         top: Any = model.net if isinstance(model, FlatModel) else model.high
         self.top: Any = real_form(top, None)
         self.output = nn.Identity() if isinstance(model, FlatModel) else copy.deepcopy(model.output)
-        self._start = start(self.top, torch.float32)
-        self._constants()
-        self.states = self._initial(config)
+        self._top_state = zero_state(self.top, torch.float32)
+        self._register_constants()
+        self.states = self._zero_states(config)
 
-    def _constants(self) -> None:
-        norm = self.interface.normalization
-        made: dict[str, Any] = {}
-        for name, affine in (("in", norm.inputs), ("out", norm.targets)):
-            made |= {f"{name}_shift": affine.shift, f"{name}_scale": affine.scale}
+    def _register_constants(self) -> None:
+        normalization = self.interface.normalization
+        constants: dict[str, Any] = {}
+        for name, affine in (("in", normalization.inputs), ("out", normalization.targets)):
+            constants |= {f"{name}_shift": affine.shift, f"{name}_scale": affine.scale}
         if self.interface.lowpass is not None:
-            made |= filter_matrices(self.interface.lowpass.sections(self.interface.input_hz), self.samples)
-        for name, value in made.items():
+            constants |= filter_matrices(self.interface.lowpass.sections(self.interface.input_hz), self.samples)
+        for name, value in constants.items():
             self.register_buffer(name, torch.tensor(np.asarray(value, dtype=np.float64)))
 
-    def _initial(self, config: Any) -> dict[str, Tensor]:
+    def _zero_states(self, config: Any) -> dict[str, Tensor]:
         channels = len(self.interface.inputs)
         states: dict[str, Tensor] = {}
         states["started"] = torch.zeros(1, dtype=torch.float64)
@@ -255,42 +257,43 @@ class StepModule(nn.Module):
             states["filtered"] = torch.zeros(self.zi.shape[0], channels, dtype=torch.float64)
         if self.interface.deltas:
             states["previous"] = torch.zeros(channels)
-        if self.levels and self.levels[0].cut.overlap:
-            states["before"] = torch.zeros(self.levels[0].cut.overlap, config.in_dim)
-        inner = [leaf for _, leaf in leaves(self._start)]
+        if self.levels and self.levels[0].chunks.overlap:
+            states["before"] = torch.zeros(self.levels[0].chunks.overlap, config.in_dim)
+        inner = [leaf for _, leaf in leaves(self._top_state)]
         return states | {f"layer{k}": leaf.detach().clone() for k, leaf in enumerate(inner)}
 
     def forward(self, samples: Tensor, *state: Tensor) -> tuple[Tensor, ...]:
         """Take a call's samples."""
-        new: dict[str, Tensor] = {}
-        held = dict(zip(self.states, state, strict=True))
-        x = self._features(samples, held, new)
-        if "before" in held:
-            x = torch.cat((held["before"], x))
-            new["before"] = x[-held["before"].shape[0] :]
+        next_state: dict[str, Tensor] = {}
+        named = dict(zip(self.states, state, strict=True))
+        x = self._features(samples, named, next_state)
+        if "before" in named:
+            x = torch.cat((named["before"], x))
+            next_state["before"] = x[-named["before"].shape[0] :]
         x = x[None]
         for level in self.levels:
             x = level(x)
-        paths = {path: held[f"layer{k}"] for k, (path, _) in enumerate(leaves(self._start))}
-        y, after = self.top.step(x[:, 0], rebuild(self._start, lambda path, leaf: paths[path]))
-        new |= {f"layer{k}": leaf for k, (_, leaf) in enumerate(leaves(after))}
+        paths = {path: named[f"layer{k}"] for k, (path, _) in enumerate(leaves(self._top_state))}
+        y, top_state = self.top.step(x[:, 0], map_leaves(self._top_state, lambda path, leaf: paths[path]))
+        next_state |= {f"layer{k}": leaf for k, (_, leaf) in enumerate(leaves(top_state))}
         prediction = self.output(y)[0].double() * self.out_scale + self.out_shift
-        return prediction, *(new[name] for name in self.states)
+        return prediction, *(next_state[name] for name in self.states)
 
-    def _features(self, rows: Tensor, held: dict[str, Tensor], new: dict[str, Tensor]) -> Tensor:
+    def _features(self, rows: Tensor, state: dict[str, Tensor], next_state: dict[str, Tensor]) -> Tensor:
         """Clip, filter, append deltas, clip and normalise, as :mod:`baselines.stream.preparation` does."""
         if self.interface.raw_clip is not None:
             rows = rows.clamp(-self.interface.raw_clip, self.interface.raw_clip)
-        new["started"] = held["started"].clamp(min=1.0)
-        first = held["started"] == 0
-        if "filtered" in held:
-            z: Any = torch.where(first, self.zi * rows[:1], held["filtered"])
-            rows, new["filtered"] = self.direct @ rows + self.carried @ z, self.added @ rows + self.kept @ z
+        next_state["started"] = state["started"].clamp(min=1.0)
+        is_first = state["started"] == 0
+        if "filtered" in state:
+            filter_state: Any = torch.where(is_first, self.zi * rows[:1], state["filtered"])
+            next_state["filtered"] = self.added @ rows + self.kept @ filter_state
+            rows = self.direct @ rows + self.carried @ filter_state
         rows = rows.float()
-        if "previous" in held:
-            before = torch.where(first, rows[0], held["previous"])
-            new["previous"] = rows[-1].clone()
-            rows = torch.cat((rows, rows - torch.cat((before[None], rows[:-1]))), dim=1)
+        if "previous" in state:
+            previous = torch.where(is_first, rows[0], state["previous"])
+            next_state["previous"] = rows[-1].clone()
+            rows = torch.cat((rows, rows - torch.cat((previous[None], rows[:-1]))), dim=1)
         if self.interface.clip is not None:
             rows = rows.clamp(-self.interface.clip, self.interface.clip)
         return ((rows.double() - self.in_shift) / self.in_scale).float()

@@ -177,10 +177,10 @@ class Streamer:
             rows = rows[None]
         if rows.ndim != 2 or rows.shape[1] != self.channels:
             raise OptionError("samples", np.shape(samples), f"shape ({self.channels},) or (n, {self.channels})")
-        made = self.preparation.push(rows) if len(rows) else rows[:0]
-        if len(made) == 0:
+        prepared = self.preparation.push(rows) if len(rows) else rows[:0]
+        if len(prepared) == 0:
             return np.zeros((0, self.model.config.out_dim))
-        outputs = self.engine.push(made)
+        outputs = self.engine.push(prepared)
         return np.asarray(self.normalization.targets.invert(outputs.astype(np.float64)))
 
     def state_dict(self) -> Arrays:
@@ -214,10 +214,10 @@ class Streamer:
                 f"state of the engine {name!r}, this stream runs {self.engine.name!r}. "
                 "Begin the stream with the engine of the state."
             )
-        if other := _differences(self._settings, state["settings"]):
+        if differences := _setting_differences(self._settings, state["settings"]):
             raise StateError(
-                f"state of a stream with other settings: {'; '.join(other)}. Go on with those of the state, or "
-                "begin the stream anew."
+                f"state of a stream with other settings: {'; '.join(differences)}. Go on with those of the state, "
+                "or begin the stream anew."
             )
         self.preparation.check(state)
         prefix = f"{self.engine.name}/"
@@ -225,18 +225,16 @@ class Streamer:
         self.preparation.load(state)
 
 
-def _differences(here: dict[str, Any], kept: npt.NDArray[Any]) -> list[str]:
+def _setting_differences(own: dict[str, Any], stored: npt.NDArray[Any]) -> list[str]:
     """Say which settings of a state are others than a stream's; of lists of numbers only that they are."""
     try:
-        there = dict(json.loads(kept.tobytes()))
+        other = dict(json.loads(stored.tobytes()))
     except (TypeError, ValueError) as error:
         raise StateError(f"not the state of a stream: its settings are damaged ({error}).") from error
     return [
-        name
-        if isinstance(here.get(name), list)
-        else f"{name} is {there.get(name)} there and {here.get(name)} here"
-        for name in {**here, **there}
-        if here.get(name) != there.get(name)
+        name if isinstance(own.get(name), list) else f"{name} is {other.get(name)} there and {own.get(name)} here"
+        for name in {**own, **other}
+        if own.get(name) != other.get(name)
     ]
 
 
@@ -297,6 +295,6 @@ def with_window(model: Model, window: int | None) -> Model:
         raise OptionError("window", window, f"nothing for {model.config.name}: only a Transformer looks back")
     config: Any = replace(model.config, **{level: replace(layer, window=window)})  # type: ignore[arg-type]
     parameter = next(model.parameters())
-    made = build_from_config(config).to(parameter.device, parameter.dtype)
-    made.load_state_dict(model.state_dict())
-    return made.train(model.training)
+    windowed = build_from_config(config).to(parameter.device, parameter.dtype)
+    windowed.load_state_dict(model.state_dict())
+    return windowed.train(model.training)

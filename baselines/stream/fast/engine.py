@@ -15,7 +15,7 @@ from baselines.layers.pooling import AttentionPool, LastPool, LinearPool, Pool
 from baselines.layers.projected import Projected
 from baselines.models.model import FlatModel
 from baselines.stream.engine import Arrays, Engine, Model, StateError
-from baselines.stream.fast.gated import LRUStack, SpaceStack
+from baselines.stream.fast.gated import LRUStack, StateSpaceStack
 from baselines.stream.fast.mamba import Mamba2Stack, MambaStack
 from baselines.stream.fast.pointwise import affine
 from baselines.stream.fast.recurrent import GRUStack, LSTMStack
@@ -26,8 +26,8 @@ from baselines.stream.fast.transformer import TransformerStack
 __all__ = ["FAST_KINDS", "FastEngine"]
 
 STACKS: dict[str, Any] = {
-    "s4": SpaceStack,
-    "s4d": SpaceStack,
+    "s4": StateSpaceStack,
+    "s4d": StateSpaceStack,
     "lru": LRUStack,
     "mamba": MambaStack,
     "mamba2": Mamba2Stack,
@@ -41,7 +41,7 @@ STACKS: dict[str, Any] = {
 FAST_KINDS = tuple(STACKS)
 """Kinds of layers that have compiled loops."""
 
-Holder = tuple[str, dict[str, npt.NDArray[Any]], frozenset[str]]
+StateGroup = tuple[str, dict[str, npt.NDArray[Any]], frozenset[str]]
 """A prefix, arrays by name, and those of them that grow along their second axis."""
 
 
@@ -55,8 +55,8 @@ def make_stack(layer: Any, window: int | None = None) -> Stack:
     window
         Samples per window, where the layer begins anew in each; None for endless streams.
     """
-    made: Stack = STACKS[layer.config.kind](layer, window)
-    return made
+    stack: Stack = STACKS[layer.config.kind](layer, window)
+    return stack
 
 
 class Linear:
@@ -88,12 +88,12 @@ class Window:
 class Level:
     """A level below the highest, as :class:`baselines.layers.chunks.Chunks`."""
 
-    def __init__(self, cut: Chunks, level: Projected, pool: Pool) -> None:
-        self.cut, self._pool, self._reads_all = cut, pool, not isinstance(pool, LastPool)
+    def __init__(self, chunks: Chunks, level: Projected, pool: Pool) -> None:
+        self.chunks, self._pool, self._reads_all = chunks, pool, not isinstance(pool, LastPool)
         self._embed, self._decoder = Linear(level.embed), Linear(level.decoder)
-        first = make_stack(level.layer, cut.window)
-        stacks = [first, *(first.fresh() for _ in range(cut.open_windows - 1))]
-        self.windows = [Window(stack, cut.window) for stack in stacks]
+        first_stack = make_stack(level.layer, chunks.window)
+        stacks = [first_stack, *(first_stack.fresh() for _ in range(chunks.open_windows - 1))]
+        self.windows = [Window(stack, chunks.window) for stack in stacks]
         self._x = np.zeros_like(self._embed.out)
         self._zero = np.zeros(level.in_dim, np.float32)
         if isinstance(pool, LinearPool):
@@ -107,34 +107,34 @@ class Level:
         self.position = np.zeros((), np.int64)
         for window in self.windows:
             window.reset()
-        for past in range(-self.cut.overlap, 0):
+        for past in range(-self.chunks.overlap, 0):
             self._advance(self._zero, past)
 
     def step(self, x: Floats32) -> Floats32 | None:
         """Take a sample; return the feature if it completes a chunk."""
         self._advance(x, int(self.position))
-        if self.position + 1 < self.cut.size:
+        if self.position + 1 < self.chunks.size:
             self.position += 1
             return None
-        done = self.windows.pop(0)
-        feature = self._decoder(self._read(done.outputs))
-        done.stack.reset()
-        self.windows.append(done)
+        finished = self.windows.pop(0)
+        feature = self._decoder(self._pool_outputs(finished.outputs))
+        finished.stack.reset()
+        self.windows.append(finished)
         self.position[...] = 0
         return feature
 
     def _advance(self, x: Floats32, position: int) -> None:
         embedded = self._embed(x)
-        for ahead, window in enumerate(self.windows):
-            j = self.cut.overlap + position - ahead * self.cut.size
-            if j >= 0:
+        for later_by, window in enumerate(self.windows):
+            row = self.chunks.overlap + position - later_by * self.chunks.size
+            if row >= 0:
                 self._x[:] = embedded
-                if self._reads_all or j + 1 == len(window.outputs):
-                    window.outputs[j] = window.stack.step(self._x)
+                if self._reads_all or row + 1 == len(window.outputs):
+                    window.outputs[row] = window.stack.step(self._x)
                 else:
                     window.stack.skip(self._x)
 
-    def _read(self, outputs: Floats32) -> Floats32:
+    def _pool_outputs(self, outputs: Floats32) -> Floats32:
         if not self._reads_all:
             return outputs[-1]
         if isinstance(self._pool, LinearPool):
@@ -143,7 +143,7 @@ class Level:
         weight = np.exp(score - score.max())
         return np.asarray(weight @ outputs / weight.sum(), dtype=np.float32)
 
-    def holders(self, prefix: str) -> Iterator[Holder]:
+    def state_groups(self, prefix: str) -> Iterator[StateGroup]:
         """Return all that is remembered, in place."""
         yield prefix, {"position": self.position}, frozenset()
         for k, window in enumerate(self.windows):
@@ -165,27 +165,27 @@ class FastEngine(Engine):
     def __init__(self, model: Model) -> None:
         exact: Any = copy.deepcopy(model).double().eval()
         with torch.no_grad():
-            self._build(exact)
+            self._pack(exact)
         self.reset()
         # loops are compiled, or read from numba's cache, before the first sample, which would have to wait for it
         self.push(np.zeros((model.config.chunk, model.config.in_dim)))
         self.reset()
 
-    def _build(self, model: Any) -> None:
+    def _pack(self, model: Any) -> None:
         self._flat = isinstance(model, FlatModel)
         if self._flat:
             self._levels: list[Level] = []
-            inside, self._decoder = model.net, Linear(model.net.decoder)
+            top, self._decoder = model.net, Linear(model.net.decoder)
             self._chunk, self._offset = model.config.chunk, model._offset
         else:
             self._levels = [Level(*parts) for parts in model._levels()]
-            inside, self._decoder = model.high, Linear(model.output)
+            top, self._decoder = model.high, Linear(model.output)
             self._chunk, self._offset = 1, 0
         # only recurrent layers have their own projections on the high level
-        projected = isinstance(inside, Projected)
-        self._embed = Linear(inside.embed) if projected else None
-        self._inner = Linear(inside.decoder) if projected and not self._flat else None
-        self._stack = make_stack(inside.layer if projected else inside)
+        projected = isinstance(top, Projected)
+        self._embed = Linear(top.embed) if projected else None
+        self._inner_decoder = Linear(top.decoder) if projected and not self._flat else None
+        self._stack = make_stack(top.layer if projected else top)
 
     @staticmethod
     def can_run(model: Model) -> bool:
@@ -216,41 +216,49 @@ class FastEngine(Engine):
             if feature is None:
                 return None
             x = feature
-        inside = self._embed(x) if self._embed else x
-        wanted = self._position == self._offset
+        top_input = self._embed(x) if self._embed else x
+        output_due = self._position == self._offset
         self._position[...] = (self._position + 1) % self._chunk
-        if not wanted:
-            self._stack.skip(inside)
+        if not output_due:
+            self._stack.skip(top_input)
             return None
-        y = self._stack.step(inside)
-        return self._decoder(self._inner(y) if self._inner else y).copy()
+        y = self._stack.step(top_input)
+        return self._decoder(self._inner_decoder(y) if self._inner_decoder else y).copy()
 
-    def _holders(self) -> Iterator[Holder]:
+    def _state_groups(self) -> Iterator[StateGroup]:
         yield "", {"position": self._position}, frozenset()
         yield "high.", self._stack.state, self._stack.growing
         for k, level in enumerate(self._levels):
-            yield from level.holders(f"level.{k}.")
+            yield from level.state_groups(f"level.{k}.")
+
+    def _state_entries(self) -> dict[str, tuple[dict[str, npt.NDArray[Any]], str, bool]]:
+        """Return by path the group that holds each array, its name there, and whether it grows."""
+        return {
+            f"{prefix}{name}": (group, name, name in growing)
+            for prefix, group, growing in self._state_groups()
+            for name in group
+        }
 
     def state(self) -> Arrays:
         """Return copies of all that is remembered."""
-        return {f"{at}{name}": array.copy() for at, held, _ in self._holders() for name, array in held.items()}
+        return {path: group[name].copy() for path, (group, name, _) in self._state_entries().items()}
 
     def load(self, arrays: Arrays) -> None:
         """Take up a state; see :meth:`Engine.load`."""
-        places = {f"{at}{name}": (held, name, name in grow) for at, held, grow in self._holders() for name in held}
-        if set(places) != set(arrays):
-            odd = ", ".join(sorted(set(places) ^ set(arrays))[:3])
-            raise StateError(f"state of another model: entries that only one of the two has are {odd}.")
-        for path, (held, name, grows) in places.items():
-            have, want = arrays[path], held[name]
-            shape = want.shape if not grows else (*want.shape[:1], *have.shape[1:2], *want.shape[2:])
-            if have.shape != shape or have.dtype != want.dtype:
+        entries = self._state_entries()
+        if set(entries) != set(arrays):
+            mismatched = ", ".join(sorted(set(entries) ^ set(arrays))[:3])
+            raise StateError(f"state of another model: entries that only one of the two has are {mismatched}.")
+        for path, (group, name, grows) in entries.items():
+            loaded, present = arrays[path], group[name]
+            shape = (*present.shape[:1], *loaded.shape[1:2], *present.shape[2:]) if grows else present.shape
+            if loaded.shape != shape or loaded.dtype != present.dtype:
                 raise StateError(
-                    f"state entry {path}: expected {want.dtype} of shape {want.shape}, found {have.dtype} of "
-                    f"shape {have.shape}. It belongs to another model."
+                    f"state entry {path}: expected {present.dtype} of shape {present.shape}, found {loaded.dtype} "
+                    f"of shape {loaded.shape}. It belongs to another model."
                 )
-        for path, (held, name, grows) in places.items():
+        for path, (group, name, grows) in entries.items():
             if grows:
-                held[name] = arrays[path].copy()
+                group[name] = arrays[path].copy()
             else:
-                held[name][...] = arrays[path]
+                group[name][...] = arrays[path]

@@ -22,13 +22,13 @@ from baselines.layers.s4_kernel import SHORT, taps
 from baselines.stream.fast.pointwise import FLAGS, affine, affine_rows, gelu, layer_norm, sigmoid
 from baselines.stream.fast.stack import Floats32, Stack, norms, stacked
 
-__all__ = ["LRUStack", "SpaceStack"]
+__all__ = ["LRUStack", "StateSpaceStack"]
 
 _F = np.float32
 
 
 @njit(**FLAGS)
-def _enter(x, k, prenorm, norm, u):  # type: ignore[no-untyped-def]
+def _block_input(x, k, prenorm, norm, u):  # type: ignore[no-untyped-def]
     """Write the input of block ``k``'s recurrence to ``u``."""
     if prenorm:
         layer_norm(x, norm[0][k], norm[1][k], norm[2], u)
@@ -37,7 +37,7 @@ def _enter(x, k, prenorm, norm, u):  # type: ignore[no-untyped-def]
 
 
 @njit(**FLAGS)
-def _finish(x, y, k, prenorm, norm, linear, scratch):  # type: ignore[no-untyped-def]
+def _block_output(x, y, k, prenorm, norm, linear, scratch):  # type: ignore[no-untyped-def]
     """Finish block ``k``: x + GLU(W gelu(y) + b), normalised where that comes last; ``scratch`` holds 2 H."""
     size = x.shape[0]
     for i in range(size):
@@ -58,34 +58,34 @@ def fir_stack(x, position, prenorm, norm, linear, taps, past, y, scratch):  # ty
     size = x.shape[0]
     for k in range(taps.shape[0]):
         u = past[k, position]
-        _enter(x, k, prenorm, norm, u)
+        _block_input(x, k, prenorm, norm, u)
         y[:] = _F(0)
         for lag in range(position + 1):
-            tap, seen = taps[k, lag], past[k, position - lag]
+            tap, past_input = taps[k, lag], past[k, position - lag]
             for i in range(size):
-                y[i] += tap[i] * seen[i]
-        _finish(x, y, k, prenorm, norm, linear, scratch)
+                y[i] += tap[i] * past_input[i]
+        _block_output(x, y, k, prenorm, norm, linear, scratch)
 
 
 @njit(**FLAGS)
 def fir_rows(x, first, prenorm, norm, linear, taps, past, y, scratch):  # type: ignore[no-untyped-def]
-    """Take the samples from ``first``, the rows of ``x``, as :func:`fir_stack` does where none is wanted.
+    """Take the samples from ``first``, the rows of ``x``, as :func:`fir_stack` does where no output is read.
 
     Together they read the weights once; ``x`` is overwritten, ``y`` and ``scratch`` hold (W, H) and (W, 2 H).
     """
     rows, size = x.shape
     for k in range(taps.shape[0]):
         for r in range(rows):
-            _enter(x[r], k, prenorm, norm, past[k, first + r])
+            _block_input(x[r], k, prenorm, norm, past[k, first + r])
         if k + 1 == taps.shape[0]:
             return
         for r in range(rows):
             out = y[r]
             out[:] = _F(0)
             for lag in range(first + r + 1):
-                tap, seen = taps[k, lag], past[k, first + r - lag]
+                tap, past_input = taps[k, lag], past[k, first + r - lag]
                 for i in range(size):
-                    out[i] += tap[i] * seen[i]
+                    out[i] += tap[i] * past_input[i]
             for i in range(size):
                 out[i] = gelu(out[i])
         affine_rows(y[:rows], linear[0][k], linear[1][k], scratch)
@@ -97,8 +97,8 @@ def fir_rows(x, first, prenorm, norm, linear, taps, past, y, scratch):  # type: 
 
 
 @njit(**FLAGS)
-def space_stack(x, wanted, prenorm, norm, linear, space, real, imag, u, y, scratch):  # type: ignore[no-untyped-def]
-    """Take a sample through blocks with a recurrence of its own for each channel, in place if ``wanted``.
+def space_stack(x, output_read, prenorm, norm, linear, space, real, imag, u, y, scratch):  # type: ignore[no-untyped-def]
+    """Take a sample through blocks with a recurrence of its own for each channel, in place if ``output_read``.
 
     ``space`` holds the real and imaginary parts of A, E, F, B and C, each (K, H, N), and D (K, H); the state is
     ``real`` and ``imag`` (K, H, N).
@@ -106,7 +106,7 @@ def space_stack(x, wanted, prenorm, norm, linear, space, real, imag, u, y, scrat
     ar, ai, er, ei, fr, fi, br, bi, cr, ci, d = space
     size, states = x.shape[0], real.shape[2]
     for k in range(real.shape[0]):
-        _enter(x, k, prenorm, norm, u)
+        _block_input(x, k, prenorm, norm, u)
         for h in range(size):
             xr, xi, v = real[k, h], imag[k, h], np.float64(u[h])
             rank_one = 0.0
@@ -119,9 +119,9 @@ def space_stack(x, wanted, prenorm, norm, linear, space, real, imag, u, y, scrat
                 xr[n], xi[n] = r, i
                 total += cr[k, h, n] * r - ci[k, h, n] * i
             y[h] = _F(2.0 * total + d[k, h] * v)
-        if k + 1 == real.shape[0] and not wanted:
+        if k + 1 == real.shape[0] and not output_read:
             return
-        _finish(x, y, k, prenorm, norm, linear, scratch)
+        _block_output(x, y, k, prenorm, norm, linear, scratch)
 
 
 @njit(**FLAGS)
@@ -134,7 +134,7 @@ def lru_stack(x, norm, linear, modes, maps, state, u, y, scratch):  # type: igno
     size, states = x.shape[0], state.shape[2]
     drive, zeros, shared = scratch
     for k in range(state.shape[0]):
-        _enter(x, k, True, norm, u)
+        _block_input(x, k, True, norm, u)
         affine(u, maps[0][k], zeros, drive)
         for n in range(states):
             r, i = state[k, 0, n], state[k, 1, n]
@@ -144,10 +144,10 @@ def lru_stack(x, norm, linear, modes, maps, state, u, y, scratch):  # type: igno
         affine(drive, maps[1][k], zeros, y)
         for h in range(size):
             y[h] += maps[2][k, h] * u[h]
-        _finish(x, y, k, True, norm, linear, shared)
+        _block_output(x, y, k, True, norm, linear, shared)
 
 
-class SpaceStack(Stack):
+class StateSpaceStack(Stack):
     """S4 or S4D: filters of a window's length inside short windows, else recurrences.
 
     Inside short windows samples whose output nobody reads wait for the last but one of the window and are taken
@@ -163,10 +163,10 @@ class SpaceStack(Stack):
         self._u, self.out = np.zeros(size, np.float32), np.zeros(size, np.float32)
         self._scratch = np.zeros(2 * size, np.float32)
         self._taps: Floats32 | None = None
-        inner = [block.layer for block in blocks]
+        spaces = [block.layer for block in blocks]
         if window is not None and window <= SHORT:
-            self._taps = stacked([_filter(one, window).T for one in inner])
-            self._rows = np.zeros((window, size), np.float32), np.zeros((window, 2 * size), np.float32)
+            self._taps = stacked([_fir_kernel(space, window).T for space in spaces])
+            self._row_buffers = np.zeros((window, size), np.float32), np.zeros((window, 2 * size), np.float32)
             self.state = {
                 "past": np.zeros_like(self._taps),
                 "waiting": np.zeros((window, size), np.float32),
@@ -174,60 +174,58 @@ class SpaceStack(Stack):
                 "ready": np.zeros((), np.int64),
             }
             return
-        parts: list[list[Any]] = [_space(one) for one in inner]
-        self._space = tuple(
-            np.ascontiguousarray(torch.stack(entry).detach().numpy()) for entry in zip(*parts, strict=True)
-        )
+        coefficients = zip(*(_recurrence(space) for space in spaces), strict=True)
+        self._space = tuple(np.ascontiguousarray(torch.stack(c).detach().numpy()) for c in coefficients)
         shape = (count, size, layer.config.state // 2)
         self.state = {name: np.zeros(shape) for name in ("real", "imag")}
 
     def step(self, x: Floats32) -> Floats32:
         """Take a sample; see :meth:`Stack.step`."""
-        self._take(x, True)
+        self._process(x, True)
         self.out[:] = x
         return self.out
 
     def skip(self, x: Floats32) -> None:
         """Take a sample without the last block's output; see :meth:`Stack.skip`."""
         if self._taps is None:
-            self._take(x, False)
+            self._process(x, False)
             return
         position, waiting = self.state["position"], self.state["waiting"]
         waiting[position] = x
         position += 1
         if position + 1 == len(waiting):
-            self._catch_up()
+            self._process_waiting()
 
-    def _catch_up(self) -> None:
+    def _process_waiting(self) -> None:
         """Take the samples that wait."""
         state = self.state
         first, stop = int(state["ready"]), int(state["position"])
         if first < stop:
             shared = (self._prenorm, self._norm, self._linear, self._taps)
-            fir_rows(state["waiting"][first:stop], first, *shared, state["past"], *self._rows)
+            fir_rows(state["waiting"][first:stop], first, *shared, state["past"], *self._row_buffers)
             state["ready"][...] = stop
 
-    def _take(self, x: Floats32, wanted: bool) -> None:
+    def _process(self, x: Floats32, output_read: bool) -> None:
         shared = (self._prenorm, self._norm, self._linear)
         state = self.state
         if self._taps is not None:
-            self._catch_up()
+            self._process_waiting()
             position = int(state["position"])
             fir_stack(x, position, *shared, self._taps, state["past"], self.out, self._scratch)
             state["position"][...] = state["ready"][...] = position + 1
         else:
             buffers = (self._u, self.out, self._scratch)
-            space_stack(x, wanted, *shared, self._space, state["real"], state["imag"], *buffers)
+            space_stack(x, output_read, *shared, self._space, state["real"], state["imag"], *buffers)
 
 
-def _filter(layer: Any, length: int) -> Tensor:
+def _fir_kernel(layer: Any, length: int) -> Tensor:
     """Return the kernel (H, length) of a state space, with D in its first tap."""
     kernel = (taps(layer.discrete(), length) if hasattr(layer, "p") else layer.kernel(length)).clone()
     kernel[:, 0] += layer.d
     return kernel
 
 
-def _space(layer: Any) -> list[Tensor]:
+def _recurrence(layer: Any) -> list[Tensor]:
     """Return A, E, F, B and C of the recurrence in real and imaginary parts, each (H, N), and D."""
     if hasattr(layer, "p"):
         s4 = layer.discrete()
@@ -235,9 +233,8 @@ def _space(layer: Any) -> list[Tensor]:
     else:
         a, weight = layer.coefficients()
         parts = [a, torch.zeros_like(a), torch.zeros_like(a), torch.ones_like(a), weight]
-    return [part.resolve_conj().real if k == 0 else part.resolve_conj().imag for part in parts for k in (0, 1)] + [
-        layer.d
-    ]
+    resolved = [part.resolve_conj() for part in parts]
+    return [half for part in resolved for half in (part.real, part.imag)] + [layer.d]
 
 
 class LRUStack(Stack):
@@ -253,7 +250,7 @@ class LRUStack(Stack):
         )
         self._maps = (
             stacked([b.T for _, b, _ in coefficients]),
-            stacked([out.T for _, _, out in coefficients]),
+            stacked([c_matrix.T for _, _, c_matrix in coefficients]),
             stacked([block.layer.d for block in blocks]),
         )
         self._u, self.out = np.zeros(c.dim, np.float32), np.zeros(c.dim, np.float32)

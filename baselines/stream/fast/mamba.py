@@ -26,18 +26,18 @@ _F = np.float32
 
 
 @njit(**FLAGS)
-def _convolve(inside, weight, bias, past, out):  # type: ignore[no-untyped-def]
+def _convolve(latest, weight, bias, past, out):  # type: ignore[no-untyped-def]
     """Write silu(conv) of the latest input to ``out``, and move ``past`` (J - 1, channels) on."""
     width, channels = weight.shape
     for i in range(channels):
-        out[i] = bias[i] + weight[width - 1, i] * inside[i]
+        out[i] = bias[i] + weight[width - 1, i] * latest[i]
     for j in range(width - 1):
         for i in range(channels):
             out[i] += weight[j, i] * past[j, i]
     for j in range(width - 2):
         past[j] = past[j + 1]
     if width > 1:
-        past[width - 2] = inside[:channels]
+        past[width - 2] = latest[:channels]
     for i in range(channels):
         out[i] = silu(out[i])
 
@@ -49,15 +49,15 @@ def mamba_stack(x, norm, projections, conv, a, d, past, h, final, scratch):  # t
     ``h`` (K, I, N) holds the states; ``a`` is A (K, I, N), negative.
     """
     w_in, w_x, w_dt, b_dt, w_out = projections
-    normal, inside, u, selected, delta, zeros = scratch
+    normed, xz, u, dt_b_c, delta, zeros = scratch
     inner, states, rank = h.shape[1], h.shape[2], w_dt.shape[2]
     for k in range(h.shape[0]):
-        layer_norm(x, norm[0][k], norm[1][k], norm[2], normal)
-        affine(normal, w_in[k], zeros, inside)
-        _convolve(inside, conv[0][k], conv[1][k], past[k], u)
-        affine(u, w_x[k], zeros, selected)
-        affine(selected[:rank], w_dt[k], b_dt[k], delta)
-        b, c = selected[rank : rank + states], selected[rank + states :]
+        layer_norm(x, norm[0][k], norm[1][k], norm[2], normed)
+        affine(normed, w_in[k], zeros, xz)
+        _convolve(xz, conv[0][k], conv[1][k], past[k], u)
+        affine(u, w_x[k], zeros, dt_b_c)
+        affine(dt_b_c[:rank], w_dt[k], b_dt[k], delta)
+        b, c = dt_b_c[rank : rank + states], dt_b_c[rank + states :]
         for i in range(inner):
             delta[i] = softplus(delta[i])
         for i in range(inner):
@@ -66,10 +66,10 @@ def mamba_stack(x, norm, projections, conv, a, d, past, h, final, scratch):  # t
             for n in range(states):
                 h[k, i, n] = exp(max(step * a[k, i, n], _F(-80))) * h[k, i, n] + drive * b[n]
                 total += h[k, i, n] * c[n]
-            u[i] = (total + d[k, i] * u[i]) * silu(inside[inner + i])
-        affine(u, w_out[k], zeros, normal)
+            u[i] = (total + d[k, i] * u[i]) * silu(xz[inner + i])
+        affine(u, w_out[k], zeros, normed)
         for i in range(x.shape[0]):
-            x[i] += normal[i]
+            x[i] += normed[i]
     layer_norm(x, final[0], final[1], final[2], x)
 
 
@@ -82,31 +82,31 @@ def mamba2_stack(x, norm, projections, conv, heads, gated, past, h, final, scrat
     """
     w_in, w_out = projections
     bias, a, d = heads
-    normal, projected, mixed, y, zeros = scratch
+    normed, projected, convolved, y, zeros = scratch
     inner, states, count = h.shape[1], h.shape[2], bias.shape[1]
     width, channels = inner // count, inner + 2 * states
     for k in range(h.shape[0]):
-        layer_norm(x, norm[0][k], norm[1][k], norm[2], normal)
-        affine(normal, w_in[k], zeros, projected)
-        _convolve(projected[inner : inner + channels], conv[0][k], conv[1][k], past[k], mixed)
-        b, c = mixed[inner : inner + states], mixed[inner + states :]
+        layer_norm(x, norm[0][k], norm[1][k], norm[2], normed)
+        affine(normed, w_in[k], zeros, projected)
+        _convolve(projected[inner : inner + channels], conv[0][k], conv[1][k], past[k], convolved)
+        b, c = convolved[inner : inner + states], convolved[inner + states :]
         squares = _F(0)
         for head in range(count):
             delta = softplus(projected[inner + channels + head] + bias[k, head])
             decay = exp(max(delta * a[k, head], _F(-80)))
             for i in range(head * width, (head + 1) * width):
-                drive, total = delta * mixed[i], _F(0)
+                drive, total = delta * convolved[i], _F(0)
                 for n in range(states):
                     h[k, i, n] = decay * h[k, i, n] + drive * b[n]
                     total += h[k, i, n] * c[n]
-                y[i] = (total + d[k, head] * mixed[i]) * silu(projected[i])
+                y[i] = (total + d[k, head] * convolved[i]) * silu(projected[i])
                 squares += y[i] * y[i]
         scale = _F(1) / math.sqrt(squares / _F(inner) + gated[1])
         for i in range(inner):
             y[i] *= scale * gated[0][k, i]
-        affine(y, w_out[k], zeros, normal)
+        affine(y, w_out[k], zeros, normed)
         for i in range(x.shape[0]):
-            x[i] += normal[i]
+            x[i] += normed[i]
     layer_norm(x, final[0], final[1], final[2], x)
 
 

@@ -15,40 +15,46 @@ __all__ = ["GRUStack", "LSTMStack"]
 
 
 @njit(**FLAGS)
-def _set(padded, values):  # type: ignore[no-untyped-def]
+def _copy_padded(padded, values):  # type: ignore[no-untyped-def]
     """Write a layer's input to the beginning of a buffer of the widest one's size; the rest meets zero weights."""
     for i in range(values.shape[0]):
         padded[i] = values[i]
 
 
 @njit(**FLAGS)
-def lstm_stack(x, weights, biases, h, c, below, gates, recurrent):  # type: ignore[no-untyped-def]
+def lstm_stack(x, weights, biases, h, c, layer_input, gates, recurrent):  # type: ignore[no-untyped-def]
     """Take a sample through an LSTM; the output is ``h`` of the last layer. Gates i, f, g, o; state (K, H)."""
     size = h.shape[1]
     for k in range(h.shape[0]):
-        _set(below, x if k == 0 else h[k - 1])
-        affine(below, weights[0][k], biases[0][k], gates)
+        _copy_padded(layer_input, x if k == 0 else h[k - 1])
+        affine(layer_input, weights[0][k], biases[0][k], gates)
         affine(h[k], weights[1][k], biases[1][k], recurrent)
-        cell, own = c[k], h[k]
+        cell, hidden = c[k], h[k]
         for i in range(size):
-            entry, keep = sigmoid(gates[i] + recurrent[i]), sigmoid(gates[size + i] + recurrent[size + i])
-            cell[i] = keep * cell[i] + entry * tanh(gates[2 * size + i] + recurrent[2 * size + i])
-            own[i] = sigmoid(gates[3 * size + i] + recurrent[3 * size + i]) * tanh(cell[i])
+            input_gate, forget_gate = (
+                sigmoid(gates[i] + recurrent[i]),
+                sigmoid(gates[size + i] + recurrent[size + i]),
+            )
+            cell[i] = forget_gate * cell[i] + input_gate * tanh(gates[2 * size + i] + recurrent[2 * size + i])
+            hidden[i] = sigmoid(gates[3 * size + i] + recurrent[3 * size + i]) * tanh(cell[i])
 
 
 @njit(**FLAGS)
-def gru_stack(x, weights, biases, h, below, gates, recurrent):  # type: ignore[no-untyped-def]
+def gru_stack(x, weights, biases, h, layer_input, gates, recurrent):  # type: ignore[no-untyped-def]
     """Take a sample through a GRU; the output is ``h`` of the last layer. Gates r, z, n; state (K, H)."""
     size = h.shape[1]
     for k in range(h.shape[0]):
-        _set(below, x if k == 0 else h[k - 1])
-        affine(below, weights[0][k], biases[0][k], gates)
+        _copy_padded(layer_input, x if k == 0 else h[k - 1])
+        affine(layer_input, weights[0][k], biases[0][k], gates)
         affine(h[k], weights[1][k], biases[1][k], recurrent)
-        own = h[k]
+        hidden = h[k]
         for i in range(size):
-            reset, keep = sigmoid(gates[i] + recurrent[i]), sigmoid(gates[size + i] + recurrent[size + i])
-            candidate = tanh(gates[2 * size + i] + reset * recurrent[2 * size + i])
-            own[i] = candidate + keep * (own[i] - candidate)
+            reset_gate, update_gate = (
+                sigmoid(gates[i] + recurrent[i]),
+                sigmoid(gates[size + i] + recurrent[size + i]),
+            )
+            candidate = tanh(gates[2 * size + i] + reset_gate * recurrent[2 * size + i])
+            hidden[i] = candidate + update_gate * (hidden[i] - candidate)
 
 
 class RecurrentStack(Stack):

@@ -45,9 +45,9 @@ class Stack(ABC):
 
     def fresh(self) -> Stack:
         """Return a stack with the same weights and a state of its own, at its start."""
-        made = copy.copy(self)
-        made.state = {name: np.zeros_like(array) for name, array in self.state.items()}
-        return made
+        clone = copy.copy(self)
+        clone.state = {name: np.zeros_like(array) for name, array in self.state.items()}
+        return clone
 
     def reset(self) -> None:
         """Return to the state before the first sample."""
@@ -67,4 +67,5 @@ def stacked(tensors: list[Tensor]) -> Floats32:
 
 def norms(layers: list[nn.LayerNorm]) -> Norms:
     """Return the LayerNorms of all layers of a stack."""
-    return stacked([n.weight for n in layers]), stacked([n.bias for n in layers]), np.float32(layers[0].eps)
+    weights, biases = ([getattr(norm, name) for norm in layers] for name in ("weight", "bias"))
+    return stacked(weights), stacked(biases), np.float32(layers[0].eps)

@@ -27,12 +27,12 @@ def _attend(q, keys, values, count, heads, weights, out):  # type: ignore[no-unt
     """Write softmax(Q K^T / sqrt(d_k)) V to ``out`` (H,), head by head, over the first ``count`` rows."""
     width = q.shape[0] // heads
     scale = _F(1) / math.sqrt(_F(width))
-    for first in range(0, q.shape[0], width):
-        mine, mixed = q[first : first + width], out[first : first + width]
+    for start in range(0, q.shape[0], width):
+        query, head_out = q[start : start + width], out[start : start + width]
         for t in range(count):
-            key, score = keys[t, first : first + width], _F(0)
+            key, score = keys[t, start : start + width], _F(0)
             for i in range(width):
-                score += mine[i] * key[i]
+                score += query[i] * key[i]
             weights[t] = score * scale
         largest = weights[0]
         for t in range(count):
@@ -42,21 +42,21 @@ def _attend(q, keys, values, count, heads, weights, out):  # type: ignore[no-unt
         total = _F(0)
         for t in range(count):
             total += weights[t]
-        mixed[:] = _F(0)
+        head_out[:] = _F(0)
         for t in range(count):
-            share, value = weights[t] / total, values[t, first : first + width]
+            weight, value = weights[t] / total, values[t, start : start + width]
             for i in range(width):
-                mixed[i] += share * value[i]
+                head_out[i] += weight * value[i]
 
 
 @njit(**FLAGS)
-def transformer_stack(x, position, frequencies, heads, norm1, norm2, attention, feed, keys, values, scratch):  # type: ignore[no-untyped-def]
+def transformer_stack(x, position, frequencies, heads, norm1, norm2, attention, ffn, keys, values, scratch):  # type: ignore[no-untyped-def]
     """Take step ``position`` through positional encoding and blocks, in place.
 
-    ``attention`` holds weights and biases of Q, K, V together and of the output, ``feed`` those of the two layers
+    ``attention`` holds weights and biases of Q, K, V together and of the output, ``ffn`` those of the two layers
     of the feed-forward part; ``keys`` and ``values`` are (K, rows, H).
     """
-    normal, qkv, mixed, hidden, weights = scratch
+    normed, qkv, attended, hidden, weights = scratch
     size, rows = x.shape[0], keys.shape[1]
     for i in range(frequencies.shape[0]):
         angle = _F(position) * frequencies[i]
@@ -64,21 +64,21 @@ def transformer_stack(x, position, frequencies, heads, norm1, norm2, attention, 
         x[2 * i + 1] += math.cos(angle)
     slot, count = position % rows, min(position + 1, rows)
     for k in range(keys.shape[0]):
-        layer_norm(x, norm1[0][k], norm1[1][k], norm1[2], normal)
-        affine(normal, attention[0][k], attention[1][k], qkv)
+        layer_norm(x, norm1[0][k], norm1[1][k], norm1[2], normed)
+        affine(normed, attention[0][k], attention[1][k], qkv)
         keys[k, slot] = qkv[size : 2 * size]
         values[k, slot] = qkv[2 * size :]
-        _attend(qkv[:size], keys[k], values[k], count, heads, weights, mixed)
-        affine(mixed, attention[2][k], attention[3][k], normal)
+        _attend(qkv[:size], keys[k], values[k], count, heads, weights, attended)
+        affine(attended, attention[2][k], attention[3][k], normed)
         for i in range(size):
-            x[i] += normal[i]
-        layer_norm(x, norm2[0][k], norm2[1][k], norm2[2], normal)
-        affine(normal, feed[0][k], feed[1][k], hidden)
+            x[i] += normed[i]
+        layer_norm(x, norm2[0][k], norm2[1][k], norm2[2], normed)
+        affine(normed, ffn[0][k], ffn[1][k], hidden)
         for i in range(hidden.shape[0]):
             hidden[i] = max(hidden[i], _F(0))
-        affine(hidden, feed[2][k], feed[3][k], normal)
+        affine(hidden, ffn[2][k], ffn[3][k], normed)
         for i in range(size):
-            x[i] += normal[i]
+            x[i] += normed[i]
 
 
 class TransformerStack(Stack):
@@ -90,7 +90,7 @@ class TransformerStack(Stack):
         self._dim, self._layers, self._rows = c.dim, len(blocks), c.window or 64
         self._frequencies = frequencies(c.dim).numpy()
         self._norms = norms([b.norm1 for b in blocks]), norms([b.norm2 for b in blocks])
-        self._attention, self._feed = (
+        self._attention, self._ffn = (
             tuple(
                 stacked([getattr(getattr(b, name), part) for b in blocks])
                 for name in names
@@ -128,7 +128,7 @@ class TransformerStack(Stack):
             self._heads,
             *self._norms,
             self._attention,
-            self._feed,
+            self._ffn,
             state["keys"],
             state["values"],
             (*self._scratch, self._weights),

@@ -22,7 +22,13 @@ from baselines.cpu.threads import before_compiling
 from baselines.experiment import load_model
 from baselines.runs.interface import INTERFACE, interface_of
 from baselines.runs.run import Run, read_run
-from baselines.stream.lines import Clock, Latency, SampleError, Writer, read_samples
+from baselines.stream.line_protocol import (
+    LatencyHistogram,
+    PredictionWriter,
+    SampleClock,
+    SampleError,
+    read_samples,
+)
 from baselines.stream.streamer import Streamer, load_state
 from csp_data import Dataset
 
@@ -392,7 +398,7 @@ def test_times_that_tell_of_another_rate(
 
 
 def test_times_go_on_where_lines_have_none() -> None:
-    clock = Clock(0.02)
+    clock = SampleClock(0.02)
     assert clock.time(3) == pytest.approx(0.06)
     clock.set(100.0, 7)
     clock.set(None, 8)
@@ -401,16 +407,16 @@ def test_times_go_on_where_lines_have_none() -> None:
 
 
 def test_percentiles_of_latencies() -> None:
-    latency, values = Latency(), np.random.default_rng(0).lognormal(-8, 1, 5000)
+    latency, values = LatencyHistogram(), np.random.default_rng(0).lognormal(-8, 1, 5000)
     for value in values:
         latency.add(value)
     for percent in (50, 95, 99):
         assert latency.percentile(percent) == pytest.approx(np.percentile(values, percent), rel=0.02)
     assert latency.summary()["max"] == pytest.approx(1e3 * values.max(), abs=1e-4)
-    assert np.isnan(Latency().percentile(50))
+    assert np.isnan(LatencyHistogram().percentile(50))
 
 
 def test_lines_of_predictions() -> None:
     out = io.StringIO()
-    Writer(out, ("x",), "csv").write(0.1, np.array([1.25]), 0.001)
+    PredictionWriter(out, ("x",), "csv").write(0.1, np.array([1.25]), 0.001)
     assert out.getvalue() == "time,x,latency_ms\n0.1,1.25,1\n"

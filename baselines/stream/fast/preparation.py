@@ -7,14 +7,14 @@ direct form II, y = b_0 x + z_0, z_0' = b_1 x - a_1 y + z_1, z_1' = b_2 x - a_2 
 import numpy as np
 from numba import njit
 
-__all__ = ["prepare"]
+__all__ = ["prepare_samples"]
 
 _F = np.float32
 _LARGEST = float(np.finfo(np.float32).max)
 
 
 @njit(nogil=True, cache=True, error_model="numpy")  # no fastmath: it would not see NaN
-def prepare(rows, started, deltas, bounds, state, fixed, out):  # type: ignore[no-untyped-def]
+def prepare_samples(rows, started, deltas, bounds, state, constants, out):  # type: ignore[no-untyped-def]
     """Write the features of ``rows`` to ``out`` (n, F); return False, and change nothing, if any is not finite.
 
     Parameters
@@ -29,12 +29,12 @@ def prepare(rows, started, deltas, bounds, state, fixed, out):  # type: ignore[n
         Raw clip and clip; infinity for none.
     state
         Offset (C,), state of the filter (S, 2, C), latest filtered sample (C,); the last two are changed.
-    fixed
+    constants
         Sections (S, 6), their state for a steady input of 1 (S, 2), shift and scale (F,).
     out
         float32.
     """
-    (raw_clip, clip), (offset, z, previous), (sos, steady, shift, scale) = bounds, state, fixed
+    (raw_clip, clip), (offset, z, previous), (sos, steady, shift, scale) = bounds, state, constants
     count, channels = rows.shape
     for t in range(count):
         for c in range(channels):

@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from baselines.errors import CspDataError
 
-__all__ = ["TIME", "Clock", "Latency", "SampleError", "Writer", "read_samples"]
+__all__ = ["TIME", "LatencyHistogram", "PredictionWriter", "SampleClock", "SampleError", "read_samples"]
 
 LARGEST = float(np.finfo(np.float32).max)
 """Models compute in float32."""
@@ -79,92 +79,98 @@ def read_samples(lines: Iterable[bytes], channels: Sequence[str]) -> Iterator[Sa
         if header is None and not json_lines:
             json_lines = text[0] in "{["
             if not json_lines:
-                header = _header(number, text, channels)
+                header = _parse_header(number, text, channels)
                 continue
         try:
-            yield _json(number, text, channels) if header is None else _csv(number, text, header, channels)
+            yield (
+                _parse_json(number, text, channels)
+                if header is None
+                else _parse_csv(number, text, header, channels)
+            )
         except SampleError as error:
             yield error
 
 
-def _header(number: int, text: str, channels: Sequence[str]) -> list[str]:
-    names = [name.strip() for name in _cells(number, text)]
+def _parse_header(number: int, text: str, channels: Sequence[str]) -> list[str]:
+    names = [name.strip() for name in _split_csv(number, text)]
     missing = [name for name in channels if name not in names]
-    twice = sorted({name for name in names if names.count(name) > 1 and name in (*channels, TIME)})
-    if missing or twice:
-        problem = f"{', '.join(missing)} missing" if missing else f"{', '.join(twice)} twice"
+    repeated = sorted({name for name in names if names.count(name) > 1 and name in (*channels, TIME)})
+    if missing or repeated:
+        problem = f"{', '.join(missing)} missing" if missing else f"{', '.join(repeated)} twice"
         raise SampleError(
             number,
             f"a CSV header with the channels {','.join(channels)} (or JSON lines)",
-            f"{_short(text)} ({problem})",
+            f"{_shorten(text)} ({problem})",
         )
     return names
 
 
-def _csv(number: int, text: str, header: list[str], channels: Sequence[str]) -> Sample:
-    cells = _cells(number, text)
+def _parse_csv(number: int, text: str, header: list[str], channels: Sequence[str]) -> Sample:
+    cells = _split_csv(number, text)
     if len(cells) != len(header):
-        raise SampleError(number, f"{len(header)} values ({_short(','.join(header))})", f"{len(cells)}")
-    named = dict(zip(header, cells, strict=True))
-    time = named.get(TIME, "").strip()
-    return _number(number, TIME, time) if time else None, _row(number, named, channels)
+        raise SampleError(number, f"{len(header)} values ({_shorten(','.join(header))})", f"{len(cells)}")
+    by_name = dict(zip(header, cells, strict=True))
+    time = by_name.get(TIME, "").strip()
+    return _parse_number(number, TIME, time) if time else None, _channel_values(number, by_name, channels)
 
 
-def _cells(number: int, text: str) -> list[str]:
+def _split_csv(number: int, text: str) -> list[str]:
     try:
         return next(csv.reader([text]))
     except csv.Error as error:  # a carriage return inside the line, or a cell without end
         raise SampleError(
-            number, "values between commas, and a line feed at the end", repr(_short(text))
+            number, "values between commas, and a line feed at the end", repr(_shorten(text))
         ) from error
 
 
-def _json(number: int, text: str, channels: Sequence[str]) -> Sample:
+def _parse_json(number: int, text: str, channels: Sequence[str]) -> Sample:
     expected = f"a JSON object with {','.join(channels)}, or an array of {len(channels)} numbers"
     try:
         values = json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise SampleError(number, expected, _short(text)) from error
+        raise SampleError(number, expected, _shorten(text)) from error
     if isinstance(values, list) and len(values) == len(channels):
-        return None, _row(number, dict(zip(channels, values, strict=True)), channels)
+        return None, _channel_values(number, dict(zip(channels, values, strict=True)), channels)
     if not isinstance(values, dict):
         raise SampleError(
-            number, expected, f"an array of {len(values)}" if isinstance(values, list) else _short(text)
+            number, expected, f"an array of {len(values)}" if isinstance(values, list) else _shorten(text)
         )
     missing = [name for name in channels if name not in values]
     if missing:
-        raise SampleError(number, expected, f"{_short(text)} ({', '.join(missing)} missing)")
+        raise SampleError(number, expected, f"{_shorten(text)} ({', '.join(missing)} missing)")
     time = values.get(TIME)
-    return None if time is None else _number(number, TIME, time), _row(number, values, channels)
+    return None if time is None else _parse_number(number, TIME, time), _channel_values(number, values, channels)
 
 
-def _row(number: int, named: dict[str, Any], channels: Sequence[str]) -> npt.NDArray[np.float64]:
-    return np.array([_number(number, name, named[name]) for name in channels])
+def _channel_values(number: int, by_name: dict[str, Any], channels: Sequence[str]) -> npt.NDArray[np.float64]:
+    return np.array([_parse_number(number, name, by_name[name]) for name in channels])
 
 
-def _number(number: int, name: str, value: Any) -> float:
+def _parse_number(number: int, name: str, value: Any) -> float:
     try:
-        read = math.nan if value is None else float(value)
+        parsed = math.nan if value is None else float(value)
     except OverflowError:  # an integer of more than 308 digits
-        read = math.inf
+        parsed = math.inf
     except (TypeError, ValueError):
         raise SampleError(number, f"a number for {name}", repr(value)) from None
-    if isinstance(value, bool) or not abs(read) <= LARGEST:
-        finite = "a finite number" if isinstance(value, bool) or not math.isfinite(read) else "a number in float32"
+    if isinstance(value, bool) or not abs(parsed) <= LARGEST:
+        expected = (
+            "a finite number" if isinstance(value, bool) or not math.isfinite(parsed) else "a number in float32"
+        )
         raise SampleError(
             number,
-            f"{finite} for {name}",
-            _short(repr(value)),
+            f"{expected} for {name}",
+            _shorten(repr(value)),
             "Pass --on-bad hold to repeat the last good sample instead.",
         )
-    return read
+    return parsed
 
 
-def _short(text: str) -> str:
+def _shorten(text: str) -> str:
     return text if len(text) <= 80 else f"{text[:77]}..."
 
 
-class Clock:
+class SampleClock:
     """Times of samples: their own where lines have one, else counted on at the rate of the training data.
 
     Parameters
@@ -173,21 +179,21 @@ class Clock:
         Seconds from one sample to the next, as the model expects them.
     """
 
-    LOOK, TOLERANCE = 25, 1.2
+    CHECKED_SAMPLES, TOLERANCE = 25, 1.2
 
     def __init__(self, period: float) -> None:
         self._period = period
-        self._known = (0.0, 0)
-        self._stamps: list[float] = []
+        self._last_stamped = (0.0, 0)
+        self._first_stamps: list[float] = []
 
     def set(self, stamp: float | None, number: int) -> None:
         """Note the time in s of sample ``number``, from 1, if it is known."""
         if stamp is not None:
-            self._known = (stamp, number)
+            self._last_stamped = (stamp, number)
 
     def time(self, number: int) -> float:
         """Return the time of a sample in s, counted from the last known one, or else from 0 before the first."""
-        stamp, at = self._known
+        stamp, at = self._last_stamped
         return stamp + (number - at) * self._period
 
     def check(self, stamp: float | None, line: int) -> None:
@@ -199,22 +205,22 @@ class Clock:
             At the 25th, if the median of the steps is not the expected one (to 20 %): jitter and single lost
             samples are let through, another rate or another unit of time is not.
         """
-        if stamp is None or len(self._stamps) == self.LOOK:
+        if stamp is None or len(self._first_stamps) == self.CHECKED_SAMPLES:
             return
-        self._stamps.append(stamp)
-        if len(self._stamps) < self.LOOK:
+        self._first_stamps.append(stamp)
+        if len(self._first_stamps) < self.CHECKED_SAMPLES:
             return
-        step = statistics.median(b - a for a, b in pairwise(self._stamps))
+        step = statistics.median(b - a for a, b in pairwise(self._first_stamps))
         if not 1 / self.TOLERANCE < step / self._period < self.TOLERANCE:
             raise SampleError(
                 line,
                 f"samples {self._period:g} s apart ({1 / self._period:g} Hz), the rate of the training data",
-                f"a median of {step:g} between the last {self.LOOK} times",
+                f"a median of {step:g} between the last {self.CHECKED_SAMPLES} times",
                 "Resample the stream, or leave the column time out.",
             )
 
 
-class Writer:
+class PredictionWriter:
     """Writes predictions, flushed one by one.
 
     Parameters
@@ -231,26 +237,26 @@ class Writer:
         self.out, self.form = out, form
         self.names = (TIME, *targets, "latency_ms")
         if form == "csv":
-            self._line(",".join(self.names))
+            self._write_line(",".join(self.names))
 
     def write(self, time: float, prediction: npt.NDArray[np.float64], seconds: float) -> None:
         """Write a prediction (D,), with the time of its last sample in s and how long it took in s."""
         values = [round(time, 9), *map(float, prediction), round(1e3 * seconds, 4)]
         if self.form == "csv":
             # of a time in seconds since 1970 nine digits are not enough
-            self._line(",".join([f"{values[0]:.15g}", *(f"{value:.9g}" for value in values[1:])]))
+            self._write_line(",".join([f"{values[0]:.15g}", *(f"{value:.9g}" for value in values[1:])]))
         else:
-            self._line(json.dumps(dict(zip(self.names, values, strict=True))))
+            self._write_line(json.dumps(dict(zip(self.names, values, strict=True))))
 
-    def _line(self, text: str) -> None:
+    def _write_line(self, text: str) -> None:
         self.out.write(text + "\n")
         self.out.flush()
 
 
-class Latency:
+class LatencyHistogram:
     """Percentiles of durations in a memory that does not grow: counts in steps of 1 % from 0.1 us to 1,000 s."""
 
-    _LOW, _STEP, _BINS = 1e-7, math.log(1.01), 2315
+    _SHORTEST, _LOG_RATIO, _BINS = 1e-7, math.log(1.01), 2315
 
     def __init__(self) -> None:
         self.counts = np.zeros(self._BINS, dtype=np.int64)
@@ -258,8 +264,8 @@ class Latency:
 
     def add(self, seconds: float) -> None:
         """Count a duration."""
-        step = int(math.log(max(seconds, self._LOW) / self._LOW) / self._STEP)
-        self.counts[min(step, self._BINS - 1)] += 1
+        bin = int(math.log(max(seconds, self._SHORTEST) / self._SHORTEST) / self._LOG_RATIO)
+        self.counts[min(bin, self._BINS - 1)] += 1
         self.longest = max(self.longest, seconds)
 
     @property
@@ -271,10 +277,10 @@ class Latency:
         """Return a percentile in seconds, right to 1 %; NaN if nothing was counted."""
         if not self.total:
             return math.nan
-        step = int(np.searchsorted(np.cumsum(self.counts), percent / 100 * self.total))
-        return min(self._LOW * math.exp((step + 0.5) * self._STEP), self.longest)
+        bin = int(np.searchsorted(np.cumsum(self.counts), percent / 100 * self.total))
+        return min(self._SHORTEST * math.exp((bin + 0.5) * self._LOG_RATIO), self.longest)
 
     def summary(self) -> dict[str, float]:
         """Return ``p50``, ``p95``, ``p99`` and ``max``, in ms."""
-        found = {f"p{p}": round(1e3 * self.percentile(p), 4) for p in (50, 95, 99)}
-        return found | {"max": round(1e3 * self.longest, 4)}
+        percentiles = {f"p{p}": round(1e3 * self.percentile(p), 4) for p in (50, 95, 99)}
+        return percentiles | {"max": round(1e3 * self.longest, 4)}
