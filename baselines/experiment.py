@@ -24,7 +24,7 @@ from baselines.references.methods import (
     reference_from_config,
     reference_to_dict,
 )
-from baselines.runs.environment import code_version, describe
+from baselines.runs.environment import code_version, describe_environment
 from baselines.runs.interface import INTERFACE, Interface
 from baselines.runs.run import (
     ENVIRONMENT,
@@ -34,10 +34,10 @@ from baselines.runs.run import (
     RunConfig,
     RunError,
     data_config,
-    open_folder,
+    lock_folder,
     read_run,
 )
-from baselines.runs.trackers import Tracker, check, tracked
+from baselines.runs.trackers import Tracker, open_tracker, require_tracker
 from baselines.training.checkpoint import save_weights
 from baselines.training.data import Part, load_part
 from baselines.training.evaluate import compute_all_metrics, predict
@@ -46,7 +46,7 @@ from baselines.training.quantities import Quantities
 from baselines.training.team import ALONE, Team
 from baselines.training.train import BEST, TrainConfig, seeded, train, validate
 from csp_data import Dataset
-from csp_data.predictions import save_predictions
+from csp_data.predictions import EpisodePrediction, save_predictions
 
 __all__ = ["NAMES", "evaluate", "follow", "load_model", "plan", "run", "torch_device"]
 
@@ -112,38 +112,52 @@ def run(
     TrainingError
         If the loss stops being finite.
     """
-    check(track)
-    folder, where = Path(folder), torch_device(device)
-    train_part, val_part = load_part(dataset, "train", where), load_part(dataset, dataset.selection, where)
+    require_tracker(track)
+    folder, torch_dev = Path(folder), torch_device(device)
+    train_part = load_part(dataset, "train", torch_dev)
+    val_part = load_part(dataset, dataset.selection, torch_dev)
     options = {**declared(name, dataset), **(options or {})}
-    with seeded(config.seed, where):
-        model = _build(name, *train_part.dims, train_part.chunk, preset, options).to(where)
+    with seeded(config.seed, torch_dev):
+        model = _build(name, *train_part.dims, train_part.chunk, preset, options).to(torch_dev)
     _, length = config.windows(train_part)
-    asked = RunConfig(data_config(dataset), name, model_config(model), config, code_version())
-    with open_folder(folder, asked) as state:
+    run_config = RunConfig(data_config(dataset), name, model_config(model), config, code_version())
+    with lock_folder(folder, run_config) as state:
         if name not in REFERENCES:
             team.broadcast(state)
         if state == "finished":
             return read_run(folder), state
         append_event(folder, "start", held=state)
-        prepared = str(dataset.path.absolute())  # also for who looks from another folder
-        atomic_json(folder / ENVIRONMENT, {**describe(where), "command": command, "prepared": prepared})
-        atomic_json(folder / INTERFACE, Interface.of(dataset).to_dict())
-        kept = sum(line.get("event") == "epoch" for line in read_lines(folder / LEDGER))
-        with tracked(track, folder, asked.to_dict(), kept) as tracker:
+        _write_provenance(folder, dataset, torch_dev, command)
+        epochs_done = sum(line.get("event") == "epoch" for line in read_lines(folder / LEDGER))
+        with open_tracker(track, folder, run_config.to_dict(), epochs_done) as tracker:
             results = _fit(model, train_part, val_part, config, folder, progress, team, tracker)
-        for part in dataset.parts[1:]:
-            loaded = val_part if part == val_part.name else load_part(dataset, part, where)
-            begin = time.perf_counter()
-            predictions = predict(model, loaded, length)
-            seconds = time.perf_counter() - begin
-            results[part] = compute_all_metrics(predictions, _quantities(dataset), dataset.split(part).rows)
-            results[part]["predict_seconds"] = round(seconds, 4)
-            if part == asked.data.report:
+        for part_name in dataset.parts[1:]:
+            part = val_part if part_name == val_part.name else load_part(dataset, part_name, torch_dev)
+            results[part_name], predictions = _evaluate_part(model, part, length, dataset)
+            if part_name == run_config.data.report:
                 save_predictions(folder / PREDICTIONS, predictions)
         atomic_json(folder / RESULTS, results)
         append_event(folder, "finish")
     return read_run(folder), state
+
+
+def _write_provenance(folder: Path, dataset: Dataset, device: torch.device, command: str) -> None:
+    """Write where the run is made, and what its model's inputs and outputs are."""
+    prepared = str(dataset.path.absolute())  # also for who looks from another folder
+    environment = {**describe_environment(device), "command": command, "prepared": prepared}
+    atomic_json(folder / ENVIRONMENT, environment)
+    atomic_json(folder / INTERFACE, Interface.of(dataset).to_dict())
+
+
+def _evaluate_part(
+    model: nn.Module, part: Part, length: int | None, dataset: Dataset
+) -> tuple[dict[str, Any], list[EpisodePrediction]]:
+    """Return the metrics of a model on a part, with the time that predicting took, and the predictions."""
+    start = time.perf_counter()
+    predictions = predict(model, part, length)
+    seconds = time.perf_counter() - start
+    metrics = compute_all_metrics(predictions, _quantities(dataset), dataset.split(part.name).rows)
+    return {**metrics, "predict_seconds": round(seconds, 4)}, predictions
 
 
 def follow(
@@ -159,10 +173,11 @@ def follow(
     """Take part in a training that another process of the team leads with :func:`run`; write nothing."""
     if name in REFERENCES:  # the leader fits it alone
         return
-    where = torch_device(device)
-    train_part, val_part = load_part(dataset, "train", where), load_part(dataset, dataset.selection, where)
-    with seeded(config.seed, where):
-        model = _build(name, *train_part.dims, train_part.chunk, preset, options or {}).to(where)
+    torch_dev = torch_device(device)
+    train_part = load_part(dataset, "train", torch_dev)
+    val_part = load_part(dataset, dataset.selection, torch_dev)
+    with seeded(config.seed, torch_dev):
+        model = _build(name, *train_part.dims, train_part.chunk, preset, options or {}).to(torch_dev)
     if team.broadcast(None) != "finished":
         train(model, train_part, val_part, config, Path(os.devnull), team=team)
 
@@ -178,20 +193,29 @@ def _fit(
     tracker: Tracker,
 ) -> dict[str, Any]:
     """Fit on train, choose on val; the model ends with what was chosen, and so does ``best.safetensors``."""
-    counted = {"parameters": sum(p.numel() for p in model.parameters())}
     if not isinstance(model, Reference):
         fit = train(
             model, train_part, val_part, config, folder, progress=progress, on_epoch=tracker.log, team=team
         )
-        return counted | {"epoch": fit.epoch, "val_loss": fit.val_loss, "seconds": round(fit.seconds, 3)}
+        parameters = sum(p.numel() for p in model.parameters())
+        return {
+            "parameters": parameters,
+            "epoch": fit.epoch,
+            "val_loss": fit.val_loss,
+            "seconds": round(fit.seconds, 3),
+        }
     _, length = config.windows(train_part)
     begin = time.perf_counter()
     chosen = model.fit(train_part, val_part, length)
     seconds = time.perf_counter() - begin
     save_weights(folder / BEST, model.state_dict())
-    counted = {"parameters": getattr(model, "learned", sum(b.numel() for b in model.buffers()))}
-    loss = validate(model, val_part, length)
-    return counted | {"epoch": None, "val_loss": loss, "seconds": round(seconds, 3), "chosen": chosen}
+    return {
+        "parameters": getattr(model, "learned", sum(b.numel() for b in model.buffers())),
+        "epoch": None,
+        "val_loss": validate(model, val_part, length),
+        "seconds": round(seconds, 3),
+        "chosen": chosen,
+    }
 
 
 def plan(
@@ -237,8 +261,8 @@ def model_config(model: Any) -> dict[str, Any]:
 def load_model(run: Run, device: str = "cpu") -> nn.Module:
     """Return the model of a finished run with the weights of its chosen epoch."""
     plain = run.config.model
-    known = plain.get("family") in REFERENCES
-    model = reference_from_config(plain) if known else build_from_config(plain)
+    is_reference = plain.get("family") in REFERENCES
+    model = reference_from_config(plain) if is_reference else build_from_config(plain)
     run.load_weights(model)
     return model.to(torch_device(device)).eval()
 
@@ -260,18 +284,19 @@ def evaluate(
     RunError
         If the data set is not the one of the run.
     """
-    held, given = run.config.data, data_config(dataset)
-    if held.recipe_hash != given.recipe_hash:
+    trained_on, given_data = run.config.data, data_config(dataset)
+    if trained_on.recipe_hash != given_data.recipe_hash:
         raise RunError(
-            f"{run.folder} was trained on {held.name} with recipe {held.recipe_hash}, {dataset.path} is "
-            f"{given.name} with recipe {given.recipe_hash}. Evaluate on the file that it was trained on."
+            f"{run.folder} was trained on {trained_on.name} with recipe {trained_on.recipe_hash}, {dataset.path} "
+            f"is {given_data.name} with recipe {given_data.recipe_hash}. Evaluate on the file that it was trained "
+            "on."
         )
-    loaded = load_part(dataset, part or held.report, torch_device(device))
-    _, length = run.config.train.windows(loaded)
-    predictions = predict(load_model(run, device), loaded, length)
+    loaded_part = load_part(dataset, part or trained_on.report, torch_device(device))
+    _, length = run.config.train.windows(loaded_part)
+    predictions = predict(load_model(run, device), loaded_part, length)
     if keep is not None:
         save_predictions(keep, predictions)
-    return compute_all_metrics(predictions, _quantities(dataset), dataset.split(loaded.name).rows)
+    return compute_all_metrics(predictions, _quantities(dataset), dataset.split(loaded_part.name).rows)
 
 
 def _quantities(dataset: Dataset) -> Quantities:

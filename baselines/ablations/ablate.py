@@ -26,9 +26,9 @@ from baselines.published import TRAINING
 from baselines.results.folds import across_folds
 from baselines.results.rows import Result
 from baselines.runs.run import read_run
-from baselines.sweeps.grid import Grid, Planned, SweepError, check_raw, expand, prepare_all
+from baselines.sweeps.grid import Grid, PlannedRun, SweepError, check_raw, expand, prepare_all
 from baselines.sweeps.pool import Place
-from baselines.sweeps.sweep import Sweep, refuse_foreign, sweep_planned
+from baselines.sweeps.sweep import Sweep, require_sweep_folder, sweep_planned
 from baselines.tables.digits import Scale, bracketed
 from baselines.training.settings import TrainConfig
 from csp_data import Dataset
@@ -141,7 +141,7 @@ class _Point:
 
     variant: Variant
     prepared: tuple[Dataset, ...] = ()
-    runs: tuple[Planned, ...] = ()
+    runs: tuple[PlannedRun, ...] = ()
 
 
 def ablate(
@@ -191,7 +191,7 @@ def ablate(
         if name in KINDS[kind].fields:
             raise OptionError("set", name, f"no setting that the ablation {kind} varies itself")
     out = Path(out).absolute()
-    refuse_foreign(out)
+    require_sweep_folder(out)
     check_raw(grid)
     grid = dataclasses.replace(grid, models=tuple(dict.fromkeys((*grid.models, REFERENCE))))
     bars = progress and sys.stderr.isatty()
@@ -306,7 +306,7 @@ def _rows(kind: str, name: str, grid: Grid, points: Sequence[_Point], sweep: Swe
         if not point.prepared:
             yield row
             continue
-        asked: dict[tuple[str, int], list[Planned]] = {}
+        asked: dict[tuple[str, int], list[PlannedRun]] = {}
         for planned in point.runs:
             asked.setdefault((planned.model, planned.train.seed), []).append(planned)
         done = {

@@ -19,7 +19,7 @@ from baselines.bench.figures import ORIGIN, PublishedStep, published_step
 from baselines.bench.stream import measure_stream_latency, render_streams
 from baselines.models.factory import build
 from baselines.models.model import param_groups
-from baselines.runs.environment import describe
+from baselines.runs.environment import describe_environment
 from baselines.stream.engine import Model
 from baselines.training.step import PlainStep, adam, make_step, masked_mse, uses_cuda_graph
 from baselines.training.train import seeded
@@ -144,7 +144,7 @@ def measure(
         size = sum(parameter.numel() for parameter in model.parameters())
         streams.append({**asdict(case), "parameters": size, **latency.to_dict()})
     return {
-        "environment": describe(device),
+        "environment": describe_environment(device),
         "quick": quick,
         "inputs": IN_DIM,
         "rates": rates and asdict(rates),

@@ -150,7 +150,7 @@ def train(command: Train, line: str) -> None:
 
     from baselines.cpu.threads import COMPILING, before_compiling
     from baselines.experiment import follow, run
-    from baselines.sweeps.grid import by_kind
+    from baselines.sweeps.grid import split_settings
     from baselines.training.team import joined
 
     preset = command.preset or (None if command.model in REFERENCES else "small")
@@ -160,7 +160,7 @@ def train(command: Train, line: str) -> None:
     # that one thread spends them waiting for the other to get a core
     threads = command.threads or (1 if preset in (None, "small") else torch.get_num_threads())
     torch.set_num_threads(threads)
-    given = by_kind(settings(command.set), bare="model")
+    given = split_settings(settings(command.set), default_kind="model")
     dataset, config = _dataset(command, given["train"], given["data"])
     out = command.out or Path("runs") / f"{Path(command.dataset).stem}-{command.model}-{config.seed}"
     with joined(command.device) as (team, device):

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from baselines.presets import REFERENCES
-from baselines.runs.run import Run, damaged, essential
+from baselines.runs.run import Run, damaged_error, effective_settings
 
 __all__ = ["Recording", "Result", "Target", "once", "results_of", "row_of"]
 
@@ -162,7 +162,7 @@ class Result:
         try:
             return cls._of(run, study, variant, cpu)
         except (AttributeError, KeyError, TypeError, ValueError) as error:
-            raise damaged(run.folder, error) from error
+            raise damaged_error(run.folder, error) from error
 
     @classmethod
     def _of(cls, run: Run, study: str, variant: str, cpu: str | None) -> Result:
@@ -256,7 +256,9 @@ def once(found: Sequence[Found]) -> list[Found]:
     for one in found:
         row = row_of(one)
         same = (
-            (digest(essential(dict(row.settings))), row.variant) if row.model in REFERENCES else (str(len(held)),)
+            (digest(effective_settings(dict(row.settings))), row.variant)
+            if row.model in REFERENCES
+            else (str(len(held)),)
         )
         held.setdefault(same, one)
     return list(held.values())

@@ -47,16 +47,17 @@ def find_runs(folders: Sequence[Path | str]) -> tuple[list[Path], list[Path]]:
     RunError
         If a folder neither is a run nor holds one.
     """
-    found: tuple[list[Path], list[Path]] = ([], [])
+    finished: list[Path] = []
+    unfinished: list[Path] = []
     for folder in map(Path, folders):
-        inside = [folder] if (folder / CONFIG).exists() else sorted(p.parent for p in folder.rglob(CONFIG))
-        if not inside:
+        run_folders = [folder] if (folder / CONFIG).exists() else sorted(p.parent for p in folder.rglob(CONFIG))
+        if not run_folders:
             if not folder.is_dir():
                 read_run(folder)  # says what is wrong
             raise RunError(f"{folder}: neither a run nor a folder that holds finished runs. Name another folder.")
-        for path in inside:
-            found[not (path / RESULTS).exists()].append(path)
-    return found
+        for path in run_folders:
+            (finished if (path / RESULTS).exists() else unfinished).append(path)
+    return finished, unfinished
 
 
 def datasets_of(runs: Sequence[Run], files: Sequence[Path | str] = ()) -> list[Dataset]:
@@ -76,14 +77,16 @@ def datasets_of(runs: Sequence[Run], files: Sequence[Path | str] = ()) -> list[D
     OptionError
         If one of `files` belongs to no run.
     """
-    firsts = {run.config.data.recipe_hash: run for run in reversed(runs)}
-    given = {}
+    run_by_recipe = {run.config.data.recipe_hash: run for run in reversed(runs)}
+    dataset_by_recipe = {}
     for file in files:
         dataset = dataset_of(runs[0], file)
         recipe = data_config(dataset).recipe_hash
-        if recipe not in firsts:
+        if recipe not in run_by_recipe:
             raise OptionError(
-                "data", str(file), f"a prepared file of the runs, recipe {', '.join(firsts)}; it has {recipe}"
+                "data",
+                str(file),
+                f"a prepared file of the runs, recipe {', '.join(run_by_recipe)}; it has {recipe}",
             )
-        given[recipe] = dataset
-    return [given.get(recipe) or dataset_of(run) for recipe, run in firsts.items()]
+        dataset_by_recipe[recipe] = dataset
+    return [dataset_by_recipe.get(recipe) or dataset_of(run) for recipe, run in run_by_recipe.items()]

@@ -17,13 +17,13 @@ import torch
 
 import csp_data
 
-__all__ = ["code_version", "commit", "describe"]
+__all__ = ["code_version", "commit", "describe_environment"]
 
-_NO_NUMBERS = ("baselines.errors", "baselines.files", "baselines.runs", "baselines.training.ledger")
+_OUTSIDE_NUMBERS = ("baselines.errors", "baselines.files", "baselines.runs", "baselines.training.ledger")
 """Modules that a run imports but whose code is in none of its numbers."""
 
 
-def describe(device: torch.device) -> dict[str, Any]:
+def describe_environment(device: torch.device) -> dict[str, Any]:
     """Return versions and machine as JSON values."""
     return {
         "csp_data": csp_data.__version__,
@@ -45,8 +45,8 @@ def _processor() -> str | None:
         lines = Path("/proc/cpuinfo").read_text("utf-8").splitlines()
     except OSError:
         return platform.processor() or None
-    named = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return named[0] if named else platform.processor() or None
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor() or None
 
 
 @lru_cache(maxsize=1)
@@ -58,20 +58,21 @@ def code_version() -> str:
     the data is in the recipe's hash.
     """
     package = Path(__file__).parents[1]
-    texts: dict[str, str] = {}
+    sources: dict[str, str] = {}
     pending = ["baselines.experiment"]
     while pending:
         name = pending.pop()
-        if name in texts or any(f"{name}.".startswith(f"{part}.") for part in _NO_NUMBERS):
+        if name in sources or any(f"{name}.".startswith(f"{part}.") for part in _OUTSIDE_NUMBERS):
             continue
         path = package.joinpath(*name.split(".")[1:])
         tree = ast.parse((path / "__init__.py" if path.is_dir() else path.with_suffix(".py")).read_text("utf-8"))
-        pending += _imports(tree, package)
-        texts[name] = ast.unparse(_without_docstrings(tree))
-    return hashlib.sha256("\0".join(f"{name}\0{texts[name]}" for name in sorted(texts)).encode()).hexdigest()[:12]
+        pending += _imported_modules(tree, package)
+        sources[name] = ast.unparse(_without_docstrings(tree))
+    text = "\0".join(f"{name}\0{sources[name]}" for name in sorted(sources))
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
-def _imports(tree: ast.Module, package: Path) -> Iterator[str]:
+def _imported_modules(tree: ast.Module, package: Path) -> Iterator[str]:
     """Yield the modules of this package that a module imports, at its top or later."""
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
@@ -90,14 +91,14 @@ def _imports(tree: ast.Module, package: Path) -> Iterator[str]:
 def _without_docstrings(tree: ast.Module) -> ast.Module:
     for node in ast.walk(tree):
         if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
-            texts = [
-                part
-                for part in node.body
-                if isinstance(part, ast.Expr)
-                and isinstance(part.value, ast.Constant)
-                and isinstance(part.value.value, str)
+            docstrings = [
+                statement
+                for statement in node.body
+                if isinstance(statement, ast.Expr)
+                and isinstance(statement.value, ast.Constant)
+                and isinstance(statement.value.value, str)
             ]
-            node.body = [part for part in node.body if part not in texts] or [ast.Pass()]
+            node.body = [statement for statement in node.body if statement not in docstrings] or [ast.Pass()]
     return tree
 
 
@@ -116,7 +117,8 @@ def commit(folder: Path) -> str | None:
 
 def _git(folder: Path, *arguments: str) -> str | None:
     try:
-        done = subprocess.run(["git", "-C", str(folder), *arguments], capture_output=True, text=True, timeout=30)
+        command = ["git", "-C", str(folder), *arguments]
+        completed = subprocess.run(command, capture_output=True, text=True, timeout=30)
     except (OSError, subprocess.TimeoutExpired):
         return None
-    return done.stdout.strip() if done.returncode == 0 else None
+    return completed.stdout.strip() if completed.returncode == 0 else None

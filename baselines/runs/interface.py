@@ -121,8 +121,8 @@ class Interface:
             plain["normalization"][name] = {
                 part: np.asarray(getattr(affine, part), dtype=np.float64).tolist() for part in ("shift", "scale")
             }
-        made: dict[str, Any] = json.loads(json.dumps(plain))
-        return made
+        json_values: dict[str, Any] = json.loads(json.dumps(plain))
+        return json_values
 
     @classmethod
     def from_dict(cls, plain: dict[str, Any]) -> Interface:
@@ -160,19 +160,19 @@ def interface_of(run: Run, data: Path | None = None) -> Interface:
     if path.exists():
         try:
             protocol = run.config.data.protocol  # older runs say there what their interface does not
-            later = {name: protocol[name] for name in ("raw_clip", "resample")}
-            later |= {name: protocol.get(name) for name in ROTATIONS}
-            return Interface.from_dict({**later, **json.loads(path.read_text("utf-8"))})
+            defaults = {name: protocol[name] for name in ("raw_clip", "resample")}
+            defaults |= {name: protocol.get(name) for name in ROTATIONS}
+            return Interface.from_dict({**defaults, **json.loads(path.read_text("utf-8"))})
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise InterfaceError(
                 f"{path}: damaged ({type(error).__name__}: {error}). Delete it, and the prepared file is "
                 "read instead."
             ) from error
     dataset = dataset_of(run, data)
-    held, given = run.config.data.recipe_hash, dataset.provenance["recipe_hash"]
-    if held != given:
+    trained_recipe, data_recipe = run.config.data.recipe_hash, dataset.provenance["recipe_hash"]
+    if trained_recipe != data_recipe:
         raise InterfaceError(
-            f"{run.folder} was trained on recipe {held}, {dataset.path} is of recipe {given}. "
+            f"{run.folder} was trained on recipe {trained_recipe}, {dataset.path} is of recipe {data_recipe}. "
             "Pass the file that it was trained on as --data."
         )
     return Interface.of(dataset)

@@ -37,18 +37,18 @@ from csp_data.predictions import EpisodePrediction, PredictionsError, read_predi
 
 __all__ = [
     "PREDICTIONS",
-    "USED",
+    "REFERENCE_SETTING",
     "BusyError",
     "DataConfig",
     "Run",
     "RunConfig",
     "RunError",
-    "damaged",
+    "damaged_error",
     "data_config",
     "dataset_of",
-    "essential",
-    "flat",
-    "open_folder",
+    "effective_settings",
+    "flatten",
+    "lock_folder",
     "read_run",
 ]
 
@@ -57,7 +57,7 @@ FORMAT_VERSION = 1
 CONFIG, ENVIRONMENT, RESULTS, PREDICTIONS = "config.json", "environment.json", "results.json", "predictions.npz"
 LOCK = ".lock"
 
-USED = "window_s"
+REFERENCE_SETTING = "window_s"
 """The only setting of the training that references depend on."""
 
 State = Literal["new", "unfinished", "finished"]
@@ -151,7 +151,7 @@ class RunConfig:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the configuration as JSON values."""
-        return {"format": FORMAT, "format_version": FORMAT_VERSION, **_plain(asdict(self))}
+        return {"format": FORMAT, "format_version": FORMAT_VERSION, **_as_json_values(asdict(self))}
 
     @classmethod
     def from_dict(cls, plain: dict[str, Any]) -> RunConfig:
@@ -165,7 +165,7 @@ class RunConfig:
         )
 
 
-def _plain(values: Any) -> Any:
+def _as_json_values(values: Any) -> Any:
     """Return what JSON would give back, so that configurations compare equal however they came."""
     return json.loads(json.dumps(values))
 
@@ -218,7 +218,7 @@ class Run:
 
 
 @contextmanager
-def open_folder(folder: Path, config: RunConfig) -> Iterator[State]:
+def lock_folder(folder: Path, config: RunConfig) -> Iterator[State]:
     """Hold a folder for a run: a new one, an unfinished one to go on with, or a finished one to leave alone.
 
     No other process can hold it at the same time; the system lets go of it when the process ends, however it ends.
@@ -241,7 +241,7 @@ def open_folder(folder: Path, config: RunConfig) -> Iterator[State]:
     RunError
         If the folder holds anything but this run, or another process works in it.
     """
-    if _refuse_foreign(folder, config) and (folder / RESULTS).exists():
+    if _is_begun(folder, config) and (folder / RESULTS).exists():
         yield "finished"
         return
     lock = filelock.FileLock(folder / LOCK)
@@ -255,9 +255,9 @@ def open_folder(folder: Path, config: RunConfig) -> Iterator[State]:
     except OSError as error:
         raise RunError(f"{folder}: cannot be written ({error}). Choose another --out.") from error
     try:
-        begun = _refuse_foreign(folder, config)  # again: another process may have had it in between
-        for left in folder.glob(".*.part*"):  # by a process that was killed
-            left.unlink()
+        begun = _is_begun(folder, config)  # again: another process may have had it in between
+        for stale in folder.glob(".*.part*"):  # by a process that was killed
+            stale.unlink()
         if not begun:
             atomic_json(folder / CONFIG, config.to_dict())
             yield "new"
@@ -267,14 +267,14 @@ def open_folder(folder: Path, config: RunConfig) -> Iterator[State]:
         lock.release()
 
 
-def _refuse_foreign(folder: Path, config: RunConfig) -> bool:
-    """Refuse a folder that holds anything but this run; tell whether the run has been begun there."""
-    found = {path.name for path in folder.iterdir()} if folder.is_dir() else set()
-    if CONFIG in found:
-        _refuse_other(folder, read_config(folder), config)
+def _is_begun(folder: Path, config: RunConfig) -> bool:
+    """Tell whether the run was begun in a folder; refuse one that holds anything but this run."""
+    names = {path.name for path in folder.iterdir()} if folder.is_dir() else set()
+    if CONFIG in names:
+        _require_same_run(folder, read_config(folder), config)
         return True
-    if any(name != LOCK and not name.startswith(f".{CONFIG}.") for name in found):
-        raise _foreign(folder)
+    if any(name != LOCK and not name.startswith(f".{CONFIG}.") for name in names):
+        raise _foreign_folder_error(folder)
     return False
 
 
@@ -290,18 +290,18 @@ def read_run(folder: Path | str) -> Run:
     config = read_config(folder)
     if not (folder / RESULTS).exists():
         raise RunError(f"{folder}: this run is unfinished. Give the command that began it again, and it goes on.")
-    results, environment = _json(folder / RESULTS), _json(folder / ENVIRONMENT)
+    results, environment = _read_json(folder / RESULTS), _read_json(folder / ENVIRONMENT)
     try:
         for part in (config.data.selection, config.data.report):
             for value in (results[part]["mse"], results[part]["rmse"], results["parameters"], results["seconds"]):
                 float(value)
             _ = results[part]["episodes"].items()
     except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise damaged(folder / RESULTS, error) from error
+        raise damaged_error(folder / RESULTS, error) from error
     missing = [name for name in (BEST, PREDICTIONS) if not (folder / name).exists()]
     if missing:
-        raise damaged(folder, f"it has no {' and no '.join(missing)}")
-    return Run(folder, config, environment, results, list(_lines(folder / METRICS)))
+        raise damaged_error(folder, f"it has no {' and no '.join(missing)}")
+    return Run(folder, config, environment, results, list(_read_metrics(folder / METRICS)))
 
 
 def dataset_of(run: Run, path: Path | str | None = None) -> Dataset:
@@ -314,16 +314,16 @@ def dataset_of(run: Run, path: Path | str | None = None) -> Dataset:
     RunError
         If it is not there.
     """
-    where = Path(path or run.environment["prepared"])
-    here = prepared_dir() / where.name
-    if path is None and not where.is_file() and here.is_file():
-        where = here
-    if not where.is_file():
+    file = Path(path or run.environment["prepared"])
+    local_copy = prepared_dir() / file.name
+    if path is None and not file.is_file() and local_copy.is_file():
+        file = local_copy
+    if not file.is_file():
         raise RunError(
-            f"{where}: the prepared file of {run.folder} is not there. Prepare {run.config.data.name} again, and "
+            f"{file}: the prepared file of {run.folder} is not there. Prepare {run.config.data.name} again, and "
             "pass the file as --data."
         )
-    return csp_data.load(path=where)
+    return csp_data.load(path=file)
 
 
 def read_config(folder: Path) -> RunConfig:
@@ -341,10 +341,10 @@ def read_config(folder: Path) -> RunConfig:
         inside = [*folder.glob(f"*/{CONFIG}"), *folder.glob(f"*/*/{CONFIG}")]
         if inside:
             raise RunError(f"{folder} is no run, but holds {len(inside)}: name one, such as {min(inside).parent}.")
-        raise _foreign(folder)
-    plain = _json(path)
+        raise _foreign_folder_error(folder)
+    plain = _read_json(path)
     if plain.get("format") != FORMAT:
-        raise _foreign(folder)
+        raise _foreign_folder_error(folder)
     if plain.get("format_version") != FORMAT_VERSION:
         raise RunError(
             f"{folder}: run of format {plain.get('format_version')!r}, this version reads {FORMAT_VERSION}. "
@@ -353,11 +353,11 @@ def read_config(folder: Path) -> RunConfig:
     try:
         return RunConfig.from_dict(plain)
     except (KeyError, TypeError, ValueError) as error:
-        raise damaged(path, error) from error
+        raise damaged_error(path, error) from error
 
 
-def _refuse_other(folder: Path, held: RunConfig, wanted: RunConfig) -> None:
-    before, after = (flat(essential(one.to_dict())) for one in (held, wanted))
+def _require_same_run(folder: Path, stored: RunConfig, wanted: RunConfig) -> None:
+    before, after = (flatten(effective_settings(config.to_dict())) for config in (stored, wanted))
     differing = [key for key in sorted(before.keys() | after) if before.get(key) != after.get(key)]
     if differing:
         raise RunError(
@@ -367,49 +367,49 @@ def _refuse_other(folder: Path, held: RunConfig, wanted: RunConfig) -> None:
         )
 
 
-def essential(config: dict[str, Any]) -> dict[str, Any]:
+def effective_settings(config: dict[str, Any]) -> dict[str, Any]:
     """Return a configuration, as JSON values, without what a reference does not use: nearly all of a training."""
     if config.get("name") not in REFERENCES:
         return config
-    return {**config, "train": {USED: config["train"][USED]}}
+    return {**config, "train": {REFERENCE_SETTING: config["train"][REFERENCE_SETTING]}}
 
 
-def flat(values: Any, prefix: str = "") -> dict[str, Any]:
+def flatten(values: Any, prefix: str = "") -> dict[str, Any]:
     """Return nested mappings as one, its keys the paths joined by dots."""
     if not isinstance(values, dict):
         return {prefix: values}
     return {
         key: leaf
         for name, value in values.items()
-        for key, leaf in flat(value, f"{prefix}.{name}" if prefix else name).items()
+        for key, leaf in flatten(value, f"{prefix}.{name}" if prefix else name).items()
     }
 
 
-def _json(path: Path) -> dict[str, Any]:
+def _read_json(path: Path) -> dict[str, Any]:
     try:
         values = json.loads(path.read_text("utf-8"))
     except (OSError, ValueError) as error:
-        raise damaged(path, error) from error
+        raise damaged_error(path, error) from error
     if not isinstance(values, dict):
-        raise damaged(path, "not a JSON object")
+        raise damaged_error(path, "not a JSON object")
     return values
 
 
-def _lines(path: Path) -> Iterator[dict[str, Any]]:
+def _read_metrics(path: Path) -> Iterator[dict[str, Any]]:
     for number, line in enumerate(path.read_text("utf-8").splitlines() if path.exists() else [], start=1):
         try:
             yield json.loads(line)
         except ValueError as error:
-            raise damaged(path, f"line {number}: {error}") from error
+            raise damaged_error(path, f"line {number}: {error}") from error
 
 
-def _foreign(folder: Path) -> RunError:
+def _foreign_folder_error(folder: Path) -> RunError:
     return RunError(
         f"{folder} is not the folder of a run, and not empty. It is left as it is: name another folder."
     )
 
 
-def damaged(path: Path, problem: object) -> RunError:
+def damaged_error(path: Path, problem: object) -> RunError:
     """Return the error of a run that does not hold what it should."""
     detail = f"{type(problem).__name__}: {problem}" if isinstance(problem, Exception) else problem
     return RunError(

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 from baselines.errors import MissingExtraError, OptionError
 
-__all__ = ["TRACKERS", "NoTracker", "TensorBoard", "Tracker", "Wandb", "tracked"]
+__all__ = ["TRACKERS", "NoTracker", "TensorBoard", "Tracker", "Wandb", "open_tracker"]
 
 PROJECT = "csp-baselines"
 
@@ -41,11 +41,11 @@ class NoTracker:
 class TensorBoard:
     """Event files in the run's folder, for ``tensorboard --logdir``."""
 
-    def __init__(self, folder: Path, config: Mapping[str, Any], done: int) -> None:
+    def __init__(self, folder: Path, config: Mapping[str, Any], epochs_done: int) -> None:
         from torch.utils.tensorboard import SummaryWriter
 
         # epochs after the last kept one, written by a process that was killed, are left out of the curves
-        self.writer = SummaryWriter(str(folder / "tensorboard"), purge_step=done + 1)
+        self.writer = SummaryWriter(str(folder / "tensorboard"), purge_step=epochs_done + 1)
         self.writer.add_text("config", str(dict(config)))
 
     def log(self, line: Mapping[str, Any]) -> None:
@@ -64,8 +64,8 @@ class Wandb:
 
     def __init__(self, name: str, folder: Path, config: Mapping[str, Any]) -> None:
         self.module = importlib.import_module(name)
-        where = {"dir": str(folder), "id": folder.name} if name == "wandb" else {}
-        self.module.init(project=PROJECT, name=folder.name, config=dict(config), resume="allow", **where)
+        location = {"dir": str(folder), "id": folder.name} if name == "wandb" else {}
+        self.module.init(project=PROJECT, name=folder.name, config=dict(config), resume="allow", **location)
 
     def log(self, line: Mapping[str, Any]) -> None:
         """Add the numbers of an epoch."""
@@ -81,7 +81,9 @@ TRACKERS = ("tensorboard", "trackio", "wandb")
 
 
 @contextmanager
-def tracked(name: str | None, folder: Path, config: Mapping[str, Any], done: int = 0) -> Iterator[Tracker]:
+def open_tracker(
+    name: str | None, folder: Path, config: Mapping[str, Any], epochs_done: int = 0
+) -> Iterator[Tracker]:
     """Open a tracker by name, one that follows nothing for ``None``, and close it after.
 
     Parameters
@@ -92,14 +94,14 @@ def tracked(name: str | None, folder: Path, config: Mapping[str, Any], done: int
         Of the run.
     config
         Of the run, for the record.
-    done
+    epochs_done
         Epochs that were kept before.
     """
-    check(name)
+    require_tracker(name)
     if name is None:
         tracker: Tracker = NoTracker()
     elif name == "tensorboard":
-        tracker = TensorBoard(folder, config, done)
+        tracker = TensorBoard(folder, config, epochs_done)
     else:
         tracker = Wandb(name, folder, config)
     try:
@@ -108,7 +110,7 @@ def tracked(name: str | None, folder: Path, config: Mapping[str, Any], done: int
         tracker.close()
 
 
-def check(name: str | None) -> None:
+def require_tracker(name: str | None) -> None:
     """Raise, before anything is trained, if a tracker does not exist or is not installed."""
     if name is None:
         return

@@ -20,7 +20,7 @@ from baselines.presets import MODELS
 from baselines.published import training, training_of
 from baselines.references.methods import REFERENCES
 from baselines.references.strapdown import NotApplicableError
-from baselines.runs.run import USED
+from baselines.runs.run import REFERENCE_SETTING
 from baselines.training.train import TrainConfig
 from csp_data import Dataset, Resplit
 from csp_data.acquire.rawtree import raw_root
@@ -28,7 +28,7 @@ from csp_data.card import load_card
 from csp_data.errors import MissingDataError
 from csp_data.options import check_number, frozen
 
-__all__ = ["GROUPS", "Grid", "Planned", "SweepError", "by_kind", "check_raw", "expand", "prepare_all"]
+__all__ = ["GROUPS", "Grid", "PlannedRun", "SweepError", "check_raw", "expand", "prepare_all", "split_settings"]
 
 
 class SweepError(CspDataError):
@@ -38,7 +38,7 @@ class SweepError(CspDataError):
 GROUPS = {"published": MODELS, "references": tuple(REFERENCES)}
 """Names that stand for several models; of references, those that apply to a data set."""
 
-KINDS = ("train", "model", "data")
+SETTING_KINDS = ("train", "model", "data")
 """What a setting can be of: a field of the training, a size of the model, a field of the protocol."""
 
 STRIDE = "window_stride_s"
@@ -47,15 +47,15 @@ STRIDE = "window_stride_s"
 T = TypeVar("T")
 
 
-def by_kind(settings: Mapping[str, T], bare: str = "") -> dict[str, dict[str, T]]:
+def split_settings(settings: Mapping[str, T], default_kind: str = "") -> dict[str, dict[str, T]]:
     """Sort settings by what they are of, and take that off their names.
 
     Parameters
     ----------
     settings
         ``train.<field>``, ``model.<option>`` or ``data.<field of the protocol>`` to anything.
-    bare
-        Which of :data:`KINDS` a name without a dot is of; empty if each name has to say it.
+    default_kind
+        Which of :data:`SETTING_KINDS` a name without a dot is of; empty if each name has to say it.
 
     Raises
     ------
@@ -63,17 +63,17 @@ def by_kind(settings: Mapping[str, T], bare: str = "") -> dict[str, dict[str, T]
         For a kind, or a field of the training, that does not exist. The seed is none: every command has an option
         for it.
     """
-    found: dict[str, dict[str, T]] = {kind: {} for kind in KINDS}
+    by_kind: dict[str, dict[str, T]] = {kind: {} for kind in SETTING_KINDS}
     for name, value in settings.items():
-        kind, dot, rest = name.partition(".") if "." in name or not bare else (bare, ".", name)
-        if kind not in KINDS or not (dot and rest):
+        kind, dot, field = name.partition(".") if "." in name or not default_kind else (default_kind, ".", name)
+        if kind not in SETTING_KINDS or not (dot and field):
             raise OptionError("set", name, "train.NAME, model.NAME or data.NAME, such as train.lr")
-        found[kind][rest] = value
+        by_kind[kind][field] = value
     fields = [f.name for f in dataclasses.fields(TrainConfig) if f.name != "seed"]
-    for name in found["train"]:
+    for name in by_kind["train"]:
         if name not in fields:
             raise UnknownNameError("setting of the training", name, fields)
-    return found
+    return by_kind
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -120,7 +120,7 @@ class Grid:
         for option in ("datasets", "models", "seeds"):
             if not getattr(self, option):
                 raise OptionError(option, "", "at least one")
-        by_kind(self.settings)
+        split_settings(self.settings)
         for name, values in self.settings.items():
             if isinstance(values, str) or not isinstance(values, Sequence | np.ndarray):
                 raise OptionError(name, values, "a list of values")
@@ -140,19 +140,20 @@ class Grid:
 
     def variants(self, kind: str) -> list[dict[str, Any]]:
         """Return every combination of the settings of one kind."""
-        own = by_kind(self.settings)[kind]
-        found = [dict(zip(own, chosen, strict=True)) for chosen in itertools.product(*own.values())]
+        values_by_name = split_settings(self.settings)[kind]
+        products = itertools.product(*values_by_name.values())
+        combinations = [dict(zip(values_by_name, chosen, strict=True)) for chosen in products]
         if kind != "data" or self.folds is None:
-            return found
+            return combinations
         return [
-            {**changes, "resplit": {**_fields(changes.get("resplit")), "fold": fold, "folds": self.folds}}
-            for changes in found
+            {**changes, "resplit": {**_resplit_fields(changes.get("resplit")), "fold": fold, "folds": self.folds}}
+            for changes in combinations
             for fold in range(self.folds)
         ]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Planned:
+class PlannedRun:
     """A run of a sweep, in plain values that any process on any machine can take up.
 
     Parameters
@@ -184,8 +185,8 @@ class Planned:
 
 def check_raw(grid: Grid) -> None:
     """Refuse a grid whose raw files are missing: names all of them and the commands that get them."""
-    if missing := [str(error) for name in grid.datasets if (error := _missing(name, grid))]:
-        raise SweepError("Nothing was started. " + "\n".join(missing))
+    if errors := [str(error) for name in grid.datasets if (error := _missing_raw_error(name, grid))]:
+        raise SweepError("Nothing was started. " + "\n".join(errors))
 
 
 def prepare_all(grid: Grid, *, jobs: int = 1, progress: bool = False) -> list[Dataset]:
@@ -205,72 +206,58 @@ def prepare_all(grid: Grid, *, jobs: int = 1, progress: bool = False) -> list[Da
                     raise OptionError("datasets", name, "the name of a data set", "A prepared file is as it is.")
                 datasets.append(csp_data.load(path=name))
                 continue
-            asked = {"raw": _raw(name, grid), "protocol": grid.protocol, **changes}
-            path = csp_data.prepare(name, jobs=jobs, progress=progress, **asked)
+            arguments = {"raw": _raw_folder(name, grid), "protocol": grid.protocol, **changes}
+            path = csp_data.prepare(name, jobs=jobs, progress=progress, **arguments)
             datasets.append(csp_data.load(path=path))
     return datasets
 
 
-def expand(grid: Grid, datasets: Sequence[Dataset], out: Path) -> list[Planned]:
+def expand(grid: Grid, datasets: Sequence[Dataset], out: Path) -> list[PlannedRun]:
     """Return every run of a grid; a name or value that does not exist is refused before anything runs.
 
     Runs of one seed come before those of the next, so that a sweep which is stopped early has whole tables.
     """
-    runs: dict[str, Planned] = {}
-    if (own := by_kind(grid.settings)["model"]) and not {*grid.names} - {*REFERENCES}:
-        names = ", ".join(f"model.{size}" for size in own)
+    runs: dict[str, PlannedRun] = {}
+    varied_sizes = split_settings(grid.settings)["model"]
+    if varied_sizes and not {*grid.names} - {*REFERENCES}:
+        names = ", ".join(f"model.{size}" for size in varied_sizes)
         raise OptionError(
             "set", names, "no sizes, as all models are references", "csp-baselines train sets theirs."
         )
-    every = list(itertools.product(grid.variants("model"), grid.variants("train")))
-    first: dict[str, dict[str, Any]] = {}
+    model_variants = list(itertools.product(grid.variants("model"), grid.variants("train")))
+    by_window: dict[str, dict[str, Any]] = {}
     for changes in grid.variants("train"):
-        first.setdefault(str(changes.get(USED)), changes)
-    once: list[tuple[dict[str, Any], dict[str, Any]]] = [({}, changes) for changes in first.values()]
+        by_window.setdefault(str(changes.get(REFERENCE_SETTING)), changes)
+    no_sizes: dict[str, Any] = {}
+    reference_variants = [(no_sizes, changes) for changes in by_window.values()]
     for seed in grid.seeds:
         for dataset, model in itertools.product(datasets, grid.names):
-            known = model in REFERENCES
-            if known and seed != grid.seeds[0]:
+            is_reference = model in REFERENCES
+            if is_reference and seed != grid.seeds[0]:
                 continue
             base = training_of(dataset.protocol.name, grid.training)
-            for sizes, changes in once if known else every:
+            for sizes, changes in reference_variants if is_reference else model_variants:
                 train = dataclasses.replace(base, **changes, seed=seed)
                 try:
-                    made = _planned(dataset, model, train, sizes, grid, out)
+                    planned = _plan_run(dataset, model, train, sizes, grid, out)
                 except NotApplicableError:
                     if model in grid.models:
                         raise
                     continue  # asked for as one of a group
-                runs.setdefault(made.key, made)
+                runs.setdefault(planned.key, planned)
     return list(runs.values())
 
 
-def _planned(
+def _plan_run(
     dataset: Dataset, model: str, train: TrainConfig, sizes: dict[str, Any], grid: Grid, out: Path
-) -> Planned:
+) -> PlannedRun:
     preset = None if model in REFERENCES else grid.preset
     key = plan(dataset, model, train, preset, sizes).key
     protocol = dataset.protocol.name
     folder = out / "runs" / f"{dataset.name}-{protocol}-{model}-{train.seed}-{key}"
-    set_ = [f"{name}={json.dumps(value)}" for name, value in sizes.items()]
-    base = training_of(protocol, grid.training)
-    of_use = [f.name for f in dataclasses.fields(train) if model not in REFERENCES or f.name in (USED, STRIDE)]
-    given = {name: getattr(train, name) for name in of_use if getattr(train, name) != getattr(base, name)}
-    parts = ["csp-baselines", "train", str(dataset.path.absolute()), model]
-    parts += [] if preset is None else ["--preset", preset]
-    parts += [] if grid.training is None else ["--training", grid.training]
-    parts += [text for name, value in given.items() for text in (f"--{name.replace('_', '-')}", str(value))]
-    parts += ["--set", *set_] if set_ else []
-    return Planned(
-        label=" ".join(
-            [
-                dataset.name,
-                protocol,
-                model,
-                f"seed {train.seed}",
-                *_told(dataset, train, sizes, grid, model in REFERENCES),
-            ]
-        ),
+    varied = _varied_labels(dataset, train, sizes, grid, model in REFERENCES)
+    return PlannedRun(
+        label=" ".join([dataset.name, protocol, model, f"seed {train.seed}", *varied]),
         key=key,
         folder=folder,
         prepared=dataset.path.absolute(),
@@ -278,50 +265,70 @@ def _planned(
         train=train,
         preset=preset,
         options=sizes,
-        command=shlex.join([*parts, "--out", str(folder)]),
+        command=shlex.join([*_train_command(dataset, model, train, preset, sizes, grid), "--out", str(folder)]),
     )
 
 
-def _told(dataset: Dataset, train: TrainConfig, sizes: Mapping[str, Any], grid: Grid, known: bool) -> list[str]:
+def _train_command(
+    dataset: Dataset, model: str, train: TrainConfig, preset: str | None, sizes: Mapping[str, Any], grid: Grid
+) -> list[str]:
+    """Return the arguments of the command that trains one run, without its folder."""
+    base = training_of(dataset.protocol.name, grid.training)
+    used = [f.name for f in dataclasses.fields(train)]
+    if model in REFERENCES:
+        used = [name for name in used if name in (REFERENCE_SETTING, STRIDE)]
+    changed = {name: getattr(train, name) for name in used if getattr(train, name) != getattr(base, name)}
+    parts = ["csp-baselines", "train", str(dataset.path.absolute()), model]
+    parts += [] if preset is None else ["--preset", preset]
+    parts += [] if grid.training is None else ["--training", grid.training]
+    parts += [text for name, value in changed.items() for text in (f"--{name.replace('_', '-')}", str(value))]
+    parts += ["--set", *(f"{name}={json.dumps(value)}" for name, value in sizes.items())] if sizes else []
+    return parts
+
+
+def _varied_labels(
+    dataset: Dataset, train: TrainConfig, sizes: Mapping[str, Any], grid: Grid, is_reference: bool
+) -> list[str]:
     """Say which of a grid's runs of one model and seed it is: its fold, and the settings that the grid varies."""
     resplit = dataset.protocol.resplit
-    told = [f"fold {resplit.fold}"] if grid.folds is not None and resplit is not None else []
-    held = {"train": vars(train), "model": sizes, "data": json.loads(dataset.protocol.to_json())}
+    labels = [f"fold {resplit.fold}"] if grid.folds is not None and resplit is not None else []
+    stored = {"train": vars(train), "model": sizes, "data": json.loads(dataset.protocol.to_json())}
     for setting, values in grid.settings.items():
         kind, _, name = setting.partition(".")
-        unused = (kind == "model" and name not in sizes) or (known and kind == "train" and name != USED)
+        not_for_references = kind == "train" and name != REFERENCE_SETTING
+        unused = (kind == "model" and name not in sizes) or (is_reference and not_for_references)
         if len(values) > 1 and not unused:
-            value = held[kind].get(name)
-            told.append(f"{name}={value if isinstance(value, str) else json.dumps(value)}")
-    return told
+            value = stored[kind].get(name)
+            labels.append(f"{name}={value if isinstance(value, str) else json.dumps(value)}")
+    return labels
 
 
-def _fields(resplit: Any) -> Mapping[str, Any]:
+def _resplit_fields(resplit: Any) -> Mapping[str, Any]:
     """Return the fields of a change of the parts, in any form in which a protocol takes it."""
-    found = {} if resplit is None else vars(resplit) if isinstance(resplit, Resplit) else resplit
-    if not isinstance(found, Mapping):
+    fields = {} if resplit is None else vars(resplit) if isinstance(resplit, Resplit) else resplit
+    if not isinstance(fields, Mapping):
         raise OptionError("data.resplit", resplit, "a Resplit, or a mapping of its fields")
-    return found
+    return fields
 
 
 def _is_file(name: str) -> bool:
     return name not in csp_data.names() and (Path(name).suffix in (".h5", ".hdf5") or Path(name).is_file())
 
 
-def _raw(name: str, grid: Grid) -> str | None:
+def _raw_folder(name: str, grid: Grid) -> str | None:
     return None if grid.raw is None else grid.raw.replace("{name}", load_card(name).name)
 
 
-def _missing(name: str, grid: Grid) -> Exception | None:
+def _missing_raw_error(name: str, grid: Grid) -> Exception | None:
     """Return what is wrong with the raw files of a data set, if there are none at all."""
     if _is_file(name):
         return None
     card = load_card(name)
-    root = raw_root(card, _raw(name, grid))
+    root = raw_root(card, _raw_folder(name, grid))
     if root.is_dir() and any(root.iterdir()):
         return None
     try:
-        csp_data.prepare(name, raw=_raw(name, grid), protocol=grid.protocol)
+        csp_data.prepare(name, raw=_raw_folder(name, grid), protocol=grid.protocol)
     except MissingDataError as error:
         return error
     return None

@@ -11,20 +11,20 @@ import threading
 import time
 import traceback
 import warnings
-from collections.abc import Generator, Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, NamedTuple, Protocol
 
 import joblib
 from tqdm import tqdm
 
 from baselines.errors import CspDataError, MissingExtraError, OptionError
-from baselines.runs.trackers import check
-from baselines.sweeps.grid import Planned
-from baselines.sweeps.slots import slot
+from baselines.runs.trackers import require_tracker
+from baselines.sweeps.grid import PlannedRun
+from baselines.sweeps.slots import device_slot
 from baselines.training.ledger import LEDGER, append_event, read_lines
 from csp_data.options import check_number
 from csp_data.parallel import as_done
@@ -39,7 +39,7 @@ __all__ = [
     "WorkerLostError",
     "execute",
     "make_pool",
-    "work",
+    "work_on",
 ]
 
 logger = logging.getLogger(__name__)
@@ -101,12 +101,12 @@ class Place:
     track: str | None = None
 
     def __post_init__(self) -> None:
-        check(self.track)
+        require_tracker(self.track)
         for option in ("per_device", "threads"):
             check_number(option, getattr(self, option), "a whole number of at least 1", least=1, whole=True)
 
 
-def work(planned: Planned, place: Place) -> Outcome:
+def work_on(planned: PlannedRun, place: Place) -> Outcome:
     """Execute a run; whatever goes wrong comes back as an outcome, so that it stops no other run."""
     import torch
 
@@ -115,19 +115,20 @@ def work(planned: Planned, place: Place) -> Outcome:
     from baselines.experiment import run
     from baselines.runs.run import BusyError
 
-    def told() -> None:
+    def record_compiling() -> None:
         if (planned.folder / LEDGER).exists():
             append_event(planned.folder, "compile")
 
-    begin = time.perf_counter()
+    start = time.perf_counter()
     torch.set_num_threads(place.threads)
     tqdm.set_lock(threading.RLock())  # not one between processes: a semaphore that a killed worker leaves behind
     try:
         names = [place.device]
         if place.device == "cuda":
             names = [f"cuda:{number}" for number in range(torch.cuda.device_count())]
-        own = slot(place.slots, names, place.per_device) if place.device == "cuda" else _always(names[0])
-        with own as device, before_compiling(told):
+        gpu = place.device == "cuda"
+        reservation = device_slot(place.slots, names, place.per_device) if gpu else _fixed_device(names[0])
+        with reservation as device, before_compiling(record_compiling):
             _, state = run(
                 csp_data.load(path=planned.prepared),
                 planned.model,
@@ -142,24 +143,24 @@ def work(planned: Planned, place: Place) -> Outcome:
     except BusyError as error:
         return Outcome(planned.folder, "busy", str(error))
     except Exception as error:
-        why = str(error) if isinstance(error, CspDataError) else traceback.format_exc(limit=-3).strip()
+        reason = str(error) if isinstance(error, CspDataError) else traceback.format_exc(limit=-3).strip()
         if (planned.folder / LEDGER).exists():
-            append_event(planned.folder, "fail", error=why)
-        return Outcome(planned.folder, "failed", why, time.perf_counter() - begin)
+            append_event(planned.folder, "fail", error=reason)
+        return Outcome(planned.folder, "failed", reason, time.perf_counter() - start)
     return Outcome(
-        planned.folder, "skipped" if state == "finished" else "done", seconds=time.perf_counter() - begin
+        planned.folder, "skipped" if state == "finished" else "done", seconds=time.perf_counter() - start
     )
 
 
 @contextmanager
-def _always(device: str) -> Iterator[str]:
+def _fixed_device(device: str) -> Iterator[str]:
     yield device
 
 
 class Pool(Protocol):
     """Executes runs in any order."""
 
-    def outcomes(self, runs: Sequence[Planned], place: Place) -> Iterator[Outcome]:
+    def outcomes(self, runs: Sequence[PlannedRun], place: Place) -> Iterator[Outcome]:
         """Yield the outcome of each run as it comes; raise :class:`WorkerLostError` when some will not come."""
         ...
 
@@ -176,14 +177,14 @@ class Local:
 
     jobs: int
 
-    def outcomes(self, runs: Sequence[Planned], place: Place) -> Iterator[Outcome]:
+    def outcomes(self, runs: Sequence[PlannedRun], place: Place) -> Iterator[Outcome]:
         """Yield the outcome of each run as it comes."""
-        do = partial(work, place=place)
+        execute_run = partial(work_on, place=place)
         if self.jobs == 1:
-            yield from map(do, runs)
+            yield from map(execute_run, runs)
             return
         with _lost_workers():
-            yield from as_done(do, runs, self.jobs)
+            yield from as_done(execute_run, runs, self.jobs)
 
 
 @dataclass(frozen=True)
@@ -201,13 +202,13 @@ class Joblib:
     backend: str
     options: dict[str, Any]
 
-    def outcomes(self, runs: Sequence[Planned], place: Place) -> Iterator[Outcome]:
+    def outcomes(self, runs: Sequence[PlannedRun], place: Place) -> Iterator[Outcome]:
         """Yield the outcome of each run as it comes."""
-        calls = (joblib.delayed(work)(planned, place) for planned in runs)
+        calls = (joblib.delayed(work_on)(planned, place) for planned in runs)
         with ExitStack() as stack:
             with joblib.parallel_config(self.backend, n_jobs=-1, **self.options):
-                given = joblib.Parallel(return_as="generator_unordered", batch_size=1, pre_dispatch="2*n_jobs")
-                results = stack.enter_context(closing(given(calls)))
+                parallel = joblib.Parallel(return_as="generator_unordered", batch_size=1, pre_dispatch="2*n_jobs")
+                results = stack.enter_context(closing(parallel(calls)))
             stack.enter_context(_lost_workers())
             yield from results
 
@@ -244,38 +245,38 @@ class Submitit:
     jobs: int
     parameters: dict[str, Any] = field(default_factory=dict)
 
-    def outcomes(self, runs: Sequence[Planned], place: Place) -> Iterator[Outcome]:
+    def outcomes(self, runs: Sequence[PlannedRun], place: Place) -> Iterator[Outcome]:
         """Yield the outcome of each run as it comes."""
         import submitit
 
         executor = submitit.AutoExecutor(folder=self.folder, cluster=self.cluster)
-        known = {"timeout_min": 24 * 60, "cpus_per_task": place.threads, "name": "csp-baselines"}
+        defaults = {"timeout_min": 24 * 60, "cpus_per_task": place.threads, "name": "csp-baselines"}
         if self.cluster == "slurm":
-            known["slurm_array_parallelism"] = self.jobs
+            defaults["slurm_array_parallelism"] = self.jobs
         try:
-            executor.update_parameters(**{**known, **self.parameters})
+            executor.update_parameters(**{**defaults, **self.parameters})
         except (NameError, TypeError, ValueError) as error:
             raise OptionError("slurm", self.parameters, "parameters of submitit", str(error)) from error
         waiting = list(runs)
         pending: list[Any] = []
-        lost: list[str] = []
+        lost_jobs: list[str] = []
         while waiting or pending:
             # SLURM takes all at once as one array; processes of this machine are handed out a few at a time
-            room = len(waiting) if self.cluster == "slurm" else self.jobs - len(pending)
-            batch, waiting = waiting[:room], waiting[room:]
+            free_jobs = len(waiting) if self.cluster == "slurm" else self.jobs - len(pending)
+            batch, waiting = waiting[:free_jobs], waiting[free_jobs:]
             if batch:
                 with executor.batch():
-                    handles = [executor.submit(work, planned, place) for planned in batch]
-                pending += handles
+                    submitted = [executor.submit(work_on, planned, place) for planned in batch]
+                pending += submitted
             for job in [job for job in pending if job.done()]:
                 pending.remove(job)
                 try:
                     yield job.result()
                 except Exception as error:  # submitit's own errors, and whatever it could not read back
-                    lost.append(f"job {job.job_id}: {type(error).__name__}: {str(error).strip()[-400:]}")
+                    lost_jobs.append(f"job {job.job_id}: {type(error).__name__}: {str(error).strip()[-400:]}")
             time.sleep(POLL_S)
-        if lost:
-            raise WorkerLostError("; ".join(lost))
+        if lost_jobs:
+            raise WorkerLostError("; ".join(lost_jobs))
 
 
 @contextmanager
@@ -333,45 +334,61 @@ def _dask_client(address: str) -> Iterator[Any]:
         yield client
 
 
-def execute(runs: Iterable[Planned], pool: Pool, place: Place) -> Generator[Outcome, None, None]:
+def execute(runs: Iterable[PlannedRun], pool: Pool, place: Place) -> Generator[Outcome, None, None]:
     """Execute runs until each is done or has failed, whatever happens to workers; yield what became of each.
 
     A run that another sweep holds is waited for. One that loses its worker goes on from its checkpoint, unless it
     does so :data:`ATTEMPTS` times without finishing an epoch: then it has failed, and says so.
     """
     waiting = {planned.folder: planned for planned in runs}
-    lost = dict.fromkeys(waiting, 0)
-    idle = 0
+    losses = dict.fromkeys(waiting, 0)
+    idle_rounds = 0
     while waiting:
-        left = len(waiting)
         before = {folder: _progress(folder) for folder in waiting}
-        why = ""
+        reason = ""
         try:
             for outcome in pool.outcomes(list(waiting.values()), place):
                 if outcome.state != "busy":
                     del waiting[outcome.folder]
                     yield outcome
         except WorkerLostError as error:
-            why = str(error)
-            logger.warning("a worker was lost; what it did goes on from its checkpoint (%s)", why.splitlines()[0])
-        for folder in list(waiting) if why else []:
-            starts, epochs = _progress(folder)
-            if starts > before[folder][0]:
-                lost[folder] = 1 if epochs > before[folder][1] else lost[folder] + 1
-            if lost[folder] >= ATTEMPTS:
-                del waiting[folder]
-                told = f"its worker ended {ATTEMPTS} times without finishing an epoch (out of memory?): {why}"
-                append_event(folder, "fail", error=told)
-                yield Outcome(folder, "failed", told)
-        moved = len(waiting) < left or any(_progress(folder)[0] > before[folder][0] for folder in waiting)
-        idle = 0 if moved or not why else idle + 1
-        if idle >= ATTEMPTS:
-            raise WorkerLostError(f"Workers end before they begin a run, {ATTEMPTS} times in a row: {why}")
-        if waiting and not why:
-            time.sleep(POLL_S)
+            reason = str(error)
+            logger.warning(
+                "a worker was lost; what it did goes on from its checkpoint (%s)", reason.splitlines()[0]
+            )
+        if not reason:
+            idle_rounds = 0
+            if waiting:  # other sweeps hold these runs
+                time.sleep(POLL_S)
+            continue
+        _count_losses(losses, waiting, before)
+        for folder in [folder for folder in waiting if losses[folder] >= ATTEMPTS]:
+            del waiting[folder]
+            failure = f"its worker ended {ATTEMPTS} times without finishing an epoch (out of memory?): {reason}"
+            append_event(folder, "fail", error=failure)
+            yield Outcome(folder, "failed", failure)
+        some_ended = len(waiting) < len(before)
+        some_started = any(_progress(folder).starts > before[folder].starts for folder in waiting)
+        idle_rounds = 0 if some_ended or some_started else idle_rounds + 1
+        if idle_rounds >= ATTEMPTS:
+            raise WorkerLostError(f"Workers end before they begin a run, {ATTEMPTS} times in a row: {reason}")
 
 
-def _progress(folder: Path) -> tuple[int, int]:
-    """Return how often a run was taken up, and its kept epochs."""
+class _Progress(NamedTuple):
+    """How often a run was taken up, and its kept epochs."""
+
+    starts: int
+    epochs: int
+
+
+def _progress(folder: Path) -> _Progress:
     events = [line.get("event") for line in read_lines(folder / LEDGER)]
-    return events.count("start"), events.count("epoch")
+    return _Progress(events.count("start"), events.count("epoch"))
+
+
+def _count_losses(losses: dict[Path, int], waiting: Iterable[Path], before: Mapping[Path, _Progress]) -> None:
+    """Count, for each run that was taken up since, how often in a row its worker ended without an epoch."""
+    for folder in waiting:
+        after = _progress(folder)
+        if after.starts > before[folder].starts:
+            losses[folder] = 1 if after.epochs > before[folder].epochs else losses[folder] + 1

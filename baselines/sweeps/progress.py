@@ -11,14 +11,14 @@ from pathlib import Path
 from typing import TextIO
 
 from baselines.cpu.threads import COMPILING
-from baselines.sweeps.grid import Planned
+from baselines.sweeps.grid import PlannedRun
 from baselines.sweeps.pool import Outcome
 from baselines.training.ledger import LEDGER, read_lines
 
 __all__ = ["Progress"]
 
 REFRESH_S = 1.0
-COMPILES = "compiling loops, once on this machine"
+COMPILING_LABEL = "compiling loops, once on this machine"
 
 
 class Progress:
@@ -37,13 +37,13 @@ class Progress:
     """
 
     def __init__(
-        self, runs: Sequence[Planned], jobs: int, *, shown: bool = True, file: TextIO | None = None
+        self, runs: Sequence[PlannedRun], jobs: int, *, shown: bool = True, file: TextIO | None = None
     ) -> None:
         self.runs = {planned.folder: planned for planned in runs}
         self.jobs, self.shown, self.file = max(1, jobs), shown, file or sys.stderr
         self.outcomes: dict[Path, Outcome] = {}
         self._lines = 0
-        self._told = False
+        self._announced = False
         self._mutex = threading.Lock()
 
     @contextmanager
@@ -52,18 +52,18 @@ class Progress:
         if not self.shown:
             yield
             return
-        over, terminal = threading.Event(), self.file.isatty()
+        stopped, terminal = threading.Event(), self.file.isatty()
 
-        def again() -> None:
-            while not over.wait(REFRESH_S) and not self._told:
-                (self._draw if terminal else self._tell)()
+        def refresh() -> None:
+            while not stopped.wait(REFRESH_S) and not self._announced:
+                (self._draw if terminal else self._announce_compiling)()
 
-        thread = threading.Thread(target=again, daemon=True)
+        thread = threading.Thread(target=refresh, daemon=True)
         thread.start()
         try:
             yield
         finally:
-            over.set()
+            stopped.set()
             thread.join()
             if terminal:
                 self._draw()
@@ -77,14 +77,18 @@ class Progress:
             self._draw()
             return
         label = self.runs[outcome.folder].label
-        told = {"done": f"done in {outcome.seconds:.1f} s", "skipped": "was done before"}.get(
+        result = {"done": f"done in {outcome.seconds:.1f} s", "skipped": "was done before"}.get(
             outcome.state, f"FAILED: {outcome.error.splitlines()[-1] if outcome.error else ''}"
         )
-        print(f"[{len(self.outcomes)}/{len(self.runs)}] {label}: {told}{self._left()}", file=self.file, flush=True)
+        print(
+            f"[{len(self.outcomes)}/{len(self.runs)}] {label}: {result}{self._time_left()}",
+            file=self.file,
+            flush=True,
+        )
 
-    def running(self) -> list[tuple[Planned, str]]:
+    def running(self) -> list[tuple[PlannedRun, str]]:
         """Return the runs that a worker has taken up, and what it is at."""
-        found = []
+        taken_up = []
         for folder, planned in self.runs.items():
             if folder in self.outcomes:
                 continue
@@ -92,21 +96,27 @@ class Progress:
             event = lines[-1].get("event") if lines else None
             if event in ("start", "compile", "epoch"):
                 epochs = sum(line.get("event") == "epoch" for line in lines)
-                at = f"epoch {epochs} of {planned.train.epochs}"
-                found.append((planned, COMPILES if event == "compile" else at))
-        return found
+                activity = f"epoch {epochs} of {planned.train.epochs}"
+                taken_up.append((planned, COMPILING_LABEL if event == "compile" else activity))
+        return taken_up
 
     def seconds_left(self) -> float | None:
         """Guess from the runs that were executed here: of the same model where there are, else of any."""
-        spent = {folder: outcome.seconds for folder, outcome in self.outcomes.items() if outcome.state == "done"}
-        if not spent:
+        seconds_by_folder = {
+            folder: outcome.seconds for folder, outcome in self.outcomes.items() if outcome.state == "done"
+        }
+        if not seconds_by_folder:
             return None
-        overall = sum(spent.values()) / len(spent)
+        overall = sum(seconds_by_folder.values()) / len(seconds_by_folder)
         total = 0.0
         for folder, planned in self.runs.items():
             if folder not in self.outcomes:
-                same = [seconds for other, seconds in spent.items() if self.runs[other].model == planned.model]
-                total += sum(same) / len(same) if same else overall
+                same_model = [
+                    seconds
+                    for other, seconds in seconds_by_folder.items()
+                    if self.runs[other].model == planned.model
+                ]
+                total += sum(same_model) / len(same_model) if same_model else overall
         return total / self.jobs
 
     def table(self) -> list[str]:
@@ -116,24 +126,24 @@ class Progress:
         width = max(len("model"), *(len(model) for model in models))
         lines = [f"{'model':<{width}}  done  running  failed  waiting"]
         for model in models:
-            own = [folder for folder, planned in self.runs.items() if planned.model == model]
-            states = [self.outcomes[folder].state for folder in own if folder in self.outcomes]
-            now, failed = sum(planned.model == model for planned, _ in running), states.count("failed")
-            waiting = len(own) - len(states) - now
+            folders = [folder for folder, planned in self.runs.items() if planned.model == model]
+            states = [self.outcomes[folder].state for folder in folders if folder in self.outcomes]
+            running_count, failed = sum(planned.model == model for planned, _ in running), states.count("failed")
+            waiting = len(folders) - len(states) - running_count
             done = len(states) - failed
-            lines.append(f"{model:<{width}}  {done:4d}  {now:7d}  {failed:6d}  {waiting:7d}")
-        lines += [f"  {planned.label}: {at}" for planned, at in running[: self.jobs]]
-        return [*lines, self.summary() + self._left()]
+            lines.append(f"{model:<{width}}  {done:4d}  {running_count:7d}  {failed:6d}  {waiting:7d}")
+        lines += [f"  {planned.label}: {activity}" for planned, activity in running[: self.jobs]]
+        return [*lines, self.summary() + self._time_left()]
 
     def summary(self) -> str:
         """Return the counts in one line."""
         states = [outcome.state for outcome in self.outcomes.values()]
-        failed, before = states.count("failed"), states.count("skipped")
+        failed, skipped = states.count("failed"), states.count("skipped")
         done = len(states) - failed
-        earlier = f" ({before} of them before)" if before else ""
+        earlier = f" ({skipped} of them before)" if skipped else ""
         return f"{len(self.runs)} runs: {done} done{earlier}, {failed} failed, {len(self.runs) - len(states)} left"
 
-    def _left(self) -> str:
+    def _time_left(self) -> str:
         seconds = self.seconds_left()
         if seconds is None or len(self.outcomes) == len(self.runs):
             return ""
@@ -141,10 +151,10 @@ class Progress:
         hours, minutes = divmod(minutes, 60)
         return f"; about {f'{hours} h {minutes} min' if hours else f'{minutes} min {rest} s'} left"
 
-    def _tell(self) -> None:
+    def _announce_compiling(self) -> None:
         """Say that loops are compiled, the first time that some are."""
-        if any(at == COMPILES for _, at in self.running()):
-            self._told = True
+        if any(activity == COMPILING_LABEL for _, activity in self.running()):
+            self._announced = True
             print(COMPILING, file=self.file, flush=True)
 
     def _draw(self) -> None:

@@ -12,13 +12,13 @@ import filelock
 
 from baselines.errors import OptionError
 
-__all__ = ["slot"]
+__all__ = ["device_slot"]
 
 POLL_S = 0.2
 
 
 @contextmanager
-def slot(folder: Path, devices: Sequence[str], per_device: int) -> Iterator[str]:
+def device_slot(folder: Path, devices: Sequence[str], per_device: int) -> Iterator[str]:
     """Take a place on one of this machine's devices, the emptiest first; wait while all are full.
 
     A place is a lock that the system frees when the process ends, however it ends.
@@ -30,12 +30,12 @@ def slot(folder: Path, devices: Sequence[str], per_device: int) -> Iterator[str]
     """
     if not devices:
         raise OptionError("device", "cuda", "a GPU that torch can use on this worker")
-    here = folder / socket.gethostname()
-    here.mkdir(parents=True, exist_ok=True)
-    places = [(device, number) for number in range(per_device) for device in devices]
+    lock_folder = folder / socket.gethostname()
+    lock_folder.mkdir(parents=True, exist_ok=True)
+    slots = [(device, number) for number in range(per_device) for device in devices]
     while True:
-        for device, number in places:
-            lock = filelock.FileLock(here / f"{device.replace(':', '-')}-{number}.lock")
+        for device, number in slots:
+            lock = filelock.FileLock(lock_folder / f"{device.replace(':', '-')}-{number}.lock")
             try:
                 lock.acquire(timeout=0)
             except filelock.Timeout:

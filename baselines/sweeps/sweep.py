@@ -19,14 +19,14 @@ from typing import Any, TypeVar
 from baselines.errors import OptionError
 from baselines.runs.environment import code_version
 from baselines.runs.run import Run, RunError, read_run
-from baselines.sweeps.grid import Grid, Planned, SweepError, expand, prepare_all
+from baselines.sweeps.grid import Grid, PlannedRun, SweepError, expand, prepare_all
 from baselines.sweeps.pool import Outcome, Place, execute, make_pool
 from baselines.sweeps.progress import Progress
 from baselines.training.ledger import SWEEP, append_line, read_lines
 
 T = TypeVar("T")
 
-__all__ = ["SWEEP", "Sweep", "read_sweep", "refuse_foreign", "sweep", "sweep_grid", "sweep_planned"]
+__all__ = ["SWEEP", "Sweep", "read_sweep", "require_sweep_folder", "sweep", "sweep_grid", "sweep_planned"]
 
 
 @dataclass(frozen=True)
@@ -117,9 +117,9 @@ def sweep(
         If the tracker or the backend is not installed; nothing was started.
     """
     grid = Grid(
-        datasets=_list("datasets", datasets),
-        models=_list("models", models),
-        seeds=_list("seeds", seeds),
+        datasets=_as_tuple("datasets", datasets),
+        models=_as_tuple("models", models),
+        seeds=_as_tuple("seeds", seeds),
         protocol=protocol,
         training=training,
         preset=preset,
@@ -134,11 +134,11 @@ def sweep(
     )
 
 
-def _list(option: str, given: Iterable[T]) -> tuple[T, ...]:
+def _as_tuple(option: str, values: Iterable[T]) -> tuple[T, ...]:
     """Refuse one name in place of a list of names, whose letters would be taken for names."""
-    if isinstance(given, str) or not isinstance(given, Iterable):
-        raise OptionError(option, given, "a list")
-    return tuple(given)
+    if isinstance(values, str) or not isinstance(values, Iterable):
+        raise OptionError(option, values, "a list")
+    return tuple(values)
 
 
 def sweep_grid(
@@ -154,7 +154,7 @@ def sweep_grid(
 ) -> Sweep:
     """Run a grid; as :func:`sweep`, with the command for the record."""
     out = out.absolute()
-    refuse_foreign(out)
+    require_sweep_folder(out)
     runs = expand(grid, prepare_all(grid, jobs=jobs, progress=progress and sys.stderr.isatty()), out)
     return sweep_planned(
         runs, out, place, jobs=jobs, backend=backend, slurm=slurm, progress=progress, command=command
@@ -162,7 +162,7 @@ def sweep_grid(
 
 
 def sweep_planned(
-    runs: Sequence[Planned],
+    runs: Sequence[PlannedRun],
     out: Path,
     place: Place,
     *,
@@ -174,10 +174,10 @@ def sweep_planned(
 ) -> Sweep:
     """Run what is planned for a folder, each once; the other arguments are those of :func:`sweep_grid`."""
     out = out.absolute()
-    refuse_foreign(out)
-    shown = Progress(runs, jobs, shown=progress)
+    require_sweep_folder(out)
+    display = Progress(runs, jobs, shown=progress)
     finished = [planned for planned in runs if _is_finished(planned.folder)]
-    todo = [planned for planned in runs if planned not in finished]
+    unfinished = [planned for planned in runs if planned not in finished]
     with make_pool(backend, jobs, out, slurm or {}) as pool:
         out.mkdir(parents=True, exist_ok=True)
         append_line(
@@ -190,13 +190,13 @@ def sweep_planned(
                 "runs": [planned.folder.name for planned in runs],
             },
         )
-        with shown.live():
+        with display.live():
             for planned in finished:
-                shown.add(Outcome(planned.folder, "skipped"))
-            with closing(execute(todo, pool, place)) as made:  # Ctrl-C ends the workers here
-                for outcome in made:
-                    shown.add(outcome)
-    outcomes = {planned.folder: shown.outcomes[planned.folder] for planned in runs}
+                display.add(Outcome(planned.folder, "skipped"))
+            with closing(execute(unfinished, pool, place)) as results:  # Ctrl-C ends the workers here
+                for outcome in results:
+                    display.add(outcome)
+    outcomes = {planned.folder: display.outcomes[planned.folder] for planned in runs}
     return Sweep(
         out,
         tuple(folder for folder, outcome in outcomes.items() if outcome.state != "failed"),
@@ -217,7 +217,7 @@ def read_sweep(folder: Path | str) -> tuple[list[Run], dict[Path, str]]:
     -------
     runs
         In the order of their folders' names.
-    left
+    unfinished
         Folders that hold no finished run, and why: unfinished, damaged, or something else.
 
     Raises
@@ -231,13 +231,13 @@ def read_sweep(folder: Path | str) -> tuple[list[Run], dict[Path, str]]:
             f"{folder} is not the folder of a sweep: it has no {SWEEP}. csp-baselines sweep makes one."
         )
     runs: list[Run] = []
-    left: dict[Path, str] = {}
+    unfinished: dict[Path, str] = {}
     for path in sorted((folder / "runs").iterdir()) if (folder / "runs").is_dir() else []:
         try:
             runs.append(read_run(path))
         except RunError as error:
-            left[path] = str(error)
-    return runs, left
+            unfinished[path] = str(error)
+    return runs, unfinished
 
 
 def _is_finished(folder: Path) -> bool:
@@ -248,7 +248,7 @@ def _is_finished(folder: Path) -> bool:
         return False
 
 
-def refuse_foreign(out: Path) -> None:
+def require_sweep_folder(out: Path) -> None:
     """Refuse a folder that is not new, empty or of a sweep."""
     if out.is_dir() and any(out.iterdir()):
         lines = read_lines(out / SWEEP)

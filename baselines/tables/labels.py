@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple, TypeVar
 
 from baselines.results.rows import Result, row_of
-from baselines.runs.run import Run, RunError, flat
+from baselines.runs.run import Run, RunError, flatten
 
 __all__ = ["by_label"]
 
@@ -44,7 +44,7 @@ def by_label(runs: Sequence[Found]) -> dict[str, list[Found]]:
 
 def _labels(groups: Sequence[list[Result]]) -> list[str]:
     """Name groups after their models; models that share a name by variant, by what differs, or by a number."""
-    kinds = [Kind(group[0].model, group[0].variant, flat(dict(group[0].settings))) for group in groups]
+    kinds = [Kind(group[0].model, group[0].variant, flatten(dict(group[0].settings))) for group in groups]
     names = [kind.model for kind in kinds]
     labels = [_label(kind, [other for other in kinds if other.model == kind.model]) for kind in kinds]
     numbers = [names[: i + 1].count(name) for i, name in enumerate(names)]

@@ -24,7 +24,7 @@ from baselines.results import Result, write_study
 from baselines.runs.collect import read_runs
 from baselines.runs.environment import code_version, commit
 from baselines.runs.interface import Interface
-from baselines.runs.run import Run, RunError, dataset_of, open_folder, read_run
+from baselines.runs.run import Run, RunError, dataset_of, lock_folder, read_run
 from baselines.stream.export import export
 from baselines.stream.streamer import Streamer, load_state, save_state
 from baselines.sweeps.grid import Grid
@@ -259,11 +259,11 @@ def test_a_newer_format_is_refused(copy: Path) -> None:
 
 
 def test_two_processes_cannot_share_a_folder(tmp_path: Path, runs: dict[str, Run]) -> None:
-    with open_folder(tmp_path / "run", runs["a"].config) as state:
+    with lock_folder(tmp_path / "run", runs["a"].config) as state:
         assert state == "new"
-        with pytest.raises(RunError, match="another process"), open_folder(tmp_path / "run", runs["a"].config):
+        with pytest.raises(RunError, match="another process"), lock_folder(tmp_path / "run", runs["a"].config):
             pass
-    with open_folder(tmp_path / "run", runs["a"].config) as state:
+    with lock_folder(tmp_path / "run", runs["a"].config) as state:
         assert state == "unfinished"
 
 
@@ -351,7 +351,7 @@ def test_a_killed_beginning_is_no_foreign_folder(tmp_path: Path, runs: dict[str,
     folder = tmp_path / "run"
     folder.mkdir()
     (folder / ".config.json.123.part").write_text('{"form')
-    with open_folder(folder, runs["a"].config) as state:
+    with lock_folder(folder, runs["a"].config) as state:
         assert state == "new"
     assert sorted(path.name for path in folder.iterdir()) == [".lock", "config.json"]
 

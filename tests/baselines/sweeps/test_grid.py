@@ -24,12 +24,12 @@ from baselines.experiment import run
 from baselines.presets import MODELS
 from baselines.published import TRAINING
 from baselines.references.strapdown import NotApplicableError
-from baselines.runs.run import open_folder, read_run
+from baselines.runs.run import lock_folder, read_run
 from baselines.sweeps import progress
-from baselines.sweeps.grid import Grid, Planned, SweepError, expand, prepare_all
+from baselines.sweeps.grid import Grid, PlannedRun, SweepError, expand, prepare_all
 from baselines.sweeps.pool import Outcome, Place, WorkerLostError, execute
 from baselines.sweeps.progress import Progress
-from baselines.sweeps.slots import slot
+from baselines.sweeps.slots import device_slot
 from baselines.sweeps.sweep import read_sweep, sweep
 from baselines.training.ledger import append_event, count_executed
 from baselines.training.train import TrainConfig
@@ -43,7 +43,7 @@ def _grid(**changes: Any) -> Grid:
 
 
 @pytest.fixture(scope="module")
-def planned(home: Path, tmp_path_factory: pytest.TempPathFactory) -> list[Planned]:
+def planned(home: Path, tmp_path_factory: pytest.TempPathFactory) -> list[PlannedRun]:
     grid = _grid()
     return expand(grid, prepare_all(grid), tmp_path_factory.mktemp("planned"))
 
@@ -164,7 +164,7 @@ def test_references_are_those_that_apply(tmp_path: Path, home: Path) -> None:
         expand(by_name, prepare_all(by_name), tmp_path)
 
 
-def test_the_published_training_by_name(tmp_path: Path, planned: list[Planned]) -> None:
+def test_the_published_training_by_name(tmp_path: Path, planned: list[PlannedRun]) -> None:
     grid = _grid(training="paper")
     assert {p.train for p in expand(grid, prepare_all(grid), tmp_path)} == {
         dataclasses.replace(TRAINING["paper"], seed=seed) for seed in (0, 1)
@@ -307,7 +307,7 @@ def test_failures_say_why_and_stop_nothing(tmp_path: Path, capsys: pytest.Captur
     assert set(read_sweep(out)[1]) == {damaged, foreign, *left}
 
 
-def test_a_run_that_another_process_holds_is_waited_for(planned: list[Planned], tmp_path: Path) -> None:
+def test_a_run_that_another_process_holds_is_waited_for(planned: list[PlannedRun], tmp_path: Path) -> None:
     (mean,) = (p for p in planned if p.model == "mean")
     done = sweep(["sample"], ["mean"], seeds=[0], out=tmp_path / "other", settings=TINY)
     config = read_run(done.done[0]).config
@@ -315,7 +315,7 @@ def test_a_run_that_another_process_holds_is_waited_for(planned: list[Planned], 
     entered, finished = threading.Event(), threading.Event()
 
     def hold() -> None:
-        with open_folder(held.folder, config):
+        with lock_folder(held.folder, config):
             entered.set()
             finished.wait(timeout=30)
 
@@ -326,22 +326,22 @@ def test_a_run_that_another_process_holds_is_waited_for(planned: list[Planned], 
     class Here:
         asked = 0
 
-        def outcomes(self, runs: Sequence[Planned], place: Place) -> Iterator[Outcome]:
-            from baselines.sweeps.pool import work
+        def outcomes(self, runs: Sequence[PlannedRun], place: Place) -> Iterator[Outcome]:
+            from baselines.sweeps.pool import work_on
 
             Here.asked += 1
             if Here.asked == 2:
                 finished.set()
                 thread.join()
             for planned in runs:
-                yield work(planned, place)
+                yield work_on(planned, place)
 
     assert [outcome.state for outcome in execute([held], Here(), Place())] == ["done"]
     assert Here.asked == 2
     assert count_executed([held.folder]).finished == 1
 
 
-def test_a_run_that_always_loses_its_worker_fails(planned: list[Planned], tmp_path: Path) -> None:
+def test_a_run_that_always_loses_its_worker_fails(planned: list[PlannedRun], tmp_path: Path) -> None:
     """The first run kills whoever takes it up; the second is only beside it."""
     bad, good = (
         dataclasses.replace(p, folder=tmp_path / name) for p, name in zip(planned, ("bad", "good"), strict=False)
@@ -350,7 +350,7 @@ def test_a_run_that_always_loses_its_worker_fails(planned: list[Planned], tmp_pa
         made.folder.mkdir()
 
     class Kills:
-        def outcomes(self, runs: Sequence[Planned], place: Place) -> Iterator[Outcome]:
+        def outcomes(self, runs: Sequence[PlannedRun], place: Place) -> Iterator[Outcome]:
             append_event(runs[0].folder, "start")
             if runs[0] is bad:
                 raise WorkerLostError("exit code -9")
@@ -362,7 +362,7 @@ def test_a_run_that_always_loses_its_worker_fails(planned: list[Planned], tmp_pa
     assert outcomes["good"].state == "done"
 
     class Never:
-        def outcomes(self, runs: Sequence[Planned], place: Place) -> Iterator[Outcome]:
+        def outcomes(self, runs: Sequence[PlannedRun], place: Place) -> Iterator[Outcome]:
             raise WorkerLostError("no module named torch")
             yield
 
@@ -376,7 +376,7 @@ def test_runs_share_devices_evenly_and_never_too_many(tmp_path: Path) -> None:
     mutex = threading.Lock()
 
     def take() -> None:
-        with slot(tmp_path, ["a", "b"], 2) as device:
+        with device_slot(tmp_path, ["a", "b"], 2) as device:
             with mutex:
                 now[device] += 1
                 most.append(dict(now))
@@ -392,11 +392,11 @@ def test_runs_share_devices_evenly_and_never_too_many(tmp_path: Path) -> None:
     assert len(most) == 7
     assert all(used <= 2 for state in most for used in state.values())
     assert now == {"a": 0, "b": 0}
-    with pytest.raises(OptionError, match="a GPU"), slot(tmp_path, [], 1):
+    with pytest.raises(OptionError, match="a GPU"), device_slot(tmp_path, [], 1):
         pass
 
 
-def test_progress_on_a_terminal_and_elsewhere(planned: list[Planned], tmp_path: Path) -> None:
+def test_progress_on_a_terminal_and_elsewhere(planned: list[PlannedRun], tmp_path: Path) -> None:
     runs = [dataclasses.replace(p, folder=tmp_path / str(i)) for i, p in enumerate(planned)]
     assert len(runs) == 3
 
@@ -431,7 +431,7 @@ def test_progress_on_a_terminal_and_elsewhere(planned: list[Planned], tmp_path: 
 
 
 def test_a_sweep_in_a_pipe_says_once_that_loops_are_compiled(
-    planned: list[Planned], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    planned: list[PlannedRun], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(progress, "REFRESH_S", 0.01)
     runs = [dataclasses.replace(p, folder=tmp_path / str(i)) for i, p in enumerate(planned)]
