@@ -143,11 +143,11 @@ def _ours(address: str, target: Path) -> tuple[float, int]:
 
 def _fetch(address: str, target: str) -> tuple[float, int]:
     from csp_data.acquire.client import Client
-    from csp_data.acquire.transfer import Wanted, fetch
+    from csp_data.acquire.transfer import RemoteFile, fetch
 
     os.environ["NO_PROXY"] = "*"
     begun = time.perf_counter()
-    fetch(Wanted("served.bin", address), Path(target), Client())
+    fetch(RemoteFile("served.bin", address), Path(target), Client())
     seconds = time.perf_counter() - begun
     return seconds, _peak_memory()
 

@@ -227,7 +227,7 @@ class Client:
         return session
 
 
-def what_broke(error: BaseException) -> tuple[str, bool]:
+def describe_network_error(error: BaseException) -> tuple[str, bool]:
     """Return why a request failed, in a few words, and whether no connection was ever made."""
     nested = error.args[0] if isinstance(error, requests.ConnectionError) and error.args else None
     return _short(error), isinstance(nested, urllib3.exceptions.MaxRetryError)

@@ -9,9 +9,9 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Literal
 
-__all__ = ["PASSING", "Answer", "Partial", "Step", "answer_of", "decide", "question"]
+__all__ = ["TEMPORARY", "Answer", "Partial", "Step", "decide", "parse_answer", "request_headers"]
 
-PASSING = (408, 425, 429, 500, 502, 503, 504)
+TEMPORARY = (408, 425, 429, 500, 502, 503, 504)
 """Answers that may be others in a while."""
 
 Action = Literal["append", "start", "whole", "discard", "retry", "refuse"]
@@ -68,7 +68,7 @@ class Step:
     wait_s: float | None = None
 
 
-def question(partial: Partial, *, digest_known: bool) -> dict[str, str]:
+def request_headers(partial: Partial, *, digest_known: bool) -> dict[str, str]:
     """Return the request headers that ask for what is missing.
 
     Without a validator the server could send the end of another version. That is only risked when a digest will
@@ -80,7 +80,7 @@ def question(partial: Partial, *, digest_known: bool) -> dict[str, str]:
     return asked if partial.validator is None else {**asked, "If-Range": partial.validator}
 
 
-def answer_of(status: int, headers: Mapping[str, str], now: datetime | None = None) -> Answer:
+def parse_answer(status: int, headers: Mapping[str, str], now: datetime | None = None) -> Answer:
     """Read the head of an answer; what does not parse counts as absent."""
     first = last = total = None
     if status in (206, 416):
@@ -127,7 +127,7 @@ def decide(partial: Partial, asked: Mapping[str, str], answer: Answer, size: int
     partial
         What is on disk.
     asked
-        The request headers, from :func:`question`.
+        The request headers, from :func:`request_headers`.
     answer
         What the server said.
     size
@@ -138,14 +138,14 @@ def decide(partial: Partial, asked: Mapping[str, str], answer: Answer, size: int
             return Step("refuse", "a web page came instead of the file", "page")
         if size is not None and answer.total is not None and answer.total != size:
             return Step("refuse", f"expected {size} bytes, the server offers {answer.total}", "altered")
-        return Step("start") if answer.status == 200 else _continue(partial, asked, answer)
+        return Step("start") if answer.status == 200 else _append_or_discard(partial, asked, answer)
     if answer.status == 416 and asked:
         known = answer.total if answer.total is not None else partial.total
         whole = known == partial.have and size in (None, known) and partial.total in (None, known)
         return (
             Step("whole") if whole else Step("discard", f"{partial.have} bytes are here, the server has {known}")
         )
-    if answer.status in PASSING:
+    if answer.status in TEMPORARY:
         return Step("retry", f"the server answered {answer.status}", wait_s=answer.retry_after)
     if answer.status == 401:
         return Step("refuse", "the server denies access (401): it wants a user and a password that fit", "access")
@@ -156,8 +156,8 @@ def decide(partial: Partial, asked: Mapping[str, str], answer: Answer, size: int
     return Step("refuse", f"the server answered {answer.status}", "status")
 
 
-def _continue(partial: Partial, asked: Mapping[str, str], answer: Answer) -> Step:
-    """Whether a 206 is the rest of what is on disk."""
+def _append_or_discard(partial: Partial, asked: Mapping[str, str], answer: Answer) -> Step:
+    """Return what to do with a part of the file (206): it must be the rest of what is on disk."""
     if answer.first is None or answer.last is None:
         return Step("discard", "a part without a Content-Range came")
     if not asked or answer.first != partial.have:

@@ -16,10 +16,10 @@ from tqdm import tqdm
 
 from csp_data.acquire.client import MIRROR, Client, Patience, offline
 from csp_data.acquire.consent import AskLicence, AskPassword, credentials_for, require_licence
-from csp_data.acquire.importing import incoming_dir, not_there_yet, settle, take_in, unpack_into
+from csp_data.acquire.importing import bring, files_to_bring, incoming_dir, unpack_into, verify_and_lock
 from csp_data.acquire.lockfile import RECEIPTS_NAME, Locked, LockedSet, lock_path, read_lock
 from csp_data.acquire.manifest import Digest, Stamps, digest_file, write_json
-from csp_data.acquire.place import everything, place
+from csp_data.acquire.place import all_files, place
 from csp_data.acquire.plan import Item, Variant, local_file, mirror_of, plan, receipts
 from csp_data.acquire.transfer import Stopped, Watch, fetch, sidecar_of
 from csp_data.acquire.verify import Report, verify_tree
@@ -33,7 +33,7 @@ __all__ = ["Options", "download_card"]
 
 logger = logging.getLogger(__name__)
 
-SHOWN = 12
+LISTED = 12
 """Failed files that a message lists one by one."""
 
 
@@ -129,18 +129,18 @@ class _Download:
                 items = self._missing(planned) or []
             self._check_room(items)
             failures = self._fetch_all(items, client)
-            report = settle(self.card, self.root, self.options.lock_file, self.archives)
+            report = verify_and_lock(self.card, self.root, self.options.lock_file, self.archives)
             if failures:
                 with suppress(OSError):  # parts of archives stay there for the next run
                     self.incoming.rmdir()
-                raise _together(self.card, failures, len(report.present), items[0].by_hand)
+                raise _combined_error(self.card, failures, len(report.present), items[0].by_hand)
             if not self.options.keep_archives:
                 shutil.rmtree(self.incoming, ignore_errors=True)
             return report
-        return settle(self.card, self.root, self.options.lock_file)
+        return verify_and_lock(self.card, self.root, self.options.lock_file)
 
     def _offline(self) -> Report:
-        report = settle(self.card, self.root, self.options.lock_file)
+        report = verify_and_lock(self.card, self.root, self.options.lock_file)
         if report.failures or not report.present:
             raise AccessError(
                 f"{self.card.name}: raw files are missing ({len(report.failures) or 'all'}), and CSP_DATA_OFFLINE"
@@ -150,15 +150,14 @@ class _Download:
 
     def _plan_without_network(self) -> list[Item] | None:
         """Return the items where the card knows them all; ``None`` where a listing must be asked for."""
-        asks = self.card.access.drive_folder is not None or (self.mirror is not None and not self.card.files)
-        if asks:
+        if self.card.access.drive_folder is not None or (self.mirror is not None and not self.card.files):
             return None
         return plan(self.card, Client(), self.mirror, self.options.variant, self.expected, self.incoming)
 
     def _client(self) -> Client:
-        first = next((e.url for e in (*self.card.files, *self.card.downloads) if e.url), None)
+        publisher = next((e.url for e in (*self.card.files, *self.card.downloads) if e.url), None)
         client = Client(self.options.patience)
-        address = self.mirror or first
+        address = self.mirror or publisher
         if address is None or local_file(address) is not None:
             return client
         return Client(
@@ -169,9 +168,11 @@ class _Download:
         """Leave out what is there as it should be."""
         if items is None:
             return None
-        there = [item.entry.path for item in items if not item.archive and (self.root / item.entry.path).is_file()]
+        on_disk = [
+            item.entry.path for item in items if not item.archive and (self.root / item.entry.path).is_file()
+        ]
         blobs = {item.entry.path for item in items if item.entry.git_blob}
-        digests = Stamps(self.root).digests(there, git_blobs=blobs)
+        digests = Stamps(self.root).digests(on_disk, git_blobs=blobs)
         missing = []
         for item in items:
             path = item.entry.path
@@ -181,7 +182,7 @@ class _Download:
                     missing.append(item)
             elif path not in digests:
                 missing.append(item)
-            elif wrong := item.wanted.differs(digests[path]):
+            elif wrong := item.remote_file.mismatch(digests[path]):
                 logger.warning("%s is fetched again: %s", self.root / path, wrong)
                 missing.append(item)
             else:
@@ -191,11 +192,12 @@ class _Download:
         return missing
 
     def _check_room(self, items: Sequence[Item]) -> None:
-        known = sum((item.entry.size or 0) * (2 if item.archive else 1) for item in items)
+        # an archive and what comes out of it lie there together
+        needed = sum((item.entry.size or 0) * (2 if item.archive else 1) for item in items)
         free = shutil.disk_usage(self.root).free
-        if known > free:
+        if needed > free:
             raise CspDataError(
-                f"{self.card.name} needs about {known / 1e9:.1f} GB in {self.root}, and {free / 1e9:.1f} GB are"
+                f"{self.card.name} needs about {needed / 1e9:.1f} GB in {self.root}, and {free / 1e9:.1f} GB are"
                 " free. Make room, or set CSP_DATA_HOME to another disk."
             )
 
@@ -205,10 +207,10 @@ class _Download:
         digests: dict[str, Digest] = {}
         with self._bar(items) as bar, ThreadPoolExecutor(self.options.jobs) as pool:
             try:  # Ctrl-C can come between two submissions too
-                work: dict[Future[Digest | None], Item] = {
-                    pool.submit(self._one, item, client, self._watch(bar, item)): item for item in items
+                fetching: dict[Future[Digest | None], Item] = {
+                    pool.submit(self._fetch_item, item, client, self._watch(bar, item)): item for item in items
                 }
-                for future, item in work.items():
+                for future, item in fetching.items():
                     try:
                         digest = future.result()
                         if digest is not None:
@@ -226,7 +228,7 @@ class _Download:
                 Stamps(self.root).add(digests)
         return failures
 
-    def _one(self, item: Item, client: Client, watch: Watch) -> Digest | None:
+    def _fetch_item(self, item: Item, client: Client, watch: Watch) -> Digest | None:
         """Fetch one item; an archive is unpacked, and its files put in their places."""
         target = (self.incoming if item.archive else self.root) / item.entry.path
         writable_dir(target.parent)
@@ -234,17 +236,17 @@ class _Download:
         digest = _fetch(item, target, client, watch) if source is None else _copy(item, source, target)
         if not item.archive:
             return digest
-        room = self.incoming / "unpacked" / item.entry.path.replace("/", "_")
-        into = unpack_into(target, room, watch.stop)
+        scratch = self.incoming / "unpacked" / item.entry.path.replace("/", "_")
+        folder = unpack_into(target, scratch, watch.stop)
         with self.mutex:
-            files = everything(self.card, into)
-            wanted = not_there_yet(self.card, files, self.root, self.expected)
+            files = all_files(self.card, folder)
+            new = files_to_bring(self.card, files, self.root, self.expected)
             carry_stamp(files.values(), self.root)
-            take_in(wanted, self.root, "move")
+            bring(new, self.root, "move")
             self.archives[item.entry.path] = Locked(digest.size, digest.sha256)
             self.receipts[item.entry.path] = sorted(files)
             write_json(self.root / RECEIPTS_NAME, self.receipts)
-        shutil.rmtree(room, ignore_errors=True)
+        shutil.rmtree(scratch, ignore_errors=True)
         if not self.options.keep_archives:
             target.unlink()
         return None
@@ -278,14 +280,14 @@ class _Download:
 def _fetch(item: Item, target: Path, client: Client, watch: Watch) -> Digest:
     """Fetch a file; an archive that is not there is asked for with the other case of its first letter too."""
     try:
-        return fetch(item.wanted, target, client, opener=item.opener(client), watch=watch)
+        return fetch(item.remote_file, target, client, opener=item.opener(client), watch=watch)
     except AccessError as error:
         folder, _, name = item.address.rpartition("/")
         if not item.archive or "does not have it" not in str(error):
             raise
         try:
-            other = replace(item.wanted, address=f"{folder}/{name[0].swapcase()}{name[1:]}")
-            return fetch(other, target, client, watch=watch)
+            other_case = replace(item.remote_file, address=f"{folder}/{name[0].swapcase()}{name[1:]}")
+            return fetch(other_case, target, client, watch=watch)
         except AccessError:
             raise error from None
 
@@ -295,31 +297,26 @@ def _copy(item: Item, source: Path, target: Path) -> Digest:
     if not source.is_file():
         raise AccessError(f"{item.entry.path}: not found at {source}. {item.by_hand}")
     digest = digest_file(source, git_blob=item.entry.git_blob is not None)
-    if wrong := item.wanted.differs(digest):
+    if wrong := item.remote_file.mismatch(digest):
         raise VerificationError(f"{source} is not the publisher's file: {wrong}. Use another mirror.")
     place(source, target, "copy")
     return digest
 
 
-def _together(card: Card, failures: dict[str, CspDataError], present: int, by_hand: str) -> CspDataError:
+def _combined_error(card: Card, failures: dict[str, CspDataError], present: int, by_hand: str) -> CspDataError:
     """Return one error for all files that did not come: the worst that needs a person's attention."""
     if len(failures) == 1:
         return next(iter(failures.values()))
     lines = [f"  {str(error).replace(by_hand, '').strip()}" for error in failures.values()]
-    more = [f"  and {len(lines) - SHOWN} more: {', '.join(list(failures)[SHOWN:])}"] if len(lines) > SHOWN else []
-    text = "\n".join(
-        [
-            f"{len(failures)} files of {card.name} did not come, {present} are here and verified:",
-            *lines[:SHOWN],
-            *more,
-            *([by_hand] if any(by_hand in str(error) for error in failures.values()) else []),
-            *(
-                ["What is here can be used as it is: prepare and load leave out what is missing."]
-                if present
-                else []
-            ),
-        ]
-    )
+    heading = f"{len(failures)} files of {card.name} did not come, {present} are here and verified:"
+    message = [heading, *lines[:LISTED]]
+    if len(lines) > LISTED:
+        message.append(f"  and {len(lines) - LISTED} more: {', '.join(list(failures)[LISTED:])}")
+    if any(by_hand in str(error) for error in failures.values()):
+        message.append(by_hand)
+    if present:
+        message.append("What is here can be used as it is: prepare and load leave out what is missing.")
+    text = "\n".join(message)
     for kind in (VerificationError, AccessError):
         if any(isinstance(error, kind) for error in failures.values()):
             return kind(text)

@@ -19,8 +19,8 @@ from urllib.parse import urlencode, urljoin, urlsplit
 
 import requests
 
-from csp_data.acquire.client import MIRROR, NETWORK_ERRORS, Client, origin, what_broke
-from csp_data.acquire.decide import PASSING
+from csp_data.acquire.client import MIRROR, NETWORK_ERRORS, Client, describe_network_error, origin
+from csp_data.acquire.decide import TEMPORARY
 from csp_data.errors import AccessError, TransferError
 
 __all__ = ["DriveEntry", "file_address", "list_folder", "opener"]
@@ -113,11 +113,11 @@ def _patiently(client: Client, address: str) -> tuple[requests.Response, _Page]:
         try:
             with client.open(address, {}) as response:
                 page = _Page.of(response)
-            if response.status_code not in PASSING or failures == patience.tries:
+            if response.status_code not in TEMPORARY or failures == patience.tries:
                 return response, page
             problem, unreachable = f"the server answered {response.status_code}", False
         except NETWORK_ERRORS as error:
-            problem, unreachable = what_broke(error)
+            problem, unreachable = describe_network_error(error)
         if failures < patience.tries:
             time.sleep(patience.wait_s(failures, jitter))
     if unreachable:

@@ -13,14 +13,23 @@ from typing import get_args
 from csp_data.acquire.archive import is_archive, unpack
 from csp_data.acquire.lockfile import Locked, LockedSet, extend_lock, lock_path, read_lock
 from csp_data.acquire.manifest import Stamps, digest_file
-from csp_data.acquire.place import How, gather, own_name, place
+from csp_data.acquire.place import How, find_files, has_publishers_name, place
 from csp_data.acquire.verify import Report, verify_tree
 from csp_data.card import Card, bundled_root, load_card, names
 from csp_data.errors import CspDataError, MissingDataError, OptionError, UnsafeArchiveError, VerificationError
 from csp_data.home import expanded, lock, named, raw_dir, writable_dir
 from csp_data.simulate.stamp import carry_stamp
 
-__all__ = ["clean", "delete", "import_card", "incoming_dir", "leftovers", "settle", "take_in", "unpack_into"]
+__all__ = [
+    "bring",
+    "clean",
+    "delete",
+    "import_card",
+    "incoming_dir",
+    "leftovers",
+    "unpack_into",
+    "verify_and_lock",
+]
 
 NESTED = 2
 """Archives within archives that are opened: the publisher's zips within a repository's export."""
@@ -72,92 +81,95 @@ def import_card(
         raise OptionError("name", card.name, "a data set that does not ship with csp-data")
     root = writable_dir(raw_dir(card.name, raw))
     with lock(root):
-        work = incoming_dir(root) / "import"
-        shutil.rmtree(work, ignore_errors=True)
+        scratch = incoming_dir(root) / "import"
+        shutil.rmtree(scratch, ignore_errors=True)
         try:
-            stage = _Stage(card, writable_dir(work / "all"), work)
+            stage = _Stage(card, writable_dir(scratch / "all"), scratch)
             for path in paths:
                 stage.add(path)
-            files = gather(card, stage.root, stage.told)
+            files = find_files(card, stage.root, stage.origin)
             locked = read_lock(lock_path(root, lock_file), card.name)
-            wanted = not_there_yet(card, files, root, locked, stage.told)
+            new = files_to_bring(card, files, root, locked, stage.origin)
             carry_stamp([*files.values(), *map(expanded, paths)], root)
-            take_in(wanted, root, how)
+            bring(new, root, how)
         finally:
-            shutil.rmtree(work, ignore_errors=True)
+            shutil.rmtree(scratch, ignore_errors=True)
             with suppress(OSError):  # a download's unfinished work may lie there
-                work.parent.rmdir()
-        return settle(card, root, lock_file)
+                scratch.parent.rmdir()
+        return verify_and_lock(card, root, lock_file)
 
 
 class _Stage:
     """One tree of all that was given: what came out of archives, and links to what lies in folders.
 
     Parts of one recording can come in several archives, so the whole must be seen at once. Whoever gave it knows
-    nothing of this tree: :meth:`told` says where something in it came from.
+    nothing of this tree: :meth:`origin` says where something in it came from.
     """
 
-    def __init__(self, card: Card, root: Path, work: Path) -> None:
-        self.card, self.root, self.work = card, root, work
-        self.given: list[Path] = []
+    def __init__(self, card: Card, root: Path, scratch: Path) -> None:
+        self.card, self.root, self.scratch = card, root, scratch
+        self.paths: list[Path] = []
         self.origins: dict[Path, str] = {}
         self.archives = {_stem(Path(entry.path)) for entry in card.downloads}
-        self.rooms = 0
+        self.unpacked = 0
 
     def add(self, path: Path) -> None:
         """Add an archive, a folder, or a single file."""
         path = expanded(path)
         if not path.exists():
             raise MissingDataError(f"What to import into {self.card.name}", path, "Check the path.")
-        self.given.append(path)
+        self.paths.append(path)
         path = path.absolute()
         if path.is_dir():
-            named = any(own_name(load_card(name), path.name) for name in names())
-            self._folder(path, self.root / path.name if named else self.root, NESTED)
+            publishers = any(has_publishers_name(load_card(name), path.name) for name in names())
+            self._folder(path, self.root / path.name if publishers else self.root, NESTED)
         elif is_archive(path):
             self._archive(path, self.root, NESTED)
         else:
             self._link(path, self.root / path.name)
 
-    def told(self, path: Path) -> str:
+    def origin(self, path: Path) -> str:
         """Return what was given that a file here came from, or all that was given where `path` is the tree."""
-        return ", ".join(map(str, self.given)) if path == self.root else self.origins.get(path, str(path))
+        return ", ".join(map(str, self.paths)) if path == self.root else self.origins.get(path, str(path))
 
     def _archive(self, path: Path, to: Path, depth: int) -> None:
-        self.rooms += 1
-        room, told = self.work / str(self.rooms), self.told(path)
+        self.unpacked += 1
+        scratch, origin = self.scratch / str(self.unpacked), self.origin(path)
         try:
-            folder = unpack_into(path, room)
+            folder = unpack_into(path, scratch)
         except UnsafeArchiveError as error:
-            raise UnsafeArchiveError(told, error.member, error.problem) from error
-        (members,) = room.iterdir()
-        self.origins |= {file: f"{told}: {file.relative_to(members).as_posix()}" for file in members.rglob("*")}
-        self._folder(folder, to, depth, ours=True)
+            raise UnsafeArchiveError(origin, error.member, error.problem) from error
+        (members,) = scratch.iterdir()
+        self.origins |= {file: f"{origin}: {file.relative_to(members).as_posix()}" for file in members.rglob("*")}
+        self._folder(folder, to, depth, unpacked=True)
 
-    def _folder(self, folder: Path, to: Path, depth: int, *, ours: bool = False) -> None:
+    def _folder(self, folder: Path, to: Path, depth: int, *, unpacked: bool = False) -> None:
         for file in sorted(path for path in folder.rglob("*") if path.is_file()):
-            inner = depth and is_archive(file) and (_stem(file) in self.archives or own_name(self.card, file.name))
+            nested = depth and is_archive(file) and self._is_of_card(file)
             target = to / file.relative_to(folder)
-            if inner:
+            if nested:
                 self._archive(file, to, depth - 1)
-            elif ours:
-                self._free(file, target)
+            elif unpacked:
+                self._make_way(file, target)
                 place(file, target, "move")
                 self.origins[target] = self.origins[file]
             else:
                 self._link(file, target)
 
+    def _is_of_card(self, archive: Path) -> bool:
+        return _stem(archive) in self.archives or has_publishers_name(self.card, archive.name)
+
     def _link(self, file: Path, target: Path) -> None:
-        self._free(file, target)
+        self._make_way(file, target)
         target.parent.mkdir(parents=True, exist_ok=True)
         target.symlink_to(file)
         self.origins[target] = str(file)
 
-    def _free(self, file: Path, target: Path) -> None:
+    def _make_way(self, file: Path, target: Path) -> None:
         """Make room for a name; two files that claim it must be equal."""
         if target.exists():
             if digest_file(target) != digest_file(file):
-                both = f"{self.told(file)} and {self.told(target)}"
+                both = f"{self.origin(file)} and {self.origin(target)}"
                 raise VerificationError(
                     f"{both} both want to be {target.relative_to(self.root)}, and differ."
                     " Import one of them, or the folder above both."
@@ -165,28 +177,30 @@ class _Stage:
             target.unlink()
 
 
-def settle(card: Card, root: Path, lock_file: Path | None, archives: dict[str, Locked] | None = None) -> Report:
+def verify_and_lock(
+    card: Card, root: Path, lock_file: Path | None, archives: dict[str, Locked] | None = None
+) -> Report:
     """Open what no digest vouches for, lock what can be read, and report."""
     report = verify_tree(card, root, read=True, lock=lock_file)
-    first = {file.path for file in report.present if file.trust == "structure"}
-    new = {path: Locked(report.digests[path].size, report.digests[path].sha256) for path in sorted(first)}
+    unlocked = {file.path for file in report.present if file.trust == "structure"}
+    new = {path: Locked(report.digests[path].size, report.digests[path].sha256) for path in sorted(unlocked)}
     if new or archives:
         extend_lock(lock_path(root, lock_file), card.name, LockedSet(new, archives or {}))
-    files = (replace(file, trust="locked") if file.path in first else file for file in report.files)
+    files = (replace(file, trust="locked") if file.path in unlocked else file for file in report.files)
     return replace(report, files=tuple(files))
 
 
-def unpack_into(path: Path, room: Path, stop: threading.Event | None = None) -> Path:
+def unpack_into(path: Path, scratch: Path, stop: threading.Event | None = None) -> Path:
     """Unpack an archive into an empty folder of its own, and return the one whose relative names to use.
 
     An archive whose files all lie in one folder keeps that folder's name in front of them; another one gets its
     own name there, so that equal names from several archives stay apart.
     """
-    shutil.rmtree(room, ignore_errors=True)
-    into = writable_dir(room) / path.name.split(".")[0]
-    unpack(path, into, stop=stop)
-    inside = list(into.iterdir())
-    return into if len(inside) == 1 and inside[0].is_dir() else room
+    shutil.rmtree(scratch, ignore_errors=True)
+    folder = writable_dir(scratch) / path.name.split(".")[0]
+    unpack(path, folder, stop=stop)
+    inside = list(folder.iterdir())
+    return folder if len(inside) == 1 and inside[0].is_dir() else scratch
 
 
 def _stem(path: Path) -> str:
@@ -194,41 +208,41 @@ def _stem(path: Path) -> str:
     return path.name.split(".")[0].lower()
 
 
-def not_there_yet(
-    card: Card, files: Mapping[str, Path], root: Path, expected: LockedSet, told: Callable[[Path], str] = str
+def files_to_bring(
+    card: Card, files: Mapping[str, Path], root: Path, expected: LockedSet, origin: Callable[[Path], str] = str
 ) -> dict[str, Path]:
     """Return the files that are to be brought below the raw root; change nothing.
 
     A file that is there already stays if it is equal. If it differs, the one that the publisher's or the locked
-    digest vouches for wins; if none does, a person must decide, who knows it by what `told` calls it.
+    digest vouches for wins; if none does, a person must decide, who knows it by what `origin` calls it.
 
     Raises
     ------
     VerificationError
         If a person must decide.
     """
-    trusted = {entry.path: entry for entry in card.files}
-    known = Stamps(root).digests([name for name in files if (root / name).is_file()])
-    wanted = {}
+    entries = {entry.path: entry for entry in card.files}
+    on_disk = Stamps(root).digests([name for name in files if (root / name).is_file()])
+    to_bring = {}
     for name, file in files.items():
-        if name in known:
-            arriving, entry, locked = digest_file(file, git_blob=True), trusted.get(name), expected.files.get(name)
-            if arriving.sha256 == known[name].sha256:
+        if name in on_disk:
+            arriving = digest_file(file, git_blob=True)
+            entry, locked = entries.get(name), expected.files.get(name)
+            if arriving.sha256 == on_disk[name].sha256:
                 continue
-            vouched = (entry is not None and entry.sha256 == arriving.sha256) or (
-                (entry is not None and entry.git_blob == arriving.git_blob)
-                or (locked is not None and locked.sha256 == arriving.sha256)
+            published = entry is not None and (
+                entry.sha256 == arriving.sha256 or entry.git_blob == arriving.git_blob
             )
-            if not vouched:
+            if not published and (locked is None or locked.sha256 != arriving.sha256):
                 raise VerificationError(
-                    f"{told(file)} differs from {root / name}, and no digest tells which is right. Delete one"
+                    f"{origin(file)} differs from {root / name}, and no digest tells which is right. Delete one"
                     " of them, and import again."
                 )
-        wanted[name] = file
-    return wanted
+        to_bring[name] = file
+    return to_bring
 
 
-def take_in(files: Mapping[str, Path], root: Path, how: How) -> None:
+def bring(files: Mapping[str, Path], root: Path, how: How) -> None:
     """Bring files to their places below the raw root.
 
     Links are followed one step; what is no link is our own and is moved.
@@ -242,12 +256,12 @@ def take_in(files: Mapping[str, Path], root: Path, how: How) -> None:
 
 def leftovers(root: Path) -> list[Path]:
     """Return what unfinished work left in and beside a raw folder."""
-    left = [incoming_dir(root)] if incoming_dir(root).exists() else []
+    paths = [incoming_dir(root)] if incoming_dir(root).exists() else []
     if root.is_dir():
-        left += sorted(
+        paths += sorted(
             file for file in root.rglob("*") if file.is_file() and file.name.endswith((".part", ".part.json"))
         )
-    return left
+    return paths
 
 
 def clean(root: Path) -> list[Path]:
@@ -259,10 +273,10 @@ def clean(root: Path) -> list[Path]:
         If it cannot be deleted.
     """
     with lock(root):
-        left = leftovers(root)
-        for path in left:
+        paths = leftovers(root)
+        for path in paths:
             delete(path)
-    return left
+    return paths
 
 
 def delete(path: Path) -> None:

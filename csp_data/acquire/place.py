@@ -17,7 +17,7 @@ from csp_data.card import Card, load_card, names
 from csp_data.errors import CspDataError, MissingDataError, VerificationError
 from csp_data.sources import find_in, load_source, recognise
 
-__all__ = ["How", "everything", "gather", "own_name", "place"]
+__all__ = ["How", "all_files", "find_files", "has_publishers_name", "place"]
 
 logger = logging.getLogger(__name__)
 
@@ -26,16 +26,16 @@ DEPTH = 3
 """Folders below the given one in which the publisher's folder of a set is looked for."""
 
 
-def own_name(card: Card, name: str) -> bool:
+def has_publishers_name(card: Card, name: str) -> bool:
     """Whether a file or folder has a name that the publisher gives to this set."""
-    return _fits(name, (*card.access.compact, *card.access.full))
+    return _matches_any(name, (*card.access.compact, *card.access.full))
 
 
-def _fits(name: str, patterns: Sequence[str]) -> bool:
+def _matches_any(name: str, patterns: Sequence[str]) -> bool:
     return any(fnmatchcase(name.lower(), pattern.lower()) for pattern in patterns)
 
 
-def gather(card: Card, folder: Path, told: Callable[[Path], str] = str) -> dict[str, Path]:
+def find_files(card: Card, folder: Path, origin: Callable[[Path], str] = str) -> dict[str, Path]:
     """Find the files of a data set below a folder.
 
     Parameters
@@ -44,7 +44,7 @@ def gather(card: Card, folder: Path, told: Callable[[Path], str] = str) -> dict[
         The data set.
     folder
         Anything that holds it: the publisher's folder, one that holds several sets, an unpacked archive.
-    told
+    origin
         What messages call the folder and the files in it, where a person knows them by other names.
 
     Returns
@@ -57,51 +57,53 @@ def gather(card: Card, folder: Path, told: Callable[[Path], str] = str) -> dict[
     MissingDataError
         If there is nothing of it, saying what the folder looks like instead.
     """
-    gathered: dict[str, Path] = {}
-    for scope in _scopes(card, folder, told):
-        files = _listed(card, scope) if card.files else {}
+    found: dict[str, Path] = {}
+    for start in _folders_of_set(card, folder, origin):
+        files = _find_listed(card, start) if card.files else {}
         if card.unlisted == "used":
-            known = set(files.values())
-            for recording in of_this(card, scope, find_in(card, scope)):
-                mine = (file for file in recording.files if file.is_file() and file not in known)
-                files |= {file.relative_to(scope).as_posix(): file for file in mine}
+            listed = set(files.values())
+            for recording in of_this(card, start, find_in(card, start)):
+                unlisted = (file for file in recording.files if file.is_file() and file not in listed)
+                files |= {file.relative_to(start).as_posix(): file for file in unlisted}
         for name, file in files.items():
-            if name in gathered and digest_file(gathered[name]) != digest_file(file):
-                both = f"{told(gathered[name])} and {told(file)}"
+            if name in found and digest_file(found[name]) != digest_file(file):
+                both = f"{origin(found[name])} and {origin(file)}"
                 raise VerificationError(f"{both} are both {name} of {card.name}, with different bytes. Keep one.")
-            gathered.setdefault(name, file)
-    if not gathered:
+            found.setdefault(name, file)
+    if not found:
         raise MissingDataError(
-            f"Recordings of {card.name} ({load_source(card).layout})", told(folder), _alike(card, folder)
+            f"Recordings of {card.name} ({load_source(card).layout})",
+            origin(folder),
+            _describe_folder(card, folder),
         )
-    return gathered
+    return found
 
 
-def everything(card: Card, folder: Path) -> dict[str, Path]:
-    """Return all files of an unpacked archive of the publisher, by the names that :func:`gather` would give.
+def all_files(card: Card, folder: Path) -> dict[str, Path]:
+    """Return all files of an unpacked archive of the publisher, by the names that :func:`find_files` would give.
 
     Parts of one recording can come in several archives, and a reader finds it only when all are there.
     """
     return {
-        file.relative_to(scope).as_posix(): file
-        for scope in _scopes(card, folder)
-        for file in sorted(scope.rglob("*"))
+        file.relative_to(start).as_posix(): file
+        for start in _folders_of_set(card, folder)
+        for file in sorted(start.rglob("*"))
         if file.is_file()
     }
 
 
-def _scopes(card: Card, folder: Path, told: Callable[[Path], str] = str) -> list[Path]:
+def _folders_of_set(card: Card, folder: Path, origin: Callable[[Path], str] = str) -> list[Path]:
     """Return the publisher's folders of this set where they can be told by name, or else the folder itself."""
-    mine = [path for path in _folders(folder, DEPTH) if own_name(card, path.name)]
-    if mine:
-        return [path for path in mine if not any(other in path.parents for other in mine)]
-    if own_name(card, folder.name):
+    named = [path for path in _folders(folder, DEPTH) if has_publishers_name(card, path.name)]
+    if named:
+        return [path for path in named if not any(other in path.parents for other in named)]
+    if has_publishers_name(card, folder.name):
         return [folder]
     other = _named_like_another(card, [folder, *_folders(folder, DEPTH)])
     if other is not None:
         raise MissingDataError(
             f"Recordings of {card.name}",
-            told(folder),
+            origin(folder),
             f"{other[1].name} is a name of {other[0]}: csp-data import {other[0]}.",
         )
     return [folder]
@@ -111,7 +113,7 @@ def _named_like_another(card: Card, folders: Sequence[Path]) -> tuple[str, Path]
     for name in names():
         if name != card.name:
             for path in folders:
-                if own_name(load_card(name), path.name):
+                if has_publishers_name(load_card(name), path.name):
                     return name, path
     return None
 
@@ -123,20 +125,20 @@ def _folders(folder: Path, depth: int) -> Iterator[Path]:
             yield from _folders(path, depth - 1)
 
 
-def _listed(card: Card, folder: Path) -> dict[str, Path]:
+def _find_listed(card: Card, folder: Path) -> dict[str, Path]:
     """Find the files that the card lists, wherever they lie, whatever the case of their names."""
-    wanted = {tuple(entry.path.lower().split("/")): entry.path for entry in card.files}
-    depths = {len(parts) for parts in wanted}
+    by_parts = {tuple(entry.path.lower().split("/")): entry.path for entry in card.files}
+    depths = {len(parts) for parts in by_parts}
     found: dict[str, Path] = {}
     for file in sorted(path for path in folder.rglob("*") if path.is_file()):
         parts = tuple(part.lower() for part in file.relative_to(folder).parts)
         for depth in depths:
-            if (name := wanted.get(parts[-depth:])) is not None:
+            if (name := by_parts.get(parts[-depth:])) is not None:
                 found.setdefault(name, file)
     return found
 
 
-def _alike(card: Card, folder: Path) -> str:
+def _describe_folder(card: Card, folder: Path) -> str:
     others = [f"{name} ({count} recordings)" for name, count in recognise(folder).items() if name != card.name]
     inside = sorted(path.name for path in folder.iterdir())
     holds = f"What is there: {', '.join(inside[:5]) or 'nothing'}{' and more' if len(inside) > 5 else ''}."
@@ -164,10 +166,10 @@ def place(source: Path, target: Path, how: How) -> None:
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         # of a link: what it leads to is brought, and stays where it is
-        if how == "move" and not source.is_symlink() and _try(lambda: source.replace(target)):
+        if how == "move" and not source.is_symlink() and _possible(lambda: source.replace(target)):
             return
         part.unlink(missing_ok=True)
-        if not (how == "link" and _try(lambda: os.link(source.resolve(), part))):
+        if not (how == "link" and _possible(lambda: os.link(source.resolve(), part))):
             with source.open("rb") as origin, part.open("wb") as copy:
                 shutil.copyfileobj(origin, copy, 1 << 20)
                 copy.flush()
@@ -184,7 +186,7 @@ def place(source: Path, target: Path, how: How) -> None:
         ) from error
 
 
-def _try(act: Callable[[], object]) -> bool:
+def _possible(act: Callable[[], object]) -> bool:
     """Whether an act of the file system is possible between these two places."""
     try:
         act()

@@ -16,8 +16,8 @@ from csp_data.acquire import drive
 from csp_data.acquire.archive import is_archive
 from csp_data.acquire.client import Client
 from csp_data.acquire.lockfile import LOCK_NAME, RECEIPTS_NAME, LockedSet, read_lock
-from csp_data.acquire.place import own_name
-from csp_data.acquire.transfer import Opener, Wanted, fetch
+from csp_data.acquire.place import has_publishers_name
+from csp_data.acquire.transfer import Opener, RemoteFile, fetch
 from csp_data.card import Card, FileEntry
 from csp_data.errors import AccessError, OptionError
 from csp_data.files import read_json
@@ -45,10 +45,10 @@ class Item:
         return is_archive(Path(self.entry.path))
 
     @property
-    def wanted(self) -> Wanted:
-        """The transfer to make."""
+    def remote_file(self) -> RemoteFile:
+        """What to transfer."""
         entry = self.entry
-        return Wanted(entry.path, self.address, entry.size, entry.sha256, entry.git_blob, self.by_hand)
+        return RemoteFile(entry.path, self.address, entry.size, entry.sha256, entry.git_blob, self.by_hand)
 
     def opener(self, client: Client) -> Opener | None:
         """Return how to ask for it, where that takes more than its address."""
@@ -161,7 +161,7 @@ def _at_publisher(card: Card, client: Client, variant: Variant, by_hand: str) ->
         patterns = card.access.full if variant == "full" else card.access.compact
         chosen = replace(card, access=replace(card.access, compact=patterns, full=()))
         top = drive.list_folder(client, card.access.drive_folder)
-        mine = [entry for entry in top if own_name(chosen, entry.name)]
+        mine = [entry for entry in top if has_publishers_name(chosen, entry.name)]
         if not mine:
             raise AccessError(
                 f"{card.name}: the publisher's folder holds {', '.join(entry.name for entry in top[:8])}, and"
@@ -206,7 +206,7 @@ def _mirror_lock(card: Card, client: Client, mirror: str, scratch: Path) -> Lock
         return read_lock(local, card.name)
     target = scratch / LOCK_NAME
     try:
-        fetch(Wanted(LOCK_NAME, address), target, client)
+        fetch(RemoteFile(LOCK_NAME, address), target, client)
     except AccessError as error:
         if "does not have it" not in str(error):
             raise

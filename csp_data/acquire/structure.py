@@ -37,11 +37,11 @@ def structure_problems(card: Card, found: Sequence[Found], jobs: int) -> list[Pr
     """
     protocol = resolve(card)
     size = sum(file.stat().st_size for recording in found for file in recording.files if file.is_file())
-    work = (joblib.delayed(_problem)(recording, card, protocol) for recording in found)
+    work = (joblib.delayed(_recording_problem)(recording, card, protocol) for recording in found)
     return list(joblib.Parallel(n_jobs=processes(jobs, size))(work))
 
 
-def _problem(found: Found, card: Card, protocol: Protocol) -> Problem | None:
+def _recording_problem(found: Found, card: Card, protocol: Protocol) -> Problem | None:
     try:
         with np.errstate(all="ignore"):  # what is no number is looked for below
             recording = read_found(load_source(card), found, card, protocol)
@@ -50,13 +50,13 @@ def _problem(found: Found, card: Card, protocol: Protocol) -> Problem | None:
     except CspDataError as error:
         return found.files[0], str(error), isinstance(error, SourceError)
     for name, stream in recording.streams.items():
-        promised = card.stream(name).rate_hz if stream.role == "input" else None  # truth comes at many rates
-        if problem := _of_stream(stream, promised):
+        nominal_hz = card.stream(name).rate_hz if stream.role == "input" else None  # truth comes at many rates
+        if problem := _stream_problem(stream, nominal_hz):
             return found.files[0], f"stream {name}: {problem}", False
     return None
 
 
-def _of_stream(stream: Stream, promised_hz: float | None) -> str:
+def _stream_problem(stream: Stream, nominal_hz: float | None) -> str:
     if len(stream.time) < 2:
         return f"expected samples, found {len(stream.time)}"
     if not np.isfinite(stream.time).all():
@@ -64,8 +64,8 @@ def _of_stream(stream: Stream, promised_hz: float | None) -> str:
     step = median_step(stream.time)
     if step <= 0:
         return f"expected a clock, found a median step of {step:g} s"
-    if promised_hz is not None and not 1 / RATE_TOLERANCE < step * promised_hz < RATE_TOLERANCE:
-        return f"expected about {promised_hz:g} Hz, time in seconds, found {describe_rate(step, promised_hz)}"
+    if nominal_hz is not None and not 1 / RATE_TOLERANCE < step * nominal_hz < RATE_TOLERANCE:
+        return f"expected about {nominal_hz:g} Hz, time in seconds, found {describe_rate(step, nominal_hz)}"
     finite = np.isfinite(stream.values)
     if stream.role == "input" and not finite.all():
         row, column = np.argwhere(~finite)[0]

@@ -21,19 +21,19 @@ from typing import BinaryIO, Final
 
 import requests
 
-from csp_data.acquire.client import MIRROR, NETWORK_ERRORS, Client, RedirectError, what_broke
-from csp_data.acquire.decide import Answer, Partial, Step, answer_of, decide, question
+from csp_data.acquire.client import MIRROR, NETWORK_ERRORS, Client, RedirectError, describe_network_error
+from csp_data.acquire.decide import Answer, Partial, Step, decide, parse_answer, request_headers
 from csp_data.acquire.manifest import BLOCK, Digest, Hasher, sync_folder
 from csp_data.errors import AccessError, CspDataError, TransferError, VerificationError
 from csp_data.files import read_json
 
-__all__ = ["Opener", "Stopped", "Wanted", "Watch", "fetch", "looks_like_html", "part_of", "sidecar_of"]
+__all__ = ["Opener", "RemoteFile", "Stopped", "Watch", "fetch", "looks_like_html", "part_of", "sidecar_of"]
 
 logger = logging.getLogger(__name__)
 
-FULL: Final = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-SNIFFED: Final = 512
-WRITABLE: Final = "Check the folder's rights, or set CSP_DATA_HOME to a folder you own."
+DISK_FULL: Final = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+HEAD_BYTES: Final = 512
+MAKE_WRITABLE: Final = "Check the folder's rights, or set CSP_DATA_HOME to a folder you own."
 
 Opener = Callable[[Mapping[str, str]], AbstractContextManager[requests.Response]]
 """Asks for the file with these headers, and gives the answer whose body is the file."""
@@ -44,7 +44,7 @@ class Stopped(CspDataError):
 
 
 @dataclass(frozen=True)
-class Wanted:
+class RemoteFile:
     """A file to fetch: name for messages, address, what its publisher says of it, how to get it by hand."""
 
     name: str
@@ -59,7 +59,7 @@ class Wanted:
         """Whether its bytes can be told from others."""
         return self.sha256 is not None or self.git_blob is not None
 
-    def differs(self, digest: Digest) -> str:
+    def mismatch(self, digest: Digest) -> str:
         """Return what is wrong with a digest of the arrived file, or an empty string."""
         for kind in ("size", "sha256", "git_blob"):
             expected, found = getattr(self, kind), getattr(digest, kind)
@@ -77,7 +77,7 @@ class Watch:
     stop: threading.Event = field(default_factory=threading.Event)
 
 
-class _Passing(Exception):
+class _TemporaryFailure(Exception):
     """An attempt failed for a reason that may pass."""
 
     def __init__(self, reason: str, wait_s: float | None = None, *, unreachable: bool = False) -> None:
@@ -101,13 +101,13 @@ def looks_like_html(head: bytes) -> bool:
 
 
 def fetch(
-    wanted: Wanted, target: Path, client: Client, *, opener: Opener | None = None, watch: Watch | None = None
+    file: RemoteFile, target: Path, client: Client, *, opener: Opener | None = None, watch: Watch | None = None
 ) -> Digest:
     """Bring a file to `target`; when it returns, the file is whole, verified and on the disk.
 
     Parameters
     ----------
-    wanted
+    file
         The file.
     target
         Its place; the folder exists. What stands there is replaced at the end, in one step.
@@ -135,28 +135,30 @@ def fetch(
         If the disk is full.
     """
     try:
-        return _Transfer(wanted, target, client, opener, watch or Watch()).run()
+        return _Transfer(file, target, client, opener, watch or Watch()).run()
     except (AccessError, RedirectError) as error:
-        if wanted.name in str(error):
+        if file.name in str(error):
             raise
-        raise type(error)(f"{wanted.name}: {str(error).rstrip('.')}. {wanted.by_hand}") from error
+        raise type(error)(f"{file.name}: {str(error).rstrip('.')}. {file.by_hand}") from error
 
 
 class _Transfer:
-    def __init__(self, wanted: Wanted, target: Path, client: Client, opener: Opener | None, watch: Watch) -> None:
-        self.wanted, self.target, self.client, self.watch = wanted, target, client, watch
-        self.opener: Opener = opener or (lambda headers: client.open(wanted.address, headers))
+    def __init__(
+        self, file: RemoteFile, target: Path, client: Client, opener: Opener | None, watch: Watch
+    ) -> None:
+        self.file, self.target, self.client, self.watch = file, target, client, watch
+        self.opener: Opener = opener or (lambda headers: client.open(file.address, headers))
         self.part = part_of(target)
         self.sidecar = sidecar_of(target)
         self.partial = self._read_sidecar()
         self.hasher: Hasher | None = None
-        self.mended = self.partial.have > 0  # holds bytes of more than one answer
+        self.spliced = self.partial.have > 0  # the part file holds bytes of more than one answer
         self.announced: int | None = None
         self.jitter = random.Random()
 
     def run(self) -> Digest:
-        failures, best = 0, self.partial.have
-        self.watch.moved(best)  # what an earlier call brought counts as progress
+        failures, most_bytes = 0, self.partial.have
+        self.watch.moved(most_bytes)  # what an earlier call brought counts as progress
         while True:
             try:
                 if self._attempt():
@@ -164,142 +166,139 @@ class _Transfer:
                     if digest is not None:
                         return digest
                     continue
-                problem = _Passing("the file on disk was not the beginning of the server's")
-            except _Passing as passing:
-                problem = passing
-            failures = 1 if self.partial.have > best else failures + 1
-            best = max(best, self.partial.have)
-            self._pause(problem, failures)
+                problem = _TemporaryFailure("the file on disk was not the beginning of the server's")
+            except _TemporaryFailure as failure:
+                problem = failure
+            failures = 1 if self.partial.have > most_bytes else failures + 1
+            most_bytes = max(most_bytes, self.partial.have)
+            self._wait_or_give_up(problem, failures)
 
-    def _pause(self, problem: _Passing, failures: int) -> None:
+    def _wait_or_give_up(self, problem: _TemporaryFailure, failures: int) -> None:
         """Wait before the next attempt, or give up."""
         patience = self.client.patience
         kept = f"{self.partial.have} bytes are kept; run the command again to go on from there."
-        if self.watch.stop.is_set():
-            raise self._stopped()
+        self._check_stop()
         if failures >= patience.tries:
             if problem.unreachable:
                 raise AccessError(
-                    f"{self.wanted.name}: {self.client.give_up(self.wanted.address, str(problem))}."
-                    f" Try again later, or use {MIRROR}. {self.wanted.by_hand}"
+                    f"{self.file.name}: {self.client.give_up(self.file.address, str(problem))}."
+                    f" Try again later, or use {MIRROR}. {self.file.by_hand}"
                 )
-            raise TransferError(
-                self.wanted.name, self.wanted.address, f"{problem}; gave up after {failures} attempts", kept
-            )
-        wait = patience.wait_s(failures, self.jitter)
-        if problem.wait_s is not None:
-            wait = problem.wait_s
-            if wait > patience.longest_wait_s:
-                raise TransferError(
-                    self.wanted.name,
-                    self.wanted.address,
-                    f"{problem}, and asks to come back in {wait:.0f} s",
-                    kept,
-                )
-        logger.info("%s: %s; attempt %d in %.1f s", self.wanted.name, problem, failures + 1, wait)
-        if self.watch.stop.wait(wait):
-            raise self._stopped()
+            reason = f"{problem}; gave up after {failures} attempts"
+            raise TransferError(self.file.name, self.file.address, reason, kept)
+        wait_s = patience.wait_s(failures, self.jitter) if problem.wait_s is None else problem.wait_s
+        if problem.wait_s is not None and wait_s > patience.longest_wait_s:
+            reason = f"{problem}, and asks to come back in {wait_s:.0f} s"
+            raise TransferError(self.file.name, self.file.address, reason, kept)
+        logger.info("%s: %s; attempt %d in %.1f s", self.file.name, problem, failures + 1, wait_s)
+        self.watch.stop.wait(wait_s)
+        self._check_stop()
 
-    def _stopped(self) -> Stopped:
-        kept = f"{self.partial.have} bytes are kept"
-        return Stopped(f"{self.wanted.name}: stopped; {kept}. Run the command again to go on from there.")
+    def _check_stop(self) -> None:
+        """End here if the person asked to."""
+        if self.watch.stop.is_set():
+            kept = f"{self.partial.have} bytes are kept"
+            raise Stopped(f"{self.file.name}: stopped; {kept}. Run the command again to go on from there.")
 
     def _attempt(self) -> bool:
         """Ask once and store what comes; return whether the file is whole."""
-        asked = question(self.partial, digest_known=self.wanted.digest_known)
-        if self.partial.have and not asked:
+        headers = request_headers(self.partial, digest_known=self.file.digest_known)
+        if self.partial.have and not headers:
             self._discard("its server gives neither ETag nor date, and no digest is known")
         try:
-            with self.opener(asked) as response:
-                answer = answer_of(response.status_code, response.headers)
-                step = decide(self.partial, asked, answer, self.wanted.size)
-                return self._act(step, answer, response)
+            with self.opener(headers) as response:
+                answer = parse_answer(response.status_code, response.headers)
+                step = decide(self.partial, headers, answer, self.file.size)
+                return self._follow(step, answer, response)
         except NETWORK_ERRORS as error:
-            reason, unreachable = what_broke(error)
-            raise _Passing(reason, unreachable=unreachable) from error
+            reason, unreachable = describe_network_error(error)
+            raise _TemporaryFailure(reason, unreachable=unreachable) from error
 
-    def _act(self, step: Step, answer: Answer, response: requests.Response) -> bool:
-        if self.watch.stop.is_set():
-            raise self._stopped()
+    def _follow(self, step: Step, answer: Answer, response: requests.Response) -> bool:
+        """Do what was decided; return whether the file is whole."""
+        self._check_stop()
         if step.action == "refuse":
             raise self._refusal(step)
         if step.action == "retry":
-            raise _Passing(step.reason, step.wait_s)
+            raise _TemporaryFailure(step.reason, step.wait_s)
         if step.action == "discard":
             self._discard(step.reason)
             return False
         if step.action == "whole":
             return True
         if step.action == "start":
-            head = _at_least(response, SNIFFED)
+            head = _read_at_least(response, HEAD_BYTES)
             if looks_like_html(head):
                 raise self._refusal(Step("refuse", "a web page came instead of the file", "page"))
-            self._begin(answer)
+            self._start_part_file(answer)
         else:
             head = b""
-            self.mended = True
-        self._announce(answer.total)
-        self._store(head, response)
-        if self.partial.total is None:
+            self.spliced = True
+        self._report_total(answer.total)
+        self._store_body(head, response)
+        return self._is_whole()
+
+    def _is_whole(self) -> bool:
+        """Compare what came with what was promised, once the connection has ended."""
+        have, total = self.partial.have, self.partial.total
+        if total is None:
             return True  # the end of the connection is the end of the file; size and digest decide
-        if self.partial.have > self.partial.total:
-            self._discard(f"{self.partial.have} bytes came, {self.partial.total} were promised")
+        if have > total:
+            self._discard(f"{have} bytes came, {total} were promised")
             return False
-        if self.partial.have < self.partial.total:
-            raise _Passing(f"the connection ended at byte {self.partial.have} of {self.partial.total}")
+        if have < total:
+            raise _TemporaryFailure(f"the connection ended at byte {have} of {total}")
         return True
 
     def _refusal(self, step: Step) -> CspDataError:
-        where = f"{self.wanted.name}: {step.reason} ({self.wanted.address})"
+        where = f"{self.file.name}: {step.reason} ({self.file.address})"
         if step.why == "altered":
             return VerificationError(f"{where}. Nothing was stored. Use another mirror, or tell its publisher.")
         if step.why == "status":
-            return TransferError(self.wanted.name, self.wanted.address, step.reason, "Try again later.")
-        return AccessError(f"{where}. {self.wanted.by_hand}")
+            return TransferError(self.file.name, self.file.address, step.reason, "Try again later.")
+        return AccessError(f"{where}. {self.file.by_hand}")
 
-    def _store(self, head: bytes, response: requests.Response) -> None:
+    def _store_body(self, head: bytes, response: requests.Response) -> None:
         """Append the body to the part file, digesting it."""
         hasher = self._hasher()
-        with self._open_part() as file:
-            block = head or _read(response)
+        with self._open_part() as part:
+            block = head or _read_block(response)
             while block:
-                if self.watch.stop.is_set():
-                    raise self._stopped()
-                self._write(file, block)
+                self._check_stop()
+                self._write(part, block)
                 hasher.update(block)
-                self._moved_to(self.partial.have + len(block))
-                block = _read(response)
-        if self.watch.stop.is_set():  # an end that was made is not the end of the file
-            raise self._stopped()
+                self._set_size(self.partial.have + len(block))
+                block = _read_block(response)
+        self._check_stop()  # an end that was made is not the end of the file
 
     def _open_part(self) -> BinaryIO:
         try:
-            file = self.part.open("r+b", buffering=0)
-            file.seek(self.partial.have)
-            file.truncate()
+            part = self.part.open("r+b", buffering=0)
+            part.seek(self.partial.have)
+            part.truncate()
         except OSError as error:
-            raise CspDataError(f"cannot write to {self.part}: {error.strerror}. {WRITABLE}") from error
-        return file
+            raise CspDataError(f"cannot write to {self.part}: {error.strerror}. {MAKE_WRITABLE}") from error
+        return part
 
-    def _write(self, file: BinaryIO, block: bytes) -> None:
+    def _write(self, part: BinaryIO, block: bytes) -> None:
         try:
             view = memoryview(block)
             while view:
-                view = view[file.write(view) :]
+                view = view[part.write(view) :]
         except OSError as error:
-            raise self._disk(error) from error
+            raise self._disk_error(error) from error
 
-    def _disk(self, error: OSError) -> CspDataError:
-        if error.errno not in FULL:
-            return CspDataError(f"cannot write to {self.part}: {error.strerror}. {WRITABLE}")
-        size = self.partial.total if self.partial.total is not None else self.wanted.size
+    def _disk_error(self, error: OSError) -> CspDataError:
+        if error.errno not in DISK_FULL:
+            return CspDataError(f"cannot write to {self.part}: {error.strerror}. {MAKE_WRITABLE}")
+        size = self.partial.total if self.partial.total is not None else self.file.size
         more = "more room" if size is None else f"room for {size - self.partial.have} more bytes"
         return CspDataError(
             f"{self.target}: the disk is full ({error.strerror}). Make {more}, or set CSP_DATA_HOME to another"
             f" disk, and run the command again: {self.partial.have} bytes are kept."
         )
 
-    def _begin(self, answer: Answer) -> None:
+    def _start_part_file(self, answer: Answer) -> None:
         """Empty the part file, then say whose bytes will follow: never the other way round."""
         if answer.total is not None:
             free = shutil.disk_usage(self.part.parent).free + self.partial.have
@@ -308,25 +307,25 @@ class _Transfer:
                     f"{self.target}: it has {answer.total} bytes, and only {free} are free. Make room, or set"
                     " CSP_DATA_HOME to another disk."
                 )
-        self._moved_to(0)
-        self.hasher, self.mended = None, False
+        self._set_size(0)
+        self.hasher, self.spliced = None, False
         self.partial = Partial(0, answer.etag, answer.last_modified, answer.total)
         try:
             self.part.write_bytes(b"")
-            row = {"address": self.wanted.address, **asdict(self.partial)}
+            row = {"address": self.file.address, **asdict(self.partial)}
             temporary = self.sidecar.with_suffix(".new")
             temporary.write_text(json.dumps(row), encoding="utf-8")
             temporary.replace(self.sidecar)
         except OSError as error:
-            raise self._disk(error) from error
+            raise self._disk_error(error) from error
 
     def _read_sidecar(self) -> Partial:
         """Return what an earlier call left; nothing, unless it is of the same address."""
         try:
             row = read_json(self.sidecar)
-            if row.pop("address") == self.wanted.address:
+            if row.pop("address") == self.file.address:
                 return Partial(**{**row, "have": self.part.stat().st_size})
-            logger.info("%s: its first bytes came from another address and are not used", self.wanted.name)
+            logger.info("%s: its first bytes came from another address and are not used", self.file.name)
         except FileNotFoundError:
             pass
         except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
@@ -334,26 +333,26 @@ class _Transfer:
         return Partial()
 
     def _discard(self, reason: str) -> None:
-        logger.info("%s: starts again: %s", self.wanted.name, reason)
-        self._moved_to(0)
-        self.partial, self.hasher, self.mended = Partial(), None, False
+        logger.info("%s: starts again: %s", self.file.name, reason)
+        self._set_size(0)
+        self.partial, self.hasher, self.spliced = Partial(), None, False
         self.sidecar.unlink(missing_ok=True)
         self.part.unlink(missing_ok=True)
 
     def _hasher(self) -> Hasher:
         """Return the digest of what is on disk, to go on with."""
         if self.hasher is None:
-            size = self.partial.total if self.wanted.git_blob else None
+            size = self.partial.total if self.file.git_blob else None
             self.hasher = Hasher(blob_size=size)
             if self.partial.have:
                 self.hasher.update_from(self.part, self.partial.have)
         return self.hasher
 
-    def _moved_to(self, have: int) -> None:
+    def _set_size(self, have: int) -> None:
         self.watch.moved(have - self.partial.have)
         self.partial = Partial(have, self.partial.etag, self.partial.last_modified, self.partial.total)
 
-    def _announce(self, total: int | None) -> None:
+    def _report_total(self, total: int | None) -> None:
         if total is not None and self.announced is None:
             self.announced = total
             self.watch.total(total)
@@ -361,39 +360,39 @@ class _Transfer:
     def _finish(self) -> Digest | None:
         """Verify, put on the disk, rename; ``None`` if it must be fetched again from its beginning."""
         digest = self._hasher().digest()
-        if self.wanted.git_blob is not None and digest.git_blob is None:
+        if self.file.git_blob is not None and digest.git_blob is None:
             hasher = Hasher(blob_size=digest.size)  # its size was not known when it began
             hasher.update_from(self.part, digest.size)
             digest = hasher.digest()
-        if wrong := self.wanted.differs(digest):
-            mended = self.mended
+        if wrong := self.file.mismatch(digest):
+            spliced = self.spliced
             self._discard(wrong)
-            if mended:
+            if spliced:  # one of the answers may have been of another version
                 return None
             raise VerificationError(
-                f"{self.wanted.name}: what came from {self.wanted.address} is not the publisher's file: {wrong}."
+                f"{self.file.name}: what came from {self.file.address} is not the publisher's file: {wrong}."
                 " It was deleted. Use another mirror, or tell its publisher."
             )
         try:
-            with self.part.open("r+b") as file:
-                os.fsync(file.fileno())
+            with self.part.open("r+b") as part:
+                os.fsync(part.fileno())
             self.part.replace(self.target)
         except OSError as error:
-            raise self._disk(error) from error
+            raise self._disk_error(error) from error
         self.sidecar.unlink(missing_ok=True)
         sync_folder(self.target.parent)
         return digest
 
 
-def _read(response: requests.Response) -> bytes:
+def _read_block(response: requests.Response) -> bytes:
     """Return what has come, at most a block; empty at the end."""
     data: bytes = response.raw.read1(BLOCK, decode_content=True)
     return data
 
 
-def _at_least(response: requests.Response, count: int) -> bytes:
+def _read_at_least(response: requests.Response, count: int) -> bytes:
     """Return the first bytes of a body: `count` or more, or all there are."""
     head = b""
-    while len(head) < count and (more := _read(response)):
+    while len(head) < count and (more := _read_block(response)):
         head += more
     return head

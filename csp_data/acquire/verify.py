@@ -25,9 +25,9 @@ from csp_data.sources import Found, find_in
 
 __all__ = ["FileReport", "Report", "Status", "Trust", "failure_lines", "verify_tree"]
 
-LITTER = (".part", ".part.json", ".lock", ".new")
+LEFTOVER_ENDINGS = (".part", ".part.json", ".lock", ".new")
 """Endings of the files that this toolkit itself leaves when it is killed."""
-OWN = (LOCK_NAME, LOCK_NAME + ".lock", RECEIPTS_NAME, STAMP)
+OWN_FILES = (LOCK_NAME, LOCK_NAME + ".lock", RECEIPTS_NAME, STAMP)
 
 Status = Literal["ok", "missing", "truncated", "altered", "unreadable", "unlisted", "extra"]
 Trust = Literal["published", "locked", "structure"]
@@ -98,7 +98,7 @@ class Report:
 
     def failure_of(self, found: Found) -> str:
         """Return what failed of those of a recording's files that are there, ``""`` if nothing did."""
-        names = _inside(self.root, [found])[0] if self._failed else ()
+        names = _names_by_recording(self.root, [found])[0] if self._failed else ()
         return "; ".join(self._failed[name] for name in names if name in self._failed)
 
     @cached_property
@@ -197,41 +197,43 @@ def verify_tree(
     CspDataError
         If the lock file is damaged.
     """
-    get = how_to_get(card, root)
+    advice = how_to_get(card, root)
     if not root.is_dir():
-        raise MissingDataError(f"The raw files of {card.name}", root, get)
+        raise MissingDataError(f"The raw files of {card.name}", root, advice)
     found = of_this(card, root, find_in(card, root))
     locked = read_lock(lock_path(root, lock), card.name)
     entries = _entries(card, locked)
-    inside = _inside(root, found)
-    of_recordings = list(dict.fromkeys(chain.from_iterable(inside)))
+    by_recording = _names_by_recording(root, found)
+    of_recordings = list(dict.fromkeys(chain.from_iterable(by_recording)))
     stamps = Stamps(root)
     statuses = stamps.statuses(dict.fromkeys([*entries, *of_recordings]))
-    names = [name for name in of_recordings if name in statuses]
-    used = [name for name in names if name not in entries] if card.unlisted == "used" else []
-    there = [path for path in entries if path in statuses] + used
+    present = [name for name in of_recordings if name in statuses]
+    used = [name for name in present if name not in entries] if card.unlisted == "used" else []
+    to_digest = [path for path in entries if path in statuses] + used
     blobs = {path for path, entry in entries.items() if entry.git_blob}
-    digests = stamps.digests(there, statuses=statuses, again=deep, git_blobs=blobs)
-    reports = {path: _check(card, root, entry, digests.get(path)) for path, entry in entries.items()}
+    digests = stamps.digests(to_digest, statuses=statuses, again=deep, git_blobs=blobs)
+    reports = {path: _check_file(card, root, entry, digests.get(path)) for path, entry in entries.items()}
     _trust_digests(reports, card, locked)
     reports |= {path: FileReport(path, "ok") for path in used}
     # also beside a main file that is left out: a reader may be asked for it
     not_files = stamps.no_files(name for name in dict.fromkeys([*entries, *of_recordings]) if name not in statuses)
-    reports |= {name: _not_readable(get, name, kind, there=True) for name, kind in not_files.items()}
+    reports |= {name: _not_readable(advice, name, kind, there=True) for name, kind in not_files.items()}
     if read or deep:
-        _open_doubtful(card, get, inside, reports, found, stamps, deep=deep)
+        _open_unvouched(card, advice, by_recording, reports, found, stamps, deep=deep)
     for path, report in reports.items():
         if report.status == "ok" and report.trust is None and stamps.readable(path):
             reports[path] = replace(report, trust="structure")
-    unlisted = (FileReport(name, "unlisted", fix=UNLISTED) for name in names if name not in reports)
+    unlisted = (FileReport(name, "unlisted", fix=UNLISTED) for name in present if name not in reports)
     # of recordings that are not all there; whole ones that are missing come last
     lacking = {
-        name for own in inside if own[0] in statuses for name in own if name not in statuses
+        name for names in by_recording if names[0] in statuses for name in names if name not in statuses
     } - reports.keys()
-    incomplete = (_not_readable(get, name, "", there=False) for name in sorted(lacking))
-    rows = [*_beside([*reports.values(), *unlisted, *incomplete], inside), *_absent(card, found, get)]
-    more = _extra(root, {row.path for row in rows}) if extra else ()
-    return Report(card.name, root, (*rows, *more), digests, tuple(found))
+    incomplete = (_not_readable(advice, name, "", there=False) for name in sorted(lacking))
+    rows = _name_failed_partners([*reports.values(), *unlisted, *incomplete], by_recording)
+    rows += _missing_recordings(card, found, advice)
+    if extra:
+        rows += _extra_files(root, {row.path for row in rows})
+    return Report(card.name, root, tuple(rows), digests, tuple(found))
 
 
 def download_command(card: Card, root: Path) -> str:
@@ -257,19 +259,23 @@ def _entries(card: Card, locked: LockedSet) -> dict[str, FileEntry]:
     return entries
 
 
-def _check(card: Card, root: Path, entry: FileEntry, digest: Digest | None) -> FileReport:
-    again = _again(card, root, entry)
+def _check_file(card: Card, root: Path, entry: FileEntry, digest: Digest | None) -> FileReport:
+    fix = _how_to_mend(card, root, entry)
     if digest is None:
-        return FileReport(entry.path, "missing", expected=f"{root / entry.path}", found="nothing", fix=again)
+        return FileReport(entry.path, "missing", expected=f"{root / entry.path}", found="nothing", fix=fix)
     if entry.size is not None and digest.size != entry.size:
         status: Status = "truncated" if digest.size < entry.size else "altered"
         expected, found = f"{entry.size} bytes", f"{digest.size} bytes"
-        return FileReport(entry.path, status, expected=expected, found=found, fix="Delete it. " + again)
+        return FileReport(entry.path, status, expected=expected, found=found, fix="Delete it. " + fix)
     for kind in ("git_blob", "sha256"):
-        wanted, got = getattr(entry, kind), getattr(digest, kind)
-        if wanted is not None and wanted != got:
+        expected_digest, found_digest = getattr(entry, kind), getattr(digest, kind)
+        if expected_digest is not None and expected_digest != found_digest:
             return FileReport(
-                entry.path, "altered", expected=f"{kind} {wanted}", found=str(got), fix="Delete it. " + again
+                entry.path,
+                "altered",
+                expected=f"{kind} {expected_digest}",
+                found=str(found_digest),
+                fix="Delete it. " + fix,
             )
     return FileReport(entry.path, "ok")
 
@@ -282,7 +288,7 @@ def _trust_digests(reports: dict[str, FileReport], card: Card, locked: LockedSet
             reports[path] = replace(report, trust="published" if path in published else "locked")
 
 
-def _again(card: Card, root: Path, entry: FileEntry) -> str:
+def _how_to_mend(card: Card, root: Path, entry: FileEntry) -> str:
     if bundled_root(card) is not None:
         return " ".join(card.obtain.split())
     if entry.url or entry.drive:
@@ -293,7 +299,7 @@ def _again(card: Card, root: Path, entry: FileEntry) -> str:
 UNLISTED = "The card does not know it; it is left out."
 
 
-def _inside(root: Path, found: Sequence[Found]) -> list[list[str]]:
+def _names_by_recording(root: Path, found: Sequence[Found]) -> list[list[str]]:
     """Return the paths below the root, with slashes, of the files of each recording, there or not."""
     above = root.parts
     depth = len(above)
@@ -307,7 +313,7 @@ def _inside(root: Path, found: Sequence[Found]) -> list[list[str]]:
     return [[name(file) for file in recording.files] for recording in found]
 
 
-def _absent(card: Card, found: Sequence[Found], get: str) -> Iterator[FileReport]:
+def _missing_recordings(card: Card, found: Sequence[Found], advice: str) -> Iterator[FileReport]:
     """Report recordings that the publisher states and that are not here, by name where the card names them."""
     if card.promised is None or len(found) >= card.promised:
         return
@@ -316,13 +322,13 @@ def _absent(card: Card, found: Sequence[Found], get: str) -> Iterator[FileReport
     if not missing or len(named) < card.promised:
         missing = [f"{card.promised - len(found)} of {card.promised} recordings"]
     for id_ in missing:
-        yield FileReport(id_, "missing", expected="a recording", found="none", fix=get)
+        yield FileReport(id_, "missing", expected="a recording", found="none", fix=advice)
 
 
-def _beside(rows: Sequence[FileReport], inside: Sequence[Sequence[str]]) -> list[FileReport]:
+def _name_failed_partners(rows: Sequence[FileReport], by_recording: Sequence[Sequence[str]]) -> list[FileReport]:
     """Let files that nothing vouches for say which file of their recording failed."""
     failed = {row.path for row in rows if row.failed}
-    partner = {name: bad for names in inside for bad in names if bad in failed for name in names}
+    partner = {name: bad for names in by_recording for bad in names if bad in failed for name in names}
     return [
         replace(row, beside=partner[row.path])
         if row.status == "ok" and row.trust is None and row.path in partner
@@ -331,12 +337,12 @@ def _beside(rows: Sequence[FileReport], inside: Sequence[Sequence[str]]) -> list
     ]
 
 
-def _extra(root: Path, known: set[str]) -> Iterator[FileReport]:
+def _extra_files(root: Path, known: set[str]) -> Iterator[FileReport]:
     """Report files that belong to no recording and to no list; left-overs of unfinished work as such."""
-    for file in sorted(_names(root) - known):
+    for file in sorted(_files_below(root) - known):
         name = file.rpartition("/")[2]
-        if name not in OWN:
-            litter = name.endswith(LITTER)
+        if name not in OWN_FILES:
+            litter = name.endswith(LEFTOVER_ENDINGS)
             fix = (
                 "It is left by unfinished work: csp-data clean."
                 if litter
@@ -345,7 +351,7 @@ def _extra(root: Path, known: set[str]) -> Iterator[FileReport]:
             yield FileReport(file, "extra", fix=fix)
 
 
-def _names(root: Path) -> set[str]:
+def _files_below(root: Path) -> set[str]:
     """Return all files below the root, with slashes; strings, since there may be thousands."""
     names = set()
     for folder, _, files in os.walk(root):
@@ -354,10 +360,10 @@ def _names(root: Path) -> set[str]:
     return names
 
 
-def _open_doubtful(
+def _open_unvouched(
     card: Card,
-    get: str,
-    inside: Sequence[Sequence[str]],
+    advice: str,
+    by_recording: Sequence[Sequence[str]],
     reports: dict[str, FileReport],
     found: Sequence[Found],
     stamps: Stamps,
@@ -365,31 +371,32 @@ def _open_doubtful(
     deep: bool,
 ) -> None:
     """Open the recordings that no digest vouches for and that were not read before; all of them if `deep`."""
-    new = []
-    for recording, names in zip(found, inside, strict=True):
-        mine = [reports[name] for name in names if name in reports]
-        intact = mine and all(report.status == "ok" for report in mine)
-        read = not deep and all(stamps.readable(report.path) for report in mine)
-        if intact and not read and not all(report.trust for report in mine):
-            new.append((recording, names))
-    problems = structure_problems(card, [recording for recording, _ in new], os.cpu_count() or 1)
-    fine = []
-    for (recording, names), problem in zip(new, problems, strict=True):
+    to_open = []
+    for recording, names in zip(found, by_recording, strict=True):
+        files = [reports[name] for name in names if name in reports]
+        intact = files and all(report.status == "ok" for report in files)
+        read_before = not deep and all(stamps.readable(report.path) for report in files)
+        if intact and not read_before and not all(report.trust for report in files):
+            to_open.append((recording, names))
+    problems = structure_problems(card, [recording for recording, _ in to_open], os.cpu_count() or 1)
+    readable = []
+    for (recording, names), problem in zip(to_open, problems, strict=True):
         if problem is not None:
+            file, what, reader_at_fault = problem
             # a recording's folder stands for its main file
-            at_fault = dict(zip(recording.files, names, strict=True)).get(problem[0], names[0])
-            reports[at_fault] = _not_readable(get, at_fault, problem[1], there=at_fault in reports)
-            if problem[2]:
-                reports[at_fault] = replace(reports[at_fault], found=problem[1].rstrip("."), fix=READER)
+            name = dict(zip(recording.files, names, strict=True)).get(file, names[0])
+            reports[name] = _not_readable(advice, name, what, there=name in reports)
+            if reader_at_fault:
+                reports[name] = replace(reports[name], found=what.rstrip("."), fix=READER)
         else:
-            fine += [name for name in names if name in reports]
-    stamps.set_readable(fine)
+            readable += [name for name in names if name in reports]
+    stamps.set_readable(readable)
 
 
 READER = "Keep the file, and look at its reader first."
 
 
-def _not_readable(get: str, name: str, problem: str, *, there: bool) -> FileReport:
+def _not_readable(advice: str, name: str, problem: str, *, there: bool) -> FileReport:
     if not there:
-        return FileReport(name, "missing", expected="a file of the recording", found="nothing", fix=get)
-    return FileReport(name, "unreadable", None, "a readable recording", problem, f"Delete it. {get}")
+        return FileReport(name, "missing", expected="a file of the recording", found="nothing", fix=advice)
+    return FileReport(name, "unreadable", None, "a readable recording", problem, f"Delete it. {advice}")

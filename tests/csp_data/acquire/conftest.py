@@ -11,11 +11,10 @@ import numpy as np
 import pytest
 from click.testing import CliRunner, Result
 
-from csp_data import api
 from csp_data.acquire.client import Client, Patience
 from csp_data.acquire.download import Options, download_card
 from csp_data.acquire.verify import Report
-from csp_data.api import raw
+from csp_data.api import datasets, raw
 from csp_data.card import bundled_root, load_card
 from csp_data.cli import cli
 from csp_data.commands import acquire as commands
@@ -80,7 +79,7 @@ def sample_mirror(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
     card = load_card("sample")
     folder = bundled_root(card)
     mine = dataclasses.replace(card, name="excerpt", bundled=None)
-    for module in (api, raw, commands):
+    for module in (datasets, raw, commands):
         monkeypatch.setattr(module, "load_card", lambda name: mine if name == "excerpt" else load_card(name))
     with Server(tree(folder)) as server:
         yield server

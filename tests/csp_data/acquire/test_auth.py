@@ -10,7 +10,7 @@ from requests.auth import HTTPBasicAuth, HTTPDigestAuth
 
 from csp_data.acquire.auth import Credentials, answer_to, origin
 from csp_data.acquire.client import Client
-from csp_data.acquire.transfer import Wanted, fetch
+from csp_data.acquire.transfer import RemoteFile, fetch
 from csp_data.errors import AccessError
 
 from .conftest import QUICK, noise
@@ -82,7 +82,7 @@ def test_answers_as_it_is_asked(tmp_path, challenges, scheme):
     with Server({f"/{name}": served(*challenges) for name in ("a.bin", "b.bin")}) as server:
         client = client_of(server)
         for name in ("a.bin", "b.bin"):
-            fetch(Wanted(name, f"{server.url}/{name}?v=1"), tmp_path / name, client)
+            fetch(RemoteFile(name, f"{server.url}/{name}?v=1"), tmp_path / name, client)
             assert (tmp_path / name).read_bytes() == BODY
         sent = [seen.headers.get("Authorization", "") for seen in server.seen]
     assert sent[0] == ""
@@ -106,7 +106,7 @@ def test_digest_is_resumed_and_a_stale_nonce_is_renewed(tmp_path):
             return False
 
         resource.always = renew
-        fetch(Wanted("f.bin", server.url + "/f.bin"), tmp_path / "f.bin", client)
+        fetch(RemoteFile("f.bin", server.url + "/f.bin"), tmp_path / "f.bin", client)
         assert server.seen[-1].headers["Range"] == "bytes=40000-"
     assert (tmp_path / "f.bin").read_bytes() == BODY
 
@@ -117,7 +117,7 @@ def test_wrong_password_is_told_and_not_shown(tmp_path, challenge):
         Server({"/f.bin": served(challenge)}) as server,
         pytest.raises(AccessError, match=r"f\.bin: the server denies access \(401\)") as caught,
     ):
-        fetch(Wanted("f.bin", server.url + "/f.bin"), tmp_path / "f.bin", client_of(server, ("ann", "wrong!")))
+        fetch(RemoteFile("f.bin", server.url + "/f.bin"), tmp_path / "f.bin", client_of(server, ("ann", "wrong!")))
     assert "wrong!" not in str(caught.value)
     assert "import" in str(caught.value)
     assert len(server.seen) <= 3
@@ -129,7 +129,7 @@ def test_other_schemes_are_named_and_get_nothing(tmp_path, challenge):
         Server({"/f.bin": served(*([challenge] if challenge else []))}) as server,
         pytest.raises(AccessError, match="only Basic and Digest") as caught,
     ):
-        fetch(Wanted("f.bin", server.url + "/f.bin"), tmp_path / "f.bin", client_of(server))
+        fetch(RemoteFile("f.bin", server.url + "/f.bin"), tmp_path / "f.bin", client_of(server))
     assert not any("Authorization" in seen.headers for seen in server.seen)
     assert (challenge.split(",")[0].lower() or "does not say") in str(caught.value)
 
@@ -143,7 +143,7 @@ def test_another_host_may_ask_and_gets_nothing(tmp_path, challenge, elsewhere):
             b"", always=redirect(other.url + "/f.bin"), user=USER, challenges=(challenge,)
         )
         with pytest.raises(AccessError, match=r"denies access \(401\)"):
-            fetch(Wanted("x", first.url + "/x"), tmp_path / "x", client_of(first))
+            fetch(RemoteFile("x", first.url + "/x"), tmp_path / "x", client_of(first))
     assert any("Authorization" in seen.headers for seen in first.seen)
     assert len(other.seen) == 1
     assert "Authorization" not in other.seen[0].headers

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from csp_data.acquire.decide import Answer, Partial, answer_of, decide, question
+from csp_data.acquire.decide import Answer, Partial, decide, parse_answer, request_headers
 
 PART = Partial(have=100, etag='"a"', last_modified="Mon, 02 Nov 2026 10:00:00 GMT", total=300)
 RANGE = {"Range": "bytes=100-"}
@@ -28,7 +28,7 @@ def rest(**changes):
     ],
 )
 def test_question(partial, digest_known, headers):
-    assert question(partial, digest_known=digest_known) == headers
+    assert request_headers(partial, digest_known=digest_known) == headers
 
 
 @pytest.mark.parametrize(
@@ -79,7 +79,7 @@ def test_decide(partial, asked, answer, size, action):
 )
 def test_never_joins_what_does_not_fit(partial, answer, digest_known, size):
     """An independent statement of when bytes may be appended."""
-    asked = question(partial, digest_known=digest_known)
+    asked = request_headers(partial, digest_known=digest_known)
     if decide(partial, asked, answer, size).action == "append":
         assert answer.status == 206
         assert answer.first == partial.have > 0
@@ -90,23 +90,23 @@ def test_never_joins_what_does_not_fit(partial, answer, digest_known, size):
 
 def test_answer_of_reads_heads():
     now = datetime(2026, 11, 2, 10, 0, tzinfo=UTC)
-    answer = answer_of(206, {"Content-Range": "bytes 5-9/10", "ETag": '"x"', "Content-Type": "text/HTML"}, now)
+    answer = parse_answer(206, {"Content-Range": "bytes 5-9/10", "ETag": '"x"', "Content-Type": "text/HTML"}, now)
     assert (answer.first, answer.last, answer.total, answer.etag, answer.web_page) == (5, 9, 10, '"x"', True)
-    assert answer_of(416, {"Content-Range": "bytes */10"}, now).total == 10
-    assert answer_of(206, {"Content-Range": "bytes 5-9/*"}, now).total is None
-    assert answer_of(206, {"Content-Range": "lines 5-9/10"}, now).first is None
-    assert answer_of(200, {"Content-Length": "12"}, now).total == 12
-    assert answer_of(200, {"Content-Length": "12", "Content-Encoding": "gzip"}, now).total is None
-    assert answer_of(503, {"Retry-After": "7"}, now).retry_after == 7
-    assert answer_of(503, {"Retry-After": "Mon, 02 Nov 2026 10:01:00 GMT"}, now).retry_after == 60
-    assert answer_of(503, {"Retry-After": "Mon, 02 Nov 2026 09:00:00 GMT"}, now).retry_after == 0
-    assert answer_of(503, {"Retry-After": "soon"}, now).retry_after is None
+    assert parse_answer(416, {"Content-Range": "bytes */10"}, now).total == 10
+    assert parse_answer(206, {"Content-Range": "bytes 5-9/*"}, now).total is None
+    assert parse_answer(206, {"Content-Range": "lines 5-9/10"}, now).first is None
+    assert parse_answer(200, {"Content-Length": "12"}, now).total == 12
+    assert parse_answer(200, {"Content-Length": "12", "Content-Encoding": "gzip"}, now).total is None
+    assert parse_answer(503, {"Retry-After": "7"}, now).retry_after == 7
+    assert parse_answer(503, {"Retry-After": "Mon, 02 Nov 2026 10:01:00 GMT"}, now).retry_after == 60
+    assert parse_answer(503, {"Retry-After": "Mon, 02 Nov 2026 09:00:00 GMT"}, now).retry_after == 0
+    assert parse_answer(503, {"Retry-After": "soon"}, now).retry_after is None
 
 
 @pytest.mark.parametrize("number", ["²", "1²", "9" * 5000, "-1", "0x1", "1e3", "nan", ""])
 def test_numbers_that_are_none_count_as_absent(number):
     """Python takes ² for a digit and then cannot read it; nor does it read 5000 digits."""
-    assert answer_of(200, {"Content-Length": number}).total is None
-    assert answer_of(206, {"Content-Range": f"bytes 0-{number}/10"}).last is None
-    assert answer_of(416, {"Content-Range": f"bytes */{number}"}).total is None
-    assert answer_of(503, {"Retry-After": number}).retry_after in (None, float("inf"))
+    assert parse_answer(200, {"Content-Length": number}).total is None
+    assert parse_answer(206, {"Content-Range": f"bytes 0-{number}/10"}).last is None
+    assert parse_answer(416, {"Content-Range": f"bytes */{number}"}).total is None
+    assert parse_answer(503, {"Retry-After": number}).retry_after in (None, float("inf"))

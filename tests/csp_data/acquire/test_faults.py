@@ -20,7 +20,7 @@ import pytest
 import csp_data
 from csp_data.acquire.client import Client
 from csp_data.acquire.lockfile import read_lock
-from csp_data.acquire.transfer import Wanted, fetch
+from csp_data.acquire.transfer import RemoteFile, fetch
 from csp_data.card import bundled_root, load_card
 from csp_data.errors import CspDataError
 from csp_data.simulate import simulate
@@ -244,7 +244,7 @@ def test_disk_that_fills_up_while_it_is_written(small_disk):
     target = small_disk / "f.bin"
     with Server({"/f.bin": Resource(body, etag='"1"')}) as server:
         server.resources["/f.bin"].rate = 5e6
-        wanted = Wanted("f.bin", server.url + "/f.bin", len(body))
+        wanted = RemoteFile("f.bin", server.url + "/f.bin", len(body))
 
         def hog(count):
             if not (small_disk / "hog").exists() and count:
@@ -299,7 +299,7 @@ def test_file_size_limit_is_told_like_a_full_disk(tmp_path):
     body = noise(1 << 20)
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     with Server({"/f.bin": Resource(body, etag='"1"')}) as server:
-        wanted = Wanted("f.bin", server.url + "/f.bin", len(body))
+        wanted = RemoteFile("f.bin", server.url + "/f.bin", len(body))
         resource.setrlimit(resource.RLIMIT_FSIZE, (300_000, before[1]))
         try:
             with pytest.raises(CspDataError, match="the disk is full"):

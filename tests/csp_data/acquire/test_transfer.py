@@ -14,7 +14,7 @@ import pytest
 
 from csp_data.acquire.client import Client, Credentials, Patience, RedirectError, origin
 from csp_data.acquire.manifest import digest_file
-from csp_data.acquire.transfer import Stopped, Wanted, Watch, fetch, part_of
+from csp_data.acquire.transfer import RemoteFile, Stopped, Watch, fetch, part_of
 from csp_data.errors import AccessError, CspDataError, TransferError, VerificationError
 
 from .conftest import QUICK, noise
@@ -25,7 +25,7 @@ BODY = noise(300_000)
 
 def wanted(server, body=BODY, path="/f.bin", **known):
     known = {"sha256": hashlib.sha256(body).hexdigest(), "size": len(body)} if known == {} else known
-    return Wanted("f.bin", server.url + path, **known)
+    return RemoteFile("f.bin", server.url + path, **known)
 
 
 @pytest.fixture
@@ -65,7 +65,7 @@ def test_cut_at_200_offsets_within_one_call(client, tmp_path):
     cuts = sorted(np.random.default_rng(1).choice(len(body), 200, replace=False).tolist())
     resource.script = [change(cut=int(cut), reset=i % 2 == 1) for i, cut in enumerate(cuts)]
     with Server({"/f.bin": resource}) as server:
-        digest = fetch(Wanted("f.bin", server.url + "/f.bin"), tmp_path / "f.bin", client)
+        digest = fetch(RemoteFile("f.bin", server.url + "/f.bin"), tmp_path / "f.bin", client)
         ranged = [seen for seen in server.seen if "Range" in seen.headers]
     assert digest.sha256 == hashlib.sha256(body).hexdigest() == digest_file(tmp_path / "f.bin").sha256
     assert not resource.script
@@ -99,7 +99,7 @@ def test_cut_at_200_offsets_each_ending_the_call(tmp_path):
 def fetch_once(server, target, client):
     """One attempt that does not try again; progress would earn another one."""
     stop = threading.Event()
-    wanted = Wanted("f.bin", server.url + "/f.bin")
+    wanted = RemoteFile("f.bin", server.url + "/f.bin")
     try:
         return fetch(wanted, target, client, watch=Watch(stop=stop))
     except Stopped as error:
@@ -312,7 +312,7 @@ def test_unreachable_host_is_asked_once_for_all_files(tmp_path):
     client = Client(QUICK)
     for name in ("a", "b"):
         with pytest.raises(AccessError, match=r"cannot be reached \(connection refused\)") as caught:
-            fetch(Wanted(name, f"{address}/{name}"), tmp_path / name, client)
+            fetch(RemoteFile(name, f"{address}/{name}"), tmp_path / name, client)
         assert caught.value.exit_code == 4
 
 
@@ -326,7 +326,7 @@ def test_host_that_swallows_everything_ends_within_the_time_out(tmp_path):
         address = f"http://127.0.0.1:{listener.getsockname()[1]}/f.bin"
         with pytest.raises(AccessError, match=r"cannot be reached \(the server was silent for too long\)"):
             fetch(
-                Wanted("f.bin", address),
+                RemoteFile("f.bin", address),
                 tmp_path / "f.bin",
                 Client(Patience(connect_s=0.2, tries=2, first_wait_s=0)),
             )
@@ -334,7 +334,7 @@ def test_host_that_swallows_everything_ends_within_the_time_out(tmp_path):
 
 def test_host_name_that_does_not_exist(tmp_path):
     with pytest.raises(AccessError, match="cannot be reached"):
-        fetch(Wanted("f.bin", "https://data.invalid/f.bin"), tmp_path / "f.bin", Client(QUICK))
+        fetch(RemoteFile("f.bin", "https://data.invalid/f.bin"), tmp_path / "f.bin", Client(QUICK))
 
 
 def test_server_that_compresses_though_not_asked(server, resource, client, tmp_path):
