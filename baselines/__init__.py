@@ -24,7 +24,7 @@ import baselines._needs  # noqa: F401  # first: it names the extra
 if TYPE_CHECKING:
     from baselines.ablations.ablate import ablate
     from baselines.errors import ModelError
-    from baselines.experiment import evaluate, run
+    from baselines.experiment import evaluate, load_model, run
     from baselines.models.config import FlatConfig, HierarchicalConfig, config_from_dict, config_to_dict
     from baselines.models.convert import load_published
     from baselines.models.factory import ALL_MODELS, MODELS, build, build_from_config
@@ -64,6 +64,7 @@ __all__ = [
     "config_to_dict",
     "evaluate",
     "export",
+    "load_model",
     "load_pretrained",
     "load_published",
     "load_results",
@@ -83,7 +84,7 @@ __all__ = [
 _HOMES = {
     "ablations.ablate": "ablate",
     "errors": "ModelError",
-    "experiment": "evaluate run",
+    "experiment": "evaluate load_model run",
     "models.config": "FlatConfig HierarchicalConfig config_from_dict config_to_dict",
     "models.convert": "load_published",
     "models.factory": "ALL_MODELS MODELS build build_from_config",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import time
 from pathlib import Path
@@ -11,10 +12,11 @@ import torch
 from torch import nn
 
 from baselines.errors import OptionError
-from baselines.files import atomic_json
-from baselines.models.config import config_to_dict
+from baselines.files import atomic_bytes, atomic_json
+from baselines.models.config import OwnConfig, config_from_dict, config_to_dict
 from baselines.models.factory import ALL_MODELS, build, build_from_config
-from baselines.presets import UnknownModelError, model_kinds
+from baselines.models.own import OwnModel, own_from_config
+from baselines.presets import UnknownModelError, is_own, model_kinds, short_name
 from baselines.published import UNITS
 from baselines.references.methods import (
     REFERENCES,
@@ -28,6 +30,7 @@ from baselines.runs.environment import code_version, describe_environment
 from baselines.runs.interface import INTERFACE, Interface
 from baselines.runs.run import (
     ENVIRONMENT,
+    MODEL,
     PREDICTIONS,
     RESULTS,
     Run,
@@ -47,6 +50,8 @@ from baselines.training.team import ALONE, Team
 from baselines.training.train import BEST, TrainConfig, seeded, train, validate
 from csp_data import Dataset
 from csp_data.predictions import EpisodePrediction, save_predictions
+
+logger = logging.getLogger(__name__)
 
 __all__ = ["NAMES", "evaluate", "follow", "load_model", "plan", "run", "torch_device"]
 
@@ -78,7 +83,8 @@ def run(
     dataset
         What ``csp_data.load`` returned.
     name
-        One of :data:`NAMES`, or ``hiss-<low>-<mid>-<high>``.
+        One of :data:`NAMES`, ``hiss-<low>-<mid>-<high>``, or ``FILE.py:NAME`` for a model of one's own
+        (:mod:`baselines.models.own`), which the folder then holds a copy of.
     config
         Of the training; of a reference only the windows matter.
     folder
@@ -120,14 +126,14 @@ def run(
     with seeded(config.seed, torch_dev):
         model = _build(name, *train_part.dims, train_part.chunk, preset, options).to(torch_dev)
     _, length = config.windows(train_part)
-    run_config = RunConfig(data_config(dataset), name, model_config(model), config, code_version())
+    run_config = RunConfig(data_config(dataset), short_name(name), model_config(model), config, code_version())
     with lock_folder(folder, run_config) as state:
         if name not in REFERENCES:
             team.broadcast(state)
         if state == "finished":
             return read_run(folder), state
         append_event(folder, "start", held=state)
-        _write_provenance(folder, dataset, torch_dev, command)
+        _write_provenance(folder, dataset, torch_dev, command, model)
         epochs_done = sum(line.get("event") == "epoch" for line in read_lines(folder / LEDGER))
         with open_tracker(track, folder, run_config.to_dict(), epochs_done) as tracker:
             results = _fit(model, train_part, val_part, config, folder, progress, team, tracker)
@@ -141,10 +147,14 @@ def run(
     return read_run(folder), state
 
 
-def _write_provenance(folder: Path, dataset: Dataset, device: torch.device, command: str) -> None:
-    """Write where the run is made, and what its model's inputs and outputs are."""
+def _write_provenance(
+    folder: Path, dataset: Dataset, device: torch.device, command: str, model: nn.Module
+) -> None:
+    """Write where the run is made, what its model's inputs and outputs are, and the file of one's own."""
     prepared = str(dataset.path.absolute())  # also for who looks from another folder
     environment = {**describe_environment(device), "command": command, "prepared": prepared}
+    if isinstance(model, OwnModel):
+        environment |= _keep_file(model, folder)
     atomic_json(folder / ENVIRONMENT, environment)
     atomic_json(folder / INTERFACE, Interface.of(dataset).to_dict())
 
@@ -158,6 +168,18 @@ def _evaluate_part(
     seconds = time.perf_counter() - start
     metrics = compute_all_metrics(predictions, _quantities(dataset), dataset.split(part.name).rows)
     return {**metrics, "predict_seconds": round(seconds, 4)}, predictions
+
+
+def _keep_file(model: OwnModel, folder: Path) -> dict[str, Any]:
+    """Copy the file of a model of one's own into the run's folder; return what to record of it."""
+    if model.config.looks_ahead:
+        logger.warning(
+            "%s looks ahead: outputs change with samples after the end of their chunk. Its errors are those of a "
+            "model that knows the future, which the models that it stands beside do not.",
+            model.config.source,
+        )
+    atomic_bytes(folder / MODEL, model.file.read_bytes())
+    return {"model_folder": str(model.file.parent)}
 
 
 def follow(
@@ -232,13 +254,13 @@ def plan(
     options = {**declared(name, dataset), **(options or {})}
     with seeded(config.seed, torch.device("cpu")):
         model = _build(name, in_dim, len(dataset.targets.names), protocol.chunk, preset, options)
-    return RunConfig(data_config(dataset), name, model_config(model), config, code_version())
+    return RunConfig(data_config(dataset), short_name(name), model_config(model), config, code_version())
 
 
 def _build(
     name: str, in_dim: int, out_dim: int, chunk: int, preset: str | None, options: dict[str, Any]
 ) -> nn.Module:
-    if name not in REFERENCES:
+    if name not in REFERENCES and not is_own(name):
         try:
             model_kinds(name)
         except UnknownModelError:
@@ -260,11 +282,20 @@ def model_config(model: Any) -> dict[str, Any]:
 
 def load_model(run: Run, device: str = "cpu") -> nn.Module:
     """Return the model of a finished run with the weights of its chosen epoch."""
-    plain = run.config.model
-    is_reference = plain.get("family") in REFERENCES
-    model = reference_from_config(plain) if is_reference else build_from_config(plain)
+    model = _rebuilt(run)
     run.load_weights(model)
     return model.to(torch_device(device)).eval()
+
+
+def _rebuilt(run: Run) -> nn.Module:
+    """Return the model of a run, freshly initialised."""
+    plain = run.config.model
+    if plain.get("family") in REFERENCES:
+        return reference_from_config(plain)
+    config = config_from_dict(plain)
+    if isinstance(config, OwnConfig):
+        return own_from_config(config, run.folder / MODEL, Path(run.environment["model_folder"]))
+    return build_from_config(config)
 
 
 def evaluate(

@@ -204,6 +204,25 @@ def model_kinds(model: str) -> list[str]:
     return kinds
 
 
+OWN = "own"
+"""Family of models from a file of one's own."""
+
+
+def is_own(model: str) -> bool:
+    """Tell whether a name is that of a model from a file of one's own: ``FILE.py:NAME``."""
+    return model.rpartition(":")[0].endswith(".py")
+
+
+def short_name(model: str) -> str:
+    """Return what tables and folders call a model: ``own-NAME`` for ``FILE.py:NAME``, else the name itself."""
+    return f"{OWN}-{model.rpartition(':')[2]}" if is_own(model) else model
+
+
+def default_preset(model: str) -> str | None:
+    """Return the sizes that a model has where none are asked for; None for what has no sizes by name."""
+    return None if model in REFERENCES or is_own(model) else "small"
+
+
 class UnknownModelError(UnknownNameError):
     """A name that is no model's; the message lists the families, as the names are too many to read.
 
@@ -221,5 +240,6 @@ class UnknownModelError(UnknownNameError):
         self.args = (
             f"There is no model {got!r}.{meant} Known: flat-<kind>, hiss-<low>-<high>, hiss-<low>-<mid>-<high>; "
             f"<kind> and <high> are {', '.join(KINDS)}; <low> and <mid> are {', '.join(INNER_KINDS)}."
-            + (f" Also: {', '.join(also)}." if also else ""),
+            + (f" Also: {', '.join(also)}." if also else "")
+            + " A model of your own is FILE.py:NAME.",
         )

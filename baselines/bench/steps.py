@@ -289,7 +289,8 @@ def _span(low: float, high: float, form: str) -> str:
 def _model(case: Case, device: torch.device, quick: bool) -> Model:
     tiny: dict[str, Any] = {"dim": 8, "layers": 1} if quick else {}
     with seeded(0, torch.device("cpu")):
-        return build(case.model, IN_DIM, OUT_DIM, preset=case.preset, **{**case.options, **tiny}).to(device)
+        model: Any = build(case.model, IN_DIM, OUT_DIM, preset=case.preset, **{**case.options, **tiny})
+    return model.to(device)
 
 
 def _timed(

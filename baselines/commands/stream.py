@@ -11,7 +11,7 @@ from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING, Annotated, BinaryIO, Literal, TextIO
+from typing import TYPE_CHECKING, Annotated, Any, BinaryIO, Literal, TextIO
 
 import tyro
 
@@ -169,8 +169,8 @@ def model_of(folder: Path, window: int | None, data: Path | None) -> tuple[Model
         If the run is that of a reference, or has nothing that a window could be set for.
     """
     from baselines.experiment import load_model
-    from baselines.models.model import FlatModel, HierarchicalModel
     from baselines.pretrained import load_pretrained
+    from baselines.references.methods import Reference
     from baselines.runs.interface import interface_of
     from baselines.runs.run import read_run
     from baselines.stream.streamer import with_window
@@ -179,8 +179,8 @@ def model_of(folder: Path, window: int | None, data: Path | None) -> tuple[Model
         shipped = load_pretrained(str(folder).removeprefix("pretrained:"))
         return with_window(shipped.model, window), shipped.interface
     run = read_run(folder)
-    model = load_model(run)
-    if not isinstance(model, FlatModel | HierarchicalModel):
+    model: Any = load_model(run)
+    if isinstance(model, Reference):
         raise OptionError(
             "run", str(folder), f"the run of a model: {run.config.name} is a reference, without a state"
         )

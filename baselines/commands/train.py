@@ -18,7 +18,7 @@ import tyro
 import csp_data
 from baselines.commands.arguments import settings
 from baselines.errors import OptionError
-from baselines.presets import INNER_KINDS, KINDS, REFERENCES
+from baselines.presets import INNER_KINDS, KINDS, REFERENCES, default_preset, short_name
 from baselines.published import TRAINING, training_of
 from baselines.training.settings import TrainConfig
 from csp_data import Dataset
@@ -66,7 +66,8 @@ def _models() -> str:
     return textwrap.fill(
         "Models: flat-<kind>, hiss-<low>-<high>, hiss-<low>-<mid>-<high>; <kind> and <high> are "
         f"{', '.join(KINDS)}, <low> and <mid> the same without {high}. References: "
-        f"{', '.join(f'{name} ({what})' for name, what in REFERENCES.items())}.",
+        f"{', '.join(f'{name} ({what})' for name, what in REFERENCES.items())}. "
+        "A model of your own: FILE.py:NAME.",
         width=115,
     )
 
@@ -84,6 +85,7 @@ Examples:
   csp-baselines train sample hiss-s4-mamba
   csp-baselines train broad flat-lstm --raw trees/broad --seed 1 --set dim=64 hidden=64 --out runs/lstm-1
   csp-baselines train vector.h5 fir --window-s 10
+  csp-baselines train broad mine.py:Mine --set width=64
   csp-baselines train marker hiss-s4-mamba --training paper --preset marker --seed 1
   torchrun --nproc-per-node 4 -m baselines train broad hiss-s4-mamba --device cuda --batch 64"""
 
@@ -101,7 +103,7 @@ class Train:
     dataset: Annotated[str, Named, _arg(metavar="DATASET")]
     """Name of a data set, or a prepared file."""
     model: Annotated[str, Named, _arg(metavar="MODEL")]
-    """Name of a model or reference."""
+    """Name of a model or reference, or FILE.py:NAME for a class or function of your own that makes one."""
     choices: Annotated[Choices, tyro.conf.OmitArgPrefixes, _arg(name="training")] = field(default_factory=Choices)
     out: Annotated[Path | None, _arg(metavar="FOLDER")] = None
     """Folder of the run; by default runs/DATASET-MODEL-SEED."""
@@ -153,7 +155,7 @@ def train(command: Train, line: str) -> None:
     from baselines.sweeps.grid import split_settings
     from baselines.training.team import joined
 
-    preset = command.preset or (None if command.model in REFERENCES else "small")
+    preset = command.preset or default_preset(command.model)
     if command.threads is not None and command.threads < 1:
         raise OptionError("threads", command.threads, "a whole number of at least 1")
     # on two busy cores two threads were seen to take ten times as long as one: a small model's steps are so short
@@ -162,7 +164,7 @@ def train(command: Train, line: str) -> None:
     torch.set_num_threads(threads)
     given = split_settings(settings(command.set), default_kind="model")
     dataset, config = _dataset(command, given["train"], given["data"])
-    out = command.out or Path("runs") / f"{Path(command.dataset).stem}-{command.model}-{config.seed}"
+    out = command.out or Path("runs") / f"{Path(command.dataset).stem}-{short_name(command.model)}-{config.seed}"
     with joined(command.device) as (team, device):
         if not team.leads:
             follow(dataset, command.model, config, team, preset=preset, options=given["model"], device=device)

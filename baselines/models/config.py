@@ -1,7 +1,7 @@
 """Configurations of whole models, and their form as plain dictionaries, which a run folder stores."""
 
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
 from baselines.errors import ModelError, OptionError, UnknownNameError
@@ -9,6 +9,7 @@ from baselines.layers import LAYERS, LayerConfig
 from baselines.layers.base import check_config
 from baselines.layers.chunks import Chunks
 from baselines.layers.pooling import POOLS
+from baselines.presets import short_name
 from csp_data.options import check_number
 
 READOUTS = ("first", "last")
@@ -111,6 +112,43 @@ class HierarchicalConfig:
         return (Chunks(self.subchunk, self.overlap), Chunks(self.chunk // self.subchunk))
 
 
+@dataclass(frozen=True)
+class OwnConfig:
+    """A model from a file of one's own (:mod:`baselines.models.own`).
+
+    Attributes
+    ----------
+    in_dim, out_dim
+        Channels of inputs and of targets.
+    chunk
+        Input samples per output.
+    source
+        ``FILE.py:NAME``, the file without its folder.
+    digest
+        First digits of the file's SHA-256.
+    options
+        Further arguments of the class or function.
+    looks_ahead
+        Whether outputs were seen to depend on samples after the end of their chunk.
+    """
+
+    in_dim: int
+    out_dim: int
+    chunk: int
+    source: str
+    digest: str
+    options: dict[str, Any] = field(default_factory=dict)
+    looks_ahead: bool = False
+
+    def __post_init__(self) -> None:
+        check_config(self, positive=("in_dim", "out_dim", "chunk"))
+
+    @property
+    def name(self) -> str:
+        """``own-NAME``."""
+        return short_name(self.source)
+
+
 def check_samples(option: str, samples: int, least: int) -> None:
     """Raise :class:`OptionError` unless ``samples`` is a number of samples, and at least so many."""
     check_number(option, samples, f"a whole number of at least {least}", least=least, whole=True)
@@ -121,8 +159,8 @@ def _or(names: Iterable[str]) -> str:
     return f"{', '.join(most)} or {last}"
 
 
-ModelConfig = FlatConfig | HierarchicalConfig
-_MODELS: dict[str, type] = {"flat": FlatConfig, "hierarchical": HierarchicalConfig}
+ModelConfig = FlatConfig | HierarchicalConfig | OwnConfig
+_MODELS: dict[str, type] = {"flat": FlatConfig, "hierarchical": HierarchicalConfig, "own": OwnConfig}
 _LEVELS = ("layer", "low", "mid", "high")
 
 

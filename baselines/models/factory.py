@@ -3,11 +3,19 @@
 from dataclasses import fields
 from typing import Any
 
-from baselines.errors import OptionError, UnknownNameError
+from baselines.errors import ModelError, OptionError, UnknownNameError
 from baselines.layers import LAYERS, LayerConfig
-from baselines.models.config import FlatConfig, HierarchicalConfig, ModelConfig, check_samples, config_from_dict
+from baselines.models.config import (
+    FlatConfig,
+    HierarchicalConfig,
+    ModelConfig,
+    OwnConfig,
+    check_samples,
+    config_from_dict,
+)
 from baselines.models.model import FlatModel, HierarchicalModel
-from baselines.presets import ALL_MODELS, MODELS, model_kinds, presets_for
+from baselines.models.own import OwnModel, build_own
+from baselines.presets import ALL_MODELS, MODELS, is_own, model_kinds, presets_for
 
 __all__ = ["ALL_MODELS", "MODELS", "build", "build_from_config"]
 
@@ -25,14 +33,15 @@ def build(
     overlap: int = 0,
     subchunk: int | None = None,
     **overrides: Any,
-) -> FlatModel | HierarchicalModel:
+) -> FlatModel | HierarchicalModel | OwnModel:
     """Return a freshly initialised model.
 
     Parameters
     ----------
     name
         ``flat-<kind>``, ``hiss-<low>-<high>`` (one of :data:`ALL_MODELS`) or, with three levels,
-        ``hiss-<low>-<mid>-<high>``.
+        ``hiss-<low>-<mid>-<high>``; or ``FILE.py:NAME``, a class or function of one's own
+        (:mod:`baselines.models.own`).
     in_dim, out_dim
         Channels of inputs and of targets.
     preset
@@ -51,11 +60,11 @@ def build(
     **overrides
         Fields of the layer's configuration (``dim=32, layers=2``). In a hierarchical model ``low_``, ``mid_`` or
         ``high_`` before a field picks the level; without, it goes to every level that has the field. ``high_dim``
-        is the size of a chunk's feature.
+        is the size of a chunk's feature. For a model of one's own, arguments of its class or function.
 
     Returns
     -------
-    FlatModel or HierarchicalModel
+    FlatModel or HierarchicalModel or OwnModel
         With its configuration as ``model.config``.
 
     Raises
@@ -64,6 +73,8 @@ def build(
         An unknown model, preset or override: the message lists the known ones.
     OptionError
         A value out of bounds.
+    ModelError
+        A file of one's own that does not do what is asked of it.
 
     Examples
     --------
@@ -73,6 +84,12 @@ def build(
     >>> model(torch.zeros(2, 50, 6)).shape
     torch.Size([2, 5, 3])
     """
+    if is_own(name):
+        if preset is not None:
+            raise OptionError("preset", preset, f"none for {name}: it has no sizes by name")
+        own = {"readout": readout, "overlap": overlap or None, "subchunk": subchunk}
+        given = {option: value for option, value in own.items() if value is not None}
+        return build_own(name, in_dim, out_dim, chunk, {**given, **overrides})
     kinds, presets = model_kinds(name), presets_for(name)
     if preset is not None and preset not in presets:
         raise UnknownNameError(f"preset of {name}", preset, presets)
@@ -142,6 +159,11 @@ def build_from_config(config: ModelConfig | dict[str, Any]) -> FlatModel | Hiera
     """
     if isinstance(config, dict):
         config = config_from_dict(config)
+    if isinstance(config, OwnConfig):
+        raise ModelError(
+            f"{config.source} is a file of its author's: baselines.build('FILE.py:NAME', ...) makes it anew, and "
+            "baselines.load_model(run) from the copy in the run's folder."
+        )
     return FlatModel(config) if isinstance(config, FlatConfig) else HierarchicalModel(config)
 
 

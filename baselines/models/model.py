@@ -18,7 +18,7 @@ from baselines.layers.gated import Recurrence
 from baselines.layers.pooling import Pool, make_pool
 from baselines.layers.projected import Projected
 from baselines.layers.s4 import S4Layer
-from baselines.models.config import FlatConfig, HierarchicalConfig
+from baselines.models.config import FlatConfig, HierarchicalConfig, ModelConfig
 
 __all__ = ["FlatModel", "FlatState", "HierarchicalModel", "HierarchicalState", "Projected", "param_groups"]
 
@@ -167,7 +167,7 @@ class HierarchicalModel(nn.Module):
         return zip(self.config.cuts, inner, self.pools, strict=True)
 
 
-def check_input(x: Tensor, config: FlatConfig | HierarchicalConfig, whole_chunks: bool = True) -> None:
+def check_input(x: Tensor, config: ModelConfig, whole_chunks: bool = True) -> None:
     """Raise :class:`ModelError` unless ``x`` is (B, L, in_dim), L a positive multiple of the chunk, all finite.
 
     Values are looked at on the CPU only: elsewhere the look would wait for the device.
@@ -192,7 +192,7 @@ def check_input(x: Tensor, config: FlatConfig | HierarchicalConfig, whole_chunks
             )
 
 
-def check_sample(x_t: Tensor, config: FlatConfig | HierarchicalConfig) -> None:
+def check_sample(x_t: Tensor, config: ModelConfig) -> None:
     """Raise :class:`ModelError` unless ``x_t`` is (B, in_dim)."""
     if x_t.ndim != 2 or x_t.shape[-1] != config.in_dim:
         raise ModelError(

@@ -12,13 +12,13 @@ from baselines.experiment import load_model
 from baselines.layers import TransformerConfig
 from baselines.models.config import FlatConfig
 from baselines.models.model import FlatModel, HierarchicalModel
+from baselines.presets import OWN
 from baselines.pretrained.card import card_text
 from baselines.pretrained.model import Pretrained, PretrainedError
 from baselines.references.methods import REFERENCES
 from baselines.results import Result, collect
 from baselines.runs.interface import interface_of
 from baselines.runs.run import Run, dataset_of, read_run
-from baselines.stream.engine import Model
 from baselines.tables.table import NOT_BENCH
 from baselines.training.evaluate import EpisodePrediction
 from csp_data import Dataset
@@ -28,9 +28,9 @@ __all__ = ["best_run", "pretrained_from", "streams"]
 
 def streams(run: Run) -> bool:
     """Tell whether a run's model can stream for ever: no reference, no Transformer that looks back over all."""
-    if run.config.name in REFERENCES:
+    if run.config.model["family"] in (*REFERENCES, OWN):  # what ships is made from this package alone
         return False
-    config = _model(run).config
+    config: Any = _model(run).config
     highest = config.layer if isinstance(config, FlatConfig) else config.high
     return not (isinstance(highest, TransformerConfig) and highest.window is None)
 
@@ -108,7 +108,7 @@ def pretrained_from(
     return Pretrained(name, made.model, made.interface, about, card_text(about))
 
 
-def _model(run: Run) -> Model:
+def _model(run: Run) -> FlatModel | HierarchicalModel:
     model = load_model(run)
     if not isinstance(model, FlatModel | HierarchicalModel):
         raise PretrainedError(f"{run.folder}: {run.config.name} is a reference, not a model.")

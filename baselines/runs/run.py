@@ -9,6 +9,7 @@
 ``best.safetensors``    weights of the chosen epoch
 ``last.safetensors``    what an interrupted training goes on from
 ``predictions.npz``     of the part that is reported, physical units
+``model.py``            the file of a model of one's own (:mod:`baselines.models.own`)
 ``results.json``        metrics of every part but train, written last: a run without it is unfinished
 ======================  ==================================================================================
 """
@@ -55,6 +56,7 @@ __all__ = [
 FORMAT = "csp-baselines-run"
 FORMAT_VERSION = 1
 CONFIG, ENVIRONMENT, RESULTS, PREDICTIONS = "config.json", "environment.json", "results.json", "predictions.npz"
+MODEL = "model.py"
 LOCK = ".lock"
 
 REFERENCE_SETTING = "window_s"

@@ -14,10 +14,11 @@ from torch import Tensor
 from baselines.cpu.threads import HAS_NUMBA
 from baselines.errors import CspDataError, MissingExtraError, OptionError
 from baselines.models.model import FlatModel, HierarchicalModel
+from baselines.models.own import OwnModel
 
 __all__ = ["ENGINES", "Engine", "ReferenceEngine", "StateError", "leaves", "make_engine", "map_leaves"]
 
-Model = FlatModel | HierarchicalModel
+Model = FlatModel | HierarchicalModel | OwnModel
 Arrays = dict[str, npt.NDArray[Any]]
 
 ENGINES = ("auto", "reference", "fast")

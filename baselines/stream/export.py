@@ -22,6 +22,7 @@ import torch
 
 from baselines.errors import CspDataError, MissingExtraError, OptionError
 from baselines.files import atomic_json
+from baselines.models.own import OwnModel
 from baselines.runs.interface import Interface
 from baselines.stream.engine import Model
 from baselines.stream.step_module import StepModule
@@ -74,6 +75,11 @@ def export(model: Model, interface: Interface, path: Path | str, form: str, name
     ExportError
         If the exporter refuses the model, or the file predicts something else: nothing is then left.
     """
+    if isinstance(model, OwnModel):
+        raise ExportError(
+            f"{model.config.source}: only layers of this package can be exported. csp-baselines stream runs this "
+            "model as it is."
+        )
     path = output_path(path)
     if form not in FORMATS:
         raise OptionError("format", form, f"one of {', '.join(FORMATS)}")

@@ -33,9 +33,9 @@ from baselines.layers.pooling import Pool
 from baselines.layers.projected import Projected
 from baselines.layers.s4 import toeplitz_convolution
 from baselines.layers.s4_kernel import taps
-from baselines.models.model import FlatModel
+from baselines.models.model import FlatModel, HierarchicalModel
 from baselines.runs.interface import Interface
-from baselines.stream.engine import Model, leaves, map_leaves
+from baselines.stream.engine import leaves, map_leaves
 
 __all__ = ["StepModule"]
 
@@ -222,7 +222,7 @@ class StepModule(nn.Module):
     kept: Tensor
     zi: Tensor
 
-    def __init__(self, model: Model, interface: Interface) -> None:
+    def __init__(self, model: FlatModel | HierarchicalModel, interface: Interface) -> None:
         super().__init__()
         config: Any = model.config
         flat = isinstance(model, FlatModel)

@@ -290,7 +290,7 @@ def with_window(model: Model, window: int | None) -> Model:
     if window is None:
         return model
     level = "layer" if isinstance(model.config, FlatConfig) else "high"
-    layer = getattr(model.config, level)
+    layer = getattr(model.config, level, None)
     if not isinstance(layer, TransformerConfig):
         raise OptionError("window", window, f"nothing for {model.config.name}: only a Transformer looks back")
     config: Any = replace(model.config, **{level: replace(layer, window=window)})  # type: ignore[arg-type]

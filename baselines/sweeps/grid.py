@@ -16,7 +16,7 @@ import numpy as np
 import csp_data
 from baselines.errors import CspDataError, OptionError, UnknownNameError
 from baselines.experiment import plan
-from baselines.presets import MODELS
+from baselines.presets import MODELS, default_preset, is_own, short_name
 from baselines.published import training, training_of
 from baselines.references.methods import REFERENCES
 from baselines.references.strapdown import NotApplicableError
@@ -85,8 +85,9 @@ class Grid:
     datasets
         Names of data sets, or prepared files.
     models
-        Names of models and references, or :data:`GROUPS`. References depend on no seed, on no size and, of
-        the training, on ``window_s`` alone: they are run once, with the first seed and the first other settings.
+        Names of models and references, ``FILE.py:NAME``, or :data:`GROUPS`. References depend on no seed, on no
+        size and, of the training, on ``window_s`` alone: they are run once, with the first seed and the first
+        other settings.
     seeds
         Seeds of each run.
     protocol
@@ -136,7 +137,8 @@ class Grid:
     @property
     def names(self) -> tuple[str, ...]:
         """Models and references, each once."""
-        return tuple(dict.fromkeys(name for model in self.models for name in GROUPS.get(model, (model,))))
+        every = (name for model in self.models for name in GROUPS.get(model, (model,)))
+        return tuple(dict.fromkeys(_absolute(name) for name in every))
 
     def variants(self, kind: str) -> list[dict[str, Any]]:
         """Return every combination of the settings of one kind."""
@@ -251,13 +253,13 @@ def expand(grid: Grid, datasets: Sequence[Dataset], out: Path) -> list[PlannedRu
 def _plan_run(
     dataset: Dataset, model: str, train: TrainConfig, sizes: dict[str, Any], grid: Grid, out: Path
 ) -> PlannedRun:
-    preset = None if model in REFERENCES else grid.preset
+    preset = None if default_preset(model) is None else grid.preset
     key = plan(dataset, model, train, preset, sizes).key
     protocol = dataset.protocol.name
-    folder = out / "runs" / f"{dataset.name}-{protocol}-{model}-{train.seed}-{key}"
+    folder = out / "runs" / f"{dataset.name}-{protocol}-{short_name(model)}-{train.seed}-{key}"
     varied = _varied_labels(dataset, train, sizes, grid, model in REFERENCES)
     return PlannedRun(
-        label=" ".join([dataset.name, protocol, model, f"seed {train.seed}", *varied]),
+        label=" ".join([dataset.name, protocol, short_name(model), f"seed {train.seed}", *varied]),
         key=key,
         folder=folder,
         prepared=dataset.path.absolute(),
@@ -301,6 +303,12 @@ def _varied_labels(
             value = stored[kind].get(name)
             labels.append(f"{name}={value if isinstance(value, str) else json.dumps(value)}")
     return labels
+
+
+def _absolute(model: str) -> str:
+    """Return the name of a model; a file of one's own with its folder, as other processes may be elsewhere."""
+    file, _, attribute = model.rpartition(":")
+    return f"{Path(file).expanduser().absolute()}:{attribute}" if is_own(model) else model
 
 
 def _resplit_fields(resplit: Any) -> Mapping[str, Any]:

@@ -202,6 +202,11 @@ def notes(table: Table) -> list[str]:
             f"every level, over {found.flat}; both chosen by the reported error, as published): "
             f"{100 * found.improvement:+.1f} %{carried}{published}."
         )
+    if table.looks_ahead:
+        said.append(
+            f"{', '.join(table.looks_ahead)}: outputs were seen to depend on samples after the end of their "
+            "chunk, which the other models do not see."
+        )
     compared = [row.comparison for row in table.rows if row.comparison is not None]
     if table.against and compared:
         count = compared[0].recordings

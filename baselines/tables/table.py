@@ -88,7 +88,7 @@ class Row:
 
     @property
     def kind(self) -> str:
-        """``"reference"``, ``"flat"`` or ``"hiss"``."""
+        """``"reference"``, ``"flat"``, ``"hiss"``, or ``"own"`` for a model from a file of its author's."""
         name = self.model.split(" ")[0]
         return "reference" if name in REFERENCES else name.split("-")[0]
 
@@ -152,6 +152,8 @@ class Table:
         Which fold of how many, where the runs are of one alone; ``None`` otherwise.
     variant
         What tells its data from those of other tables of the data set; empty for what those are variants of.
+    looks_ahead
+        Rows of models of one's own whose outputs were seen to depend on samples after their chunk.
     """
 
     dataset: str
@@ -169,6 +171,7 @@ class Table:
     fold_by: str = "group"
     fold: tuple[int, int] | None = None
     variant: str = ""
+    looks_ahead: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:
@@ -240,6 +243,7 @@ def make_table(runs: Sequence[Run | Result]) -> Table:
         selection=first.selection,
         report=first.report,
         unit=first.unit or MIXED,
+        looks_ahead=tuple(label for label, group in groups.items() if _looks_ahead(group[0])),
         context=tuple(sorted({run.window_s for run in found}, key=lambda c: math.inf if c is None else c)),
         rows=tuple(sorted(_compared(rows, errors, against), key=lambda row: -row.test_mse)),
         against=against,
@@ -248,6 +252,11 @@ def make_table(runs: Sequence[Run | Result]) -> Table:
         fold_by=first.fold_by,
         fold=None if first.fold is None or first.folds is None else (first.fold, first.folds),
     )
+
+
+def _looks_ahead(run: Result) -> bool:
+    """Tell whether a model of one's own was seen to use samples after the end of a chunk (``OwnConfig``)."""
+    return bool(run.settings.get("model", {}).get("looks_ahead"))
 
 
 def make_tables(runs: Sequence[Run | Result]) -> tuple[Table, ...]:

@@ -1,0 +1,272 @@
+"""Models from a file of one's own: what ``FILE.py:NAME`` makes is trained, compared and streamed like any other.
+
+``NAME`` is a class or a function of the file. It is called as ``NAME(in_dim=..., out_dim=..., chunk=...,
+**options)`` and returns a module that maps (B, L, in_dim) to (B, L / chunk, out_dim). To be streamed, it also has
+``initial_state(batch_size, device, dtype)``, a tensor or nested tuples of tensors and integers, and
+``step(x_t, state)``, which returns the prediction (B, out_dim) at the last sample of each chunk (else None) and
+the next state, as the models of this package do.
+
+The file's digest is part of what names a run, and a copy of the file lies in the run's folder.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import inspect
+import sys
+import traceback
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from functools import cache, partial
+from pathlib import Path
+from types import ModuleType
+from typing import Any, TypeVar
+
+import torch
+from torch import Tensor, nn
+
+from baselines.errors import CspDataError, ModelError, UnknownNameError
+from baselines.models.config import OwnConfig
+from baselines.models.model import check_input, check_sample
+
+__all__ = ["OwnModel", "build_own", "own_from_config"]
+
+T = TypeVar("T")
+
+FIXED = ("in_dim", "out_dim", "chunk")
+"""Arguments that the data set decides."""
+
+DIGITS = 16
+"""Hexadecimal digits of a file's SHA-256 that are kept."""
+
+
+class OwnModel(nn.Module):
+    """A module from a file of one's own, under the contract of this package's models.
+
+    Parameters
+    ----------
+    config
+        Its file's name and digest, sizes and options.
+    file
+        Where the file lies.
+
+    Attributes
+    ----------
+    config
+        With what the module was seen to do.
+    inner
+        What the file's class or function returned.
+
+    Raises
+    ------
+    ModelError
+        If the file, the class or the module does not do what is asked of it.
+    """
+
+    def __init__(self, config: OwnConfig, file: Path) -> None:
+        super().__init__()
+        self.config = config
+        self.file = file
+        make = _attribute(_module(file, config.digest), config, file)
+        arguments = {"in_dim": config.in_dim, "out_dim": config.out_dim, "chunk": config.chunk, **config.options}
+        inner = _ask(config, file, "making it", lambda: make(**arguments))
+        if not isinstance(inner, nn.Module):
+            raise ModelError(f"{config.source}: expected a torch.nn.Module, it returned {type(inner).__name__}.")
+        self.inner = inner
+        self.config = replace(config, looks_ahead=self._try())
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Predict over whole sequences.
+
+        Parameters
+        ----------
+        x
+            (B, L, in_dim), L a multiple of the chunk.
+
+        Returns
+        -------
+        Tensor
+            (B, L / chunk, out_dim).
+
+        Raises
+        ------
+        ModelError
+            A wrong shape of inputs or outputs, or (on the CPU) an input that is not finite.
+        """
+        check_input(x, self.config)
+        y = self.inner(x)
+        expected = (x.shape[0], x.shape[1] // self.config.chunk, self.config.out_dim)
+        if not isinstance(y, Tensor) or y.shape != expected:
+            found = tuple(y.shape) if isinstance(y, Tensor) else type(y).__name__
+            raise ModelError(
+                f"{self.config.source}: for inputs {tuple(x.shape)} (batch, samples, features) and a chunk of "
+                f"{self.config.chunk}, expected outputs {expected} (batch, chunks, targets), found {found}."
+            )
+        return y
+
+    def initial_state(
+        self, batch_size: int = 1, device: torch.device | str = "cpu", dtype: torch.dtype = torch.float32
+    ) -> Any:
+        """Return the state before the first sample; :class:`ModelError` if the module cannot be streamed."""
+        missing = [name for name in ("initial_state", "step") if not callable(getattr(self.inner, name, None))]
+        if missing:
+            raise ModelError(
+                f"{self.config.source} has no {' and no '.join(missing)}, so it predicts whole recordings but "
+                "cannot be streamed. docs/howto-own-model.md shows both."
+            )
+        start: Any = self.inner.initial_state  # type: ignore[union-attr]
+        return start(batch_size, torch.device(device), dtype)
+
+    def step(self, x_t: Tensor, state: Any) -> tuple[Tensor | None, Any]:
+        """Take one sample (B, in_dim); return the prediction (B, out_dim) or None, and the next state."""
+        check_sample(x_t, self.config)
+        step: Any = self.inner.step  # type: ignore[union-attr]
+        y, state = step(x_t, state)
+        return y, state
+
+    @torch.no_grad()
+    def _try(self) -> bool:
+        """Let it predict once, so that a mistake shows before any training; return whether it looks ahead."""
+        chunk, training = self.config.chunk, self.training
+        x = torch.randn(2, 3 * chunk, self.config.in_dim, generator=torch.Generator().manual_seed(0))
+        later = x.clone()
+        later[:, 2 * chunk :] += 1.0
+        self.eval()
+        with torch.random.fork_rng(devices=[]):  # the weights and batches of a seed stay what they are
+            first, second = (_ask(self.config, self.file, "its forward", partial(self, t)) for t in (x, later))
+        self.train(training)
+        return not torch.allclose(first[:, :2], second[:, :2], rtol=1e-3, atol=1e-4)
+
+
+def build_own(name: str, in_dim: int, out_dim: int, chunk: int, options: Mapping[str, Any]) -> OwnModel:
+    """Return a freshly initialised model.
+
+    Parameters
+    ----------
+    name
+        ``FILE.py:NAME``.
+    in_dim, out_dim, chunk
+        Channels of inputs and of targets; input samples per output.
+    options
+        Further arguments of the class or function, as JSON values.
+
+    Raises
+    ------
+    ModelError, UnknownNameError
+        If there is no such file, name or argument, or the module does not do what is asked of it.
+    """
+    path, _, attribute = name.rpartition(":")
+    file = Path(path).expanduser().absolute()
+    if not file.is_file():
+        raise ModelError(f"{name}: there is no file {file}.")
+    config = OwnConfig(in_dim, out_dim, chunk, f"{file.name}:{attribute}", digest_of_file(file), dict(options))
+    _check_options(config, _attribute(_module(file, config.digest), config, file))
+    return OwnModel(config, file)
+
+
+def own_from_config(config: OwnConfig, file: Path, folder: Path | None = None) -> OwnModel:
+    """Return a freshly initialised model from a copy of its file.
+
+    Parameters
+    ----------
+    config
+        Of the model.
+    file
+        The copy.
+    folder
+        Where the file lay, whose other files it may import.
+
+    Raises
+    ------
+    ModelError
+        If the copy is not there, or is not what the configuration was made of.
+    """
+    found = digest_of_file(file) if file.is_file() else "nothing"
+    if found != config.digest:
+        raise ModelError(
+            f"{file}: expected the file that {config.source} was trained from (SHA-256 {config.digest}...), found "
+            f"{found}. Weights are of use with that file alone: put it back, or train again."
+        )
+    if folder is not None:
+        _importable(folder)
+    return OwnModel(config, file)
+
+
+def digest_of_file(file: Path) -> str:
+    """Return the first digits of the SHA-256 of a file."""
+    return hashlib.sha256(file.read_bytes()).hexdigest()[:DIGITS]
+
+
+def _attribute(module: ModuleType, config: OwnConfig, file: Path) -> Callable[..., Any]:
+    attribute = config.source.rpartition(":")[2]
+    made = getattr(module, attribute, None)
+    if not callable(made):
+        offered = sorted(
+            name
+            for name, value in vars(module).items()
+            if callable(value) and getattr(value, "__module__", "") == module.__name__
+        )
+        if made is not None:
+            raise ModelError(f"{file}: {attribute} is no class and no function. It has: {', '.join(offered)}.")
+        raise UnknownNameError(f"class or function in {file}", attribute, offered)
+    return made
+
+
+def _check_options(config: OwnConfig, make: Callable[..., Any]) -> None:
+    """Refuse options that the class or function does not take, before it is called."""
+    parameters = inspect.signature(make).parameters.values()
+    if any(one.kind is one.VAR_KEYWORD for one in parameters):
+        return
+    known = [one.name for one in parameters if one.kind in (one.POSITIONAL_OR_KEYWORD, one.KEYWORD_ONLY)]
+    if not {*FIXED} <= {*known}:
+        raise ModelError(
+            f"{config.source}: expected a class or function with the arguments in_dim, out_dim and chunk, found "
+            f"{config.source.rpartition(':')[2]}({', '.join(known)})."
+        )
+    for name in config.options:
+        if name not in known:
+            raise UnknownNameError(f"option of {config.source}", name, [one for one in known if one not in FIXED])
+
+
+def _ask(config: OwnConfig, file: Path, what: str, call: Callable[[], T]) -> T:
+    """Call what a file holds; whatever it raises is said to be the file's, unless it is our own."""
+    try:
+        return call()
+    except CspDataError:
+        raise
+    except Exception as error:
+        raise _raised(config.source, what, error, str(file)) from error
+
+
+def _raised(source: str, what: str, error: Exception, file: str) -> ModelError:
+    lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == file]
+    where = f" (line {lines[-1]})" if lines else ""
+    return ModelError(
+        f"{source}{where}: {what} raised {type(error).__name__}: {' '.join(str(error).split())}. -v (in Python "
+        "the exception's cause) shows the whole traceback."
+    )
+
+
+@cache
+def _module(file: Path, digest: str) -> ModuleType:
+    """Run a file, once for each of its versions."""
+    name = f"_csp_baselines_model_{digest}"
+    spec = importlib.util.spec_from_file_location(name, file)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module  # dataclasses look their module up
+    _importable(file.parent)
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:
+        del sys.modules[name]
+        raise _raised(file.name, "running the file", error, str(file)) from error
+    return module
+
+
+def _importable(folder: Path) -> None:
+    """Let a file import those beside it, as a script does; after all else, so that it hides no package."""
+    if folder.is_dir() and str(folder) not in sys.path:
+        sys.path.append(str(folder))

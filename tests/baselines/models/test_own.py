@@ -1,0 +1,237 @@
+"""Models from a file of one's own: trained, kept, evaluated, streamed and compared like those of the package."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+import baselines
+import csp_data
+from baselines.errors import CspDataError, ModelError, OptionError, UnknownNameError
+from baselines.models.own import OwnModel
+from baselines.runs.interface import interface_of
+from baselines.runs.run import Run, RunError
+from baselines.stream.export import ExportError
+from baselines.stream.streamer import with_window
+from baselines.tables.render import notes
+from baselines.training.settings import TrainConfig
+
+EXAMPLE = Path(__file__).parents[3] / "examples" / "own_model.py"
+SHORT = TrainConfig(epochs=2, window_s=None, window_stride_s=None, seed=3)
+
+FILE = """
+import torch
+from torch import nn
+from helper import SCALE
+
+class Causal(nn.Module):
+    def __init__(self, in_dim, out_dim, chunk, width=4, readout="last"):
+        super().__init__()
+        self.read, self.out = nn.Conv1d(in_dim, width, chunk, stride=chunk), nn.Linear(width, out_dim)
+        self.readout = readout
+
+    def forward(self, x):
+        return SCALE * self.out(self.read(x.mT).mT)
+
+class Ahead(Causal):
+    def forward(self, x):
+        return super().forward(x.flip(1)).flip(1) + super().forward(x).mean(1, keepdim=True)
+
+def made(in_dim, out_dim, chunk, **more):
+    return Causal(in_dim, out_dim, chunk, **more)
+
+def every_sample(in_dim, out_dim, chunk):
+    return nn.Linear(in_dim, out_dim)
+
+def breaks(in_dim, out_dim, chunk):
+    raise ValueError("no such width")
+
+def narrow(in_dim, out_dim, chunk):
+    return Causal(in_dim - 1, out_dim, chunk)
+
+def no_module(in_dim, out_dim, chunk):
+    return lambda x: x
+
+def without(features):
+    return None
+
+CONSTANT = 3
+"""
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    path = tmp_path / "mine.py"
+    path.write_text(FILE)
+    (tmp_path / "helper.py").write_text("SCALE = 2.0\n")
+    return path
+
+
+@pytest.fixture(scope="module")
+def sample() -> csp_data.Dataset:
+    return csp_data.load("sample")
+
+
+@pytest.fixture(scope="module")
+def trained(sample: csp_data.Dataset, tmp_path_factory: pytest.TempPathFactory) -> Run:
+    folder = tmp_path_factory.mktemp("own")
+    run, state = baselines.run(sample, f"{EXAMPLE}:ChunkGRU", SHORT, folder / "run", options={"width": 16})
+    assert state == "new"
+    return run
+
+
+def test_a_run_keeps_the_file_and_what_it_was_asked(trained: Run, sample: csp_data.Dataset) -> None:
+    assert (trained.folder / "model.py").read_bytes() == EXAMPLE.read_bytes()
+    model = trained.config.model
+    assert (trained.config.name, model["source"]) == ("own-ChunkGRU", "own_model.py:ChunkGRU")
+    assert model["options"] == {"width": 16}
+    assert not model["looks_ahead"]
+    again, state = baselines.run(sample, f"{EXAMPLE}:ChunkGRU", SHORT, trained.folder, options={"width": 16})
+    assert state == "finished"
+    assert again.results == trained.results
+
+
+def test_evaluated_anew_it_gives_the_same_errors_even_where_the_file_is_gone(
+    sample: csp_data.Dataset, file: Path
+) -> None:
+    run, _ = baselines.run(sample, f"{file}:Causal", SHORT, file.parent / "run")
+    file.unlink()
+    moved = shutil.move(run.folder, file.parent / "moved")
+    again = baselines.evaluate(baselines.read_run(moved), sample)
+    assert again["mse"] == pytest.approx(run.reported["mse"], rel=1e-6)
+
+
+def test_streaming_equals_the_predictions_of_the_run(trained: Run, sample: csp_data.Dataset) -> None:
+    stream = baselines.Streamer.of(baselines.load_model(trained), interface_of(trained))  # type: ignore[arg-type]
+    rng = np.random.default_rng(0)
+    for episode, expected in zip(sample.test, trained.predictions, strict=True):
+        stream.reset()
+        cuts = np.sort(rng.integers(0, len(episode.inputs), 9))
+        found = np.concatenate([stream.push(piece) for piece in np.split(episode.inputs, cuts)])
+        np.testing.assert_allclose(found, expected.pred, atol=1e-5, rtol=1e-5)
+
+
+def test_a_sweep_in_two_processes_finds_a_file_by_its_relative_path(
+    file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(file.parent)
+    asked = {"seeds": [0, 1], "settings": {"model.width": [2, 3], "train.epochs": [1]}, "jobs": 2}
+    first = baselines.sweep(["sample"], ["mine.py:Causal"], out="sweep", **asked)  # type: ignore[arg-type]
+    assert [run.config.model["options"] for run in first.runs()] == 2 * [{"width": 2}, {"width": 3}]
+    monkeypatch.chdir("/")  # what is finished is known from elsewhere too
+    again = baselines.sweep(["sample"], [f"{file}:Causal"], out=file.parent / "sweep", **asked)  # type: ignore[arg-type]
+    assert {run.config.key for run in again.runs()} == {run.config.key for run in first.runs()}
+    assert len(list((file.parent / "sweep" / "runs").iterdir())) == 4
+
+
+def test_an_edited_file_is_another_model_and_the_old_run_keeps_its_own(
+    sample: csp_data.Dataset, file: Path
+) -> None:
+    run, _ = baselines.run(sample, f"{file}:Causal", SHORT, file.parent / "run")
+    file.write_text(FILE.replace("stride=chunk)", "stride=chunk, bias=False)"))
+    with pytest.raises(RunError, match=r"holds another run: model\.digest is"):
+        baselines.run(sample, f"{file}:Causal", SHORT, run.folder)
+    assert baselines.evaluate(run, sample)["mse"] == pytest.approx(run.reported["mse"], rel=1e-6)
+    shutil.copy(file, run.folder / "model.py")
+    with pytest.raises(ModelError, match=r"expected the file that mine\.py:Causal was trained from"):
+        baselines.load_model(run)
+    (run.folder / "model.py").unlink()
+    with pytest.raises(ModelError, match="found nothing"):
+        baselines.load_model(run)
+
+
+def test_a_model_that_looks_ahead_is_found_out_and_named_below_the_table(
+    sample: csp_data.Dataset, file: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    runs = [baselines.run(sample, f"{file}:{name}", SHORT, file.parent / name)[0] for name in ("Causal", "Ahead")]
+    assert [run.config.model["looks_ahead"] for run in runs] == [False, True]
+    assert [record.getMessage().split(" looks")[0] for record in caplog.records] == ["mine.py:Ahead"]
+    table = baselines.make_table(runs)
+    assert table.looks_ahead == ("own-Ahead",)
+    assert any(note.startswith("own-Ahead: outputs were seen to depend on samples after") for note in notes(table))
+    assert {row.model: row.kind for row in table.rows} == {"own-Ahead": "own", "own-Causal": "own"}
+
+
+def test_the_weights_are_those_that_the_seed_gives(file: Path) -> None:
+    """The trial of a fresh model takes nothing from the random numbers."""
+    torch.manual_seed(5)
+    model = baselines.build(f"{file}:made", 3, 2, chunk=4, width=6, readout="first")
+    after = torch.rand(3)
+    torch.manual_seed(5)
+    read, out = torch.nn.Conv1d(3, 6, 4, stride=4), torch.nn.Linear(6, 2)
+    assert isinstance(model, OwnModel)
+    inner = model.inner
+    assert model.training
+    assert inner.readout == "first"
+    expected = {**{f"read.{k}": v for k, v in read.state_dict().items()}}
+    expected |= {f"out.{k}": v for k, v in out.state_dict().items()}
+    torch.testing.assert_close(dict(inner.state_dict()), expected)
+    torch.testing.assert_close(after, torch.rand(3))
+    x = torch.randn(2, 12, 3)
+    torch.testing.assert_close(model(x), 2 * out(read(x.mT).mT))
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "error", "message"),
+    [
+        ("every_sample", {}, ModelError, r"expected outputs \(2, 3, 2\) .*found \(2, 30, 2\)"),
+        ("breaks", {}, ModelError, r"mine\.py:breaks \(line 26\): making it raised ValueError: no such width"),
+        ("narrow", {}, ModelError, r"mine\.py:narrow \(line 13\): its forward raised RuntimeError: .*channels"),
+        ("no_module", {}, ModelError, r"expected a torch\.nn\.Module, it returned function"),
+        ("without", {}, ModelError, r"in_dim, out_dim and chunk, found without\(features\)"),
+        ("CONSTANT", {}, ModelError, "CONSTANT is no class and no function"),
+        ("Casual", {}, UnknownNameError, "Did you mean 'Causal'"),
+        ("Causal", {"widht": 3}, UnknownNameError, "Did you mean 'width'"),
+        ("Causal", {"preset": "small"}, OptionError, "it has no sizes by name"),
+        ("Causal", {"chunk": 0}, OptionError, "chunk"),
+    ],
+)
+def test_what_is_wrong_with_a_file_is_said_before_anything_is_trained(
+    file: Path, name: str, options: dict[str, object], error: type[CspDataError], message: str
+) -> None:
+    with pytest.raises(error, match=message):
+        baselines.build(f"{file}:{name}", 3, 2, **options)  # type: ignore[arg-type]
+
+
+def test_a_file_that_cannot_be_run_or_is_not_there(tmp_path: Path) -> None:
+    path = tmp_path / "broken.py"
+    path.write_text("import torch\n\nimport no_such_package_at_all\n")
+    with pytest.raises(ModelError, match=r"broken\.py \(line 3\): running the file raised ModuleNotFoundError"):
+        baselines.build(f"{path}:A", 3, 2)
+    with pytest.raises(ModelError, match=r"there is no file .*missing\.py"):
+        baselines.build(f"{tmp_path / 'missing.py'}:A", 3, 2)
+    with pytest.raises(UnknownNameError, match=r"A model of your own is FILE\.py:NAME"):
+        baselines.build("mine.Causal", 3, 2)
+
+
+def test_inputs_are_checked_as_those_of_any_model(file: Path) -> None:
+    model = baselines.build(f"{file}:Causal", 3, 2)
+    with pytest.raises(ModelError, match="positive multiple of the chunk of 10 samples, got 15"):
+        model(torch.zeros(1, 15, 3))
+    with pytest.raises(ModelError, match="1 input values are not finite"):
+        model(
+            torch.full((1, 10, 3), 0.0)
+            .index_fill(1, torch.tensor([4]), 0.0)
+            .index_put((torch.tensor([0]), torch.tensor([4]), torch.tensor([1])), torch.tensor(torch.nan))
+        )
+
+
+def test_what_needs_more_than_predictions_says_so(
+    trained: Run, sample: csp_data.Dataset, file: Path, tmp_path: Path
+) -> None:
+    causal = baselines.build(f"{file}:Causal", 12, 3)
+    with pytest.raises(ModelError, match="no initial_state and no step"):
+        baselines.Streamer.of(causal, baselines.Interface.of(sample))
+    model = baselines.load_model(trained)
+    with pytest.raises(ExportError, match="only layers of this package can be exported"):
+        baselines.export(model, interface_of(trained), tmp_path / "step.onnx", "onnx")  # type: ignore[arg-type]
+    with pytest.raises(OptionError, match="only a Transformer looks back"):
+        with_window(model, 10)  # type: ignore[arg-type]
+    with pytest.raises(OptionError, match="engine"):
+        baselines.Streamer.of(model, interface_of(trained), "fast")  # type: ignore[arg-type]
+    with pytest.raises(ModelError, match=r"baselines\.load_model"):
+        baselines.build_from_config(trained.config.model)
