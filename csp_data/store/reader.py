@@ -17,6 +17,7 @@ from csp_data.errors import StoreError
 from csp_data.files import check_file, check_promise
 from csp_data.normalization import Affine, Normalization
 from csp_data.store.layout import FORMAT, FORMAT_VERSION, WINDOW_COLUMNS, Channels, EpisodeRow, Header, Index
+from csp_data.store.strings import check_strings
 
 __all__ = ["Prepared", "found_damaged", "read_header", "read_recipe"]
 
@@ -41,6 +42,7 @@ def _opened(path: Path) -> Iterator[h5py.File]:
         why = os.strerror(error.errno) if error.errno else error  # HDF5 itself says it in several lines
         raise StoreError(path, f"cannot be read as HDF5 ({why})", AGAIN) from error
     with file, found_damaged(path):
+        check_strings(file, path)
         if file.attrs.get("format") != FORMAT:
             raise StoreError(
                 path, "is not a file prepared by csp-data", "Raw files are prepared by the data set's name."

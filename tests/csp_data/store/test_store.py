@@ -20,7 +20,7 @@ CHUNK_ROWS = 8
 HEADER = Header(dataset="x", protocol="{}", recipe_hash="0" * 12, source_digest="0" * 64, provenance="{}")
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=30)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=30, deadline=None)
 @given(lengths=st.lists(st.integers(1, 3 * CHUNK_ROWS), min_size=1, max_size=6), width=st.integers(1, 3))
 def test_episodes_of_any_length_are_read_as_they_were_added(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lengths: list[int], width: int
