@@ -113,13 +113,13 @@ def bench_prepare(
         work = {"name": name, "raw": str(raw.resolve()), "protocol": protocol, "out": f"{scratch}/out.h5"}
         rounds = [_round(work, Path(scratch) / str(i), jobs) for i in range(repeat)]
         size = Path(work["out"]).stat().st_size
-        held = Dataset(work["out"])
-        episode_hours = sum(held.split(part).seconds for part in held.parts) / 3600
+        dataset = Dataset(work["out"])
+        episode_hours = sum(dataset.split(part).seconds for part in dataset.parts) / 3600
         stamp = read_stamp(raw) or {}
         hours = float(stamp.get("seconds", 3600 * episode_hours)) / 3600
-        kind, episodes = held.kind, len(held.episodes)
-        held.close()
-    least = {key: min(row[key] for row in rounds) for key in rounds[0] if key.endswith(("_s", "_ms"))}
+        kind, episodes = dataset.kind, len(dataset.episodes)
+        dataset.close()
+    shortest = {key: min(row[key] for row in rounds) for key in rounds[0] if key.endswith(("_s", "_ms"))}
     return {
         "name": name,
         "kind": kind,
@@ -131,11 +131,11 @@ def bench_prepare(
         "episodes": episodes,
         "raw_bytes": int(rounds[0]["raw_bytes"]),
         "prepared_bytes": size,
-        **least,
-        "seconds_per_hour": least["prepare_s"] / hours,
-        "hours_per_second": hours / least["prepare_s"],
-        "ratio_to_floor": least["prepare_s"] / least["floor_s"],
-        "read_ratio": least["h5py_read_s"] / least["read_s"],
+        **shortest,
+        "seconds_per_hour": shortest["prepare_s"] / hours,
+        "hours_per_second": hours / shortest["prepare_s"],
+        "ratio_to_floor": shortest["prepare_s"] / shortest["floor_s"],
+        "read_ratio": shortest["h5py_read_s"] / shortest["read_s"],
         "peak_bytes": max(int(row["peak_bytes"]) for row in rounds),
     }
 
@@ -176,20 +176,20 @@ def _measure(action: str, work: dict[str, Any], environment: dict[str, str]) -> 
     """Run one of :data:`ACTIONS` in a new process; return what it measured, and its peak memory in bytes."""
     command = [sys.executable, "-m", "csp_data.bench", action, json.dumps(work)]
     with (
-        tempfile.TemporaryFile() as said,
+        tempfile.TemporaryFile() as stdout,
         tempfile.TemporaryFile() as failure,
-        subprocess.Popen(command, env=environment, stdout=said, stderr=failure) as process,
+        subprocess.Popen(command, env=environment, stdout=stdout, stderr=failure) as process,
     ):
         peak = 0
         while process.poll() is None:
             peak = max(peak, _tree_bytes(process.pid))
             time.sleep(POLL_S)
-        said.seek(0)
+        stdout.seek(0)
         failure.seek(0)
         if process.returncode:
             reason = failure.read().decode(errors="replace")
             raise CspDataError(f"bench: {action} of {work['name']} failed:\n{reason}")
-        output = said.read()
+        output = stdout.read()
     found: dict[str, float] = json.loads(output.splitlines()[-1])
     return found, peak or int(found["own_peak_bytes"])
 
@@ -198,10 +198,10 @@ def _tree_bytes(pid: int) -> int:
     """Return the resident memory of a process and all below it (Linux; 0 elsewhere)."""
     total, waiting = 0, [pid]
     while waiting:
-        own = waiting.pop()
+        process = waiting.pop()
         try:
-            total += int(Path(f"/proc/{own}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
-            for thread in Path(f"/proc/{own}/task").iterdir():
+            total += int(Path(f"/proc/{process}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+            for thread in Path(f"/proc/{process}/task").iterdir():
                 waiting += map(int, (thread / "children").read_text().split())
         except (OSError, IndexError):  # it ended meanwhile
             continue
@@ -211,9 +211,9 @@ def _tree_bytes(pid: int) -> int:
 def _prepare(work: dict[str, Any]) -> dict[str, float]:
     Path(work["out"]).unlink(missing_ok=True)
     load_source(load_card(work["name"]))
-    begun, spent = time.perf_counter(), time.process_time()
+    wall_start, cpu_start = time.perf_counter(), time.process_time()
     prepare(work["name"], raw=work["raw"], protocol=work["protocol"], out=work["out"], jobs=work["jobs"])
-    return {"seconds": time.perf_counter() - begun, "cpu": time.process_time() - spent}
+    return {"seconds": time.perf_counter() - wall_start, "cpu": time.process_time() - cpu_start}
 
 
 def _floor_read(work: dict[str, Any]) -> dict[str, float]:
@@ -224,12 +224,12 @@ def _floor(work: dict[str, Any]) -> dict[str, float]:
     files = _raw_files(work)
     with h5py.File(work["out"]) as file:
         arrays = {name: file[name][()] for name in ("inputs", "targets")}
-    begun, spent = time.perf_counter(), time.process_time()
+    wall_start, cpu_start = time.perf_counter(), time.process_time()
     size = _read_raw(files)
     with h5py.File(work["out"] + ".floor", "w", libver="v110") as file:
         for name, values in arrays.items():
             file[name] = values
-    seconds, cpu = time.perf_counter() - begun, time.process_time() - spent
+    seconds, cpu = time.perf_counter() - wall_start, time.process_time() - cpu_start
     return {"seconds": seconds, "cpu": cpu, "bytes": float(size)}
 
 
@@ -260,10 +260,10 @@ def _reading(work: dict[str, Any]) -> dict[str, float]:
     load(path=work["out"]).close()  # imports and first touches are not what is measured
     load_s = min(_time(lambda: load(work["name"], raw=work["raw"], protocol=work["protocol"])) for _ in range(3))
     open_s = min(_time(lambda: load(path=work["out"])) for _ in range(3))
-    plain = min(_time(lambda: _read_plainly(work["out"])) for _ in range(3))
+    h5py_s = min(_time(lambda: _read_plainly(work["out"])) for _ in range(3))
     dataset = load(path=work["out"])
-    ours = min(_time(lambda: _read_episodes(dataset)) for _ in range(3))
-    return {"load_ms": 1e3 * load_s, "open_ms": 1e3 * open_s, "read_s": ours, "h5py_read_s": plain}
+    ours_s = min(_time(lambda: _read_episodes(dataset)) for _ in range(3))
+    return {"load_ms": 1e3 * load_s, "open_ms": 1e3 * open_s, "read_s": ours_s, "h5py_read_s": h5py_s}
 
 
 def _read_plainly(path: str) -> None:
@@ -280,9 +280,9 @@ def _read_episodes(dataset: Dataset) -> None:
 
 
 def _time(act: Callable[[], object]) -> float:
-    begun = time.perf_counter()
+    start = time.perf_counter()
     act()
-    return time.perf_counter() - begun
+    return time.perf_counter() - start
 
 
 ACTIONS: dict[str, Callable[[dict[str, Any]], dict[str, float]]] = {

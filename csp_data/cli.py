@@ -110,40 +110,42 @@ def info(
         dataset = api.load(name, raw=raw, protocol=protocol, skip_damaged=skip_damaged, **changes)
     card = load_card(name) if dataset is None else dataset.card
     if as_json:
-        files = {"files": [str(made.path) for made in _made_before(card.name)]}
-        click.echo(json.dumps({"card": card.to_dict(), "prepared": dataset and _held(dataset), **files}, indent=2))
+        files = {"files": [str(before.path) for before in _made_before(card.name)]}
+        click.echo(
+            json.dumps({"card": card.to_dict(), "prepared": dataset and _summary(dataset), **files}, indent=2)
+        )
         return
     click.echo(_describe(card))
-    for line in _files_there(card) if dataset is None else _contents(dataset):
+    for line in _describe_prepared_files(card) if dataset is None else _describe_prepared(dataset):
         click.echo(line)
 
 
-def _files_there(card: Card) -> Iterator[str]:
+def _describe_prepared_files(card: Card) -> Iterator[str]:
     """Say which prepared files of a data set the home has."""
     made_before = _made_before(card.name)
     yield "Prepared:" if made_before else f"Prepared: nothing yet (csp-data prepare {card.name})"
-    for made in made_before:
-        yield f"  {made}\n    {_counts(made)}\n    {made.path}"
+    for dataset in made_before:
+        yield f"  {dataset}\n    {_counts(dataset)}\n    {dataset.path}"
 
 
-def _contents(dataset: Dataset) -> Iterator[str]:
+def _describe_prepared(dataset: Dataset) -> Iterator[str]:
     """Say what a prepared file holds: its parts, and what was repaired or left out."""
-    held = _held(dataset)
+    summary = _summary(dataset)
     yield f"\nPrepared: {dataset.path}\n  {dataset}"
-    for part, row in held["parts"].items():
+    for part, row in summary["parts"].items():
         yield f"  {part:<6} {row['episodes']} episodes, {row['minutes']:.1f} min, {len(row['groups'])} groups"
     yield f"  {_counts(dataset)}"
-    for what, count in held["provenance"]["counts"].items():
+    for what, count in summary["provenance"]["counts"].items():
         yield f"  {count} x {what}"
     used = {row.recording for row in dataset.episodes}
-    notes = held["provenance"]["notes"]
+    notes = summary["provenance"]["notes"]
     listed = [note for note in notes if note["kind"] != "repair" or note["recording"] not in used]
     for note in listed[:LISTED]:
         yield f"    {note['recording']}: {note['what']}{': ' + note['detail'] if note['detail'] else ''}"
     if len(listed) > LISTED:
         yield f"    and {len(listed) - LISTED} more (--json lists all)"
     files = dataset.card.files
-    if files and (missing := held["provenance"]["missing"]):
+    if files and (missing := summary["provenance"]["missing"]):
         yield f"  {len(missing)} of {len(files)} files are not here"
 
 
@@ -152,11 +154,11 @@ def _made_before(name: str) -> list[Dataset]:
     found = []
     for file in prepared_of(name):
         try:
-            made = Dataset(file)
+            dataset = Dataset(file)
         except StoreError as error:
             logging.getLogger(__name__).warning("%s", error)
             continue
-        found += [made] if made.name == name else []
+        found += [dataset] if dataset.name == name else []
     return found
 
 
@@ -175,7 +177,7 @@ LISTED = 20
 """Recordings left out, skipped or to be looked at that ``info --prepared`` names; the others are counted."""
 
 
-def _held(dataset: Dataset) -> dict[str, Any]:
+def _summary(dataset: Dataset) -> dict[str, Any]:
     parts = {
         part: {
             "episodes": len(dataset.split(part)),

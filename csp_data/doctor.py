@@ -23,7 +23,7 @@ from csp_data.acquire.client import offline
 from csp_data.acquire.importing import leftovers
 from csp_data.card import bundled_root, load_card, names
 from csp_data.errors import CspDataError
-from csp_data.home import home, in_the_way, prepared_dir, raw_dir, stamps_dir
+from csp_data.home import home, obstacle_at, prepared_dir, raw_dir, stamps_dir
 from csp_data.store import found_damaged, read_header
 
 __all__ = ["GROUP", "PreparedFile", "examine", "prepared_files", "readable_size", "size_of"]
@@ -154,20 +154,20 @@ def _extras() -> dict[str, Any]:
     for extra in needs:
         versions = {name: _version(name) for name in packages(extra)}
         missing = sorted(name for name, version in versions.items() if version is None)
-        there = {name: version for name, version in versions.items() if version is not None}
-        rows[extra] = {"complete": not missing, "there": there, "missing": missing}
+        installed = {name: version for name, version in versions.items() if version is not None}
+        rows[extra] = {"complete": not missing, "there": installed, "missing": missing}
     return rows
 
 
 def _home() -> dict[str, Any]:
     root = home()
-    there = next(folder for folder in (root, *root.parents) if folder.exists())
-    disk = shutil.disk_usage(there)
+    existing = next(folder for folder in (root, *root.parents) if folder.exists())
+    disk = shutil.disk_usage(existing)
     return {
         "path": str(root),
         "chosen_by": "CSP_DATA_HOME" if os.environ.get("CSP_DATA_HOME") else "default",
         "exists": root.is_dir(),
-        "writable": not in_the_way(root) and os.access(there, os.W_OK),
+        "writable": not obstacle_at(root) and os.access(existing, os.W_OK),
         "bytes": size_of(root) if root.is_dir() else 0,
         "disk_free_bytes": disk.free,
         "disk_total_bytes": disk.total,
@@ -199,9 +199,8 @@ def _reclaimable(prepared: list[PreparedFile]) -> Iterator[dict[str, Any]]:
     raw = raw_dir("x").parent
     folders = sorted(path for path in raw.iterdir() if path.is_dir()) if raw.is_dir() else []
     for name in dict.fromkeys(path.name.removesuffix(".incoming") for path in folders):
-        left = leftovers(raw / name)
-        if left:
-            size = sum(size_of(path) for path in left)
+        if unfinished := leftovers(raw / name):
+            size = sum(size_of(path) for path in unfinished)
             yield {"what": f"unfinished downloads of {name}", "bytes": size, "command": f"csp-data clean {name}"}
     if prepared:
         size = sum(row.bytes for row in prepared)

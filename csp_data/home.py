@@ -18,12 +18,12 @@ import platformdirs
 from csp_data.errors import CspDataError, OptionError
 
 __all__ = [
+    "check_accessible",
     "expanded",
     "home",
-    "in_the_way",
     "lock",
     "named",
-    "open_to_us",
+    "obstacle_at",
     "prepared_dir",
     "prepared_of",
     "raw_dir",
@@ -45,8 +45,8 @@ def home() -> Path:
     return expanded(chosen) if chosen else platformdirs.user_data_path("csp-data")
 
 
-def open_to_us(folder: Path) -> Path:
-    """Return a folder, there or not.
+def check_accessible(folder: Path) -> Path:
+    """Return a folder that may be looked into, or that is not there yet.
 
     Raises
     ------
@@ -129,7 +129,7 @@ def raw_dir(name: str, chosen: Path | str | None = None) -> Path:
 
 def prepared_dir() -> Path:
     """Return the folder of prepared files."""
-    return open_to_us(home() / "prepared")
+    return check_accessible(home() / "prepared")
 
 
 def prepared_of(name: str) -> list[Path]:
@@ -160,12 +160,12 @@ def writable_dir(path: Path) -> Path:
     try:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        why = in_the_way(path) or error.strerror or error
+        why = obstacle_at(path) or error.strerror or error
         raise CspDataError(f"cannot write to {path}: {why}. {WRITABLE}") from error
     return path
 
 
-def in_the_way(path: Path) -> str:
+def obstacle_at(path: Path) -> str:
     """Return what stands where a folder should be: a file or a link to nowhere; ``""`` if nothing does."""
     with suppress(OSError):  # of a folder that may not be looked into
         for place in (path, *path.parents):
@@ -186,17 +186,17 @@ def lock(path: Path) -> Iterator[None]:
     """
     path = named(path)
     writable_dir(path.parent)
-    held = filelock.FileLock(path.with_name(path.name + ".lock"))
+    file_lock = filelock.FileLock(path.with_name(path.name + ".lock"))
     try:
         try:
-            held.acquire(timeout=WAIT_S)
+            file_lock.acquire(timeout=WAIT_S)
         except filelock.Timeout:
             logger.warning("another process works on %s; waiting for it (Ctrl-C stops the waiting)", path)
-            held.acquire()
+            file_lock.acquire()
     except OSError as error:
         why = error.strerror or error
         raise CspDataError(f"cannot write to {path.parent}: {why}. {WRITABLE}") from error
     try:
         yield
     finally:
-        held.release()
+        file_lock.release()

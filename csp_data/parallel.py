@@ -21,7 +21,7 @@ from joblib.externals.loky import ProcessPoolExecutor
 from joblib.externals.loky.backend import get_context
 from joblib.externals.loky.backend import resource_tracker as loky_tracker
 
-__all__ = ["as_done", "in_order", "keep_freed", "others", "processes"]
+__all__ = ["as_done", "in_order", "keep_freed", "processes", "start_workers"]
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")
@@ -51,7 +51,7 @@ def keep_freed() -> None:
 
 
 @cache
-def _end_with(parent: int) -> None:
+def _exit_after(parent: int) -> None:
     """End this process soon after the one that started it, however that ended: nobody wants its results then.
 
     By themselves loky's processes notice nothing: they finish what they have begun, for hours, and then wait.
@@ -72,13 +72,13 @@ def _end_with(parent: int) -> None:
     threading.Thread(target=watch, name="csp-data-end-with", daemon=True).start()
 
 
-def others(count: int) -> ProcessPoolExecutor:
+def start_workers(count: int) -> ProcessPoolExecutor:
     """Return an executor of other processes, each with one thread; they start at the first task."""
     one_thread = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
     # not loky's shared executor: it would be handed to joblib's next user, who needs another kind
     context = get_context("loky")
     return ProcessPoolExecutor(
-        count, context=context, env=one_thread, initializer=_end_with, initargs=(os.getpid(),)
+        count, context=context, env=one_thread, initializer=_exit_after, initargs=(os.getpid(),)
     )
 
 
@@ -109,7 +109,7 @@ def in_order(do: Callable[[Task], Result], tasks: Iterable[Task], jobs: int) -> 
     do
         What to do with a task; it and its results go from process to process.
     tasks
-        Taken as they are needed: at most ``2 * jobs`` are begun and not yet given.
+        Taken as they are needed: at most ``2 * jobs`` are submitted and not yet given.
     jobs
         Processes, this one included.
 
@@ -126,27 +126,27 @@ def in_order(do: Callable[[Task], Result], tasks: Iterable[Task], jobs: int) -> 
     if jobs == 1:
         yield from map(do, tasks)
         return
-    pool = others(jobs - 1)
+    pool = start_workers(jobs - 1)
     with _ctrl_c_for_this_one_alone():
         started = pool.submit(keep_freed)
-    begun: deque[Future[Result]] = deque()
-    left = iter(tasks)
+    submitted: deque[Future[Result]] = deque()
+    remaining = iter(tasks)
     end: Any = object()
     try:
         while True:
-            room = len(begun) < 2 * jobs
-            idle = started.done() and sum(not future.done() for future in begun) < 2 * (jobs - 1)
-            if begun and (begun[0].done() or not room) and not (room and idle):
-                yield begun.popleft().result()
+            room = len(submitted) < 2 * jobs
+            idle = started.done() and sum(not future.done() for future in submitted) < 2 * (jobs - 1)
+            if submitted and (submitted[0].done() or not room) and not (room and idle):
+                yield submitted.popleft().result()
                 continue
-            task = next(left, end)
+            task = next(remaining, end)
             if task is end:
                 break
-            begun.append(pool.submit(do, task) if idle else _here(do, task))
-        while begun:
-            yield begun.popleft().result()
+            submitted.append(pool.submit(do, task) if idle else _run_here(do, task))
+        while submitted:
+            yield submitted.popleft().result()
     finally:
-        _end(pool, [started, *begun])
+        _shut_down(pool, [started, *submitted])
 
 
 def as_done(do: Callable[[Task], Result], tasks: Iterable[Task], jobs: int) -> Iterator[Result]:
@@ -157,7 +157,7 @@ def as_done(do: Callable[[Task], Result], tasks: Iterable[Task], jobs: int) -> I
     do
         What to do with a task; it and its results go from process to process.
     tasks
-        Taken as they are needed: at most ``2 * jobs`` are begun and not yet given.
+        Taken as they are needed: at most ``2 * jobs`` are submitted and not yet given.
     jobs
         Processes.
 
@@ -171,34 +171,34 @@ def as_done(do: Callable[[Task], Result], tasks: Iterable[Task], jobs: int) -> I
     Exception
         That of a task that fails, or loky's own where a process is lost.
     """
-    pool = others(jobs)
-    begun: set[Future[Result]] = set()
-    left = iter(tasks)
+    pool = start_workers(jobs)
+    submitted: set[Future[Result]] = set()
+    remaining = iter(tasks)
     try:
         while True:
             with _ctrl_c_for_this_one_alone():
-                begun.update(pool.submit(do, task) for task in islice(left, 2 * jobs - len(begun)))
-            if not begun:
+                submitted.update(pool.submit(do, task) for task in islice(remaining, 2 * jobs - len(submitted)))
+            if not submitted:
                 return
-            done, begun = wait(begun, return_when=FIRST_COMPLETED)
+            done, submitted = wait(submitted, return_when=FIRST_COMPLETED)
             for future in done:
                 yield future.result()
     finally:
-        _end(pool, begun)
+        _shut_down(pool, submitted)
 
 
-def _end(pool: ProcessPoolExecutor, begun: Iterable[Future[Any]]) -> None:
+def _shut_down(pool: ProcessPoolExecutor, submitted: Iterable[Future[Any]]) -> None:
     """End processes that are idle, or whose results nobody wants any more."""
     try:
         # loky's thread fails where a task that it has not yet handed on is gone; it hands them on at once
         late = time.monotonic() + 5
-        while not all(future.running() or future.done() for future in begun) and time.monotonic() < late:
+        while not all(future.running() or future.done() for future in submitted) and time.monotonic() < late:
             time.sleep(0.001)
     finally:
         pool.shutdown(wait=True, kill_workers=True)
 
 
-def _here(do: Callable[[Task], Result], task: Task) -> Future[Result]:
+def _run_here(do: Callable[[Task], Result], task: Task) -> Future[Result]:
     """Do a task in this process; its error is raised only when the result is due, as another process's is."""
     future: Future[Result] = Future()
     try:

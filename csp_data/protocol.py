@@ -396,7 +396,7 @@ def resolve(card: Card, protocol: Protocol | str | None = None) -> Protocol:
         chosen = PROTOCOLS[chosen]
     if chosen.split_name not in card.splits:
         raise UnknownNameError(f"split of {card.name}", chosen.split_name, card.splits)
-    own = {
+    card_fields = {
         name: value for name, value in card.protocols.get(chosen.name, {}).items() if name not in chosen.changed
     }
-    return chosen._with(own, chosen.changed)
+    return chosen._with(card_fields, chosen.changed)

@@ -271,7 +271,7 @@ def _walk_zip(
             raise UnsafeArchiveError(path, "", f"has {len(infos)} members, more than {limits.members}")
         bound, total = limits.bound(path.stat().st_size), 0
         _refuse_overlaps(path, infos, archive.start_dir)
-        kept = []
+        files = []
         for info in infos:
             _refuse_kind(path, info)
             if info.is_dir():
@@ -280,8 +280,8 @@ def _walk_zip(
             total += info.file_size
             if total > bound:
                 raise UnsafeArchiveError(path, info.filename, f"unpacks to more than the {bound} bytes allowed")
-            kept.append((info, members.file(info.orig_filename, info.file_size)))
-        for info, member in kept:
+            files.append((info, members.file(info.orig_filename, info.file_size)))
+        for info, member in files:
             with archive.open(info) as body:
                 yield member, body
 

@@ -114,7 +114,7 @@ class Client:
     def __init__(self, patience: Patience | None = None, credentials: Credentials | None = None) -> None:
         self.patience = patience or Patience()
         self._credentials = credentials
-        self._answer: AuthBase | None = None  # how the origin of the credentials wants them
+        self._auth: AuthBase | None = None  # how the origin of the credentials wants them
         self._breaker = Breaker()
         self._reroutes = _reroutes()
         self._local = threading.local()
@@ -176,13 +176,13 @@ class Client:
         host = origin(address)
         if host in self._unreachable:
             raise AccessError(self._unreachable[host])
-        mine = self._may_see(address)
-        known = self._answer
-        response = self._ask(address, headers, known if mine is not None else None)
-        if response.status_code == 401 and mine is not None and known is None:
+        credentials = self._credentials_for(address)
+        auth = self._auth
+        response = self._ask(address, headers, auth if credentials is not None else None)
+        if response.status_code == 401 and credentials is not None and auth is None:
             response.close()
-            self._answer = answer_to(response.headers.get("WWW-Authenticate", ""), mine)
-            response = self._ask(address, headers, self._answer)
+            self._auth = answer_to(response.headers.get("WWW-Authenticate", ""), credentials)
+            response = self._ask(address, headers, self._auth)
         return response
 
     def _ask(self, address: str, headers: Mapping[str, str], auth: AuthBase | None) -> requests.Response:
@@ -195,17 +195,17 @@ class Client:
             stream=True,
         )
 
-    def _may_see(self, address: str) -> Credentials | None:
+    def _credentials_for(self, address: str) -> Credentials | None:
         """Return the credentials, if an address belongs to their origin."""
-        mine = self._credentials
-        if mine is None or mine.origin != origin(address):
+        credentials = self._credentials
+        if credentials is None or credentials.origin != origin(address):
             return None
         if urlsplit(address).scheme != "https" and not is_loopback(address):
             raise AccessError(
                 f"{origin(address)}: a password is not sent over plain http, where others can read it."
                 " Use an https address, or import the files."
             )
-        return mine
+        return credentials
 
     def abort(self) -> None:
         """End all connections at once, from any thread; no new one can be made."""

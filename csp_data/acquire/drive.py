@@ -166,8 +166,8 @@ def _refusal(response: requests.Response, page: _Page) -> str:
         )
     if response.status_code == 404 or "not found" in low or "does not exist" in low:
         return "Google Drive does not have it any more. See the publisher's page for its new place, then import it"
-    said = page.caption or page.title or f"status {response.status_code}"
-    return f"Google Drive answered with a page: {said[:200]!r}. Get the file with a browser, and import it"
+    message = page.caption or page.title or f"status {response.status_code}"
+    return f"Google Drive answered with a page: {message[:200]!r}. Get the file with a browser, and import it"
 
 
 class _Page(HTMLParser):

@@ -108,15 +108,15 @@ def extend_lock(path: Path, name: str, new: LockedSet) -> None:
     """
     with lock(path):
         rows = _rows(path)
-        mine = rows.setdefault(name, {"files": {}, "archives": {}})
-        before = json.dumps(mine, sort_keys=True)
+        row = rows.setdefault(name, {"files": {}, "archives": {}})
+        before = json.dumps(row, sort_keys=True)
         for kind, files in (("files", new.files), ("archives", new.archives)):
             for file, locked in files.items():
-                known = mine[kind].setdefault(file, asdict(locked))
+                known = row[kind].setdefault(file, asdict(locked))
                 if known != asdict(locked):
                     raise VerificationError(
                         f"{file}: {path} expects sha256 {known['sha256']}, found {locked.sha256}. If its"
                         " publisher has replaced it and you want the new version, delete its entry there."
                     )
-        if json.dumps(mine, sort_keys=True) != before:
+        if json.dumps(row, sort_keys=True) != before:
             write_json(path, {"format": "csp-data lock", "version": VERSION, "datasets": rows})

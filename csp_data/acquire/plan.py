@@ -161,13 +161,13 @@ def _at_publisher(card: Card, client: Client, variant: Variant, by_hand: str) ->
         patterns = card.access.full if variant == "full" else card.access.compact
         chosen = replace(card, access=replace(card.access, compact=patterns, full=()))
         top = drive.list_folder(client, card.access.drive_folder)
-        mine = [entry for entry in top if has_publishers_name(chosen, entry.name)]
-        if not mine:
+        of_set = [entry for entry in top if has_publishers_name(chosen, entry.name)]
+        if not of_set:
             raise AccessError(
                 f"{card.name}: the publisher's folder holds {', '.join(entry.name for entry in top[:8])}, and"
                 f" nothing like {', '.join(patterns)}. {by_hand}"
             )
-        for found in mine:
+        for found in of_set:
             yield from _on_drive(client, found, PurePosixPath(), by_hand, drive.DEEPEST)
 
 

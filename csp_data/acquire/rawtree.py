@@ -9,7 +9,7 @@ from csp_data.acquire.nearby import better_folder
 from csp_data.acquire.verify import Report, verify_tree
 from csp_data.card import Card, bundled_root
 from csp_data.errors import DamagedRecordingError, MissingDataError
-from csp_data.home import open_to_us, raw_dir
+from csp_data.home import check_accessible, raw_dir
 from csp_data.simulate.stamp import read_stamp, simulates
 from csp_data.sources import Found, Source, load_source, recognise
 
@@ -18,7 +18,7 @@ __all__ = ["find_recordings", "path_inside", "raw_bytes", "raw_kind", "raw_root"
 
 def raw_root(card: Card, raw: Path | str | None) -> Path:
     """Return where a data set's raw files are: what was passed, what ships with the package, or the home."""
-    return (bundled_root(card) if raw is None else None) or open_to_us(raw_dir(card.name, raw))
+    return (bundled_root(card) if raw is None else None) or check_accessible(raw_dir(card.name, raw))
 
 
 def raw_kind(card: Card, root: Path) -> str:
@@ -44,13 +44,14 @@ def recordings_of(card: Card, source: Source, report: Report) -> list[Found]:
         return found
     inside = sorted(entry.name for entry in report.root.iterdir())
     listing = f"{', '.join(inside[:5])}{' and more' if len(inside) > 5 else ''}" if inside else "nothing"
-    like = {name: count for name, count in recognise(report.root).items() if simulated in (None, name)}
-    others = ", ".join(f"{name} ({count} recordings)" for name, count in like.items())
-    alike = f" It looks like {others}." if others else ""
+    recognised = {name: count for name, count in recognise(report.root).items() if simulated in (None, name)}
+    others = ", ".join(f"{name} ({count} recordings)" for name, count in recognised.items())
+    looks_like = f" It looks like {others}." if others else ""
+    advice = better_folder(card, report.root) or " ".join(card.obtain.split())
     raise MissingDataError(
         f"Recordings of {card.name} ({source.layout})",
         report.root,
-        f"The folder holds {listing}.{alike} {better_folder(card, report.root) or ' '.join(card.obtain.split())}",
+        f"The folder holds {listing}.{looks_like} {advice}",
     )
 
 

@@ -100,10 +100,10 @@ def to_hf(dataset: Dataset) -> DatasetDict:
     parts = {}
     for part in dataset.parts:
         table = pa.Table.from_batches(_batches(dataset, part), schema=schema(dataset))
-        own = info.copy()
-        own.features = datasets.Features.from_arrow_schema(table.schema)
+        part_info = info.copy()
+        part_info.features = datasets.Features.from_arrow_schema(table.schema)
         parts[part] = datasets.Dataset(
-            table.replace_schema_metadata(None), info=own, split=datasets.NamedSplit(part)
+            table.replace_schema_metadata(None), info=part_info, split=datasets.NamedSplit(part)
         )
     return datasets.DatasetDict(parts)
 
@@ -178,8 +178,8 @@ def readme(dataset: Dataset) -> str:
         "| column | channels | units | rate |",
         "|---|---|---|---|",
         *(
-            f"| `{name}` | {', '.join(of.names)} | {', '.join(dict.fromkeys(of.units))} | {of.rate_hz:g} Hz |"
-            for name, of in (("inputs", dataset.channels), ("targets", dataset.targets))
+            f"| `{name}` | {', '.join(row.names)} | {', '.join(dict.fromkeys(row.units))} | {row.rate_hz:g} Hz |"
+            for name, row in (("inputs", dataset.channels), ("targets", dataset.targets))
         ),
         "",
         *(["Known defects:", "", *(f"- {defect}" for defect in card.defects), ""] if card.defects else []),

@@ -38,8 +38,8 @@ def long_frame(dataset: Dataset, part: str | None = None) -> pd.DataFrame:
     sides: tuple[Side, ...] = ("inputs", "targets")
     for side in sides:
         wide = wide_frame(dataset, side, part)
-        of = dataset.channels if side == "inputs" else dataset.targets
-        for name, unit in zip(of.names, of.units, strict=True):
+        channels = dataset.channels if side == "inputs" else dataset.targets
+        for name, unit in zip(channels.names, channels.units, strict=True):
             frame = wide[["episode", "group", "split"]].assign(side=side, channel=name, unit=unit)
             frames.append(frame.assign(time=wide["time"], value=wide[name]))
     frame = pd.concat(frames, ignore_index=True)
@@ -66,22 +66,22 @@ def wide_frame(dataset: Dataset, side: Side, part: str | None = None) -> pd.Data
     """
     if side not in get_args(Side):
         raise OptionError("wide", side, f"one of {', '.join(get_args(Side))}")
-    of = dataset.channels if side == "inputs" else dataset.targets
-    if len({"episode", "group", "split", "time", *of.names}) < 4 + len(of.names):
+    channels = dataset.channels if side == "inputs" else dataset.targets
+    if len({"episode", "group", "split", "time", *channels.names}) < 4 + len(channels.names):
         raise CspDataError(
-            f"{side} of {dataset.name}: {', '.join(of.names)} cannot be columns beside episode, group, split and"
-            " time: one name stands twice. Change it on the card, or use to_xarray."
+            f"{side} of {dataset.name}: {', '.join(channels.names)} cannot be columns beside episode, group, split"
+            " and time: one name stands twice. Change it on the card, or use to_xarray."
         )
     rows = chosen(dataset, part)
     episodes = list(dataset.read_rows(rows))
-    frame = pd.DataFrame(np.concatenate([getattr(e, side) for e in episodes]), columns=list(of.names))
+    frame = pd.DataFrame(np.concatenate([getattr(e, side) for e in episodes]), columns=list(channels.names))
     counts = [len(getattr(e, side)) for e in episodes]
     frame.insert(0, "time", np.concatenate([_time(e, side) for e in episodes]))
     for name in ("split", "group", "id"):
         values = np.repeat(np.array([getattr(row, name) for row in rows], dtype=object), counts)
         frame.insert(0, "episode" if name == "id" else name, values)
     frame.attrs.update(described(dataset))
-    frame.attrs.update(units=dict(zip(of.names, of.units, strict=True)), rate_hz=of.rate_hz)
+    frame.attrs.update(units=dict(zip(channels.names, channels.units, strict=True)), rate_hz=channels.rate_hz)
     return frame
 
 

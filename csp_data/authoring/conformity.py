@@ -24,7 +24,7 @@ from csp_data.prepare.examples import examples
 from csp_data.protocol import resolve
 from csp_data.recording import FloatArray, Recording, Stream
 from csp_data.signal.plausible import RATE_FACTOR, RATE_TOLERANCE, implausible, sentinels
-from csp_data.sources import Found, Source, find_in, load_source, read_found
+from csp_data.sources import Found, Source, TargetFunction, find_in, load_source, read_found
 from csp_data.splits import assign
 
 __all__ = ["Check", "SourceReport", "check_source"]
@@ -49,7 +49,7 @@ class _State:
     source: Source | None = None
     found: list[Found] = field(default_factory=list)
     recordings: list[Recording] = field(default_factory=list)
-    said: str = ""
+    summary: str = ""
 
     def streams(self) -> Iterator[tuple[str, str, Stream]]:
         """Yield recording, name and stream of all that were read."""
@@ -94,7 +94,7 @@ def check_source(name: Path | str, *, raw: Path | str | None = None, limit: int 
 def _run(state: _State, name: str, needs: str, check: Callable[[_State], Iterator[str]]) -> Check:
     if needs and not getattr(state, needs):
         return Check(name, "skipped", ("an earlier check failed",))
-    state.said = ""
+    state.summary = ""
     problems: list[str] = []
     try:
         for problem in check(state):
@@ -104,11 +104,13 @@ def _run(state: _State, name: str, needs: str, check: Callable[[_State], Iterato
     except Exception as error:  # whatever a reader does wrong belongs into the report
         problems.append(f"{type(error).__name__}: {error}")
     if not problems:
-        return Check(name, "ok", (state.said,) if state.said else ())
+        return Check(name, "ok", (state.summary,) if state.summary else ())
     failed = [problem for problem in problems if not isinstance(problem, _Warning)]
     shown = [*(failed or problems)][:SHOWN]
-    more = len(failed or problems) - len(shown)
-    return Check(name, "failed" if failed else "warning", (*shown, *([f"and {more} more"] if more else ())))
+    unlisted = len(failed or problems) - len(shown)
+    return Check(
+        name, "failed" if failed else "warning", (*shown, *([f"and {unlisted} more"] if unlisted else ()))
+    )
 
 
 SHOWN = 5
@@ -117,7 +119,7 @@ SHOWN = 5
 
 def _reader(state: _State) -> Iterator[str]:
     state.source = load_source(state.card)
-    state.said = state.source.layout
+    state.summary = state.source.layout
     yield from ()
 
 
@@ -138,7 +140,7 @@ def _recordings(state: _State) -> Iterator[str]:
     if found != find_in(state.card, state.root):
         yield "find() gives another order the second time; sort what it returns"
     state.found = found
-    state.said = f"{len(found)} in {len({recording.group for recording in found})} groups"
+    state.summary = f"{len(found)} in {len({recording.group for recording in found})} groups"
 
 
 def _reading(state: _State) -> Iterator[str]:
@@ -158,7 +160,7 @@ def _reading(state: _State) -> Iterator[str]:
             continue
         state.recordings.append(recording)
         read.append(found)
-    state.said = f"{len(state.recordings)} of {len(state.found)} read"
+    state.summary = f"{len(state.recordings)} of {len(state.found)} read"
     if read and not _equal(state.source.read(read[0], state.card, protocol), state.recordings[0]):
         yield f"{read[0].id}: read() gives other numbers the second time"
 
@@ -186,15 +188,15 @@ def _streams(state: _State) -> Iterator[str]:
             if name not in promised:
                 problems.append(f"stream {name!r} is not on the card")
             else:
-                problems += [f"{name}: {problem}" for problem in _against_card(stream, promised[name])]
+                problems += [f"{name}: {problem}" for problem in _differences_from_card(stream, promised[name])]
         if not problems:
             good.append(recording)
         yield from (f"{recording.id}: {problem}" for problem in problems)
     state.recordings = good
-    state.said = ", ".join(promised)
+    state.summary = ", ".join(promised)
 
 
-def _against_card(stream: Stream, card: Any) -> Iterator[str]:
+def _differences_from_card(stream: Stream, card: Any) -> Iterator[str]:
     time, values = stream.time, stream.values
     if time.ndim != 1 or values.ndim != 2 or len(time) != len(values):
         yield f"expected time (T,) and values (T, C), found {time.shape} and {values.shape}"
@@ -205,9 +207,9 @@ def _against_card(stream: Stream, card: Any) -> Iterator[str]:
         yield f"expected times in float64, found {time.dtype} (a clock since 1970 loses its digits)"
     if values.shape[1] != len(stream.channels):
         yield f"expected {len(stream.channels)} columns, one a channel, found {values.shape[1]}"
-    wild = any("*" in channel for channel in card.channels)
-    fits = all(any(fnmatchcase(own, channel) for channel in card.channels) for own in stream.channels)
-    if not fits or not (wild or stream.channels == card.channels):
+    has_patterns = any("*" in channel for channel in card.channels)
+    fits = all(any(fnmatchcase(name, pattern) for pattern in card.channels) for name in stream.channels)
+    if not fits or not (has_patterns or stream.channels == card.channels):
         yield f"expected the channels {', '.join(card.channels)}, found {', '.join(stream.channels)}"
     for what in ("unit", "role", "kind"):
         if getattr(stream, what) != getattr(card, what):
@@ -230,7 +232,7 @@ def _clocks(state: _State) -> Iterator[str]:
 
 
 def _values(state: _State) -> Iterator[str]:
-    moving: dict[str, FloatArray] = {}
+    ranges: dict[str, FloatArray] = {}  # of each stream's columns, over all recordings
     for id_, name, stream in state.streams():
         finite = np.isfinite(stream.values)
         if stream.role == "input" and not finite.all():
@@ -240,18 +242,18 @@ def _values(state: _State) -> Iterator[str]:
         if finite.any():
             spread = np.nanmax(np.where(finite, stream.values, np.nan), axis=0, initial=-np.inf)
             spread = spread - np.nanmin(np.where(finite, stream.values, np.nan), axis=0, initial=np.inf)
-            before = moving.get(name, np.zeros_like(spread))
-            moving[name] = np.maximum(spread, before) if before.shape == spread.shape else spread
+            before = ranges.get(name, np.zeros_like(spread))
+            ranges[name] = np.maximum(spread, before) if before.shape == spread.shape else spread
         yield from (_Warning(f"{id_}: {name}: {problem}; does it mean none?") for problem in sentinels(stream))
-    for name, spread in moving.items():
-        if dead := [str(i + 1) for i in np.flatnonzero(spread == 0)]:
-            yield _Warning(f"{name}: column {', '.join(dead)} never changes in any recording")
+    for name, spread in ranges.items():
+        if constant := [str(i + 1) for i in np.flatnonzero(spread == 0)]:
+            yield _Warning(f"{name}: column {', '.join(constant)} never changes in any recording")
 
 
 def _units(state: _State) -> Iterator[str]:
     for id_, name, stream in state.streams():
         yield from (f"{id_}: {name}: {problem}" for problem in implausible(stream))
-    state.said = ", ".join(dict.fromkeys(stream.unit for stream in state.card.streams))
+    state.summary = ", ".join(dict.fromkeys(stream.unit for stream in state.card.streams))
 
 
 def _alignment(state: _State) -> Iterator[str]:
@@ -269,26 +271,31 @@ def _targets(state: _State) -> Iterator[str]:
     for target in state.card.targets:
         varies = False
         for recording in state.recordings:
-            edges = _edges(recording)
-            values = state.source.targets[target.name](edges)
-            want = (len(next(iter(edges.values()))) - 1, len(target.channels))
-            if np.shape(values) != want:
-                yield f"{recording.id}: {target.name}: expected shape {want}, found {np.shape(values)}"
+            compute, edges = state.source.targets[target.name], _sampled_references(recording)
+            values = compute(edges)
+            expected = (len(next(iter(edges.values()))) - 1, len(target.channels))
+            if np.shape(values) != expected:
+                yield f"{recording.id}: {target.name}: expected shape {expected}, found {np.shape(values)}"
                 break
             if not np.isfinite(values).all():
-                lost = np.count_nonzero(~np.isfinite(values))
-                yield f"{recording.id}: {target.name}: {lost} values are not finite"
+                count = np.count_nonzero(~np.isfinite(values))
+                yield f"{recording.id}: {target.name}: {count} values are not finite"
             varies = varies or bool(np.ptp(values, axis=0).max() > 0)
-            half = want[0] // 2
-            later = {name: np.concatenate([v[: half + 1], v[half : half + 1].repeat(len(v) - half - 1, axis=0)])
-                     for name, v in edges.items()}  # fmt: skip
-            if not np.allclose(state.source.targets[target.name](later)[:half], values[:half], equal_nan=True):
+            if _depends_on_later(compute, edges, values):
                 yield f"{recording.id}: {target.name}: a target depends on what comes after its step"
         if state.recordings and not varies:
             yield f"{target.name} never changes"
 
 
-def _edges(recording: Recording) -> dict[str, FloatArray]:
+def _depends_on_later(compute: TargetFunction, edges: dict[str, FloatArray], values: FloatArray) -> bool:
+    """Whether the first half of the targets changes when the references stand still from its end on."""
+    half = len(values) // 2
+    halted = {name: np.concatenate([v[: half + 1], np.repeat(v[half : half + 1], len(v) - half - 1, axis=0)])
+              for name, v in edges.items()}  # fmt: skip
+    return not np.allclose(compute(halted)[:half], values[:half], equal_nan=True)
+
+
+def _sampled_references(recording: Recording) -> dict[str, FloatArray]:
     """Give the reference streams at a few common times, by the samples before them."""
     streams = {name: s for name, s in recording.streams.items() if s.role == "reference"}
     finite = {name: np.flatnonzero(np.isfinite(s.values).all(axis=1)) for name, s in streams.items()}
@@ -303,30 +310,30 @@ def _edges(recording: Recording) -> dict[str, FloatArray]:
 
 
 def _splits(state: _State) -> Iterator[str]:
-    there = {recording.id for recording in state.found}
+    found_ids = {recording.id for recording in state.found}
     for name, split in state.card.splits.items():
         parts = assign(state.card, name, state.found)
         if empty := [part for part in split.parts if part not in parts.values()]:
             yield f"{name}: the {' and '.join(empty)} part has no recording"
         group_of = {recording.id: recording.group for recording in state.found}
         for part in split.held_out:
-            inside = {group_of[id_] for id_, own in parts.items() if own == part}
-            outside = {group_of[id_] for id_, own in parts.items() if own != part}
+            inside = {group_of[id_] for id_, its_part in parts.items() if its_part == part}
+            outside = {group_of[id_] for id_, its_part in parts.items() if its_part != part}
             if shared := inside & outside:
                 yield f"{name}: group {sorted(shared)[0]!r} is in {part} and in another part"
         listed = {id_ for id_ in split.part_of() if not set(id_) & set("*?")}
-        if absent := sorted(listed - there):
+        if absent := sorted(listed - found_ids):
             yield _Warning(f"{name}: {len(absent)} listed recordings are not here, such as {absent[0]!r}")
-        if left := sorted(there - set(parts)):
-            yield _Warning(f"{name}: {len(left)} recordings are in no part, such as {left[0]!r}")
-    state.said = ", ".join(state.card.splits)
+        if unassigned := sorted(found_ids - set(parts)):
+            yield _Warning(f"{name}: {len(unassigned)} recordings are in no part, such as {unassigned[0]!r}")
+    state.summary = ", ".join(state.card.splits)
 
 
 def _another_process(state: _State) -> Iterator[str]:
     first = state.recordings[0]
     found = next(found for found in state.found if found.id == first.id)
-    (there,) = joblib.Parallel(n_jobs=2)(joblib.delayed(_read)(state.card, row) for row in [found])
-    if not _equal(there, first):
+    (elsewhere,) = joblib.Parallel(n_jobs=2)(joblib.delayed(_read)(state.card, row) for row in [found])
+    if not _equal(elsewhere, first):
         yield f"{first.id}: another process reads other numbers"
 
 
@@ -342,8 +349,8 @@ def _round_trip(state: _State) -> Iterator[str]:
         dataset = Dataset(path)
         rows = {row.id: row for row in dataset.episodes}
         for recording in state.recordings:
-            made, _ = examples(recording, state.card, state.source, protocol)
-            for example in (example.stored() for example in made if example.id in rows):
+            made_again, _ = examples(recording, state.card, state.source, protocol)
+            for example in (example.stored() for example in made_again if example.id in rows):
                 row = rows[example.id]
                 episode = dataset.read(row, row.target_start, row.target_stop)
                 same = np.array_equal(episode.inputs, example.inputs) and np.array_equal(
@@ -354,7 +361,7 @@ def _round_trip(state: _State) -> Iterator[str]:
                 if not (np.isfinite(episode.inputs).all() and np.isfinite(episode.targets).all()):
                     yield f"{example.id}: the file holds values that are not finite"
         parts = ", ".join(f"{part} {len(dataset.split(part))}" for part in dataset.parts)
-        state.said = f"{parts} episodes under the protocol {protocol.name}"
+        state.summary = f"{parts} episodes under the protocol {protocol.name}"
         dataset.close()
 
 

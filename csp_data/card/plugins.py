@@ -157,10 +157,11 @@ def ask(reader: Reader | None, what: str, call: Callable[[], T]) -> T:
     except Exception as error:
         if reader is None:
             raise
-        told = " ".join(str(error).split())
-        told = f"{type(error).__name__}{': ' if told else ''}{told if len(told) < LONG else told[:LONG] + ' ...'}"
+        text = " ".join(str(error).split())
+        text = text if len(text) < LONG else f"{text[:LONG]} ..."
+        raised = f"{type(error).__name__}: {text}" if text else type(error).__name__
         where = _line_of(error)
-        raise SourceError(where, f"{what} raised {told}", RAISED) from error
+        raise SourceError(where, f"{what} raised {raised}", RAISED) from error
 
 
 LONG = 500

@@ -193,13 +193,13 @@ class Card:
 
     def inputs(self, chosen: tuple[str, ...] | None) -> tuple[StreamCard, ...]:
         """Return the input streams chosen by a protocol; the default ones for ``None``."""
-        there = {stream.name: stream for stream in self.streams if stream.role == "input"}
+        by_name = {stream.name: stream for stream in self.streams if stream.role == "input"}
         if chosen is None:
-            return tuple(stream for stream in there.values() if stream.default)
+            return tuple(stream for stream in by_name.values() if stream.default)
         for name in chosen:
-            if name not in there:
-                raise UnknownNameError(f"input stream of {self.name}", name, there)
-        return tuple(there[name] for name in chosen)
+            if name not in by_name:
+                raise UnknownNameError(f"input stream of {self.name}", name, by_name)
+        return tuple(by_name[name] for name in chosen)
 
     def target(self, name: str | None) -> TargetCard:
         """Return a target by name; the first for ``None``."""

@@ -14,7 +14,7 @@ from csp_data.commands.base import Command, examples, report
 from csp_data.commands.options import json_option, optional_name_argument, raw_option
 from csp_data.doctor import prepared_files, readable_size, size_of
 from csp_data.errors import OptionError
-from csp_data.home import lock, open_to_us, raw_dir
+from csp_data.home import check_accessible, lock, raw_dir
 from csp_data.terminal import at_terminal
 
 __all__ = ["clean"]
@@ -45,7 +45,7 @@ def clean(name: str | None, raw: Path | None, prepared: bool, yes: bool, as_json
         assert card is not None
         if raw is None and bundled_root(card) is not None:
             raise OptionError("name", card.name, "a data set that does not ship with csp-data")
-        root = open_to_us(raw_dir(card.name, raw))
+        root = check_accessible(raw_dir(card.name, raw))
         paths = leftovers(root)
     size = sum(size_of(path) for path in paths)
     if paths and not yes:

@@ -90,7 +90,7 @@ class Dataset:
         try:
             return load_card(self.name)
         except CspDataError:
-            stored = self._made_from.get("card")
+            stored = self._stored_provenance.get("card")
             if stored is None:
                 raise
             return card_from(stored, str(self.path))
@@ -98,14 +98,14 @@ class Dataset:
     @property
     def kind(self) -> str:
         """``"CSP-Bench"``, ``"real recordings"`` or ``"simulated"``: what this file was made from."""
-        return str(self._made_from["kind"])
+        return str(self._stored_provenance["kind"])
 
     @cached_property
-    def _made_from(self) -> dict[str, Any]:
+    def _stored_provenance(self) -> dict[str, Any]:
         with found_damaged(self.path):
-            made_from: dict[str, Any] = json.loads(self.prepared.index.header.provenance)
-            made_from["kind"]  # or it is something else
-        return made_from
+            provenance: dict[str, Any] = json.loads(self.prepared.index.header.provenance)
+            provenance["kind"]  # or it is something else
+        return provenance
 
     @property
     def train(self) -> Split:
@@ -137,8 +137,8 @@ class Dataset:
     @cached_property
     def parts(self) -> tuple[str, ...]:
         """Names of the parts there are: train, val and test, or what the protocol's split has instead."""
-        there = {row.split for row in self.episodes}
-        return tuple(part for part in PARTS if part in there)
+        present = {row.split for row in self.episodes}
+        return tuple(part for part in PARTS if part in present)
 
     @property
     def selection(self) -> str:
@@ -187,7 +187,7 @@ class Dataset:
         """What the file was made from, and what was dropped or repaired on the way."""
         header = self.prepared.index.header
         return {
-            **self._made_from,
+            **self._stored_provenance,
             "recipe_hash": header.recipe_hash,
             "source_digest": header.source_digest,
             "created_by": header.created_by,
@@ -218,9 +218,9 @@ class Dataset:
         inputs = self.prepared.read("inputs", first.input_start, last.input_stop)
         targets = self.prepared.read("targets", first.target_start, last.target_stop)
         for row in rows:
-            own = slice(row.input_start - first.input_start, row.input_stop - first.input_start)
-            of_targets = slice(row.target_start - first.target_start, row.target_stop - first.target_start)
-            yield self._episode(row, row.target_start, inputs[own], targets[of_targets])
+            input_rows = slice(row.input_start - first.input_start, row.input_stop - first.input_start)
+            target_rows = slice(row.target_start - first.target_start, row.target_stop - first.target_start)
+            yield self._episode(row, row.target_start, inputs[input_rows], targets[target_rows])
 
     def _episode(
         self, row: EpisodeRow, start: int, inputs: npt.NDArray[np.float32], targets: npt.NDArray[np.float32]

@@ -150,13 +150,13 @@ class Windows(Episodes):
 
     def __init__(self, split: Split) -> None:
         self.dataset = split.dataset
-        own = set(split._episodes)
+        episodes = set(split._episodes)
         table = self.dataset.prepared.index.windows
         rows = self.dataset.episodes
         self._spans = (
             [(i, rows[i].target_start, rows[i].target_stop) for i in split._episodes]
             if table is None
-            else [(int(w[0]), int(w[3]), int(w[4])) for w in table if int(w[0]) in own]
+            else [(int(w[0]), int(w[3]), int(w[4])) for w in table if int(w[0]) in episodes]
         )
 
     def __len__(self) -> int:

@@ -44,8 +44,8 @@ _KEYS = {
 
 def bibtex(chosen: Sequence[str] = ()) -> list[str]:
     """Return the entries of the toolkit, of the HiSS paper, and of data sets, each once."""
-    own = (load_card(name).citation.bibtex.strip() for name in chosen)
-    return list(dict.fromkeys((TOOLKIT, HISS, *own)))
+    of_data_sets = (load_card(name).citation.bibtex.strip() for name in chosen)
+    return list(dict.fromkeys((TOOLKIT, HISS, *of_data_sets)))
 
 
 def cff(chosen: Sequence[str] = ()) -> str:
@@ -77,20 +77,20 @@ def cff(chosen: Sequence[str] = ()) -> str:
 def _reference(entry: str) -> dict[str, Any]:
     fields = bibtex_fields(entry)
     kind = entry.lstrip("@").partition("{")[0]
-    made: dict[str, Any] = {
+    reference: dict[str, Any] = {
         "type": _TYPES.get(kind.lower(), "generic"),
         "title": re.sub(r"\s*--\s*", ": ", fields.get("title", "untitled")),
         "authors": [_person(name) for name in fields.get("author", "unknown").split(" and ")],
     }
     if fields.get("year", "").isdecimal():
-        made["year"] = int(fields["year"])
-    made |= {key: fields[name] for name, key in _KEYS.items() if name in fields}
+        reference["year"] = int(fields["year"])
+    reference |= {key: fields[name] for name, key in _KEYS.items() if name in fields}
     if pages := re.fullmatch(r"(\d+)(?:--(\d+))?", fields.get("pages", "")):
-        made |= {key: int(page) for key, page in zip(("start", "end"), pages.groups(), strict=True) if page}
+        reference |= {key: int(page) for key, page in zip(("start", "end"), pages.groups(), strict=True) if page}
     if "eprint" in fields:
         number = ":".join(filter(None, (fields.get("archiveprefix"), fields["eprint"])))
-        made["identifiers"] = [{"type": "other", "value": number}]
-    return made
+        reference["identifiers"] = [{"type": "other", "value": number}]
+    return reference
 
 
 def _person(name: str) -> dict[str, str]:
@@ -102,11 +102,11 @@ def _yaml(value: Any, indent: str = "") -> list[str]:
     """Return the lines of nested dictionaries and lists."""
     if isinstance(value, dict):
         lines = []
-        for key, held in value.items():
-            if isinstance(held, dict | list):
-                lines += [f"{indent}{key}:", *_yaml(held, indent + "  ")]
+        for key, item in value.items():
+            if isinstance(item, dict | list):
+                lines += [f"{indent}{key}:", *_yaml(item, indent + "  ")]
             else:
-                lines.append(f"{indent}{key}: {json.dumps(held, ensure_ascii=False)}")
+                lines.append(f"{indent}{key}: {json.dumps(item, ensure_ascii=False)}")
         return lines
     lines = []
     for item in value:

@@ -163,8 +163,8 @@ def _files(files: list[FileEntry]) -> list[dict[str, Any]]:
         }
         for file in files
     ]
-    said = "Files as the publisher hands them out, with what it says of them; bytes -1: not stated."
-    return [_records("files", said, rows)] if rows else []
+    description = "Files as the publisher hands them out, with what it says of them; bytes -1: not stated."
+    return [_records("files", description, rows)] if rows else []
 
 
 def _records(name: str, description: str, rows: list[dict[str, Any]]) -> dict[str, Any]:

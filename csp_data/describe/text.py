@@ -167,9 +167,9 @@ def _splits(card: Card) -> str:
             f"{part} {split.shares[part]:.0%}" if split.shares else f"{part} {len(getattr(split, part))}"
             for part in split.parts
         )
-        held = ", ".join(part for part in split.held_out if part in split.parts) or "none"
+        held_out = ", ".join(part for part in split.held_out if part in split.parts) or "none"
         rule = split.rule if split.rule == "lists" else f"{split.rule}, of the recordings {split.among}"
-        rows.append((f"`{name}`", rule, shares, held))
+        rows.append((f"`{name}`", rule, shares, held_out))
     return _table(("protocol", "rule", "parts", "parts whose groups stand in no other"), rows)
 
 

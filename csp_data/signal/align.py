@@ -67,8 +67,8 @@ def common_intervals(streams: Iterable[Stream], max_gap_s: float | None) -> list
     """
     common: list[Interval] | None = None
     for stream in streams:
-        own = _gapless(stream.time, max_gap_s)
-        common = own if common is None else _intersect(common, own)
+        gapless = _gapless(stream.time, max_gap_s)
+        common = gapless if common is None else _intersect(common, gapless)
     return common or []
 
 

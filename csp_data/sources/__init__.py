@@ -95,14 +95,14 @@ def load_source(card: Card) -> Source:
         if not isinstance(source, Source):
             raise SourceError(card.name, f"the card's source {card.source!r} is no reader of csp-data")
         return source
-    given = card.reader()
-    if not isinstance(given, Source):
-        raise SourceError(card.name, f"SOURCE should be a csp_data.Source, found {type(given).__name__}")
-    if lacking := {target.name for target in card.targets} - set(given.targets):
+    source = card.reader()
+    if not isinstance(source, Source):
+        raise SourceError(card.name, f"SOURCE should be a csp_data.Source, found {type(source).__name__}")
+    if lacking := {target.name for target in card.targets} - set(source.targets):
         raise SourceError(card.name, f"no function for the card's target {sorted(lacking)[0]!r}")
-    if lacking := {stream.name for stream in card.streams if stream.derived} - set(given.inputs):
+    if lacking := {stream.name for stream in card.streams if stream.derived} - set(source.inputs):
         raise SourceError(card.name, f"no function for the derived columns of {sorted(lacking)[0]!r}")
-    return given
+    return source
 
 
 def find_in(card: Card, root: Path) -> list[Found]:

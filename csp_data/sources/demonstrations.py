@@ -45,15 +45,15 @@ def find_demonstrations(root: Path, files: Sequence[str], published: str) -> lis
     outermost = next((name for name in above if name.startswith(PUBLISHED)), "")
     top = len(os.path.join(root, ""))  # noqa: PTH118  # with a separator at its end
     for folder, names in folders(root):
-        there = {name.lower(): name for name in names}
-        if not wanted.isdisjoint(there):
+        spelling = {name.lower(): name for name in names}
+        if not wanted.isdisjoint(spelling):
             path = Path(folder)
             parts = folder[top:].split(os.sep)  # noqa: PTH206
             inside = [i for i, part in enumerate(parts) if part.lower().endswith("_dataset")]
             if (parts[inside[-1]].lower() if inside else outermost).startswith(others):
                 continue
             id_ = "/".join(parts[inside[-1] + 1 :] if inside else parts) or path.name
-            found.append((id_, tuple([path / there.get(name, name) for name in files])))
+            found.append((id_, tuple([path / spelling.get(name, name) for name in files])))
     return sorted(found)
 
 

@@ -121,12 +121,12 @@ def _numbers(info: Mapping[str, Any], key: str, count: int, path: Path) -> Float
 
 def _choose(wanted: str, info: Mapping[str, Any], arrays: Mapping[str, FloatArray], found: Found) -> str:
     """Return which estimate of the orientation to use; of equal errors the first in the publisher's order."""
-    there = [name for name in ERRORS if name != "ekf" or "pose/ekf_ori" in arrays]
+    available = [name for name in ERRORS if name != "ekf" or "pose/ekf_ori" in arrays]
     if wanted == "lowest-error":
-        errors = {name: _error(info, ERRORS[name], found.files[1]) for name in there}
+        errors = {name: _error(info, ERRORS[name], found.files[1]) for name in available}
         best = min(errors, key=errors.__getitem__)
         return best if np.isfinite(errors[best]) else "game-rv"
-    if wanted not in there:
+    if wanted not in available:
         raise DamagedRecordingError(
             found.files[0], "orientation 'ekf'", "array 'pose/ekf_ori'", "none", "Choose orientation='game-rv'."
         )

@@ -159,8 +159,8 @@ def order_notes(
         ``"xyzw"`` or ``"wxyz"``.
     """
     other = "wxyz" if assumed == "xyzw" else "xyzw"
-    mine, theirs = (rigidity(position, to_wxyz(quaternions, order), joints) for order in (assumed, other))
-    if len(position) < 2 or not (theirs < RIGID and theirs < mine / 5):
+    as_assumed, as_other = (rigidity(position, to_wxyz(quaternions, order), joints) for order in (assumed, other))
+    if len(position) < 2 or not (as_other < RIGID and as_other < as_assumed / 5):
         return []
-    detail = f"bones move by {mine:.0%} of their length when read as {assumed}, by {theirs:.1%} as {other}"
+    detail = f"bones move by {as_assumed:.0%} of their length when read as {assumed}, by {as_other:.1%} as {other}"
     return [Note(id_, "ground-truth quaternions contradict truth_quaternions", detail, "warning")]

@@ -26,8 +26,8 @@ FAULTS = (KeyError, OSError, RuntimeError, TypeError, ValueError)
 ARRAYS = ("inputs", "targets")
 KINDS = {"str": "O", "int": "iu", "float": "f"}
 """Of columns of the tables, as numpy calls them."""
-AGAIN = "Prepare it again: csp-data prepare NAME."
-CHECK = "Check its rights, its disk, and how many files are open at once (ulimit -n)."
+PREPARE_AGAIN = "Prepare it again: csp-data prepare NAME."
+CHECK_RIGHTS = "Check its rights, its disk, and how many files are open at once (ulimit -n)."
 
 
 @contextmanager
@@ -37,10 +37,10 @@ def _opened(path: Path) -> Iterator[h5py.File]:
         check_file(path)
         file = h5py.File(path, "r")
     except FileNotFoundError as error:
-        raise StoreError(path, "there is no such file", AGAIN) from error
+        raise StoreError(path, "there is no such file", PREPARE_AGAIN) from error
     except OSError as error:
         why = os.strerror(error.errno) if error.errno else error  # HDF5 itself says it in several lines
-        raise StoreError(path, f"cannot be read as HDF5 ({why})", AGAIN) from error
+        raise StoreError(path, f"cannot be read as HDF5 ({why})", PREPARE_AGAIN) from error
     with file, found_damaged(path):
         check_strings(file, path)
         if file.attrs.get("format") != FORMAT:
@@ -63,7 +63,7 @@ def found_damaged(path: Path) -> Iterator[None]:
     try:
         yield
     except FAULTS as error:
-        raise StoreError(path, f"is damaged ({error})", AGAIN) from error
+        raise StoreError(path, f"is damaged ({error})", PREPARE_AGAIN) from error
 
 
 def read_header(path: Path) -> Header:
@@ -107,58 +107,51 @@ class Prepared:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._place = path.absolute()  # it is opened later, perhaps from another folder
+        self._absolute_path = path.absolute()  # it is opened later, perhaps from another folder
         self._open: tuple[h5py.File, dict[str, Any]] | None = None
         with _opened(path) as file:
             file.visititems(_check_promise)
+            windows = (
+                [_column(file["windows"][name], "int") for name in WINDOW_COLUMNS] if "windows" in file else None
+            )
             self.index = Index(
                 header=_header(file),
                 inputs=_channels(file["inputs"]),
                 targets=_channels(file["targets"]),
                 episodes=_episodes(file["episodes"]),
-                windows=np.stack([_column(file["windows"][name], "int") for name in WINDOW_COLUMNS], axis=1)
-                if "windows" in file
-                else None,
-                normalization=Normalization(
-                    *(
-                        Affine(
-                            *(
-                                _column(file[f"normalization/{name}/{part}"], "float")
-                                for part in ("shift", "scale")
-                            )
-                        )
-                        for name in ARRAYS
-                    )
-                ),
+                windows=None if windows is None else np.stack(windows, axis=1),
+                normalization=Normalization(*(_affine(file[f"normalization/{name}"]) for name in ARRAYS)),
             )
-            _check(self.index, {name: file[name].shape for name in ARRAYS})
+            _check_tables(self.index, {name: file[name].shape for name in ARRAYS})
 
     def read(self, name: str, start: int, stop: int) -> npt.NDArray[np.float32]:
         """Read rows ``[start, stop)`` of ``"inputs"`` or ``"targets"``; fewer where the array ends before."""
         opened = self._open  # looked at once: another thread may open or close the file meanwhile
         try:
             if opened is None:
-                opened = self._open = self._reopened()
+                opened = self._open = self._open_again()
             try:
                 return _rows(opened[1][name], start, stop)
             except FAULTS:
                 if opened[0]:
                     raise
                 # closed by another thread while it was read: once more, from a file that nobody else knows
-                file, arrays = self._reopened()
+                file, arrays = self._open_again()
                 with file:
                     return _rows(arrays[name], start, stop)
         except FileNotFoundError as error:
-            raise StoreError(self.path, "is no longer there", AGAIN) from error
+            raise StoreError(self.path, "is no longer there", PREPARE_AGAIN) from error
         except FAULTS as error:
             if isinstance(error, OSError) and error.errno:  # the system's word, not HDF5's of what the file holds
-                raise StoreError(self.path, f"cannot be read ({os.strerror(error.errno)})", CHECK) from error
-            raise StoreError(self.path, f"is damaged ({error})", AGAIN) from error
+                raise StoreError(
+                    self.path, f"cannot be read ({os.strerror(error.errno)})", CHECK_RIGHTS
+                ) from error
+            raise StoreError(self.path, f"is damaged ({error})", PREPARE_AGAIN) from error
 
-    def _reopened(self) -> tuple[h5py.File, dict[str, Any]]:
+    def _open_again(self) -> tuple[h5py.File, dict[str, Any]]:
         """Open the file whose tables were read; not one that has come in its place, whose rows are others."""
         # no cache of chunks: they are not compressed, so any rows are read from where they lie, and only they
-        file = h5py.File(self._place, "r", rdcc_nbytes=0)
+        file = h5py.File(self._absolute_path, "r", rdcc_nbytes=0)
         if _recipe(file) != (self.index.header.recipe_hash, self.index.header.input_checks):
             file.close()
             raise StoreError(self.path, "is another file than was loaded: it was prepared anew", "Load it again.")
@@ -197,6 +190,10 @@ def _channels(data: h5py.Dataset) -> Channels:
     return Channels(names, units, float(data.attrs["rate_hz"]))
 
 
+def _affine(group: h5py.Group) -> Affine:
+    return Affine(_column(group["shift"], "float"), _column(group["scale"], "float"))
+
+
 def _check_text(*values: object) -> None:
     for value in values:
         if not isinstance(value, str):
@@ -219,7 +216,7 @@ def _column(data: h5py.Dataset, kind: str) -> npt.NDArray[Any]:
     return values
 
 
-def _check(index: Index, shapes: Mapping[str, tuple[int, ...]]) -> None:
+def _check_tables(index: Index, shapes: Mapping[str, tuple[int, ...]]) -> None:
     """Refuse tables that do not fit the arrays or each other: other rows than are meant would be read."""
     for name, channels in zip(ARRAYS, (index.inputs, index.targets), strict=True):
         (rows, width), affine = shapes[name], getattr(index.normalization, name)
@@ -237,10 +234,10 @@ def _check(index: Index, shapes: Mapping[str, tuple[int, ...]]) -> None:
         if (starts != ends).any() or (np.diff(ends) < 0).any():
             raise ValueError(f"the episodes do not lie end to end in /{name}")
         if index.windows is not None:
-            of, first, last = (
+            episode, first, last = (
                 index.windows[:, WINDOW_COLUMNS.index(column)] for column in ("episode", start, stop)
             )
-            if not ((of >= 0) & (of < len(index.episodes))).all():
+            if not ((episode >= 0) & (episode < len(index.episodes))).all():
                 raise ValueError("a window is of no episode")
-            if not ((starts[of] <= first) & (first <= last) & (last <= ends[of + 1])).all():
+            if not ((starts[episode] <= first) & (first <= last) & (last <= ends[episode + 1])).all():
                 raise ValueError("a window leaves its episode")

@@ -59,8 +59,8 @@ def find_runs(root: Path) -> dict[str, Path]:
 def first_predicted(dataset: Dataset, folder: Path) -> tuple[str, int] | None:
     """Return part and number of the first episode that a run predicts, ``None`` where there is none."""
     predicted = {prediction.id for prediction in read_predictions(folder / PREDICTIONS)}
-    held = ((part, i, row.id) for part in dataset.parts for i, row in enumerate(dataset.split(part).rows))
-    return next(((part, i) for part, i, id_ in held if id_ in predicted), None)
+    episodes = ((part, i, row.id) for part in dataset.parts for i, row in enumerate(dataset.split(part).rows))
+    return next(((part, i) for part, i, id_ in episodes if id_ in predicted), None)
 
 
 @dataclass(frozen=True)

@@ -89,8 +89,8 @@ def serve(
 
 def _arguments() -> dict[str, str]:
     """Return the arguments in the address of the page that is asked for, the first of each name."""
-    given = pn.state.session_args or {}
-    return {name: values[0].decode(errors="replace") for name, values in given.items() if values}
+    arguments = pn.state.session_args or {}
+    return {name: values[0].decode(errors="replace") for name, values in arguments.items() if values}
 
 
 def _loopback(address: str) -> bool:

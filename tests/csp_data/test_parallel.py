@@ -45,7 +45,7 @@ def jobs(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Ite
         yield count
         return
     pool = Started(count - 1)
-    monkeypatch.setattr(parallel, "others", lambda count: pool)
+    monkeypatch.setattr(parallel, "start_workers", lambda count: pool)
     yield count
     pool.end()
 
@@ -110,9 +110,9 @@ def test_tasks_just_begun_can_be_given_up(monkeypatch: pytest.MonkeyPatch) -> No
     failed: list[threading.ExceptHookArgs] = []
     monkeypatch.setattr(threading, "excepthook", failed.append)
     for _ in range(5):
-        pool = parallel.others(2)
+        pool = parallel.start_workers(2)
         pool.submit(abs, 1).result()
-        parallel._end(pool, [pool.submit(time.sleep, 0.01) for _ in range(4)])
+        parallel._shut_down(pool, [pool.submit(time.sleep, 0.01) for _ in range(4)])
     assert failed == []
 
 
@@ -125,8 +125,8 @@ def test_joblib_can_start_its_own_processes_afterwards() -> None:
 def test_the_others_end_when_this_process_is_killed() -> None:
     code = """
 import os, signal, time
-from csp_data.parallel import others
-pool = others(1)
+from csp_data.parallel import start_workers
+pool = start_workers(1)
 print(pool.submit(os.getpid).result(), flush=True)
 pool.submit(time.sleep, 600)
 time.sleep(0.1)

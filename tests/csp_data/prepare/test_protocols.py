@@ -169,11 +169,11 @@ def check_stamps_of_broad(episode: Episode, root: Path) -> None:
 
 @pytest.fixture(scope="module", autouse=True)
 def _processes_for_the_smallest_tree() -> Iterator[None]:
-    pool = parallel.others(3)
+    pool = parallel.start_workers(3)
     pool.submit(parallel.keep_freed).result()  # started, so that they have a part in the work
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(parallel, "WORTH_PROCESSES", 0)
-        patch.setattr(parallel, "others", lambda count: pool)
+        patch.setattr(parallel, "start_workers", lambda count: pool)
         patch.setattr(pool, "shutdown", lambda **kept: None)
         yield
     pool.shutdown(wait=True)
