@@ -1,8 +1,10 @@
-"""The habits that CONTRIBUTING.md asks for work: the hooks are CI's checks, and they stop a bad commit."""
+"""Habits that CONTRIBUTING.md asks for: hooks are the checks of CI, and pages name what exists."""
 
 from __future__ import annotations
 
+import importlib.util
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -52,3 +54,16 @@ def test_a_hook_stops_a_bad_commit(text: str, tmp_path: Path) -> None:
     assert "ruff check" in said
     assert (done.returncode != 0) == (text == "import os\n"), said
     assert (run("git", "log", "--oneline").returncode == 0) == (text == "x = 1\n")
+
+
+@pytest.mark.parametrize(
+    "page", [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").glob("*.md"))], ids=lambda page: page.name
+)
+def test_files_and_modules_that_pages_name_are_there(page: Path) -> None:
+    text = page.read_text(encoding="utf-8")
+    files = re.findall(r"(?<![\w/.{}-])((?:baselines|csp_data|tests|scripts|examples)/[\w/.-]+\.\w+)", text)
+    made_up = {"NAME", "KIND", "SOURCE"}  # what recipes call a file that is to be written
+    gone = [name for name in files if Path(name).stem not in made_up and not (ROOT / name).is_file()]
+    assert not gone
+    for name in set(re.findall(r"^(?:>>> )?(?:from|import) ((?:baselines|csp_data)[\w.]*)", text, re.MULTILINE)):
+        assert importlib.util.find_spec(name) is not None, name
