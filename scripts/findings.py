@@ -33,7 +33,7 @@ def of_one_split(rows: Results) -> str:
         "of them could be significant whatever the errors: these recordings are too few for that test to rank "
         "models."
     )
-    carried = sum(found.carries for found in compared)
+    carried = sum(found.significant for found in compared)
     lines = [
         _places(table),
         _beside_references(table),
@@ -53,12 +53,12 @@ def of_folds(runs: Results, split: Results) -> str:
     table = make_table(rows)
     learned, plain = kinds(table)
     compared = [(row.model, row.comparison) for row in table.rows if row.comparison is not None]
-    worse = [model for model, found in compared if found.carries and found.difference > 0]
-    better = [model for model, found in compared if found.carries and found.difference < 0]
+    worse = [model for model, found in compared if found.significant and found.difference > 0]
+    better = [model for model, found in compared if found.significant and found.difference < 0]
     physics = min(plain, key=lambda r: r.test_mse).model
     beside = _compared_with(physics, rows, [row.model for row in learned])
-    lower = [model for model, found in beside.items() if found.carries and found.difference < 0]
-    higher = [model for model, found in beside.items() if found.carries and found.difference > 0]
+    lower = [model for model, found in beside.items() if found.significant and found.difference < 0]
+    higher = [model for model, found in beside.items() if found.significant and found.difference > 0]
     before = {row.model: row.test_mse for row in make_table(split).rows if row.model in MODELS}
     now = {row.model: row.test_mse for row in learned}
     lines = [

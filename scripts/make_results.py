@@ -32,7 +32,7 @@ from baselines.presets import MODELS
 from baselines.references.methods import REFERENCES
 from baselines.results import Result, Results, collect, load_results, studies
 from baselines.results.folds import across_folds
-from baselines.results.studies import SHIPPED, ablated, add, read_study, write_study
+from baselines.results.studies import SHIPPED, add_to_study, read_study, variants_by_key, write_study
 from baselines.runs.collect import find_runs
 from baselines.tables.breakdown import by_recording, by_variant
 from baselines.tables.digits import number, spread
@@ -351,7 +351,7 @@ def render(check: bool) -> None:
 
 def add_runs(options: argparse.Namespace) -> None:
     """Add finished runs to a study."""
-    variant = options.variant if options.variants is None else ablated(options.variants)
+    variant = options.variant if options.variants is None else variants_by_key(options.variants)
     folders = options.runs
     if options.leave_unfinished:
         folders, unfinished = find_runs(folders)
@@ -368,7 +368,7 @@ def add_runs(options: argparse.Namespace) -> None:
     if options.replace:
         anew = {_place(row) for row in rows}
         write_study(path, [row for row in read_study(path) if _place(row) not in anew])
-    held = add(path, rows)
+    held = add_to_study(path, rows)
     print(f"{options.study}: {len(rows)} of these runs, {len(held)} in all")
 
 

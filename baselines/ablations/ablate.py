@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from baselines.ablations.rows import relative_mse, si_rmse, write_csv
+from baselines.ablations.comparison import relative_mse, si_rmse, write_rows
 from baselines.ablations.variants import KINDS, Base, Kind, Variant
 from baselines.errors import OptionError, UnknownNameError
 from baselines.published import TRAINING
@@ -136,7 +136,7 @@ class Ablation:
 
 
 @dataclass(frozen=True)
-class _Point:
+class _VariantRuns:
     """A variant on one data set, prepared (once for each fold), and its runs; nothing where it does not apply."""
 
     variant: Variant
@@ -185,30 +185,42 @@ def ablate(
     values = frozen(list(dict.fromkeys(values)))  # twice, a run would count as two
     if not all(0 < value < math.inf for value in values):
         raise OptionError("values", list(values), "numbers above 0")
-    for name, given in grid.settings.items():
-        if len(given) != 1:
-            raise OptionError("set", f"{name}={list(given)}", "one value: the ablation is what varies")
+    for name, chosen in grid.settings.items():
+        if len(chosen) != 1:
+            raise OptionError("set", f"{name}={list(chosen)}", "one value: the ablation is what varies")
         if name in KINDS[kind].fields:
             raise OptionError("set", name, f"no setting that the ablation {kind} varies itself")
     out = Path(out).absolute()
     require_sweep_folder(out)
     check_raw(grid)
     grid = dataclasses.replace(grid, models=tuple(dict.fromkeys((*grid.models, REFERENCE))))
-    bars = progress and sys.stderr.isatty()
-    points = {name: _points(KINDS[kind], name, grid, values, out, jobs, bars) for name in grid.datasets}
-    if not any(point.runs for found in points.values() for point in found):
-        notes = dict.fromkeys(f"{p.variant.name}: {p.variant.note}" for found in points.values() for p in found)
-        raise SweepError(f"Nothing was started: no variant applies. {'; '.join(notes)}.")
-    kinds = {dataset.kind for found in points.values() for p in found for dataset in p.prepared}
-    if len(kinds) > 1:
-        raise SweepError(f"One figure shows one kind of data, these are {' and '.join(sorted(kinds))}.")
-    planned = {run.key: run for found in points.values() for point in found for run in point.runs}
-    order = sorted(planned.values(), key=lambda run: grid.seeds.index(run.train.seed))
+    progress_bars = progress and sys.stderr.isatty()
+    planned = {
+        name: _plan_variants(KINDS[kind], name, grid, values, out, jobs, progress_bars) for name in grid.datasets
+    }
+    everything = [variant for variants in planned.values() for variant in variants]
+    _require_runs_of_one_kind(everything)
+    runs = {run.key: run for variant in everything for run in variant.runs}
+    order = sorted(runs.values(), key=lambda run: grid.seeds.index(run.train.seed))
     sweep = sweep_planned(
         order, out, place, jobs=jobs, backend=backend, slurm=slurm, progress=progress, command=command
     )
-    rows = tuple(row for name, found in points.items() for row in _rows(kind, name, grid, found, sweep))
+    rows = tuple(
+        row
+        for name, variants in planned.items()
+        for variant in variants
+        for row in _rows_of_variant(_row_of_variant(kind, name, grid, variant, variants), variant, sweep)
+    )
     return Ablation(kind, sweep, rows, write(kind, rows, grid, out))
+
+
+def _require_runs_of_one_kind(variants: Sequence[_VariantRuns]) -> None:
+    if not any(planned.runs for planned in variants):
+        notes = dict.fromkeys(f"{planned.variant.name}: {planned.variant.note}" for planned in variants)
+        raise SweepError(f"Nothing was started: no variant applies. {'; '.join(notes)}.")
+    kinds = {dataset.kind for planned in variants for dataset in planned.prepared}
+    if len(kinds) > 1:
+        raise SweepError(f"One figure shows one kind of data, these are {' and '.join(sorted(kinds))}.")
 
 
 def write(kind: str, rows: Sequence[Row], grid: Grid, out: Path) -> tuple[Path, ...]:
@@ -216,10 +228,10 @@ def write(kind: str, rows: Sequence[Row], grid: Grid, out: Path) -> tuple[Path, 
     from baselines.ablations.figure import draw
     from csp_data.plot import save
 
-    drawn = [name for name in grid.names if name != REFERENCE] or [REFERENCE]
-    figure = draw(kind, rows, drawn)
+    drawn_models = [name for name in grid.names if name != REFERENCE] or [REFERENCE]
+    figure = draw(kind, rows, drawn_models)
     table = out / f"{kind}.csv"
-    write_csv(table, rows, COLUMNS)
+    write_rows(table, rows, COLUMNS)
     return table, *(save(figure, out / f"{kind}.{suffix}") for suffix in ("svg", "png"))
 
 
@@ -227,130 +239,142 @@ def summary(rows: Sequence[Row]) -> str:
     """Return Markdown, one table per data set: error of each variant and model, mean ± deviation over seeds."""
     blocks = []
     for name in dict.fromkeys(row.dataset for row in rows):
-        own = [row for row in rows if row.dataset == name]
-        done = [row for row in own if row.mse is not None]
-        one_unit = {row.rmse_unit for row in done} - {""}
-        column = "rmse" if one_unit else "relative_mse"
-        scale = Scale.of(getattr(row, column) for row in done)
-        unit = bracketed(", ".join(one_unit))
-        label = f"RMSE{scale.label}{unit}" if one_unit else f"MSE / MSE of the training mean{scale.label}"
-        models = list(dict.fromkeys(row.model for row in done))
+        dataset_rows = [row for row in rows if row.dataset == name]
+        first = dataset_rows[0]
+        measured = [row for row in dataset_rows if row.mse is not None]
+        units = {row.rmse_unit for row in measured} - {""}
+        column = "rmse" if units else "relative_mse"
+        scale = Scale.of(getattr(row, column) for row in measured)
+        unit = bracketed(", ".join(units))
+        label = f"RMSE{scale.label}{unit}" if units else f"MSE / MSE of the training mean{scale.label}"
+        models = list(dict.fromkeys(row.model for row in measured))
         lines = [
-            f"{name} ({own[0].kind}), protocol {own[0].protocol}{_folds(own)}: {label}",
+            f"{name} ({first.kind}), protocol {first.protocol}{_folds_label(dataset_rows)}: {label}",
             f"| variant | {' | '.join(models)} |",
             f"|---{'|---:' * len(models)}|",
         ]
-        for variant in dict.fromkeys(row.variant for row in own):
-            of = [row for row in own if row.variant == variant]
-            found = {
-                m: [getattr(row, column) for row in of if row.model == m and row.mse is not None] for m in models
+        for variant in dict.fromkeys(row.variant for row in dataset_rows):
+            variant_rows = [row for row in dataset_rows if row.variant == variant]
+            with_error = [row for row in variant_rows if row.mse is not None]
+            values_by_model = {
+                model: [getattr(row, column) for row in with_error if row.model == model] for model in models
             }
-            cells = [_cell(found[m], scale) for m in models]
-            note = next((row.note for row in of if row.note and not row.model), "")
+            cells = [_spread_cell(values_by_model[model], scale) for model in models]
+            note = next((row.note for row in variant_rows if row.note and not row.model), "")
             lines.append(f"| {variant} | {note or ' | '.join(cells)} |")
         blocks.append("\n".join(lines))
     return "\n\n".join(blocks)
 
 
-def _folds(rows: Iterable[Row]) -> str:
+def _folds_label(rows: Iterable[Row]) -> str:
     return "".join(f", {folds} folds" for folds in {row.folds for row in rows} - {None})
 
 
-def _cell(values: Sequence[float], scale: Scale) -> str:
+def _spread_cell(values: Sequence[float], scale: Scale) -> str:
     if not values:
         return "-"
     return scale.spread(statistics.fmean(values), statistics.stdev(values) if len(values) > 1 else None)
 
 
-def _points(
+def _plan_variants(
     kind: Kind, name: str, grid: Grid, values: Sequence[float], out: Path, jobs: int, progress: bool
-) -> list[_Point]:
+) -> list[_VariantRuns]:
     """Prepare each variant of a data set once, and plan its runs."""
     card = load_card(name)
     data, (train,) = grid.variants("data")[0], grid.variants("train")  # of the first fold, where there are any
     protocol = resolve(card, grid.protocol)
     protocol = protocol.replace(**data) if data else protocol
     training = dataclasses.replace(TRAINING.get(grid.training or protocol.name, TrainConfig()), **train)
-    points = []
+    planned = []
     for variant in kind.variants(Base(card, protocol, training), values):
         if variant.note:
-            points.append(_Point(variant))
+            planned.append(_VariantRuns(variant))
             continue
         changes = {f"data.{k}": [v] for k, v in variant.data.items()}
         changes |= {f"train.{k}": [v] for k, v in variant.train.items()}
-        one = dataclasses.replace(grid, datasets=(name,), settings={**grid.settings, **changes})
-        prepared = prepare_all(one, jobs=jobs, progress=progress)
+        variant_grid = dataclasses.replace(grid, datasets=(name,), settings={**grid.settings, **changes})
+        prepared = prepare_all(variant_grid, jobs=jobs, progress=progress)
         runs = (
-            dataclasses.replace(run, label=f"{run.label}, {variant.name}") for run in expand(one, prepared, out)
+            dataclasses.replace(run, label=f"{run.label}, {variant.name}")
+            for run in expand(variant_grid, prepared, out)
         )
-        points.append(_Point(variant, tuple(prepared), tuple(runs)))
-    return points
+        planned.append(_VariantRuns(variant, tuple(prepared), tuple(runs)))
+    return planned
 
 
-def _rows(kind: str, name: str, grid: Grid, points: Sequence[_Point], sweep: Sweep) -> Iterable[Row]:
-    known = next((dataset for point in points for dataset in point.prepared), None)
-    for point in points:
-        variant = point.variant
-        row = Row(
-            ablation=kind,
-            dataset=load_card(name).name,
-            kind="" if known is None else known.kind,
-            protocol=grid.protocol or load_card(name).protocol,
-            series=variant.series,
-            variant=variant.name,
-            arm=variant.arm,
-            value=None if variant.value is None else float(variant.value),
-            unit="" if variant.value is None else KINDS[kind].unit,
-            note=variant.note and f"not applicable: {variant.note}",
-        )
-        if not point.prepared:
-            yield row
-            continue
-        asked: dict[tuple[str, int], list[PlannedRun]] = {}
-        for planned in point.runs:
-            asked.setdefault((planned.model, planned.train.seed), []).append(planned)
-        done = {
-            of: across_folds([Result.of(read_run(run.folder)) for run in runs])[0]
-            for of, runs in asked.items()
-            if all(run.folder in sweep.done for run in runs)
-        }
-        mean = next((found for (model, _), found in done.items() if model == REFERENCE), None)
-        rate = point.prepared[0].targets.rate_hz
-        for (model, seed), runs in asked.items():
-            row = dataclasses.replace(row, model=model, seed=seed, folds=grid.folds, target_hz=rate)
-            if (found := done.get((model, seed))) is not None:
-                folders = " ".join(f"runs/{run.folder.name}" for run in runs)
-                yield dataclasses.replace(row, **_measured(found, mean), run=folders)
-                continue
-            failed = next(sweep.failed[run.folder] for run in runs if run.folder in sweep.failed)
-            yield dataclasses.replace(row, note=f"failed: {failed.splitlines()[-1]}")
+def _row_of_variant(
+    kind: str, name: str, grid: Grid, planned: _VariantRuns, variants: Sequence[_VariantRuns]
+) -> Row:
+    """Return what all rows of a variant share; a variant that does not apply has just this row."""
+    variant, card = planned.variant, load_card(name)
+    prepared = next((dataset for other in variants for dataset in other.prepared), None)
+    return Row(
+        ablation=kind,
+        dataset=card.name,
+        kind="" if prepared is None else prepared.kind,
+        protocol=grid.protocol or card.protocol,
+        series=variant.series,
+        variant=variant.name,
+        arm=variant.arm,
+        value=None if variant.value is None else float(variant.value),
+        unit="" if variant.value is None else KINDS[kind].unit,
+        target_hz=planned.prepared[0].targets.rate_hz if planned.prepared else None,
+        folds=grid.folds if planned.prepared else None,
+        note=variant.note and f"not applicable: {variant.note}",
+    )
 
 
-def _measured(found: Result, mean: Result | None) -> dict[str, Any]:
+def _rows_of_variant(shared: Row, planned: _VariantRuns, sweep: Sweep) -> Iterable[Row]:
+    """Yield a row for each model and seed of a variant, its folds put together."""
+    if not planned.prepared:
+        yield shared
+        return
+    folds: dict[tuple[str, int], list[PlannedRun]] = {}
+    for run in planned.runs:
+        folds.setdefault((run.model, run.train.seed), []).append(run)
+    results = {
+        model_and_seed: across_folds([Result.of(read_run(run.folder)) for run in runs])[0]
+        for model_and_seed, runs in folds.items()
+        if all(run.folder in sweep.done for run in runs)
+    }
+    mean = next((result for (model, _), result in results.items() if model == REFERENCE), None)
+    for (model, seed), runs in folds.items():
+        row = dataclasses.replace(shared, model=model, seed=seed)
+        result = results.get((model, seed))
+        if result is not None:
+            folders = " ".join(f"runs/{run.folder.name}" for run in runs)
+            yield dataclasses.replace(row, **_measured_fields(result, mean), run=folders)
+        else:
+            failure = next(sweep.failed[run.folder] for run in runs if run.folder in sweep.failed)
+            yield dataclasses.replace(row, note=f"failed: {failure.splitlines()[-1]}")
+
+
+def _measured_fields(result: Result, mean: Result | None) -> dict[str, Any]:
     """Return what a row says of a finished run, or of all its folds."""
-    si, units = {name: vars(its) for name, its in found.by_target.items()}, set(found.units)
+    si, units = {name: vars(target) for name, target in result.by_target.items()}, set(result.units)
     rmse, unit = si_rmse({"si": si})
     return {
-        "part": found.report,
-        "steps": sum(recording.steps for recording in found.recordings.values()),
+        "part": result.report,
+        "steps": sum(recording.steps for recording in result.recordings.values()),
         "rmse": rmse,
         "rmse_unit": unit,
-        "relative_mse": None if mean is None else _relative(found, mean),
-        "mse": found.test_mse,
-        "mse_unit": f"({found.units[0]})^2" if len(units) == 1 else "mixed",
-        "selected_mse": found.val_mse,
-        "parameters": found.parameters,
-        "seconds": found.seconds,
-        "recipe": found.recipe_hash,
-        "config": found.key,
-        "commit": found.commit or "",
-        "device": found.device or "",
+        "relative_mse": None if mean is None else _relative_mse(result, mean),
+        "mse": result.test_mse,
+        "mse_unit": f"({result.units[0]})^2" if len(units) == 1 else "mixed",
+        "selected_mse": result.val_mse,
+        "parameters": result.parameters,
+        "seconds": result.seconds,
+        "recipe": result.recipe_hash,
+        "config": result.key,
+        "commit": result.commit or "",
+        "device": result.device or "",
     }
 
 
-def _relative(found: Result, mean: Result) -> float | None:
+def _relative_mse(result: Result, mean: Result) -> float | None:
     """Return :func:`relative_mse` of two rows; the units of the targets cancel."""
-    one, other = (
-        {"channels": {name: {"mse": its.rmse**2} for name, its in row.by_target.items()}} for row in (found, mean)
+    metrics, mean_metrics = (
+        {"channels": {name: {"mse": target.rmse**2} for name, target in row.by_target.items()}}
+        for row in (result, mean)
     )
-    return relative_mse(one, other)
+    return relative_mse(metrics, mean_metrics)

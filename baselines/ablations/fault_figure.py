@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 from baselines.ablations.faults import FAULTS
 from baselines.tables.digits import bracketed
-from baselines.tables.looks import looks_by_name
+from baselines.tables.model_looks import looks_by_name
 from baselines.tables.table import NOT_BENCH
 from csp_data.plot.runs import plot_settings
 
@@ -31,20 +31,20 @@ def draw(rows: Sequence[Row]) -> Figure:
     """
     faults = list(dict.fromkeys(row.fault for row in rows))
     models = list(dict.fromkeys((row.model, row.trained_lowpass) for row in rows))
-    lines = -(-len(faults) // 2)
-    figure = Figure(figsize=(WIDTH, 1.4 + HEIGHT * lines), layout="constrained")
-    panels = figure.subplots(lines, min(2, len(faults)), squeeze=False).ravel()
+    panel_rows = -(-len(faults) // 2)
+    figure = Figure(figsize=(WIDTH, 1.4 + HEIGHT * panel_rows), layout="constrained")
+    panels = figure.subplots(panel_rows, min(2, len(faults)), squeeze=False).ravel()
     for ax, fault in zip(panels, faults, strict=False):
         _panel(ax, [row for row in rows if row.fault == fault], models)
         ax.get_legend().remove()
     for ax in panels[len(faults) :]:
         ax.set_axis_off()
     first = rows[0]
-    what = NOT_BENCH.get(first.kind, first.kind)
+    recordings = NOT_BENCH.get(first.kind, first.kind)
     runs, draws = len({row.run for row in rows}), len({row.draw for row in rows})
     figure.suptitle(
-        f"Faults of the sensors, {first.dataset}: {what}\nprotocol {first.protocol}, on {first.part}, {runs} "
-        f"run{'' if runs == 1 else 's'}, {draws} draw{'' if draws == 1 else 's'} of each fault",
+        f"Faults of the sensors, {first.dataset}: {recordings}\nprotocol {first.protocol}, on {first.part}, "
+        f"{runs} run{'' if runs == 1 else 's'}, {draws} draw{'' if draws == 1 else 's'} of each fault",
         fontsize="medium",
     )
     handles, labels = panels[0].get_legend_handles_labels()

@@ -13,12 +13,12 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
+from baselines.ablations.comparison import relative_mse, si_rmse, write_rows
 from baselines.ablations.faults import FAULTS
-from baselines.ablations.rows import relative_mse, si_rmse, write_csv
 from baselines.errors import OptionError, UnknownNameError
 from baselines.experiment import load_model, torch_device
 from baselines.published import UNITS
-from baselines.results.rows import once
+from baselines.results.rows import unique_runs
 from baselines.runs.collect import datasets_of
 from baselines.runs.environment import commit
 from baselines.runs.run import Run, RunError, data_config
@@ -149,53 +149,55 @@ def faulty(
     for name in faults:
         if name not in FAULTS:
             raise UnknownNameError("fault", name, FAULTS)
-    runs = once(runs)
+    runs = unique_runs(runs)
     faults, draws = tuple(dict.fromkeys(faults)), tuple(dict.fromkeys(draws))  # twice, they would weigh double
     for draw in draws:
         check_number("draws", draw, "whole numbers of at least 0", least=0, whole=True)
     if not (runs and faults and draws):
         raise OptionError("runs", "", "at least one run, one fault and one draw")
-    if len(sets := {f"{run.config.data.name} ({run.config.data.kind})" for run in runs}) > 1:
-        raise RunError(f"One figure shows one data set, these runs are of {' and '.join(sorted(sets))}.")
-    _refuse_other_data(runs)
+    if len(dataset_names := {f"{run.config.data.name} ({run.config.data.kind})" for run in runs}) > 1:
+        raise RunError(f"One figure shows one data set, these runs are of {' and '.join(sorted(dataset_names))}.")
+    _require_same_data(runs)
     labels = _labels(runs)
     by_recipe: dict[str, list[Run]] = {}
     for run in runs:
         by_recipe.setdefault(run.config.data.recipe_hash, []).append(run)
     rows: list[Row] = []
     datasets = {data_config(dataset).recipe_hash: dataset for dataset in datasets_of(runs, files)}
-    for recipe, same in by_recipe.items():
+    for recipe, recipe_runs in by_recipe.items():
         dataset = datasets[recipe]
-        held = read_part(dataset, part or dataset.report, raw)
+        raw_part = read_part(dataset, part or dataset.report, raw)
         filters = _filters(dataset, lowpass or default_lowpass(dataset))
         sigma = training_deviation(dataset, raw)
-        rows += _evaluated(same, labels, held, filters, sigma, faults, draws, device)
+        rows += _evaluate_cases(recipe_runs, labels, raw_part, filters, sigma, faults, draws, device)
     return rows
 
 
-def _refuse_other_data(runs: Sequence[Run]) -> None:
-    first, of_filter = runs[0], dict[str, Run]()
+def _require_same_data(runs: Sequence[Run]) -> None:
+    first, first_of_filter = runs[0], dict[str, Run]()
     for run in runs:
-        one, other = first.config.data.protocol, run.config.data.protocol
-        fields = [f for f in sorted(one.keys() | other) if one.get(f) != other.get(f) and f != "lowpass"]
-        alike = of_filter.setdefault(str(other.get("lowpass")), run)
-        recipes = [held.config.data.recipe_hash for held in (alike, run)]
+        first_protocol, protocol = first.config.data.protocol, run.config.data.protocol
+        fields = [f for f in sorted(first_protocol.keys() | protocol) if first_protocol.get(f) != protocol.get(f)]
+        fields = [field for field in fields if field != "lowpass"]
+        same_filter = first_of_filter.setdefault(str(protocol.get("lowpass")), run)
+        recipes = [same.config.data.recipe_hash for same in (same_filter, run)]
         if fields or recipes[0] != recipes[1]:
-            what = ", ".join(fields) or f"their recipes, {' and '.join(recipes)}"
+            differing = ", ".join(fields) or f"their recipes, {' and '.join(recipes)}"
             raise RunError(
                 "One figure shows runs whose data differ in the low-pass alone: "
-                f"{(first if fields else alike).folder} and {run.folder} differ in {what}. Make two figures."
+                f"{(first if fields else same_filter).folder} and {run.folder} differ in {differing}. Make two "
+                "figures."
             )
 
 
 def _labels(runs: Sequence[Run]) -> dict[Path, str]:
     """Name the model of each run, whatever the filter of its data; refuse runs that are there twice."""
     by_label(runs)
-    models = [
+    relabelled = [
         replace(run, config=replace(run.config, data=runs[0].config.data, train=replace(run.config.train, seed=i)))
         for i, run in enumerate(runs)
     ]
-    return {run.folder: label for label, alike in by_label(models).items() for run in alike}
+    return {run.folder: label for label, same_model in by_label(relabelled).items() for run in same_model}
 
 
 Filters = dict[str, LowPass | None]
@@ -203,20 +205,20 @@ Filters = dict[str, LowPass | None]
 
 
 def _filters(dataset: Dataset, other: LowPass) -> Filters:
-    own = dataset.protocol.lowpass
-    return {_called(chosen): chosen for chosen in (own, other if own is None else None)}
+    trained = dataset.protocol.lowpass
+    return {_filter_name(lowpass): lowpass for lowpass in (trained, other if trained is None else None)}
 
 
-def _called(lowpass: LowPass | None) -> str:
+def _filter_name(lowpass: LowPass | None) -> str:
     if lowpass is None:
         return "none"
     return f"{lowpass.phase} {lowpass.hz:g} Hz" + (f", order {lowpass.order}" if lowpass.order != 3 else "")
 
 
-def _evaluated(
+def _evaluate_cases(
     runs: Sequence[Run],
     labels: Mapping[Path, str],
-    held: RawPart,
+    raw_part: RawPart,
     filters: Filters,
     sigma: Mapping[str, float],
     faults: Sequence[str],
@@ -224,45 +226,47 @@ def _evaluated(
     device: str,
 ) -> Iterator[Row]:
     """Make the inputs of each fault once, and show them to all runs on the same data."""
-    dataset, own = held.dataset, _called(held.dataset.protocol.lowpass)
-    clean = load_part(dataset, held.name, torch_device(device))
+    dataset = raw_part.dataset
+    trained_filter = _filter_name(dataset.protocol.lowpass)
+    clean = load_part(dataset, raw_part.name, torch_device(device))
     models = [(run, load_model(run, device), run.config.train.windows(clean)[1]) for run in runs]
-    quantities = Quantities.of(dataset, UNITS.get(dataset.name))
-    now = commit(Path(__file__).parent) or ""
+    quantities, episodes = Quantities.of(dataset, UNITS.get(dataset.name)), dataset.split(raw_part.name).rows
+    code_commit = commit(Path(__file__).parent) or ""
     without_fault: dict[Path, dict[str, Any]] = {}
-    for case, inputs in _cases(held, filters, sigma, faults, draws):
+    for case, inputs in _cases(raw_part, filters, sigma, faults, draws):
         part = with_inputs(clean, dataset, inputs)
         for run, model, length in models:
-            found = compute_all_metrics(predict(model, part, length), quantities, dataset.split(held.name).rows)
-            if case.filter == own:
-                without_fault.setdefault(run.folder, found)  # the first case of all has none
-            rmse, unit = si_rmse(found)
+            metrics = compute_all_metrics(predict(model, part, length), quantities, episodes)
+            if case.filter == trained_filter:
+                without_fault.setdefault(run.folder, metrics)  # the first case of all has none
+            rmse, unit = si_rmse(metrics)
+            row = Row(
+                dataset=dataset.name,
+                kind=dataset.kind,
+                protocol=dataset.protocol.name,
+                part=raw_part.name,
+                fault=case.fault,
+                severity=case.severity,
+                value=case.value,
+                unit=FAULTS[case.fault].unit,
+                model=labels[run.folder],
+                seed=run.config.train.seed,
+                trained_lowpass=trained_filter,
+                lowpass=case.filter,
+                as_trained=case.filter == trained_filter,
+                draw=case.draw,
+                rmse=rmse,
+                rmse_unit=unit,
+                mse=metrics["mse"],
+                ratio=_mse_ratio(metrics, without_fault[run.folder], several_units=rmse is None),
+                recipe=run.config.data.recipe_hash,
+                config=run.config.key,
+                commit=code_commit,
+                device=device,
+                run=str(run.folder),
+            )
             for name in [case.fault] if case.severity else faults:  # without fault they are all the same
-                yield Row(
-                    dataset=dataset.name,
-                    kind=dataset.kind,
-                    protocol=dataset.protocol.name,
-                    part=held.name,
-                    fault=name,
-                    severity=case.severity,
-                    value=case.value,
-                    unit=FAULTS[name].unit,
-                    model=labels[run.folder],
-                    seed=run.config.train.seed,
-                    trained_lowpass=own,
-                    lowpass=case.filter,
-                    as_trained=case.filter == own,
-                    draw=case.draw,
-                    rmse=rmse,
-                    rmse_unit=unit,
-                    mse=found["mse"],
-                    ratio=_ratio(found, without_fault[run.folder], several_units=rmse is None),
-                    recipe=run.config.data.recipe_hash,
-                    config=run.config.key,
-                    commit=now,
-                    device=device,
-                    run=str(run.folder),
-                )
+                yield replace(row, fault=name, unit=FAULTS[name].unit)
 
 
 class _Case(NamedTuple):
@@ -276,27 +280,27 @@ class _Case(NamedTuple):
 
 
 def _cases(
-    held: RawPart, filters: Filters, sigma: Mapping[str, float], faults: Sequence[str], draws: Sequence[int]
+    raw_part: RawPart, filters: Filters, sigma: Mapping[str, float], faults: Sequence[str], draws: Sequence[int]
 ) -> Iterator[tuple[_Case, list[np.ndarray]]]:
     """Make the inputs of each case; the first one is without fault, under the filter of the training."""
-    for fault, severity, value in _grid(faults):
+    for fault, severity, value in _severities(faults):
         for draw in draws if severity else draws[:1]:
             change = (
-                partial(disturbed, dataset=held.dataset, sigma=sigma, fault=fault, value=value, draw=draw)
+                partial(disturbed, dataset=raw_part.dataset, sigma=sigma, fault=fault, value=value, draw=draw)
                 if severity
                 else None
             )
             for name, lowpass in filters.items():
-                yield _Case(fault, severity, value, draw, name), held.inputs(change, lowpass=lowpass)
+                yield _Case(fault, severity, value, draw, name), raw_part.inputs(change, lowpass=lowpass)
 
 
-def _ratio(found: Mapping[str, Any], base: Mapping[str, Any], several_units: bool) -> float | None:
+def _mse_ratio(metrics: Mapping[str, Any], clean: Mapping[str, Any], several_units: bool) -> float | None:
     if several_units:
-        return relative_mse(found, base)
-    return float(found["mse"] / base["mse"]) if base["mse"] else None
+        return relative_mse(metrics, clean)
+    return float(metrics["mse"] / clean["mse"]) if clean["mse"] else None
 
 
-def _grid(faults: Sequence[str]) -> Iterator[tuple[str, int, float]]:
+def _severities(faults: Sequence[str]) -> Iterator[tuple[str, int, float]]:
     yield faults[0], 0, 0.0
     for fault in faults:
         for severity, value in enumerate(FAULTS[fault].values, start=1):
@@ -309,15 +313,16 @@ def disturbed(
     """Return the input streams of a recording under a fault; the draws hang on fault, recording and seed alone."""
     names = [card.name for card in dataset.card.inputs(dataset.protocol.inputs)]
     streams = {name: recording.streams[name] for name in names}
-    scale = {name: _scale(stream, sigma) for name, stream in streams.items()}
+    scale = {name: _channel_sigma(stream, sigma) for name, stream in streams.items()}
     seeds = [draw, *(zlib.crc32(text.encode()) for text in (fault, recording.id))]
     return FAULTS[fault].apply(streams, scale, value, np.random.default_rng(seeds))
 
 
-def _scale(stream: Stream, sigma: Mapping[str, float]) -> FloatArray:
+def _channel_sigma(stream: Stream, sigma: Mapping[str, float]) -> FloatArray:
     """Return sigma of each channel; of one that no column of the data set is named after, over the recording."""
-    own = stream.values.std(axis=0)
-    return np.array([sigma.get(channel, value) for channel, value in zip(stream.channels, own, strict=True)])
+    recording_deviation = stream.values.std(axis=0)
+    deviations = zip(stream.channels, recording_deviation, strict=True)
+    return np.array([sigma.get(channel, deviation) for channel, deviation in deviations])
 
 
 def training_deviation(dataset: Dataset, raw: str | None = None) -> dict[str, float]:
@@ -333,11 +338,12 @@ def training_deviation(dataset: Dataset, raw: str | None = None) -> dict[str, fl
 
 def with_inputs(part: Part, dataset: Dataset, inputs: Sequence[np.ndarray]) -> Part:
     """Return a part with other inputs, made into features and normalised as those of the training were."""
-    protocol, norm = dataset.protocol, dataset.normalization
-    seen = [
-        norm.inputs.apply(features(values, deltas=protocol.input_deltas, clip=protocol.clip)) for values in inputs
+    protocol, normalization = dataset.protocol, dataset.normalization
+    prepared = [
+        normalization.inputs.apply(features(values, deltas=protocol.input_deltas, clip=protocol.clip))
+        for values in inputs
     ]
-    return replace(part, inputs=torch.from_numpy(np.concatenate(seen)).to(part.inputs.device))
+    return replace(part, inputs=torch.from_numpy(np.concatenate(prepared)).to(part.inputs.device))
 
 
 def write(rows: Sequence[Row], out: Path) -> tuple[Path, ...]:
@@ -347,5 +353,5 @@ def write(rows: Sequence[Row], out: Path) -> tuple[Path, ...]:
 
     out.mkdir(parents=True, exist_ok=True)
     figure = draw(rows)
-    write_csv(out / "faults.csv", rows, COLUMNS)
+    write_rows(out / "faults.csv", rows, COLUMNS)
     return out / "faults.csv", *(save(figure, out / f"faults.{suffix}") for suffix in ("svg", "png"))

@@ -50,7 +50,7 @@ class Fault:
     unit: str
 
 
-def _vectors(streams: Streams) -> dict[str, Stream]:
+def _vector_streams(streams: Streams) -> dict[str, Stream]:
     """Return the streams whose columns are measured one by one; a rotation is a fused estimate, left alone."""
     return {name: stream for name, stream in streams.items() if stream.kind == "vector"}
 
@@ -61,32 +61,32 @@ def noise(streams: Streams, sigma: Sigma, value: float, generator: np.random.Gen
         name: replace(
             stream, values=stream.values + value * sigma[name] * generator.standard_normal(stream.values.shape)
         )
-        for name, stream in _vectors(streams).items()
+        for name, stream in _vector_streams(streams).items()
     }
 
 
 def drift(streams: Streams, sigma: Sigma, value: float, generator: np.random.Generator) -> dict[str, Stream]:
     """Add a random walk to every channel, 0 at the start, of standard deviation ``value * sigma`` after 60 s."""
-    made = {}
-    for name, stream in _vectors(streams).items():
+    faulty = {}
+    for name, stream in _vector_streams(streams).items():
         steps = np.sqrt(np.diff(np.maximum.accumulate(stream.time), prepend=stream.time[:1]) / 60.0)
         walk = np.cumsum(steps[:, None] * generator.standard_normal(stream.values.shape), axis=0)
-        made[name] = replace(stream, values=stream.values + value * sigma[name] * walk)
-    return made
+        faulty[name] = replace(stream, values=stream.values + value * sigma[name] * walk)
+    return faulty
 
 
 def channel_loss(
     streams: Streams, sigma: Sigma, value: float, generator: np.random.Generator
 ) -> dict[str, Stream]:
     """Let `value` per cent of all channels, at least one, read 0; those lost at one severity are lost at worse."""
-    own = _vectors(streams)
-    places = [(name, column) for name, stream in own.items() for column in range(stream.values.shape[1])]
-    lost = generator.permutation(len(places))[: max(1, round(value / 100 * len(places)))]
-    made = {name: stream.values.copy() for name, stream in own.items()}
-    for place in lost:
-        name, column = places[place]
-        made[name][:, column] = 0.0
-    return {name: replace(stream, values=made[name]) for name, stream in own.items()}
+    vectors = _vector_streams(streams)
+    columns = [(name, column) for name, stream in vectors.items() for column in range(stream.values.shape[1])]
+    lost = generator.permutation(len(columns))[: max(1, round(value / 100 * len(columns)))]
+    faulty = {name: stream.values.copy() for name, stream in vectors.items()}
+    for index in lost:
+        name, column = columns[index]
+        faulty[name][:, column] = 0.0
+    return {name: replace(stream, values=faulty[name]) for name, stream in vectors.items()}
 
 
 def dropped_packets(
@@ -96,13 +96,13 @@ def dropped_packets(
     start = min(float(stream.time[0]) for stream in streams.values())
     stop = max(float(stream.time[-1]) for stream in streams.values())
     edges = bursts(start, stop, value / 100, generator)
-    made = {}
+    faulty = {}
     for name, stream in streams.items():
         lost = np.searchsorted(edges, stream.time, side="right") % 2 == 1
         lost[0] = False
-        last = np.maximum.accumulate(np.where(lost, 0, np.arange(len(lost))))
-        made[name] = replace(stream, values=stream.values[last])
-    return made
+        last_received = np.maximum.accumulate(np.where(lost, 0, np.arange(len(lost))))
+        faulty[name] = replace(stream, values=stream.values[last_received])
+    return faulty
 
 
 def bursts(start: float, stop: float, share: float, generator: np.random.Generator) -> FloatArray:
@@ -122,18 +122,18 @@ def bursts(start: float, stop: float, share: float, generator: np.random.Generat
 
 def saturation(streams: Streams, sigma: Sigma, value: float, generator: np.random.Generator) -> dict[str, Stream]:
     """Clip every channel to `value` sigma on either side of its mean over the recording."""
-    made = {}
-    for name, stream in _vectors(streams).items():
-        middle = stream.values.mean(axis=0)
-        clipped = np.clip(stream.values, middle - value * sigma[name], middle + value * sigma[name])
-        made[name] = replace(stream, values=clipped)
-    return made
+    faulty = {}
+    for name, stream in _vector_streams(streams).items():
+        mean = stream.values.mean(axis=0)
+        clipped = np.clip(stream.values, mean - value * sigma[name], mean + value * sigma[name])
+        faulty[name] = replace(stream, values=clipped)
+    return faulty
 
 
 def jitter(streams: Streams, sigma: Sigma, value: float, generator: np.random.Generator) -> dict[str, Stream]:
     """Sample `value` ms (Gaussian) beside the stamps; streams of one clock share the errors."""
     errors: dict[int, FloatArray] = {}
-    made = {}
+    faulty = {}
     for name, stream in streams.items():
         clock = id(stream.time)
         if clock not in errors:
@@ -141,12 +141,12 @@ def jitter(streams: Streams, sigma: Sigma, value: float, generator: np.random.Ge
         latest = np.maximum.accumulate(stream.time)
         keep = np.concatenate([[True], stream.time[1:] > latest[:-1]])
         clean = stream.select(keep)
-        at = np.clip(clean.time + value / 1e3 * errors[clock][keep], clean.time[0], clean.time[-1])
+        sampled_at = np.clip(clean.time + value / 1e3 * errors[clock][keep], clean.time[0], clean.time[-1])
         values = stream.values.astype(np.float64)
         resample = slerp if stream.kind == "rotation" else linear
-        values[keep] = resample(clean.time, clean.values, at)
-        made[name] = replace(stream, values=values)
-    return made
+        values[keep] = resample(clean.time, clean.values, sampled_at)
+        faulty[name] = replace(stream, values=values)
+    return faulty
 
 
 FAULTS = {

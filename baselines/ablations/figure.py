@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 
 from baselines.ablations.variants import KINDS
 from baselines.tables.digits import bracketed
-from baselines.tables.looks import looks_by_name
+from baselines.tables.model_looks import looks_by_name
 from baselines.tables.table import NOT_BENCH
 from csp_data.plot.runs import plot_settings
 from csp_data.plot.style import Look, legend_beside, tidy
@@ -42,24 +42,26 @@ def draw(kind: str, rows: Sequence[Row], models: Sequence[str]) -> Figure:
     figure = Figure(figsize=(WIDTH, 0.7 + HEIGHT * len(names)), layout="constrained")
     columns = 2 if KINDS[kind].relative else 1
     panels = figure.subplots(len(names), columns, squeeze=False)
-    drawn = looks_by_name({model: model for model in models})
+    looks = looks_by_name({model: model for model in models})
     for axes, name in zip(panels, names, strict=True):
-        own = [row for row in rows if row.dataset == name]
-        left_out = dict.fromkeys(f"{row.variant}: {row.note}" for row in own if row.note and not row.model)
-        if any(row.arm for row in own):
-            _pairs(axes[0], own, drawn, KINDS[kind].pair)
-            if any(row.rmse is None for row in own if row.mse is not None):
+        dataset_rows = [row for row in rows if row.dataset == name]
+        without_runs = [row for row in dataset_rows if row.note and not row.model]
+        not_applicable = dict.fromkeys(f"{row.variant}: {row.note}" for row in without_runs)
+        if any(row.arm for row in dataset_rows):
+            _draw_pairs(axes[0], dataset_rows, looks, KINDS[kind].pair)
+            if any(row.rmse is None for row in dataset_rows if row.mse is not None):
                 axes[0].set_ylabel(f"{KINDS[kind].pair}\neach target over that of the training mean")
         else:
-            for ax, error in zip(axes, _errors(own, columns), strict=True):
-                _lines(ax, own, drawn, kind, error)
+            for ax, error in zip(axes, _error_columns(dataset_rows, columns), strict=True):
+                _draw_lines(ax, dataset_rows, looks, kind, error)
             for ax in axes[:-1]:
                 ax.get_legend().remove()
-        title = _title(own)
+        title = _title(dataset_rows)
         axes[0].set_title(title.replace("; ", "\n") if columns > 1 else title, loc="left", fontsize="small")
-        if left_out:
-            below = -0.15 if any(row.arm for row in own) else -0.3
-            axes[0].text(0, below, "\n".join(left_out), transform=axes[0].transAxes, fontsize="x-small", va="top")
+        if not_applicable:
+            text_y = -0.15 if any(row.arm for row in dataset_rows) else -0.3
+            text = "\n".join(not_applicable)
+            axes[0].text(0, text_y, text, transform=axes[0].transAxes, fontsize="x-small", va="top")
         for ax in axes:
             tidy(ax)
     figure.suptitle(KINDS[kind].title, fontsize="medium")
@@ -72,12 +74,12 @@ def _title(rows: Sequence[Row]) -> str:
     seeds = {row.seed for row in rows if row.rmse is not None or row.relative_mse is not None}
     parts = "/".join(dict.fromkeys(row.part for row in rows if row.part))
     count = f"{len(seeds)} seed{'' if len(seeds) == 1 else 's'}"
-    what = NOT_BENCH.get(first.kind, first.kind)
+    recordings = NOT_BENCH.get(first.kind, first.kind)
     count += "".join(f", {folds} folds" for folds in {row.folds for row in rows} - {None})
-    return f"{first.dataset}: {what}; protocol {first.protocol}, on {parts}, {count}"
+    return f"{first.dataset}: {recordings}; protocol {first.protocol}, on {parts}, {count}"
 
 
-def _errors(rows: Sequence[Row], count: int) -> list[tuple[str, str]]:
+def _error_columns(rows: Sequence[Row], count: int) -> list[tuple[str, str]]:
     """Return which columns are drawn as the error, and what their axes say: SI units where there is one unit."""
     units = {row.rmse_unit for row in rows if row.model and row.mse is not None}
     relative = ("relative_mse", "MSE / MSE of the training mean")
@@ -86,40 +88,43 @@ def _errors(rows: Sequence[Row], count: int) -> list[tuple[str, str]]:
     return [relative] * count
 
 
-def _lines(ax: Axes, rows: Sequence[Row], looks: Mapping[str, Look], kind: str, error: tuple[str, str]) -> None:
+def _draw_lines(
+    ax: Axes, rows: Sequence[Row], looks: Mapping[str, Look], kind: str, error: tuple[str, str]
+) -> None:
     """Draw the error over the ablation's value, with the target rates where these differ."""
     column, label = error
     errors: dict[str, dict[str, dict[float | None, list[float]]]] = {model: {} for model in looks}
     for row in rows:
-        if row.model in errors and (found := getattr(row, column)) is not None:
-            errors[row.model].setdefault(row.series, {}).setdefault(row.value, []).append(found)
+        value = getattr(row, column)
+        if row.model in errors and value is not None:
+            errors[row.model].setdefault(row.series, {}).setdefault(row.value, []).append(value)
     rates = {row.value: row.target_hz for row in rows if row.value is not None and row.target_hz}
     names = (
         {value: f"{value:g}\n{rate:g} Hz" for value, rate in rates.items()} if len(set(rates.values())) > 1 else {}
     )
-    about = KINDS[kind]
+    ablation = KINDS[kind]
     plot_settings(
         ax,
         {model: series for model, series in errors.items() if series},
-        xlabel=f"{about.axis} ({about.unit})" if about.unit else about.axis,
+        xlabel=f"{ablation.axis} ({ablation.unit})" if ablation.unit else ablation.axis,
         ylabel=label,
         looks=looks,
         names=names,
-        logarithmic=about.logarithmic,
+        logarithmic=ablation.logarithmic,
     )
 
 
-def _pairs(ax: Axes, rows: Sequence[Row], drawn: Mapping[str, Look], label: str) -> None:
+def _draw_pairs(ax: Axes, rows: Sequence[Row], looks: Mapping[str, Look], label: str) -> None:
     """Draw by how much the second arm of each pair changes the error: seed by seed, in per cent."""
     series = list(dict.fromkeys(row.series for row in rows if row.arm))
-    for i, (model, look) in enumerate(drawn.items()):
+    for i, (model, look) in enumerate(looks.items()):
         x, mean, spread = [], [], []
-        for place, name in enumerate(series):
-            changes = _changes([row for row in rows if row.series == name and row.model == model])
+        for position, name in enumerate(series):
+            changes = _percent_changes([row for row in rows if row.series == name and row.model == model])
             if changes:
-                x.append(place + 0.6 * ((i + 0.5) / len(drawn) - 0.5))
-                middle, width = _mean(changes)
-                mean.append(middle)
+                x.append(position + 0.6 * ((i + 0.5) / len(looks) - 0.5))
+                center, width = _mean_and_spread(changes)
+                mean.append(center)
                 spread.append(width)
                 ax.plot([x[-1]] * len(changes), changes, ".", color=look["color"], alpha=0.35, markersize=4)
         ax.errorbar(
@@ -139,7 +144,7 @@ def _pairs(ax: Axes, rows: Sequence[Row], drawn: Mapping[str, Look], label: str)
     legend_beside(ax)
 
 
-def _changes(rows: Sequence[Row]) -> list[float]:
+def _percent_changes(rows: Sequence[Row]) -> list[float]:
     """Return 100 * (RMSE of the second arm / RMSE of the first - 1) of each seed that has both.
 
     Squares of several units have no mean: there each target's error is taken over that of the training mean.
@@ -157,5 +162,5 @@ def _changes(rows: Sequence[Row]) -> list[float]:
     ]
 
 
-def _mean(values: Sequence[float]) -> tuple[float, float]:
+def _mean_and_spread(values: Sequence[float]) -> tuple[float, float]:
     return statistics.fmean(values), statistics.stdev(values) if len(values) > 1 else 0.0

@@ -119,22 +119,22 @@ def _lowpass(base: Base, values: Sequence[float]) -> list[Variant]:
     return [
         Variant(name="no filter", series="no filter", data={"lowpass": None}),
         *(
-            _filtered(f"{label}, {hz:g} Hz", label, hz, rate, phase)
+            _lowpass_variant(f"{label}, {hz:g} Hz", label, hz, rate, phase)
             for phase, label in (("causal", "causal"), ("zero", "zero-phase"))
             for hz in sorted(cutoffs)
         ),
     ]
 
 
-def _filtered(name: str, series: str, hz: float, rate: float, phase: str, arm: str = "") -> Variant:
+def _lowpass_variant(name: str, series: str, hz: float, rate: float, phase: str, arm: str = "") -> Variant:
     if not 0 < hz < rate / 2:
         return Variant(
             name=name, series=series, value=hz, arm=arm, note=f"not below {rate / 2:g} Hz, half the rate"
         )
-    return Variant(name=name, series=series, value=hz, arm=arm, data={"lowpass": _plain(hz, phase)})
+    return Variant(name=name, series=series, value=hz, arm=arm, data={"lowpass": _lowpass_fields(hz, phase)})
 
 
-def _plain(hz: float, phase: str) -> dict[str, Any]:
+def _lowpass_fields(hz: float, phase: str) -> dict[str, Any]:
     return vars(LowPass(hz=float(hz), order=ORDER, phase=phase))  # type: ignore[arg-type]
 
 
@@ -145,30 +145,30 @@ def _chunk(base: Base, values: Sequence[float]) -> list[Variant]:
     if protocol.window is not None:
         spans |= {"window.seconds": protocol.window.seconds, "window.stride": protocol.window.stride}
     samples = {name: round(seconds * protocol.input_hz) for name, seconds in spans.items() if seconds is not None}
-    found = []
+    variants = []
     for chunk in sorted(values or CHUNKS):
         name = f"{chunk:g} samples"
-        cut = [f"{option} of {count} samples" for option, count in samples.items() if chunk and count % chunk]
+        uneven = [f"{option} of {count} samples" for option, count in samples.items() if chunk and count % chunk]
         if chunk < 1 or chunk != int(chunk):
-            found.append(Variant(name=name, value=chunk, note="a chunk is a whole number of samples"))
-        elif cut:
-            found.append(Variant(name=name, value=chunk, note=f"{cut[0]} is no whole number of such chunks"))
+            variants.append(Variant(name=name, value=chunk, note="a chunk is a whole number of samples"))
+        elif uneven:
+            variants.append(Variant(name=name, value=chunk, note=f"{uneven[0]} is no whole number of such chunks"))
         else:
-            found.append(Variant(name=name, value=chunk, data={"target_hz": protocol.input_hz / chunk}))
-    return found
+            variants.append(Variant(name=name, value=chunk, data={"target_hz": protocol.input_hz / chunk}))
+    return variants
 
 
 def _fraction(base: Base, values: Sequence[float]) -> list[Variant]:
     """Shares (%) of the training recordings; each subset holds all smaller ones."""
-    found = []
-    own = {} if base.protocol.resplit is None else vars(base.protocol.resplit)
+    variants = []
+    resplit = {} if base.protocol.resplit is None else vars(base.protocol.resplit)
     for share in sorted(values or FRACTIONS):
-        name, data = f"{share:g} %", {} if share == 100 else {"resplit": {**own, "share": share / 100}}
+        name, data = f"{share:g} %", {} if share == 100 else {"resplit": {**resplit, "share": share / 100}}
         if share > 100:
-            found.append(Variant(name=name, value=share, note="more than all recordings"))
+            variants.append(Variant(name=name, value=share, note="more than all recordings"))
         else:
-            found.append(Variant(name=name, value=share, data=data))
-    return found
+            variants.append(Variant(name=name, value=share, data=data))
+    return variants
 
 
 def _context(base: Base, values: Sequence[float]) -> list[Variant]:
@@ -178,22 +178,22 @@ def _context(base: Base, values: Sequence[float]) -> list[Variant]:
     that every variant takes about as many steps on as many samples per epoch.
     """
     training, rate = base.training, base.protocol.target_hz
-    whole = training.window_s is None
+    whole_episodes = training.window_s is None
     length = training.window_s or 0.0
-    overlap = 1.0 if whole else (training.window_stride_s or length) / length
-    found = []
+    overlap = 1.0 if whole_episodes else (training.window_stride_s or length) / length
+    variants = []
     for seconds in sorted(values or CONTEXTS):
         name, steps = f"{seconds:g} s", seconds * rate
         if round(steps) < 1 or abs(steps - round(steps)) > 1e-6 * steps:
-            found.append(Variant(name=name, value=seconds, note=f"no whole number of steps of {1 / rate:g} s"))
+            variants.append(Variant(name=name, value=seconds, note=f"no whole number of steps of {1 / rate:g} s"))
             continue
-        batch = training.batch if whole else max(1, round(training.batch * length / seconds))
+        batch = training.batch if whole_episodes else max(1, round(training.batch * length / seconds))
         stride = max(1, round(overlap * steps)) / rate
         train = {"window_s": seconds, "window_stride_s": stride, "batch": batch}
-        found.append(Variant(name=name, value=seconds, train=train))
-    if whole:
-        found.append(Variant(name="whole episodes", series="whole episodes"))
-    return found
+        variants.append(Variant(name=name, value=seconds, train=train))
+    if whole_episodes:
+        variants.append(Variant(name="whole episodes", series="whole episodes"))
+    return variants
 
 
 def _deltas(base: Base, values: Sequence[float]) -> list[Variant]:
@@ -212,9 +212,9 @@ def _deltas(base: Base, values: Sequence[float]) -> list[Variant]:
     return [
         variant
         for name, arms in choices.items()
-        for variant in _pair(
+        for variant in _pair_variants(
             name,
-            arms if isinstance(arms, str) else (_unlike(base, arms[0]), _unlike(base, arms[1])),
+            arms if isinstance(arms, str) else (_only_changed(base, arms[0]), _only_changed(base, arms[1])),
             ("without", "with"),
         )
     ]
@@ -225,25 +225,25 @@ def _leak(base: Base, values: Sequence[float]) -> list[Variant]:
     if len(values) > 1:
         raise OptionError("values", list(values), "one cut-off in Hz, of the filter's leak")
     cutoff = values[0] if values else PUBLISHED_CUTOFF * base.protocol.input_hz
-    switches = {
-        "statistics": _statistics(base),
-        "selection": _selection(base),
-        "filter": _filter(base, cutoff),
-        "look-ahead": _look_ahead(base),
-        "neighbours": _neighbours(base),
+    leaks = {
+        "statistics": _statistics_arms(base),
+        "selection": _selection_arms(base),
+        "filter": _filter_arms(base, cutoff),
+        "look-ahead": _look_ahead_arms(base),
+        "neighbours": _neighbours_arms(base),
     }
-    found = [variant for name, arms in switches.items() for variant in _pair(name, arms)]
+    variants = [variant for name, arms in leaks.items() for variant in _pair_variants(name, arms)]
     # neighbours first: under a published protocol that leak brings the other choice of selection with it
-    together = [arms for arms in reversed(switches.values()) if not isinstance(arms, str)]
-    clean, leaky = (_together([arms[side] for arms in together]) for side in (0, 1))
-    return [*found, *_pair("all of these", (clean, leaky))]
+    applicable = [arms for arms in reversed(leaks.values()) if not isinstance(arms, str)]
+    clean, leaky = (_merge_changes([arms[side] for arms in applicable]) for side in (0, 1))
+    return [*variants, *_pair_variants("all of these", (clean, leaky))]
 
 
 Arms = tuple[dict[str, Any], dict[str, Any]] | str
 """Changes of the protocol that take a leak out and that put it in; or why there is no such leak."""
 
 
-def _pair(name: str, arms: Arms, names: tuple[str, str] = ("clean", "leaky")) -> Iterator[Variant]:
+def _pair_variants(name: str, arms: Arms, names: tuple[str, str] = ("clean", "leaky")) -> Iterator[Variant]:
     if isinstance(arms, str):
         yield Variant(name=name, series=name, note=arms)
         return
@@ -251,28 +251,28 @@ def _pair(name: str, arms: Arms, names: tuple[str, str] = ("clean", "leaky")) ->
         yield Variant(name=f"{name}, {arm}", series=name, arm=arm, data=data)
 
 
-def _statistics(base: Base) -> Arms:
+def _statistics_arms(base: Base) -> Arms:
     """Shift and scale from the training part, or from the evaluation part too."""
     if base.card.protocols.get("paper", {}).get("statistics") == "train":
         return f"the published protocol of {base.card.name} takes statistics from its training part alone"
-    return _unlike(base, {"statistics": "train"}), _unlike(base, {"statistics": "all"})
+    return _only_changed(base, {"statistics": "train"}), _only_changed(base, {"statistics": "all"})
 
 
-def _selection(base: Base) -> Arms:
+def _selection_arms(base: Base) -> Arms:
     """Choose the epoch on a part of its own, or on the reported one."""
     if "eval" in base.parts:
         return {"resplit": {"selection": "apart"}}, {}
     return {}, {"resplit": {"selection": "report"}}
 
 
-def _filter(base: Base, hz: float) -> Arms:
+def _filter_arms(base: Base, hz: float) -> Arms:
     """Filter forward, or forward and backward, at one cut-off."""
     if not 0 < hz < base.protocol.input_hz / 2:
         return f"a cut-off of {hz:g} Hz is not below half the rate"
-    return {"lowpass": _plain(hz, "causal")}, {"lowpass": _plain(hz, "zero")}
+    return {"lowpass": _lowpass_fields(hz, "causal")}, {"lowpass": _lowpass_fields(hz, "zero")}
 
 
-def _look_ahead(base: Base) -> Arms:
+def _look_ahead_arms(base: Base) -> Arms:
     """Let a chunk end with its target, or all but one sample after it."""
     if base.protocol.chunk == 1:
         return "a chunk of one sample has nothing to look ahead to"
@@ -282,20 +282,20 @@ def _look_ahead(base: Base) -> Arms:
     return {}, {"look_ahead_s": ahead}
 
 
-def _neighbours(base: Base) -> Arms:
+def _neighbours_arms(base: Base) -> Arms:
     """Hold out a recording's neighbours too, or train on them; reported recordings are the same."""
     split = base.card.splits.get("strict")
     if split is None or split.among != "found":
         return f"{base.card.name} has no split that holds neighbours out"
-    more: dict[str, Any] = {"selection": "report"} if "eval" in base.parts else {}
+    selection: dict[str, Any] = {"selection": "report"} if "eval" in base.parts else {}
     data = {} if base.protocol.split_name == "strict" else {"split": "strict"}
     return (
-        {**data, "resplit": {"neighbours": "apart", **more}},
-        {**data, "resplit": {"neighbours": "both", **more}},
+        {**data, "resplit": {"neighbours": "apart", **selection}},
+        {**data, "resplit": {"neighbours": "both", **selection}},
     )
 
 
-def _together(changes: Sequence[dict[str, Any]]) -> dict[str, Any]:
+def _merge_changes(changes: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """Merge the arms of several leaks; changes of the split add up."""
     merged: dict[str, Any] = {}
     for change in changes:
@@ -306,13 +306,13 @@ def _together(changes: Sequence[dict[str, Any]]) -> dict[str, Any]:
     return merged
 
 
-def _unlike(base: Base, changes: dict[str, Any]) -> dict[str, Any]:
+def _only_changed(base: Base, changes: dict[str, Any]) -> dict[str, Any]:
     """Leave out what the base has already, so that equal recipes have equal names."""
     protocol = base.protocol
-    own = {name: getattr(protocol, name) for name in changes}
-    if "inputs" in own and own["inputs"] is None:
-        own["inputs"] = tuple(stream.name for stream in base.card.inputs(None))
-    return {name: value for name, value in changes.items() if own[name] != value}
+    current = {name: getattr(protocol, name) for name in changes}
+    if "inputs" in current and current["inputs"] is None:
+        current["inputs"] = tuple(stream.name for stream in base.card.inputs(None))
+    return {name: value for name, value in changes.items() if current[name] != value}
 
 
 KINDS = {

@@ -58,7 +58,7 @@ class Results:
 def results(command: Results, line: str) -> None:
     """Run the command."""
     from baselines.results import collect, load_results, studies
-    from baselines.results.studies import ablated, add
+    from baselines.results.studies import add_to_study, variants_by_key
 
     if not command.runs:
         if command.out is not None:
@@ -67,9 +67,9 @@ def results(command: Results, line: str) -> None:
         return
     if command.out is None or command.out.suffix != ".csv":
         raise OptionError("out", None if command.out is None else str(command.out), "a file that ends in .csv")
-    variant = command.variant if command.variants is None else ablated(command.variants)
+    variant = command.variant if command.variants is None else variants_by_key(command.variants)
     study = command.study or command.out.stem
-    rows = add(command.out, collect(command.runs, study, variant=variant, cpu=command.cpu))
+    rows = add_to_study(command.out, collect(command.runs, study, variant=variant, cpu=command.cpu))
     _say([_held(str(command.out), rows)], as_json=command.json)
 
 

@@ -18,13 +18,13 @@ from baselines.report.results import numbers, weights
 from baselines.report.sections import pieces
 from baselines.report.settings import PANELS, settings_panels, varied
 from baselines.results.folds import FoldsMissingError
-from baselines.results.rows import once
+from baselines.results.rows import unique_runs
 from baselines.runs.collect import datasets_of
 from baselines.runs.run import Run, RunError, data_config
 from baselines.tables.labels import by_label
 from baselines.tables.render import overview
+from baselines.tables.setting_text import setting_text
 from baselines.tables.table import Table, make_table
-from baselines.tables.words import setting_text
 from csp_data import Dataset
 from csp_data.protocol import resolve
 
@@ -319,7 +319,7 @@ def _varied(groups: Sequence[Group], prefix: str, level: int) -> tuple[Place, st
 def _once(runs: Sequence[Run]) -> tuple[list[Run], int]:
     """Leave out runs that a sweep before has too, such as the unchanged one of two ablations; count them."""
     first: dict[tuple[str, str], Run] = {}
-    for run in once(runs):
+    for run in unique_runs(runs):
         first.setdefault((run.config.key, run.config.data.recipe_hash), run)
     return list(first.values()), len(runs) - len(first)
 

@@ -10,7 +10,7 @@ from functools import cached_property
 from baselines.presets import REFERENCES
 from baselines.runs.run import Run
 from baselines.tables.labels import by_label
-from baselines.tables.looks import looks_by_name
+from baselines.tables.model_looks import looks_by_name
 from baselines.tables.table import Table
 from csp_data import Dataset
 from csp_data.plot.style import MARKERS, Look, looks

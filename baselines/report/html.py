@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from html import escape
 from urllib.parse import quote
 
-from baselines.report.look import SCRIPT, STYLE
 from baselines.report.panels import Panel
+from baselines.report.style import SCRIPT, STYLE
 
 __all__ = [
     "Cell",

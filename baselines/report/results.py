@@ -64,12 +64,12 @@ def weights(table: Table) -> str:
     if not compared:
         return ""
     rows = [
-        plot.Difference(row.model, found.difference, found.low, found.high, found.carries)
+        plot.Difference(row.model, found.difference, found.low, found.high, found.significant)
         for row, found in compared
     ]
-    worse = [row.model for row, found in compared if found.carries and found.difference > 0]
-    better = [row.model for row, found in compared if found.carries and found.difference < 0]
-    open_ = [row.model for row, found in compared if not found.carries]
+    worse = [row.model for row, found in compared if found.significant and found.difference > 0]
+    better = [row.model for row, found in compared if found.significant and found.difference < 0]
+    open_ = [row.model for row, found in compared if not found.significant]
     sentences = [
         f"Compared on {table.report} with {table.against}, the learned model with the lowest error on "
         f"{table.selection}.",

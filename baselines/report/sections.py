@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from baselines.report import about, cost, html, lines, results
+from baselines.report import about, cost, curves, html, results
 from baselines.report.group import Group
 from baselines.report.html import Place
 
@@ -15,9 +15,9 @@ PIECES: dict[str, Callable[[Group], str]] = {
     "Significant differences": results.differences,
     "The data": about.data,
     "Signals before and after a low-pass": about.signals,
-    "Learning curves": lines.learning,
-    "Predicted and measured": lines.over_time,
-    "Integrated over time": lines.sums,
+    "Learning curves": curves.learning,
+    "Predicted and measured": curves.over_time,
+    "Integrated over time": curves.sums,
     "Recording by recording": results.errors,
     "Speed and size": cost.speed,
     "How it was made": cost.made,

@@ -9,13 +9,13 @@ from typing import Any
 
 from matplotlib.axes import Axes
 
-from baselines.ablations.rows import relative_mse, si_rmse
+from baselines.ablations.comparison import relative_mse, si_rmse
 from baselines.presets import REFERENCES
 from baselines.report.group import families, listed
 from baselines.report.panels import Panel, panel
 from baselines.runs.run import Run
 from baselines.tables.digits import bracketed
-from baselines.tables.words import PHASES, setting_name, setting_text, value_text
+from baselines.tables.setting_text import PHASES, setting_name, setting_text, value_text
 from csp_data import plot
 from csp_data.plot.style import Look
 

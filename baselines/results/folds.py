@@ -8,23 +8,22 @@ import itertools
 import logging
 import math
 import statistics
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
-from baselines.results.rows import Result, Target, digest
+from baselines.results.rows import Recording, Result, Target, digest
+from baselines.results.text import abbreviated
 from baselines.runs.run import RunError
 from csp_data.splits import natural_key
 
-__all__ = ["FoldsMissingError", "across_folds", "recipe"]
+__all__ = ["FoldsMissingError", "across_folds", "recipe_of"]
 
 logger = logging.getLogger(__name__)
 
-SAID = 3
-"""Models that are named where folds are missing."""
-STATISTICS = ("shift", "scale", "target_shift", "target_scale")
+DATA_STATISTICS = ("shift", "scale", "target_shift", "target_scale")
 """What a model that computes in physical units is told of its data: it differs from fold to fold."""
 
 
@@ -59,32 +58,32 @@ def across_folds(rows: Sequence[Result]) -> list[Result]:
     """
     if len({row.fold for row in rows if row.fold is not None}) < 2:
         return list(rows)
-    found: dict[tuple[str, ...], list[Result]] = {}
+    groups: dict[tuple[str, ...], list[Result]] = {}
     for row in rows:
-        apart = row.key if row.fold is None else digest(_without_fold(row))
-        found.setdefault((apart, row.study, row.variant, str(row.seed)), []).append(row)
-    made: list[Result] = []
+        identity = row.key if row.fold is None else digest(_without_fold(row))
+        groups.setdefault((identity, row.study, row.variant, str(row.seed)), []).append(row)
+    combined: list[Result] = []
     missing: list[str] = []
-    for group in found.values():
+    for group in groups.values():
         first = group[0]
         if first.fold is None:
-            made += group
+            combined += group
         elif {row.fold for row in group} == set(range(first.folds or 0)):
-            made.append(_together(sorted(group, key=lambda row: row.fold or 0)))
+            combined.append(_combine_folds(sorted(group, key=lambda row: row.fold or 0)))
         else:
             missing.append(f"{first.model} seed {first.seed}")
-    few = ", ".join(missing[:SAID]) + (f" and {len(missing) - SAID} more" if len(missing) > SAID else "")
-    if not made:
+    lacking = abbreviated(missing)
+    if not combined:
         raise FoldsMissingError(
-            f"{first.dataset}: no model has run on all folds ({few} lack some). Give the command of the sweep "
+            f"{first.dataset}: no model has run on all folds ({lacking} lack some). Give the command of the sweep "
             "again, and it goes on."
         )
     if missing:
-        logger.warning("%s: left out, as they have not run on all folds: %s", first.dataset, few)
-    return made
+        logger.warning("%s: left out, as they have not run on all folds: %s", first.dataset, lacking)
+    return combined
 
 
-def recipe(row: Result) -> str:
+def recipe_of(row: Result) -> str:
     """Return what names the data of a row; of one fold, that of all folds."""
     return row.recipe_hash if row.fold is None else digest(_without_fold(row)["data"])
 
@@ -92,37 +91,21 @@ def recipe(row: Result) -> str:
 def _without_fold(row: Result) -> dict[str, Any]:
     settings: dict[str, Any] = copy.deepcopy(dict(row.settings))
     del settings["data"]["recipe_hash"], settings["data"]["protocol"]["resplit"]["fold"]
-    settings["model"] = {name: value for name, value in settings["model"].items() if name not in STATISTICS}
+    settings["model"] = {name: value for name, value in settings["model"].items() if name not in DATA_STATISTICS}
     return settings
 
 
-def _together(rows: Sequence[Result]) -> Result:
+def _combine_folds(rows: Sequence[Result]) -> Result:
     """Return one row from the rows of all folds, in the order of the folds."""
+    _require_distinct_folds(rows)
     first = rows[0]
-    for one, other in itertools.pairwise(rows):
-        if one.fold == other.fold:
-            raise RunError(
-                f"{one.source} and {other.source} are the same run ({one.model}, seed {one.seed}, fold "
-                f"{one.fold}), and would count twice. Name one of them."
-            )
-    if without := [row.source for row in rows if not row.recordings]:
-        raise RunError(f"{without[0]} holds no errors by recording, which folds are put together by.")
     recordings = {name: errors for row in rows for name, errors in row.recordings.items()}
     steps = [sum(recording.steps for recording in row.recordings.values()) for row in rows]
 
     def over_steps(values: Sequence[float]) -> float:
         return float(np.average(values, weights=steps))
 
-    def over_recordings(name: str) -> float | None:
-        values = [getattr(recording, name) for recording in recordings.values()]
-        return None if None in values else statistics.fmean(values)
-
-    def target(name: str) -> Target:
-        its = [row.by_target[name] for row in rows]
-        square = over_steps([one.rmse**2 for one in its])
-        return Target(its[0].unit, math.sqrt(square), over_steps([one.mae for one in its]))
-
-    recipe = _digits([row.recipe_hash for row in rows])
+    recipe = _joint_digest([row.recipe_hash for row in rows])
     settings = _without_fold(first)
     settings["data"]["recipe_hash"] = recipe
     published = [row.published_mse for row in rows if row.published_mse is not None]
@@ -131,7 +114,7 @@ def _together(rows: Sequence[Result]) -> Result:
         first,
         recipe_hash=recipe,
         config=digest(settings),
-        key=_digits([row.key for row in rows]),
+        key=_joint_digest([row.key for row in rows]),
         commit=", ".join(sorted({row.commit for row in rows if row.commit})) or None,
         parameters=max(row.parameters for row in rows),
         epoch=None,
@@ -142,15 +125,41 @@ def _together(rows: Sequence[Result]) -> Result:
         test_mse=test_mse,
         test_rmse=math.sqrt(test_mse),
         test_mae=over_steps([row.test_mae for row in rows]),
-        test_ate=over_recordings("ate"),
-        test_rte=over_recordings("rte"),
+        test_ate=_mean_over(recordings.values(), "ate"),
+        test_rte=_mean_over(recordings.values(), "rte"),
         published_mse=over_steps(published) if len(published) == len(rows) else None,
         recordings=dict(sorted(recordings.items(), key=lambda named: natural_key(named[0]))),
-        by_target={name: target(name) for name in first.by_target},
+        by_target={
+            name: _combine_targets([row.by_target[name] for row in rows], steps) for name in first.by_target
+        },
         settings=settings,
         source=f"{first.source} and its other folds",
     )
 
 
-def _digits(names: Sequence[str]) -> str:
+def _require_distinct_folds(rows: Sequence[Result]) -> None:
+    for row, following in itertools.pairwise(rows):
+        if row.fold == following.fold:
+            raise RunError(
+                f"{row.source} and {following.source} are the same run ({row.model}, seed {row.seed}, fold "
+                f"{row.fold}), and would count twice. Name one of them."
+            )
+    if without := [row.source for row in rows if not row.recordings]:
+        raise RunError(f"{without[0]} holds no errors by recording, which folds are put together by.")
+
+
+def _mean_over(recordings: Iterable[Recording], name: str) -> float | None:
+    """Return the mean of a trajectory error; ``None`` where a recording has none."""
+    values = [getattr(recording, name) for recording in recordings]
+    return None if None in values else statistics.fmean(values)
+
+
+def _combine_targets(folds: Sequence[Target], steps: Sequence[int]) -> Target:
+    """Return the errors on one target over all folds, where every target step counts once."""
+    mse = np.average([errors.rmse**2 for errors in folds], weights=steps)
+    mae = np.average([errors.mae for errors in folds], weights=steps)
+    return Target(folds[0].unit, math.sqrt(mse), float(mae))
+
+
+def _joint_digest(names: Sequence[str]) -> str:
     return hashlib.sha256(" ".join(names).encode()).hexdigest()[:12]

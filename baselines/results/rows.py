@@ -12,9 +12,9 @@ from typing import Any, TypeVar
 from baselines.presets import REFERENCES
 from baselines.runs.run import Run, damaged_error, effective_settings
 
-__all__ = ["Recording", "Result", "Target", "once", "results_of", "row_of"]
+__all__ = ["Recording", "Result", "Target", "as_result", "as_results", "unique_runs"]
 
-Found = TypeVar("Found", "Run", "Result")
+RunOrResult = TypeVar("RunOrResult", "Run", "Result")
 
 
 @dataclass(frozen=True)
@@ -166,10 +166,10 @@ class Result:
 
     @classmethod
     def _of(cls, run: Run, study: str, variant: str, cpu: str | None) -> Result:
-        data, train, there = run.config.data, run.config.train, run.environment
+        data, train, environment = run.config.data, run.config.train, run.environment
         val, test = run.selected, run.reported
         trajectory, published = test.get("trajectory") or {}, test.get("published") or {}
-        settings = _settings(run)
+        settings = _seedless_settings(run)
         return cls(
             study=study,
             variant=variant,
@@ -186,12 +186,12 @@ class Result:
             config=digest(settings),
             key=run.config.key,
             code=run.config.code,
-            commit=there.get("commit"),
-            version=there.get("csp_data"),
-            torch=there.get("torch"),
-            device=there.get("device"),
-            cpu=there.get("cpu") or cpu,
-            threads=there.get("threads"),
+            commit=environment.get("commit"),
+            version=environment.get("csp_data"),
+            torch=environment.get("torch"),
+            device=environment.get("device"),
+            cpu=environment.get("cpu") or cpu,
+            threads=environment.get("threads"),
             window_s=train.window_s,
             parameters=run.results["parameters"],
             epochs=train.epochs if run.epochs else None,
@@ -240,28 +240,26 @@ class Result:
         return self.units[0] if len(set(self.units)) == 1 else None
 
 
-def row_of(one: Run | Result) -> Result:
+def as_result(run: Run | Result) -> Result:
     """Return the row of a run that is not one yet."""
-    return one if isinstance(one, Result) else Result.of(one)
+    return run if isinstance(run, Result) else Result.of(run)
 
 
-def results_of(found: Sequence[Run | Result]) -> list[Result]:
-    """Return rows, of runs where they are not rows yet; a reference of several sweeps :func:`once`."""
-    return once([row_of(one) for one in found])
+def as_results(runs: Sequence[Run | Result]) -> list[Result]:
+    """Return rows, of runs where they are not rows yet; a reference of several sweeps :func:`unique_runs`."""
+    return unique_runs([as_result(run) for run in runs])
 
 
-def once(found: Sequence[Found]) -> list[Found]:
+def unique_runs(runs: Sequence[RunOrResult]) -> list[RunOrResult]:
     """Leave out references that came before: they depend on no seed and, of a training, on the window alone."""
-    held: dict[tuple[str, ...], Found] = {}
-    for one in found:
-        row = row_of(one)
-        same = (
-            (digest(effective_settings(dict(row.settings))), row.variant)
-            if row.model in REFERENCES
-            else (str(len(held)),)
-        )
-        held.setdefault(same, one)
-    return list(held.values())
+    first_by_identity: dict[tuple[str, ...], RunOrResult] = {}
+    for run in runs:
+        row = as_result(run)
+        identity: tuple[str, ...] = (str(len(first_by_identity)),)  # a model's runs are all kept
+        if row.model in REFERENCES:
+            identity = digest(effective_settings(dict(row.settings))), row.variant
+        first_by_identity.setdefault(identity, run)
+    return list(first_by_identity.values())
 
 
 def digest(settings: Mapping[str, Any]) -> str:
@@ -269,7 +267,7 @@ def digest(settings: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:12]
 
 
-def _settings(run: Run) -> dict[str, Any]:
+def _seedless_settings(run: Run) -> dict[str, Any]:
     settings = run.config.to_dict()
     settings["train"].pop("seed")
     return settings

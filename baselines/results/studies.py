@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any, Literal, final, overload
 
 from baselines.errors import MissingExtraError, OptionError, UnknownNameError
 from baselines.files import atomic_bytes
-from baselines.results.rows import Recording, Result, Target, digest, once
-from baselines.results.text import ResultsError, columns, read_rows, rows_text
+from baselines.results.rows import Recording, Result, Target, digest, unique_runs
+from baselines.results.text import ResultsError, abbreviated, columns, read_rows, rows_to_csv
 from baselines.runs.collect import find_runs
 from baselines.runs.run import read_run
 
@@ -23,13 +23,13 @@ if TYPE_CHECKING:
 __all__ = [
     "SHIPPED",
     "Results",
-    "ablated",
-    "add",
+    "add_to_study",
     "collect",
     "load_results",
     "merged",
     "read_study",
     "studies",
+    "variants_by_key",
     "write_study",
 ]
 
@@ -60,8 +60,10 @@ class Results(Sequence[Result]):
         return iter(self._rows)
 
     def __repr__(self) -> str:
-        held = [f"{name} {', '.join(sorted({getattr(row, name) for row in self._rows}))}" for name in FILTERS[:4]]
-        return f"Results({len(self)} runs; {'; '.join(held)})"
+        values = [
+            f"{name} {', '.join(sorted({getattr(row, name) for row in self._rows}))}" for name in FILTERS[:4]
+        ]
+        return f"Results({len(self)} runs; {'; '.join(values)})"
 
     def where(self, **wanted: Any) -> Results:
         """Return the rows whose fields have these values; a tuple, list, set or range stands for any of them.
@@ -77,9 +79,9 @@ class Results(Sequence[Result]):
                 raise UnknownNameError("filter of results", name, FILTERS)
             allowed = tuple(value) if isinstance(value, list | tuple | set | frozenset | range) else (value,)
             known = sorted({getattr(row, name) for row in self._rows})
-            for one in allowed:
-                if one not in known:
-                    raise UnknownNameError(f"{name} in these results", str(one), map(str, known))
+            for candidate in allowed:
+                if candidate not in known:
+                    raise UnknownNameError(f"{name} in these results", str(candidate), map(str, known))
             rows = tuple(row for row in rows if getattr(row, name) in allowed)
         return Results(rows)
 
@@ -164,22 +166,22 @@ def read_study(path: Path) -> list[Result]:
         raise ResultsError(f"{path}: a run stands in it twice: expected every key once.")
     parts: dict[str, dict[str, dict[str, Any]]] = {}
     for name, kind, label in (("recordings", Recording, "recording"), ("by_target", Target, "target")):
-        beside = _beside(path, name)
+        sibling = _sibling_file(path, name)
         parts[name] = {key: {} for key in keys}
-        for line in read_rows(beside, {"key": str, label: str, **columns(kind)}):
+        for line in read_rows(sibling, {"key": str, label: str, **columns(kind)}):
             key, what = line.pop("key"), line.pop(label)
             if key not in keys:
-                raise ResultsError(f"{beside}: holds the run {key}, which {path.name} does not.")
+                raise ResultsError(f"{sibling}: holds the run {key}, which {path.name} does not.")
             parts[name][key][what] = kind(**line)
-    configs = _configs(_beside(path, "configs"))
-    made = []
+    configs = _read_configs(_sibling_file(path, "configs"))
+    results = []
     for row in rows:
         if row["config"] not in configs:
-            raise ResultsError(f"{_beside(path, 'configs')}: lacks the configuration {row['config']}.")
-        settings, where = configs[row["config"]], f"{path}, run {row['key']}"
-        own: dict[str, Any] = {name: parts[name][row["key"]] for name in parts}
-        made.append(Result(**row, **own, settings=settings, source=where))
-    return made
+            raise ResultsError(f"{_sibling_file(path, 'configs')}: lacks the configuration {row['config']}.")
+        settings, source = configs[row["config"]], f"{path}, run {row['key']}"
+        nested: dict[str, Any] = {name: parts[name][row["key"]] for name in parts}
+        results.append(Result(**row, **nested, settings=settings, source=source))
+    return results
 
 
 def write_study(path: Path | str, rows: Sequence[Result]) -> None:
@@ -188,17 +190,17 @@ def write_study(path: Path | str, rows: Sequence[Result]) -> None:
     configs = {row.config: row.settings for row in sorted(ordered, key=lambda row: row.config)}
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    atomic_bytes(_beside(path, "configs"), (json.dumps(configs, indent=1, sort_keys=True) + "\n").encode())
+    atomic_bytes(_sibling_file(path, "configs"), (json.dumps(configs, indent=1, sort_keys=True) + "\n").encode())
     for name, kind, label in (("recordings", Recording, "recording"), ("by_target", Target, "target")):
         lines = [
             {"key": row.key, label: what, **asdict(errors)}
             for row in ordered
             for what, errors in getattr(row, name).items()
         ]
-        text = rows_text(["key", label, *columns(kind)], lines)
-        atomic_bytes(_beside(path, name), text.encode())
+        text = rows_to_csv(["key", label, *columns(kind)], lines)
+        atomic_bytes(_sibling_file(path, name), text.encode())
     plain = [{name: getattr(row, name) for name in columns(Result)} for row in ordered]
-    atomic_bytes(path, rows_text(columns(Result), plain).encode())
+    atomic_bytes(path, rows_to_csv(columns(Result), plain).encode())
 
 
 def collect(
@@ -211,7 +213,7 @@ def collect(
     folders
         Of runs, or of what holds them at any depth, such as sweeps.
     study, variant
-        Names to file them under; a variant for all, or by the runs' keys (:func:`ablated`).
+        Names to file them under; a variant for all, or by the runs' keys (:func:`variants_by_key`).
     cpu
         Name of the processor, for runs that did not record it.
 
@@ -226,26 +228,26 @@ def collect(
     finished, unfinished = find_runs(folders)
     if unfinished:
         raise ResultsError(
-            f"{len(unfinished)} of {len(finished) + len(unfinished)} runs are unfinished ({_some(unfinished)}). "
-            "Give the command that began them again; they go on."
+            f"{len(unfinished)} of {len(finished) + len(unfinished)} runs are unfinished "
+            f"({abbreviated(unfinished)}). Give the command that began them again; they go on."
         )
     rows = [Result.of(read_run(folder), study, cpu=cpu) for folder in finished]
-    without = [] if isinstance(variant, str) else [row.source for row in rows if row.key not in variant]
-    if without:
+    unassigned = [] if isinstance(variant, str) else [row.source for row in rows if row.key not in variant]
+    if unassigned:
         raise ResultsError(
-            f"{len(without)} of {len(rows)} runs are no variant of the ablation ({_some(without)})."
+            f"{len(unassigned)} of {len(rows)} runs are no variant of the ablation ({abbreviated(unassigned)})."
         )
     rows = [replace(row, variant=variant if isinstance(variant, str) else variant[row.key]) for row in rows]
     unknown = [row.source for row in rows if not row.commit or row.commit.endswith("+dirty")]
     if unknown:
         raise ResultsError(
-            f"{len(unknown)} of {len(rows)} runs are of code that no commit holds ({_some(unknown)}): such "
+            f"{len(unknown)} of {len(rows)} runs are of code that no commit holds ({abbreviated(unknown)}): such "
             "numbers cannot be traced. Commit, and run them again from a clean checkout."
         )
     return rows
 
 
-def ablated(path: Path) -> dict[str, str]:
+def variants_by_key(path: Path) -> dict[str, str]:
     """Return what runs are variants of, by key, from the table that ``csp-baselines ablate`` wrote.
 
     A run that stands for several variants, such as the one that all others are compared with, has all their names.
@@ -260,10 +262,10 @@ def ablated(path: Path) -> dict[str, str]:
             lines = [(key, row["variant"]) for row in csv.DictReader(file) for key in _keys(row)]
     except (OSError, UnicodeDecodeError, csv.Error, KeyError) as error:
         raise ResultsError(f"{path}: not the table of an ablation ({type(error).__name__}: {error}).") from error
-    found: dict[str, list[str]] = {}
+    variants: dict[str, list[str]] = {}
     for key, variant in lines:
-        found.setdefault(key, []).append(variant)
-    return {key: "; ".join(dict.fromkeys(names)) for key, names in found.items()}
+        variants.setdefault(key, []).append(variant)
+    return {key: "; ".join(dict.fromkeys(names)) for key, names in variants.items()}
 
 
 def _keys(row: Mapping[str, str]) -> list[str]:
@@ -276,7 +278,7 @@ def _keys(row: Mapping[str, str]) -> list[str]:
 def merged(held: Sequence[Result], new: Sequence[Result]) -> list[Result]:
     """Put new rows beside those that a study holds; a run that is there already with the same errors stays.
 
-    A reference that another sweep ran (:func:`baselines.results.rows.once`) stays, too.
+    A reference that another sweep ran (:func:`baselines.results.rows.unique_runs`) stays, too.
 
     Raises
     ------
@@ -295,11 +297,11 @@ def merged(held: Sequence[Result], new: Sequence[Result]) -> list[Result]:
                 f"other numbers: {name} is {getattr(before, name)!r} and {getattr(row, name)!r}. "
                 "Find out which is right."
             )
-    places: dict[tuple[object, ...], Result] = {}
-    rows = {row.key: row for row in once(list(rows.values()))}
+    first_by_place: dict[tuple[object, ...], Result] = {}
+    rows = {row.key: row for row in unique_runs(list(rows.values()))}
     for row in rows.values():
         place = (row.dataset, row.protocol, row.model, row.variant, row.fold)
-        before = places.setdefault(place, row)
+        before = first_by_place.setdefault(place, row)
         if before.config != row.config:
             raise ResultsError(
                 f"{before.source} and {row.source} are both {row.dataset}, {row.protocol}, {row.model}, "
@@ -316,7 +318,7 @@ def merged(held: Sequence[Result], new: Sequence[Result]) -> list[Result]:
     return list(rows.values())
 
 
-def add(path: Path, rows: Sequence[Result]) -> list[Result]:
+def add_to_study(path: Path, rows: Sequence[Result]) -> list[Result]:
     """Add rows to a study's file, which may be new, and return all that it then holds.
 
     Raises
@@ -331,17 +333,17 @@ def add(path: Path, rows: Sequence[Result]) -> list[Result]:
             raise OptionError(
                 "study", row.study, "small letters, digits and single hyphens", "The file's is the default."
             )
-    made = merged(read_study(path) if path.exists() else [], rows)
-    write_study(path, made)
-    return made
+    merged_rows = merged(read_study(path) if path.exists() else [], rows)
+    write_study(path, merged_rows)
+    return merged_rows
 
 
-def _beside(path: Path, name: str) -> Path:
+def _sibling_file(path: Path, name: str) -> Path:
     kind = {"recordings": "recordings.csv", "by_target": "targets.csv", "configs": "configs.json"}[name]
     return path.with_name(f"{path.stem}.{kind}")
 
 
-def _configs(path: Path) -> dict[str, Any]:
+def _read_configs(path: Path) -> dict[str, Any]:
     try:
         configs = json.loads(path.read_text(encoding="utf-8"))
         wrong = [name for name, settings in configs.items() if digest(settings) != name]
@@ -350,8 +352,3 @@ def _configs(path: Path) -> dict[str, Any]:
     if wrong:
         raise ResultsError(f"{path}: the configuration {wrong[0]} is not the one of that name: it was changed.")
     return dict(configs)
-
-
-def _some(paths: Sequence[object], count: int = 3) -> str:
-    left = len(paths) - count
-    return ", ".join(map(str, paths[:count])) + (f" and {left} more" if left > 0 else "")

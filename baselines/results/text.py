@@ -4,23 +4,23 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 from baselines.errors import CspDataError
 
-__all__ = ["ResultsError", "columns", "read_rows", "rows_text"]
+__all__ = ["ResultsError", "abbreviated", "columns", "read_rows", "rows_to_csv"]
 
 
 class ResultsError(CspDataError):
     """Results that are damaged, contradict each other, or cannot be filed."""
 
 
-_NESTED = ("recordings", "by_target", "settings", "source")
+_NOT_COLUMNS = ("recordings", "by_target", "settings", "source")
 
-_READ: dict[str, Callable[[str], Any]] = {
+_PARSERS: dict[str, Callable[[str], Any]] = {
     "str": str,
     "int": int,
     "float": float,
@@ -33,10 +33,10 @@ _READ: dict[str, Callable[[str], Any]] = {
 
 def columns(kind: type) -> dict[str, Callable[[str], Any]]:
     """Return the fields of a dataclass that are columns, each with what reads its cells."""
-    return {field.name: _READ[str(field.type)] for field in fields(kind) if field.name not in _NESTED}
+    return {field.name: _PARSERS[str(field.type)] for field in fields(kind) if field.name not in _NOT_COLUMNS}
 
 
-def rows_text(header: Iterable[str], rows: Iterable[Mapping[str, Any]]) -> str:
+def rows_to_csv(header: Iterable[str], rows: Iterable[Mapping[str, Any]]) -> str:
     """Return rows as CSV; tuples are joined with semicolons, ``None`` is an empty cell."""
     text = io.StringIO()
     writer = csv.DictWriter(text, list(header), lineterminator="\n")
@@ -46,7 +46,13 @@ def rows_text(header: Iterable[str], rows: Iterable[Mapping[str, Any]]) -> str:
     return text.getvalue()
 
 
-def read_rows(path: Path, readers: Mapping[str, Callable[[str], Any]]) -> list[dict[str, Any]]:
+def abbreviated(items: Sequence[object], count: int = 3) -> str:
+    """Return the first few items as a sentence has them, and how many more there are."""
+    rest = len(items) - count
+    return ", ".join(map(str, items[:count])) + (f" and {rest} more" if rest > 0 else "")
+
+
+def read_rows(path: Path, parsers: Mapping[str, Callable[[str], Any]]) -> list[dict[str, Any]]:
     """Read a CSV file.
 
     Raises
@@ -58,20 +64,20 @@ def read_rows(path: Path, readers: Mapping[str, Callable[[str], Any]]) -> list[d
         with path.open(newline="", encoding="utf-8") as file:
             reader = csv.DictReader(file, strict=True)
             lines = list(reader)
-            found = tuple(reader.fieldnames or ())
+            header = tuple(reader.fieldnames or ())
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise ResultsError(f"{path}: cannot be read as CSV ({error}).") from error
-    if found != tuple(readers):
+    if header != tuple(parsers):
         raise ResultsError(
-            f"{path}: not a file of results: expected the columns {', '.join(readers)}, found "
-            f"{', '.join(found) or 'none'}. csp-baselines results writes such files."
+            f"{path}: not a file of results: expected the columns {', '.join(parsers)}, found "
+            f"{', '.join(header) or 'none'}. csp-baselines results writes such files."
         )
     rows = []
     for number, line in enumerate(lines, start=2):
         row = {}
-        for name, read in readers.items():
+        for name, parse in parsers.items():
             try:
-                row[name] = read(line[name])
+                row[name] = parse(line[name])
             except (TypeError, ValueError, AttributeError) as error:
                 raise ResultsError(f"{path}, line {number}: {name} cannot be {line[name]!r}.") from error
         if None in line:

@@ -7,11 +7,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 from baselines.results.folds import across_folds
-from baselines.results.rows import Result, results_of
+from baselines.results.rows import Result, as_results
 from baselines.runs.run import Run, RunError
 from baselines.tables.digits import Scale, bracketed
 from baselines.tables.labels import by_label
-from baselines.tables.render import Grid
+from baselines.tables.render import Grid, lowest_two
 from baselines.tables.table import Table, make_table
 
 __all__ = ["by_recording", "by_target", "by_variant"]
@@ -36,12 +36,12 @@ def by_recording(runs: Sequence[Run | Result], variant: str = "") -> Grid:
     RunError
         As :func:`baselines.make_table`; or if runs hold no errors by recording, or of other recordings.
     """
-    rows = across_folds(results_of(runs))
+    rows = across_folds(as_results(runs))
     table = replace(make_table(rows), variant=variant)
-    names = _shared(rows, [tuple(row.recordings) for row in rows], "errors by recording")
+    names = _require_same_names(rows, [tuple(row.recordings) for row in rows], "errors by recording")
     columns: Columns = {name: (lambda row, name=name: row.recordings[name].rmse, "") for name in names}  # type: ignore[misc]
     what = f"root mean squared error{table.unit_label} on each {table.report} recording"
-    return _grid(table, rows, columns, what)
+    return _error_grid(table, rows, columns, what)
 
 
 def by_target(runs: Sequence[Run | Result], variant: str = "") -> Grid:
@@ -57,9 +57,9 @@ def by_target(runs: Sequence[Run | Result], variant: str = "") -> Grid:
     RunError
         As :func:`by_recording`.
     """
-    rows = across_folds(results_of(runs))
+    rows = across_folds(as_results(runs))
     table = replace(make_table(rows), variant=variant)
-    names = _shared(rows, [tuple(row.by_target) for row in rows], "errors by target")
+    names = _require_same_names(rows, [tuple(row.by_target) for row in rows], "errors by target")
     columns: Columns = {}
     for name in names:
         unit = bracketed(rows[0].by_target[name].unit)
@@ -69,7 +69,7 @@ def by_target(runs: Sequence[Run | Result], variant: str = "") -> Grid:
         unit = bracketed(rows[0].path_unit or "")
         columns["ATE"] = lambda row: row.test_ate or 0.0, unit
         columns["RTE"] = lambda row: row.test_rte or 0.0, unit
-    return _grid(table, rows, columns, f"errors by target on {table.report}, SI units")
+    return _error_grid(table, rows, columns, f"errors by target on {table.report}, SI units")
 
 
 def by_variant(rows: Sequence[Result], what: str, pair: Callable[[str], tuple[str, bool]]) -> list[Grid]:
@@ -78,7 +78,8 @@ def by_variant(rows: Sequence[Result], what: str, pair: Callable[[str], tuple[st
     Parameters
     ----------
     rows
-        Of an ablation (:func:`baselines.results.studies.ablated` gives their variants); folds are put together.
+        Of an ablation (:func:`baselines.results.studies.variants_by_key` gives their variants); folds are put
+        together.
     what
         Is what some variants are with.
     pair
@@ -100,74 +101,82 @@ def by_variant(rows: Sequence[Result], what: str, pair: Callable[[str], tuple[st
     """
     grids = []
     for dataset in dict.fromkeys(row.dataset for row in rows):
-        own = across_folds([row for row in rows if row.dataset == dataset])
-        mixed = len(set(own[0].units)) > 1
-        trivial = {row.recipe_hash: row for row in own if row.model == "mean"} if mixed else None
-        errors: dict[bool, dict[tuple[str, str, int], float]] = {True: {}, False: {}}
-        for row in own:
-            for variant in row.variant.split("; "):  # a run can stand for several
-                name, having = pair(variant)
-                errors[having][name, row.model, row.seed] = _root(row, trivial)
-        changes: dict[tuple[str, str], list[float]] = {}
-        for (name, model, seed), error in errors[True].items():
-            plain = errors[False].get((name, model, seed), errors[False].get(("", model, seed)))
-            if plain is not None:
-                changes.setdefault((name, model), []).append(100 * (error / plain - 1))
+        dataset_rows = across_folds([row for row in rows if row.dataset == dataset])
+        first = dataset_rows[0]
+        mixed = len(set(first.units)) > 1
+        mean_by_recipe = {row.recipe_hash: row for row in dataset_rows if row.model == "mean"} if mixed else None
+        changes = _percent_changes(dataset_rows, pair, mean_by_recipe)
         names, models = (tuple(dict.fromkeys(key[i] for key in changes)) for i in (0, 1))
-        body = tuple((name, *(_change(changes.get((name, model), [])) for model in models)) for name in names)
+        body = tuple((name, *(_change_cell(changes.get((name, model), [])) for model in models)) for name in names)
         measure = "RMSE, each target over that of the training mean," if mixed else "RMSE"
         heading = (
-            f"{dataset}, {own[0].kind}, from protocol {own[0].protocol}: {measure} with the {what} against without"
+            f"{dataset}, {first.kind}, from protocol {first.protocol}: {measure} with the {what} against without"
         )
         grids.append(Grid(heading, (what, *models), body))
     return grids
 
 
-def _root(row: Result, trivial: Mapping[str, Result] | None) -> float:
-    """Return the root mean squared error; with ``trivial``, each target's over that of the trivial row."""
-    if trivial is None:
+def _percent_changes(
+    rows: Sequence[Result],
+    pair: Callable[[str], tuple[str, bool]],
+    mean_by_recipe: Mapping[str, Result] | None,
+) -> dict[tuple[str, str], list[float]]:
+    """Return by how many per cent the error with something is above that without, by name and model."""
+    errors_with: dict[tuple[str, str, int], float] = {}
+    errors_without: dict[tuple[str, str, int], float] = {}
+    for row in rows:
+        for variant in row.variant.split("; "):  # a run can stand for several
+            name, having = pair(variant)
+            errors = errors_with if having else errors_without
+            errors[name, row.model, row.seed] = _comparable_rmse(row, mean_by_recipe)
+    changes: dict[tuple[str, str], list[float]] = {}
+    for (name, model, seed), error in errors_with.items():
+        without = errors_without.get((name, model, seed), errors_without.get(("", model, seed)))
+        if without is not None:
+            changes.setdefault((name, model), []).append(100 * (error / without - 1))
+    return changes
+
+
+def _comparable_rmse(row: Result, mean_by_recipe: Mapping[str, Result] | None) -> float:
+    """Return the root mean squared error; where means are given, each target's over that of the training mean."""
+    if mean_by_recipe is None:
         return row.test_mse**0.5
-    if row.recipe_hash not in trivial:
+    if row.recipe_hash not in mean_by_recipe:
         raise RunError(
             f"{row.source}: its targets have several units, and the reference mean on its data is missing."
         )
-    mean = trivial[row.recipe_hash].by_target
-    varying = {name: found for name, found in row.by_target.items() if mean[name].rmse}
-    return statistics.fmean((found.rmse / mean[name].rmse) ** 2 for name, found in varying.items()) ** 0.5
+    mean_errors = mean_by_recipe[row.recipe_hash].by_target
+    varying = {name: errors for name, errors in row.by_target.items() if mean_errors[name].rmse}
+    return statistics.fmean((errors.rmse / mean_errors[name].rmse) ** 2 for name, errors in varying.items()) ** 0.5
 
 
-def _change(changes: Sequence[float]) -> str:
+def _change_cell(changes: Sequence[float]) -> str:
     if not changes:
         return ""
     deviation = f" ± {statistics.stdev(changes):.1f}" if len(changes) > 1 else ""
     return f"{statistics.fmean(changes):+.1f}{deviation} %"
 
 
-def _shared(rows: Sequence[Result], names: Sequence[tuple[str, ...]], what: str) -> tuple[str, ...]:
-    for row, its in zip(rows, names, strict=True):
-        if not its or set(its) != set(names[0]):
+def _require_same_names(rows: Sequence[Result], names: Sequence[tuple[str, ...]], what: str) -> tuple[str, ...]:
+    for row, own in zip(rows, names, strict=True):
+        if not own or set(own) != set(names[0]):
             raise RunError(
-                f"{row.source} holds {what} of {', '.join(its) or 'none'}, {rows[0].source} of "
+                f"{row.source} holds {what} of {', '.join(own) or 'none'}, {rows[0].source} of "
                 f"{', '.join(names[0]) or 'none'}. Leave one out, or train it again."
             )
     return names[0]
 
 
-def _grid(table: Table, rows: Sequence[Result], columns: Columns, what: str) -> Grid:
+def _error_grid(table: Table, rows: Sequence[Result], columns: Columns, what: str) -> Grid:
     """Return one row per model in the table's order, one column per value; the lowest two of each are marked."""
     groups = by_label(rows)
-    found: list[list[tuple[float, float | None]]] = []
+    errors: list[list[tuple[float, float | None]]] = []
     for model in table.rows:
-        values = [[value(row) for row in groups[model.model]] for value, _ in columns.values()]
-        found.append([(statistics.fmean(v), statistics.stdev(v) if len(v) > 1 else None) for v in values])
-    best: set[tuple[int, int]] = set()
-    second: set[tuple[int, int]] = set()
-    for column in range(len(columns)):
-        ranked = sorted(range(len(found)), key=lambda i, column=column: found[i][column][0])  # type: ignore[misc]
-        for place, row in zip((best, second), ranked, strict=False):
-            place.add((row, column + 1))
-    several = len(found) > 1
-    scales = [Scale.of(mean for mean, _ in column) for column in zip(*found, strict=True)]
+        by_column = [[value(row) for row in groups[model.model]] for value, _ in columns.values()]
+        errors.append([(statistics.fmean(v), statistics.stdev(v) if len(v) > 1 else None) for v in by_column])
+    best, second = lowest_two([{row: mean for row, (mean, _) in enumerate(c)} for c in zip(*errors, strict=True)])
+    several = len(errors) > 1
+    scales = [Scale.of(mean for mean, _ in column) for column in zip(*errors, strict=True)]
     names = (
         f"{name}{scale.label}{unit}" for scale, (name, (_, unit)) in zip(scales, columns.items(), strict=True)
     )
@@ -176,8 +185,8 @@ def _grid(table: Table, rows: Sequence[Result], columns: Columns, what: str) -> 
         header=("model", *names),
         rows=tuple(
             (model.model, *(scale.spread(*cell) for scale, cell in zip(scales, cells, strict=True)))
-            for model, cells in zip(table.rows, found, strict=True)
+            for model, cells in zip(table.rows, errors, strict=True)
         ),
-        best=frozenset(best) if several else frozenset(),
-        second=frozenset(second) if several else frozenset(),
+        best=best if several else frozenset(),
+        second=second if several else frozenset(),
     )

@@ -69,20 +69,20 @@ def spread(mean: float, std: float | None) -> str:
     exponent = _exponent(max(abs(mean), std), 3)
     if exponent >= -4:
         return f"{mean:.{decimals}f} ± {std:.{decimals}f}"
-    shown = (f"{round(value, decimals) * 10**-exponent:.{decimals + exponent}f}" for value in (mean, std))
-    return " ± ".join(f"{digits}e{exponent:03d}" for digits in shown)
+    scaled = (f"{round(value, decimals) * 10**-exponent:.{decimals + exponent}f}" for value in (mean, std))
+    return " ± ".join(f"{digits}e{exponent:03d}" for digits in scaled)
 
 
 def number(value: float, decimals: int = 4) -> str:
     """Return an error with so many decimals, three digits where those show hardly any, at most :data:`DIGITS`."""
     if value and abs(value) < 10 ** (2 - decimals):
         return f"{value:.3g}"
-    return f"{value:.{min(decimals, _last(value, DIGITS))}f}"
+    return f"{value:.{min(decimals, _decimals_for(value, DIGITS))}f}"
 
 
 def places(uncertainty: float, value: float) -> int:
     """Return the decimals of a value and its uncertainty: two digits of the uncertainty, :data:`DIGITS` in all."""
-    return min(_last(uncertainty, 2), _last(value, DIGITS))
+    return min(_decimals_for(uncertainty, 2), _decimals_for(value, DIGITS))
 
 
 def bracketed(unit: str) -> str:
@@ -90,7 +90,7 @@ def bracketed(unit: str) -> str:
     return "" if unit in ("", "1") else f" ({unit})"
 
 
-def _last(value: float, digits: int) -> int:
+def _decimals_for(value: float, digits: int) -> int:
     """Return the decimals, 0 or more, of the last of so many digits of a number once it is rounded to them."""
     return max(0, digits - 1 - _exponent(value, digits))
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple, TypeVar
 
-from baselines.results.rows import Result, row_of
+from baselines.results.rows import Result, as_result
 from baselines.runs.run import Run, RunError, flatten
 
 __all__ = ["by_label"]
@@ -13,7 +13,7 @@ __all__ = ["by_label"]
 Found = TypeVar("Found", Run, Result)
 
 
-class Kind(NamedTuple):
+class _RowSettings(NamedTuple):
     """What the runs of one row share: the model's name, the variant's, and the settings by their dotted names."""
 
     model: str
@@ -34,19 +34,24 @@ def by_label(runs: Sequence[Found]) -> dict[str, list[Found]]:
         If a run is there twice.
     """
     groups: dict[tuple[str, str], list[Result]] = {}
-    held: dict[tuple[str, str], list[Found]] = {}
-    for run, row in zip(runs, map(row_of, runs), strict=True):
+    runs_by_group: dict[tuple[str, str], list[Found]] = {}
+    for run, row in zip(runs, map(as_result, runs), strict=True):
         groups.setdefault((row.config, row.variant), []).append(row)
-        held.setdefault((row.config, row.variant), []).append(run)
+        runs_by_group.setdefault((row.config, row.variant), []).append(run)
     _refuse_repeats(groups.values())
-    return dict(zip(_labels(list(groups.values())), held.values(), strict=True))
+    return dict(zip(_labels(list(groups.values())), runs_by_group.values(), strict=True))
 
 
 def _labels(groups: Sequence[list[Result]]) -> list[str]:
     """Name groups after their models; models that share a name by variant, by what differs, or by a number."""
-    kinds = [Kind(group[0].model, group[0].variant, flatten(dict(group[0].settings))) for group in groups]
-    names = [kind.model for kind in kinds]
-    labels = [_label(kind, [other for other in kinds if other.model == kind.model]) for kind in kinds]
+    row_settings = [
+        _RowSettings(group[0].model, group[0].variant, flatten(dict(group[0].settings))) for group in groups
+    ]
+    names = [settings.model for settings in row_settings]
+    labels = [
+        _distinct_label(settings, [other for other in row_settings if other.model == settings.model])
+        for settings in row_settings
+    ]
     numbers = [names[: i + 1].count(name) for i, name in enumerate(names)]
     # also where values that differ look the same, as 0 and 0.0 do
     return [
@@ -55,32 +60,32 @@ def _labels(groups: Sequence[list[Result]]) -> list[str]:
     ]
 
 
-def _label(kind: Kind, namesakes: Sequence[Kind]) -> str:
+def _distinct_label(own: _RowSettings, namesakes: Sequence[_RowSettings]) -> str:
     """Name a row among those of its model, itself included: by its variant, or by the settings that differ."""
     if len({other.variant for other in namesakes}) == len(namesakes):
-        return f"{kind.model} ({kind.variant})" if len(namesakes) > 1 and kind.variant else kind.model
+        return f"{own.model} ({own.variant})" if len(namesakes) > 1 and own.variant else own.model
     fields = [
         field
         for field in dict.fromkeys(field for other in namesakes for field in other.settings)
-        if any(other.settings.get(field) != kind.settings.get(field) for other in namesakes)
+        if any(other.settings.get(field) != own.settings.get(field) for other in namesakes)
     ]
     if not 0 < len(fields) <= MOST_FIELDS:
-        return kind.model
-    settings = ", ".join(f"{field.rsplit('.', 1)[-1]} {_text_of(kind.settings.get(field))}" for field in fields)
-    return f"{kind.model} ({settings})"
+        return own.model
+    settings = ", ".join(f"{field.rsplit('.', 1)[-1]} {_value_text(own.settings.get(field))}" for field in fields)
+    return f"{own.model} ({settings})"
 
 
-def _text_of(value: Any) -> str:
+def _value_text(value: Any) -> str:
     return "none" if value is None else f"{value:g}" if isinstance(value, float) else str(value).lower()
 
 
 def _refuse_repeats(groups: Iterable[Sequence[Result]]) -> None:
     for group in groups:
-        seen: dict[int, str] = {}
+        sources: dict[int, str] = {}
         for run in group:
-            if run.seed in seen:
+            if run.seed in sources:
                 raise RunError(
-                    f"{seen[run.seed]} and {run.source} are the same run ({run.model}, seed {run.seed}), and "
+                    f"{sources[run.seed]} and {run.source} are the same run ({run.model}, seed {run.seed}), and "
                     "would count twice. Name one of them."
                 )
-            seen[run.seed] = run.source
+            sources[run.seed] = run.source

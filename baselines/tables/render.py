@@ -6,7 +6,7 @@ import csv
 import io
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from html import escape
 from typing import Literal
@@ -22,6 +22,7 @@ __all__ = [
     "cells",
     "columns",
     "grid_of",
+    "lowest_two",
     "marks",
     "notes",
     "overview",
@@ -34,6 +35,10 @@ Format = Literal["md", "latex", "html", "csv", "json"]
 FORMATS: tuple[Format, ...] = ("md", "latex", "html", "csv", "json")
 
 SHARED = ("dataset", "kind", "protocol", "recipe_hash", "selection", "report", "unit", "against")
+
+
+Cell = tuple[int, int]
+"""Row and column."""
 
 
 @dataclass(frozen=True)
@@ -55,8 +60,8 @@ class Grid:
     heading: str
     header: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
-    best: frozenset[tuple[int, int]] = frozenset()
-    second: frozenset[tuple[int, int]] = frozenset()
+    best: frozenset[Cell] = frozenset()
+    second: frozenset[Cell] = frozenset()
     notes: tuple[str, ...] = ()
 
 
@@ -75,7 +80,9 @@ def render_all(tables: Sequence[Table], form: Format) -> str:
 
 def write(grids: Sequence[Grid], form: Literal["md", "latex", "html"]) -> str:
     """Return cells under their headings as text, one after the other."""
-    return "\n".join({"md": _markdown, "latex": _latex, "html": _html}[form](grid) for grid in grids)
+    return "\n".join(
+        {"md": _markdown_table, "latex": _latex_table, "html": _html_table}[form](grid) for grid in grids
+    )
 
 
 def render(table: Table, form: Format) -> str:
@@ -87,12 +94,9 @@ def overview(tables: Sequence[Table]) -> Grid:
     """Return the reported error of every model on every data set, as the published table has it."""
     by_name = [{row.model: row for row in table.rows} for table in tables]
     models = list(dict.fromkeys(row.model for table in tables for row in table.rows))
-    best: set[tuple[int, int]] = set()
-    second: set[tuple[int, int]] = set()
-    for column, rows in enumerate(by_name, start=1):
-        ranked = sorted(rows.values(), key=lambda row: row.test_mse)
-        for place, row in zip((best, second), ranked, strict=False):
-            place.add((models.index(row.model), column))
+    best, second = lowest_two(
+        [{models.index(row.model): row.test_mse for row in rows.values()} for rows in by_name]
+    )
     first = tables[0]
     scales = [Scale.of(row.test_mse for row in rows.values()) for rows in by_name]
     body = [
@@ -118,9 +122,25 @@ def overview(tables: Sequence[Table]) -> Grid:
             ),
         ),
         rows=tuple(body),
-        best=frozenset(best),
-        second=frozenset(second),
+        best=best,
+        second=second,
     )
+
+
+def lowest_two(columns: Sequence[Mapping[int, float]]) -> tuple[frozenset[Cell], frozenset[Cell]]:
+    """Return the cells that hold the lowest and the second lowest value of each column; the first column is 1.
+
+    Parameters
+    ----------
+    columns
+        Of each, row to value.
+    """
+    ranked = [sorted(column, key=column.__getitem__) for column in columns]
+    best, second = (
+        frozenset((rows[place], column) for column, rows in enumerate(ranked, start=1) if len(rows) > place)
+        for place in (0, 1)
+    )
+    return best, second
 
 
 def grid_of(table: Table) -> Grid:
@@ -153,7 +173,7 @@ def columns(table: Table) -> list[str]:
         "model",
         f"{table.report} MSE{mse.label} {table.squared_unit}".strip(),
         "vs mean",
-        *(["published MSE", "in its unit", "vs published"] if _published(table) else []),
+        *(["published MSE", "in its unit", "vs published"] if _has_published(table) else []),
         *([f"vs {table.against} [95 %]{mse.label}", "p (Holm)"] if table.against else []),
         f"{table.report} RMSE{rmse.label}{table.unit_label}",
         *([f"{table.selection} MSE{mse.label}"] if table.selection != table.report else []),
@@ -170,12 +190,12 @@ def cells(table: Table, row: Row) -> list[str]:
         row.model,
         mse.spread(row.test_mse, row.test_mse_std),
         "" if row.improvement is None else f"{-100 * row.improvement + 0.0:+.1f} %",
-        *(_beside(row) if _published(table) else []),
-        *(_compared(row.comparison, mse) if table.against else []),
+        *(_published_cells(row) if _has_published(table) else []),
+        *(_comparison_cells(row.comparison, mse) if table.against else []),
         rmse.spread(row.test_rmse, row.test_rmse_std),
         *([mse.number(row.val_mse)] if table.selection != table.report else []),
         f"{row.parameters:,}",
-        _seeds(row.seeds),
+        _seed_range(row.seeds),
         f"{row.seconds:.0f} s" if row.seconds >= 1 else "< 1 s",
     ]
 
@@ -188,50 +208,51 @@ def _scales(table: Table) -> tuple[Scale, Scale]:
 
 def notes(table: Table) -> list[str]:
     """Return what has to be said below a table."""
-    said = []
-    found, scale = table.hierarchy, _scales(table)[0]
-    if found is not None:
-        carried = ""
-        if found.comparison is not None:
-            c = found.comparison
-            p = "" if c.p is None else f", p {c.p:.2g}"
-            carried = f"; difference of the errors{scale.label} {_interval(c, scale)}{p} for this one comparison"
-        published = "" if found.published is None else f"; published {100 * found.published:+.1f} %"
-        said.append(
-            f"Improvement of HiSS over best flat ({found.hiss}, of the hierarchies with state-space models at "
-            f"every level, over {found.flat}; both chosen by the reported error, as published): "
-            f"{100 * found.improvement:+.1f} %{carried}{published}."
+    sentences = []
+    hierarchy, scale = table.hierarchy, _scales(table)[0]
+    if hierarchy is not None:
+        difference = ""
+        if hierarchy.comparison is not None:
+            comparison = hierarchy.comparison
+            p = "" if comparison.p is None else f", p {comparison.p:.2g}"
+            interval = _interval(comparison, scale)
+            difference = f"; difference of the errors{scale.label} {interval}{p} for this one comparison"
+        published = "" if hierarchy.published is None else f"; published {100 * hierarchy.published:+.1f} %"
+        sentences.append(
+            f"Improvement of HiSS over best flat ({hierarchy.hiss}, of the hierarchies with state-space models at "
+            f"every level, over {hierarchy.flat}; both chosen by the reported error, as published): "
+            f"{100 * hierarchy.improvement:+.1f} %{difference}{published}."
         )
     if table.looks_ahead:
-        said.append(
+        sentences.append(
             f"{', '.join(table.looks_ahead)}: outputs were seen to depend on samples after the end of their "
             "chunk, which the other models do not see."
         )
     compared = [row.comparison for row in table.rows if row.comparison is not None]
     if table.against and compared:
         count = compared[0].recordings
-        few = f" With {count} recordings no p can be below {2.0 ** (1 - count):.2g} before the correction."
-        said.append(
+        smallest_p = f" With {count} recordings no p can be below {2.0 ** (1 - count):.2g} before the correction."
+        sentences.append(
             f"Differences to {table.against}, the learned model with the lowest error on {table.selection}: "
-            f"interval of a bootstrap over {_counted(count, 'recording')} and the seeds; p of Wilcoxon's test "
-            f"over recordings, corrected for {_counted(len(compared), 'comparison')} (Holm); * marks a "
+            f"interval of a bootstrap over {_count_of(count, 'recording')} and the seeds; p of Wilcoxon's test "
+            f"over recordings, corrected for {_count_of(len(compared), 'comparison')} (Holm); * marks a "
             "significant difference: p below 0.05, and an interval without 0."
-            + (" One recording carries no test." if count == 1 else few if count < 10 else "")
+            + (" One recording carries no test." if count == 1 else smallest_p if count < 10 else "")
         )
-    if _published(table):
-        said.append(
+    if _has_published(table):
+        sentences.append(
             "How the published errors got their unit is inferred from the heading of their table: the published "
             "code gives squares of steps of 0.2 s. Where the heading prints no unit, no difference is given. "
             "Published are the best sizes found there; sizes here are those of the runs."
         )
-    return said
+    return sentences
 
 
-def _published(table: Table) -> bool:
+def _has_published(table: Table) -> bool:
     return any(row.published is not None for row in table.rows)
 
 
-def _beside(row: Row) -> list[str]:
+def _published_cells(row: Row) -> list[str]:
     if row.published is None:
         return ["", "", ""]
     if row.converted is None:
@@ -239,34 +260,36 @@ def _beside(row: Row) -> list[str]:
     return [f"{row.published:.4f}", number(row.converted), f"{100 * (row.converted / row.published - 1):+.1f} %"]
 
 
-def _compared(comparison: Comparison | None, scale: Scale) -> list[str]:
+def _comparison_cells(comparison: Comparison | None, scale: Scale) -> list[str]:
     if comparison is None:
         return ["", ""]
-    p = "" if comparison.p_holm is None else f"{comparison.p_holm:.2g}" + (" *" if comparison.carries else "")
+    p = "" if comparison.p_holm is None else f"{comparison.p_holm:.2g}" + (" *" if comparison.significant else "")
     return [_interval(comparison, scale), p]
 
 
-def _counted(count: int, what: str) -> str:
+def _count_of(count: int, what: str) -> str:
     return f"{count} {what}{'' if count == 1 else 's'}"
 
 
-def _interval(c: Comparison, scale: Scale) -> str:
+def _interval(comparison: Comparison, scale: Scale) -> str:
     """Return a difference with its interval, as far as two digits of half the interval; four digits of a point."""
-    middle, *ends = map(scale, (c.difference, c.low, c.high))
+    difference, *ends = map(scale, (comparison.difference, comparison.low, comparison.high))
     half, largest = (ends[1] - ends[0]) / 2, max(map(abs, ends))
-    shown = places(half if half > 1e-9 * largest else largest / 100, largest)  # one recording and seed: a point
+    decimals = places(half if half > 1e-9 * largest else largest / 100, largest)  # one recording and seed: a point
     # an end that is not 0 should not read as 0
-    shown += next((more for more in (0, 1) if all(round(end, shown + more) or not end for end in ends)), 2)
-    return f"{middle:+.{shown}f} [{ends[0]:+.{shown}f}, {ends[1]:+.{shown}f}]"
+    decimals += next(
+        (extra for extra in (0, 1) if all(round(end, decimals + extra) or not end for end in ends)), 2
+    )
+    return f"{difference:+.{decimals}f} [{ends[0]:+.{decimals}f}, {ends[1]:+.{decimals}f}]"
 
 
-def _seeds(seeds: tuple[int, ...]) -> str:
+def _seed_range(seeds: tuple[int, ...]) -> str:
     if len(seeds) > 2 and seeds == tuple(range(seeds[0], seeds[-1] + 1)):
         return f"{seeds[0]}-{seeds[-1]}"
     return ", ".join(map(str, seeds))
 
 
-def _marked(grid: Grid, best: str, second: str) -> list[list[str]]:
+def _format_marked(grid: Grid, best: str, second: str) -> list[list[str]]:
     """Return the cells with the marked ones put into patterns such as ``**{}**``."""
     return [
         [
@@ -277,13 +300,18 @@ def _marked(grid: Grid, best: str, second: str) -> list[list[str]]:
     ]
 
 
-def _markdown(grid: Grid) -> str:
-    lines = [f"**{grid.heading}**", "", _line(grid.header), _line(["---"] + ["---:"] * (len(grid.header) - 1))]
-    lines += [_line(row) for row in _marked(grid, "**{}**", "*{}*")]
+def _markdown_table(grid: Grid) -> str:
+    lines = [
+        f"**{grid.heading}**",
+        "",
+        _markdown_row(grid.header),
+        _markdown_row(["---"] + ["---:"] * (len(grid.header) - 1)),
+    ]
+    lines += [_markdown_row(row) for row in _format_marked(grid, "**{}**", "*{}*")]
     return "\n".join(lines) + "\n" + "".join(f"\n{note}\n" for note in grid.notes)
 
 
-def _line(columns: Sequence[str]) -> str:
+def _markdown_row(columns: Sequence[str]) -> str:
     return "| " + " | ".join(cell.replace("|", "\\|") for cell in columns) + " |"
 
 
@@ -307,7 +335,7 @@ LATEX = {
 }
 
 
-def _tex(text: str) -> str:
+def _escape_latex(text: str) -> str:
     def plain(found: re.Match[str]) -> str:
         raised = "".join(RAISED.get(character, "") for character in found[0])
         return f"$^{{{raised}}}$" if raised else LATEX[found[0]]
@@ -316,27 +344,27 @@ def _tex(text: str) -> str:
     return re.sub(r"(?<![\w.{])-(?=\d)", "$-$", escaped)  # a minus, not a hyphen
 
 
-def _latex(grid: Grid) -> str:
+def _latex_table(grid: Grid) -> str:
     """Return a float that is scaled down to the line where it is wider; what has to be said stands below it."""
     plain = Grid(
         grid.heading,
         grid.header,
-        tuple(tuple(_tex(cell) for cell in row) for row in grid.rows),
+        tuple(tuple(_escape_latex(cell) for cell in row) for row in grid.rows),
         grid.best,
         grid.second,
     )
-    body = [" & ".join(row) + r" \\" for row in _marked(plain, r"\textbf{{{}}}", r"\underline{{{}}}")]
-    notes = [rf"\par\smallskip\raggedright\scriptsize {_tex(' '.join(grid.notes))}"] if grid.notes else []
+    body = [" & ".join(row) + r" \\" for row in _format_marked(plain, r"\textbf{{{}}}", r"\underline{{{}}}")]
+    notes = [rf"\par\smallskip\raggedright\scriptsize {_escape_latex(' '.join(grid.notes))}"] if grid.notes else []
     return "\n".join(
         [
             r"% needs \usepackage{booktabs} and \usepackage{graphicx}; over two columns: table*",
             r"\begin{table}",
             r"\centering\footnotesize\setlength{\tabcolsep}{4pt}",
-            rf"\caption{{{_tex(grid.heading)}.}}",
+            rf"\caption{{{_escape_latex(grid.heading)}.}}",
             r"\resizebox{\ifdim\width>\linewidth\linewidth\else\width\fi}{!}{%",
             rf"\begin{{tabular}}{{l{'r' * (len(grid.header) - 1)}}}",
             r"\toprule",
-            " & ".join(map(_tex, grid.header)) + r" \\",
+            " & ".join(map(_escape_latex, grid.header)) + r" \\",
             r"\midrule",
             *body,
             r"\bottomrule",
@@ -348,11 +376,11 @@ def _latex(grid: Grid) -> str:
     )
 
 
-def _html(grid: Grid) -> str:
+def _html_table(grid: Grid) -> str:
     plain = Grid(
         grid.heading, grid.header, tuple(tuple(map(escape, row)) for row in grid.rows), grid.best, grid.second
     )
-    body = _marked(plain, "<strong>{}</strong>", "<u>{}</u>")
+    body = _format_marked(plain, "<strong>{}</strong>", "<u>{}</u>")
     return "\n".join(
         [
             "<table>",
@@ -374,15 +402,16 @@ def _html(grid: Grid) -> str:
 
 
 def _csv(tables: Sequence[Table]) -> str:
-    compared = ("difference", "low", "high", "p", "p_holm", "recordings")
-    own = [name for name in Row.__dataclass_fields__ if name != "comparison"]
+    comparison_fields = ("difference", "low", "high", "p", "p_holm", "recordings")
+    row_fields = [name for name in Row.__dataclass_fields__ if name != "comparison"]
     text = io.StringIO()
-    writer = csv.DictWriter(text, [*SHARED, *own, *compared], lineterminator="\n")
+    writer = csv.DictWriter(text, [*SHARED, *row_fields, *comparison_fields], lineterminator="\n")
     writer.writeheader()
     for table in tables:
         shared = {name: getattr(table, name) for name in SHARED}
         for row in table.rows:
-            values = {name: getattr(row, name) for name in own} | {"seeds": " ".join(map(str, row.seeds))}
-            found = {} if row.comparison is None else {name: getattr(row.comparison, name) for name in compared}
-            writer.writerow({**shared, **values, **found})
+            values = {name: getattr(row, name) for name in row_fields} | {"seeds": " ".join(map(str, row.seeds))}
+            compared = () if row.comparison is None else comparison_fields
+            comparison = {name: getattr(row.comparison, name) for name in compared}
+            writer.writerow({**shared, **values, **comparison})
     return text.getvalue()

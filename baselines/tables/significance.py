@@ -43,7 +43,7 @@ class Comparison:
     recordings: int
 
     @property
-    def carries(self) -> bool:
+    def significant(self) -> bool:
         """Whether the corrected p is below 0.05 and the interval does not hold 0."""
         return self.p_holm is not None and self.p_holm < 1 - LEVEL and not self.low <= 0 <= self.high
 
@@ -117,15 +117,15 @@ def wilcoxon(first: FloatArray, second: FloatArray) -> float | None:
         from scipy import stats  # here: it takes most of a second
 
         return float(stats.wilcoxon(difference).pvalue)
-    _, place, equal = np.unique(np.abs(difference), return_inverse=True, return_counts=True)
-    ranks = (2 * np.cumsum(equal) - equal + 1)[place]  # twice, because equal ones share a mean rank
-    share = np.zeros(ranks.sum() + 1)  # of all patterns of signs, by the sum of positive ranks
-    share[0] = 1.0
+    _, inverse, counts = np.unique(np.abs(difference), return_inverse=True, return_counts=True)
+    ranks = (2 * np.cumsum(counts) - counts + 1)[inverse]  # twice, because equal ones share a mean rank
+    probability = np.zeros(ranks.sum() + 1)  # of all patterns of signs, by the sum of positive ranks
+    probability[0] = 1.0
     for rank in ranks:
-        share[rank:] = (share[rank:] + share[:-rank]) / 2
-        share[:rank] /= 2
+        probability[rank:] = (probability[rank:] + probability[:-rank]) / 2
+        probability[:rank] /= 2
     positive = ranks[difference > 0].sum()
-    return min(1.0, 2 * float(share[: min(positive, ranks.sum() - positive) + 1].sum()))
+    return min(1.0, 2 * float(probability[: min(positive, ranks.sum() - positive) + 1].sum()))
 
 
 def holm(values: Sequence[float]) -> list[float]:
@@ -164,19 +164,23 @@ def compare(
         One comparison a model, ``None`` in the place of the one itself.
     """
     other = models[against]
-    made: list[Comparison | None] = []
+    comparisons: list[Comparison | None] = []
     for index, errors in enumerate(models):
         if index == against:
-            made.append(None)
+            comparisons.append(None)
             continue
         rng = np.random.default_rng(seed)  # the same draws of recordings for every pair
         low, high = paired_bootstrap(errors, other, weights, rng)
         difference = np.average(errors.mean(axis=0) - other.mean(axis=0), weights=weights)
         p = wilcoxon(errors.mean(axis=0), other.mean(axis=0))
-        made.append(Comparison(float(difference), low, high, p, None, len(weights)))
-    tested = [(i, made_.p) for i, made_ in enumerate(made) if made_ is not None and made_.p is not None]
+        comparisons.append(Comparison(float(difference), low, high, p, None, len(weights)))
+    tested = [
+        (i, comparison.p)
+        for i, comparison in enumerate(comparisons)
+        if comparison is not None and comparison.p is not None
+    ]
     for (index, _), corrected in zip(tested, holm([p for _, p in tested]), strict=True):
-        found = made[index]
-        if found is not None:
-            made[index] = replace(found, p_holm=corrected)
-    return made
+        comparison = comparisons[index]
+        if comparison is not None:
+            comparisons[index] = replace(comparison, p_holm=corrected)
+    return comparisons

@@ -15,17 +15,17 @@ import numpy as np
 from baselines.presets import REFERENCES
 from baselines.published import improvement as published_improvement
 from baselines.published import published
-from baselines.results.folds import FoldsMissingError, across_folds, recipe
-from baselines.results.rows import Result, results_of
+from baselines.results.folds import FoldsMissingError, across_folds, recipe_of
+from baselines.results.rows import Result, as_results
 from baselines.runs.run import Run, RunError
 from baselines.tables.digits import bracketed
 from baselines.tables.labels import by_label
+from baselines.tables.setting_text import setting_text
 from baselines.tables.significance import Comparison, compare
-from baselines.tables.words import setting_text
 
 __all__ = ["Hierarchy", "Row", "Table", "for_each_data", "make_table", "make_tables"]
 
-Made = TypeVar("Made")
+T = TypeVar("T")
 
 logger = logging.getLogger(__name__)
 
@@ -37,7 +37,7 @@ NOT_BENCH = {
 }
 
 
-SAID = 3
+NAMED_AT_MOST = 3
 """Differing fields of a protocol that the name of a table tells; of more, it is its digits."""
 
 STATE_SPACES = frozenset({"s4", "s4d", "lru", "mamba", "mamba2"})
@@ -224,14 +224,14 @@ def make_table(runs: Sequence[Run | Result]) -> Table:
     RunError
         If there is none, if two are of different data, recipe or protocol, or if one is there twice.
     """
-    found = across_folds(results_of(runs))
-    if not found:
+    results = across_folds(as_results(runs))
+    if not results:
         raise RunError("A table needs at least one run. csp-baselines train makes one.")
-    _refuse_mixture(found)
-    groups = by_label(found)
-    means = [run.test_mse for run in found if run.model == "mean"]
+    _require_same_data(results)
+    groups = by_label(results)
+    means = [run.test_mse for run in results if run.model == "mean"]
     reference = statistics.fmean(means) if means else None
-    first, errors = found[0], _by_recording(found, groups)
+    first, errors = results[0], _recording_errors(results, groups)
     rows = [_row(group, label, reference) for label, group in groups.items()]
     learned = [row for row in rows if row.kind != "reference"] or rows
     against = min(learned, key=lambda row: row.val_mse).model if errors and len(rows) > 1 else None
@@ -244,8 +244,8 @@ def make_table(runs: Sequence[Run | Result]) -> Table:
         report=first.report,
         unit=first.unit or MIXED,
         looks_ahead=tuple(label for label, group in groups.items() if _looks_ahead(group[0])),
-        context=tuple(sorted({run.window_s for run in found}, key=lambda c: math.inf if c is None else c)),
-        rows=tuple(sorted(_compared(rows, errors, against), key=lambda row: -row.test_mse)),
+        context=tuple(sorted({run.window_s for run in results}, key=lambda c: math.inf if c is None else c)),
+        rows=tuple(sorted(_with_comparisons(rows, errors, against), key=lambda row: -row.test_mse)),
         against=against,
         hierarchy=_hierarchy(rows, errors, first),
         folds=first.folds if first.fold is None else None,
@@ -271,7 +271,7 @@ def make_tables(runs: Sequence[Run | Result]) -> tuple[Table, ...]:
     return for_each_data(runs, lambda rows, variant: replace(make_table(rows), variant=variant))
 
 
-def for_each_data(runs: Sequence[Run | Result], make: Callable[[Sequence[Result], str], Made]) -> tuple[Made, ...]:
+def for_each_data(runs: Sequence[Run | Result], make: Callable[[Sequence[Result], str], T]) -> tuple[T, ...]:
     """Make something of the runs of each data set and recipe of its data, in the order of the runs.
 
     Parameters
@@ -287,49 +287,50 @@ def for_each_data(runs: Sequence[Run | Result], make: Callable[[Sequence[Result]
         As for :func:`make_tables`.
     """
     by_data: dict[tuple[str, str], list[Result]] = {}
-    for run in results_of(runs):
-        by_data.setdefault((run.dataset, recipe(run)), []).append(run)
+    for run in as_results(runs):
+        by_data.setdefault((run.dataset, recipe_of(run)), []).append(run)
     if not by_data:
         return (make((), ""),)
-    firsts = [found[0] for found in by_data.values()]
+    firsts = [rows[0] for rows in by_data.values()]
     for other in firsts[1:]:
-        one, two = ((r.kind, f"protocol {r.protocol}") for r in (firsts[0], other))
-        if one != two:
+        first_kind, other_kind = ((r.kind, f"protocol {r.protocol}") for r in (firsts[0], other))
+        if first_kind != other_kind:
             raise RunError(
-                f"Tables beside each other are of one kind and protocol: {firsts[0].source} is {', '.join(one)}, "
-                f"{other.source} is {', '.join(two)}. Make two tables."
+                f"Tables beside each other are of one kind and protocol: {firsts[0].source} is "
+                f"{', '.join(first_kind)}, {other.source} is {', '.join(other_kind)}. Make two tables."
             )
-    tables: list[Made] = []
+    made: list[T] = []
     missing: list[FoldsMissingError] = []
-    for found, variant in zip(by_data.values(), _variants(firsts), strict=True):
+    for rows, variant in zip(by_data.values(), _variant_names(firsts), strict=True):
         try:
-            tables.append(make(found, variant))
+            made.append(make(rows, variant))
         except FoldsMissingError as error:
             missing.append(error)
-    if not tables:
+    if not made:
         raise missing[0]
-    for why in missing:
-        logger.warning("left out: %s", why)
-    return tuple(tables)
+    for cause in missing:
+        logger.warning("left out: %s", cause)
+    return tuple(made)
 
 
-def _variants(firsts: Sequence[Result]) -> list[str]:
+def _variant_names(firsts: Sequence[Result]) -> list[str]:
     """Say of each recipe what of its protocol few of the data set share; of much or nothing, its digits."""
-    found: list[tuple[str, str]] = []
-    for one in firsts:
-        alike = [_protocol(other) for other in firsts if other.dataset == one.dataset]
-        unlike = {
+    named: list[tuple[str, str]] = []
+    for first in firsts:
+        protocols = [_protocol_fields(other) for other in firsts if other.dataset == first.dataset]
+        distinguishing = {
             field: value
-            for field, value in _protocol(one).items()
-            if 2 * sum(protocol.get(field) == value for protocol in alike) <= len(alike)
+            for field, value in _protocol_fields(first).items()
+            if 2 * sum(protocol.get(field) == value for protocol in protocols) <= len(protocols)
         }
-        text = ", ".join(setting_text(field, json.loads(value)) for field, value in unlike.items())
-        repeated = (one.dataset, text) in found
-        found.append((one.dataset, f"recipe {recipe(one)}" if repeated or len(unlike) > SAID else text))
-    return [text for _, text in found]
+        text = ", ".join(setting_text(field, json.loads(value)) for field, value in distinguishing.items())
+        repeated = (first.dataset, text) in named
+        too_many = len(distinguishing) > NAMED_AT_MOST
+        named.append((first.dataset, f"recipe {recipe_of(first)}" if repeated or too_many else text))
+    return [text for _, text in named]
 
 
-def _protocol(row: Result) -> dict[str, str]:
+def _protocol_fields(row: Result) -> dict[str, str]:
     """Return the fields of a row's protocol as JSON, those of a fold as if of all folds."""
     protocol = dict(row.settings.get("data", {}).get("protocol", {}))
     if protocol.get("resplit"):
@@ -338,19 +339,19 @@ def _protocol(row: Result) -> dict[str, str]:
 
 
 @dataclass(frozen=True)
-class _Errors:
+class _RecordingErrors:
     """Error (seeds, recordings) of each model, and steps of each recording."""
 
     models: dict[str, np.ndarray]
     steps: np.ndarray
 
 
-def _by_recording(runs: Sequence[Result], groups: dict[str, list[Result]]) -> _Errors | None:
+def _recording_errors(runs: Sequence[Result], groups: dict[str, list[Result]]) -> _RecordingErrors | None:
     """Collect errors on recordings; ``None`` where a run is older than they are, or is of other recordings."""
     first = runs[0].recordings
     if not first or any(run.recordings.keys() != first.keys() for run in runs):
         return None
-    return _Errors(
+    return _RecordingErrors(
         {
             label: np.array([[run.recordings[name].mse for name in first] for run in group])
             for label, group in groups.items()
@@ -359,20 +360,20 @@ def _by_recording(runs: Sequence[Result], groups: dict[str, list[Result]]) -> _E
     )
 
 
-def _compared(rows: list[Row], errors: _Errors | None, against: str | None) -> list[Row]:
+def _with_comparisons(rows: list[Row], errors: _RecordingErrors | None, against: str | None) -> list[Row]:
     if errors is None or against is None:
         return rows
     names = [row.model for row in rows]
-    found = compare([errors.models[name] for name in names], names.index(against), errors.steps)
-    return [replace(row, comparison=comparison) for row, comparison in zip(rows, found, strict=True)]
+    comparisons = compare([errors.models[name] for name in names], names.index(against), errors.steps)
+    return [replace(row, comparison=comparison) for row, comparison in zip(rows, comparisons, strict=True)]
 
 
-def _hierarchy(rows: list[Row], errors: _Errors | None, run: Result) -> Hierarchy | None:
+def _hierarchy(rows: list[Row], errors: _RecordingErrors | None, run: Result) -> Hierarchy | None:
     hiss = min((row for row in rows if row.state_spaces), key=lambda r: r.test_mse, default=None)
     flat = min((row for row in rows if row.kind == "flat"), key=lambda r: r.test_mse, default=None)
     if hiss is None or flat is None:
         return None
-    pair = (
+    comparisons = (
         None
         if errors is None
         else compare([errors.models[hiss.model], errors.models[flat.model]], 1, errors.steps)
@@ -381,17 +382,17 @@ def _hierarchy(rows: list[Row], errors: _Errors | None, run: Result) -> Hierarch
         hiss=hiss.model,
         flat=flat.model,
         improvement=1 - hiss.test_mse / flat.test_mse,
-        comparison=None if pair is None else pair[0],
-        published=published_improvement(run.dataset) if _comparable(run) else None,
+        comparison=None if comparisons is None else comparisons[0],
+        published=published_improvement(run.dataset) if _is_published_task(run) else None,
     )
 
 
-def _comparable(run: Result) -> bool:
+def _is_published_task(run: Result) -> bool:
     """Whether the published table is about the same: real CSP-Bench recordings under the published protocol."""
     return run.kind == "CSP-Bench" and run.protocol == "paper"
 
 
-def _refuse_mixture(runs: Sequence[Result]) -> None:
+def _require_same_data(runs: Sequence[Result]) -> None:
     def identity(run: Result) -> str:
         return f"{run.dataset} ({run.kind}), protocol {run.protocol}, recipe {run.recipe_hash}"
 
@@ -411,7 +412,7 @@ def _row(group: Sequence[Result], label: str, reference: float | None) -> Row:
     first = group[0]
     mse, mse_std = spread([run.test_mse for run in group])
     rmse, rmse_std = spread([run.test_rmse for run in group])
-    cell = published(first.dataset, first.model) if _comparable(first) else None
+    cell = published(first.dataset, first.model) if _is_published_task(first) else None
     converted = [run.published_mse for run in group if run.published_mse is not None]
     return Row(
         model=label,

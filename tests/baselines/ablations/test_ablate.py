@@ -14,7 +14,7 @@ import pytest
 
 import csp_data
 from baselines.ablations.ablate import COLUMNS
-from baselines.ablations.rows import relative_mse
+from baselines.ablations.comparison import relative_mse
 from baselines.ablations.variants import KINDS, Base, Variant
 from baselines.cli import main
 from baselines.published import TRAINING
@@ -183,11 +183,11 @@ def test_leak_on_the_sample(tmp_path: Path, home: Path, capsys: pytest.CaptureFi
         for s in "01"
     ]
     from baselines.ablations.ablate import Row
-    from baselines.ablations.figure import _changes, draw
+    from baselines.ablations.figure import _percent_changes, draw
     from csp_data.plot.style import COLOURS, GREYS
 
     typed = [_typed(row) for row in learned if row["series"] == "filter"]
-    assert _changes(typed) == pytest.approx(changes)
+    assert _percent_changes(typed) == pytest.approx(changes)
     figure = draw("leak", [_typed(row) for row in found], ["flat-lstm"])
     (ax,) = figure.axes
     drawn = ax.containers[0].lines[0].get_ydata()[2]
@@ -201,7 +201,7 @@ def test_leak_on_the_sample(tmp_path: Path, home: Path, capsys: pytest.CaptureFi
         dataclasses.replace(row, rmse=None, rmse_unit="", relative_mse={"clean": 1.0, "leaky": 0.25}[row.arm])
         for row in typed
     ]
-    assert _changes(mixed) == pytest.approx([-50, -50])
+    assert _percent_changes(mixed) == pytest.approx([-50, -50])
     (ax,) = draw("leak", mixed, ["flat-lstm"]).axes
     assert "each target over that of the training mean" in ax.get_ylabel()
 

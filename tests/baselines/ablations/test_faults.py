@@ -14,7 +14,7 @@ import pytest
 import csp_data
 from baselines.ablations.fault_runs import (
     COLUMNS,
-    _ratio,
+    _mse_ratio,
     default_lowpass,
     disturbed,
     faulty,
@@ -281,9 +281,9 @@ def test_targets_of_several_units_get_worse_alike(runs: dict[str, Run]) -> None:
 
     clean = {"mse": 0.5 + 5e-7, "channels": {"x": {"mse": 1e-6}, "angle": {"mse": 1.0}}}
     faulty_ = {"mse": 0.5 + 2e-6, "channels": {"x": {"mse": 4e-6}, "angle": {"mse": 1.0}}}
-    assert _ratio(faulty_, clean, several_units=True) == pytest.approx(2.5)
-    assert _ratio(faulty_, clean, several_units=False) == pytest.approx(faulty_["mse"] / clean["mse"])
-    assert _ratio(faulty_, {"mse": 0.0, "channels": {}}, several_units=False) is None
+    assert _mse_ratio(faulty_, clean, several_units=True) == pytest.approx(2.5)
+    assert _mse_ratio(faulty_, clean, several_units=False) == pytest.approx(faulty_["mse"] / clean["mse"])
+    assert _mse_ratio(faulty_, {"mse": 0.0, "channels": {}}, several_units=False) is None
     rows = [
         dataclasses.replace(row, rmse=None, rmse_unit="", ratio=1.0 + row.severity)
         for row in faulty([runs["fir"]], faults=["noise"])

@@ -25,8 +25,8 @@ from baselines.report.settings import varied
 from baselines.runs.collect import read_runs
 from baselines.runs.run import Run, RunError
 from baselines.tables.render import cells, render
+from baselines.tables.setting_text import value_text
 from baselines.tables.table import make_table
-from baselines.tables.words import value_text
 from csp_data import Dataset, LowPass
 
 VOID = {"meta", "link", "br", "input"}

@@ -20,7 +20,7 @@ from baselines.cli import main
 from baselines.report import datasets_of, make_report
 from baselines.results import Result
 from baselines.results.folds import across_folds
-from baselines.results.studies import ablated, add, read_study
+from baselines.results.studies import add_to_study, read_study, variants_by_key
 from baselines.runs.collect import read_runs
 from baselines.runs.run import Run, RunError, read_run
 from baselines.sweeps.grid import Grid
@@ -166,7 +166,7 @@ def test_what_does_not_belong_together_is_refused(runs: list[Run], home: Path) -
 def test_studies_hold_folds(folded: Path, tmp_path: Path, runs: list[Run]) -> None:
     """Rows of runs stay as they are; they are put together where they are tabulated."""
     committed = [replace(Result.of(run), study="folded", commit="0" * 40) for run in runs]
-    add(tmp_path / "folded.csv", committed)
+    add_to_study(tmp_path / "folded.csv", committed)
     held = read_study(tmp_path / "folded.csv")
     assert sorted((row.model, row.seed, row.fold) for row in held) == sorted(
         (row.model, row.seed, row.fold) for row in committed
@@ -238,7 +238,7 @@ def test_ablations_are_of_all_folds(home: Path, tmp_path: Path, capsys: pytest.C
     for row in rows:
         model, mean = squares[row["variant"], row["model"]], squares[row["variant"], "mean"]
         assert float(row["relative_mse"]) == pytest.approx(np.mean([model[c] / mean[c] for c in mean]))
-    variants = ablated(out / "deltas.csv")
+    variants = variants_by_key(out / "deltas.csv")
     held = [replace(Result.of(run), variant=variants[run.config.key]) for run in read_runs([out])]
     assert len(held) == 24
     (grid,) = by_variant(held, "choice", lambda variant: (variant.split(",")[0], variant.endswith(", with")))

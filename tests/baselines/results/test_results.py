@@ -13,12 +13,12 @@ import pytest
 
 from baselines import load_results
 from baselines.ablations.ablate import COLUMNS, Row
-from baselines.ablations.rows import write_csv
+from baselines.ablations.comparison import write_rows
 from baselines.cli import main
 from baselines.errors import OptionError, UnknownNameError
 from baselines.results import Result, ResultsError, collect, merged, studies, write_study
 from baselines.results.rows import digest
-from baselines.results.studies import SHIPPED, ablated, add, read_study
+from baselines.results.studies import SHIPPED, add_to_study, read_study, variants_by_key
 from baselines.results.text import columns
 from baselines.runs.run import Run, RunError
 from baselines.tables.render import render
@@ -123,19 +123,19 @@ def test_what_cannot_be_traced_is_refused(folder: Path) -> None:
 
 def test_contradictions_are_refused(rows: list[Result], tmp_path: Path) -> None:
     path = tmp_path / "first.csv"
-    assert len(add(path, rows)) == len(add(path, rows)) == 4  # the same again changes nothing
+    assert len(add_to_study(path, rows)) == len(add_to_study(path, rows)) == 4  # the same again changes nothing
     before = path.read_bytes()
     other = replace(rows[0], test_mse=0.5, source="elsewhere")
     with pytest.raises(ResultsError, match=r"same run .* test_mse is .* and 0\.5"):
-        add(path, [other])
+        add_to_study(path, [other])
     with pytest.raises(ResultsError, match=r"elsewhere are both sample, strict, .* Name variants"):
-        add(path, [replace(other, key="0" * 12, config="1" * 12)])
+        add_to_study(path, [replace(other, key="0" * 12, config="1" * 12)])
     with pytest.raises(ResultsError, match="Name variants"):
-        add(path, [replace(other, key="0" * 12, config="1" * 12, seed=7)])  # nor with another seed
+        add_to_study(path, [replace(other, key="0" * 12, config="1" * 12, seed=7)])  # nor with another seed
     with pytest.raises(ResultsError, match=r"of real recordings, .* of simulated"):
-        add(path, [replace(other, key="0" * 12, dataset="marker", kind="simulated")])
+        add_to_study(path, [replace(other, key="0" * 12, dataset="marker", kind="simulated")])
     with pytest.raises(OptionError, match="study='First Study': expected small letters"):
-        add(path, [replace(other, study="First Study")])
+        add_to_study(path, [replace(other, study="First Study")])
     assert path.read_bytes() == before
     # the same seconds later is the same run: times are no results
     assert merged(rows, [replace(rows[0], seconds=99.0)]) == rows
@@ -156,14 +156,14 @@ def test_an_ablation_names_its_variants(folder: Path, rows: list[Result], tmp_pa
     names = {row.key: f"{row.model} {row.seed}" for row in rows}
     lines = [replace(point, variant=name, config=key) for key, name in names.items()]
     again = replace(point, variant="none, clean", arm="clean", config=rows[0].key)
-    write_csv(table, [*lines, again, replace(point, variant="not applicable")], COLUMNS)
-    found = {row.key: row.variant for row in collect([folder], "first", variant=ablated(table))}
+    write_rows(table, [*lines, again, replace(point, variant="not applicable")], COLUMNS)
+    found = {row.key: row.variant for row in collect([folder], "first", variant=variants_by_key(table))}
     assert found == names | {rows[0].key: f"{names[rows[0].key]}; none, clean"}
-    write_csv(table, lines[1:], COLUMNS)
+    write_rows(table, lines[1:], COLUMNS)
     with pytest.raises(ResultsError, match="1 of 4 runs are no variant"):
-        collect([folder], "first", variant=ablated(table))
+        collect([folder], "first", variant=variants_by_key(table))
     with pytest.raises(ResultsError, match="not the table of an ablation"):
-        ablated(folder / "mean" / "config.json")
+        variants_by_key(folder / "mean" / "config.json")
 
 
 @pytest.mark.parametrize(

@@ -115,7 +115,7 @@ def test_a_pair_is_compared_on_the_same_recordings() -> None:
     assert found.difference == pytest.approx((worse - better).mean())
     assert 0.9 < found.low <= found.difference <= found.high < 1.1
     assert found.p == pytest.approx(2 ** (1 - 12))
-    assert found.carries
+    assert found.significant
 
 
 def test_few_recordings_can_carry_nothing() -> None:
@@ -124,7 +124,7 @@ def test_few_recordings_can_carry_nothing() -> None:
     assert found is not None
     assert found.low > 0
     assert found.p == pytest.approx(2 ** (1 - 4))
-    assert not found.carries
+    assert not found.significant
 
 
 def test_the_correction_counts_the_comparisons() -> None:

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from baselines import experiment
-from baselines.results.rows import results_of
+from baselines.results.rows import as_results
 from baselines.runs.collect import read_runs
 from baselines.runs.run import Run, RunError
 from baselines.tables.render import render, render_all
@@ -182,7 +182,7 @@ def test_hierarchy_over_flat_and_statistics_by_hand(pair: list[Run]) -> None:
     assert flat.comparison is not None
     assert flat.comparison.difference == pytest.approx(0.5 * 1.355)  # half of the mean of the flat errors
     assert flat.comparison.p == pytest.approx(2 / 2**8)
-    assert flat.comparison.carries
+    assert flat.comparison.significant
     found = table.hierarchy
     assert found is not None
     assert (found.hiss, found.flat) == ("hiss-s4-mamba", "flat-lstm")
@@ -323,7 +323,7 @@ def test_a_reference_that_two_sweeps_ran_stands_once(
     assert again.reported["recordings"] == runs["fir"].reported["recordings"]
     repeated = [tmp_path / "0" / "fir", tmp_path / "2", runs["fir"].folder]
     found = read_runs([runs["fir"].folder.parent, tmp_path / "1", *repeated])
-    firs = [row for row in results_of(found) if row.model == "fir"]
+    firs = [row for row in as_results(found) if row.model == "fir"]
     assert [row.source for row in firs] == [str(runs["fir"].folder), str(tmp_path / "1" / "fir")]  # other windows
     assert len(make_table(found).rows) == len(make_table([*found, *found[-3:], *firs]).rows) == 4
     with pytest.raises(RunError, match="the same run"):  # a trained model is not counted twice silently

@@ -12,40 +12,41 @@ from typing import Any
 
 from baselines.files import atomic_bytes
 
-__all__ = ["relative_mse", "si_rmse", "write_csv"]
+__all__ = ["relative_mse", "si_rmse", "write_rows"]
 
 
-def si_rmse(found: Mapping[str, Any]) -> tuple[float | None, str]:
+def si_rmse(metrics: Mapping[str, Any]) -> tuple[float | None, str]:
     """Return the root mean squared error over all targets in SI units, and the unit; nothing where units differ.
 
     Parameters
     ----------
-    found
+    metrics
         Metrics as :func:`baselines.training.evaluate.compute_all_metrics` gives them.
     """
-    values = found["si"].values()
-    units = {own["unit"] for own in values}
+    values = metrics["si"].values()
+    units = {errors["unit"] for errors in values}
     if len(units) != 1:
         return None, ""
-    return math.sqrt(math.fsum(own["rmse"] ** 2 for own in values) / len(values)), units.pop()
+    return math.sqrt(math.fsum(errors["rmse"] ** 2 for errors in values) / len(values)), units.pop()
 
 
-def relative_mse(found: Mapping[str, Any], other: Mapping[str, Any]) -> float | None:
+def relative_mse(metrics: Mapping[str, Any], baseline: Mapping[str, Any]) -> float | None:
     """Return the mean over targets of MSE / MSE of something else, which compares whatever the targets are.
 
     Targets without an error there, such as those that never vary, are left out; ``None`` if all are.
 
     Parameters
     ----------
-    found, other
+    metrics, baseline
         Metrics on the same part: of a model, and of the reference ``mean``, or of the model without a fault.
     """
-    others = {channel: own["mse"] for channel, own in other["channels"].items()}
-    shares = [own["mse"] / others[channel] for channel, own in found["channels"].items() if others[channel]]
-    return math.fsum(shares) / len(shares) if shares else None
+    baseline_mse = {channel: errors["mse"] for channel, errors in baseline["channels"].items()}
+    mse = {channel: errors["mse"] for channel, errors in metrics["channels"].items()}
+    ratios = [mse[channel] / baseline_mse[channel] for channel in mse if baseline_mse[channel]]
+    return math.fsum(ratios) / len(ratios) if ratios else None
 
 
-def write_csv(path: Path, rows: Iterable[Any], columns: Sequence[str]) -> None:
+def write_rows(path: Path, rows: Iterable[Any], columns: Sequence[str]) -> None:
     """Write dataclasses as the rows of a CSV file, all at once; what is not known is empty."""
     text = io.StringIO()
     writer = csv.DictWriter(text, columns, lineterminator="\n")
