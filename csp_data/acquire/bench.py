@@ -67,7 +67,7 @@ def bench_transfer(size: int, repeat: int) -> dict[str, float | int | str]:
 
 
 def _measure(address: str, served: Path, folder: Path, size: int, repeat: int) -> dict[str, float | int | str]:
-    ours, theirs, hashed, deep, openssl = [], [], [], [], []
+    downloads, curls, sha256sums, deep_digests, openssls = [], [], [], [], []
     peak, target = 0, folder / "arrived.bin"
     halves = folder / "halves"
     halves.mkdir()
@@ -75,42 +75,44 @@ def _measure(address: str, served: Path, folder: Path, size: int, repeat: int) -
         _copy_half(served, halves / f"{i}.bin", i, size)
     for _ in range(repeat):
         os.sync()  # what the previous run has left to write is not charged to this one
-        theirs.append(_time(lambda: _run(["curl", "-sS", "-o", str(target), address], ["sha256sum", str(target)])))
+        curls.append(_time(lambda: _run(["curl", "-sS", "-o", str(target), address], ["sha256sum", str(target)])))
         target.unlink()
         os.sync()
         seconds, memory = _ours(address, target)
-        ours.append(seconds)
+        downloads.append(seconds)
         peak = max(peak, memory)
         target.unlink()
-        hashed.append(_time(lambda: _run(["sha256sum", str(served)])))
+        sha256sums.append(_time(lambda: _run(["sha256sum", str(served)])))
         seconds, cores = _ours_deep(halves)
-        deep.append((seconds, cores))
+        deep_digests.append((seconds, cores))
         if shutil.which("openssl"):
-            openssl.append(_time(lambda: _run(["openssl", "dgst", "-sha256", str(served)])))
-    best, cores = min(deep)
+            openssls.append(_time(lambda: _run(["openssl", "dgst", "-sha256", str(served)])))
+    deep_s, cores = min(deep_digests)
     rows: dict[str, float | int | str] = {
         "size_bytes": size,
-        "download_s": min(ours),
-        "curl_and_sha256sum_s": min(theirs),
-        "download_ratio": min(ours) / min(theirs),
+        "download_s": min(downloads),
+        "curl_and_sha256sum_s": min(curls),
+        "download_ratio": min(downloads) / min(curls),
         "download_peak_memory_bytes": peak,
-        "deep_digest_s": best,
+        "deep_digest_s": deep_s,
         "deep_cores_used": cores,
-        "sha256sum_s": min(hashed),
-        "deep_speed_ratio_per_core": min(hashed) / best / min(2, os.cpu_count() or 1),
-        "deep_speed_ratio": min(hashed) / best,
+        "sha256sum_s": min(sha256sums),
+        "deep_speed_ratio_per_core": min(sha256sums) / deep_s / min(2, os.cpu_count() or 1),
+        "deep_speed_ratio": min(sha256sums) / deep_s,
     }
-    if openssl:  # which uses the processor's SHA instructions where many a sha256sum does not
-        rows["openssl_s"] = min(openssl)
-        rows["deep_speed_ratio_to_openssl"] = min(openssl) / best
-        rows["download_ratio_to_curl_and_openssl"] = min(ours) / (min(theirs) - min(hashed) + min(openssl))
+    if openssls:  # which uses the processor's SHA instructions where many a sha256sum does not
+        rows["openssl_s"] = min(openssls)
+        rows["deep_speed_ratio_to_openssl"] = min(openssls) / deep_s
+        rows["download_ratio_to_curl_and_openssl"] = min(downloads) / (
+            min(curls) - min(sha256sums) + min(openssls)
+        )
     return rows
 
 
 def _time(act: Callable[[], object]) -> float:
-    begun = time.perf_counter()
+    start = time.perf_counter()
     act()
-    return time.perf_counter() - begun
+    return time.perf_counter() - start
 
 
 def _run(*commands: list[str]) -> None:

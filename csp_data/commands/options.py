@@ -56,70 +56,72 @@ def _fold(ctx: click.Context, parameter: click.Parameter, text: str | None) -> t
     return int(fold), int(folds)
 
 
+PROTOCOL_OPTIONS = (
+    click.option("--protocol", help="Name of the protocol [default: the card's]."),
+    click.option("--inputs", help="Input streams, comma separated [default: the card's]."),
+    click.option("--target", help="Name of the target [default: the card's]."),
+    click.option("--input-hz", type=float, help="Rate of the inputs in Hz [default: the card's, or 50]."),
+    click.option("--target-hz", type=float, help="Rate of the targets in Hz [default: the card's, or 5]."),
+    click.option(
+        "--resample",
+        type=click.Choice(["linear", "mean"]),
+        help="Resampling: interpolate, or average over each step (less aliasing) [default: linear].",
+    ),
+    click.option(
+        "--lowpass",
+        type=float,
+        metavar="HZ",
+        help="Low-pass the inputs (Butterworth) with this cut-off [default: none].",
+    ),
+    click.option("--order", type=int, default=3, show_default=True, help="Order of the low-pass."),
+    click.option(
+        "--phase",
+        type=click.Choice(["causal", "zero"]),
+        default="causal",
+        show_default=True,
+        help="Phase of the low-pass: causal, or zero (sees the future).",
+    ),
+    click.option(
+        "--window",
+        type=float,
+        metavar="S",
+        help="Cut episodes into windows of S seconds [default: whole episodes].",
+    ),
+    click.option(
+        "--stride",
+        type=float,
+        metavar="S",
+        help="Seconds from one window to the next [default: S of --window].",
+    ),
+    click.option(
+        "--min-episode",
+        "min_episode_s",
+        type=float,
+        metavar="S",
+        help="Leave out episodes shorter than this [default: 2; paper: 0].",
+    ),
+    click.option(
+        "--fold",
+        "resplit",  # as what is wrong with it is called, so that it is said of the flag
+        metavar="I/N",
+        callback=_fold,
+        help="Cross-validation: fold I of N, from 0 on, is test, the next val [default: the card's].",
+    ),
+    click.option(
+        "--fold-by",
+        "by",
+        type=click.Choice(["group", "subject"]),
+        default="group",
+        show_default=True,
+        help="What a fold holds whole: groups, or all recordings of a person.",
+    ),
+)
+"""Options that change a protocol, in the order in which the help lists them."""
+
+
 def protocol_options(command: F) -> F:
     """Add the options that change a protocol."""
-    for option in reversed(
-        (
-            click.option("--protocol", help="Name of the protocol [default: the card's]."),
-            click.option("--inputs", help="Input streams, comma separated [default: the card's]."),
-            click.option("--target", help="Name of the target [default: the card's]."),
-            click.option("--input-hz", type=float, help="Rate of the inputs in Hz [default: the card's, or 50]."),
-            click.option("--target-hz", type=float, help="Rate of the targets in Hz [default: the card's, or 5]."),
-            click.option(
-                "--resample",
-                type=click.Choice(["linear", "mean"]),
-                help="Resampling: interpolate, or average over each step (less aliasing) [default: linear].",
-            ),
-            click.option(
-                "--lowpass",
-                type=float,
-                metavar="HZ",
-                help="Low-pass the inputs (Butterworth) with this cut-off [default: none].",
-            ),
-            click.option("--order", type=int, default=3, show_default=True, help="Order of the low-pass."),
-            click.option(
-                "--phase",
-                type=click.Choice(["causal", "zero"]),
-                default="causal",
-                show_default=True,
-                help="Phase of the low-pass: causal, or zero (sees the future).",
-            ),
-            click.option(
-                "--window",
-                type=float,
-                metavar="S",
-                help="Cut episodes into windows of S seconds [default: whole episodes].",
-            ),
-            click.option(
-                "--stride",
-                type=float,
-                metavar="S",
-                help="Seconds from one window to the next [default: S of --window].",
-            ),
-            click.option(
-                "--min-episode",
-                "min_episode_s",
-                type=float,
-                metavar="S",
-                help="Leave out episodes shorter than this [default: 2; paper: 0].",
-            ),
-            click.option(
-                "--fold",
-                "resplit",  # as what is wrong with it is called, so that it is said of the flag
-                metavar="I/N",
-                callback=_fold,
-                help="Cross-validation: fold I of N, from 0 on, is test, the next val [default: the card's].",
-            ),
-            click.option(
-                "--fold-by",
-                "by",
-                type=click.Choice(["group", "subject"]),
-                default="group",
-                show_default=True,
-                help="What a fold holds whole: groups, or all recordings of a person.",
-            ),
-        )
-    ):
+    for option in reversed(PROTOCOL_OPTIONS):
         command = option(command)
     return command
 

@@ -135,6 +135,23 @@ def _gyro_error(truth: Inertial, measured: Measured, time: FloatArray) -> float:
     return float(np.degrees(np.linalg.norm(turned)))
 
 
+def _orientation_estimates(
+    truth: Inertial, measured: Measured, time: FloatArray, rng: np.random.Generator
+) -> tuple[dict[str, FloatArray], tuple[float, float, float]]:
+    """Return the orientations that the phone's filters report, and the errors that info.json states."""
+    # every filter has a heading of its own; the Tango's world is the walk's
+    headings = [small(np.array([[0.0], [0.0], [angle]])) for angle in rng.uniform(-np.pi, np.pi, 2)]
+    drift_rates = rng.uniform(1e-3, 8e-3, 2)
+    game, game_error = drifting(truth.orientation, rng, time, drift_rates[0])
+    ekf, ekf_error = drifting(truth.orientation, rng, time, drift_rates[1])
+    estimates = {
+        "game_rv": multiply(headings[0], game),
+        "rv": multiply(small(rng.normal(0.0, 0.01, (3, len(time)))), truth.orientation),
+        "ekf": multiply(headings[1], ekf),
+    }
+    return estimates, (_gyro_error(truth, measured, time), game_error, ekf_error)
+
+
 def _write(root: Path, task: Task) -> None:
     rng = task.rng()
     carry = CARRIES[task.kind]
@@ -146,17 +163,12 @@ def _write(root: Path, task: Task) -> None:
     measured = PHONE.measure(truth, time, rng)
     calibrated = measured.rate - measured.rate_bias[:, None] + rng.normal(0.0, 1e-3, (3, 1))
 
-    # every filter has a heading of its own; the Tango's world is the walk's
-    headings = [small(np.array([[0.0], [0.0], [angle]])) for angle in rng.uniform(-np.pi, np.pi, 2)]
-    walks = rng.uniform(1e-3, 8e-3, 2)
-    game, game_error = drifting(truth.orientation, rng, time, walks[0])
-    ekf, ekf_error = drifting(truth.orientation, rng, time, walks[1])
-    rv = multiply(small(rng.normal(0.0, 0.01, (3, len(time)))), truth.orientation)
+    estimates, errors = _orientation_estimates(truth, measured, time, rng)
     tango = multiply(chest.orientation(time), random(rng))
-    back = conjugate(tango)
+    to_tango = conjugate(tango)
     calibration = (
-        multiply(back[:, :1], truth.orientation[:, :1])[:, 0],
-        multiply(back[:, -1:], truth.orientation[:, -1:])[:, 0],
+        multiply(to_tango[:, :1], truth.orientation[:, :1])[:, 0],
+        multiply(to_tango[:, -1:], truth.orientation[:, -1:])[:, 0],
     )
     position = chest.position(time) + rng.normal(0.0, 1e-3, (3, len(time)))
     up = rotate(conjugate(truth.orientation), np.array([[0.0], [0.0], [GRAVITY]]))
@@ -175,19 +187,18 @@ def _write(root: Path, task: Task) -> None:
         "synced/gyro_uncalib": measured.rate,
         "synced/acce": measured.force,
         "synced/magnet": magnet,
-        "synced/game_rv": multiply(headings[0], game),
-        "synced/rv": rv,
+        "synced/game_rv": estimates["game_rv"],
+        "synced/rv": estimates["rv"],
         "synced/grav": up,
         "synced/linacce": measured.force - up,
         "pose/tango_pos": position,
         "pose/tango_ori": tango,
-        "pose/ekf_ori": multiply(headings[1], ekf),
+        "pose/ekf_ori": estimates["ekf"],
     }
     with h5py.File(folder / "data.hdf5", "w") as file:
         file.attrs["simulated"] = True
         for key, values in arrays.items():
             file.create_dataset(key, data=values.T, **(GZIP if task.compressed else {}))
-    errors = (_gyro_error(truth, measured, time), game_error, ekf_error)
     info = _info(task, rng, boot + time, measured, calibration, errors)
     (folder / "info.json").write_text(json.dumps(info, indent=1) + "\n", encoding="utf-8")
 

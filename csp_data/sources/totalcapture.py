@@ -118,6 +118,34 @@ def _read_sensors(path: Path, sensors: list[str]) -> FloatArray:
     The first line counts sensors and frames. A frame is its number, then a line a sensor: name and values.
     """
     text = read_bytes(path)
+    start, frames, names, width = _read_layout(path, text)
+    if missing := [name for name in sensors if name not in names]:
+        raise DamagedRecordingError(path, "first frame", f"sensor {missing[0]!r}", ", ".join(names))
+    if width not in (7, 13):
+        raise DamagedRecordingError(path, "values a sensor", "7 or 13", str(width))
+    count = len(names)
+    # all names, one after the other, are those of the first frame over and over; without them only numbers remain
+    flat = None
+    if frames <= len(text):  # or the names that are expected might not fit into memory
+        expected = "".join(names).encode() * frames
+        flat = named_numbers(memoryview(text)[start:], expected, frames * (1 + count * width))
+    if flat is None:
+        begun = letters_of(text[start:]).count(names[0].encode()) if frames else 0
+        raise DamagedRecordingError(
+            path,
+            "frames",
+            f"{frames} of {count} sensors with {width} numbers each",
+            f"{begun} that begin, or others",
+        )
+    order = [names.index(name) for name in sensors]
+    values = flat.reshape(frames, 1 + count * width)[:, 1:].reshape(frames, count, width)
+    if frames < 2 or not (np.linalg.norm(values[:, order, :4], axis=2) > 0.5).all():
+        raise DamagedRecordingError(path, "orientations", "two frames or more of quaternions", "others")
+    return values if order == list(range(count)) else values[:, order]
+
+
+def _read_layout(path: Path, text: bytes) -> tuple[int, int, list[str], int]:
+    """Return where frames begin, how many there are, the sensors' names, and how many values each has."""
     start = text.find(b"\n") + 1 or len(text)
     head = text[:start].rstrip(b"\n")
     try:
@@ -131,28 +159,7 @@ def _read_sensors(path: Path, sensors: list[str]) -> FloatArray:
         raise DamagedRecordingError(
             path, "header", "sensors, frames, and a first frame", repr(head[:80])
         ) from error
-    if missing := [name for name in sensors if name not in names]:
-        raise DamagedRecordingError(path, "first frame", f"sensor {missing[0]!r}", ", ".join(names))
-    if width not in (7, 13):
-        raise DamagedRecordingError(path, "values a sensor", "7 or 13", str(width))
-    # all names, one after the other, are those of the first frame over and over; without them only numbers remain
-    flat = None
-    if frames <= len(text):  # or the names that are expected might not fit into memory
-        expected = "".join(names).encode() * frames
-        flat = named_numbers(memoryview(text)[start:], expected, frames * (1 + count * width))
-    if flat is None:
-        found = letters_of(text[start:]).count(names[0].encode()) if frames else 0
-        raise DamagedRecordingError(
-            path,
-            "frames",
-            f"{frames} of {count} sensors with {width} numbers each",
-            f"{found} that begin, or others",
-        )
-    order = [names.index(name) for name in sensors]
-    values = flat.reshape(frames, 1 + count * width)[:, 1:].reshape(frames, count, width)
-    if frames < 2 or not (np.linalg.norm(values[:, order, :4], axis=2) > 0.5).all():
-        raise DamagedRecordingError(path, "orientations", "two frames or more of quaternions", "others")
-    return values if order == list(range(count)) else values[:, order]
+    return start, frames, names, width
 
 
 def _read_calibration(path: Path, sensors: list[str]) -> FloatArray:

@@ -33,7 +33,7 @@ class _Page:
     def __init__(self, dataset: Dataset, runs: Mapping[str, Path], selection: Selection) -> None:
         self.dataset, self.runs, self.raw = dataset, runs, selection.raw
         nyquist = dataset.channels.rate_hz / 2
-        chosen = selection.lowpass
+        lowpass = selection.lowpass
         self.figure = pn.widgets.Select(name="Figure", options=list(SHOWN), value=selection.figure)
         self.part = pn.widgets.Select(name="Part", options=list(dataset.parts), value=selection.part)
         self.episode = pn.widgets.Select(
@@ -50,13 +50,13 @@ class _Page:
             start=0,
             end=round(0.98 * nyquist, 2),
             step=round(nyquist / 250, 3),
-            value=0 if chosen is None else chosen.hz,
+            value=0 if lowpass is None else lowpass.hz,
         )
         self.order = pn.widgets.IntSlider(
-            name="Order", start=1, end=8, value=3 if chosen is None else chosen.order
+            name="Order", start=1, end=8, value=3 if lowpass is None else lowpass.order
         )
         self.phase = pn.widgets.RadioButtonGroup(
-            name="Phase", options=["causal", "zero"], value="causal" if chosen is None else chosen.phase
+            name="Phase", options=["causal", "zero"], value="causal" if lowpass is None else lowpass.phase
         )
         self.run = pn.widgets.Select(
             name="Predictions of a run" if runs else "Predictions of a run (needs --runs FOLDER)",
@@ -65,21 +65,24 @@ class _Page:
             disabled=not runs,
         )
         self.shown = pn.pane.HTML("", css_classes=["csp-figure"], stylesheets=[STYLE])
-        self.part.param.watch(self._other_part, "value")
-        self.run.param.watch(self._other_run, "value")
+        self._watch_widgets()
+        self._update()
+
+    def _watch_widgets(self) -> None:
+        self.part.param.watch(self._part_changed, "value")
+        self.run.param.watch(self._run_changed, "value")
         for widget in (self.figure, self.episode, self.channels, self.hz, self.order, self.phase):
             # a slider tells while it is dragged; drawing waits until it is let go
             widget.param.watch(self._update, "value_throttled" if widget in (self.hz, self.order) else "value")
-        self._update()
 
     def _episodes(self, part: str) -> dict[str, int]:
         return {f"{i}: {row.id}": i for i, row in enumerate(self.dataset.split(part).rows)}
 
-    def _other_part(self, event: Any) -> None:
+    def _part_changed(self, event: Any) -> None:
         self.episode.param.update(options=self._episodes(event.new), value=0)
         self._update()
 
-    def _other_run(self, event: Any) -> None:
+    def _run_changed(self, event: Any) -> None:
         """Show what the run predicts: a figure that shows it, of an episode that it has seen."""
         try:
             self.selection().prediction()
