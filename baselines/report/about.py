@@ -22,18 +22,19 @@ def lede(group: Group) -> str:
     """Return what kind of data and which protocol it is, and the result in a sentence."""
     table, dataset = group.table, group.dataset
     best = min(_learned(table), key=lambda row: row.val_mse)
-    held = dataset.split(table.report)
-    gain = ""
+    reported_split = dataset.split(table.report)
+    comparison = ""
     if best.improvement is not None:
         below = f", {100 * best.improvement:.0f} % below the mean of the training targets"
-        gain = below if best.improvement >= 0 else ", worse than the mean of the training targets"
+        comparison = below if best.improvement >= 0 else ", worse than the mean of the training targets"
     return (
         f'<p class="sub"><span class="badge">{html.escape(table.kind_label)}</span>'
         f"protocol {html.escape(table.protocol)}, recipe {html.escape(table.recipe_hash)}</p>"
         + html.paragraph(
             f"The model with the lowest error on {table.selection}, {best.model}, has a mean squared error of "
-            f"{number(best.test_mse)} {table.squared_unit} on {len(held)} {table.report} episodes "
-            f"({held.seconds / 60:.1f} minutes) that it was not trained on{gain}. {_choice(table)}".strip(),
+            f"{number(best.test_mse)} {table.squared_unit} on {len(reported_split)} {table.report} episodes "
+            f"({reported_split.seconds / 60:.1f} minutes) that it was not trained on{comparison}. "
+            f"{_selection_note(table)}".strip(),
             "lede",
         )
     )
@@ -43,7 +44,7 @@ def _learned(table: Table) -> Sequence[Row]:
     return [row for row in table.rows if row.kind != "reference"] or table.rows
 
 
-def _choice(table: Table) -> str:
+def _selection_note(table: Table) -> str:
     if table.selection != table.report:
         return ""
     return (
@@ -62,38 +63,41 @@ def data(group: Group) -> str:
     )
     pairs = [
         ("Recordings", f"{card.title} ({dataset.kind})"),
-        ("Parts", f"{parts}; {_apart(dataset)}"),
+        ("Parts", f"{parts}; {_shared_recordings(dataset)}"),
         ("Inputs", _channels(dataset.channels)),
         ("Targets", _channels(dataset.targets)),
-        ("Target", _plain(card.target(protocol.target).summary)),
+        ("Target", _plain_text(card.target(protocol.target).summary)),
         ("Licence", f"{card.licence.name} ({card.licence.id})"),
         ("Cite", card.citation.text),
     ]
     if protocol.lowpass is not None:
         pairs.insert(4, ("Low-pass", f"{protocol.lowpass}, before everything below"))
-    pairs += [("Known defect", _plain(defect)) for defect in card.defects]
-    return html.paragraph(_plain(card.summary)) + html.definitions(pairs)
+    pairs += [("Known defect", _plain_text(defect)) for defect in card.defects]
+    return html.paragraph(_plain_text(card.summary)) + html.definitions(pairs)
 
 
-def _apart(dataset: Dataset) -> str:
+def _shared_recordings(dataset: Dataset) -> str:
     """Say whether recordings are in one part each: pieces of one may be in several where the protocol asks so."""
-    held = [name for part in dataset.parts for name in {row.recording for row in dataset.split(part).rows}]
-    shared = sum(count > 1 for count in Counter(held).values())
+    recordings = [name for part in dataset.parts for name in {row.recording for row in dataset.split(part).rows}]
+    shared = sum(count > 1 for count in Counter(recordings).values())
     return f"pieces of {shared} recordings are in several parts" if shared else "no recording is in two parts"
 
 
-def _plain(text: str) -> str:
+def _plain_text(text: str) -> str:
     """Return a card's text without its line breaks and code marks."""
-    return _unit(" ".join(text.replace("`", "").split()))
+    return _printed_unit(" ".join(text.replace("`", "").split()))
 
 
-def _unit(unit: str) -> str:
+def _printed_unit(unit: str) -> str:
     return unit.replace("^2", "²").replace("^3", "³")
 
 
 def _channels(channels: Channels) -> str:
-    named = zip(channels.names, channels.units, strict=True)
-    return ", ".join(f"{name} ({_unit(unit)})" for name, unit in named) + f" at {channels.rate_hz:g} Hz"
+    channel_units = zip(channels.names, channels.units, strict=True)
+    return (
+        ", ".join(f"{name} ({_printed_unit(unit)})" for name, unit in channel_units)
+        + f" at {channels.rate_hz:g} Hz"
+    )
 
 
 def signals(group: Group) -> str:

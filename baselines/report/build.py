@@ -5,18 +5,19 @@ from __future__ import annotations
 import dataclasses
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any, NamedTuple
 
 from baselines.files import atomic_bytes
 from baselines.presets import REFERENCES
 from baselines.report import html
 from baselines.report.about import lede
-from baselines.report.group import Group, base_name, listed, looks_of
-from baselines.report.html import Place
-from baselines.report.results import numbers, weights
-from baselines.report.sections import pieces
-from baselines.report.settings import PANELS, settings_panels, varied
+from baselines.report.group import Group, base_name, join_names, looks_of
+from baselines.report.html import Entry
+from baselines.report.results import errors_table, significance
+from baselines.report.sections import group_sections
+from baselines.report.settings import MAX_PANELS, settings_panels, varied
 from baselines.results.folds import FoldsMissingError
 from baselines.results.rows import unique_runs
 from baselines.runs.collect import datasets_of
@@ -30,8 +31,23 @@ from csp_data.protocol import resolve
 
 __all__ = ["datasets_of", "make_report", "write_report"]
 
-Key = tuple[str, str, str, str]
-"""Kind, name, protocol and recipe of a data set."""
+
+class Key(NamedTuple):
+    """What runs of one section share of their data."""
+
+    kind: str
+    name: str
+    protocol: str
+    recipe: str
+
+    @property
+    def task(self) -> tuple[str, str, str]:
+        """The key without the recipe, of which several can be variants of one protocol."""
+        return self[:3]
+
+
+Section = tuple[Entry | None, str]
+"""A section's entry in the contents, where it has one, and its text."""
 FOOT = "Written by csp-baselines report. This page loads nothing from anywhere."
 
 
@@ -65,208 +81,225 @@ def make_report(runs: Sequence[Run], datasets: Sequence[Dataset], *, unfinished:
     RunError
         If there is no run, or if the data of one are not there.
     """
-    runs, twice = _once(runs)
+    runs, repeated = _without_repeats(runs)
     groups = _groups(runs, datasets)
-    left = _left(unfinished, twice)
+    omitted = _omitted_note(unfinished, repeated)
     if len(groups) == 1:
-        return _single(groups[0], left)
-    return _several(groups, runs, left)
+        return _page_of_one(groups[0], omitted)
+    return _page_of_many(groups, runs, omitted)
 
 
 def _groups(runs: Sequence[Run], datasets: Sequence[Dataset]) -> list[Group]:
     """Put runs on the same data together, simulated ones last; recipes of one data set after each other."""
     if not runs:
         raise RunError("A report needs at least one run. csp-baselines train makes one.")
-    held = {data_config(dataset).recipe_hash: dataset for dataset in datasets}
-    found: dict[Key, list[Run]] = {}
+    datasets_by_recipe = {data_config(dataset).recipe_hash: dataset for dataset in datasets}
+    runs_by_key: dict[Key, list[Run]] = {}
     for run in runs:
         data = run.config.data
-        key = (data.kind, data.name, data.protocol["name"], data.recipe_hash)
-        found.setdefault(key, []).append(run)
-    for (_, name, _, recipe), members in found.items():
-        if recipe not in held:
+        key = Key(data.kind, data.name, data.protocol["name"], data.recipe_hash)
+        runs_by_key.setdefault(key, []).append(run)
+    for key, members in runs_by_key.items():
+        if key.recipe not in datasets_by_recipe:
             raise RunError(
-                f"{members[0].folder} was made with recipe {recipe} of {name}, the prepared files given are of "
-                f"{', '.join(held) or 'none'}. Pass the prepared file of the runs as --data."
+                f"{members[0].folder} was made with recipe {key.recipe} of {key.name}, the prepared files given "
+                f"are of {', '.join(datasets_by_recipe) or 'none'}. Pass the prepared file of the runs as --data."
             )
-    labels = dict.fromkeys(label for members in found.values() for label in by_label(members))
-    looks, mains = looks_of(sorted(labels, key=_order)), _mains(found, held)
-    titles = {key: _title(key, mains, held) for key in found}
-    order = sorted(
-        found, key=lambda key: (key[0] == "simulated", key[:3], key != mains[key[:3]], _natural(titles[key]))
-    )
-    level = 2 if len(found) == 1 else 3
+    labels = dict.fromkeys(label for members in runs_by_key.values() for label in by_label(members))
+    looks = looks_of(sorted(labels, key=_references_last))
+    main_keys = _main_keys(runs_by_key, datasets_by_recipe)
+    titles = {key: _title(key, main_keys, datasets_by_recipe) for key in runs_by_key}
+
+    def order(key: Key) -> tuple[Any, ...]:
+        return key.kind == "simulated", key.task, key != main_keys[key.task], _natural_key(titles[key])
+
     return [
-        Group(found[key], held[key[3]], make_table(found[key]), titles[key], looks, level, key == mains[key[:3]])
-        for key in order
+        Group(
+            runs_by_key[key],
+            datasets_by_recipe[key.recipe],
+            make_table(runs_by_key[key]),
+            titles[key],
+            looks,
+            level=2 if len(runs_by_key) == 1 else 3,
+            full=key == main_keys[key.task],
+        )
+        for key in sorted(runs_by_key, key=order)
     ]
 
 
-def _title(key: Key, mains: Mapping[tuple[str, str, str], Key], held: Mapping[str, Dataset]) -> str:
+def _title(
+    key: Key, main_keys: Mapping[tuple[str, str, str], Key], datasets_by_recipe: Mapping[str, Dataset]
+) -> str:
     """Return the data set's name, and what distinguishes the group from others of that name."""
-    protocols = {protocol for _, name, protocol in mains if name == key[1]}
-    main = mains[key[:3]]
-    return ", ".join(
-        [
-            key[1],
-            *([f"protocol {key[2]}"] if len(protocols) > 1 else []),
-            *([_apart(held[key[3]], held[main[3]])] if key != main else _fold(held[key[3]])),
-        ]
-    )
+    protocols = {protocol for _, name, protocol in main_keys if name == key.name}
+    main, dataset = main_keys[key.task], datasets_by_recipe[key.recipe]
+    parts = [key.name]
+    if len(protocols) > 1:
+        parts.append(f"protocol {key.protocol}")
+    if key != main:
+        parts.append(_protocol_differences(dataset, datasets_by_recipe[main.recipe]))
+    else:
+        parts += _fold_label(dataset)
+    return ", ".join(parts)
 
 
-def _fold(dataset: Dataset) -> list[str]:
+def _fold_label(dataset: Dataset) -> list[str]:
     resplit = dataset.protocol.resplit
     return [] if resplit is None or resplit.fold is None else [setting_text("resplit", vars(resplit))]
 
 
-def _natural(text: str) -> list[tuple[float, str]]:
+def _natural_key(text: str) -> list[tuple[float, str]]:
     """Return a key that sorts 10 after 2."""
     return [
         (float(piece), "") if piece[:1].isdigit() else (-1.0, piece) for piece in re.split(r"(\d+\.?\d*)", text)
     ]
 
 
-def _mains(found: Mapping[Key, Sequence[Run]], held: Mapping[str, Dataset]) -> dict[tuple[str, str, str], Key]:
+def _main_keys(
+    runs_by_key: Mapping[Key, Sequence[Run]], datasets_by_recipe: Mapping[str, Dataset]
+) -> dict[tuple[str, str, str], Key]:
     """Return the recipe that others of a protocol are variants of: as it is, of most runs, or the first fold."""
 
     def rank(key: Key) -> tuple[bool, int, int]:
-        dataset = held[key[3]]
+        dataset = datasets_by_recipe[key.recipe]
         resplit = dataset.protocol.resplit
         plain = resolve(dataset.card, dataset.protocol.name).to_json() == dataset.protocol.to_json()
-        return plain, len(found[key]), 0 if resplit is None else -(resplit.fold or 0)
+        return plain, len(runs_by_key[key]), 0 if resplit is None else -(resplit.fold or 0)
 
-    return {alike: max((k for k in found if k[:3] == alike), key=rank) for alike in {key[:3] for key in found}}
+    tasks = {key.task for key in runs_by_key}
+    return {task: max((key for key in runs_by_key if key.task == task), key=rank) for task in tasks}
 
 
-def _apart(dataset: Dataset, main: Dataset) -> str:
+def _protocol_differences(dataset: Dataset, main: Dataset) -> str:
     """Say in which few fields the protocol of a data set differs from another's."""
-    own, other = (json.loads(one.protocol.to_json()) for one in (dataset, main))
+    own, other = (json.loads(prepared.protocol.to_json()) for prepared in (dataset, main))
     fields = sorted(name for name in own.keys() | other if own.get(name) != other.get(name))
     few = 0 < len(fields) <= 3
-    return ", ".join(setting_text(name, own.get(name)) for name in fields) if few else _recipe(dataset)
+    return ", ".join(setting_text(name, own.get(name)) for name in fields) if few else _recipe_label(dataset)
 
 
-def _recipe(dataset: Dataset) -> str:
+def _recipe_label(dataset: Dataset) -> str:
     return f"recipe {data_config(dataset).recipe_hash}"
 
 
-def _order(label: str) -> tuple[bool, str]:
+def _references_last(label: str) -> tuple[bool, str]:
     return base_name(label) in REFERENCES, label
 
 
-def _single(group: Group, left: str) -> str:
-    places, texts = pieces(group, "")
-    if found := _varied([group], "", 2):
-        places.insert(2, found[0])
-        texts.insert(2, found[1])
+def _page_of_one(group: Group, omitted: str) -> str:
+    entries, texts = group_sections(group, "")
+    if settings_section := _settings_section([group], "", 2):
+        entries.insert(2, settings_section[0])
+        texts.insert(2, settings_section[1])
     title = f"Sequence models on {group.table.dataset}"
-    head = [f"<h1>{html.escape(title)}</h1>", lede(group), left]
-    return html.document(title, head, texts, places, FOOT)
+    head = [f"<h1>{html.escape(title)}</h1>", lede(group), omitted]
+    return html.document(title, head, texts, entries, FOOT)
 
 
-def _several(groups: Sequence[Group], runs: Sequence[Run], left: str) -> str:
+def _page_of_many(groups: Sequence[Group], runs: Sequence[Run], omitted: str) -> str:
     names = list(dict.fromkeys(group.table.dataset for group in groups))
     models = dict.fromkeys(run.config.name for run in runs)
     seeds = {run.config.train.seed for run in runs}
     title = "Sequence models compared" if len(names) > 1 else f"Sequence models on {names[0]}"
-    about = (
+    counts = (
         f"{len(runs)} finished runs of {len(models)} models with {len(seeds)} seed{'s' * (len(seeds) > 1)} "
-        f"on {listed(names)}, in {len(groups)} sections."
+        f"on {join_names(names)}, in {len(groups)} sections."
     )
-    apart = (
+    separation = (
         "Simulated, real and CSP-Bench recordings never share a table, nor do two protocols or two recipes of the "
         "data"
         if len(names) > 1
         else "No two protocols or two recipes of the data share a table"
     )
-    words = f"{about} {apart}: an error on one says nothing about another."
-    head = [f"<h1>{html.escape(title)}</h1>", html.paragraph(words, "lede"), left]
-    places, texts = [], []
-    if tables := _overviews(groups):
-        places.append(Place("overview", "Overview"))
-        texts.append(html.section(places[0], *tables))
-    for alike in _alike(groups):
-        together, separate = _across_folds(alike)
-        for table in together:
-            made = _folds(table)
-            places.append(made[0])
-            texts.append(made[1])
-        if separate:
-            texts.append(
-                html.paragraph(f"{listed(separate)}: no model has run on all folds, so they stand apart.")
-            )
-        if found := _varied(alike, f"{alike[0].anchor}-", 2):
-            places.append(found[0])
-            texts.append(found[1])
-        for group in alike:
-            inside, inner = pieces(group, f"{group.anchor}-")
-            place = Place(group.anchor, group.title, inside)
-            places.append(place)
-            texts.append(html.section(place, lede(group), *inner, kind="set"))
-    return html.document(title, head, texts, places, FOOT)
+    words = f"{counts} {separation}: an error on one says nothing about another."
+    head = [f"<h1>{html.escape(title)}</h1>", html.paragraph(words, "lede"), omitted]
+    sections: list[Section] = []
+    if tables := _overview_tables(groups):
+        overview_entry = Entry("overview", "Overview")
+        sections.append((overview_entry, html.section(overview_entry, *tables)))
+    for protocol_groups in _groups_by_protocol(groups):
+        sections += _sections_of_protocol(protocol_groups)
+    entries = [entry for entry, _ in sections if entry is not None]
+    return html.document(title, head, [text for _, text in sections], entries, FOOT)
 
 
-def _alike(groups: Sequence[Group]) -> list[list[Group]]:
-    """Put groups of one data set, kind and name of protocol together: they differ in settings alone."""
-    found: dict[tuple[str, ...], list[Group]] = {}
+def _sections_of_protocol(groups: Sequence[Group]) -> Iterator[Section]:
+    """Yield what stands above the groups of one data set and protocol, and a section for each of them."""
+    fold_tables, without_folds = _fold_tables(groups)
+    for table in fold_tables:
+        yield _folds_section(table)
+    if without_folds:
+        text = f"{join_names(without_folds)}: no model has run on all folds, so they stand apart."
+        yield None, html.paragraph(text)
+    if settings_section := _settings_section(groups, f"{groups[0].anchor}-", 2):
+        yield settings_section
     for group in groups:
-        found.setdefault((group.table.kind, group.table.dataset, group.table.protocol), []).append(group)
-    return list(found.values())
+        children, texts = group_sections(group, f"{group.anchor}-")
+        entry = Entry(group.anchor, group.title, children)
+        yield entry, html.section(entry, lede(group), *texts, css_class="set")
 
 
-def _across_folds(groups: Sequence[Group]) -> tuple[list[Table], list[str]]:
+def _groups_by_protocol(groups: Sequence[Group]) -> list[list[Group]]:
+    """Put groups of one data set, kind and name of protocol together: they differ in settings alone."""
+    by_protocol: dict[tuple[str, ...], list[Group]] = {}
+    for group in groups:
+        by_protocol.setdefault((group.table.kind, group.table.dataset, group.table.protocol), []).append(group)
+    return list(by_protocol.values())
+
+
+def _fold_tables(groups: Sequence[Group]) -> tuple[list[Table], list[str]]:
     """Put the folds of each cross-validation among groups of one data set and protocol together.
 
     Returns
     -------
     tables
         One for each that some model has run on all folds of.
-    apart
+    unfinished
         Titles of the groups of which no table can be made, as their sweep goes on.
     """
-    found: dict[str, list[Group]] = {}
+    groups_by_split: dict[str, list[Group]] = {}
     for group in groups:
         protocol = group.dataset.protocol
         if protocol.resplit is not None and protocol.resplit.fold is not None:
-            alike = protocol.replace(resplit=dataclasses.replace(protocol.resplit, fold=0))
-            found.setdefault(alike.to_json(), []).append(group)
+            first_fold = protocol.replace(resplit=dataclasses.replace(protocol.resplit, fold=0))
+            groups_by_split.setdefault(first_fold.to_json(), []).append(group)
     tables: list[Table] = []
-    apart: list[str] = []
-    for its in found.values():
-        if len(its) > 1:
+    unfinished: list[str] = []
+    for fold_groups in groups_by_split.values():
+        if len(fold_groups) > 1:
             try:
-                tables.append(make_table([run for group in its for run in group.runs]))
+                tables.append(make_table([run for group in fold_groups for run in group.runs]))
             except FoldsMissingError:
-                apart += [group.title for group in its]
-    return tables, apart
+                unfinished += [group.title for group in fold_groups]
+    return tables, unfinished
 
 
-def _folds(table: Table) -> tuple[Place, str]:
+def _folds_section(table: Table) -> tuple[Entry, str]:
     """Return the section on a cross-validation as a whole."""
-    place = Place(f"folds-{table.dataset}-{table.recipe_hash}", f"{table.dataset}, all {table.folds} folds")
+    entry = Entry(f"folds-{table.dataset}-{table.recipe_hash}", f"{table.dataset}, all {table.folds} folds")
     about = (
         f"Each recording is in {table.report} of one fold: these are errors on all of them, each by a model that "
         "was neither trained nor chosen on it. The sections below show each fold."
     )
-    return place, html.section(place, html.paragraph(about, "lede"), numbers(table), weights(table), kind="set")
+    texts = html.paragraph(about, "lede"), errors_table(table), significance(table)
+    return entry, html.section(entry, *texts, css_class="set")
 
 
-def _overviews(groups: Sequence[Group]) -> list[str]:
+def _overview_tables(groups: Sequence[Group]) -> list[str]:
     """Return a table for each kind and protocol with several data sets: the error of every model on each.
 
-    Of several recipes of a data set the one that the others are variants of stands there (:func:`_mains`); folds
-    stand there put together, or not at all.
+    Of several recipes of a data set the one that the others are variants of stands there (:func:`_main_keys`);
+    folds stand there put together, or not at all.
     """
     pages: dict[tuple[str, str], list[Table]] = {}
-    for alike in _alike(groups):
-        main = next(group for group in alike if group.full).table
-        whole, apart = _across_folds(alike)
-        if apart and not whole:  # one fold's errors are not the data set's
+    for protocol_groups in _groups_by_protocol(groups):
+        main = next(group for group in protocol_groups if group.full).table
+        fold_tables, unfinished = _fold_tables(protocol_groups)
+        if unfinished and not fold_tables:  # one fold's errors are not the data set's
             continue
-        table = whole[0] if whole else main
+        table = fold_tables[0] if fold_tables else main
         pages.setdefault((main.kind_label, main.protocol), []).append(table)
-    made = []
+    tables_html = []
     for tables in pages.values():
         if len(tables) < 2:
             continue
@@ -275,34 +308,29 @@ def _overviews(groups: Sequence[Group]) -> list[str]:
             ("", [(cell, 0.4) if (i, j) in grid.best else cell for j, cell in enumerate(row)])
             for i, row in enumerate(grid.rows)
         ]
-        made.append(html.table(f"{grid.heading}; the best of each column is coloured", grid.header, rows))
-    return made
+        tables_html.append(html.table(f"{grid.heading}; the best of each column is coloured", grid.header, rows))
+    return tables_html
 
 
-def _varied(groups: Sequence[Group], prefix: str, level: int) -> tuple[Place, str] | None:
+def _settings_section(groups: Sequence[Group], prefix: str, level: int) -> tuple[Entry, str] | None:
     """Return the section on settings that runs of one data set vary, if they vary any."""
     runs = [run for group in groups for run in group.runs]
-    found = varied(runs)
-    if not found:
+    varied_axes = varied(runs)
+    if not varied_axes:
         return None
     table = groups[0].table
-    looks = looks_of(sorted({run.config.name for run in runs}, key=_order))
-    place = Place(f"{prefix}settings", f"What was varied on {table.dataset}")
-    pieces_ = []
-    for one in found:
-        inner = Place(f"{prefix}settings-{one.axis.title.lower().replace(' ', '-')}", one.axis.title)
-        place.inside.append(inner)
-        drawn = settings_panels(one, table.report, looks)
-        more = max(map(len, one.panels.values())) - PANELS
-        pieces_.append(
-            html.section(
-                inner,
-                html.figures(drawn),
-                html.paragraph(f"{more} more combinations of the other settings are not drawn.")
-                if more > 0
-                else "",
-                level=level + 1,
-            )
+    looks = looks_of(sorted({run.config.name for run in runs}, key=_references_last))
+    entry = Entry(f"{prefix}settings", f"What was varied on {table.dataset}")
+    axis_sections = []
+    for varied_axis in varied_axes:
+        title = varied_axis.axis.title
+        axis_entry = Entry(f"{prefix}settings-{title.lower().replace(' ', '-')}", title)
+        entry.children.append(axis_entry)
+        figures = html.figures(settings_panels(varied_axis, table.report, looks))
+        undrawn = max(map(len, varied_axis.panels.values())) - MAX_PANELS
+        note = f"{undrawn} more combinations of the other settings are not drawn."
+        axis_sections.append(
+            html.section(axis_entry, figures, html.paragraph(note) if undrawn > 0 else "", level=level + 1)
         )
     about = (
         f"{table.dataset} ({table.kind_label}; protocol {table.protocol}): error on {table.report} against each "
@@ -313,21 +341,21 @@ def _varied(groups: Sequence[Group], prefix: str, level: int) -> tuple[Place, st
         "Where a setting changes the rate of the targets or the reported recordings, it changes the task: there "
         "errors compare by their share of the training mean's, if at all."
     )
-    return place, html.section(place, html.paragraph(f"{about} {caution}"), *pieces_, level=level)
+    return entry, html.section(entry, html.paragraph(f"{about} {caution}"), *axis_sections, level=level)
 
 
-def _once(runs: Sequence[Run]) -> tuple[list[Run], int]:
+def _without_repeats(runs: Sequence[Run]) -> tuple[list[Run], int]:
     """Leave out runs that a sweep before has too, such as the unchanged one of two ablations; count them."""
-    first: dict[tuple[str, str], Run] = {}
+    first_by_key: dict[tuple[str, str], Run] = {}
     for run in unique_runs(runs):
-        first.setdefault((run.config.key, run.config.data.recipe_hash), run)
-    return list(first.values()), len(runs) - len(first)
+        first_by_key.setdefault((run.config.key, run.config.data.recipe_hash), run)
+    return list(first_by_key.values()), len(runs) - len(first_by_key)
 
 
-def _left(unfinished: int, twice: int) -> str:
+def _omitted_note(unfinished: int, repeated: int) -> str:
     """Say which runs are not on the page."""
-    said_ = [
+    sentences = [
         f"{unfinished} more runs are unfinished and not on this page." if unfinished else "",
-        f"{twice} runs are in several of the folders and stand here once." if twice else "",
+        f"{repeated} runs are in several of the folders and stand here once." if repeated else "",
     ]
-    return html.paragraph(" ".join(filter(None, said_))) if any(said_) else ""
+    return html.paragraph(" ".join(filter(None, sentences))) if any(sentences) else ""

@@ -8,7 +8,7 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from baselines.report import html
-from baselines.report.group import Group, families, listed
+from baselines.report.group import Group, families, join_names
 from baselines.report.panels import Panel, panel
 from baselines.training.settings import window_steps
 from csp_data import plot
@@ -16,11 +16,11 @@ from csp_data.predictions import EpisodePrediction
 
 __all__ = ["learning", "over_time", "sums"]
 
-STRETCH_S = 20.0
+SEGMENT_S = 20.0
 """Seconds of an episode in the figures over time."""
-CHANNELS = 6
+MAX_TARGETS = 6
 """Targets in the figures over time; of more, those that vary most."""
-PATHS = 4
+MAX_PATHS = 4
 """Paths in the figures of sums."""
 
 
@@ -36,21 +36,25 @@ def learning(group: Group) -> str:
     selection, panels = group.table.selection, []
     for family in families(sorted(learned)):
         for key, title in (("train_loss", "train"), ("val_loss", f"{selection}, with the chosen epoch")):
-            every = [line[key] for runs in learned.values() for run in runs for line in run.epochs]
+            all_losses = [line[key] for runs in learned.values() for run in runs for line in run.epochs]
             curves = {label: [[line[key] for line in run.epochs] for run in learned[label]] for label in family}
             chosen = {label: [run.results["epoch"] for run in learned[label]] for label in family}
 
             def draw(
-                axes: Axes, curves: Any = curves, chosen: Any = chosen, title: str = title, every: Any = every
+                axes: Axes,
+                curves: Any = curves,
+                chosen: Any = chosen,
+                title: str = title,
+                all_losses: Any = all_losses,
             ) -> None:
                 marks = chosen if "chosen" in title else None
                 plot.plot_learning(axes, curves, chosen=marks, label=f"loss on {title}", looks=group.looks)
                 axes.set_ylim(
-                    0.93 * min(every), 1.07 * max(every)
+                    0.93 * min(all_losses), 1.07 * max(all_losses)
                 )  # the same in every panel, so that they compare
 
-            words = f"Loss on {title} of {listed(family)}, epoch by epoch."
-            panels.append(panel(draw, words, height=2.9 + 0.18 * max(0, len(family) - 3)))
+            description = f"Loss on {title} of {join_names(family)}, epoch by epoch."
+            panels.append(panel(draw, description, height=2.9 + 0.18 * max(0, len(family) - 3)))
     several = max(map(len, learned.values()))
     return html.paragraph(
         "Mean squared error in normalised units. The mark is the epoch with the lowest loss on "
@@ -59,49 +63,49 @@ def learning(group: Group) -> str:
     ) + html.figures(panels)
 
 
-def _liveliest(group: Group) -> dict[str, EpisodePrediction]:
+def _most_varying_episode(group: Group) -> dict[str, EpisodePrediction]:
     """Return what the shown runs predict for the reported episode whose measured target varies most."""
-    held = next(iter(group.shown.values())).predictions
-    spread = {p.id: float(np.square(p.true - p.true.mean(axis=0)).mean()) for p in held}
+    predictions = next(iter(group.drawn_runs.values())).predictions
+    spread = {p.id: float(np.square(p.true - p.true.mean(axis=0)).mean()) for p in predictions}
     chosen = max(spread, key=lambda id_: spread[id_])
-    return {label: p for label, run in group.shown.items() for p in run.predictions if p.id == chosen}
+    return {label: p for label, run in group.drawn_runs.items() for p in run.predictions if p.id == chosen}
 
 
 def over_time(group: Group) -> str:
     """Show targets as measured and predicted, a panel each."""
-    predictions = _liveliest(group)
+    predictions = _most_varying_episode(group)
     episode = next(iter(predictions.values()))
     targets, table = group.dataset.targets, group.table
-    steps = window_steps("STRETCH_S", STRETCH_S, targets.rate_hz)
+    steps = window_steps("SEGMENT_S", SEGMENT_S, targets.rate_hz)
     count = len(episode.time)
-    stretch = slice(0, min(count, steps or count))
-    spread = np.std(episode.true[stretch] / np.maximum(episode.true.std(axis=0), 1e-12), axis=0)
-    kept = sorted(np.argsort(-spread, kind="stable")[:CHANNELS].tolist())
+    segment = slice(0, min(count, steps or count))
+    spread = np.std(episode.true[segment] / np.maximum(episode.true.std(axis=0), 1e-12), axis=0)
+    columns = sorted(np.argsort(-spread, kind="stable")[:MAX_TARGETS].tolist())
 
-    def drawn(column: int) -> Panel:
+    def target_panel(column: int) -> Panel:
         name = targets.names[column]
-        values = {label: p.pred[stretch, column] for label, p in predictions.items()}
+        values = {label: p.pred[segment, column] for label, p in predictions.items()}
         return panel(
             lambda axes: plot.plot_prediction(
                 axes,
-                episode.time[stretch],
-                episode.true[stretch, column],
+                episode.time[segment],
+                episode.true[segment, column],
                 values,
                 name=name,
                 unit=targets.units[column],
-                looks=group.few_looks,
+                looks=group.highlighted_looks,
             ),
-            f"{name}, measured and as predicted by {listed(list(predictions))}.",
+            f"{name}, measured and as predicted by {join_names(list(predictions))}.",
             height=2.7,
         )
 
     return html.paragraph(
         f"{episode.id}, the {table.report} episode whose measured target varies most"
-        + (f": its first {stretch.stop / targets.rate_hz:g} s." if stretch.stop < count else ", whole.")
-        + (f" {len(kept)} of {len(targets.names)} targets." if len(kept) < len(targets.names) else "")
+        + (f": its first {segment.stop / targets.rate_hz:g} s." if segment.stop < count else ", whole.")
+        + (f" {len(columns)} of {len(targets.names)} targets." if len(columns) < len(targets.names) else "")
         + f" A model starts afresh at every window ({table.context_label}) and has to find its way in again."
         + (" Of each model the seed that is best on the part for choosing." if _seeds(group) > 1 else "")
-    ) + html.figures(map(drawn, kept))
+    ) + html.figures(map(target_panel, columns))
 
 
 def _seeds(group: Group) -> int:
@@ -117,36 +121,44 @@ def sums(group: Group) -> str:
     names = dataset.targets.names
     step = 1 / dataset.targets.rate_hz if dataset.protocol.target_per == "second" else 1.0
     unit = dataset.targets.units[0].removesuffix("/s" if dataset.protocol.target_per == "second" else "")
-    predictions = _liveliest(group)
+    predictions = _most_varying_episode(group)
     episode = next(iter(predictions.values()))
     pred = {label: p.pred for label, p in predictions.items()}
-    flat = [axes for path in target.paths if len(axes := [names.index(name) for name in path.split()]) > 1]
+    path_columns = [axes for path in target.paths if len(axes := [names.index(name) for name in path.split()]) > 1]
     panels = []
-    for columns in flat[:PATHS]:
+    for columns in path_columns[:MAX_PATHS]:
         pair = columns[:2]
         first, second = (names[column] for column in pair)
 
         def draw(axes: Axes, pair: list[int] = pair, labels: tuple[str, str] = (first, second)) -> None:
-            both = {label: values[:, pair] for label, values in pred.items()}
+            paths = {label: values[:, pair] for label, values in pred.items()}
             axis_names = (f"sum of {labels[0]}", f"sum of {labels[1]}")
             plot.plot_trajectory(
-                axes, episode.true[:, pair], both, step=step, names=axis_names, unit=unit, looks=group.few_looks
+                axes,
+                episode.true[:, pair],
+                paths,
+                step=step,
+                names=axis_names,
+                unit=unit,
+                looks=group.highlighted_looks,
             )
 
-        words = f"Paths that {first} and {second} add up to, measured and predicted by {listed(list(pred))}."
-        panels.append(panel(draw, words, height=3.6, title=f"sum of {second} over sum of {first} ({unit})"))
+        description = (
+            f"Paths that {first} and {second} add up to, measured and predicted by {join_names(list(pred))}."
+        )
+        panels.append(panel(draw, description, height=3.6, title=f"sum of {second} over sum of {first} ({unit})"))
     panels.append(
         panel(
             lambda axes: plot.plot_drift(
-                axes, episode.time, episode.true, pred, step=step, unit=unit, looks=group.few_looks
+                axes, episode.time, episode.true, pred, step=step, unit=unit, looks=group.highlighted_looks
             ),
-            f"Distance between predicted and measured sums of {listed(list(pred))} over time.",
-            height=3.6 if flat else 2.9,
+            f"Distance between predicted and measured sums of {join_names(list(pred))} over time.",
+            height=3.6 if path_columns else 2.9,
         )
     )
     meaning = (
-        f"Their axes are fixed, so the sum is a path: {len(panels) - 1} of {len(flat)} shown."
-        if flat
+        f"Their axes are fixed, so the sum is a path: {len(panels) - 1} of {len(path_columns)} shown."
+        if path_columns
         else "Their frame turns with the sensor, so the sum is a measure of drift and not a path in the room."
     )
     return html.paragraph(

@@ -15,13 +15,13 @@ from baselines.tables.table import Table
 from csp_data import Dataset
 from csp_data.plot.style import MARKERS, Look, looks
 
-__all__ = ["Group", "base_name", "families", "listed", "looks_of"]
+__all__ = ["Group", "base_name", "families", "join_names", "looks_of"]
 
-FAMILY = len(MARKERS)
+FAMILY_SIZE = len(MARKERS)
 """Most models in one panel: as many as there are colours."""
 
 
-SHOWN = 3
+DRAWN_OVER_TIME = 3
 """Models in the figures of one episode, best on the part for choosing first."""
 
 
@@ -30,19 +30,21 @@ def base_name(label: str) -> str:
     return label.split(" ")[0]
 
 
-def listed(names: Sequence[str]) -> str:
+def join_names(names: Sequence[str]) -> str:
     """Return names as a sentence has them."""
     return ", ".join(names[:-1]) + (" and " if len(names) > 1 else "") + names[-1] if names else ""
 
 
 def families(models: Sequence[str]) -> list[list[str]]:
-    """Put models into panels of at most :data:`FAMILY`: all together, or else those that begin alike."""
-    if len(models) <= FAMILY:
+    """Put models into panels of at most :data:`FAMILY_SIZE`: all together, or else those that begin alike."""
+    if len(models) <= FAMILY_SIZE:
         return [list(models)] if models else []
-    alike: dict[str, list[str]] = {}
+    by_prefix: dict[str, list[str]] = {}
     for model in models:
-        alike.setdefault(base_name(model).rsplit("-", 1)[0], []).append(model)
-    return [found[i : i + FAMILY] for found in alike.values() for i in range(0, len(found), FAMILY)]
+        by_prefix.setdefault(base_name(model).rsplit("-", 1)[0], []).append(model)
+    return [
+        members[i : i + FAMILY_SIZE] for members in by_prefix.values() for i in range(0, len(members), FAMILY_SIZE)
+    ]
 
 
 def looks_of(models: Sequence[str]) -> dict[str, Look]:
@@ -50,9 +52,9 @@ def looks_of(models: Sequence[str]) -> dict[str, Look]:
     learned = [model for model in models if base_name(model) not in REFERENCES]
     slots: list[str] = []
     for family in families(learned):  # a family begins with the first colour
-        slots += [*family, *(f"\0{len(slots)}{i}" for i in range(len(family), FAMILY))]
-    made = looks(slots, [model for model in models if base_name(model) in REFERENCES])
-    return {model: made[model] for model in models}
+        slots += [*family, *(f"\0{len(slots)}{i}" for i in range(len(family), FAMILY_SIZE))]
+    looks_by_model = looks(slots, [model for model in models if base_name(model) in REFERENCES])
+    return {model: looks_by_model[model] for model in models}
 
 
 @dataclass(frozen=True)
@@ -94,10 +96,12 @@ class Group:
     @cached_property
     def models(self) -> dict[str, list[Run]]:
         """Label of a model to its runs, a seed each; learned ones first, the best on the selection first."""
-        found = by_label(self.runs)
-        mean = {label: sum(run.selected["mse"] for run in runs) / len(runs) for label, runs in found.items()}
-        order = sorted(found, key=lambda label: (base_name(label) in REFERENCES, mean[label]))
-        return {label: found[label] for label in order}
+        runs_by_label = by_label(self.runs)
+        mean = {
+            label: sum(run.selected["mse"] for run in runs) / len(runs) for label, runs in runs_by_label.items()
+        }
+        order = sorted(runs_by_label, key=lambda label: (base_name(label) in REFERENCES, mean[label]))
+        return {label: runs_by_label[label] for label in order}
 
     @staticmethod
     def is_reference(label: str) -> bool:
@@ -105,23 +109,24 @@ class Group:
         return base_name(label) in REFERENCES
 
     @cached_property
-    def few(self) -> list[str]:
+    def highlighted(self) -> list[str]:
         """Labels of the models in figures that hold only a few: the best on the selection, two references."""
-        known = [label for label in self.models if self.is_reference(label)][:2]
-        return [*[label for label in self.models if not self.is_reference(label)][: FAMILY - len(known)], *known]
+        references = [label for label in self.models if self.is_reference(label)][:2]
+        learned = [label for label in self.models if not self.is_reference(label)]
+        return [*learned[: FAMILY_SIZE - len(references)], *references]
 
     @cached_property
-    def few_looks(self) -> Mapping[str, Look]:
-        """Looks of :attr:`few`: those of the page, unless it has more models than there are colours."""
-        learned = [label for label in self.few if not self.is_reference(label)]
+    def highlighted_looks(self) -> Mapping[str, Look]:
+        """Looks of :attr:`highlighted`: those of the page, unless it has more models than there are colours."""
+        learned = [label for label in self.highlighted if not self.is_reference(label)]
         if len({self.looks[label]["color"] for label in learned}) == len(learned):
             return self.looks
-        return looks_by_name({label: base_name(label) for label in self.few})
+        return looks_by_name({label: base_name(label) for label in self.highlighted})
 
     @cached_property
-    def shown(self) -> dict[str, Run]:
-        """The models drawn over time: the first of :attr:`few`, of each the seed that is best on the selection."""
+    def drawn_runs(self) -> dict[str, Run]:
+        """Models drawn over time: the first of :attr:`highlighted`, of each the seed best on the selection."""
         return {
             label: min(self.models[label], key=lambda run: float(run.selected["mse"]))
-            for label in self.few[:SHOWN]
+            for label in self.highlighted[:DRAWN_OVER_TIME]
         }

@@ -13,7 +13,7 @@ from baselines.report.style import SCRIPT, STYLE
 
 __all__ = [
     "Cell",
-    "Place",
+    "Entry",
     "code",
     "definitions",
     "document",
@@ -28,30 +28,30 @@ __all__ = [
 Cell = str | tuple[str, float]
 """Text of a cell, or text and how deep it is tinted, from 0 to 1."""
 
-FOLDED = 3
+FOLDED_ABOVE = 3
 """Entries below one in the contents that are shown at once, if there are several such."""
-FILTERED = 3
+FILTERED_FROM = 3
 """Rows from which a table can be filtered."""
 
 
 @dataclass
-class Place:
+class Entry:
     """An entry of the contents.
 
     Parameters
     ----------
     anchor, title
         Where it leads, and what it says.
-    inside
+    children
         Entries below it.
     """
 
     anchor: str
     title: str
-    inside: list[Place] = field(default_factory=list)
+    children: list[Entry] = field(default_factory=list)
 
 
-def document(title: str, head: Iterable[str], body: Iterable[str], contents: Sequence[Place], foot: str) -> str:
+def document(title: str, head: Iterable[str], body: Iterable[str], contents: Sequence[Entry], foot: str) -> str:
     """Return a whole page: what stands above the contents, the contents, and the rest."""
     text = (
         '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
@@ -59,29 +59,30 @@ def document(title: str, head: Iterable[str], body: Iterable[str], contents: Seq
         f'<link rel="icon" href="data:,">\n<title>{escape(title)}</title>\n<style>{STYLE}</style>\n</head>\n'
         '<body>\n<a class="skip" href="#main">To the results</a>\n<div class="page">\n'
         f'<header class="top">\n{"".join(head)}\n</header>\n'
-        f'<nav aria-label="Contents"><details><summary>Contents</summary>{_places(contents)}</details></nav>\n'
+        '<nav aria-label="Contents"><details><summary>Contents</summary>'
+        f"{_contents_list(contents)}</details></nav>\n"
         f'<main id="main">\n{chr(10).join(body)}\n</main>\n<footer>{escape(foot)}</footer>\n</div>\n'
         f"<script>{SCRIPT}</script>\n</body>\n</html>\n"
     )
-    return _numbered(text)
+    return _with_unique_ids(text)
 
 
-def _places(places: Sequence[Place]) -> str:
-    if not places:
+def _contents_list(entries: Sequence[Entry]) -> str:
+    if not entries:
         return ""
-    folded_ = sum(len(place.inside) > FOLDED for place in places) > 1
-    return f"<ul>{''.join(f'<li>{_entry(place, folded_)}</li>' for place in places)}</ul>"
+    fold = sum(len(entry.children) > FOLDED_ABOVE for entry in entries) > 1
+    return f"<ul>{''.join(f'<li>{_contents_item(entry, fold)}</li>' for entry in entries)}</ul>"
 
 
-def _entry(place: Place, fold: bool) -> str:
+def _contents_item(entry: Entry, fold: bool) -> str:
     """Return an entry with those below it, folded where there are many."""
-    link = f'<a href="#{escape(place.anchor)}">{escape(place.title)}</a>'
-    if fold and len(place.inside) > FOLDED:
-        return f"<details><summary>{link}</summary>{_places(place.inside)}</details>"
-    return link + _places(place.inside)
+    link = f'<a href="#{escape(entry.anchor)}">{escape(entry.title)}</a>'
+    if fold and len(entry.children) > FOLDED_ABOVE:
+        return f"<details><summary>{link}</summary>{_contents_list(entry.children)}</details>"
+    return link + _contents_list(entry.children)
 
 
-def _numbered(text: str) -> str:
+def _with_unique_ids(text: str) -> str:
     """Give ids within figures the number of the figure: no id may stand twice on a page."""
     pieces = re.split(r"(<svg.*?</svg>)", text, flags=re.DOTALL)
     for i in range(1, len(pieces), 2):
@@ -89,20 +90,21 @@ def _numbered(text: str) -> str:
     return "".join(pieces)
 
 
-def section(place: Place, *pieces: str, level: int = 2, kind: str = "") -> str:
-    """Return a heading and what stands under it; `kind` is a class of the style sheet."""
-    name = f' class="{kind}"' if kind else ""
-    anchor = escape(place.anchor)
+def section(entry: Entry, *pieces: str, level: int = 2, css_class: str = "") -> str:
+    """Return a heading and what stands under it; `css_class` is a class of the style sheet."""
+    class_attribute = f' class="{css_class}"' if css_class else ""
+    anchor = escape(entry.anchor)
     return (
-        f'<section{name} aria-labelledby="{anchor}">\n<h{level} id="{anchor}">{escape(place.title)}</h{level}>\n'
+        f'<section{class_attribute} aria-labelledby="{anchor}">\n'
+        f'<h{level} id="{anchor}">{escape(entry.title)}</h{level}>\n'
         + "\n".join(piece for piece in pieces if piece)
         + "\n</section>"
     )
 
 
-def paragraph(text: str, kind: str = "") -> str:
-    """Return a paragraph of plain text; `kind` is a class of the style sheet."""
-    return f'<p class="{kind}">{escape(text)}</p>' if kind else f"<p>{escape(text)}</p>"
+def paragraph(text: str, css_class: str = "") -> str:
+    """Return a paragraph of plain text; `css_class` is a class of the style sheet."""
+    return f'<p class="{css_class}">{escape(text)}</p>' if css_class else f"<p>{escape(text)}</p>"
 
 
 def table(
@@ -126,11 +128,12 @@ def table(
     """
     head = "".join(f'<th scope="col"><button type="button">{escape(cell)}</button></th>' for cell in header)
     body = "\n".join(
-        f"<tr{f' class={chr(34)}{kind}{chr(34)}' if kind else ''}>{_row(cells)}</tr>" for kind, cells in rows
+        f"<tr{f' class={chr(34)}{css_class}{chr(34)}' if css_class else ''}>{_table_row(cells)}</tr>"
+        for css_class, cells in rows
     )
     tools = (
         '<input type="search" placeholder="Filter rows" aria-label="Filter rows"><output></output>'
-        if len(rows) >= FILTERED
+        if len(rows) >= FILTERED_FROM
         else ""
     )
     if csv[0]:
@@ -144,13 +147,13 @@ def table(
     )
 
 
-def _row(cells: Sequence[Cell]) -> str:
+def _table_row(cells: Sequence[Cell]) -> str:
     first, *rest = cells
     name = first if isinstance(first, str) else first[0]
-    return f'<th scope="row">{escape(name)}</th>' + "".join(map(_cell, rest))
+    return f'<th scope="row">{escape(name)}</th>' + "".join(map(_table_cell, rest))
 
 
-def _cell(cell: Cell) -> str:
+def _table_cell(cell: Cell) -> str:
     if isinstance(cell, str):
         return f"<td>{escape(cell)}</td>"
     text, share = cell
@@ -164,7 +167,7 @@ def definitions(pairs: Iterable[tuple[str, str]]) -> str:
 
 def figures(panels: Iterable[Panel]) -> str:
     """Return panels side by side where there is room."""
-    drawn = "\n".join(f'<figure role="img" aria-label="{escape(p.words)}">{p.svg}</figure>' for p in panels)
+    drawn = "\n".join(f'<figure role="img" aria-label="{escape(p.description)}">{p.svg}</figure>' for p in panels)
     return f'<div class="panels">\n{drawn}\n</div>'
 
 

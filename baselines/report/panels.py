@@ -22,7 +22,7 @@ MUTED, FAINT = "#6b7280", "#d9dce1"
 WIDTH = 4.6
 """Inches; at 72 SVG units an inch a panel is 331 units wide, about a phone's width."""
 
-RC: dict[Any, Any] = {
+RC_PARAMS: dict[Any, Any] = {
     "font.family": "sans-serif",
     "font.sans-serif": ["DejaVu Sans"],
     "font.size": 9,
@@ -68,12 +68,12 @@ class Panel:
     """A figure as inline SVG, with what it shows in words for those who cannot see it."""
 
     svg: str
-    words: str
+    description: str
 
 
 def panel(
     draw: Callable[[Axes], Any],
-    words: str,
+    description: str,
     *,
     height: float = 2.9,
     title: str | None = None,
@@ -86,7 +86,7 @@ def panel(
     draw
         Draws into the axes it is given. What stands beside their y axis goes above it and the legend below, where
         they take no width.
-    words
+    description
         What it shows.
     height
         In inches; it is :data:`WIDTH` wide.
@@ -95,7 +95,7 @@ def panel(
     legend
         Whether it has one, or shares that of the panel before it.
     """
-    with mpl.rc_context(RC):
+    with mpl.rc_context(RC_PARAMS):
         figure = Figure(figsize=(WIDTH, height), layout="constrained")
         axes = figure.add_subplot()
         draw(axes)
@@ -103,26 +103,26 @@ def panel(
         axes.set_ylabel("")
         if legend:
             legend_below(figure, axes)
-        elif own := axes.get_legend():
-            own.remove()
-        return Panel(_light(to_svg(figure)), words)
+        elif drawn_legend := axes.get_legend():
+            drawn_legend.remove()
+        return Panel(_minify(to_svg(figure)), description)
 
 
-def _light(svg: str) -> str:
+def _minify(svg: str) -> str:
     """Return an SVG without what a page does not need: sizes, metadata, far decimals, ids nothing refers to."""
     svg = re.sub(r'^<svg([^>]*?) width="[^"]*"', r"<svg\1", svg)  # the page scales panels by their view box
     svg = re.sub(r'^<svg([^>]*?) height="[^"]*"', r"<svg\1", svg)
     svg = re.sub(r"<metadata>.*?</metadata>\s*|<defs>\s*<style.*?</style>\s*</defs>\s*", "", svg, flags=re.DOTALL)
     svg = re.sub(r"<!--.*?-->\s*", "", svg, flags=re.DOTALL)
     used = set(re.findall(r'(?:url\(#|href="#)([^)"]+)', svg))
-    svg = re.sub(r' id="([^"]+)"', lambda found: found[0] if found[1] in used else "", svg)
-    svg = _NUMBERS.sub(lambda found: f'{found[1]}="{_rounded(found[2])}"', svg)
-    svg = _COLOUR.sub(lambda found: f"var(--{_NAMES[found[0].lower()]})", svg)
+    svg = re.sub(r' id="([^"]+)"', lambda match: match[0] if match[1] in used else "", svg)
+    svg = _NUMBERS.sub(lambda match: f'{match[1]}="{_round_coordinates(match[2])}"', svg)
+    svg = _COLOUR.sub(lambda match: f"var(--{_NAMES[match[0].lower()]})", svg)
     return re.sub(r"\s*\n\s*", "\n", svg)
 
 
-def _rounded(numbers: str) -> str:
+def _round_coordinates(numbers: str) -> str:
     """Return a list of coordinates with two decimals, a hundredth of a pixel."""
     return re.sub(
-        r"-?\d+\.\d{3,}", lambda found: f"{float(found[0]):.2f}".rstrip("0").rstrip("."), numbers
+        r"-?\d+\.\d{3,}", lambda match: f"{float(match[0]):.2f}".rstrip("0").rstrip("."), numbers
     ).strip()

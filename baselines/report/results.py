@@ -6,14 +6,14 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from baselines.report import html
-from baselines.report.group import Group, listed
+from baselines.report.group import Group, join_names
 from baselines.report.panels import panel
 from baselines.tables.digits import Scale, bracketed
 from baselines.tables.render import cells, columns, notes, render
 from baselines.tables.table import Table
 from csp_data import plot
 
-__all__ = ["differences", "errors", "numbers", "results", "weights"]
+__all__ = ["differences", "errors", "errors_table", "results", "significance"]
 
 RECORDINGS = 24
 """Recordings in the figure of errors; of more, the hardest."""
@@ -21,10 +21,10 @@ RECORDINGS = 24
 
 def results(group: Group) -> str:
     """Return the table and what has to be said below it."""
-    return numbers(group.table)
+    return errors_table(group.table)
 
 
-def numbers(table: Table) -> str:
+def errors_table(table: Table) -> str:
     """Return a table of any runs and what has to be said below it."""
     best = min(row.test_mse for row in table.rows)
     rows = [
@@ -34,7 +34,7 @@ def numbers(table: Table) -> str:
         )
         for row in table.rows
     ]
-    chosen = (
+    chosen_on = (
         f"nothing on {table.report}" if table.selection != table.report else "which is the reported part itself"
     )
     spread = (
@@ -44,7 +44,7 @@ def numbers(table: Table) -> str:
     )
     scope = (
         "Errors are over all target steps of the part, in physical units. The epoch of a model and the ridge "
-        f"strength of the filter were chosen on {table.selection}, {chosen}. "
+        f"strength of the filter were chosen on {table.selection}, {chosen_on}. "
         f"A model sees so much at once: {table.context_label}. {spread}"
     )
     saved = (f"{table.dataset}-{table.protocol}-{table.recipe_hash}.csv", render(table, "csv"))
@@ -55,96 +55,98 @@ def numbers(table: Table) -> str:
 
 def differences(group: Group) -> str:
     """Say which differences to the model that is best on the part for choosing are significant."""
-    return weights(group.table)
+    return significance(group.table)
 
 
-def weights(table: Table) -> str:
+def significance(table: Table) -> str:
     """Say which differences in a table are significant; empty where there is nothing to compare."""
     compared = [(row, row.comparison) for row in table.rows if row.comparison is not None]
     if not compared:
         return ""
     rows = [
-        plot.Difference(row.model, found.difference, found.low, found.high, found.significant)
-        for row, found in compared
+        plot.Difference(row.model, comparison.difference, comparison.low, comparison.high, comparison.significant)
+        for row, comparison in compared
     ]
-    worse = [row.model for row, found in compared if found.significant and found.difference > 0]
-    better = [row.model for row, found in compared if found.significant and found.difference < 0]
-    open_ = [row.model for row, found in compared if not found.significant]
+    worse = [row.model for row, comparison in compared if comparison.significant and comparison.difference > 0]
+    better = [row.model for row, comparison in compared if comparison.significant and comparison.difference < 0]
+    undecided = [row.model for row, comparison in compared if not comparison.significant]
     sentences = [
         f"Compared on {table.report} with {table.against}, the learned model with the lowest error on "
         f"{table.selection}.",
-        f"Worse: {listed(worse)}." if worse else "",
-        f"Better: {listed(better)}." if better else "",
-        f"Not decided by {compared[0][1].recordings} recordings: {listed(open_)}."
-        if len(open_) < len(rows)
+        f"Worse: {join_names(worse)}." if worse else "",
+        f"Better: {join_names(better)}." if better else "",
+        f"Not decided by {compared[0][1].recordings} recordings: {join_names(undecided)}."
+        if len(undecided) < len(rows)
         else "",
-        f"{compared[0][1].recordings} recordings decide nothing here." if len(open_) == len(rows) else "",
+        f"{compared[0][1].recordings} recordings decide nothing here." if len(undecided) == len(rows) else "",
     ]
     unit = f" {table.squared_unit}" if table.squared_unit else ""
 
     def draw(axes: Axes) -> None:
         plot.plot_differences(axes, rows, label=f"MSE{unit}", against=str(table.against))
 
-    words = (
+    description = (
         f"Difference of the mean squared error of {len(rows)} models to that of {table.against}, with 95 % "
-        f"intervals; those of {listed([*worse, *better]) or 'none'} are significant."
+        f"intervals; those of {join_names([*worse, *better]) or 'none'} are significant."
     )
-    drawn = panel(draw, words, height=0.9 + 0.22 * len(rows), title="filled and coloured: significant")
-    return html.paragraph(" ".join(filter(None, sentences))) + html.figures([drawn])
+    figure = panel(draw, description, height=0.9 + 0.22 * len(rows), title="filled and coloured: significant")
+    return html.paragraph(" ".join(filter(None, sentences))) + html.figures([figure])
 
 
 def _by_recording(group: Group) -> tuple[str, dict[str, dict[str, float]]]:
     """Return "recordings" or "episodes", and the RMSE of each model on each, mean over seeds."""
-    what = "recordings" if all(run.reported.get("recordings") for run in group.runs) else "episodes"
+    kind = "recordings" if all(run.reported.get("recordings") for run in group.runs) else "episodes"
     means: dict[str, dict[str, float]] = {}
     for label, runs in group.models.items():
-        names = runs[0].reported[what]
-        means[label] = {name: float(np.mean([run.reported[what][name]["rmse"] for run in runs])) for name in names}
-    return what.removesuffix("s"), means
+        names = runs[0].reported[kind]
+        means[label] = {name: float(np.mean([run.reported[kind][name]["rmse"] for run in runs])) for name in names}
+    return kind.removesuffix("s"), means
 
 
 def errors(group: Group) -> str:
     """Show the error of each model on each recording, a few in a figure and all in a table."""
     what, means = _by_recording(group)
     names = list(next(iter(means.values())))
-    few = group.few
-    hardest = sorted(names, key=lambda name: -min(means[label][name] for label in few))[:RECORDINGS]
-    kept = [name for name in names if name in hardest]
+    selected = group.highlighted
+    hardest = sorted(names, key=lambda name: -min(means[label][name] for label in selected))[:RECORDINGS]
+    drawn_names = [name for name in names if name in hardest]
     table = group.table
     unit = bracketed(table.unit)
-    values = {label: {name: means[label][name] for name in kept} for label in few}
-    drawn = panel(
-        lambda axes: plot.plot_errors(axes, values, label=f"RMSE{unit}", looks=group.few_looks),
-        f"RMSE of {listed(few)} on each of {len(kept)} {what}s of {table.report}.",
-        height=1.2 + 0.48 * len(kept),
+    values = {label: {name: means[label][name] for name in drawn_names} for label in selected}
+    figure = panel(
+        lambda axes: plot.plot_errors(axes, values, label=f"RMSE{unit}", looks=group.highlighted_looks),
+        f"RMSE of {join_names(selected)} on each of {len(drawn_names)} {what}s of {table.report}.",
+        height=1.2 + 0.48 * len(drawn_names),
         title=f"RMSE of each {table.report} {what}{unit}",
     )
-    left_out = [
-        f"{len(few)} of {len(means)} models" if len(few) < len(means) else "",
-        f"the {len(kept)} hardest of {len(names)} {what}s" if len(kept) < len(names) else "",
+    omitted = [
+        f"{len(selected)} of {len(means)} models" if len(selected) < len(means) else "",
+        f"the {len(drawn_names)} hardest of {len(names)} {what}s" if len(drawn_names) < len(names) else "",
     ]
-    shown = " and ".join(filter(None, left_out))
+    shown = " and ".join(filter(None, omitted))
     return (
         html.paragraph(
             f"Root mean squared error on each {table.report} {what}, mean over seeds. An average hides that "
             f"recordings differ more than models do.{f' The figure shows {shown}.' if shown else ''}"
         )
-        + html.figures([drawn])
+        + html.figures([figure])
         + html.folded(
-            f"All errors as a table ({len(names)} {what}s, {len(means)} models)", _error_table(what, means, unit)
+            f"All errors as a table ({len(names)} {what}s, {len(means)} models)",
+            _recordings_table(what, means, unit),
         )
     )
 
 
-def _error_table(what: str, means: dict[str, dict[str, float]], unit: str) -> str:
+def _recordings_table(what: str, means: dict[str, dict[str, float]], unit: str) -> str:
     """Return errors as a table, the fewer of models and recordings across; deep cells are far from the best."""
     names, models = list(next(iter(means.values()))), list(means)
-    scale = Scale.of(value for by in means.values() for value in by.values())
+    scale = Scale.of(value for errors in means.values() for value in errors.values())
     shown = {}
     for name in names:
-        low, high = (end(by[name] for by in means.values()) for end in (min, max))
-        for model, by in means.items():
-            shown[model, name] = scale.number(by[name]), (by[name] - low) / (high - low) if high > low else 0.0
+        low, high = (extreme(errors[name] for errors in means.values()) for extreme in (min, max))
+        for model, errors in means.items():
+            depth = (errors[name] - low) / (high - low) if high > low else 0.0
+            shown[model, name] = scale.number(errors[name]), depth
     caption = f"RMSE{scale.label}{unit}; the deeper the colour, the further from the best on that {what}"
     rows: list[tuple[str, list[html.Cell]]]
     if len(names) < len(models):

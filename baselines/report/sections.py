@@ -6,11 +6,11 @@ from collections.abc import Callable
 
 from baselines.report import about, cost, curves, html, results
 from baselines.report.group import Group
-from baselines.report.html import Place
+from baselines.report.html import Entry
 
-__all__ = ["PIECES", "pieces"]
+__all__ = ["PARTS_OF_SECTION", "group_sections"]
 
-PIECES: dict[str, Callable[[Group], str]] = {
+PARTS_OF_SECTION: dict[str, Callable[[Group], str]] = {
     "Results": results.results,
     "Significant differences": results.differences,
     "The data": about.data,
@@ -20,11 +20,11 @@ PIECES: dict[str, Callable[[Group], str]] = {
     "Integrated over time": curves.sums,
     "Recording by recording": results.errors,
     "Speed and size": cost.speed,
-    "How it was made": cost.made,
+    "How it was made": cost.provenance,
 }
 """Heading of each piece to what makes it; what it gives is empty where there is nothing to show."""
 
-OF_VARIANTS = (
+PARTS_OF_VARIANTS = (
     "Results",
     "Significant differences",
     "Learning curves",
@@ -34,14 +34,14 @@ OF_VARIANTS = (
 """What a variant of another group's data has of its own."""
 
 
-def pieces(group: Group, anchor: str) -> tuple[list[Place], list[str]]:
+def group_sections(group: Group, anchor: str) -> tuple[list[Entry], list[str]]:
     """Return the contents and the texts of a group's section; `anchor` begins the names of its headings."""
-    places, texts = [], []
-    for title, piece in PIECES.items():
-        if not group.full and title not in OF_VARIANTS:
+    entries, texts = [], []
+    for title, make in PARTS_OF_SECTION.items():
+        if not group.full and title not in PARTS_OF_VARIANTS:
             continue
-        if text := piece(group):
-            place = Place(f"{anchor}{title.lower().replace(' ', '-')}", title)
-            places.append(place)
-            texts.append(html.section(place, text, level=group.level))
-    return places, texts
+        if text := make(group):
+            entry = Entry(f"{anchor}{title.lower().replace(' ', '-')}", title)
+            entries.append(entry)
+            texts.append(html.section(entry, text, level=group.level))
+    return entries, texts

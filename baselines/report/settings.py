@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 
 from baselines.ablations.comparison import relative_mse, si_rmse
 from baselines.presets import REFERENCES
-from baselines.report.group import families, listed
+from baselines.report.group import families, join_names
 from baselines.report.panels import Panel, panel
 from baselines.runs.run import Run
 from baselines.tables.digits import bracketed
@@ -21,7 +21,7 @@ from csp_data.plot.style import Look
 
 __all__ = ["AXES", "Axis", "Varied", "errors_of", "settings_panels", "varied"]
 
-PANELS = 4
+MAX_PANELS = 4
 """Most panels of one setting; each holds everything else fixed."""
 
 Settings = dict[str, Any]
@@ -42,7 +42,7 @@ class Axis:
         What it is called, and what stands at the axis.
     fields
         Settings that belong to it; no other may differ within a panel.
-    place
+    position
         From settings to the series and the value on the axis; ``None`` for doing without.
     relative
         Whether it changes the task, so that errors do not compare as they are.
@@ -53,7 +53,7 @@ class Axis:
     title: str
     label: str
     fields: tuple[str, ...]
-    place: Callable[[Settings], tuple[str, Any]]
+    position: Callable[[Settings], tuple[str, Any]]
     relative: bool = False
     name: Callable[[Settings], str] | None = None
 
@@ -87,8 +87,8 @@ def _rate(settings: Settings) -> str:
 
 
 def _lowpass(settings: Settings) -> tuple[str, Any]:
-    held = settings["data.lowpass"]
-    return ("no filter", None) if held is None else (PHASES[held["phase"]], held["hz"])
+    lowpass = settings["data.lowpass"]
+    return ("no filter", None) if lowpass is None else (PHASES[lowpass["phase"]], lowpass["hz"])
 
 
 def _share(settings: Settings) -> tuple[str, Any]:
@@ -115,14 +115,14 @@ def settings_of(run: Run) -> Settings:
     """Return every choice of a run but its seed and what its data decide."""
     config = run.config.to_dict()
     model = {} if run.config.name in REFERENCES else config["model"]
-    found = {f"data.{name}": value for name, value in config["data"]["protocol"].items() if name != "name"}
-    if resplit := found.get("data.resplit"):  # folds are put together
-        found["data.resplit"] = {name: value for name, value in resplit.items() if name != "fold"}
-    found |= {f"train.{name}": value for name, value in config["train"].items() if name != "seed"}
-    return found | {f"model.{name}": value for name, value in model.items() if name not in DECIDED}
+    settings = {f"data.{name}": value for name, value in config["data"]["protocol"].items() if name != "name"}
+    if resplit := settings.get("data.resplit"):  # folds are put together
+        settings["data.resplit"] = {name: value for name, value in resplit.items() if name != "fold"}
+    settings |= {f"train.{name}": value for name, value in config["train"].items() if name != "seed"}
+    return settings | {f"model.{name}": value for name, value in model.items() if name not in DECIDED_BY_DATA}
 
 
-DECIDED = ("in_dim", "out_dim", "chunk")
+DECIDED_BY_DATA = ("in_dim", "out_dim", "chunk")
 
 
 def errors_of(runs: Sequence[Run]) -> dict[str, Error]:
@@ -131,10 +131,10 @@ def errors_of(runs: Sequence[Run]) -> dict[str, Error]:
     The root mean squared error in SI units, where all have the same; and, where the reference ``mean`` is there,
     MSE over that of the mean on the same data, which compares where a setting changes the task too.
     """
-    found: dict[str, Error] = {}
+    errors: dict[str, Error] = {}
     units = {si_rmse(run.reported)[1] if "si" in run.reported else "" for run in runs}
     if len(units) == 1 and "" not in units:
-        found[f"RMSE{bracketed(units.pop())}"] = lambda run: si_rmse(run.reported)[0]
+        errors[f"RMSE{bracketed(units.pop())}"] = lambda run: si_rmse(run.reported)[0]
     means = {run.config.data.recipe_hash: run for run in runs if run.config.name == MEAN}
 
     def relative(run: Run) -> float | None:
@@ -142,8 +142,8 @@ def errors_of(runs: Sequence[Run]) -> dict[str, Error]:
         return None if mean is None else relative_mse(run.reported, mean.reported)
 
     if means:
-        found["MSE / MSE of the training mean"] = relative
-    return found
+        errors["MSE / MSE of the training mean"] = relative
+    return errors
 
 
 def varied(runs: Sequence[Run]) -> list[Varied]:
@@ -154,81 +154,86 @@ def varied(runs: Sequence[Run]) -> list[Varied]:
     runs
         Of one data set, kind and name of protocol.
     """
-    settings, compared = [settings_of(run) for run in runs], errors_of(runs)
-    differing = _differing(runs, settings)
-    found = []
+    settings, errors = [settings_of(run) for run in runs], errors_of(runs)
+    differing = _differing_fields(runs, settings)
+    varied_axes = []
     for axis in [
         *AXES,
-        *(_plain(field) for field in sorted(differing) if not any(field in a.fields for a in AXES)),
+        *(_plain_axis(field) for field in sorted(differing) if not any(field in a.fields for a in AXES)),
     ]:
         others = sorted(differing - set(axis.fields))
         if not differing & set(axis.fields):
             continue
-        panels = {label: _panels(axis, runs, settings, others, error) for label, error in compared.items()}
-        panels = {label: drawn for label, drawn in panels.items() if drawn}
+        panels = {label: _combinations(axis, runs, settings, others, error) for label, error in errors.items()}
+        panels = {label: combinations for label, combinations in panels.items() if combinations}
         for label in list(panels)[1:]:
             if not axis.relative:
                 del panels[label]
         if panels:
-            names = {axis.place(held)[1]: axis.name(held) for held in settings} if axis.name else {}
-            found.append(Varied(axis, names, panels))
-    return found
+            names = {axis.position(of_run)[1]: axis.name(of_run) for of_run in settings if axis.name}
+            varied_axes.append(Varied(axis, names, panels))
+    return varied_axes
 
 
-def _differing(runs: Sequence[Run], settings: Sequence[Settings]) -> set[str]:
+def _differing_fields(runs: Sequence[Run], settings: Sequence[Settings]) -> set[str]:
     """Return settings in which runs of one and the same model differ."""
-    seen: dict[tuple[str, str], set[str]] = {}
-    for run, held in zip(runs, settings, strict=True):
-        for field, value in held.items():
-            seen.setdefault((run.config.name, field), set()).add(json.dumps(value, sort_keys=True))
-    return {field for (_, field), values in seen.items() if len(values) > 1}
+    values_by_field: dict[tuple[str, str], set[str]] = {}
+    for run, run_settings in zip(runs, settings, strict=True):
+        for field, value in run_settings.items():
+            values_by_field.setdefault((run.config.name, field), set()).add(json.dumps(value, sort_keys=True))
+    return {field for (_, field), values in values_by_field.items() if len(values) > 1}
 
 
-def _plain(field: str) -> Axis:
+def _plain_axis(field: str) -> Axis:
     return Axis(
-        setting_name(field), setting_name(field), (field,), lambda settings: ("", _value(settings.get(field)))
+        setting_name(field), setting_name(field), (field,), lambda settings: ("", _axis_value(settings.get(field)))
     )
 
 
-def _value(value: Any) -> Any:
+def _axis_value(value: Any) -> Any:
     return value if value is None or isinstance(value, bool | int | float | str) else value_text(value)
 
 
-def _panels(
+def _combinations(
     axis: Axis, runs: Sequence[Run], settings: Sequence[Settings], others: Sequence[str], error: Error
 ) -> list[tuple[str, Errors]]:
     by_rest: dict[str, Errors] = {}
     count: dict[str, int] = {}
-    for run, held, (series, value) in zip(runs, settings, _places(axis, runs, settings), strict=True):
-        measured = error(run)
-        if run.config.name == MEAN or measured is None:
+    for run, run_settings, (series, value) in zip(runs, settings, _positions(axis, runs, settings), strict=True):
+        error_value = error(run)
+        if run.config.name == MEAN or error_value is None:
             continue
-        rest = ", ".join(_named(held, others))
+        rest = ", ".join(_setting_texts(run_settings, others))
         errors = by_rest.setdefault(rest, {}).setdefault(run.config.name, {}).setdefault(series, {})
-        errors.setdefault(value, []).append(measured)
+        errors.setdefault(value, []).append(error_value)
         count[rest] = count.get(rest, 0) + 1
     panels = []
     for rest in sorted(by_rest, key=lambda rest: -count[rest]):
-        errors_ = {model: s for model, s in by_rest[rest].items() if sum(map(len, s.values())) > 1}
-        if errors_:
-            panels.append((rest, errors_))
+        with_several = {model: s for model, s in by_rest[rest].items() if sum(map(len, s.values())) > 1}
+        if with_several:
+            panels.append((rest, with_several))
     return panels
 
 
-def _places(axis: Axis, runs: Sequence[Run], settings: Sequence[Settings]) -> list[tuple[str, Any]]:
+def _positions(axis: Axis, runs: Sequence[Run], settings: Sequence[Settings]) -> list[tuple[str, Any]]:
     """Return the series and value of each run; what an axis has no place for makes series of its own."""
-    places = [axis.place(held) for held in settings]
-    apart: dict[tuple[str, Any], set[str]] = {}
-    for place in set(places):
-        there = [(run, held) for run, held, its in zip(runs, settings, places, strict=True) if its == place]
-        apart[place] = _differing(*zip(*there, strict=True)) & set(axis.fields)  # type: ignore[arg-type]
-    return [
-        (", ".join(filter(None, [series, *_named(held, sorted(apart[series, value]))])), value)
-        for (series, value), held in zip(places, settings, strict=True)
-    ]
+    positions = [axis.position(run_settings) for run_settings in settings]
+    distinguishing: dict[tuple[str, Any], set[str]] = {}
+    for position in set(positions):
+        members = [
+            (run, run_settings)
+            for run, run_settings, own_position in zip(runs, settings, positions, strict=True)
+            if own_position == position
+        ]
+        distinguishing[position] = _differing_fields(*zip(*members, strict=True)) & set(axis.fields)  # type: ignore[arg-type]
+    extended = []
+    for (series, value), run_settings in zip(positions, settings, strict=True):
+        texts = _setting_texts(run_settings, sorted(distinguishing[series, value]))
+        extended.append((", ".join(filter(None, [series, *texts])), value))
+    return extended
 
 
-def _named(settings: Settings, fields: Sequence[str]) -> list[str]:
+def _setting_texts(settings: Settings, fields: Sequence[str]) -> list[str]:
     return [setting_text(field, settings[field]) for field in fields if field in settings]
 
 
@@ -236,20 +241,22 @@ MEAN = "mean"
 """The reference that no setting changes but through the data."""
 
 
-def settings_panels(found: Varied, part: str, looks: Mapping[str, Look]) -> list[Panel]:
+def settings_panels(varied_axis: Varied, part: str, looks: Mapping[str, Look]) -> list[Panel]:
     """Draw errors against a setting: a panel for each way to compare, combination and family of models."""
-    drawn, axis = [], found.axis
-    for what, panels in found.panels.items():
+    figures, axis = [], varied_axis.axis
+    for what, panels in varied_axis.panels.items():
         label = f"{part} {what}"
-        for rest, errors in panels[:PANELS]:
+        for rest, errors in panels[:MAX_PANELS]:
             for family in families(list(errors)):
-                held = {model: errors[model] for model in family}
+                family_errors = {model: errors[model] for model in family}
 
-                def draw(axes: Axes, held: Errors = held, label: str = label) -> None:
-                    plot.plot_settings(axes, held, xlabel=axis.label, ylabel=label, looks=looks, names=found.names)
+                def draw(axes: Axes, family_errors: Errors = family_errors, label: str = label) -> None:
+                    plot.plot_settings(
+                        axes, family_errors, xlabel=axis.label, ylabel=label, looks=looks, names=varied_axis.names
+                    )
 
-                more = f"; {rest}" if rest else ""
-                words = f"{label} of {listed(family)} against {axis.label}{more}."
+                suffix = f"; {rest}" if rest else ""
+                description = f"{label} of {join_names(family)} against {axis.label}{suffix}."
                 height = 3.0 + 0.18 * max(0, len(family) - 2)
-                drawn.append(panel(draw, words, height=height, title=label + more))
-    return drawn
+                figures.append(panel(draw, description, height=height, title=label + suffix))
+    return figures

@@ -17,8 +17,8 @@ import pytest
 import csp_data
 from baselines.errors import OptionError
 from baselines.report import datasets_of, make_report, write_report
-from baselines.report.about import _apart
-from baselines.report.build import _overviews
+from baselines.report.about import _shared_recordings
+from baselines.report.build import _overview_tables
 from baselines.report.group import Group, families, looks_of
 from baselines.report.panels import panel
 from baselines.report.settings import varied
@@ -203,7 +203,7 @@ def test_a_run_whose_epochs_were_lost_has_no_curve_and_stops_no_report(
 def test_recordings_that_are_in_several_parts_are_told() -> None:
     dataset = csp_data.load("sample", resplit={"neighbours": "both"}, max_duration_s=40)
     shared = {row.recording for row in dataset.train.rows} & {row.recording for row in dataset.test.rows}
-    assert _apart(dataset) == f"pieces of {len(shared)} recordings are in several parts"
+    assert _shared_recordings(dataset) == f"pieces of {len(shared)} recordings are in several parts"
 
 
 def test_names_cannot_break_the_page(runs: dict[str, Run], sample: Dataset) -> None:
@@ -342,7 +342,7 @@ def test_the_overview_has_the_data_as_they_are_and_no_variant_of_them(
     row = replace(table.rows[0], test_mse=0.001)
     variant = replace(plain, runs=list(runs.values()), table=replace(table, rows=(row,)), full=False)
     other = replace(plain, table=replace(table, dataset="other"))
-    (overview,) = _overviews([plain, variant, other])
+    (overview,) = _overview_tables([plain, variant, other])
     assert cells(table, table.rows[0])[1] in overview
     assert "0.001" not in overview
 
