@@ -104,6 +104,8 @@ def info(
         click.echo(json.dumps(api.croissant(name), indent=2))
         return
     dataset, changes = None, overrides(options)
+    if not (prepared or is_prepared(name)) and (protocol is not None or changes or skip_damaged):
+        raise click.UsageError("Options of the protocol, and --skip-damaged, need --prepared.")
     if is_prepared(name):
         dataset = load_named(name, raw, protocol, changes)
     elif prepared:

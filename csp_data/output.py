@@ -55,7 +55,7 @@ def _is_dead(process: int) -> bool:
 
 
 def _failed(path: Path, error: OSError) -> CspDataError:
-    return CspDataError(f"{path} cannot be written: {error}. Choose another place with -o.")
+    return CspDataError(f"{path} cannot be written: {error.strerror or error}. Choose another place.")
 
 
 def output_path(path: Path | str) -> Path:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, cast
 from csp_data.acquire.rawtree import find_recordings, raw_root
 from csp_data.acquire.verify import Report, verify_tree
 from csp_data.card import Card, load_card
-from csp_data.errors import OptionError, UnknownNameError
+from csp_data.errors import MissingDataError, OptionError, UnknownNameError
 from csp_data.home import expanded
 from csp_data.protocol import Protocol, resolve
 from csp_data.recording import Recording
@@ -146,7 +146,7 @@ def verify(
         Read every byte again and open every recording that no digest vouches for, instead of trusting unchanged
         files.
     lock
-        As in :func:`download`.
+        The file of locked digests to check against; by default one in the raw folder, if it is there.
 
     Returns
     -------
@@ -158,6 +158,8 @@ def verify(
     ------
     UnknownNameError
         For a data set that does not exist.
+    MissingDataError
+        If the folder or the lock file that was named does not exist.
 
     Examples
     --------
@@ -166,7 +168,11 @@ def verify(
     ()
     """
     card = load_card(name)
-    return verify_tree(card, raw_root(card, raw), deep=deep, lock=_path(lock))
+    lock_file = _path(lock)
+    if lock_file is not None and not lock_file.exists():
+        fix = "Nothing would be compared with it. Check the path, or leave it out."
+        raise MissingDataError(f"The lock file of {card.name}", lock_file, fix)
+    return verify_tree(card, raw_root(card, raw), deep=deep, lock=lock_file)
 
 
 def read_recording(

@@ -44,7 +44,9 @@ def clean(name: str | None, raw: Path | None, prepared: bool, yes: bool, as_json
     else:
         assert card is not None
         if raw is None and bundled_root(card) is not None:
-            raise OptionError("name", card.name, "a data set that does not ship with csp-data")
+            needed = "a data set whose raw files are in the home"
+            fix = "Its recordings are part of it: those in a folder of yours are cleaned with --raw."
+            raise OptionError("name", card.name, needed, fix)
         root = check_accessible(raw_dir(card.name, raw))
         paths = leftovers(root)
     size = sum(size_of(path) for path in paths)

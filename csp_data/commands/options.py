@@ -13,6 +13,7 @@ from click.shell_completion import CompletionItem
 from csp_data import api
 from csp_data.card import names
 from csp_data.dataset import Dataset
+from csp_data.errors import OptionError
 from csp_data.resplit import Resplit
 from csp_data.signal.lowpass import LowPass
 from csp_data.windows import Window
@@ -134,7 +135,10 @@ def is_prepared(name: str) -> bool:
 def load_named(name: str, raw: Path | None, protocol: str | None, changes: dict[str, Any]) -> Dataset:
     """Load a data set by name, or a prepared file (.h5) as it is."""
     if is_prepared(name):
-        return api.load(path=name, raw=raw, protocol=protocol, **changes)
+        if raw is not None or protocol is not None or changes:
+            needed = "the name of a data set with --raw and options of the protocol"
+            raise OptionError("name", name, needed, "The file has its own.")
+        return api.load(path=name)
     return api.load(name, raw=raw, protocol=protocol, **changes)
 
 

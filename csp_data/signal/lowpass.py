@@ -76,8 +76,9 @@ class LowPass:
             raise OptionError(
                 "lowpass.order", self.order, f"at most {LARGEST_ORDER}: beyond, rounding makes noise of it"
             )
-        sos: npt.NDArray[np.float64] = signal.butter(self.order, self.hz, fs=rate_hz, output="sos")
-        constant = float(np.prod(sos[:, :3].sum(axis=1) / sos[:, 3:].sum(axis=1)))
+        with np.errstate(all="ignore"):  # what becomes of it is looked at below
+            sos: npt.NDArray[np.float64] = signal.butter(self.order, self.hz, fs=rate_hz, output="sos")
+            constant = float(np.prod(sos[:, :3].sum(axis=1) / sos[:, 3:].sum(axis=1)))
         if not abs(constant - 1) < 1e-3:
             raise OptionError(
                 "lowpass.hz",

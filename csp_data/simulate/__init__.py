@@ -25,6 +25,8 @@ NAMES: Mapping[str, str] = {
 }
 """Module of every source that can be simulated, by name."""
 
+LARGEST = 100
+"""How many times what its publisher recorded a tree may have: much more would fill the memory, or the disk."""
 _JOBS = "a number of processes, or -1 for all processors"
 
 
@@ -80,6 +82,8 @@ def simulate(
     source = _source(name)
     check_number("hours", hours, "a length above 0 h", above=0, below=math.inf)
     check_number("seed", seed, "a whole number, 0 or above", least=0, whole=True)
+    most = LARGEST * source.hours
+    check_number("hours", hours, f"at most {most:g} h, {LARGEST} times as much as was recorded", most=most)
     hours, seed = float(hours), int(seed)  # numpy's would end in the stamp, which is JSON
     check_number("jobs", jobs, _JOBS, whole=True)
     if jobs == 0:

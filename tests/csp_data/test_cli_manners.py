@@ -276,3 +276,42 @@ def test_completion_scripts_are_for_this_program(shell: str) -> None:
     script = run("completion", shell).stdout
     assert "_CSP_DATA_COMPLETE" in script
     assert "csp-data" in script
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["info", "sample", "--lowpass", "5"], "Options of the protocol, and --skip-damaged, need --prepared."),
+        (["info", "sample", "--skip-damaged"], "Options of the protocol, and --skip-damaged, need --prepared."),
+        (
+            ["plot", "made.h5", "-o", "x.png", "--input-hz", "5"],
+            "NAME made.h5: expected the name of a data set with",
+        ),
+        (
+            ["export", "made.h5", "-o", "x.npz", "--window", "5"],
+            "NAME made.h5: expected the name of a data set with",
+        ),
+        (
+            ["verify", "sample", "--lock", "none.json"],
+            "The lock file of sample not found at none.json. Nothing",
+        ),
+        (
+            ["simulate", "vector", "x", "--hours", "76"],
+            "--hours 76: expected at most 75 h, 100 times as",
+        ),
+        (["prepare", "sample", "--lowpass", "1e-9"], "--lowpass 1e-09: expected a higher cut-off"),
+    ],
+)
+def test_options_without_an_effect_are_refused(
+    words: list[str], message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They were ignored, or a filter's overflow was told first, or memory was full first."""
+    monkeypatch.chdir(tmp_path)
+    csp_data.prepare("sample", out="made.h5")
+    command = [sys.executable, "-m", "csp_data", *words]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode in (2, 3)
+    told = done.stderr.strip().splitlines()
+    assert told[-1].startswith(f"Error: {message}")
+    assert len(told) == (1 if "need --prepared" not in message else len(told))
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["made.h5", "made.h5.lock"]

@@ -382,6 +382,12 @@ def test_numbers_of_numpy_are_numbers(tmp_path: Path) -> None:
         (lambda: LowPass(5, order="3"), r"lowpass\.order='3': expected a whole number"),
         (lambda: LowPass(5, order=np.inf), r"lowpass\.order=inf: expected a whole number"),
         (lambda: STRICT.replace(window=Window("10")), r"window\.seconds='10': expected a positive multiple"),
+        (lambda: STRICT.replace(window=Window(1e308)), r"window\.seconds=1e\+308: expected a positive multiple"),
+        (lambda: STRICT.replace(window=Window(2, 1e308)), r"window\.stride=1e\+308: expected a positive multiple"),
+        (
+            lambda: csp_data.simulate("vector", "never-made", hours=1e308, seed=1),
+            r"hours=1e\+308: .* at most 75 h",
+        ),
         (lambda: STRICT.replace(window=Window(10, "5")), r"window\.stride='5': expected a positive multiple"),
         (lambda: STRICT.replace(look_ahead_s=np.inf), r"look_ahead_s=inf: expected a number of seconds"),
         (lambda: Scaling(factor=np.inf), r"scaling\.factor=inf: expected a value above 0"),
