@@ -38,7 +38,7 @@ from csp_data.commands.simulate import simulate
 from csp_data.commands.view import view
 from csp_data.dataset import Dataset
 from csp_data.errors import MissingDataError, StoreError, VerificationError
-from csp_data.home import home, prepared_dir, prepared_of
+from csp_data.home import home, prepared_dir, prepared_files_of
 from csp_data.store import read_header
 from csp_data.terminal import loudness
 
@@ -154,7 +154,7 @@ def _describe_prepared(dataset: Dataset) -> Iterator[str]:
 def _made_before(name: str) -> list[Dataset]:
     """Return the files of a data set in the home, the newest first; one that cannot be read is passed over."""
     found = []
-    for file in prepared_of(name):
+    for file in prepared_files_of(name):
         try:
             dataset = Dataset(file)
         except StoreError as error:

@@ -9,15 +9,15 @@ from typing import Any
 
 import h5py
 
-__all__ = ["check_file", "check_promise", "no_file", "read_json"]
+__all__ = ["check_file", "check_stored_size", "read_json", "special_file"]
 
-FEW = 256 << 20
+UNCHECKED_BYTES = 256 << 20
 """Bytes that an array may promise without a look at what is stored of it."""
-PACKED = 2000
+LARGEST_RATIO = 2000
 """Bytes that a stored byte may stand for; deflate packs a thousand of zeros."""
 
 
-def no_file(mode: int) -> str:
+def special_file(mode: int) -> str:
     """Return what the mode of a path says it is, if that is neither a file nor a folder; else ``""``."""
     if S_ISREG(mode) or S_ISDIR(mode):
         return ""
@@ -32,7 +32,7 @@ def check_file(path: Path) -> None:
     OSError
         If there is nothing, or a pipe, a socket or a device. Of a folder the system says itself that it is one.
     """
-    if kind := no_file(path.stat().st_mode):
+    if kind := special_file(path.stat().st_mode):
         raise OSError(f"it is {kind}")
 
 
@@ -53,7 +53,7 @@ def read_json(path: Path) -> Any:
         raise ValueError("it is nested too deeply") from error
 
 
-def check_promise(data: h5py.h5d.DatasetID) -> None:
+def check_stored_size(data: h5py.h5d.DatasetID) -> None:
     """Refuse an array of which next to nothing is stored, before memory is taken for what its head promises.
 
     Raises
@@ -62,7 +62,8 @@ def check_promise(data: h5py.h5d.DatasetID) -> None:
         With both sizes.
     """
     plan = data.get_create_plist()
-    promised = data.get_space().get_simple_extent_npoints() * data.get_type().get_size()
-    stored = data.get_storage_size() * (PACKED if plan.get_nfilters() else 1)
-    if max(stored, FEW) < promised and plan.get_layout() != h5py.h5d.VIRTUAL:  # that one is stored elsewhere
-        raise ValueError(f"{promised} bytes are promised, {data.get_storage_size()} are stored")
+    declared = data.get_space().get_simple_extent_npoints() * data.get_type().get_size()
+    stored = data.get_storage_size() * (LARGEST_RATIO if plan.get_nfilters() else 1)
+    is_virtual = plan.get_layout() == h5py.h5d.VIRTUAL  # stored elsewhere
+    if max(stored, UNCHECKED_BYTES) < declared and not is_virtual:
+        raise ValueError(f"{declared} bytes are promised, {data.get_storage_size()} are stored")

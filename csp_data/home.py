@@ -25,7 +25,7 @@ __all__ = [
     "named",
     "obstacle_at",
     "prepared_dir",
-    "prepared_of",
+    "prepared_files_of",
     "raw_dir",
     "stamps_dir",
     "writable_dir",
@@ -132,7 +132,7 @@ def prepared_dir() -> Path:
     return check_accessible(home() / "prepared")
 
 
-def prepared_of(name: str) -> list[Path]:
+def prepared_files_of(name: str) -> list[Path]:
     """Return the prepared files whose names begin with that of a data set, the newest first."""
     found = []
     for path in prepared_dir().glob(f"{name}-*.h5"):

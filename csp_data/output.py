@@ -32,13 +32,16 @@ def temporary_beside(path: Path, ending: str = "") -> Path:
     ending
         What the temporary name ends in after ``.part``, for writers that look at it.
     """
-    mine = f".{path.name}.{zlib.crc32(platform.node().encode()):08x}-"
+    prefix = f".{path.name}.{zlib.crc32(platform.node().encode()):08x}-"
     with contextlib.suppress(OSError):  # there is no such folder yet, or it may not be looked into
-        for left in path.parent.iterdir():
-            made = re.fullmatch(rf"{re.escape(mine)}(\d+)\.part{re.escape(ending)}", left.name)
-            if made and _is_dead(int(made[1])):
-                shutil.rmtree(left) if left.is_dir() and not left.is_symlink() else left.unlink(missing_ok=True)
-    return path.with_name(f"{mine}{os.getpid()}.part{ending}")
+        for other in path.parent.iterdir():
+            match = re.fullmatch(rf"{re.escape(prefix)}(\d+)\.part{re.escape(ending)}", other.name)
+            if match and _is_dead(int(match[1])):
+                if other.is_dir() and not other.is_symlink():
+                    shutil.rmtree(other)
+                else:
+                    other.unlink(missing_ok=True)
+    return path.with_name(f"{prefix}{os.getpid()}.part{ending}")
 
 
 def _is_dead(process: int) -> bool:
@@ -109,16 +112,16 @@ def output_folder(path: Path | str) -> Iterator[Path]:
         If it cannot be written.
     """
     path = named(expanded(path))
-    made = temporary_beside(path)
+    temporary = temporary_beside(path)
     try:
         if path.exists() and (not path.is_dir() or any(path.iterdir())):
             raise OptionError("out", str(path), "a folder that is new or empty", "Choose another or remove it.")
         if path.is_dir() and path.samefile(Path.cwd()):  # it is replaced: whoever stands in it would see nothing
             raise OptionError("out", str(path), "another folder than the one you are in", "Name a new one.")
-        made.mkdir(parents=True)
-        yield made
-        made.replace(path)
+        temporary.mkdir(parents=True)
+        yield temporary
+        temporary.replace(path)
     except OSError as error:
         raise _failed(path, error) from error
     finally:
-        shutil.rmtree(made, ignore_errors=True)
+        shutil.rmtree(temporary, ignore_errors=True)

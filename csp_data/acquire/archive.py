@@ -133,12 +133,12 @@ def unpack(
     shutil.rmtree(part, ignore_errors=True)
     try:
         part.mkdir()
-        again = _Members(path)
-        for member, body in _walk(path, limits, again):
+        second_pass = _Members(path)
+        for member, body in _walk(path, limits, second_pass):
             target = part / member.path
             target.parent.mkdir(parents=True, exist_ok=True)
             _write(path, member, body, target, moved, stop)
-        if again.files != members:
+        if second_pass.files != members:
             raise UnsafeArchiveError(path, "", "changed while it was read")
         part.rename(into)
     except OSError as error:
@@ -162,7 +162,7 @@ def _write(
     """Copy a member, not a byte more than it declared."""
     written = 0
     with target.open("xb") as file:
-        while block := _damage(path, str(member.path), lambda: body.read(BLOCK)):
+        while block := _reporting_damage(path, str(member.path), lambda: body.read(BLOCK)):
             written += len(block)
             if written > member.size:
                 raise UnsafeArchiveError(
@@ -176,7 +176,7 @@ def _write(
         raise UnsafeArchiveError(path, str(member.path), f"ends after {written} of {member.size} bytes")
 
 
-def _damage(path: Path, member: str, act: Callable[[], Any]) -> Any:
+def _reporting_damage(path: Path, member: str, act: Callable[[], Any]) -> Any:
     """Run an act of the standard library, naming the archive when it finds damage."""
     try:
         return act()
@@ -202,13 +202,13 @@ class _Members:
 
     def folder(self, name: str) -> None:
         """Take note of a folder member."""
-        path = self._safe(name)
+        path = self._safe_path(name)
         if path is not None:
             self._claim(name, path, "folder")
 
     def file(self, name: str, size: int) -> Member:
         """Take note of a file member and return it."""
-        path = self._safe(name)
+        path = self._safe_path(name)
         if path is None or size < 0:
             raise UnsafeArchiveError(self.path, name, "has no usable name or size")
         self._claim(name, path, "file")
@@ -218,14 +218,14 @@ class _Members:
     def _claim(self, name: str, path: PurePosixPath, kind: str) -> None:
         """Take a path; names that some systems hold for one (case, accents composed or not) count as one."""
         for parent in path.parents[:-1]:
-            if self._taken.setdefault(_folded(parent), "folder") == "file":
+            if self._taken.setdefault(_case_folded(parent), "folder") == "file":
                 raise UnsafeArchiveError(self.path, name, "lies below a member that is a file")
-        known = self._taken.get(_folded(path))
+        known = self._taken.get(_case_folded(path))
         if known is not None and "file" in (known, kind):
             raise UnsafeArchiveError(self.path, name, "stands twice")
-        self._taken[_folded(path)] = kind
+        self._taken[_case_folded(path)] = kind
 
-    def _safe(self, name: str) -> PurePosixPath | None:
+    def _safe_path(self, name: str) -> PurePosixPath | None:
         """Return a member's path below the folder; ``None`` for the folder itself."""
         try:
             plain = name.replace("\\", "/")
@@ -244,7 +244,7 @@ class _Members:
         return PurePosixPath(*parts) if parts else None
 
 
-def _folded(path: PurePosixPath) -> str:
+def _case_folded(path: PurePosixPath) -> str:
     return unicodedata.normalize("NFC", str(path)).casefold()
 
 

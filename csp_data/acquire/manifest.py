@@ -13,7 +13,7 @@ from stat import S_ISREG
 from typing import NamedTuple
 
 from csp_data.errors import CspDataError
-from csp_data.files import no_file, read_json
+from csp_data.files import read_json, special_file
 from csp_data.home import lock, stamps_dir
 
 __all__ = ["BLOCK", "Digest", "Hasher", "Stamps", "digest_file", "sync_folder", "write_json"]
@@ -150,7 +150,7 @@ class Stamps:
                 found[name] = status
         return found
 
-    def no_files(self, names: Iterable[str]) -> dict[str, str]:
+    def special_files(self, names: Iterable[str]) -> dict[str, str]:
         """Return what is neither file nor folder among names below the root: reading it might never end."""
         found = {}
         for name in names:
@@ -158,7 +158,7 @@ class Stamps:
                 mode = os.stat(f"{self.root}/{name}").st_mode  # noqa: PTH116  # as above
             except OSError:
                 continue
-            if kind := no_file(mode):
+            if kind := special_file(mode):
                 found[name] = kind
         return found
 

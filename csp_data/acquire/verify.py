@@ -216,7 +216,9 @@ def verify_tree(
     _trust_digests(reports, card, locked)
     reports |= {path: FileReport(path, "ok") for path in used}
     # also beside a main file that is left out: a reader may be asked for it
-    not_files = stamps.no_files(name for name in dict.fromkeys([*entries, *of_recordings]) if name not in statuses)
+    not_files = stamps.special_files(
+        name for name in dict.fromkeys([*entries, *of_recordings]) if name not in statuses
+    )
     reports |= {name: _not_readable(advice, name, kind, there=True) for name, kind in not_files.items()}
     if read or deep:
         _open_unvouched(card, advice, by_recording, reports, found, stamps, deep=deep)

@@ -121,12 +121,12 @@ def plot_errors(
         As for :func:`plot_learning`.
     """
     drawn = _looks(list(errors), looks)
-    recordings = list(dict.fromkeys(name for by in errors.values() for name in by))
-    for i, (model, by) in enumerate(errors.items()):
+    recordings = list(dict.fromkeys(name for by_recording in errors.values() for name in by_recording))
+    for i, (model, by_recording) in enumerate(errors.items()):
         shift = 0.3 * (i - (len(errors) - 1) / 2) / max(1, len(errors) - 1)  # equal errors do not hide each other
-        rows = [row for row, name in enumerate(recordings) if name in by]
+        rows = [row for row, name in enumerate(recordings) if name in by_recording]
         ax.plot(
-            [by[recordings[row]] for row in rows],
+            [by_recording[recordings[row]] for row in rows],
             [row + shift for row in rows],
             linestyle="none",
             marker=drawn[model]["marker"],
@@ -244,20 +244,20 @@ def plot_settings(
         Whether numbers are on a logarithmic axis, if that is not left to their span.
     """
     drawn = _looks(list(errors), looks)
-    curves = [(model, series, by) for model, all_ in errors.items() for series, by in all_.items()]
-    values, numbers = _axis_values([by for _, _, by in curves])
-    place = {value: value if numbers else i for i, value in enumerate(values)}
-    lines = dict.fromkeys(series for _, series, by in curves if any(value in by for value in place))
+    curves = [(model, series, by_value) for model, all_ in errors.items() for series, by_value in all_.items()]
+    values, numbers = _axis_values([by_value for _, _, by_value in curves])
+    position = {value: value if numbers else i for i, value in enumerate(values)}
+    lines = dict.fromkeys(series for _, series, by_value in curves if any(value in by_value for value in position))
     dashes = dict(zip(lines, DASHES * len(lines), strict=False))
-    for model, series, by in curves:
+    for model, series, by_value in curves:
         color = drawn[model]["color"]
-        if numbers and None in by:
-            mean, spread = _spread(by[None])
+        if numbers and None in by_value:
+            mean, spread = _spread(by_value[None])
             ax.axhline(mean, color=color, linestyle=LEVEL, linewidth=1.2)
             ax.axhspan(mean - spread, mean + spread, color=color, alpha=0.08, linewidth=0)
-        if known := [value for value in values if value in by]:
-            x = [place[value] for value in known]
-            means, spreads = np.array([_spread(by[value]) for value in known]).T
+        if known := [value for value in values if value in by_value]:
+            x = [position[value] for value in known]
+            means, spreads = np.array([_spread(by_value[value]) for value in known]).T
             style = {"color": color, "marker": drawn[model]["marker"], "linestyle": dashes[series]}
             ax.plot(x, means, markersize=4.5, linewidth=1.5, **style)
             ax.fill_between(x, means - spreads, means + spreads, color=color, alpha=0.15, linewidth=0)
@@ -265,9 +265,9 @@ def plot_settings(
         ax.set_xscale("log")
         ax.xaxis.set_minor_locator(NullLocator())
     texts = {value: f"{value:g}" if numbers else _text_of(value) for value in values} | dict(names or {})
-    _name_ticks(ax, [place[value] for value in values], [texts[value] for value in values])
+    _name_ticks(ax, [position[value] for value in values], [texts[value] for value in values])
     ax.set(xlabel=xlabel, ylabel=ylabel)
-    levels = dict.fromkeys(series or "without" for _, series, by in curves if numbers and None in by)
+    levels = dict.fromkeys(series or "without" for _, series, by_value in curves if numbers and None in by_value)
     _settings_legend(ax, {model: drawn[model] for model in errors}, dashes, list(levels))
     return tidy(ax)
 
@@ -277,13 +277,13 @@ def _axis_values(curves: Sequence[Mapping[Any, Sequence[float]]]) -> tuple[list[
 
     ``None``, doing without the thing, is the first of names and has no place among numbers.
     """
-    values = list(dict.fromkeys(value for by in curves for value in by if value is not None))
+    values = list(dict.fromkeys(value for by_value in curves for value in by_value if value is not None))
     numbers = bool(values) and all(
         isinstance(v, int | float) and not isinstance(v, bool) and v > 0 for v in values
     )
     if numbers:
         return sorted(values), True
-    return [None, *values] if any(None in by for by in curves) else values, False
+    return [None, *values] if any(None in by_value for by_value in curves) else values, False
 
 
 def _spread(values: Sequence[float]) -> tuple[float, float]:

@@ -192,7 +192,7 @@ def _with_arrays(recording: Recording, names: Iterable[str], card: Card) -> Reco
 
 
 def _as_floats(returned: Any, card: Card, where: str) -> FloatArray:
-    """Return what a reader returned as floating-point numbers: sums of small whole ones would run over."""
+    """Convert what a reader returned to floating-point numbers: sums of small whole ones would run over."""
     if isinstance(returned, np.ma.MaskedArray):
         returned = np.ma.filled(returned.astype(np.float64), np.nan)
     try:

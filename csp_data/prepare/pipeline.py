@@ -25,7 +25,7 @@ from csp_data.errors import (
     OptionError,
     UnknownNameError,
 )
-from csp_data.home import lock, prepared_dir, prepared_of
+from csp_data.home import lock, prepared_dir, prepared_files_of
 from csp_data.normalization import Moments, Normalization
 from csp_data.options import check_number
 from csp_data.output import output_path
@@ -145,7 +145,7 @@ def _still_prepared(card: Card) -> str:
 
     By the name of the data set it is not taken: which recipe is wanted depends on what the raw files hold.
     """
-    files = [path for path in prepared_of(card.name) if path.stem[: -len("-0123456789ab")] == card.name]
+    files = [path for path in prepared_files_of(card.name) if path.stem[: -len("-0123456789ab")] == card.name]
     if not files:
         return ""
     return f"What was prepared before can be loaded by its path (in Python load(path=...)): {files[0]}"

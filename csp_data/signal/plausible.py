@@ -110,14 +110,14 @@ def sentinels(stream: Stream) -> Iterator[str]:
     for column, name in enumerate(stream.channels):
         values = stream.values[:, column]
         values = values[np.isfinite(values)]
-        found, counts = np.unique(values, return_counts=True)
-        if len(found) < 3:
+        distinct, counts = np.unique(values, return_counts=True)
+        if len(distinct) < 3:
             continue
-        common, count = found[np.argmax(counts)], int(counts.max())
+        common, count = distinct[np.argmax(counts)], int(counts.max())
         others = values[values != common]
-        usual = float(np.median(np.abs(np.diff(others)))) if len(others) > 1 else 0.0
+        usual_change = float(np.median(np.abs(np.diff(others)))) if len(others) > 1 else 0.0
         entries = np.flatnonzero((values[1:] == common) & (values[:-1] != common))
-        if count < 0.05 * len(values) or len(entries) < 3 or usual == 0.0:
+        if count < 0.05 * len(values) or len(entries) < 3 or usual_change == 0.0:
             continue
-        if float(np.median(np.abs(values[entries] - common))) > 20 * usual:
+        if float(np.median(np.abs(values[entries] - common))) > 20 * usual_change:
             yield f"{name} is {common:g} in {count / len(values):.0%} of the rows, with jumps to it and back"

@@ -56,9 +56,9 @@ def _mounts(task: Task, rng: np.random.Generator) -> list[FloatArray]:
     """Return how each sensor sits on its bone: nearly alike on all subjects, and from one sequence to the next."""
     mounts = []
     for strap in SENSORS:
-        usual = random(generator(task.seed, strap.name))
-        own = generator(task.seed, f"{task.group} {strap.name}").normal(0.0, 0.08, (3, 1))
-        mounts.append(multiply(usual, small(own + rng.normal(0.0, 0.02, (3, 1)))))
+        nominal = random(generator(task.seed, strap.name))
+        of_subject = generator(task.seed, f"{task.group} {strap.name}").normal(0.0, 0.08, (3, 1))
+        mounts.append(multiply(nominal, small(of_subject + rng.normal(0.0, 0.02, (3, 1)))))
     return mounts
 
 

@@ -10,7 +10,7 @@ import h5py
 import numpy as np
 
 from csp_data.errors import DamagedRecordingError
-from csp_data.files import check_promise
+from csp_data.files import check_stored_size
 from csp_data.recording import FloatArray
 
 __all__ = ["read_arrays"]
@@ -78,7 +78,7 @@ def _numbers(path: Path, what: str, data: h5py.h5d.DatasetID | h5py.h5a.AttrID) 
         values = np.empty(data.shape)
         data.read(values, h5py.h5t.NATIVE_DOUBLE)
         return values
-    check_promise(data)
+    check_stored_size(data)
     values = np.empty(data.shape)
     data.read(h5py.h5s.ALL, h5py.h5s.ALL, values, h5py.h5t.NATIVE_DOUBLE)
     return values

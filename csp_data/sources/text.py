@@ -42,8 +42,8 @@ Bits = npt.NDArray[np.uint64]
 def _lines_table(blanks: bytes = BLANKS) -> bytes:
     """Return the table that puts one number a line; `blanks` end it, and what no number has becomes OTHER."""
     table = bytearray([OTHER] * 256)
-    for kept in b"0123456789+-.e":
-        table[kept] = kept
+    for code in b"0123456789+-.e":
+        table[code] = code
     table[ord("E")] = E
     for code in b"\n" + blanks:
         table[code] = NEXT
@@ -86,7 +86,7 @@ def flat_numbers(text: bytes, count: int) -> FloatArray | None:
     The compiled parser of scipy's Matrix Market reader does the work (about 400 MB/s on one core, against 140 for
     ``numpy.fromstring``).
     """
-    return _parsed(_Lines(text, LINES, count))
+    return _parse(_Lines(text, LINES, count))
 
 
 def named_numbers(text: bytes | memoryview, names: bytes, count: int) -> FloatArray | None:
@@ -102,7 +102,7 @@ def named_numbers(text: bytes | memoryview, names: bytes, count: int) -> FloatAr
         Numbers there are.
     """
     letters = np.flatnonzero(np.bincount(np.frombuffer(names, dtype=np.uint8)))
-    return _parsed(_Lines(text, _lines_table(b" \t\r" + bytes(letters.tolist())), count, names=names))
+    return _parse(_Lines(text, _lines_table(b" \t\r" + bytes(letters.tolist())), count, names=names))
 
 
 def letters_of(text: bytes) -> bytes:
@@ -133,8 +133,8 @@ class _Lines:
         self, text: bytes | memoryview, table: bytes, count: int, columns: int = 0, names: bytes | None = None
     ) -> None:
         self.text, self.table, self.count, self.columns, self.names = text, table, count, columns, names
-        self.at = self.words = self.rows = self.letters = 0
-        self.good = count > 0
+        self.position = self.words = self.rows = self.letters = 0
+        self.valid = count > 0
         self.head = b"%%%%MatrixMarket matrix array real general\n%d 1\n" % count
 
     def read(self, _size: int = -1) -> bytes:
@@ -142,26 +142,26 @@ class _Lines:
         if self.head:
             head, self.head = self.head, b""
             return head
-        text = bytes(self.text[self.at : self.at + BLOCK])
-        if not text or not self.good:
+        text = bytes(self.text[self.position : self.position + BLOCK])
+        if not text or not self.valid:
             return b""
         lines = text.translate(self.table)
-        if self.at + BLOCK < len(self.text):
+        if self.position + BLOCK < len(self.text):
             # the last word may go on in the next block
             text = text[: lines.rfind(b"\n") + 1]
             lines = lines[: len(text)]
         # 64 bits a number, and an end for the last word
         lines = lines.ljust((len(text) // 64 + 1) * 64, b"\n")
-        self.good = bool(text) and self._is_good(text, lines)
-        self.at += len(text)
-        return lines if self.good else b""
+        self.valid = bool(text) and self._is_as_expected(text, lines)
+        self.position += len(text)
+        return lines if self.valid else b""
 
     def is_complete(self) -> bool:
         """Whether all was read, and was as expected."""
         names = self.names is None or self.letters == len(self.names)
-        return self.good and self.at == len(self.text) and self.words == self.count and names
+        return self.valid and self.position == len(self.text) and self.words == self.count and names
 
-    def _is_good(self, text: bytes, lines: bytes) -> bool:
+    def _is_as_expected(self, text: bytes, lines: bytes) -> bool:
         """Whether a block of whole words is as expected, where it goes on from the ones before."""
         codes = np.frombuffer(text, dtype=np.uint8)
         ends = _ends_of_numbers(np.frombuffer(lines, dtype=np.uint8))
@@ -203,53 +203,53 @@ def _ends_of_numbers(codes: npt.NDArray[np.uint8]) -> Bits | None:
     digit = _bits(codes >= ZERO)
     exponent = _bits(codes == E)
     digit ^= exponent
-    first = _next(end)
+    first = _one_further(end)
     first[0] |= np.uint64(1)
-    first = _over(first & ~end, sign)
-    point_at = _past(first, digit)
-    fraction = _over(point_at, point)
-    mark = _past(fraction, digit)
-    without = first & point_at  # no digit before the point: there must be one behind it
-    if without.any() and (_over(without, point) & ~digit).any():
+    first = _step_over(first & ~end, sign)
+    point_at = _run_past(first, digit)
+    fraction = _step_over(point_at, point)
+    mark = _run_past(fraction, digit)
+    no_leading_digit = first & point_at  # no digit before the point: there must be one behind it
+    if no_leading_digit.any() and (_step_over(no_leading_digit, point) & ~digit).any():
         return None
     if exponent.any():
-        power = _over(_next(mark & exponent), sign)
+        power = _step_over(_one_further(mark & exponent), sign)
         if (power & ~digit).any():
             return None
-        mark = (mark & ~exponent) | _past(power, digit)
+        mark = (mark & ~exponent) | _run_past(power, digit)
     return None if (mark & ~end).any() else mark
 
 
-def _bits(which: npt.NDArray[np.bool_]) -> Bits:
+def _bits(where: npt.NDArray[np.bool_]) -> Bits:
     """Return one bit a character, for a multiple of 64 of them."""
-    return np.packbits(which, bitorder="little").view("<u8")
+    return np.packbits(where, bitorder="little").view("<u8")
 
 
-def _next(marks: Bits) -> Bits:
+def _one_further(marks: Bits) -> Bits:
     """Return the marks, each one character further on."""
     moved = marks << np.uint64(1)
     moved[1:] |= marks[:-1] >> np.uint64(63)
     return moved
 
 
-def _over(marks: Bits, which: Bits) -> Bits:
-    """Return the marks, those at one of `which` one character further on."""
-    moving = marks & which
-    return (marks ^ moving) | _next(moving)
+def _step_over(marks: Bits, where: Bits) -> Bits:
+    """Return the marks, those at one of `where` one character further on."""
+    moving = marks & where
+    return (marks ^ moving) | _one_further(moving)
 
 
-def _past(marks: Bits, which: Bits) -> Bits:
-    """Return the marks, those in a run of `which` behind its end."""
-    total = marks + which
-    carry = total < which
+def _run_past(marks: Bits, where: Bits) -> Bits:
+    """Return the marks, those in a run of `where` behind its end."""
+    total = marks + where
+    carry = total < where  # overflow of a number, into the next one
     while carry[:-1].any():
         total[1:] += carry[:-1]
         carry[1:] = carry[:-1] & (total[1:] == 0)
         carry[0] = False
-    return total & ~which
+    return total & ~where
 
 
-def _parsed(lines: _Lines) -> FloatArray | None:
+def _parse(lines: _Lines) -> FloatArray | None:
     """Return the numbers of a text, or ``None`` if it is not as expected."""
     if lines.count < 1:
         return None
@@ -312,7 +312,7 @@ def numbers(text: bytes, columns: int | None, path: Path, *, skipped: int = 0, s
         columns = len(text[first : end if end >= 0 else stop].translate(ONE_A_LINE).split())
     codes = np.frombuffer(text, dtype=np.uint8)[first:stop]
     rows = 1 + sum(int(np.count_nonzero(codes[at : at + BLOCK] == NEXT)) for at in range(0, len(codes), BLOCK))
-    flat = _parsed(_Lines(memoryview(text)[first:stop], LINES, rows * columns, columns))
+    flat = _parse(_Lines(memoryview(text)[first:stop], LINES, rows * columns, columns))
     return _line_by_line(text[start:], columns, path, skipped) if flat is None else flat.reshape(rows, columns)
 
 

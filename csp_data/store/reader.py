@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from csp_data._version import __version__
 from csp_data.errors import StoreError
-from csp_data.files import check_file, check_promise
+from csp_data.files import check_file, check_stored_size
 from csp_data.normalization import Affine, Normalization
 from csp_data.store.layout import FORMAT, FORMAT_VERSION, WINDOW_COLUMNS, Channels, EpisodeRow, Header, Index
 from csp_data.store.strings import check_strings
@@ -110,7 +110,7 @@ class Prepared:
         self._absolute_path = path.absolute()  # it is opened later, perhaps from another folder
         self._open: tuple[h5py.File, dict[str, Any]] | None = None
         with _opened(path) as file:
-            file.visititems(_check_promise)
+            file.visititems(_check_size)
             windows = (
                 [_column(file["windows"][name], "int") for name in WINDOW_COLUMNS] if "windows" in file else None
             )
@@ -167,9 +167,9 @@ class Prepared:
         return {**self.__dict__, "_open": None}
 
 
-def _check_promise(_name: str, item: h5py.Dataset | h5py.Group) -> None:
+def _check_size(_name: str, item: h5py.Dataset | h5py.Group) -> None:
     if isinstance(item, h5py.Dataset):
-        check_promise(item.id)
+        check_stored_size(item.id)
 
 
 def _rows(data: Any, start: int, stop: int) -> npt.NDArray[np.float32]:

@@ -324,7 +324,7 @@ def test_arrays_that_are_promised_and_not_stored(
         file.create_dataset("zeros", data=np.zeros(1_000_000), chunks=(1_000_000,), compression="gzip")
     with pytest.raises(DamagedRecordingError, match=r"'x' cannot be read: .* bytes are promised, 0 are stored"):
         read_arrays(tmp_path / "x.h5", ["x"])
-    monkeypatch.setattr(files, "FEW", 1000)
+    monkeypatch.setattr(files, "UNCHECKED_BYTES", 1000)
     assert len(read_arrays(tmp_path / "x.h5", ["zeros"])["zeros"]) == 1_000_000
 
 
