@@ -19,7 +19,7 @@ import baselines._patience  # noqa: F401  # first: before torch is loaded
 import csp_data
 from baselines.commands.ablate import ABLATE, Ablate, ablate
 from baselines.commands.bench import BENCH, Bench, bench
-from baselines.commands.completion import COMPLETION, Completion, complete, completion, shadow
+from baselines.commands.completion import COMPLETION, Completion, click_commands, complete, completion
 from baselines.commands.export import EXPORT, Export, export_run
 from baselines.commands.faults import FAULTS, Faults, faults
 from baselines.commands.report import REPORT, TABLE, Report, Table, report, table
@@ -27,7 +27,7 @@ from baselines.commands.results import RESULTS, Results, results
 from baselines.commands.stream import STREAM, Stream, stream
 from baselines.commands.sweep import SWEEP, Sweep, sweep
 from baselines.commands.train import EVAL, TRAIN, Eval, Train, evaluate, train
-from baselines.commands.usage import without_values, wrong
+from baselines.commands.usage import option_without_value, usage_error
 from baselines.errors import CspDataError, OptionError, UnknownNameError, UsageError
 from csp_data.errors import SourceError
 from csp_data.terminal import Loudness, flags, pipeable
@@ -56,7 +56,7 @@ class Subcommand:
 
     options: type
     help: str
-    act: Callable[[Any, str], None]
+    run: Callable[[Any, str], None]
 
     @property
     def line(self) -> str:
@@ -66,7 +66,7 @@ class Subcommand:
 
 def commands() -> dict[str, Subcommand]:
     """Return all commands, in the order of the help."""
-    every = (
+    subcommands = (
         Subcommand(Train, TRAIN, train),
         Subcommand(Eval, EVAL, evaluate),
         Subcommand(Table, TABLE, table),
@@ -80,7 +80,7 @@ def commands() -> dict[str, Subcommand]:
         Subcommand(Bench, BENCH, bench),
         Subcommand(Completion, COMPLETION, completion),
     )
-    return {command.options.__name__.lower(): command for command in every}
+    return {command.options.__name__.lower(): command for command in subcommands}
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -96,39 +96,38 @@ RESUMED = ("train", "sweep", "ablate")
 
 
 def _main(given: list[str]) -> None:
-    known = commands()
-    complete(known)
-    word = next((word for word in given if not word.startswith("-")), "")
+    known_commands = commands()
+    complete(known_commands)
+    name = next((name for name in given if not name.startswith("-")), "")
     try:
         program = parse(given)
         Loudness(program.quiet, program.verbose).apply()
-        _demand(program.command)
-        known[word].act(program.command, shlex.join(["csp-baselines", *given]))
+        _require_values(program.command)
+        known_commands[name].run(program.command, shlex.join(["csp-baselines", *given]))
     except CspDataError as error:
         if isinstance(error, SourceError) and error.__cause__ is not None:
             logger.debug("where it happened", exc_info=error.__cause__)
-        message = error.typed(_flags(known, word)) if isinstance(error, OptionError) else error
+        message = error.typed(_flags(known_commands, name)) if isinstance(error, OptionError) else error
         sys.stderr.write(f"Error: {message}\n")
         sys.exit(error.exit_code)
     except BrokenPipeError:
         raise  # its reader has left: no error (csp_data.terminal.pipeable)
     except OSError as error:
         logger.debug("where it happened", exc_info=True)
-        told = f"{error.filename}: {error.strerror}. Repair that, or name another place."
-        told = told if error.filename else f"{error}."
-        sys.stderr.write(f"Error: {told}\n")
+        place = f"{error.filename}: {error.strerror}. Repair that, or name another place."
+        sys.stderr.write(f"Error: {place if error.filename else f'{error}.'}\n")
         sys.exit(1)
     except KeyboardInterrupt:
-        goes_on = " The same command goes on from the last finished epoch." if word in RESUMED else ""
+        goes_on = " The same command goes on from the last finished epoch." if name in RESUMED else ""
         sys.stderr.write(f"Stopped.{goes_on}\n")
         sys.exit(1)
 
 
-def _flags(known: Mapping[str, Subcommand], word: str) -> dict[str, str]:
+def _flags(known_commands: Mapping[str, Subcommand], name: str) -> dict[str, str]:
     """Return what is typed for each argument in Python; csp_data has ``name`` for what is a data set here."""
-    typed = flags(shadow(known).commands[word].params)
-    dataset = typed.get("dataset", typed.get("datasets"))
-    return typed if dataset is None else {"name": dataset, **typed}
+    flag_by_option = flags(click_commands(known_commands).commands[name].params)
+    dataset = flag_by_option.get("dataset", flag_by_option.get("datasets"))
+    return flag_by_option if dataset is None else {"name": dataset, **flag_by_option}
 
 
 def parse(given: Sequence[str]) -> Any:
@@ -139,23 +138,45 @@ def parse(given: Sequence[str]) -> Any:
     """
     if os.environ.get("NO_COLOR"):  # no-color.org
         tyro._experimental_options["ansi_codes"] = False
-    known = commands()
-    for row in known.values():
-        _say_no_nothing(row.options)
-    word = next((word for word in given if word not in LOUD), "--help")
-    if word == "--version":
+    known_commands = commands()
+    name = next((word for word in given if word not in VERBOSITY_FLAGS), "--help")
+    if name == "--version":
         print(f"csp-baselines, version {csp_data.__version__}")
         sys.exit(0)
-    if word not in (*known, "-h", "--help"):
-        raise UnknownNameError("command", word, list(known))
-    if word not in known:
+    if name not in (*known_commands, "-h", "--help"):
+        raise UnknownNameError("command", name, list(known_commands))
+    if name not in known_commands:
         given = ["--help"]
     elif not {"-h", "--help"}.isdisjoint(given):
-        given = [word, "--help"]  # tyro's help leaves out what was given before it was asked for
+        given = [name, "--help"]  # tyro's help leaves out what was given before it was asked for
+    words = [*given]
+    if name in known_commands:
+        words.remove(name)
+        if empty := option_without_value(click_commands(known_commands).commands[name], words):
+            raise UsageError(f"{empty} is missing: expected at least one.")
+    program = _program_type(known_commands, name)
+    try:
+        with redirect_stderr(io.StringIO()) as captured:
+            return tyro.cli(program, prog="csp-baselines", description=PROGRAM, args=given)
+    except SystemExit as exit_:
+        if not exit_.code:
+            raise
+        problem = usage_error(click_commands(known_commands).commands[name], words)
+        more = f" More: csp-baselines {name} --help"
+        raise UsageError(problem + more if problem else captured.getvalue()) from exit_
+
+
+def _program_type(known_commands: Mapping[str, Subcommand], full_help: str) -> type:
+    """Return what tyro parses a line into; all commands but one have the first line of their help alone."""
+    for subcommand in known_commands.values():
+        _trim_default_hints(subcommand.options)
     union: Any = Union[  # noqa: UP007  # built from the table
         tuple(
-            Annotated[row.options, tyro.conf.subcommand(name, description=row.help if name == word else row.line)]
-            for name, row in known.items()
+            Annotated[
+                subcommand.options,
+                tyro.conf.subcommand(name, description=subcommand.help if name == full_help else subcommand.line),
+            ]
+            for name, subcommand in known_commands.items()
         )
     ]
     fields: list[tuple[str, Any, Any]] = [
@@ -168,45 +189,32 @@ def parse(given: Sequence[str]) -> Any:
             False,
         ),
     ]
-    program = make_dataclass("Program", [(name, kind, field(default=value)) for name, kind, value in fields])
-    typed, more = [*given], f" More: csp-baselines {word} --help"
-    if word in known:
-        typed.remove(word)
-        if empty := without_values(shadow(known).commands[word], typed):
-            raise UsageError(f"{empty} is missing: expected at least one.")
-    try:
-        with redirect_stderr(io.StringIO()) as box:
-            return tyro.cli(program, prog="csp-baselines", description=PROGRAM, args=given)
-    except SystemExit as stop:
-        if not stop.code:
-            raise
-        said = wrong(shadow(known).commands[word], typed)
-        raise UsageError(said + more if said else box.getvalue()) from stop
+    return make_dataclass("Program", [(name, kind, field(default=value)) for name, kind, value in fields])
 
 
-def _demand(options: Any) -> None:
+def _require_values(options: Any) -> None:
     """Refuse no values where at least one is needed: tyro takes none of several words for enough."""
-    for one in fields(options):
-        if getattr(options, one.name) == () and one.default != ():
-            raise OptionError(one.name, None, "at least one")
+    for option in fields(options):
+        if getattr(options, option.name) == () and option.default != ():
+            raise OptionError(option.name, None, "at least one")
 
 
-def _say_no_nothing(options: type) -> None:
+def _trim_default_hints(options: type) -> None:
     """Leave defaults that tell nothing (``None``, no values, a flag that is off) out; say what is required."""
     hints = get_type_hints(options, include_extras=True)
-    for one in fields(options):
-        shared: Any = one.default_factory
-        if isinstance(shared, type) and is_dataclass(shared):
-            _say_no_nothing(shared)  # options of several commands
-        if one.default in (None, (), "") or one.default is False:
-            hints[one.name] = Annotated[hints[one.name], _arg(help_behavior_hint="")]
-        elif one.default is MISSING and shared is MISSING:  # of several words tyro takes none for a default
-            hints[one.name] = Annotated[hints[one.name], _arg(help_behavior_hint="(required)")]
+    for option in fields(options):
+        factory: Any = option.default_factory
+        if isinstance(factory, type) and is_dataclass(factory):
+            _trim_default_hints(factory)  # options of several commands
+        if option.default in (None, (), "") or option.default is False:
+            hints[option.name] = Annotated[hints[option.name], _arg(help_behavior_hint="")]
+        elif option.default is MISSING and factory is MISSING:  # of several words tyro takes none for a default
+            hints[option.name] = Annotated[hints[option.name], _arg(help_behavior_hint="(required)")]
     options.__annotations__ = hints
 
 
 VERSION = "Print the version and exit."
-LOUD = ("-q", "--quiet", "-v", "--verbose")
+VERBOSITY_FLAGS = ("-q", "--quiet", "-v", "--verbose")
 
 
 def _flag(short: str, text: str) -> Any:

@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 
 import tyro
 
-from baselines.commands.grid import Runs, RunsOptions, ended
+from baselines.commands.run_options import Runs, RunsOptions, print_outcome
 from csp_data.terminal import loudness
 
 __all__ = ["ABLATE", "Ablate", "ablate"]
@@ -72,7 +72,7 @@ def ablate(command: Ablate, line: str) -> None:
     from baselines.ablations.ablate import summary
 
     runs = command.runs
-    done = run(
+    ablation = run(
         command.kind,
         runs.grid(command.datasets, command.models, command.seeds, command.set, command.folds),
         command.out,
@@ -82,14 +82,14 @@ def ablate(command: Ablate, line: str) -> None:
         progress=loudness.get().notes,
         command=line,
     )
-    notes = {f"{row.dataset}, {row.variant}": row.note for row in done.rows if row.note and not row.model}
-    sweep = done.sweep
+    notes = {f"{row.dataset}, {row.variant}": row.note for row in ablation.rows if row.note and not row.model}
+    sweep = ablation.sweep
     if command.json:
-        files = [str(path) for path in done.files]
-        failed = {str(folder): why for folder, why in sweep.failed.items()}
-        said = json.dumps({"ablation": done.kind, "files": files, "left_out": notes, "failed": failed})
+        files = [str(path) for path in ablation.files]
+        failed = {str(folder): reason for folder, reason in sweep.failed.items()}
+        text = json.dumps({"ablation": ablation.kind, "files": files, "left_out": notes, "failed": failed})
     else:
         counts = f"{len(sweep.done)} runs, {sweep.executed} of them done now; {len(sweep.failed)} failed"
-        said = f"{summary(done.rows)}\n\n{sweep.folder}: {counts}"
-        said += "".join(f"\nwritten: {path}" for path in done.files)
-    ended(said, sweep.failed)
+        text = f"{summary(ablation.rows)}\n\n{sweep.folder}: {counts}"
+        text += "".join(f"\nwritten: {path}" for path in ablation.files)
+    print_outcome(text, sweep.failed)

@@ -8,10 +8,10 @@ from typing import Any
 
 from baselines.errors import OptionError
 
-__all__ = ["lists", "seeds", "settings"]
+__all__ = ["parse_lists", "parse_seeds", "parse_settings"]
 
 
-def seeds(given: Sequence[str], option: str = "seeds") -> tuple[int, ...]:
+def parse_seeds(texts: Sequence[str], option: str = "seeds") -> tuple[int, ...]:
     """Read seeds and ranges of them, given for an option: ``["0-2", "7"]`` stands for 0, 1, 2, 7.
 
     Raises
@@ -19,19 +19,19 @@ def seeds(given: Sequence[str], option: str = "seeds") -> tuple[int, ...]:
     OptionError
         If one is neither.
     """
-    found: list[int] = []
-    for text in given:
+    seeds: list[int] = []
+    for text in texts:
         first, dash, last = text.partition("-")
         if not first.isdecimal() or (dash and not last.isdecimal()):
             raise OptionError(option, text, "a whole number of at least 0, or a range such as 0-4")
-        between = range(int(first), int(last if dash else first) + 1)
-        if not between:
+        span = range(int(first), int(last if dash else first) + 1)
+        if not span:
             raise OptionError(option, text, f"a range from the smaller to the larger, as {last}-{first}")
-        found += between
-    return tuple(dict.fromkeys(found))
+        seeds += span
+    return tuple(dict.fromkeys(seeds))
 
 
-def settings(given: Sequence[str]) -> dict[str, Any]:
+def parse_settings(pairs: Sequence[str]) -> dict[str, Any]:
     """Read KEY=VALUE; a value is JSON (a number, true, null, ...; also as in Python: True, None), or else text.
 
     Raises
@@ -39,10 +39,10 @@ def settings(given: Sequence[str]) -> dict[str, Any]:
     OptionError
         If there is no key or no equals sign.
     """
-    return {key: _value(text) for key, text in _pairs("set", given, "dim=32")}
+    return {key: _parse_value(text) for key, text in _split_pairs("set", pairs, "dim=32")}
 
 
-def lists(option: str, given: Sequence[str]) -> dict[str, list[Any]]:
+def parse_lists(option: str, pairs: Sequence[str]) -> dict[str, list[Any]]:
     """Read KEY=VALUE,VALUE; each value, or all of them together, is JSON, or else text.
 
     Raises
@@ -50,33 +50,33 @@ def lists(option: str, given: Sequence[str]) -> dict[str, list[Any]]:
     OptionError
         If there is no key, no equals sign or no value.
     """
-    found = {}
-    for key, text in _pairs(option, given, "train.lr=1e-3"):
+    lists = {}
+    for key, text in _split_pairs(option, pairs, "train.lr=1e-3"):
         if not text:
             raise OptionError(option, f"{key}=", "KEY=VALUE, such as train.lr=1e-3")
         try:
-            found[key] = [json.loads(text)]
+            lists[key] = [json.loads(text)]
         except ValueError:
-            found[key] = [_value(part) for part in text.split(",")]
-    return found
+            lists[key] = [_parse_value(part) for part in text.split(",")]
+    return lists
 
 
-def _pairs(option: str, given: Sequence[str], example: str) -> list[tuple[str, str]]:
-    found = []
-    for pair in given:
+def _split_pairs(option: str, pairs: Sequence[str], example: str) -> list[tuple[str, str]]:
+    split = []
+    for pair in pairs:
         key, equals, text = pair.partition("=")
         if not (key and equals):
             raise OptionError(option, pair, f"KEY=VALUE, such as {example}")
-        found.append((key, text))
-    return found
+        split.append((key, text))
+    return split
 
 
-_PYTHON = {"True": True, "False": False, "None": None}
+_PYTHON_LITERALS = {"True": True, "False": False, "None": None}
 
 
-def _value(text: str) -> Any:
-    if text in _PYTHON:  # as text, False would count as true
-        return _PYTHON[text]
+def _parse_value(text: str) -> Any:
+    if text in _PYTHON_LITERALS:  # as text, False would count as true
+        return _PYTHON_LITERALS[text]
     try:
         return json.loads(text)
     except ValueError:

@@ -81,19 +81,19 @@ def bench(command: Bench, line: str) -> None:
             raise OptionError(option, getattr(command, option), "whole numbers of at least 1")
     os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # torch's profiler, which counts memory, else writes to stderr
     torch.set_num_threads(command.threads or torch.get_num_threads())
-    wanted = command.models or names
-    found = measure(
+    selected = command.models or names
+    measured = measure(
         torch_device(command.device),
         batches=command.batches,
-        cases=[case for case in CASES if case.model in wanted and "steps" in command.parts],
-        streamed=[case for case in (*CASES, *STREAMED) if case.model in wanted and "streams" in command.parts],
+        cases=[case for case in CASES if case.model in selected and "steps" in command.parts],
+        streamed=[case for case in (*CASES, *STREAMED) if case.model in selected and "streams" in command.parts],
         samples=command.samples,
         paced=command.paced,
         quick=command.quick,
         compile=command.compile,
         precision=command.precision,
     )
-    found = {"command": line, **found}
+    measured = {"command": line, **measured}
     if command.out is not None:
-        atomic_json(command.out, found)
-    sys.stdout.write(json.dumps(found) + "\n" if command.json else render(found))
+        atomic_json(command.out, measured)
+    sys.stdout.write(json.dumps(measured) + "\n" if command.json else render(measured))

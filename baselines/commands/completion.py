@@ -17,7 +17,7 @@ from click.shell_completion import CompletionItem, get_completion_class, shell_c
 import csp_data
 from baselines.presets import ALL_MODELS, REFERENCES
 
-__all__ = ["COMPLETION", "Completion", "complete", "completion", "shadow"]
+__all__ = ["COMPLETION", "Completion", "click_commands", "complete", "completion"]
 
 PROG, VARIABLE = "csp-baselines", "_CSP_BASELINES_COMPLETE"
 
@@ -37,7 +37,7 @@ class Completion:
     """Shell to print the script for."""
 
 
-class Row(Protocol):
+class CommandInfo(Protocol):
     """The parts of a command that completion needs."""
 
     @property
@@ -54,71 +54,73 @@ def completion(command: Completion, line: str) -> None:
     sys.stdout.write(kind(click.Group(), {}, PROG, VARIABLE).source() + "\n")
 
 
-def complete(commands: Mapping[str, Row]) -> None:
+def complete(commands: Mapping[str, CommandInfo]) -> None:
     """Answer a shell that asks for completions, and exit; do nothing if none asks."""
-    if asked := os.environ.get(VARIABLE):
-        sys.exit(shell_complete(shadow(commands), {}, PROG, VARIABLE, asked))
+    if instruction := os.environ.get(VARIABLE):
+        sys.exit(shell_complete(click_commands(commands), {}, PROG, VARIABLE, instruction))
 
 
-def shadow(commands: Mapping[str, Row]) -> click.Group:
+def click_commands(commands: Mapping[str, CommandInfo]) -> click.Group:
     """Return the commands as click knows commands: for its completion, and for what it says of a wrong line."""
-    group = click.Group(PROG, params=[*_loud(), click.Option(["--version"], is_flag=True)])
-    spelt = {"token_normalize_func": lambda word: word.replace("_", "-")}  # tyro takes --window_s, too
-    for name, row in commands.items():
-        params = [*_params(row.options), *_loud()]
-        group.add_command(click.Command(name, params=params, help=row.line, context_settings=spelt))
+    group = click.Group(PROG, params=[*_verbosity_options(), click.Option(["--version"], is_flag=True)])
+    context_settings = {"token_normalize_func": lambda word: word.replace("_", "-")}  # tyro takes --window_s, too
+    for name, info in commands.items():
+        params = [*_click_parameters(info.options), *_verbosity_options()]
+        group.add_command(click.Command(name, params=params, help=info.line, context_settings=context_settings))
     return group
 
 
-def _loud() -> list[click.Parameter]:
+def _verbosity_options() -> list[click.Parameter]:
     return [click.Option([f"-{name[0]}", f"--{name}"], is_flag=True) for name in ("quiet", "verbose")]
 
 
-def _params(options: type) -> list[click.Parameter]:
+def _click_parameters(options: type) -> list[click.Parameter]:
     """Return the arguments and options that the fields of a command stand for."""
-    found: list[click.Parameter] = []
-    needed: set[str] = set()
+    parameters: list[click.Parameter] = []
+    required_names: set[str] = set()
     if is_dataclass(options):
-        needed = {one.name for one in fields(options) if one.default is MISSING is one.default_factory}
+        required_names = {f.name for f in fields(options) if f.default is MISSING is f.default_factory}
     for name, hint in typing.get_type_hints(options, include_extras=True).items():
-        inner, marks = (hint.__origin__, hint.__metadata__) if hasattr(hint, "__metadata__") else (hint, ())
-        if is_dataclass(inner) or typing.is_typeddict(inner):
-            found += _params(typing.cast(type, inner))
+        kind, markers = (hint.__origin__, hint.__metadata__) if hasattr(hint, "__metadata__") else (hint, ())
+        if is_dataclass(kind) or typing.is_typeddict(kind):
+            parameters += _click_parameters(typing.cast(type, kind))
             continue
-        metavar = next((mark.metavar for mark in marks if getattr(mark, "metavar", None)), "")
-        what: dict[str, Any] = {
-            "type": _type(inner),
-            "shell_complete": NAMES.get(metavar) or NAMES.get(metavar.rstrip(".")),
+        metavar = next((marker.metavar for marker in markers if getattr(marker, "metavar", None)), "")
+        common: dict[str, Any] = {
+            "type": _click_type(kind),
+            "shell_complete": COMPLETERS.get(metavar) or COMPLETERS.get(metavar.rstrip(".")),
         }
-        required, several = name in needed, typing.get_origin(inner) is tuple
-        if tyro.conf.Positional in marks:
-            nargs = -1 if several else 1
-            found.append(
-                click.Argument([name], nargs=nargs, metavar=metavar or name.upper(), required=required, **what)
+        required, takes_several = name in required_names, typing.get_origin(kind) is tuple
+        if tyro.conf.Positional in markers:
+            nargs = -1 if takes_several else 1
+            parameters.append(
+                click.Argument([name], nargs=nargs, metavar=metavar or name.upper(), required=required, **common)
             )
             continue
-        aliases = next((mark.aliases for mark in marks if getattr(mark, "aliases", None)), ())
+        aliases = next((marker.aliases for marker in markers if getattr(marker, "aliases", None)), ())
         # click has no options with several values: their first is completed
-        flag = {"is_flag": True} if inner is bool else {"multiple": several, "required": required, **what}
-        found.append(click.Option([f"--{name.replace('_', '-')}", *aliases], **flag))
-    return found
+        flag = {"is_flag": True} if kind is bool else {"multiple": takes_several, "required": required, **common}
+        parameters.append(click.Option([f"--{name.replace('_', '-')}", *aliases], **flag))
+    return parameters
 
 
-def _type(inner: Any) -> click.ParamType | None:
+def _click_type(kind: Any) -> click.ParamType | None:
     """Return the type as click has it: one of a few words, a number, a path, or anything."""
-    parts = (inner, *typing.get_args(inner))
-    words = _words(inner)
-    kind = click.Choice(words) if words else next((TYPES[part] for part in parts if part in TYPES), None)
-    return _OrNone(kind) if kind is not None and type(None) in parts else kind
+    parts = (kind, *typing.get_args(kind))
+    choices = _literal_choices(kind)
+    click_type = click.Choice(choices) if choices else next((TYPES[part] for part in parts if part in TYPES), None)
+    return _OrNone(click_type) if click_type is not None and type(None) in parts else click_type
 
 
 TYPES: dict[Any, click.ParamType] = {int: click.INT, float: click.FLOAT, Path: click.Path()}
 
 
-def _words(inner: Any) -> tuple[str, ...]:
+def _literal_choices(kind: Any) -> tuple[str, ...]:
     """Return what a type is one of, if it is one of a few words."""
-    parts = typing.get_args(inner)
-    return parts if typing.get_origin(inner) is Literal else tuple(word for part in parts for word in _words(part))
+    parts = typing.get_args(kind)
+    if typing.get_origin(kind) is Literal:
+        return parts
+    return tuple(choice for part in parts for choice in _literal_choices(part))
 
 
 class _OrNone(click.ParamType):
@@ -146,12 +148,16 @@ def _several_models() -> list[str]:
     return [*_models(), "published", "references"]
 
 
-def _offer(names: Callable[[], list[str]]) -> Callable[..., list[CompletionItem]]:
+def _completer(names: Callable[[], list[str]]) -> Callable[..., list[CompletionItem]]:
     def offer(ctx: click.Context, parameter: click.Parameter, begun: str) -> list[CompletionItem]:
         return [CompletionItem(name) for name in names() if name.startswith(begun)]
 
     return offer
 
 
-NAMES = {"DATASET": _offer(_datasets), "MODEL": _offer(_models), "MODEL...": _offer(_several_models)}
+COMPLETERS = {
+    "DATASET": _completer(_datasets),
+    "MODEL": _completer(_models),
+    "MODEL...": _completer(_several_models),
+}
 """What may stand for an argument, by its metavar; with ... for one that has names of its own for several."""

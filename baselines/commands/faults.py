@@ -10,7 +10,7 @@ from typing import Annotated
 
 import tyro
 
-from baselines.commands.arguments import seeds
+from baselines.commands.arguments import parse_seeds
 
 __all__ = ["FAULTS", "Faults", "faults"]
 
@@ -70,7 +70,7 @@ def faults(command: Faults, line: str) -> None:
     from baselines.runs.collect import read_runs
     from csp_data import LowPass
 
-    draws = seeds(command.draws, "draws")
+    draws = parse_seeds(command.draws, "draws")
     rows = faulty(
         read_runs(command.runs),
         faults=command.faults or tuple(KNOWN),
@@ -83,13 +83,13 @@ def faults(command: Faults, line: str) -> None:
     )
     files = write(rows, command.out)
     if command.json:
-        plain = [dataclasses.asdict(row) for row in rows]
-        sys.stdout.write(json.dumps({"files": [str(path) for path in files], "rows": plain}) + "\n")
+        json_rows = [dataclasses.asdict(row) for row in rows]
+        sys.stdout.write(json.dumps({"files": [str(path) for path in files], "rows": json_rows}) + "\n")
         return
-    severe = [(row.ratio, row) for row in rows if row.severity == 5 and row.as_trained and row.ratio is not None]
-    said = []
-    for fault in dict.fromkeys(row.fault for _, row in severe):
-        ratio, worst = max((one for one in severe if one[1].fault == fault), key=lambda one: one[0])
-        whose = f"{worst.model}, seed {worst.seed}"
-        said.append(f"{fault}: MSE times up to {ratio:.2f} at {worst.value:g} {worst.unit} ({whose})")
-    sys.stdout.write("\n".join([*said, *(f"written: {path}" for path in files)]) + "\n")
+    most_severe = [row for row in rows if row.severity == 5 and row.as_trained and row.ratio is not None]
+    lines = []
+    for fault in dict.fromkeys(row.fault for row in most_severe):
+        worst = max((row for row in most_severe if row.fault == fault), key=lambda row: row.ratio or 0.0)
+        run = f"{worst.model}, seed {worst.seed}"
+        lines.append(f"{fault}: MSE times up to {worst.ratio:.2f} at {worst.value:g} {worst.unit} ({run})")
+    sys.stdout.write("\n".join([*lines, *(f"written: {path}" for path in files)]) + "\n")

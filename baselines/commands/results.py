@@ -63,33 +63,33 @@ def results(command: Results, line: str) -> None:
     if not command.runs:
         if command.out is not None:
             raise OptionError("runs", None, "at least one folder, as -o is given")
-        _say([_held(name, load_results(name)) for name in studies()], as_json=command.json)
+        _print_summaries([_study_summary(name, load_results(name)) for name in studies()], as_json=command.json)
         return
     if command.out is None or command.out.suffix != ".csv":
         raise OptionError("out", None if command.out is None else str(command.out), "a file that ends in .csv")
     variant = command.variant if command.variants is None else variants_by_key(command.variants)
     study = command.study or command.out.stem
     rows = add_to_study(command.out, collect(command.runs, study, variant=variant, cpu=command.cpu))
-    _say([_held(str(command.out), rows)], as_json=command.json)
+    _print_summaries([_study_summary(str(command.out), rows)], as_json=command.json)
 
 
-def runs_or_rows(given: Sequence[Path]) -> list[Run | Result]:
+def runs_or_rows(sources: Sequence[Path]) -> list[Run | Result]:
     """Read what a table is asked of: folders of runs, CSV files of results, or ``study:NAME`` that ships."""
     from baselines.results import load_results
     from baselines.runs.collect import read_runs
 
-    found: list[Run | Result] = []
-    for path in given:
+    rows: list[Run | Result] = []
+    for path in sources:
         if str(path).startswith("study:"):
-            found += load_results(str(path).removeprefix("study:"))
+            rows += load_results(str(path).removeprefix("study:"))
         elif path.suffix == ".csv":
-            found += load_results(path)
+            rows += load_results(path)
         else:
-            found += read_runs([path])
-    return found
+            rows += read_runs([path])
+    return rows
 
 
-def _held(name: str, rows: Sequence[Result]) -> dict[str, Any]:
+def _study_summary(name: str, rows: Sequence[Result]) -> dict[str, Any]:
     return {
         "study": name,
         "runs": len(rows),
@@ -101,13 +101,13 @@ def _held(name: str, rows: Sequence[Result]) -> dict[str, Any]:
     }
 
 
-def _say(studies: Sequence[dict[str, Any]], *, as_json: bool) -> None:
+def _print_summaries(studies: Sequence[dict[str, Any]], *, as_json: bool) -> None:
     if as_json:
         sys.stdout.write(json.dumps(studies, indent=2) + "\n")
         return
-    for held in studies:
-        seeds = " ".join(map(str, held["seeds"]))
+    for summary in studies:
+        seeds = " ".join(map(str, summary["seeds"]))
         sys.stdout.write(
-            f"{held['study']}: {held['runs']} runs, {held['models']} models, seeds {seeds}; "
-            f"{', '.join(held['datasets'])}; protocol {', '.join(held['protocols'])}\n"
+            f"{summary['study']}: {summary['runs']} runs, {summary['models']} models, seeds {seeds}; "
+            f"{', '.join(summary['datasets'])}; protocol {', '.join(summary['protocols'])}\n"
         )

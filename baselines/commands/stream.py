@@ -84,18 +84,18 @@ def stream(command: Stream, line: str) -> None:
     from baselines.stream.streamer import load_state, save_state
 
     torch.set_num_threads(1)  # one sample is too little work to share
-    streamer, inputs, targets = _open(command)
+    streamer, inputs, targets = _open_streamer(command)
     if command.load_state is not None:
         load_state(command.load_state, streamer)
     if (state := command.save_state) is not None and (not state.parent.is_dir() or state.is_dir()):
         raise OptionError("save_state", str(state), "a file in a folder that is there")
-    _refuse_overwriting(command)
-    counts = Counts()
+    _require_distinct_files(command)
+    counts = StreamCounts()
     failure: SampleError | None = None
-    with _source(command.input) as source, _sink(command.out) as sink, _patient(counts):
+    with _open_source(command.input) as source, _open_sink(command.out) as sink, _deferred_interrupt(counts):
         writer = PredictionWriter(sink, targets, command.format)
         try:
-            _run(command, streamer, source, inputs, writer, counts)
+            _process_samples(command, streamer, source, inputs, writer, counts)
         except KeyboardInterrupt:
             counts.stopped = True
         except SampleError as error:
@@ -107,36 +107,36 @@ def stream(command: Stream, line: str) -> None:
             raise OptionError(
                 "save_state", str(command.save_state), f"a file that can be written ({error})"
             ) from error
-    _summary(command, counts)
+    _write_summary(command, counts)
     if failure is not None:
         raise failure
     if counts.stopped:
         sys.exit(1)
 
 
-def _refuse_overwriting(command: Stream) -> None:
+def _require_distinct_files(command: Stream) -> None:
     """Refuse one file in two places, which would overwrite it; a state alone may go back to where it came from."""
-    given = {"input": command.input, "out": command.out, "load_state": command.load_state}
-    named = {option: Path(file).resolve() for option, file in given.items() if file not in (None, "-")}
+    files = {"input": command.input, "out": command.out, "load_state": command.load_state}
+    resolved = {option: Path(file).resolve() for option, file in files.items() if file not in (None, "-")}
     for option, others in (("out", ("input", "load_state")), ("save_state", ("input", "out"))):
         file = getattr(command, option)
         for other in others:
-            if file not in (None, "-") and Path(file).resolve() == named.get(other):
+            if file not in (None, "-") and Path(file).resolve() == resolved.get(other):
                 flag = f"--{other.replace('_', '-')}"
                 raise OptionError(option, str(file), f"another file than {flag}, which it would overwrite")
 
 
 @dataclass
-class Counts:
+class StreamCounts:
     """What a stream has come to."""
 
-    without: LatencyHistogram = field(default_factory=LatencyHistogram)
+    without_prediction: LatencyHistogram = field(default_factory=LatencyHistogram)
     """Of the samples without a prediction."""
-    having: LatencyHistogram = field(default_factory=LatencyHistogram)
+    with_prediction: LatencyHistogram = field(default_factory=LatencyHistogram)
     """Of the samples with one."""
     predictions: int = 0
     """Predictions written: a sample that makes the baseline known may bring several."""
-    held: int = 0
+    replaced: int = 0
     """Bad lines replaced by the sample before."""
     busy: bool = False
     """A sample is being taken: the state is neither that before it nor that after it."""
@@ -145,7 +145,7 @@ class Counts:
 
 
 @contextmanager
-def _patient(counts: Counts) -> Iterator[None]:
+def _deferred_interrupt(counts: StreamCounts) -> Iterator[None]:
     """Let Ctrl-C wait until the sample at work is done, so that the state can be kept."""
 
     def stop(number: int, frame: FrameType | None) -> None:
@@ -153,11 +153,11 @@ def _patient(counts: Counts) -> Iterator[None]:
         if not counts.busy:
             raise KeyboardInterrupt
 
-    before = signal.signal(signal.SIGINT, stop)
+    previous_handler = signal.signal(signal.SIGINT, stop)
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, before)
+        signal.signal(signal.SIGINT, previous_handler)
 
 
 def model_of(folder: Path, window: int | None, data: Path | None) -> tuple[Model, Interface]:
@@ -187,23 +187,23 @@ def model_of(folder: Path, window: int | None, data: Path | None) -> tuple[Model
     return with_window(model, window), interface_of(run, data)
 
 
-def _open(command: Stream) -> tuple[Streamer, tuple[str, ...], tuple[str, ...]]:
+def _open_streamer(command: Stream) -> tuple[Streamer, tuple[str, ...], tuple[str, ...]]:
     """Return the streamer of a run, and the names of its inputs and targets."""
     from baselines.cpu.threads import COMPILING, before_compiling
     from baselines.stream.streamer import Streamer
 
     model, interface = model_of(command.run, command.window, command.data)
     baseline = None if command.baseline == "protocol" else command.baseline
-    waited = command.engine != "reference" and (loudness.get().progress or loudness.get().verbose)
-    with before_compiling(lambda: sys.stderr.write(COMPILING + "\n")) if waited else nullcontext():
-        made = Streamer.of(model, interface, command.engine, baseline=baseline)
-    notes = _notes(interface, command.baseline, resumed=command.load_state is not None)
+    announce = command.engine != "reference" and (loudness.get().progress or loudness.get().verbose)
+    with before_compiling(lambda: sys.stderr.write(COMPILING + "\n")) if announce else nullcontext():
+        streamer = Streamer.of(model, interface, command.engine, baseline=baseline)
+    notes = _protocol_notes(interface, command.baseline, resumed=command.load_state is not None)
     for note in notes if loudness.get().notes else ():
         sys.stderr.write(f"Note: {note}\n")
-    return made, interface.inputs, interface.targets
+    return streamer, interface.inputs, interface.targets
 
 
-def _notes(interface: Interface, baseline: str, resumed: bool) -> Iterator[str]:
+def _protocol_notes(interface: Interface, baseline: str, resumed: bool) -> Iterator[str]:
     """Say what the run's protocol did to recordings that a stream can only expect."""
     if interface.baseline != "none" and baseline == "none":
         yield (
@@ -222,35 +222,35 @@ def _notes(interface: Interface, baseline: str, resumed: bool) -> Iterator[str]:
         )
 
 
-def _run(
+def _process_samples(
     command: Stream,
     streamer: Streamer,
     source: BinaryIO,
     inputs: tuple[str, ...],
     writer: PredictionWriter,
-    counts: Counts,
+    counts: StreamCounts,
 ) -> None:
     """Pass samples on until they end, or until Ctrl-C."""
-    last = None
+    last_values = None
     clock = SampleClock(1 / streamer.preparation.input_hz)
     lines = Arrivals(source)
     for sample in read_samples(lines, inputs):
         if isinstance(sample, SampleError):
-            if command.on_bad == "stop" or last is None:
+            if command.on_bad == "stop" or last_values is None:
                 raise sample
-            stamp, values = None, last
-            counts.held += 1
+            stamp, values = None, last_values
+            counts.replaced += 1
         else:
             stamp, values = sample
             clock.check(stamp, lines.count)
-        last = values
+        last_values = values
         counts.busy = True
-        made = streamer.push(values)
+        predictions = streamer.push(values)
         clock.set(stamp, streamer.samples)
         seconds = time.perf_counter() - lines.latest
-        (counts.having if len(made) else counts.without).add(seconds)
-        for k, prediction in enumerate(made, start=1 - len(made)):
-            due = streamer.answered + k * streamer.model.config.chunk
+        (counts.with_prediction if len(predictions) else counts.without_prediction).add(seconds)
+        for behind, prediction in enumerate(predictions, start=1 - len(predictions)):
+            due = streamer.answered + behind * streamer.model.config.chunk
             writer.write(clock.time(due), prediction, seconds)
             counts.predictions += 1
         counts.busy = False
@@ -272,7 +272,7 @@ class Arrivals:
 
 
 @contextmanager
-def _source(name: str) -> Iterator[BinaryIO]:
+def _open_source(name: str) -> Iterator[BinaryIO]:
     if name == "-":
         yield sys.stdin.buffer
         return
@@ -285,7 +285,7 @@ def _source(name: str) -> Iterator[BinaryIO]:
 
 
 @contextmanager
-def _sink(name: str) -> Iterator[TextIO]:
+def _open_sink(name: str) -> Iterator[TextIO]:
     if name == "-":
         yield sys.stdout
         return
@@ -297,29 +297,33 @@ def _sink(name: str) -> Iterator[TextIO]:
         yield file
 
 
-def _summary(command: Stream, counts: Counts) -> None:
-    without, with_output, held = counts.without, counts.having, counts.held
+def _write_summary(command: Stream, counts: StreamCounts) -> None:
+    without_prediction, with_prediction = counts.without_prediction, counts.with_prediction
+    samples, replaced = without_prediction.total + with_prediction.total, counts.replaced
     if command.json:
-        found = {"samples": without.total + with_output.total, "predictions": counts.predictions, "held": held}
-        parts = {"without_prediction_ms": without, "with_prediction_ms": with_output}
-        plain = found | {name: part.summary() if part.total else None for name, part in parts.items()}
-        sys.stderr.write(json.dumps(plain) + "\n")
+        totals = {"samples": samples, "predictions": counts.predictions, "held": replaced}
+        parts = {"without_prediction_ms": without_prediction, "with_prediction_ms": with_prediction}
+        summary = totals | {name: latency.summary() if latency.total else None for name, latency in parts.items()}
+        sys.stderr.write(json.dumps(summary) + "\n")
         return
     if not loudness.get().notes:
         return
-    samples = without.total + with_output.total
     if not samples:
         source = "the standard input" if command.input == "-" else command.input
         sys.stderr.write(f"Note: no sample came from {source}, so nothing was predicted.\n")
     sys.stderr.write(
         f"{samples:,} samples, {counts.predictions:,} predictions"
-        + (f", {held:,} bad line{'' if held == 1 else 's'} replaced by the sample before" if held else "")
+        + (
+            f", {replaced:,} bad line{'' if replaced == 1 else 's'} replaced by the sample before"
+            if replaced
+            else ""
+        )
         + "\n"
     )
-    for what, part in (("without", without), ("with", with_output)):
-        if part.total:
-            s = part.summary()
+    for word, latency in (("without", without_prediction), ("with", with_prediction)):
+        if latency.total:
+            percentiles = latency.summary()
             sys.stderr.write(
-                f"latency of a sample {what} a prediction: p50 {s['p50']:.3f} ms, p95 {s['p95']:.3f}, "
-                f"p99 {s['p99']:.3f}, max {s['max']:.3f}\n"
+                f"latency of a sample {word} a prediction: p50 {percentiles['p50']:.3f} ms, "
+                f"p95 {percentiles['p95']:.3f}, p99 {percentiles['p99']:.3f}, max {percentiles['max']:.3f}\n"
             )

@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 
 import tyro
 
-from baselines.commands.grid import Runs, RunsOptions, ended
+from baselines.commands.run_options import Runs, RunsOptions, print_outcome
 from csp_data.terminal import loudness
 
 __all__ = ["SWEEP", "Sweep", "sweep"]
@@ -61,7 +61,7 @@ def sweep(command: Sweep, line: str) -> None:
     from baselines.sweeps.sweep import sweep_grid
 
     runs = command.runs
-    done = sweep_grid(
+    finished = sweep_grid(
         runs.grid(command.datasets, command.models, command.seeds, command.set, command.folds),
         command.out,
         runs.place(command.out, command.track),
@@ -70,9 +70,11 @@ def sweep(command: Sweep, line: str) -> None:
         command=line,
     )
     if command.json:
-        failed = {str(folder): why for folder, why in done.failed.items()}
-        said = json.dumps({"sweep": str(done.folder), "done": [str(f) for f in done.done], "failed": failed})
+        failed = {str(folder): reason for folder, reason in finished.failed.items()}
+        text = json.dumps(
+            {"sweep": str(finished.folder), "done": [str(f) for f in finished.done], "failed": failed}
+        )
     else:
-        counts = f"{len(done.done)} runs, {done.executed} of them done now; {len(done.failed)} failed"
-        said = f"{done.folder}: {counts}\nthe table: csp-baselines table {shlex.quote(str(done.folder))}"
-    ended(said, done.failed)
+        counts = f"{len(finished.done)} runs, {finished.executed} of them done now; {len(finished.failed)} failed"
+        text = f"{finished.folder}: {counts}\nthe table: csp-baselines table {shlex.quote(str(finished.folder))}"
+    print_outcome(text, finished.failed)

@@ -16,7 +16,7 @@ import docstring_parser
 import tyro
 
 import csp_data
-from baselines.commands.arguments import settings
+from baselines.commands.arguments import parse_settings
 from baselines.errors import OptionError
 from baselines.presets import INNER_KINDS, KINDS, REFERENCES, default_preset, short_name
 from baselines.published import TRAINING, training_of
@@ -27,40 +27,45 @@ from csp_data.card.splits import PARTS
 from csp_data.protocol import resolve
 from csp_data.terminal import loudness
 
-__all__ = ["EVAL", "TRAIN", "Choices", "Eval", "Train", "chosen", "evaluate", "train"]
+__all__ = ["EVAL", "TRAIN", "Choices", "Eval", "Train", "evaluate", "train", "training_config"]
 
 _arg = tyro.conf.arg
 Named = tyro.conf.Positional
 
 
-def _choices() -> dict[str, Any]:
+def _training_options() -> dict[str, Any]:
     """Return an option for each field of :class:`TrainConfig`: its type, its help, its value in every training."""
     hints = get_type_hints(TrainConfig)
-    told = {p.arg_name: p.description or "" for p in docstring_parser.parse(TrainConfig.__doc__ or "").params}
+    documented = docstring_parser.parse(TrainConfig.__doc__ or "").params
+    descriptions = {parameter.arg_name: parameter.description or "" for parameter in documented}
     options: dict[str, Any] = {}
-    for one in fields(TrainConfig):
-        named = {name: getattr(config, one.name) for name, config in TRAINING.items()}
-        values = {str(value) for value in named.values()}
-        defaults = values if len(values) == 1 else [f"{name}: {value}" for name, value in named.items()]
-        text = " ".join(re.sub(r":\w+:|`", "", told[one.name]).split())
+    for field_ in fields(TrainConfig):
+        value_by_training = {name: getattr(config, field_.name) for name, config in TRAINING.items()}
+        values = {str(value) for value in value_by_training.values()}
+        defaults = (
+            values if len(values) == 1 else [f"{name}: {value}" for name, value in value_by_training.items()]
+        )
+        text = " ".join(re.sub(r":\w+:|`", "", descriptions[field_.name]).split())
         hint = f"(default: {', '.join(defaults)})"
-        options[one.name] = Annotated[hints[one.name], tyro.conf.arg(help=text, help_behavior_hint=hint)]
+        options[field_.name] = Annotated[hints[field_.name], tyro.conf.arg(help=text, help_behavior_hint=hint)]
     return options
 
 
 if TYPE_CHECKING:
+    from baselines.runs.run import Run
+
     Choices = dict[str, Any]
 else:
-    Choices = TypedDict("Choices", _choices(), total=False)
+    Choices = TypedDict("Choices", _training_options(), total=False)
 """Those fields of :class:`TrainConfig` that a command line gives."""
 
 
-def chosen(given: Choices, training: str | None, protocol: str) -> TrainConfig:
+def training_config(choices: Choices, training: str | None, protocol: str) -> TrainConfig:
     """Return the training with the name, or else the one of the protocol's name, changed by what was given."""
-    return replace(training_of(protocol, training), **given)
+    return replace(training_of(protocol, training), **choices)
 
 
-def _models() -> str:
+def _models_help() -> str:
     """Return what can be trained, as a paragraph of the help."""
     high = ", ".join(kind for kind in KINDS if kind not in INNER_KINDS)
     return textwrap.fill(
@@ -79,7 +84,7 @@ Under --protocol paper there are only train and eval: the epoch is chosen on eva
 Everything is written into one folder. Given again, the same command goes on where it was stopped; once it has
 finished, it does nothing.
 
-{_models()}
+{_models_help()}
 
 Examples:
   csp-baselines train sample hiss-s4-mamba
@@ -160,24 +165,24 @@ def train(command: Train, line: str) -> None:
         raise OptionError("threads", command.threads, "a whole number of at least 1")
     # on two busy cores two threads were seen to take ten times as long as one: a small model's steps are so short
     # that one thread spends them waiting for the other to get a core
-    threads = command.threads or (1 if preset in (None, "small") else torch.get_num_threads())
-    torch.set_num_threads(threads)
-    given = split_settings(settings(command.set), default_kind="model")
-    dataset, config = _dataset(command, given["train"], given["data"])
+    default_threads = 1 if preset in (None, "small") else torch.get_num_threads()
+    torch.set_num_threads(command.threads or default_threads)
+    options = split_settings(parse_settings(command.set), default_kind="model")
+    dataset, config = _load_dataset(command, options["train"], options["data"])
     out = command.out or Path("runs") / f"{Path(command.dataset).stem}-{short_name(command.model)}-{config.seed}"
     with joined(command.device) as (team, device):
         if not team.leads:
-            follow(dataset, command.model, config, team, preset=preset, options=given["model"], device=device)
+            follow(dataset, command.model, config, team, preset=preset, options=options["model"], device=device)
             return
-        waits = loudness.get().notes and command.model not in REFERENCES  # they have no loops to compile
-        with before_compiling(partial(tqdm.write, COMPILING, sys.stderr)) if waits else nullcontext():
-            done, state = run(
+        announce = loudness.get().notes and command.model not in REFERENCES  # they have no loops to compile
+        with before_compiling(partial(tqdm.write, COMPILING, sys.stderr)) if announce else nullcontext():
+            trained, state = run(
                 dataset,
                 command.model,
                 config,
                 out,
                 preset=preset,
-                options=given["model"],
+                options=options["model"],
                 device=device,
                 command=line,
                 progress=loudness.get().progress,
@@ -185,23 +190,28 @@ def train(command: Train, line: str) -> None:
                 track=command.track,
             )
     if command.json:
-        print(json.dumps({"run": str(out), "state": state, **done.results}))
+        print(json.dumps({"run": str(out), "state": state, **trained.results}))
         return
     if state == "finished":
         print(f"{out} holds this run, finished: nothing to do.")
-    epoch = done.results["epoch"]
+    _print_results(trained, config)
+    print(f"run written to {out}")
+
+
+def _print_results(trained: Run, config: TrainConfig) -> None:
+    """Print what was trained, its errors on each part, and whether its epoch was chosen on what is reported."""
+    epoch = trained.results["epoch"]
     print(
-        f"{done.config.name} on {done.config.data.name} ({done.config.data.kind}), "
-        f"{done.results['parameters']:,} parameters"
+        f"{trained.config.name} on {trained.config.data.name} ({trained.config.data.kind}), "
+        f"{trained.results['parameters']:,} parameters"
         + (f", epoch {epoch} of {config.epochs}" if epoch else "")
-        + f", {done.results['seconds']:.1f} s"
+        + f", {trained.results['seconds']:.1f} s"
     )
-    data = done.config.data
-    for part in (part for part in PARTS if part in done.results):
-        print(_errors(part, done.results[part], data.units))
+    data = trained.config.data
+    for part in (part for part in PARTS if part in trained.results):
+        print(_error_line(part, trained.results[part], data.units))
     if data.selected_on_report:
         print(f"The epoch was chosen on {data.report} itself, as published: no part was held out from the choice.")
-    print(f"run written to {out}")
 
 
 def evaluate(command: Eval, line: str) -> None:
@@ -209,39 +219,42 @@ def evaluate(command: Eval, line: str) -> None:
     from baselines.experiment import evaluate as afresh
     from baselines.experiment import torch_device
     from baselines.pretrained import load_pretrained
-    from baselines.runs.run import CONFIG, PREDICTIONS, dataset_of, read_run
+    from baselines.runs.run import dataset_of, read_run
 
-    keep = None
-    if command.predictions is not None:
-        if (command.predictions / CONFIG).exists():
-            raise OptionError(
-                "predictions", str(command.predictions), "a folder that is no run's, whose own would be lost"
-            )
-        command.predictions.mkdir(parents=True, exist_ok=True)
-        keep = command.predictions / PREDICTIONS
+    keep = None if command.predictions is None else _predictions_file(command.predictions)
     if str(command.run).startswith("pretrained:"):
-        shipped = load_pretrained(str(command.run).removeprefix("pretrained:"))
+        pretrained = load_pretrained(str(command.run).removeprefix("pretrained:"))
         if command.data is None:
             raise OptionError("data", None, "a prepared file, as csp-data prepare NAME prints")
         dataset = csp_data.load(path=command.data)
         part = command.part or dataset.report
-        shipped.model.to(torch_device(command.device))
-        found = shipped.evaluate(dataset, part, keep=keep)
+        pretrained.model.to(torch_device(command.device))
+        metrics = pretrained.evaluate(dataset, part, keep=keep)
     else:
         run = read_run(command.run)
         dataset, part = dataset_of(run, command.data), command.part or run.config.data.report
-        found = afresh(run, dataset, part, command.device, keep)
+        metrics = afresh(run, dataset, part, command.device, keep)
     if command.json:
-        print(json.dumps({"run": str(command.run), "part": part, **found}))
+        print(json.dumps({"run": str(command.run), "part": part, **metrics}))
         return
     units = list(dataset.targets.units)
-    print(_errors(part, found, units))
+    print(_error_line(part, metrics, units))
     for kind in ("channels", "episodes"):
-        for name, values in found[kind].items():
-            print(_errors(f"  {name}", values, units))
+        for name, values in metrics[kind].items():
+            print(_error_line(f"  {name}", values, units))
 
 
-def _dataset(command: Train, train: dict[str, Any], data: dict[str, Any]) -> tuple[Dataset, TrainConfig]:
+def _predictions_file(folder: Path) -> Path:
+    """Return where to write predictions in a folder, which is made; refuse that of a run."""
+    from baselines.runs.run import CONFIG, PREDICTIONS
+
+    if (folder / CONFIG).exists():
+        raise OptionError("predictions", str(folder), "a folder that is no run's, whose own would be lost")
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder / PREDICTIONS
+
+
+def _load_dataset(command: Train, train: dict[str, Any], data: dict[str, Any]) -> tuple[Dataset, TrainConfig]:
     """Load by name, or from a prepared file if the argument looks like one; choose how to train on it."""
     for name in train:
         if name in command.choices:
@@ -250,19 +263,19 @@ def _dataset(command: Train, train: dict[str, Any], data: dict[str, Any]) -> tup
     if command.dataset in csp_data.names() or (path.suffix not in (".h5", ".hdf5") and not path.is_file()):
         # first what may be refused: preparing can take long
         protocol = resolve(load_card(command.dataset), command.protocol).replace(**data)
-        config = chosen(choices, command.training, protocol.name)
+        config = training_config(choices, command.training, protocol.name)
         csp_data.prepare(command.dataset, raw=command.raw, protocol=protocol, progress=loudness.get().progress)
         return csp_data.load(command.dataset, raw=command.raw, protocol=protocol), config
     dataset = csp_data.load(path=path, raw=command.raw, protocol=command.protocol, **data)
-    return dataset, chosen(choices, command.training, dataset.protocol.name)
+    return dataset, training_config(choices, command.training, dataset.protocol.name)
 
 
-def _errors(what: str, values: dict[str, Any], units: list[str]) -> str:
+def _error_line(label: str, values: dict[str, Any], units: list[str]) -> str:
     from baselines.tables.digits import number
 
     unit = f" {units[0]}" if len(set(units)) == 1 and units[0] != "1" else ""
     squared = f" ({units[0]})²" if unit else ""
     return (
-        f"{what}: MSE {number(values['mse'], 5)}{squared}, RMSE {number(values['rmse'])}{unit}, "
+        f"{label}: MSE {number(values['mse'], 5)}{squared}, RMSE {number(values['rmse'])}{unit}, "
         f"MAE {number(values['mae'])}{unit}"
     )

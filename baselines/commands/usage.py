@@ -8,44 +8,50 @@ import click
 
 from csp_data.terminal import flags
 
-__all__ = ["without_values", "wrong"]
+__all__ = ["option_without_value", "usage_error"]
 
 
-def wrong(command: click.Command, words: Sequence[str]) -> str | None:
+def usage_error(command: click.Command, words: Sequence[str]) -> str | None:
     """Return what is wrong with the words typed after a command, as click sees it; ``None`` if nothing is."""
-    typed = list(_one_by_one(command, words))
+    arguments = list(_repeat_multiple_flags(command, words))
     try:
-        command.make_context(command.name, list(typed))  # it takes words off the list
+        command.make_context(command.name, list(arguments))  # it takes words off the list
     except click.MissingParameter:  # names the first alone
-        given = command.make_context(command.name, typed, resilient_parsing=True).params
-        named = flags(command.params)
-        missing = [named[str(one.name)] for one in command.params if one.required and not given[str(one.name)]]
+        values = command.make_context(command.name, arguments, resilient_parsing=True).params
+        flag_by_name = flags(command.params)
+        required = [str(parameter.name) for parameter in command.params if parameter.required]
+        missing = [flag_by_name[name] for name in required if not values[name]]
         return f"{' and '.join(missing)} {'is' if len(missing) == 1 else 'are'} missing."
     except click.UsageError as error:
-        said = error.format_message()
-        return said if said.endswith((".", "?")) else f"{said}."
+        message = error.format_message()
+        return message if message.endswith((".", "?")) else f"{message}."
     return None
 
 
-def without_values(command: click.Command, words: Sequence[str]) -> str | None:
+def option_without_value(command: click.Command, words: Sequence[str]) -> str | None:
     """Return an option of several values that is typed without one: tyro would take that for not typed."""
-    several = _several(command)
-    ends = zip(words, [*words[1:], "-"], strict=False)
-    return next((w for w, after in ends if w in several and after[:1] == "-" and not after[1:2].isdigit()), None)
+    multiple_flags = _multiple_flags(command)
+    for word, following in zip(words, [*words[1:], "-"], strict=False):
+        is_option = following[:1] == "-" and not following[1:2].isdigit()  # not a negative number
+        if word in multiple_flags and is_option:
+            return word
+    return None
 
 
-def _several(command: click.Command) -> set[str]:
-    return {flag for one in command.params if getattr(one, "multiple", False) for flag in one.opts}
+def _multiple_flags(command: click.Command) -> set[str]:
+    return {
+        flag for parameter in command.params if getattr(parameter, "multiple", False) for flag in parameter.opts
+    }
 
 
-def _one_by_one(command: click.Command, words: Sequence[str]) -> Iterator[str]:
+def _repeat_multiple_flags(command: click.Command, words: Sequence[str]) -> Iterator[str]:
     """Write ``--set a=1 b=2`` as ``--set a=1 --set b=2``: click has no options with several values."""
-    several = _several(command)
+    multiple_flags = _multiple_flags(command)
     option, values = "", 0
     for word in words:
         if word.startswith("-"):
             option, values = word, 0
-        elif option in several:
+        elif option in multiple_flags:
             values += 1
             if values > 1:
                 yield option

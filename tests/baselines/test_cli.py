@@ -15,7 +15,7 @@ import pytest
 
 import csp_data
 from baselines.cli import main
-from baselines.commands.train import chosen
+from baselines.commands.train import training_config
 from baselines.published import TRAINING
 from baselines.runs.run import Run, read_run
 from baselines.training.train import TrainConfig
@@ -213,9 +213,9 @@ def test_training_by_name_and_what_is_given_beside_it(tmp_path: Path) -> None:
 
 
 def test_training_follows_the_protocol_unless_named() -> None:
-    assert chosen({}, None, "paper") == TRAINING["paper"]
-    assert chosen({"lr": 0.1}, "strict", "paper") == TrainConfig(lr=0.1)
-    assert chosen({}, None, "my-own") == TrainConfig()
+    assert training_config({}, None, "paper") == TRAINING["paper"]
+    assert training_config({"lr": 0.1}, "strict", "paper") == TrainConfig(lr=0.1)
+    assert training_config({}, None, "my-own") == TrainConfig()
 
 
 @pytest.mark.parametrize("arguments", [["--help"], ["train", "--help"], ["eval", "--help"], ["table", "--help"]])

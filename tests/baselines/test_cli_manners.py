@@ -18,7 +18,7 @@ import pytest
 
 import csp_data
 from baselines.cli import commands, main, parse
-from baselines.commands.completion import shadow
+from baselines.commands.completion import click_commands
 from baselines.cpu import threads as parallel
 from baselines.cpu.threads import COMPILING
 from baselines.presets import REFERENCES
@@ -310,7 +310,7 @@ def test_completion_knows_every_option(name: str, capsys: pytest.CaptureFixture[
     """Those that the help shows, and no others."""
     out = said([name, "--help"], capsys)[1]
     shown = set(re.findall(r"^\W*(?:-\w(?: [A-Z]+)?, )*(--[a-z][a-z0-9-]+)", out, re.MULTILINE))
-    options = (p for p in shadow(commands()).commands[name].params if isinstance(p, click.Option))
+    options = (p for p in click_commands(commands()).commands[name].params if isinstance(p, click.Option))
     assert {flag for option in options for flag in option.opts if flag.startswith("--")} | {"--help"} == shown
 
 

@@ -10,39 +10,43 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from baselines.cli import parse
-from baselines.commands.arguments import lists, seeds, settings
+from baselines.commands.arguments import parse_lists, parse_seeds, parse_settings
 from baselines.errors import OptionError
 from baselines.sweeps.grid import Grid
 from baselines.sweeps.pool import Place
 
 
 def test_seeds_are_numbers_and_ranges_each_once() -> None:
-    assert seeds(["7", "0-2", "1", "4-4"]) == (7, 0, 1, 2, 4)
+    assert parse_seeds(["7", "0-2", "1", "4-4"]) == (7, 0, 1, 2, 4)
     for wrong in ("x", "-1", "1-", "1-x", "0.5", ""):
         with pytest.raises(OptionError, match=r"seeds=.*expected a whole number"):
-            seeds([wrong])
+            parse_seeds([wrong])
     with pytest.raises(OptionError, match="seeds='4-2': expected a range from the smaller to the larger, as 2-4"):
-        seeds(["0", "4-2"])
+        parse_seeds(["0", "4-2"])
 
 
 @given(st.lists(st.one_of(st.integers(), st.booleans(), st.none(), st.floats(allow_nan=False)), min_size=1))
 def test_values_come_back_as_python_would_write_them_in_json(values: list[object]) -> None:
     text = ",".join(map(json.dumps, values))
-    assert lists("set", [f"train.lr={text}"]) == {"train.lr": values}
-    assert settings([f"dim={json.dumps(value)}" for value in values]) == {"dim": values[-1]}
+    assert parse_lists("set", [f"train.lr={text}"]) == {"train.lr": values}
+    assert parse_settings([f"dim={json.dumps(value)}" for value in values]) == {"dim": values[-1]}
 
 
 def test_what_is_not_json_is_text_and_a_json_list_is_one_value() -> None:
-    assert lists("set", ["a=cosine,constant", "b=[1, 2]", "c=x=y"]) == {
+    assert parse_lists("set", ["a=cosine,constant", "b=[1, 2]", "c=x=y"]) == {
         "a": ["cosine", "constant"],
         "b": [[1, 2]],
         "c": ["x=y"],
     }
-    assert settings(["a=False", "b=None"]) == {"a": False, "b": None}  # as text they would count as true
-    assert settings(["a=cosine,constant", "b=[1, 2]", "c="]) == {"a": "cosine,constant", "b": [1, 2], "c": ""}
+    assert parse_settings(["a=False", "b=None"]) == {"a": False, "b": None}  # as text they would count as true
+    assert parse_settings(["a=cosine,constant", "b=[1, 2]", "c="]) == {
+        "a": "cosine,constant",
+        "b": [1, 2],
+        "c": "",
+    }
     for wrong in ("lr", "=1", "lr="):
         with pytest.raises(OptionError, match=r"slurm=.*KEY=VALUE"):
-            lists("slurm", [wrong])
+            parse_lists("slurm", [wrong])
 
 
 @pytest.mark.parametrize("words", [["sweep"], ["ablate", "lowpass"]], ids=lambda words: words[0])

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from baselines.sweeps.grid import Grid
     from baselines.sweeps.pool import Place
 
-__all__ = ["Runs", "RunsOptions", "ended"]
+__all__ = ["Runs", "RunsOptions", "print_outcome"]
 
 _arg = tyro.conf.arg
 
@@ -60,11 +60,11 @@ class Runs:
         return Grid(
             datasets=tuple(datasets),
             models=tuple(models),
-            seeds=arguments.seeds(seeds),
+            seeds=arguments.parse_seeds(seeds),
             protocol=self.protocol,
             training=self.training,
             preset=self.preset,
-            settings=arguments.lists("set", set),
+            settings=arguments.parse_lists("set", set),
             raw=self.raw,
             folds=folds,
         )
@@ -80,7 +80,7 @@ class Runs:
 
     def pool(self) -> dict[str, Any]:
         """Return what executes the runs, as :func:`baselines.sweeps.sweep.sweep_grid` names it."""
-        slurm = {key: values[0] for key, values in arguments.lists("slurm", self.slurm).items()}
+        slurm = {key: values[0] for key, values in arguments.parse_lists("slurm", self.slurm).items()}
         return {"jobs": self.jobs, "backend": self.backend, "slurm": slurm}
 
 
@@ -88,10 +88,10 @@ RunsOptions = Annotated[Runs, tyro.conf.OmitArgPrefixes, _arg(name="runs")]
 """The same as a field of a command's options."""
 
 
-def ended(said: str, failed: Mapping[Path, str]) -> None:
+def print_outcome(text: str, failed: Mapping[Path, str]) -> None:
     """Print what was found, and which runs failed and why; exit with 1 if one did."""
-    sys.stdout.write(said + "\n")
-    for folder, why in failed.items():
-        sys.stderr.write(f"failed: {folder}: {why}\n")
+    sys.stdout.write(text + "\n")
+    for folder, reason in failed.items():
+        sys.stderr.write(f"failed: {folder}: {reason}\n")
     if failed:
         sys.exit(1)
