@@ -181,8 +181,8 @@ class Protocol:
             raise OptionError(
                 "resample", "mean", "grid='common' with it", "An own-start grid has no time before it."
             )
-        if self.look_ahead_s is not None and self.grid == "own-start" and self.look_ahead_s > self._own_ahead:
-            raise OptionError("look_ahead_s", self.look_ahead_s, f"at most {self._own_ahead:g} s on this grid")
+        if self.look_ahead_s is not None and self.grid == "own-start" and self.look_ahead_s > self._grid_ahead_s:
+            raise OptionError("look_ahead_s", self.look_ahead_s, f"at most {self._grid_ahead_s:g} s on this grid")
         if self.lowpass is not None:
             self.lowpass.sections(self.input_hz)
         if self.window is not None:
@@ -247,15 +247,15 @@ class Protocol:
     @property
     def target_shift_s(self) -> float:
         """Seconds by which `look_ahead_s` moves targets forward in time against the grid's own place for them."""
-        return 0.0 if self.look_ahead_s is None else self._own_ahead - self.look_ahead_s
+        return 0.0 if self.look_ahead_s is None else self._grid_ahead_s - self.look_ahead_s
 
     @property
     def ahead_s(self) -> float:
         """Seconds from the end of a target to its chunk's last input: `look_ahead_s`, or else the grid's own."""
-        return self._own_ahead if self.look_ahead_s is None else self.look_ahead_s
+        return self._grid_ahead_s if self.look_ahead_s is None else self.look_ahead_s
 
     @property
-    def _own_ahead(self) -> float:
+    def _grid_ahead_s(self) -> float:
         """Look-ahead of the grid as it is, in seconds."""
         return (self.chunk - 1) / self.input_hz if self.grid == "own-start" else 0.0
 

@@ -13,7 +13,7 @@ from csp_data.card import Card
 from csp_data.simulate.stamp import simulates, stamped
 from csp_data.sources import Found, find_in
 
-__all__ = ["better_folder", "of_this"]
+__all__ = ["better_folder", "without_other_simulations"]
 
 DEPTH = 3
 """Folders up, and folders down."""
@@ -23,7 +23,7 @@ ENTRIES = 20_000
 """Files and folders of a folder above that are looked at: it may be a whole disk."""
 
 
-def of_this(card: Card, root: Path, found: Sequence[Found]) -> list[Found]:
+def without_other_simulations(card: Card, root: Path, found: Sequence[Found]) -> list[Found]:
     """Return the recordings that do not lie in a simulation of another data set below the root.
 
     Readers cannot tell: marker and slip recordings have the same files.
@@ -69,7 +69,7 @@ def _count(card: Card, folder: Path) -> int:
             return 0
         if card.files:
             return sum((folder / entry.path).is_file() for entry in card.files)
-        return len(of_this(card, folder, find_in(card, folder)))
+        return len(without_other_simulations(card, folder, find_in(card, folder)))
     return 0
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Literal
 
 from csp_data.acquire.manifest import digest_file, sync_folder
-from csp_data.acquire.nearby import of_this
+from csp_data.acquire.nearby import without_other_simulations
 from csp_data.card import Card, load_card, names
 from csp_data.errors import CspDataError, MissingDataError, VerificationError
 from csp_data.sources import find_in, load_source, recognise
@@ -62,7 +62,7 @@ def find_files(card: Card, folder: Path, origin: Callable[[Path], str] = str) ->
         files = _find_listed(card, start) if card.files else {}
         if card.unlisted == "used":
             listed = set(files.values())
-            for recording in of_this(card, start, find_in(card, start)):
+            for recording in without_other_simulations(card, start, find_in(card, start)):
                 unlisted = (file for file in recording.files if file.is_file() and file not in listed)
                 files |= {file.relative_to(start).as_posix(): file for file in unlisted}
         for name, file in files.items():

@@ -15,7 +15,7 @@ from typing import Any, Literal
 
 from csp_data.acquire.lockfile import LOCK_NAME, RECEIPTS_NAME, LockedSet, lock_path, read_lock
 from csp_data.acquire.manifest import Digest, Stamps
-from csp_data.acquire.nearby import of_this
+from csp_data.acquire.nearby import without_other_simulations
 from csp_data.acquire.structure import structure_problems
 from csp_data.card import Card, FileEntry, bundled_root
 from csp_data.errors import MissingDataError, SourceError, VerificationError
@@ -200,7 +200,7 @@ def verify_tree(
     advice = how_to_get(card, root)
     if not root.is_dir():
         raise MissingDataError(f"The raw files of {card.name}", root, advice)
-    found = of_this(card, root, find_in(card, root))
+    found = without_other_simulations(card, root, find_in(card, root))
     locked = read_lock(lock_path(root, lock), card.name)
     entries = _entries(card, locked)
     by_recording = _names_by_recording(root, found)

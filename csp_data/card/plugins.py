@@ -29,9 +29,9 @@ __all__ = [
     "ModuleReader",
     "Reader",
     "RegisteredReader",
-    "ask",
-    "folders",
-    "installed",
+    "call_reader",
+    "installed_readers",
+    "plugin_folders",
 ]
 
 T = TypeVar("T")
@@ -103,7 +103,7 @@ class RegisteredReader:
 Reader = FolderReader | ModuleReader | RegisteredReader
 
 
-def folders(value: str | None = None) -> Iterator[FolderReader]:
+def plugin_folders(value: str | None = None) -> Iterator[FolderReader]:
     """Yield the folders with a card that ``CSP_DATA_PLUGINS`` (or `value`) names."""
     value = os.environ.get(VARIABLE, "") if value is None else value
     for entry in filter(None, value.split(os.pathsep)):
@@ -118,7 +118,7 @@ def folders(value: str | None = None) -> Iterator[FolderReader]:
         yield from map(FolderReader, inside)
 
 
-def installed() -> Iterator[tuple[str, ModuleReader | SourceError]]:
+def installed_readers() -> Iterator[tuple[str, ModuleReader | SourceError]]:
     """Yield name and reader of the data sets that installed packages offer, or why one cannot be used."""
     for entry in entry_points(group=GROUP):
         where = f"{entry.value} (entry point {entry.name!r})"
@@ -133,7 +133,7 @@ def installed() -> Iterator[tuple[str, ModuleReader | SourceError]]:
             yield entry.name, ModuleReader(entry.value, Path(spec.origin).parent)
 
 
-def ask(reader: Reader | None, what: str, call: Callable[[], T]) -> T:
+def call_reader(reader: Reader | None, what: str, call: Callable[[], T]) -> T:
     """Call a function of a reader; whatever it raises is said to be the reader's, unless that is our own.
 
     Parameters

@@ -13,7 +13,7 @@ from types import MappingProxyType
 from typing import cast
 
 from csp_data.card.parse import read_card
-from csp_data.card.plugins import CARD, VARIABLE, FolderReader, ModuleReader, folders, installed
+from csp_data.card.plugins import CARD, VARIABLE, FolderReader, ModuleReader, installed_readers, plugin_folders
 from csp_data.card.types import Card
 from csp_data.errors import CardError, CspDataError, OptionError, UnknownNameError
 from csp_data.files import check_file
@@ -51,7 +51,7 @@ def _external_cards(plugins: str) -> tuple[Mapping[str, Card], Mapping[str, CspD
     """Read the cards of installed packages and of the folders in `plugins`; return the broken ones apart."""
     cards: dict[str, Card] = {}
     broken: dict[str, CspDataError] = {}
-    readers = [*installed(), *((reader.folder.name, reader) for reader in folders(plugins))]
+    readers = [*installed_readers(), *((reader.folder.name, reader) for reader in plugin_folders(plugins))]
     for name, reader in readers:
         try:
             if isinstance(reader, CspDataError):

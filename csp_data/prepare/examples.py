@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from csp_data.card import Card, StreamCard, TargetCard
-from csp_data.card.plugins import ask
+from csp_data.card.plugins import call_reader
 from csp_data.errors import DamagedRecordingError, SourceError
 from csp_data.protocol import Protocol
 from csp_data.recording import FloatArray, Note, Recording, Stream
@@ -416,7 +416,7 @@ def _inputs(cleaned: _Cleaned, grids: Mapping[str, Grid]) -> FloatArray:
         if stream.derived:
             what = f"derived columns of {stream.name!r} of recording {recording.id} ({recording.path})"
             function = partial(cleaned.source.inputs[stream.name], values)
-            derived = _as_floats(ask(card.reader, what, function), card, what)
+            derived = _as_floats(call_reader(card.reader, what, function), card, what)
             expected = (len(values), len(stream.derived))
             if np.shape(derived) != expected:
                 raise SourceError(card.name, f"{what}: expected the shape {expected}, found {np.shape(derived)}")
@@ -434,7 +434,7 @@ def _targets(cleaned: _Cleaned, grids: Mapping[str, Grid]) -> FloatArray:
         for name in cleaned.references
     }
     what = f"target {target.name!r} of recording {recording.id} ({recording.path})"
-    returned = ask(card.reader, what, partial(cleaned.source.targets[target.name], at_edges))
+    returned = call_reader(card.reader, what, partial(cleaned.source.targets[target.name], at_edges))
     targets = _as_floats(returned, card, f"{recording.id}: target {target.name}")
     expected = (len(grids[cleaned.inputs[0].name].edges) - 1, len(target.channels))
     if np.shape(targets) != expected:

@@ -12,7 +12,7 @@ from types import ModuleType
 from typing import Any
 
 from csp_data.card import Card, add_card, load_card, names
-from csp_data.card.plugins import FolderReader, RegisteredReader, ask
+from csp_data.card.plugins import FolderReader, RegisteredReader, call_reader
 from csp_data.card.registry import read_external_card
 from csp_data.errors import SourceError
 from csp_data.protocol import Protocol
@@ -119,7 +119,7 @@ def find_in(card: Card, root: Path) -> list[Found]:
         given: Any = source.find(root)
         return list(given) if isinstance(given, Iterable) else [given]
 
-    found = ask(card.reader, f"find() of {root}", listed)
+    found = call_reader(card.reader, f"find() of {root}", listed)
     for i, recording in enumerate(found):
         if not isinstance(recording, Found):
             raise SourceError(
@@ -144,7 +144,7 @@ def read_found(source: Source, found: Found, card: Card, protocol: Protocol) -> 
         If the reader gives another one, or none, or fails.
     """
     what = f"read() of recording {found.id} ({found.files[0]})"
-    recording: Any = ask(card.reader, what, lambda: source.read(found, card, protocol))
+    recording: Any = call_reader(card.reader, what, lambda: source.read(found, card, protocol))
     if not isinstance(recording, Recording) or not isinstance(recording.streams, Mapping):
         problem = (
             f"read() should return a csp_data.Recording, with streams by name, found {type(recording).__name__}"

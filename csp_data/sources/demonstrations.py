@@ -10,7 +10,7 @@ import numpy as np
 
 from csp_data.errors import DamagedRecordingError
 from csp_data.recording import FloatArray, Note
-from csp_data.sources.folders import folders
+from csp_data.sources.folders import walk_folders
 from csp_data.sources.hdf5 import read_arrays
 
 __all__ = ["find_demonstrations", "read_sensor"]
@@ -44,7 +44,7 @@ def find_demonstrations(root: Path, files: Sequence[str], published: str) -> lis
     above = [folder.name.lower() for folder in (root.absolute(), *root.absolute().parents)]
     outermost = next((name for name in above if name.startswith(PUBLISHED)), "")
     top = len(os.path.join(root, ""))  # noqa: PTH118  # with a separator at its end
-    for folder, names in folders(root):
+    for folder, names in walk_folders(root):
         spelling = {name.lower(): name for name in names}
         if not wanted.isdisjoint(spelling):
             path = Path(folder)

@@ -6,10 +6,10 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-__all__ = ["folders"]
+__all__ = ["walk_folders"]
 
 
-def folders(root: Path) -> Iterator[tuple[str, list[str]]]:
+def walk_folders(root: Path) -> Iterator[tuple[str, list[str]]]:
     """Yield each folder below a root, itself included, with the names of its files.
 
     A link to a folder elsewhere is looked into, once, after all that is not linked: large recordings often lie on

@@ -16,7 +16,7 @@ from csp_data.protocol import Protocol
 from csp_data.recording import FloatArray, Note, Recording, Stream
 from csp_data.signal.rotation import cumulative, multiply, rotate
 from csp_data.sources import Found, Source
-from csp_data.sources.folders import folders
+from csp_data.sources.folders import walk_folders
 from csp_data.sources.hdf5 import read_arrays
 
 # the publisher's archives, in the order in which the published code reads them
@@ -37,7 +37,7 @@ ESTIMATES = {"game-rv": "synced/game_rv", "ekf": "pose/ekf_ori"}
 def find(root: Path) -> list[Found]:
     """Find the sequences below `root`, in the order of the publisher's archives, by name; a group is a person."""
     found = []
-    for file in (Path(folder, file) for folder, files in folders(root) for file in files):
+    for file in (Path(folder, file) for folder, files in walk_folders(root) for file in files):
         if file.name.lower() != "data.hdf5":
             continue
         name, above = file.parent.name.lower(), file.parent.parent.name.lower()

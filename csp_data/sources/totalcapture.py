@@ -14,7 +14,7 @@ from csp_data.protocol import Protocol
 from csp_data.recording import FloatArray, Note, Recording, Stream
 from csp_data.signal.rotation import first_two_columns, largest_positive, multiply, rotate
 from csp_data.sources import Found, Source
-from csp_data.sources.folders import folders
+from csp_data.sources.folders import walk_folders
 from csp_data.sources.skeleton import check_inches, order_notes, read_skeleton, sampled, to_wxyz
 from csp_data.sources.text import letters_of, named_numbers, read_bytes
 
@@ -35,7 +35,7 @@ def find(root: Path) -> list[Found]:
     """
     sensors: dict[str, tuple[bool, Path]] = {}
     others: dict[tuple[str, str], Path] = {}
-    for folder, files in folders(root):
+    for folder, files in walk_folders(root):
         for file in files:
             path, name = Path(folder) / file, file.lower()
             if match := SENSORS.fullmatch(name):

@@ -14,7 +14,7 @@ from csp_data.protocol import Protocol
 from csp_data.recording import FloatArray, Recording, Stream
 from csp_data.signal.rotation import multiply, rotate
 from csp_data.sources import Found, Source
-from csp_data.sources.folders import folders
+from csp_data.sources.folders import walk_folders
 from csp_data.sources.text import after_comments, numbers, read_bytes
 
 IMU_FILE = re.compile(r"(?P<stem>.+?)(?P<synced>\.synced)?\.imu\.txt", re.IGNORECASE)
@@ -25,7 +25,7 @@ GYROSCOPE, ACCELEROMETER = slice(1, 4), slice(4, 7)
 def find(root: Path) -> list[Found]:
     """Find the sequences anywhere below `root`, sorted by name; a group is a scene (board, corner, ...)."""
     found = []
-    for file in (Path(folder, file) for folder, files in folders(root) for file in files):
+    for file in (Path(folder, file) for folder, files in walk_folders(root) for file in files):
         # macOS puts a file ._NAME beside each, in archives and on USB sticks
         if not file.name.startswith(".") and (match := IMU_FILE.fullmatch(file.name)):
             name = match["stem"].lower().replace("-", "_")

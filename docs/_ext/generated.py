@@ -12,6 +12,7 @@ import io
 import os
 import re
 import runpy
+import shutil
 import textwrap
 from pathlib import Path
 from typing import Any
@@ -112,6 +113,11 @@ def _write(app: sphinx.application.Sphinx) -> None:
             page.unlink()  # of a data set that is gone
 
 
+def _forget_moved_names(app: sphinx.application.Sphinx, config: object) -> None:
+    """Let autosummary write all pages anew: one of a name that has moved would stay, and be an error."""
+    shutil.rmtree(Path(app.srcdir) / "generated" / "api", ignore_errors=True)
+
+
 def _literal(app: sphinx.application.Sphinx, ctx: object, lines: list[str]) -> None:
     """Show tables and examples in the help of a command as they are printed, so that they can be copied."""
     shown: list[str] = []
@@ -144,6 +150,7 @@ def _short(
 
 def setup(app: sphinx.application.Sphinx) -> dict[str, Any]:
     """Write the pages when the builder starts."""
+    app.connect("config-inited", _forget_moved_names)
     app.connect("builder-inited", _write)
     app.connect("autodoc-process-signature", _short)
     for part in ("description", "epilog"):
