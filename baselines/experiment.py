@@ -174,8 +174,8 @@ def _keep_file(model: OwnModel, folder: Path) -> dict[str, Any]:
     """Copy the file of a model of one's own into the run's folder; return what to record of it."""
     if model.config.looks_ahead:
         logger.warning(
-            "%s looks ahead: outputs change with samples after the end of their chunk. Its errors are those of a "
-            "model that knows the future, which the models that it stands beside do not.",
+            "%s looks ahead: its outputs change with samples after the end of their chunk. Its errors do not "
+            "compare with those of models that see the past alone, and it cannot run live.",
             model.config.source,
         )
     atomic_bytes(folder / MODEL, model.file.read_bytes())

@@ -73,6 +73,8 @@ class OwnModel(nn.Module):
         inner = _ask(config, file, "making it", lambda: make(**arguments))
         if not isinstance(inner, nn.Module):
             raise ModelError(f"{config.source}: expected a torch.nn.Module, it returned {type(inner).__name__}.")
+        if not any(True for _ in inner.parameters()):
+            raise ModelError(f"{config.source}: expected a module with parameters, it has nothing to train.")
         self.inner = inner
         self.config = replace(config, looks_ahead=self._try())
 
@@ -136,6 +138,8 @@ class OwnModel(nn.Module):
         with torch.random.fork_rng(devices=[]):  # the weights and batches of a seed stay what they are
             first, second = (_ask(self.config, self.file, "its forward", partial(self, t)) for t in (x, later))
         self.train(training)
+        if not torch.isfinite(first).all():
+            raise ModelError(f"{self.config.source}: its outputs for standard normal inputs are not finite.")
         return not torch.allclose(first[:, :2], second[:, :2], rtol=1e-3, atol=1e-4)
 
 

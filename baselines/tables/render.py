@@ -226,7 +226,7 @@ def notes(table: Table) -> list[str]:
     if table.looks_ahead:
         sentences.append(
             f"{', '.join(table.looks_ahead)}: outputs were seen to depend on samples after the end of their "
-            "chunk, which the other models do not see."
+            "chunk, which the other models do not see; such errors do not compare."
         )
     compared = [row.comparison for row in table.rows if row.comparison is not None]
     if table.against and compared:

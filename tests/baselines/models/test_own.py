@@ -56,6 +56,14 @@ def narrow(in_dim, out_dim, chunk):
 def no_module(in_dim, out_dim, chunk):
     return lambda x: x
 
+def not_finite(in_dim, out_dim, chunk):
+    model = Causal(in_dim, out_dim, chunk)
+    nn.init.constant_(model.out.bias, float("nan"))
+    return model
+
+def empty(in_dim, out_dim, chunk):
+    return nn.Identity()
+
 def without(features):
     return None
 
@@ -183,6 +191,8 @@ def test_the_weights_are_those_that_the_seed_gives(file: Path) -> None:
         ("narrow", {}, ModelError, r"mine\.py:narrow \(line 13\): its forward raised RuntimeError: .*channels"),
         ("no_module", {}, ModelError, r"expected a torch\.nn\.Module, it returned function"),
         ("without", {}, ModelError, r"in_dim, out_dim and chunk, found without\(features\)"),
+        ("not_finite", {}, ModelError, "outputs for standard normal inputs are not finite"),
+        ("empty", {}, ModelError, "it has nothing to train"),
         ("CONSTANT", {}, ModelError, "CONSTANT is no class and no function"),
         ("Casual", {}, UnknownNameError, "Did you mean 'Causal'"),
         ("Causal", {"widht": 3}, UnknownNameError, "Did you mean 'width'"),
