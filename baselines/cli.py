@@ -27,7 +27,7 @@ from baselines.commands.results import RESULTS, Results, results
 from baselines.commands.stream import STREAM, Stream, stream
 from baselines.commands.sweep import SWEEP, Sweep, sweep
 from baselines.commands.train import EVAL, TRAIN, Eval, Train, evaluate, train
-from baselines.commands.usage import option_without_value, usage_error
+from baselines.commands.usage import joined, option_without_value, usage_error
 from baselines.errors import CspDataError, OptionError, UnknownNameError, UsageError
 from csp_data.errors import SourceError
 from csp_data.terminal import Loudness, flags, pipeable
@@ -154,6 +154,8 @@ def parse(given: Sequence[str]) -> Any:
         words.remove(name)
         if empty := option_without_value(click_commands(known_commands).commands[name], words):
             raise UsageError(f"{empty} is missing: expected at least one.")
+        begin = given.index(name) + 1
+        given = [*given[:begin], *joined(click_commands(known_commands).commands[name], given[begin:])]
     program = _program_type(known_commands, name)
     try:
         with redirect_stderr(io.StringIO()) as captured:

@@ -62,13 +62,15 @@ def parse_lists(option: str, pairs: Sequence[str]) -> dict[str, list[Any]]:
 
 
 def _split_pairs(option: str, pairs: Sequence[str], example: str) -> list[tuple[str, str]]:
-    split = []
+    split: dict[str, tuple[str, str]] = {}
     for pair in pairs:
         key, equals, text = pair.partition("=")
         if not (key and equals):
             raise OptionError(option, pair, f"KEY=VALUE, such as {example}")
-        split.append((key, text))
-    return split
+        if (name := key.removeprefix("model.")) in split:
+            raise OptionError(option, pair, "each setting once", f"{'='.join(split[name])} is there too.")
+        split[name] = key, text
+    return list(split.values())
 
 
 _PYTHON_LITERALS = {"True": True, "False": False, "None": None}

@@ -8,7 +8,7 @@ import click
 
 from csp_data.terminal import flags
 
-__all__ = ["option_without_value", "usage_error"]
+__all__ = ["joined", "option_without_value", "usage_error"]
 
 
 def usage_error(command: click.Command, words: Sequence[str]) -> str | None:
@@ -36,6 +36,35 @@ def option_without_value(command: click.Command, words: Sequence[str]) -> str | 
         if word in multiple_flags and is_option:
             return word
     return None
+
+
+def joined(command: click.Command, words: Sequence[str]) -> list[str]:
+    """Bring the values of an option that is typed twice together: of several, tyro takes the last ones alone."""
+    names = {
+        flag: str(parameter.name)
+        for parameter in command.params
+        for flag in parameter.opts
+        if getattr(parameter, "multiple", False)
+    }
+    groups: list[list[str]] = [[]]
+    group_of: dict[str, list[str]] = {}
+    into = groups[0]
+    for i, word in enumerate(words):
+        if word == "--":
+            return [*(word for group in groups for word in group), *words[i:]]
+        flag, equals, value = word.partition("=") if word.startswith("--") else (word, "", "")
+        name = names.get(flag.replace("_", "-") if flag.startswith("--") else flag)
+        if name in group_of:
+            into = group_of[name]
+            into += [value] if equals else []
+        elif word.startswith("-") and not word[1:2].isdigit():
+            groups.append([flag, value] if name and equals else [word])
+            into = groups[-1]
+            if name:
+                group_of[name] = into
+        else:
+            into.append(word)
+    return [word for group in groups for word in group]
 
 
 def _multiple_flags(command: click.Command) -> set[str]:

@@ -29,7 +29,32 @@ def test_seeds_are_numbers_and_ranges_each_once() -> None:
 def test_values_come_back_as_python_would_write_them_in_json(values: list[object]) -> None:
     text = ",".join(map(json.dumps, values))
     assert parse_lists("set", [f"train.lr={text}"]) == {"train.lr": values}
-    assert parse_settings([f"dim={json.dumps(value)}" for value in values]) == {"dim": values[-1]}
+    pairs = {f"dim{i}": value for i, value in enumerate(values)}
+    assert parse_settings([f"{name}={json.dumps(value)}" for name, value in pairs.items()]) == pairs
+
+
+def test_settings_that_are_typed_twice_are_refused() -> None:
+    """The last one counted, without a word: of a sweep over two values one was run."""
+    with pytest.raises(OptionError, match=r"set='a=2': expected each setting once\. a=1 is there too\."):
+        parse_lists("set", ["a=1", "b=1", "a=2"])
+    with pytest.raises(OptionError, match=r"model\.dim=16.* dim=8 is there too"):
+        parse_settings(["dim=8", "model.dim=16"])
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "sweep --datasets sample --set train.lr=1 --models fir --set train.batch=2 train.epochs=3 --models mean",
+        "sweep --set=train.lr=1 --models fir --models mean --set=train.batch=2 --datasets x --set train.epochs=3",
+        "sweep --models fir -q mean --datasets sample --set train.lr=1 train.batch=2 --out x --set train.epochs=3",
+        "-q sweep --models fir mean --datasets sample --set train.lr=1 train.batch=2 train.epochs=3",
+    ],
+)
+def test_values_of_an_option_that_is_typed_twice_all_count(words: str) -> None:
+    """The last ones alone did: a run had 60 epochs instead of one."""
+    command = parse(words.replace(" -q mean", " -q --models mean").split()).command
+    assert command.set == ("train.lr=1", "train.batch=2", "train.epochs=3")
+    assert command.models == ("fir", "mean")
 
 
 def test_what_is_not_json_is_text_and_a_json_list_is_one_value() -> None:
