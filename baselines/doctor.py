@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from baselines.scan import BACKENDS, _choose
+from baselines.scan import BACKENDS, _resolve_once
 
 __all__ = ["diagnose"]
 
@@ -20,7 +20,7 @@ def diagnose() -> dict[str, Any]:
         "device": gpus[0] if gpus else "cpu",
         "gpus": gpus,
         "threads": torch.get_num_threads(),
-        "scan": _choose("auto", "cuda" if gpus else "cpu"),
+        "scan": _resolve_once("auto", "cuda" if gpus else "cpu"),
         "scan_packages": {
             name: "installed" if importlib.util.find_spec(package) else f"missing {package}"
             for name, package in BACKENDS.items()

@@ -40,25 +40,25 @@ REFERENCES = {
 
 Overrides = Mapping[str, Any]
 
-_S4 = {"kernel": "truncated"}
-_LENGTH = 1500  # 30 s at 50 Hz
+_TRUNCATED = {"kernel": "truncated"}
+_LONGEST_EPISODE = 1500  # 30 s at 50 Hz
 
 _FLAT: dict[str, Overrides] = {
     "lstm": {"dim": 128, "hidden": 128, "layers": 2, "dropout": 0.1},
     "transformer": {"dim": 128, "layers": 6, "heads": 2, "dropout": 0.1, "equal_init": True},
-    "s4": {"dim": 128, "layers": 6, "dropout": 0.1, **_S4, "kernel_length": _LENGTH},
+    "s4": {"dim": 128, "layers": 6, "dropout": 0.1, **_TRUNCATED, "kernel_length": _LONGEST_EPISODE},
     "mamba": {"dim": 64, "layers": 2},
 }
 
 _LOW: dict[str, Overrides] = {
     "lstm": {"dim": 64, "hidden": 64, "layers": 1},
-    "s4": {"dim": 64, "layers": 4, "dropout": 0.1, **_S4},
+    "s4": {"dim": 64, "layers": 4, "dropout": 0.1, **_TRUNCATED},
     "mamba": {"dim": 128, "layers": 1},
 }
 
 _HIGH: dict[str, Overrides] = {
     "lstm": {"dim": 64, "hidden": 64, "layers": 1},
-    "s4": {"dim": 64, "layers": 4, "dropout": 0.1, **_S4, "kernel_length": _LENGTH // 10},
+    "s4": {"dim": 64, "layers": 4, "dropout": 0.1, **_TRUNCATED, "kernel_length": _LONGEST_EPISODE // 10},
     "mamba": {"dim": 64, "layers": 4},
     "transformer": {"dim": 64, "layers": 4, "heads": 2, "feedforward": 256, "dropout": 0.1, "equal_init": True},
 }
@@ -105,10 +105,12 @@ def _levels(low: Overrides, high: Overrides, mid: Overrides | None = None) -> Ov
     return {prefix + key: value for prefix, level in prefixed for key, value in level.items()}
 
 
-def _best(low_kind: str, low: tuple[int, int], high_kind: str, high: tuple[int, int], **more: Any) -> Overrides:
+def _published_sizes(
+    low_kind: str, low: tuple[int, int], high_kind: str, high: tuple[int, int], **others: Any
+) -> Overrides:
     """Return the ``paper`` preset with other widths and depths, each (dim, layers)."""
     sizes = {"low_dim": low[0], "low_layers": low[1], "high_dim": high[0], "high_layers": high[1]}
-    return {**_levels(_LOW[low_kind], _HIGH[high_kind]), **sizes, **more}
+    return {**_levels(_LOW[low_kind], _HIGH[high_kind]), **sizes, **others}
 
 
 _PAPER: dict[str, Overrides] = {
@@ -146,13 +148,15 @@ INNER_KINDS = tuple(_SMALL_LOW)
 """Kinds that can stand below the highest level; a Transformer is published only above."""
 
 PRESETS["hiss-s4-mamba"] |= {
-    "marker": _best("s4", (256, 6), "mamba", (128, 6)),
-    "slip": _best("s4", (256, 6), "mamba", (256, 4)),
-    "joystick": _best("s4", (256, 4), "mamba", (256, 4)),
-    "totalcapture": _best("s4", (256, 6), "mamba", (128, 4)),
+    "marker": _published_sizes("s4", (256, 6), "mamba", (128, 6)),
+    "slip": _published_sizes("s4", (256, 6), "mamba", (256, 4)),
+    "joystick": _published_sizes("s4", (256, 4), "mamba", (256, 4)),
+    "totalcapture": _published_sizes("s4", (256, 6), "mamba", (128, 4)),
 }
-PRESETS["hiss-s4-s4"] |= {"ronin": _best("s4", (256, 6), "s4", (128, 6), high_kernel_length=1200)}  # 240 s at 5 Hz
-PRESETS["hiss-mamba-mamba"] |= {"vector": _best("mamba", (32, 4), "mamba", (64, 4))}
+PRESETS["hiss-s4-s4"] |= {
+    "ronin": _published_sizes("s4", (256, 6), "s4", (128, 6), high_kernel_length=1200)  # 240 s at 5 Hz
+}
+PRESETS["hiss-mamba-mamba"] |= {"vector": _published_sizes("mamba", (32, 4), "mamba", (64, 4))}
 
 
 def presets_for(model: str) -> Mapping[str, Overrides]:

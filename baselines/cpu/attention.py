@@ -22,97 +22,92 @@ from numba import njit
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from baselines.cpu.dropout import coin, coins
+from baselines.cpu.dropout import coin, mask_parameters
 from baselines.cpu.fastmath import exp
+from baselines.cpu.flags import REORDERED
 from baselines.cpu.threads import run_ranges
 
-_AT_ONCE = 2**19
+_WEIGHTS_PER_BLOCK = 2**19
 """Weights in a block, about: 2 MB in float32."""
-_FLAGS: dict[str, Any] = {
-    "nogil": True,
-    "cache": True,
-    "error_model": "numpy",
-    "fastmath": {"reassoc", "contract", "nsz", "arcp", "nnan", "ninf"},
-}
 
 
-@njit(inline="always", **_FLAGS)
-def _seen(position, lo, window):  # type: ignore[no-untyped-def]
+@njit(inline="always", **REORDERED)
+def _visible_keys(position, lo, window):  # type: ignore[no-untyped-def]
     """Return the first and the last + 1 of the keys, counted from lo, that the query at ``position`` sees."""
     return max(0, position - window + 1 - lo), position + 1 - lo
 
 
-@njit(**_FLAGS)
-def _exp_row(s, less):  # type: ignore[no-untyped-def]
+@njit(**REORDERED)
+def _exp_row(s, shift):  # type: ignore[no-untyped-def]
     """Turn ``s`` into exp(s - less); return the sum."""
     total = s.dtype.type(0)
     for j in range(s.shape[0]):
-        s[j] = exp(s[j] - less)
+        s[j] = exp(s[j] - shift)
         total += s[j]
     return total
 
 
-@njit(**_FLAGS)
-def _drop_row(s, factor, at, seed, threshold):  # type: ignore[no-untyped-def]
+@njit(**REORDERED)
+def _drop_row(s, factor, first_index, seed, threshold):  # type: ignore[no-untyped-def]
     zero = s.dtype.type(0)
     for j in range(s.shape[0]):
-        s[j] = s[j] * factor if coin(at + np.uint32(j), seed) >= threshold else zero
+        s[j] = s[j] * factor if coin(first_index + np.uint32(j), seed) >= threshold else zero
 
 
-@njit(**_FLAGS)
-def _largest(s):  # type: ignore[no-untyped-def]
-    found = s[0]
+@njit(**REORDERED)
+def _row_max(s):  # type: ignore[no-untyped-def]
+    largest = s[0]
     for j in range(1, s.shape[0]):
-        found = max(found, s[j])
-    return found
+        largest = max(largest, s[j])
+    return largest
 
 
-@njit(**_FLAGS)
-def _weights(start, stop, s, positions, lo, window, length, seed, threshold, scale, lse):  # type: ignore[no-untyped-def]
+@njit(**REORDERED)
+def _scores_to_weights(start, stop, s, positions, lo, window, length, seed, threshold, scale, lse):  # type: ignore[no-untyped-def]
     """Turn the scores ``s`` (n, queries, keys) into weights, and write ``lse`` (n, queries)."""
     zero, one, queries = s.dtype.type(0), s.dtype.type(1), s.shape[1]
     for unit in range(start, stop):
         i, r = unit // queries, unit % queries
-        first, last = _seen(positions[r], lo, window)
+        first, last = _visible_keys(positions[r], lo, window)
         s_r = s[i, r, first:last]
-        largest = _largest(s_r)
+        largest = _row_max(s_r)
         total = _exp_row(s_r, largest)
         lse[i, r] = largest + np.log(total)
-        at = np.uint32((i * length + positions[r]) * length + lo + first)
-        _drop_row(s_r, scale * (one / total), at, seed, threshold)
+        first_index = np.uint32((i * length + positions[r]) * length + lo + first)
+        _drop_row(s_r, scale * (one / total), first_index, seed, threshold)
         s[i, r, :first] = zero
         s[i, r, last:] = zero
 
 
-@njit(**_FLAGS)
-def _gradient_row(s, dw, d, at, seed, threshold, scale):  # type: ignore[no-untyped-def]
+@njit(**REORDERED)
+def _gradient_row(s, dw, d, first_index, seed, threshold, scale):  # type: ignore[no-untyped-def]
     """Turn the probabilities ``s`` into weights and the gradient ``dw`` of those into that of the scores."""
     zero = s.dtype.type(0)
     for j in range(s.shape[0]):
-        factor = scale if coin(at + np.uint32(j), seed) >= threshold else zero
+        factor = scale if coin(first_index + np.uint32(j), seed) >= threshold else zero
         dw[j] = s[j] * (factor * dw[j] - d)
         s[j] *= factor
 
 
-@njit(**_FLAGS)
-def _weights_backward(start, stop, s, dw, positions, lo, window, length, seed, threshold, scale, lse, d):  # type: ignore[no-untyped-def]
+@njit(**REORDERED)
+def _scores_backward(start, stop, s, dw, positions, lo, window, length, seed, threshold, scale, lse, d):  # type: ignore[no-untyped-def]
     """Turn the scores ``s`` into weights and ``dw``, the gradient of those, into that of the scores."""
     zero, queries = s.dtype.type(0), s.shape[1]
     for unit in range(start, stop):
         i, r = unit // queries, unit % queries
-        first, last = _seen(positions[r], lo, window)
+        first, last = _visible_keys(positions[r], lo, window)
         s_r, dw_r = s[i, r, first:last], dw[i, r, first:last]
         _exp_row(s_r, lse[i, r])
-        at = np.uint32((i * length + positions[r]) * length + lo + first)
-        _gradient_row(s_r, dw_r, d[i, r], at, seed, threshold, scale)
-        for part in (s[i, r], dw[i, r]):
-            part[:first] = zero
-            part[last:] = zero
+        first_index = np.uint32((i * length + positions[r]) * length + lo + first)
+        _gradient_row(s_r, dw_r, d[i, r], first_index, seed, threshold, scale)
+        for row in (s[i, r], dw[i, r]):
+            row[:first] = zero
+            row[last:] = zero
 
 
-def _blocks(n: int, length: int, steps: range, window: int) -> Iterator[tuple[slice, Any, int, int]]:
+def _query_blocks(n: int, length: int, steps: range, window: int) -> Iterator[tuple[slice, Any, int, int]]:
     """Yield, of each block of queries, its place among the queries, its steps, and its first and last key + 1."""
-    size = max(1, min(len(steps), _AT_ONCE // max(1, n * min(length, window))))
+    size = max(1, min(len(steps), _WEIGHTS_PER_BLOCK // max(1, n * min(length, window))))
     for first in range(0, len(steps), size):
         part = steps[first : first + size]
         yield slice(first, first + len(part)), np.array(part), max(0, part[0] - window + 1), part[-1] + 1
@@ -127,12 +122,20 @@ class _Attention(torch.autograd.Function):
         q, k, v = (t.detach().flatten(0, 1).contiguous() for t in (q / math.sqrt(q.shape[-1]), k, v))
         n = len(q)
         out, lse = torch.empty_like(q), q.new_empty(q.shape[:2])
-        ctx.options = (steps, window, coins(p, seed, q.numpy().dtype))
-        for rows, positions, lo, hi in _blocks(n, length, steps, window):
+        ctx.options = (steps, window, mask_parameters(p, seed, q.numpy().dtype))
+        for rows, positions, lo, hi in _query_blocks(n, length, steps, window):
             s = torch.bmm(q[:, rows], k[:, lo:hi].transpose(1, 2))
             units = n * len(positions)
             run_ranges(
-                _weights, units, s.numpy(), positions, lo, window, length, *ctx.options[2], lse[:, rows].numpy()
+                _scores_to_weights,
+                units,
+                s.numpy(),
+                positions,
+                lo,
+                window,
+                length,
+                *ctx.options[2],
+                lse[:, rows].numpy(),
             )
             out[:, rows] = torch.bmm(s, v[:, lo:hi])
         ctx.save_for_backward(q, k, v, out, lse)
@@ -142,17 +145,17 @@ class _Attention(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, dy: Tensor) -> tuple[Tensor | None, ...]:
         q, k, v, out, lse = ctx.saved_tensors
-        steps, window, drawn = ctx.options
+        steps, window, mask = ctx.options
         n, length = k.shape[:2]
         dy = dy.flatten(0, 1).contiguous()
         d = (dy * out).sum(-1)
         dq, dk, dv = torch.empty_like(q), torch.zeros_like(k), torch.zeros_like(v)
-        for rows, positions, lo, hi in _blocks(n, length, steps, window):
+        for rows, positions, lo, hi in _query_blocks(n, length, steps, window):
             q_r, dy_r, keys = q[:, rows], dy[:, rows], k[:, lo:hi]
             s, dw = torch.bmm(q_r, keys.transpose(1, 2)), torch.bmm(dy_r, v[:, lo:hi].transpose(1, 2))
             arrays = (lse[:, rows].numpy(), d[:, rows].numpy())
             run_ranges(
-                _weights_backward,
+                _scores_backward,
                 n * len(positions),
                 s.numpy(),
                 dw.numpy(),
@@ -160,7 +163,7 @@ class _Attention(torch.autograd.Function):
                 lo,
                 window,
                 length,
-                *drawn,
+                *mask,
                 *arrays,
             )
             dv[:, lo:hi].baddbmm_(s.transpose(1, 2), dy_r)
@@ -184,7 +187,7 @@ def attention(q: Tensor, k: Tensor, v: Tensor, steps: range, window: int | None,
     window
         Steps seen, the present one among them; None: the whole past.
     p, seed
-        As for :func:`baselines.cpu.dropout.masked`.
+        As for :func:`baselines.cpu.dropout.apply_mask`.
 
     Returns
     -------

@@ -7,10 +7,10 @@ import torch
 from numba import njit
 from torch import Tensor
 
+from baselines.cpu.flags import IN_ORDER
 from baselines.cpu.threads import run_ranges
 
 _BLOCK = 4096
-_FLAGS: dict[str, Any] = {"nogil": True, "cache": True, "error_model": "numpy", "fastmath": {"contract", "arcp"}}
 
 
 @njit(inline="always")
@@ -22,8 +22,8 @@ def coin(i, seed):  # type: ignore[no-untyped-def]
     return np.int32(np.uint32(v ^ (v >> np.uint32(16))) >> np.uint32(1))
 
 
-@njit(**_FLAGS)
-def _apply(start, stop, x, seed, threshold, scale, y):  # type: ignore[no-untyped-def]
+@njit(**IN_ORDER)
+def _mask_blocks(start, stop, x, seed, threshold, scale, y):  # type: ignore[no-untyped-def]
     """Keep element i where its coin reaches ``threshold``."""
     zero = y.dtype.type(0)
     for block in range(start, stop):
@@ -33,7 +33,7 @@ def _apply(start, stop, x, seed, threshold, scale, y):  # type: ignore[no-untype
             y_b[i] = x_b[i] * scale if coin(np.uint32(first) + np.uint32(i), seed) >= threshold else zero
 
 
-def masked(x: Tensor, p: float, seed: int) -> Tensor:
+def apply_mask(x: Tensor, p: float, seed: int) -> Tensor:
     """Return ``x`` with a share ``p`` of its elements zeroed and the others scaled by 1 / (1 - p).
 
     Parameters
@@ -48,10 +48,10 @@ def masked(x: Tensor, p: float, seed: int) -> Tensor:
     x = x.detach().contiguous()
     y = torch.empty_like(x)
     flat_x, flat_y = x.view(-1).numpy(), y.view(-1).numpy()
-    run_ranges(_apply, -(-x.numel() // _BLOCK), flat_x, *coins(p, seed, flat_x.dtype), flat_y)
+    run_ranges(_mask_blocks, -(-x.numel() // _BLOCK), flat_x, *mask_parameters(p, seed, flat_x.dtype), flat_y)
     return y
 
 
-def coins(p: float, seed: int, dtype: Any) -> tuple[Any, Any, Any]:
+def mask_parameters(p: float, seed: int, dtype: Any) -> tuple[Any, Any, Any]:
     """Return seed, threshold and scale as the loops take them."""
     return np.uint32(seed), np.int32(p * 2**31), dtype.type(1 / (1 - p))

@@ -11,13 +11,10 @@ from numba import njit
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from baselines.cpu.dropout import coin, coins
+from baselines.cpu.dropout import coin, mask_parameters
 from baselines.cpu.fastmath import exp
+from baselines.cpu.flags import GRADIENT_GROUPS, IN_ORDER
 from baselines.cpu.threads import run_ranges
-
-_GROUPS = 16
-"""Parts of the rows of a bias's gradient, a fixed number, so that sums do not depend on the number of threads."""
-_FLAGS: dict[str, Any] = {"nogil": True, "cache": True, "error_model": "numpy", "fastmath": {"contract", "arcp"}}
 
 
 @njit(inline="always")
@@ -27,7 +24,7 @@ def sigmoid(x):  # type: ignore[no-untyped-def]
     return one / (one + exp(min(-x, type(x)(80))))
 
 
-@njit(**_FLAGS)
+@njit(**IN_ORDER)
 def _forward(start, stop, x, z, seed, threshold, scale, y):  # type: ignore[no-untyped-def]
     channels, zero = x.shape[1], x.dtype.type(0)
     for r in range(start, stop):
@@ -37,7 +34,7 @@ def _forward(start, stop, x, z, seed, threshold, scale, y):  # type: ignore[no-u
             y_r[h] = x_r[h] + (gated if coin(first + np.uint32(h), seed) >= threshold else zero)
 
 
-@njit(**_FLAGS)
+@njit(**IN_ORDER)
 def _backward(start, stop, z, dy, seed, threshold, scale, dz, d_bias):  # type: ignore[no-untyped-def]
     """Write dz; each group of rows adds up its part of a bias's gradient in a row of ``d_bias``."""
     channels, zero, one = dy.shape[1], dy.dtype.type(0), dy.dtype.type(1)
@@ -61,23 +58,23 @@ class _GatedLinear(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, g: Tensor, weight: Tensor, bias: Tensor, p: float, seed: int) -> Tensor:
         channels = x.shape[-1]
-        rows, inner = x.detach().reshape(-1, channels), g.detach().reshape(-1, g.shape[-1])
-        z = _product(inner, weight.detach(), bias.detach())
+        rows, gated_input = x.detach().reshape(-1, channels), g.detach().reshape(-1, g.shape[-1])
+        z = _product(gated_input, weight.detach(), bias.detach())
         y = rows.new_empty(rows.shape)
-        ctx.coins = coins(p, seed, rows.numpy().dtype)
+        ctx.coins = mask_parameters(p, seed, rows.numpy().dtype)
         run_ranges(_forward, len(rows), rows.contiguous().numpy(), z.numpy(), *ctx.coins, y.numpy())
-        ctx.save_for_backward(inner, z, weight)
+        ctx.save_for_backward(gated_input, z, weight)
         return y.view(x.shape)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, dy: Tensor) -> tuple[Tensor | None, ...]:
-        inner, z, weight = ctx.saved_tensors
+        gated_input, z, weight = ctx.saved_tensors
         rows = dy.reshape(-1, dy.shape[-1]).contiguous()
-        dz, d_bias = torch.empty_like(z), z.new_zeros(_GROUPS, z.shape[1])
-        run_ranges(_backward, _GROUPS, z.numpy(), rows.numpy(), *ctx.coins, dz.numpy(), d_bias.numpy())
-        d_inner = _product(dz, weight.t()).view(*dy.shape[:-1], -1)
-        return dy, d_inner, dz.t() @ inner, d_bias.sum(0), None, None
+        dz, d_bias = torch.empty_like(z), z.new_zeros(GRADIENT_GROUPS, z.shape[1])
+        run_ranges(_backward, GRADIENT_GROUPS, z.numpy(), rows.numpy(), *ctx.coins, dz.numpy(), d_bias.numpy())
+        d_gated_input = _product(dz, weight.t()).view(*dy.shape[:-1], -1)
+        return dy, d_gated_input, dz.t() @ gated_input, d_bias.sum(0), None, None
 
 
 def _product(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
@@ -103,6 +100,6 @@ def gated_linear(x: Tensor, g: Tensor, weight: Tensor, bias: Tensor, p: float, s
     weight, bias
         (2 H, K) and (2 H,): first what is gated, then the gate before its sigmoid.
     p, seed
-        As for :func:`baselines.cpu.dropout.masked`; with p = 0 nothing is dropped.
+        As for :func:`baselines.cpu.dropout.apply_mask`; with p = 0 nothing is dropped.
     """
     return _GatedLinear.apply(x, g, weight, bias, p, seed)

@@ -14,13 +14,12 @@ from numba import njit
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
+from baselines.cpu.flags import IN_ORDER
 from baselines.cpu.gate import sigmoid
 from baselines.cpu.threads import run_ranges
 
-_FLAGS: dict[str, Any] = {"nogil": True, "cache": True, "error_model": "numpy", "fastmath": {"contract", "arcp"}}
 
-
-@njit(**_FLAGS)
+@njit(**IN_ORDER)
 def _add_product(a, m, out):  # type: ignore[no-untyped-def]
     """Add a (B, K) m (K, N) to out (B, N): m is read once for four rows, and two rows of it at a time.
 
@@ -50,17 +49,17 @@ def _add_product(a, m, out):  # type: ignore[no-untyped-def]
                 out[i, j] += a[i, k] * m[k, j]
 
 
-@njit(**_FLAGS)
+@njit(**IN_ORDER)
 def _forward(start, stop, u, b, gates, n_h, h):  # type: ignore[no-untyped-def]
     """Turn gates (L, B, 3 H), which hold W x + b, into r, z and n; write n_h = U_n h + b'_n and h (L, B, H)."""
     size, one, two = h.shape[2], h.dtype.type(1), h.dtype.type(2)
     p = np.empty((stop - start, 3 * size), h.dtype)
-    before = np.zeros((stop - start, size), h.dtype)
+    state = np.zeros((stop - start, size), h.dtype)
     for t in range(h.shape[0]):
         p[:] = b
-        _add_product(before, u, p)
+        _add_product(state, u, p)
         for i in range(stop - start):
-            g, p_i, h_i = gates[t, start + i], p[i], before[i]
+            g, p_i, h_i = gates[t, start + i], p[i], state[i]
             for j in range(2 * size):
                 g[j] = sigmoid(g[j] + p_i[j])
             for j in range(size):
@@ -71,22 +70,22 @@ def _forward(start, stop, u, b, gates, n_h, h):  # type: ignore[no-untyped-def]
             h[t, start + i] = h_i
 
 
-@njit(**_FLAGS)
+@njit(**IN_ORDER)
 def _backward(start, stop, u, gates, n_h, h, dh, dgates, dp):  # type: ignore[no-untyped-def]
     """Write the gradients of what went into the gates, from the input and from h (both L, B, 3 H)."""
     size, one = h.shape[2], h.dtype.type(1)
     carried = np.zeros((stop - start, size), h.dtype)
-    first = np.zeros(size, h.dtype)
+    initial = np.zeros(size, h.dtype)
     for t in range(h.shape[0] - 1, -1, -1):
         for i in range(start, stop):
             g, n_i, dy, c = gates[t, i], n_h[t, i], dh[t, i], carried[i - start]
-            before = h[t - 1, i] if t > 0 else first
+            previous = h[t - 1, i] if t > 0 else initial
             dg, dp_i = dgates[t, i], dp[t, i]
             for j in range(size):
                 r, z, n, d = g[j], g[size + j], g[2 * size + j], dy[j] + c[j]
                 dn = d * (one - z) * (one - n * n)
                 dg[j] = dn * n_i[j] * r * (one - r)
-                dg[size + j] = d * (before[j] - n) * z * (one - z)
+                dg[size + j] = d * (previous[j] - n) * z * (one - z)
                 dg[2 * size + j] = dn
                 dp_i[2 * size + j] = dn * r
                 c[j] = d * z
@@ -114,7 +113,7 @@ class _Recurrence(torch.autograd.Function):
         return dgates, dp[1:].flatten(0, 1).t() @ h[:-1].flatten(0, 1), dp.sum((0, 1))
 
 
-def run(gru: nn.GRU, x: Tensor) -> Tensor:
+def run_gru(gru: nn.GRU, x: Tensor) -> Tensor:
     """Return ``gru(x)[0]``, with the same draws of its dropout.
 
     Parameters

@@ -14,15 +14,12 @@ from numba import njit
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from baselines.cpu.flags import GRADIENT_GROUPS, IN_ORDER
 from baselines.cpu.gate import sigmoid
 from baselines.cpu.threads import run_ranges
 
-_GROUPS = 16
-"""Parts in which gradients of parameters are summed, a fixed number, so that sums do not depend on the threads."""
-_FLAGS: dict[str, Any] = {"nogil": True, "cache": True, "error_model": "numpy", "fastmath": {"contract", "arcp"}}
 
-
-@njit(**_FLAGS)
+@njit(**IN_ORDER)
 def _convolve(xz, lo, rows, w, bias, s):  # type: ignore[no-untyped-def]
     """Write s_t for t = lo, ..., lo + rows - 1 to the rows of ``s``; xz (L, 2 C), w (W, C), newest tap first."""
     channels = bias.shape[0]
@@ -38,13 +35,13 @@ def _convolve(xz, lo, rows, w, bias, s):  # type: ignore[no-untyped-def]
                 s_r[c] += w_j[c] * x_r[c]
 
 
-@njit(**_FLAGS)
+@njit(**IN_ORDER)
 def _silu_row(x, y):  # type: ignore[no-untyped-def]
     for c in range(y.shape[0]):
         y[c] = x[c] * sigmoid(x[c])
 
 
-@njit(**_FLAGS)
+@njit(**IN_ORDER)
 def _silu_gradient_row(x, dy, dx):  # type: ignore[no-untyped-def]
     one = x.dtype.type(1)
     for c in range(dx.shape[0]):
@@ -52,7 +49,7 @@ def _silu_gradient_row(x, dy, dx):  # type: ignore[no-untyped-def]
         dx[c] = dy[c] * p * (one + x[c] * (one - p))
 
 
-@njit(**_FLAGS)
+@njit(**IN_ORDER)
 def _forward(start, stop, xz, w, bias, u, gate):  # type: ignore[no-untyped-def]
     length, channels, tile = u.shape[1], u.shape[2], max(16, w.shape[0])
     s = np.empty((tile, channels), u.dtype)
@@ -65,7 +62,7 @@ def _forward(start, stop, xz, w, bias, u, gate):  # type: ignore[no-untyped-def]
                 _silu_row(xz[i, lo + r, channels:], gate[i, lo + r])
 
 
-@njit(**_FLAGS)
+@njit(**IN_ORDER)
 def _add_products(xz, lo, rows, ds, dw, dbias):  # type: ignore[no-untyped-def]
     channels = dbias.shape[0]
     for r in range(rows):
@@ -80,7 +77,7 @@ def _add_products(xz, lo, rows, ds, dw, dbias):  # type: ignore[no-untyped-def]
                 dw_j[c] += ds_r[c] * x_r[c]
 
 
-@njit(**_FLAGS)
+@njit(**IN_ORDER)
 def _backward(start, stop, xz, w, bias, du, dgate, dxz, sums):  # type: ignore[no-untyped-def]
     length, channels, width = du.shape[1], du.shape[2], w.shape[0]
     zero, tile = du.dtype.type(0), max(16, width)
@@ -125,9 +122,9 @@ class _ConvolvedAndGate(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, du: Tensor, dgate: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         xz, w, bias = ctx.saved_tensors
-        dxz, sums = torch.empty_like(xz), xz.new_empty(_GROUPS, 1 + len(w), len(bias))
+        dxz, sums = torch.empty_like(xz), xz.new_empty(GRADIENT_GROUPS, 1 + len(w), len(bias))
         arrays = (t.contiguous().numpy() for t in (du, dgate, dxz, sums))
-        run_ranges(_backward, _GROUPS, xz.numpy(), w.numpy(), bias.numpy(), *arrays)
+        run_ranges(_backward, GRADIENT_GROUPS, xz.numpy(), w.numpy(), bias.numpy(), *arrays)
         total = sums.sum(0)
         return dxz, total[1:].t().flip(1), total[0]
 

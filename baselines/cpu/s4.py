@@ -12,18 +12,13 @@ from numba import njit
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from baselines.cpu.flags import GRADIENT_GROUPS, REORDERED
 from baselines.cpu.threads import run_ranges
 
 BLOCK, LANES = 64, 8
-_FLAGS: dict[str, Any] = {
-    "nogil": True,
-    "cache": True,
-    "error_model": "numpy",  # a check for division by zero would keep the loops scalar
-    "fastmath": {"reassoc", "contract", "nsz", "arcp", "nnan", "ninf"},
-}
 
 
-@njit(**_FLAGS)
+@njit(**REORDERED)
 def _load_block(source, first, fill, target):  # type: ignore[no-untyped-def]
     """Copy a block of ``source`` to ``target`` and ``fill`` the lanes beyond its end.
 
@@ -35,7 +30,7 @@ def _load_block(source, first, fill, target):  # type: ignore[no-untyped-def]
     return count, (count + LANES - 1) // LANES * LANES
 
 
-@njit(**_FLAGS)
+@njit(**REORDERED)
 def _spectrum_forward(start, stop, odd, even, lr, li, dt, cos, sin, q, spectrum):  # type: ignore[no-untyped-def]
     # sums holds (real, imaginary) of the four terms, one block after the other in one flat array: numba then knows
     # that they do not overlap, and the loop over f becomes vector instructions without checks
@@ -77,7 +72,7 @@ def _spectrum_forward(start, stop, odd, even, lr, li, dt, cos, sin, q, spectrum)
                 q[h, j, first : first + count] = sums[j * BLOCK : j * BLOCK + count]
 
 
-@njit(inline="always", **_FLAGS)
+@njit(inline="always", **REORDERED)
 def _low_rank(q, f, scale, one):  # type: ignore[no-untyped-def]
     """Return ``scale``, r = q_cp q_pb / d and 1 / d, d = 1 + scale q_pp, of the sums ``q`` of one block."""
     d_r, d_i = one + scale * q[6 * BLOCK + f], scale * q[7 * BLOCK + f]
@@ -88,7 +83,7 @@ def _low_rank(q, f, scale, one):  # type: ignore[no-untyped-def]
     return scale, m_r * i_r - m_i * i_i, m_r * i_i + m_i * i_r, i_r, i_i
 
 
-@njit(**_FLAGS)
+@njit(**REORDERED)
 def _gradient_of_sums(lanes, q, c, s, step, d_out, g):  # type: ignore[no-untyped-def]
     """Turn the gradient of a block of the spectrum into that of its sums, ``g``; return that of the step."""
     one, d_step = c.dtype.type(1), c.dtype.type(0)
@@ -109,7 +104,7 @@ def _gradient_of_sums(lanes, q, c, s, step, d_out, g):  # type: ignore[no-untype
     return d_step
 
 
-@njit(**_FLAGS)
+@njit(**REORDERED)
 def _spectrum_backward(  # type: ignore[no-untyped-def]
     start, stop, odd, even, lr, li, dt, cos, sin, q, d_spectrum, d_odd, d_even, d_lr, d_li, d_dt
 ):
@@ -207,14 +202,14 @@ def spectrum(odd: Tensor, even: Tensor, poles: Tensor, dt: Tensor, cos: Tensor, 
     return torch.view_as_complex(_Spectrum.apply(*parts))
 
 
-@njit(**_FLAGS)
+@njit(**REORDERED)
 def _add_product(y, a, b):  # type: ignore[no-untyped-def]
     """Add a b to y; rows of one dimension, for which numba makes vector instructions."""
     for h in range(y.shape[0]):
         y[h] += a[h] * b[h]
 
 
-@njit(**_FLAGS)
+@njit(**REORDERED)
 def _conv_forward(start, stop, u, k, first, y):  # type: ignore[no-untyped-def]
     for i in range(start, stop):
         for t in range(first, u.shape[1]):
@@ -226,7 +221,7 @@ def _conv_forward(start, stop, u, k, first, y):  # type: ignore[no-untyped-def]
                     row[h] += k_j[h] * u_s[h]
 
 
-@njit(**_FLAGS)
+@njit(**REORDERED)
 def _conv_backward(start, stop, u, k, first, dy, du, dk, per_group):  # type: ignore[no-untyped-def]
     for group in range(start, stop):
         dk[group] = 0.0
@@ -252,7 +247,7 @@ class _ShortConvolution(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, dy: Tensor) -> tuple[Tensor, Tensor, None]:
         u, k = ctx.saved_tensors
-        groups = min(16, u.shape[0])  # a fixed number, so that sums do not depend on the number of threads
+        groups = min(GRADIENT_GROUPS, u.shape[0])
         du, dk = torch.empty_like(u), u.new_empty(groups, *k.shape)
         arrays = (t.numpy() for t in (dy.contiguous(), du, dk))
         run_ranges(_conv_backward, groups, u.numpy(), k.numpy(), ctx.first, *arrays, -(-u.shape[0] // groups))

@@ -7,7 +7,7 @@ chunk of 10 samples and 256 channels stays in the first-level caches from its no
 is not kept but computed again in the backward pass.
 
 Glossary: ``k`` taps of the convolution with D added to the first, (L, H), tap first; ``s`` = k * LayerNorm(x);
-``first`` the first step wanted; ``coins`` seed, threshold and scale of a dropout mask.
+``first`` the first step wanted; ``mask`` seed, threshold and scale of a dropout mask.
 """
 
 from typing import Any
@@ -18,44 +18,36 @@ from numba import njit
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from baselines.cpu.dropout import coin, coins
+from baselines.cpu.dropout import coin, mask_parameters
 from baselines.cpu.fastmath import exp, normal_cdf
+from baselines.cpu.flags import GRADIENT_GROUPS, REORDERED
 from baselines.cpu.threads import run_ranges
 
-_GROUPS = 16
-"""Parts in which gradients of parameters are summed, so that sums do not depend on the number of threads."""
-_FLAGS: dict[str, Any] = {
-    "nogil": True,
-    "cache": True,
-    "error_model": "numpy",
-    "fastmath": {"reassoc", "contract", "nsz", "arcp", "nnan", "ninf"},
-}
 
-
-@njit(**_FLAGS)
+@njit(**REORDERED)
 def _norm_row(row, out, eps):  # type: ignore[no-untyped-def]
     """Write ``row`` less its mean, over its standard deviation, to ``out``; return the factor."""
     zero, one = row.dtype.type(0), row.dtype.type(1)
-    each, mean, square = one / row.dtype.type(row.shape[0]), zero, zero
+    inverse_size, mean, square = one / row.dtype.type(row.shape[0]), zero, zero
     for h in range(row.shape[0]):
         mean += row[h]
-    mean *= each
+    mean *= inverse_size
     for h in range(row.shape[0]):
         out[h] = row[h] - mean
         square += out[h] * out[h]
-    scale = one / np.sqrt(square * each + eps)
+    scale = one / np.sqrt(square * inverse_size + eps)
     for h in range(row.shape[0]):
         out[h] *= scale
     return scale
 
 
-@njit(**_FLAGS)
+@njit(**REORDERED)
 def _affine_row(row, gamma, beta, out):  # type: ignore[no-untyped-def]
     for h in range(row.shape[0]):
         out[h] = row[h] * gamma[h] + beta[h]
 
 
-@njit(**_FLAGS)
+@njit(**REORDERED)
 def _convolve(k, u, first, s):  # type: ignore[no-untyped-def]
     """Write sum_j k_j u_{t-j} to row t of ``s``, for t >= first."""
     # lag by lag: a row is added to again only after others, when its last stores are done
@@ -71,7 +63,7 @@ def _convolve(k, u, first, s):  # type: ignore[no-untyped-def]
                 s_t[h] += k_j[h] * u_t[h]
 
 
-@njit(**_FLAGS)
+@njit(**REORDERED)
 def _correlate(k, u, ds, first, du, dk):  # type: ignore[no-untyped-def]
     """Write the gradient of u to ``du`` and add that of the taps to ``dk``."""
     length = u.shape[0]
@@ -90,92 +82,89 @@ def _correlate(k, u, ds, first, du, dk):  # type: ignore[no-untyped-def]
                 dk_j[h] += u_t[h] * ds_t[h]
 
 
-@njit(**_FLAGS)
-def _gelu_row(s, at, seed, threshold, scale, out):  # type: ignore[no-untyped-def]
+@njit(**REORDERED)
+def _gelu_row(s, first_index, seed, threshold, scale, out):  # type: ignore[no-untyped-def]
     zero = s.dtype.type(0)
     for h in range(s.shape[0]):
-        kept = s[h] * normal_cdf(s[h]) * scale
-        out[h] = kept if coin(at + np.uint32(h), seed) >= threshold else zero
+        value = s[h] * normal_cdf(s[h]) * scale
+        out[h] = value if coin(first_index + np.uint32(h), seed) >= threshold else zero
 
 
-@njit(**_FLAGS)
-def _gelu_gradient_row(s, dg, at, seed, threshold, scale, ds):  # type: ignore[no-untyped-def]
+@njit(**REORDERED)
+def _gelu_gradient_row(s, dg, first_index, seed, threshold, scale, ds):  # type: ignore[no-untyped-def]
     """Write dg times the derivative Phi(s) + s exp(-s^2/2) / sqrt(2 pi) where the coin keeps it."""
     zero, half, peak = s.dtype.type(0), s.dtype.type(-0.5), s.dtype.type(0.3989422804014327)
     for h in range(s.shape[0]):
         slope = normal_cdf(s[h]) + s[h] * peak * exp(half * s[h] * s[h])
-        ds[h] = dg[h] * slope * scale if coin(at + np.uint32(h), seed) >= threshold else zero
+        ds[h] = dg[h] * slope * scale if coin(first_index + np.uint32(h), seed) >= threshold else zero
 
 
-@njit(**_FLAGS)
-def _before(start, stop, x, gamma, beta, eps, k, first, seed, threshold, scale, g):  # type: ignore[no-untyped-def]
+@njit(**REORDERED)
+def _inner_forward(start, stop, x, gamma, beta, eps, k, first, seed, threshold, scale, g):  # type: ignore[no-untyped-def]
     length, channels = x.shape[1], x.shape[2]
-    normal, u, s = (
-        np.empty((length, channels), x.dtype),
-        np.empty((length, channels), x.dtype),
-        np.empty((length, channels), x.dtype),
-    )
+    normed = np.empty((length, channels), x.dtype)
+    u, s = np.empty_like(normed), np.empty_like(normed)
     for i in range(start, stop):
         for t in range(length):
-            _norm_row(x[i, t], normal[t], eps)
-            _affine_row(normal[t], gamma, beta, u[t])
+            _norm_row(x[i, t], normed[t], eps)
+            _affine_row(normed[t], gamma, beta, u[t])
         _convolve(k, u, first, s)
         for t in range(first, length):
-            at = np.uint32((i * (length - first) + t - first) * channels)
-            _gelu_row(s[t], at, seed, threshold, scale, g[i, t - first])
+            first_index = np.uint32((i * (length - first) + t - first) * channels)
+            _gelu_row(s[t], first_index, seed, threshold, scale, g[i, t - first])
 
 
-@njit(**_FLAGS)
-def _norm_gradient_row(du, normal, scale, gamma, dy, d_gamma, d_beta, dx):  # type: ignore[no-untyped-def]
+@njit(**REORDERED)
+def _norm_gradient_row(du, normed, scale, gamma, dy, d_gamma, d_beta, dx):  # type: ignore[no-untyped-def]
     """Write dy + scale (v - mean v - normal mean(v normal)), v = gamma du, to ``dx``."""
     zero = du.dtype.type(0)
-    each, mean, product = du.dtype.type(1) / du.dtype.type(du.shape[0]), zero, zero
+    inverse_size, mean, product = du.dtype.type(1) / du.dtype.type(du.shape[0]), zero, zero
     for h in range(du.shape[0]):
         d_beta[h] += du[h]
-        d_gamma[h] += du[h] * normal[h]
+        d_gamma[h] += du[h] * normed[h]
         v = du[h] * gamma[h]
         mean += v
-        product += v * normal[h]
-    mean, product = mean * each, product * each
+        product += v * normed[h]
+    mean, product = mean * inverse_size, product * inverse_size
     for h in range(du.shape[0]):
-        dx[h] = dy[h] + scale * (du[h] * gamma[h] - mean - normal[h] * product)
+        dx[h] = dy[h] + scale * (du[h] * gamma[h] - mean - normed[h] * product)
 
 
-@njit(**_FLAGS)
-def _before_backward(start, stop, x, gamma, beta, eps, k, first, seed, threshold, scale, dg, dy, dx, sums):  # type: ignore[no-untyped-def]
+@njit(**REORDERED)
+def _inner_backward(start, stop, x, gamma, beta, eps, k, first, seed, threshold, scale, dg, dy, dx, sums):  # type: ignore[no-untyped-def]
     """Write the gradient of x; each group adds up those of gamma, beta and the taps in its rows of ``sums``."""
     length, channels = x.shape[1], x.shape[2]
     per_group = (x.shape[0] + sums.shape[0] - 1) // sums.shape[0]
-    normal, u = np.empty((length, channels), x.dtype), np.empty((length, channels), x.dtype)
+    normed, u = np.empty((length, channels), x.dtype), np.empty((length, channels), x.dtype)
     s, ds, du = np.empty_like(u), np.empty_like(u), np.empty_like(u)
-    factors, nothing = np.empty(length, x.dtype), np.zeros(channels, x.dtype)
+    norm_scales, no_residual = np.empty(length, x.dtype), np.zeros(channels, x.dtype)
     for group in range(start, stop):
         sums[group] = x.dtype.type(0)
         d_gamma, d_beta, dk = sums[group, 0], sums[group, 1], sums[group, 2:]
         for i in range(group * per_group, min(x.shape[0], (group + 1) * per_group)):
             for t in range(length):
-                factors[t] = _norm_row(x[i, t], normal[t], eps)
-                _affine_row(normal[t], gamma, beta, u[t])
+                norm_scales[t] = _norm_row(x[i, t], normed[t], eps)
+                _affine_row(normed[t], gamma, beta, u[t])
             _convolve(k, u, first, s)
             for t in range(first, length):
-                at = np.uint32((i * (length - first) + t - first) * channels)
-                _gelu_gradient_row(s[t], dg[i, t - first], at, seed, threshold, scale, ds[t])
+                first_index = np.uint32((i * (length - first) + t - first) * channels)
+                _gelu_gradient_row(s[t], dg[i, t - first], first_index, seed, threshold, scale, ds[t])
             _correlate(k, u, ds, first, du, dk)
             for t in range(length):
-                residual = dy[i, t - first] if t >= first else nothing
-                _norm_gradient_row(du[t], normal[t], factors[t], gamma, residual, d_gamma, d_beta, dx[i, t])
+                residual = dy[i, t - first] if t >= first else no_residual
+                _norm_gradient_row(du[t], normed[t], norm_scales[t], gamma, residual, d_gamma, d_beta, dx[i, t])
 
 
-class _Inside(torch.autograd.Function):
+class _InnerBranch(torch.autograd.Function):
     @staticmethod
     def forward(
         ctx: Any, x: Tensor, gamma: Tensor, beta: Tensor, k: Tensor, eps: float, first: int, p: float, seed: int
     ) -> tuple[Tensor, Tensor]:
         x, gamma, beta, k = (t.detach().contiguous() for t in (x, gamma, beta, k.t()))
         arrays = [t.numpy() for t in (x, gamma, beta)]
-        ctx.options = (arrays[0].dtype.type(eps), k.numpy(), first, *coins(p, seed, arrays[0].dtype))
+        ctx.options = (arrays[0].dtype.type(eps), k.numpy(), first, *mask_parameters(p, seed, arrays[0].dtype))
         g = x.new_empty(x.shape[0], x.shape[1] - first, x.shape[2])
-        run_ranges(_before, x.shape[0], *arrays, *ctx.options, g.numpy())
+        run_ranges(_inner_forward, x.shape[0], *arrays, *ctx.options, g.numpy())
         ctx.save_for_backward(x, gamma, beta)
         return x[:, first:], g
 
@@ -184,14 +173,14 @@ class _Inside(torch.autograd.Function):
     def backward(ctx: Any, dy: Tensor, dg: Tensor) -> tuple[Tensor | None, ...]:
         x, gamma, beta = ctx.saved_tensors
         dx = torch.empty_like(x)
-        sums = x.new_empty(_GROUPS, 2 + x.shape[1], x.shape[2])
+        sums = x.new_empty(GRADIENT_GROUPS, 2 + x.shape[1], x.shape[2])
         arrays = (t.contiguous().numpy() for t in (dg, dy, dx, sums))
-        run_ranges(_before_backward, _GROUPS, x.numpy(), gamma.numpy(), beta.numpy(), *ctx.options, *arrays)
+        run_ranges(_inner_backward, GRADIENT_GROUPS, x.numpy(), gamma.numpy(), beta.numpy(), *ctx.options, *arrays)
         total = sums.sum(0)
         return dx, total[0], total[1], total[2:].t(), None, None, None, None
 
 
-def inside(
+def inner_branch(
     x: Tensor, gamma: Tensor, beta: Tensor, k: Tensor, eps: float, first: int, p: float, seed: int
 ) -> tuple[Tensor, Tensor]:
     """Return x and dropout(gelu(k * LayerNorm(x))) at the steps from ``first`` on.
@@ -207,11 +196,11 @@ def inside(
     first
         First step wanted.
     p, seed
-        As for :func:`baselines.cpu.dropout.masked`.
+        As for :func:`baselines.cpu.dropout.apply_mask`.
 
     Returns
     -------
     tuple
         Both (B, L - first, H).
     """
-    return _Inside.apply(x, gamma, beta, k, eps, first, p, seed)
+    return _InnerBranch.apply(x, gamma, beta, k, eps, first, p, seed)

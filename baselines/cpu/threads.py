@@ -30,25 +30,25 @@ def compiled_for(tensor: torch.Tensor) -> bool:
 
 
 @contextmanager
-def before_compiling(say: Callable[[], object]) -> Iterator[None]:
-    """Call `say` once if numba compiles something within that its cache does not hold, before it begins."""
+def before_compiling(announce: Callable[[], object]) -> Iterator[None]:
+    """Call `announce` once if numba compiles something within that its cache does not hold, before it begins."""
     if not HAS_NUMBA:
         yield
         return
     from numba.core import event
 
-    class First(event.Listener):  # type: ignore[misc]
-        said = False
+    class FirstCompilation(event.Listener):  # type: ignore[misc]
+        announced = False
 
         def on_start(self, event: Any) -> None:
-            if not self.said:
-                self.said = True
-                say()
+            if not self.announced:
+                self.announced = True
+                announce()
 
         def on_end(self, event: Any) -> None:
             pass
 
-    with event.install_listener("numba:compile", First()):
+    with event.install_listener("numba:compile", FirstCompilation()):
         yield
 
 

@@ -95,17 +95,17 @@ class BlockStack(SequenceLayer):
         """Run over whole sequences; see :meth:`SequenceLayer.forward`."""
         for block in self.blocks[:-1]:
             x = block(x)
-        return self._normed(self.blocks[-1](x, readout))
+        return self._apply_norm(self.blocks[-1](x, readout))
 
     def step(self, x_t: Tensor, state: tuple[Any, ...]) -> tuple[Tensor, tuple[Any, ...]]:
         """Take one sample; see :meth:`SequenceLayer.step`."""
-        new = []
+        next_state = []
         for block, block_state in zip(self.blocks, state, strict=True):
             x_t, block_state = block.step(x_t, block_state)
-            new.append(block_state)
-        return self._normed(x_t), tuple(new)
+            next_state.append(block_state)
+        return self._apply_norm(x_t), tuple(next_state)
 
-    def _normed(self, x: Tensor) -> Tensor:
+    def _apply_norm(self, x: Tensor) -> Tensor:
         return x if self.norm is None else self.norm(x)
 
 

@@ -21,7 +21,7 @@ from baselines.layers.projected import Projected
 
 __all__ = ["ChunkState", "Chunks"]
 
-Window = tuple[Any, PoolState]
+WindowState = tuple[Any, PoolState]
 """State of the layer, and of the readout, inside one window."""
 
 
@@ -30,9 +30,9 @@ class ChunkState(NamedTuple):
 
     position: int
     """Samples taken of the current chunk."""
-    windows: tuple[Window, ...]
+    windows: tuple[WindowState, ...]
     """The windows that end with this chunk, the next one, and so on: as many as can be open at once."""
-    start: Window
+    start: WindowState
     """A window that has seen nothing, as the layer's coefficients are made only once."""
 
 
@@ -96,15 +96,15 @@ class Chunks:
         return feature, ChunkState(0, (*windows[1:], state.start), state.start)
 
     def _advance(
-        self, level: Projected, pool: Pool, x_t: Tensor, position: int, windows: tuple[Window, ...]
-    ) -> tuple[Window, ...]:
+        self, level: Projected, pool: Pool, x_t: Tensor, position: int, windows: tuple[WindowState, ...]
+    ) -> tuple[WindowState, ...]:
         """Give the sample at ``position`` of the current chunk (negative: before it) to the windows it lies in."""
         embedded = level.embed(x_t)
-        new = []
-        for ahead, (hidden, pooled) in enumerate(windows):
-            j = self.overlap + position - ahead * self.size
-            if j >= 0:
+        advanced = []
+        for later_by, (hidden, pooled) in enumerate(windows):
+            offset = self.overlap + position - later_by * self.size
+            if offset >= 0:
                 y, hidden = level.layer.step(embedded, hidden)
-                pooled = pool.step(y, j, pooled)
-            new.append((hidden, pooled))
-        return tuple(new)
+                pooled = pool.step(y, offset, pooled)
+            advanced.append((hidden, pooled))
+        return tuple(advanced)

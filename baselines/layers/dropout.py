@@ -46,18 +46,18 @@ class _HashedDropout(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, p: float, seed: int) -> Tensor:
         ctx.p, ctx.seed = p, seed
-        return _masked(x, p, seed)
+        return _apply_mask(x, p, seed)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, dy: Tensor) -> tuple[Tensor, None, None]:
-        return _masked(dy, ctx.p, ctx.seed), None, None
+        return _apply_mask(dy, ctx.p, ctx.seed), None, None
 
 
-def _masked(x: Tensor, p: float, seed: int) -> Tensor:
-    from baselines.cpu.dropout import masked  # numba is imported only where it is used
+def _apply_mask(x: Tensor, p: float, seed: int) -> Tensor:
+    from baselines.cpu.dropout import apply_mask  # numba is imported only where it is used
 
-    return masked(x, p, seed)
+    return apply_mask(x, p, seed)
 
 
 def gated_linear(x: Tensor, g: Tensor, linear: nn.Linear, dropout: Dropout) -> Tensor:

@@ -20,17 +20,17 @@ def product(a: Tensor, b: Tensor) -> Tensor:
     Under autocast, or where products of float32 may be rounded (:func:`baselines.training.step.numerics`), forward
     and backward are one operator into which neither these settings nor torch's compiler look.
     """
-    exact: Tensor = _product(a, b) if _may_round(a.device.type) else a @ b
+    exact: Tensor = _product(a, b) if _rounding_allowed(a.device.type) else a @ b
     return exact
 
 
-def _may_round(device: str) -> bool:
+def _rounding_allowed(device: str) -> bool:
     """Tell whether products of float32 on a kind of device may be rounded now."""
     return torch.is_autocast_enabled(device) or torch.get_float32_matmul_precision() != "highest"
 
 
 # torch's compiler cannot look into it, and compiles anew when these settings change
-_may_round._dynamo_marked_constant = True  # type: ignore[attr-defined]
+_rounding_allowed._dynamo_marked_constant = True  # type: ignore[attr-defined]
 
 
 def row_times_power(row: Tensor, matrix: Tensor, exponent: int) -> Tensor:
@@ -44,17 +44,17 @@ def row_times_power(row: Tensor, matrix: Tensor, exponent: int) -> Tensor:
     return row
 
 
-def _exactly(a: Tensor, b: Tensor) -> Tensor:
-    allowed = torch.get_float32_matmul_precision()
+def _full_precision_product(a: Tensor, b: Tensor) -> Tensor:
+    precision = torch.get_float32_matmul_precision()
     torch.set_float32_matmul_precision("highest")
     try:
         with torch.autocast(a.device.type, enabled=False):
             return a @ b
     finally:
-        torch.set_float32_matmul_precision(allowed)
+        torch.set_float32_matmul_precision(precision)
 
 
-_product = torch.library.custom_op("baselines::exact_product", _exactly, mutates_args=())
+_product = torch.library.custom_op("baselines::exact_product", _full_precision_product, mutates_args=())
 
 
 @_product.register_fake
@@ -62,13 +62,13 @@ def _(a: Tensor, b: Tensor) -> Tensor:
     return a.new_empty(*a.shape[:-1], b.shape[-1])
 
 
-def _keep(ctx: Any, inputs: tuple[Tensor, Tensor], output: Tensor) -> None:
+def _save_for_backward(ctx: Any, inputs: tuple[Tensor, Tensor], output: Tensor) -> None:
     ctx.save_for_backward(*inputs)
 
 
-def _differentiate(ctx: Any, dy: Tensor) -> tuple[Tensor, Tensor]:
+def _backward(ctx: Any, dy: Tensor) -> tuple[Tensor, Tensor]:
     a, b = ctx.saved_tensors
     return _product(dy, b.mT), _product(a.mT, dy)
 
 
-_product.register_autograd(_differentiate, setup_context=_keep)
+_product.register_autograd(_backward, setup_context=_save_for_backward)

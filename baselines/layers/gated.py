@@ -58,15 +58,15 @@ class GatedBlock(nn.Module):
 
     def forward(self, x: Tensor, readout: slice = ALL) -> Tensor:
         """Map (B, L, dim) to (B, steps in ``readout``, dim)."""
-        return self._finish(x[:, readout], self.layer(self.norm(x), readout))
+        return self._output(x[:, readout], self.layer(self.norm(x), readout))
 
     def step(self, x_t: Tensor, state: tuple[Tensor, Coefficients]) -> tuple[Tensor, tuple[Tensor, Coefficients]]:
         """Map (B, dim) and (state, coefficients) to the output and the next pair."""
         hidden, coefficients = state
         y, hidden = self.layer.step(self.norm(x_t), hidden, coefficients)
-        return self._finish(x_t, y), (hidden, coefficients)
+        return self._output(x_t, y), (hidden, coefficients)
 
-    def _finish(self, x: Tensor, y: Tensor) -> Tensor:
+    def _output(self, x: Tensor, y: Tensor) -> Tensor:
         return gated_linear(x, self.dropout(F.gelu(y)), self.linear, self.dropout)
 
 

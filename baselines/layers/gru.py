@@ -73,7 +73,7 @@ class GRU(SequenceLayer):
         if few and compiled_for(x) and not torch.is_autocast_enabled("cpu"):
             from baselines.cpu import gru as compiled  # numba is imported only where it is used
 
-            return compiled.run(self.gru, x)[:, readout]
+            return compiled.run_gru(self.gru, x)[:, readout]
         return self.gru(x)[0][:, readout]
 
     def initial_state(self, batch_size: int, device: torch.device, dtype: torch.dtype) -> Tensor:

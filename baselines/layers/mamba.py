@@ -128,7 +128,7 @@ class MambaBlock(nn.Module):
     def forward(self, x: Tensor, readout: slice = ALL) -> Tensor:
         """Map (B, L, dim) to (B, steps in ``readout``, dim)."""
         u, gate = self._convolve(self.in_proj(self.norm(x)))
-        delta, b, c = self._select(u)
+        delta, b, c = self._selective_parameters(u)
         y = selective_scan(u, delta, -torch.exp(self.a_log), b, c, self.d, backend=self.config.scan)
         return x[:, readout] + self.out_proj(y[:, readout] * gate[:, readout])
 
@@ -138,23 +138,23 @@ class MambaBlock(nn.Module):
             from baselines.cpu import mamba as compiled  # numba is imported only where it is used
 
             return compiled.convolved_and_gate(xz, self.conv.weight, self.conv.bias)
-        inside, z = xz.chunk(2, dim=-1)
-        return F.silu(self.conv(inside)), F.silu(z)
+        conv_input, z = xz.chunk(2, dim=-1)
+        return F.silu(self.conv(conv_input)), F.silu(z)
 
     def step(self, x_t: Tensor, state: tuple[Tensor, Tensor]) -> tuple[Tensor, tuple[Tensor, Tensor]]:
         """Map (B, dim), the last inputs of the convolution (B, inner, conv - 1) and h (B, inner, N)."""
         past, h = state
-        inside, z = self.in_proj(self.norm(x_t)).chunk(2, dim=-1)
-        window = torch.cat((past, inside.unsqueeze(-1)), dim=-1)
+        conv_input, z = self.in_proj(self.norm(x_t)).chunk(2, dim=-1)
+        window = torch.cat((past, conv_input.unsqueeze(-1)), dim=-1)
         u = F.silu((window * self.conv.weight).sum(-1) + self.conv.bias)
-        delta, b, c = self._select(u)
+        delta, b, c = self._selective_parameters(u)
         h = torch.exp(delta.unsqueeze(-1) * -torch.exp(self.a_log)) * h + (delta * u).unsqueeze(-1) * b.unsqueeze(
             1
         )
         y = (h * c.unsqueeze(1)).sum(-1) + self.d * u
         return x_t + self.out_proj(y * F.silu(z)), (window[..., 1:], h)
 
-    def _select(self, u: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def _selective_parameters(self, u: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Return Delta, B and C for inputs u (..., inner)."""
         n = self.config.state
         low_rank, b, c = self.x_proj(u).split((self.config.rank, n, n), dim=-1)
@@ -193,19 +193,19 @@ def mamba_reference(block: MambaBlock, x: Tensor) -> Tensor:
     config = block.config
     a = -torch.exp(block.a_log)
     h = x.new_zeros(x.shape[0], config.inner, config.state)
-    insides: list[Tensor] = []
+    conv_inputs: list[Tensor] = []
     outputs = []
     for x_t in x.unbind(1):
         mean, var = x_t.mean(-1, keepdim=True), x_t.var(-1, unbiased=False, keepdim=True)
-        normal = (x_t - mean) / torch.sqrt(var + block.norm.eps) * block.norm.weight + block.norm.bias
-        inside, z = (normal @ block.in_proj.weight.T).chunk(2, dim=-1)
-        insides.append(inside)
+        normed = (x_t - mean) / torch.sqrt(var + block.norm.eps) * block.norm.weight + block.norm.bias
+        conv_input, z = (normed @ block.in_proj.weight.T).chunk(2, dim=-1)
+        conv_inputs.append(conv_input)
         u: Tensor = block.conv.bias
-        for lag, past in enumerate(reversed(insides[-config.conv :])):
+        for lag, past in enumerate(reversed(conv_inputs[-config.conv :])):
             u = u + block.conv.weight[:, config.conv - 1 - lag] * past
         u = u * torch.sigmoid(u)
-        selected = u @ block.x_proj.weight.T
-        low_rank, b, c = selected.split((config.rank, config.state, config.state), dim=-1)
+        dt_b_c = u @ block.x_proj.weight.T
+        low_rank, b, c = dt_b_c.split((config.rank, config.state, config.state), dim=-1)
         delta = torch.log1p(torch.exp(low_rank @ block.dt_proj.weight.T + block.dt_proj.bias))
         h = torch.exp(delta[:, :, None] * a) * h + (delta * u)[:, :, None] * b[:, None, :]
         y = (h * c[:, None, :]).sum(-1) + block.d * u

@@ -109,25 +109,26 @@ def ssd(u: Tensor, log_decay: Tensor, b: Tensor, c: Tensor, tile: int, readout: 
     """
     batch, length = u.shape[:2]
     if length <= tile:
-        return _within(u, log_decay, b, c, readout)
-    missing = -length % tile  # padding at the end: no decay, no input, and the outputs are cut off
-    tensors = [F.pad(t, (0, 0) * (t.ndim - 2) + (0, missing)) for t in (u, log_decay, b, c)]
+        return _one_tile(u, log_decay, b, c, readout)
+    padding = -length % tile  # padding at the end: no decay, no input, and the outputs are cut off
+    tensors = [F.pad(t, (0, 0) * (t.ndim - 2) + (0, padding)) for t in (u, log_decay, b, c)]
     u, log_decay, b, c = (t.unflatten(1, (-1, tile)) for t in tensors)
     u_k, decay_k, b_k, c_k = (t.flatten(0, 1) for t in (u, log_decay, b, c))
-    local = _within(u_k, decay_k, b_k, c_k, ALL).unflatten(0, (batch, -1))
+    within_tile = _one_tile(u_k, decay_k, b_k, c_k, ALL).unflatten(0, (batch, -1))
     decayed = log_decay.cumsum(2)  # (B, K, Q, H): from a tile's beginning to each step
     to_end = torch.exp(decayed[:, :, -1:] - decayed)
-    added = torch.einsum("bksn,bkshp->bkhnp", b, u * to_end.unsqueeze(-1))
-    kept = torch.exp(decayed[:, :, -1])[..., None, None]
-    h, before = torch.zeros_like(added[:, 0]), []
-    for kept_k, added_k in zip(kept.unbind(1), added.unbind(1), strict=True):
-        before.append(h)
-        h = kept_k * h + added_k
-    carried = torch.einsum("bktn,bkhnp->bkthp", c, torch.stack(before, dim=1)) * torch.exp(decayed).unsqueeze(-1)
-    return (local + carried).flatten(1, 2)[:, :length][:, readout]
+    tile_input = torch.einsum("bksn,bkshp->bkhnp", b, u * to_end.unsqueeze(-1))
+    tile_decay = torch.exp(decayed[:, :, -1])[..., None, None]
+    h, states_before = torch.zeros_like(tile_input[:, 0]), []
+    for decay_of_tile, input_of_tile in zip(tile_decay.unbind(1), tile_input.unbind(1), strict=True):
+        states_before.append(h)
+        h = decay_of_tile * h + input_of_tile
+    from_before = torch.einsum("bktn,bkhnp->bkthp", c, torch.stack(states_before, dim=1))
+    from_before = from_before * torch.exp(decayed).unsqueeze(-1)
+    return (within_tile + from_before).flatten(1, 2)[:, :length][:, readout]
 
 
-def _within(u: Tensor, log_decay: Tensor, b: Tensor, c: Tensor, readout: slice) -> Tensor:
+def _one_tile(u: Tensor, log_decay: Tensor, b: Tensor, c: Tensor, readout: slice) -> Tensor:
     """Compute :func:`ssd` as one product with the matrix L o C B^T, (B, H, steps, L)."""
     step = torch.arange(u.shape[1], device=u.device)
     decayed = log_decay.cumsum(1).transpose(1, 2)
@@ -160,7 +161,7 @@ class Mamba2Block(nn.Module):
         u, b, c = self._split(F.silu(self.conv(inside)))
         delta = F.softplus(raw_delta + self.dt_bias)
         y = ssd(u * delta.unsqueeze(-1), delta * -torch.exp(self.a_log), b, c, self.config.tile, readout)
-        return self._finish(x[:, readout], y, u[:, readout], z[:, readout])
+        return self._output(x[:, readout], y, u[:, readout], z[:, readout])
 
     def step(self, x_t: Tensor, state: tuple[Tensor, Tensor]) -> tuple[Tensor, tuple[Tensor, Tensor]]:
         """Map (B, dim), the last inputs of the convolution (B, channels, conv - 1) and h (B, H, N, P)."""
@@ -172,7 +173,7 @@ class Mamba2Block(nn.Module):
         decay = torch.exp(delta * -torch.exp(self.a_log).unsqueeze(-1)).unsqueeze(-1)
         h = decay * h + b[:, None, :, None] * (delta * u).unsqueeze(2)
         y = (c[:, None, None] @ h).squeeze(2)
-        return self._finish(x_t, y, u, z), (window[..., 1:], h)
+        return self._output(x_t, y, u, z), (window[..., 1:], h)
 
     def _project(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Return z, (x', B', C') and Delta' for inputs (..., dim)."""
@@ -184,7 +185,7 @@ class Mamba2Block(nn.Module):
         u, b, c = inside.split((self.config.inner, self.config.state, self.config.state), dim=-1)
         return u.unflatten(-1, (self.config.heads, -1)), b, c
 
-    def _finish(self, x: Tensor, y: Tensor, u: Tensor, z: Tensor) -> Tensor:
+    def _output(self, x: Tensor, y: Tensor, u: Tensor, z: Tensor) -> Tensor:
         y = (y + self.d.unsqueeze(-1) * u).flatten(-2)
         return x + self.out_proj(self.gated_norm(y * F.silu(z)))
 
@@ -207,16 +208,16 @@ def mamba2_reference(block: Mamba2Block, x: Tensor) -> Tensor:
     """Compute ``block(x)``, (B, L, dim) like ``x``, by the recurrence: a step, a tap, a head at a time."""
     config, a, width = block.config, -torch.exp(block.a_log), block.config.inner // block.config.heads
     hs = [x.new_zeros(x.shape[0], config.state, width) for _ in range(config.heads)]
-    insides: list[Tensor] = []
+    conv_inputs: list[Tensor] = []
     outputs = []
     for x_t in x.unbind(1):
         centred = x_t - x_t.mean(-1, keepdim=True)
-        normal = centred / torch.sqrt(centred.square().mean(-1, keepdim=True) + block.norm.eps)
-        projected = (normal * block.norm.weight + block.norm.bias) @ block.in_proj.weight.T
+        normed = centred / torch.sqrt(centred.square().mean(-1, keepdim=True) + block.norm.eps)
+        projected = (normed * block.norm.weight + block.norm.bias) @ block.in_proj.weight.T
         z, raw_delta = projected[:, : config.inner], projected[:, -config.heads :]
-        insides.append(projected[:, config.inner : -config.heads])
+        conv_inputs.append(projected[:, config.inner : -config.heads])
         conv: Tensor = block.conv.bias
-        for lag, past in enumerate(reversed(insides[-config.conv :])):
+        for lag, past in enumerate(reversed(conv_inputs[-config.conv :])):
             conv = conv + block.conv.weight[:, config.conv - 1 - lag] * past
         u, b, c = (conv * torch.sigmoid(conv)).split((config.inner, config.state, config.state), dim=-1)
         delta = torch.log1p(torch.exp(raw_delta + block.dt_bias))

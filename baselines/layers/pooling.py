@@ -118,7 +118,7 @@ class AttentionPool(Pool):
 
     def forward(self, h: Tensor) -> Tensor:
         """Map (B, W, D) to (B, D)."""
-        p = torch.softmax(self._product(h) + self.bias, dim=1)
+        p = torch.softmax(self._scores(h) + self.bias, dim=1)
         return torch.einsum("bw,bwd->bd", p, h)
 
     def initial_state(self, batch_size: int, device: torch.device, dtype: torch.dtype) -> PoolState:
@@ -129,16 +129,16 @@ class AttentionPool(Pool):
     def step(self, h_j: Tensor, j: int, state: PoolState) -> PoolState:
         """Add one term to both sums, relative to the largest score, so that no exponential overflows."""
         largest, total, weighted = state
-        score = self._product(h_j).unsqueeze(1) + self.bias[j]
-        new = torch.maximum(largest, score)
-        shrink, term = torch.exp(largest - new), torch.exp(score - new)
-        return new, shrink * total + term, shrink * weighted + term * h_j
+        score = self._scores(h_j).unsqueeze(1) + self.bias[j]
+        new_largest = torch.maximum(largest, score)
+        shrink, term = torch.exp(largest - new_largest), torch.exp(score - new_largest)
+        return new_largest, shrink * total + term, shrink * weighted + term * h_j
 
     def result(self, state: PoolState) -> Tensor:
         """Return the weighted mean."""
         return state[2] / state[1]
 
-    def _product(self, h: Tensor) -> Tensor:
+    def _scores(self, h: Tensor) -> Tensor:
         return h @ self.query * self.query.numel() ** -0.5
 
 

@@ -30,7 +30,7 @@ from baselines.layers import s4_kernel as math_s4
 from baselines.layers.base import ALL, BlockStack, check_config, log_uniform
 from baselines.layers.dropout import Dropout, gated_linear
 
-_AT_ONCE = 2**21
+_MAX_JOINT_SIZE = 2**21
 """Numbers in kernels that are made in one go."""
 
 S4State = tuple[tuple[Tensor, math_s4.Discrete], ...]
@@ -148,13 +148,13 @@ class S4Layer(nn.Module):
 def _state_space(layers: Sequence[S4Layer]) -> math_s4.StateSpace:
     """Return the continuous state spaces of layers of one configuration, one after the other."""
 
-    def joined(name: str) -> Tensor:
+    def concatenated(name: str) -> Tensor:
         tensors = [getattr(layer, name) for layer in layers]
         return torch.cat(tensors) if len(tensors) > 1 else tensors[0]
 
-    lam = torch.complex(-torch.exp(joined("log_lam_real")), -joined("lam_imag"))
-    p, b, c = (torch.view_as_complex(joined(name)) for name in ("p", "b", "c"))
-    return math_s4.StateSpace(torch.exp(joined("log_dt")), lam, p, b, c)
+    lam = torch.complex(-torch.exp(concatenated("log_lam_real")), -concatenated("lam_imag"))
+    p, b, c = (torch.view_as_complex(concatenated(name)) for name in ("p", "b", "c"))
+    return math_s4.StateSpace(torch.exp(concatenated("log_dt")), lam, p, b, c)
 
 
 def responses(layers: Sequence[S4Layer], length: int) -> tuple[Tensor, ...]:
@@ -175,7 +175,7 @@ def responses(layers: Sequence[S4Layer], length: int) -> tuple[Tensor, ...]:
     """
     truncated = layers[0].truncated_length
     size = sum(layer.d.numel() for layer in layers) * max(length, truncated or 0)
-    if len(layers) > 1 and size > _AT_ONCE:
+    if len(layers) > 1 and size > _MAX_JOINT_SIZE:
         return tuple(responses([layer], length)[0] for layer in layers)
     k = math_s4.kernel(_state_space(layers), length, truncated)
     d = torch.cat([layer.d for layer in layers]).unsqueeze(-1)
@@ -271,9 +271,9 @@ class S4Block(nn.Module):
 
     def forward(self, x: Tensor, readout: slice = ALL, k: Tensor | None = None) -> Tensor:
         """Map (B, L, H) to (B, steps in ``readout``, H); ``k`` from :func:`responses`, if it is made already."""
-        if not self._in_one_pass(x, readout):
-            inner = self._start(x)
-            return self._finish(
+        if not self._compiled_fits(x, readout):
+            inner = self._branch_input(x)
+            return self._output(
                 x[:, readout], self.layer(inner, readout) if k is None else self.layer(inner, readout, k)
             )
         from baselines.cpu import s4_block as compiled  # numba is imported only where it is used
@@ -281,10 +281,10 @@ class S4Block(nn.Module):
         k = responses([self.layer], x.shape[1])[0] if k is None else k
         first = range(x.shape[1])[readout].start
         norm = self.norm
-        x, g = compiled.inside(x, norm.weight, norm.bias, k, norm.eps, first, *self.dropout.draw())
+        x, g = compiled.inner_branch(x, norm.weight, norm.bias, k, norm.eps, first, *self.dropout.draw())
         return gated_linear(x, g, self.linear, self.dropout)
 
-    def _in_one_pass(self, x: Tensor, readout: slice) -> bool:
+    def _compiled_fits(self, x: Tensor, readout: slice) -> bool:
         """Tell whether the compiled form of the block, for short sequences up to their end, can stand in."""
         length = x.shape[1]
         steps = range(length)[readout]
@@ -303,13 +303,13 @@ class S4Block(nn.Module):
     ) -> tuple[Tensor, tuple[Tensor, math_s4.Discrete]]:
         """Map (B, H) and (states, coefficients) to the output and the next pair."""
         hidden, coefficients = state
-        y, hidden = self.layer.step(self._start(x_t), hidden, coefficients)
-        return self._finish(x_t, y), (hidden, coefficients)
+        y, hidden = self.layer.step(self._branch_input(x_t), hidden, coefficients)
+        return self._output(x_t, y), (hidden, coefficients)
 
-    def _start(self, x: Tensor) -> Tensor:
+    def _branch_input(self, x: Tensor) -> Tensor:
         return self.norm(x) if self.prenorm else x
 
-    def _finish(self, x: Tensor, y: Tensor) -> Tensor:
+    def _output(self, x: Tensor, y: Tensor) -> Tensor:
         x = gated_linear(x, self.dropout(F.gelu(y)), self.linear, self.dropout)
         return x if self.prenorm else self.norm(x)
 
@@ -323,12 +323,12 @@ class S4(BlockStack):
     def forward(self, x: Tensor, readout: slice = ALL) -> Tensor:
         """Run over whole sequences; see :meth:`SequenceLayer.forward`."""
         layers = [block.layer for block in self.blocks]
-        made: Sequence[Tensor | None] = [None] * len(layers)
+        kernels: Sequence[Tensor | None] = [None] * len(layers)
         if all(isinstance(layer, S4Layer) for layer in layers):  # an exported model has others in their place
-            made = responses(layers, x.shape[1])
-        for block, k in zip(self.blocks[:-1], made, strict=False):
+            kernels = responses(layers, x.shape[1])
+        for block, k in zip(self.blocks[:-1], kernels, strict=False):
             x = block(x, ALL, k)
-        return self.blocks[-1](x, readout, made[-1])
+        return self.blocks[-1](x, readout, kernels[-1])
 
     def initial_state(self, batch_size: int, device: torch.device, dtype: torch.dtype) -> S4State:
         """Return, for each block, the zero states (B, H, N/2) and the discretised coefficients.

@@ -86,8 +86,8 @@ class DilatedConv(nn.Module):
         """Map (B, L, dim) to (B, steps in ``readout``, dim), with zeros before the beginning."""
         length, padded = x.shape[1], F.pad(x, (0, 0, self.past, 0))
         starts = range(0, self.past + 1, self.dilation)
-        seen = torch.cat([padded[:, start : start + length][:, readout] for start in starts], dim=-1)
-        return F.linear(seen, self.weight(), self.bias)
+        windows = torch.cat([padded[:, start : start + length][:, readout] for start in starts], dim=-1)
+        return F.linear(windows, self.weight(), self.bias)
 
     def step(self, x_t: Tensor, past: Tensor) -> tuple[Tensor, Tensor]:
         """Map (B, dim) and the earlier samples (B, d (k - 1), dim)."""

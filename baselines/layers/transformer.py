@@ -113,7 +113,7 @@ class TransformerBlock(nn.Module):
 
     def forward(self, x: Tensor, readout: slice = ALL) -> Tensor:
         """Map (B, L, dim) to (B, steps in ``readout``, dim)."""
-        return self._finish(x[:, readout], self._attend(*self._heads(x), readout))
+        return self._output(x[:, readout], self._attend(*self._heads(x), readout))
 
     def _attend(self, q: Tensor, k: Tensor, v: Tensor, readout: slice) -> Tensor:
         """Map (B, heads, L, d_k) to (B, heads, steps in ``readout``, d_k)."""
@@ -126,9 +126,9 @@ class TransformerBlock(nn.Module):
             return compiled.attention(q[:, :, readout], k, v, steps, window, *self.dropout.draw())
         mask = None
         if readout != ALL or window is not None:
-            at = torch.arange(length, device=q.device)
-            back = at[readout, None] - at
-            mask = back >= 0 if window is None else (back >= 0) & (back < window)
+            positions = torch.arange(length, device=q.device)
+            lag = positions[readout, None] - positions
+            mask = lag >= 0 if window is None else (lag >= 0) & (lag < window)
         return F.scaled_dot_product_attention(
             q[:, :, readout], k, v, attn_mask=mask, dropout_p=p, is_causal=mask is None
         )
@@ -138,14 +138,14 @@ class TransformerBlock(nn.Module):
         q, k, v = self._heads(x_t)
         k, v = torch.cat((cache[0], k), dim=2), torch.cat((cache[1], v), dim=2)
         y = F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
-        return self._finish(x_t, y), (k, v) if mask is None else (k[:, :, 1:], v[:, :, 1:])
+        return self._output(x_t, y), (k, v) if mask is None else (k[:, :, 1:], v[:, :, 1:])
 
     def _heads(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         qkv = self.qkv(self.norm1(x)).unflatten(-1, (3, self.config.heads, -1))
         q, k, v = qkv.permute(2, 0, 3, 1, 4).unbind(0)
         return q, k, v
 
-    def _finish(self, x: Tensor, y: Tensor) -> Tensor:
+    def _output(self, x: Tensor, y: Tensor) -> Tensor:
         """Join the heads ``y`` (B, heads, L, d_k), add the residual, and apply the feed-forward part."""
         x = x + self.dropout(self.out(y.transpose(1, 2).flatten(2)))
         hidden = self.dropout(F.relu(self.up(self.norm2(x))))
@@ -180,8 +180,8 @@ class Transformer(SequenceLayer):
         Without a window t is 0 and grows; with one it is ``window - 1`` always, and the entries from before the
         first step are hidden.
         """
-        heads, kept = self.config.heads, (self.config.window or 1) - 1
-        empty = torch.zeros(batch_size, heads, kept, self.config.dim // heads, device=device, dtype=dtype)
+        heads, cached = self.config.heads, (self.config.window or 1) - 1
+        empty = torch.zeros(batch_size, heads, cached, self.config.dim // heads, device=device, dtype=dtype)
         return torch.zeros(1, dtype=torch.int64, device=device), tuple((empty, empty) for _ in self.blocks)
 
     def step(self, x_t: Tensor, state: TransformerState) -> tuple[Tensor, TransformerState]:
@@ -191,11 +191,11 @@ class Transformer(SequenceLayer):
         if window is not None:
             mask = (torch.arange(window - 1, -1, -1, device=x_t.device) <= position)[None]
         x = (x_t + positional_encoding(position, self.config.dim).to(x_t.dtype)).unsqueeze(1)
-        new = []
+        next_caches = []
         for block, cache in zip(self.blocks, caches, strict=True):
             x, cache = block.step(x, cache, mask)
-            new.append(cache)
-        return x.squeeze(1), (position + 1, tuple(new))
+            next_caches.append(cache)
+        return x.squeeze(1), (position + 1, tuple(next_caches))
 
 
 def transformer_reference(layer: Transformer, x: Tensor) -> Tensor:

@@ -87,7 +87,8 @@ class HierarchicalConfig:
     def __post_init__(self) -> None:
         check_config(self, positive=("in_dim", "out_dim", "chunk", "subchunk"))
         if self.readout not in POOLS:
-            raise OptionError("readout", self.readout, f"{_or(POOLS)} for {self.name}: all see the whole chunk")
+            known = _join_with_or(POOLS)
+            raise OptionError("readout", self.readout, f"{known} for {self.name}: all see the whole chunk")
         check_samples("overlap", self.overlap, 0)
         object.__setattr__(self, "overlap", int(self.overlap))
         if (self.mid is None) != (self.subchunk is None):
@@ -154,7 +155,7 @@ def check_samples(option: str, samples: int, least: int) -> None:
     check_number(option, samples, f"a whole number of at least {least}", least=least, whole=True)
 
 
-def _or(names: Iterable[str]) -> str:
+def _join_with_or(names: Iterable[str]) -> str:
     *most, last = (repr(name) for name in names)
     return f"{', '.join(most)} or {last}"
 
@@ -218,12 +219,13 @@ def _layer_from_dict(plain: dict[str, Any], level: str) -> LayerConfig:
     return _construct(LAYERS[kind][0], entries, f"{kind} layer")
 
 
-def _construct(cls: type, entries: dict[str, Any], what: str) -> Any:
-    known = [field.name for field in fields(cls)]
+def _construct(cls: type, entries: dict[str, Any], description: str) -> Any:
+    field_names = [field.name for field in fields(cls)]
     for key in entries:
-        if key not in known:
-            raise UnknownNameError(f"entry in the configuration of a {what}", key, known)
+        if key not in field_names:
+            raise UnknownNameError(f"entry in the configuration of a {description}", key, field_names)
     try:
         return cls(**entries)
     except TypeError as error:
-        raise ModelError(f"configuration of a {what}: {error}. Needed entries: {', '.join(known)}.") from None
+        needed = ", ".join(field_names)
+        raise ModelError(f"configuration of a {description}: {error}. Needed entries: {needed}.") from None

@@ -93,17 +93,17 @@ def our_name(published: str, model: FlatModel | HierarchicalModel) -> str | None
     elif published.startswith("output."):
         return published
     else:
-        theirs, _, rest = published.partition(".")
-        level = {"low_level": "low", "high_level": "high"}.get(theirs, "")
+        published_level, _, rest = published.partition(".")
+        level = {"low_level": "low", "high_level": "high"}.get(published_level, "")
         if not level:
             return None
     if rest.startswith(("embed.", "decoder.")):
         return f"{level}.{rest}"
-    inside = "layer." if isinstance(getattr(model, level), Projected) else ""
+    layer_prefix = "layer." if isinstance(getattr(model, level), Projected) else ""
     for pattern, ours in _RULES:
-        found = pattern.match(rest)
-        if found:
-            return f"{level}.{inside}{found.expand(ours)}{rest[found.end() :]}"
+        match = pattern.match(rest)
+        if match:
+            return f"{level}.{layer_prefix}{match.expand(ours)}{rest[match.end() :]}"
     return None
 
 
@@ -123,7 +123,7 @@ def load_published(model: FlatModel | HierarchicalModel, arrays: Mapping[str, np
     ModelError
         Names that are unknown, missing or left over, or an array of the wrong shape. The model is then unchanged.
     """
-    target = dict(model.named_parameters())
+    parameters = dict(model.named_parameters())
     values: dict[str, Tensor] = {}
     lengths: dict[str, int] = {}
     unknown = []
@@ -135,25 +135,26 @@ def load_published(model: FlatModel | HierarchicalModel, arrays: Mapping[str, np
             lengths[str(c_name)] = int(array)
             continue
         ours = our_name(name, model)
-        if ours not in target:
+        if ours not in parameters:
             unknown.append(name)
         else:
-            values[ours] = _fit(name, array, target[ours])
-    missing = [name for name in target if name not in values]
+            values[ours] = _reshaped(name, array, parameters[ours])
+    missing = [name for name in parameters if name not in values]
     if unknown or missing:
         raise ModelError(
             f"these are not the weights of a published {model.config.name} of this size: "
-            f"{_some('unknown names', unknown)}; {_some('parameters left without a value', missing)}."
+            f"{_first_names('unknown names', unknown)}; "
+            f"{_first_names('parameters left without a value', missing)}."
         )
     with torch.no_grad():
         for name, value in values.items():
-            target[name].copy_(value)
+            parameters[name].copy_(value)
         for name, layer in model.named_modules():
             if isinstance(layer, S4Layer):
                 _reparametrise(layer, lengths.get(f"{name}.c", 0))
 
 
-def _fit(name: str, array: np.ndarray, parameter: nn.Parameter) -> Tensor:
+def _reshaped(name: str, array: np.ndarray, parameter: nn.Parameter) -> Tensor:
     value = torch.from_numpy(np.array(array))
     shape = tuple(parameter.shape)
     if tuple(value.shape) != shape:
@@ -166,16 +167,16 @@ def _fit(name: str, array: np.ndarray, parameter: nn.Parameter) -> Tensor:
 
 def _reparametrise(layer: S4Layer, stored: int) -> None:
     """Turn ``layer.c``, which holds C~ for the length ``stored`` (0: C), into the layer's own parametrisation."""
-    wanted = layer.truncated_length or 0
-    if stored == wanted:
+    own_length = layer.truncated_length or 0
+    if stored == own_length:
         return
     ssm = layer.state_space()
     if stored:
         ssm = ssm._replace(c=untruncate(ssm, stored))
-    c = truncate(ssm, wanted) if wanted else ssm.c
+    c = truncate(ssm, own_length) if own_length else ssm.c
     layer.c.copy_(torch.view_as_real(c.resolve_conj()))
 
 
-def _some(what: str, names: list[str], limit: int = 5) -> str:
+def _first_names(label: str, names: list[str], limit: int = 5) -> str:
     shown = ", ".join(names[:limit]) or "none"
-    return f"{what}: {shown}" + (f" and {len(names) - limit} more" if len(names) > limit else "")
+    return f"{label}: {shown}" + (f" and {len(names) - limit} more" if len(names) > limit else "")

@@ -87,18 +87,18 @@ def build(
     if is_own(name):
         if preset is not None:
             raise OptionError("preset", preset, f"none for {name}: it has no sizes by name")
-        own = {"readout": readout, "overlap": overlap or None, "subchunk": subchunk}
-        given = {option: value for option, value in own.items() if value is not None}
+        ours = {"readout": readout, "overlap": overlap or None, "subchunk": subchunk}
+        given = {option: value for option, value in ours.items() if value is not None}
         return build_own(name, in_dim, out_dim, chunk, {**given, **overrides})
     kinds, presets = model_kinds(name), presets_for(name)
     if preset is not None and preset not in presets:
         raise UnknownNameError(f"preset of {name}", preset, presets)
     levels = _PREFIXES[len(kinds)]
     sizes = {} if preset is None else dict(presets[preset])
-    own_readout = sizes.pop("readout", "last")
-    readout = own_readout if readout is None else readout
-    options = _assign(sizes, levels, kinds, name)
-    for level, given in _assign(overrides, levels, kinds, name).items():
+    preset_readout = sizes.pop("readout", "last")
+    readout = preset_readout if readout is None else readout
+    options = _options_by_level(sizes, levels, kinds, name)
+    for level, given in _options_by_level(overrides, levels, kinds, name).items():
         options[level].update(given)
     if len(kinds) < 3 and subchunk is not None:
         raise OptionError(
@@ -107,7 +107,23 @@ def build(
     if len(kinds) == 1:
         if overlap:
             raise OptionError("overlap", overlap, f"0 for {name}: only hierarchical models cut their input")
-        return FlatModel(FlatConfig(in_dim, out_dim, _layer(kinds[0], options[""]), chunk, readout))
+        return FlatModel(FlatConfig(in_dim, out_dim, _layer_config(kinds[0], options[""]), chunk, readout))
+    return HierarchicalModel(
+        _hierarchical_config(in_dim, out_dim, kinds, options, chunk, readout, overlap, subchunk)
+    )
+
+
+def _hierarchical_config(
+    in_dim: int,
+    out_dim: int,
+    kinds: list[str],
+    options: dict[str, dict[str, Any]],
+    chunk: int,
+    readout: str,
+    overlap: int,
+    subchunk: int | None,
+) -> HierarchicalConfig:
+    """Return the configuration of two or three levels, given the options of each by its prefix."""
     check_samples("overlap", overlap, 0)
     check_samples("chunk", chunk, 1)
     if subchunk is not None:
@@ -115,11 +131,13 @@ def build(
     if len(kinds) == 3 and subchunk is None:
         subchunk = _default_subchunk(chunk)
     _default_kernel_lengths(options, chunk, overlap, subchunk)
-    parts = {level.rstrip("_"): _layer(kind, options[level]) for level, kind in zip(levels, kinds, strict=True)}
-    config = HierarchicalConfig(
-        in_dim, out_dim, chunk=chunk, readout=readout, overlap=overlap, subchunk=subchunk, **parts
+    layers = {
+        prefix.rstrip("_"): _layer_config(kind, options[prefix])
+        for prefix, kind in zip(_PREFIXES[len(kinds)], kinds, strict=True)
+    }
+    return HierarchicalConfig(
+        in_dim, out_dim, chunk=chunk, readout=readout, overlap=overlap, subchunk=subchunk, **layers
     )
-    return HierarchicalModel(config)
 
 
 def _default_subchunk(chunk: int) -> int | None:
@@ -167,21 +185,23 @@ def build_from_config(config: ModelConfig | dict[str, Any]) -> FlatModel | Hiera
     return FlatModel(config) if isinstance(config, FlatConfig) else HierarchicalModel(config)
 
 
-def _assign(
+def _options_by_level(
     overrides: dict[str, Any], levels: tuple[str, ...], kinds: list[str], name: str
 ) -> dict[str, dict[str, Any]]:
     """Sort overrides by level; a name with a level's prefix wins over the same name without."""
-    known = {level: [f.name for f in fields(LAYERS[kind][0])] for level, kind in zip(levels, kinds, strict=True)}
-    allowed = {level + field for level, names in known.items() for field in names}
-    allowed |= {field for names in known.values() for field in names}
+    fields_by_level = {
+        level: [f.name for f in fields(LAYERS[kind][0])] for level, kind in zip(levels, kinds, strict=True)
+    }
+    allowed = {level + field for level, names in fields_by_level.items() for field in names}
+    allowed |= {field for names in fields_by_level.values() for field in names}
     for key in overrides:
         if key not in allowed:
             raise UnknownNameError(f"option of {name}", key, sorted(allowed))
     return {
         level: {field: overrides[key] for field in names for key in (field, level + field) if key in overrides}
-        for level, names in known.items()
+        for level, names in fields_by_level.items()
     }
 
 
-def _layer(kind: str, options: dict[str, Any]) -> LayerConfig:
+def _layer_config(kind: str, options: dict[str, Any]) -> LayerConfig:
     return LAYERS[kind][0](**options)

@@ -126,19 +126,20 @@ class HierarchicalModel(nn.Module):
         self.mid = Projected(config.mid.dim, make_layer(config.mid), feature) if config.mid else None
         high = make_layer(config.high)
         # only recurrent layers, whose width is free, have their own projections on the high level, as published
-        wrapped = isinstance(config.high, LSTMConfig | GRUConfig)
-        self.high = Projected(feature, high, feature) if wrapped else high
+        has_projections = isinstance(config.high, LSTMConfig | GRUConfig)
+        self.high = Projected(feature, high, feature) if has_projections else high
         self.output = nn.Linear(feature, config.out_dim)
         widths = [level.layer.out_dim for level in (self.low, self.mid) if level is not None]
         self.pools: Sequence[Pool] = nn.ModuleList(
-            make_pool(config.readout, cut.window, width) for cut, width in zip(config.cuts, widths, strict=True)
+            make_pool(config.readout, chunks.window, width)
+            for chunks, width in zip(config.cuts, widths, strict=True)
         )  # type: ignore[assignment]
 
     def forward(self, x: Tensor) -> Tensor:
         """Predict over whole sequences; arguments, result and errors as for :meth:`FlatModel.forward`."""
         check_input(x, self.config)
-        for cut, level, pool in self._levels():
-            x = cut.encode(level, pool, x)
+        for chunks, level, pool in self._levels():
+            x = chunks.encode(level, pool, x)
         return self.output(self.high(x))
 
     def initial_state(
@@ -146,15 +147,15 @@ class HierarchicalModel(nn.Module):
     ) -> HierarchicalState:
         """Return the state before the first sample."""
         size = (batch_size, torch.device(device), dtype)
-        inner = tuple(cut.initial_state(level, pool, *size) for cut, level, pool in self._levels())
+        inner = tuple(chunks.initial_state(level, pool, *size) for chunks, level, pool in self._levels())
         return HierarchicalState(inner, self.high.initial_state(*size))
 
     def step(self, x_t: Tensor, state: HierarchicalState) -> tuple[Tensor | None, HierarchicalState]:
         """Take one sample; as :meth:`FlatModel.step`, with the prediction at the last sample of each chunk."""
         check_sample(x_t, self.config)
         inner = list(state.inner)
-        for k, (cut, level, pool) in enumerate(self._levels()):
-            feature, inner[k] = cut.step(level, pool, x_t, inner[k])
+        for k, (chunks, level, pool) in enumerate(self._levels()):
+            feature, inner[k] = chunks.step(level, pool, x_t, inner[k])
             if feature is None:
                 return None, HierarchicalState(tuple(inner), state.high)
             x_t = feature
@@ -184,11 +185,11 @@ def check_input(x: Tensor, config: ModelConfig, whole_chunks: bool = True) -> No
             f"{length}. Cut to {length - length % chunk} or pad to {length + -length % chunk} samples."
         )
     if x.device.type == "cpu" and not torch.compiler.is_compiling() and not torch.isfinite(x.sum()):
-        bad = (~torch.isfinite(x)).nonzero()
-        if len(bad):  # a sum of finite numbers may overflow
+        not_finite = (~torch.isfinite(x)).nonzero()
+        if len(not_finite):  # a sum of finite numbers may overflow
             raise ModelError(
-                f"{config.name}: {len(bad)} input values are not finite, the first at (sequence, step, channel) = "
-                f"{tuple(bad[0].tolist())}. Remove or interpolate them before prediction."
+                f"{config.name}: {len(not_finite)} input values are not finite, the first at (sequence, step, "
+                f"channel) = {tuple(not_finite[0].tolist())}. Remove or interpolate them before prediction."
             )
 
 
@@ -219,19 +220,19 @@ def param_groups(model: nn.Module, lr: float | None = None) -> list[dict[str, An
         [...], "lr": ..., "weight_decay": 0.0}`` with the dynamics of those layers: Delta, Lambda, P and B of S4,
         Delta and A of S4D, lambda and gamma of LRU. Every parameter is in exactly one group.
     """
-    special: dict[tuple[str, float], list[nn.Parameter]] = {}
+    dynamics: dict[tuple[str, float], list[nn.Parameter]] = {}
     for stack in model.modules():
         if isinstance(stack, S4 | S4D | LRU) and stack.config.learning_rate is not None:
             for layer in stack.modules():
                 if isinstance(layer, S4Layer | Recurrence):
-                    special.setdefault((stack.config.kind, stack.config.learning_rate), []).extend(
+                    dynamics.setdefault((stack.config.kind, stack.config.learning_rate), []).extend(
                         layer.dynamics()
                     )
-    taken = {id(p) for group in special.values() for p in group}
+    grouped = {id(p) for group in dynamics.values() for p in group}
     groups: list[dict[str, Any]] = [
-        {"name": "base", "params": [p for p in model.parameters() if id(p) not in taken]}
+        {"name": "base", "params": [p for p in model.parameters() if id(p) not in grouped]}
         | ({} if lr is None else {"lr": lr})
     ]
-    for (kind, rate), params in special.items():
+    for (kind, rate), params in dynamics.items():
         groups.append({"name": kind, "params": params, "lr": rate, "weight_decay": 0.0})
     return groups

@@ -95,38 +95,38 @@ def selective_scan(
                 f"selective_scan: {name} must have shape {shape} for u of shape {tuple(u.shape)}, "
                 f"got {tuple(tensor.shape)}."
             )
-    name = _chosen(backend, u.device.type)
+    name = _resolve(backend, u.device.type)
     if name in _KERNELS:
         return operator.scan(u, delta, A, B, C, D, backend=name)
     return importlib.import_module(f"{__name__}.{name}").scan(u, delta, A, B, C, D)
 
 
-def _chosen(backend: str, device: str) -> str:
+def _resolve(backend: str, device: str) -> str:
     """Resolve ``backend`` for a kind of device."""
-    return _choose(backend, device)
+    return _resolve_once(backend, device)
 
 
 # what torch.compiler.assume_constant_result does, without its import of the whole compiler, which takes a second
-_chosen._dynamo_marked_constant = True  # type: ignore[attr-defined]
+_resolve._dynamo_marked_constant = True  # type: ignore[attr-defined]
 
 
 @cache
-def _choose(backend: str, device: str) -> str:
+def _resolve_once(backend: str, device: str) -> str:
     """Resolve ``backend``; cached, so each resolution is logged once."""
     check_backend(backend)
     name = backend
     if backend == "auto":
-        fast = {"cpu": "cpu", "cuda": "triton"}.get(device, "reference")
-        name = fast if importlib.util.find_spec(BACKENDS[fast]) else "reference"
+        preferred = {"cpu": "cpu", "cuda": "triton"}.get(device, "reference")
+        name = preferred if importlib.util.find_spec(BACKENDS[preferred]) else "reference"
     if importlib.util.find_spec(BACKENDS[name]) is None:
         raise MissingExtraError(f"The scan backend {name!r}", BACKENDS[name], _EXTRAS.get(name, "baselines"))
-    place = {"cpu": "the CPU", "cuda": "a CUDA device"}
-    needed = _DEVICES.get(name, device)
+    places = {"cpu": "the CPU", "cuda": "a CUDA device"}
+    required = _DEVICES.get(name, device)
     if name == "triton" and device == "cpu" and os.environ.get("TRITON_INTERPRET") != "1":
-        needed = "cuda"  # with that variable Triton's interpreter runs the kernels on the CPU, slowly, for tests
-    if device != needed:
+        required = "cuda"  # with that variable Triton's interpreter runs the kernels on the CPU, slowly, for tests
+    if device != required:
         raise ModelError(
-            f"scan backend {name!r} needs tensors on {place[needed]}, got {device!r}. Use 'auto': as scan= of "
+            f"scan backend {name!r} needs tensors on {places[required]}, got {device!r}. Use 'auto': as scan= of "
             "build or a layer (of a hierarchy also low_scan=, high_scan=), as backend= of selective_scan."
         )
     _log.info("selective scan on %s: backend %s (asked for %s)", device, name, backend)

@@ -62,7 +62,7 @@ def _forward(start, stop, u, delta, a, b, c, y, kept):  # type: ignore[no-untype
 
 
 @njit(**_FLAGS)
-def _again(first, steps, h, q, a_block, step, drive, b_i):  # type: ignore[no-untyped-def]
+def _rerun_segment(first, steps, h, q, a_block, step, drive, b_i):  # type: ignore[no-untyped-def]
     """Run the forward pass of a segment: ``h[s + 1]`` and ``q[s]`` from ``h[0]``; ``step``, ``drive`` by row."""
     for s in range(steps):
         for n in range(a_block.shape[0]):
@@ -101,7 +101,7 @@ def _backward(start, stop, u, delta, a, b, c, dy, kept, du, ddelta, da, db, dc):
                 for d in range(width):
                     step[s, d] = delta[i, first + s, lo + d]
                     drive[s, d] = step[s, d] * u[i, first + s, lo + d]
-            _again(first, steps, h, q, a_block, step, drive, b[i])
+            _rerun_segment(first, steps, h, q, a_block, step, drive, b[i])
             for s in range(steps - 1, -1, -1):
                 t = first + s
                 for d in range(width):
@@ -118,9 +118,9 @@ def _backward(start, stop, u, delta, a, b, c, dy, kept, du, ddelta, da, db, dc):
                         dz[d] += g_t * b_n
                         g_t *= q[s, n, d]
                         g[n, d] = g_t
-                        past = g_t * h[s, n, d]
-                        dstep[d] += past * a_block[n, d]
-                        da_block[n, d] += past * step[s, d]
+                        through_state = g_t * h[s, n, d]
+                        dstep[d] += through_state * a_block[n, d]
+                        da_block[n, d] += through_state * step[s, d]
                     db[block, i, t, n] = db_n
                     dc[block, i, t, n] = dc_n
                 for d in range(width):

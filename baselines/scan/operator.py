@@ -52,21 +52,21 @@ def _(
     return du, ddelta, da, db, dc
 
 
-def _keep(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
+def _save_for_backward(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
     *tensors, ctx.backend = inputs
     ctx.save_for_backward(*tensors, output[1])
 
 
-def _differentiate(ctx: Any, dy: Tensor, _: Tensor) -> tuple[Tensor | None, ...]:
+def _backward(ctx: Any, dy: Tensor, _: Tensor) -> tuple[Tensor | None, ...]:
     return (*_scan_backward(*ctx.saved_tensors, dy, ctx.backend), None)
 
 
-_scan.register_autograd(_differentiate, setup_context=_keep)
+_scan.register_autograd(_backward, setup_context=_save_for_backward)
 
 
 def scan(u: Tensor, delta: Tensor, a: Tensor, b: Tensor, c: Tensor, d: Tensor | None, *, backend: str) -> Tensor:
     """Compute :func:`baselines.scan.selective_scan` with the kernels of ``backend``."""
-    wide = torch.promote_types(u.dtype, torch.float32)
-    u_w, delta, a, b, c = (t.to(wide) for t in (u, delta, a, b, c))
-    y: Tensor = _scan(u_w, delta, a, b, c, backend)[0]
-    return (y if d is None else y + d.to(wide) * u_w).to(u.dtype)
+    compute_dtype = torch.promote_types(u.dtype, torch.float32)
+    u_wide, delta, a, b, c = (t.to(compute_dtype) for t in (u, delta, a, b, c))
+    y: Tensor = _scan(u_wide, delta, a, b, c, backend)[0]
+    return (y if d is None else y + d.to(compute_dtype) * u_wide).to(u.dtype)

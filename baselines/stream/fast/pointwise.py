@@ -1,12 +1,12 @@
 """Products, norms and activations of one sample, in float32: what the loops of all kinds of layers share."""
 
 import math
-from typing import Any
 
 import numpy as np
 from numba import njit
 
 from baselines.cpu.fastmath import exp
+from baselines.cpu.flags import REORDERED
 
 __all__ = [
     "FLAGS",
@@ -21,12 +21,7 @@ __all__ = [
     "tanh",
 ]
 
-FLAGS: dict[str, Any] = {
-    "nogil": True,
-    "cache": True,
-    "error_model": "numpy",  # a check for division by zero would keep the loops scalar
-    "fastmath": {"reassoc", "contract", "nsz", "arcp", "nnan", "ninf"},
-}
+FLAGS = REORDERED
 _F = np.float32
 
 

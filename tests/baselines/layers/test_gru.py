@@ -38,7 +38,7 @@ def test_outputs_and_gradients_are_those_of_the_reference_and_of_torch(
 ) -> None:
     layer = _made(hidden, dim, layers, dtype)
     x = 2 * torch.randn(batch, length, dim, dtype=dtype)
-    found = _results(layer, lambda x: gru_cpu.run(layer.gru, x), x)
+    found = _results(layer, lambda x: gru_cpu.run_gru(layer.gru, x), x)
     small = 2e-6 if dtype == torch.float32 else 1e-14
     for compute in (lambda x: gru_reference(layer, x), lambda x: layer.gru(x)[0]):
         expected = _results(layer, compute, x)
@@ -51,7 +51,7 @@ def test_gradients_by_differences() -> None:
     layer = _made(3, 2, 2, torch.float64)
     x = torch.randn(2, 5, 2, dtype=torch.float64, requires_grad=True)
     parameters = tuple(layer.parameters())
-    assert torch.autograd.gradcheck(lambda x, *_: gru_cpu.run(layer.gru, x), (x, *parameters))
+    assert torch.autograd.gradcheck(lambda x, *_: gru_cpu.run_gru(layer.gru, x), (x, *parameters))
 
 
 def test_the_same_values_are_dropped() -> None:
@@ -95,7 +95,7 @@ def test_large_gates_saturate() -> None:
     """Nothing overflows where an exponential would."""
     layer = _made(4, 2, 1, torch.float32)
     x = 1e4 * torch.randn(2, 20, 2)
-    found = _results(layer, lambda x: gru_cpu.run(layer.gru, x), x)
+    found = _results(layer, lambda x: gru_cpu.run_gru(layer.gru, x), x)
     assert all(t.isfinite().all() for t in found)
     torch.testing.assert_close(found[0], layer.gru(x)[0])
 
@@ -103,7 +103,7 @@ def test_large_gates_saturate() -> None:
 def test_backward_again_and_without_gradients() -> None:
     layer = _made(4, 2, 1, torch.float32)
     x = torch.randn(2, 6, 2, requires_grad=True)
-    y = gru_cpu.run(layer.gru, x).sum()
+    y = gru_cpu.run_gru(layer.gru, x).sum()
     (first,) = torch.autograd.grad(y, x, retain_graph=True)
     (again,) = torch.autograd.grad(y, x)
     assert torch.equal(first, again)
@@ -118,7 +118,7 @@ def test_compiled_loops_run_where_they_are_faster(monkeypatch: pytest.MonkeyPatc
         asked.append(len(x))
         return gru(x)[0]
 
-    monkeypatch.setattr(gru_cpu, "run", noted)
+    monkeypatch.setattr(gru_cpu, "run_gru", noted)
     layer = _made(4, 2, 1, torch.float32)
     layer(torch.randn(FEW, 3, 2))
     layer(torch.randn(FEW + 1, 3, 2))

@@ -143,7 +143,7 @@ def test_product_lifts_every_permission_to_round():
     a, b = torch.randn(2, 3, 4), torch.randn(2, 4, 5)
     for precision in ("tf32", "bf16"):
         with numerics(precision, torch.device("cpu")), Look():
-            y = exact._exactly(a, b)
+            y = exact._full_precision_product(a, b)
         torch.testing.assert_close(y, a @ b)
     assert set(seen) == {("highest", False, torch.float32)}
     torch.library.opcheck(exact._product, (a.requires_grad_(), b.requires_grad_()))
@@ -202,7 +202,7 @@ def test_compiled_inside_of_a_block_equals_torchs(batch, length, channels, first
     normal = torch.nn.functional.layer_norm(x, (channels,), args[1], args[2], 1e-5)
     inside = torch.nn.functional.gelu(toeplitz_convolution(normal, k, slice(first, None))) * mask
     torch.manual_seed(1)
-    kept, ours = s4_block_cpu.inside(*args, 1e-5, first, *Dropout(p).draw())
+    kept, ours = s4_block_cpu.inner_branch(*args, 1e-5, first, *Dropout(p).draw())
     assert torch.equal(kept, x[:, first:])
     bound = 1e-4 if dtype == torch.float32 else 1e-11
     compare(torch.cat((kept.sin(), ours)), torch.cat((x[:, first:].sin(), inside)), args, bound)
@@ -216,7 +216,7 @@ def test_block_is_the_sum_of_its_parts(readout):
     torch.manual_seed(1)
     ours = block(x, readout)
     torch.manual_seed(1)
-    parts = block._finish(x[:, readout], block.layer(block.norm(x), readout))
+    parts = block._output(x[:, readout], block.layer(block.norm(x), readout))
     compare(ours, parts, list(block.parameters()), 1e-4)
 
 

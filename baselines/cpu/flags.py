@@ -1,0 +1,19 @@
+"""Options that the compiled loops share."""
+
+from typing import Any
+
+__all__ = ["GRADIENT_GROUPS", "IN_ORDER", "REORDERED"]
+
+IN_ORDER: dict[str, Any] = {
+    "nogil": True,
+    "cache": True,
+    "error_model": "numpy",  # a check for division by zero would keep the loops scalar
+    "fastmath": {"contract", "arcp"},
+}
+"""Sums are taken as they are written; products and sums may be fused."""
+
+REORDERED: dict[str, Any] = {**IN_ORDER, "fastmath": {"reassoc", "contract", "nsz", "arcp", "nnan", "ninf"}}
+"""Sums may be taken in vectors, and values are taken to be finite."""
+
+GRADIENT_GROUPS = 16
+"""Parts in which gradients of parameters are summed, a fixed number, so that sums do not depend on the threads."""
