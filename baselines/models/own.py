@@ -111,10 +111,9 @@ class OwnModel(nn.Module):
         self, batch_size: int = 1, device: torch.device | str = "cpu", dtype: torch.dtype = torch.float32
     ) -> Any:
         """Return the state before the first sample; :class:`ModelError` if the module cannot be streamed."""
-        missing = [name for name in ("initial_state", "step") if not callable(getattr(self.inner, name, None))]
-        if missing:
+        if lacking := self._lacking():
             raise ModelError(
-                f"{self.config.source} has no {' and no '.join(missing)}, so it predicts whole recordings but "
+                f"{self.config.source} has no {' and no '.join(lacking)}, so it predicts whole recordings but "
                 "cannot be streamed. docs/howto-own-model.md shows both."
             )
         start: Any = self.inner.initial_state  # type: ignore[union-attr]
@@ -127,6 +126,38 @@ class OwnModel(nn.Module):
         y, state = step(x_t, state)
         return y, state
 
+    def _lacking(self) -> list[str]:
+        """Return what the module would need to be streamed."""
+        return [name for name in ("initial_state", "step") if not callable(getattr(self.inner, name, None))]
+
+    def _check_steps(self, x: Tensor, expected: Tensor) -> None:
+        """Refuse a module that, sample by sample, predicts something else than over the whole."""
+        source, chunk = self.config.source, self.config.chunk
+
+        def stream() -> list[Tensor | None]:
+            state, outputs = self.initial_state(len(x)), []
+            for x_t in x.unbind(1):
+                y, state = self.step(x_t, state)
+                outputs.append(y)
+            return outputs
+
+        outputs = _ask(self.config, self.file, "its step", stream)
+        due = [(i + 1) % chunk == 0 for i in range(len(outputs))]
+        if [isinstance(y, Tensor) for y in outputs] != due:
+            given = [i + 1 for i, y in enumerate(outputs) if y is not None]
+            raise ModelError(
+                f"{source}: expected predictions of step at the last sample of each chunk of {chunk}, and None "
+                f"else; found them at samples {given}."
+            )
+        found = torch.stack([y for y in outputs if y is not None], dim=1)
+        if found.shape != expected.shape or not torch.allclose(found, expected, rtol=1e-3, atol=1e-4):
+            apart = f"{(found - expected).abs().max():.2g}" if found.shape == expected.shape else "another shape"
+            raise ModelError(
+                f"{source}: expected step, sample by sample, to predict what forward does; found a difference of "
+                f"{apart}. A prediction may use the samples up to its chunk's end, and step must carry all that "
+                "it needs of them in its state."
+            )
+
     @torch.no_grad()
     def _try(self) -> bool:
         """Let it predict once, so that a mistake shows before any training; return whether it looks ahead."""
@@ -137,9 +168,11 @@ class OwnModel(nn.Module):
         self.eval()
         with torch.random.fork_rng(devices=[]):  # the weights and batches of a seed stay what they are
             first, second = (_ask(self.config, self.file, "its forward", partial(self, t)) for t in (x, later))
+            if not torch.isfinite(first).all():
+                raise ModelError(f"{self.config.source}: its outputs for standard normal inputs are not finite.")
+            if not self._lacking():
+                self._check_steps(x, first)
         self.train(training)
-        if not torch.isfinite(first).all():
-            raise ModelError(f"{self.config.source}: its outputs for standard normal inputs are not finite.")
         return not torch.allclose(first[:, :2], second[:, :2], rtol=1e-3, atol=1e-4)
 
 

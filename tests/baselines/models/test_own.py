@@ -61,6 +61,21 @@ def not_finite(in_dim, out_dim, chunk):
     nn.init.constant_(model.out.bias, float("nan"))
     return model
 
+class Forgetful(Causal):
+    # its step does not remember the earlier samples of the chunk
+
+    def initial_state(self, batch_size, device, dtype):
+        return 0
+
+    def step(self, x_t, position):
+        due = (position + 1) % self.read.kernel_size[0] == 0
+        whole = x_t[:, None].expand(-1, self.read.kernel_size[0], -1)
+        return self(whole)[:, 0] if due else None, position + 1
+
+class Early(Forgetful):
+    def step(self, x_t, position):
+        return x_t[:, :2] if position % 10 == 4 else None, position + 1
+
 def empty(in_dim, out_dim, chunk):
     return nn.Identity()
 
@@ -192,6 +207,8 @@ def test_the_weights_are_those_that_the_seed_gives(file: Path) -> None:
         ("no_module", {}, ModelError, r"expected a torch\.nn\.Module, it returned function"),
         ("without", {}, ModelError, r"in_dim, out_dim and chunk, found without\(features\)"),
         ("not_finite", {}, ModelError, "outputs for standard normal inputs are not finite"),
+        ("Forgetful", {}, ModelError, "to predict what forward does; found a difference of"),
+        ("Early", {}, ModelError, r"found them at samples \[5, 15, 25\]"),
         ("empty", {}, ModelError, "it has nothing to train"),
         ("CONSTANT", {}, ModelError, "CONSTANT is no class and no function"),
         ("Casual", {}, UnknownNameError, "Did you mean 'Causal'"),
