@@ -34,10 +34,11 @@ def doctor(ctx: click.Context, as_json: bool) -> None:
 
 
 def _lines(found: dict[str, Any]) -> Iterator[str]:
-    here, home = found["environment"], found["home"]
-    yield f"csp-data {here['csp_data']} in {here['location']}"
-    yield f"Python {here['python']} ({here['executable']}), {here['platform']}, {here['cpus']} processors"
-    yield ", ".join(f"{name} {version or 'MISSING'}" for name, version in here["packages"].items())
+    environment, home = found["environment"], found["home"]
+    yield f"csp-data {environment['csp_data']} in {environment['location']}"
+    python = f"Python {environment['python']} ({environment['executable']})"
+    yield f"{python}, {environment['platform']}, {environment['cpus']} processors"
+    yield ", ".join(f"{name} {version or 'MISSING'}" for name, version in environment["packages"].items())
     yield "\nExtras:"
     for extra, row in found["extras"].items():
         state = "complete" if row["complete"] else f"missing {', '.join(row['missing'])}"
@@ -59,8 +60,8 @@ def _lines(found: dict[str, Any]) -> Iterator[str]:
     yield "\nPrepared files:" if found["prepared"] else "\nPrepared files: none"
     for row in found["prepared"]:
         size = readable_size(row["bytes"])
-        own = "" if row["dataset"] in (None, *names()) else ", of a folder or plugin that is not registered"
-        yield f"  {row['dataset'] or 'unusable':<14} {row['protocol']}, {size}{own}: {row['path']}"
+        unknown = "" if row["dataset"] in (None, *names()) else ", of a folder or plugin that is not registered"
+        yield f"  {row['dataset'] or 'unusable':<14} {row['protocol']}, {size}{unknown}: {row['path']}"
     yield "\nCan be reclaimed:" if found["reclaimable"] else "\nCan be reclaimed: nothing"
     for row in found["reclaimable"]:
         yield f"  {readable_size(row['bytes'])}: {row['what']} ({row['command']})"

@@ -15,24 +15,24 @@ def walk_folders(root: Path) -> Iterator[tuple[str, list[str]]]:
     A link to a folder elsewhere is looked into, once, after all that is not linked: large recordings often lie on
     another disk. A link to what is looked at anyhow is not, or recordings would be there twice, or without end.
     """
-    looked = [os.path.realpath(root)]
-    waiting, links = [str(root)], list[str]()
-    while waiting or links:
-        if not waiting:
+    roots = [os.path.realpath(root)]  # whatever lies below one of these is looked at
+    to_visit, links = [str(root)], list[str]()
+    while to_visit or links:
+        if not to_visit:
             links.sort(reverse=True)  # so that of two links to one folder always the same one counts
             link = links.pop()
-            place = os.path.realpath(link)
-            if not any(_holds(own, place) or _holds(place, own) for own in looked):
-                looked.append(place)
-                waiting.append(link)
+            target = os.path.realpath(link)
+            if not any(_is_within(target, other) or _is_within(other, target) for other in roots):
+                roots.append(target)
+                to_visit.append(link)
             continue
-        folder = waiting.pop()
+        folder = to_visit.pop()
         names = []
         try:
             with os.scandir(folder) as entries:
                 for entry in entries:  # not os.walk, which looks at every folder's own status
                     if entry.is_dir(follow_symlinks=False):
-                        waiting.append(entry.path)
+                        to_visit.append(entry.path)
                     elif entry.is_symlink() and entry.is_dir():
                         links.append(entry.path)
                     else:
@@ -42,5 +42,5 @@ def walk_folders(root: Path) -> Iterator[tuple[str, list[str]]]:
         yield folder, names
 
 
-def _holds(above: str, below: str) -> bool:
-    return below == above or below.startswith(os.path.join(above, ""))  # noqa: PTH118  # with a separator at its end
+def _is_within(path: str, folder: str) -> bool:
+    return path == folder or path.startswith(os.path.join(folder, ""))  # noqa: PTH118  # with a separator at its end
