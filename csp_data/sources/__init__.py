@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from importlib import import_module
 from importlib.util import find_spec
+from numbers import Real
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, cast
+
+import numpy as np
 
 from csp_data.card import Card, add_card, load_card, names
 from csp_data.card.plugins import FolderReader, RegisteredReader, call_reader
 from csp_data.card.registry import read_external_card
 from csp_data.errors import SourceError
 from csp_data.protocol import Protocol
-from csp_data.recording import FloatArray, Recording
+from csp_data.recording import FloatArray, Note, Recording, Stream
 
 __all__ = ["Found", "InputFunction", "Source", "TargetFunction", "load_source", "recognise", "register"]
 
@@ -150,10 +153,29 @@ def read_found(source: Source, found: Found, card: Card, protocol: Protocol) -> 
             f"read() should return a csp_data.Recording, with streams by name, found {type(recording).__name__}"
         )
         raise SourceError(card.name, f"{found.id}: {problem}")
+    for problem in _unusable(recording):
+        raise SourceError(card.name, f"{found.id}: read() should return {problem}")
     if (recording.id, recording.group) != (found.id, found.group):
         problem = f"{found.id}: read() changed id or group to {recording.id!r}, {recording.group!r}"
         raise SourceError(card.name, problem)
     return recording
+
+
+def _unusable(recording: Recording) -> Iterator[str]:
+    """Yield what a recording should hold instead of what it does, where the pipeline could not use it."""
+    for name, stream in recording.streams.items():
+        if not isinstance(cast("object", stream), Stream):
+            yield f"a csp_data.Stream for each stream, found {type(stream).__name__} for {name!r}"
+    notes: Any = recording.notes
+    if not isinstance(notes, list | tuple) or not all(isinstance(note, Note) for note in notes):
+        yield f"a tuple of csp_data.Note as notes, found {notes!r}"
+    active: Any = recording.active
+    if active is not None:
+        numbers = isinstance(active, list | tuple | np.ndarray) and [
+            float(bound) for bound in active if isinstance(bound, Real) and np.isfinite(float(bound))
+        ]
+        if not numbers or not len(numbers) == len(active) == 2 or numbers[0] > numbers[1]:
+            yield f"as active the first and the last second of the part to keep, found {active!r}"
 
 
 def register(card: Card | Path | str, reader: Source | ModuleType | None = None) -> Card:

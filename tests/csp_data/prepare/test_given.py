@@ -103,6 +103,16 @@ def test_masked_values_are_none(folder: Path) -> None:
         ({"read": lambda r: replace(r, streams=[*r.streams.values()])}, r"r0: read\(\) should return"),
         ({"read": lambda r: replace(r, id="other")}, r"r0: read\(\) changed id or group to 'other', 'r0'"),
         ({"read": lambda r: replace(r, group="other")}, r"r0: read\(\) changed id or group to 'r0', 'other'"),
+        (
+            {"read": lambda r: replace(r, streams={n: (s.time, s.values) for n, s in r.streams.items()})},
+            r"r0: read\(\) should return a csp_data.Stream for each stream, found tuple for 'accelerometer'",
+        ),
+        ({"read": lambda r: replace(r, active=(5.0,))}, r"as active the first and the last second .* \(5\.0,\)"),
+        ({"read": lambda r: replace(r, active=(5.0, np.nan))}, r"as active the first .* \(5\.0, nan\)"),
+        ({"read": lambda r: replace(r, active="ab")}, r"as active the first .* 'ab'"),
+        ({"read": lambda r: replace(r, active=(9, 5))}, r"as active the first .* \(9, 5\)"),
+        ({"read": lambda r: replace(r, notes="hello")}, "a tuple of csp_data.Note as notes, found 'hello'"),
+        ({"read": lambda r: replace(r, notes=("hello",))}, "a tuple of csp_data.Note as notes"),
         ({"find": lambda found: None}, r"find\(\) should give a csp_data.Found for each recording, gave None"),
         ({"find": lambda found: [f.files[0] for f in found]}, r"find\(\) should give a csp_data.Found"),
         ({"find": lambda found: [replace(f, files=()) for f in found]}, "files should be paths"),
@@ -138,3 +148,9 @@ def test_a_reader_that_fails_elsewhere_hides_no_message(folder: Path, tmp_path: 
     csp_data.register(folder / "card.toml", broken)
     with pytest.raises(MissingDataError, match="The folder holds nothing"):
         csp_data.load("marker", raw=tmp_path)
+
+
+def test_an_active_part_of_any_kind_of_numbers(folder: Path) -> None:
+    whole = load(folder, read=lambda r: replace(r, active=(5.0, 20.0)))
+    for active in ([5, 20], np.array([5.0, 20.0]), (np.float32(5), np.int64(20))):
+        same(load(folder, read=lambda r, active=active: replace(r, active=active)), whole)
