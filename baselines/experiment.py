@@ -22,7 +22,7 @@ from baselines.references.methods import (
     REFERENCES,
     Reference,
     build_reference,
-    declared,
+    options_of_dataset,
     reference_from_config,
     reference_to_dict,
 )
@@ -122,7 +122,7 @@ def run(
     folder, torch_dev = Path(folder), torch_device(device)
     train_part = load_part(dataset, "train", torch_dev)
     val_part = load_part(dataset, dataset.selection, torch_dev)
-    options = {**declared(name, dataset), **(options or {})}
+    options = {**options_of_dataset(name, dataset), **(options or {})}
     with seeded(config.seed, torch_dev):
         model = _build(name, *train_part.dims, train_part.chunk, preset, options).to(torch_dev)
     _, length = config.windows(train_part)
@@ -251,7 +251,7 @@ def plan(
     channels, protocol = len(dataset.channels.names), dataset.protocol
     config.steps(protocol.target_hz)
     in_dim = 2 * channels if protocol.input_deltas else channels
-    options = {**declared(name, dataset), **(options or {})}
+    options = {**options_of_dataset(name, dataset), **(options or {})}
     with seeded(config.seed, torch.device("cpu")):
         model = _build(name, in_dim, len(dataset.targets.names), protocol.chunk, preset, options)
     return RunConfig(data_config(dataset), short_name(name), model_config(model), config, code_version())

@@ -133,11 +133,11 @@ def measure(
     steps, streams = [], []
     for case, batch, form in itertools.product(cases, (1,) if quick else batches, compile):
         model = _model(case, device, quick)
-        found = measure_step(model, batch, length, repeats, form, precision)
-        floor = rates and max(found["flops"] / rates.flops, found["bytes"] / rates.bytes)
-        figure = None if quick else published_step(case.model, device.type, batch)
+        measured = measure_step(model, batch, length, repeats, form, precision)
+        floor = rates and max(measured["flops"] / rates.flops, measured["bytes"] / rates.bytes)
+        published = None if quick else published_step(case.model, device.type, batch)
         row = {**asdict(case), "batch": batch, "length": length, "compile": form, "precision": precision}
-        steps.append(row | found | {"floor_s": floor} | _beside(figure, found["median_s"]))
+        steps.append(row | measured | {"floor_s": floor} | _published_fields(published, measured["median_s"]))
     for case in streamed:
         model = _model(case, torch.device("cpu"), quick)
         latency = measure_stream_latency(model, 200 if quick else samples, lowpass=LOWPASS, paced=paced)
@@ -209,58 +209,58 @@ def measure_step(
     plain = PlainStep(model, optimizer, precision=precision)
     form = make_step(plain, compile, device)
     seconds = _timed(lambda: form(x, y, mask), device, repeats)
-    processor = _timed(lambda: form(x, y, mask), device, repeats, time.process_time)
+    cpu_seconds = _timed(lambda: form(x, y, mask), device, repeats, time.process_time)
 
     def step() -> None:
         plain(x, y, mask)
 
-    with FlopCounterMode(display=False, custom_mapping=_products()) as counter:
+    with FlopCounterMode(display=False, custom_mapping=_extra_flop_counters()) as counter:
         step()
     weights = {p.untyped_storage().data_ptr(): p.numel() * p.element_size() for p in model.parameters()}
-    kept = _kept_bytes(lambda: masked_mse(model(x), y, mask), weights)
+    saved_bytes = _saved_bytes(lambda: masked_mse(model(x), y, mask), weights)
     return {
         "median_s": statistics.median(seconds),
         "min_s": min(seconds),
-        "cpu_s": min(processor),
+        "cpu_s": min(cpu_seconds),
         "peak_bytes": _peak_bytes(step, optimizer.zero_grad, device),
         "flops": counter.get_total_flops(),
-        "bytes": 2 * kept + 7 * sum(weights.values()),
+        "bytes": 2 * saved_bytes + 7 * sum(weights.values()),
     }
 
 
-def render(found: dict[str, Any]) -> str:
+def render(measured: dict[str, Any]) -> str:
     """Write what :func:`measure` found as two Markdown tables and a line about the machine."""
-    environment, rates = found["environment"], found["rates"]
+    environment, rates = measured["environment"], measured["rates"]
     speed = rates and (
         f": {rates['flops'] / 1e9:.0f} GFLOP/s (float32 product), {rates['bytes'] / 1e9:.1f} GB/s (copy)"
     )
     head = (
         f"{environment['device']}, {environment['threads']} threads, torch {environment['torch']}, commit "
-        f"{environment['commit']}{speed or ''}" + (". QUICK: no numbers to keep." if found["quick"] else "")
+        f"{environment['commit']}{speed or ''}" + (". QUICK: no numbers to keep." if measured["quick"] else "")
     )
     tables = [head + "\n"]
-    if found["steps"]:
-        tables.append(_steps(found["steps"]))
-    if found["streams"]:
-        first = found["streams"][0]
+    if measured["steps"]:
+        tables.append(_render_steps(measured["steps"]))
+    if measured["streams"]:
+        first = measured["streams"][0]
         pace = "as fast as they are taken" if first["paced_hz"] is None else f"{first['paced_hz']:g} a second"
         tables.append(
             f"{first['samples']:,} samples, {pace}, through filter, deltas, normalisation and model, one thread:\n"
         )
-        tables.append(render_streams(found["streams"]))
+        tables.append(render_streams(measured["streams"]))
     return "\n".join(tables)
 
 
-def _beside(figure: PublishedStep | None, seconds: float) -> dict[str, Any]:
+def _published_fields(published: PublishedStep | None, seconds: float) -> dict[str, Any]:
     """Return the published time, its ratio to ``seconds`` and the target, as fields of a row."""
-    if figure is None:
+    if published is None:
         return {"published": None, "ratio": None, "reach": None}
-    reach = {"seconds": figure.target_s, "ratio": figure.target_ratio}
-    published = {"low_s": figure.low_s, "high_s": figure.high_s, "origin": ORIGIN}
-    return {"published": published, "ratio": [figure.low_s / seconds, figure.high_s / seconds], "reach": reach}
+    target = {"seconds": published.target_s, "ratio": published.target_ratio}
+    times = {"low_s": published.low_s, "high_s": published.high_s, "origin": ORIGIN}
+    return {"published": times, "ratio": [published.low_s / seconds, published.high_s / seconds], "reach": target}
 
 
-def _steps(rows: Sequence[dict[str, Any]]) -> str:
+def _render_steps(rows: Sequence[dict[str, Any]]) -> str:
     lines = [
         "| step, ms | batch | median | least | processor | floor | peak MiB | published* | ratio* | to reach |",
         "|---|---|---|---|---|---|---|---|---|---|",
@@ -268,15 +268,15 @@ def _steps(rows: Sequence[dict[str, Any]]) -> str:
     for row in rows:
         peak = "" if row["peak_bytes"] is None else f"{row['peak_bytes'] / 2**20:.0f}"
         times = " | ".join(f"{1e3 * row[key]:.1f}" for key in ("median_s", "min_s", "cpu_s", "floor_s"))
-        beside = ("", "", "")
+        published_cells = ("", "", "")
         if row["published"]:
             low, high = 1e3 * row["published"]["low_s"], 1e3 * row["published"]["high_s"]
             seconds, ratio = row["reach"]["seconds"], row["reach"]["ratio"]
-            reach = f"{1e3 * seconds:g}" if seconds else f"ratio {ratio:g}"
-            beside = (_span(low, high, "g"), _span(row["ratio"][0], row["ratio"][1], ".0f"), reach)
+            target = f"{1e3 * seconds:g}" if seconds else f"ratio {ratio:g}"
+            published_cells = (_span(low, high, "g"), _span(row["ratio"][0], row["ratio"][1], ".0f"), target)
         unusual = [row[key] for key, usual in (("compile", "eager"), ("precision", "fp32")) if row[key] != usual]
         label = ", ".join([row["label"], *unusual])
-        lines.append(f"| {label} | {row['batch']} | {times} | {peak} | {' | '.join(beside)} |")
+        lines.append(f"| {label} | {row['batch']} | {times} | {peak} | {' | '.join(published_cells)} |")
     if any(row["published"] for row in rows):
         lines += ["", f"*{ORIGIN}."]
     return "\n".join(lines) + "\n"
@@ -299,56 +299,56 @@ def _timed(
     """Return the seconds of each of ``repeats`` calls, after two that warm up."""
     seconds = []
     for _ in range(repeats + 2):
-        _wait(device)
-        begin = clock()
+        _synchronize(device)
+        start = clock()
         call()
-        _wait(device)
-        seconds.append(clock() - begin)
+        _synchronize(device)
+        seconds.append(clock() - start)
     return seconds[2:]
 
 
-def _wait(device: torch.device) -> None:
+def _synchronize(device: torch.device) -> None:
     if device.type == "cuda":
         torch.cuda.synchronize(device)
 
 
-def _kept_bytes(forward: Callable[[], Tensor], weights: dict[int, int]) -> int:
+def _saved_bytes(forward: Callable[[], Tensor], weights: dict[int, int]) -> int:
     """Return the bytes of the storages that a forward pass keeps for its backward pass, the weights' apart."""
-    kept: dict[int, int] = {}
+    size_by_storage: dict[int, int] = {}
 
     def pack(tensor: Tensor) -> Tensor:
         storage = tensor.untyped_storage()
-        kept[storage.data_ptr()] = storage.nbytes()
+        size_by_storage[storage.data_ptr()] = storage.nbytes()
         return tensor
 
     with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
         forward()
-    return sum(size for pointer, size in kept.items() if pointer not in weights)
+    return sum(size for pointer, size in size_by_storage.items() if pointer not in weights)
 
 
-def _products() -> dict[Any, Any]:
+def _extra_flop_counters() -> dict[Any, Any]:
     """Return how to count the product of oneDNN that torch's counter does not know."""
-    known = getattr(torch.ops.mkldnn, "_linear_pointwise", None)
+    linear = getattr(torch.ops.mkldnn, "_linear_pointwise", None)
 
     def count(x: Sequence[int], weight: Sequence[int], *args: Any, out_shape: Any = None, **kwargs: Any) -> int:
         return 2 * math.prod(x) * weight[0]
 
-    return {} if known is None else {known: count}
+    return {} if linear is None else {linear: count}
 
 
-def _peak_bytes(step: Callable[[], None], before: Callable[[], None], device: torch.device) -> int | None:
-    """Return the most bytes in use during ``step`` beyond those in use after ``before``, which frees gradients."""
-    before()
+def _peak_bytes(step: Callable[[], None], free_gradients: Callable[[], None], device: torch.device) -> int | None:
+    """Return the most bytes in use during ``step`` beyond those in use after ``free_gradients``."""
+    free_gradients()
     if device.type == "cuda":
-        held = torch.cuda.memory_allocated(device)
+        allocated = torch.cuda.memory_allocated(device)
         torch.cuda.reset_peak_memory_stats(device)
         step()
-        return torch.cuda.max_memory_allocated(device) - held
+        return torch.cuda.max_memory_allocated(device) - allocated
     if device.type != "cpu":
         return None
-    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU], profile_memory=True) as seen:
+    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU], profile_memory=True) as profile:
         step()
-    raw: Any = seen.profiler
-    changes = [(e.start_ns(), e.nbytes()) for e in raw.kineto_results.events() if e.name() == "[memory]"]
+    profiler: Any = profile.profiler
+    changes = [(e.start_ns(), e.nbytes()) for e in profiler.kineto_results.events() if e.name() == "[memory]"]
     total = np.cumsum([size for _, size in sorted(changes, key=lambda change: change[0])])
     return int(max(0, total.max(initial=0)))

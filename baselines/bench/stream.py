@@ -97,8 +97,8 @@ def measure_stream_latency(
     )
     rng = np.random.default_rng(seed)
     latencies = LatencyHistogram(), LatencyHistogram()
-    processor = LatencyHistogram(), LatencyHistogram()
-    half = 0.0
+    cpu_times = LatencyHistogram(), LatencyHistogram()
+    halfway_kb = 0.0
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
@@ -106,32 +106,32 @@ def measure_stream_latency(
         for k in range(-warmup, samples):
             if k in (0, samples // 2):
                 gc.collect()
-                half = resident_kb()
+                halfway_kb = resident_kb()
             row = rng.normal(size=stream.channels)
             if paced:
                 due += 1 / input_hz
                 time.sleep(max(0.0, due - time.perf_counter()))
-            spent, begin = time.thread_time(), time.perf_counter()
-            made = stream.push(row)
-            seconds, spent = time.perf_counter() - begin, time.thread_time() - spent
+            cpu_seconds, start = time.thread_time(), time.perf_counter()
+            predictions = stream.push(row)
+            seconds, cpu_seconds = time.perf_counter() - start, time.thread_time() - cpu_seconds
             if k >= 0:
-                processor[len(made) > 0].add(spent)
-                latencies[len(made) > 0].add(seconds)
+                cpu_times[len(predictions) > 0].add(cpu_seconds)
+                latencies[len(predictions) > 0].add(seconds)
     finally:
         torch.set_num_threads(threads)
     gc.collect()
-    without, having, cpu_without, cpu_with = (
-        latency.summary() if latency.total else None for latency in (*latencies, *processor)
+    without_prediction, with_prediction, cpu_without, cpu_with = (
+        latency.summary() if latency.total else None for latency in (*latencies, *cpu_times)
     )
     return StreamLatency(
         engine=stream.engine.name,
         samples=samples,
         paced_hz=input_hz if paced else None,
-        without_ms=without,
-        with_ms=having,
+        without_ms=without_prediction,
+        with_ms=with_prediction,
         cpu_without_ms=cpu_without,
         cpu_with_ms=cpu_with,
-        grown_kb=resident_kb() - half,
+        grown_kb=resident_kb() - halfway_kb,
     )
 
 
@@ -143,11 +143,11 @@ def render_streams(rows: Sequence[dict[str, Any]]) -> str:
         "|---|" + "---:|" * 11,
     ]
     keys = ("p50", "p95", "p99", "max")
-    wanted = [(f"{kind}_ms", key) for kind in ("without", "with") for key in keys]
-    wanted.insert(4, ("cpu_without_ms", "p99"))
-    wanted.append(("cpu_with_ms", "p99"))
+    columns = [(f"{kind}_ms", key) for kind in ("without", "with") for key in keys]
+    columns.insert(4, ("cpu_without_ms", "p99"))
+    columns.append(("cpu_with_ms", "p99"))
     for row in rows:
-        values = " | ".join(f"{part[key]:.3f}" if (part := row[kind]) else "" for kind, key in wanted)
+        values = " | ".join(f"{part[key]:.3f}" if (part := row[kind]) else "" for kind, key in columns)
         lines.append(f"| {row['label']} | {row['parameters'] / 1e6:.2f} M | {values} |")
     return "\n".join(lines) + "\n"
 

@@ -32,9 +32,9 @@ def _use(about: Mapping[str, Any]) -> str:
 
 def _data(data: Mapping[str, Any]) -> str:
     parts = "\n".join(
-        f"- {part}: {len(found['recordings'])} recordings, {found['minutes']:.1f} min "
-        f"({', '.join(found['recordings'])})"
-        for part, found in data["parts"].items()
+        f"- {part}: {len(facts['recordings'])} recordings, {facts['minutes']:.1f} min "
+        f"({', '.join(facts['recordings'])})"
+        for part, facts in data["parts"].items()
     )
     return f"{data['title']}, licence {data['licence']}. {data['citation']}\n\n{parts}"
 
@@ -63,11 +63,11 @@ def _measured(about: Mapping[str, Any]) -> str:
 
 def _limits(about: Mapping[str, Any]) -> str:
     data = about["data"]
-    own = about["errors"][data["report"]]["windows"]
-    better = [f"{name} ({error:.4f})" for name, error in about["references"].items() if error < own]
-    said: Iterable[str] = (
+    own_error = about["errors"][data["report"]]["windows"]
+    better = [f"{name} ({error:.4f})" for name, error in about["references"].items() if error < own_error]
+    statements: Iterable[str] = (
         *(
-            [f"On {data['report']} the reference {' and '.join(better)} is better than it ({own:.4f})."]
+            [f"On {data['report']} the reference {' and '.join(better)} is better than it ({own_error:.4f})."]
             if better
             else []
         ),
@@ -80,12 +80,12 @@ def _limits(about: Mapping[str, Any]) -> str:
         "Errors add up: what is summed from its predictions over minutes drifts.",
         *(f"Known defect of the data: {defect}" for defect in data["defects"]),
     )
-    return "\n".join(f"- {line}" for line in said)
+    return "\n".join(f"- {line}" for line in statements)
 
 
-def _table(what: str, rows: Mapping[str, Mapping[str, float]]) -> str:
-    lines = [f"| {name} | {found['windows']:.4f} | {found['stream']:.4f} |" for name, found in rows.items()]
-    return "\n".join([f"| {what} | in windows | as a stream |", "| --- | ---: | ---: |", *lines])
+def _table(label: str, rows: Mapping[str, Mapping[str, float]]) -> str:
+    lines = [f"| {name} | {errors['windows']:.4f} | {errors['stream']:.4f} |" for name, errors in rows.items()]
+    return "\n".join([f"| {label} | in windows | as a stream |", "| --- | ---: | ---: |", *lines])
 
 
 def _windows(run: Mapping[str, Any]) -> str:

@@ -23,10 +23,10 @@ from baselines.tables.table import NOT_BENCH
 from baselines.training.evaluate import EpisodePrediction
 from csp_data import Dataset
 
-__all__ = ["best_run", "pretrained_from", "streams"]
+__all__ = ["best_run", "can_stream", "pretrained_from"]
 
 
-def streams(run: Run) -> bool:
+def can_stream(run: Run) -> bool:
     """Tell whether a run's model can stream for ever: no reference, no Transformer that looks back over all."""
     if run.config.model["family"] in (*REFERENCES, OWN):  # what ships is made from this package alone
         return False
@@ -46,10 +46,10 @@ def best_run(rows: Sequence[Result]) -> tuple[Run, list[Result]]:
     data = {(row.dataset, row.kind, row.protocol, row.recipe_hash) for row in rows}
     if len(data) != 1:
         raise PretrainedError(f"expected runs on one data set, protocol and recipe, found {sorted(data)}.")
-    able = [row for row in rows if streams(read_run(Path(row.source)))]
-    if not able:
+    streaming = [row for row in rows if can_stream(read_run(Path(row.source)))]
+    if not streaming:
         raise PretrainedError("none of these runs is of a model that streams.")
-    return read_run(Path(min(able, key=lambda row: row.val_mse).source)), able
+    return read_run(Path(min(streaming, key=lambda row: row.val_mse).source)), streaming
 
 
 def pretrained_from(
@@ -74,38 +74,41 @@ def pretrained_from(
         If runs are unfinished, damaged, of uncommitted code, of several data sets, or cannot stream.
     """
     rows = collect(folders, name, cpu=cpu)
-    run, able = best_run(rows)
-    row = next(row for row in able if row.key == run.config.key)
+    run, streaming = best_run(rows)
+    row = next(row for row in streaming if row.key == run.config.key)
     dataset = dataset_of(run, data)
-    made = Pretrained(name, _model(run), interface_of(run, data), {}, "")
-    found = {
+    pretrained = Pretrained(name, _model(run), interface_of(run, data), {}, "")
+    predictions = {
         part: {
-            "windows": made.predict_part(dataset, part, window_s=row.window_s),
-            "stream": made.predict_part(dataset, part),
+            "windows": pretrained.predict_part(dataset, part, window_s=row.window_s),
+            "stream": pretrained.predict_part(dataset, part),
         }
         for part in dict.fromkeys((row.selection, row.report))
     }
-    again = _mse(found[row.report]["windows"])
-    if not np.isclose(again, row.test_mse, rtol=1e-4):
+    remeasured = _mse(predictions[row.report]["windows"])
+    if not np.isclose(remeasured, row.test_mse, rtol=1e-4):
         raise PretrainedError(
-            f"{run.folder}: the error was {row.test_mse} there, and is {again} here. Investigate."
+            f"{run.folder}: the error was {row.test_mse} there, and is {remeasured} here. Investigate."
         )
-    plain = {other.model: other.test_mse for other in rows if other.model in REFERENCES}
+    reference_errors = {other.model: other.test_mse for other in rows if other.model in REFERENCES}
     about: dict[str, Any] = {
         "name": name,
-        "data": _data(row, made, dataset),
+        "data": _data_facts(row, pretrained, dataset),
         "run": {
             field: getattr(row, field)
             for field in ("model", "parameters", "seed", "epoch", "epochs", "window_s", "commit", "code", "key")
         }
         | {field: getattr(row, field) for field in ("device", "cpu", "torch", "seconds", "version")},
-        "candidates": len(able),
-        "models": len({other.model for other in able}),
-        "errors": {part: {way: _mse(its) for way, its in ways.items()} for part, ways in found.items()},
-        "references": dict(sorted(plain.items(), key=lambda pair: -pair[1])),
-        "recordings": _recordings(found[row.report], dataset, row.report),
+        "candidates": len(streaming),
+        "models": len({other.model for other in streaming}),
+        "errors": {
+            part: {mode: _mse(of_mode) for mode, of_mode in by_mode.items()}
+            for part, by_mode in predictions.items()
+        },
+        "references": dict(sorted(reference_errors.items(), key=lambda pair: -pair[1])),
+        "recordings": _recording_errors(predictions[row.report], dataset, row.report),
     }
-    return Pretrained(name, made.model, made.interface, about, card_text(about))
+    return Pretrained(name, pretrained.model, pretrained.interface, about, card_text(about))
 
 
 def _model(run: Run) -> FlatModel | HierarchicalModel:
@@ -115,8 +118,8 @@ def _model(run: Run) -> FlatModel | HierarchicalModel:
     return model
 
 
-def _data(row: Result, made: Pretrained, dataset: Dataset) -> dict[str, Any]:
-    card, interface = dataset.card, made.interface
+def _data_facts(row: Result, pretrained: Pretrained, dataset: Dataset) -> dict[str, Any]:
+    card, interface = dataset.card, pretrained.interface
     parts = {
         part: {
             "recordings": list(dict.fromkeys(r.recording for r in dataset.split(part).rows)),
@@ -135,9 +138,9 @@ def _data(row: Result, made: Pretrained, dataset: Dataset) -> dict[str, Any]:
         "unit": row.unit,
         "title": card.title,
         "licence": card.licence.id,
-        "citation": _plain(card.citation.text),
-        "target": _plain(card.target(dataset.protocol.target).summary),
-        "defects": [_plain(defect) for defect in card.defects],
+        "citation": _plain_text(card.citation.text),
+        "target": _plain_text(card.target(dataset.protocol.target).summary),
+        "defects": [_plain_text(defect) for defect in card.defects],
         "inputs": dict(zip(interface.inputs, interface.input_units, strict=True)),
         "input_hz": interface.input_hz,
         "targets": dict(zip(interface.targets, interface.target_units, strict=True)),
@@ -146,15 +149,16 @@ def _data(row: Result, made: Pretrained, dataset: Dataset) -> dict[str, Any]:
     }
 
 
-def _recordings(
-    ways: dict[str, list[EpisodePrediction]], dataset: Dataset, part: str
+def _recording_errors(
+    by_mode: dict[str, list[EpisodePrediction]], dataset: Dataset, part: str
 ) -> dict[str, dict[str, float]]:
-    of = {r.id: r.recording for r in dataset.split(part).rows}
+    recording_of = {r.id: r.recording for r in dataset.split(part).rows}
     return {
         recording: {
-            way: float(np.sqrt(_mse([p for p in its if of[p.id] == recording]))) for way, its in ways.items()
+            mode: float(np.sqrt(_mse([p for p in of_mode if recording_of[p.id] == recording])))
+            for mode, of_mode in by_mode.items()
         }
-        for recording in dict.fromkeys(of.values())
+        for recording in dict.fromkeys(recording_of.values())
     }
 
 
@@ -162,5 +166,5 @@ def _mse(predictions: Sequence[EpisodePrediction]) -> float:
     return float(np.mean(np.concatenate([np.square(p.pred - p.true) for p in predictions])))
 
 
-def _plain(text: str) -> str:
+def _plain_text(text: str) -> str:
     return " ".join(text.replace("`", "").split())

@@ -80,10 +80,11 @@ class Pretrained:
     card: str
 
     def __repr__(self) -> str:
-        one, count = self.interface, sum(p.numel() for p in self.model.parameters())
+        interface, count = self.interface, sum(p.numel() for p in self.model.parameters())
         return (
             f"Pretrained({self.name}: {self.model.config.name}, {count:,} values; "
-            f"{', '.join(one.inputs)} at {one.input_hz:g} Hz -> {', '.join(one.targets)} at {one.target_hz:g} Hz)"
+            f"{', '.join(interface.inputs)} at {interface.input_hz:g} Hz -> "
+            f"{', '.join(interface.targets)} at {interface.target_hz:g} Hz)"
         )
 
     def streamer(self, engine: str = "auto") -> Streamer:
@@ -119,15 +120,15 @@ class Pretrained:
         if not np.isfinite(rows).all():
             raise OptionError("samples", "NaN or infinity", "finite numbers")
         if prepared:
-            raw = features(rows.astype(np.float32), deltas=self.interface.deltas, clip=self.interface.clip)
-            made = np.asarray(self.interface.normalization.inputs.apply(raw), np.float32)
+            unscaled = features(rows.astype(np.float32), deltas=self.interface.deltas, clip=self.interface.clip)
+            prepared_features = np.asarray(self.interface.normalization.inputs.apply(unscaled), np.float32)
         else:
-            made = self.streamer("reference").preparation.push(rows)
-        steps = len(made) // chunk
+            prepared_features = self.streamer("reference").preparation.push(rows)
+        steps = len(prepared_features) // chunk
         if steps == 0:
             raise OptionError("samples", f"{len(rows)} rows", f"enough for a chunk of {chunk}")
         length = window_steps("window_s", window_s, self.interface.target_hz) or steps
-        tensor = torch.from_numpy(made[: steps * chunk]).to(next(self.model.parameters()).device)
+        tensor = torch.from_numpy(prepared_features[: steps * chunk]).to(next(self.model.parameters()).device)
         with torch.no_grad():
             outputs = [self.model(piece[None])[0] for piece in tensor.split(length * chunk)]
         return np.asarray(self.interface.normalization.targets.invert(torch.cat(outputs).double().cpu().numpy()))
@@ -186,16 +187,16 @@ class Pretrained:
 
     def check(self, dataset: Dataset) -> None:
         """Raise :class:`PretrainedError` unless a data set gives what the model takes, and wants what it gives."""
-        mine, other = self.interface, Interface.of(dataset)
-        later = ("target", "look_ahead_s", *ROTATIONS)  # files of older runs do not say
-        free = {"normalization", *(name for name in later if getattr(mine, name) is None)}
-        if mine.baseline == "none":
-            free.add("baseline_rows")  # no rows are looked at
-        for name in vars(mine):
-            if name not in free and getattr(mine, name) != getattr(other, name):
+        own, other = self.interface, Interface.of(dataset)
+        later_fields = ("target", "look_ahead_s", *ROTATIONS)  # files of older runs do not say
+        ignored = {"normalization", *(name for name in later_fields if getattr(own, name) is None)}
+        if own.baseline == "none":
+            ignored.add("baseline_rows")  # no rows are looked at
+        for name in vars(own):
+            if name not in ignored and getattr(own, name) != getattr(other, name):
                 raise PretrainedError(
                     f"pretrained:{self.name} does not fit {dataset.name} ({dataset.path}): {name} is "
-                    f"{getattr(other, name)} there, the model was trained with {getattr(mine, name)}. Prepare the "
+                    f"{getattr(other, name)} there, the model was trained with {getattr(own, name)}. Prepare the "
                     "data that way, or train a model on them."
                 )
 
@@ -267,7 +268,7 @@ def read_pretrained(path: Path) -> Pretrained:
         raise _damaged(path, error) from error
 
 
-def write_pretrained(path: Path, made: Pretrained) -> None:
+def write_pretrained(path: Path, pretrained: Pretrained) -> None:
     """Write a trained model's file, and its card beside it.
 
     Raises
@@ -275,36 +276,36 @@ def write_pretrained(path: Path, made: Pretrained) -> None:
     PretrainedError
         If the file would be larger than :data:`LIMIT`; nothing is written then.
     """
-    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in made.model.state_dict().items()}
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in pretrained.model.state_dict().items()}
     metadata = {
         "format": FORMAT,
         "format_version": str(FORMAT_VERSION),
-        "model": json.dumps(config_to_dict(made.model.config)),
-        "interface": json.dumps(made.interface.to_dict()),
-        "about": json.dumps(made.about),
-        "card": made.card,
+        "model": json.dumps(config_to_dict(pretrained.model.config)),
+        "interface": json.dumps(pretrained.interface.to_dict()),
+        "about": json.dumps(pretrained.about),
+        "card": pretrained.card,
     }
     metadata["digest"] = digest(tensors, metadata)
     content = safetensors.torch.save(tensors, metadata)
     if len(content) > LIMIT:
         raise PretrainedError(
-            f"{made.name}: {len(content):,} bytes, expected at most {LIMIT:,}: it would ship to everybody. "
+            f"{pretrained.name}: {len(content):,} bytes, expected at most {LIMIT:,}: it would ship to everybody. "
             "Choose a smaller model."
         )
     atomic_bytes(path, content)
-    atomic_bytes(path.with_suffix(".md"), made.card.encode())
+    atomic_bytes(path.with_suffix(".md"), pretrained.card.encode())
 
 
 def digest(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> str:
     """Return the SHA-256 of weights and metadata, which the file's own format has no check of."""
-    total = hashlib.sha256()
+    hasher = hashlib.sha256()
     parts: Sequence[bytes] = [
         *(f"{name}={value}".encode() for name, value in sorted(metadata.items()) if name != "digest"),
         *(part for name in sorted(tensors) for part in (name.encode(), tensors[name].numpy().tobytes())),
     ]
     for part in parts:
-        total.update(len(part).to_bytes(8, "big") + part)
-    return total.hexdigest()
+        hasher.update(len(part).to_bytes(8, "big") + part)
+    return hasher.hexdigest()
 
 
 def _damaged(path: Path, problem: object) -> PretrainedError:

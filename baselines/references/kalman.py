@@ -30,7 +30,7 @@ FloatArray = npt.NDArray[np.float64]
 RIDGES = (1e-4, 1e-2, 1e-1, 1.0)
 """Ridge strengths that are tried on val; outputs have unit variance."""
 
-SETTLED = 1e-12
+CONVERGED = 1e-12
 """Relative change of the state's covariance in a step below which the filter's gains stay what they are."""
 
 
@@ -130,18 +130,18 @@ def identify(
         raise ValueError(f"no sequence has {2 * past + 1} steps")
     moments = _Moments.of(stacks, past)
     z = np.concatenate([lags[:, past] for lags in stacks])
-    found: list[list[System]] = []
+    systems_by_ridge: list[list[System]] = []
     for ridge in ridges:
-        project = moments.states(ridge, max(orders))
-        pasts = [
-            (_flat(lags[:, past - 1 :: -1]) @ project, _flat(lags[:, past:0:-1]) @ project) for lags in stacks
-        ]
-        every, later = (np.concatenate(part) for part in zip(*pasts, strict=True))
-        found.append([_regress(every[:, :order], later[:, :order], z, ridge) for order in orders])
-    return found
+        projection = moments.states(ridge, max(orders))
+        states = np.concatenate([_flatten_lags(lags[:, past - 1 :: -1]) @ projection for lags in stacks])
+        next_states = np.concatenate([_flatten_lags(lags[:, past:0:-1]) @ projection for lags in stacks])
+        systems_by_ridge.append(
+            [_regress_system(states[:, :order], next_states[:, :order], z, ridge) for order in orders]
+        )
+    return systems_by_ridge
 
 
-def _flat(lags: FloatArray) -> FloatArray:
+def _flatten_lags(lags: FloatArray) -> FloatArray:
     return lags.reshape(len(lags), -1)
 
 
@@ -158,10 +158,13 @@ class _Moments:
         size, count = past * stacks[0].shape[2], sum(len(lags) for lags in stacks)
         pp, ff, fp = (np.zeros((size, size)) for _ in range(3))
         for lags in stacks:
-            before, future = _flat(lags[:, past - 1 :: -1]), _flat(lags[:, past : 2 * past])
-            pp += before.T @ before
-            ff += future.T @ future
-            fp += future.T @ before
+            past_lags, future_lags = (
+                _flatten_lags(lags[:, past - 1 :: -1]),
+                _flatten_lags(lags[:, past : 2 * past]),
+            )
+            pp += past_lags.T @ past_lags
+            ff += future_lags.T @ future_lags
+            fp += future_lags.T @ past_lags
         return cls(pp / count, ff / count, fp / count)
 
     def states(self, ridge: float, order: int) -> FloatArray:
@@ -174,40 +177,40 @@ class _Moments:
 
         eye = ridge * np.eye(len(self.past))
         root_p, root_f = (np.linalg.cholesky(moment + eye) for moment in (self.past, self.future))
-        half = solve_triangular(root_f, self.across, lower=True)
-        told = solve_triangular(root_p, half.T, lower=True).T
-        if order < len(told) // 8:  # a few of many singular vectors are much cheaper than all
-            _, values, right = svds(told, k=order, v0=np.ones(len(told)))
+        half_whitened = solve_triangular(root_f, self.across, lower=True)
+        whitened = solve_triangular(root_p, half_whitened.T, lower=True).T
+        if order < len(whitened) // 8:  # a few of many singular vectors are much cheaper than all
+            _, values, right = svds(whitened, k=order, v0=np.ones(len(whitened)))
             right = right[np.argsort(-values)]
         else:
-            right = np.linalg.svd(told)[2][:order]
+            right = np.linalg.svd(whitened)[2][:order]
         return np.asarray(solve_triangular(root_p, right.T, lower=True, trans=1))
 
 
-def _regress(x: FloatArray, after: FloatArray, z: FloatArray, ridge: float) -> System:
+def _regress_system(states: FloatArray, next_states: FloatArray, outputs: FloatArray, ridge: float) -> System:
     """Regress the next states and the outputs on the states.
 
     Where outputs are many and steps few, some combinations of outputs seem to have hardly any noise, and a filter
     would believe these above all: the strength is added to the noise's variances, as in a ridge regression of the
     targets on the sensors.
     """
-    order = x.shape[1]
-    both = np.concatenate([after, z], axis=1)
-    solution = np.linalg.lstsq(x, both, rcond=None)[0]
-    left = both - x @ solution
-    noise = left.T @ left / len(x)
+    order = states.shape[1]
+    regressands = np.concatenate([next_states, outputs], axis=1)
+    solution = np.linalg.lstsq(states, regressands, rcond=None)[0]
+    residual = regressands - states @ solution
+    noise = residual.T @ residual / len(states)
     return System(
         a=solution[:, :order].T,
         c=solution[:, order:].T,
         q=noise[:order, :order],
-        r=noise[order:, order:] + ridge * np.eye(z.shape[1]),
+        r=noise[order:, order:] + ridge * np.eye(outputs.shape[1]),
         s=noise[:order, order:],
-        p=x.T @ x / len(x),
+        p=states.T @ states / len(states),
     )
 
 
-def filter_gains(system: System, seen: int, steps: int) -> tuple[FloatArray, FloatArray]:
-    """Return the Kalman filter's gains when only the first `seen` outputs are.
+def filter_gains(system: System, sensor_count: int, steps: int) -> tuple[FloatArray, FloatArray]:
+    """Return the Kalman filter's gains when only the first `sensor_count` outputs are seen.
 
     With e = s - Cs x the innovation, x' = A x + Gx e and y = Cy x + Gy e is the conditional mean of the outputs
     not seen, given all that was (Anderson, Moore, Optimal Filtering, 1979, chapter 5, with correlated noises).
@@ -217,20 +220,22 @@ def filter_gains(system: System, seen: int, steps: int) -> tuple[FloatArray, Flo
     gx, gy : arrays, shape (steps, n, seen) and (steps, m - seen, seen)
     """
     a, p = system.a, system.p
-    cs, cy = system.c[:seen], system.c[seen:]
+    cs, cy = system.c[:sensor_count], system.c[sensor_count:]
     gx, gy = [], []
     for _ in range(steps):
-        spread = cs @ p @ cs.T + system.r[:seen, :seen]
-        across = np.concatenate([a @ p @ cs.T + system.s[:, :seen], cy @ p @ cs.T + system.r[seen:, :seen]]).T
-        gain = np.linalg.solve(spread, across).T
+        innovation_cov = cs @ p @ cs.T + system.r[:sensor_count, :sensor_count]
+        state_cov = a @ p @ cs.T + system.s[:, :sensor_count]
+        target_cov = cy @ p @ cs.T + system.r[sensor_count:, :sensor_count]
+        cross_cov = np.concatenate([state_cov, target_cov]).T
+        gain = np.linalg.solve(innovation_cov, cross_cov).T
         gx.append(gain[: len(a)])
         gy.append(gain[len(a) :])
-        before, p = p, a @ p @ a.T + system.q - gx[-1] @ spread @ gx[-1].T
+        previous, p = p, a @ p @ a.T + system.q - gx[-1] @ innovation_cov @ gx[-1].T
         p = (p + p.T) / 2
-        if np.abs(p - before).max() <= SETTLED * np.abs(p).max():
+        if np.abs(p - previous).max() <= CONVERGED * np.abs(p).max():
             break
-    last = np.minimum(np.arange(steps), len(gx) - 1)
-    return np.stack(gx)[last], np.stack(gy)[last]
+    used = np.minimum(np.arange(steps), len(gx) - 1)
+    return np.stack(gx)[used], np.stack(gy)[used]
 
 
 class Kalman(nn.Module):
@@ -265,13 +270,13 @@ class Kalman(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (B, L, in_dim) to (B, L / chunk, out_dim)."""
-        seen = self.config.in_dim
-        means = self._sensors(x.double().cpu().numpy())
+        sensor_count = self.config.in_dim
+        means = self._chunk_means(x.double().cpu().numpy())
         mean, scale = (self.get_buffer(name).cpu().numpy() for name in ("mean", "scale"))
-        outputs = _run(self.system(), (means - mean[:seen]) / scale[:seen])
-        return torch.from_numpy(outputs * scale[seen:] + mean[seen:]).to(x)
+        outputs = _filter(self.system(), (means - mean[:sensor_count]) / scale[:sensor_count])
+        return torch.from_numpy(outputs * scale[sensor_count:] + mean[sensor_count:]).to(x)
 
-    def _sensors(self, x: FloatArray) -> FloatArray:
+    def _chunk_means(self, x: FloatArray) -> FloatArray:
         return np.asarray(
             rearrange(x, "b (step tap) feature -> b step tap feature", tap=self.config.chunk).mean(2)
         )
@@ -289,43 +294,44 @@ class Kalman(nn.Module):
         OptionError
             If no training episode is long enough for ``past``.
         """
-        seen = self.config.in_dim
+        sensor_count = self.config.in_dim
         sequences = []
         for batch in batches(train, cut_windows(train, None), 1):
-            sensors = self._sensors(batch.inputs.double().cpu().numpy())[0]
+            sensors = self._chunk_means(batch.inputs.double().cpu().numpy())[0]
             sequences.append(np.concatenate([sensors, batch.targets[0].double().cpu().numpy()], axis=1))
-        every = np.concatenate(sequences)
-        mean, scale = every.mean(axis=0), np.maximum(every.std(axis=0), 1e-6)
+        outputs = np.concatenate(sequences)
+        mean, scale = outputs.mean(axis=0), np.maximum(outputs.std(axis=0), 1e-6)
         sequences = [(z - mean) / scale for z in sequences]
         orders = [n for n in (1, 2, 4, 8, 16, 32, 64) if n <= min(self.config.order, self.config.past * len(mean))]
         best: tuple[float, float, System | None] = (float("inf"), 0.0, None)
         try:
-            found = identify(sequences, self.config.past, RIDGES, orders)
+            systems_by_ridge = identify(sequences, self.config.past, RIDGES, orders)
         except ValueError as error:
             raise OptionError("past", self.config.past, f"fewer lags: {error}") from error
-        for ridge, systems in zip(RIDGES, found, strict=True):
+        for ridge, systems in zip(RIDGES, systems_by_ridge, strict=True):
             for system in systems:
-                loss = self._loss(system, mean, scale, seen, val, length)
+                loss = self._loss(system, mean, scale, sensor_count, val, length)
                 if loss < best[0]:
                     best = (loss, ridge, system)
         _, ridge, chosen = best
         if chosen is None:
             raise OptionError("order", self.config.order, "one whose filter stays finite on val; none did")
-        self._set(chosen, mean, scale)
+        self._store(chosen, mean, scale)
         return {"order": len(chosen.a), "ridge": ridge}
 
     def _loss(
-        self, system: System, mean: FloatArray, scale: FloatArray, seen: int, val: Part, length: int | None
+        self, system: System, mean: FloatArray, scale: FloatArray, sensor_count: int, val: Part, length: int | None
     ) -> float:
-        squares = 0.0
+        squared_error = 0.0
         for batch in batches(val, cut_windows(val, length), 32):
-            sensors = (self._sensors(batch.inputs.double().cpu().numpy()) - mean[:seen]) / scale[:seen]
-            pred = _run(system, sensors) * scale[seen:] + mean[seen:]
+            sensors = self._chunk_means(batch.inputs.double().cpu().numpy())
+            sensors = (sensors - mean[:sensor_count]) / scale[:sensor_count]
+            pred = _filter(system, sensors) * scale[sensor_count:] + mean[sensor_count:]
             error = (pred - batch.targets.cpu().numpy()) * batch.mask.cpu().numpy()[..., None]
-            squares += float(np.square(error).sum())
-        return squares if np.isfinite(squares) else float("inf")
+            squared_error += float(np.square(error).sum())
+        return squared_error if np.isfinite(squared_error) else float("inf")
 
-    def _set(self, system: System, mean: FloatArray, scale: FloatArray) -> None:
+    def _store(self, system: System, mean: FloatArray, scale: FloatArray) -> None:
         n = len(system.a)
         self.get_buffer("chosen_order").fill_(n)
         for name, value in {**vars(system), "mean": mean, "scale": scale}.items():
@@ -333,11 +339,11 @@ class Kalman(nn.Module):
             buffer[tuple(slice(size) for size in value.shape)] = torch.from_numpy(value)
 
 
-def _run(system: System, sensors: FloatArray) -> FloatArray:
+def _filter(system: System, sensors: FloatArray) -> FloatArray:
     """Filter sensors (B, K, seen) from the start on; return the conditional means (B, K, m - seen)."""
-    seen = sensors.shape[2]
-    gx, gy = filter_gains(system, seen, sensors.shape[1])
-    cs, cy = system.c[:seen], system.c[seen:]
+    sensor_count = sensors.shape[2]
+    gx, gy = filter_gains(system, sensor_count, sensors.shape[1])
+    cs, cy = system.c[:sensor_count], system.c[sensor_count:]
     state = np.zeros((len(sensors), len(system.a)))
     outputs = np.empty((*sensors.shape[:2], len(cy)))
     for k in range(sensors.shape[1]):

@@ -29,14 +29,14 @@ __all__ = [
     "Reference",
     "Strapdown",
     "build_reference",
-    "declared",
+    "options_of_dataset",
     "reference_from_config",
 ]
 
-STRENGTHS = tuple(float(s) for s in 10.0 ** np.arange(-5.0, 3.5, 0.5))
+RIDGES = tuple(float(s) for s in 10.0 ** np.arange(-5.0, 3.5, 0.5))
 """Ridge strengths that are tried on val; features and targets have unit variance."""
 
-WIDEST = 3000
+MAX_WEIGHTS = 3000
 """Weights an output of a linear filter has at most, unless one chunk has more."""
 
 
@@ -125,22 +125,22 @@ class Fir(nn.Module):
         """
         moments = self._moments(train, cut_windows(train, length))
         values, vectors = torch.linalg.eigh(moments.xx)
-        rotated = vectors.T @ moments.xy
-        best, chosen = float("inf"), STRENGTHS[0]
-        for strength in STRENGTHS:
-            self._set(moments, vectors @ (rotated / (values.clamp(min=0) + strength)[:, None]))
+        projected = vectors.T @ moments.xy
+        best, chosen = float("inf"), RIDGES[0]
+        for ridge in RIDGES:
+            self._store_solution(moments, vectors @ (projected / (values.clamp(min=0) + ridge)[:, None]))
             loss = self._loss(val, cut_windows(val, length))
             if loss < best:
-                best, chosen = loss, strength
-        self._set(moments, vectors @ (rotated / (values.clamp(min=0) + chosen)[:, None]))
+                best, chosen = loss, ridge
+        self._store_solution(moments, vectors @ (projected / (values.clamp(min=0) + chosen)[:, None]))
         return {"ridge": chosen}
 
     def _moments(self, part: Part, windows: Windows) -> _Moments:
         """Accumulate means and covariances window by window, so that memory does not grow with the data."""
-        wide = self.config.in_dim * self.config.taps
+        size = self.config.in_dim * self.config.taps
         zeros = partial(torch.zeros, dtype=torch.float64, device=part.inputs.device)
-        count, x_sum, y_sum = 0, zeros(wide), zeros(self.config.out_dim)
-        xx, xy = zeros(wide, wide), zeros(wide, self.config.out_dim)
+        count, x_sum, y_sum = 0, zeros(size), zeros(self.config.out_dim)
+        xx, xy = zeros(size, size), zeros(size, self.config.out_dim)
         for window in batches(part, windows, 1):
             x = self._padded(window.inputs.double()).unfold(2, self.config.taps, self.config.chunk)
             x = rearrange(x, "1 feature step tap -> step (feature tap)")
@@ -153,16 +153,16 @@ class Fir(nn.Module):
             x_mean, y_mean, xx / count - torch.outer(x_mean, x_mean), xy / count - torch.outer(x_mean, y_mean)
         )
 
-    def _set(self, moments: _Moments, solution: Tensor) -> None:
+    def _store_solution(self, moments: _Moments, solution: Tensor) -> None:
         self.weight.copy_(rearrange(solution, "(feature tap) out -> out feature tap", tap=self.config.taps))
         self.bias.copy_(moments.y_mean - moments.x_mean @ solution)
 
     def _loss(self, part: Part, windows: Windows) -> float:
-        squares = 0.0
+        squared_error = 0.0
         for batch in batches(part, windows, 32):
             error = (self(batch.inputs) - batch.targets).square() * batch.mask.unsqueeze(-1)
-            squares += error.sum(dtype=torch.float64).item()
-        return squares / part.targets.numel()
+            squared_error += error.sum(dtype=torch.float64).item()
+        return squared_error / part.targets.numel()
 
 
 def fir_options(dataset: Dataset) -> dict[str, Any]:
@@ -172,7 +172,7 @@ def fir_options(dataset: Dataset) -> dict[str, Any]:
     need 11 GB, and hours, for 100 taps.
     """
     features = len(dataset.channels.names) * (2 if dataset.protocol.input_deltas else 1)
-    return {"taps": min(FirConfig.taps, max(dataset.protocol.chunk, WIDEST // features))}
+    return {"taps": min(FirConfig.taps, max(dataset.protocol.chunk, MAX_WEIGHTS // features))}
 
 
 @dataclass(frozen=True)
@@ -221,7 +221,7 @@ def build_reference(name: str, in_dim: int, out_dim: int, *, chunk: int = 10, **
     )
 
 
-def declared(name: str, dataset: Dataset) -> dict[str, Any]:
+def options_of_dataset(name: str, dataset: Dataset) -> dict[str, Any]:
     """Return the options of a reference that a data set decides; most have none.
 
     Raises

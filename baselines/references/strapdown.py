@@ -26,7 +26,7 @@ FloatArray = npt.NDArray[np.float64]
 
 GRAVITY = 9.80665
 """Standard gravity in m/s^2."""
-MEMORIES = (0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, float("inf"))
+TIME_CONSTANTS_S = (0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, float("inf"))
 """Time constants in s that are tried on val."""
 
 
@@ -80,31 +80,31 @@ def strapdown_options(dataset: Dataset) -> dict[str, Any]:
     card, protocol = dataset.card, dataset.protocol
     target = card.target(protocol.target)
     streams = {stream.quantity: stream for stream in card.inputs(protocol.inputs) if stream.quantity}
-    force, turn = streams.get("specific force"), streams.get("angular rate")
-    reachable = {"sensor": ("sensor", "start"), "level": ("level",)}
-    lacking = []
-    if force is None or turn is None or len(force.columns) != 3 or len(turn.columns) != 3:
-        lacking.append("three channels each of specific force and angular rate among the inputs")
-    elif force.along != turn.along or target.along not in reachable.get(force.along or "", ()):
-        lacking.append(f"a target along axes that follow from inputs along {force.along!r}, not {target.along!r}")
+    force, rate = streams.get("specific force"), streams.get("angular rate")
+    derivable_axes = {"sensor": ("sensor", "start"), "level": ("level",)}
+    missing = []
+    if force is None or rate is None or len(force.columns) != 3 or len(rate.columns) != 3:
+        missing.append("three channels each of specific force and angular rate among the inputs")
+    elif force.along != rate.along or target.along not in derivable_axes.get(force.along or "", ()):
+        missing.append(f"a target along axes that follow from inputs along {force.along!r}, not {target.along!r}")
     if not target.increment or target.unit != "m" or target.units:
-        lacking.append("a target of increments in m")
-    if lacking or force is None or turn is None:
+        missing.append("a target of increments in m")
+    if missing or force is None or rate is None:
         raise NotApplicableError(
             f"strapdown integration does not apply to {dataset.name} ({target.name}): its card does not declare "
-            f"{' and '.join(lacking)}. Compare with another reference, such as kalman."
+            f"{' and '.join(missing)}. Compare with another reference, such as kalman."
         )
-    names, norm = dataset.channels.names, dataset.normalization
-    acc, gyr = (tuple(names.index(c) for c in stream.columns) for stream in (force, turn))
+    names, normalization = dataset.channels.names, dataset.normalization
+    acc, gyr = (tuple(names.index(c) for c in stream.columns) for stream in (force, rate))
     columns = [*acc, *gyr]
     per_second = 1.0 if protocol.target_per == "second" else protocol.target_hz
     return {
         "acc": acc,
         "gyr": gyr,
-        "shift": tuple(norm.inputs.shift[columns].tolist()),
-        "scale": tuple(norm.inputs.scale[columns].tolist()),
-        "target_shift": tuple((norm.targets.shift * per_second).tolist()),
-        "target_scale": tuple((norm.targets.scale * per_second).tolist()),
+        "shift": tuple(normalization.inputs.shift[columns].tolist()),
+        "scale": tuple(normalization.inputs.scale[columns].tolist()),
+        "target_shift": tuple((normalization.targets.shift * per_second).tolist()),
+        "target_scale": tuple((normalization.targets.scale * per_second).tolist()),
         "rate_hz": protocol.input_hz,
         "inputs_along": force.along,
         "target_along": target.along,
@@ -132,29 +132,29 @@ class Strapdown(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (B, L, in_dim) to (B, L / chunk, out_dim)."""
-        memory = float(self.memory_s)
-        turned = [self._upright(window) for window in x.double().cpu().numpy()]
-        return torch.from_numpy(np.stack([self._integrate(*pair, memory) for pair in turned])).to(x)
+        memory_s = float(self.memory_s)
+        levelled = [self._level_acceleration(window) for window in x.double().cpu().numpy()]
+        return torch.from_numpy(np.stack([self._integrate(*pair, memory_s) for pair in levelled])).to(x)
 
     def fit(self, train: Part, val: Part, length: int | None) -> dict[str, Any]:
         """Take the time constant that is best on val; nothing is learned from train."""
-        squares = dict.fromkeys(MEMORIES, 0.0)
+        squared_errors = dict.fromkeys(TIME_CONSTANTS_S, 0.0)
         for batch in batches(val, cut_windows(val, length), 32):
             for row, window in enumerate(batch.inputs.double().cpu().numpy()):
                 steps = int(batch.mask[row].sum())
                 true = batch.targets[row, :steps].double().cpu().numpy()
-                pair = self._upright(window[: steps * self.config.chunk])
-                for memory in MEMORIES:
-                    squares[memory] += float(np.square(self._integrate(*pair, memory) - true).sum())
-        chosen = min(squares, key=lambda memory: squares[memory])
+                levelled = self._level_acceleration(window[: steps * self.config.chunk])
+                for memory_s in TIME_CONSTANTS_S:
+                    squared_errors[memory_s] += float(np.square(self._integrate(*levelled, memory_s) - true).sum())
+        chosen = min(squared_errors, key=lambda memory_s: squared_errors[memory_s])
         self.memory_s.fill_(chosen)
         return {"memory_s": chosen if np.isfinite(chosen) else "infinite"}
 
-    def _upright(self, window: FloatArray) -> tuple[FloatArray, FloatArray]:
+    def _level_acceleration(self, window: FloatArray) -> tuple[FloatArray, FloatArray]:
         """Return acceleration (T, 3) along axes with z up, and the quaternions (T, 4) from the inputs' axes."""
         c = self.config
         physical = window[:, [*c.acc, *c.gyr]] * np.array(c.scale) + np.array(c.shift)
-        force, turn = (np.ascontiguousarray(part) for part in (physical[:, :3], physical[:, 3:]))
+        force, rate = (np.ascontiguousarray(part) for part in (physical[:, :3], physical[:, 3:]))
         if c.inputs_along == "level":
             quaternions = np.tile([1.0, 0.0, 0.0, 0.0], (len(window), 1))
         else:
@@ -162,7 +162,7 @@ class Strapdown(nn.Module):
                 from vqf import VQF
             except ImportError as error:
                 raise MissingExtraError("strapdown integration", "vqf", "imu") from error
-            quaternions = VQF(1 / c.rate_hz).updateBatch(turn, force)["quat6D"]
+            quaternions = VQF(1 / c.rate_hz).updateBatch(rate, force)["quat6D"]
         return rotate(quaternions, force) - np.array([0.0, 0.0, GRAVITY]), quaternions
 
     def _integrate(self, acceleration: FloatArray, quaternions: FloatArray, memory_s: float) -> FloatArray:

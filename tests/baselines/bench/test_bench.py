@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from baselines.bench.figures import published_step
-from baselines.bench.steps import CASES, _beside, _steps, measure_step, render
+from baselines.bench.steps import CASES, _published_fields, _render_steps, measure_step, render
 from baselines.cli import main
 from baselines.layers.dropout import Dropout, gated_linear
 
@@ -80,10 +80,10 @@ def test_published_figures_stand_beside_and_say_whose_they_are() -> None:
     assert published_step("flat-s4", "cpu", 32) is None
     row = {"label": "x", "median_s": 0.004, "min_s": 0.003, "cpu_s": 0.005, "floor_s": 0.001, "peak_bytes": 2**21}
     row |= {"compile": "eager", "precision": "fp32"}
-    slow = row | {"batch": 4} | _beside(published_step("hiss-s4-s4", "cpu", 4), 0.3)
-    fast = row | {"batch": 32} | _beside(published_step("flat-mamba", "cuda", 32), 0.001)
-    other = row | {"batch": 1, "compile": "graph", "precision": "tf32"} | _beside(None, 1.0)
-    lines = _steps([slow, fast, other]).splitlines()
+    slow = row | {"batch": 4} | _published_fields(published_step("hiss-s4-s4", "cpu", 4), 0.3)
+    fast = row | {"batch": 32} | _published_fields(published_step("flat-mamba", "cuda", 32), 0.001)
+    other = row | {"batch": 1, "compile": "graph", "precision": "tf32"} | _published_fields(None, 1.0)
+    lines = _render_steps([slow, fast, other]).splitlines()
     assert lines[2].endswith("| 8700 | 29 | 250 |")
     assert lines[3].endswith("| 5.7 to 10.5 | 6 to 10 | ratio 4 |")
     assert lines[4].startswith("| x, graph, tf32 | 1 |")

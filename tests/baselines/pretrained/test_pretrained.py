@@ -23,7 +23,7 @@ from baselines.errors import OptionError, UnknownNameError
 from baselines.experiment import load_model
 from baselines.pretrained import Pretrained, PretrainedError, card_text, pretrained_names, read_pretrained
 from baselines.pretrained.card import SECTIONS
-from baselines.pretrained.make import pretrained_from, streams
+from baselines.pretrained.make import can_stream, pretrained_from
 from baselines.pretrained.model import LIMIT, SHIPPED, digest, write_pretrained
 from baselines.runs.run import Run
 from csp_data import Dataset
@@ -82,11 +82,11 @@ def test_transformers_without_a_window_do_not_stream(runs: dict[str, Run]) -> No
         object.__setattr__(fake, "load_weights", lambda _: None)
         return fake
 
-    assert not streams(of("flat-transformer"))
-    assert not streams(of("hiss-s4-transformer"))
-    assert streams(of("flat-transformer", window=5))
-    assert streams(of("hiss-s4-mamba"))
-    assert not streams(runs["fir"])
+    assert not can_stream(of("flat-transformer"))
+    assert not can_stream(of("hiss-s4-transformer"))
+    assert can_stream(of("flat-transformer", window=5))
+    assert can_stream(of("hiss-s4-mamba"))
+    assert not can_stream(runs["fir"])
 
 
 def test_raw_samples_are_prepared_as_a_stream_prepares_them(made: Pretrained, sample: Dataset) -> None:

@@ -12,8 +12,13 @@ import csp_data
 from baselines.errors import OptionError
 from baselines.experiment import run
 from baselines.published import TRAINING
-from baselines.references.kalman import System, _run, filter_gains, identify
-from baselines.references.methods import build_reference, declared, reference_from_config, reference_to_dict
+from baselines.references.kalman import System, _filter, filter_gains, identify
+from baselines.references.methods import (
+    build_reference,
+    options_of_dataset,
+    reference_from_config,
+    reference_to_dict,
+)
 from baselines.references.strapdown import NotApplicableError
 from baselines.training.data import Part
 from baselines.training.evaluate import normalized_predictions
@@ -61,7 +66,7 @@ def test_the_filter_is_the_conditional_mean_of_the_joint_gaussian() -> None:
             covariance[later * m : later * m + m, earlier * m : earlier * m + m] = block
             covariance[earlier * m : earlier * m + m, later * m : later * m + m] = block.T
     z = np.random.default_rng(1).normal(size=(steps, m))
-    found = _run(system, z[None, :, :SEEN])[0, :, 0]
+    found = _filter(system, z[None, :, :SEEN])[0, :, 0]
     for k in range(steps):
         seen = [j * m + i for j in range(k + 1) for i in range(SEEN)]
         weights = np.linalg.solve(covariance[np.ix_(seen, seen)], covariance[seen, k * m + 2])
@@ -84,7 +89,9 @@ def test_identification_finds_a_system_that_is_there() -> None:
     poles = np.sort_complex(np.linalg.eigvals(found.a))
     np.testing.assert_allclose(poles, np.sort_complex(np.linalg.eigvals(true.a)), atol=0.03)
     new = _simulate(true, 4000, rng)
-    errors = [np.square(_run(system, new[None, :, :SEEN])[0, :, 0] - new[:, 2]).mean() for system in (true, found)]
+    errors = [
+        np.square(_filter(system, new[None, :, :SEEN])[0, :, 0] - new[:, 2]).mean() for system in (true, found)
+    ]
     assert errors[1] < 1.03 * errors[0]
     assert errors[0] < 0.7 * new[:, 2].var()
 
@@ -201,12 +208,12 @@ def test_many_sensors_that_tell_nothing_are_not_believed() -> None:
 def test_short_episodes_get_fewer_lags_or_none(tmp_path: Path) -> None:
     """At 5 targets a second, 2 s are 10 steps; a group of references leaves out one that cannot be."""
     whole, short, tiny = (csp_data.load("sample", max_duration_s=s, min_episode_s=0.4) for s in (None, 2.0, 0.4))
-    assert declared("kalman", whole) == {"past": 8}
-    assert declared("kalman", short) == {"past": 2}
+    assert options_of_dataset("kalman", whole) == {"past": 8}
+    assert options_of_dataset("kalman", short) == {"past": 2}
     finished, _ = run(short, "kalman", TRAINING["strict"], tmp_path / "run")
     assert np.isfinite(finished.reported["mse"])
     with pytest.raises(NotApplicableError, match="2 target steps"):
-        declared("kalman", tiny)
+        options_of_dataset("kalman", tiny)
 
 
 def test_too_few_data_are_said() -> None:

@@ -13,9 +13,9 @@ from baselines.errors import OptionError, UnknownNameError
 from baselines.experiment import run
 from baselines.published import TRAINING
 from baselines.references.methods import (
-    STRENGTHS,
+    RIDGES,
     build_reference,
-    declared,
+    options_of_dataset,
     reference_from_config,
     reference_to_dict,
 )
@@ -74,12 +74,12 @@ def test_fir_takes_the_strength_that_is_best_on_val(make_part: MakePart) -> None
     x, y = _history(part, None, 30), part.targets.numpy().astype(np.float64)
     xv, yv = _history(val, None, 30), val.targets.numpy()
     losses = []
-    for strength in STRENGTHS:
+    for strength in RIDGES:
         xc, yc = x - x.mean(axis=0), y - y.mean(axis=0)
         w = np.linalg.solve(xc.T @ xc / len(x) + strength * np.eye(x.shape[1]), xc.T @ yc / len(x))
         losses.append(np.square(y.mean(axis=0) + (xv - x.mean(axis=0)) @ w - yv).mean())
-    assert chosen == STRENGTHS[int(np.argmin(losses))]
-    assert chosen not in (STRENGTHS[0], STRENGTHS[-1])  # noisy targets: the answer lies inside the grid
+    assert chosen == RIDGES[int(np.argmin(losses))]
+    assert chosen not in (RIDGES[0], RIDGES[-1])  # noisy targets: the answer lies inside the grid
 
 
 def test_fir_finds_a_filter_that_is_there(make_part: MakePart) -> None:
@@ -118,7 +118,7 @@ def test_unknown_names_and_values() -> None:
 
 def test_a_filter_is_shorter_where_features_are_many(tmp_path: Path, home: Path) -> None:
     """A hundred taps of TotalCapture's features would be a matrix of gigabytes."""
-    assert declared("fir", csp_data.load("sample")) == {"taps": 100}
+    assert options_of_dataset("fir", csp_data.load("sample")) == {"taps": 100}
     tree = csp_data.simulate("totalcapture", tmp_path / "tree", hours=0.02, seed=0)
     dataset = csp_data.load("totalcapture", raw=tree)
     finished, _ = run(dataset, "fir", TRAINING["strict"], tmp_path / "run")

@@ -10,7 +10,12 @@ from scipy.spatial.transform import Rotation
 
 import csp_data
 from baselines.experiment import load_model, run
-from baselines.references.methods import build_reference, declared, reference_from_config, reference_to_dict
+from baselines.references.methods import (
+    build_reference,
+    options_of_dataset,
+    reference_from_config,
+    reference_to_dict,
+)
 from baselines.references.strapdown import GRAVITY, NotApplicableError, Strapdown, StrapdownConfig
 from baselines.training.data import load_part
 from baselines.training.evaluate import normalized_predictions
@@ -102,7 +107,7 @@ def test_a_run_on_the_sample_beats_the_mean(sample: Dataset, tmp_path: Path) -> 
 
 
 def test_configuration_survives_json(sample: Dataset) -> None:
-    reference = build_reference("strapdown", 12, 3, chunk=10, **declared("strapdown", sample))
+    reference = build_reference("strapdown", 12, 3, chunk=10, **options_of_dataset("strapdown", sample))
     assert reference_from_config(reference_to_dict(reference)).config == reference.config
 
 
@@ -111,4 +116,4 @@ def test_it_is_refused_where_the_card_declares_no_such_thing(sample: Dataset) ->
         name, protocol, card = "marker", sample.protocol, csp_data.card.load_card("marker")
 
     with pytest.raises(NotApplicableError, match=r"does not apply to marker.*specific force and one|kalman"):
-        declared("strapdown", Other())  # type: ignore[arg-type]
+        options_of_dataset("strapdown", Other())  # type: ignore[arg-type]
