@@ -107,6 +107,7 @@ def test_a_home_that_is_a_link_to_nowhere(tmp_path: Path, monkeypatch: pytest.Mo
 
 def test_without_torch(empty_home: Path, tmp_path: Path) -> None:
     """The section about training says why it is not there; all else is as it was."""
+    pytest.importorskip("einops")  # without it, another package is said to be missing
     (tmp_path / "torch").mkdir()
     (tmp_path / "torch" / "__init__.py").write_text("raise ImportError('no torch here')")
     plugin(tmp_path, "from baselines.doctor import diagnose")
