@@ -181,6 +181,7 @@ def _write(path: Path, card: Card, protocol: Protocol, report: Report, key: str,
     in_pieces = frozenset(id_ for id_, episodes in parts.items() if len(episodes) > 1)
     settings = replace(settings, in_pieces=in_pieces)
     notes, readable = _separate_failed(selected, report)
+    notes += _copies(readable, report)
     logger.debug("%s: reading %d recordings in %s", card.name, len(readable), report.root)
     with Writer(path) as writer:
         recordings, moments = _write_episodes(writer, readable, card, protocol, settings, report, notes)
@@ -379,6 +380,20 @@ def _separate_failed(recordings: Sequence[Found], report: Report) -> tuple[list[
         else:
             readable.append(recording)
     return notes, readable
+
+
+def _copies(recordings: Sequence[Found], report: Report) -> list[Note]:
+    """Say of each recording that is a copy of another: in two parts, what is reported would have been learned."""
+    first: dict[str, Found] = {}
+    notes = []
+    for recording in recordings:
+        name = path_inside(recording.files[0], report.root)
+        if name in report.digests:
+            other = first.setdefault(report.digests[name].sha256, recording)
+            if other.files[0] != recording.files[0]:  # one file may hold several
+                detail = f"{name} holds the same bytes as {path_inside(other.files[0], report.root)}"
+                notes.append(Note(recording.id, "recording that is a copy of another", detail, "warning"))
+    return notes
 
 
 def _channels(card: Card, protocol: Protocol, first: Example) -> tuple[Channels, Channels]:

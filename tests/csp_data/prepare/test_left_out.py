@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -110,3 +111,12 @@ def test_recordings_in_no_part(folder: Path, run: Run) -> None:
     card.write_text(text[: text.index("[splits.strict]")] + lists)
     assert json.loads(run("prepare", "--json")[0])["recordings"]["in_no_part"] == 1
     assert "4 found, 3 used, 1 in no part of the split" in run("info", "--prepared")[0]
+
+
+def test_a_recording_that_is_there_twice(folder: Path, run: Run) -> None:
+    """As after two imports from folders of different layout: a copy can be in train, and the first in test."""
+    shutil.copytree(folder / "recordings" / "r1", folder / "recordings" / "r8")
+    said = run("prepare")[1]
+    detail = "r8/sensor.csv holds the same bytes as r1/sensor.csv"
+    assert f"WARNING: recording that is a copy of another in 1 recording; r8: {detail}" in said
+    assert f"r8: recording that is a copy of another: {detail}" in run("info", "--prepared")[0]
