@@ -1,4 +1,4 @@
-"""From one recording to examples: clean, align, resample, filter, compute the target."""
+"""From one recording to examples: align, cut at gaps, resample, filter, compute the target."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import pairwise
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -14,17 +13,18 @@ import numpy.typing as npt
 from csp_data.card import Card, StreamCard, TargetCard
 from csp_data.card.plugins import call_reader
 from csp_data.errors import DamagedRecordingError, SourceError
+from csp_data.prepare.cleaning import (
+    as_floats,
+    baseline_and_clip,
+    check_clocks,
+    clean,
+    reasons_to_drop,
+    repeated_times,
+    with_arrays,
+)
 from csp_data.protocol import Protocol
 from csp_data.recording import FloatArray, Note, Recording, Stream
-from csp_data.signal.align import (
-    Grid,
-    chunk_grid,
-    common_intervals,
-    finite_rows,
-    increasing_rows,
-    own_start_grids,
-)
-from csp_data.signal.plausible import RATE_FACTOR, RATE_TOLERANCE, describe_rate, median_step
+from csp_data.signal.align import Grid, chunk_grid, common_intervals, own_start_grids
 from csp_data.signal.resample import interval_mean, linear
 from csp_data.signal.rotation import slerp
 from csp_data.sources import Source
@@ -95,14 +95,14 @@ def examples(
     inputs = card.inputs(protocol.inputs)
     references = [stream.name for stream in card.streams if stream.role == "reference"]
     names = [*(stream.name for stream in inputs), *references]
-    recording = _with_arrays(recording, names, card)
-    notes = list(_check_clocks(recording, [card.stream(name) for name in names]))
-    if dropped := list(_reasons_to_drop(recording, names, protocol))[:1]:
+    recording = with_arrays(recording, names, card)
+    notes = list(check_clocks(recording, [card.stream(name) for name in names]))
+    if dropped := list(reasons_to_drop(recording, names, protocol))[:1]:
         return [], dropped
-    notes += _repeated_times(recording, names)
+    notes += repeated_times(recording, names)
     measured = {**recording.streams, **(instead or {})}
     streams = {
-        name: _clean(_baseline_and_clip(measured[name], name, recording, protocol), name, recording)
+        name: clean(baseline_and_clip(measured[name], name, recording, protocol), name, recording)
         for name in names
     }
     intervals = _episode_intervals(recording, streams, protocol, notes)
@@ -167,43 +167,6 @@ def _example(cleaned: _Cleaned, id_: str, grids: Mapping[str, Grid]) -> Example:
     )
 
 
-def _with_arrays(recording: Recording, names: Iterable[str], card: Card) -> Recording:
-    """Return it with its streams as arrays of floating-point numbers, and as the card calls them.
-
-    Streams that a reader has left out, or whose times, values and channels are not as many, are refused.
-    """
-    streams = dict(recording.streams)
-    for name in names:
-        stream = streams.get(name)
-        if stream is None:
-            raise SourceError(card.name, f"{recording.id}: there is no stream {name!r}, which is on the card")
-        where = f"{recording.id}: {name}"
-        time, values = _as_floats(stream.time, card, where), _as_floats(stream.values, card, where)
-        described = card.stream(name)
-        streams[name] = stream = replace(
-            stream, time=time, values=values, role=described.role, kind=described.kind
-        )
-        expected = (*np.shape(stream.time), len(stream.channels))
-        if np.shape(stream.values) != expected or len(expected) != 2:
-            found = f"time {np.shape(stream.time)} and values {np.shape(stream.values)}"
-            needed = f"time (T,) and values (T, {len(stream.channels)}), a column for each channel"
-            raise SourceError(card.name, f"{where}: expected {needed}, found {found}")
-    return replace(recording, streams=streams)
-
-
-def _as_floats(returned: Any, card: Card, where: str) -> FloatArray:
-    """Convert what a reader returned to floating-point numbers: sums of small whole ones would run over."""
-    if isinstance(returned, np.ma.MaskedArray):
-        returned = np.ma.filled(returned.astype(np.float64), np.nan)
-    try:
-        values = np.asarray(returned)
-        if values.dtype.kind not in "fiubO":
-            raise ValueError(f"{values.dtype}")
-        return values if values.dtype in (np.float64, np.float32) else values.astype(np.float64)
-    except (TypeError, ValueError) as error:
-        raise SourceError(card.name, f"{where}: expected an array of numbers, found {error}") from error
-
-
 def _check_finite(recording: Recording, values: FloatArray, columns: Sequence[str]) -> None:
     """Refuse values that are not finite, or too large for float32, in which they are stored.
 
@@ -236,98 +199,6 @@ def cut_into_pieces(episodes: Sequence[Example], piece_s: float, protocol: Proto
         for first in range(0, len(episode.targets), steps)
     ]
     return [replace(piece, id=f"{piece.recording}.{i}") for i, piece in enumerate(pieces, start=1)]
-
-
-def _check_clocks(recording: Recording, cards: Iterable[StreamCard]) -> Iterator[Note]:
-    """Refuse a clock that is broken or not in seconds; say where an input's rate is unlike the card's."""
-    median_steps: dict[int, float] = {}  # of each clock: several streams may share one
-    for card in cards:
-        time = recording.streams[card.name].time
-        if id(time) not in median_steps:
-            if not (finite := np.isfinite(time)).all():
-                row = int(np.argmin(finite))
-                raise DamagedRecordingError(
-                    recording.path, f"time of sample {row} of {card.name}", "a finite number", f"{time[row]}"
-                )
-            median_steps[id(time)] = median_step(time)
-        step = median_steps[id(time)]
-        if step <= 0 and len(time) > 1:
-            found = f"{len(time)} samples, none later than the first"
-            raise DamagedRecordingError(recording.path, f"time of {card.name}", "a clock that goes on", found)
-        if step > 0 and not 1 / RATE_TOLERANCE < step * card.rate_hz < RATE_TOLERANCE:
-            raise DamagedRecordingError(
-                recording.path,
-                f"rate of {card.name}",
-                f"about {card.rate_hz:g} Hz, time in seconds",
-                describe_rate(step, card.rate_hz),
-                "Bring its time stamps to seconds, or restore the file from its publisher.",
-            )
-        if step > 0 and card.role == "input" and not 1 / RATE_FACTOR < step * card.rate_hz < RATE_FACTOR:
-            detail = (
-                f"{card.name}: about {card.rate_hz:g} Hz on the card, found {describe_rate(step, card.rate_hz)}"
-            )
-            yield Note(recording.id, "rate of an input unlike the card's", detail, "warning")
-
-
-def _reasons_to_drop(recording: Recording, names: Iterable[str], protocol: Protocol) -> Iterator[Note]:
-    """Say why the protocol leaves the whole recording out, if it does."""
-    for name in names:
-        stream = recording.streams[name]
-        if protocol.jump_limit is not None and stream.role == "input" and len(stream.values) > 1:
-            steps = np.diff(stream.values, axis=0)
-            jump = float(max(steps.max(), -steps.min()))
-            if jump > protocol.jump_limit:
-                detail = f"{name}: {jump:g} {stream.unit} from one sample to the next"
-                yield Note(recording.id, "recording with a jump above jump_limit left out", detail, "drop")
-        if protocol.recording_s is not None and len(stream.time):
-            seconds = stream.span[1] - stream.span[0]
-            if not protocol.recording_s[0] <= np.rint(seconds) <= protocol.recording_s[1]:
-                detail = f"{name}: {seconds:.2f} s"
-                yield Note(recording.id, "recording of a length outside recording_s left out", detail, "drop")
-
-
-def _baseline_and_clip(stream: Stream, name: str, recording: Recording, protocol: Protocol) -> Stream:
-    """Subtract the baseline from an input stream and clip it, as the protocol says."""
-    if stream.role != "input" or (protocol.baseline == "none" and protocol.raw_clip is None):
-        return stream
-    _clean(stream, name, recording)  # a baseline would spread what is not finite over all samples, a clip hide it
-    values = stream.values
-    if protocol.baseline != "none":
-        rows = values[: protocol.baseline_rows]
-        baseline = rows.mean(axis=0) if protocol.baseline == "mean" else np.median(rows, axis=0)
-        values = values - baseline
-    if protocol.raw_clip is not None:
-        values = np.clip(values, -protocol.raw_clip, protocol.raw_clip)
-    return replace(stream, values=values)
-
-
-def _repeated_times(recording: Recording, names: Iterable[str]) -> Iterator[Note]:
-    """Say how many samples of each clock have a time that does not lie after all earlier ones."""
-    by_clock: dict[int, list[str]] = {}
-    for name in names:
-        by_clock.setdefault(id(recording.streams[name].time), []).append(name)
-    for streams in by_clock.values():
-        dropped = increasing_rows(recording.streams[streams[0]])[1]
-        if dropped:
-            detail = f"{', '.join(streams)}: {dropped}"
-            yield Note(recording.id, "samples with a repeated or backward time left out", detail)
-
-
-def _clean(stream: Stream, name: str, recording: Recording) -> Stream:
-    """Make a stream's clock strictly increasing and its values finite; an input with NaN is refused."""
-    stream, _ = increasing_rows(stream)
-    if stream.role == "reference":
-        return finite_rows(stream)[0]
-    bad = ~np.isfinite(stream.values)
-    if bad.any():
-        row, column = np.argwhere(bad)[0]
-        raise DamagedRecordingError(
-            recording.path,
-            f"channel {stream.channels[column]} of {name} at {stream.time[row]:.3f} s",
-            "finite numbers",
-            f"{stream.values[row, column]} ({bad.any(axis=1).sum()} such samples)",
-        )
-    return stream
 
 
 def _episode_intervals(
@@ -416,7 +287,7 @@ def _inputs(cleaned: _Cleaned, grids: Mapping[str, Grid]) -> FloatArray:
         if stream.derived:
             what = f"derived columns of {stream.name!r} of recording {recording.id} ({recording.path})"
             function = partial(cleaned.source.inputs[stream.name], values)
-            derived = _as_floats(call_reader(card.reader, what, function), card, what)
+            derived = as_floats(call_reader(card.reader, what, function), card, what)
             expected = (len(values), len(stream.derived))
             if np.shape(derived) != expected:
                 raise SourceError(card.name, f"{what}: expected the shape {expected}, found {np.shape(derived)}")
@@ -435,7 +306,7 @@ def _targets(cleaned: _Cleaned, grids: Mapping[str, Grid]) -> FloatArray:
     }
     what = f"target {target.name!r} of recording {recording.id} ({recording.path})"
     returned = call_reader(card.reader, what, partial(cleaned.source.targets[target.name], at_edges))
-    targets = _as_floats(returned, card, f"{recording.id}: target {target.name}")
+    targets = as_floats(returned, card, f"{recording.id}: target {target.name}")
     expected = (len(grids[cleaned.inputs[0].name].edges) - 1, len(target.channels))
     if np.shape(targets) != expected:
         problem = f"target {target.name}: expected the shape {expected}, found {np.shape(targets)}"

@@ -14,17 +14,10 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from csp_data.acquire.nearby import better_folder
 from csp_data.acquire.rawtree import path_inside, raw_bytes, raw_kind, raw_root, recordings_of
 from csp_data.acquire.verify import Report, verify_tree
 from csp_data.card import Card, stored_card
-from csp_data.errors import (
-    CspDataError,
-    DamagedRecordingError,
-    MissingDataError,
-    OptionError,
-    UnknownNameError,
-)
+from csp_data.errors import CspDataError, MissingDataError, OptionError, UnknownNameError
 from csp_data.home import lock, prepared_dir, prepared_files_of
 from csp_data.normalization import Moments, Normalization
 from csp_data.options import check_number
@@ -32,6 +25,7 @@ from csp_data.output import output_path
 from csp_data.prepare.cutting import SKIPPED, Settings, cut_recordings
 from csp_data.prepare.examples import Example
 from csp_data.prepare.recipe import INPUT_CHECKS, recipe_hash
+from csp_data.prepare.reporting import check_parts, columns_differ, log_lost, log_notes, same_episode
 from csp_data.protocol import STRICT, Protocol
 from csp_data.recording import Note
 from csp_data.resplit import UNUSED
@@ -176,7 +170,7 @@ def _write(path: Path, card: Card, protocol: Protocol, report: Report, key: str,
     selected: Sequence[Found] = found
     if split.among == "found":
         parts = divide(card, protocol.split_name, found, protocol.resplit)
-        _check_parts(card, protocol, report, {part for episodes in parts.values() for part in episodes})
+        check_parts(card, protocol, report, {part for episodes in parts.values() for part in episodes})
         selected = [recording for recording in found if recording.id in parts]
     in_pieces = frozenset(id_ for id_, episodes in parts.items() if len(episodes) > 1)
     settings = replace(settings, in_pieces=in_pieces)
@@ -188,7 +182,7 @@ def _write(path: Path, card: Card, protocol: Protocol, report: Report, key: str,
         if split.among == "kept":
             parts = _divide_kept(card, protocol, selected, notes)
         writer.assign(part_of_each_episode(recordings, parts))
-        _check_parts(card, protocol, report, {row.split for row in writer.rows}, notes)
+        check_parts(card, protocol, report, {row.split for row in writer.rows}, notes)
         dropped = {note.recording for note in notes if note.kind == "drop"}
         counts = {
             "promised": card.promised,
@@ -208,8 +202,8 @@ def _write(path: Path, card: Card, protocol: Protocol, report: Report, key: str,
         windows = _windows(writer, protocol, recordings, in_pieces)
         writer.finish(header, _normalization(writer, moments, protocol), windows)
         logger.debug("%d episodes of %d recordings written to %s", len(writer.rows), counts["used"], path)
-    _log_notes(notes)
-    _log_lost(card, selected, set(recordings), notes)
+    log_notes(notes)
+    log_lost(card, selected, set(recordings), notes)
 
 
 def _recordings(card: Card, report: Report) -> list[Found]:
@@ -259,9 +253,9 @@ def _write_episodes(
             if not recordings:
                 writer.begin(*_channels(card, protocol, example))
             elif example.columns != writer.inputs.names:
-                raise _columns_differ(report, example, recordings[0], writer.inputs.names)
+                raise columns_differ(report, example, recordings[0], writer.inputs.names)
             if (other := recording_of.setdefault(example.id, example.recording)) != example.recording:
-                raise _same_episode(report, example, other)
+                raise same_episode(report, example, other)
             recordings.append(example.recording)
             moments.append((input_moments, target_moments))
             writer.append(
@@ -281,94 +275,6 @@ def _normalization(
     ]
     inputs, targets = (reduce(Moments.merge, column) for column in zip(*counted, strict=True))
     return Normalization(inputs.affine(protocol.input_scaling), targets.affine(protocol.target_scaling))
-
-
-def _log_notes(notes: Sequence[Note]) -> None:
-    """Log what was skipped, and each kind of warning once; every repair for those who ask (``--verbose``)."""
-    warnings: dict[str, list[Note]] = {}
-    for note in notes:
-        if note.kind == "skip":
-            logger.warning("%s: %s: %s", note.recording, note.what, note.detail)
-        elif note.kind in ("repair", "drop"):
-            logger.debug("%s: %s: %s", note.recording, note.what, note.detail)
-        elif note.kind == "warning":
-            warnings.setdefault(note.what, []).append(note)
-    for what, same in warnings.items():
-        example = ": ".join(filter(None, (same[0].recording, same[0].detail)))
-        logger.warning("%s in %d recording%s; %s", what, len(same), "" if len(same) == 1 else "s", example)
-
-
-def _log_lost(card: Card, selected: Sequence[Found], used: set[str], notes: Sequence[Note]) -> None:
-    """Log how many recordings gave no episode for no reason that the protocol names, and of one of them why."""
-    reasons: dict[str, list[str]] = {recording.id: [] for recording in selected if recording.id not in used}
-    for note in notes:
-        if note.recording in reasons:
-            if note.kind == "skip" or note.what.endswith(BY_PROTOCOL):
-                del reasons[note.recording]
-            else:
-                reasons[note.recording].append(": ".join(filter(None, (note.what, note.detail))))
-    if reasons:
-        first, why = next(iter(reasons.items()))
-        text = "%d of %d recordings of %s gave no episode; %s: %s. csp-data info --prepared lists them"
-        logger.warning(text, len(reasons), len(selected), card.name, first, "; ".join(why) or "too short")
-
-
-def _columns_differ(report: Report, example: Example, first: str, names: Sequence[str]) -> DamagedRecordingError:
-    return DamagedRecordingError(
-        report.root / example.recording,
-        "input channels",
-        f"the {len(names)} of {first} ({', '.join(names[:3])}, ...)",
-        f"{len(example.columns)} ({', '.join(example.columns[:3])}, ...)",
-    )
-
-
-def _same_episode(report: Report, example: Example, other: str) -> DamagedRecordingError:
-    """Return the error of recordings such as "a", with gaps, and "a.1", of which two episodes have the same id."""
-    return DamagedRecordingError(
-        report.root / example.recording,
-        f"episode {example.id!r}",
-        "ids that tell episodes apart",
-        f"one of {other!r} and one of {example.recording!r}",
-        "Rename one of the recordings.",
-    )
-
-
-BY_PROTOCOL = (" above jump_limit left out", " outside recording_s left out")
-"""How notes end of whole recordings that a limit of the protocol excludes."""
-LEFT_OUT = " left out"
-"""How notes end of what the protocol does not use."""
-
-
-def _check_parts(
-    card: Card, protocol: Protocol, report: Report, present: set[str], notes: Sequence[Note] = ()
-) -> None:
-    """Refuse a data set of which a whole part has no recording; the error says where they went."""
-    parts = card.splits[protocol.split_name].parts
-    if protocol.resplit is not None:
-        parts = protocol.resplit.parts(parts)
-    if empty := [part for part in parts if part not in present]:
-        raise MissingDataError(
-            f"A recording for the {' and '.join(empty)} part of {card.name} ({protocol.split_name})",
-            report.root,
-            _why_empty(card, report, len(parts), notes),
-        )
-
-
-def _why_empty(card: Card, report: Report, parts: int, notes: Sequence[Note]) -> str:
-    """Say why no recording is left for a part, and what to do."""
-    if skipped := [note for note in notes if note.kind == "skip"]:
-        first = skipped[0]
-        return f"{len(skipped)} were skipped as damaged, the first: {first.recording}: {first.detail}."
-    counted = Counter(note.what for note in notes if note.what.endswith(LEFT_OUT))
-    if counted:
-        left_out = ", ".join(f"{count} x {what.removesuffix(LEFT_OUT)}" for what, count in counted.items())
-        return f"Left out were: {left_out}."
-    groups, count = sorted({recording.group for recording in report.found}), len(report.found)
-    if 0 < len(groups) < parts <= count:
-        number = "one group" if len(groups) == 1 else f"{len(groups)} groups"
-        few = f"The {count} recordings are of {number} ({', '.join(groups)}), and no group is divided. "
-        return few + " ".join(card.obtain.split())
-    return better_folder(card, report.root) or " ".join(card.obtain.split())
 
 
 def _separate_failed(recordings: Sequence[Found], report: Report) -> tuple[list[Note], list[Found]]:

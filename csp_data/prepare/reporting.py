@@ -1,0 +1,108 @@
+"""What is said of the recordings of a data set: notes in the log, and errors of what does not go together."""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from collections.abc import Sequence
+
+from csp_data.acquire.nearby import better_folder
+from csp_data.acquire.verify import Report
+from csp_data.card import Card
+from csp_data.errors import DamagedRecordingError, MissingDataError
+from csp_data.prepare.examples import Example
+from csp_data.protocol import Protocol
+from csp_data.recording import Note
+from csp_data.sources import Found
+
+__all__ = ["check_parts", "columns_differ", "log_lost", "log_notes", "same_episode"]
+
+logger = logging.getLogger(__name__)
+
+BY_PROTOCOL = (" above jump_limit left out", " outside recording_s left out")
+"""How notes end of whole recordings that a limit of the protocol excludes."""
+LEFT_OUT = " left out"
+"""How notes end of what the protocol does not use."""
+
+
+def log_notes(notes: Sequence[Note]) -> None:
+    """Log what was skipped, and each kind of warning once; every repair for those who ask (``--verbose``)."""
+    warnings: dict[str, list[Note]] = {}
+    for note in notes:
+        if note.kind == "skip":
+            logger.warning("%s: %s: %s", note.recording, note.what, note.detail)
+        elif note.kind in ("repair", "drop"):
+            logger.debug("%s: %s: %s", note.recording, note.what, note.detail)
+        elif note.kind == "warning":
+            warnings.setdefault(note.what, []).append(note)
+    for what, same in warnings.items():
+        example = ": ".join(filter(None, (same[0].recording, same[0].detail)))
+        logger.warning("%s in %d recording%s; %s", what, len(same), "" if len(same) == 1 else "s", example)
+
+
+def log_lost(card: Card, selected: Sequence[Found], used: set[str], notes: Sequence[Note]) -> None:
+    """Log how many recordings gave no episode for no reason that the protocol names, and of one of them why."""
+    reasons: dict[str, list[str]] = {recording.id: [] for recording in selected if recording.id not in used}
+    for note in notes:
+        if note.recording in reasons:
+            if note.kind == "skip" or note.what.endswith(BY_PROTOCOL):
+                del reasons[note.recording]
+            else:
+                reasons[note.recording].append(": ".join(filter(None, (note.what, note.detail))))
+    if reasons:
+        first, why = next(iter(reasons.items()))
+        text = "%d of %d recordings of %s gave no episode; %s: %s. csp-data info --prepared lists them"
+        logger.warning(text, len(reasons), len(selected), card.name, first, "; ".join(why) or "too short")
+
+
+def check_parts(
+    card: Card, protocol: Protocol, report: Report, present: set[str], notes: Sequence[Note] = ()
+) -> None:
+    """Refuse a data set of which a whole part has no recording; the error says where they went."""
+    parts = card.splits[protocol.split_name].parts
+    if protocol.resplit is not None:
+        parts = protocol.resplit.parts(parts)
+    if empty := [part for part in parts if part not in present]:
+        raise MissingDataError(
+            f"A recording for the {' and '.join(empty)} part of {card.name} ({protocol.split_name})",
+            report.root,
+            _why_empty(card, report, len(parts), notes),
+        )
+
+
+def _why_empty(card: Card, report: Report, parts: int, notes: Sequence[Note]) -> str:
+    """Say why no recording is left for a part, and what to do."""
+    if skipped := [note for note in notes if note.kind == "skip"]:
+        first = skipped[0]
+        return f"{len(skipped)} were skipped as damaged, the first: {first.recording}: {first.detail}."
+    counted = Counter(note.what for note in notes if note.what.endswith(LEFT_OUT))
+    if counted:
+        left_out = ", ".join(f"{count} x {what.removesuffix(LEFT_OUT)}" for what, count in counted.items())
+        return f"Left out were: {left_out}."
+    groups, count = sorted({recording.group for recording in report.found}), len(report.found)
+    if 0 < len(groups) < parts <= count:
+        number = "one group" if len(groups) == 1 else f"{len(groups)} groups"
+        few = f"The {count} recordings are of {number} ({', '.join(groups)}), and no group is divided. "
+        return few + " ".join(card.obtain.split())
+    return better_folder(card, report.root) or " ".join(card.obtain.split())
+
+
+def columns_differ(report: Report, example: Example, first: str, names: Sequence[str]) -> DamagedRecordingError:
+    """Return the error of a recording whose input columns are other ones than those of the first."""
+    return DamagedRecordingError(
+        report.root / example.recording,
+        "input channels",
+        f"the {len(names)} of {first} ({', '.join(names[:3])}, ...)",
+        f"{len(example.columns)} ({', '.join(example.columns[:3])}, ...)",
+    )
+
+
+def same_episode(report: Report, example: Example, other: str) -> DamagedRecordingError:
+    """Return the error of recordings such as "a", with gaps, and "a.1", of which two episodes have the same id."""
+    return DamagedRecordingError(
+        report.root / example.recording,
+        f"episode {example.id!r}",
+        "ids that tell episodes apart",
+        f"one of {other!r} and one of {example.recording!r}",
+        "Rename one of the recordings.",
+    )
