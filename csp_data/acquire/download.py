@@ -100,6 +100,7 @@ def download_card(card: Card, options: Options) -> Report:
     shipped = bundled_root(card)
     if shipped is not None:
         return verify_tree(card, shipped)
+    mirror_of(card.name, options.mirror)  # refused before a folder is made
     root = writable_dir(raw_dir(card.name, options.raw))
     with lock(root):
         return _Download(card, options, root).run()
@@ -125,7 +126,14 @@ class _Download:
             client = self._client()
             writable_dir(self.incoming)
             if items is None:
-                planned = plan(self.card, client, self.mirror, self.options.variant, self.expected, self.incoming)
+                try:
+                    planned = plan(
+                        self.card, client, self.mirror, self.options.variant, self.expected, self.incoming
+                    )
+                except BaseException:
+                    with suppress(OSError):
+                        self.incoming.rmdir()
+                    raise
                 items = self._missing(planned) or []
             self._check_room(items)
             failures = self._fetch_all(items, client)

@@ -63,13 +63,13 @@ def mirror_of(name: str, chosen: str | None) -> str | None:
     OptionError
         If it is neither http(s) nor file nor a folder, or holds a password.
     """
-    mirror = chosen or os.environ.get("CSP_DATA_MIRROR") or None
+    mirror = (os.environ.get("CSP_DATA_MIRROR") or None) if chosen is None else chosen
     if mirror is None:
         return None
     if not isinstance(cast("object", mirror), str):
         raise OptionError("mirror", mirror, "an address as text")
     mirror = mirror.replace("{name}", name)
-    if "://" not in mirror and expanded(mirror).is_dir():
+    if "://" not in mirror and mirror.strip() and expanded(mirror).is_dir():
         mirror = expanded(mirror).absolute().as_uri()
     try:
         parts = urlsplit(mirror)

@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import os
 import shutil
+from pathlib import Path
 from urllib.parse import quote, unquote
 
 import pytest
 
 import csp_data
 from csp_data.card import bundled_root, load_card
-from csp_data.errors import AccessError, CspDataError, VerificationError
+from csp_data.errors import AccessError, CspDataError, OptionError, VerificationError
 
 from .conftest import fetch, run
 from .servers import Resource, Server, tree
@@ -139,3 +140,20 @@ def test_lock_file_makes_the_next_machine_get_the_same_bytes(vector, empty_home,
         with pytest.raises(VerificationError, match="expected sha256"):
             fetch("vector", mirror=mirror.url, lock_file=lock, raw=tmp_path / "two")
     assert lock.read_bytes() == first
+
+
+@pytest.mark.parametrize("mirror", ["", " ", "nothere", "ftp://127.0.0.1/"])
+def test_a_mirror_that_is_none_is_refused_before_anything_is_made(tmp_path: Path, mirror: str) -> None:
+    """Of an empty one, as of a variable that is not set, the publisher was asked."""
+    with pytest.raises(OptionError, match=r"mirror='.*expected a folder, or an address"):
+        csp_data.download("vector", raw=tmp_path / "raw", mirror=mirror, accept_licence=True)
+    assert not list(tmp_path.iterdir())
+
+
+def test_what_cannot_be_planned_leaves_no_folder_of_unfinished_work(tmp_path: Path) -> None:
+    (tmp_path / "mirror").mkdir()
+    with pytest.raises(AccessError, match="lists it"):
+        csp_data.download(
+            "marker", raw=tmp_path / "raw", mirror=(tmp_path / "mirror").as_uri(), accept_licence=True
+        )
+    assert not (tmp_path / "raw.incoming").exists()
