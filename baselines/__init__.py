@@ -122,4 +122,4 @@ def __dir__() -> list[str]:
 def _modules() -> frozenset[str]:
     from pkgutil import iter_modules  # not with the package: few ask for a module this way
 
-    return frozenset(found.name for found in iter_modules(__path__) if not found.name.startswith("_"))
+    return frozenset(module.name for module in iter_modules(__path__) if not module.name.startswith("_"))

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from baselines.scan import BACKENDS, _resolve_once
+from baselines.scan import BACKENDS, resolve_backend
 
 __all__ = ["diagnose"]
 
@@ -20,7 +20,7 @@ def diagnose() -> dict[str, Any]:
         "device": gpus[0] if gpus else "cpu",
         "gpus": gpus,
         "threads": torch.get_num_threads(),
-        "scan": _resolve_once("auto", "cuda" if gpus else "cpu"),
+        "scan": resolve_backend("auto", "cuda" if gpus else "cpu"),
         "scan_packages": {
             name: "installed" if importlib.util.find_spec(package) else f"missing {package}"
             for name, package in BACKENDS.items()

@@ -227,9 +227,9 @@ def _fit(
             "seconds": round(fit.seconds, 3),
         }
     _, length = config.windows(train_part)
-    begin = time.perf_counter()
+    start = time.perf_counter()
     chosen = model.fit(train_part, val_part, length)
-    seconds = time.perf_counter() - begin
+    seconds = time.perf_counter() - start
     save_weights(folder / BEST, model.state_dict())
     return {
         "parameters": getattr(model, "learned", sum(b.numel() for b in model.buffers())),

@@ -95,33 +95,14 @@ def measure_stream_latency(
     stream = Streamer(
         model, Normalization(*ones), deltas=deltas, lowpass=lowpass, input_hz=input_hz, engine=engine
     )
-    rng = np.random.default_rng(seed)
-    latencies = LatencyHistogram(), LatencyHistogram()
-    cpu_times = LatencyHistogram(), LatencyHistogram()
-    halfway_kb = 0.0
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        due = time.perf_counter()
-        for k in range(-warmup, samples):
-            if k in (0, samples // 2):
-                gc.collect()
-                halfway_kb = resident_kb()
-            row = rng.normal(size=stream.channels)
-            if paced:
-                due += 1 / input_hz
-                time.sleep(max(0.0, due - time.perf_counter()))
-            cpu_seconds, start = time.thread_time(), time.perf_counter()
-            predictions = stream.push(row)
-            seconds, cpu_seconds = time.perf_counter() - start, time.thread_time() - cpu_seconds
-            if k >= 0:
-                cpu_times[len(predictions) > 0].add(cpu_seconds)
-                latencies[len(predictions) > 0].add(seconds)
+        wall_times, cpu_times, grown_kb = _time_samples(stream, samples, warmup, input_hz if paced else None, seed)
     finally:
         torch.set_num_threads(threads)
-    gc.collect()
     without_prediction, with_prediction, cpu_without, cpu_with = (
-        latency.summary() if latency.total else None for latency in (*latencies, *cpu_times)
+        times.summary() if times.total else None for times in (*wall_times, *cpu_times)
     )
     return StreamLatency(
         engine=stream.engine.name,
@@ -131,8 +112,39 @@ def measure_stream_latency(
         with_ms=with_prediction,
         cpu_without_ms=cpu_without,
         cpu_with_ms=cpu_with,
-        grown_kb=resident_kb() - halfway_kb,
+        grown_kb=grown_kb,
     )
+
+
+Times = tuple[LatencyHistogram, LatencyHistogram]
+"""Of samples without and with a prediction."""
+
+
+def _time_samples(
+    stream: Streamer, samples: int, warmup: int, paced_hz: float | None, seed: int
+) -> tuple[Times, Times, float]:
+    """Return wall times, processor times, and the growth of memory over the second half, in kB."""
+    rng = np.random.default_rng(seed)
+    wall_times = LatencyHistogram(), LatencyHistogram()
+    cpu_times = LatencyHistogram(), LatencyHistogram()
+    halfway_kb = 0.0
+    due = time.perf_counter()
+    for k in range(-warmup, samples):
+        if k in (0, samples // 2):
+            gc.collect()
+            halfway_kb = resident_kb()
+        row = rng.normal(size=stream.channels)
+        if paced_hz is not None:
+            due += 1 / paced_hz
+            time.sleep(max(0.0, due - time.perf_counter()))
+        cpu_start, start = time.thread_time(), time.perf_counter()
+        predictions = stream.push(row)
+        seconds, cpu_seconds = time.perf_counter() - start, time.thread_time() - cpu_start
+        if k >= 0:
+            cpu_times[len(predictions) > 0].add(cpu_seconds)
+            wall_times[len(predictions) > 0].add(seconds)
+    gc.collect()
+    return wall_times, cpu_times, resident_kb() - halfway_kb
 
 
 def render_streams(rows: Sequence[dict[str, Any]]) -> str:

@@ -26,7 +26,7 @@ from torch import Tensor, nn
 from baselines.cpu.threads import compiled_for
 from baselines.layers.base import ALL, SequenceLayer, check_config
 
-FEW = 32
+MAX_COMPILED_BATCH = 32
 """Sequences at once up to which compiled loops run on a CPU: more fill torch's own products well enough."""
 
 
@@ -69,8 +69,8 @@ class GRU(SequenceLayer):
 
     def forward(self, x: Tensor, readout: slice = ALL) -> Tensor:
         """Run over whole sequences; see :meth:`SequenceLayer.forward`."""
-        few = len(x) <= FEW and x.dtype == self.gru.weight_ih_l0.dtype
-        if few and compiled_for(x) and not torch.is_autocast_enabled("cpu"):
+        small_batch = len(x) <= MAX_COMPILED_BATCH and x.dtype == self.gru.weight_ih_l0.dtype
+        if small_batch and compiled_for(x) and not torch.is_autocast_enabled("cpu"):
             from baselines.cpu import gru as compiled  # numba is imported only where it is used
 
             return compiled.run_gru(self.gru, x)[:, readout]

@@ -145,5 +145,5 @@ def _environment_texts(environment: Mapping[str, Any]) -> tuple[str, str, str]:
 def _sweep_commands(runs: Sequence[Run]) -> list[str]:
     """Return the commands of the sweeps that the runs are from, each once."""
     folders = dict.fromkeys(run.folder.absolute().parent.parent for run in runs)
-    found = [line.get("command") for folder in folders for line in read_lines(folder / SWEEP)]
-    return list(dict.fromkeys(command for command in found if command))
+    commands = [line.get("command") for folder in folders for line in read_lines(folder / SWEEP)]
+    return list(dict.fromkeys(command for command in commands if command))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -112,56 +113,81 @@ def _seeds(group: Group) -> int:
     return max(len(runs) for runs in group.models.values())
 
 
+@dataclass(frozen=True)
+class _Sums:
+    """An episode whose increments are summed: what was measured and predicted, a step's factor, the sums' unit."""
+
+    episode: EpisodePrediction
+    pred: dict[str, np.ndarray]
+    step: float
+    unit: str
+
+    @classmethod
+    def of(cls, group: Group) -> _Sums:
+        """Take the episode that varies most."""
+        targets, per_second = group.dataset.targets, group.dataset.protocol.target_per == "second"
+        predictions = _most_varying_episode(group)
+        return cls(
+            next(iter(predictions.values())),
+            {label: prediction.pred for label, prediction in predictions.items()},
+            step=1 / targets.rate_hz if per_second else 1.0,
+            unit=targets.units[0].removesuffix("/s") if per_second else targets.units[0],
+        )
+
+
 def sums(group: Group) -> str:
     """Show what targets that are increments add up to: paths, and the distance between them."""
-    dataset = group.dataset
-    target = dataset.card.target(dataset.protocol.target)
+    target, names = group.dataset.card.target(group.dataset.protocol.target), group.dataset.targets.names
     if not target.increment:
         return ""
-    names = dataset.targets.names
-    step = 1 / dataset.targets.rate_hz if dataset.protocol.target_per == "second" else 1.0
-    unit = dataset.targets.units[0].removesuffix("/s" if dataset.protocol.target_per == "second" else "")
-    predictions = _most_varying_episode(group)
-    episode = next(iter(predictions.values()))
-    pred = {label: p.pred for label, p in predictions.items()}
-    path_columns = [axes for path in target.paths if len(axes := [names.index(name) for name in path.split()]) > 1]
-    panels = []
-    for columns in path_columns[:MAX_PATHS]:
-        pair = columns[:2]
-        first, second = (names[column] for column in pair)
-
-        def draw(axes: Axes, pair: list[int] = pair, labels: tuple[str, str] = (first, second)) -> None:
-            paths = {label: values[:, pair] for label, values in pred.items()}
-            axis_names = (f"sum of {labels[0]}", f"sum of {labels[1]}")
-            plot.plot_trajectory(
-                axes,
-                episode.true[:, pair],
-                paths,
-                step=step,
-                names=axis_names,
-                unit=unit,
-                looks=group.highlighted_looks,
-            )
-
-        description = (
-            f"Paths that {first} and {second} add up to, measured and predicted by {join_names(list(pred))}."
-        )
-        panels.append(panel(draw, description, height=3.6, title=f"sum of {second} over sum of {first} ({unit})"))
-    panels.append(
-        panel(
-            lambda axes: plot.plot_drift(
-                axes, episode.time, episode.true, pred, step=step, unit=unit, looks=group.highlighted_looks
-            ),
-            f"Distance between predicted and measured sums of {join_names(list(pred))} over time.",
-            height=3.6 if path_columns else 2.9,
-        )
-    )
+    summed = _Sums.of(group)
+    path_columns = [[names.index(name) for name in path.split()] for path in target.paths]
+    path_columns = [columns for columns in path_columns if len(columns) > 1]
+    panels = [_path_panel(group, summed, columns[:2]) for columns in path_columns[:MAX_PATHS]]
+    panels.append(_drift_panel(group, summed, height=3.6 if path_columns else 2.9))
     meaning = (
         f"Their axes are fixed, so the sum is a path: {len(panels) - 1} of {len(path_columns)} shown."
         if path_columns
         else "Their frame turns with the sensor, so the sum is a measure of drift and not a path in the room."
     )
     return html.paragraph(
-        f"The targets of the whole of {episode.id}, summed step by step, measured and predicted: what a small "
-        f"error that stays adds up to. {meaning}"
+        f"The targets of the whole of {summed.episode.id}, summed step by step, measured and predicted: what a "
+        f"small error that stays adds up to. {meaning}"
     ) + html.figures(panels)
+
+
+def _path_panel(group: Group, summed: _Sums, pair: list[int]) -> Panel:
+    """Draw the path that two targets along fixed axes add up to."""
+    first, second = (group.dataset.targets.names[column] for column in pair)
+    return panel(
+        lambda axes: plot.plot_trajectory(
+            axes,
+            summed.episode.true[:, pair],
+            {label: values[:, pair] for label, values in summed.pred.items()},
+            step=summed.step,
+            names=(f"sum of {first}", f"sum of {second}"),
+            unit=summed.unit,
+            looks=group.highlighted_looks,
+        ),
+        f"Paths that {first} and {second} add up to, measured and predicted by {join_names(list(summed.pred))}.",
+        height=3.6,
+        title=f"sum of {second} over sum of {first} ({summed.unit})",
+    )
+
+
+def _drift_panel(group: Group, summed: _Sums, height: float) -> Panel:
+    """Draw how far predicted sums are from measured ones."""
+    episode = summed.episode
+    return panel(
+        lambda axes: plot.plot_drift(
+            axes,
+            episode.time,
+            episode.true,
+            summed.pred,
+            step=summed.step,
+            unit=summed.unit,
+            looks=group.highlighted_looks,
+        ),
+        f"Distance between predicted and measured sums of {join_names(list(summed.pred))} over time.",
+        height=height,
+    )

@@ -167,8 +167,8 @@ def definitions(pairs: Iterable[tuple[str, str]]) -> str:
 
 def figures(panels: Iterable[Panel]) -> str:
     """Return panels side by side where there is room."""
-    drawn = "\n".join(f'<figure role="img" aria-label="{escape(p.description)}">{p.svg}</figure>' for p in panels)
-    return f'<div class="panels">\n{drawn}\n</div>'
+    texts = "\n".join(f'<figure role="img" aria-label="{escape(p.description)}">{p.svg}</figure>' for p in panels)
+    return f'<div class="panels">\n{texts}\n</div>'
 
 
 def code(lines: Iterable[str]) -> str:

@@ -298,11 +298,11 @@ def merged(held: Sequence[Result], new: Sequence[Result]) -> list[Result]:
                 f"other numbers: {name} is {getattr(before, name)!r} and {getattr(row, name)!r}. "
                 "Find out which is right."
             )
-    first_by_place: dict[tuple[object, ...], Result] = {}
+    first_by_identity: dict[tuple[object, ...], Result] = {}
     rows = {row.key: row for row in unique_runs(list(rows.values()))}
     for row in rows.values():
-        place = (row.dataset, row.protocol, row.model, row.variant, row.fold)
-        before = first_by_place.setdefault(place, row)
+        identity = (row.dataset, row.protocol, row.model, row.variant, row.fold)
+        before = first_by_identity.setdefault(identity, row)
         if before.config != row.config:
             raise ResultsError(
                 f"{before.source} and {row.source} are both {row.dataset}, {row.protocol}, {row.model}, "

@@ -103,7 +103,7 @@ def selective_scan(
 
 def _resolve(backend: str, device: str) -> str:
     """Resolve ``backend`` for a kind of device."""
-    return _resolve_once(backend, device)
+    return resolve_backend(backend, device)
 
 
 # what torch.compiler.assume_constant_result does, without its import of the whole compiler, which takes a second
@@ -111,7 +111,7 @@ _resolve._dynamo_marked_constant = True  # type: ignore[attr-defined]
 
 
 @cache
-def _resolve_once(backend: str, device: str) -> str:
+def resolve_backend(backend: str, device: str) -> str:
     """Resolve ``backend``; cached, so each resolution is logged once."""
     check_backend(backend)
     name = backend

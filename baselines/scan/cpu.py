@@ -2,7 +2,7 @@
 
 The state of a block of ``WIDTH`` channels stays in the first-level cache while time runs. The forward pass keeps
 the state only at every ``SEGMENT``-th step; the backward pass goes through the segments from last to first, runs
-each forward again from its kept state, then backward. So all buffers are O(B L D) for N up to 16.
+each forward again from its saved state, then backward. So all buffers are O(B L D) for N up to 16.
 
 Backward, with g_t the gradient in h_t and q_t = exp(delta_t A):
 
@@ -30,7 +30,7 @@ _FLAGS: dict[str, Any] = {
 
 
 @njit(**_FLAGS)
-def _forward(start, stop, u, delta, a, b, c, y, kept):  # type: ignore[no-untyped-def]
+def _forward(start, stop, u, delta, a, b, c, y, saved):  # type: ignore[no-untyped-def]
     length, channels = u.shape[1], u.shape[2]
     n_state, blocks = a.shape[0], (channels + WIDTH - 1) // WIDTH
     h = np.empty((n_state, WIDTH), u.dtype)
@@ -47,7 +47,7 @@ def _forward(start, stop, u, delta, a, b, c, y, kept):  # type: ignore[no-untype
         a_block[:, :width] = a[:, lo : lo + width]
         for t in range(length):
             if t % SEGMENT == 0:
-                kept[i, t // SEGMENT, :, lo : lo + width] = h[:, :width]
+                saved[i, t // SEGMENT, :, lo : lo + width] = h[:, :width]
             for d in range(width):
                 step[d] = delta[i, t, lo + d]
                 drive[d] = step[d] * u[i, t, lo + d]
@@ -73,7 +73,7 @@ def _rerun_segment(first, steps, h, q, a_block, step, drive, b_i):  # type: igno
 
 
 @njit(**_FLAGS)
-def _backward(start, stop, u, delta, a, b, c, dy, kept, du, ddelta, da, db, dc):  # type: ignore[no-untyped-def]
+def _backward(start, stop, u, delta, a, b, c, dy, saved, du, ddelta, da, db, dc):  # type: ignore[no-untyped-def]
     length, channels = u.shape[1], u.shape[2]
     n_state, blocks = a.shape[0], (channels + WIDTH - 1) // WIDTH
     h = np.empty((SEGMENT + 1, n_state, WIDTH), u.dtype)
@@ -96,7 +96,7 @@ def _backward(start, stop, u, delta, a, b, c, dy, kept, du, ddelta, da, db, dc):
         for segment in range((length - 1) // SEGMENT, -1, -1):
             first = segment * SEGMENT
             steps = min(SEGMENT, length - first)
-            h[0, :, :width] = kept[i, segment, :, lo : lo + width]
+            h[0, :, :width] = saved[i, segment, :, lo : lo + width]
             for s in range(steps):
                 for d in range(width):
                     step[s, d] = delta[i, first + s, lo + d]
@@ -129,21 +129,21 @@ def _backward(start, stop, u, delta, a, b, c, dy, kept, du, ddelta, da, db, dc):
         da[i, :, lo : lo + width] = da_block[:, :width]
 
 
-def kept_shape(u: Tensor, a: Tensor) -> tuple[int, int, int, int]:
-    """Return the shape of the kept states: (B, segments, N, D)."""
+def saved_shape(u: Tensor, a: Tensor) -> tuple[int, int, int, int]:
+    """Return the shape of the saved states: (B, segments, N, D)."""
     return u.shape[0], -(-u.shape[1] // SEGMENT), a.shape[1], u.shape[2]
 
 
 def forward(u: Tensor, delta: Tensor, a: Tensor, b: Tensor, c: Tensor) -> tuple[Tensor, Tensor]:
     """Return y (B, L, D) without skip, and the states at the beginning of each segment."""
-    y, kept = u.new_empty(u.shape), u.new_empty(kept_shape(u, a))
+    y, saved = u.new_empty(u.shape), u.new_empty(saved_shape(u, a))
     units = u.shape[0] * -(-u.shape[2] // WIDTH)
-    run_ranges(_forward, units, *_arrays(u, delta, a, b, c), y.numpy(), kept.numpy())
-    return y, kept
+    run_ranges(_forward, units, *_arrays(u, delta, a, b, c), y.numpy(), saved.numpy())
+    return y, saved
 
 
 def backward(
-    u: Tensor, delta: Tensor, a: Tensor, b: Tensor, c: Tensor, kept: Tensor, dy: Tensor
+    u: Tensor, delta: Tensor, a: Tensor, b: Tensor, c: Tensor, saved: Tensor, dy: Tensor
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
     """Return the gradients in u, delta, a, b and c."""
     batch, _, channels = u.shape
@@ -151,7 +151,7 @@ def backward(
     du, ddelta = u.new_empty(u.shape), u.new_empty(u.shape)
     da = u.new_empty(batch, a.shape[1], channels)
     db, dc = (u.new_empty(blocks, *b.shape) for _ in range(2))
-    arrays = (t.detach().contiguous().numpy() for t in (dy, kept, du, ddelta, da, db, dc))
+    arrays = (t.detach().contiguous().numpy() for t in (dy, saved, du, ddelta, da, db, dc))
     run_ranges(_backward, batch * blocks, *_arrays(u, delta, a, b, c), *arrays)
     return du, ddelta, da.sum(0).T.contiguous(), db.sum(0), dc.sum(0)
 

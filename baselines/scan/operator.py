@@ -3,9 +3,9 @@
 A backend with kernels is a module of this package with
 
 ==================================== =============================================================
-``forward(u, delta, a, b, c)``        y, and what its backward pass needs: tensors of ``kept_shape``
-``backward(..., kept, dy)``           the gradients in u, delta, a, b, c
-``kept_shape(u, a)``                  shape of ``kept``
+``forward(u, delta, a, b, c)``        y, and what its backward pass needs: tensors of ``saved_shape``
+``backward(..., saved, dy)``          the gradients in u, delta, a, b, c
+``saved_shape(u, a)``                 shape of ``saved``
 ==================================== =============================================================
 
 on tensors of one type and of any strides, as :func:`baselines.scan.selective_scan` names them; the results are
@@ -27,26 +27,26 @@ def _kernels(backend: str) -> Any:
 
 @torch.library.custom_op("baselines::selective_scan", mutates_args=())
 def _scan(u: Tensor, delta: Tensor, a: Tensor, b: Tensor, c: Tensor, backend: str) -> tuple[Tensor, Tensor]:
-    y, kept = _kernels(backend).forward(u, delta, a, b, c)
-    return y, kept
+    y, saved = _kernels(backend).forward(u, delta, a, b, c)
+    return y, saved
 
 
 @_scan.register_fake
 def _(u: Tensor, delta: Tensor, a: Tensor, b: Tensor, c: Tensor, backend: str) -> tuple[Tensor, Tensor]:
-    return u.new_empty(u.shape), u.new_empty(_kernels(backend).kept_shape(u, a))
+    return u.new_empty(u.shape), u.new_empty(_kernels(backend).saved_shape(u, a))
 
 
 @torch.library.custom_op("baselines::selective_scan_backward", mutates_args=())
 def _scan_backward(
-    u: Tensor, delta: Tensor, a: Tensor, b: Tensor, c: Tensor, kept: Tensor, dy: Tensor, backend: str
+    u: Tensor, delta: Tensor, a: Tensor, b: Tensor, c: Tensor, saved: Tensor, dy: Tensor, backend: str
 ) -> _Gradients:
-    gradients: _Gradients = _kernels(backend).backward(u, delta, a, b, c, kept, dy)
+    gradients: _Gradients = _kernels(backend).backward(u, delta, a, b, c, saved, dy)
     return gradients
 
 
 @_scan_backward.register_fake
 def _(
-    u: Tensor, delta: Tensor, a: Tensor, b: Tensor, c: Tensor, kept: Tensor, dy: Tensor, backend: str
+    u: Tensor, delta: Tensor, a: Tensor, b: Tensor, c: Tensor, saved: Tensor, dy: Tensor, backend: str
 ) -> _Gradients:
     du, ddelta, da, db, dc = (t.new_empty(t.shape) for t in (u, delta, a, b, c))
     return du, ddelta, da, db, dc

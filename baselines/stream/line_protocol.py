@@ -193,8 +193,8 @@ class SampleClock:
 
     def time(self, number: int) -> float:
         """Return the time of a sample in s, counted from the last known one, or else from 0 before the first."""
-        stamp, at = self._last_stamped
-        return stamp + (number - at) * self._period
+        stamp, number_then = self._last_stamped
+        return stamp + (number - number_then) * self._period
 
     def check(self, stamp: float | None, line: int) -> None:
         """Look whether the samples are as far apart as in training.

@@ -19,5 +19,5 @@ def looks_by_name(models: Mapping[str, str]) -> dict[str, Look]:
         Label in the figure to the name of the model or reference, in the order in which colours are taken.
     """
     learned = [label for label, name in models.items() if name not in REFERENCES]
-    made = looks(learned, [label for label in models if label not in learned])
-    return {label: made[label] for label in models}
+    all_looks = looks(learned, [label for label in models if label not in learned])
+    return {label: all_looks[label] for label in models}

@@ -137,8 +137,8 @@ def lowest_two(columns: Sequence[Mapping[int, float]]) -> tuple[frozenset[Cell],
     """
     ranked = [sorted(column, key=column.__getitem__) for column in columns]
     best, second = (
-        frozenset((rows[place], column) for column, rows in enumerate(ranked, start=1) if len(rows) > place)
-        for place in (0, 1)
+        frozenset((rows[rank], column) for column, rows in enumerate(ranked, start=1) if len(rows) > rank)
+        for rank in (0, 1)
     )
     return best, second
 
@@ -336,9 +336,9 @@ LATEX = {
 
 
 def _escape_latex(text: str) -> str:
-    def plain(found: re.Match[str]) -> str:
-        raised = "".join(RAISED.get(character, "") for character in found[0])
-        return f"$^{{{raised}}}$" if raised else LATEX[found[0]]
+    def plain(match: re.Match[str]) -> str:
+        raised = "".join(RAISED.get(character, "") for character in match[0])
+        return f"$^{{{raised}}}$" if raised else LATEX[match[0]]
 
     escaped = re.sub("|".join([*map(re.escape, LATEX), f"[{''.join(RAISED)}]+"]), plain, text)
     return re.sub(r"(?<![\w.{])-(?=\d)", "$-$", escaped)  # a minus, not a hyphen

@@ -33,14 +33,16 @@ def value_text(value: Any) -> str:
         return f"{value['hz']:g} Hz {PHASES.get(value.get('phase', 'causal'))}{order}"
     if isinstance(value, Mapping) and value and value.keys() <= RESPLIT.keys():
         fold, folds = value.get("fold"), value.get("folds")
-        rest = {name: held for name, held in value.items() if held != RESPLIT[name] and "fold" not in name}
+        others = {
+            name: setting for name, setting in value.items() if setting != RESPLIT[name] and "fold" not in name
+        }
         first = "" if folds is None else f"{folds} folds" if fold is None else f"fold {fold} of {folds}"
         return (
-            " ".join(filter(None, [first, *(f"{name} {value_text(held)}" for name, held in rest.items())]))
+            " ".join(filter(None, [first, *(f"{name} {value_text(setting)}" for name, setting in others.items())]))
             or "none"
         )
     if isinstance(value, Mapping):
-        return " ".join(f"{name} {value_text(held)}" for name, held in value.items() if held is not None)
+        return " ".join(f"{name} {value_text(setting)}" for name, setting in value.items() if setting is not None)
     if isinstance(value, list | tuple):
         return " ".join(map(value_text, value))
     if isinstance(value, bool) or value is None:

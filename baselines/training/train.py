@@ -305,9 +305,11 @@ class _TrainingLoop:
 
     def advice(self) -> str:
         """Say which checkpoint is left, and what to try."""
-        kept = self.folder / LAST
-        left = f"The last good checkpoint is {kept}." if kept.exists() else "No epoch was finished."
-        return f"{left} Try a smaller lr, or clip_norm=1."
+        checkpoint = self.folder / LAST
+        remaining = (
+            f"The last good checkpoint is {checkpoint}." if checkpoint.exists() else "No epoch was finished."
+        )
+        return f"{remaining} Try a smaller lr, or clip_norm=1."
 
 
 def validate(model: nn.Module, part: Part, length: int | None, team: Team = ALONE) -> float:

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from baselines.layers.gru import FEW, GRU, GRUConfig, gru_reference
+from baselines.layers.gru import GRU, MAX_COMPILED_BATCH, GRUConfig, gru_reference
 
 gru_cpu = pytest.importorskip("baselines.cpu.gru", reason="loops are compiled by numba")
 
@@ -120,9 +120,9 @@ def test_compiled_loops_run_where_they_are_faster(monkeypatch: pytest.MonkeyPatc
 
     monkeypatch.setattr(gru_cpu, "run_gru", noted)
     layer = _made(4, 2, 1, torch.float32)
-    layer(torch.randn(FEW, 3, 2))
-    layer(torch.randn(FEW + 1, 3, 2))
+    layer(torch.randn(MAX_COMPILED_BATCH, 3, 2))
+    layer(torch.randn(MAX_COMPILED_BATCH + 1, 3, 2))
     layer.bfloat16()(torch.randn(2, 3, 2).bfloat16())
     with torch.autocast("cpu", torch.bfloat16):
         layer.float()(torch.randn(2, 3, 2))
-    assert asked == [FEW]
+    assert asked == [MAX_COMPILED_BATCH]

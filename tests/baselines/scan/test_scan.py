@@ -114,7 +114,7 @@ def test_threads_do_not_change_the_result(backend):
 
 
 def test_choice_is_logged_once(caplog):
-    package._resolve_once.cache_clear()
+    package.resolve_backend.cache_clear()
     tensors = problem(1, 3, 2, 2, torch.float32)
     with caplog.at_level(logging.INFO, logger="baselines.scan"):
         for _ in range(3):
@@ -129,12 +129,12 @@ def test_unknown_backend():
 
 def test_backend_that_is_not_installed(monkeypatch):
     monkeypatch.setitem(BACKENDS, "cpu", "no_package_of_this_name")
-    package._resolve_once.cache_clear()
+    package.resolve_backend.cache_clear()
     try:
         with pytest.raises(MissingExtraError, match=r"no_package_of_this_name.*csp-data\[baselines\]"):
             selective_scan(*problem(1, 3, 2, 2, torch.float32), backend="cpu")
     finally:
-        package._resolve_once.cache_clear()
+        package.resolve_backend.cache_clear()
 
 
 def test_backend_on_the_wrong_device():

@@ -77,7 +77,7 @@ def test_triton_kernels_compile_for_a_gpu():
     from baselines.scan import triton as kernels
 
     sizes = {"STATES": 16, "CHUNK": kernels.CHUNK, "CHANNELS": kernels.CHANNELS}
-    pointers = set("u delta a b c y dy kept carry du ddelta da db dc".split())
+    pointers = set("u delta a b c y dy saved carry du ddelta da db dc".split())
     for kernel in (kernels._forward, kernels._backward):
         for number in ("fp32", "fp64"):
             names = kernel.arg_names
