@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from baselines.stream.export import export, load_step
     from baselines.stream.streamer import Streamer, load_state, save_state
     from baselines.sweeps.sweep import Sweep, read_sweep, sweep
-    from baselines.tables.table import make_table
+    from baselines.tables.make import make_table
     from baselines.training.settings import TrainConfig
     from baselines.training.train import train
 
@@ -97,7 +97,7 @@ _HOMES = {
     "stream.export": "export load_step",
     "stream.streamer": "Streamer load_state save_state",
     "sweeps.sweep": "Sweep read_sweep sweep",
-    "tables.table": "make_table",
+    "tables.make": "make_table",
     "training.settings": "TrainConfig",
     "training.train": "train",
 }

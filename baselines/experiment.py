@@ -26,20 +26,10 @@ from baselines.references.methods import (
     reference_from_config,
     reference_to_dict,
 )
+from baselines.runs.config import RunConfig, data_config
 from baselines.runs.environment import code_version, describe_environment
 from baselines.runs.interface import INTERFACE, Interface
-from baselines.runs.run import (
-    ENVIRONMENT,
-    MODEL,
-    PREDICTIONS,
-    RESULTS,
-    Run,
-    RunConfig,
-    RunError,
-    data_config,
-    lock_folder,
-    read_run,
-)
+from baselines.runs.run import ENVIRONMENT, MODEL, PREDICTIONS, RESULTS, Run, RunError, lock_folder, read_run
 from baselines.runs.trackers import Tracker, open_tracker, require_tracker
 from baselines.training.checkpoint import save_weights
 from baselines.training.data import Part, load_part

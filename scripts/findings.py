@@ -11,8 +11,9 @@ from baselines.presets import MODELS
 from baselines.results import Result, Results
 from baselines.results.folds import across_folds
 from baselines.tables.digits import number
+from baselines.tables.make import make_table
 from baselines.tables.significance import Comparison, compare
-from baselines.tables.table import Row, Table, make_table
+from baselines.tables.table import Row, Table
 
 __all__ = ["kinds", "of_folds", "of_one_split"]
 

@@ -36,8 +36,9 @@ from baselines.results.studies import SHIPPED, add_to_study, read_study, variant
 from baselines.runs.collect import find_runs
 from baselines.tables.breakdown import by_recording, by_variant
 from baselines.tables.digits import number, spread
-from baselines.tables.render import Grid, cells, columns, grid_of, overview, write
-from baselines.tables.table import make_table, make_tables
+from baselines.tables.grid import Grid, write
+from baselines.tables.make import make_table, make_tables
+from baselines.tables.render import cells, columns, grid_of, overview
 
 ROOT = Path(__file__).parent.parent
 PAGES = (

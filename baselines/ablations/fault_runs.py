@@ -20,8 +20,9 @@ from baselines.experiment import load_model, torch_device
 from baselines.published import UNITS
 from baselines.results.rows import unique_runs
 from baselines.runs.collect import datasets_of
+from baselines.runs.config import data_config
 from baselines.runs.environment import commit
-from baselines.runs.run import Run, RunError, data_config
+from baselines.runs.run import Run, RunError
 from baselines.tables.labels import by_label
 from baselines.training.data import Part, load_part
 from baselines.training.evaluate import compute_all_metrics, predict

@@ -73,8 +73,9 @@ class Report:
 def table(command: Table, line: str) -> None:
     """Run the command."""
     from baselines.tables.breakdown import by_recording, by_target
-    from baselines.tables.render import render_all, write
-    from baselines.tables.table import for_each_data, make_tables
+    from baselines.tables.grid import write
+    from baselines.tables.make import for_each_data, make_tables
+    from baselines.tables.render import render_all
 
     rows = runs_or_rows(command.runs)
     if command.by != "model":

@@ -21,11 +21,13 @@ from baselines.report.settings import MAX_PANELS, settings_panels, varied
 from baselines.results.folds import FoldsMissingError
 from baselines.results.rows import unique_runs
 from baselines.runs.collect import datasets_of
-from baselines.runs.run import Run, RunError, data_config
+from baselines.runs.config import data_config
+from baselines.runs.run import Run, RunError
 from baselines.tables.labels import by_label
+from baselines.tables.make import make_table
 from baselines.tables.render import overview
 from baselines.tables.setting_text import setting_text
-from baselines.tables.table import Table, make_table
+from baselines.tables.table import Table
 from csp_data import Dataset
 from csp_data.protocol import resolve
 

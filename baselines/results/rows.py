@@ -10,7 +10,8 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from baselines.presets import REFERENCES
-from baselines.runs.run import Run, damaged_error, effective_settings
+from baselines.runs.config import effective_settings
+from baselines.runs.run import Run, damaged_error
 
 __all__ = ["Recording", "Result", "Target", "as_result", "as_results", "unique_runs"]
 
@@ -72,7 +73,7 @@ class Result:
     config
         12 hexadecimal digits of everything but the seed; runs that share them are one model over its seeds.
     key
-        12 hexadecimal digits of everything (:attr:`baselines.runs.run.RunConfig.key`).
+        12 hexadecimal digits of everything (:attr:`baselines.runs.config.RunConfig.key`).
     code, commit, version
         Digest of the code that computed it, git commit of that code, version of the package.
     torch, device, cpu, threads

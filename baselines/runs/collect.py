@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from baselines.errors import OptionError
-from baselines.runs.run import CONFIG, RESULTS, Run, RunError, data_config, dataset_of, read_run
+from baselines.runs.config import data_config
+from baselines.runs.run import CONFIG, RESULTS, Run, RunError, dataset_of, read_run
 from csp_data import Dataset
 
 __all__ = ["datasets_of", "find_runs", "read_runs"]

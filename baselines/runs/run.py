@@ -16,11 +16,10 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
@@ -30,37 +29,26 @@ import filelock
 import csp_data
 from baselines.errors import CspDataError
 from baselines.files import atomic_json
-from baselines.presets import REFERENCES
-from baselines.training.settings import BEST, METRICS, TrainConfig
+from baselines.runs.config import FORMAT, FORMAT_VERSION, RunConfig, effective_settings, flatten
+from baselines.training.settings import BEST, METRICS
 from csp_data import Dataset
 from csp_data.home import prepared_dir
 from csp_data.predictions import EpisodePrediction, PredictionsError, read_predictions
 
 __all__ = [
     "PREDICTIONS",
-    "REFERENCE_SETTING",
     "BusyError",
-    "DataConfig",
     "Run",
-    "RunConfig",
     "RunError",
     "damaged_error",
-    "data_config",
     "dataset_of",
-    "effective_settings",
-    "flatten",
     "lock_folder",
     "read_run",
 ]
 
-FORMAT = "csp-baselines-run"
-FORMAT_VERSION = 1
 CONFIG, ENVIRONMENT, RESULTS, PREDICTIONS = "config.json", "environment.json", "results.json", "predictions.npz"
 MODEL = "model.py"
 LOCK = ".lock"
-
-REFERENCE_SETTING = "window_s"
-"""The only setting of the training that references depend on."""
 
 State = Literal["new", "unfinished", "finished"]
 
@@ -71,105 +59,6 @@ class RunError(CspDataError):
 
 class BusyError(RunError):
     """A folder in which another process is at work on the run."""
-
-
-@dataclass(frozen=True)
-class DataConfig:
-    """What a run learned from.
-
-    Parameters
-    ----------
-    name, kind
-        Data set, and ``"CSP-Bench"``, ``"real recordings"`` or ``"simulated"``.
-    protocol
-        Every field of the protocol, as JSON values.
-    recipe_hash
-        Names everything the prepared numbers depend on.
-    channels, units
-        Of the targets.
-    selection, report
-        Part that the epoch was chosen on, and part that is reported. Both are ``"eval"`` under a published
-        protocol: the reported error is then that of the best epoch on the reported part itself.
-    """
-
-    name: str
-    kind: str
-    protocol: dict[str, Any]
-    recipe_hash: str
-    channels: list[str]
-    units: list[str]
-    selection: str = "val"
-    report: str = "test"
-
-    @property
-    def selected_on_report(self) -> bool:
-        """Whether the epoch was chosen on the part that is reported."""
-        return self.selection == self.report
-
-
-def data_config(dataset: Dataset) -> DataConfig:
-    """Return what a run remembers of its data."""
-    provenance = dataset.provenance
-    return DataConfig(
-        name=dataset.name,
-        kind=provenance["kind"],
-        protocol=json.loads(dataset.protocol.to_json()),
-        recipe_hash=provenance["recipe_hash"],
-        channels=list(dataset.targets.names),
-        units=list(dataset.targets.units),
-        selection=dataset.selection,
-        report=dataset.report,
-    )
-
-
-@dataclass(frozen=True)
-class RunConfig:
-    """What makes two runs the same run: data, model, training and code.
-
-    Parameters
-    ----------
-    data
-        What it learns from.
-    name
-        Name of the model, such as ``hiss-s4-mamba`` or ``fir``.
-    model
-        Its configuration, as JSON values.
-    train
-        Every choice of the training.
-    code
-        Version of the code that computes it (:func:`baselines.runs.environment.code_version`).
-    """
-
-    data: DataConfig
-    name: str
-    model: dict[str, Any]
-    train: TrainConfig
-    code: str = ""
-
-    @property
-    def key(self) -> str:
-        """12 hexadecimal digits that name everything the run's numbers depend on."""
-        return hashlib.sha256(json.dumps(self.to_dict(), sort_keys=True).encode()).hexdigest()[:12]
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the configuration as JSON values."""
-        return {"format": FORMAT, "format_version": FORMAT_VERSION, **_as_json_values(asdict(self))}
-
-    @classmethod
-    def from_dict(cls, plain: dict[str, Any]) -> RunConfig:
-        """Rebuild a configuration; ``KeyError``, ``TypeError`` or ``ValueError`` if it is not one."""
-        return cls(
-            data=DataConfig(**plain["data"]),
-            name=plain["name"],
-            model=dict(plain["model"]),
-            train=TrainConfig(**plain["train"]),
-            code=plain.get("code", ""),
-        )
-
-
-def _as_json_values(values: Any) -> Any:
-    """Return what JSON would give back, so that configurations compare equal however they came."""
-    return json.loads(json.dumps(values))
 
 
 @dataclass(frozen=True)
@@ -367,24 +256,6 @@ def _require_same_run(folder: Path, stored: RunConfig, wanted: RunConfig) -> Non
             + "; ".join(f"{key} is {before.get(key)!r} there, {after.get(key)!r} here" for key in differing)
             + ". Choose another --out."
         )
-
-
-def effective_settings(config: dict[str, Any]) -> dict[str, Any]:
-    """Return a configuration, as JSON values, without what a reference does not use: nearly all of a training."""
-    if config.get("name") not in REFERENCES:
-        return config
-    return {**config, "train": {REFERENCE_SETTING: config["train"][REFERENCE_SETTING]}}
-
-
-def flatten(values: Any, prefix: str = "") -> dict[str, Any]:
-    """Return nested mappings as one, its keys the paths joined by dots."""
-    if not isinstance(values, dict):
-        return {prefix: values}
-    return {
-        key: leaf
-        for name, value in values.items()
-        for key, leaf in flatten(value, f"{prefix}.{name}" if prefix else name).items()
-    }
 
 
 def _read_json(path: Path) -> dict[str, Any]:

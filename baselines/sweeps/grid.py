@@ -20,7 +20,7 @@ from baselines.presets import MODELS, default_preset, is_own, short_name
 from baselines.published import training, training_of
 from baselines.references.methods import REFERENCES
 from baselines.references.strapdown import NotApplicableError
-from baselines.runs.run import REFERENCE_SETTING
+from baselines.runs.config import REFERENCE_SETTING
 from baselines.training.train import TrainConfig
 from csp_data import Dataset, Resplit
 from csp_data.acquire.rawtree import raw_root
@@ -163,7 +163,7 @@ class PlannedRun:
     label
         What people call it.
     key
-        Names everything that its numbers depend on (:attr:`baselines.runs.run.RunConfig.key`).
+        Names everything that its numbers depend on (:attr:`baselines.runs.config.RunConfig.key`).
     folder
         Of the run.
     prepared

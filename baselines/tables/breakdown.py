@@ -10,9 +10,11 @@ from baselines.results.folds import across_folds
 from baselines.results.rows import Result, as_results
 from baselines.runs.run import Run, RunError
 from baselines.tables.digits import Scale, bracketed
+from baselines.tables.grid import Grid
 from baselines.tables.labels import by_label
-from baselines.tables.render import Grid, lowest_two
-from baselines.tables.table import Table, make_table
+from baselines.tables.make import make_table
+from baselines.tables.render import lowest_two
+from baselines.tables.table import Table
 
 __all__ = ["by_recording", "by_target", "by_variant"]
 

@@ -6,7 +6,8 @@ from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple, TypeVar
 
 from baselines.results.rows import Result, as_result
-from baselines.runs.run import Run, RunError, flatten
+from baselines.runs.config import flatten
+from baselines.runs.run import Run, RunError
 
 __all__ = ["by_label"]
 

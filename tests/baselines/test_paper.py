@@ -13,7 +13,7 @@ import csp_data
 from baselines.cli import main
 from baselines.errors import CspDataError, UnknownNameError
 from baselines.runs.run import read_run
-from baselines.tables.table import make_table
+from baselines.tables.make import make_table
 from baselines.training.data import load_part
 from csp_data import Dataset
 from csp_data.simulate import simulate

@@ -24,9 +24,9 @@ from baselines.report.panels import panel
 from baselines.report.settings import varied
 from baselines.runs.collect import read_runs
 from baselines.runs.run import Run, RunError
+from baselines.tables.make import make_table
 from baselines.tables.render import cells, render
 from baselines.tables.setting_text import value_text
-from baselines.tables.table import make_table
 from csp_data import Dataset, LowPass
 
 VOID = {"meta", "link", "br", "input"}

@@ -27,8 +27,8 @@ from baselines.sweeps.grid import Grid
 from baselines.sweeps.pool import Place
 from baselines.sweeps.sweep import sweep
 from baselines.tables.breakdown import by_recording, by_target, by_variant
+from baselines.tables.make import make_table, make_tables
 from baselines.tables.render import overview
-from baselines.tables.table import make_table, make_tables
 from baselines.training.metrics import pooled
 from baselines.training.train import TrainConfig
 from csp_data.card import load_card

@@ -21,8 +21,8 @@ from baselines.results.rows import digest
 from baselines.results.studies import SHIPPED, add_to_study, read_study, variants_by_key
 from baselines.results.text import columns
 from baselines.runs.run import Run, RunError
+from baselines.tables.make import make_table
 from baselines.tables.render import render
-from baselines.tables.table import make_table
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 

@@ -29,7 +29,7 @@ from baselines.stream.export import export
 from baselines.stream.streamer import Streamer, load_state, save_state
 from baselines.sweeps.grid import Grid
 from baselines.sweeps.pool import Place
-from baselines.tables.table import make_table
+from baselines.tables.make import make_table
 from baselines.training.ledger import Executed, append_event, count_executed
 from baselines.training.train import TrainConfig
 from csp_data import Dataset

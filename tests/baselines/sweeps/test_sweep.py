@@ -21,7 +21,7 @@ import csp_data
 from baselines.cli import main
 from baselines.presets import MODELS
 from baselines.sweeps.sweep import read_sweep, sweep
-from baselines.tables.table import make_table
+from baselines.tables.make import make_table
 from baselines.training.ledger import count_executed
 
 SIZES = {

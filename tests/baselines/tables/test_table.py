@@ -14,8 +14,8 @@ from baselines import experiment
 from baselines.results.rows import as_results
 from baselines.runs.collect import read_runs
 from baselines.runs.run import Run, RunError
+from baselines.tables.make import make_table, make_tables
 from baselines.tables.render import render, render_all
-from baselines.tables.table import make_table, make_tables
 from csp_data import Dataset
 
 

@@ -1,0 +1,159 @@
+"""A grid of cells under a heading, and how it is written: Markdown, LaTeX, HTML."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from html import escape
+from typing import Literal
+
+from baselines.tables.digits import RAISED
+
+__all__ = ["Cell", "Grid", "write"]
+
+Cell = tuple[int, int]
+"""Row and column."""
+
+
+@dataclass(frozen=True)
+class Grid:
+    """Cells as text under a heading.
+
+    Parameters
+    ----------
+    heading, header
+        What it is about; names of the columns.
+    rows
+        Cells of each row.
+    best, second
+        Cells (row, column) to mark.
+    notes
+        Sentences below.
+    """
+
+    heading: str
+    header: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    best: frozenset[Cell] = frozenset()
+    second: frozenset[Cell] = frozenset()
+    notes: tuple[str, ...] = ()
+
+
+def write(grids: Sequence[Grid], form: Literal["md", "latex", "html"]) -> str:
+    """Return cells under their headings as text, one after the other."""
+    return "\n".join(
+        {"md": _markdown_table, "latex": _latex_table, "html": _html_table}[form](grid) for grid in grids
+    )
+
+
+def _format_marked(grid: Grid, best: str, second: str) -> list[list[str]]:
+    """Return the cells with the marked ones put into patterns such as ``**{}**``."""
+    return [
+        [
+            best.format(cell) if (i, j) in grid.best else second.format(cell) if (i, j) in grid.second else cell
+            for j, cell in enumerate(row)
+        ]
+        for i, row in enumerate(grid.rows)
+    ]
+
+
+def _markdown_table(grid: Grid) -> str:
+    lines = [
+        f"**{grid.heading}**",
+        "",
+        _markdown_row(grid.header),
+        _markdown_row(["---"] + ["---:"] * (len(grid.header) - 1)),
+    ]
+    lines += [_markdown_row(row) for row in _format_marked(grid, "**{}**", "*{}*")]
+    return "\n".join(lines) + "\n" + "".join(f"\n{note}\n" for note in grid.notes)
+
+
+def _markdown_row(columns: Sequence[str]) -> str:
+    return "| " + " | ".join(cell.replace("|", "\\|") for cell in columns) + " |"
+
+
+LATEX = {
+    "\\": r"\textbackslash{}",
+    "&": r"\&",
+    "%": r"\%",
+    "$": r"\$",
+    "#": r"\#",
+    "_": r"\_",
+    "{": r"\{",
+    "}": r"\}",
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    "±": r"$\pm$",
+    "µ": r"$\mu$",
+    "°": r"$^\circ$",
+    "−": "-",
+    "<": "$<$",
+    ">": "$>$",
+}
+
+
+def _escape_latex(text: str) -> str:
+    def plain(match: re.Match[str]) -> str:
+        raised = "".join(RAISED.get(character, "") for character in match[0])
+        return f"$^{{{raised}}}$" if raised else LATEX[match[0]]
+
+    escaped = re.sub("|".join([*map(re.escape, LATEX), f"[{''.join(RAISED)}]+"]), plain, text)
+    return re.sub(r"(?<![\w.{])-(?=\d)", "$-$", escaped)  # a minus, not a hyphen
+
+
+def _latex_table(grid: Grid) -> str:
+    """Return a float that is scaled down to the line where it is wider; what has to be said stands below it."""
+    plain = Grid(
+        grid.heading,
+        grid.header,
+        tuple(tuple(_escape_latex(cell) for cell in row) for row in grid.rows),
+        grid.best,
+        grid.second,
+    )
+    body = [" & ".join(row) + r" \\" for row in _format_marked(plain, r"\textbf{{{}}}", r"\underline{{{}}}")]
+    notes = [rf"\par\smallskip\raggedright\scriptsize {_escape_latex(' '.join(grid.notes))}"] if grid.notes else []
+    return "\n".join(
+        [
+            r"% needs \usepackage{booktabs} and \usepackage{graphicx}; over two columns: table*",
+            r"\begin{table}",
+            r"\centering\footnotesize\setlength{\tabcolsep}{4pt}",
+            rf"\caption{{{_escape_latex(grid.heading)}.}}",
+            r"\resizebox{\ifdim\width>\linewidth\linewidth\else\width\fi}{!}{%",
+            rf"\begin{{tabular}}{{l{'r' * (len(grid.header) - 1)}}}",
+            r"\toprule",
+            " & ".join(map(_escape_latex, grid.header)) + r" \\",
+            r"\midrule",
+            *body,
+            r"\bottomrule",
+            r"\end{tabular}}",
+            *notes,
+            r"\end{table}",
+            "",
+        ]
+    )
+
+
+def _html_table(grid: Grid) -> str:
+    plain = Grid(
+        grid.heading, grid.header, tuple(tuple(map(escape, row)) for row in grid.rows), grid.best, grid.second
+    )
+    body = _format_marked(plain, "<strong>{}</strong>", "<u>{}</u>")
+    return "\n".join(
+        [
+            "<table>",
+            f"<caption>{escape(grid.heading)}</caption>",
+            "<thead><tr>"
+            + "".join(f'<th scope="col">{escape(cell)}</th>' for cell in grid.header)
+            + "</tr></thead>",
+            "<tbody>",
+            *(
+                f'<tr><th scope="row">{name}</th>' + "".join(f"<td>{cell}</td>" for cell in rest) + "</tr>"
+                for name, *rest in body
+            ),
+            "</tbody>",
+            "</table>",
+            *(f"<p>{escape(note)}</p>" for note in grid.notes),
+            "",
+        ]
+    )

@@ -1,0 +1,252 @@
+"""From runs to tables: means and deviations over seeds, what was published, which differences carry weight."""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+import statistics
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import TypeVar
+
+import numpy as np
+
+from baselines.published import improvement as published_improvement
+from baselines.published import published
+from baselines.results.folds import FoldsMissingError, across_folds, recipe_of
+from baselines.results.rows import Result, as_results
+from baselines.runs.run import Run, RunError
+from baselines.tables.labels import by_label
+from baselines.tables.setting_text import setting_text
+from baselines.tables.significance import compare
+from baselines.tables.table import MIXED, Hierarchy, Row, Table
+
+__all__ = ["for_each_data", "make_table", "make_tables"]
+
+T = TypeVar("T")
+
+logger = logging.getLogger(__name__)
+
+NAMED_AT_MOST = 3
+"""Differing fields of a protocol that the name of a table tells; of more, it is its digits."""
+
+
+def make_table(runs: Sequence[Run | Result]) -> Table:
+    """Put runs on the same data into one table.
+
+    Parameters
+    ----------
+    runs
+        Finished runs, or the rows that :func:`baselines.load_results` returns. Those on several folds are put
+        together (:func:`baselines.results.folds.across_folds`).
+
+    Raises
+    ------
+    RunError
+        If there is none, if two are of different data, recipe or protocol, or if one is there twice.
+    """
+    results = across_folds(as_results(runs))
+    if not results:
+        raise RunError("A table needs at least one run. csp-baselines train makes one.")
+    _require_same_data(results)
+    groups = by_label(results)
+    means = [run.test_mse for run in results if run.model == "mean"]
+    reference = statistics.fmean(means) if means else None
+    first, errors = results[0], _recording_errors(results, groups)
+    rows = [_row(group, label, reference) for label, group in groups.items()]
+    learned = [row for row in rows if row.kind != "reference"] or rows
+    against = min(learned, key=lambda row: row.val_mse).model if errors and len(rows) > 1 else None
+    return Table(
+        dataset=first.dataset,
+        kind=first.kind,
+        protocol=first.protocol,
+        recipe_hash=first.recipe_hash,
+        selection=first.selection,
+        report=first.report,
+        unit=first.unit or MIXED,
+        looks_ahead=tuple(label for label, group in groups.items() if _looks_ahead(group[0])),
+        context=tuple(sorted({run.window_s for run in results}, key=lambda c: math.inf if c is None else c)),
+        rows=tuple(sorted(_with_comparisons(rows, errors, against), key=lambda row: -row.test_mse)),
+        against=against,
+        hierarchy=_hierarchy(rows, errors, first),
+        folds=first.folds if first.fold is None else None,
+        fold_by=first.fold_by,
+        fold=None if first.fold is None or first.folds is None else (first.fold, first.folds),
+    )
+
+
+def _looks_ahead(run: Result) -> bool:
+    """Tell whether a model of one's own was seen to use samples after the end of a chunk (``OwnConfig``)."""
+    return bool(run.settings.get("model", {}).get("looks_ahead"))
+
+
+def make_tables(runs: Sequence[Run | Result]) -> tuple[Table, ...]:
+    """Put runs into one table for each data set and recipe of its data, in the order of the runs.
+
+    Raises
+    ------
+    RunError
+        As for :func:`make_table`; and if two data sets are of different kind or protocol, since one page of tables
+        mixes neither. A data set whose cross-validation goes on is left out, which the log says, unless all are.
+    """
+    return for_each_data(runs, lambda rows, variant: replace(make_table(rows), variant=variant))
+
+
+def for_each_data(runs: Sequence[Run | Result], make: Callable[[Sequence[Result], str], T]) -> tuple[T, ...]:
+    """Make something of the runs of each data set and recipe of its data, in the order of the runs.
+
+    Parameters
+    ----------
+    runs
+        Finished runs, or rows.
+    make
+        From rows on the same data, and what tells these from other data of the data set, to what is made.
+
+    Raises
+    ------
+    RunError
+        As for :func:`make_tables`.
+    """
+    by_data: dict[tuple[str, str], list[Result]] = {}
+    for run in as_results(runs):
+        by_data.setdefault((run.dataset, recipe_of(run)), []).append(run)
+    if not by_data:
+        return (make((), ""),)
+    firsts = [rows[0] for rows in by_data.values()]
+    for other in firsts[1:]:
+        first_kind, other_kind = ((r.kind, f"protocol {r.protocol}") for r in (firsts[0], other))
+        if first_kind != other_kind:
+            raise RunError(
+                f"Tables beside each other are of one kind and protocol: {firsts[0].source} is "
+                f"{', '.join(first_kind)}, {other.source} is {', '.join(other_kind)}. Make two tables."
+            )
+    made: list[T] = []
+    missing: list[FoldsMissingError] = []
+    for rows, variant in zip(by_data.values(), _variant_names(firsts), strict=True):
+        try:
+            made.append(make(rows, variant))
+        except FoldsMissingError as error:
+            missing.append(error)
+    if not made:
+        raise missing[0]
+    for cause in missing:
+        logger.warning("left out: %s", cause)
+    return tuple(made)
+
+
+def _variant_names(firsts: Sequence[Result]) -> list[str]:
+    """Say of each recipe what of its protocol few of the data set share; of much or nothing, its digits."""
+    named: list[tuple[str, str]] = []
+    for first in firsts:
+        protocols = [_protocol_fields(other) for other in firsts if other.dataset == first.dataset]
+        distinguishing = {
+            field: value
+            for field, value in _protocol_fields(first).items()
+            if 2 * sum(protocol.get(field) == value for protocol in protocols) <= len(protocols)
+        }
+        text = ", ".join(setting_text(field, json.loads(value)) for field, value in distinguishing.items())
+        repeated = (first.dataset, text) in named
+        too_many = len(distinguishing) > NAMED_AT_MOST
+        named.append((first.dataset, f"recipe {recipe_of(first)}" if repeated or too_many else text))
+    return [text for _, text in named]
+
+
+def _protocol_fields(row: Result) -> dict[str, str]:
+    """Return the fields of a row's protocol as JSON, those of a fold as if of all folds."""
+    protocol = dict(row.settings.get("data", {}).get("protocol", {}))
+    if protocol.get("resplit"):
+        protocol["resplit"] = {name: value for name, value in protocol["resplit"].items() if name != "fold"}
+    return {field: json.dumps(value, sort_keys=True) for field, value in sorted(protocol.items())}
+
+
+@dataclass(frozen=True)
+class _RecordingErrors:
+    """Error (seeds, recordings) of each model, and steps of each recording."""
+
+    models: dict[str, np.ndarray]
+    steps: np.ndarray
+
+
+def _recording_errors(runs: Sequence[Result], groups: dict[str, list[Result]]) -> _RecordingErrors | None:
+    """Collect errors on recordings; ``None`` where a run is older than they are, or is of other recordings."""
+    first = runs[0].recordings
+    if not first or any(run.recordings.keys() != first.keys() for run in runs):
+        return None
+    return _RecordingErrors(
+        {
+            label: np.array([[run.recordings[name].mse for name in first] for run in group])
+            for label, group in groups.items()
+        },
+        np.array([float(recording.steps) for recording in first.values()]),
+    )
+
+
+def _with_comparisons(rows: list[Row], errors: _RecordingErrors | None, against: str | None) -> list[Row]:
+    if errors is None or against is None:
+        return rows
+    names = [row.model for row in rows]
+    comparisons = compare([errors.models[name] for name in names], names.index(against), errors.steps)
+    return [replace(row, comparison=comparison) for row, comparison in zip(rows, comparisons, strict=True)]
+
+
+def _hierarchy(rows: list[Row], errors: _RecordingErrors | None, run: Result) -> Hierarchy | None:
+    hiss = min((row for row in rows if row.state_spaces), key=lambda r: r.test_mse, default=None)
+    flat = min((row for row in rows if row.kind == "flat"), key=lambda r: r.test_mse, default=None)
+    if hiss is None or flat is None:
+        return None
+    comparisons = (
+        None
+        if errors is None
+        else compare([errors.models[hiss.model], errors.models[flat.model]], 1, errors.steps)
+    )
+    return Hierarchy(
+        hiss=hiss.model,
+        flat=flat.model,
+        improvement=1 - hiss.test_mse / flat.test_mse,
+        comparison=None if comparisons is None else comparisons[0],
+        published=published_improvement(run.dataset) if _is_published_task(run) else None,
+    )
+
+
+def _is_published_task(run: Result) -> bool:
+    """Whether the published table is about the same: real CSP-Bench recordings under the published protocol."""
+    return run.kind == "CSP-Bench" and run.protocol == "paper"
+
+
+def _require_same_data(runs: Sequence[Result]) -> None:
+    def identity(run: Result) -> str:
+        return f"{run.dataset} ({run.kind}), protocol {run.protocol}, recipe {run.recipe_hash}"
+
+    first = runs[0]
+    for run in runs[1:]:
+        if identity(run) != identity(first):
+            raise RunError(
+                f"One table holds one data set, recipe and protocol: {first.source} is {identity(first)}, "
+                f"{run.source} is {identity(run)}. Make two tables."
+            )
+
+
+def _row(group: Sequence[Result], label: str, reference: float | None) -> Row:
+    def spread(values: list[float]) -> tuple[float, float | None]:
+        return statistics.fmean(values), statistics.stdev(values) if len(values) > 1 else None
+
+    first = group[0]
+    mse, mse_std = spread([run.test_mse for run in group])
+    rmse, rmse_std = spread([run.test_rmse for run in group])
+    cell = published(first.dataset, first.model) if _is_published_task(first) else None
+    converted = [run.published_mse for run in group if run.published_mse is not None]
+    return Row(
+        model=label,
+        parameters=first.parameters,
+        seeds=tuple(sorted(run.seed for run in group)),
+        val_mse=statistics.fmean(run.val_mse for run in group),
+        test_mse=mse,
+        test_mse_std=mse_std,
+        test_rmse=rmse,
+        test_rmse_std=rmse_std,
+        improvement=1 - mse / reference if reference else None,
+        seconds=statistics.fmean(run.seconds for run in group),
+        published=None if cell is None else cell.mse,
+        converted=statistics.fmean(converted) if cell and len(converted) == len(group) else None,
+    )
