@@ -27,7 +27,7 @@ from baselines.commands.results import RESULTS, Results, results
 from baselines.commands.stream import STREAM, Stream, stream
 from baselines.commands.sweep import SWEEP, Sweep, sweep
 from baselines.commands.train import EVAL, TRAIN, Eval, Train, evaluate, train
-from baselines.commands.usage import joined, option_without_value, usage_error
+from baselines.commands.usage import option_without_value, usage_error, with_repeats_joined
 from baselines.errors import CspDataError, OptionError, UnknownNameError, UsageError
 from csp_data.errors import SourceError
 from csp_data.terminal import Loudness, flags, pipeable
@@ -150,12 +150,13 @@ def parse(given: Sequence[str]) -> Any:
     elif not {"-h", "--help"}.isdisjoint(given):
         given = [name, "--help"]  # tyro's help leaves out what was given before it was asked for
     words = [*given]
-    if name in known_commands:
+    command = click_commands(known_commands).commands.get(name)
+    if command is not None:
         words.remove(name)
-        if empty := option_without_value(click_commands(known_commands).commands[name], words):
+        if empty := option_without_value(command, words):
             raise UsageError(f"{empty} is missing: expected at least one.")
-        begin = given.index(name) + 1
-        given = [*given[:begin], *joined(click_commands(known_commands).commands[name], given[begin:])]
+        options_start = given.index(name) + 1
+        given = [*given[:options_start], *with_repeats_joined(command, given[options_start:])]
     program = _program_type(known_commands, name)
     try:
         with redirect_stderr(io.StringIO()) as captured:
@@ -163,7 +164,7 @@ def parse(given: Sequence[str]) -> Any:
     except SystemExit as exit_:
         if not exit_.code:
             raise
-        problem = usage_error(click_commands(known_commands).commands[name], words)
+        problem = None if command is None else usage_error(command, words)
         more = f" More: csp-baselines {name} --help"
         raise UsageError(problem + more if problem else captured.getvalue()) from exit_
 

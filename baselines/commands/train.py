@@ -158,7 +158,7 @@ def train(command: Train, line: str) -> None:
     from baselines.cpu.threads import COMPILING, before_compiling
     from baselines.experiment import follow, run
     from baselines.sweeps.grid import split_settings
-    from baselines.training.team import joined
+    from baselines.training.team import join_team
 
     preset = command.preset or default_preset(command.model)
     if command.threads is not None and command.threads < 1:
@@ -170,7 +170,7 @@ def train(command: Train, line: str) -> None:
     options = split_settings(parse_settings(command.set), default_kind="model")
     dataset, config = _load_dataset(command, options["train"], options["data"])
     out = command.out or Path("runs") / f"{Path(command.dataset).stem}-{short_name(command.model)}-{config.seed}"
-    with joined(command.device) as (team, device):
+    with join_team(command.device) as (team, device):
         if not team.leads:
             follow(dataset, command.model, config, team, preset=preset, options=options["model"], device=device)
             return

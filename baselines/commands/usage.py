@@ -8,7 +8,7 @@ import click
 
 from csp_data.terminal import flags
 
-__all__ = ["joined", "option_without_value", "usage_error"]
+__all__ = ["option_without_value", "usage_error", "with_repeats_joined"]
 
 
 def usage_error(command: click.Command, words: Sequence[str]) -> str | None:
@@ -38,7 +38,7 @@ def option_without_value(command: click.Command, words: Sequence[str]) -> str | 
     return None
 
 
-def joined(command: click.Command, words: Sequence[str]) -> list[str]:
+def with_repeats_joined(command: click.Command, words: Sequence[str]) -> list[str]:
     """Bring the values of an option that is typed twice together: of several, tyro takes the last ones alone."""
     names = {
         flag: str(parameter.name)

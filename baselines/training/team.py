@@ -23,7 +23,7 @@ from baselines.training.data import Batch
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-__all__ = ["ALONE", "Team", "joined"]
+__all__ = ["ALONE", "Team", "join_team"]
 
 
 class Team:
@@ -116,7 +116,7 @@ ALONE = Team()
 
 
 @contextmanager
-def joined(device: str) -> Iterator[tuple[Team, str]]:
+def join_team(device: str) -> Iterator[tuple[Team, str]]:
     """Join the team that ``torchrun`` started this process in, if it did; yield it and this process's device.
 
     Parameters

@@ -17,7 +17,7 @@ from baselines.errors import OptionError
 from baselines.runs.run import Run, read_run
 from baselines.training.data import Batch
 from baselines.training.ledger import count_executed
-from baselines.training.team import Team, joined
+from baselines.training.team import Team, join_team
 
 # 7 windows a batch on 2 processes: unequal shares; no dropout, whose masks differ between processes
 ARGUMENTS = ["train", "sample", "hiss-s4-mamba", "--epochs", "3", "--batch", "7", "--clip-norm", "0.5"]
@@ -71,14 +71,14 @@ def test_a_team_refuses_devices_that_it_cannot_share(monkeypatch: pytest.MonkeyP
     for name, value in (("LOCAL_RANK", "0"), ("RANK", "0"), ("WORLD_SIZE", "2")):
         monkeypatch.setenv(name, value)
     for device in ("abacus", "meta", "cuda:0"):
-        with pytest.raises(OptionError, match=r"device=.*expected cuda"), joined(device):
+        with pytest.raises(OptionError, match=r"device=.*expected cuda"), join_team(device):
             pass
 
 
 def test_alone_unless_torchrun_says_otherwise(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("LOCAL_RANK", raising=False)
     monkeypatch.setenv("WORLD_SIZE", "8")  # a job script's own variable
-    with joined("cpu") as (team, device):
+    with join_team("cpu") as (team, device):
         assert (team.size, team.leads, device) == (1, True, "cpu")
     masks = []
     for rank in (1, 2, 1):
