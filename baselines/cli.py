@@ -28,7 +28,7 @@ from baselines.commands.stream import STREAM, Stream, stream
 from baselines.commands.sweep import SWEEP, Sweep, sweep
 from baselines.commands.train import EVAL, TRAIN, Eval, Train, evaluate, train
 from baselines.commands.usage import option_without_value, usage_error, with_repeats_joined
-from baselines.errors import CspDataError, OptionError, UnknownNameError, UsageError
+from baselines.errors import CspDataError, ModelError, OptionError, UnknownNameError, UsageError
 from csp_data.errors import SourceError
 from csp_data.terminal import Loudness, flags, pipeable
 
@@ -105,7 +105,7 @@ def _main(given: list[str]) -> None:
         _require_values(program.command)
         known_commands[name].run(program.command, shlex.join(["csp-baselines", *given]))
     except CspDataError as error:
-        if isinstance(error, SourceError) and error.__cause__ is not None:
+        if isinstance(error, SourceError | ModelError) and error.__cause__ is not None:
             logger.debug("where it happened", exc_info=error.__cause__)
         message = error.typed(_flags(known_commands, name)) if isinstance(error, OptionError) else error
         sys.stderr.write(f"Error: {message}\n")

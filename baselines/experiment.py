@@ -15,7 +15,7 @@ from baselines.errors import OptionError
 from baselines.files import atomic_bytes, atomic_json
 from baselines.models.config import OwnConfig, config_from_dict, config_to_dict
 from baselines.models.factory import ALL_MODELS, build, build_from_config
-from baselines.models.own import OwnModel, own_from_config
+from baselines.models.own import OwnModel, build_own, own_from_config
 from baselines.presets import UnknownModelError, is_own, model_kinds, short_name
 from baselines.published import UNITS
 from baselines.references.methods import (
@@ -168,7 +168,7 @@ def _keep_file(model: OwnModel, folder: Path) -> dict[str, Any]:
             "compare with those of models that see the past alone, and it cannot run live.",
             model.config.source,
         )
-    atomic_bytes(folder / MODEL, model.file.read_bytes())
+    atomic_bytes(folder / MODEL, model.code)
     return {"model_folder": str(model.file.parent)}
 
 
@@ -258,6 +258,11 @@ def _build(
     for fixed in ("in_dim", "out_dim", "chunk"):
         if fixed in options:
             raise OptionError(fixed, options[fixed], "nothing: the data set decides it")
+    if is_own(name) and preset is None:  # its options may have any name
+        return build_own(name, in_dim, out_dim, chunk, options)
+    for taken in ("name", "preset"):
+        if taken in options:
+            raise OptionError(taken, options[taken], "nothing: it is no size of a model")
     if name not in REFERENCES:
         return build(name, in_dim, out_dim, preset=preset, chunk=chunk, **options)
     if preset is not None:
@@ -284,7 +289,10 @@ def _rebuilt(run: Run) -> nn.Module:
         return reference_from_config(plain)
     config = config_from_dict(plain)
     if isinstance(config, OwnConfig):
-        return own_from_config(config, run.folder / MODEL, Path(run.environment["model_folder"]))
+        with seeded(
+            run.config.train.seed, torch.device("cpu")
+        ):  # random tensors that are no weights are drawn again
+            return own_from_config(config, run.folder / MODEL, Path(run.environment["model_folder"]))
     return build_from_config(config)
 
 

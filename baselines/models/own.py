@@ -14,19 +14,24 @@ from __future__ import annotations
 import hashlib
 import importlib.util
 import inspect
+import json
+import random
+import re
 import sys
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import cache, partial
 from pathlib import Path
 from types import ModuleType
 from typing import Any, TypeVar
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
-from baselines.errors import CspDataError, ModelError, UnknownNameError
+from baselines.errors import CspDataError, ModelError, OptionError, UnknownNameError
 from baselines.models.config import OwnConfig
 from baselines.models.model import check_input, check_sample
 
@@ -40,6 +45,9 @@ FIXED = ("in_dim", "out_dim", "chunk")
 DIGITS = 16
 """Hexadecimal digits of a file's SHA-256 that are kept."""
 
+FOLDERS: list[str] = []
+"""Folders of models' files, where they may import from."""
+
 
 class OwnModel(nn.Module):
     """A module from a file of one's own, under the contract of this package's models.
@@ -50,6 +58,10 @@ class OwnModel(nn.Module):
         Its file's name and digest, sizes and options.
     file
         Where the file lies.
+    code
+        What it holds.
+    folder
+        Whose files it may import.
 
     Attributes
     ----------
@@ -64,19 +76,27 @@ class OwnModel(nn.Module):
         If the file, the class or the module does not do what is asked of it.
     """
 
-    def __init__(self, config: OwnConfig, file: Path) -> None:
+    def __init__(self, config: OwnConfig, file: Path, code: bytes, folder: Path) -> None:
         super().__init__()
         self.config = config
         self.file = file
-        make = _attribute(_module(file, config.digest), config, file)
+        self.code = code
+        make = _attribute(_module(file, code, folder), config, file)
         arguments = {"in_dim": config.in_dim, "out_dim": config.out_dim, "chunk": config.chunk, **config.options}
-        inner = _ask(config, file, "making it", lambda: make(**arguments))
+        with _drawing_by_seed():
+            inner = _ask(config, file, "making it", lambda: make(**arguments))
         if not isinstance(inner, nn.Module):
             raise ModelError(f"{config.source}: expected a torch.nn.Module, it returned {type(inner).__name__}.")
         if not any(True for _ in inner.parameters()):
             raise ModelError(f"{config.source}: expected a module with parameters, it has nothing to train.")
         self.inner = inner
         self.config = replace(config, looks_ahead=self._try())
+        for entry, value in inner.state_dict().items():
+            if not isinstance(value, Tensor):
+                raise ModelError(
+                    f"{config.source}: expected tensors alone in its state_dict, which a run keeps; "
+                    f"{entry} is {type(value).__name__}."
+                )
 
     def forward(self, x: Tensor) -> Tensor:
         """Predict over whole sequences.
@@ -97,7 +117,8 @@ class OwnModel(nn.Module):
             A wrong shape of inputs or outputs, or (on the CPU) an input that is not finite.
         """
         check_input(x, self.config)
-        y = self.inner(x)
+        compiling = torch.compiler.is_compiling()
+        y = self.inner(x) if compiling else _ask(self.config, self.file, "its forward", partial(self.inner, x))
         expected = (x.shape[0], x.shape[1] // self.config.chunk, self.config.out_dim)
         if not isinstance(y, Tensor) or y.shape != expected:
             found = tuple(y.shape) if isinstance(y, Tensor) else type(y).__name__
@@ -134,14 +155,21 @@ class OwnModel(nn.Module):
         """Refuse a module that, sample by sample, predicts something else than over the whole."""
         source, chunk = self.config.source, self.config.chunk
 
-        def stream() -> list[Tensor | None]:
-            state, outputs = self.initial_state(len(x)), []
+        def stream(state: Any) -> tuple[list[Tensor | None], Any]:
+            outputs = []
             for x_t in x.unbind(1):
                 y, state = self.step(x_t, state)
                 outputs.append(y)
-            return outputs
+            return outputs, state
 
-        outputs = _ask(self.config, self.file, "its step", stream)
+        start = _ask(self.config, self.file, "its initial_state", lambda: self.initial_state(len(x)))
+        outputs, end = _ask(self.config, self.file, "its step", partial(stream, start))
+        before, after = _layout(start), _layout(end)
+        if before != after or not {*re.findall(r"\w+", before)} <= {"Tensor", "number"}:
+            raise ModelError(
+                f"{source}: expected a state of tensors and integers in nested tuples, of the same form after "
+                f"each step; found {before} at the start and {after} later."
+            )
         due = [(i + 1) % chunk == 0 for i in range(len(outputs))]
         if [isinstance(y, Tensor) for y in outputs] != due:
             given = [i + 1 for i, y in enumerate(outputs) if y is not None]
@@ -150,7 +178,14 @@ class OwnModel(nn.Module):
                 f"else; found them at samples {given}."
             )
         found = torch.stack([y for y in outputs if y is not None], dim=1)
-        if found.shape != expected.shape or not torch.allclose(found, expected, rtol=1e-3, atol=1e-4):
+        again, _ = _ask(self.config, self.file, "its step", partial(stream, start))
+        if not _close(found, torch.stack([y for y in again if y is not None], dim=1)):
+            raise ModelError(
+                f"{source}: expected step to leave the state that it is given as it is, and to return a new "
+                "one; the second stream from the same initial state differs from the first. Work on a clone of "
+                "the state, and keep nothing of it in the module."
+            )
+        if found.shape != expected.shape or not _close(found, expected):
             apart = f"{(found - expected).abs().max():.2g}" if found.shape == expected.shape else "another shape"
             raise ModelError(
                 f"{source}: expected step, sample by sample, to predict what forward does; found a difference of "
@@ -167,13 +202,39 @@ class OwnModel(nn.Module):
         later[:, 2 * chunk :] += 1.0
         self.eval()
         with torch.random.fork_rng(devices=[]):  # the weights and batches of a seed stay what they are
-            first, second = (_ask(self.config, self.file, "its forward", partial(self, t)) for t in (x, later))
+            first, again, second = (self(t.clone()) for t in (x, x, later))
             if not torch.isfinite(first).all():
                 raise ModelError(f"{self.config.source}: its outputs for standard normal inputs are not finite.")
+            if not _close(first, again):
+                raise ModelError(
+                    f"{self.config.source}: expected the same outputs for the same inputs in eval(); the second "
+                    f"time they differ by {(again - first).abs().max():.2g}. Dropout and other noise are for "
+                    "training alone (training=self.training), and a forward must not remember earlier inputs."
+                )
             if not self._lacking():
                 self._check_steps(x, first)
         self.train(training)
-        return not torch.allclose(first[:, :2], second[:, :2], rtol=1e-3, atol=1e-4)
+        return not _close(first[:, :2], second[:, :2])
+
+    def try_training(self) -> None:
+        """Take a gradient once, and leave everything as it was; :class:`ModelError` where there is none."""
+        x = torch.randn(2, 3 * self.config.chunk, self.config.in_dim, generator=torch.Generator().manual_seed(0))
+        before = {name: tensor.clone() for name, tensor in self.state_dict().items()}
+        with torch.random.fork_rng(devices=[]), torch.enable_grad():
+            error = self.train()(x).square().mean()
+            if not error.requires_grad:
+                raise ModelError(
+                    f"{self.config.source}: its outputs depend on no parameter that can be trained. Look for "
+                    "requires_grad, detach and no_grad."
+                )
+            trained = [p for p in self.parameters() if p.requires_grad]
+            _ask(
+                self.config,
+                self.file,
+                "its backward",
+                lambda: torch.autograd.grad(error, trained, allow_unused=True),
+            )
+        self.load_state_dict(before)
 
 
 def build_own(name: str, in_dim: int, out_dim: int, chunk: int, options: Mapping[str, Any]) -> OwnModel:
@@ -197,12 +258,15 @@ def build_own(name: str, in_dim: int, out_dim: int, chunk: int, options: Mapping
     file = Path(path).expanduser().absolute()
     if not file.is_file():
         raise ModelError(f"{name}: there is no file {file}.")
-    config = OwnConfig(in_dim, out_dim, chunk, f"{file.name}:{attribute}", digest_of_file(file), dict(options))
-    _check_options(config, _attribute(_module(file, config.digest), config, file))
-    return OwnModel(config, file)
+    code, values = file.read_bytes(), {option: _as_json(option, value) for option, value in options.items()}
+    config = OwnConfig(in_dim, out_dim, chunk, f"{file.name}:{attribute}", digest_of(code), values)
+    _check_options(config, _attribute(_module(file, code, file.parent), config, file))
+    model = OwnModel(config, file, code, file.parent)
+    model.try_training()
+    return model
 
 
-def own_from_config(config: OwnConfig, file: Path, folder: Path | None = None) -> OwnModel:
+def own_from_config(config: OwnConfig, file: Path, folder: Path) -> OwnModel:
     """Return a freshly initialised model from a copy of its file.
 
     Parameters
@@ -219,20 +283,57 @@ def own_from_config(config: OwnConfig, file: Path, folder: Path | None = None) -
     ModelError
         If the copy is not there, or is not what the configuration was made of.
     """
-    found = digest_of_file(file) if file.is_file() else "nothing"
+    file = file.absolute()
+    code = file.read_bytes() if file.is_file() else b""
+    found = digest_of(code) if file.is_file() else "nothing"
     if found != config.digest:
         raise ModelError(
             f"{file}: expected the file that {config.source} was trained from (SHA-256 {config.digest}...), found "
             f"{found}. Weights are of use with that file alone: put it back, or train again."
         )
-    if folder is not None:
-        _importable(folder)
-    return OwnModel(config, file)
+    return OwnModel(config, file, code, folder)
 
 
-def digest_of_file(file: Path) -> str:
-    """Return the first digits of the SHA-256 of a file."""
-    return hashlib.sha256(file.read_bytes()).hexdigest()[:DIGITS]
+def digest_of(code: bytes) -> str:
+    """Return the first digits of the SHA-256 of a file's bytes."""
+    return hashlib.sha256(code).hexdigest()[:DIGITS]
+
+
+def _as_json(option: str, value: Any) -> Any:
+    """Return an option as the run's folder will give it back, when the model is made again."""
+    try:
+        return json.loads(json.dumps(value))
+    except (TypeError, ValueError) as error:
+        raise OptionError(
+            option, value, "a value that JSON has: a number, text, true, false, null, a list"
+        ) from error
+
+
+def _close(first: Tensor, second: Tensor) -> bool:
+    return first.shape == second.shape and torch.allclose(first, second, rtol=1e-3, atol=1e-4)
+
+
+def _layout(state: Any) -> str:
+    """Say what a state is made of: nested tuples of tensors and numbers."""
+    if isinstance(state, tuple):
+        return f"({', '.join(map(_layout, state))})"
+    number = isinstance(state, int | float)
+    return "Tensor" if isinstance(state, Tensor) else "number" if number else type(state).__name__
+
+
+@contextmanager
+def _drawing_by_seed() -> Iterator[None]:
+    """Let what draws from random or NumPy depend on torch's seed, as all else does, and take nothing from any."""
+    with torch.random.fork_rng(devices=[]):
+        seed = int(torch.randint(2**31, ()))
+    python, numpy = random.getstate(), np.random.get_state()  # noqa: NPY002
+    random.seed(seed)
+    np.random.seed(seed)  # noqa: NPY002
+    try:
+        yield
+    finally:
+        random.setstate(python)
+        np.random.set_state(numpy)  # noqa: NPY002
 
 
 def _attribute(module: ModuleType, config: OwnConfig, file: Path) -> Callable[..., Any]:
@@ -276,7 +377,7 @@ def _ask(config: OwnConfig, file: Path, what: str, call: Callable[[], T]) -> T:
         raise _raised(config.source, what, error, str(file)) from error
 
 
-def _raised(source: str, what: str, error: Exception, file: str) -> ModelError:
+def _raised(source: str, what: str, error: BaseException, file: str) -> ModelError:
     lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == file]
     where = f" (line {lines[-1]})" if lines else ""
     return ModelError(
@@ -286,24 +387,39 @@ def _raised(source: str, what: str, error: Exception, file: str) -> ModelError:
 
 
 @cache
-def _module(file: Path, digest: str) -> ModuleType:
-    """Run a file, once for each of its versions."""
-    name = f"_csp_baselines_model_{digest}"
+def _module(file: Path, code: bytes, folder: Path) -> ModuleType:
+    """Run a file's code, once for each of its versions: what was read, whatever lies there by now."""
+    name = f"_csp_baselines_model_{digest_of(code)}"
     spec = importlib.util.spec_from_file_location(name, file)
     assert spec is not None
-    assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module  # dataclasses look their module up
-    _importable(file.parent)
+    _importable(folder)
     try:
-        spec.loader.exec_module(module)
-    except Exception as error:
+        exec(compile(code, str(file), "exec"), vars(module))
+    except (Exception, SystemExit) as error:
         del sys.modules[name]
         raise _raised(file.name, "running the file", error, str(file)) from error
     return module
 
 
 def _importable(folder: Path) -> None:
-    """Let a file import those beside it, as a script does; after all else, so that it hides no package."""
-    if folder.is_dir() and str(folder) not in sys.path:
-        sys.path.append(str(folder))
+    """Let a file import those beside it, as a script does; after all else, so that it hides no package.
+
+    Files of the same names beside other models are forgotten.
+    """
+    if not folder.is_dir():
+        return
+    here, others = str(folder), [one for one in FOLDERS if one != str(folder)]
+    beside = {path.stem for path in folder.iterdir()}
+    for name, module in list(sys.modules.items()):
+        origin = getattr(module, "__file__", None) or ""
+        if name.partition(".")[0] in beside and any(Path(one) in Path(origin).parents for one in others):
+            del sys.modules[name]
+    if here in FOLDERS:
+        FOLDERS.remove(here)
+        sys.path.remove(here)
+    if here not in sys.path:
+        first = min((sys.path.index(one) for one in FOLDERS if one in sys.path), default=len(sys.path))
+        sys.path.insert(first, here)
+        FOLDERS.append(here)

@@ -16,6 +16,7 @@ import numpy as np
 import csp_data
 from baselines.errors import CspDataError, OptionError, UnknownNameError
 from baselines.experiment import plan
+from baselines.models.own import digest_of
 from baselines.presets import MODELS, default_preset, is_own, short_name
 from baselines.published import training, training_of
 from baselines.references.methods import REFERENCES
@@ -172,6 +173,8 @@ class PlannedRun:
         As for :func:`baselines.run`.
     command
         How to get the run again.
+    digest
+        Of the file of a model of one's own, as it was when the run was planned; else empty.
     """
 
     label: str
@@ -183,6 +186,16 @@ class PlannedRun:
     preset: str | None
     options: dict[str, Any]
     command: str
+    digest: str = ""
+
+    def check_file(self) -> None:
+        """Raise :class:`SweepError` if the file of a model of one's own has changed since this was planned."""
+        file = Path(self.model.rpartition(":")[0])
+        if self.digest and (not file.is_file() or digest_of(file.read_bytes()) != self.digest):
+            raise SweepError(
+                f"{file} has changed since this run was planned. Give the sweep's command again: it plans anew, "
+                "and keeps the runs of the file as it was."
+            )
 
 
 def check_raw(grid: Grid) -> None:
@@ -254,7 +267,8 @@ def _plan_run(
     dataset: Dataset, model: str, train: TrainConfig, sizes: dict[str, Any], grid: Grid, out: Path
 ) -> PlannedRun:
     preset = None if default_preset(model) is None else grid.preset
-    key = plan(dataset, model, train, preset, sizes).key
+    planned = plan(dataset, model, train, preset, sizes)
+    key, digest = planned.key, planned.model["digest"] if is_own(model) else ""
     protocol = dataset.protocol.name
     folder = out / "runs" / f"{dataset.name}-{protocol}-{short_name(model)}-{train.seed}-{key}"
     varied = _varied_labels(dataset, train, sizes, grid, model in REFERENCES)
@@ -268,6 +282,7 @@ def _plan_run(
         preset=preset,
         options=sizes,
         command=shlex.join([*_train_command(dataset, model, train, preset, sizes, grid), "--out", str(folder)]),
+        digest=digest,
     )
 
 

@@ -128,6 +128,7 @@ def work_on(planned: PlannedRun, place: Place) -> Outcome:
             names = [f"cuda:{number}" for number in range(torch.cuda.device_count())]
         gpu = place.device == "cuda"
         reservation = device_slot(place.slots, names, place.per_device) if gpu else _fixed_device(names[0])
+        planned.check_file()
         with reservation as device, before_compiling(record_compiling):
             _, state = run(
                 csp_data.load(path=planned.prepared),

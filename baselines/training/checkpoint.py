@@ -93,8 +93,15 @@ def read_checkpoint(path: Path) -> Checkpoint:
 
 
 def _on_cpu(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Return tensors as safetensors takes them."""
-    return {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    """Return tensors as safetensors takes them: those that share memory, as tied weights do, each with its own."""
+    plain, seen = {}, set()
+    for name, tensor in tensors.items():
+        plain[name] = tensor.detach().cpu().contiguous()
+        memory = plain[name].untyped_storage().data_ptr()
+        if memory in seen:
+            plain[name] = plain[name].clone()
+        seen.add(memory)
+    return plain
 
 
 def _read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:

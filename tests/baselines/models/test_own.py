@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import shutil
 from pathlib import Path
 
@@ -17,6 +18,8 @@ from baselines.runs.interface import interface_of
 from baselines.runs.run import Run, RunError
 from baselines.stream.export import ExportError
 from baselines.stream.streamer import with_window
+from baselines.sweeps.grid import Grid, expand
+from baselines.sweeps.pool import Place, work_on
 from baselines.tables.render import notes
 from baselines.training.settings import TrainConfig
 
@@ -24,6 +27,8 @@ EXAMPLE = Path(__file__).parents[3] / "examples" / "own_model.py"
 SHORT = TrainConfig(epochs=2, window_s=None, window_stride_s=None, seed=3)
 
 FILE = """
+import random
+import numpy as np
 import torch
 from torch import nn
 from helper import SCALE
@@ -75,6 +80,72 @@ class Forgetful(Causal):
 class Early(Forgetful):
     def step(self, x_t, position):
         return x_t[:, :2] if position % 10 == 4 else None, position + 1
+
+class InPlace(Forgetful):
+    # its step adds to the state that it is given
+
+    def forward(self, x):
+        return self.read(x.mT).mT.cumsum(1)[..., : self.out.out_features]
+
+    def initial_state(self, batch_size, device, dtype):
+        return torch.zeros(batch_size, self.out.out_features), torch.zeros(batch_size, 0, self.read.in_channels)
+
+    def step(self, x_t, state):
+        total, samples = state
+        samples = torch.cat((samples, x_t[:, None]), 1)
+        if samples.shape[1] < self.read.kernel_size[0]:
+            return None, (total, samples)
+        total += self.read(samples.mT)[:, : self.out.out_features, 0]
+        return total.clone(), (total, samples[:, :0])
+
+class Listed(Causal):
+    def initial_state(self, batch_size, device, dtype):
+        return [torch.zeros(batch_size, 0, self.read.in_channels)]
+
+    def step(self, x_t, state):
+        samples = torch.cat((state[0], x_t[:, None]), 1)
+        due = samples.shape[1] == self.read.kernel_size[0]
+        return (self(samples)[:, 0], [samples[:, :0]]) if due else (None, [samples])
+
+class Noisy(Causal):
+    def forward(self, x):
+        return super().forward(nn.functional.dropout(x))
+
+class NotTrained(Causal):
+    def forward(self, x):
+        return super().forward(x).detach()
+
+class FailsInTraining(Causal):
+    def forward(self, x):
+        return super().forward(x) if not self.training else super().forward(x)[:, :, None].unsqueeze("no")
+
+class Extra(Causal):
+    def get_extra_state(self):
+        return {"seen": 0}
+
+class Tied(Causal):
+    def __init__(self, in_dim, out_dim, chunk):
+        super().__init__(in_dim, out_dim, chunk)
+        self.first, self.second = nn.Linear(4, 4), nn.Linear(4, 4)
+        self.second.weight = self.first.weight
+
+    def forward(self, x):
+        return self.out(self.second(self.first(self.read(x.mT).mT)))
+
+class Drawn(Causal):
+    # what it draws is neither a parameter nor a buffer
+
+    def __init__(self, in_dim, out_dim, chunk):
+        super().__init__(in_dim, out_dim, chunk)
+        self.phase = torch.rand(4) + float(np.random.rand()) + random.random()
+
+    def forward(self, x):
+        return self.out(torch.sin(self.read(x.mT).mT + 9 * self.phase))
+
+class Asked(Causal):
+    def __init__(self, in_dim, out_dim, chunk, name="", preset="", overlap=2, sizes=()):
+        super().__init__(in_dim, out_dim, chunk)
+        self.asked = name, preset, overlap, sizes
 
 def empty(in_dim, out_dim, chunk):
     return nn.Identity()
@@ -202,13 +273,20 @@ def test_the_weights_are_those_that_the_seed_gives(file: Path) -> None:
     ("name", "options", "error", "message"),
     [
         ("every_sample", {}, ModelError, r"expected outputs \(2, 3, 2\) .*found \(2, 30, 2\)"),
-        ("breaks", {}, ModelError, r"mine\.py:breaks \(line 26\): making it raised ValueError: no such width"),
-        ("narrow", {}, ModelError, r"mine\.py:narrow \(line 13\): its forward raised RuntimeError: .*channels"),
+        ("breaks", {}, ModelError, r"mine\.py:breaks \(line 28\): making it raised ValueError: no such width"),
+        ("narrow", {}, ModelError, r"mine\.py:narrow \(line 15\): its forward raised RuntimeError: .*channels"),
         ("no_module", {}, ModelError, r"expected a torch\.nn\.Module, it returned function"),
         ("without", {}, ModelError, r"in_dim, out_dim and chunk, found without\(features\)"),
         ("not_finite", {}, ModelError, "outputs for standard normal inputs are not finite"),
         ("Forgetful", {}, ModelError, "to predict what forward does; found a difference of"),
         ("Early", {}, ModelError, r"found them at samples \[5, 15, 25\]"),
+        ("InPlace", {}, ModelError, "to leave the state that it is given as it is"),
+        ("Listed", {}, ModelError, r"in nested tuples, .* found list at the start"),
+        ("Noisy", {}, ModelError, r"the same outputs for the same inputs in eval\(\)"),
+        ("NotTrained", {}, ModelError, "its outputs depend on no parameter that can be trained"),
+        ("FailsInTraining", {}, ModelError, r"\(line \d+\): its forward raised TypeError"),
+        ("Extra", {}, ModelError, "tensors alone in its state_dict, .* _extra_state is dict"),
+        ("Causal", {"readout": object()}, OptionError, "a value that JSON has"),
         ("empty", {}, ModelError, "it has nothing to train"),
         ("CONSTANT", {}, ModelError, "CONSTANT is no class and no function"),
         ("Casual", {}, UnknownNameError, "Did you mean 'Causal'"),
@@ -262,3 +340,60 @@ def test_what_needs_more_than_predictions_says_so(
         baselines.Streamer.of(model, interface_of(trained), "fast")  # type: ignore[arg-type]
     with pytest.raises(ModelError, match=r"baselines\.load_model"):
         baselines.build_from_config(trained.config.model)
+
+
+@pytest.mark.parametrize("name", ["Tied", "Drawn"])
+def test_weights_that_are_shared_and_numbers_that_are_drawn_are_there_again(
+    sample: csp_data.Dataset, file: Path, name: str
+) -> None:
+    run, _ = baselines.run(sample, f"{file}:{name}", SHORT, file.parent / "run")
+    state = random.getstate(), np.random.get_state()[1].tolist()  # noqa: NPY002
+    assert baselines.evaluate(run, sample)["mse"] == pytest.approx(run.reported["mse"], rel=1e-6)
+    assert (random.getstate(), np.random.get_state()[1].tolist()) == state  # noqa: NPY002
+    again, _ = baselines.run(sample, f"{file}:{name}", SHORT, file.parent / "again")
+    assert again.reported["mse"] == run.reported["mse"]
+
+
+def test_an_option_may_have_any_name_and_is_what_the_folder_gives_back(
+    sample: csp_data.Dataset, file: Path
+) -> None:
+    options = {"name": "a", "preset": "b", "overlap": 0, "sizes": (8, 16)}
+    run, _ = baselines.run(sample, f"{file}:Asked", SHORT, file.parent / "run", options=options)
+    assert baselines.load_model(run).inner.asked == ("a", "b", 0, [8, 16])  # type: ignore[union-attr]
+    with pytest.raises(OptionError, match="no size of a model"):
+        baselines.run(sample, "flat-gru", SHORT, file.parent / "other", options={"name": "a"})
+
+
+def test_files_of_the_same_name_beside_two_models_are_not_mistaken(file: Path, tmp_path: Path) -> None:
+    other = tmp_path / "other" / "mine.py"
+    other.parent.mkdir()
+    shutil.copy(file, other)
+    (other.parent / "helper.py").write_text("SCALE = 100.0\n")
+    x = torch.randn(1, 10, 3)
+    outputs = []
+    for one in (file, other, file):
+        torch.manual_seed(0)
+        outputs.append(baselines.build(f"{one}:Causal", 3, 2)(x))
+    torch.testing.assert_close(outputs[1], 50 * outputs[0])
+    torch.testing.assert_close(outputs[2], outputs[0])
+
+
+def test_a_file_that_changes_within_a_moment_and_a_size_is_another(file: Path) -> None:
+    counts = []
+    for width in (4, 5):
+        file.write_text(FILE.replace("width=4", f"width={width}"))
+        counts.append(sum(p.numel() for p in baselines.build(f"{file}:Causal", 3, 2).parameters()))
+    assert counts == [4 * 31 + 10, 5 * 31 + 12]
+    assert not list(file.parent.glob("__pycache__/mine.*"))
+
+
+def test_a_run_of_a_sweep_refuses_a_file_that_changed_since_it_was_planned(
+    sample: csp_data.Dataset, file: Path
+) -> None:
+    grid = Grid(datasets=("sample",), models=(f"{file}:Causal",), seeds=(0,), settings={"train.epochs": [1]})
+    (planned,) = expand(grid, [sample], file.parent / "sweep")
+    file.write_text(FILE + "\n")
+    outcome = work_on(planned, Place())
+    assert outcome.state == "failed"
+    assert "has changed since this run was planned" in outcome.error
+    assert not planned.folder.exists()
