@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
-from baselines.bench.figures import ORIGIN, PublishedStep, published_step
+from baselines.bench.published_steps import ORIGIN, PublishedStep, published_step
 from baselines.bench.stream import measure_stream_latency, render_streams
 from baselines.models.factory import build
 from baselines.models.model import param_groups

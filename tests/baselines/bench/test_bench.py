@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import nn
 
-from baselines.bench.figures import published_step
+from baselines.bench.published_steps import published_step
 from baselines.bench.steps import CASES, _published_fields, _render_steps, measure_step, render
 from baselines.cli import main
 from baselines.layers.dropout import Dropout, gated_linear
