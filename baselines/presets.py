@@ -222,6 +222,12 @@ def short_name(model: str) -> str:
     return f"{OWN}-{model.rpartition(':')[2]}" if is_own(model) else model
 
 
+def short_names(models: Iterable[str]) -> dict[str, str]:
+    """Return the short name of each model; of models of one's own that would share one, the whole name."""
+    short = {model: short_name(model) for model in models}
+    return {model: name if [*short.values()].count(name) == 1 else model for model, name in short.items()}
+
+
 def default_preset(model: str) -> str | None:
     """Return the sizes that a model has where none are asked for; None for what has no sizes by name."""
     return None if model in REFERENCES or is_own(model) else "small"

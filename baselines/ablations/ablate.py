@@ -22,6 +22,7 @@ from typing import Any
 from baselines.ablations.comparison import relative_mse, si_rmse, write_rows
 from baselines.ablations.variants import KINDS, Base, Kind, Variant
 from baselines.errors import OptionError, UnknownNameError
+from baselines.presets import short_names
 from baselines.published import TRAINING
 from baselines.results.folds import across_folds
 from baselines.results.rows import Result
@@ -228,7 +229,8 @@ def write(kind: str, rows: Sequence[Row], grid: Grid, out: Path) -> tuple[Path, 
     from baselines.ablations.figure import draw
     from csp_data.plot import save
 
-    drawn_models = [name for name in grid.names if name != REFERENCE] or [REFERENCE]
+    names = short_names(grid.names)
+    drawn_models = [names[name] for name in grid.names if name != REFERENCE] or [REFERENCE]
     figure = draw(kind, rows, drawn_models)
     table = out / f"{kind}.csv"
     write_rows(table, rows, COLUMNS)
@@ -338,8 +340,9 @@ def _rows_of_variant(shared: Row, planned: _VariantRuns, sweep: Sweep) -> Iterab
         if all(run.folder in sweep.done for run in runs)
     }
     mean = next((result for (model, _), result in results.items() if model == REFERENCE), None)
+    names = short_names({run.model for run in planned.runs})
     for (model, seed), runs in folds.items():
-        row = dataclasses.replace(shared, model=model, seed=seed)
+        row = dataclasses.replace(shared, model=names[model], seed=seed)
         result = results.get((model, seed))
         if result is not None:
             folders = " ".join(f"runs/{run.folder.name}" for run in runs)

@@ -254,8 +254,7 @@ def build_own(name: str, in_dim: int, out_dim: int, chunk: int, options: Mapping
     ModelError, UnknownNameError
         If there is no such file, name or argument, or the module does not do what is asked of it.
     """
-    path, _, attribute = name.rpartition(":")
-    file = Path(path).expanduser().absolute()
+    file, attribute = file_of(name), name.rpartition(":")[2]
     if not file.is_file():
         raise ModelError(f"{name}: there is no file {file}.")
     code, values = file.read_bytes(), {option: _as_json(option, value) for option, value in options.items()}
@@ -292,6 +291,15 @@ def own_from_config(config: OwnConfig, file: Path, folder: Path) -> OwnModel:
             f"{found}. Weights are of use with that file alone: put it back, or train again."
         )
     return OwnModel(config, file, code, folder)
+
+
+def file_of(name: str) -> Path:
+    """Return where the file of ``FILE.py:NAME`` should be."""
+    file = Path(name.rpartition(":")[0])
+    try:
+        return file.expanduser().absolute()
+    except RuntimeError as error:  # ~somebody
+        raise ModelError(f"{name}: there is no file {file}: {error}") from error
 
 
 def digest_of(code: bytes) -> str:

@@ -16,8 +16,8 @@ import numpy as np
 import csp_data
 from baselines.errors import CspDataError, OptionError, UnknownNameError
 from baselines.experiment import plan
-from baselines.models.own import digest_of
-from baselines.presets import MODELS, default_preset, is_own, short_name
+from baselines.models.own import digest_of, file_of
+from baselines.presets import MODELS, default_preset, is_own, short_name, short_names
 from baselines.published import training, training_of
 from baselines.references.methods import REFERENCES
 from baselines.references.strapdown import NotApplicableError
@@ -190,7 +190,7 @@ class PlannedRun:
 
     def check_file(self) -> None:
         """Raise :class:`SweepError` if the file of a model of one's own has changed since this was planned."""
-        file = Path(self.model.rpartition(":")[0])
+        file = file_of(self.model)
         if self.digest and (not file.is_file() or digest_of(file.read_bytes()) != self.digest):
             raise SweepError(
                 f"{file} has changed since this run was planned. Give the sweep's command again: it plans anew, "
@@ -273,7 +273,7 @@ def _plan_run(
     folder = out / "runs" / f"{dataset.name}-{protocol}-{short_name(model)}-{train.seed}-{key}"
     varied = _varied_labels(dataset, train, sizes, grid, model in REFERENCES)
     return PlannedRun(
-        label=" ".join([dataset.name, protocol, short_name(model), f"seed {train.seed}", *varied]),
+        label=" ".join([dataset.name, protocol, short_names(grid.names)[model], f"seed {train.seed}", *varied]),
         key=key,
         folder=folder,
         prepared=dataset.path.absolute(),
@@ -322,8 +322,7 @@ def _varied_labels(
 
 def _absolute(model: str) -> str:
     """Return the name of a model; a file of one's own with its folder, as other processes may be elsewhere."""
-    file, _, attribute = model.rpartition(":")
-    return f"{Path(file).expanduser().absolute()}:{attribute}" if is_own(model) else model
+    return f"{file_of(model)}:{model.rpartition(':')[2]}" if is_own(model) else model
 
 
 def _resplit_fields(resplit: Any) -> Mapping[str, Any]:

@@ -12,8 +12,10 @@ import torch
 
 import baselines
 import csp_data
+from baselines.ablations.ablate import ablate
 from baselines.errors import CspDataError, ModelError, OptionError, UnknownNameError
 from baselines.models.own import OwnModel
+from baselines.presets import short_names
 from baselines.runs.interface import interface_of
 from baselines.runs.run import Run, RunError
 from baselines.stream.export import ExportError
@@ -309,6 +311,8 @@ def test_a_file_that_cannot_be_run_or_is_not_there(tmp_path: Path) -> None:
         baselines.build(f"{path}:A", 3, 2)
     with pytest.raises(ModelError, match=r"there is no file .*missing\.py"):
         baselines.build(f"{tmp_path / 'missing.py'}:A", 3, 2)
+    with pytest.raises(ModelError, match="there is no file ~nobody-of-that-name/"):
+        baselines.build("~nobody-of-that-name/missing.py:A", 3, 2)
     with pytest.raises(UnknownNameError, match=r"A model of your own is FILE\.py:NAME"):
         baselines.build("mine.Causal", 3, 2)
 
@@ -385,6 +389,25 @@ def test_a_file_that_changes_within_a_moment_and_a_size_is_another(file: Path) -
         counts.append(sum(p.numel() for p in baselines.build(f"{file}:Causal", 3, 2).parameters()))
     assert counts == [4 * 31 + 10, 5 * 31 + 12]
     assert not list(file.parent.glob("__pycache__/mine.*"))
+
+
+def test_models_are_told_apart_by_their_files_where_their_names_are_the_same(
+    sample: csp_data.Dataset, file: Path, tmp_path: Path
+) -> None:
+    other = shutil.copytree(file.parent, tmp_path / "other") / file.name
+    other.write_text(FILE + "\n")
+    models = (f"{file}:Causal", f"{other}:Causal", f"{file}:Ahead", "flat-gru")
+    assert short_names(models) == dict(zip(models, (*models[:2], "own-Ahead", "flat-gru"), strict=True))
+    grid = Grid(datasets=("sample",), models=models, seeds=(0,), settings={"train.epochs": [1]})
+    assert {run.label.split()[2] for run in expand(grid, [sample], tmp_path / "sweep")} == {
+        *short_names(models).values()
+    }
+
+
+def test_an_ablation_calls_a_model_by_its_short_name(file: Path, tmp_path: Path) -> None:
+    grid = Grid(datasets=("sample",), models=(f"{file}:Causal",), seeds=(0,), settings={"train.epochs": [1]})
+    made = ablate("chunk", grid, tmp_path / "out", Place(), values=[10])
+    assert {row.model for row in made.rows} == {"own-Causal", "mean"}
 
 
 def test_a_run_of_a_sweep_refuses_a_file_that_changed_since_it_was_planned(
