@@ -202,17 +202,22 @@ class OwnModel(nn.Module):
         later[:, 2 * chunk :] += 1.0
         self.eval()
         with torch.random.fork_rng(devices=[]):  # the weights and batches of a seed stay what they are
-            first, again, second = (self(t.clone()) for t in (x, x, later))
-            if not torch.isfinite(first).all():
-                raise ModelError(f"{self.config.source}: its outputs for standard normal inputs are not finite.")
-            if not _close(first, again):
-                raise ModelError(
-                    f"{self.config.source}: expected the same outputs for the same inputs in eval(); the second "
-                    f"time they differ by {(again - first).abs().max():.2g}. Dropout and other noise are for "
-                    "training alone (training=self.training), and a forward must not remember earlier inputs."
-                )
-            if not self._lacking():
-                self._check_steps(x, first)
+            self(x.clone())  # lazy modules get their sizes
+            with _without_zeros(self.inner):
+                first, again, second = (self(t.clone()) for t in (x, x, later))
+                if not torch.isfinite(first).all():
+                    raise ModelError(
+                        f"{self.config.source}: its outputs for standard normal inputs are not finite."
+                    )
+                if not _close(first, again):
+                    raise ModelError(
+                        f"{self.config.source}: expected the same outputs for the same inputs in eval(); the "
+                        f"second time they differ by {(again - first).abs().max():.2g}. Dropout and other noise "
+                        "are for training alone (training=self.training), and a forward must not remember "
+                        "earlier inputs."
+                    )
+                if not self._lacking():
+                    self._check_steps(x, first)
         self.train(training)
         return not _close(first[:, :2], second[:, :2])
 
@@ -234,7 +239,7 @@ class OwnModel(nn.Module):
                 "its backward",
                 lambda: torch.autograd.grad(error, trained, allow_unused=True),
             )
-        self.load_state_dict(before)
+        _ask(self.config, self.file, "taking up its own state_dict", partial(self.load_state_dict, before))
 
 
 def build_own(name: str, in_dim: int, out_dim: int, chunk: int, options: Mapping[str, Any]) -> OwnModel:
@@ -330,6 +335,19 @@ def _layout(state: Any) -> str:
 
 
 @contextmanager
+def _without_zeros(module: nn.Module) -> Iterator[None]:
+    """Put noise into weights that begin as zeros (gates, last layers): they hide what a module will do later."""
+    zeros = [p for p in module.parameters() if p.is_floating_point() and not p.any()]
+    for p in zeros:
+        p.normal_(std=0.1)
+    try:
+        yield
+    finally:
+        for p in zeros:
+            p.zero_()
+
+
+@contextmanager
 def _drawing_by_seed() -> Iterator[None]:
     """Let what draws from random or NumPy depend on torch's seed, as all else does, and take nothing from any."""
     with torch.random.fork_rng(devices=[]):
@@ -388,9 +406,10 @@ def _ask(config: OwnConfig, file: Path, what: str, call: Callable[[], T]) -> T:
 def _raised(source: str, what: str, error: BaseException, file: str) -> ModelError:
     lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == file]
     where = f" (line {lines[-1]})" if lines else ""
+    message = " ".join(str(error).split()).rstrip(".")
     return ModelError(
-        f"{source}{where}: {what} raised {type(error).__name__}: {' '.join(str(error).split())}. -v (in Python "
-        "the exception's cause) shows the whole traceback."
+        f"{source}{where}: {what} raised {type(error).__name__}: {message}. -v (in Python the exception's cause) "
+        "shows the whole traceback."
     )
 
 

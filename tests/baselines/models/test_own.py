@@ -113,6 +113,21 @@ class Noisy(Causal):
     def forward(self, x):
         return super().forward(nn.functional.dropout(x))
 
+class Gated(Ahead):
+    # looks ahead through a gate that is closed at first
+
+    def __init__(self, in_dim, out_dim, chunk):
+        super().__init__(in_dim, out_dim, chunk)
+        self.gate = nn.Parameter(torch.zeros(1))
+
+    def forward(self, x):
+        return Causal.forward(self, x) + self.gate * super().forward(x)
+
+class Expanded(Causal):
+    def __init__(self, in_dim, out_dim, chunk):
+        super().__init__(in_dim, out_dim, chunk)
+        self.register_buffer("rows", torch.zeros(4).expand(3, 4))
+
 class NotTrained(Causal):
     def forward(self, x):
         return super().forward(x).detach()
@@ -287,6 +302,7 @@ def test_the_weights_are_those_that_the_seed_gives(file: Path) -> None:
         ("Noisy", {}, ModelError, r"the same outputs for the same inputs in eval\(\)"),
         ("NotTrained", {}, ModelError, "its outputs depend on no parameter that can be trained"),
         ("FailsInTraining", {}, ModelError, r"\(line \d+\): its forward raised TypeError"),
+        ("Expanded", {}, ModelError, "taking up its own state_dict raised RuntimeError"),
         ("Extra", {}, ModelError, "tensors alone in its state_dict, .* _extra_state is dict"),
         ("Causal", {"readout": object()}, OptionError, "a value that JSON has"),
         ("empty", {}, ModelError, "it has nothing to train"),
@@ -366,6 +382,13 @@ def test_an_option_may_have_any_name_and_is_what_the_folder_gives_back(
     assert baselines.load_model(run).inner.asked == ("a", "b", 0, [8, 16])  # type: ignore[union-attr]
     with pytest.raises(OptionError, match="no size of a model"):
         baselines.run(sample, "flat-gru", SHORT, file.parent / "other", options={"name": "a"})
+
+
+def test_what_a_gate_that_is_closed_at_first_hides_is_found(file: Path) -> None:
+    model = baselines.build(f"{file}:Gated", 3, 2)
+    assert isinstance(model, OwnModel)
+    assert model.config.looks_ahead
+    assert not model.inner.gate.any()  # type: ignore[union-attr, operator]
 
 
 def test_files_of_the_same_name_beside_two_models_are_not_mistaken(file: Path, tmp_path: Path) -> None:
