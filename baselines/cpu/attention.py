@@ -24,7 +24,7 @@ from torch.autograd.function import once_differentiable
 
 from baselines.cpu.dropout import coin, mask_parameters
 from baselines.cpu.fastmath import exp
-from baselines.cpu.flags import REORDERED
+from baselines.cpu.flags import INLINED, REORDERED
 from baselines.cpu.threads import run_ranges
 
 _WEIGHTS_PER_BLOCK = 2**19
@@ -37,7 +37,7 @@ def _visible_keys(position, lo, window):  # type: ignore[no-untyped-def]
     return max(0, position - window + 1 - lo), position + 1 - lo
 
 
-@njit(**REORDERED)
+@njit(**INLINED, **REORDERED)
 def _exp_row(s, shift):  # type: ignore[no-untyped-def]
     """Turn ``s`` into exp(s - less); return the sum."""
     total = s.dtype.type(0)
@@ -47,14 +47,14 @@ def _exp_row(s, shift):  # type: ignore[no-untyped-def]
     return total
 
 
-@njit(**REORDERED)
+@njit(**INLINED, **REORDERED)
 def _drop_row(s, factor, first_index, seed, threshold):  # type: ignore[no-untyped-def]
     zero = s.dtype.type(0)
     for j in range(s.shape[0]):
         s[j] = s[j] * factor if coin(first_index + np.uint32(j), seed) >= threshold else zero
 
 
-@njit(**REORDERED)
+@njit(**INLINED, **REORDERED)
 def _row_max(s):  # type: ignore[no-untyped-def]
     largest = s[0]
     for j in range(1, s.shape[0]):
@@ -79,7 +79,7 @@ def _scores_to_weights(start, stop, s, positions, lo, window, length, seed, thre
         s[i, r, last:] = zero
 
 
-@njit(**REORDERED)
+@njit(**INLINED, **REORDERED)
 def _gradient_row(s, dw, d, first_index, seed, threshold, scale):  # type: ignore[no-untyped-def]
     """Turn the probabilities ``s`` into weights and the gradient ``dw`` of those into that of the scores."""
     zero = s.dtype.type(0)

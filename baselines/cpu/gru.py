@@ -14,12 +14,12 @@ from numba import njit
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-from baselines.cpu.flags import IN_ORDER
+from baselines.cpu.flags import IN_ORDER, INLINED
 from baselines.cpu.gate import sigmoid
 from baselines.cpu.threads import run_ranges
 
 
-@njit(**IN_ORDER)
+@njit(**INLINED, **IN_ORDER)
 def _add_product(a, m, out):  # type: ignore[no-untyped-def]
     """Add a (B, K) m (K, N) to out (B, N): m is read once for four rows, and two rows of it at a time.
 

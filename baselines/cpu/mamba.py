@@ -14,12 +14,12 @@ from numba import njit
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from baselines.cpu.flags import GRADIENT_GROUPS, IN_ORDER
+from baselines.cpu.flags import GRADIENT_GROUPS, IN_ORDER, INLINED
 from baselines.cpu.gate import sigmoid
 from baselines.cpu.threads import run_ranges
 
 
-@njit(**IN_ORDER)
+@njit(**INLINED, **IN_ORDER)
 def _convolve(xz, lo, rows, w, bias, s):  # type: ignore[no-untyped-def]
     """Write s_t for t = lo, ..., lo + rows - 1 to the rows of ``s``; xz (L, 2 C), w (W, C), newest tap first."""
     channels = bias.shape[0]
@@ -35,13 +35,13 @@ def _convolve(xz, lo, rows, w, bias, s):  # type: ignore[no-untyped-def]
                 s_r[c] += w_j[c] * x_r[c]
 
 
-@njit(**IN_ORDER)
+@njit(**INLINED, **IN_ORDER)
 def _silu_row(x, y):  # type: ignore[no-untyped-def]
     for c in range(y.shape[0]):
         y[c] = x[c] * sigmoid(x[c])
 
 
-@njit(**IN_ORDER)
+@njit(**INLINED, **IN_ORDER)
 def _silu_gradient_row(x, dy, dx):  # type: ignore[no-untyped-def]
     one = x.dtype.type(1)
     for c in range(dx.shape[0]):
@@ -62,7 +62,7 @@ def _forward(start, stop, xz, w, bias, u, gate):  # type: ignore[no-untyped-def]
                 _silu_row(xz[i, lo + r, channels:], gate[i, lo + r])
 
 
-@njit(**IN_ORDER)
+@njit(**INLINED, **IN_ORDER)
 def _add_products(xz, lo, rows, ds, dw, dbias):  # type: ignore[no-untyped-def]
     channels = dbias.shape[0]
     for r in range(rows):

@@ -12,13 +12,13 @@ from numba import njit
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from baselines.cpu.flags import GRADIENT_GROUPS, REORDERED
+from baselines.cpu.flags import GRADIENT_GROUPS, INLINED, REORDERED
 from baselines.cpu.threads import run_ranges
 
 BLOCK, LANES = 64, 8
 
 
-@njit(**REORDERED)
+@njit(**INLINED, **REORDERED)
 def _load_block(source, first, fill, target):  # type: ignore[no-untyped-def]
     """Copy a block of ``source`` to ``target`` and ``fill`` the lanes beyond its end.
 
@@ -83,7 +83,7 @@ def _low_rank(q, f, scale, one):  # type: ignore[no-untyped-def]
     return scale, m_r * i_r - m_i * i_i, m_r * i_i + m_i * i_r, i_r, i_i
 
 
-@njit(**REORDERED)
+@njit(**INLINED, **REORDERED)
 def _gradient_of_sums(lanes, q, c, s, step, d_out, g):  # type: ignore[no-untyped-def]
     """Turn the gradient of a block of the spectrum into that of its sums, ``g``; return that of the step."""
     one, d_step = c.dtype.type(1), c.dtype.type(0)
@@ -202,7 +202,7 @@ def spectrum(odd: Tensor, even: Tensor, poles: Tensor, dt: Tensor, cos: Tensor, 
     return torch.view_as_complex(_Spectrum.apply(*parts))
 
 
-@njit(**REORDERED)
+@njit(**INLINED, **REORDERED)
 def _add_product(y, a, b):  # type: ignore[no-untyped-def]
     """Add a b to y; rows of one dimension, for which numba makes vector instructions."""
     for h in range(y.shape[0]):

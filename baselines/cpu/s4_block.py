@@ -20,11 +20,11 @@ from torch.autograd.function import once_differentiable
 
 from baselines.cpu.dropout import coin, mask_parameters
 from baselines.cpu.fastmath import exp, normal_cdf
-from baselines.cpu.flags import GRADIENT_GROUPS, REORDERED
+from baselines.cpu.flags import GRADIENT_GROUPS, INLINED, REORDERED
 from baselines.cpu.threads import run_ranges
 
 
-@njit(**REORDERED)
+@njit(**INLINED, **REORDERED)
 def _norm_row(row, out, eps):  # type: ignore[no-untyped-def]
     """Write ``row`` less its mean, over its standard deviation, to ``out``; return the factor."""
     zero, one = row.dtype.type(0), row.dtype.type(1)
@@ -41,13 +41,13 @@ def _norm_row(row, out, eps):  # type: ignore[no-untyped-def]
     return scale
 
 
-@njit(**REORDERED)
+@njit(**INLINED, **REORDERED)
 def _affine_row(row, gamma, beta, out):  # type: ignore[no-untyped-def]
     for h in range(row.shape[0]):
         out[h] = row[h] * gamma[h] + beta[h]
 
 
-@njit(**REORDERED)
+@njit(**INLINED, **REORDERED)
 def _convolve(k, u, first, s):  # type: ignore[no-untyped-def]
     """Write sum_j k_j u_{t-j} to row t of ``s``, for t >= first."""
     # lag by lag: a row is added to again only after others, when its last stores are done
@@ -63,7 +63,7 @@ def _convolve(k, u, first, s):  # type: ignore[no-untyped-def]
                 s_t[h] += k_j[h] * u_t[h]
 
 
-@njit(**REORDERED)
+@njit(**INLINED, **REORDERED)
 def _correlate(k, u, ds, first, du, dk):  # type: ignore[no-untyped-def]
     """Write the gradient of u to ``du`` and add that of the taps to ``dk``."""
     length = u.shape[0]
@@ -82,7 +82,7 @@ def _correlate(k, u, ds, first, du, dk):  # type: ignore[no-untyped-def]
                 dk_j[h] += u_t[h] * ds_t[h]
 
 
-@njit(**REORDERED)
+@njit(**INLINED, **REORDERED)
 def _gelu_row(s, first_index, seed, threshold, scale, out):  # type: ignore[no-untyped-def]
     zero = s.dtype.type(0)
     for h in range(s.shape[0]):
@@ -90,7 +90,7 @@ def _gelu_row(s, first_index, seed, threshold, scale, out):  # type: ignore[no-u
         out[h] = value if coin(first_index + np.uint32(h), seed) >= threshold else zero
 
 
-@njit(**REORDERED)
+@njit(**INLINED, **REORDERED)
 def _gelu_gradient_row(s, dg, first_index, seed, threshold, scale, ds):  # type: ignore[no-untyped-def]
     """Write dg times the derivative Phi(s) + s exp(-s^2/2) / sqrt(2 pi) where the coin keeps it."""
     zero, half, peak = s.dtype.type(0), s.dtype.type(-0.5), s.dtype.type(0.3989422804014327)
@@ -114,7 +114,7 @@ def _inner_forward(start, stop, x, gamma, beta, eps, k, first, seed, threshold, 
             _gelu_row(s[t], first_index, seed, threshold, scale, g[i, t - first])
 
 
-@njit(**REORDERED)
+@njit(**INLINED, **REORDERED)
 def _norm_gradient_row(du, normed, scale, gamma, dy, d_gamma, d_beta, dx):  # type: ignore[no-untyped-def]
     """Write dy + scale (v - mean v - normal mean(v normal)), v = gamma du, to ``dx``."""
     zero = du.dtype.type(0)

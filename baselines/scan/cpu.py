@@ -18,6 +18,7 @@ from numba import njit
 from torch import Tensor
 
 from baselines.cpu.fastmath import exp
+from baselines.cpu.flags import INLINED
 from baselines.cpu.threads import run_ranges
 
 SEGMENT = 16
@@ -61,7 +62,7 @@ def _forward(start, stop, u, delta, a, b, c, y, saved):  # type: ignore[no-untyp
                 y[i, t, lo + d] = acc[d]
 
 
-@njit(**_FLAGS)
+@njit(**INLINED, **_FLAGS)
 def _rerun_segment(first, steps, h, q, a_block, step, drive, b_i):  # type: ignore[no-untyped-def]
     """Run the forward pass of a segment: ``h[s + 1]`` and ``q[s]`` from ``h[0]``; ``step``, ``drive`` by row."""
     for s in range(steps):
