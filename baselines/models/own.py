@@ -11,42 +11,26 @@ The file's digest is part of what names a run, and a copy of the file lies in th
 
 from __future__ import annotations
 
-import hashlib
-import importlib.util
-import inspect
 import json
 import random
 import re
-import sys
-import traceback
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
-from functools import cache, partial
+from functools import partial
 from pathlib import Path
-from types import ModuleType
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from baselines.errors import CspDataError, ModelError, OptionError, UnknownNameError
+from baselines.errors import ModelError, OptionError
 from baselines.models.config import OwnConfig
 from baselines.models.model import check_input, check_sample
+from baselines.models.own_file import attribute_of, call_own, check_options, digest_of, file_of, run_file
 
 __all__ = ["OwnModel", "build_own", "own_from_config"]
-
-T = TypeVar("T")
-
-FIXED = ("in_dim", "out_dim", "chunk")
-"""Arguments that the data set decides."""
-
-DIGITS = 16
-"""Hexadecimal digits of a file's SHA-256 that are kept."""
-
-FOLDERS: list[str] = []
-"""Folders of models' files, where they may import from."""
 
 
 class OwnModel(nn.Module):
@@ -81,10 +65,10 @@ class OwnModel(nn.Module):
         self.config = config
         self.file = file
         self.code = code
-        make = _attribute(_module(file, code, folder), config, file)
+        make = attribute_of(run_file(file, code, folder), config, file)
         arguments = {"in_dim": config.in_dim, "out_dim": config.out_dim, "chunk": config.chunk, **config.options}
         with _drawing_by_seed():
-            inner = _ask(config, file, "making it", lambda: make(**arguments))
+            inner = call_own(config, file, "making it", lambda: make(**arguments))
         if not isinstance(inner, nn.Module):
             raise ModelError(f"{config.source}: expected a torch.nn.Module, it returned {type(inner).__name__}.")
         if not any(True for _ in inner.parameters()):
@@ -118,7 +102,7 @@ class OwnModel(nn.Module):
         """
         check_input(x, self.config)
         compiling = torch.compiler.is_compiling()
-        y = self.inner(x) if compiling else _ask(self.config, self.file, "its forward", partial(self.inner, x))
+        y = self.inner(x) if compiling else call_own(self.config, self.file, "its forward", partial(self.inner, x))
         expected = (x.shape[0], x.shape[1] // self.config.chunk, self.config.out_dim)
         if not isinstance(y, Tensor) or y.shape != expected:
             found = tuple(y.shape) if isinstance(y, Tensor) else type(y).__name__
@@ -162,8 +146,8 @@ class OwnModel(nn.Module):
                 outputs.append(y)
             return outputs, state
 
-        start = _ask(self.config, self.file, "its initial_state", lambda: self.initial_state(len(x)))
-        outputs, end = _ask(self.config, self.file, "its step", partial(stream, start))
+        start = call_own(self.config, self.file, "its initial_state", lambda: self.initial_state(len(x)))
+        outputs, end = call_own(self.config, self.file, "its step", partial(stream, start))
         before, after = _layout(start), _layout(end)
         if before != after or not {*re.findall(r"\w+", before)} <= {"Tensor", "number"}:
             raise ModelError(
@@ -178,7 +162,7 @@ class OwnModel(nn.Module):
                 f"else; found them at samples {given}."
             )
         found = torch.stack([y for y in outputs if y is not None], dim=1)
-        again, _ = _ask(self.config, self.file, "its step", partial(stream, start))
+        again, _ = call_own(self.config, self.file, "its step", partial(stream, start))
         if not _close(found, torch.stack([y for y in again if y is not None], dim=1)):
             raise ModelError(
                 f"{source}: expected step to leave the state that it is given as it is, and to return a new "
@@ -233,13 +217,13 @@ class OwnModel(nn.Module):
                     "requires_grad, detach and no_grad."
                 )
             trained = [p for p in self.parameters() if p.requires_grad]
-            _ask(
+            call_own(
                 self.config,
                 self.file,
                 "its backward",
                 lambda: torch.autograd.grad(error, trained, allow_unused=True),
             )
-        _ask(self.config, self.file, "taking up its own state_dict", partial(self.load_state_dict, before))
+        call_own(self.config, self.file, "taking up its own state_dict", partial(self.load_state_dict, before))
 
 
 def build_own(name: str, in_dim: int, out_dim: int, chunk: int, options: Mapping[str, Any]) -> OwnModel:
@@ -264,7 +248,7 @@ def build_own(name: str, in_dim: int, out_dim: int, chunk: int, options: Mapping
         raise ModelError(f"{name}: there is no file {file}.")
     code, values = file.read_bytes(), {option: _as_json(option, value) for option, value in options.items()}
     config = OwnConfig(in_dim, out_dim, chunk, f"{file.name}:{attribute}", digest_of(code), values)
-    _check_options(config, _attribute(_module(file, code, file.parent), config, file))
+    check_options(config, attribute_of(run_file(file, code, file.parent), config, file))
     model = OwnModel(config, file, code, file.parent)
     model.try_training()
     return model
@@ -296,20 +280,6 @@ def own_from_config(config: OwnConfig, file: Path, folder: Path) -> OwnModel:
             f"{found}. Weights are of use with that file alone: put it back, or train again."
         )
     return OwnModel(config, file, code, folder)
-
-
-def file_of(name: str) -> Path:
-    """Return where the file of ``FILE.py:NAME`` should be."""
-    file = Path(name.rpartition(":")[0])
-    try:
-        return file.expanduser().absolute()
-    except RuntimeError as error:  # ~somebody
-        raise ModelError(f"{name}: there is no file {file}: {error}") from error
-
-
-def digest_of(code: bytes) -> str:
-    """Return the first digits of the SHA-256 of a file's bytes."""
-    return hashlib.sha256(code).hexdigest()[:DIGITS]
 
 
 def _as_json(option: str, value: Any) -> Any:
@@ -360,93 +330,3 @@ def _drawing_by_seed() -> Iterator[None]:
     finally:
         random.setstate(python)
         np.random.set_state(numpy)  # noqa: NPY002
-
-
-def _attribute(module: ModuleType, config: OwnConfig, file: Path) -> Callable[..., Any]:
-    attribute = config.source.rpartition(":")[2]
-    made = getattr(module, attribute, None)
-    if not callable(made):
-        offered = sorted(
-            name
-            for name, value in vars(module).items()
-            if callable(value) and getattr(value, "__module__", "") == module.__name__
-        )
-        if made is not None:
-            raise ModelError(f"{file}: {attribute} is no class and no function. It has: {', '.join(offered)}.")
-        raise UnknownNameError(f"class or function in {file}", attribute, offered)
-    return made
-
-
-def _check_options(config: OwnConfig, make: Callable[..., Any]) -> None:
-    """Refuse options that the class or function does not take, before it is called."""
-    parameters = inspect.signature(make).parameters.values()
-    if any(one.kind is one.VAR_KEYWORD for one in parameters):
-        return
-    known = [one.name for one in parameters if one.kind in (one.POSITIONAL_OR_KEYWORD, one.KEYWORD_ONLY)]
-    if not {*FIXED} <= {*known}:
-        raise ModelError(
-            f"{config.source}: expected a class or function with the arguments in_dim, out_dim and chunk, found "
-            f"{config.source.rpartition(':')[2]}({', '.join(known)})."
-        )
-    for name in config.options:
-        if name not in known:
-            raise UnknownNameError(f"option of {config.source}", name, [one for one in known if one not in FIXED])
-
-
-def _ask(config: OwnConfig, file: Path, what: str, call: Callable[[], T]) -> T:
-    """Call what a file holds; whatever it raises is said to be the file's, unless it is our own."""
-    try:
-        return call()
-    except CspDataError:
-        raise
-    except Exception as error:
-        raise _raised(config.source, what, error, str(file)) from error
-
-
-def _raised(source: str, what: str, error: BaseException, file: str) -> ModelError:
-    lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == file]
-    where = f" (line {lines[-1]})" if lines else ""
-    message = " ".join(str(error).split()).rstrip(".")
-    return ModelError(
-        f"{source}{where}: {what} raised {type(error).__name__}: {message}. -v (in Python the exception's cause) "
-        "shows the whole traceback."
-    )
-
-
-@cache
-def _module(file: Path, code: bytes, folder: Path) -> ModuleType:
-    """Run a file's code, once for each of its versions: what was read, whatever lies there by now."""
-    name = f"_csp_baselines_model_{digest_of(code)}"
-    spec = importlib.util.spec_from_file_location(name, file)
-    assert spec is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module  # dataclasses look their module up
-    _importable(folder)
-    try:
-        exec(compile(code, str(file), "exec"), vars(module))
-    except (Exception, SystemExit) as error:
-        del sys.modules[name]
-        raise _raised(file.name, "running the file", error, str(file)) from error
-    return module
-
-
-def _importable(folder: Path) -> None:
-    """Let a file import those beside it, as a script does; after all else, so that it hides no package.
-
-    Files of the same names beside other models are forgotten.
-    """
-    if not folder.is_dir():
-        return
-    here, others = str(folder), [one for one in FOLDERS if one != str(folder)]
-    beside = {path.stem for path in folder.iterdir()}
-    for name, module in list(sys.modules.items()):
-        origin = getattr(module, "__file__", None) or ""
-        if name.partition(".")[0] in beside and any(Path(one) in Path(origin).parents for one in others):
-            del sys.modules[name]
-    if here in FOLDERS:
-        FOLDERS.remove(here)
-        sys.path.remove(here)
-    if here not in sys.path:
-        first = min((sys.path.index(one) for one in FOLDERS if one in sys.path), default=len(sys.path))
-        sys.path.insert(first, here)
-        FOLDERS.append(here)

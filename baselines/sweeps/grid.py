@@ -16,7 +16,7 @@ import numpy as np
 import csp_data
 from baselines.errors import CspDataError, OptionError, UnknownNameError
 from baselines.experiment import plan
-from baselines.models.own import digest_of, file_of
+from baselines.models.own_file import digest_of, file_of
 from baselines.presets import MODELS, default_preset, is_own, short_name, short_names
 from baselines.published import training, training_of
 from baselines.references.methods import REFERENCES
