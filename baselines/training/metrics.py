@@ -97,7 +97,7 @@ def rte(true: Array, pred: Array, rate_hz: float, interval_s: float = 60.0) -> f
         raise ValueError("a path needs at least 2 positions")
     interval_steps = max(1, round(interval_s * rate_hz))
     steps = min(interval_steps, len(drift) - 1)
-    scale = 1.0 if len(drift) > interval_steps else interval_steps / len(drift)
+    scale = max(1.0, interval_steps / len(drift))
     return scale * float(np.sqrt(np.square(drift[steps:] - drift[:-steps]).mean()))
 
 

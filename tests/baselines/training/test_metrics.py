@@ -45,14 +45,25 @@ def test_summary_counts_every_step_once() -> None:
 
 
 def test_float32_does_not_cost_digits() -> None:
-    true = np.full((100_000, 1), 1000.0, dtype=np.float32)
-    assert mse(true, true + np.float32(0.5)) == 0.25
+    rng = np.random.default_rng(0)
+    true, pred = rng.normal(1000, 1, size=(2, 5000, 1)).astype(np.float32)
+    errors = [float(p) - float(t) for t, p in zip(true.ravel(), pred.ravel(), strict=True)]
+    assert mse(true, pred) == pytest.approx(math.fsum(e * e for e in errors) / 5000, rel=1e-12)
+    assert mae(true, pred) == pytest.approx(math.fsum(map(abs, errors)) / 5000, rel=1e-12)
+    assert path(true)[-1, 0] == pytest.approx(math.fsum(map(float, true.ravel())), rel=1e-12)
 
 
-@pytest.mark.parametrize("pred", [np.zeros((3, 1)), np.zeros(3), np.zeros((0, 2))])
-def test_shapes_must_agree(pred: np.ndarray) -> None:
+@pytest.mark.parametrize(
+    ("true", "pred"),
+    [*((TRUE, np.zeros(shape)) for shape in ((3, 1), 3, (0, 2))), *((np.zeros(n),) * 2 for n in (3, (0, 2)))],
+)
+def test_shapes_must_agree(true: np.ndarray, pred: np.ndarray) -> None:
     with pytest.raises(ValueError, match="must both be"):
-        mse(TRUE, pred)
+        mse(true, pred)
+
+
+def test_a_path_begins_at_the_origin() -> None:
+    assert path(np.array([[1.0, 2.0], [3.0, -4.0]])).tolist() == [[0, 0], [1, 2], [4, -2]]
 
 
 def test_absolute_trajectory_error_by_hand() -> None:
@@ -68,6 +79,7 @@ def test_relative_trajectory_error_by_hand() -> None:
     assert rte(true, pred, 1.0, interval_s=2.0) == pytest.approx(math.sqrt((9 + 25 + 49) / 3))
     # 5 positions, an interval of 10 s wanted: the drift of the whole, 10, times 10 / 5
     assert rte(true, pred, 1.0, interval_s=10.0) == pytest.approx(20.0)
+    assert rte(true[:2], pred[:2], 1.0, interval_s=10.0) == pytest.approx(5.0)  # of two positions, too
     with pytest.raises(ValueError, match="at least 2"):
         rte(true[:1], pred[:1], 1.0)
 
