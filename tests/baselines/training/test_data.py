@@ -8,6 +8,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+import csp_data
 from baselines.errors import OptionError
 from baselines.training.data import Part, batches, cut_windows, load_part
 from baselines.training.settings import window_steps
@@ -130,6 +131,12 @@ def test_whole_episodes(make_part: MakePart) -> None:
     batch = next(batches(part, windows, 3))
     assert batch.inputs.shape == (3, 60, 4)
     assert batch.mask.sum(dim=1).tolist() == [7, 12, 3]
+
+
+def test_windows_of_the_protocol_come_with_the_part(sample: Dataset) -> None:
+    assert load_part(sample, "val").window is None
+    cut = csp_data.load("sample", window=csp_data.Window(seconds=4, stride=1), target_hz=10)
+    assert load_part(cut, "val").window == (40, 10)
 
 
 def test_bounds(make_part: MakePart) -> None:

@@ -113,8 +113,12 @@ def test_the_angles_fill_the_circle() -> None:
 
 
 @pytest.fixture(scope="module")
-def phone(tmp_path_factory: pytest.TempPathFactory, home: Path) -> Dataset:
-    tree = simulate("ronin", tmp_path_factory.mktemp("trees") / "ronin", hours=0.02, seed=0)
+def tree(tmp_path_factory: pytest.TempPathFactory, home: Path) -> Path:
+    return simulate("ronin", tmp_path_factory.mktemp("trees") / "ronin", hours=0.02, seed=0)
+
+
+@pytest.fixture(scope="module")
+def phone(tree: Path) -> Dataset:
     return csp_data.load("ronin", raw=tree, protocol="paper")
 
 
@@ -138,6 +142,13 @@ def test_ronin_turns_because_its_card_says_so(phone: Dataset) -> None:
         np.hypot(*part.physical(v)[0].T) for v in (batch.targets, part.heading[1].apply(batch.targets, angle))
     ]
     np.testing.assert_allclose(lengths[0], lengths[1], atol=1e-5)
+
+
+def test_without_changes_only_the_vectors_turn(tree: Path) -> None:
+    part = load_part(csp_data.load("ronin", raw=tree, protocol="paper", input_deltas=False), "train")
+    assert part.heading is not None
+    assert part.heading[0].pairs.tolist() == [[0, 1], [3, 4]]
+    assert part.inputs.shape[1] == 6
 
 
 def test_axes_that_are_not_level_are_refused(sample: Dataset) -> None:
