@@ -59,6 +59,22 @@ def test_fused_and_padded_steps_give_the_curve_of_plain_torch(make_part: MakePar
     assert _curve(part, pad=True) == pytest.approx(plain, rel=1e-4)
 
 
+def test_padding_adds_only_what_does_not_count(make_part: MakePart) -> None:
+    part = make_part((7, 4, 2), chunk=5)
+    (batch,) = batches(part, cut_windows(part, 5), 8)
+    assert batch.mask.shape == (4, 5)
+    padded = pad_batch(batch, 6, 8)
+    for before, after, shape, steps in (
+        (batch.inputs, padded.inputs, (6, 8 * 5, 4), 5 * 5),
+        (batch.targets, padded.targets, (6, 8, 2), 5),
+        (batch.mask, padded.mask, (6, 8), 5),
+    ):
+        assert after.shape == shape
+        assert torch.equal(after[:4, :steps], before)
+        assert int(after.count_nonzero()) == int(before.count_nonzero())
+    assert padded.rows.tolist() == batch.rows.tolist()
+
+
 def test_length_classes() -> None:
     assert [bucket_length(n, 10) for n in range(1, 11)] == [3, 3, 3, 5, 5, 8, 8, 8, 10, 10]
     assert bucket_length(1, 1) == 1
