@@ -29,7 +29,17 @@ from baselines.references.methods import (
 from baselines.runs.config import RunConfig, data_config
 from baselines.runs.environment import code_version, describe_environment
 from baselines.runs.interface import INTERFACE, Interface
-from baselines.runs.run import ENVIRONMENT, MODEL, PREDICTIONS, RESULTS, Run, RunError, lock_folder, read_run
+from baselines.runs.run import (
+    ENVIRONMENT,
+    MODEL,
+    MODEL_FOLDER,
+    PREDICTIONS,
+    RESULTS,
+    Run,
+    RunError,
+    lock_folder,
+    read_run,
+)
 from baselines.runs.trackers import Tracker, open_tracker, require_tracker
 from baselines.training.checkpoint import save_weights
 from baselines.training.data import Part, load_part
@@ -140,11 +150,11 @@ def run(
 def _write_provenance(
     folder: Path, dataset: Dataset, device: torch.device, command: str, model: nn.Module
 ) -> None:
-    """Write where the run is made, what its model's inputs and outputs are, and the file of one's own."""
+    """Write where the run is made, what its model's inputs and outputs are, and files of one's own."""
     prepared = str(dataset.path.absolute())  # also for who looks from another folder
     environment = {**describe_environment(device), "command": command, "prepared": prepared}
     if isinstance(model, OwnModel):
-        environment |= _keep_file(model, folder)
+        environment |= _keep_files(model, folder)
     atomic_json(folder / ENVIRONMENT, environment)
     atomic_json(folder / INTERFACE, Interface.of(dataset).to_dict())
 
@@ -160,15 +170,21 @@ def _evaluate_part(
     return {**metrics, "predict_seconds": round(seconds, 4)}, predictions
 
 
-def _keep_file(model: OwnModel, folder: Path) -> dict[str, Any]:
-    """Copy the file of a model of one's own into the run's folder; return what to record of it."""
+def _keep_files(model: OwnModel, folder: Path) -> dict[str, Any]:
+    """Copy the files of a model of one's own into the run's folder; return what to record of them."""
     if model.config.looks_ahead:
         logger.warning(
             "%s looks ahead: its outputs change with samples after the end of their chunk. Its errors do not "
             "compare with those of models that see the past alone, and it cannot run live.",
             model.config.source,
         )
-    atomic_bytes(folder / MODEL, model.code)
+    if model.config.beside:
+        for path, content in model.files.items():
+            copy = folder / MODEL_FOLDER / path
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            atomic_bytes(copy, content)
+    else:
+        atomic_bytes(folder / MODEL, model.files[model.file.name])
     return {"model_folder": str(model.file.parent)}
 
 
@@ -289,10 +305,12 @@ def _rebuilt(run: Run) -> nn.Module:
         return reference_from_config(plain)
     config = config_from_dict(plain)
     if isinstance(config, OwnConfig):
-        with seeded(
-            run.config.train.seed, torch.device("cpu")
-        ):  # random tensors that are no weights are drawn again
-            return own_from_config(config, run.folder / MODEL, Path(run.environment["model_folder"]))
+        file, folder = run.folder / MODEL, Path(run.environment["model_folder"])
+        if config.beside:
+            folder = run.folder / MODEL_FOLDER
+            file = folder / config.source.rpartition(":")[0]
+        with seeded(run.config.train.seed, torch.device("cpu")):  # tensors that are no weights are drawn again
+            return own_from_config(config, file, folder)
     return build_from_config(config)
 
 

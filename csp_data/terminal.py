@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, TextIO
 if TYPE_CHECKING:
     import click
 
-__all__ = ["Loudness", "at_terminal", "flags", "loudness", "pipeable"]
+__all__ = ["Loudness", "at_terminal", "flags", "loudness", "pipeable", "stdout_is_result"]
 
 OURS = ("csp_data", "baselines")
 
@@ -49,6 +49,7 @@ class Loudness:
     def apply(self) -> None:
         """Make this the loudness of the running command: of its log, and of what asks :data:`loudness`."""
         loudness.set(self)
+        stdout_is_result.set(True)
         logging.basicConfig(
             level=logging.ERROR if self.quiet else logging.WARNING,
             format="%(levelname)s: %(message)s",
@@ -62,6 +63,8 @@ class Loudness:
 _USUAL = Loudness()
 loudness: ContextVar[Loudness] = ContextVar("loudness", default=_USUAL)
 """That of the running command."""
+stdout_is_result: ContextVar[bool] = ContextVar("stdout_is_result", default=False)
+"""Whether a command runs here, so that code which is not ours may not print to stdout."""
 
 
 def at_terminal(stream: TextIO | None) -> bool:

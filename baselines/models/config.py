@@ -131,6 +131,8 @@ class OwnConfig:
         Further arguments of the class or function.
     looks_ahead
         Whether outputs were seen to depend on samples after the end of their chunk.
+    beside
+        First digits of the SHA-256 of each file that it imports from its own folder, by its path from there.
     """
 
     in_dim: int
@@ -140,6 +142,7 @@ class OwnConfig:
     digest: str
     options: dict[str, Any] = field(default_factory=dict)
     looks_ahead: bool = False
+    beside: dict[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         check_config(self, positive=("in_dim", "out_dim", "chunk"))
@@ -180,6 +183,8 @@ def config_to_dict(config: ModelConfig) -> dict[str, Any]:
     """
     family = next(name for name, cls in _MODELS.items() if isinstance(config, cls))
     plain = {"family": family, **asdict(config)}
+    if isinstance(config, OwnConfig) and not config.beside:
+        del plain["beside"]  # a run's name depends on all that is here
     for level in _LEVELS:
         if plain.get(level) is not None:
             plain[level] = {"kind": getattr(config, level).kind, **plain[level]}

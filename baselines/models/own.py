@@ -6,7 +6,8 @@
 ``step(x_t, state)``, which returns the prediction (B, out_dim) at the last sample of each chunk (else None) and
 the next state, as the models of this package do.
 
-The file's digest is part of what names a run, and a copy of the file lies in the run's folder.
+The digests of the file, and of those that it imports from its own folder, are part of what names a run, and copies
+of all of them lie in the run's folder.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from __future__ import annotations
 import json
 import random
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
@@ -28,7 +29,8 @@ from torch import Tensor, nn
 from baselines.errors import ModelError, OptionError
 from baselines.models.config import OwnConfig
 from baselines.models.model import check_input, check_sample
-from baselines.models.own_file import attribute_of, call_own, check_options, digest_of, file_of, run_file
+from baselines.models.own_file import attribute_of, call_own, check_options, digest_of, file_of, prints_apart
+from baselines.models.own_program import program_of
 
 __all__ = ["OwnModel", "build_own", "own_from_config"]
 
@@ -42,15 +44,16 @@ class OwnModel(nn.Module):
         Its file's name and digest, sizes and options.
     file
         Where the file lies.
-    code
-        What it holds.
-    folder
-        Whose files it may import.
+    make
+        Its class or function.
 
     Attributes
     ----------
     config
         With what the module was seen to do.
+    files
+        What the file holds, and those that it imported from its folder, by their paths from there; empty for a
+        model that was made from a copy.
     inner
         What the file's class or function returned.
 
@@ -60,12 +63,11 @@ class OwnModel(nn.Module):
         If the file, the class or the module does not do what is asked of it.
     """
 
-    def __init__(self, config: OwnConfig, file: Path, code: bytes, folder: Path) -> None:
+    def __init__(self, config: OwnConfig, file: Path, make: Callable[..., Any]) -> None:
         super().__init__()
         self.config = config
         self.file = file
-        self.code = code
-        make = attribute_of(run_file(file, code, folder), config, file)
+        self.files: dict[str, bytes] = {}
         arguments = {"in_dim": config.in_dim, "out_dim": config.out_dim, "chunk": config.chunk, **config.options}
         with _drawing_by_seed():
             inner = call_own(config, file, "making it", lambda: make(**arguments))
@@ -105,10 +107,10 @@ class OwnModel(nn.Module):
         y = self.inner(x) if compiling else call_own(self.config, self.file, "its forward", partial(self.inner, x))
         expected = (x.shape[0], x.shape[1] // self.config.chunk, self.config.out_dim)
         if not isinstance(y, Tensor) or y.shape != expected:
-            found = tuple(y.shape) if isinstance(y, Tensor) else type(y).__name__
+            output = tuple(y.shape) if isinstance(y, Tensor) else type(y).__name__
             raise ModelError(
                 f"{self.config.source}: for inputs {tuple(x.shape)} (batch, samples, features) and a chunk of "
-                f"{self.config.chunk}, expected outputs {expected} (batch, chunks, targets), found {found}."
+                f"{self.config.chunk}, expected outputs {expected} (batch, chunks, targets), found {output}."
             )
         return y
 
@@ -122,13 +124,15 @@ class OwnModel(nn.Module):
                 "cannot be streamed. docs/howto-own-model.md shows both."
             )
         start: Any = self.inner.initial_state  # type: ignore[union-attr]
-        return start(batch_size, torch.device(device), dtype)
+        with prints_apart():
+            return start(batch_size, torch.device(device), dtype)
 
     def step(self, x_t: Tensor, state: Any) -> tuple[Tensor | None, Any]:
         """Take one sample (B, in_dim); return the prediction (B, out_dim) or None, and the next state."""
         check_sample(x_t, self.config)
         step: Any = self.inner.step  # type: ignore[union-attr]
-        y, state = step(x_t, state)
+        with prints_apart():
+            y, state = step(x_t, state)
         return y, state
 
     def _lacking(self) -> list[str]:
@@ -156,21 +160,22 @@ class OwnModel(nn.Module):
             )
         due = [(i + 1) % chunk == 0 for i in range(len(outputs))]
         if [isinstance(y, Tensor) for y in outputs] != due:
-            given = [i + 1 for i, y in enumerate(outputs) if y is not None]
+            samples = [i + 1 for i, y in enumerate(outputs) if y is not None]
             raise ModelError(
                 f"{source}: expected predictions of step at the last sample of each chunk of {chunk}, and None "
-                f"else; found them at samples {given}."
+                f"else; found them at samples {samples}."
             )
-        found = torch.stack([y for y in outputs if y is not None], dim=1)
+        predictions = torch.stack([y for y in outputs if y is not None], dim=1)
         again, _ = call_own(self.config, self.file, "its step", partial(stream, start))
-        if not _close(found, torch.stack([y for y in again if y is not None], dim=1)):
+        if not _close(predictions, torch.stack([y for y in again if y is not None], dim=1)):
             raise ModelError(
                 f"{source}: expected step to leave the state that it is given as it is, and to return a new "
                 "one; the second stream from the same initial state differs from the first. Work on a clone of "
                 "the state, and keep nothing of it in the module."
             )
-        if found.shape != expected.shape or not _close(found, expected):
-            apart = f"{(found - expected).abs().max():.2g}" if found.shape == expected.shape else "another shape"
+        if not _close(predictions, expected):
+            same_shape = predictions.shape == expected.shape
+            apart = f"{(predictions - expected).abs().max():.2g}" if same_shape else "another shape"
             raise ModelError(
                 f"{source}: expected step, sample by sample, to predict what forward does; found a difference of "
                 f"{apart}. A prediction may use the samples up to its chunk's end, and step must carry all that "
@@ -248,38 +253,47 @@ def build_own(name: str, in_dim: int, out_dim: int, chunk: int, options: Mapping
         raise ModelError(f"{name}: there is no file {file}.")
     code, values = file.read_bytes(), {option: _as_json(option, value) for option, value in options.items()}
     config = OwnConfig(in_dim, out_dim, chunk, f"{file.name}:{attribute}", digest_of(code), values)
-    check_options(config, attribute_of(run_file(file, code, file.parent), config, file))
-    model = OwnModel(config, file, code, file.parent)
-    model.try_training()
+    program = program_of(file, code, file.parent)
+    with program.importing():
+        make = attribute_of(program.run(), config, file)
+        check_options(config, make)
+        model = OwnModel(config, file, make)
+        model.try_training()
+    model.files = program.files
+    digests = {path: digest_of(content) for path, content in sorted(program.imported.items())}
+    model.config = replace(model.config, beside=digests)
     return model
 
 
 def own_from_config(config: OwnConfig, file: Path, folder: Path) -> OwnModel:
-    """Return a freshly initialised model from a copy of its file.
+    """Return a freshly initialised model from copies of its files.
 
     Parameters
     ----------
     config
         Of the model.
     file
-        The copy.
+        The copy of its file.
     folder
-        Where the file lay, whose other files it may import.
+        Where it finds the others: the copies, or, if none were made, where the file lay.
 
     Raises
     ------
     ModelError
-        If the copy is not there, or is not what the configuration was made of.
+        If a copy is not there, or is not what the configuration was made of.
     """
     file = file.absolute()
-    code = file.read_bytes() if file.is_file() else b""
-    found = digest_of(code) if file.is_file() else "nothing"
-    if found != config.digest:
-        raise ModelError(
-            f"{file}: expected the file that {config.source} was trained from (SHA-256 {config.digest}...), found "
-            f"{found}. Weights are of use with that file alone: put it back, or train again."
-        )
-    return OwnModel(config, file, code, folder)
+    digests = {file: config.digest} | {folder.absolute() / path: digest for path, digest in config.beside.items()}
+    for copy, digest in digests.items():
+        at_hand = digest_of(copy.read_bytes()) if copy.is_file() else "nothing"
+        if at_hand != digest:
+            raise ModelError(
+                f"{copy}: expected the file that {config.source} was trained from (SHA-256 {digest}...), found "
+                f"{at_hand}. Weights are of use with that file alone: put it back, or train again."
+            )
+    program = program_of(file, file.read_bytes(), folder.absolute())
+    with program.importing():
+        return OwnModel(config, file, attribute_of(program.run(), config, file))
 
 
 def _as_json(option: str, value: Any) -> Any:

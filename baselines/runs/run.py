@@ -9,7 +9,8 @@
 ``best.safetensors``    weights of the chosen epoch
 ``last.safetensors``    what an interrupted training goes on from
 ``predictions.npz``     of the part that is reported, physical units
-``model.py``            the file of a model of one's own (:mod:`baselines.models.own`)
+``model.py``            the file of a model of one's own (:mod:`baselines.models.own`); where it imports from its
+                        folder, ``model/`` holds it and those files
 ``results.json``        metrics of every part but train, written last: a run without it is unfinished
 ======================  ==================================================================================
 """
@@ -47,7 +48,7 @@ __all__ = [
 ]
 
 CONFIG, ENVIRONMENT, RESULTS, PREDICTIONS = "config.json", "environment.json", "results.json", "predictions.npz"
-MODEL = "model.py"
+MODEL, MODEL_FOLDER = "model.py", "model"
 LOCK = ".lock"
 
 State = Literal["new", "unfinished", "finished"]

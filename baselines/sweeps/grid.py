@@ -173,8 +173,9 @@ class PlannedRun:
         As for :func:`baselines.run`.
     command
         How to get the run again.
-    digest
-        Of the file of a model of one's own, as it was when the run was planned; else empty.
+    files
+        Digests of the files of a model of one's own, by their paths from its folder, as they were when the run was
+        planned.
     """
 
     label: str
@@ -186,16 +187,17 @@ class PlannedRun:
     preset: str | None
     options: dict[str, Any]
     command: str
-    digest: str = ""
+    files: Mapping[str, str] = field(default_factory=dict)
 
-    def check_file(self) -> None:
-        """Raise :class:`SweepError` if the file of a model of one's own has changed since this was planned."""
-        file = file_of(self.model)
-        if self.digest and (not file.is_file() or digest_of(file.read_bytes()) != self.digest):
-            raise SweepError(
-                f"{file} has changed since this run was planned. Give the sweep's command again: it plans anew, "
-                "and keeps the runs of the file as it was."
-            )
+    def check_files(self) -> None:
+        """Raise :class:`SweepError` if a file of a model of one's own has changed since this was planned."""
+        for path, digest in self.files.items():
+            file = file_of(self.model).parent / path
+            if not file.is_file() or digest_of(file.read_bytes()) != digest:
+                raise SweepError(
+                    f"{file} has changed since this run was planned. Give the sweep's command again: it plans "
+                    "anew, and keeps the runs of the file as it was."
+                )
 
 
 def check_raw(grid: Grid) -> None:
@@ -268,7 +270,9 @@ def _plan_run(
 ) -> PlannedRun:
     preset = None if default_preset(model) is None else grid.preset
     planned = plan(dataset, model, train, preset, sizes)
-    key, digest = planned.key, planned.model["digest"] if is_own(model) else ""
+    key = planned.key
+    own = is_own(model)
+    files = {file_of(model).name: planned.model["digest"], **planned.model.get("beside", {})} if own else {}
     protocol = dataset.protocol.name
     folder = out / "runs" / f"{dataset.name}-{protocol}-{short_name(model)}-{train.seed}-{key}"
     varied = _varied_labels(dataset, train, sizes, grid, model in REFERENCES)
@@ -282,7 +286,7 @@ def _plan_run(
         preset=preset,
         options=sizes,
         command=shlex.join([*_train_command(dataset, model, train, preset, sizes, grid), "--out", str(folder)]),
-        digest=digest,
+        files=files,
     )
 
 

@@ -28,6 +28,7 @@ from baselines.sweeps.slots import device_slot
 from baselines.training.ledger import LEDGER, append_event, read_lines
 from csp_data.options import check_number
 from csp_data.parallel import as_done
+from csp_data.terminal import stdout_is_result
 
 __all__ = [
     "Joblib",
@@ -120,6 +121,7 @@ def work_on(planned: PlannedRun, place: Place) -> Outcome:
             append_event(planned.folder, "compile")
 
     start = time.perf_counter()
+    outer = stdout_is_result.set(True)  # a worker's stdout is that of the sweep
     torch.set_num_threads(place.threads)
     tqdm.set_lock(threading.RLock())  # not one between processes: a semaphore that a killed worker leaves behind
     try:
@@ -128,7 +130,7 @@ def work_on(planned: PlannedRun, place: Place) -> Outcome:
             names = [f"cuda:{number}" for number in range(torch.cuda.device_count())]
         gpu = place.device == "cuda"
         reservation = device_slot(place.slots, names, place.per_device) if gpu else _fixed_device(names[0])
-        planned.check_file()
+        planned.check_files()
         with reservation as device, before_compiling(record_compiling):
             _, state = run(
                 csp_data.load(path=planned.prepared),
@@ -148,6 +150,8 @@ def work_on(planned: PlannedRun, place: Place) -> Outcome:
         if (planned.folder / LEDGER).exists():
             append_event(planned.folder, "fail", error=reason)
         return Outcome(planned.folder, "failed", reason, time.perf_counter() - start)
+    finally:
+        stdout_is_result.reset(outer)
     return Outcome(
         planned.folder, "skipped" if state == "finished" else "done", seconds=time.perf_counter() - start
     )

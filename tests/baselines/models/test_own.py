@@ -247,10 +247,10 @@ def test_an_edited_file_is_another_model_and_the_old_run_keeps_its_own(
     with pytest.raises(RunError, match=r"holds another run: model\.digest is"):
         baselines.run(sample, f"{file}:Causal", SHORT, run.folder)
     assert baselines.evaluate(run, sample)["mse"] == pytest.approx(run.reported["mse"], rel=1e-6)
-    shutil.copy(file, run.folder / "model.py")
+    shutil.copy(file, run.folder / "model" / "mine.py")
     with pytest.raises(ModelError, match=r"expected the file that mine\.py:Causal was trained from"):
         baselines.load_model(run)
-    (run.folder / "model.py").unlink()
+    (run.folder / "model" / "mine.py").unlink()
     with pytest.raises(ModelError, match="found nothing"):
         baselines.load_model(run)
 
