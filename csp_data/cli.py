@@ -14,7 +14,7 @@ import csp_data
 from csp_data import api
 from csp_data.acquire.nearby import better_folder
 from csp_data.acquire.rawtree import raw_root
-from csp_data.acquire.verify import failure_lines
+from csp_data.acquire.report import failure_lines
 from csp_data.card import Card, load_card
 from csp_data.commands import acquire
 from csp_data.commands.base import Commands, examples, report, run

@@ -21,8 +21,9 @@ from csp_data.acquire.lockfile import RECEIPTS_NAME, Locked, LockedSet, lock_pat
 from csp_data.acquire.manifest import Digest, Stamps, digest_file, write_json
 from csp_data.acquire.place import all_files, place
 from csp_data.acquire.plan import Item, Variant, local_file, mirror_of, plan, receipts
+from csp_data.acquire.report import Report
 from csp_data.acquire.transfer import Stopped, Watch, fetch, sidecar_of
-from csp_data.acquire.verify import Report, verify_tree
+from csp_data.acquire.verify import verify_tree
 from csp_data.card import Card, bundled_root
 from csp_data.errors import AccessError, CspDataError, TransferError, VerificationError
 from csp_data.home import lock, raw_dir, writable_dir

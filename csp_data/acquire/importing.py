@@ -14,7 +14,8 @@ from csp_data.acquire.archive import is_archive, unpack
 from csp_data.acquire.lockfile import Locked, LockedSet, extend_lock, lock_path, read_lock
 from csp_data.acquire.manifest import Stamps, digest_file
 from csp_data.acquire.place import How, find_files, has_publishers_name, place
-from csp_data.acquire.verify import Report, verify_tree
+from csp_data.acquire.report import Report
+from csp_data.acquire.verify import verify_tree
 from csp_data.card import Card, bundled_root, load_card, names
 from csp_data.errors import CspDataError, MissingDataError, OptionError, UnsafeArchiveError, VerificationError
 from csp_data.home import expanded, lock, named, raw_dir, writable_dir

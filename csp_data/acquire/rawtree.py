@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from csp_data.acquire.nearby import better_folder
-from csp_data.acquire.verify import Report, verify_tree
+from csp_data.acquire.report import Report
+from csp_data.acquire.verify import verify_tree
 from csp_data.card import Card, bundled_root
 from csp_data.errors import DamagedRecordingError, MissingDataError
 from csp_data.home import check_accessible, raw_dir

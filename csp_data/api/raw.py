@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from csp_data.acquire.rawtree import find_recordings, raw_root
-from csp_data.acquire.verify import Report, verify_tree
+from csp_data.acquire.report import Report
+from csp_data.acquire.verify import verify_tree
 from csp_data.card import Card, load_card
 from csp_data.errors import MissingDataError, OptionError, UnknownNameError
 from csp_data.home import expanded

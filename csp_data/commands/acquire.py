@@ -12,7 +12,7 @@ from csp_data.acquire.bench import bench_transfer
 from csp_data.acquire.client import Patience
 from csp_data.acquire.download import Options, download_card
 from csp_data.acquire.importing import import_card
-from csp_data.acquire.verify import Report, failure_lines
+from csp_data.acquire.report import Report, failure_lines
 from csp_data.card import load_card
 from csp_data.commands.base import Command, Commands, examples
 from csp_data.commands.options import json_option, name_argument, raw_option

@@ -15,7 +15,8 @@ import numpy as np
 from tqdm import tqdm
 
 from csp_data.acquire.rawtree import path_inside, raw_bytes, raw_kind, raw_root, recordings_of
-from csp_data.acquire.verify import Report, verify_tree
+from csp_data.acquire.report import Report
+from csp_data.acquire.verify import verify_tree
 from csp_data.card import Card, stored_card
 from csp_data.errors import CspDataError, MissingDataError, OptionError, UnknownNameError
 from csp_data.home import lock, prepared_dir, prepared_files_of

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 from csp_data.acquire.nearby import better_folder
-from csp_data.acquire.verify import Report
+from csp_data.acquire.report import Report
 from csp_data.card import Card
 from csp_data.errors import DamagedRecordingError, MissingDataError
 from csp_data.prepare.examples import Example

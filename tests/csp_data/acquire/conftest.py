@@ -13,7 +13,7 @@ from click.testing import CliRunner, Result
 
 from csp_data.acquire.client import Client, Patience
 from csp_data.acquire.download import Options, download_card
-from csp_data.acquire.verify import Report
+from csp_data.acquire.report import Report
 from csp_data.api import datasets, raw
 from csp_data.card import bundled_root, load_card
 from csp_data.cli import cli

@@ -14,7 +14,7 @@ import pytest
 import csp_data
 from csp_data.acquire.lockfile import LOCK_NAME, Locked, LockedSet, extend_lock, read_lock
 from csp_data.acquire.manifest import Stamps, digest_file
-from csp_data.acquire.verify import FileReport, failure_lines
+from csp_data.acquire.report import FileReport, failure_lines
 from csp_data.card import load_card
 from csp_data.errors import CspDataError, VerificationError
 

@@ -1,0 +1,163 @@
+"""What verification says of the raw files of a data set."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal
+
+from csp_data.acquire.manifest import Digest
+from csp_data.errors import SourceError, VerificationError
+from csp_data.sources import Found
+
+__all__ = ["FileReport", "Report", "Status", "Trust", "failure_lines", "names_by_recording"]
+
+Status = Literal["ok", "missing", "truncated", "altered", "unreadable", "unlisted", "extra"]
+Trust = Literal["published", "locked", "structure"]
+
+
+@dataclass(frozen=True)
+class FileReport:
+    """What verification says of one file.
+
+    ``trust`` says on what grounds a file is ok: ``"published"``: its bytes agree with a digest of the publisher;
+    ``"locked"``: with that of the first arrival (:mod:`csp_data.acquire.lockfile`); ``"structure"``: it was read,
+    and what it holds is possible; ``None``: it is there, and was not read yet, or ``beside`` names the failed file
+    of the same recording, without which it cannot be read as what it is. ``fix`` says how to mend what is not ok.
+    An ``"unlisted"`` recording is one that the card does not know, an ``"extra"`` file is no part of any.
+    """
+
+    path: str
+    status: Status
+    trust: Trust | None = None
+    expected: str = ""
+    found: str = ""
+    fix: str = ""
+    beside: str = ""
+
+    @property
+    def failed(self) -> bool:
+        """Whether the file cannot be used as it is."""
+        return self.status not in ("ok", "unlisted", "extra")
+
+    def __str__(self) -> str:
+        detail = f": expected {self.expected}, found {self.found}" if self.expected else ""
+        return f"{self.path}: {self.status}{detail}{'. ' + self.fix if self.fix else ''}"
+
+
+@dataclass(frozen=True)
+class Report:
+    """What verification says of a data set.
+
+    Parameters
+    ----------
+    name
+        Data set.
+    root
+        Folder of its raw files.
+    files
+        One entry for each listed file, and for each recording that the card does not list.
+    digests
+        Of the files that are there, by path.
+    found
+        The recordings there, as the source lists them.
+    """
+
+    name: str
+    root: Path
+    files: tuple[FileReport, ...]
+    digests: dict[str, Digest]
+    found: tuple[Found, ...] = ()
+
+    @property
+    def failures(self) -> tuple[FileReport, ...]:
+        """Files that are missing, truncated, altered or unreadable."""
+        return tuple(file for file in self.files if file.failed)
+
+    @property
+    def present(self) -> tuple[FileReport, ...]:
+        """Files that are there and verified."""
+        return tuple(file for file in self.files if file.status == "ok")
+
+    def failure_of(self, found: Found) -> str:
+        """Return what failed of those of a recording's files that are there, ``""`` if nothing did."""
+        names = names_by_recording(self.root, [found])[0] if self._failed else ()
+        return "; ".join(self._failed[name] for name in names if name in self._failed)
+
+    @cached_property
+    def _failed(self) -> dict[str, str]:
+        return {file.path: str(file) for file in self.failures if file.status != "missing"}
+
+    def source_digest(self) -> str:
+        """Return one SHA-256 over names and contents of the files that are there."""
+        lines = "".join(f"{name} {digest.sha256}\n" for name, digest in sorted(self.digests.items()))
+        return hashlib.sha256(os.fsencode(lines)).hexdigest()
+
+    def raise_for_failures(self, *, allow_missing: bool = False) -> None:
+        """Raise if a file failed.
+
+        Parameters
+        ----------
+        allow_missing
+            Accept files that are not there.
+
+        Raises
+        ------
+        VerificationError
+            Listing every failed file.
+        """
+        bad = [file for file in self.failures if not (allow_missing and file.status == "missing")]
+        if bad:
+            lines = "\n".join(f"  {line}" for line in failure_lines(bad))
+            raise VerificationError(
+                f"{len(bad)} of {len(self.files)} files of {self.name} in {self.root} failed:\n{lines}"
+            )
+
+    def summary(self) -> str:
+        """Return one line: what is there, and on what grounds it is trusted."""
+        unread = {
+            True: "of a recording with a failed file",
+            False: "not read yet (--deep, in Python deep=True, reads it)",
+        }
+        grounds = Counter(file.trust or unread[bool(file.beside)] for file in self.present)
+        counts = ", ".join(f"{count} {trust}" for trust, count in sorted(grounds.items()))
+        extra = sum(file.status == "extra" for file in self.files)
+        return (
+            f"{self.name} in {self.root}: {len(self.present)} of {len(self.present) + len(self.failures)} files"
+            f" verified{f' ({counts})' if counts else ''}{f', {extra} other files' if extra else ''}"
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the report as plain values, for JSON."""
+        return {
+            "name": self.name,
+            "root": str(self.root),
+            "ok": not self.failures,
+            "files": [{**asdict(file), "failed": file.failed} for file in self.files],
+        }
+
+
+def failure_lines(failures: Sequence[FileReport]) -> list[str]:
+    """Return one line for each failed file; what mends several of them is said once, after all files."""
+    times = Counter(file.fix for file in failures)
+    lines = [str(file if times[file.fix] == 1 else replace(file, fix="")) for file in failures]
+    return lines + [f"For {count} of these: {fix}" for fix, count in times.items() if fix and count > 1]
+
+
+def names_by_recording(root: Path, found: Sequence[Found]) -> list[list[str]]:
+    """Return the paths below the root, with slashes, of the files of each recording, there or not."""
+    above = root.parts
+    depth = len(above)
+
+    def name(file: Path) -> str:
+        parts = file.parts  # relative_to takes ten times as long, and there may be thousands of files
+        if parts[:depth] != above:
+            raise SourceError(file, f"find gives a file outside the folder that it was asked about, {root}")
+        return "/".join(parts[depth:])
+
+    return [[name(file) for file in recording.files] for recording in found]
