@@ -43,6 +43,19 @@ def test_batches_equal_single_episodes(name: str, length: int | None, gru: type[
                 torch.testing.assert_close(together[first:last], alone, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.parametrize("team", [1, 2, 3, 12])
+def test_sums_of_a_teams_shares_are_the_error_of_all_steps(team: int, gru: type[Any], make_part: MakePart) -> None:
+    """Also where there are fewer windows than processes, and the last window of an episode is a short one."""
+    part = make_part((7, 12, 3, 5))
+    torch.manual_seed(0)
+    model = gru(*part.dims, part.chunk)
+    errors = normalized_predictions(model, part, 5).double() - part.targets
+    shares = [sum_squared_errors(model, part, 5, rank, team) for rank in range(team)]
+    assert all(type(total) is float for total, _ in shares)
+    assert sum(total for total, _ in shares) == pytest.approx(errors.square().sum().item(), rel=1e-5)
+    assert sum(count for _, count in shares) == errors.numel()
+
+
 @pytest.mark.parametrize("shape", [(-1, 1), (-1,)])
 def test_outputs_of_another_shape_are_refused_and_not_spread(shape: tuple[int, ...], make_part: MakePart) -> None:
     part = make_part((6, 6))

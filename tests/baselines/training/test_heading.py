@@ -11,11 +11,12 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from torch import Tensor
+from torch import Tensor, nn
 
 import csp_data
 from baselines.errors import OptionError
 from baselines.training.data import HeadingRotation, Part, batches, cut_windows, load_part
+from baselines.training.train import TrainConfig, train
 from csp_data import Dataset
 from csp_data.normalization import Affine
 from csp_data.simulate import simulate
@@ -110,6 +111,29 @@ def test_the_angles_fill_the_circle() -> None:
     angle = np.angle((after[:, 0] + 1j * after[:, 1]) / (before[:, 0] + 1j * before[:, 1])) % (2 * np.pi)
     counts = np.histogram(angle, bins=8, range=(0, 2 * np.pi))[0]
     assert (np.abs(counts - 500) < 5 * np.sqrt(500)).all()
+
+
+def test_a_training_turns_its_windows_anew_in_every_epoch_and_those_of_val_never(tmp_path: Path) -> None:
+    part, inputs, _ = _part([6], 2)
+    seen: dict[bool, list[np.ndarray]] = {True: [], False: []}
+
+    class Sees(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.bias = nn.Parameter(torch.zeros(2, dtype=torch.float64))
+
+        def forward(self, x: Tensor) -> Tensor:
+            seen[self.training].append(inputs.invert(x[0].numpy().copy()))
+            return x[:, ::5, :2] + self.bias
+
+    train(Sees(), part, part, TrainConfig(epochs=4, window_s=None, window_stride_s=None), tmp_path)
+    stored = inputs.invert(part.inputs.numpy().copy())
+    assert all(np.allclose(x, stored) for x in seen[False])
+    ratios = [(x[:, 0] + 1j * x[:, 1]) / (stored[:, 0] + 1j * stored[:, 1]) for x in seen[True]]
+    for ratio in ratios:
+        np.testing.assert_allclose(ratio, ratio[0], atol=1e-6)
+        assert abs(ratio[0]) == pytest.approx(1)
+    assert len({complex(np.round(ratio[0], 3)) for ratio in ratios}) == 4
 
 
 @pytest.fixture(scope="module")

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import math
+import time
 from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -17,12 +18,14 @@ import baselines
 from baselines.errors import OptionError
 from baselines.training.checkpoint import CheckpointError, load_weights, read_checkpoint
 from baselines.training.data import Part
+from baselines.training.team import ALONE, Team
 from baselines.training.train import (
     BEST,
     LAST,
     METRICS,
     TrainConfig,
     TrainingError,
+    _TrainingLoop,
     masked_mse,
     seeded,
     train,
@@ -173,13 +176,17 @@ def test_the_callers_random_numbers_are_left_alone(gru: type[Any], make_part: Ma
     assert torch.equal(torch.rand(3), expected)
 
 
-def test_learning_rate_follows_the_cosine(gru: type[Any], make_part: MakePart, tmp_path: Path) -> None:
+@pytest.mark.parametrize("schedule", ["cosine", "constant"])
+def test_learning_rate_follows_the_schedule(
+    schedule: Any, gru: type[Any], make_part: MakePart, tmp_path: Path
+) -> None:
     part, val = make_part((20,)), make_part(seed=1)
     config = TrainConfig(
-        epochs=4, batch=2, lr=0.01, window_s=1.0, window_stride_s=None
+        epochs=4, batch=2, lr=0.01, schedule=schedule, window_s=1.0, window_stride_s=None
     )  # 4 windows, 2 steps an epoch
     train(_gru(gru, part), part, val, config, tmp_path)
-    expected = [0.01 * 0.5 * (1 + math.cos(math.pi * step / 8)) for step in (1, 3, 5, 7)]
+    cosine = [0.01 * 0.5 * (1 + math.cos(math.pi * step / 8)) for step in (1, 3, 5, 7)]
+    expected = cosine if schedule == "cosine" else [0.01] * 4
     assert [line["lr"] for line in _lines(tmp_path)] == pytest.approx(expected)
     assert [line["step"] for line in _lines(tmp_path)] == [2, 4, 6, 8]
 
@@ -227,6 +234,56 @@ def test_a_loss_that_is_no_number_stops_with_the_last_good_checkpoint(
     assert held.progress["epoch"] == 2
     assert all(torch.isfinite(tensor).all() for tensor in held.model.values())
     assert len(_lines(tmp_path)) == 2
+
+
+@pytest.mark.parametrize("interval", [1, 3, 1000])
+def test_losses_looked_at_now_and_then_all_count(
+    interval: int, gru: type[Any], make_part: MakePart, tmp_path: Path
+) -> None:
+    """As on a GPU. The weights stay what they are: every target step of a window counts once in the mean."""
+    part = make_part((17, 22, 3))
+    config = replace(CONFIG, lr=1e-30, schedule="constant")
+    windows, _ = config.windows(part)
+    assert len(set(windows.lengths.tolist())) > 1
+    model = gru(*part.dims, part.chunk, dropout=0.0)
+    squares = []
+    for start, steps in zip(windows.starts, windows.lengths, strict=True):
+        inputs = part.inputs[None, start * part.chunk : (start + steps) * part.chunk]
+        squares += (model(inputs)[0] - part.targets[start : start + steps]).square().flatten().tolist()
+
+    def loop(model: nn.Module) -> _TrainingLoop:
+        made = _TrainingLoop(model, config, tmp_path, part, windows, ALONE)
+        made.loss_check_interval = interval
+        return made
+
+    assert loop(model).run_epoch(1) == pytest.approx(math.fsum(squares) / len(squares), rel=1e-5)
+    calls = iter(range(100))
+    model.register_forward_hook(lambda module, inputs, y: y * (math.nan if next(calls) == 1 else 1.0))
+    with pytest.raises(TrainingError, match=r"nan at step 2 \(epoch 1\)"):
+        loop(model).run_epoch(1)
+
+
+def test_the_time_is_what_all_epochs_took(gru: type[Any], make_part: MakePart, tmp_path: Path) -> None:
+    part, val = make_part(), make_part(seed=1)
+    start = time.perf_counter()
+
+    def stop(line: dict[str, Any]) -> None:
+        if line["epoch"] == 3:
+            raise Stop
+
+    with pytest.raises(Stop):
+        train(_gru(gru, part), part, val, CONFIG, tmp_path, on_epoch=stop)
+    fit = train(_gru(gru, part), part, val, CONFIG, tmp_path)
+    seconds = [line["seconds"] for line in _lines(tmp_path)]
+    assert 0 < seconds[0] <= seconds[2] <= seconds[-1] == pytest.approx(fit.seconds, abs=1e-3)
+    assert sorted(seconds) == seconds
+    assert fit.seconds <= time.perf_counter() - start
+
+
+def test_a_team_does_not_pad_batches_to_few_shapes(gru: type[Any], make_part: MakePart, tmp_path: Path) -> None:
+    part = make_part()
+    with pytest.raises(OptionError, match=r"compile='inductor'.*eager with several processes"):
+        train(_gru(gru, part), part, part, replace(CONFIG, compile="inductor"), tmp_path, team=Team(0, 2))
 
 
 @pytest.mark.parametrize(
