@@ -18,6 +18,7 @@ import baselines
 from baselines.errors import OptionError
 from baselines.training.checkpoint import CheckpointError, load_weights, read_checkpoint
 from baselines.training.data import Part
+from baselines.training.ledger import LEDGER
 from baselines.training.team import ALONE, Team
 from baselines.training.train import (
     BEST,
@@ -278,6 +279,15 @@ def test_the_time_is_what_all_epochs_took(gru: type[Any], make_part: MakePart, t
     assert 0 < seconds[0] <= seconds[2] <= seconds[-1] == pytest.approx(fit.seconds, abs=1e-3)
     assert sorted(seconds) == seconds
     assert fit.seconds <= time.perf_counter() - start
+
+
+def test_of_a_team_the_leader_alone_writes(gru: type[Any], make_part: MakePart, tmp_path: Path) -> None:
+    part = make_part()
+    windows, _ = CONFIG.windows(part)
+    for rank, written in ((1, set()), (0, {BEST, LAST, METRICS, LEDGER})):
+        loop = _TrainingLoop(_gru(gru, part), CONFIG, tmp_path, part, windows, Team(rank, 2))
+        assert loop.store(1, 0.5, 0.25)["val_loss"] == loop.state["best_loss"] == 0.25
+        assert {path.name for path in tmp_path.iterdir()} == written
 
 
 def test_a_team_does_not_pad_batches_to_few_shapes(gru: type[Any], make_part: MakePart, tmp_path: Path) -> None:
