@@ -37,10 +37,11 @@ from csp_data.commands.plot import plot
 from csp_data.commands.simulate import simulate
 from csp_data.commands.view import view
 from csp_data.dataset import Dataset
+from csp_data.describe.text import parts_of
 from csp_data.errors import MissingDataError, StoreError, VerificationError
 from csp_data.home import home, prepared_dir, prepared_files_of
 from csp_data.store import read_header
-from csp_data.terminal import loudness
+from csp_data.terminal import loudness, wrapped
 
 __all__ = ["cli", "main"]
 
@@ -117,9 +118,9 @@ def info(
             json.dumps({"card": card.to_dict(), "prepared": dataset and _summary(dataset), **files}, indent=2)
         )
         return
-    click.echo(_describe(card))
+    click.echo(wrapped(_describe(card)))
     for line in _describe_prepared_files(card) if dataset is None else _describe_prepared(dataset):
-        click.echo(line)
+        click.echo(wrapped(line))
 
 
 def _describe_prepared_files(card: Card) -> Iterator[str]:
@@ -196,7 +197,7 @@ def _describe(card: Card) -> str:
         f"{card.name}: {card.title}",
         f"({card.kind})",
         "",
-        *card.summary.strip().splitlines(),
+        " ".join(card.summary.split()),
         "",
         "Streams:",
     ]
@@ -209,13 +210,12 @@ def _describe(card: Card) -> str:
     lines.append("Targets:")
     for target in card.targets:
         per = ", given per second unless the protocol says per step" if target.increment else ""
-        lines.append(f"  {target.name}: {', '.join(target.channels)} in {target.unit}{per}. {target.summary}")
+        unit = ", ".join(target.units) or target.unit
+        lines.append(f"  {target.name}: {', '.join(target.channels)} in {unit}{per}. {target.summary}")
     for protocol, lists in card.splits.items():
-        shares = ", ".join(
-            f"{part} {lists.shares[part]:.0%}" if lists.shares else f"{part} {len(getattr(lists, part))}"
-            for part in lists.parts
+        lines.append(
+            f"Split {protocol} ({lists.rule}): {parts_of(lists)}{' of the' if lists.shares else ''} recordings"
         )
-        lines.append(f"Split {protocol} ({lists.rule}): {shares}{' of the' if lists.shares else ''} recordings")
     if card.promised is not None:
         lines.append(f"Promised: {card.promised} recordings")
     lines += ["Known defects:", *(f"  - {defect}" for defect in card.defects)] if card.defects else []

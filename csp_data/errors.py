@@ -116,13 +116,13 @@ class OptionError(CspDataError, ValueError):
         flag = flags.get(part, flags.get(whole)) if not whole or whole in flags else None
         if flag is None:
             return str(self)
-        given = "is missing" if self.got is None else _as_typed(self.got)
+        given = " is missing" if self.got is None else "" if self.got is True else f" {_as_typed(self.got)}"
 
         def other(found: re.Match[str]) -> str:
             return found[0] if found[1] not in flags else flags[found[1]] + ("" if found[2] else " ")
 
         advice = re.sub(r"\b(\w+)=(True\b|(?='?\w))", other, self._advice)
-        return f"{flag} {given}: {advice}"
+        return f"{flag}{given}: {advice}"
 
 
 def _as_typed(value: object) -> str:
@@ -154,7 +154,7 @@ class MissingDataError(CspDataError):
 
     def __init__(self, what: str, looked: Path | str, fix: str) -> None:
         self.looked = Path(looked)
-        super().__init__(f"{what} not found at {looked}. {fix}")
+        super().__init__(f"{what}: not found at {looked}. {fix}")
 
     def or_else(self, advice: str) -> MissingDataError:
         """Return the same error with one more way out, if there is one."""

@@ -191,6 +191,8 @@ def lock(path: Path) -> Iterator[None]:
         try:
             file_lock.acquire(timeout=WAIT_S)
         except filelock.Timeout:
+            if not Path(file_lock.lock_file).exists():  # where no file can be made, filelock tries for ever
+                raise OSError(errno.ENOENT, "no file can be made there") from None
             logger.warning("another process works on %s; waiting for it (Ctrl-C stops the waiting)", path)
             file_lock.acquire()
     except OSError as error:

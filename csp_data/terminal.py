@@ -7,7 +7,9 @@ import errno
 import io
 import logging
 import os
+import shutil
 import sys
+import textwrap
 from collections.abc import Callable, Iterable
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -16,7 +18,7 @@ from typing import TYPE_CHECKING, TextIO
 if TYPE_CHECKING:
     import click
 
-__all__ = ["Loudness", "at_terminal", "flags", "loudness", "pipeable", "stdout_is_result"]
+__all__ = ["Loudness", "at_terminal", "flags", "loudness", "pipeable", "stdout_is_result", "wrapped"]
 
 OURS = ("csp_data", "baselines")
 
@@ -70,6 +72,20 @@ stdout_is_result: ContextVar[bool] = ContextVar("stdout_is_result", default=Fals
 def at_terminal(stream: TextIO | None) -> bool:
     """Whether a person is at the other end of a stream; there is no stream where it was closed (``2>&-``)."""
     return stream is not None and stream.isatty()
+
+
+def wrapped(text: str) -> str:
+    """Return prose broken between words to the width of the terminal, and as it is where stdout is none."""
+    if not at_terminal(sys.stdout):
+        return text
+    width = shutil.get_terminal_size().columns
+    lines = []
+    for line in text.splitlines():
+        indent = line[: len(line) - len(line.lstrip())] + ("  " if line.strip() else "")
+        lines += textwrap.wrap(
+            line, width, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False
+        ) or [""]
+    return "\n".join(lines)
 
 
 def flags(params: Iterable[click.Parameter]) -> dict[str, str]:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple, TypeVar
 
 from baselines.results.rows import Result, as_result
 from baselines.runs.config import flatten
 from baselines.runs.run import Run, RunError
 
-__all__ = ["by_label"]
+__all__ = ["by_label", "what_numbers_mean"]
 
 Found = TypeVar("Found", Run, Result)
 
@@ -41,6 +41,45 @@ def by_label(runs: Sequence[Found]) -> dict[str, list[Found]]:
         runs_by_group.setdefault((row.config, row.variant), []).append(run)
     _refuse_repeats(groups.values())
     return dict(zip(_labels(list(groups.values())), runs_by_group.values(), strict=True))
+
+
+def what_numbers_mean(groups: Mapping[str, Sequence[Result]]) -> tuple[str, ...]:
+    """Say in which settings rows differ that are told apart by a number; of very many, the first.
+
+    Parameters
+    ----------
+    groups
+        Rows by their label, as :func:`by_label` gives them.
+    """
+    said = []
+    by_model: dict[str, dict[str, dict[str, Any]]] = {}
+    for label, group in groups.items():
+        by_model.setdefault(group[0].model, {})[label] = flatten(dict(group[0].settings))
+    for model, rows in by_model.items():
+        numbered = {label for number, label in enumerate(rows, start=1) if label == f"{model} ({number})"}
+        fields = [
+            field
+            for field in dict.fromkeys(field for settings in rows.values() for field in settings)
+            if len({_value_text(settings.get(field)) for settings in rows.values()}) > 1
+        ]
+        if not numbered or not fields:
+            continue
+        texts = [
+            f"{label}: "
+            + ", ".join(
+                f"{field.removeprefix('model.')} {_value_text(rows[label].get(field))}"
+                for field in fields[:MOST_FIELDS_BELOW]
+            )
+            for label in rows
+            if label in numbered
+        ]
+        more = len(fields) - MOST_FIELDS_BELOW
+        said.append("; ".join(texts) + (f"; and {more} more settings differ." if more > 0 else "."))
+    return tuple(said)
+
+
+MOST_FIELDS_BELOW = 8
+"""Differing settings that the note below a table tells."""
 
 
 def _labels(groups: Sequence[list[Result]]) -> list[str]:

@@ -17,7 +17,7 @@ from baselines.published import published
 from baselines.results.folds import FoldsMissingError, across_folds, recipe_of
 from baselines.results.rows import Result, as_results
 from baselines.runs.run import Run, RunError
-from baselines.tables.labels import by_label
+from baselines.tables.labels import by_label, what_numbers_mean
 from baselines.tables.setting_text import setting_text
 from baselines.tables.significance import compare
 from baselines.tables.table import MIXED, Hierarchy, Row, Table
@@ -65,6 +65,7 @@ def make_table(runs: Sequence[Run | Result]) -> Table:
         selection=first.selection,
         report=first.report,
         unit=first.unit or MIXED,
+        numbered=what_numbers_mean(groups),
         looks_ahead=tuple(label for label, group in groups.items() if _looks_ahead(group[0])),
         context=tuple(sorted({run.window_s for run in results}, key=lambda c: math.inf if c is None else c)),
         rows=tuple(sorted(_with_comparisons(rows, errors, against), key=lambda row: -row.test_mse)),

@@ -134,7 +134,7 @@ def columns(table: Table) -> list[str]:
     return [
         "model",
         f"{table.report} MSE{mse.label} {table.squared_unit}".strip(),
-        "vs mean",
+        *(["vs mean"] if _has_mean(table) else []),
         *(["published MSE", "in its unit", "vs published"] if _has_published(table) else []),
         *([f"vs {table.against} [95 %]{mse.label}", "p (Holm)"] if table.against else []),
         f"{table.report} RMSE{rmse.label}{table.unit_label}",
@@ -151,7 +151,7 @@ def cells(table: Table, row: Row) -> list[str]:
     return [
         row.model,
         mse.spread(row.test_mse, row.test_mse_std),
-        "" if row.improvement is None else f"{-100 * row.improvement + 0.0:+.1f} %",
+        *([_change(row.improvement)] if _has_mean(table) else []),
         *(_published_cells(row) if _has_published(table) else []),
         *(_comparison_cells(row.comparison, mse) if table.against else []),
         rmse.spread(row.test_rmse, row.test_rmse_std),
@@ -185,6 +185,7 @@ def notes(table: Table) -> list[str]:
             f"every level, over {hierarchy.flat}; both chosen by the reported error, as published): "
             f"{100 * hierarchy.improvement:+.1f} %{difference}{published}."
         )
+    sentences += table.numbered
     if table.looks_ahead:
         sentences.append(
             f"{', '.join(table.looks_ahead)}: outputs were seen to depend on samples after the end of their "
@@ -208,6 +209,14 @@ def notes(table: Table) -> list[str]:
             "Published are the best sizes found there; sizes here are those of the runs."
         )
     return sentences
+
+
+def _has_mean(table: Table) -> bool:
+    return any(row.improvement is not None for row in table.rows)
+
+
+def _change(improvement: float | None) -> str:
+    return "" if improvement is None else f"{-100 * improvement + 0.0:+.1f} %"
 
 
 def _has_published(table: Table) -> bool:

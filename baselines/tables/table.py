@@ -129,6 +129,8 @@ class Table:
         Which fold of how many, where the runs are of one alone; ``None`` otherwise.
     variant
         What tells its data from those of other tables of the data set; empty for what those are variants of.
+    numbered
+        Sentences that say what the numbers behind models' names mean.
     looks_ahead
         Rows of models of one's own whose outputs were seen to depend on samples after their chunk.
     """
@@ -148,6 +150,7 @@ class Table:
     fold_by: str = "group"
     fold: tuple[int, int] | None = None
     variant: str = ""
+    numbered: tuple[str, ...] = ()
     looks_ahead: tuple[str, ...] = ()
 
     @property

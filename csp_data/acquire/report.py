@@ -15,10 +15,14 @@ from csp_data.acquire.manifest import Digest
 from csp_data.errors import SourceError, VerificationError
 from csp_data.sources import Found
 
-__all__ = ["FileReport", "Report", "Status", "Trust", "failure_lines", "names_by_recording"]
+__all__ = ["A_RECORDING", "FileReport", "Report", "Status", "Trust", "failure_lines", "names_by_recording"]
 
 Status = Literal["ok", "missing", "truncated", "altered", "unreadable", "unlisted", "extra"]
 Trust = Literal["published", "locked", "structure"]
+
+
+A_RECORDING = "a recording"
+"""What a row expects that stands for one or more recordings of which no file is known."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +50,8 @@ class FileReport:
         return self.status not in ("ok", "unlisted", "extra")
 
     def __str__(self) -> str:
-        detail = f": expected {self.expected}, found {self.found}" if self.expected else ""
+        known = not self.expected or (self.status, self.found) == ("missing", "nothing")  # "missing" says it
+        detail = "" if known else f": expected {self.expected}, found {self.found}"
         return f"{self.path}: {self.status}{detail}{'. ' + self.fix if self.fix else ''}"
 
 
@@ -122,14 +127,16 @@ class Report:
         """Return one line: what is there, and on what grounds it is trusted."""
         unread = {
             True: "of a recording with a failed file",
-            False: "not read yet (--deep, in Python deep=True, reads it)",
+            False: "not read yet; --deep, in Python deep=True, reads them",
         }
         grounds = Counter(file.trust or unread[bool(file.beside)] for file in self.present)
         counts = ", ".join(f"{count} {trust}" for trust, count in sorted(grounds.items()))
         extra = sum(file.status == "extra" for file in self.files)
+        failed = sum(file.expected != A_RECORDING for file in self.failures)
         return (
-            f"{self.name} in {self.root}: {len(self.present)} of {len(self.present) + len(self.failures)} files"
-            f" verified{f' ({counts})' if counts else ''}{f', {extra} other files' if extra else ''}"
+            f"{self.name} in {self.root}: {len(self.present)} of {len(self.present) + failed} files"
+            f" {'there' if unread[False] in grounds else 'verified'}{f' ({counts})' if counts else ''}"
+            f"{f', {extra} other files' if extra else ''}"
         )
 
     def to_dict(self) -> dict[str, Any]:

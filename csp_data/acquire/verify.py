@@ -12,7 +12,7 @@ from pathlib import Path
 from csp_data.acquire.lockfile import LOCK_NAME, RECEIPTS_NAME, LockedSet, lock_path, read_lock
 from csp_data.acquire.manifest import Digest, Stamps
 from csp_data.acquire.nearby import without_other_simulations
-from csp_data.acquire.report import FileReport, Report, Status, names_by_recording
+from csp_data.acquire.report import A_RECORDING, FileReport, Report, Status, names_by_recording
 from csp_data.acquire.structure import structure_problems
 from csp_data.card import Card, FileEntry, bundled_root
 from csp_data.errors import MissingDataError
@@ -168,7 +168,7 @@ def _how_to_mend(card: Card, root: Path, entry: FileEntry) -> str:
     if bundled_root(card) is not None:
         return " ".join(card.obtain.split())
     if entry.url or entry.drive:
-        return f"Get it again: {download_command(card, root)} (from {entry.url or 'Google Drive'})."
+        return f"Get it again: {download_command(card, root)}."
     return f"Get it again: {how_to_get(card, root)}"
 
 
@@ -181,7 +181,7 @@ def _missing_recordings(card: Card, found: Sequence[Found], advice: str) -> Iter
     if not missing or len(named) < card.promised:
         missing = [f"{card.promised - len(found)} of {card.promised} recordings"]
     for id_ in missing:
-        yield FileReport(id_, "missing", expected="a recording", found="none", fix=advice)
+        yield FileReport(id_, "missing", expected=A_RECORDING, found="none", fix=advice)
 
 
 def _name_failed_partners(rows: Sequence[FileReport], by_recording: Sequence[Sequence[str]]) -> list[FileReport]:

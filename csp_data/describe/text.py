@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from csp_data.card import Card, StreamCard, TargetCard
+from csp_data.card import Card, SplitCard, StreamCard, TargetCard
 from csp_data.protocol import PROTOCOLS, resolve
 
-__all__ = ["amount", "comparison", "incomplete", "markdown"]
+__all__ = ["amount", "comparison", "incomplete", "markdown", "parts_of"]
 
 SHOWN = 12
 """Channels of a stream that are listed one by one; of more, the first three and the last stand for all."""
@@ -163,14 +163,33 @@ def _target_row(target: TargetCard) -> tuple[str, ...]:
 def _splits(card: Card) -> str:
     rows = []
     for name, split in card.splits.items():
-        shares = ", ".join(
-            f"{part} {split.shares[part]:.0%}" if split.shares else f"{part} {len(getattr(split, part))}"
-            for part in split.parts
-        )
+        shares = parts_of(split, code="`")
         held_out = ", ".join(part for part in split.held_out if part in split.parts) or "none"
         rule = split.rule if split.rule == "lists" else f"{split.rule}, of the recordings {split.among}"
         rows.append((f"`{name}`", rule, shares, held_out))
     return _table(("protocol", "rule", "parts", "parts whose groups stand in no other"), rows)
+
+
+def parts_of(split: SplitCard, *, code: str = "") -> str:
+    """Return how much each part of a split holds: its share, its number of recordings, or the patterns of them.
+
+    Parameters
+    ----------
+    split
+        Of a card.
+    code
+        What to put around patterns, such as a backquote.
+    """
+    said = []
+    for part in split.parts:
+        listed = getattr(split, part)
+        if split.shares:
+            said.append(f"{part} {split.shares[part]:.0%}")
+        elif any(set(name) & set("*?[") for name in listed):
+            said.append(f"{part} {' and '.join(f'{code}{name}{code}' for name in listed)}")
+        else:
+            said.append(f"{part} {len(listed)}")
+    return ", ".join(said)
 
 
 def _changes(card: Card, head: str) -> str:

@@ -95,7 +95,7 @@ def prepare_card(
     try:
         report = verify_tree(card, root, extra=False)
     except MissingDataError as error:
-        raise error.or_else(_still_prepared(card)) from error
+        raise error.or_else(_still_prepared(card)) from None  # whose text it repeats
     if not skip_damaged:
         report.raise_for_failures(allow_missing=True)
     key = recipe_hash(card, protocol, report.source_digest(), skip_damaged=skip_damaged)
@@ -211,7 +211,7 @@ def _recordings(card: Card, report: Report) -> list[Found]:
     try:
         return recordings_of(card, load_source(card), report)
     except MissingDataError as error:
-        raise error.or_else(_still_prepared(card)) from error
+        raise error.or_else(_still_prepared(card)) from None  # whose text it repeats
 
 
 def _divide_kept(

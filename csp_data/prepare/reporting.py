@@ -63,8 +63,9 @@ def check_parts(
     if protocol.resplit is not None:
         parts = protocol.resplit.parts(parts)
     if empty := [part for part in parts if part not in present]:
+        few = "part" if len(empty) == 1 else "parts"
         raise MissingDataError(
-            f"A recording for the {' and '.join(empty)} part of {card.name} ({protocol.split_name})",
+            f"Recordings for the {few} {', '.join(empty)} of {card.name} ({protocol.split_name})",
             report.root,
             _why_empty(card, report, len(parts), notes),
         )

@@ -89,7 +89,7 @@ def simulate(
     if jobs == 0:
         raise OptionError("jobs", jobs, _JOBS)
     if archives and source.archive is None:
-        raise OptionError("archives", archives, f"False for {name}", "Its publisher hands out single files.")
+        raise OptionError("archives", archives, f"no archives of {name}", "Its publisher hands out single files.")
     path = expanded(out)
     tasks = source.plan(hours, seed, generator(seed, f"plan {name}"))
     tasks = [replace(task, compressed=compressed, archived=archives) for task in tasks]

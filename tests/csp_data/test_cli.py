@@ -16,6 +16,7 @@ from click.testing import CliRunner, Result
 import csp_data
 from csp_data.cli import cli
 from csp_data.errors import OptionError, StoreError
+from csp_data.terminal import wrapped
 
 
 def run(*arguments: str) -> Result:
@@ -31,6 +32,24 @@ def test_info_tells_of_every_prepared_file(empty_home: Path) -> None:
     assert said.count("<Dataset sample (real recordings), protocol strict: train") == 2
     assert all(path in said for path in paths)
     assert set(json.loads(run("info", "sample", "--json").stdout)["files"]) == set(paths)
+
+
+def test_info_gives_every_unit_and_no_pattern_for_a_recording() -> None:
+    assert "velocity: vel_x, vel_z, turn_y in m, m, rad, given per second" in run("info", "slip").stdout
+    said = run("info", "ronin").stdout
+    assert "train train_dataset_1/* and train_dataset_2/* and seen_subjects_test_set/*, eval " in said
+    assert "train 3" not in said
+
+
+def test_a_card_fits_the_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "60")
+    long = "  Targets: " + "words " * 30
+    assert wrapped(long) == long
+    monkeypatch.setattr("csp_data.terminal.at_terminal", lambda stream: True)
+    lines = wrapped(f"{long}\n\nhttps://{'x' * 100}").splitlines()
+    assert [len(line) > 60 for line in lines] == [False] * (len(lines) - 1) + [True]
+    assert lines[1].startswith("    words")
+    assert not lines[-2]
 
 
 def test_list_and_info() -> None:

@@ -293,7 +293,7 @@ def test_completion_scripts_are_for_this_program(shell: str) -> None:
         ),
         (
             ["verify", "sample", "--lock", "none.json"],
-            "The lock file of sample not found at none.json. Nothing",
+            "The lock file of sample: not found at none.json. Nothing",
         ),
         (
             ["simulate", "vector", "x", "--hours", "76"],

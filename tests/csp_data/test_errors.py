@@ -66,6 +66,7 @@ FLAGS = {
         (errors.OptionError("out", "5.0", "one word"), "FILE 5.0: expected one word."),
         (errors.OptionError("out", "a b", "one word"), "FILE 'a b': expected one word."),
         (errors.OptionError("input_hz", (1, 2), "one"), "--input-hz 1 2: expected one."),
+        (errors.OptionError("order", True, "no order"), "--order: expected no order."),
         (errors.OptionError("resplit.order", 0, "1"), "resplit.order=0: expected 1."),
         (errors.OptionError("grid", "own", "input_hz=5"), "grid='own': expected input_hz=5."),
     ],

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 import csp_data
+from csp_data.errors import CspDataError
 from csp_data.home import lock, prepared_dir
 from csp_data.output import output, output_folder, temporary_beside
 
@@ -31,6 +32,13 @@ def test_stop_of_preparing(empty_home: Path) -> None:
         assert "Traceback" not in said
     assert [left.suffix for left in prepared_dir().iterdir()] == [".lock"]
     assert csp_data.prepare("sample") == path
+
+
+@pytest.mark.skipif(not Path("/proc/self").is_dir(), reason="needs a file system in which no file can be made")
+def test_a_lock_that_cannot_be_made_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("csp_data.home.WAIT_S", 0.1)
+    with pytest.raises(CspDataError, match="cannot write to /proc"), lock(Path("/proc/x.h5")):
+        pass
 
 
 WRITES_FOR_EVER = """

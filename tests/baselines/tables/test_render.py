@@ -126,7 +126,6 @@ def test_a_table_of_small_errors_reads_alike_down_its_columns() -> None:
     assert one | {"time to fit": ""} == {
         "model": "flat-s4",
         "test MSE in 10⁻⁵ (m/s)²": "1.742 ± 0.020",
-        "vs mean": "",
         "vs fir [95 %] in 10⁻⁵": "+0.28 [+0.10, +0.50]",
         "p (Holm)": "0.5",
         "test RMSE in 10⁻³ (m/s)": "4.174 ± 0.024",

@@ -15,7 +15,7 @@ from baselines.results.rows import as_results
 from baselines.runs.collect import read_runs
 from baselines.runs.run import Run, RunError
 from baselines.tables.make import make_table, make_tables
-from baselines.tables.render import render, render_all
+from baselines.tables.render import notes, render, render_all
 from csp_data import Dataset
 
 
@@ -113,7 +113,10 @@ def test_models_that_share_a_name_stay_apart(runs: dict[str, Run]) -> None:
 def test_rows_that_differ_in_much_are_numbered(runs: dict[str, Run]) -> None:
     train = replace(runs["a"].config.train, lr=0.5, batch=3, epochs=7, window_s=4.0)
     other = replace(runs["a"], config=replace(runs["a"].config, train=train))
-    assert {row.model for row in make_table([runs["a"], other]).rows} == {"flat-lstm (1)", "flat-lstm (2)"}
+    table = make_table([runs["a"], other])
+    assert {row.model for row in table.rows} == {"flat-lstm (1)", "flat-lstm (2)"}
+    (said,) = (note for note in notes(table) if "(1)" in note and "(2)" in note and ";" in note)
+    assert said.split("; ")[1] == "flat-lstm (2): train.epochs 7, train.batch 3, train.lr 0.5, train.window_s 4."
 
 
 def test_rows_whose_choices_read_alike_stay_apart(runs: dict[str, Run]) -> None:

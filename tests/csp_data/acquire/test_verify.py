@@ -8,6 +8,7 @@ import shutil
 import socket
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -15,6 +16,7 @@ import csp_data
 from csp_data.acquire.lockfile import LOCK_NAME, Locked, LockedSet, extend_lock, read_lock
 from csp_data.acquire.manifest import Stamps, digest_file
 from csp_data.acquire.report import FileReport, failure_lines
+from csp_data.acquire.verify import verify_tree
 from csp_data.card import load_card
 from csp_data.errors import CspDataError, VerificationError
 
@@ -219,14 +221,23 @@ def test_the_ids_of_vector_are_36_different_ones():
     assert len(set(ids)) == len(ids) == 36
 
 
+def test_one_line_says_how_to_get_all_missing_files(tmp_path: Path):
+    (tmp_path / "01_undisturbed_slow_rotation_A.hdf5").write_bytes(b"cut")
+    lines = failure_lines(verify_tree(load_card("broad"), tmp_path).failures)
+    assert len(lines) == 39 + 1
+    assert lines[1] == "02_undisturbed_slow_rotation_B.hdf5: missing"
+    assert lines[-1] == f"For 38 of these: Get it again: csp-data download broad --raw {tmp_path}."
+    assert "altered: expected" in lines[0]
+
+
 def test_what_mends_several_files_is_said_once():
     bad = [
         FileReport(name, "missing", None, "a file", "nothing", fix) for name, fix in zip("abc", "xyx", strict=True)
     ]
     assert failure_lines(bad) == [
-        "a: missing: expected a file, found nothing",
-        "b: missing: expected a file, found nothing. y",
-        "c: missing: expected a file, found nothing",
+        "a: missing",
+        "b: missing. y",
+        "c: missing",
         "For 2 of these: x",
     ]
     assert failure_lines(bad[:2]) == [str(file) for file in bad[:2]]
