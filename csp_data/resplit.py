@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import Literal
 
+from csp_data.card.splits import LARGEST_SEED
 from csp_data.errors import OptionError
 from csp_data.options import check_choice, check_number
 
@@ -80,7 +81,8 @@ class Resplit:
         check_choice("resplit.by", self.by, ("group", "subject"))
         if self.by != "group" and self.fold is None:
             raise OptionError("resplit.by", self.by, "a fold with it: only folds are dealt")
-        check_number("resplit.seed", self.seed, "a whole number of at least 0", least=0, whole=True)
+        seeds = f"a whole number from 0 to {LARGEST_SEED}"
+        check_number("resplit.seed", self.seed, seeds, least=0, most=LARGEST_SEED, whole=True)
         check_number("resplit.share", self.share, "a share above 0 and at most 1", above=0, most=1)
         check_number("resplit.piece_s", self.piece_s, "a length above 0 s", above=0, below=math.inf)
         check_choice("resplit.selection", self.selection, ("apart", "report", None))

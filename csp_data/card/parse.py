@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import math
+import sys
 import tomllib
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -29,6 +29,7 @@ from csp_data.errors import CardError
 __all__ = ["card_from", "read_card", "stored_card"]
 
 Part = TypeVar("Part")
+Container = TypeVar("Container", list[Any], dict[str, Any])
 
 
 def read_card(text: str, where: str, others: Mapping[str, str] = MappingProxyType({})) -> Card:
@@ -51,7 +52,7 @@ def read_card(text: str, where: str, others: Mapping[str, str] = MappingProxyTyp
     table = _toml_table(text, where)
     while "extends" in table:
         parent = table.pop("extends")
-        if parent not in others:
+        if not isinstance(parent, str) or parent not in others:
             raise CardError(where, f"extends {parent!r}, which is no card")
         inherited = _toml_table(others[parent], f"{parent}.toml")
         table = {**{name: value for name, value in inherited.items() if name != "aliases"}, **table}
@@ -133,14 +134,24 @@ def _card_from_table(table: dict[str, Any], where: str) -> Card:
         if name in table:
             table[name] = _from_table(kind, table[name], f"{where}, {name}")
     for name, kind in lists.items():
-        table[name] = [_from_table(kind, row, f"{where}, {name} {i}") for i, row in enumerate(table.get(name, []))]
+        rows = _given(table, name, list, where)
+        table[name] = [_from_table(kind, row, f"{where}, {name} {i}") for i, row in enumerate(rows)]
     table["splits"] = {
         name: _from_table(SplitCard, parts_, f"{where}, splits.{name}")
-        for name, parts_ in table.get("splits", {}).items()
+        for name, parts_ in _given(table, "splits", dict, where).items()
     }
     card = _from_table(Card, table, where)
     _check_card(card, where)
     return card
+
+
+def _given(table: Mapping[str, Any], name: str, kind: type[Container], where: str) -> Container:
+    """Return a field that holds tables, empty where it is missing."""
+    value = table.get(name, kind())
+    if not isinstance(value, kind):
+        needed = "a list of tables" if kind is list else "a table"
+        raise CardError(where, f"field {name!r} should be {needed}, found {value!r}")
+    return value
 
 
 def _toml_table(text: str, where: str) -> dict[str, Any]:
@@ -165,6 +176,7 @@ def _check_card(card: Card, where: str) -> None:
     for name in (card.protocol, *card.protocols):
         if name not in card.splits:
             raise CardError(where, f"no splits for its protocol {name!r}")
+        _given(card.protocols, name, dict, f"{where}, protocols")
     files = (*card.files, *card.downloads)
     for label, names in (
         ("stream", [stream.name for stream in card.streams]),
@@ -180,7 +192,7 @@ def _check_card(card: Card, where: str) -> None:
 
 
 def _check_stream(stream: StreamCard, where: str) -> None:
-    if not 0 < stream.rate_hz < math.inf:
+    if not 0 < stream.rate_hz <= sys.float_info.max:  # a whole number may be larger
         raise CardError(where, f"stream {stream.name!r}: rate_hz should be above 0, found {stream.rate_hz}")
     _check_channels(f"stream {stream.name!r}", stream.channels, where)
     if stream.kind == "rotation" and len(stream.channels) % 4:
@@ -192,6 +204,8 @@ def _check_stream(stream: StreamCard, where: str) -> None:
 
 
 def _check_file(file: FileEntry, where: str) -> None:
+    if "\0" in file.path:
+        raise CardError(where, f"file {file.path!r}: no system has such a name")
     if PurePosixPath(file.path).is_absolute() or ".." in PurePosixPath(file.path).parts:
         raise CardError(where, f"file {file.path!r} leads out of the raw folder")
     for digest, length in ((file.sha256, 64), (file.git_blob, 40)):

@@ -9,7 +9,7 @@ from typing import Literal
 
 from csp_data.errors import CardError
 
-__all__ = ["PARTS", "REPORT", "SELECTION", "SplitCard", "check_split"]
+__all__ = ["LARGEST_SEED", "PARTS", "REPORT", "SELECTION", "SplitCard", "check_split"]
 
 PARTS = ("train", "val", "test", "test_seen", "eval")
 """Names that a part may have.
@@ -17,6 +17,9 @@ PARTS = ("train", "val", "test", "test_seen", "eval")
 ``train``: to fit; ``val``: to choose models; ``test``: to report, on what was held out; ``test_seen``: reported
 beside it, on groups that training has seen; ``eval``: of published protocols, to choose and to report at once.
 """
+
+LARGEST_SEED = 2**32 - 1
+"""The generator behind ``torch.randperm`` takes 32 bits as a seed."""
 
 SELECTION, REPORT = ("val", "eval"), ("test", "eval")
 """Parts that models may be chosen on, and parts that may be reported; the first that a data set has counts."""
@@ -89,5 +92,7 @@ def check_split(split: SplitCard, where: str) -> None:
             raise CardError(where, f"the share of {part} should be above 0 and at most 1, found {share!r}")
     if split.shares and abs(sum(split.shares.values()) - 1) > 1e-9:
         raise CardError(where, f"shares should add up to 1, found {sum(split.shares.values()):g}")
+    if not 0 <= split.seed <= LARGEST_SEED:
+        raise CardError(where, f"the seed should be from 0 to {LARGEST_SEED}, found {split.seed}")
     if "train" not in split.parts:
         raise CardError(where, "there is no train part")

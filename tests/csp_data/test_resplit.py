@@ -69,6 +69,9 @@ def test_smaller_shares_are_subsets_of_larger_ones(count: int, shares: list[floa
 
 
 def test_seeds_choose_other_subsets() -> None:
+    assert having(of_lists(Resplit(share=0.5, seed=2**32 - 1)), "train") != having(
+        of_lists(Resplit(share=0.5)), "train"
+    )
     halves = {frozenset(having(of_lists(Resplit(share=0.5, seed=seed)), "train")) for seed in range(5)}
     assert len(halves) == 5
     assert {len(half) for half in halves} == {6}
@@ -315,6 +318,7 @@ def test_what_is_not_set_leaves_no_trace(home: Path) -> None:
         ({"resplit": {"piece_s": "ten"}}, "resplit.piece_s='ten'"),
         ({"resplit": {"piece_s": float("inf")}}, "resplit.piece_s=inf"),
         ({"resplit": {"seed": -1}}, "resplit.seed=-1"),
+        ({"resplit": {"seed": 2**32}}, "resplit.seed=4294967296: expected a whole number from 0 to 4294967295"),
         ({"resplit": {"piece_s": 0}}, "piece_s=0"),
         ({"resplit": {"selection": "eval"}}, "apart, report"),
         ({"resplit": {"neighbours": "all"}}, "apart, both"),

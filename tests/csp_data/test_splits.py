@@ -160,6 +160,15 @@ name = "made"
         ('rule = "groups"\nshares = { train = 0.5, test = 0.4 }', "add up to 1, found 0.9"),
         ('rule = "groups"\nshares = { train = 0.5, exam = 0.5 }', "'exam' is no part"),
         ('test = ["a"]', "there is no train part"),
+        (
+            'rule = "groups"\nshares = { train = 1.5, test = -0.5 }',
+            "share of train should be above 0 and at most 1",
+        ),
+        (
+            'rule = "random"\nseed = -1\nshares = { train = 0.5, test = 0.5 }',
+            "seed should be from 0 to 4294967295",
+        ),
+        ('rule = "random"\nseed = 4294967296\nshares = { train = 0.5, test = 0.5 }', "seed should be from 0 to"),
         ('train = ["a"]\nval = ["a"]', "lists a recording twice: 'a'"),
         ('train = ["a"]\nheld_out = ["tests"]', "'tests' is no part"),
     ],

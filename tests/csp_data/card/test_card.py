@@ -9,7 +9,14 @@ from csp_data.card import bundled_root, load_card, read_card
 from csp_data.errors import CardError, UnknownNameError
 from csp_data.sources import load_source
 
-TEXT = """
+TARGET = """[[targets]]
+name = "v"
+channels = ["v"]
+unit = "m"
+increment = true
+summary = "s"
+"""
+TEXT = f"""
 name = "made"
 title = "Made"
 kind = "simulated"
@@ -17,7 +24,7 @@ source = "broad"
 protocol = "strict"
 summary = "s"
 obtain = "o"
-files = [{ path = "a.hdf5", size = 3 }]
+files = [{{ path = "a.hdf5", size = 3 }}]
 [licence]
 id = "MIT"
 name = "MIT"
@@ -35,13 +42,7 @@ channels = ["x"]
 unit = "m/s^2"
 rate_hz = 100
 frame = "sensor"
-[[targets]]
-name = "v"
-channels = ["v"]
-unit = "m"
-increment = true
-summary = "s"
-[splits.strict]
+{TARGET}[splits.strict]
 train = ["a"]
 val = ["b"]
 test = ["c"]
@@ -98,12 +99,51 @@ def test_a_whole_card_is_read() -> None:
         ('protocol = "strict"', 'protocol = "paper"', "no splits for its protocol"),
         ('val = ["b"]', 'val = "b"', "field 'val' should be tuple"),
         ('name = "made"', 'name = "made', "not TOML"),
+        ('name = "made"', 'extends = "gone"\nname = "made"', "extends 'gone', which is no card"),
+        ('name = "made"', 'extends = ["broad"]\nname = "made"', r"extends \['broad'\], which is no card"),
+        ('name = "made"', 'name = "made"\ndownloads = 3', "field 'downloads' should be a list of tables, found 3"),
+        ("[splits.strict]", "[splits]\nstrict = 3\n[more]", "splits.strict: expected a table, found int"),
+        (
+            'name = "made"',
+            'name = "made"\nprotocols.strict = 3',
+            "protocols: field 'strict' should be a table, found 3",
+        ),
+        ("[licence]", "licence = 3\n[other]", "made.toml, licence: expected a table, found int"),
+        ('"a.hdf5", size = 3', '"a/../../b", size = 3', "file 'a/../../b' leads out of the raw folder"),
+        ('"a.hdf5", size = 3', '"/etc/b", size = 3', "file '/etc/b' leads out of the raw folder"),
+        ("size = 3 }", 'size = 3 }, { path = "a.hdf5" }', "file 'a.hdf5' stands twice"),
+        ("[splits.strict]", f"{TARGET}[splits.strict]", "target 'v' stands twice"),
+        (TARGET, "", "no target"),
+        ("rate_hz = 100", "rate_hz = 0", "rate_hz should be above 0, found 0"),
+        ("rate_hz = 100", f"rate_hz = 1{400 * '0'}", "rate_hz should be above 0, found 1000"),
+        ('"a.hdf5", size = 3', r'"a\u0000", size = 3', "no system has such a name"),
+        ("rate_hz = 100", "rate_hz = inf", "rate_hz should be above 0, found inf"),
+        ("rate_hz = 100", "rate_hz = 100\ndefault = false", "no input stream is on by default"),
+        ("rate_hz = 100", 'rate_hz = 100\nkind = "rotation"', "four channels each"),
+        ("rate_hz = 100", 'rate_hz = 100\nquantity = "angular rate"', "'angular rate' in m/s"),
+        ("rate_hz = 100", 'rate_hz = 100\nalong = "start"', "along 'start', not sensor or level"),
+        ('channels = ["x"]', 'channels = ["x", "x"]', "names of channels, each once"),
+        ('channels = ["v"]', "channels = []", "target 'v' needs names of channels"),
+        ("increment = true", 'increment = true\nunits = ["m", "rad"]', "2 units for its channels"),
+        ("increment = true", 'increment = true\nalong = "north"', "along 'north', not sensor, start or level"),
+        ("increment = true", 'increment = false\npaths = ["v"]', "paths but is no increment"),
+        ("increment = true", 'increment = true\npaths = ["v w"]', "path along 'w', which is no channel"),
     ],
 )
 def test_an_incomplete_card_is_refused(before: str, after: str, problem: str) -> None:
     assert before in TEXT
     with pytest.raises(CardError, match=problem):
         read_card(TEXT.replace(before, after, 1), "made.toml")
+
+
+@pytest.mark.parametrize("value", ["3", '"many"', "[1]", "{ a = 1 }", "2026-11-29"])
+@pytest.mark.parametrize(
+    "name", ["streams", "targets", "files", "downloads", "splits", "protocols", "size", "licence"]
+)
+def test_a_field_of_another_kind_is_refused(name: str, value: str) -> None:
+    """Of text that replaces tables Python said that it cannot be iterated, in a traceback."""
+    with pytest.raises(CardError, match=r"card child\.toml"):
+        read_card(f'extends = "made"\n{name} = {value}\n', "child.toml", {"made": TEXT})
 
 
 def test_unknown_names_give_the_list() -> None:
