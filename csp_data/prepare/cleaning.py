@@ -142,7 +142,7 @@ def clean(stream: Stream, name: str, recording: Recording) -> Stream:
     """Make a stream's clock strictly increasing and its values finite; an input with NaN is refused."""
     stream, _ = increasing_rows(stream)
     if stream.role == "reference":
-        return finite_rows(stream)[0]
+        return finite_rows(stream)
     bad = ~np.isfinite(stream.values)
     if bad.any():
         row, column = np.argwhere(bad)[0]

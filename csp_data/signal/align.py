@@ -28,25 +28,13 @@ def increasing_rows(stream: Stream) -> tuple[Stream, int]:
         return stream, 0
     latest = np.maximum.accumulate(stream.time)
     keep = np.concatenate([[True], stream.time[1:] > latest[:-1]])
-    dropped = int(len(keep) - keep.sum())
-    return (stream.select(keep) if dropped else stream), dropped
-
-
-def finite_rows(stream: Stream) -> tuple[Stream, int]:
-    """Drop samples that hold NaN or infinity in any channel.
-
-    Returns
-    -------
-    stream
-        With finite values only.
-    dropped
-        Number of samples left out.
-    """
-    finite = np.isfinite(stream.values)
-    if finite.all():
-        return stream, 0
-    keep = np.asarray(finite.all(axis=1))
     return stream.select(keep), int(len(keep) - keep.sum())
+
+
+def finite_rows(stream: Stream) -> Stream:
+    """Drop samples that hold NaN or infinity in any channel."""
+    finite = np.isfinite(stream.values)
+    return stream if finite.all() else stream.select(np.asarray(finite.all(axis=1)))
 
 
 def common_intervals(streams: Iterable[Stream], max_gap_s: float | None) -> list[Interval]:

@@ -52,6 +52,28 @@ def test_half_power_at_the_cut_off() -> None:
     )
 
 
+@pytest.mark.parametrize("order", [1, 3, 6])
+def test_the_gain_and_delay_that_are_told(order: int) -> None:
+    hz = np.array([0.0, 0.3, 2.0, 4.0, 9.0, 20.0])
+    expected = np.array([butterworth_gain(f, 4.0, order) for f in hz])
+    causal, zero = LowPass(4.0, order, "causal"), LowPass(4.0, order, "zero")
+    np.testing.assert_allclose(causal.gain(hz, RATE), expected, rtol=1e-9)
+    np.testing.assert_allclose(zero.gain(hz, RATE), expected**2, rtol=1e-9)
+    step = 1e-4
+    b, a = signal.butter(order, 4.0, fs=RATE)
+    before, after = (signal.freqz(b, a, worN=hz + side, fs=RATE)[1] for side in (-step / 2, step / 2))
+    np.testing.assert_allclose(causal.delay(hz, RATE), -np.angle(after / before) / (2 * np.pi * step), rtol=1e-5)
+    np.testing.assert_array_equal(zero.delay(hz, RATE), np.zeros(6))
+    # in the end the filtered ramp lags by the delay of what is slow
+    lag = TIME[-1] - causal.apply(TIME[:, None], RATE)[-1, 0]
+    assert lag == pytest.approx(causal.delay(0.0, RATE)[0], rel=1e-9)
+
+
+@pytest.mark.parametrize("phase", ["causal", "zero"])
+def test_no_samples_are_filtered_to_none(phase: Phase) -> None:
+    assert LowPass(4.0, 3, phase).apply(np.zeros((0, 3)), RATE).shape == (0, 3)
+
+
 @pytest.mark.parametrize("phase", ["causal", "zero"])
 def test_a_constant_has_no_transient(phase: str) -> None:
     offset = np.full((300, 2), [9.81, -13000.0])

@@ -10,7 +10,7 @@ from scipy.integrate import quad
 
 from csp_data.errors import OptionError
 from csp_data.recording import Stream
-from csp_data.signal.align import chunk_grid, common_intervals, finite_rows, increasing_rows
+from csp_data.signal.align import chunk_grid, common_intervals, finite_rows, increasing_rows, own_start_grids
 from csp_data.signal.resample import interval_mean, linear
 
 
@@ -81,9 +81,9 @@ def test_repeated_and_backward_times_are_dropped_the_first_stays() -> None:
 
 
 def test_rows_with_nan_or_infinity_are_dropped() -> None:
-    kept, dropped = finite_rows(stream([0, 1, 2, 3], [1, np.nan, np.inf, 4]))
-    assert dropped == 2
+    kept = finite_rows(stream([0, 1, 2, 3], [1, np.nan, np.inf, 4]))
     np.testing.assert_array_equal(kept.time, [0, 3])
+    np.testing.assert_array_equal(kept.values[:, 0], [1, 4])
 
 
 def test_intervals_are_cut_at_gaps_longer_than_the_bound_only() -> None:
@@ -96,6 +96,13 @@ def test_intervals_are_cut_at_gaps_longer_than_the_bound_only() -> None:
     np.testing.assert_allclose(intervals, [(0, 5.99), (6.12, 9.99)], atol=1e-9)
     assert common_intervals([stream(list(broken))], None) == [(0.0, full[-1])]
     assert common_intervals([stream([0.0, 1.0]), stream([2.0, 3.0])], None) == []
+    alone = stream([0.0, 0.1, 0.2, 5.0, 10.0, 10.1])  # one sample between two gaps is no interval
+    assert common_intervals([alone], 1.0) == [(0.0, 0.2), (10.0, 10.1)]
+    for bound in (0.1, None):
+        assert common_intervals([stream([0.0, 1.0])], bound) == [(0.0, 1.0)]
+        for few in ([], [1.0]):
+            assert common_intervals([stream(few)], bound) == []
+            assert common_intervals([stream([0.0, 2.0]), stream(few)], bound) == []
 
 
 @given(
@@ -115,3 +122,33 @@ def test_chunks_tile_the_interval(start: float, seconds: float, rates: tuple[flo
             grid.inputs[chunk - 1 :: chunk], grid.edges[1:], rtol=0, atol=1e-9 * (1 + start)
         )
         assert grid.inputs[0] > grid.edges[0]
+
+
+@given(
+    clocks=st.lists(
+        st.tuples(st.floats(0, 3), st.lists(st.floats(0.05, 3), min_size=1, max_size=9)), min_size=1, max_size=3
+    ),
+    epoch=st.sampled_from([0.0, 1.7e9]),
+    rates=st.sampled_from([(5.0, 10), (4.0, 25), (10.0, 3)]),
+    longest=st.none() | st.floats(0.1, 9),
+)
+@settings(max_examples=100, deadline=None)
+def test_grids_from_each_streams_own_start(
+    clocks: list[tuple[float, list[float]]], epoch: float, rates: tuple[float, int], longest: float | None
+) -> None:
+    """A second that all streams fill has so many steps, each with its inputs; the first edge stands twice."""
+    hz, chunk = rates
+    times = {str(i): epoch + start + np.cumsum([0.0, *steps]) for i, (start, steps) in enumerate(clocks)}
+    start, stop = max(time[0] for time in times.values()), min(time[-1] for time in times.values())
+    grids = own_start_grids(times, (start, stop), hz, chunk, longest)
+    inside = {name: [t for t in time if start <= t < stop] for name, time in times.items()}
+    seconds = 0
+    while all(own and own[-1] - own[0] >= seconds + 1 for own in inside.values()) and (
+        longest is None or longest >= seconds + 1
+    ):
+        seconds += 1
+    for name, grid in grids.items():
+        steps = int(seconds * hz)
+        np.testing.assert_allclose(grid.edges, [0.0, *(k / hz for k in range(steps))], rtol=1e-12)
+        np.testing.assert_allclose(grid.inputs, [k / (hz * chunk) for k in range(steps * chunk)], rtol=1e-12)
+        assert grid.origin == (inside[name][0] if inside[name] else start)

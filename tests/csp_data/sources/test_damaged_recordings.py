@@ -286,6 +286,12 @@ def test_recordings_of_other_channels_are_refused(tree: Callable[[str], Path], t
             "orientation at .* expected a norm of 1, found 0",
         ),
         ("joystick", "demonstration_1/extreme3d_values.h5", {"axes": lambda v: v[:, :2]}, r"expected \(T, 3\)"),
+        (
+            "joystick",
+            "demonstration_1/touch_sensor_values.h5",
+            {"palm_sensor_values": lambda v: v[..., :2]},
+            r"shape of 'palm': expected \(T, ..., 3\)",
+        ),
         ("ronin", "train_dataset_1/a001_1/data.hdf5", {"pose/tango_pos": None}, "'pose/tango_pos' is missing"),
         ("ronin", "train_dataset_1/a001_1/data.hdf5", {"synced/acce": lambda v: v[:-1]}, "shape of 'synced/acce'"),
         (
@@ -382,6 +388,55 @@ def test_a_wrong_sensors_file_is_refused(
     file.write_text(text.replace(before, after, 1))
     with pytest.raises(DamagedRecordingError, match=message):
         csp_data.load("totalcapture", raw=root)
+
+
+Rows = list[list[str]]
+
+
+def words(row: int, columns: slice, word: str) -> Callable[[Rows], Rows]:
+    """Replace words of a row of a text file."""
+    return lambda rows: [
+        [word if i == row and j in range(100)[columns] else old for j, old in enumerate(line)]
+        for i, line in enumerate(rows)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("name", "file", "change", "message"),
+    [
+        ("vector", "board_slow1.synced.gt.txt", words(7, slice(4, 8), "0.7"), r"quaternion at 10\.\d+ s: .* 1\.4"),
+        ("vector", "board_slow1.synced.gt.txt", words(7, slice(4, 8), "nan"), r"quaternion at 10\.\d+ s: .* nan"),
+        ("vector", "board_slow1.synced.gt.txt", lambda rows: rows[:2], "at least 8 and 2"),
+        ("vector", "board_slow1.synced.imu.txt", lambda rows: [row[:6] for row in rows], "at least 7 and 2"),
+        (
+            "totalcapture",
+            "rom1/gt_skel_gbl_pos.txt",
+            words(0, slice(2, 3), "Back"),
+            "line 1: .*'Spine1' among them",
+        ),
+        ("totalcapture", "s1_rom1_Xsens.sensors", words(9, slice(1, 5), "0.0"), "orientations: .* quaternions"),
+        ("totalcapture", "s1_rom1_Xsens.sensors", lambda rows: [["13", "1"], *rows[1:15]], "two frames or more"),
+        (
+            "totalcapture",
+            "s1_rom1_calib_imu_ref.txt",
+            words(3, slice(4, 5), "x"),
+            "rotations: expected name x y z w",
+        ),
+    ],
+)
+def test_text_files_of_other_numbers_are_refused(
+    name: str, file: str, change: Callable[[Rows], Rows], message: str, tree: Callable[[str], Path]
+) -> None:
+    root = tree(name)
+    (path,) = root.rglob(file)
+    rows = change([line.split() for line in path.read_text().splitlines()])
+    path.write_text("\n".join(" ".join(row) for row in rows) + "\n")
+    card = load_card(name)
+    source = load_source(card)
+    (found,) = [one for one in source.find(root) if path in one.files]
+    with pytest.raises(DamagedRecordingError, match=message) as caught:
+        source.read(found, card, resolve(card, "strict"))
+    assert caught.value.path == path
 
 
 def test_the_same_recording_twice_is_refused(tree: Callable[[str], Path]) -> None:
