@@ -274,8 +274,9 @@ def _build(
     for fixed in ("in_dim", "out_dim", "chunk"):
         if fixed in options:
             raise OptionError(fixed, options[fixed], "nothing: the data set decides it")
-    if is_own(name) and preset is None:  # its options may have any name
-        return build_own(name, in_dim, out_dim, chunk, options)
+    if is_own(name):  # its options may have any name
+        given = {} if preset is None else {"preset": preset}
+        return build_own(name, in_dim, out_dim, chunk, {**given, **options})
     for taken in ("name", "preset"):
         if taken in options:
             raise OptionError(taken, options[taken], "nothing: it is no size of a model")

@@ -73,7 +73,7 @@ class UnknownNameError(CspDataError, KeyError):
         self.nearest = near[0] if near else None
         meant = f" Did you mean {self.nearest!r}?" if self.nearest else ""
         noun, owner = _OWNER.fullmatch(what).groups("")  # type: ignore[union-attr]  # it matches any text
-        super().__init__(f"There is no {noun} {got!r}{owner}.{meant} Known: {', '.join(self.known)}.")
+        super().__init__(f"There is no {noun} {got!r}{owner}.{meant} Known: {', '.join(self.known) or 'none'}.")
 
     def __str__(self) -> str:  # KeyError would print the repr of the message
         return str(self.args[0])

@@ -30,7 +30,7 @@ def build(
     preset: str | None = None,
     chunk: int = 10,
     readout: str | None = None,
-    overlap: int = 0,
+    overlap: int | None = None,
     subchunk: int | None = None,
     **overrides: Any,
 ) -> FlatModel | HierarchicalModel | OwnModel:
@@ -53,14 +53,15 @@ def build(
         For hierarchical ones how a chunk becomes a feature: ``"last"`` (published), ``"linear"`` or
         ``"attention"``. None: the preset's, which for flat models of ``paper`` is ``"first"``; else ``"last"``.
     overlap
-        For hierarchical models the samples before a chunk that the lowest level sees too.
+        For hierarchical models the samples before a chunk that the lowest level sees too; None: 0.
     subchunk
         With three levels the samples per sub-chunk; None: the smallest divisor of the chunk that is at least its
         square root.
     **overrides
         Fields of the layer's configuration (``dim=32, layers=2``). In a hierarchical model ``low_``, ``mid_`` or
         ``high_`` before a field picks the level; without, it goes to every level that has the field. ``high_dim``
-        is the size of a chunk's feature. For a model of one's own, arguments of its class or function.
+        is the size of a chunk's feature. For a model of one's own, arguments of its class or function, as is
+        whatever of ``preset``, ``readout``, ``overlap`` and ``subchunk`` is given.
 
     Returns
     -------
@@ -85,11 +86,10 @@ def build(
     torch.Size([2, 5, 3])
     """
     if is_own(name):
-        if preset is not None:
-            raise OptionError("preset", preset, f"none for {name}: it has no sizes by name")
-        ours = {"readout": readout, "overlap": overlap or None, "subchunk": subchunk}
+        ours = {"preset": preset, "readout": readout, "overlap": overlap, "subchunk": subchunk}
         given = {option: value for option, value in ours.items() if value is not None}
         return build_own(name, in_dim, out_dim, chunk, {**given, **overrides})
+    overlap = 0 if overlap is None else overlap
     kinds, presets = model_kinds(name), presets_for(name)
     if preset is not None and preset not in presets:
         raise UnknownNameError(f"preset of {name}", preset, presets)

@@ -309,7 +309,10 @@ def test_the_weights_are_those_that_the_seed_gives(file: Path) -> None:
         ("CONSTANT", {}, ModelError, "CONSTANT is no class and no function"),
         ("Casual", {}, UnknownNameError, "Did you mean 'Causal'"),
         ("Causal", {"widht": 3}, UnknownNameError, "Did you mean 'width'"),
-        ("Causal", {"preset": "small"}, OptionError, "it has no sizes by name"),
+        ("Causal", {"preset": "small"}, UnknownNameError, r"'preset' of mine\.py:Causal\. Known: width, readout"),
+        ("Causal", {"overlap": 0}, UnknownNameError, r"'overlap' of mine\.py:Causal\. Known: width, readout"),
+        ("made", {"overlap": 0}, ModelError, "unexpected keyword argument 'overlap'"),
+        ("Gated", {"width": 3}, UnknownNameError, r"'width' of mine\.py:Gated\. Known: none"),
         ("Causal", {"chunk": 0}, OptionError, "chunk"),
     ],
 )
@@ -380,6 +383,10 @@ def test_an_option_may_have_any_name_and_is_what_the_folder_gives_back(
     options = {"name": "a", "preset": "b", "overlap": 0, "sizes": (8, 16)}
     run, _ = baselines.run(sample, f"{file}:Asked", SHORT, file.parent / "run", options=options)
     assert baselines.load_model(run).inner.asked == ("a", "b", 0, [8, 16])  # type: ignore[union-attr]
+    built = baselines.build(f"{file}:Asked", 12, 3, preset="b", overlap=0)
+    assert built.inner.asked == ("", "b", 0, ())  # type: ignore[union-attr]
+    run, _ = baselines.run(sample, f"{file}:Asked", SHORT, file.parent / "preset", preset="b")
+    assert run.config.model["options"] == {"preset": "b"}
     with pytest.raises(OptionError, match="no size of a model"):
         baselines.run(sample, "flat-gru", SHORT, file.parent / "other", options={"name": "a"})
 
