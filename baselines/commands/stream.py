@@ -26,6 +26,7 @@ from baselines.stream.line_protocol import (
 from csp_data.terminal import loudness
 
 if TYPE_CHECKING:
+    from baselines.models.own_window import WindowedModel
     from baselines.runs.interface import Interface
     from baselines.stream.engine import Model
     from baselines.stream.streamer import Streamer
@@ -68,7 +69,8 @@ class Stream:
     """What is subtracted first: what the run's protocol takes from the first samples, or nothing, where samples
     come without their offset."""
     window: Annotated[int | None, _arg(metavar="N")] = None
-    """Steps that a Transformer looks back over; by default all of them, and its memory grows."""
+    """Steps that a Transformer looks back over; by default all of them, and its memory grows. For a model of your
+    own without step: chunks that each prediction is made from anew."""
     engine: Literal["auto", "reference", "fast"] = "auto"
     """What runs the model: the layers' own steps, or compiled loops equal to them."""
     data: Annotated[Path | None, _arg(metavar="FILE")] = None
@@ -190,6 +192,7 @@ def model_of(folder: Path, window: int | None, data: Path | None) -> tuple[Model
 def _open_streamer(command: Stream) -> tuple[Streamer, tuple[str, ...], tuple[str, ...]]:
     """Return the streamer of a run, and the names of its inputs and targets."""
     from baselines.cpu.threads import COMPILING, before_compiling
+    from baselines.models.own_window import WindowedModel
     from baselines.stream.streamer import Streamer
 
     model, interface = model_of(command.run, command.window, command.data)
@@ -197,10 +200,23 @@ def _open_streamer(command: Stream) -> tuple[Streamer, tuple[str, ...], tuple[st
     announce = command.engine != "reference" and (loudness.get().progress or loudness.get().verbose)
     with before_compiling(lambda: sys.stderr.write(COMPILING + "\n")) if announce else nullcontext():
         streamer = Streamer.of(model, interface, command.engine, baseline=baseline)
-    notes = _protocol_notes(interface, command.baseline, resumed=command.load_state is not None)
+    notes = [*_protocol_notes(interface, command.baseline, resumed=command.load_state is not None)]
+    if isinstance(model, WindowedModel):
+        notes.append(_window_note(model, interface))
     for note in notes if loudness.get().notes else ():
         sys.stderr.write(f"Note: {note}\n")
     return streamer, interface.inputs, interface.targets
+
+
+def _window_note(model: WindowedModel, interface: Interface) -> str:
+    """Say what a window costs, and when its predictions are those over the whole recording."""
+    config = model.config
+    seconds = config.chunk * (config.window or 0) / interface.input_hz
+    ahead = ". This model was seen to look ahead: they differ" if config.looks_ahead else ""
+    return (
+        f"each prediction costs a forward over the last {config.window} chunks ({seconds:g} s). Predictions equal "
+        f"those over whole recordings if {config.source} looks back no further, and not ahead{ahead}."
+    )
 
 
 def _protocol_notes(interface: Interface, baseline: str, resumed: bool) -> Iterator[str]:

@@ -133,6 +133,9 @@ class OwnConfig:
         Whether outputs were seen to depend on samples after the end of their chunk.
     beside
         First digits of the SHA-256 of each file that it imports from its own folder, by its path from there.
+    window
+        Chunks that each prediction of a stream is made from anew (:mod:`baselines.models.own_window`); None for
+        the model itself.
     """
 
     in_dim: int
@@ -143,9 +146,10 @@ class OwnConfig:
     options: dict[str, Any] = field(default_factory=dict)
     looks_ahead: bool = False
     beside: dict[str, str] = field(default_factory=dict)
+    window: int | None = None
 
     def __post_init__(self) -> None:
-        check_config(self, positive=("in_dim", "out_dim", "chunk"))
+        check_config(self, positive=("in_dim", "out_dim", "chunk", "window"))
 
     @property
     def name(self) -> str:
@@ -183,8 +187,8 @@ def config_to_dict(config: ModelConfig) -> dict[str, Any]:
     """
     family = next(name for name, cls in _MODELS.items() if isinstance(config, cls))
     plain = {"family": family, **asdict(config)}
-    if isinstance(config, OwnConfig) and not config.beside:
-        del plain["beside"]  # a run's name depends on all that is here
+    if isinstance(config, OwnConfig):  # a run's name depends on all that is here
+        plain = {name: value for name, value in plain.items() if value or name not in ("beside", "window")}
     for level in _LEVELS:
         if plain.get(level) is not None:
             plain[level] = {"kind": getattr(config, level).kind, **plain[level]}

@@ -118,10 +118,11 @@ class OwnModel(nn.Module):
         self, batch_size: int = 1, device: torch.device | str = "cpu", dtype: torch.dtype = torch.float32
     ) -> Any:
         """Return the state before the first sample; :class:`ModelError` if the module cannot be streamed."""
-        if lacking := self._lacking():
+        if lacking := self.lacking:
             raise ModelError(
                 f"{self.config.source} has no {' and no '.join(lacking)}, so it predicts whole recordings but "
-                "cannot be streamed. docs/howto-own-model.md shows both."
+                "cannot be streamed. docs/howto-own-model.md shows both. --window N (with_window in Python) does "
+                "without: it predicts each chunk anew from the last N."
             )
         start: Any = self.inner.initial_state  # type: ignore[union-attr]
         with prints_apart():
@@ -135,8 +136,9 @@ class OwnModel(nn.Module):
             y, state = step(x_t, state)
         return y, state
 
-    def _lacking(self) -> list[str]:
-        """Return what the module would need to be streamed."""
+    @property
+    def lacking(self) -> list[str]:
+        """What the module would need to be streamed."""
         return [name for name in ("initial_state", "step") if not callable(getattr(self.inner, name, None))]
 
     def _check_steps(self, x: Tensor, expected: Tensor) -> None:
@@ -205,7 +207,7 @@ class OwnModel(nn.Module):
                         "are for training alone (training=self.training), and a forward must not remember "
                         "earlier inputs."
                     )
-                if not self._lacking():
+                if not self.lacking:
                     self._check_steps(x, first)
         self.train(training)
         return not _close(first[:, :2], second[:, :2])

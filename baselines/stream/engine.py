@@ -15,10 +15,11 @@ from baselines.cpu.threads import HAS_NUMBA
 from baselines.errors import CspDataError, MissingExtraError, OptionError
 from baselines.models.model import FlatModel, HierarchicalModel
 from baselines.models.own import OwnModel
+from baselines.models.own_window import WindowedModel
 
 __all__ = ["ENGINES", "Engine", "ReferenceEngine", "StateError", "leaves", "make_engine", "map_leaves"]
 
-Model = FlatModel | HierarchicalModel | OwnModel
+Model = FlatModel | HierarchicalModel | OwnModel | WindowedModel
 Arrays = dict[str, npt.NDArray[Any]]
 
 ENGINES = ("auto", "reference", "fast")

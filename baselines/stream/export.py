@@ -23,8 +23,10 @@ import torch
 from baselines.errors import CspDataError, MissingExtraError, OptionError
 from baselines.files import atomic_json
 from baselines.models.own import OwnModel
+from baselines.models.own_window import WindowedModel
 from baselines.runs.interface import Interface
 from baselines.stream.engine import Model
+from baselines.stream.own_step import AS_IT_IS
 from baselines.stream.step_module import StepModule
 from baselines.stream.streamer import Streamer
 from csp_data.output import output_path, temporary_beside
@@ -51,7 +53,8 @@ def export(model: Model, interface: Interface, path: Path | str, form: str, name
     Parameters
     ----------
     model
-        Of any kind; a Transformer must have a window (:func:`baselines.stream.streamer.with_window`).
+        Of any kind; a Transformer must have a window (:func:`baselines.stream.streamer.with_window`), a model of
+        one's own a ``step``.
     interface
         Of the data it was trained on.
     path
@@ -73,28 +76,34 @@ def export(model: Model, interface: Interface, path: Path | str, form: str, name
     MissingExtraError
         If ONNX is not installed.
     ExportError
-        If the exporter refuses the model, or the file predicts something else: nothing is then left.
+        If the exporter refuses the model, a model of one's own has no ``step``, or the file predicts something
+        else: nothing is then left.
+    ModelError
+        If the state of a model of one's own has no fixed size.
     """
-    if isinstance(model, OwnModel):
+    if isinstance(model, WindowedModel) or (isinstance(model, OwnModel) and model.lacking):
         raise ExportError(
-            f"{model.config.source}: only layers of this package can be exported. csp-baselines stream runs this "
-            "model as it is."
+            f"{model.config.source}: expected a model with a step of its own, as an exported state has a fixed "
+            "size. csp-baselines stream --window N runs this one."
         )
     path = output_path(path)
     if form not in FORMATS:
         raise OptionError("format", form, f"one of {', '.join(FORMATS)}")
     if form == "onnx":
         _require_onnx()
-    model = copy.deepcopy(model).float().cpu().eval()  # the caller's stays what and where it is
+    with _refusals_named(model):
+        model = copy.deepcopy(model).float().cpu().eval()  # the caller's stays what and where it is
     reference = Streamer.of(model, interface, "reference", baseline="none")
     temporary = temporary_beside(path, f".{form}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with torch.no_grad():
             module = StepModule(model, interface).eval()
-            _write_program(module, temporary, form)
+            with _refusals_named(model):
+                _write_program(module, temporary, form)
         metadata = describe(module, form, name)
-        metadata["largest_difference"] = check(temporary, metadata, reference)
+        with _refusals_named(model):
+            metadata["largest_difference"] = check(temporary, metadata, reference)
         temporary.replace(path)
     except OSError as error:
         raise OptionError("out", str(path), f"a file that can be written ({error.strerror})") from error
@@ -103,6 +112,24 @@ def export(model: Model, interface: Interface, path: Path | str, form: str, name
             temporary.unlink(missing_ok=True)
     atomic_json(path.with_name(path.name + ".json"), metadata)
     return metadata
+
+
+@contextmanager
+def _refusals_named(model: Model) -> Iterator[None]:
+    """Raise :class:`ExportError` for what the exporters raise; over a model of one's own that may be anything."""
+    known: tuple[type[Exception], ...] = (RuntimeError, torch._dynamo.exc.TorchDynamoException)
+    try:
+        yield
+    except (CspDataError, OSError):
+        raise
+    except Exception as error:
+        own = isinstance(model, OwnModel)
+        if not own and not isinstance(error, known):
+            raise
+        what = f"the step of {model.config.source}" if isinstance(model, OwnModel) else "this model"
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        more = f". {AS_IT_IS}" if own else ""
+        raise ExportError(f"the exporter of torch {torch.__version__} refuses {what}: {reason}{more}") from error
 
 
 def describe(module: StepModule, form: str, name: str) -> dict[str, Any]:
@@ -161,10 +188,11 @@ def check(path: Path, metadata: dict[str, Any], reference: Streamer, calls: int 
             outputs.append(output)
     difference = np.abs(norm.targets.apply(np.array(outputs)) - expected)
     if not (difference <= TOLERANCE * np.maximum(1.0, np.abs(expected))).all():
+        own = isinstance(reference.model, OwnModel)
         raise ExportError(
             f"the exported {metadata['model']} differs from the model by {difference.max():.2g} of the targets' "
-            f"scale; expected at most {TOLERANCE:g}. Nothing was written. Please report it with the run's "
-            "config.json."
+            f"scale; expected at most {TOLERANCE:g}. Nothing was written. "
+            + (AS_IT_IS if own else "Please report it with the run's config.json.")
         )
     return float(difference.max())
 
@@ -199,23 +227,19 @@ def load_step(path: Path | str, metadata: dict[str, Any]) -> Step:
 
 def _write_program(module: StepModule, path: Path, form: str) -> None:
     samples = torch.zeros(module.samples, len(module.interface.inputs), dtype=torch.float64)
-    try:
-        with _exporters_silenced():
-            program = torch.export.export(module, (samples, *module.states.values()), strict=False)
-            if form == "pt2":
-                torch.export.save(program, path)
-                return
-            onnx_program: Any = torch.onnx.export(
-                program,
-                dynamo=True,
-                verbose=False,
-                input_names=["samples", *module.states],
-                output_names=["prediction", *(f"next_{name}" for name in module.states)],
-            )
-            onnx_program.save(path)
-    except (RuntimeError, torch._dynamo.exc.TorchDynamoException) as error:
-        reason = str(error).strip().splitlines()[0]
-        raise ExportError(f"the exporter of torch {torch.__version__} refuses this model: {reason}") from error
+    with _exporters_silenced():
+        program = torch.export.export(module, (samples, *module.states.values()), strict=False)
+        if form == "pt2":
+            torch.export.save(program, path)
+            return
+        onnx_program: Any = torch.onnx.export(
+            program,
+            dynamo=True,
+            verbose=False,
+            input_names=["samples", *module.states],
+            output_names=["prediction", *(f"next_{name}" for name in module.states)],
+        )
+        onnx_program.save(path)
 
 
 @contextmanager

@@ -9,6 +9,8 @@ low levels          a call takes a whole chunk, so they run over their windows a
                     an overlap the features before the chunk are kept
 S4, S4D inside      the kernel's first taps, as a constant
 S4, S4D, LRU else   real recurrences, S4 and S4D in float64
+a model of one's    its own step, a chunk at once; a state that does not begin as zeros is put in at the first call
+own
 baseline            is not inside: samples come without their offset
 low-pass            in float64, as the matrices that map (state, chunk) to (filtered chunk, state)
 ==================  ==============================================================================================
@@ -34,8 +36,10 @@ from baselines.layers.projected import Projected
 from baselines.layers.s4 import toeplitz_convolution
 from baselines.layers.s4_kernel import taps
 from baselines.models.model import FlatModel, HierarchicalModel
+from baselines.models.own import OwnModel
 from baselines.runs.interface import Interface
 from baselines.stream.engine import leaves, map_leaves
+from baselines.stream.own_step import OwnStep
 
 __all__ = ["StepModule"]
 
@@ -204,7 +208,7 @@ class StepModule(nn.Module):
     Attributes
     ----------
     samples
-        n, the samples of a call: a chunk for hierarchical models, 1 for flat ones.
+        n, the samples of a call: 1 for flat models, else a chunk.
     period, due
         The output of every ``period``-th call is a prediction, beginning with call number ``due`` (from 0); a flat
         model's outputs of the other calls are what it says at the input rate.
@@ -222,7 +226,7 @@ class StepModule(nn.Module):
     kept: Tensor
     zi: Tensor
 
-    def __init__(self, model: FlatModel | HierarchicalModel, interface: Interface) -> None:
+    def __init__(self, model: FlatModel | HierarchicalModel | OwnModel, interface: Interface) -> None:
         super().__init__()
         config: Any = model.config
         flat = isinstance(model, FlatModel)
@@ -230,12 +234,18 @@ class StepModule(nn.Module):
         self.period = config.chunk if flat else 1
         self.due = model._offset if isinstance(model, FlatModel) else 0
         self.interface = interface
-        levels = [] if isinstance(model, FlatModel) else list(model._levels())
-        self.levels: Any = nn.ModuleList(Level(*part) for part in levels)
-        top: Any = model.net if isinstance(model, FlatModel) else model.high
-        self.top: Any = real_form(top, None)
-        self.output = nn.Identity() if isinstance(model, FlatModel) else copy.deepcopy(model.output)
-        self._top_state = zero_state(self.top, torch.float32)
+        self.levels: Any = nn.ModuleList()
+        self.output: nn.Module = nn.Identity()
+        if isinstance(model, OwnModel):
+            self.top: Any = OwnStep(model)
+            self._top_state = self.top.start
+        else:
+            if isinstance(model, HierarchicalModel):
+                self.levels.extend(Level(*part) for part in model._levels())
+                self.output = copy.deepcopy(model.output)
+            self.top = real_form(model.net if isinstance(model, FlatModel) else model.high, None)
+            self._top_state = zero_state(self.top, torch.float32)
+        self._kept = [path for path, leaf in leaves(self._top_state) if isinstance(leaf, Tensor) and leaf.numel()]
         self._register_constants()
         self.states = self._zero_states(config)
 
@@ -248,6 +258,10 @@ class StepModule(nn.Module):
             constants |= filter_matrices(self.interface.lowpass.sections(self.interface.input_hz), self.samples)
         for name, value in constants.items():
             self.register_buffer(name, torch.tensor(np.asarray(value, dtype=np.float64)))
+        initial = dict(leaves(self._top_state))
+        self._starts = {path: f"start{k}" for k, path in enumerate(self._kept) if initial[path].any()}
+        for path, name in self._starts.items():
+            self.register_buffer(name, initial[path].detach().clone())
 
     def _zero_states(self, config: Any) -> dict[str, Tensor]:
         channels = len(self.interface.inputs)
@@ -259,8 +273,8 @@ class StepModule(nn.Module):
             states["previous"] = torch.zeros(channels)
         if self.levels and self.levels[0].chunks.overlap:
             states["before"] = torch.zeros(self.levels[0].chunks.overlap, config.in_dim)
-        inner = [leaf for _, leaf in leaves(self._top_state)]
-        return states | {f"layer{k}": leaf.detach().clone() for k, leaf in enumerate(inner)}
+        initial = dict(leaves(self._top_state))
+        return states | {f"layer{k}": torch.zeros_like(initial[path]) for k, path in enumerate(self._kept)}
 
     def forward(self, samples: Tensor, *state: Tensor) -> tuple[Tensor, ...]:
         """Take a call's samples."""
@@ -273,9 +287,13 @@ class StepModule(nn.Module):
         x = x[None]
         for level in self.levels:
             x = level(x)
-        paths = {path: named[f"layer{k}"] for k, (path, _) in enumerate(leaves(self._top_state))}
-        y, top_state = self.top.step(x[:, 0], map_leaves(self._top_state, lambda path, leaf: paths[path]))
-        next_state |= {f"layer{k}": leaf for k, (_, leaf) in enumerate(leaves(top_state))}
+        kept = {path: named[f"layer{k}"] for k, path in enumerate(self._kept)}
+        for path, name in self._starts.items():
+            kept[path] = torch.where(named["started"] == 0, getattr(self, name), kept[path])
+        top_state = map_leaves(self._top_state, lambda path, leaf: kept.get(path, leaf))
+        y, top_state = self.top.step(x if isinstance(self.top, OwnStep) else x[:, 0], top_state)
+        after = dict(leaves(top_state))
+        next_state |= {f"layer{k}": after[path] for k, path in enumerate(self._kept)}
         prediction = self.output(y)[0].double() * self.out_scale + self.out_shift
         return prediction, *(next_state[name] for name in self.states)
 

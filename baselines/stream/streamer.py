@@ -18,6 +18,8 @@ from baselines.files import atomic_bytes
 from baselines.layers import TransformerConfig
 from baselines.models.config import FlatConfig, config_to_dict
 from baselines.models.factory import build_from_config
+from baselines.models.own import OwnModel
+from baselines.models.own_window import WindowedModel
 from baselines.runs.interface import Interface
 from baselines.stream.engine import Arrays, Model, StateError, make_engine
 from baselines.stream.preparation import Preparation, as_lists
@@ -37,7 +39,7 @@ class Streamer:
     Parameters
     ----------
     model
-        A flat or hierarchical model; it is put into ``eval()``, as dropout has no place in a prediction.
+        Any model; it is put into ``eval()``, as dropout has no place in a prediction.
     normalization
         Of the data set it was trained on (``dataset.normalization``).
     deltas, clip, raw_clip
@@ -205,8 +207,8 @@ class Streamer:
             raise StateError("not the state of a stream: expected the entries samples, weights and settings.")
         if not np.array_equal(state["weights"], fingerprint(self.model)):
             raise StateError(
-                "state of a stream through another model: expected the same weights, and of a Transformer the "
-                "same window, as here."
+                "state of a stream through another model: expected the same weights, and the same window if there "
+                "is one, as here."
             )
         engines = {name.partition("/")[0] for name in state if "/" in name}
         for name in engines - {self.engine.name}:
@@ -272,27 +274,34 @@ def load_state(path: Path | str, stream: Streamer) -> None:
 
 
 def with_window(model: Model, window: int | None) -> Model:
-    """Return a model with the same weights whose Transformer looks back over so many of its steps only.
+    """Return a model with the same weights that looks back over so many steps only.
 
     Parameters
     ----------
     model
-        Any model; without a Transformer nothing can be set.
+        Any model; only of a Transformer and of a model of one's own without ``step`` it can be set.
     window
         Steps of the Transformer's level (samples in a flat model, chunks in HiSS), the present one among them;
-        None returns the model as it is.
+        of a model of one's own the chunks that each prediction is made from anew. None returns the model as it
+        is.
 
     Raises
     ------
     OptionError
-        If the model has no Transformer at its highest level.
+        If the model has no Transformer at its highest level, and is none of one's own without ``step``.
     """
     if window is None:
         return model
+    if isinstance(model, OwnModel) and model.lacking:
+        return WindowedModel(model, window).train(model.training)
     level = "layer" if isinstance(model.config, FlatConfig) else "high"
     layer = getattr(model.config, level, None)
     if not isinstance(layer, TransformerConfig):
-        raise OptionError("window", window, f"nothing for {model.config.name}: only a Transformer looks back")
+        raise OptionError(
+            "window",
+            window,
+            f"nothing for {model.config.name}: only a Transformer looks back, and one of your own without step",
+        )
     config: Any = replace(model.config, **{level: replace(layer, window=window)})  # type: ignore[arg-type]
     parameter = next(model.parameters())
     windowed = build_from_config(config).to(parameter.device, parameter.dtype)

@@ -15,6 +15,7 @@ from baselines.layers.pooling import AttentionPool, LastPool, LinearPool, Pool
 from baselines.layers.projected import Projected
 from baselines.models.model import FlatModel
 from baselines.models.own import OwnModel
+from baselines.models.own_window import WindowedModel
 from baselines.stream.engine import Arrays, Engine, Model, StateError
 from baselines.stream.fast.gated import LRUStack, StateSpaceStack
 from baselines.stream.fast.mamba import Mamba2Stack, MambaStack
@@ -192,7 +193,7 @@ class FastEngine(Engine):
     def can_run(model: Model) -> bool:
         """Tell whether all layers have compiled loops, on the CPU and in float32."""
         config: Any = model.config
-        if isinstance(model, OwnModel):
+        if isinstance(model, OwnModel | WindowedModel):
             return False
         layers = [config.layer] if isinstance(model, FlatModel) else [config.low, config.mid, config.high]
         parameter = next(model.parameters())
