@@ -133,7 +133,7 @@ def holm(values: Sequence[float]) -> list[float]:
 
     Sorted, the i-th smallest of m is multiplied by m - i + 1, raised to the one before it, and at most 1.
     """
-    order = np.argsort(values, kind="stable")
+    order = np.argsort(values)
     corrected = np.empty(len(values))
     largest = 0.0
     for rank, index in enumerate(order):

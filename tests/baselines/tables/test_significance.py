@@ -8,13 +8,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from baselines.tables.significance import compare, holm, paired_bootstrap, wilcoxon
+from baselines.tables.significance import Comparison, compare, holm, paired_bootstrap, wilcoxon
 
 
 def test_holm_by_hand() -> None:
     # sorted 0.01 0.02 0.03 0.04: times 4, 3, 2, 1 gives 0.04 0.06 0.06 0.04, raised to the one before
     assert holm([0.04, 0.01, 0.03, 0.02]) == pytest.approx([0.06, 0.04, 0.06, 0.06])
-    assert holm([0.5, 0.9]) == pytest.approx([1.0, 1.0])
+    assert holm([0.7, 0.9]) == pytest.approx([1.0, 1.0])
     assert holm([]) == []
 
 
@@ -38,6 +38,7 @@ def test_wilcoxon_by_hand() -> None:
     # signs + - + with ranks 1 2 3: W = 4 of 6; sums of 8 patterns: 0 1 2 3 3 4 5 6; min(4, 2) <= 2 for 3, twice
     assert wilcoxon(np.array([1.0, -2.0, 3.0]), np.zeros(3)) == pytest.approx(6 / 8)
     assert wilcoxon(first, first) == 1.0
+    assert wilcoxon(first[:2], second[:2]) == pytest.approx(2 / 4)
     assert wilcoxon(first[:1], second[:1]) is None
 
 
@@ -116,6 +117,37 @@ def test_a_pair_is_compared_on_the_same_recordings() -> None:
     assert 0.9 < found.low <= found.difference <= found.high < 1.1
     assert found.p == pytest.approx(2 ** (1 - 12))
     assert found.significant
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "p", "expected"),
+    [
+        (0.1, 0.2, 0.049, True),
+        (-0.2, -0.1, 0.049, True),
+        (0.1, 0.2, 0.051, False),
+        (0.1, 0.2, None, False),
+        (-0.1, 0.2, 0.001, False),
+        (0.0, 0.2, 0.001, False),
+        (-0.2, 0.0, 0.001, False),
+    ],
+)
+def test_what_is_significant(low: float, high: float, p: float | None, expected: bool) -> None:
+    assert Comparison((low + high) / 2, low, high, 0.0, p, 9).significant is expected
+
+
+def test_long_recordings_weigh_more_in_the_difference() -> None:
+    first, second = np.array([[1.0, 4.0], [3.0, 5.0]]), np.array([[0.5, 1.0]])
+    _, found = compare([second, first], 0, np.array([30.0, 10.0]))
+    assert found is not None
+    assert found.difference == pytest.approx((30 * (2.0 - 0.5) + 10 * (4.5 - 1.0)) / 40)  # seeds' means: 2, 4.5
+    assert 1.0 - 0.5 <= found.low <= found.difference <= found.high <= 5.0 - 1.0
+
+
+def test_one_recording_has_an_interval_and_no_p() -> None:
+    found = compare([np.array([[2.0]]), np.array([[1.0]])], 0, np.ones(1))[1]
+    assert found is not None
+    assert (found.difference, found.low, found.high) == (-1.0, -1.0, -1.0)
+    assert (found.p, found.p_holm, found.significant, found.recordings) == (None, None, False, 1)
 
 
 def test_few_recordings_can_carry_nothing() -> None:
