@@ -210,6 +210,9 @@ def test_short_episodes_get_fewer_lags_or_none(tmp_path: Path) -> None:
     whole, short, tiny = (csp_data.load("sample", max_duration_s=s, min_episode_s=0.4) for s in (None, 2.0, 0.4))
     assert options_of_dataset("kalman", whole) == {"past": 8}
     assert options_of_dataset("kalman", short) == {"past": 2}
+    slow = csp_data.load("sample", target_hz=50 / 110)
+    assert {len(episode.targets) for episode in slow.train} == {15, 16}  # the longest has lags for all of them
+    assert options_of_dataset("kalman", slow) == {"past": 4}
     finished, _ = run(short, "kalman", TRAINING["strict"], tmp_path / "run")
     assert np.isfinite(finished.reported["mse"])
     with pytest.raises(NotApplicableError, match="2 target steps"):
