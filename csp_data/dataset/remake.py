@@ -75,7 +75,8 @@ class RawPart:
         for recording in self.recordings:
             instead: Mapping[str, Any] = {} if disturb is None else disturb(recording)
             found, _ = examples(recording, self.dataset.card, self.source, protocol, instead)
-            if protocol.resplit is not None and found[0].id not in rows:
+            written = [row.id for row in self.dataset.episodes if row.recording == recording.id]
+            if protocol.resplit is not None and [example.id for example in found] != written:
                 found = cut_into_pieces(found, protocol.resplit.piece_s, protocol)
             made |= {example.id: example.stored().inputs for example in found if example.id in rows}
         for id_, row in rows.items():

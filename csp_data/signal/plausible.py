@@ -49,7 +49,7 @@ def implausible(stream: Stream) -> Iterator[str]:
         if values.shape[1] % 4:
             yield f"expected quaternions, four columns each, found {values.shape[1]} columns"
             return
-        norms = np.linalg.norm(values.reshape(len(values), -1, 4), axis=2)
+        norms = np.linalg.norm(values.reshape(-1, 4), axis=1)
         if len(norms) and not (np.abs(norms - 1) < 0.05).all():
             yield f"expected quaternions of norm 1, found {norms.min():.3g} to {norms.max():.3g}"
     elif stream.unit in RULES and len(values) > 1:

@@ -323,11 +323,53 @@ def test_sentinels_are_told_from_clipping_and_rest() -> None:
     assert "p is -1 in 25% of the rows" in of(np.where(np.arange(2000) % 4 == 0, -1.0, wave))[0]
 
 
-@pytest.mark.parametrize("scale", [1.0, 1e-2, 1e3])
-def test_fields(scale: float) -> None:
-    values = np.tile([20.0, 5.0, -40.0], (50, 1)) * scale
-    made = csp_data.Stream(np.arange(50) / 10, values, ("x", "y", "z"), "uT", "input")
-    assert bool(list(implausible(made))) == (scale == 1e-2)
+LEVEL = np.tile([0.2, -0.3, 9.8], (50, 1))
+TURNING = np.outer(np.sin(np.arange(50)), [3.0, 0.5, -1.0])
+FIELD = np.tile([20.0, 5.0, -40.0], (50, 1))
+WALKING = np.outer(np.arange(50) / 10, [1.0, 1.0, 0.1])
+
+
+@pytest.mark.parametrize(
+    ("unit", "values", "scale", "said"),
+    [
+        ("m/s^2", LEVEL, 1, None),
+        ("m/s^2", LEVEL, 1 / 9.80665, "looks like g"),
+        ("m/s^2", LEVEL, 1000 / 9.80665, "looks like mg"),
+        ("m/s^2", LEVEL[:, [2]], 1 / 9.80665, "looks like g"),  # of one axis
+        ("m/s^2", TURNING / 3, 1, None),  # without gravity, and about as long as 1 g would be
+        ("rad/s", TURNING, 1, None),
+        ("rad/s", TURNING, 180 / np.pi, "looks like deg/s"),
+        ("uT", FIELD, 1, None),
+        ("uT", FIELD, 1e-2, "looks like gauss or mT"),
+        ("uT", FIELD, 1e3, None),  # a magnet is near
+        ("uT", FIELD * 1e2, 1e3, "looks like nT"),
+        ("m", WALKING, 1, None),
+        ("m", WALKING, 1e3, "looks like mm or cm"),
+        ("V", LEVEL, 1e9, None),  # of which no rule is known
+    ],
+)
+def test_units_that_are_often_mistaken(unit: str, values: np.ndarray, scale: float, said: str | None) -> None:
+    spoilt = np.insert(values * scale, 7, np.nan, axis=0)  # samples without a value count for nothing
+    names = tuple("xyz"[: spoilt.shape[1]])
+    found = list(implausible(csp_data.Stream(np.arange(51) / 10, spoilt, names, unit, "input")))
+    assert len(found) == (said is not None)
+    assert all(str(said) in problem for problem in found)
+    assert list(implausible(csp_data.Stream(np.zeros(1), spoilt[:1], names, unit, "input"))) == []
+
+
+def test_quaternions_have_a_norm_of_1() -> None:
+    def of(values: np.ndarray) -> list[str]:
+        names = tuple(f"q{i}" for i in range(values.shape[1]))
+        stream = csp_data.Stream(np.arange(len(values)) / 10, values, names, "1", "reference", "rotation")
+        return list(implausible(stream))
+
+    angle = np.arange(20) / 7
+    two = np.stack([np.cos(angle), np.sin(angle), 0 * angle, 0 * angle] * 2, axis=1)
+    assert of(two) == []
+    assert of(np.insert(two, 3, np.nan, axis=0)) == []
+    assert of(two[:0]) == []
+    assert "found 0.5 to 1" in of(two * np.where(np.arange(8) < 4, 1, 0.5))[0]
+    assert "four columns each, found 7 columns" in of(two[:, :7])[0]
 
 
 def test_the_command(root: Path, tmp_path: Path) -> None:

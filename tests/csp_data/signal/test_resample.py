@@ -109,12 +109,17 @@ def test_intervals_are_cut_at_gaps_longer_than_the_bound_only() -> None:
     start=st.floats(0, 1e6),
     seconds=st.floats(0, 30),
     rates=st.sampled_from([(5.0, 10), (5.0, 1), (4.0, 25), (10.0, 3)]),
+    longest=st.none() | st.floats(0, 30),
 )
 @settings(max_examples=100, deadline=None)
-def test_chunks_tile_the_interval(start: float, seconds: float, rates: tuple[float, int]) -> None:
+def test_chunks_tile_the_interval(
+    start: float, seconds: float, rates: tuple[float, int], longest: float | None
+) -> None:
     hz, chunk = rates
-    grid = chunk_grid((start, start + seconds), hz, chunk)
+    grid = chunk_grid((start, start + seconds), hz, chunk, longest)
     count = len(grid.edges) - 1
+    seconds = seconds if longest is None or longest > seconds else longest
+    assert grid.edges[0] == start
     assert len(grid.inputs) == count * chunk
     assert seconds * hz - 1 - 1e-3 <= count <= seconds * hz + 1e-3
     if count:
