@@ -240,6 +240,7 @@ def _lay_grids(
 ) -> Iterator[dict[str, Grid]]:
     """Yield the grid of every stream for each episode, until the recording's longest duration is used up."""
     remaining_s = protocol.max_duration_s
+    shortest_s = 1 / protocol.target_hz if protocol.grid == "common" else 1.0
     times = {name: stream.time for name, stream in streams.items()}
     shift = protocol.target_shift_s
     for start, stop in intervals:
@@ -257,7 +258,7 @@ def _lay_grids(
             remaining_s -= steps / protocol.target_hz
         if steps:
             yield grids
-        elif remaining_s is None or remaining_s > 0:
+        elif remaining_s is None or remaining_s == protocol.max_duration_s or remaining_s > shortest_s - 1e-6:
             detail = f"{stop - start:.3f} s in common"
             notes.append(Note(recording.id, "piece too short for the grid left out", detail))
 

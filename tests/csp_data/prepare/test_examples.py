@@ -1,0 +1,196 @@
+"""From one recording to episodes: what is repaired, left out and cut, on straight lines with known values."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from csp_data import STRICT, Recording, Stream
+from csp_data.card import StreamCard, TargetCard, load_card
+from csp_data.prepare.examples import Example, examples
+from csp_data.recording import Note
+from csp_data.sources import Source
+
+Array = npt.NDArray[np.float64]
+
+STREAMS = (
+    StreamCard("a", "input", ("a1", "a2"), "1", 100.0, "made"),
+    StreamCard("b", "input", ("b1",), "V", 100.0, "made"),
+    StreamCard("truth", "reference", ("x",), "m", 30.0, "made"),
+)
+TARGET = TargetCard("moved", ("x",), "m", increment=True, summary="its change over the step")
+SOURCE = Source(lambda root: [], lambda *given: None, "", {"moved": lambda edges: np.diff(edges["truth"], axis=0)})  # type: ignore[arg-type,return-value]
+CARD = dataclasses.replace(load_card("broad"), name="made", streams=STREAMS, targets=(TARGET,))
+REPEATED = "samples with a repeated or backward time left out"
+INTERPOLATED = "reference samples without a value interpolated"
+GAP = "gap ends an episode"
+SHORT = "piece shorter than min_episode_s left out"
+JUMP = "recording with a jump above jump_limit left out"
+LENGTH = "recording of a length outside recording_s left out"
+
+
+def line(time: Array, *slopes: float) -> Array:
+    return time[:, None] * np.array(slopes)
+
+
+def cut(
+    time: Array | None = None,
+    *,
+    seconds: float = 10.0,
+    active: tuple[float, float] | None = None,
+    change: Callable[[dict[str, Array]], object] = lambda values: None,
+    **options: Any,
+) -> tuple[list[Example], list[Note]]:
+    """Cut a recording of lines of slopes 1, -2, 3 (inputs) and 5 (truth); a and b share a clock."""
+    time = np.arange(round(seconds * 100) + 1) / 100 if time is None else time
+    slow = np.arange(round(time[-1] * 30) + 1) / 30
+    slow = np.append(slow[slow < time[-1]], time[-1])
+    values = {"a": line(time, 1, -2), "b": line(time, 3), "truth": line(slow, 5)}
+    change(values)
+    clocks = {"a": time, "b": time, "truth": slow}
+    streams = {card.name: Stream.of(card, clocks[card.name], values[card.name]) for card in STREAMS}
+    recording = Recording("r", "r", Path("made"), streams, active=active)
+    return examples(recording, CARD, SOURCE, STRICT.replace(**options))
+
+
+def counts(notes: list[Note], what: str) -> list[str]:
+    return [note.detail for note in notes if note.what == what]
+
+
+def spans(episodes: list[Example]) -> list[tuple[float, float]]:
+    """Begin and end of each episode in seconds, after a look at its numbers."""
+    found = []
+    for episode in episodes:
+        steps = len(episode.targets)
+        time = episode.start_s + np.arange(1, 10 * steps + 1) / 50
+        np.testing.assert_allclose(episode.inputs, line(time, 1, -2, 3), atol=1e-9)
+        np.testing.assert_allclose(episode.targets, np.full((steps, 1), 5.0), atol=1e-9)
+        found.append((round(episode.start_s, 6), round(episode.start_s + steps / 5, 6)))
+    return found
+
+
+def test_a_whole_recording_is_one_episode_without_notes() -> None:
+    episodes, notes = cut(seconds=10.13)
+    assert notes == []
+    assert [episode.id for episode in episodes] == ["r"]
+    assert spans(episodes) == [(0.0, 10.0)]
+    assert episodes[0].columns == ("a1", "a2", "b1")
+    assert episodes[0].units == ("1", "1", "V")
+
+
+def test_repeated_and_backward_times_are_counted_once_for_a_clock() -> None:
+    time = np.arange(1001) / 100
+    time[[300, 301, 302, 500]] = time[[299, 299, 299, 498]]
+    episodes, notes = cut(time)
+    assert counts(notes, REPEATED) == ["a, b: 4"]
+    assert spans(episodes) == [(0.0, 10.0)]
+
+
+def test_references_without_a_value_are_counted_where_they_are_used() -> None:
+    def blind(values: dict[str, Array]) -> None:
+        values["truth"][[40, 41, 150, 290]] = np.nan
+
+    episodes, notes = cut(change=blind, active=(2.0, 7.0))
+    assert spans(episodes) == [(1.0, 8.0)]  # a second of rest stays at both ends
+    assert counts(notes, INTERPOLATED) == ["truth: 3"]  # not the last one, at 9.67 s
+    assert counts(cut(change=blind)[1], INTERPOLATED) == ["truth: 4"]
+
+
+@pytest.mark.parametrize(
+    ("active", "trim", "expected"),
+    [
+        ((2.0, 7.0), 0.5, [(1.5, 7.5)]),
+        ((2.0, 7.0), None, [(0.0, 10.0)]),
+        ((0.5, 9.9), 1.0, [(0.0, 10.0)]),
+        (None, 1.0, [(0.0, 10.0)]),
+        ((12.0, 13.0), 1.0, []),
+        ((-3.0, -1.0), 1.0, []),
+    ],
+)
+def test_rest_is_trimmed_around_the_active_part(
+    active: tuple[float, float] | None, trim: float | None, expected: list[tuple[float, float]]
+) -> None:
+    episodes, notes = cut(active=active, trim_rest_s=trim)
+    assert spans(episodes) == expected
+    assert [note.kind for note in notes] == ["drop"] * (not expected)
+
+
+def test_gaps_end_episodes_and_short_ones_are_left_out() -> None:
+    time = np.arange(1201) / 100
+    time = np.delete(time, [*range(401, 450), *range(600, 700), *range(799, 820)])
+    episodes, notes = cut(time)
+    assert spans(episodes) == [(0.0, 4.0), (8.2, 12.0)]  # from 4.5 to 5.99 and 7 to 7.98 s there are less than 2 s
+    assert [episode.id for episode in episodes] == ["r.1", "r.2"]
+    assert counts(notes, GAP) == ["0.500 s at 4.000 s", "1.010 s at 5.990 s", "0.220 s at 7.980 s"]
+    assert counts(notes, SHORT) == ["1.490 s", "0.980 s"]
+    assert spans(cut(time, min_episode_s=1.49)[0]) == [(0.0, 4.0), (4.5, 5.9), (8.2, 12.0)]
+    assert spans(cut(time, max_gap_s=0.5)[0]) == [(0.0, 5.8), (7.0, 12.0)]
+    assert spans(cut(time, max_gap_s=None)[0]) == [(0.0, 12.0)]
+
+
+@settings(deadline=None, max_examples=40)
+@given(st.integers(1, 90), st.sampled_from(["common", "own-start"]))
+def test_the_longest_duration_is_that_of_all_episodes(tenths: int, grid: str) -> None:
+    """What is left after an episode is used by the next; what is less than a step leaves no piece out."""
+    time = np.delete(np.arange(1001) / 100, range(351, 400))
+    whole, _ = cut(time, grid=grid, min_episode_s=0)
+    episodes, notes = cut(time, grid=grid, min_episode_s=0, max_duration_s=tenths / 10)
+    left = tenths / 10
+    for one, other in zip(whole, [*episodes, None, None], strict=False):
+        steps = min(len(one.targets), int(int(left) * 5 if grid == "own-start" else left * 5 + 1e-6))
+        assert len(other.targets if other is not None else ()) == steps
+        if other is not None:
+            np.testing.assert_array_equal(other.targets, one.targets[:steps])
+            np.testing.assert_array_equal(other.inputs, one.inputs[: 10 * steps])
+        left -= steps / 5
+    assert len(counts(notes, "piece too short for the grid left out")) == 2 * (not episodes)
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+@pytest.mark.parametrize(
+    ("stream", "size", "left_out"), [("a", 7.9, False), ("a", 8.1, True), ("truth", 80, False)]
+)
+def test_a_jump_of_an_input_beyond_the_limit(sign: int, stream: str, size: float, left_out: bool) -> None:
+    def jump(values: dict[str, Array]) -> None:
+        values[stream][200:, 0] = values[stream][199, 0] + sign * size
+
+    episodes, notes = cut(change=jump, jump_limit=8.0)
+    assert len(episodes) == (not left_out)
+    assert [(note.what, note.kind) for note in notes] == [(JUMP, "drop")] * left_out
+
+
+@pytest.mark.parametrize(
+    ("seconds", "used"), [(4.49, False), (4.5, False), (4.51, True), (6.5, True), (6.51, False), (9.0, False)]
+)
+def test_durations_are_rounded_to_whole_seconds_halves_to_even(seconds: float, used: bool) -> None:
+    episodes, notes = cut(seconds=seconds, recording_s=(5, 6))
+    assert len(episodes) == used
+    assert [(note.what, note.kind) for note in notes] == [(LENGTH, "drop")] * (not used)  # once, of all streams
+
+
+def test_the_baseline_is_that_of_the_first_rows_and_the_clip_comes_after_it() -> None:
+    def offset(values: dict[str, Array]) -> None:
+        values["a"] += [70.0, -30.0]
+        values["a"][1, 0] += 100.0
+
+    plain = cut(change=offset)[0][0].inputs
+    for kind, rows, baseline in (
+        ("mean", 4, [70.015 + 25, -30.03, 0.045]),
+        ("median", 4, [70.025, -30.03, 0.045]),
+        ("median", 5, [70.03, -30.04, 0.06]),
+    ):
+        found = cut(change=offset, baseline=kind, baseline_rows=rows)[0][0]
+        np.testing.assert_allclose(found.inputs, plain - baseline, atol=1e-9)
+        clipped = cut(change=offset, baseline=kind, baseline_rows=rows, raw_clip=4.0)[0][0]
+        # at the corners alone a clip before the grid is another than after it
+        np.testing.assert_allclose(clipped.inputs, np.clip(plain - baseline, -4, 4), atol=0.06)
+        assert np.abs(clipped.inputs).max() == 4.0
+        np.testing.assert_array_equal(clipped.targets, found.targets)
