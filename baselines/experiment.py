@@ -5,13 +5,16 @@ from __future__ import annotations
 import logging
 import os
 import time
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
 
-from baselines.errors import OptionError
+from baselines.errors import CspDataError, OptionError
 from baselines.files import atomic_bytes, atomic_json
 from baselines.models.config import OwnConfig, config_from_dict, config_to_dict
 from baselines.models.factory import ALL_MODELS, build, build_from_config
@@ -133,18 +136,31 @@ def run(
         if state == "finished":
             return read_run(folder), state
         append_event(folder, "start", held=state)
-        _write_provenance(folder, dataset, torch_dev, command, model)
-        epochs_done = sum(line.get("event") == "epoch" for line in read_lines(folder / LEDGER))
-        with open_tracker(track, folder, run_config.to_dict(), epochs_done) as tracker:
-            results = _fit(model, train_part, val_part, config, folder, progress, team, tracker)
-        for part_name in dataset.parts[1:]:
-            part = val_part if part_name == val_part.name else load_part(dataset, part_name, torch_dev)
-            results[part_name], predictions = _evaluate_part(model, part, length, dataset)
-            if part_name == run_config.data.report:
-                save_predictions(folder / PREDICTIONS, predictions)
-        atomic_json(folder / RESULTS, results)
+        with _failure_noted(folder):
+            _write_provenance(folder, dataset, torch_dev, command, model)
+            epochs_done = sum(line.get("event") == "epoch" for line in read_lines(folder / LEDGER))
+            with open_tracker(track, folder, run_config.to_dict(), epochs_done) as tracker:
+                results = _fit(model, train_part, val_part, config, folder, progress, team, tracker)
+            for part_name in dataset.parts[1:]:
+                part = val_part if part_name == val_part.name else load_part(dataset, part_name, torch_dev)
+                results[part_name], predictions = _evaluate_part(model, part, length, dataset)
+                if part_name == run_config.data.report:
+                    save_predictions(folder / PREDICTIONS, predictions)
+            atomic_json(folder / RESULTS, results)
         append_event(folder, "finish")
     return read_run(folder), state
+
+
+@contextmanager
+def _failure_noted(folder: Path) -> Iterator[None]:
+    """Note in the ledger of a run with which error it ended, for whoever looks at its folder later."""
+    try:
+        yield
+    except Exception as error:
+        reason = str(error) if isinstance(error, CspDataError) else traceback.format_exc(limit=-3).strip()
+        with suppress(OSError):  # a full disk may be what went wrong
+            append_event(folder, "fail", error=reason)
+        raise
 
 
 def _write_provenance(

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from baselines.errors import OptionError
 from baselines.runs.config import data_config
-from baselines.runs.run import CONFIG, RESULTS, Run, RunError, dataset_of, read_run
+from baselines.runs.run import CONFIG, RESULTS, Run, RunError, dataset_of, failure_of, read_run
 from csp_data import Dataset
 
 __all__ = ["datasets_of", "find_runs", "read_runs"]
@@ -34,7 +34,14 @@ def read_runs(folders: Sequence[Path | str]) -> list[Run]:
                 raise RunError(
                     f"{folder}: neither a run nor a folder that holds finished runs. Name another folder."
                 )
-            logger.warning("%s: %d of %d runs are unfinished", folder, len(unfinished), len(finished + unfinished))
+            failed = sum(failure_of(run) is not None for run in unfinished)
+            logger.warning(
+                "%s: %d of %d runs are unfinished%s",
+                folder,
+                len(unfinished),
+                len(finished + unfinished),
+                f", {failed} of them as they ended with an error" if failed else "",
+            )
             unfinished = []
         runs += map(read_run, (*finished, *unfinished))
     return runs

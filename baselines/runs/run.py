@@ -31,6 +31,7 @@ import csp_data
 from baselines.errors import CspDataError
 from baselines.files import atomic_json
 from baselines.runs.config import FORMAT, FORMAT_VERSION, RunConfig, effective_settings, flatten
+from baselines.training.ledger import LEDGER, read_lines
 from baselines.training.settings import BEST, METRICS
 from csp_data import Dataset
 from csp_data.home import prepared_dir
@@ -43,6 +44,7 @@ __all__ = [
     "RunError",
     "damaged_error",
     "dataset_of",
+    "failure_of",
     "lock_folder",
     "read_run",
 ]
@@ -181,6 +183,12 @@ def read_run(folder: Path | str) -> Run:
     folder = Path(folder)
     config = read_config(folder)
     if not (folder / RESULTS).exists():
+        if (failure := failure_of(folder)) is not None:
+            reason = failure.splitlines()[-1].removesuffix(".")
+            raise RunError(
+                f"{folder}: this run has no results, as it ended with an error: {reason}. Its command goes on "
+                "from its last epoch, to the same end unless what was wrong has changed."
+            )
         raise RunError(f"{folder}: this run is unfinished. Give the command that began it again, and it goes on.")
     results, environment = _read_json(folder / RESULTS), _read_json(folder / ENVIRONMENT)
     try:
@@ -194,6 +202,13 @@ def read_run(folder: Path | str) -> Run:
     if missing:
         raise damaged_error(folder, f"it has no {' and no '.join(missing)}")
     return Run(folder, config, environment, results, list(_read_metrics(folder / METRICS)))
+
+
+def failure_of(folder: Path) -> str | None:
+    """Return the error that an unfinished run ended with; None if it was stopped, or is at work."""
+    lines = read_lines(folder / LEDGER)
+    failed = bool(lines) and lines[-1].get("event") == "fail"
+    return str(lines[-1].get("error")) or "unknown" if failed else None
 
 
 def dataset_of(run: Run, path: Path | str | None = None) -> Dataset:

@@ -147,8 +147,6 @@ def work_on(planned: PlannedRun, place: Place) -> Outcome:
         return Outcome(planned.folder, "busy", str(error))
     except Exception as error:
         reason = str(error) if isinstance(error, CspDataError) else traceback.format_exc(limit=-3).strip()
-        if (planned.folder / LEDGER).exists():
-            append_event(planned.folder, "fail", error=reason)
         return Outcome(planned.folder, "failed", reason, time.perf_counter() - start)
     finally:
         stdout_is_result.reset(outer)

@@ -33,15 +33,15 @@ class Difference:
         Of the row.
     value, low, high
         The difference and the ends of its interval.
-    carries
-        Whether it is significant after correction for the number of comparisons.
+    significant
+        Whether it is, after correction for the number of comparisons.
     """
 
     label: str
     value: float
     low: float
     high: float
-    carries: bool
+    significant: bool
 
 
 def _looks(names: Sequence[str], given: Mapping[str, Look] | None) -> Mapping[str, Look]:
@@ -203,9 +203,9 @@ def plot_differences(ax: Axes, rows: Sequence[Difference], *, label: str, agains
         Model at 0.
     """
     for i, row in enumerate(rows):
-        color = COLOURS[0] if row.carries else GREYS[1]
+        color = COLOURS[0] if row.significant else GREYS[1]
         ax.plot([row.low, row.high], [i, i], color=color, linewidth=1.6)
-        ax.plot(row.value, i, "o", markersize=6, color=color, markerfacecolor=color if row.carries else "none")
+        ax.plot(row.value, i, "o", markersize=6, color=color, markerfacecolor=color if row.significant else "none")
     ax.axvline(0, color=INK, linewidth=0.9, linestyle=":")
     ax.set(xlabel=f"{label}, minus that of {against}", ylim=(len(rows) - 0.4, -0.6))
     ax.set_yticks(range(len(rows)), [row.label for row in rows])

@@ -219,10 +219,11 @@ def _episode_intervals(
             notes.append(Note(recording.id, what, detail, kind="drop"))
     for (_, end), (begin, _) in pairwise(intervals):
         notes.append(Note(recording.id, "gap ends an episode", f"{begin - end:.3f} s at {end:.3f} s"))
-    shortest = max(protocol.min_episode_s, 1 / protocol.target_hz)
+    least, step = protocol.min_episode_s, 1 / protocol.target_hz
+    shortest, bound = (least, "min_episode_s") if least >= step else (step, "a target step")
     for start, stop in intervals:
         if stop - start < shortest:
-            notes.append(Note(recording.id, "piece shorter than min_episode_s left out", f"{stop - start:.3f} s"))
+            notes.append(Note(recording.id, f"piece shorter than {bound} left out", f"{stop - start:.3f} s"))
     return [(start, stop) for start, stop in intervals if stop - start >= shortest]
 
 

@@ -31,7 +31,7 @@ from baselines.sweeps.grid import Grid
 from baselines.sweeps.pool import Place
 from baselines.tables.make import make_table
 from baselines.training.ledger import Executed, append_event, count_executed
-from baselines.training.train import TrainConfig
+from baselines.training.train import TrainConfig, TrainingError
 from csp_data import Dataset
 
 CONFIG = TrainConfig(epochs=2, window_s=10.0, window_stride_s=10.0)
@@ -153,6 +153,23 @@ def test_folders_and_files_may_be_text(
     ablate("lowpass", grid, "ablation", Place(), values=[3])
     made = ["mean.npz", "report/index.html", "mean.csv", "step.pt2", "state.safetensors", "ablation/lowpass.csv"]
     assert [name for name in made if not Path(name).is_file()] == []
+
+
+def test_a_run_that_ended_with_an_error_says_which(
+    sample: Dataset, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    config = dataclasses.replace(CONFIG, lr=1e30)
+    for _ in range(2):
+        with pytest.raises(TrainingError, match="The loss is nan at step") as ended:
+            run(sample, "flat-lstm", config, tmp_path / "runs" / "nan", options=SIZES)
+    reason = str(ended.value)
+    assert reason.endswith("Try a smaller lr, or clip_norm=1.")
+    with pytest.raises(RunError, match="this run has no results, as it ended with an error") as told:
+        read_run(tmp_path / "runs" / "nan")
+    assert reason in str(told.value)
+    run(sample, "mean", config, tmp_path / "runs" / "mean")
+    assert len(read_runs([tmp_path / "runs"])) == 1
+    assert caplog.messages[-1].endswith("1 of 2 runs are unfinished, 1 of them as they ended with an error")
 
 
 def test_an_unfinished_run_goes_on(copy: Path, sample: Dataset) -> None:

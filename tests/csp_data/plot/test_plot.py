@@ -233,7 +233,10 @@ def test_drift_is_the_distance_between_two_paths() -> None:
 
 
 def test_differences_are_filled_only_where_they_carry_weight() -> None:
-    rows = [plot.Difference("a", 0.5, 0.2, 0.9, carries=True), plot.Difference("b", 0.1, -1.0, 1.0, carries=False)]
+    rows = [
+        plot.Difference("a", 0.5, 0.2, 0.9, significant=True),
+        plot.Difference("b", 0.1, -1.0, 1.0, significant=False),
+    ]
     ax = plot.plot_differences(axes(), rows, label="MSE", against="c")
     marks = {line.get_xdata()[0]: line.get_markerfacecolor() for line in ax.lines if line.get_marker() == "o"}
     assert marks[0.5] != "none"

@@ -77,6 +77,8 @@ def test_pieces_that_are_all_too_short(folder: Path, run: Run) -> None:
     assert "piece shorter than min_episode_s left out: 0.990 s" in said
     out, _ = run("info", "--prepared")
     assert "r1: piece shorter than min_episode_s left out: 0.990 s" in out
+    _, said = run("prepare", "--min-episode", "0.5", "--target-hz", "1")
+    assert "piece shorter than a target step left out: 0.990 s" in said
 
 
 def test_an_active_part_without_samples(folder: Path, run: Run) -> None:
