@@ -203,6 +203,22 @@ def test_hierarchy_over_flat_and_statistics_by_hand(pair: list[Run]) -> None:
     assert "0.0078 * |" in text
 
 
+def test_others_are_compared_with_a_learned_model_where_there_is_one(
+    pair: list[Run], runs: dict[str, Run]
+) -> None:
+    """However good a reference is; among references alone the lowest on the part for choosing."""
+    fir, mean = (
+        _recordings(runs[name], {f"r{i}": error for i in range(8)})
+        for name, error in (("fir", 0.1), ("mean", 0.2))
+    )
+    table = make_table([*pair, fir, mean])
+    assert table.rows[-1].model == "fir"
+    assert table.against == "hiss-s4-mamba"
+    assert {row.model for row in table.rows if row.comparison is None} == {"hiss-s4-mamba"}
+    assert make_table([mean, fir]).against == "fir"
+    assert make_table([fir]).against is None
+
+
 def test_published_number_stands_beside_the_real_benchmark_alone(pair: list[Run]) -> None:
     def on(kind: str, protocol: str) -> list[Run]:
         out = []
