@@ -20,6 +20,7 @@ from baselines.results import Result, ResultsError, collect, merged, studies, wr
 from baselines.results.rows import digest
 from baselines.results.studies import SHIPPED, add_to_study, read_study, variants_by_key
 from baselines.results.text import columns
+from baselines.runs.config import RunConfig
 from baselines.runs.run import Run, RunError
 from baselines.tables.make import make_table
 from baselines.tables.render import render
@@ -66,6 +67,13 @@ def test_a_row_is_the_run(rows: list[Result], runs: dict[str, Run]) -> None:
     assert row.hours == pytest.approx(run.results["seconds"] / 3600)
     twin = next(row for row in rows if row.key == runs["b"].config.key)
     assert (row.config == twin.config, row.key == twin.key) == (True, False)
+
+
+def test_runs_that_ship_have_the_names_of_their_settings() -> None:
+    """What a configuration is called must not change: a sweep would take none of its finished runs for its own."""
+    for row in load_results():
+        named = {**row.settings, "train": {**row.settings["train"], "seed": row.seed}}
+        assert RunConfig.from_dict(named).key == row.key, row.source
 
 
 def test_table_of_rows_equals_table_of_runs(rows: list[Result], runs: dict[str, Run], tmp_path: Path) -> None:

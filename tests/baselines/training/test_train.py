@@ -154,6 +154,13 @@ def test_best_epoch_is_the_lowest_on_val_and_its_weights_are_kept(
     assert validate(other, val, 5) == fit.val_loss
 
 
+def test_of_equal_epochs_the_first_is_best(gru: type[Any], make_part: MakePart, tmp_path: Path) -> None:
+    part = make_part()
+    fit = train(_gru(gru, part), part, part, replace(CONFIG, lr=1e-30), tmp_path)  # which moves no weight
+    assert len({line["val_loss"] for line in _lines(tmp_path)}) == 1
+    assert fit.epoch == 1
+
+
 def test_seeds(gru: type[Any], make_part: MakePart, tmp_path: Path) -> None:
     part, val = make_part((17, 22)), make_part((9,), seed=1)
 
