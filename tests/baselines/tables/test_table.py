@@ -311,11 +311,14 @@ def test_latex_and_html_escape_and_mark(pair: list[Run]) -> None:
 
 
 def test_runs_without_recordings_have_no_statistics(runs: dict[str, Run]) -> None:
-    old = [_with(runs["a"]), _with(runs["mean"])]
+    old = [_with(runs["a"]), _with(runs["mean"]), _with(runs["a"], name="hiss-s4-mamba")]
     for run in old:
         del run.results["test"]["recordings"]
     table = make_table(old)
     assert table.against is None
+    assert table.hierarchy is not None
+    assert table.hierarchy.comparison is None
+    assert make_table(old[:2]).hierarchy is make_table(old[1:]).hierarchy is None  # it takes both
     assert "p (Holm)" not in render(table, "md")
 
 
