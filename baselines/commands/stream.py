@@ -17,12 +17,15 @@ import tyro
 
 from baselines.errors import OptionError
 from baselines.stream.line_protocol import (
+    ClockError,
     LatencyHistogram,
     PredictionWriter,
+    Sample,
     SampleClock,
     SampleError,
     read_samples,
 )
+from baselines.stream.resampling import MAX_GAP_S, Resampler, StampedSamples
 from csp_data.terminal import loudness
 
 if TYPE_CHECKING:
@@ -38,11 +41,13 @@ _arg = tyro.conf.arg
 STREAM = """Run a trained model over a stream of samples: predictions come out as soon as they are due.
 
 Samples are CSV with a header that names the channels (a column time, in s, is passed on), or JSON lines; they must
-come at the rate of the training data. Ctrl-C ends the stream; the latency is summed up on stderr at the end.
+come at the rate of the training data, or with --resample at any other, with their time. Ctrl-C ends the stream;
+the latency is summed up on stderr at the end.
 
 Examples:
   csp-baselines stream pretrained:broad --input samples.csv > predictions.csv
   sensor | csp-baselines stream runs/sample-hiss-s4-mamba-0 --format jsonl | robot
+  sensor_at_83_hz | csp-baselines stream RUN --resample --format jsonl | robot
   csp-baselines stream RUN --input a.csv --save-state s.safetensors
   csp-baselines stream RUN --input b.csv --load-state s.safetensors"""
 
@@ -60,7 +65,13 @@ class Stream:
     format: Literal["csv", "jsonl"] = "csv"
     """Format of the predictions."""
     on_bad: Literal["stop", "hold"] = "stop"
-    """Whether a line that is no sample stops the stream, or is counted and replaced by the last good sample."""
+    """Whether a line that is no sample stops the stream, or is counted and replaced by the last good sample (with
+    --resample: left out)."""
+    resample: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    """Bring samples of another or irregular rate to that of the training data, by their column time (in s)."""
+    max_gap: Annotated[float | None, _arg(metavar="S")] = None
+    """With --resample: after a longer time without a sample the stream begins anew, with the same baseline; by
+    default 0.1."""
     save_state: Annotated[Path | None, _arg(metavar="FILE")] = None
     """Where to keep the state at the end, so that the stream can go on later."""
     load_state: Annotated[Path | None, _arg(metavar="FILE")] = None
@@ -86,7 +97,16 @@ def stream(command: Stream, line: str) -> None:
     from baselines.stream.streamer import load_state, save_state
 
     torch.set_num_threads(1)  # one sample is too little work to share
-    streamer, inputs, targets = _open_streamer(command)
+    if command.max_gap is not None and not command.resample:
+        raise OptionError("max_gap", command.max_gap, "resample=True beside it")
+    if command.resample and (command.save_state is not None or command.load_state is not None):
+        raise OptionError("resample", True, "no --save-state and no --load-state beside it")
+    streamer, interface = _open_streamer(command)
+    grid = None
+    if command.resample:
+        max_gap_s = MAX_GAP_S if command.max_gap is None else command.max_gap
+        resampler = Resampler(interface.input_hz, interface.resample, max_gap_s)
+        grid = StampedSamples(resampler, lambda: streamer.reset(keep_baseline=True))
     if command.load_state is not None:
         load_state(command.load_state, streamer)
     if (state := command.save_state) is not None and (not state.parent.is_dir() or state.is_dir()):
@@ -95,9 +115,9 @@ def stream(command: Stream, line: str) -> None:
     counts = StreamCounts()
     failure: SampleError | None = None
     with _open_source(command.input) as source, _open_sink(command.out) as sink, _deferred_interrupt(counts):
-        writer = PredictionWriter(sink, targets, command.format)
+        writer = PredictionWriter(sink, interface.targets, command.format)
         try:
-            _process_samples(command, streamer, source, inputs, writer, counts)
+            _process_samples(command, streamer, source, interface.inputs, writer, counts, grid)
         except KeyboardInterrupt:
             counts.stopped = True
         except SampleError as error:
@@ -109,6 +129,7 @@ def stream(command: Stream, line: str) -> None:
             raise OptionError(
                 "save_state", str(command.save_state), f"a file that can be written ({error})"
             ) from error
+    counts.gaps = grid.gaps if grid is not None else 0
     _write_summary(command, counts)
     if failure is not None:
         raise failure
@@ -139,7 +160,9 @@ class StreamCounts:
     predictions: int = 0
     """Predictions written: a sample that makes the baseline known may bring several."""
     replaced: int = 0
-    """Bad lines replaced by the sample before."""
+    """Bad lines replaced by the sample before, or left out where samples are resampled."""
+    gaps: int = 0
+    """Times that the stream began anew after a gap."""
     busy: bool = False
     """A sample is being taken: the state is neither that before it nor that after it."""
     stopped: bool = False
@@ -189,8 +212,8 @@ def model_of(folder: Path, window: int | None, data: Path | None) -> tuple[Model
     return with_window(model, window), interface_of(run, data)
 
 
-def _open_streamer(command: Stream) -> tuple[Streamer, tuple[str, ...], tuple[str, ...]]:
-    """Return the streamer of a run, and the names of its inputs and targets."""
+def _open_streamer(command: Stream) -> tuple[Streamer, Interface]:
+    """Return the streamer of a run, and what it says of the data."""
     from baselines.cpu.threads import COMPILING, before_compiling
     from baselines.models.own_window import WindowedModel
     from baselines.stream.streamer import Streamer
@@ -200,12 +223,12 @@ def _open_streamer(command: Stream) -> tuple[Streamer, tuple[str, ...], tuple[st
     announce = command.engine != "reference" and (loudness.get().progress or loudness.get().verbose)
     with before_compiling(lambda: sys.stderr.write(COMPILING + "\n")) if announce else nullcontext():
         streamer = Streamer.of(model, interface, command.engine, baseline=baseline)
-    notes = [*_protocol_notes(interface, command.baseline, resumed=command.load_state is not None)]
+    notes = [*_protocol_notes(interface, command)]
     if isinstance(model, WindowedModel):
         notes.append(_window_note(model, interface))
     for note in notes if loudness.get().notes else ():
         sys.stderr.write(f"Note: {note}\n")
-    return streamer, interface.inputs, interface.targets
+    return streamer, interface
 
 
 def _window_note(model: WindowedModel, interface: Interface) -> str:
@@ -219,19 +242,19 @@ def _window_note(model: WindowedModel, interface: Interface) -> str:
     )
 
 
-def _protocol_notes(interface: Interface, baseline: str, resumed: bool) -> Iterator[str]:
+def _protocol_notes(interface: Interface, command: Stream) -> Iterator[str]:
     """Say what the run's protocol did to recordings that a stream can only expect."""
-    if interface.baseline != "none" and baseline == "none":
+    if interface.baseline != "none" and command.baseline == "none":
         yield (
             f"the {interface.baseline} of the first {interface.baseline_rows} rows was subtracted in training; "
             "these samples must come without that offset."
         )
-    elif interface.baseline != "none" and not resumed:
+    elif interface.baseline != "none" and command.load_state is None:
         yield (
             f"the {interface.baseline} of the first {interface.baseline_rows} samples is subtracted, as in "
             "training; predictions begin when they are there."
         )
-    if interface.resample == "mean":
+    if interface.resample == "mean" and not command.resample:
         yield (
             f"in training each sample was the mean over the {1 / interface.input_hz:g} s before it; "
             "these must be, too."
@@ -245,22 +268,13 @@ def _process_samples(
     inputs: tuple[str, ...],
     writer: PredictionWriter,
     counts: StreamCounts,
+    grid: StampedSamples | None,
 ) -> None:
     """Pass samples on until they end, or until Ctrl-C."""
-    last_values = None
     clock = SampleClock(1 / streamer.preparation.input_hz)
     lines = Arrivals(source)
-    for sample in read_samples(lines, inputs):
-        if isinstance(sample, SampleError):
-            if command.on_bad == "stop" or last_values is None:
-                raise sample
-            stamp, values = None, last_values
-            counts.replaced += 1
-        else:
-            stamp, values = sample
-            clock.check(stamp, lines.count)
-        last_values = values
-        counts.busy = True
+    samples = read_samples(lines, inputs)
+    for stamp, values in _good_samples(command, samples, lines, clock, counts, grid):
         predictions = streamer.push(values)
         clock.set(stamp, streamer.samples)
         seconds = time.perf_counter() - lines.latest
@@ -269,6 +283,40 @@ def _process_samples(
             due = streamer.answered + behind * streamer.model.config.chunk
             writer.write(clock.time(due), prediction, seconds)
             counts.predictions += 1
+
+
+def _good_samples(
+    command: Stream,
+    samples: Iterator[Sample | SampleError],
+    lines: Arrivals,
+    clock: SampleClock,
+    counts: StreamCounts,
+    grid: StampedSamples | None,
+) -> Iterator[Sample]:
+    """Give the samples that the model takes; while it has one, Ctrl-C waits.
+
+    Raises
+    ------
+    SampleError
+        If a line is no sample and bad lines stop the stream, or there is no sample that could be held.
+    """
+    last_values = None
+    for sample in samples:
+        try:
+            if isinstance(sample, SampleError):
+                raise sample
+            stamp, values = sample
+            if grid is None:
+                clock.check(stamp, lines.count)
+            ready = [sample] if grid is None else grid.take(stamp, values, lines.count)
+            last_values = values
+        except SampleError as error:
+            if command.on_bad == "stop" or last_values is None or isinstance(error, ClockError):
+                raise
+            counts.replaced += 1
+            ready = [(None, last_values)] if grid is None else []
+        counts.busy = True
+        yield from ready
         counts.busy = False
         if counts.stopped:
             return
@@ -318,6 +366,7 @@ def _write_summary(command: Stream, counts: StreamCounts) -> None:
     samples, replaced = without_prediction.total + with_prediction.total, counts.replaced
     if command.json:
         totals = {"samples": samples, "predictions": counts.predictions, "held": replaced}
+        totals |= {"gaps": counts.gaps} if command.resample else {}
         parts = {"without_prediction_ms": without_prediction, "with_prediction_ms": with_prediction}
         summary = totals | {name: latency.summary() if latency.total else None for name, latency in parts.items()}
         sys.stderr.write(json.dumps(summary) + "\n")
@@ -330,10 +379,12 @@ def _write_summary(command: Stream, counts: StreamCounts) -> None:
     sys.stderr.write(
         f"{samples:,} samples, {counts.predictions:,} predictions"
         + (
-            f", {replaced:,} bad line{'' if replaced == 1 else 's'} replaced by the sample before"
+            f", {replaced:,} bad line{'' if replaced == 1 else 's'} "
+            f"{'left out' if command.resample else 'replaced by the sample before'}"
             if replaced
             else ""
         )
+        + (f", begun anew after {counts.gaps:,} gap{'' if counts.gaps == 1 else 's'}" if counts.gaps else "")
         + "\n"
     )
     for word, latency in (("without", without_prediction), ("with", with_prediction)):

@@ -15,7 +15,16 @@ import numpy.typing as npt
 
 from baselines.errors import CspDataError
 
-__all__ = ["TIME", "LatencyHistogram", "PredictionWriter", "SampleClock", "SampleError", "read_samples"]
+__all__ = [
+    "TIME",
+    "ClockError",
+    "LatencyHistogram",
+    "PredictionWriter",
+    "Sample",
+    "SampleClock",
+    "SampleError",
+    "read_samples",
+]
 
 LARGEST = float(np.finfo(np.float32).max)
 """Models compute in float32."""
@@ -37,6 +46,10 @@ class SampleError(CspDataError):
     def __init__(self, line: int, expected: str, found: str, fix: str = "") -> None:
         self.line = line
         super().__init__(f"line {line}: expected {expected}, found {found}.{' ' + fix if fix else ''}")
+
+
+class ClockError(SampleError):
+    """Times that no sample can be held or left out for: all of them are in another unit, or at another rate."""
 
 
 Sample = tuple[float | None, npt.NDArray[np.float64]]
@@ -212,11 +225,11 @@ class SampleClock:
             return
         step = statistics.median(b - a for a, b in pairwise(self._first_stamps))
         if not 1 / self.TOLERANCE < step / self._period < self.TOLERANCE:
-            raise SampleError(
+            raise ClockError(
                 line,
                 f"samples {self._period:g} s apart ({1 / self._period:g} Hz), the rate of the training data",
                 f"a median of {step:g} between the last {self.CHECKED_SAMPLES} times",
-                "Resample the stream, or leave the column time out.",
+                "Pass --resample if the times are right and in seconds, or else leave the column time out.",
             )
 
 

@@ -97,18 +97,23 @@ class Preparation:
             self._features(np.zeros((1, self.channels)), started=False)
             self.reset()
 
-    def reset(self) -> None:
-        """Return to the state before the first sample."""
+    def reset(self, *, keep_baseline: bool = False) -> None:
+        """Return to the state before the first sample; if asked to, with the baseline that is already known."""
         self.taken = 0
         self._waiting = np.zeros((self.waits_for, self.channels))
-        self._offset = self._known_offset.copy()
+        if not keep_baseline:
+            self._offset = self._known_offset.copy()
         self._filtered = np.zeros((len(self._sos), 2, self.channels))
         self._previous = np.zeros(self.channels, np.float32)
 
     @property
     def passed(self) -> int:
         """Samples whose features were given: all, or none while the first ones wait for the baseline."""
-        return self.taken if self.taken >= self.waits_for else 0
+        return self.taken if self._knows_baseline else 0
+
+    @property
+    def _knows_baseline(self) -> bool:
+        return self.taken >= self.waits_for or bool(self._offset.any())
 
     def push(self, rows: Floats) -> npt.NDArray[np.float32]:
         """Take the next samples (n, C); return the features (m, F) that became known, m in most cases n.
@@ -118,7 +123,7 @@ class Preparation:
         OptionError
             If a value is not finite (or not in float32); the state stays as it was.
         """
-        if self.taken >= self.waits_for:
+        if self._knows_baseline:
             prepared = self._features(rows, self.taken > 0)
             self.taken += len(rows)
             return prepared

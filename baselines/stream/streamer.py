@@ -151,9 +151,9 @@ class Streamer:
         first = 1 if isinstance(config, FlatConfig) and config.readout == "first" else config.chunk
         return 0 if passed < first else passed - (passed - first) % config.chunk
 
-    def reset(self) -> None:
-        """Forget everything: the next sample is the first of a recording."""
-        self.preparation.reset()
+    def reset(self, *, keep_baseline: bool = False) -> None:
+        """Forget everything, or all but the baseline: the next sample is the first of a recording (or piece)."""
+        self.preparation.reset(keep_baseline=keep_baseline)
         self.engine.reset()
 
     def push(self, samples: npt.ArrayLike) -> Floats:

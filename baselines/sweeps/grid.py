@@ -220,7 +220,13 @@ def prepare_all(grid: Grid, *, jobs: int = 1, progress: bool = False) -> list[Da
         for changes in grid.variants("data"):
             if _is_file(name):
                 if changes or grid.protocol:
-                    raise OptionError("datasets", name, "the name of a data set", "A prepared file is as it is.")
+                    raise OptionError(
+                        "datasets",
+                        name,
+                        "the name of a data set",
+                        "A prepared file stays as it is; folds, another protocol and settings of the data need the"
+                        " recordings.",
+                    )
                 datasets.append(csp_data.load(path=name))
                 continue
             arguments = {"raw": _raw_folder(name, grid), "protocol": grid.protocol, **changes}

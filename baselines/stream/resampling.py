@@ -1,0 +1,183 @@
+"""Bring a live stream of stamped samples to the rate of the training data, as recordings were brought to it."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Callable, Iterator
+from itertools import pairwise
+
+import numpy as np
+import numpy.typing as npt
+
+from baselines.errors import OptionError
+from baselines.stream.line_protocol import TIME, ClockError, Sample, SampleClock, SampleError
+from csp_data.signal.resample import interval_mean, linear
+
+__all__ = ["MAX_GAP_S", "Resampler", "StampedSamples"]
+
+Floats = npt.NDArray[np.float64]
+MAX_GAP_S = 0.1
+"""Seconds that the protocol ``strict`` interpolates at most."""
+KINDS = {"linear": 0, "mean": 1}
+"""How recordings can be resampled, and how many steps before a point of the grid its value depends on."""
+
+
+class Resampler:
+    """Puts samples that come at another rate, or at irregular times, onto a regular grid.
+
+    The grid begins one step after the first sample, and each of its points is given as soon as a sample at or
+    after it is there: what is made of a stream equals what is made of the whole recording (``grid="common"``).
+
+    Parameters
+    ----------
+    rate_hz
+        Rate of the grid in Hz: ``input_hz`` of the training data.
+    kind
+        ``"linear"`` (the value at each time) or ``"mean"`` (over the step before it), as in training.
+    max_gap_s
+        Seconds; after a longer time without a sample the grid begins anew, as an episode ends there in training.
+
+    Attributes
+    ----------
+    gaps
+        How often the grid began anew.
+
+    Raises
+    ------
+    OptionError
+        If the kind is none of these, or a number is not above 0.
+
+    Examples
+    --------
+    >>> resampler = Resampler(rate_hz=50, max_gap_s=0.1)
+    >>> [[(round(t, 3), float(x[0])) for t, x in resampler.push(t, [t])] for t in (0.0, 0.012, 0.024, 0.06)]
+    [[], [], [(0.02, 0.02)], [(0.04, 0.04), (0.06, 0.06)]]
+    """
+
+    def __init__(self, rate_hz: float, kind: str = "linear", max_gap_s: float = MAX_GAP_S) -> None:
+        if kind not in KINDS:
+            raise OptionError("kind", kind, f"one of {', '.join(KINDS)}")
+        for name, value in (("rate_hz", rate_hz), ("max_gap_s", max_gap_s)):
+            if not value > 0:
+                raise OptionError(name, value, "a number above 0")
+        self.rate_hz, self.kind, self.max_gap_s, self.gaps = rate_hz, kind, max_gap_s, 0
+        self._times: list[float] = []
+        self._rows: list[Floats] = []
+
+    @property
+    def latest(self) -> float | None:
+        """Time in s of the latest sample; ``None`` before the first."""
+        return self._times[-1] if self._times else None
+
+    def begins_anew(self, time: float) -> bool:
+        """Whether a sample at this time in s comes after too long a gap: the stream begins anew with it."""
+        return self.latest is not None and time - self.latest > self.max_gap_s
+
+    def push(self, time: float, values: npt.ArrayLike) -> Iterator[tuple[float, Floats]]:
+        """Take the next sample, and return the points of the grid that became known.
+
+        Parameters
+        ----------
+        time
+            In s, later than that of the sample before.
+        values : array, shape (C,)
+            Physical units.
+
+        Returns
+        -------
+        iterator of (time, values)
+            In s, and (C,).
+
+        Raises
+        ------
+        OptionError
+            If it is not later than the sample before; the state stays as it was.
+        """
+        row = np.asarray(values, dtype=np.float64)
+        if self.latest is not None and not time > self.latest:
+            raise OptionError("time", time, f"a time after {self.latest:.15g} s, that of the sample before")
+        if self.begins_anew(time):
+            self.gaps += 1
+            self._times, self._rows = [], []
+        if not self._times:
+            self._start, self._given = time, 0
+        self._times.append(time)
+        self._rows.append(row)
+        return iter(self._points())
+
+    def _points(self) -> list[tuple[float, Floats]]:
+        # counted from the start: sums of steps would drift
+        slack = max(1e-9, 4 * float(np.spacing(abs(self._times[-1]))))  # of times since 1970, a microsecond
+        known = int(np.floor((self._times[-1] - self._start + slack) * self.rate_hz))
+        if known <= self._given:
+            return []
+        grid = self._start + np.arange(self._given + 1, known + 1) / self.rate_hz
+        times, rows = np.array(self._times), np.array(self._rows)
+        made = (
+            linear(times, rows, grid)
+            if self.kind == "linear"
+            else interval_mean(times, rows, grid, 1 / self.rate_hz)
+        )
+        self._given = known
+        self._forget(self._start + (known + 1 - KINDS[self.kind]) / self.rate_hz)
+        return list(zip(grid.tolist(), made, strict=True))
+
+    def _forget(self, until: float) -> None:
+        """Drop the samples that no later point depends on: those before the last one at or before a time."""
+        first = max(int(np.searchsorted(self._times, until, side="right")) - 1, 0)
+        self._times, self._rows = self._times[first:], self._rows[first:]
+
+
+class StampedSamples:
+    """Lines of a stream that is resampled: what is wrong with their times, and where the stream begins anew.
+
+    Parameters
+    ----------
+    resampler
+        What puts them onto the grid.
+    begin_anew
+        Called before the first sample after a gap.
+    """
+
+    def __init__(self, resampler: Resampler, begin_anew: Callable[[], None]) -> None:
+        self._resampler, self._begin_anew = resampler, begin_anew
+        self._first_stamps: list[float] = []
+
+    @property
+    def gaps(self) -> int:
+        """How often the stream began anew."""
+        return self._resampler.gaps
+
+    def take(self, stamp: float | None, values: Floats, line: int) -> list[Sample]:
+        """Return the points of the grid that the sample of a line, from 1, made known.
+
+        Raises
+        ------
+        SampleError
+            If the line has no time, or one that is not later than that before.
+        ClockError
+            At the 25th sample, if they are so far apart that each would begin the stream anew.
+        """
+        latest = self._resampler.latest
+        if stamp is None:
+            raise SampleError(line, f"a {TIME} in s, by which samples are resampled", "none")
+        if latest is not None and not stamp > latest:
+            raise SampleError(line, f"a {TIME} after {latest:.15g} s, that of the sample before", f"{stamp:.15g}")
+        self._check(stamp, line)
+        if self._resampler.begins_anew(stamp):
+            self._begin_anew()
+        return list(self._resampler.push(stamp, values))
+
+    def _check(self, stamp: float, line: int) -> None:
+        if len(self._first_stamps) == SampleClock.CHECKED_SAMPLES:
+            return
+        self._first_stamps.append(stamp)
+        if len(self._first_stamps) < SampleClock.CHECKED_SAMPLES:
+            return
+        step = statistics.median(later - earlier for earlier, later in pairwise(self._first_stamps))
+        if step > self._resampler.max_gap_s:
+            raise ClockError(
+                line,
+                f"samples at most {self._resampler.max_gap_s:g} s apart (--max-gap), with times in seconds",
+                f"a median of {step:g} between the last {SampleClock.CHECKED_SAMPLES} times",
+            )

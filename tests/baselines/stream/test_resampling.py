@@ -1,0 +1,139 @@
+"""Live samples at a rate of their own: the same points as of the whole recording, gaps, times that cannot be."""
+
+from __future__ import annotations
+
+import io
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import baselines
+import csp_data
+from baselines.cli import main
+from baselines.errors import OptionError
+from baselines.stream.line_protocol import ClockError, SampleError
+from baselines.stream.resampling import Resampler, StampedSamples
+from csp_data.signal.resample import interval_mean, linear
+
+SINCE_1970 = 1.764e9
+
+
+def pushed(resampler: Resampler, times: np.ndarray, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    points = [point for time, row in zip(times, rows, strict=True) for point in resampler.push(time, row)]
+    return np.array([time for time, _ in points]), np.array([row for _, row in points])
+
+
+@pytest.mark.parametrize("start", [0.0, SINCE_1970])
+@pytest.mark.parametrize("sensor_hz", [83.0, 50.0, 23.0])
+@pytest.mark.parametrize("kind", ["linear", "mean"])
+def test_a_stream_is_resampled_like_a_whole_recording(kind: str, sensor_hz: float, start: float) -> None:
+    rng = np.random.default_rng(0)
+    times = start + np.cumsum(rng.uniform(0.5, 1.5, 400) / sensor_hz)
+    rows = rng.normal(size=(400, 3))
+    got_times, got = pushed(Resampler(50, kind), times, rows)
+    count = int((times[-1] - times[0]) * 50)
+    grid = times[0] + np.arange(1, count + 1) / 50
+    np.testing.assert_allclose(got_times, grid, rtol=0, atol=1e-6)
+    whole = linear(times, rows, grid) if kind == "linear" else interval_mean(times, rows, grid, 1 / 50)
+    # integrals over times since 1970 have a rounding of their own
+    np.testing.assert_allclose(got, whole, atol=1e-3 if start else 1e-9)
+
+
+def test_points_come_as_soon_as_they_are_known_and_little_is_kept() -> None:
+    resampler = Resampler(10, "mean", max_gap_s=1)
+    assert [len(list(resampler.push(k / 8, [0.0]))) for k in range(9)] == [0, 1, 1, 1, 2, 1, 1, 1, 2]
+    assert len(resampler._times) <= 3
+
+
+def test_a_gap_begins_anew_and_time_does_not_run_backwards() -> None:
+    resampler = Resampler(10, max_gap_s=0.5)
+    times = np.array([0, 0.2, 0.4, 3.05, 3.25])
+    got, _ = pushed(resampler, times, np.zeros((5, 1)))
+    np.testing.assert_allclose(got, [0.1, 0.2, 0.3, 0.4, 3.15, 3.25])
+    assert resampler.gaps == 1
+    with pytest.raises(OptionError, match=r"time=3\.25: expected a time after 3\.25 s"):
+        resampler.push(3.25, [0.0])
+    for wrong in ({"rate_hz": 0}, {"rate_hz": 50, "kind": "cubic"}, {"rate_hz": 50, "max_gap_s": float("nan")}):
+        with pytest.raises(OptionError):
+            Resampler(**wrong)  # type: ignore[arg-type]
+
+
+def test_times_that_are_no_seconds() -> None:
+    samples, begun = StampedSamples(Resampler(50), lambda: None), np.zeros(1)
+    with pytest.raises(
+        SampleError, match="line 1: expected a time in s, by which samples are resampled, found none"
+    ):
+        samples.take(None, begun, 1)
+    for line in range(24):
+        samples.take(20.0 * line, begun, line)
+    with pytest.raises(ClockError, match=r"at most 0\.1 s apart \(--max-gap\).* a median of 20 between"):
+        samples.take(20.0 * 24, begun, 24)
+
+
+@pytest.fixture(scope="module")
+def recording() -> tuple[np.ndarray, np.ndarray, tuple[str, ...]]:
+    """Return times and values of samples at 40 Hz, with a gap, and their names."""
+    ds = csp_data.load("sample")
+    inputs = ds.test[1].inputs[:300]
+    times = np.arange(0, 5.9, 1 / 40)
+    times = times[(times < 2) | (times > 3)]
+    rows = np.stack([np.interp(times, np.arange(300) / 50, channel) for channel in inputs.T], axis=1)
+    return times, rows, tuple(ds.channels.names)
+
+
+def test_the_command(
+    recording: tuple[np.ndarray, np.ndarray, tuple[str, ...]],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    times, rows, names = recording
+    lines = [",".join(["time", *names]), *(",".join(map(repr, map(float, row))) for row in np.c_[times, rows])]
+    lines.insert(50, lines[40])  # a packet that came late
+
+    def stream(*flags: str) -> tuple[list[list[float]], str]:
+        source = io.TextIOWrapper(io.BytesIO("\n".join(lines).encode()))
+        monkeypatch.setattr(sys, "stdin", source)
+        main(["stream", "pretrained:broad", "--engine", "reference", *flags])
+        said = capsys.readouterr()
+        return [[float(cell) for cell in line.split(",")] for line in said.out.splitlines()[1:]], said.err
+
+    with pytest.raises(SystemExit):
+        stream("--resample")
+    assert "expected a time after" in capsys.readouterr().err
+    got, said = stream("--resample", "--on-bad", "hold")
+    assert "1 bad line left out" in said
+    assert "begun anew after 1 gap" in said
+    shipped = baselines.load_pretrained("broad")
+    expected = []
+    for piece in (times < 2, times > 3):
+        points, values = pushed(Resampler(50), times[piece], rows[piece])
+        predictions = shipped.streamer("reference").push(values)
+        expected += [[points[10 * k + 9], *row] for k, row in enumerate(predictions)]
+    assert len(got) == len(expected) > 20
+    np.testing.assert_allclose(np.array(got)[:, :-1], np.array(expected), rtol=1e-5, atol=1e-6)
+    _, said = stream("--resample", "--on-bad", "hold", "--json")
+    assert json.loads(said)["gaps"] == 1
+
+    for flags in (("--max-gap", "1"), ("--resample", "--save-state", str(tmp_path / "s"))):
+        with pytest.raises(SystemExit) as stopped:
+            stream(*flags)
+        assert stopped.value.code == 2
+
+
+def test_a_known_baseline_outlives_a_gap() -> None:
+    ds = csp_data.load("sample")
+    model = baselines.build("flat-lstm", 12, 3, preset="small")
+    rows = ds.test[0].inputs[:100].astype(float)
+    kept = baselines.Streamer(model, ds.normalization, deltas=True, baseline="mean", baseline_rows=7)
+    kept.push(rows[:20])
+    kept.reset(keep_baseline=True)
+    known = baselines.Streamer(model, ds.normalization, deltas=True, baseline=rows[:7].mean(axis=0))
+    np.testing.assert_array_equal(kept.push(rows[50:]), known.push(rows[50:]))
+    assert kept.answered == known.answered > 0
+    kept.reset()
+    assert len(kept.push(rows[:6])) == 0
+    assert kept.answered == 0
