@@ -176,6 +176,8 @@ def _counts(dataset: Dataset) -> str:
     return f"{promised}{counted['found']} found, {counted['used']} used{no_part}"
 
 
+NONE = "none"
+"""What a card says where there is no address and no DOI."""
 LISTED = 20
 """Recordings left out, skipped or to be looked at that ``info --prepared`` names; the others are counted."""
 
@@ -219,8 +221,10 @@ def _describe(card: Card) -> str:
     if card.promised is not None:
         lines.append(f"Promised: {card.promised} recordings")
     lines += ["Known defects:", *(f"  - {defect}" for defect in card.defects)] if card.defects else []
-    lines += [f"Licence: {card.licence.name} ({card.licence.url}). {card.licence.terms}"]
-    lines += [f"Cite: {card.citation.text} doi:{card.citation.doi}", f"Get it: {' '.join(card.obtain.split())}"]
+    address = "" if card.licence.url == NONE else f" ({card.licence.url})"
+    lines.append(f"Licence: {card.licence.name}{address}. {card.licence.terms}")
+    doi = "" if card.citation.doi == NONE else f" doi:{card.citation.doi}"
+    lines += [f"Cite: {card.citation.text}{doi}", f"Get it: {' '.join(card.obtain.split())}"]
     return "\n".join(lines)
 
 

@@ -104,7 +104,7 @@ def _folders_of_set(card: Card, folder: Path, origin: Callable[[Path], str] = st
         raise MissingDataError(
             f"Recordings of {card.name}",
             origin(folder),
-            f"{other[1].name} is a name of {other[0]}: csp-data import {other[0]}.",
+            f"{other[1].name} is the name of a folder of {other[0]}: csp-data import {other[0]}.",
         )
     return [folder]
 

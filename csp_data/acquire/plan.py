@@ -193,10 +193,9 @@ def _on_mirror(card: Card, client: Client, mirror: str, scratch: Path, by_hand: 
         listed = _mirror_lock(card, client, mirror, scratch)
         if listed.files:
             entries = [FileEntry(path, size=row.size, sha256=row.sha256) for path, row in listed.files.items()]
+    without_mirror = f"Without this mirror: csp-data download {card.name}. {by_hand}"
     for entry in entries:
-        yield Item(
-            entry, mirror + quote(os.fsencode(entry.path)), f"The mirror lacks it; without a mirror: {by_hand}"
-        )
+        yield Item(entry, mirror + quote(os.fsencode(entry.path)), without_mirror)
 
 
 def _mirror_lock(card: Card, client: Client, mirror: str, scratch: Path) -> LockedSet:

@@ -60,9 +60,12 @@ class SourceReport:
 
     def __str__(self) -> str:
         lines = [f"{self.name} in {self.root}"]
+        width = max((len(check.name) for check in self.checks), default=0)
         for check in self.checks:
             first, *more = check.details or ("",)
-            lines.append(f"  {check.status:<8} {check.name:<15} {first}".rstrip())
-            lines += [f"{'':<27}{detail}" for detail in more]
-        counts = f"{len(self.checks) - len(self.failures)} of {len(self.checks)} checks passed"
+            lines.append(f"  {check.status:<8} {check.name:<{width}} {first}".rstrip())
+            lines += [f"{'':<{width + 12}}{detail}" for detail in more]
+        skipped = sum(check.status == "skipped" for check in self.checks)
+        passed = len(self.checks) - len(self.failures) - skipped
+        counts = f"{passed} of {len(self.checks)} checks passed{f', {skipped} skipped' if skipped else ''}"
         return "\n".join([*lines, counts if self.ok else f"{counts}; docs/howto-own-data.md says what each means"])

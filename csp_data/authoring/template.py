@@ -93,7 +93,7 @@ def read(found, card, protocol):
 
 
 def table(path):
-    """Read a CSV file with one line of header; a bad line is named in the error."""
+    """Read a CSV file with one line of header; a bad line, or an empty cell, is named in the error."""
     header, _, rows = read_bytes(path).partition(b"\\n")
     return numbers(rows, header.count(b",") + 1, path, skipped=1)
 

@@ -119,7 +119,7 @@ def test_another_set_is_told_by_its_name(trees, empty_home, tmp_path):
     """Marker and slip have files of the same names; only the folder tells them apart."""
     shutil.copytree(trees / "marker", tmp_path / "intrinsic_slip_hiss_dataset")
     with pytest.raises(
-        MissingDataError, match="intrinsic_slip_hiss_dataset is a name of slip: csp-data import slip"
+        MissingDataError, match="intrinsic_slip_hiss_dataset is the name of a folder of slip: csp-data import slip"
     ):
         csp_data.import_raw("marker", tmp_path / "intrinsic_slip_hiss_dataset")
 

@@ -13,6 +13,7 @@ import pytest
 from click.testing import CliRunner
 
 import csp_data
+from csp_data.authoring.report import Check, SourceReport
 from csp_data.card import Card, read_card
 from csp_data.card import registry as cards
 from csp_data.cli import cli
@@ -370,6 +371,18 @@ def test_quaternions_have_a_norm_of_1() -> None:
     assert of(two[:0]) == []
     assert "found 0.5 to 1" in of(two * np.where(np.arange(8) < 4, 1, 0.5))[0]
     assert "four columns each, found 7 columns" in of(two[:, :7])[0]
+
+
+def test_what_was_skipped_has_not_passed() -> None:
+    checks = (
+        Check("reader", "ok"),
+        Check("reading", "failed", ("first", "second")),
+        Check("another process", "skipped", ("third",)),
+    )
+    lines = str(SourceReport("x", Path("raw"), checks)).splitlines()
+    assert lines[-1].startswith("1 of 3 checks passed, 1 skipped; ")
+    details = zip(lines[2:5], ("first", "second", "third"), strict=True)
+    assert {line.index(word) for line, word in details} == {len("  skipped  another process ")}
 
 
 def test_the_command(root: Path, tmp_path: Path) -> None:
