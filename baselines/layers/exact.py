@@ -1,4 +1,7 @@
-"""Products of matrices in the precision of their factors, whatever training allows elsewhere.
+"""Arithmetic that is not rounded as the rest of a model may be: products of matrices, and kernels.
+
+Products are in the precision of their factors, whatever training allows elsewhere; kernels are made of parameters
+of 16 bits as of float32 (:func:`widened`).
 
 Kernels of state spaces cannot do with less: powers of a transition matrix close to the identity, and sums over
 states that nearly cancel. With the factors of both rounded to the bits of bfloat16, kernels of a fresh S4 layer of
@@ -11,7 +14,19 @@ from typing import Any
 import torch
 from torch import Tensor
 
-__all__ = ["product", "row_times_power"]
+__all__ = ["narrowed", "product", "row_times_power", "widened"]
+
+SHORT_FLOATS = (torch.bfloat16, torch.float16)
+
+
+def widened(tensor: Tensor) -> Tensor:
+    """Return a tensor of 16-bit numbers as float32, any other as it is."""
+    return tensor.float() if tensor.dtype in SHORT_FLOATS else tensor
+
+
+def narrowed(tensor: Tensor, parameter: Tensor) -> Tensor:
+    """Return what was computed from a widened parameter in the type of that parameter, all else as it is."""
+    return tensor.to(parameter.dtype) if parameter.dtype in SHORT_FLOATS else tensor
 
 
 def product(a: Tensor, b: Tensor) -> Tensor:

@@ -28,6 +28,7 @@ from torch import Tensor, nn
 
 from baselines.errors import OptionError
 from baselines.layers.base import ALL, check_config
+from baselines.layers.exact import narrowed, widened
 from baselines.layers.gated import GatedStack, Recurrence
 from baselines.layers.s4 import fft_length
 from baselines.layers.s4_kernel import SHORT
@@ -99,7 +100,7 @@ class LRULayer(Recurrence):
         Phases of thousands of turns are reduced in float64: in float32 a slow mode would lose them.
         """
         shape = (-1, *(1 for _ in lag.shape))
-        nu, theta = torch.exp(self.nu_log).view(shape), torch.exp(self.theta_log).view(shape)
+        nu, theta = (torch.exp(widened(log)).view(shape) for log in (self.nu_log, self.theta_log))
         angle = torch.remainder(theta.double() * lag, 2 * math.pi).to(theta.dtype)
         return torch.polar(torch.exp(-nu * lag), angle)
 
@@ -117,17 +118,19 @@ class LRULayer(Recurrence):
     def forward(self, u: Tensor, readout: slice = ALL) -> Tensor:
         """Map u (B, L, H) to y (B, steps in ``readout``, H)."""
         b, c = self.maps()
-        x = self.scan(torch.complex(*(u @ b).to(b.dtype).chunk(2, dim=-1)), readout)  # autocast may round products
-        return torch.cat((x.real, x.imag), dim=-1) @ c + self.d * u[:, readout]
+        x = self.scan(drive(u, b), readout)
+        return narrowed(torch.cat((x.real, x.imag), dim=-1) @ c + widened(self.d) * u[:, readout], self.d)
 
     def maps(self) -> tuple[Tensor, Tensor]:
         """Return gamma B and C as real matrices (H, 2 N) and (2 N, H), over (Re x, Im x)."""
-        b = torch.exp(self.gamma_log)[:, None, None] * self.b
-        return torch.cat(b.unbind(-1)).T, torch.cat((self.c[..., 0], -self.c[..., 1]), dim=1).T
+        gamma_log, b, c = map(widened, (self.gamma_log, self.b, self.c))
+        b = torch.exp(gamma_log)[:, None, None] * b
+        return torch.cat(b.unbind(-1)).T, torch.cat((c[..., 0], -c[..., 1]), dim=1).T
 
     def coefficients(self) -> tuple[Tensor, ...]:
         """Return lambda (N,), complex, and :meth:`maps`."""
-        return torch.polar(torch.exp(-torch.exp(self.nu_log)), torch.exp(self.theta_log)), *self.maps()
+        nu_log, theta_log = widened(self.nu_log), widened(self.theta_log)
+        return torch.polar(torch.exp(-torch.exp(nu_log)), torch.exp(theta_log)), *self.maps()
 
     def zeros(self, batch_size: int, device: torch.device, dtype: torch.dtype) -> Tensor:
         """Return zero states (B, N)."""
@@ -137,8 +140,13 @@ class LRULayer(Recurrence):
     def step(self, u_t: Tensor, x: Tensor, coefficients: tuple[Tensor, ...]) -> tuple[Tensor, Tensor]:
         """Map u_t (B, H) and the state (B, N) to y_t and the next state."""
         lam, b, c = coefficients
-        x = lam * x + torch.complex(*(u_t @ b).chunk(2, dim=-1))
-        return torch.cat((x.real, x.imag), dim=-1) @ c + self.d * u_t, x
+        x = lam * x + drive(u_t, b)
+        return narrowed(torch.cat((x.real, x.imag), dim=-1) @ c + widened(self.d) * u_t, self.d), x
+
+
+def drive(u: Tensor, b: Tensor) -> Tensor:
+    """Return B u, complex (..., N), for u (..., H) and B as :meth:`LRULayer.maps` has it."""
+    return torch.complex(*(u.to(b.dtype) @ b).to(b.dtype).chunk(2, dim=-1))  # autocast may round products
 
 
 class LRU(GatedStack):

@@ -29,6 +29,7 @@ from baselines.errors import OptionError
 from baselines.layers import s4_kernel as math_s4
 from baselines.layers.base import ALL, BlockStack, check_config, log_uniform
 from baselines.layers.dropout import Dropout, gated_linear
+from baselines.layers.exact import narrowed, widened
 
 _MAX_JOINT_SIZE = 2**21
 """Numbers in kernels that are made in one go."""
@@ -137,19 +138,20 @@ class S4Layer(nn.Module):
 
     def forward(self, u: Tensor, readout: slice = ALL, k: Tensor | None = None) -> Tensor:
         """Map u (B, L, H) to y (B, steps in ``readout``, H); ``k`` from :func:`responses`, if made already."""
-        return causal_convolution(u, responses([self], u.shape[1])[0] if k is None else k, readout)
+        k = responses([self], u.shape[1])[0] if k is None else k
+        return narrowed(causal_convolution(u, k, readout), self.d)
 
     def step(self, u_t: Tensor, x: Tensor, d: math_s4.Discrete) -> tuple[Tensor, Tensor]:
         """Map u_t (B, H) and the state x (B, H, N/2) to y_t and the next state."""
         x = math_s4.advance(d, x) + d.b_bar * u_t.unsqueeze(-1)
-        return 2.0 * (d.c * x).real.sum(-1) + self.d * u_t, x
+        return narrowed(2.0 * (d.c * x).real.sum(-1) + widened(self.d) * u_t, self.d), x
 
 
 def _state_space(layers: Sequence[S4Layer]) -> math_s4.StateSpace:
     """Return the continuous state spaces of layers of one configuration, one after the other."""
 
     def concatenated(name: str) -> Tensor:
-        tensors = [getattr(layer, name) for layer in layers]
+        tensors = [widened(getattr(layer, name)) for layer in layers]
         return torch.cat(tensors) if len(tensors) > 1 else tensors[0]
 
     lam = torch.complex(-torch.exp(concatenated("log_lam_real")), -concatenated("lam_imag"))
@@ -178,7 +180,7 @@ def responses(layers: Sequence[S4Layer], length: int) -> tuple[Tensor, ...]:
     if len(layers) > 1 and size > _MAX_JOINT_SIZE:
         return tuple(responses([layer], length)[0] for layer in layers)
     k = math_s4.kernel(_state_space(layers), length, truncated)
-    d = torch.cat([layer.d for layer in layers]).unsqueeze(-1)
+    d = torch.cat([widened(layer.d) for layer in layers]).unsqueeze(-1)
     return (k + F.pad(d, (0, length - 1))).chunk(len(layers))
 
 
@@ -216,7 +218,7 @@ def toeplitz_convolution(u: Tensor, k: Tensor, readout: slice = ALL) -> Tensor:
     lag = torch.arange(u.shape[1], device=u.device)
     lag = lag[readout, None] - lag
     toeplitz = k[:, lag.clamp(min=0)] * (lag >= 0)
-    return torch.einsum("hts,bsh->bth", toeplitz, u)
+    return torch.einsum("hts,bsh->bth", toeplitz, u.to(k.dtype))
 
 
 class _FFTConvolution(torch.autograd.Function):

@@ -32,7 +32,7 @@ from torch import Tensor, nn
 
 from baselines.errors import OptionError
 from baselines.layers.base import ALL, check_config, log_uniform
-from baselines.layers.exact import product
+from baselines.layers.exact import narrowed, product, widened
 from baselines.layers.gated import GatedStack, Recurrence
 from baselines.layers.s4 import causal_convolution
 from baselines.layers.s4_kernel import hippo_legs
@@ -119,14 +119,15 @@ class S4DLayer(Recurrence):
 
     def discrete(self) -> tuple[Tensor, Tensor]:
         """Return Delta A and C Bbar, each complex (H, N/2)."""
-        a = torch.complex(-torch.exp(self.log_a_real), self.a_imag)
-        z = torch.exp(self.log_dt) * a
+        log_dt, log_a_real, a_imag, c = map(widened, (self.log_dt, self.log_a_real, self.a_imag, self.c))
+        a = torch.complex(-torch.exp(log_a_real), a_imag)
+        z = torch.exp(log_dt) * a
         # exp(z) - 1 without cancellation for the slow modes, where |z| is down to 5e-4
         growth = torch.complex(
             torch.expm1(z.real) * torch.cos(z.imag) - 2.0 * torch.sin(0.5 * z.imag).square(),
             torch.exp(z.real) * torch.sin(z.imag),
         )
-        return z, torch.view_as_complex(self.c) * growth / a
+        return z, torch.view_as_complex(c) * growth / a
 
     def kernel(self, length: int) -> Tensor:
         """Return the convolution kernel K, (H, length)."""
@@ -142,7 +143,8 @@ class S4DLayer(Recurrence):
 
     def forward(self, u: Tensor, readout: slice = ALL) -> Tensor:
         """Map u (B, L, H) to y (B, steps in ``readout``, H)."""
-        return causal_convolution(u, self.kernel(u.shape[1]), readout) + self.d * u[:, readout]
+        y = causal_convolution(u, self.kernel(u.shape[1]), readout) + widened(self.d) * u[:, readout]
+        return narrowed(y, self.d)
 
     def coefficients(self) -> tuple[Tensor, ...]:
         """Return Abar and C Bbar: the state is kept before Bbar, which then needs no product of its own."""
@@ -158,7 +160,7 @@ class S4DLayer(Recurrence):
         """Map u_t (B, H) and the states (B, H, N/2) to y_t and the next states."""
         a_bar, weight = coefficients
         x = a_bar * x + u_t.unsqueeze(-1)
-        return 2.0 * (weight * x).real.sum(-1) + self.d * u_t, x
+        return narrowed(2.0 * (weight * x).real.sum(-1) + widened(self.d) * u_t, self.d), x
 
 
 class S4D(GatedStack):
