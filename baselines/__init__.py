@@ -3,8 +3,9 @@
 - :func:`build` makes a model by name: ``build("hiss-s4-mamba", in_dim=12, out_dim=3, preset="small")``.
 - :func:`train` trains it, :func:`run` makes a whole run, :func:`sweep` many of them, :func:`ablate` and
   :func:`make_table` compare them.
-- :func:`load_results` has the finished runs that ship with the package, :func:`load_pretrained` a trained model,
-  :class:`Streamer` runs a model sample by sample, and :func:`export` writes it for other runtimes.
+- :func:`load_results` has the finished runs that ship with the package, :func:`load_pretrained` a trained model.
+- :class:`Predictor` predicts whole recordings, :class:`Streamer` sample by sample; :func:`export` writes a model
+  for other runtimes.
 
 >>> import baselines
 >>> model = baselines.build("flat-lstm", in_dim=12, out_dim=3, preset="small")
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from baselines.models.convert import load_published
     from baselines.models.factory import ALL_MODELS, MODELS, build, build_from_config
     from baselines.models.model import FlatModel, HierarchicalModel, param_groups
+    from baselines.prediction import Prediction, Predictor
     from baselines.presets import PRESETS, presets_of
     from baselines.pretrained import Pretrained, load_pretrained
     from baselines.results import Result, Results, load_results
@@ -51,6 +53,8 @@ __all__ = [
     "HierarchicalModel",
     "Interface",
     "ModelError",
+    "Prediction",
+    "Predictor",
     "Pretrained",
     "Result",
     "Results",
@@ -89,6 +93,7 @@ _HOMES = {
     "models.convert": "load_published",
     "models.factory": "ALL_MODELS MODELS build build_from_config",
     "models.model": "FlatModel HierarchicalModel param_groups",
+    "prediction": "Prediction Predictor",
     "presets": "PRESETS presets_of",
     "pretrained": "Pretrained load_pretrained",
     "results": "Result Results load_results",

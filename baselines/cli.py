@@ -22,6 +22,7 @@ from baselines.commands.bench import BENCH, Bench, bench
 from baselines.commands.completion import COMPLETION, Completion, click_commands, complete, completion
 from baselines.commands.export import EXPORT, Export, export_run
 from baselines.commands.faults import FAULTS, Faults, faults
+from baselines.commands.predict import PREDICT, Predict, predict
 from baselines.commands.report import REPORT, TABLE, Report, Table, report, table
 from baselines.commands.results import RESULTS, Results, results
 from baselines.commands.stream import STREAM, Stream, stream
@@ -75,6 +76,7 @@ def commands() -> dict[str, Subcommand]:
         Subcommand(Sweep, SWEEP, sweep),
         Subcommand(Ablate, ABLATE, ablate),
         Subcommand(Faults, FAULTS, faults),
+        Subcommand(Predict, PREDICT, predict),
         Subcommand(Stream, STREAM, stream),
         Subcommand(Export, EXPORT, export_run),
         Subcommand(Bench, BENCH, bench),

@@ -28,6 +28,7 @@ from csp_data.card import Card, names
 from csp_data.dataset import Dataset, Episode, Split
 from csp_data.errors import CspDataError, DamagedRecordingError
 from csp_data.normalization import Normalization, Scaling
+from csp_data.prepare.unlabelled import InputEpisode, input_episodes
 from csp_data.protocol import PAPER, STRICT, Protocol
 from csp_data.recording import Note, Recording, Stream
 from csp_data.resplit import Resplit
@@ -45,6 +46,7 @@ __all__ = [
     "Dataset",
     "Episode",
     "Found",
+    "InputEpisode",
     "LowPass",
     "Normalization",
     "Note",
@@ -63,6 +65,7 @@ __all__ = [
     "download",
     "import_raw",
     "info",
+    "input_episodes",
     "load",
     "names",
     "prepare",

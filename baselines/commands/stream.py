@@ -261,6 +261,9 @@ def _protocol_notes(interface: Interface, command: Stream) -> Iterator[str]:
         )
 
 
+HOLD = "Pass --on-bad hold to go on with the last good sample instead."
+
+
 def _process_samples(
     command: Stream,
     streamer: Streamer,
@@ -311,7 +314,11 @@ def _good_samples(
             ready = [sample] if grid is None else grid.take(stamp, values, lines.count)
             last_values = values
         except SampleError as error:
-            if command.on_bad == "stop" or last_values is None or isinstance(error, ClockError):
+            if isinstance(error, ClockError):
+                raise
+            if command.on_bad == "stop":
+                raise SampleError(error.line, error.expected, error.found, HOLD) from None
+            if last_values is None:
                 raise
             counts.replaced += 1
             ready = [(None, last_values)] if grid is None else []

@@ -41,10 +41,12 @@ class SampleError(CspDataError):
         Its number, from 1.
     expected, found
         What should be there and what is.
+    fix
+        The next step.
     """
 
     def __init__(self, line: int, expected: str, found: str, fix: str = "") -> None:
-        self.line = line
+        self.line, self.expected, self.found = line, expected, found
         super().__init__(f"line {line}: expected {expected}, found {found}.{' ' + fix if fix else ''}")
 
 
@@ -170,12 +172,7 @@ def _parse_number(number: int, name: str, value: Any) -> float:
         expected = (
             "a finite number" if isinstance(value, bool) or not math.isfinite(parsed) else "a number in float32"
         )
-        raise SampleError(
-            number,
-            f"{expected} for {name}",
-            _shorten(repr(value)),
-            "Pass --on-bad hold to repeat the last good sample instead.",
-        )
+        raise SampleError(number, f"{expected} for {name}", _shorten(repr(value)))
     return parsed
 
 

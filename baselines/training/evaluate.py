@@ -23,6 +23,7 @@ __all__ = [
     "compute_all_metrics",
     "compute_metrics",
     "normalized_predictions",
+    "physical_predictions",
     "predict",
     "sum_squared_errors",
 ]
@@ -115,18 +116,38 @@ def predict(model: nn.Module, part: Part, length: int | None, batch_size: int = 
         As :func:`normalized_predictions`; or if predictions are not finite, which have no error.
     """
     true = part.physical(part.targets)
-    pred = part.physical(normalized_predictions(model, part, length, batch_size))
-    predictions = [
+    pred = physical_predictions(model, part, length, batch_size)
+    return [
         EpisodePrediction(id_, time, true[start : start + steps], pred[start : start + steps])
         for id_, time, start, steps in zip(part.ids, part.times, part.starts, part.lengths, strict=True)
     ]
-    not_finite = ", ".join(prediction.id for prediction in predictions if not np.isfinite(prediction.pred).all())
+
+
+def physical_predictions(model: nn.Module, part: Part, length: int | None, batch_size: int = 32) -> np.ndarray:
+    """Return the predictions of every step of a part in physical units, (N, D), float64.
+
+    Parameters
+    ----------
+    model, part, length, batch_size
+        As for :func:`normalized_predictions`.
+
+    Raises
+    ------
+    ModelError
+        As :func:`normalized_predictions`; or if predictions are not finite, which have no error.
+    """
+    pred = part.physical(normalized_predictions(model, part, length, batch_size))
+    not_finite = ", ".join(
+        id_
+        for id_, start, steps in zip(part.ids, part.starts, part.lengths, strict=True)
+        if not np.isfinite(pred[start : start + steps]).all()
+    )
     if not_finite:
         raise ModelError(
             f"the predictions of {type(model).__name__} on {part.name} are not finite, in: {not_finite}. "
             "Train it with a smaller lr, or clip_norm=1."
         )
-    return predictions
+    return pred
 
 
 def compute_metrics(predictions: Sequence[EpisodePrediction], channels: Sequence[str]) -> dict[str, Any]:

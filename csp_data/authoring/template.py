@@ -84,11 +84,11 @@ def find(root):
 
 def read(found, card, protocol):
     """Read one recording: each stream of the card, at its own times in seconds."""
-    sensor, truth = (table(path) for path in found.files)
-    streams = {{
-        "accelerometer": csp_data.Stream.of(card.stream("accelerometer"), sensor[:, 0], sensor[:, 1:]),
-        "position": csp_data.Stream.of(card.stream("position"), truth[:, 0], truth[:, 1:]),
-    }}
+    files = dict(zip(("accelerometer", "position"), found.files))
+    if not files["position"].exists():  # a trained model can predict it all the same: csp-baselines predict
+        del files["position"]
+    tables = {{name: table(path) for name, path in files.items()}}
+    streams = {{name: csp_data.Stream.of(card.stream(name), t[:, 0], t[:, 1:]) for name, t in tables.items()}}
     return csp_data.Recording(found.id, found.group, found.files[0], streams)
 
 

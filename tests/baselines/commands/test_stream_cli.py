@@ -164,7 +164,7 @@ def test_ctrl_c_ends_in_good_order(runs: dict[str, Run], sample: Dataset, home: 
         ("a,b\n\n1,2,3\n", 3, "expected 2 values .*, found 3"),
         ("a,b\n1,x\n", 2, "expected a number for b, found 'x'"),
         ("a,b\n1,\n", 2, "expected a number for b, found ''"),
-        ("a,b\n1,nan\n", 2, "expected a finite number for b, found 'nan'.*--on-bad hold"),
+        ("a,b\n1,nan\n", 2, "expected a finite number for b, found 'nan'"),
         ("a,b\n1,-inf\n", 2, "finite"),
         ("time,a,b\nnoon,1,2\n", 2, "a number for time"),
         ('{"a": 1, "b": 2}\n{"a": 1}\n', 2, r"\(b missing\)"),
@@ -174,7 +174,7 @@ def test_ctrl_c_ends_in_good_order(runs: dict[str, Run], sample: Dataset, home: 
         ("[1, 2]\n[1, 2, 3]\n", 2, "found an array of 3"),
         ('[1, 2]\n{"a": 1,\n', 2, "a JSON object with a,b"),
         ("[1, 2]\n7\n", 2, "found 7"),
-        ("[1, 2]\n[1, 1e39]\n", 2, "a number in float32 for b, found 1e[+]39.*--on-bad hold"),
+        ("[1, 2]\n[1, 1e39]\n", 2, "a number in float32 for b, found 1e[+]39"),
         pytest.param(f"[1, 2]\n[1, 1{400 * '0'}]\n", 2, "a finite number for b", id="long-integer"),
         pytest.param(f"[1, 2]\n{100_000 * '['}\n", 2, "a JSON object with a,b", id="deep"),
         ("a,b\n1,2\r3,4\n", 2, r"a line feed at the end, found '1,2\\r3,4'"),
@@ -304,6 +304,7 @@ def test_hold_repeats_the_last_good_sample(
     assert caught.value.code == 1
     error = capsys.readouterr().err
     assert "line 9: expected 6 values" in error
+    assert "--on-bad hold" in error
     assert "7 samples, 0 predictions" in error
 
 

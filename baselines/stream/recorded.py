@@ -1,0 +1,55 @@
+"""A file of samples, in the format of a stream, as a recording."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from baselines.errors import CspDataError
+from baselines.runs.interface import Interface
+from baselines.stream.line_protocol import TIME, SampleError, read_samples
+from csp_data import Recording, Stream
+
+__all__ = ["recorded"]
+
+
+def recorded(lines: Iterable[bytes], interface: Interface, id_: str, path: Path) -> Recording:
+    """Read all samples of a file, as :func:`~baselines.stream.line_protocol.read_samples` does.
+
+    Parameters
+    ----------
+    lines
+        CSV with a header, or JSON lines. A column ``time`` has the samples' times in seconds, at whatever rate;
+        without it, they lie as far apart as those of the training data.
+    interface
+        Names the channels.
+    id_, path
+        Of the recording.
+
+    Raises
+    ------
+    CspDataError
+        If there is no sample, a line is none, or only some have a time; the message names the line.
+    """
+    times: list[float | None] = []
+    rows: list[npt.NDArray[np.float64]] = []
+    for sample in read_samples(lines, interface.inputs):
+        if isinstance(sample, SampleError):
+            raise CspDataError(f"{path}, {sample}")
+        time, values = sample
+        if rows and (time is None) != (times[0] is None):
+            there, other = ("with", "without") if times[0] is not None else ("without", "with")
+            raise CspDataError(
+                f"{path}: sample {len(rows) + 1} is {other} a {TIME}, the ones before it are {there} one. "
+                f"Give every sample a {TIME} in seconds, or none."
+            )
+        times.append(time)
+        rows.append(values)
+    if not rows:
+        raise CspDataError(f"{path}: no sample. Expected a header, and a line for each sample.")
+    clock = np.arange(len(rows)) / interface.input_hz if times[0] is None else np.array(times, dtype=np.float64)
+    samples = Stream(clock, np.array(rows), interface.inputs, ", ".join(interface.input_units), "input")
+    return Recording(id_, id_, path, {"samples": samples})

@@ -1,0 +1,51 @@
+"""Sample streams on a grid, filter them, and refuse what float32 cannot hold."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from csp_data.errors import DamagedRecordingError
+from csp_data.protocol import Protocol
+from csp_data.recording import FloatArray, Recording, Stream
+from csp_data.signal.resample import interval_mean, linear
+from csp_data.signal.rotation import slerp
+
+__all__ = ["check_finite", "joined_and_filtered", "resample"]
+
+FLOAT32_MAX = float(np.finfo(np.float32).max)
+
+
+def resample(stream: Stream, grid: FloatArray, origin: float, protocol: Protocol) -> FloatArray:
+    """Return a stream's values at the times `grid` after `origin`, (N, C)."""
+    time = stream.time - origin if origin else stream.time
+    if stream.kind == "rotation" and protocol.rotations == "slerp":
+        return slerp(time, stream.values, grid)
+    if stream.role == "input" and protocol.resample == "mean":
+        return interval_mean(time, stream.values, grid, 1 / protocol.input_hz)
+    return linear(time, stream.values, grid)
+
+
+def joined_and_filtered(sampled: Sequence[FloatArray], protocol: Protocol) -> FloatArray:
+    """Return the sampled input streams beside each other, after the protocol's filter: (T, C)."""
+    inputs = sampled[0] if len(sampled) == 1 else np.concatenate(sampled, axis=1)
+    return inputs if protocol.lowpass is None else protocol.lowpass.apply(inputs, protocol.input_hz)
+
+
+def check_finite(recording: Recording, values: FloatArray, columns: Sequence[str]) -> None:
+    """Refuse values that are not finite, or too large for float32, in which they are stored.
+
+    A source can make such values of finite samples: a quaternion of zeros has no angle, for example.
+    """
+    if not (
+        values.min() >= -FLOAT32_MAX and values.max() <= FLOAT32_MAX
+    ):  # no array as large as the values, for speed
+        finite = np.abs(values) <= FLOAT32_MAX
+        row, column = np.argwhere(~finite)[0]
+        raise DamagedRecordingError(
+            recording.path,
+            f"{columns[column]}, row {row} of an episode",
+            "finite numbers, as float32 holds them",
+            f"{values[row, column]} ({(~finite).any(axis=1).sum()} such rows)",
+        )

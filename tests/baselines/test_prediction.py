@@ -1,0 +1,309 @@
+"""Predictions of recordings without a measured truth: those of the evaluation, from Python and from files."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import shutil
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import baselines
+import csp_data
+from baselines.cli import main
+from baselines.errors import CspDataError, OptionError
+from baselines.experiment import run
+from baselines.runs.run import Run
+from baselines.training.train import TrainConfig
+from csp_data import Dataset, LowPass, Protocol, Recording
+from csp_data.authoring.template import new_source
+from csp_data.predictions import read_predictions
+
+Rows = Callable[..., list[dict[str, str]]]
+
+
+def without_truth(id_: str, protocol: Protocol | None = None) -> Recording:
+    recording = csp_data.read_recording("sample", id_, protocol=protocol)
+    return replace(recording, streams={n: s for n, s in recording.streams.items() if s.role == "input"})
+
+
+@pytest.mark.parametrize("name", ["mean", "fir", "a"])
+def test_predictions_are_those_of_the_evaluation(name: str, runs: dict[str, Run]) -> None:
+    predictor = baselines.Predictor.of(runs[name].folder)
+    for evaluated in read_predictions(runs[name].folder / "predictions.npz"):
+        (prediction,) = predictor.predict(without_truth(evaluated.id))
+        assert prediction.id == evaluated.id
+        assert np.array_equal(prediction.time, evaluated.time)
+        assert prediction.values == pytest.approx(evaluated.pred, rel=1e-5, abs=1e-5)
+
+
+def test_whatever_the_protocol_does_to_recordings(home: Path, tmp_path: Path) -> None:
+    """A filter that looks ahead, a baseline, a clip, other rates: a run remembers them all."""
+    dataset = csp_data.load(
+        "sample",
+        lowpass=LowPass(hz=4, phase="zero"),
+        baseline="median",
+        baseline_rows=30,
+        raw_clip=9.0,
+        clip=5.0,
+        resample="mean",
+        input_hz=40,
+        target_hz=4,
+        look_ahead_s=0.25,
+    )
+    options = {"dim": 8, "hidden": 8, "layers": 1}
+    trained, _ = run(dataset, "flat-lstm", TrainConfig(epochs=1, window_s=5.0), tmp_path / "run", options=options)
+    predictor = baselines.Predictor.of(trained)
+    for evaluated in read_predictions(tmp_path / "run" / "predictions.npz"):
+        (prediction,) = predictor.predict(without_truth(evaluated.id))
+        assert np.array_equal(prediction.time, evaluated.time)
+        assert prediction.values == pytest.approx(evaluated.pred, rel=1e-5, abs=1e-5)
+
+
+def test_the_model_that_ships_predicts_as_in_its_evaluation_or_as_a_stream(sample: Dataset) -> None:
+    shipped = baselines.load_pretrained("broad")
+    episode = sample.test[1]
+    for window_s, given in ((20.0, "trained"), (None, None), (4.0, 4.0)):
+        predictor = baselines.Predictor.of(shipped, window_s=given)
+        (prediction,) = predictor.predict(without_truth(episode.id))
+        assert np.array_equal(prediction.time, episode.target_time)
+        expected = shipped.predict(episode.inputs, window_s=window_s)
+        assert prediction.values == pytest.approx(expected, rel=1e-4, abs=1e-5)
+    streamed = shipped.streamer().push(episode.inputs)
+    (prediction,) = baselines.Predictor.of("pretrained:broad", window_s=None).predict(without_truth(episode.id))
+    assert prediction.values == pytest.approx(streamed, rel=1e-4, abs=1e-5)
+
+
+def test_samples_without_their_offset(home: Path, tmp_path: Path) -> None:
+    dataset = csp_data.load("sample", baseline="mean", baseline_rows=5)
+    trained, _ = run(dataset, "fir", TrainConfig(), tmp_path / "run", options={"taps": 5})
+    given = without_truth(dataset.test[0].id)
+    offsets = {n: s.values[:5].mean(axis=0) for n, s in given.streams.items()}
+    levelled = replace(
+        given, streams={n: replace(s, values=s.values - offsets[n]) for n, s in given.streams.items()}
+    )
+    (usual,) = baselines.Predictor.of(trained).predict(given)
+    (told,) = baselines.Predictor.of(trained, baseline="none").predict(levelled)
+    (wrong,) = baselines.Predictor.of(trained, baseline="none").predict(given)
+    assert told.values == pytest.approx(usual.values, rel=1e-5, abs=1e-6)
+    assert np.abs(wrong.values - usual.values).max() > 0.05
+
+
+def test_what_is_refused(runs: dict[str, Run]) -> None:
+    given = without_truth("02_undisturbed_slow_rotation_B")
+    names = [name for name in given.streams if name != "gyroscope"]
+    predictor = baselines.Predictor.of(runs["a"])
+    with pytest.raises(CspDataError, match="channel 'gyr_x' is in none of its input streams"):
+        predictor.predict(replace(given, streams={name: given.streams[name] for name in names}))
+    short = {name: stream.select(slice(0, 40)) for name, stream in given.streams.items()}
+    with pytest.raises(CspDataError, match=r"nothing to predict, since no stretch fills a step of 0\.2 s"):
+        predictor.predict(replace(given, streams=short, active=None))
+    for option, value in (("window_s", "5"), ("window_s", 0.3), ("baseline", "first")):
+        with pytest.raises(OptionError, match=option):
+            baselines.Predictor.of(runs["a"], **{option: value})  # type: ignore[arg-type]
+
+
+@pytest.fixture(scope="module")
+def walk() -> Recording:
+    """A recording at 286 Hz, with a gap of two seconds."""
+    given = without_truth("33_disturbed_attached_magnet_2cm")
+    streams = {}
+    for name in ("accelerometer", "gyroscope"):
+        time = given.streams[name].time
+        streams[name] = given.streams[name].select((time < 8) | (time > 10))
+    return replace(given, id="walk", streams=streams, active=None)
+
+
+def table(recording: Recording, form: str = "csv", time: bool = True) -> str:
+    """The recording as a file of samples; columns in another order, and one that nobody knows."""
+    streams = [recording.streams[name] for name in ("gyroscope", "accelerometer")]
+    names = [*(channel for stream in streams for channel in stream.channels), "temperature"]
+    values = np.concatenate([stream.values for stream in streams], axis=1)
+    rows = np.column_stack([values, np.full(len(values), 21.5)])
+    if time:
+        names, rows = ["time", *names], np.column_stack([streams[0].time, rows])
+    if form == "jsonl":
+        return "".join(json.dumps(dict(zip(names, row, strict=True))) + "\n" for row in rows.tolist())
+    return "\n".join([",".join(names), *(",".join(map(repr, row)) for row in rows.tolist())]) + "\n"
+
+
+@pytest.fixture
+def predicted(capfd: pytest.CaptureFixture[str]) -> Rows:
+    """The rows that the command prints."""
+
+    def rows(*arguments: object) -> list[dict[str, str]]:
+        capfd.readouterr()
+        main(["predict", *map(str, arguments)])
+        out, err = capfd.readouterr()
+        sys.stderr.write(err)  # for the test to look at
+        return list(csv.DictReader(io.StringIO(out)))
+
+    return rows
+
+
+def agree(rows: list[dict[str, str]], walk: Recording, run: Run | str, id_: str = "walk") -> None:
+    """Whether rows are the predictions of the recording, in order."""
+    predictions = baselines.Predictor.of(run if isinstance(run, str) else run.folder).predict(walk)
+    assert [row["recording"] for row in rows] == [
+        f"{id_}.{i}" for i, p in enumerate(predictions, 1) for _ in p.time
+    ]
+    time = np.concatenate([p.time for p in predictions])
+    values = np.concatenate([p.values for p in predictions])
+    assert np.array([row["time"] for row in rows], dtype=float) == pytest.approx(time, abs=1e-9)
+    for column, name in enumerate(("vel_x", "vel_y", "vel_z")):
+        assert np.array([row[name] for row in rows], dtype=float) == pytest.approx(values[:, column], rel=1e-6)
+
+
+@pytest.mark.parametrize("form", ["csv", "jsonl"])
+def test_files_of_samples(
+    form: str,
+    walk: Recording,
+    runs: dict[str, Run],
+    tmp_path: Path,
+    predicted: Rows,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    file = tmp_path / f"walk.{form}"
+    file.write_text(table(walk, form))
+    rows = predicted(runs["a"].folder, file)
+    assert "walk: gap ends an episode: 2.006 s at 7.997 s" in capfd.readouterr().err
+    agree(rows, walk, runs["a"])
+
+
+def test_several_files_and_the_standard_input(
+    walk: Recording, tmp_path: Path, predicted: Rows, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second = tmp_path / "a" / "walk.csv", tmp_path / "b" / "walk.csv"
+    for file in (first, second):
+        file.parent.mkdir()
+        file.write_text(table(walk))
+    rows = predicted("pretrained:broad", first, second)
+    half = len(rows) // 2
+    agree(rows[:half], walk, "pretrained:broad", str(first))
+    agree(rows[half:], walk, "pretrained:broad", str(second))
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(table(walk).encode())))
+    agree(predicted("pretrained:broad", "-"), walk, "pretrained:broad", "stdin")
+
+
+def test_a_file_of_predictions_is_there_whole_or_not_at_all(
+    walk: Recording, tmp_path: Path, predicted: Rows, capfd: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "walk.csv").write_text(table(walk))
+    (tmp_path / "bad.csv").write_text(table(walk) + "1,2\n")
+    out = tmp_path / "predictions.jsonl"
+    with pytest.raises(SystemExit, match="1"):
+        main(
+            ["predict", "pretrained:broad", *(str(tmp_path / f"{n}.csv") for n in ("walk", "bad")), "-o", str(out)]
+        )
+    assert not list(tmp_path.glob("*predictions*"))
+    expected = predicted("pretrained:broad", tmp_path / "walk.csv")
+    assert predicted("pretrained:broad", tmp_path / "walk.csv", "-o", out, "--format", "jsonl") == []
+    rows = [json.loads(line) for line in out.read_text().splitlines()]
+    assert [row["recording"] for row in rows] == [row["recording"] for row in expected]
+    for name in ("time", "vel_x", "vel_y", "vel_z"):
+        assert [row[name] for row in rows] == pytest.approx([float(row[name]) for row in expected], rel=1e-8)
+
+
+def test_without_times_samples_are_as_far_apart_as_in_training(
+    sample: Dataset, tmp_path: Path, predicted: Rows
+) -> None:
+    """The grid begins at the first sample, whose value is that of no step of its own."""
+    episode = sample.test[0]
+    lines = [",".join(sample.channels.names), *(",".join(map(repr, row)) for row in episode.inputs.tolist())]
+    (tmp_path / "walk.csv").write_text("\n".join(lines) + "\n")
+    rows = predicted("pretrained:broad", tmp_path / "walk.csv", "--whole")
+    shipped = baselines.load_pretrained("broad")
+    expected = shipped.predict(episode.inputs[1:])
+    assert np.array([[row[c] for c in ("vel_x", "vel_y", "vel_z")] for row in rows], float) == pytest.approx(
+        expected[: len(rows)], rel=1e-4, abs=1e-5
+    )
+    assert len(rows) == (len(episode.inputs) - 1) // 10
+
+
+HEADER = "acc_x,acc_y,acc_z,gyr_x,gyr_y,gyr_z"
+VALUES = "0,0,9.8,0,0,0.1"
+
+
+def timed(*times: object) -> str:
+    return "".join(f"{line}\n" for line in (f"time,{HEADER}", *(f"{time},{VALUES}" for time in times)))
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "walk.csv: no sample. Expected a header"),
+        ("time,acc_x\n", f"line 1: expected a CSV header with the channels {HEADER}"),
+        (
+            timed(0) + f"0.1,{VALUES[:-3]}nan\n",
+            "walk.csv, line 3: expected a finite number for gyr_z, found 'nan'.\n",
+        ),
+        (timed(0, ""), "walk.csv: sample 2 is without a time, the ones before it are with one"),
+        (timed("", 0), "walk.csv: sample 2 is with a time, the ones before it are without one"),
+        (timed(0) + "1,2\n", "walk.csv, line 3: expected 7 values"),
+        (timed(*range(0, 3600, 12)), "looks like milliseconds"),
+        (timed(*[5] * 300), "a clock that goes on"),
+        (timed(0, 0.02), "nothing to predict"),
+    ],
+)
+def test_files_that_are_no_recording(
+    text: str, message: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "walk.csv").write_text(text)
+    with pytest.raises(SystemExit):
+        main(["predict", "pretrained:broad", str(tmp_path / "walk.csv")])
+    out, err = capfd.readouterr()
+    assert out == ""
+    assert message in err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "either files of recordings, or --dataset"),
+        (["walk.csv", "--dataset", "sample"], "either files of recordings, or --dataset"),
+        (["walk.csv", "--raw", "here"], "--dataset too"),
+        (["walk.csv", "--recording", "here"], "--dataset too"),
+        (["nowhere.csv"], "nowhere.csv"),
+        (["--dataset", "sample", "--recording", "nobody"], "no recording 'nobody' of sample"),
+    ],
+)
+def test_what_is_asked_for_wrongly(
+    arguments: list[str],
+    message: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit):
+        main(["predict", "pretrained:broad", *arguments])
+    out, err = capfd.readouterr()
+    assert out == ""
+    assert message in err
+
+
+def test_recordings_of_a_reader_of_ones_own_without_its_truth(home: Path, tmp_path: Path, predicted: Rows) -> None:
+    folder = new_source("cart", tmp_path / "cart")
+    main(["train", str(folder), "fir", "--set", "taps=5", "--out", str(tmp_path / "run")])
+    new = tmp_path / "new"
+    shutil.copytree(folder / "recordings", new)
+    for truth in new.glob("*/truth.csv"):
+        truth.unlink()
+    rows = predicted(tmp_path / "run", "--dataset", folder, "--raw", new)
+    assert len({row["recording"] for row in rows}) == 4
+    for evaluated in read_predictions(tmp_path / "run" / "predictions.npz"):
+        own = {round(float(row["time"]), 6): row for row in rows if row["recording"] == evaluated.id}
+        # sensor and truth do not begin together: without a truth there are more steps, on a grid of their own
+        (prediction,) = baselines.Predictor.of(tmp_path / "run").predict(
+            csp_data.read_recording(folder, evaluated.id, raw=new)
+        )
+        assert [round(float(time), 6) for time in prediction.time] == list(own)
+        assert len(own) >= len(evaluated.time)
+    alone = predicted(tmp_path / "run", "--dataset", folder, "--raw", new, "--recording", rows[-1]["recording"])
+    assert alone == [row for row in rows if row["recording"] == rows[-1]["recording"]]
