@@ -69,7 +69,7 @@ def test_a_gap_begins_another_stretch_and_a_short_one_is_kept() -> None:
     assert [note.what for note in notes] == [
         "gap ends an episode",
         "gap ends an episode",
-        "piece shorter than min_episode_s left out",
+        "piece shorter than a target step left out",
     ]
     for episode in episodes:
         assert episode.inputs[:, 0] == pytest.approx(episode.time, rel=1e-6)
