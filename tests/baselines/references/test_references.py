@@ -124,3 +124,6 @@ def test_a_filter_is_shorter_where_features_are_many(tmp_path: Path, home: Path)
     finished, _ = run(dataset, "fir", TRAINING["strict"], tmp_path / "run")
     assert finished.config.model["taps"] * finished.config.model["in_dim"] <= 3000
     assert finished.config.model["taps"] >= dataset.protocol.chunk
+    plain = csp_data.load("totalcapture", raw=tree, input_deltas=False)
+    for data, features in ((plain, len(plain.channels.names)), (dataset, 2 * len(dataset.channels.names))):
+        assert options_of_dataset("fir", data) == {"taps": max(data.protocol.chunk, 3000 // features)}
