@@ -22,7 +22,6 @@ __all__ = [
     "TRAINING",
     "UNITS",
     "Published",
-    "best_of",
     "improvement",
     "published",
     "training",
@@ -158,19 +157,6 @@ there are, and whether deltas are appended to the inputs, is the protocol's choi
 def published(dataset: str, model: str) -> Published | None:
     """Return a cell of the table; ``None`` where nothing was published, whatever the names."""
     return _BY_NAME.get((dataset, model))
-
-
-def best_of(dataset: str) -> tuple[str, str]:
-    """Return the model and the preset that were published as best on a data set.
-
-    Raises
-    ------
-    UnknownNameError
-        For a data set without a published best model.
-    """
-    if dataset not in BEST:
-        raise UnknownNameError("data set with a published best model", dataset, BEST)
-    return BEST[dataset], dataset
 
 
 def improvement(dataset: str) -> float:

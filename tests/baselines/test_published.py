@@ -14,7 +14,6 @@ from baselines.published import (
     PUBLISHED,
     STATED_IMPROVEMENT,
     TRAINING,
-    best_of,
     improvement,
     published,
     training,
@@ -61,8 +60,7 @@ def test_against_the_text_of_the_published_table() -> None:
 
 @pytest.mark.parametrize("dataset", BEST)
 def test_best_models_can_be_built(dataset: str) -> None:
-    model, preset = best_of(dataset)
-    assert sum(p.numel() for p in build(model, 12, 3, preset=preset).parameters()) > 10_000
+    assert sum(p.numel() for p in build(BEST[dataset], 12, 3, preset=dataset).parameters()) > 10_000
 
 
 def test_training_by_name() -> None:
@@ -71,7 +69,5 @@ def test_training_by_name() -> None:
     assert set(TRAINING) == {"paper", "strict"}
     with pytest.raises(OptionError, match="training='papr': expected one of paper, strict"):
         training("papr")
-    with pytest.raises(UnknownNameError, match="Known: marker"):
-        best_of("sample")
     with pytest.raises(UnknownNameError, match="Known: marker"):
         improvement("sample")
