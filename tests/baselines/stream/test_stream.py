@@ -106,8 +106,10 @@ def test_a_window_bounds_the_memory_of_a_transformer(ds: csp_data.Dataset) -> No
 def test_first_readout_answers_at_the_first_sample_of_a_chunk(ds: csp_data.Dataset) -> None:
     inputs = ds.val[0].inputs[:40]
     stream = streamer(ds, "flat-lstm", readout="first")
-    counts = [len(stream.push(sample)) for sample in inputs]
-    assert counts == [1, 0, 0, 0, 0, 0, 0, 0, 0, 0] * 4
+    assert stream.answered == 0
+    counts, due = zip(*((len(stream.push(sample)), stream.answered) for sample in inputs), strict=True)
+    assert counts == (1, 0, 0, 0, 0, 0, 0, 0, 0, 0) * 4
+    assert due == tuple(1 + 10 * (sample // 10) for sample in range(40))
 
 
 @pytest.mark.parametrize(

@@ -214,6 +214,18 @@ def test_bad_samples_change_nothing_even_while_they_wait() -> None:
         assert all(np.array_equal(made.state()[name], value) for name, value in before.items())
 
 
+@pytest.mark.parametrize("compiled", [False, True])
+def test_a_bad_sample_after_good_ones_takes_none_of_them(compiled: bool) -> None:
+    made = Preparation(Affine(np.zeros(4), np.ones(4)), deltas=True, lowpass=SMOOTH, compiled=compiled)
+    rows = np.random.default_rng(0).normal(size=(9, 2))
+    made.push(rows[:3])
+    before = made.state()
+    for bad in (np.nan, -np.inf):
+        with pytest.raises(OptionError, match="finite"):
+            made.push(np.concatenate((rows[3:], [[1.0, bad]])))
+        assert all(np.array_equal(made.state()[name], value) for name, value in before.items())
+
+
 def test_baselines_that_are_none() -> None:
     scaling = Affine(np.zeros(4), np.ones(4))
     for bad in ("mode", [1.0], [1.0, np.nan]):
