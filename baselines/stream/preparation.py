@@ -179,8 +179,7 @@ class Preparation:
                 )
 
     def load(self, state: Arrays) -> None:
-        """Take up what :meth:`state` returned."""
-        self.check(state)
+        """Take up what :meth:`state` returned and :meth:`check` lets through."""
         self.taken = int(state["samples"])
         for name, array in self._state_arrays.items():
             array[...] = state[name]
