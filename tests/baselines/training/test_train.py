@@ -359,6 +359,11 @@ def test_damaged_files_are_named(gru: type[Any], make_part: MakePart, tmp_path: 
         ("window_s", 0),
         ("schedule", "step"),
         ("seed", -1),
+        ("seed", 2**64),
+        ("seed", 0.5),
+        ("lr", math.inf),
+        ("clip_norm", 0),
+        ("precision", "fp64"),
     ],
 )
 def test_bounds_of_the_configuration(option: str, value: Any) -> None:
@@ -366,10 +371,18 @@ def test_bounds_of_the_configuration(option: str, value: Any) -> None:
         TrainConfig(**{option: value})
 
 
+def test_the_largest_seed_is_one_for_torch() -> None:
+    with seeded(TrainConfig(seed=2**64 - 1).seed, CPU):
+        assert torch.rand(1) < 1
+
+
 def test_equal_numbers_are_equal_configurations() -> None:
     """Also in what a run's key is made of."""
-    written = [json.dumps(asdict(TrainConfig(lr=lr, window_s=s))) for lr, s in ((1, 10), (1.0, 10.0))]
-    assert written[0] == written[1]
+    written = {
+        json.dumps(asdict(TrainConfig(lr=lr, window_s=s, epochs=epochs)))
+        for lr, s, epochs in ((1, 10, 3), (1.0, 10.0, np.int64(3)), (np.float32(1), np.int64(10), 3))
+    }
+    assert len(written) == 1
 
 
 def test_the_protocols_windows(make_part: MakePart) -> None:
