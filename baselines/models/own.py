@@ -293,7 +293,8 @@ def own_from_config(config: OwnConfig, file: Path, folder: Path) -> OwnModel:
                 f"{copy}: expected the file that {config.source} was trained from (SHA-256 {digest}...), found "
                 f"{at_hand}. Weights are of use with that file alone: put it back, or train again."
             )
-    program = program_of(file, file.read_bytes(), folder.absolute())
+    names = {path.partition("/")[0].partition(".")[0] for path in config.beside}
+    program = program_of(file, file.read_bytes(), folder, names)
     with program.importing():
         return OwnModel(config, file, attribute_of(program.run(), config, file))
 

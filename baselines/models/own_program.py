@@ -11,11 +11,14 @@ import sys
 from collections.abc import Iterator, Mapping, Set
 from contextlib import contextmanager
 from functools import cache
+from importlib.abc import MetaPathFinder
 from importlib.machinery import (
     EXTENSION_SUFFIXES,
     SOURCE_SUFFIXES,
     ExtensionFileLoader,
     FileFinder,
+    ModuleSpec,
+    PathFinder,
     SourceFileLoader,
 )
 from importlib.metadata import packages_distributions
@@ -41,6 +44,9 @@ SOURCES: dict[str, bytes] = {}
 INSTALLED = ("site-packages", "dist-packages")
 """Folders of packages that are installed: they may lie below a model's folder and are not of it."""
 
+KEPT = ("__main__", "__mp_main__", "baselines", "csp_data")
+"""Modules that no model's file stands in for."""
+
 
 class Program:
     """A file's code, run once, and what it imported from its folder.
@@ -53,6 +59,8 @@ class Program:
         What it holds.
     folder
         Whose modules it may import.
+    names
+        Modules that are known to be the folder's, whatever is installed.
 
     Attributes
     ----------
@@ -61,8 +69,9 @@ class Program:
         run, and within the latest :meth:`importing`.
     """
 
-    def __init__(self, file: Path, code: bytes, folder: Path) -> None:
+    def __init__(self, file: Path, code: bytes, folder: Path, names: Set[str] = frozenset()) -> None:
         self.file, self.code, self.folder = file, code, folder.resolve()  # as Python has it in sys.path
+        self.names = names
         self.imported: dict[str, bytes] = {}
         self._module: ModuleType | None = None
         self._modules: dict[str, ModuleType] = {}
@@ -81,23 +90,27 @@ class Program:
 
     @contextmanager
     def importing(self) -> Iterator[None]:
-        """Let it import from its folder, as a script does; after all else, so that it hides no package.
+        """Let it import from its folder before all that is neither of Python nor installed.
 
-        Modules of other models, and those of the folder that the caller imported, are out of the way meanwhile,
-        and so are those that its functions imported when it was made before: each model's are seen.
+        Modules of other models, and those of the caller with the names of files in the folder, are out of the way
+        meanwhile, and so are those that its functions imported when it was made before: each model's are seen.
         """
         for name, module in LOADED.items():
             if sys.modules.get(name) is module:
                 del sys.modules[name]
-        callers = {name: module for name, module in sys.modules.items() if _lies_in(self.folder, name, module)}
+        finder = _FolderFinder(self.folder, self.names)
+        hidden = {name for name in {name.partition(".")[0] for name in sys.modules} if finder.find_spec(name)}
+        callers = {name: module for name, module in sys.modules.items() if name.partition(".")[0] in hidden}
         for name in callers:
             del sys.modules[name]
         before = {*sys.modules}
         sys.modules.update(self._modules)
         _search(self.folder)
+        sys.meta_path.insert(0, finder)
         try:
             yield
         finally:
+            sys.meta_path.remove(finder)
             LOADED.clear()
             LOADED.update(self._loaded_since(before))
             self.imported = {**self._files_of(LOADED), **self._files}
@@ -127,7 +140,7 @@ class Program:
     def _loaded_since(self, before: Set[str]) -> dict[str, ModuleType]:
         """Return the modules in the folder and below that are loaded, but for those of some names."""
         added = [(name, module) for name, module in sys.modules.items() if name not in before]
-        return {name: module for name, module in added if _lies_in(self.folder, name, module, below=True)}
+        return {name: module for name, module in added if _lies_in(self.folder, name, module)}
 
     def _files_of(self, modules: Mapping[str, ModuleType]) -> dict[str, bytes]:
         files = {Path(file) for module in modules.values() if (file := vars(module).get("__file__")) is not None}
@@ -137,10 +150,10 @@ class Program:
         }
 
 
-def program_of(file: Path, code: bytes, folder: Path) -> Program:
+def program_of(file: Path, code: bytes, folder: Path, names: Set[str] = frozenset()) -> Program:
     """Return a file's code to be run, or as it was run before, if what it imported has not changed since."""
     known = PROGRAMS.get((file, code, folder.resolve()))
-    return known if known is not None and known.is_current else Program(file, code, folder)
+    return known if known is not None and known.is_current else Program(file, code, folder, names)
 
 
 def _search(folder: Path) -> None:
@@ -170,11 +183,34 @@ class _SourceLoader(SourceFileLoader):
         return self.source_to_code(source, self.path)
 
 
+def _finder_in(folder: str) -> FileFinder:
+    return FileFinder(folder, (ExtensionFileLoader, EXTENSION_SUFFIXES), (_SourceLoader, SOURCE_SUFFIXES))
+
+
 def _finder_of(path: str) -> FileFinder:
     """Find modules in a folder of a model, or below one (a hook of ``sys.path_hooks``)."""
     if not Path(path).is_dir() or not any(_is_below(folder, Path(path)) for folder in READ_ANEW):
         raise ImportError(path)
-    return FileFinder(path, (ExtensionFileLoader, EXTENSION_SUFFIXES), (_SourceLoader, SOURCE_SUFFIXES))
+    return _finder_in(path)
+
+
+class _FolderFinder(MetaPathFinder):
+    """Finds the modules of a folder, as Python does those beside a script, but hides nothing that is installed."""
+
+    def __init__(self, folder: Path, names: Set[str]) -> None:
+        self._finder, self._names = _finder_in(str(folder)), names
+
+    def find_spec(self, fullname: str, path: object = None, target: object = None) -> ModuleSpec | None:
+        if path is not None or fullname in KEPT or fullname in sys.stdlib_module_names:
+            return None
+        spec = self._finder.find_spec(fullname)
+        if spec is None or fullname in self._names:
+            return spec
+        if spec.loader is None:  # any folder; a package that is one goes before it, wherever it lies
+            other = PathFinder.find_spec(fullname)
+            if other is not None and other.loader is not None:
+                return None
+        return None if _is_installed(fullname) else spec
 
 
 def _is_below(folder: Path, path: Path) -> bool:
@@ -182,8 +218,8 @@ def _is_below(folder: Path, path: Path) -> bool:
     return path.is_relative_to(folder) and not {*INSTALLED} & {*path.relative_to(folder).parts}
 
 
-def _lies_in(folder: Path, name: str, module: ModuleType, *, below: bool = False) -> bool:
-    """Tell whether a module is found in a folder under its name, or also in one below it.
+def _lies_in(folder: Path, name: str, module: ModuleType) -> bool:
+    """Tell whether a module is found under its name in a folder or in one below it.
 
     What belongs to an installed package is not of the folder, even if it lies there.
     """
@@ -193,10 +229,10 @@ def _lies_in(folder: Path, name: str, module: ModuleType, *, below: bool = False
     if not found.startswith(str(folder)) or not _is_below(folder, place := Path(found)):
         return False
     place = place.parent if place.name == "__init__.py" else place.with_name(place.name.partition(".")[0])
-    parts, inside = tuple(name.split(".")), place.relative_to(folder).parts
-    return (inside[-len(parts) :] if below else inside) == parts and not _is_installed(parts[0])
+    parts = tuple(name.split("."))
+    return place.relative_to(folder).parts[-len(parts) :] == parts and not _is_installed(parts[0])
 
 
 @cache
 def _is_installed(name: str) -> bool:
-    return name in ("baselines", "csp_data") or name in packages_distributions()
+    return name in KEPT or name in packages_distributions()

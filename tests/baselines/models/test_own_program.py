@@ -92,6 +92,8 @@ def test_a_run_keeps_what_its_file_imports_and_nothing_else(moved: Run) -> None:
 def test_a_moved_run_predicts_the_same_in_another_process_whose_stdout_is_its_result(
     moved: Run, sample: csp_data.Dataset, tmp_path: Path
 ) -> None:
+    for name in ("helper.py", "layers.py"):  # python -m looks there first
+        (tmp_path / name).write_text("raise ValueError\n")
     words = ["eval", str(moved.folder), "--data", str(sample.path), "--predictions", "out", "--json"]
     done = subprocess.run(
         [sys.executable, "-m", "baselines", *words], cwd=tmp_path, capture_output=True, text=True, check=True
@@ -152,6 +154,13 @@ def test_a_run_from_before_files_were_kept_finds_them_where_they_lay(sample: csp
     assert again["mse"] == pytest.approx(run.reported["mse"], rel=1e-6)
 
 
+def test_nothing_of_python_or_installed_is_hidden(file: Path) -> None:
+    for name in ("types.py", "packaging.py"):
+        (file.parent / name).write_text("raise ValueError\n")
+    file.write_text("import types, packaging.version\n" + FILE)
+    assert baselines.build(f"{file}:Mine", 12, 3).config.beside.keys() == BESIDE.keys()  # type: ignore[union-attr]
+
+
 def test_packages_that_are_installed_below_are_not_the_models(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     installed = file.parent / ".venv" / "lib" / "site-packages"
     installed.mkdir(parents=True)
@@ -161,9 +170,10 @@ def test_packages_that_are_installed_below_are_not_the_models(file: Path, monkey
     assert baselines.build(f"{file}:Mine", 12, 3).config.beside.keys() == BESIDE.keys()  # type: ignore[union-attr]
 
 
-def test_the_callers_module_of_the_same_file_is_left_to_the_caller(file: Path) -> None:
+@pytest.mark.parametrize("place", [".", "elsewhere"])
+def test_the_callers_module_of_the_same_name_is_left_to_the_caller(file: Path, place: str) -> None:
     callers = types.ModuleType("helper")
-    callers.SCALE, callers.__file__ = 7.0, str(file.parent / "helper.py")  # type: ignore[attr-defined]
+    callers.SCALE, callers.__file__ = 7.0, str(file.parent / place / "helper.py")  # type: ignore[attr-defined]
     sys.modules["helper"] = callers
     try:
         model = baselines.build(f"{file}:Mine", 12, 3)
