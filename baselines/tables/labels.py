@@ -100,6 +100,12 @@ def _labels(groups: Sequence[list[Result]]) -> list[str]:
     ]
 
 
+def _field_text(field: str) -> str:
+    """Return what a row's name calls a setting: its last name; of a file that a model imports, all of its path."""
+    _, imported, path = field.partition("model.beside.")
+    return path if imported else field.rsplit(".", 1)[-1]
+
+
 def _distinct_label(own: _RowSettings, namesakes: Sequence[_RowSettings]) -> str:
     """Name a row among those of its model, itself included: by its variant, or by the settings that differ."""
     if len({other.variant for other in namesakes}) == len(namesakes):
@@ -111,7 +117,7 @@ def _distinct_label(own: _RowSettings, namesakes: Sequence[_RowSettings]) -> str
     ]
     if not 0 < len(fields) <= MOST_FIELDS:
         return own.model
-    settings = ", ".join(f"{field.rsplit('.', 1)[-1]} {_value_text(own.settings.get(field))}" for field in fields)
+    settings = ", ".join(f"{_field_text(field)} {_value_text(own.settings.get(field))}" for field in fields)
     return f"{own.model} ({settings})"
 
 

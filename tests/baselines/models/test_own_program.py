@@ -19,6 +19,7 @@ from baselines.errors import ModelError
 from baselines.runs.run import Run, RunError
 from baselines.sweeps.grid import Grid, expand
 from baselines.sweeps.pool import Place, work_on
+from baselines.tables.labels import by_label
 from baselines.training.settings import TrainConfig
 
 SHORT = TrainConfig(epochs=1, window_s=None, window_stride_s=None, seed=3)
@@ -115,6 +116,9 @@ def test_a_changed_import_is_another_model_and_the_run_before_keeps_its_own(
     (file.parent / "helper.py").write_text("SCALE = 3.0\n")  # within a second, and of the same size
     with pytest.raises(RunError, match=r"holds another run: model\.beside\.helper\.py is '\w+' there, '\w+' here"):
         baselines.run(sample, f"{file}:Mine", SHORT, run.folder)
+    other, _ = baselines.run(sample, f"{file}:Mine", SHORT, file.parent / "other")
+    digests = [one.config.model["beside"]["helper.py"] for one in (run, other)]
+    assert [*by_label([run, other])] == [f"own-Mine (helper.py {digest})" for digest in digests]
     x = torch.randn(1, 20, 12)
     outputs = []
     for helper in (3.0, 2.0):
