@@ -197,7 +197,8 @@ class Protocol:
             if get_origin(kind) is Literal:
                 check_choice(option, value, get_args(kind))
             elif kind in _TABLES and not isinstance(value, kind):
-                raise OptionError(option, value, f"a csp_data.{kind.__name__}, or a dict of its fields")
+                parts = ", ".join(field.name for field in dataclasses.fields(kind))
+                raise OptionError(option, value, f"a csp_data.{kind.__name__}, or a dict of its fields ({parts})")
             elif kind in (bool, str) and not isinstance(value, kind):
                 raise OptionError(option, value, "true or false" if kind is bool else "a name")
             elif kind in (float, int):

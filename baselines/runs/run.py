@@ -265,13 +265,23 @@ def read_config(folder: Path) -> RunConfig:
 
 def _require_same_run(folder: Path, stored: RunConfig, wanted: RunConfig) -> None:
     before, after = (flatten(effective_settings(config.to_dict())) for config in (stored, wanted))
-    differing = [key for key in sorted(before.keys() | after) if before.get(key) != after.get(key)]
+    differing = [key for key in sorted(before.keys() | after, key=_rank) if before.get(key) != after.get(key)]
     if differing:
+        more = f"; and {len(differing) - TOLD} more settings" if len(differing) > TOLD else ""
         raise RunError(
             f"{folder} holds another run: "
-            + "; ".join(f"{key} is {before.get(key)!r} there, {after.get(key)!r} here" for key in differing)
-            + ". Choose another --out."
+            + "; ".join(f"{key} is {before.get(key)!r} there, {after.get(key)!r} here" for key in differing[:TOLD])
+            + f"{more}. Choose another --out."
         )
+
+
+TOLD = 6
+"""Differences of two runs that an error tells."""
+
+
+def _rank(key: str) -> tuple[int, str]:
+    """Order settings by how much they tell: the model's name first, the digest of the code last."""
+    return {"name": 0, "code": 2}.get(key, 1), key
 
 
 def _read_json(path: Path) -> dict[str, Any]:

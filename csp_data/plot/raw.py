@@ -26,6 +26,12 @@ def gaps(time: FloatArray) -> npt.NDArray[np.float64]:
     return np.stack([time[long], time[long + 1]], axis=1)
 
 
+def _times_of_values(stream: Stream) -> FloatArray:
+    """Return the times of the rows that have all their values: of a reference, some may be NaN."""
+    values = stream.values
+    return stream.time[np.isfinite(values).all(axis=1)] if values.dtype.kind == "f" else stream.time
+
+
 def plot_stream(ax: Axes, stream: Stream, *, active: tuple[float, float] | None = None) -> Axes:
     """Draw a raw stream over time, with its gaps shaded and dotted lines at the ends of the marked part.
 
@@ -39,8 +45,8 @@ def plot_stream(ax: Axes, stream: Stream, *, active: tuple[float, float] | None 
         :attr:`csp_data.Recording.active`, in seconds.
     """
     count = min(stream.values.shape[1], len(COLOURS))
-    silent = gaps(stream.time)
-    after = np.searchsorted(stream.time, silent[:, 1])
+    silent = gaps(_times_of_values(stream))
+    after = np.searchsorted(stream.time, gaps(stream.time)[:, 1])
     time = np.insert(stream.time, after, np.nan)
     for column, style in enumerate(styles(count)):
         values = np.insert(stream.values[:, column].astype(np.float64), after, np.nan)
@@ -57,7 +63,7 @@ def plot_stream(ax: Axes, stream: Stream, *, active: tuple[float, float] | None 
 
 
 def plot_coverage(ax: Axes, streams: Mapping[str, Stream] | Recording) -> Axes:
-    """Draw from when to when each stream has samples: one bar per stream, broken at its gaps.
+    """Draw from when to when each stream has samples with values: one bar per stream, broken at its gaps.
 
     Parameters
     ----------
@@ -69,11 +75,11 @@ def plot_coverage(ax: Axes, streams: Mapping[str, Stream] | Recording) -> Axes:
     if isinstance(streams, Recording):
         streams = streams.streams
     for row, (stream, style) in enumerate(zip(streams.values(), styles(len(streams)), strict=True)):
-        if not len(stream.time):
+        if not len(time := _times_of_values(stream)):
             continue
-        silent = gaps(stream.time)
-        starts = np.concatenate([[stream.time[0]], silent[:, 1]])
-        stops = np.concatenate([silent[:, 0], [stream.time[-1]]])
+        silent = gaps(time)
+        starts = np.concatenate([[time[0]], silent[:, 1]])
+        stops = np.concatenate([silent[:, 0], [time[-1]]])
         bars = [(start, stop - start) for start, stop in zip(starts, stops, strict=True)]
         ax.broken_barh(bars, (row - 0.3, 0.6), facecolor=style["color"])
     ax.set_yticks(range(len(streams)), list(streams))

@@ -130,6 +130,18 @@ def test_raw_streams_break_at_their_gaps() -> None:
     assert gaps(np.zeros(1)).shape == (0, 2)
 
 
+def test_rows_without_values_are_a_gap_too() -> None:
+    """As of a body that the cameras lost, of which the files have every row."""
+    time, values = np.arange(100) / 10, np.ones((100, 2))
+    values[40:60, 1] = np.nan
+    stream = Stream(time, values, ("x", "y"), "m", "reference")
+    (shade,) = plot.plot_stream(axes(), stream).patches
+    assert (shade.get_x(), shade.get_x() + shade.get_width()) == pytest.approx((3.9, 6.0))
+    assert len(plot.plot_coverage(axes(), {"m": stream}).collections[0].get_paths()) == 2
+    unseen = Stream(time, np.full((100, 2), np.nan), ("x", "y"), "m", "reference")
+    assert not plot.plot_coverage(axes(), {"m": unseen}).collections
+
+
 def test_prediction_names_models_with_different_lines() -> None:
     time = np.arange(20.0)
     models = {f"m{i}": np.full(20, i) for i in range(9)}
