@@ -6,9 +6,11 @@ import io
 import logging
 import os
 import shlex
+import shutil
 import sys
+import textwrap
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import redirect_stderr
+from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import MISSING, dataclass, field, fields, is_dataclass, make_dataclass
 from pathlib import Path
 from typing import Annotated, Any, Union, get_type_hints
@@ -160,15 +162,40 @@ def parse(given: Sequence[str]) -> Any:
         options_start = given.index(name) + 1
         given = [*given[:options_start], *with_repeats_joined(command, given[options_start:])]
     program = _program_type(known_commands, name)
+    said = _LikeStdout()
     try:
-        with redirect_stderr(io.StringIO()) as captured:
+        with redirect_stderr(io.StringIO()) as captured, redirect_stdout(said):
             return tyro.cli(program, prog="csp-baselines", description=PROGRAM, args=given)
     except SystemExit as exit_:
         if not exit_.code:
+            print(_with_prose_wrapped(said.getvalue()), end="")
             raise
         problem = None if command is None else usage_error(command, words)
         more = f" More: csp-baselines {name} --help"
         raise UsageError(problem + more if problem else captured.getvalue()) from exit_
+
+
+class _LikeStdout(io.StringIO):
+    """Text that is printed later: with colours and boxes, if stdout has them."""
+
+    encoding = getattr(sys.__stdout__, "encoding", None) or "utf-8"
+
+    def isatty(self) -> bool:
+        """Whether stdout is a terminal."""
+        return sys.__stdout__ is not None and sys.__stdout__.isatty()
+
+
+def _with_prose_wrapped(text: str) -> str:
+    """Break the lines of prose in tyro's help between words, to the width that tyro gives its boxes.
+
+    Boxes, examples and lists, and the line of usage stay: commands are to be copied whole.
+    """
+    width = shutil.get_terminal_size().columns
+    lines = []
+    for line in text.splitlines():
+        prose = line[:1].isalnum() and not line.startswith("usage:")
+        lines += textwrap.wrap(line, width, break_long_words=False, break_on_hyphens=False) if prose else [line]
+    return "\n".join(lines) + "\n"
 
 
 def _program_type(known_commands: Mapping[str, Subcommand], full_help: str) -> type:

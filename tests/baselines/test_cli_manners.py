@@ -67,6 +67,16 @@ def test_help_of_every_command_ends_in_examples_that_parse(
         parse(call)  # raises on options or values that do not exist
 
 
+@pytest.mark.parametrize("name", commands())
+def test_help_fits_the_terminal(
+    name: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    lines = said([name, "--help"], capsys)[1].splitlines()
+    assert any(line.startswith("╭─ options") for line in lines)
+    assert [line for line in lines if len(line) > 80 and line[:1].isalnum() and line[:6] != "usage:"] == []
+
+
 @pytest.mark.parametrize("typed_before", [["ablate", "leak"], ["train", "sample", "flat-s4", "--lr", "1"]])
 def test_help_is_whole_whatever_was_typed_before_it(
     typed_before: list[str], capsys: pytest.CaptureFixture[str]

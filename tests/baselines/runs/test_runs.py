@@ -203,7 +203,9 @@ def test_a_reference_of_another_training_is_the_same_run(tmp_path: Path, sample:
     assert held.config.train == train
     with pytest.raises(RunError, match=r"holds another run: train\.window_s is 10\.0 there, 20\.0 here"):
         run(sample, "mean", TrainConfig(), tmp_path / "mean")
-    with pytest.raises(RunError, match=r"another run: name is 'mean' there, 'flat-lstm' here; .*; and \d+ more sett"):
+    with pytest.raises(
+        RunError, match=r"another run: name is 'mean' there, 'flat-lstm' here; .*; and \d+ more sett"
+    ):
         run(sample, "flat-lstm", CONFIG, tmp_path / "mean", options=SIZES)
 
 
