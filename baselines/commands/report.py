@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +13,7 @@ import tyro
 
 from baselines.commands.results import runs_or_rows
 from baselines.errors import OptionError
+from csp_data.terminal import at_terminal
 
 __all__ = ["REPORT", "TABLE", "Report", "Table", "report", "table"]
 
@@ -48,10 +50,11 @@ class Table:
 
     runs: Annotated[tuple[Path, ...], Named, _arg(metavar="RUN...")]
     """Folders of runs or of sweeps, CSV files of results, or study:NAME."""
-    format: Literal["md", "latex", "html", "csv", "json"] = "md"
-    """Markdown, LaTeX, HTML, CSV or JSON."""
+    format: Literal["auto", "text", "md", "latex", "html", "csv", "json"] = "auto"
+    """Text that fits the terminal, Markdown, LaTeX, HTML, CSV or JSON; auto is text on a terminal, Markdown
+    elsewhere."""
     by: Literal["model", "recording", "target"] = "model"
-    """The table; or errors by recording, or by target in SI units (Markdown, LaTeX, HTML)."""
+    """The table; or errors by recording, or by target in SI units (not as CSV or JSON)."""
     json: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     """The same as --format json."""
 
@@ -78,15 +81,20 @@ def table(command: Table, line: str) -> None:
     from baselines.tables.render import render_all
 
     rows = runs_or_rows(command.runs)
+    form = "json" if command.json else command.format
+    if form == "auto":
+        form = "text" if at_terminal(sys.stdout) else "md"
+    width = shutil.get_terminal_size().columns
     if command.by != "model":
-        form = "json" if command.json else command.format
         if form == "csv" or form == "json":
-            raise OptionError("format", form, "md, latex or html with --by: csp-baselines results writes the data")
+            raise OptionError(
+                "format", form, "text, md, latex or html with --by: csp-baselines results writes the data"
+            )
         grids = for_each_data(rows, by_recording if command.by == "recording" else by_target)
-        sys.stdout.write(write(grids, form))
+        sys.stdout.write(write(grids, form, width))
         return
     tables = make_tables(rows)
-    sys.stdout.write(render_all(tables, "json" if command.json else command.format))
+    sys.stdout.write(render_all(tables, form, width))
 
 
 def report(command: Report, line: str) -> None:

@@ -1,8 +1,9 @@
-"""A grid of cells under a heading, and how it is written: Markdown, LaTeX, HTML."""
+"""A grid of cells under a heading, and how it is written: Markdown, LaTeX, HTML, text for a terminal."""
 
 from __future__ import annotations
 
 import re
+import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
@@ -40,8 +41,10 @@ class Grid:
     notes: tuple[str, ...] = ()
 
 
-def write(grids: Sequence[Grid], form: Literal["md", "latex", "html"]) -> str:
-    """Return cells under their headings as text, one after the other."""
+def write(grids: Sequence[Grid], form: Literal["md", "latex", "html", "text"], width: int = 80) -> str:
+    """Return cells under their headings as text, one after the other; the form ``"text"`` has lines of a width."""
+    if form == "text":
+        return "\n".join(_text_table(grid, width) for grid in grids)
     return "\n".join(
         {"md": _markdown_table, "latex": _latex_table, "html": _html_table}[form](grid) for grid in grids
     )
@@ -157,3 +160,41 @@ def _html_table(grid: Grid) -> str:
             "",
         ]
     )
+
+
+def _text_table(grid: Grid, width: int) -> str:
+    """Return aligned columns; those that do not fit stand below the others, again behind the first one."""
+    body = _format_marked(grid, "**{}**", "*{}*")
+    columns = [[row[j] for row in body] for j in range(len(grid.header))]
+    heads = [_broken_head(name, column) for name, column in zip(grid.header, columns, strict=True)]
+    widths = [max(map(len, (*head, *column))) for head, column in zip(heads, columns, strict=True)]
+    blocks = [[0]]
+    for j in range(1, len(columns)):
+        if len(blocks[-1]) > 1 and sum(widths[k] + len(GAP) for k in blocks[-1]) + widths[j] > width:
+            blocks.append([0])
+        blocks[-1].append(j)
+
+    def line(texts: Sequence[str], block: Sequence[int]) -> str:
+        aligned = (t.rjust(widths[j]) if j else t.ljust(widths[j]) for t, j in zip(texts, block, strict=True))
+        return GAP.join(aligned).rstrip()
+
+    parts = [textwrap.fill(grid.heading, width)]
+    for block in blocks:
+        height = max(len(heads[j]) for j in block)
+        lines = [line([([""] * height + heads[j])[k - height :][0] for j in block], block) for k in range(height)]
+        lines.append("-" * len(line(["-" * widths[j] for j in block], block)))
+        lines += [line([row[j] for j in block], block) for row in body]
+        parts.append("\n".join(lines))
+    parts += [textwrap.fill(note, width, break_long_words=False, break_on_hyphens=False) for note in grid.notes]
+    return "\n\n".join(parts) + "\n"
+
+
+GAP = "  "
+"""What stands between two columns of a text."""
+
+
+def _broken_head(name: str, column: Sequence[str]) -> list[str]:
+    """Break the name of a column between words, to about the width of its cells; a number keeps its per cent."""
+    width = max(8, *map(len, column))
+    lines = textwrap.wrap(name.replace(" %", "\xa0%"), width, break_long_words=False, break_on_hyphens=False)
+    return [line.replace("\xa0", " ") for line in lines] or [""]

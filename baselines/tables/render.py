@@ -1,4 +1,4 @@
-"""Tables as text: Markdown, LaTeX, HTML, CSV and JSON."""
+"""Tables as text: for a terminal, Markdown, LaTeX, HTML, CSV and JSON."""
 
 from __future__ import annotations
 
@@ -28,14 +28,24 @@ __all__ = [
     "render_all",
 ]
 
-Format = Literal["md", "latex", "html", "csv", "json"]
-FORMATS: tuple[Format, ...] = ("md", "latex", "html", "csv", "json")
+Format = Literal["text", "md", "latex", "html", "csv", "json"]
+FORMATS: tuple[Format, ...] = ("text", "md", "latex", "html", "csv", "json")
 
 SHARED = ("dataset", "kind", "protocol", "recipe_hash", "selection", "report", "unit", "against")
 
 
-def render_all(tables: Sequence[Table], form: Format) -> str:
-    """Return tables of several data sets, the overview of all before them; of one, that table."""
+def render_all(tables: Sequence[Table], form: Format, width: int = 80) -> str:
+    """Return tables of several data sets, the overview of all before them; of one, that table.
+
+    Parameters
+    ----------
+    tables
+        Of one kind and protocol.
+    form
+        Of the text.
+    width
+        Characters in a line of the form ``"text"``.
+    """
     if form == "json":
         plain = [asdict(table) for table in tables]
         return json.dumps(plain[0] if len(plain) == 1 else plain, indent=2) + "\n"
@@ -44,7 +54,7 @@ def render_all(tables: Sequence[Table], form: Format) -> str:
     grids = [grid_of(table) for table in tables]
     if len(tables) > 1:
         grids.insert(0, overview(tables))
-    return write(grids, form)
+    return write(grids, form, width)
 
 
 def render(table: Table, form: Format) -> str:
@@ -194,9 +204,11 @@ def notes(table: Table) -> list[str]:
     compared = [row.comparison for row in table.rows if row.comparison is not None]
     if table.against and compared:
         count = compared[0].recordings
+        learned = any(row.model == table.against and row.kind != "reference" for row in table.rows)
+        kind = "learned model" if learned else "reference"
         smallest_p = f" With {count} recordings no p can be below {2.0 ** (1 - count):.2g} before the correction."
         sentences.append(
-            f"Differences to {table.against}, the learned model with the lowest error on {table.selection}: "
+            f"Differences to {table.against}, the {kind} with the lowest error on {table.selection}: "
             f"interval of a bootstrap over {_count_of(count, 'recording')} and the seeds; p of Wilcoxon's test "
             f"over recordings, corrected for {_count_of(len(compared), 'comparison')} (Holm); * marks a "
             "significant difference: p below 0.05, and an interval without 0."

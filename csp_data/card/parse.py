@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import sys
 import tomllib
 from collections import Counter
@@ -75,7 +76,9 @@ def _from_table(kind: type[Part], table: Any, where: str) -> Part:
         raise CardError(where, f"expected a table, found {type(table).__name__}")
     declared = {field.name: field for field in fields(kind) if field.name != "reader"}  # type: ignore[arg-type]
     if unknown := set(table) - set(declared):
-        raise CardError(where, f"unknown field {sorted(unknown)[0]!r}")
+        name = sorted(unknown)[0]
+        near = difflib.get_close_matches(name, declared, n=1)
+        raise CardError(where, f"unknown field {name!r}{f' (did you mean {near[0]!r}?)' if near else ''}")
     for name, field in declared.items():
         if name not in table and field.default is MISSING and field.default_factory is MISSING:
             raise CardError(where, f"field {name!r} is missing")

@@ -32,7 +32,9 @@ def _fails(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> tuple[in
     return caught.value.code, error
 
 
-def test_train_eval_table_report(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_train_eval_table_report(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     folder, reference = str(tmp_path / "lstm"), str(tmp_path / "mean")
     main(["train", "sample", "flat-lstm", "--epochs", "2", "--out", folder, *TINY])
     said = capsys.readouterr().out
@@ -55,6 +57,10 @@ def test_train_eval_table_report(tmp_path: Path, capsys: pytest.CaptureFixture[s
     assert "| flat-lstm |" in capsys.readouterr().out
     main(["table", folder, reference, "--json"])
     assert json.loads(capsys.readouterr().out)["kind"] == "real recordings"
+    monkeypatch.setattr("baselines.commands.report.at_terminal", lambda stream: True)
+    monkeypatch.setenv("COLUMNS", "80")
+    main(["table", folder, reference])
+    assert max(map(len, capsys.readouterr().out.splitlines())) <= 80
 
     main(["report", folder, reference, "-o", str(tmp_path / "report.html")])
     assert f"report written to {tmp_path / 'report.html'}" in capsys.readouterr().out

@@ -167,7 +167,7 @@ def test_a_reader_that_cannot_be_used(folder: Path, change: object, message: str
         ('name = "eflesh"', 'name = "broad"', CardError, "'broad' is a name of a data set of csp-data"),
         ('name = "eflesh"', 'name = "a/b"', CardError, "a folder can have"),
         ('bundled = "recordings"', 'bundled = "../x"', CardError, "leads out"),
-        ("title =", "titel =", CardError, "unknown field 'titel'"),
+        ("title =", "titel =", CardError, r"unknown field 'titel' \(did you mean 'title'\?\)"),
         ('[[targets]]\nname = "force"', '[[targets]]\nname = "depth"', SourceError, "card's target 'depth'"),
         ('role = "input"', 'role = "input"\nderived = ["a"]', SourceError, "derived columns of 'field'"),
     ],

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from baselines.tables.digits import Scale, bracketed, number, spread
-from baselines.tables.render import cells, columns, notes, overview, render
+from baselines.tables.render import cells, columns, notes, overview, render, render_all
 from baselines.tables.significance import Comparison
 from baselines.tables.table import Row, Table
 
@@ -138,6 +138,23 @@ def test_a_table_of_small_errors_reads_alike_down_its_columns() -> None:
     grid = overview([table, small("1")])
     assert grid.header == ("model", "slip in 10⁻⁵ (m/s)²", "slip in 10⁻⁵")
     assert "test MSE in 10$^{-5}$ (m/s)$^{2}$" in render(table, "latex")
+
+
+@pytest.mark.parametrize("width", [45, 80, 200])
+def test_text_fits_the_terminal(width: int) -> None:
+    table = small("m/s")
+    text = render_all([table], "text", width)
+    lines = text.splitlines()
+    assert max(map(len, lines)) <= width
+    rules = [i for i, line in enumerate(lines) if line and set(line) == {"-"}]
+    assert (len(rules) == 1) == (width == 200)
+    for i in rules:  # the models' names begin the rows of every block
+        assert [line.split()[0] for line in lines[i + 1 : i + 3]] == ["flat-s4", "fir"]
+    words = " ".join(text.split())
+    for row in table.rows:
+        assert all(cell in words for cell in cells(table, row))
+    assert "vs fir [95 %]" in words
+    assert "Differences to fir, the reference with the lowest error on val" in words
 
 
 @pytest.mark.parametrize(("unit", "label"), [("1", ""), ("", ""), ("m/s", " (m/s)"), ("1/s", " (1/s)")])
