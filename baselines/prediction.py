@@ -122,7 +122,7 @@ class Predictor:
             protocol = protocol.replace(baseline="none")
         return cls(model, interface, protocol, window_steps("window_s", seconds, interface.target_hz))
 
-    def predict(self, recording: Recording) -> list[Prediction]:
+    def predict(self, recording: Recording, *, source: Path | str | None = None) -> list[Prediction]:
         """Predict a recording.
 
         Parameters
@@ -130,6 +130,8 @@ class Predictor:
         recording
             Its input streams, with times in seconds and the channels of the training data by name; other channels
             and streams are not looked at.
+        source
+            Data set whose reader made the recording, where channels are derived (:func:`csp_data.input_episodes`).
 
         Returns
         -------
@@ -143,7 +145,7 @@ class Predictor:
         ModelError
             If predictions are not finite.
         """
-        episodes, notes = input_episodes(recording, self.interface.inputs, self.protocol)
+        episodes, notes = input_episodes(recording, self.interface.inputs, self.protocol, source=source)
         if not episodes:
             raise CspDataError(
                 f"{recording.path}: nothing to predict, since no stretch fills a step of "

@@ -99,7 +99,7 @@ def _write(sink: TextIO, command: Predict, predictor: Predictor) -> int:
     names = ("recording", "time", *predictor.interface.targets)
     count = 0
     for recording in _recordings(command, predictor):
-        for prediction in predictor.predict(recording):
+        for prediction in predictor.predict(recording, source=command.dataset):
             if count == 0 and command.format == "csv":
                 sink.write(",".join(map(_cell, names)) + "\n")
             sink.writelines(_lines(prediction, names, command.format))

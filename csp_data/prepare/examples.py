@@ -22,7 +22,7 @@ from csp_data.prepare.cleaning import (
     with_arrays,
 )
 from csp_data.prepare.intervals import Interval, episode_intervals, lay_grids
-from csp_data.prepare.sampling import check_finite, joined_and_filtered, resample
+from csp_data.prepare.sampling import check_finite, derived_columns, joined_and_filtered, resample
 from csp_data.protocol import Protocol
 from csp_data.recording import FloatArray, Note, Recording, Stream
 from csp_data.signal.align import Grid
@@ -200,15 +200,9 @@ def _inputs(cleaned: _Cleaned, grids: Mapping[str, Grid]) -> FloatArray:
     for stream in cleaned.inputs:
         grid = grids[stream.name]
         values = resample(cleaned.streams[stream.name], grid.inputs, grid.origin, protocol)
-        if stream.derived:
-            what = f"derived columns of {stream.name!r} of recording {recording.id} ({recording.path})"
-            function = partial(cleaned.source.inputs[stream.name], values)
-            derived = as_floats(call_reader(card.reader, what, function), card, what)
-            expected = (len(values), len(stream.derived))
-            if np.shape(derived) != expected:
-                raise SourceError(card.name, f"{what}: expected the shape {expected}, found {np.shape(derived)}")
-            values = derived
-        sampled.append(values)
+        sampled.append(
+            derived_columns(values, stream, recording, card, cleaned.source) if stream.derived else values
+        )
     return joined_and_filtered(sampled, protocol)
 
 

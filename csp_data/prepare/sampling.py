@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
 import numpy as np
 
-from csp_data.errors import DamagedRecordingError
+from csp_data.card import Card, StreamCard
+from csp_data.card.plugins import call_reader
+from csp_data.errors import DamagedRecordingError, SourceError
+from csp_data.prepare.cleaning import as_floats
 from csp_data.protocol import Protocol
 from csp_data.recording import FloatArray, Recording, Stream
 from csp_data.signal.resample import interval_mean, linear
 from csp_data.signal.rotation import slerp
+from csp_data.sources import Source
 
-__all__ = ["check_finite", "joined_and_filtered", "resample"]
+__all__ = ["check_finite", "derived_columns", "joined_and_filtered", "resample"]
 
 FLOAT32_MAX = float(np.finfo(np.float32).max)
 
@@ -25,6 +30,19 @@ def resample(stream: Stream, grid: FloatArray, origin: float, protocol: Protocol
     if stream.role == "input" and protocol.resample == "mean":
         return interval_mean(time, stream.values, grid, 1 / protocol.input_hz)
     return linear(time, stream.values, grid)
+
+
+def derived_columns(
+    values: FloatArray, stream: StreamCard, recording: Recording, card: Card, source: Source
+) -> FloatArray:
+    """Return what a source makes of a sampled input stream (T, C): the columns that a model sees, (T, C')."""
+    what = f"derived columns of {stream.name!r} of recording {recording.id} ({recording.path})"
+    function = partial(source.inputs[stream.name], values)
+    derived = as_floats(call_reader(card.reader, what, function), card, what)
+    expected = (len(values), len(stream.derived))
+    if np.shape(derived) != expected:
+        raise SourceError(card.name, f"{what}: expected the shape {expected}, found {np.shape(derived)}")
+    return derived
 
 
 def joined_and_filtered(sampled: Sequence[FloatArray], protocol: Protocol) -> FloatArray:

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import chain
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
-from csp_data.card import StreamCard
+from csp_data.card import Card, StreamCard, load_card
 from csp_data.errors import CspDataError, DamagedRecordingError
 from csp_data.prepare.cleaning import baseline_and_clip, check_clocks, clean, reasons_to_drop, repeated_times
 from csp_data.prepare.intervals import episode_intervals, lay_grids
-from csp_data.prepare.sampling import check_finite, joined_and_filtered, resample
+from csp_data.prepare.sampling import check_finite, derived_columns, joined_and_filtered, resample
 from csp_data.protocol import Protocol
 from csp_data.recording import FloatArray, Note, Recording, Stream
 from csp_data.signal.align import Grid
+from csp_data.sources import Source, load_source
 
 __all__ = ["InputEpisode", "input_episodes"]
 
@@ -43,7 +46,7 @@ class InputEpisode:
 
 
 def input_episodes(
-    recording: Recording, channels: Sequence[str], protocol: Protocol
+    recording: Recording, channels: Sequence[str], protocol: Protocol, *, source: Path | str | None = None
 ) -> tuple[list[InputEpisode], list[Note]]:
     """Make of a recording's inputs what :func:`csp_data.prepare` makes of those of a training recording.
 
@@ -61,6 +64,9 @@ def input_episodes(
     protocol
         That of the training data, ``dataset.protocol``. Its filter may be of phase ``"zero"``: the whole recording
         is there.
+    source
+        Data set whose reader made the recording, needed where its channels are made of a stream after resampling,
+        as TotalCapture's rotation matrices of quaternions (``derived`` on the card).
 
     Returns
     -------
@@ -72,7 +78,7 @@ def input_episodes(
     Raises
     ------
     CspDataError
-        If a channel is in no input stream, or in two.
+        If a channel is in no input stream, or in two; if there is no such data set.
     DamagedRecordingError
         If a clock does not go on or is not in seconds, or a value is not finite.
 
@@ -89,7 +95,8 @@ def input_episodes(
     ((140, 1), [0.2, 0.4, 0.6])
     """
     protocol = protocol.replace(recording_s=None, max_duration_s=None, min_episode_s=0.0)
-    streams = _streams_of(recording, channels)
+    derivation = _Derivation.of(source, protocol)
+    streams = _streams_of(recording, channels, derivation)
     recording = replace(recording, streams=streams)
     cards = [StreamCard(name, "input", s.channels, s.unit, protocol.input_hz, "") for name, s in streams.items()]
     for _ in check_clocks(recording, cards):
@@ -104,12 +111,13 @@ def input_episodes(
     intervals = episode_intervals(recording, cleaned, protocol, notes)
     grids = list(lay_grids(recording, cleaned, intervals, protocol, notes))
     ids = [recording.id] if len(grids) == 1 else [f"{recording.id}.{i}" for i in range(1, len(grids) + 1)]
-    columns = [column for stream in cleaned.values() for column in stream.channels]
+    columns = [column for name, stream in cleaned.items() for column in derivation.columns(name, stream)]
     order = [columns.index(channel) for channel in channels]
     episodes = []
     for id_, grid in zip(ids, grids, strict=True):
         sampled = [
-            resample(stream, grid[name].inputs, grid[name].origin, protocol) for name, stream in cleaned.items()
+            derivation.apply(resample(stream, grid[name].inputs, grid[name].origin, protocol), name, recording)
+            for name, stream in cleaned.items()
         ]
         inputs = joined_and_filtered(sampled, protocol)[:, order]
         check_finite(recording, inputs, channels)
@@ -130,20 +138,61 @@ def _episode(id_: str, inputs: npt.NDArray[np.float32], grid: Grid, protocol: Pr
     )
 
 
-def _streams_of(recording: Recording, channels: Sequence[str]) -> dict[str, Stream]:
+@dataclass(frozen=True)
+class _Derivation:
+    """What a source makes of input streams after they are resampled; nothing without one.
+
+    Parameters
+    ----------
+    card, source
+        Of the data set, if there is one.
+    streams
+        Cards of the input streams of which columns are derived, by name.
+    """
+
+    card: Card | None = None
+    source: Source | None = None
+    streams: Mapping[str, StreamCard] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, name: Path | str | None, protocol: Protocol) -> _Derivation:
+        if name is None:
+            return cls()
+        card = load_card(name)
+        streams = {stream.name: stream for stream in card.inputs(protocol.inputs) if stream.derived}
+        return cls(card, load_source(card), streams)
+
+    def columns(self, name: str, stream: Stream) -> tuple[str, ...]:
+        """Return the names of the columns that a stream gives to the inputs."""
+        return self.streams[name].derived if name in self.streams else stream.channels
+
+    def apply(self, values: FloatArray, name: str, recording: Recording) -> FloatArray:
+        """Return these columns of a stream that was sampled."""
+        if name not in self.streams or self.card is None or self.source is None:
+            return values
+        return derived_columns(values, self.streams[name], recording, self.card, self.source)
+
+
+def _streams_of(recording: Recording, channels: Sequence[str], derivation: _Derivation) -> dict[str, Stream]:
     """Return the input streams with wanted channels, as floating-point arrays and with these channels alone."""
     streams = {name: stream for name, stream in recording.streams.items() if stream.role == "input"}
-    owners = {channel: [n for n, stream in streams.items() if channel in stream.channels] for channel in channels}
+    columns = {name: derivation.columns(name, stream) for name, stream in streams.items()}
+    owners = {channel: [name for name in streams if channel in columns[name]] for channel in channels}
     for channel, names in owners.items():
         if len(names) != 1:
-            there = ", ".join(c for stream in streams.values() for c in stream.channels) or "none"
+            there = ", ".join(chain.from_iterable(columns.values())) or "none"
             found = f"is in {' and '.join(names)}" if names else "is in none"
             raise CspDataError(
                 f"{recording.path}: channel {channel!r} {found} of its input streams, which have: {there}. "
                 f"Give each of {', '.join(channels)} once."
             )
     return {
-        name: _wanted_columns(recording, name, stream, [c for c in stream.channels if name in owners.get(c, ())])
+        name: _wanted_columns(
+            recording,
+            name,
+            stream,
+            [c for c in stream.channels if name in derivation.streams or name in owners.get(c, ())],
+        )
         for name, stream in streams.items()
         if any(name in names for names in owners.values())
     }

@@ -44,6 +44,19 @@ def test_inputs_are_those_of_the_prepared_file(protocol: Protocol | str, home: P
         assert np.array_equal(found.target_time, episode.target_time)
 
 
+def test_columns_that_a_source_derives(home: Path, tmp_path: Path) -> None:
+    """Rotation matrices of quaternions, made after resampling."""
+    csp_data.simulate("totalcapture", tmp_path / "tree", hours=0.02, seed=0)
+    dataset = csp_data.load("totalcapture", raw=tmp_path / "tree", protocol="strict")
+    episode = dataset.test[0]
+    given = csp_data.read_recording("totalcapture", episode.id, raw=tmp_path / "tree")
+    channels = dataset.channels.names
+    (found,), _ = csp_data.input_episodes(given, channels, dataset.protocol, source="totalcapture")
+    assert np.array_equal(found.inputs, episode.inputs)
+    with pytest.raises(CspDataError, match="channel 'rot_Head_00' is in none of its input streams"):
+        csp_data.input_episodes(given, channels, dataset.protocol)
+
+
 def test_clocks_of_their_own_meet_on_one_grid() -> None:
     """Two sensors at 83 and 31 Hz, one of which starts later: the grid begins where both have samples."""
     slow, fast = np.arange(0.37, 20, 1 / 31), np.arange(0, 20, 1 / 83)
