@@ -12,7 +12,7 @@ import numpy as np
 
 from csp_data.errors import OptionError
 
-__all__ = ["check_choice", "check_number", "frozen", "plain"]
+__all__ = ["check_choice", "check_number", "frozen", "is_number", "plain"]
 
 
 def check_number(
@@ -28,7 +28,8 @@ def check_number(
 ) -> None:
     """Refuse what is no number, or none within bounds.
 
-    Numpy's numbers count as numbers; true and false, text and NaN do not.
+    Numpy's numbers count as numbers; true and false, text and NaN do not, nor whole numbers that no float holds
+    where any number may stand.
 
     Parameters
     ----------
@@ -48,10 +49,20 @@ def check_number(
     OptionError
         If it is not.
     """
-    number = cast("float", value) if isinstance(value, Integral if whole else Real) else math.nan
+    number = cast("float", value) if is_number(value, whole=whole) else math.nan
     within = above < number and least <= number <= most and (below is None or number < below)
-    if not within or isinstance(value, bool):
+    if not within:
         raise OptionError(option, value, expected)
+
+
+def is_number(value: object, *, whole: bool = False) -> bool:
+    """Whether something is a number, or an integer if it must be `whole`; true, false and NaN are none."""
+    if isinstance(value, bool) or not isinstance(value, Integral if whole else Real):
+        return False
+    try:
+        return whole or not math.isnan(cast("float", value))
+    except OverflowError:  # a whole number of hundreds of digits
+        return False
 
 
 def check_choice(option: str, value: object, allowed: Iterable[object]) -> None:

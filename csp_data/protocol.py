@@ -8,14 +8,13 @@ import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from numbers import Real
 from types import NoneType, UnionType
 from typing import Any, Literal, cast, get_args, get_origin, get_type_hints
 
 from csp_data.card import Card
 from csp_data.errors import OptionError, UnknownNameError
 from csp_data.normalization import Scaling
-from csp_data.options import check_choice, check_number, frozen, plain
+from csp_data.options import check_choice, check_number, frozen, is_number, plain
 from csp_data.resplit import Resplit
 from csp_data.signal.lowpass import LowPass
 from csp_data.windows import Window
@@ -210,7 +209,7 @@ class Protocol:
         if limits is not None and not (
             isinstance(limits, tuple)
             and len(limits) == 2
-            and all(isinstance(limit, Real) for limit in limits)
+            and all(is_number(limit) for limit in limits)
             and limits[0] <= limits[1]
         ):
             raise OptionError("recording_s", limits, "a shortest and a longest duration")

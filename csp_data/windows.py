@@ -55,7 +55,7 @@ class Window:
 
 def _whole(option: str, seconds: float, target_hz: float) -> int:
     expected = f"a positive multiple of {1 / target_hz:g} s, one target step"
-    check_number(option, seconds, expected, above=0, below=math.inf)
+    check_number(option, seconds, expected)
     steps = round(seconds * target_hz) if seconds * target_hz < math.inf else 0
     if steps < 1 or abs(steps - seconds * target_hz) > 1e-6 * steps:
         raise OptionError(option, seconds, expected)

@@ -7,7 +7,6 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from importlib import import_module
 from importlib.util import find_spec
-from numbers import Real
 from pathlib import Path
 from types import ModuleType
 from typing import Any, cast
@@ -18,6 +17,7 @@ from csp_data.card import Card, add_card, load_card, names
 from csp_data.card.plugins import FolderReader, RegisteredReader, call_reader
 from csp_data.card.registry import read_external_card
 from csp_data.errors import SourceError
+from csp_data.options import is_number
 from csp_data.protocol import Protocol
 from csp_data.recording import FloatArray, Note, Recording, Stream
 
@@ -172,7 +172,7 @@ def _unusable(recording: Recording) -> Iterator[str]:
     active: Any = recording.active
     if active is not None:
         numbers = isinstance(active, list | tuple | np.ndarray) and [
-            float(bound) for bound in active if isinstance(bound, Real) and np.isfinite(float(bound))
+            float(bound) for bound in active if is_number(bound) and np.isfinite(bound)
         ]
         if not numbers or not len(numbers) == len(active) == 2 or numbers[0] > numbers[1]:
             yield f"as active the first and the last second of the part to keep, found {active!r}"

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import csp_data
 from csp_data.errors import OptionError
 from csp_data.options import check_choice, check_number
 
@@ -46,6 +47,25 @@ def test_numbers_of_numpy_count_as_the_plain_ones(value: float) -> None:
 def test_what_is_no_number_is_none(value: object, whole: bool) -> None:
     with pytest.raises(OptionError, match=re.escape(f"jobs={value!r}: expected a number")):
         check_number("jobs", value, "a number", whole=whole)
+
+
+def test_a_whole_number_that_no_float_holds_is_no_length_or_rate() -> None:
+    """It was taken, and computing with it ended in an OverflowError."""
+    for value in (10**400, -(10**400)):
+        assert not accepted(value)
+        assert accepted(value, whole=True)
+    for changes in (
+        {"lowpass": {"hz": 10**400}},
+        {"window": {"seconds": 10**400}},
+        {"input_scaling": {"floor": 10**400}},
+    ):
+        with pytest.raises(OptionError, match="=1000"):
+            csp_data.STRICT.replace(**changes)
+    for field in ("input_hz", "target_hz", "look_ahead_s", "raw_clip", "max_gap_s", "min_episode_s", "clip"):
+        with pytest.raises(OptionError, match=f"{field}=1000"):
+            csp_data.STRICT.replace(**{field: 10**400})
+    with pytest.raises(OptionError, match="a shortest and a longest duration"):
+        csp_data.STRICT.replace(recording_s=(0, 10**400))
 
 
 def test_a_float_is_no_whole_number() -> None:

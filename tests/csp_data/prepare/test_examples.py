@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from hypothesis import strategies as st
 
 from csp_data import STRICT, Recording, Stream
 from csp_data.card import StreamCard, TargetCard, load_card
+from csp_data.errors import DamagedRecordingError
 from csp_data.prepare.examples import Example, examples
 from csp_data.recording import Note
 from csp_data.sources import Source
@@ -32,6 +34,7 @@ CARD = dataclasses.replace(load_card("broad"), name="made", streams=STREAMS, tar
 REPEATED = "samples with a repeated or backward time left out"
 INTERPOLATED = "reference samples without a value interpolated"
 GAP = "gap ends an episode"
+TOO_SHORT = "piece too short for the grid left out"
 SHORT = "piece shorter than min_episode_s left out"
 JUMP = "recording with a jump above jump_limit left out"
 LENGTH = "recording of a length outside recording_s left out"
@@ -131,9 +134,55 @@ def test_gaps_end_episodes_and_short_ones_are_left_out() -> None:
     assert [episode.id for episode in episodes] == ["r.1", "r.2"]
     assert counts(notes, GAP) == ["0.500 s at 4.000 s", "1.010 s at 5.990 s", "0.220 s at 7.980 s"]
     assert counts(notes, SHORT) == ["1.490 s", "0.980 s"]
+    assert spans(cut(time, min_episode_s=4.0)[0]) == [(0.0, 4.0)]
     assert spans(cut(time, min_episode_s=1.49)[0]) == [(0.0, 4.0), (4.5, 5.9), (8.2, 12.0)]
     assert spans(cut(time, max_gap_s=0.5)[0]) == [(0.0, 5.8), (7.0, 12.0)]
     assert spans(cut(time, max_gap_s=None)[0]) == [(0.0, 12.0)]
+
+
+@pytest.mark.parametrize("limit", [None, 100.0])
+def test_a_piece_of_less_than_a_second_holds_no_published_grid(limit: float | None) -> None:
+    time = np.delete(np.arange(1001) / 100, range(300, 350))
+    time = np.delete(time, (time > 4.25) & (time < 5))
+    episodes, notes = cut(time, grid="own-start", min_episode_s=0, max_duration_s=limit)
+    assert [episode.start_s for episode in episodes] == [0.0, 5.0]
+    assert counts(notes, TOO_SHORT) == ["0.750 s in common"]
+
+
+@pytest.mark.parametrize(
+    ("change", "detail"),
+    [
+        (
+            lambda values: values["truth"].fill(np.nan),
+            "a 0.000 to 10.000 s, b 0.000 to 10.000 s, truth without samples",
+        ),
+        (lambda values: values["truth"][:-1].fill(np.nan), "truth 10.000 to 10.000 s"),
+    ],
+)
+def test_streams_without_a_time_in_common(change: Callable[[dict[str, Array]], object], detail: str) -> None:
+    episodes, [*_, note] = cut(change=change)
+    assert episodes == []
+    assert note.kind == "drop"
+    assert detail in note.detail
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+@pytest.mark.parametrize("stream", ["a", "truth"])
+def test_numbers_that_float32_does_not_hold(stream: str, sign: int) -> None:
+    largest = float(np.finfo(np.float32).max)
+
+    def peak(size: float) -> Callable[[dict[str, Array]], object]:
+        return lambda values: values[stream][150:153, 0].fill(sign * size)
+
+    if stream == "a":
+        assert np.isfinite(cut(change=peak(largest))[0][0].stored().inputs).all()
+    with pytest.raises(
+        DamagedRecordingError, match=r"(a1|x), row \d+ of an episode: expected finite numbers"
+    ) as caught:
+        cut(change=peak(largest * 1.01))
+    row = re.search(r"row (\d+)", str(caught.value))
+    assert row is not None
+    assert int(row[1]) == (74 if stream == "a" else 24)  # at 1.5 s with 50 rows a second, and at 5 s with 5
 
 
 @settings(deadline=None, max_examples=40)
@@ -151,7 +200,7 @@ def test_the_longest_duration_is_that_of_all_episodes(tenths: int, grid: str) ->
             np.testing.assert_array_equal(other.targets, one.targets[:steps])
             np.testing.assert_array_equal(other.inputs, one.inputs[: 10 * steps])
         left -= steps / 5
-    assert len(counts(notes, "piece too short for the grid left out")) == 2 * (not episodes)
+    assert len(counts(notes, TOO_SHORT)) == 2 * (not episodes)
 
 
 @pytest.mark.parametrize("sign", [1, -1])
