@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import importlib.resources
+from fractions import Fraction
 from pathlib import Path
 
 import pytest
@@ -87,6 +88,19 @@ def test_shares_are_met_as_nearly_as_whole_numbers_can(count: int, weights: list
         assert got["train"] == max(got.values())
     if all(share * count >= 1 for share in shares.values()):  # the method of largest remainders
         assert all(abs(got[part] - share * count) < 1 for part, share in shares.items())
+
+
+@settings(deadline=None)
+@given(st.integers(0, 120), st.lists(st.integers(1, 12), min_size=2, max_size=4))
+def test_shares_are_cut_as_fractions_would_be(count: int, weights: list[int]) -> None:
+    """Where parts lack as much, training and the larger shares come first, whatever the rounding of 0.7 x 10."""
+    exact = dict(zip(("train", "val", "test", "test_seen"), map(Fraction, weights), strict=False))
+    order = sorted(exact, key=lambda part: (part != "train", -exact[part]))
+    expected = {part: int(place < count) for place, part in enumerate(order)}
+    while sum(expected.values()) < count:
+        lacks = {part: exact[part] / sum(weights) * count - expected[part] for part in order}
+        expected[max(lacks, key=lacks.__getitem__)] += 1
+    assert sizes(count, **{part: float(weight / sum(weights)) for part, weight in exact.items()}) == expected
 
 
 @settings(deadline=None)

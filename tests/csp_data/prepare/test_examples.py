@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from csp_data import STRICT, Recording, Stream
-from csp_data.card import StreamCard, TargetCard, load_card
+from csp_data.card import Card, StreamCard, TargetCard, load_card
 from csp_data.errors import DamagedRecordingError
 from csp_data.prepare.examples import Example, examples
 from csp_data.recording import Note
@@ -49,6 +49,7 @@ def cut(
     *,
     seconds: float = 10.0,
     active: tuple[float, float] | None = None,
+    card: Card = CARD,
     change: Callable[[dict[str, Array]], object] = lambda values: None,
     **options: Any,
 ) -> tuple[list[Example], list[Note]]:
@@ -59,9 +60,9 @@ def cut(
     values = {"a": line(time, 1, -2), "b": line(time, 3), "truth": line(slow, 5)}
     change(values)
     clocks = {"a": time, "b": time, "truth": slow}
-    streams = {card.name: Stream.of(card, clocks[card.name], values[card.name]) for card in STREAMS}
+    streams = {one.name: Stream.of(one, clocks[one.name], values[one.name]) for one in STREAMS}
     recording = Recording("r", "r", Path("made"), streams, active=active)
-    return examples(recording, CARD, SOURCE, STRICT.replace(**options))
+    return examples(recording, card, SOURCE, STRICT.replace(**options))
 
 
 def counts(notes: list[Note], what: str) -> list[str]:
@@ -166,6 +167,23 @@ def test_streams_without_a_time_in_common(change: Callable[[dict[str, Array]], o
     assert detail in note.detail
 
 
+def test_a_clock_of_one_sample_is_no_broken_one() -> None:
+    episodes, [note] = cut(np.zeros(1))
+    assert episodes == []
+    assert note.kind == "drop"
+
+
+@pytest.mark.parametrize(("factor", "said"), [(0.3, True), (0.35, False), (2.9, False), (3.1, True)])
+def test_the_rate_of_an_input_unlike_the_cards_is_said(factor: float, said: bool) -> None:
+    episodes, notes = cut(np.arange(1001) / 100 * factor)  # that of the reference is what it should be
+    rates = [note for note in notes if note.kind == "warning"]
+    assert [note.detail.split(":")[0] for note in rates] == ["a", "b"] * said
+    assert all(f"found {100 / factor:.3g} Hz" in note.detail for note in rates)
+    assert len(episodes) == 1
+    slow = dataclasses.replace(CARD, streams=(*STREAMS[:2], dataclasses.replace(STREAMS[2], rate_hz=30 * factor)))
+    assert cut(card=slow)[1] == []  # of a reference nothing is said
+
+
 @pytest.mark.parametrize("sign", [1, -1])
 @pytest.mark.parametrize("stream", ["a", "truth"])
 def test_numbers_that_float32_does_not_hold(stream: str, sign: int) -> None:
@@ -231,6 +249,8 @@ def test_the_baseline_is_that_of_the_first_rows_and_the_clip_comes_after_it() ->
         values["a"][1, 0] += 100.0
 
     plain = cut(change=offset)[0][0].inputs
+    only = cut(change=offset, raw_clip=50.0)[0][0].inputs
+    np.testing.assert_allclose(only, np.clip(plain, -50, 50), atol=1e-9)
     for kind, rows, baseline in (
         ("mean", 4, [70.015 + 25, -30.03, 0.045]),
         ("median", 4, [70.025, -30.03, 0.045]),

@@ -259,7 +259,7 @@ def test_missing_recordings_are_left_out_and_said(tree: Path) -> None:
     assert ds.provenance["missing"] == ["02_undisturbed_slow_rotation_B.hdf5"]
     for gone in ("12_undisturbed_slow_translation_C", "30_disturbed_stationary_magnet_C"):
         (tree / f"{gone}.hdf5").unlink()
-    with pytest.raises(MissingDataError, match="the val part"):
+    with pytest.raises(MissingDataError, match="for the part val"):
         csp_data.load("sample", raw=tree)
 
 
