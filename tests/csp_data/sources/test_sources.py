@@ -143,6 +143,32 @@ def test_totalcapture_is_found_however_it_was_unpacked(tree: Callable[[str], Pat
     np.testing.assert_array_equal(same.streams["position"].values, whole.streams["position"].values)
 
 
+@pytest.mark.parametrize(
+    ("root", "sensors", "id_"),
+    [
+        ("any", "Acting1_Xsens.sensors", "s0_acting1"),
+        ("S3", "acting1_Xsens_AuxFields.sensors", "s3_acting1"),
+        ("S1", "s2_imu/more/acting1_Xsens.sensors", "s2_acting1"),
+        ("S1", "s2/s4_acting1_Xsens.sensors", "s4_acting1"),
+        ("s1x", "S5_IMU/acting1_xsens.sensors", "s5_acting1"),
+    ],
+)
+def test_whose_totalcapture_sequence_it_is(root: str, sensors: str, id_: str, tmp_path: Path) -> None:
+    """The file's name says it, or else the nearest folder that does, up to the root; files are not opened."""
+    base, person = tmp_path / root, id_[:2]
+    aux = base / "sensors" / person / "acting1_Xsens_AuxFields.sensors"
+    truth = base / "truth" / person.upper() / "acting1" / "gt_skel_gbl_pos.txt"
+    calibration = base / "calibration" / f"{person}_Acting1_calib_imu_ref.txt"
+    for file in (base / sensors, aux, truth, calibration, aux.with_name("._s1_x1_xsens.sensors")):
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.touch()
+    (found,) = load_source(load_card("totalcapture")).find(base)
+    assert (found.id, found.group, found.subject) == (id_, id_, person)
+    missing = base / person.upper() / "acting1" / "gt_skel_gbl_ori.txt"  # where it should be
+    main = min(base / sensors, aux, key=lambda file: ("Aux" in file.name, file))  # of two exports the shorter one
+    assert found.files == (main, calibration, truth, missing)
+
+
 def test_an_input_much_slower_than_its_card_is_said(
     tree: Callable[[str], Path], caplog: pytest.LogCaptureFixture, trees: ModuleType
 ) -> None:

@@ -61,6 +61,19 @@ def test_the_fast_way_is_taken_and_knows_what_it_cannot_read() -> None:
     assert flat_numbers(b"", 0) is None
 
 
+def test_tables_as_sensors_write_them_are_read_the_fast_way(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The careful way gives the same numbers, 30 times as slowly."""
+    monkeypatch.delattr("csp_data.sources.text._line_by_line")
+    for row, columns in ((b"1.5 -2e-3\t4E+5,.5", 4), (b"7", 1), (b"0 1. 2\t", 3), (b" -1;2", 2)):
+        for end in (b"\n", b"\r\n"):
+            for rows in (1, 2, 63, 64, 65, 2 * BLOCK // len(row)):
+                for last in (b"", end):
+                    table = numbers(end.join([row] * rows) + last, columns, FILE)
+                    expected = [float(word) for word in re.split(rb"[\s,;]+", row.strip())]
+                    assert table.shape == (rows, columns)
+                    assert (table == expected).all()
+
+
 BROKEN = (
     "1.2.3",
     "1+2",
@@ -271,6 +284,7 @@ def test_comments_are_skipped_and_counted() -> None:
     assert after_comments(text) == (text.index(b"1 2"), 3)
     assert after_comments(b"# only") == (len(b"# only"), 1)
     assert after_comments(b"") == (0, 0)
+    assert after_comments(b"\n1 2") == (1, 1)
     np.testing.assert_array_equal(numbers(text[:-4], 2, FILE, skipped=3, start=text.index(b"1 2")), [[1, 2]])
     with pytest.raises(DamagedRecordingError, match=r"line 5: expected 2 numbers, found '# c'"):
         numbers(text, 2, FILE, skipped=3, start=text.index(b"1 2"))
