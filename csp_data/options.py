@@ -20,7 +20,7 @@ def check_number(
     value: object,
     expected: str,
     *,
-    above: float = -math.inf,
+    above: float | None = None,
     least: float = -math.inf,
     below: float | None = None,
     most: float = math.inf,
@@ -50,7 +50,7 @@ def check_number(
         If it is not.
     """
     number = cast("float", value) if is_number(value, whole=whole) else math.nan
-    within = above < number and least <= number <= most and (below is None or number < below)
+    within = least <= number <= most and (above is None or above < number) and (below is None or number < below)
     if not within:
         raise OptionError(option, value, expected)
 

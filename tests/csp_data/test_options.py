@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 import csp_data
@@ -28,6 +28,8 @@ def accepted(value: object, **bounds: Any) -> bool:
 
 
 @given(value=NUMBERS, low=BOUNDS, high=BOUNDS)
+@example(value=-math.inf, low=0.0, high=0.0)
+@example(value=math.inf, low=0.0, high=0.0)
 def test_bounds_are_those_of_the_comparisons(value: float, low: float, high: float) -> None:
     assert accepted(value, above=low, below=high) == (low < value < high)
     assert accepted(value, least=low, most=high) == (low <= value <= high)
