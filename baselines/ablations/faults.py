@@ -99,7 +99,7 @@ def dropped_packets(
     faulty = {}
     for name, stream in streams.items():
         lost = np.searchsorted(edges, stream.time, side="right") % 2 == 1
-        lost[0] = False
+        # before the first that is received, what stands at index 0
         last_received = np.maximum.accumulate(np.where(lost, 0, np.arange(len(lost))))
         faulty[name] = replace(stream, values=stream.values[last_received])
     return faulty

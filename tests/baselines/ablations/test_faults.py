@@ -136,6 +136,15 @@ def test_dropped_packets_repeat_what_came_last(value: float) -> None:
     assert not bursts(0, 10, 0, np.random.default_rng(0)).size
 
 
+def test_without_anything_received_the_first_sample_stands() -> None:
+    """A link that is down from the first stamp on repeats that stamp's sample, and none from the end."""
+    before = {"a": Stream(np.arange(8) / 1e3, np.arange(16.0).reshape(8, 2), ("x", "y"), "1", "input")}
+    for seed in range(20):
+        made = FAULTS["dropped-packets"].apply(before, {}, 99.9, np.random.default_rng(seed))["a"].values
+        np.testing.assert_array_equal(made[0], before["a"].values[0])
+        assert (np.diff(made[:, 0]) >= 0).all()
+
+
 def test_saturation_clips_around_the_mean_and_never_grows() -> None:
     before = streams()
     widths = []

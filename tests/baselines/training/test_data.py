@@ -140,7 +140,10 @@ def test_windows_of_the_protocol_come_with_the_part(sample: Dataset) -> None:
 
 
 def test_bounds(make_part: MakePart) -> None:
-    assert window_steps("window_s", 2.0, 5.0) == 10
+    assert [window_steps("window_s", seconds, 5.0) for seconds in (0.2, 2.0, 200.0001)] == [1, 10, 1000]
+    for none in (0.01, 0.0, -2.0):
+        with pytest.raises(OptionError, match=r"expected a positive multiple of 0\.2 s"):
+            window_steps("window_s", none, 5.0)
     with pytest.raises(OptionError, match=r"window_s=2\.1: expected a positive multiple of 0\.2 s"):
         window_steps("window_s", 2.1, 5.0)
     with pytest.raises(OptionError, match=r"window_stride_s=2\.0: expected at most window_s=1"):
