@@ -7,6 +7,7 @@ import io
 import json
 import re
 import shlex
+import shutil
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -127,6 +128,22 @@ def test_variants_of_the_data_are_prepared_once(tmp_path: Path, home: Path) -> N
     assert len({planned.key for planned in expand(grid, first, tmp_path)}) == 2
 
 
+def test_a_prepared_file_is_found_from_other_folders(tmp_path: Path, home: Path, monkeypatch: Any) -> None:
+    """By other processes, and by the command of a run; and the name of a data set stays one."""
+    (file,) = (dataset.path for dataset in prepare_all(_grid()))
+    shutil.copy(file, tmp_path / "renamed")
+    (tmp_path / "sample").write_text("A file of that name.")
+    monkeypatch.chdir(tmp_path)
+    grid = _grid(datasets=("renamed", "sample"), models=("mean",))
+    own, named = prepare_all(grid)
+    assert named.path == file
+    (planned,) = expand(grid, [own], tmp_path)
+    assert planned.prepared == tmp_path / "renamed"
+    assert shlex.split(planned.command)[2] == str(planned.prepared)
+    with pytest.raises(CspDataError, match=r"^missing\.h5"):
+        prepare_all(_grid(datasets=("missing.h5",)))
+
+
 def test_folds_multiply_the_data(tmp_path: Path, home: Path) -> None:
     grid = _grid(models=("mean",), folds=3, settings={"data.resplit": [{"seed": 1}], "data.clip": [None, 100.0]})
     datasets = prepare_all(grid)
@@ -150,8 +167,9 @@ def test_folds_multiply_the_data(tmp_path: Path, home: Path) -> None:
         prepare_all(_grid(folds=3, settings={"data.resplit": [7]}))
     with pytest.raises(OptionError, match="folds=2: expected a whole number of at least 3"):
         _grid(folds=2)
-    with pytest.raises(OptionError, match="A prepared file is as it is"):
-        prepare_all(_grid(datasets=(str(datasets[0].path),), folds=3))
+    for changes in ({"folds": 3}, {"protocol": "strict"}):
+        with pytest.raises(OptionError, match=r"datasets=.*expected the name of a data set"):
+            prepare_all(_grid(datasets=(str(datasets[0].path),), **changes))
 
 
 def test_references_are_those_that_apply(tmp_path: Path, home: Path) -> None:
