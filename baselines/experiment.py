@@ -19,6 +19,7 @@ from baselines.files import atomic_bytes, atomic_json
 from baselines.models.config import OwnConfig, config_from_dict, config_to_dict
 from baselines.models.factory import ALL_MODELS, build, build_from_config
 from baselines.models.own import OwnModel, build_own, own_from_config
+from baselines.models.own_file import prints_apart
 from baselines.presets import UnknownModelError, is_own, model_kinds, short_name
 from baselines.published import UNITS
 from baselines.references.methods import (
@@ -136,7 +137,7 @@ def run(
         if state == "finished":
             return read_run(folder), state
         append_event(folder, "start", held=state)
-        with _failure_noted(folder):
+        with _failure_noted(folder), prints_apart():  # also what is printed in compiled code or on the way back
             _write_provenance(folder, dataset, torch_dev, command, model)
             epochs_done = sum(line.get("event") == "epoch" for line in read_lines(folder / LEDGER))
             with open_tracker(track, folder, run_config.to_dict(), epochs_done) as tracker:

@@ -223,12 +223,18 @@ class OwnModel(nn.Module):
                     f"{self.config.source}: its outputs depend on no parameter that can be trained. Look for "
                     "requires_grad, detach and no_grad."
                 )
-            trained = [p for p in self.parameters() if p.requires_grad]
+            trained = {name: p for name, p in self.inner.named_parameters() if p.requires_grad}
+            for name, p in trained.items():
+                if not p.is_floating_point():
+                    raise ModelError(
+                        f"{self.config.source}: expected parameters of real numbers, {name} is {p.dtype}. Keep "
+                        "real and imaginary parts as one more axis, and use torch.view_as_complex."
+                    )
             call_own(
                 self.config,
                 self.file,
                 "its backward",
-                lambda: torch.autograd.grad(error, trained, allow_unused=True),
+                lambda: torch.autograd.grad(error, [*trained.values()], allow_unused=True),
             )
         call_own(self.config, self.file, "taking up its own state_dict", partial(self.load_state_dict, before))
 

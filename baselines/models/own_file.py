@@ -90,7 +90,7 @@ def call_own(config: OwnConfig, file: Path, what: str, call: Callable[[], T]) ->
             return call()
     except CspDataError:
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise error_of_own(config.source, what, error, str(file)) from error
 
 

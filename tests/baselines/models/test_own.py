@@ -139,6 +139,17 @@ class Extra(Causal):
     def get_extra_state(self):
         return {"seen": 0}
 
+class Complex(Causal):
+    def __init__(self, in_dim, out_dim, chunk):
+        super().__init__(in_dim, out_dim, chunk)
+        self.turn = nn.Parameter(torch.ones(4, dtype=torch.complex64))
+
+    def forward(self, x):
+        return self.out((self.turn * self.read(x.mT).mT).real)
+
+def leaves(in_dim, out_dim, chunk):
+    raise SystemExit(0)
+
 class Tied(Causal):
     def __init__(self, in_dim, out_dim, chunk):
         super().__init__(in_dim, out_dim, chunk)
@@ -302,6 +313,8 @@ def test_the_weights_are_those_that_the_seed_gives(file: Path) -> None:
         ("NotTrained", {}, ModelError, "its outputs depend on no parameter that can be trained"),
         ("FailsInTraining", {}, ModelError, r"\(line \d+\): its forward raised TypeError"),
         ("Expanded", {}, ModelError, "taking up its own state_dict raised RuntimeError"),
+        ("Complex", {}, ModelError, r"parameters of real numbers, turn is torch\.complex64"),
+        ("leaves", {}, ModelError, r"\(line \d+\): making it raised SystemExit: 0\."),
         ("Extra", {}, ModelError, "tensors alone in its state_dict, .* _extra_state is dict"),
         ("Causal", {"readout": object()}, OptionError, "a value that JSON has"),
         ("empty", {}, ModelError, "it has nothing to train"),
