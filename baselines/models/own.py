@@ -30,7 +30,7 @@ from baselines.errors import ModelError, OptionError
 from baselines.models.config import OwnConfig
 from baselines.models.model import check_input, check_sample
 from baselines.models.own_file import attribute_of, call_own, check_options, digest_of, file_of, prints_apart
-from baselines.models.own_program import program_of
+from baselines.models.own_program import Imports, program_of
 
 __all__ = ["OwnModel", "build_own", "own_from_config"]
 
@@ -54,6 +54,8 @@ class OwnModel(nn.Module):
     files
         What the file holds, and those that it imported from its folder, by their paths from there; empty for a
         model that was made from a copy.
+    imports
+        The modules that it imported from there.
     inner
         What the file's class or function returned.
 
@@ -68,6 +70,7 @@ class OwnModel(nn.Module):
         self.config = config
         self.file = file
         self.files: dict[str, bytes] = {}
+        self.imports: Imports | None = None
         arguments = {"in_dim": config.in_dim, "out_dim": config.out_dim, "chunk": config.chunk, **config.options}
         with _drawing_by_seed():
             inner = call_own(config, file, "making it", lambda: make(**arguments))
@@ -104,6 +107,8 @@ class OwnModel(nn.Module):
         """
         check_input(x, self.config)
         compiling = torch.compiler.is_compiling()
+        if not compiling:
+            self._use_imports()
         y = self.inner(x) if compiling else call_own(self.config, self.file, "its forward", partial(self.inner, x))
         expected = (x.shape[0], x.shape[1] // self.config.chunk, self.config.out_dim)
         if not isinstance(y, Tensor) or y.shape != expected:
@@ -125,6 +130,7 @@ class OwnModel(nn.Module):
                 "without: it predicts each chunk anew from the last N."
             )
         start: Any = self.inner.initial_state  # type: ignore[union-attr]
+        self._use_imports()
         with prints_apart():
             return start(batch_size, torch.device(device), dtype)
 
@@ -132,9 +138,14 @@ class OwnModel(nn.Module):
         """Take one sample (B, in_dim); return the prediction (B, out_dim) or None, and the next state."""
         check_sample(x_t, self.config)
         step: Any = self.inner.step  # type: ignore[union-attr]
+        self._use_imports()
         with prints_apart():
             y, state = step(x_t, state)
         return y, state
+
+    def _use_imports(self) -> None:
+        if self.imports is not None:
+            self.imports.use()
 
     @property
     def lacking(self) -> list[str]:
@@ -267,7 +278,7 @@ def build_own(name: str, in_dim: int, out_dim: int, chunk: int, options: Mapping
         check_options(config, make)
         model = OwnModel(config, file, make)
         model.try_training()
-    model.files = program.files
+    model.files, model.imports = program.files, program.imports
     digests = {path: digest_of(content) for path, content in sorted(program.imported.items())}
     model.config = replace(model.config, beside=digests)
     return model
@@ -302,7 +313,9 @@ def own_from_config(config: OwnConfig, file: Path, folder: Path) -> OwnModel:
     names = {path.partition("/")[0].partition(".")[0] for path in config.beside}
     program = program_of(file, file.read_bytes(), folder, names)
     with program.importing():
-        return OwnModel(config, file, attribute_of(program.run(), config, file))
+        model = OwnModel(config, file, attribute_of(program.run(), config, file))
+    model.imports = program.imports
+    return model
 
 
 def _as_json(option: str, value: Any) -> Any:

@@ -27,13 +27,10 @@ from types import CodeType, ModuleType
 
 from baselines.models.own_file import digest_of, error_of_own, prints_apart
 
-__all__ = ["Program", "program_of"]
+__all__ = ["Imports", "Program", "program_of"]
 
 FOLDERS: set[str] = set()
 """Folders of models' files that were put into ``sys.path``."""
-
-LOADED: dict[str, ModuleType] = {}
-"""Modules that the latest model imported from its folder."""
 
 PROGRAMS: dict[tuple[Path, bytes, Path], Program] = {}
 """What was run, by its file, the file's code and its folder."""
@@ -46,6 +43,44 @@ INSTALLED = ("site-packages", "dist-packages")
 
 KEPT = ("__main__", "__mp_main__", "baselines", "csp_data")
 """Modules that no model's file stands in for."""
+
+
+class Imports:
+    """Modules that a model imported from its folder: found by their names while it is at work, and no longer.
+
+    Parameters
+    ----------
+    folder
+        The folder.
+    modules
+        By their names.
+    """
+
+    def __init__(self, folder: Path, modules: dict[str, ModuleType]) -> None:
+        self.folder, self.modules = folder, modules
+
+    def use(self) -> None:
+        """Let what a function imports now be this model's."""
+        if _at_work[-1] is self:
+            return
+        _at_work[-1].leave()
+        _at_work[-1] = self
+        for name, module in self.modules.items():
+            sys.modules.setdefault(name, module)
+        _search(self.folder)
+
+    def leave(self) -> None:
+        """Take the modules away from where Python finds them."""
+        for name, module in self.modules.items():
+            if sys.modules.get(name) is module:
+                del sys.modules[name]
+
+    def __deepcopy__(self, memo: object) -> Imports:
+        return self
+
+
+_at_work = [Imports(Path("/"), {})]
+"""Of the model that was at work last."""
 
 
 class Program:
@@ -67,11 +102,14 @@ class Program:
     imported
         Files of modules that were imported from the folder, by their paths from there: by the file when it was
         run, and within the latest :meth:`importing`.
+    imports
+        The modules of these files.
     """
 
     def __init__(self, file: Path, code: bytes, folder: Path, names: Set[str] = frozenset()) -> None:
         self.file, self.code, self.folder = file, code, folder.resolve()  # as Python has it in sys.path
         self.names = names
+        self.imports = Imports(self.folder, {})
         self.imported: dict[str, bytes] = {}
         self._module: ModuleType | None = None
         self._modules: dict[str, ModuleType] = {}
@@ -95,9 +133,7 @@ class Program:
         Modules of other models, and those of the caller with the names of files in the folder, are out of the way
         meanwhile, and so are those that its functions imported when it was made before: each model's are seen.
         """
-        for name, module in LOADED.items():
-            if sys.modules.get(name) is module:
-                del sys.modules[name]
+        _at_work[-1].leave()
         finder = _FolderFinder(self.folder, self.names)
         hidden = {name for name in {name.partition(".")[0] for name in sys.modules} if finder.find_spec(name)}
         callers = {name: module for name, module in sys.modules.items() if name.partition(".")[0] in hidden}
@@ -111,9 +147,8 @@ class Program:
             yield
         finally:
             sys.meta_path.remove(finder)
-            LOADED.clear()
-            LOADED.update(self._loaded_since(before))
-            self.imported = {**self._files_of(LOADED), **self._files}
+            self.imports = _at_work[-1] = Imports(self.folder, self._loaded_since(before))
+            self.imported = {**self._files_of(self.imports.modules), **self._files}
             sys.modules.update(callers)
 
     def run(self) -> ModuleType:

@@ -15,6 +15,7 @@ import torch
 
 import baselines
 import csp_data
+from baselines.cli import main
 from baselines.errors import ModelError
 from baselines.runs.run import Run, RunError
 from baselines.sweeps.grid import Grid, expand
@@ -41,7 +42,10 @@ class Mine(nn.Module):
         print("running its forward")
         if self.late:
             import later
-        return SCALE * self.out(self.read(x.mT).mT)
+        y = SCALE * self.out(self.read(x.mT).mT)
+        if y.requires_grad:
+            y.register_hook(lambda gradient: print("going back"))
+        return y
 """
 BESIDE = {
     "helper.py": "SCALE = 2.0\n",
@@ -109,6 +113,13 @@ def test_a_moved_run_predicts_the_same_in_another_process_whose_stdout_is_its_re
             np.testing.assert_array_equal(again[name], before[name])
 
 
+def test_the_results_of_a_training_are_all_that_it_prints(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    main(["train", "sample", f"{file}:Mine", "--epochs", "1", "--out", str(file.parent / "run"), "--json"])
+    out, err = capsys.readouterr()
+    assert json.loads(out)["state"] == "new"
+    assert {"running the file", "running its forward", "going back"} <= {*err.splitlines()}
+
+
 def test_a_changed_import_is_another_model_and_the_run_before_keeps_its_own(
     sample: csp_data.Dataset, file: Path
 ) -> None:
@@ -139,6 +150,19 @@ def test_what_a_function_imports_belongs_to_the_model_that_called_it(file: Path)
     for late in (False, True, False):
         model = baselines.build(f"{file}:Mine", 12, 3, late=late)
         assert ("later.py" in model.config.beside) is late  # type: ignore[union-attr]
+
+
+def test_models_that_take_turns_import_each_its_own(tmp_path: Path) -> None:
+    text = FILE.replace("import later", "import later; x = later.X * x")
+    models = []
+    for k, folder in enumerate((tmp_path / "a", tmp_path / "b"), start=1):
+        write(folder).write_text(text)
+        (folder / "later.py").write_text(f"X = {k}\n")
+        torch.manual_seed(0)
+        models.append(baselines.build(f"{folder / 'mine.py'}:Mine", 12, 3, late=True).eval())
+    x = torch.randn(1, 10, 12)
+    for _ in range(2):
+        torch.testing.assert_close(models[1](x), models[0](2 * x))
 
 
 def test_a_file_that_imports_nothing_of_its_folder_has_the_name_that_it_always_had() -> None:
