@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -14,6 +15,8 @@ from baselines.stream.line_protocol import TIME, SampleError, read_samples
 from csp_data import Recording, Stream
 
 __all__ = ["recorded"]
+
+logger = logging.getLogger(__name__)
 
 
 def recorded(lines: Iterable[bytes], interface: Interface, id_: str, path: Path) -> Recording:
@@ -50,6 +53,13 @@ def recorded(lines: Iterable[bytes], interface: Interface, id_: str, path: Path)
         rows.append(values)
     if not rows:
         raise CspDataError(f"{path}: no sample. Expected a header, and a line for each sample.")
-    clock = np.arange(len(rows)) / interface.input_hz if times[0] is None else np.array(times, dtype=np.float64)
+    if times[0] is None:
+        step = 1 / interface.input_hz
+        logger.warning(
+            "%s: no column %s; its samples are taken to be %g s apart, as in training", path, TIME, step
+        )
+        clock = np.arange(len(rows)) / interface.input_hz
+    else:
+        clock = np.array(times, dtype=np.float64)
     samples = Stream(clock, np.array(rows), interface.inputs, ", ".join(interface.input_units), "input")
     return Recording(id_, id_, path, {"samples": samples})

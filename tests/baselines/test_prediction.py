@@ -211,13 +211,15 @@ def test_a_file_of_predictions_is_there_whole_or_not_at_all(
 
 
 def test_without_times_samples_are_as_far_apart_as_in_training(
-    sample: Dataset, tmp_path: Path, predicted: Rows
+    sample: Dataset, tmp_path: Path, predicted: Rows, capfd: pytest.CaptureFixture[str]
 ) -> None:
     """The grid begins at the first sample, whose value is that of no step of its own."""
     episode = sample.test[0]
     lines = [",".join(sample.channels.names), *(",".join(map(repr, row)) for row in episode.inputs.tolist())]
     (tmp_path / "walk.csv").write_text("\n".join(lines) + "\n")
     rows = predicted("pretrained:broad", tmp_path / "walk.csv", "--whole")
+    said = "walk.csv: no column time; its samples are taken to be 0.02 s apart, as in training"
+    assert said in capfd.readouterr().err
     shipped = baselines.load_pretrained("broad")
     expected = shipped.predict(episode.inputs[1:])
     assert np.array([[row[c] for c in ("vel_x", "vel_y", "vel_z")] for row in rows], float) == pytest.approx(
