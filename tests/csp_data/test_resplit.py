@@ -261,6 +261,21 @@ def test_neighbours_of_single_recordings_are_pieces(home: Path) -> None:
     assert apart.parts == whole.parts
 
 
+def test_pieces_need_a_split_that_does_not_wait_for_what_is_read(originals: dict[str, Path]) -> None:
+    """Which recordings are cut into pieces must be known before they are read."""
+    with pytest.raises(
+        OptionError, match=r"resplit\.neighbours='paper': expected a split among all found recordings"
+    ):
+        csp_data.load("joystick", raw=originals["joystick"], protocol="paper", resplit={"neighbours": "apart"})
+
+
+def test_a_change_that_leaves_nothing_to_train_on_is_refused() -> None:
+    made = card(**{**LISTS, "train": ("elsewhere",)})
+    for change in (Resplit(share=0.5), Resplit(neighbours="apart"), Resplit(selection="report")):
+        with pytest.raises(OptionError, match="a change that leaves recordings of broad to train on"):
+            divide(made, "made", found(LISTS["val"] + LISTS["test"]), change)
+
+
 def test_unused_episodes_are_in_no_statistics(home: Path) -> None:
     made = csp_data.load("sample", resplit={"neighbours": "apart"}, statistics="all")
     used = np.concatenate([e.targets for part in made.parts for e in made.split(part)]).astype(np.float64)

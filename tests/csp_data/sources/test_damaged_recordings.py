@@ -67,7 +67,10 @@ def test_damaged_recordings_are_skipped_only_on_request(tree: Callable[[str], Pa
     result = CliRunner().invoke(cli, ["info", "marker", "--raw", str(root), "--prepared", "--skip-damaged"])
     assert "demonstration_2: damaged recording skipped" in result.output
     assert "1000 recordings promised, 5 found, 4 used" in result.output
+    with pytest.raises(DamagedRecordingError, match="demonstration_2"):  # what lacks it is not taken for the whole
+        csp_data.load("marker", raw=root)
     victim.write_bytes(content)
+    assert {row.id: row.split for row in csp_data.load("marker", raw=root).episodes} == parts
 
 
 def test_a_damaged_file_stops_several_processes_as_it_stops_one(
