@@ -82,6 +82,7 @@ def test_another_file_in_its_place_is_not_read_as_it(tmp_path: Path) -> None:
     csp_data.prepare("sample", out=path, input_hz=100)
     assert loaded.train[0] == first  # still open
     loaded.close()
+    loaded.close()  # nothing is open any more
     with pytest.raises(StoreError, match=r"x\.h5: is another file than was loaded.*Load it again"):
         loaded.train[0]
     csp_data.prepare("sample", out=path)
