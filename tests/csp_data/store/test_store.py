@@ -46,6 +46,10 @@ def test_episodes_of_any_length_are_read_as_they_were_added(
             prepared.read("inputs", row.input_start, row.input_stop), inputs.astype("f4")
         )
         np.testing.assert_array_equal(prepared.read("targets", row.target_start, row.target_stop), targets)
+    end = prepared.index.episodes[-1].input_stop
+    for start, stop in ((1, 1), (2, 1), (end, end + 1), (end - 1, end + 5)):
+        rows = np.concatenate([inputs for inputs, _ in episodes]).astype("f4")[start:stop]
+        np.testing.assert_array_equal(prepared.read("inputs", start, stop), rows, strict=True)
     prepared.close()
 
 
@@ -59,13 +63,19 @@ def test_episodes_of_any_length_are_read_as_they_were_added(
         ("episodes/group", lambda v: v[:, None]),
         ("episodes/id", lambda v: v[0]),
         ("windows/episode", lambda v: v + 10_000),
+        ("windows/episode", lambda v: v - 1),
         ("windows/target_stop", lambda v: v + 10_000),
+        ("windows/target_stop", lambda v: 0 * v),
         ("windows/input_start", lambda v: -v - 1),
         ("windows/input_start", lambda v: v + 0.5),
         ("normalization/inputs/scale", lambda v: 0 * v),
         ("normalization/inputs/shift", lambda v: v + np.nan),
         ("normalization/targets/shift", lambda v: v[:2]),
+        ("normalization/targets/scale", lambda v: v[:2]),
+        ("normalization/inputs/scale", lambda v: -v),
         ("inputs@channels", ["a"]),
+        ("inputs@units", ["m"]),
+        ("inputs@rate_hz", np.inf),
         ("targets@units", [1.0, 2.0, 3.0]),
         ("targets@rate_hz", -5.0),
         ("@dataset", 3),
