@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import h5py
@@ -62,6 +63,7 @@ def test_episodes_of_any_length_are_read_as_they_were_added(
         ("episodes/start_s", lambda v: v.astype("S8")),
         ("episodes/group", lambda v: v[:, None]),
         ("episodes/id", lambda v: v[0]),
+        ("episodes/group", None),
         ("windows/episode", lambda v: v + 10_000),
         ("windows/episode", lambda v: v - 1),
         ("windows/target_stop", lambda v: v + 10_000),
@@ -78,6 +80,7 @@ def test_episodes_of_any_length_are_read_as_they_were_added(
         ("inputs@rate_hz", np.inf),
         ("targets@units", [1.0, 2.0, 3.0]),
         ("targets@rate_hz", -5.0),
+        ("targets@rate_hz", 0.0),
         ("@dataset", 3),
         ("@provenance", "3"),
     ],
@@ -92,6 +95,17 @@ def test_tables_that_do_not_fit_are_refused_as_damaged(tmp_path: Path, where: st
         else:
             values = file[name][()]
             del file[name]
-            file[name] = change(values)
+            if change is not None:
+                file[name] = change(values)
     with pytest.raises(StoreError, match=r"x\.h5: is damaged"):
         repr(csp_data.load(path=path))
+
+
+def test_a_file_from_before_episodes_named_their_recording(tmp_path: Path) -> None:
+    path = csp_data.prepare("sample", out=tmp_path / "x.h5")
+    before = csp_data.load(path=path)
+    with h5py.File(path, "r+") as file:
+        del file["episodes/recording"]
+    after = csp_data.load(path=path)
+    assert after.episodes == tuple(dataclasses.replace(row, recording="") for row in before.episodes)
+    np.testing.assert_array_equal(after.test[0].inputs, before.test[0].inputs)
