@@ -231,6 +231,9 @@ def test_data_that_are_not_there_are_refused_before_anything_starts(empty_home: 
     assert "totalcapture" not in str(caught.value)
     assert not (tmp_path / "out").exists()
     assert not empty_home.exists()
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(SweepError, match="Nothing was started"):
+        sweep(["broad"], ["mean"], out=tmp_path / "out", raw=str(tmp_path / "empty"))
 
 
 @pytest.mark.parametrize(
