@@ -86,9 +86,11 @@ def _evaluating(model: nn.Module, part: Part) -> Iterator[None]:
     """Switch off gradients, dropout, and the rounding of products that GPUs do in convolutions by default."""
     was_training = model.training
     model.eval()
-    with torch.no_grad(), numerics("fp32", part.inputs.device):
-        yield
-    model.train(was_training)
+    try:
+        with torch.no_grad(), numerics("fp32", part.inputs.device):
+            yield
+    finally:
+        model.train(was_training)
 
 
 def _forward(model: nn.Module, batch: Batch) -> torch.Tensor:

@@ -64,12 +64,14 @@ def test_outputs_of_another_shape_are_refused_and_not_spread(shape: tuple[int, .
         def forward(self, x: torch.Tensor) -> torch.Tensor:
             return x[:, :: part.chunk, 0].unflatten(1, shape)
 
+    model = Wrong()
     for evaluate in (
-        lambda: normalized_predictions(Wrong(), part, 6),
-        lambda: sum_squared_errors(Wrong(), part, 6, 0, 1),
+        lambda: normalized_predictions(model, part, 6),
+        lambda: sum_squared_errors(model, part, 6, 0, 1),
     ):
         with pytest.raises(ModelError, match=r"expected \(2, 6, 2\)"):
             evaluate()
+        assert model.training  # as it was
 
 
 def test_predictions_that_are_not_finite_are_named(make_part: MakePart) -> None:
