@@ -233,6 +233,7 @@ def _clocks(state: _State) -> Iterator[str]:
 
 def _values(state: _State) -> Iterator[str]:
     ranges: dict[str, FloatArray] = {}  # of each stream's columns, over all recordings
+    channels: dict[str, tuple[str, ...]] = {}
     for id_, name, stream in state.streams():
         finite = np.isfinite(stream.values)
         if stream.role == "input" and not finite.all():
@@ -244,10 +245,12 @@ def _values(state: _State) -> Iterator[str]:
             spread = spread - np.nanmin(np.where(finite, stream.values, np.nan), axis=0, initial=np.inf)
             before = ranges.get(name, np.zeros_like(spread))
             ranges[name] = np.maximum(spread, before) if before.shape == spread.shape else spread
+            channels[name] = stream.channels
         yield from (_Warning(f"{id_}: {name}: {problem}; does it mean none?") for problem in sentinels(stream))
     for name, spread in ranges.items():
-        if constant := [str(i + 1) for i in np.flatnonzero(spread == 0)]:
-            yield _Warning(f"{name}: column {', '.join(constant)} never changes in any recording")
+        if constant := [channels[name][i] for i in np.flatnonzero(spread == 0)]:
+            verb = "never changes" if len(constant) == 1 else "never change"
+            yield _Warning(f"{name}: {', '.join(constant)} {verb} in any recording")
 
 
 def _units(state: _State) -> Iterator[str]:

@@ -66,6 +66,8 @@ class SourceReport:
             lines.append(f"  {check.status:<8} {check.name:<{width}} {first}".rstrip())
             lines += [f"{'':<{width + 12}}{detail}" for detail in more]
         skipped = sum(check.status == "skipped" for check in self.checks)
+        warned = sum(check.status == "warning" for check in self.checks)
         passed = len(self.checks) - len(self.failures) - skipped
         counts = f"{passed} of {len(self.checks)} checks passed{f', {skipped} skipped' if skipped else ''}"
+        counts += f", {warned} with a warning" if warned else ""
         return "\n".join([*lines, counts if self.ok else f"{counts}; docs/howto-own-data.md says what each means"])

@@ -124,6 +124,17 @@ def test_a_good_source_passes_all(root: Path) -> None:
     assert found["round trip"][1] == "train 2, val 1, test 1 episodes under the protocol strict"
 
 
+def test_channels_that_stand_still_are_named(root: Path) -> None:
+    def still(found: csp_data.Found, card: Card, protocol: csp_data.Protocol) -> csp_data.Recording:
+        recording = read(found, card, protocol)
+        stopped = replace(recording.streams["imu"], values=recording.streams["imu"].values * [0, 1, 1])
+        return replace(recording, streams={**recording.streams, "imu": stopped})
+
+    status, said = report(root, replace(GOOD, read=still))["values"]
+    assert (status, said) == ("warning", "imu: x never changes in any recording")
+    assert str(csp_data.check_source("made", raw=root)).endswith("12 of 12 checks passed, 1 with a warning")
+
+
 Change = Callable[[csp_data.Recording], csp_data.Recording]
 
 
