@@ -80,6 +80,7 @@ def import_card(
         raise OptionError("paths", (), "at least one file, folder or archive")
     if bundled_root(card) is not None and raw is None:
         raise OptionError("name", card.name, "a data set that does not ship with csp-data")
+    was_there = raw_dir(card.name, raw).exists()
     root = writable_dir(raw_dir(card.name, raw))
     with lock(root):
         scratch = incoming_dir(root) / "import"
@@ -97,6 +98,9 @@ def import_card(
             shutil.rmtree(scratch, ignore_errors=True)
             with suppress(OSError):  # a download's unfinished work may lie there
                 scratch.parent.rmdir()
+            if not was_there:
+                with suppress(OSError):  # it is not empty, unless nothing was brought
+                    root.rmdir()
         return verify_and_lock(card, root, lock_file)
 
 
