@@ -76,7 +76,9 @@ def list_(as_json: bool) -> None:
         return
     width = max(len(card.name) for card in cards)
     for card in cards:
-        click.echo(f"{card.name:<{width}}  {card.title}  [{card.kind}, {card.licence.id}]")
+        click.echo(
+            wrapped(f"{card.name:<{width}}  {card.title}  [{card.kind}, {card.licence.id}]", hang=width + 2)
+        )
 
 
 @cli.command(epilog=examples("csp-data info vector", "csp-data info sample --prepared --json"))

@@ -74,14 +74,22 @@ def at_terminal(stream: TextIO | None) -> bool:
     return stream is not None and stream.isatty()
 
 
-def wrapped(text: str) -> str:
-    """Return prose broken between words to the width of the terminal, and as it is where stdout is none."""
+def wrapped(text: str, hang: int = 2) -> str:
+    """Return prose broken between words to the width of the terminal, and as it is where stdout is none.
+
+    Parameters
+    ----------
+    text
+        Of one or more lines.
+    hang
+        By how many blanks the rest of a broken line is moved in.
+    """
     if not at_terminal(sys.stdout):
         return text
     width = shutil.get_terminal_size().columns
     lines = []
     for line in text.splitlines():
-        indent = line[: len(line) - len(line.lstrip())] + ("  " if line.strip() else "")
+        indent = line[: len(line) - len(line.lstrip())] + " " * hang
         lines += textwrap.wrap(
             line, width, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False
         ) or [""]
