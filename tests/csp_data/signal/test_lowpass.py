@@ -80,6 +80,15 @@ def test_a_constant_has_no_transient(phase: str) -> None:
     np.testing.assert_allclose(LowPass(0.75, 3, phase).apply(offset, RATE), offset, rtol=1e-6)
 
 
+@given(seed=st.integers(0, 2**31), order=st.integers(1, 5))
+@settings(max_examples=20, deadline=None)
+def test_the_causal_filter_begins_as_if_the_first_sample_had_stood_for_ever(seed: int, order: int) -> None:
+    values = 1000 + np.random.default_rng(seed).normal(size=(50, 2))
+    stood = np.concatenate([np.repeat(values[:1], 400, axis=0), values])
+    lowpass = LowPass(4.0, order, "causal")
+    np.testing.assert_allclose(lowpass.apply(values, RATE), lowpass.apply(stood, RATE)[400:], atol=1e-9)
+
+
 @given(cut=st.integers(20, 180), seed=st.integers(0, 2**31))
 @settings(max_examples=30, deadline=None)
 def test_causal_never_looks_ahead_and_zero_phase_does(cut: int, seed: int) -> None:

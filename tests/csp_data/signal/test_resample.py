@@ -62,10 +62,17 @@ def test_interval_mean_removes_what_linear_sampling_aliases() -> None:
     assert np.abs(interval_mean(time, tone, grid, 1 / 50)).max() < 0.02
 
 
-def test_nothing_is_extrapolated() -> None:
-    time = np.array([0.0, 1.0, 2.0])
+@pytest.mark.parametrize("grid", [[1.0, 2.1], [-0.1, 1.0], [-0.1, 2.1], [-0.1]])
+def test_nothing_is_extrapolated(grid: list[float]) -> None:
+    time, values = np.array([0.0, 1.0, 2.0]), np.array([[3.0], [4.0], [8.0]])
     with pytest.raises(OptionError, match="no extrapolation"):
-        linear(time, np.zeros((3, 1)), np.array([1.0, 2.1]))
+        linear(time, values, np.array(grid))
+    rounded = linear(time, values, np.array([-1e-12, 2 + 1e-12]))
+    np.testing.assert_array_equal(rounded, [[3.0], [8.0]])
+    assert linear(time, values, np.array([])).shape == (0, 1)
+    for width in (0.0, -0.5, np.nan):
+        with pytest.raises(OptionError, match="width="):
+            interval_mean(time, values, np.array([1.0]), width)
 
 
 def stream(time: list[float], values: list[float] | None = None) -> Stream:

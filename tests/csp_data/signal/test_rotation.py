@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 
-from csp_data.signal.rotation import rotate, rotation_vectors, slerp
+from csp_data.signal.rotation import cumulative, largest_positive, rotate, rotation_vectors, slerp
 
 
 def matrix(q: np.ndarray) -> np.ndarray:
@@ -53,6 +54,26 @@ def test_rotation_vectors_are_those_of_scipy(seed: int, angle: float, norm: floa
     np.testing.assert_allclose(
         rotation_vectors(q), Rotation.from_quat(q, scalar_first=True).as_rotvec(), atol=1e-12
     )
+
+
+@given(st.integers(0, 2**31), st.floats(0.1, 10))
+@settings(max_examples=20, deadline=None)
+def test_signs_are_those_of_a_conversion_by_way_of_matrices(seed: int, norm: float) -> None:
+    q = unit(seed, 20)
+    by_matrices = Rotation.from_matrix([matrix(one) for one in q]).as_quat(scalar_first=True)
+    signs = np.where(np.arange(20) % 2, 1, -1)[:, None]
+    np.testing.assert_allclose(largest_positive(q * norm * signs), by_matrices, atol=1e-12)
+
+
+@pytest.mark.parametrize("count", [0, 1, 2, 3, 15, 16, 17, 33, 300])
+def test_running_products_are_those_of_a_loop(count: int) -> None:
+    q, product, expected = unit(5, count), Rotation.identity(), []
+    for turn in Rotation.from_quat(q, scalar_first=True) if count else ():
+        product = product * turn
+        expected.append(product.as_matrix())
+    made = cumulative(q)
+    assert made.shape == (count, 4)
+    np.testing.assert_allclose([matrix(one) for one in made], expected, atol=1e-12)
 
 
 def test_slerp_turns_at_constant_speed_and_ignores_signs() -> None:
