@@ -20,7 +20,7 @@ from csp_data.card import load_card
 from csp_data.cli import cli
 from csp_data.errors import DamagedRecordingError, MissingDataError
 from csp_data.protocol import resolve
-from csp_data.sources import load_source
+from csp_data.sources import load_source, ronin
 
 SIX = ("joystick", "marker", "ronin", "slip", "totalcapture", "vector")
 
@@ -304,6 +304,12 @@ def test_recordings_of_other_channels_are_refused(tree: Callable[[str], Path], t
             "expected numbers",
         ),
         ("ronin", "train_dataset_1/a001_1/data.hdf5", {"synced/time": lambda t: t[0]}, "shape of 'synced/time'"),
+        (
+            "ronin",
+            "train_dataset_1/a001_1/data.hdf5",
+            {key: lambda v: v[:1] for key in (*ronin.ARRAYS, "pose/ekf_ori")},
+            r"shape of 'synced/time': expected \(1,\)",
+        ),
         (
             "ronin",
             "train_dataset_1/a001_1/data.hdf5",

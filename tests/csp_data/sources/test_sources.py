@@ -169,6 +169,21 @@ def test_whose_totalcapture_sequence_it_is(root: str, sensors: str, id_: str, tm
     assert found.files == (main, calibration, truth, missing)
 
 
+def test_ronin_sequences_are_found_in_and_beside_the_publishers_folders(tmp_path: Path) -> None:
+    """In the order of the publisher's archives, which is that of the published code; what lies elsewhere after."""
+    for folder in ("b/a002_3", "b/more/a001_1", "Unseen_Subjects_Test_Set/a009_1", "x/TRAIN_DATASET_2/A000_7"):
+        (tmp_path / folder).mkdir(parents=True)
+        (tmp_path / folder / "data.hdf5").touch()
+    (tmp_path / "b/a002_3/INFO.JSON").touch()
+    (tmp_path / "b/a002_3/other.hdf5").touch()
+    found = load_source(load_card("ronin")).find(tmp_path)
+    ids = ["train_dataset_2/a000_7", "unseen_subjects_test_set/a009_1", "a001_1", "a002_3"]
+    assert [recording.id for recording in found] == ids
+    assert [recording.group for recording in found] == ["a000", "a009", "a001", "a002"]
+    assert [recording.subject for recording in found] == ["a000", "a009", "a001", "a002"]
+    assert [recording.files[1].name for recording in found] == ["info.json"] * 3 + ["INFO.JSON"]
+
+
 def test_an_input_much_slower_than_its_card_is_said(
     tree: Callable[[str], Path], caplog: pytest.LogCaptureFixture, trees: ModuleType
 ) -> None:
