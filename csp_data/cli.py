@@ -120,7 +120,7 @@ def info(
             json.dumps({"card": card.to_dict(), "prepared": dataset and _summary(dataset), **files}, indent=2)
         )
         return
-    click.echo(wrapped(_describe(card)))
+    click.echo(wrapped(_describe(card, card.kind if dataset is None else dataset.kind)))
     for line in _describe_prepared_files(card) if dataset is None else _describe_prepared(dataset):
         click.echo(wrapped(line))
 
@@ -196,10 +196,11 @@ def _summary(dataset: Dataset) -> dict[str, Any]:
     return {"path": str(dataset.path), "parts": parts, "provenance": dataset.provenance}
 
 
-def _describe(card: Card) -> str:
+def _describe(card: Card, kind: str) -> str:
+    """Describe a card; `kind` is that of the recordings at hand, which can be simulated in its place."""
     lines = [
         f"{card.name}: {card.title}",
-        f"({card.kind})",
+        f"({card.kind}{'' if kind == card.kind else f'; those prepared here are {kind}'})",
         "",
         " ".join(card.summary.split()),
         "",

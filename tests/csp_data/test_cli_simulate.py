@@ -21,6 +21,8 @@ def test_a_simulated_tree_goes_all_the_way_and_says_what_it_is(tmp_path: Path) -
     assert "simulated" in repr(ds)
     info = CliRunner().invoke(cli, ["info", "vector", "--prepared", "--raw", str(tree), "--protocol", "strict"])
     assert "simulated" in info.stdout.split("Prepared:")[1]
+    assert info.stdout.splitlines()[1] == "(CSP-Bench; those prepared here are simulated)"
+    assert CliRunner().invoke(cli, ["info", str(ds.path)]).stdout.splitlines()[1].endswith("are simulated)")
 
 
 @pytest.mark.parametrize(
