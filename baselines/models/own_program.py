@@ -9,7 +9,7 @@ from __future__ import annotations
 import importlib.util
 import sys
 from collections.abc import Iterator, Mapping, Set
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cache
 from importlib.abc import MetaPathFinder
 from importlib.machinery import (
@@ -224,9 +224,10 @@ def _finder_in(folder: str) -> FileFinder:
 
 def _finder_of(path: str) -> FileFinder:
     """Find modules in a folder of a model, or below one (a hook of ``sys.path_hooks``)."""
-    if not Path(path).is_dir() or not any(_is_below(folder, Path(path)) for folder in READ_ANEW):
-        raise ImportError(path)
-    return _finder_in(path)
+    with suppress(OSError):  # where it may not be looked into
+        if Path(path).is_dir() and any(_is_below(folder, Path(path)) for folder in READ_ANEW):
+            return _finder_in(path)
+    raise ImportError(path)
 
 
 class _FolderFinder(MetaPathFinder):

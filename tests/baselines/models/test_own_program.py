@@ -234,3 +234,17 @@ def test_a_run_of_a_sweep_refuses_an_import_that_changed_since_it_was_planned(
     outcome = work_on(planned, Place())
     assert "layers/blocks.py has changed since this run was planned" in outcome.error
     assert not planned.folder.exists()
+
+
+def test_a_folder_that_may_not_be_looked_into_has_no_modules(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As that of a model's file on the machine of somebody else may be."""
+
+    def refuse(path: Path) -> bool:
+        raise PermissionError(path)
+
+    baselines.build(f"{file}:Mine", 12, 3)
+    hook = sys.path_hooks[0]
+    assert hook(str(file.parent)).find_spec("helper") is not None  # type: ignore[attr-defined]
+    monkeypatch.setattr(Path, "is_dir", refuse)
+    with pytest.raises(ImportError):
+        hook(str(file.parent))
