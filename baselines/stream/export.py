@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import io
 import logging
+import re
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import Any
 
@@ -127,9 +129,17 @@ def _refusals_named(model: Model) -> Iterator[None]:
         if not own and not isinstance(error, known):
             raise
         what = f"the step of {model.config.source}" if isinstance(model, OwnModel) else "this model"
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        reason = _first_line(error)
         more = f". {AS_IT_IS}" if own else ""
         raise ExportError(f"the exporter of torch {torch.__version__} refuses {what}: {reason}{more}") from error
+
+
+def _first_line(error: BaseException) -> str:
+    """Return the first line of what was wrong to begin with, without colours."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    text = re.sub(r"\x1b\[[0-9;]*m", "", str(error)).strip()
+    return (text or type(error).__name__).splitlines()[0].removesuffix(".")
 
 
 def describe(module: StepModule, form: str, name: str) -> dict[str, Any]:
@@ -250,7 +260,8 @@ def _exporters_silenced() -> Iterator[None]:
     for logger in loggers:
         logger.setLevel(logging.ERROR)
     try:
-        with warnings.catch_warnings():
+        unread = io.StringIO()  # the graph so far, at a decision that cannot be exported
+        with warnings.catch_warnings(), redirect_stdout(unread), redirect_stderr(unread):
             warnings.simplefilter("ignore")
             yield
     finally:

@@ -194,6 +194,7 @@ def test_what_of_ones_own_cannot_be_exported(
         model = baselines.build(f"{file}:{name}", 12, 3)
         with pytest.raises(error, match=message):
             export(model, interface, tmp_path / "step.pt2", "pt2")  # type: ignore[arg-type]
+    assert capsys.readouterr().err == ""
     with pytest.raises(SystemExit):
         main(["export", str(past.folder), "--window", "3", "-o", str(tmp_path / "step.pt2"), "--format", "pt2"])
     assert "mine.py:Past: expected a model with a step of its own" in capsys.readouterr().err
