@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from csp_data import STRICT, Recording, Stream
+from csp_data import PAPER, STRICT, Protocol, Recording, Stream
 from csp_data.card import Card, StreamCard, TargetCard, load_card
 from csp_data.errors import DamagedRecordingError
 from csp_data.prepare.examples import Example, examples
@@ -50,6 +50,7 @@ def cut(
     seconds: float = 10.0,
     active: tuple[float, float] | None = None,
     card: Card = CARD,
+    protocol: Protocol = STRICT,
     change: Callable[[dict[str, Array]], object] = lambda values: None,
     **options: Any,
 ) -> tuple[list[Example], list[Note]]:
@@ -62,7 +63,7 @@ def cut(
     clocks = {"a": time, "b": time, "truth": slow}
     streams = {one.name: Stream.of(one, clocks[one.name], values[one.name]) for one in STREAMS}
     recording = Recording("r", "r", Path("made"), streams, active=active)
-    return examples(recording, card, SOURCE, STRICT.replace(**options))
+    return examples(recording, card, SOURCE, protocol.replace(**options))
 
 
 def counts(notes: list[Note], what: str) -> list[str]:
@@ -139,6 +140,16 @@ def test_gaps_end_episodes_and_short_ones_are_left_out() -> None:
     assert spans(cut(time, min_episode_s=1.49)[0]) == [(0.0, 4.0), (4.5, 5.9), (8.2, 12.0)]
     assert spans(cut(time, max_gap_s=0.5)[0]) == [(0.0, 5.8), (7.0, 12.0)]
     assert spans(cut(time, max_gap_s=None)[0]) == [(0.0, 12.0)]
+
+
+def test_the_published_protocol_leaves_nothing_out() -> None:
+    """Neither short recordings, nor what lies in gaps, nor rest: whole seconds from the first sample are used."""
+    for time in (np.arange(131) / 100, np.delete(np.arange(1031) / 100, range(300, 900))):
+        [episode], notes = cut(time, protocol=PAPER, active=(0.4, 0.5))
+        seconds = int(time[-1])
+        assert (episode.start_s, episode.targets.shape, notes) == (0.0, (5 * seconds, 1), [])
+        np.testing.assert_allclose(episode.inputs, line(np.arange(50 * seconds) / 50, 1, -2, 3), atol=1e-9)
+        np.testing.assert_allclose(episode.targets[:, 0], [0.0, *np.full(5 * seconds - 1, 1.0)], atol=1e-9)
 
 
 @pytest.mark.parametrize("limit", [None, 100.0])
