@@ -21,6 +21,7 @@ from csp_data.cli import cli
 from csp_data.errors import DamagedRecordingError, MissingDataError
 from csp_data.protocol import resolve
 from csp_data.sources import load_source, ronin
+from csp_data.sources.skeleton import check_inches
 
 SIX = ("joystick", "marker", "ronin", "slip", "totalcapture", "vector")
 
@@ -224,6 +225,23 @@ def test_positions_in_metres_are_refused_with_their_reach(tree: Callable[[str], 
     file.write_text("\n".join([head, *metres]))
     with pytest.raises(DamagedRecordingError, match=r"12 to 130 inches, found 1\.\d+, which looks like metres"):
         csp_data.load("totalcapture", raw=root)
+
+
+@pytest.mark.parametrize(
+    ("inches_per_unit", "unit"),
+    [(1.0, None), (1 / 0.0254, "metres"), (1 / 2.54, "centimetres"), (1 / 25.4, "milli")],
+)
+def test_the_reach_of_a_skeleton_is_that_of_a_body_wherever_it_goes(
+    inches_per_unit: float, unit: str | None
+) -> None:
+    body = np.stack([np.linspace(-8, 8, 21), np.linspace(0, 67, 21), np.zeros(21)], axis=1)
+    walk = np.linspace(0, 400, 50)[:, None, None] * [1.0, 0.0, -1.0]
+    position = (body + walk) / inches_per_unit
+    if unit is None:
+        check_inches(Path("made.txt"), position)
+        return
+    with pytest.raises(DamagedRecordingError, match=rf"found {67 / inches_per_unit:.2f}, which looks like {unit}"):
+        check_inches(Path("made.txt"), position)
 
 
 def test_empty_lines_of_a_skeleton_count_for_nothing(tree: Callable[[str], Path]) -> None:
