@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib.util
 import sys
+import sysconfig
 from collections.abc import Iterator, Mapping, Set
 from contextlib import contextmanager, suppress
 from functools import cache
@@ -40,6 +41,9 @@ SOURCES: dict[str, bytes] = {}
 
 INSTALLED = ("site-packages", "dist-packages")
 """Folders of packages that are installed: they may lie below a model's folder and are not of it."""
+
+STDLIB = Path(sysconfig.get_path("stdlib"))
+"""Folder of Python's own modules, which may also lie there."""
 
 KEPT = ("__main__", "__mp_main__", "baselines", "csp_data")
 """Modules that no model's file stands in for."""
@@ -250,8 +254,10 @@ class _FolderFinder(MetaPathFinder):
 
 
 def _is_below(folder: Path, path: Path) -> bool:
-    """Tell whether a path lies in a folder or below it, but in no place for packages that are installed."""
-    return path.is_relative_to(folder) and not {*INSTALLED} & {*path.relative_to(folder).parts}
+    """Tell whether a path lies in a folder or below it, but not where Python or what is installed lies."""
+    if not path.is_relative_to(folder) or (path.is_relative_to(STDLIB) and not folder.is_relative_to(STDLIB)):
+        return False
+    return not {*INSTALLED} & {*path.relative_to(folder).parts}
 
 
 def _lies_in(folder: Path, name: str, module: ModuleType) -> bool:

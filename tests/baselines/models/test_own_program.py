@@ -17,6 +17,7 @@ import baselines
 import csp_data
 from baselines.cli import main
 from baselines.errors import ModelError
+from baselines.models import own_program
 from baselines.runs.run import Run, RunError
 from baselines.sweeps.grid import Grid, expand
 from baselines.sweeps.pool import Place, work_on
@@ -187,6 +188,25 @@ def test_nothing_of_python_or_installed_is_hidden(file: Path) -> None:
         (file.parent / name).write_text("raise ValueError\n")
     file.write_text("import types, packaging.version\n" + FILE)
     assert baselines.build(f"{file}:Mine", 12, 3).config.beside.keys() == BESIDE.keys()  # type: ignore[union-attr]
+
+
+def test_pythons_own_modules_are_not_those_of_a_folder_above_them(
+    file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As where Python was installed into the home folder, and the file lies there."""
+    stdlib = file.parent / "lib" / "python"
+    (stdlib / "json").mkdir(parents=True)
+    (stdlib / "json" / "not_loaded_yet.py").write_text("")
+    monkeypatch.setattr(own_program, "STDLIB", stdlib)
+    monkeypatch.setattr(json, "__path__", [*json.__path__, str(stdlib / "json")])
+    file.write_text("import json.not_loaded_yet\n" + FILE)
+    try:
+        model = baselines.build(f"{file}:Mine", 12, 3)
+        assert "json.not_loaded_yet" in sys.modules
+        assert model.config.beside.keys() == BESIDE.keys()  # type: ignore[union-attr]
+    finally:
+        sys.modules.pop("json.not_loaded_yet", None)
+        vars(json).pop("not_loaded_yet", None)
 
 
 def test_packages_that_are_installed_below_are_not_the_models(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
