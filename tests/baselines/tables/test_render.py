@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from decimal import ROUND_HALF_EVEN, Context, Decimal
 
 import pytest
@@ -10,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from baselines.tables.digits import Scale, bracketed, number, spread
-from baselines.tables.render import cells, columns, notes, overview, render, render_all
+from baselines.tables.render import cells, columns, lowest_two, notes, overview, render, render_all
 from baselines.tables.significance import Comparison
 from baselines.tables.table import Row, Table
 
@@ -155,6 +156,23 @@ def test_text_fits_the_terminal(width: int) -> None:
         assert all(cell in words for cell in cells(table, row))
     assert "vs fir [95 %]" in words
     assert "Differences to fir, the reference with the lowest error on val" in words
+
+
+@pytest.mark.parametrize("improvement", [None, 0.25])
+@pytest.mark.parametrize("selection", ["val", "test"])
+@pytest.mark.parametrize("against", ["fir", None])
+def test_every_heading_has_its_cell(improvement: float | None, selection: str, against: str | None) -> None:
+    table = replace(small("m/s"), selection=selection, against=against)
+    row = replace(table.rows[0], improvement=improvement, val_mse=7e-6)
+    table = replace(table, rows=(row, *table.rows[1:]))
+    shown = dict(zip(columns(table), cells(table, row), strict=True))
+    assert ("vs mean" in shown) == (improvement is not None)
+    assert sum("p (Holm)" in name for name in shown) == (against is not None)
+    assert ("0.700" in shown.values()) == (selection == "val")  # what is chosen on the reported part stands once
+
+
+def test_the_lowest_two_of_columns_with_few_rows() -> None:
+    assert lowest_two([{4: 1.0}, {}, {0: 2.0, 3: 1.0, 5: 3.0}]) == ({(4, 1), (3, 3)}, {(0, 3)})
 
 
 @pytest.mark.parametrize(("unit", "label"), [("1", ""), ("", ""), ("m/s", " (m/s)"), ("1/s", " (1/s)")])

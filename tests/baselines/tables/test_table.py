@@ -201,6 +201,7 @@ def test_hierarchy_over_flat_and_statistics_by_hand(pair: list[Run]) -> None:
     assert "+50.0 %" in text
     assert "8 recordings" in text
     assert "0.0078 * |" in text
+    assert ", p 0.0078" in text.split("|")[-1]  # of the one comparison, in the note
 
 
 def test_others_are_compared_with_a_learned_model_where_there_is_one(
@@ -245,6 +246,7 @@ def test_several_data_sets_make_an_overview(pair: list[Run]) -> None:
     other = [replace(run, config=replace(run.config, data=replace(run.config.data, name="broad"))) for run in pair]
     tables = make_tables([*pair, *other])
     assert [table.dataset for table in tables] == ["sample", "broad"]
+    assert [plain["dataset"] for plain in json.loads(render_all(tables, "json"))] == ["sample", "broad"]
     text = render_all(tables, "md")
     assert text.splitlines()[0] == "**real recordings, not CSP-Bench; protocol strict; mean squared error**"
     assert "| Improvement of HiSS over best flat | +50.0 % | +50.0 % |" in text
