@@ -117,8 +117,8 @@ def chunk_grid(interval: Interval, target_hz: float, chunk: int, longest_s: floa
     """
     start, stop = interval
     length = stop - start if longest_s is None else min(stop - start, longest_s)
-    # the tolerance keeps a span of exactly N chunks at N, whatever the rounding of its ends
-    count = int(np.floor(max(0.0, length * target_hz + 1e-6)))
+    # the tolerance (at most 5 us) keeps a span of exactly N chunks at N, whatever the rounding of its ends
+    count = int(np.floor(max(0.0, length * target_hz + min(1e-6, 5e-6 * target_hz))))
     edges = start + np.arange(count + 1) / target_hz
     inputs = start + np.arange(1, count * chunk + 1) / (target_hz * chunk)
     return Grid(inputs=inputs, edges=edges)

@@ -89,14 +89,15 @@ def locate(time: FloatArray, at: FloatArray) -> tuple[npt.NDArray[np.intp], Floa
 def clip_to_span(time: FloatArray, at: FloatArray) -> FloatArray:
     """Return the times `at`, moved into the span of `time` where rounding alone put them outside.
 
-    A grid computed as start + k / rate may pass the last sample by rounding.
+    A grid computed as start + k / rate may pass the last sample by rounding, and by what :func:`chunk_grid` counts
+    as rounding.
 
     Raises
     ------
     OptionError
         If a time lies outside by more: nothing is ever extrapolated.
     """
-    slack = 1e-9 * max(1.0, abs(float(time[-1])))
+    slack = max(1e-5, 8 * float(np.spacing(max(abs(time[0]), abs(time[-1])))))
     if len(at) and (at[0] < time[0] - slack or at[-1] > time[-1] + slack):
         raise OptionError(
             "grid",

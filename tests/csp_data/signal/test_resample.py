@@ -62,6 +62,16 @@ def test_interval_mean_removes_what_linear_sampling_aliases() -> None:
     assert np.abs(interval_mean(time, tone, grid, 1 / 50)).max() < 0.02
 
 
+@pytest.mark.parametrize(("target_hz", "short_s"), [(5, 1.5e-7), (0.5, 1.5e-6), (0.2, 4e-6), (0.01, 4e-6)])
+def test_a_span_that_rounding_makes_short_of_whole_chunks(target_hz: float, short_s: float) -> None:
+    """A clock that ends some microseconds early gives all chunks, and its grid can be sampled."""
+    time = np.append(np.arange(0, 100, 0.25), 100 - short_s)
+    grid = chunk_grid((time[0], time[-1]), target_hz, 10)
+    assert len(grid.edges) == 100 * target_hz + 1
+    sampled = linear(time, time[:, None], grid.inputs)[:, 0]
+    assert sampled == pytest.approx(np.arange(1, 1000 * target_hz + 1) / target_hz / 10, abs=1e-5)
+
+
 @pytest.mark.parametrize("grid", [[1.0, 2.1], [-0.1, 1.0], [-0.1, 2.1], [-0.1]])
 def test_nothing_is_extrapolated(grid: list[float]) -> None:
     time, values = np.array([0.0, 1.0, 2.0]), np.array([[3.0], [4.0], [8.0]])
@@ -70,6 +80,10 @@ def test_nothing_is_extrapolated(grid: list[float]) -> None:
     rounded = linear(time, values, np.array([-1e-12, 2 + 1e-12]))
     np.testing.assert_array_equal(rounded, [[3.0], [8.0]])
     assert linear(time, values, np.array([])).shape == (0, 1)
+    with pytest.raises(OptionError, match="no extrapolation"):
+        linear(
+            time + 1.7e9, values, np.array([1.7e9 + 2.001])
+        )  # seconds since 1970: a millisecond is one there too
     for width in (0.0, -0.5, np.nan):
         with pytest.raises(OptionError, match="width="):
             interval_mean(time, values, np.array([1.0]), width)
