@@ -197,9 +197,13 @@ def test_without_a_fault_inputs_are_those_of_the_file(held: RawPart, sample: Dat
     for made, episode in zip(held.inputs(lowpass=LowPass(hz=5)), filtered.test, strict=True):
         np.testing.assert_array_equal(made, episode.inputs)
     # with shorter gaps a recording has two episodes, and a piece the id that one of them would have
-    for max_gap_s in (0.1, 0.02):
-        pieces = csp_data.load("sample", resplit={"neighbours": "apart"}, max_gap_s=max_gap_s, min_episode_s=1)
-        for made, episode in zip(read_part(pieces, "test").inputs(), pieces.test, strict=True):
+    for resplit, max_gap_s in (
+        ({"neighbours": "apart"}, 0.1),
+        ({"neighbours": "apart"}, 0.02),
+        ({"share": 0.5}, 0.02),
+    ):
+        changed = csp_data.load("sample", resplit=resplit, max_gap_s=max_gap_s, min_episode_s=1)
+        for made, episode in zip(read_part(changed, "test").inputs(), changed.test, strict=True):
             np.testing.assert_array_equal(made, episode.inputs)
 
 
