@@ -2,29 +2,18 @@
 
 from __future__ import annotations
 
-import json
-import signal
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from types import FrameType
 from typing import TYPE_CHECKING, Annotated, Any, BinaryIO, Literal, TextIO
 
 import tyro
 
+from baselines.commands.stream_loop import StreamCounts, deferred_interrupt, process_samples, write_summary
 from baselines.errors import OptionError
-from baselines.stream.line_protocol import (
-    ClockError,
-    LatencyHistogram,
-    PredictionWriter,
-    Sample,
-    SampleClock,
-    SampleError,
-    read_samples,
-)
+from baselines.stream.line_protocol import PredictionWriter, SampleError
 from baselines.stream.resampling import MAX_GAP_S, Resampler, StampedSamples
 from csp_data.terminal import loudness
 
@@ -97,27 +86,17 @@ def stream(command: Stream, line: str) -> None:
     from baselines.stream.streamer import load_state, save_state
 
     torch.set_num_threads(1)  # one sample is too little work to share
-    if command.max_gap is not None and not command.resample:
-        raise OptionError("max_gap", command.max_gap, "resample=True beside it")
-    if command.resample and (command.save_state is not None or command.load_state is not None):
-        raise OptionError("resample", True, "no --save-state and no --load-state beside it")
+    _check_options(command)
     streamer, interface = _open_streamer(command)
-    grid = None
-    if command.resample:
-        max_gap_s = MAX_GAP_S if command.max_gap is None else command.max_gap
-        resampler = Resampler(interface.input_hz, interface.resample, max_gap_s)
-        grid = StampedSamples(resampler, lambda: streamer.reset(keep_baseline=True))
+    grid = _grid(command, streamer, interface) if command.resample else None
     if command.load_state is not None:
         load_state(command.load_state, streamer)
-    if (state := command.save_state) is not None and (not state.parent.is_dir() or state.is_dir()):
-        raise OptionError("save_state", str(state), "a file in a folder that is there")
-    _require_distinct_files(command)
     counts = StreamCounts()
     failure: SampleError | None = None
-    with _open_source(command.input) as source, _open_sink(command.out) as sink, _deferred_interrupt(counts):
+    with _open_source(command.input) as source, _open_sink(command.out) as sink, deferred_interrupt(counts):
         writer = PredictionWriter(sink, interface.targets, command.format)
         try:
-            _process_samples(command, streamer, source, interface.inputs, writer, counts, grid)
+            process_samples(command, streamer, source, interface.inputs, writer, counts, grid)
         except KeyboardInterrupt:
             counts.stopped = True
         except SampleError as error:
@@ -130,11 +109,29 @@ def stream(command: Stream, line: str) -> None:
                 "save_state", str(command.save_state), f"a file that can be written ({error})"
             ) from error
     counts.gaps = grid.gaps if grid is not None else 0
-    _write_summary(command, counts)
+    write_summary(command, counts)
     if failure is not None:
         raise failure
     if counts.stopped:
         sys.exit(1)
+
+
+def _check_options(command: Stream) -> None:
+    """Refuse options that do not go together, and files that could not be written at the end."""
+    if command.max_gap is not None and not command.resample:
+        raise OptionError("max_gap", command.max_gap, "resample=True beside it")
+    if command.resample and (command.save_state is not None or command.load_state is not None):
+        raise OptionError("resample", True, "no --save-state and no --load-state beside it")
+    if (state := command.save_state) is not None and (not state.parent.is_dir() or state.is_dir()):
+        raise OptionError("save_state", str(state), "a file in a folder that is there")
+    _require_distinct_files(command)
+
+
+def _grid(command: Stream, streamer: Streamer, interface: Interface) -> StampedSamples:
+    """Return what brings samples at a rate of their own to that of the training data."""
+    max_gap_s = MAX_GAP_S if command.max_gap is None else command.max_gap
+    resampler = Resampler(interface.input_hz, interface.resample, max_gap_s)
+    return StampedSamples(resampler, lambda: streamer.reset(keep_baseline=True))
 
 
 def _require_distinct_files(command: Stream) -> None:
@@ -147,42 +144,6 @@ def _require_distinct_files(command: Stream) -> None:
             if file not in (None, "-") and Path(file).resolve() == resolved.get(other):
                 flag = f"--{other.replace('_', '-')}"
                 raise OptionError(option, str(file), f"another file than {flag}, which it would overwrite")
-
-
-@dataclass
-class StreamCounts:
-    """What a stream has come to."""
-
-    without_prediction: LatencyHistogram = field(default_factory=LatencyHistogram)
-    """Of the samples without a prediction."""
-    with_prediction: LatencyHistogram = field(default_factory=LatencyHistogram)
-    """Of the samples with one."""
-    predictions: int = 0
-    """Predictions written: a sample that makes the baseline known may bring several."""
-    replaced: int = 0
-    """Bad lines replaced by the sample before, or left out where samples are resampled."""
-    gaps: int = 0
-    """Times that the stream began anew after a gap."""
-    busy: bool = False
-    """A sample is being taken: the state is neither that before it nor that after it."""
-    stopped: bool = False
-    """Ctrl-C was pressed."""
-
-
-@contextmanager
-def _deferred_interrupt(counts: StreamCounts) -> Iterator[None]:
-    """Let Ctrl-C wait until the sample at work is done, so that the state can be kept."""
-
-    def stop(number: int, frame: FrameType | None) -> None:
-        counts.stopped = True
-        if not counts.busy:
-            raise KeyboardInterrupt
-
-    previous_handler = signal.signal(signal.SIGINT, stop)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, previous_handler)
 
 
 def model_of(folder: Path, window: int | None, data: Path | None) -> tuple[Model, Interface]:
@@ -261,87 +222,6 @@ def _protocol_notes(interface: Interface, command: Stream) -> Iterator[str]:
         )
 
 
-HOLD = "Pass --on-bad hold to go on with the last good sample instead."
-
-
-def _process_samples(
-    command: Stream,
-    streamer: Streamer,
-    source: BinaryIO,
-    inputs: tuple[str, ...],
-    writer: PredictionWriter,
-    counts: StreamCounts,
-    grid: StampedSamples | None,
-) -> None:
-    """Pass samples on until they end, or until Ctrl-C."""
-    clock = SampleClock(1 / streamer.preparation.input_hz)
-    lines = Arrivals(source)
-    samples = read_samples(lines, inputs)
-    for stamp, values in _good_samples(command, samples, lines, clock, counts, grid):
-        predictions = streamer.push(values)
-        clock.set(stamp, streamer.samples)
-        seconds = time.perf_counter() - lines.latest
-        (counts.with_prediction if len(predictions) else counts.without_prediction).add(seconds)
-        for behind, prediction in enumerate(predictions, start=1 - len(predictions)):
-            due = streamer.answered + behind * streamer.model.config.chunk
-            writer.write(clock.time(due), prediction, seconds)
-            counts.predictions += 1
-
-
-def _good_samples(
-    command: Stream,
-    samples: Iterator[Sample | SampleError],
-    lines: Arrivals,
-    clock: SampleClock,
-    counts: StreamCounts,
-    grid: StampedSamples | None,
-) -> Iterator[Sample]:
-    """Give the samples that the model takes; while it has one, Ctrl-C waits.
-
-    Raises
-    ------
-    SampleError
-        If a line is no sample and bad lines stop the stream, or there is no sample that could be held.
-    """
-    last_values = None
-    for sample in samples:
-        try:
-            if isinstance(sample, SampleError):
-                raise sample
-            stamp, values = sample
-            if grid is None:
-                clock.check(stamp, lines.count)
-            ready = [sample] if grid is None else grid.take(stamp, values, lines.count)
-            last_values = values
-        except SampleError as error:
-            if isinstance(error, ClockError):
-                raise
-            if command.on_bad == "stop":
-                raise SampleError(error.line, error.expected, error.found, HOLD) from None
-            if last_values is None:
-                raise
-            counts.replaced += 1
-            ready = [(None, last_values)] if grid is None else []
-        counts.busy = True
-        yield from ready
-        counts.busy = False
-        if counts.stopped:
-            return
-
-
-class Arrivals:
-    """The lines of a source, how many there were, and when the latest of them was there."""
-
-    def __init__(self, source: BinaryIO) -> None:
-        self._source, self.latest, self.count = source, 0.0, 0
-
-    def __iter__(self) -> Iterator[bytes]:
-        for raw in self._source:
-            self.latest = time.perf_counter()
-            self.count += 1
-            yield raw
-
-
 @contextmanager
 def _open_source(name: str) -> Iterator[BinaryIO]:
     if name == "-":
@@ -366,38 +246,3 @@ def _open_sink(name: str) -> Iterator[TextIO]:
         raise OptionError("out", name, f"a file that can be written ({error.strerror})") from error
     with file:
         yield file
-
-
-def _write_summary(command: Stream, counts: StreamCounts) -> None:
-    without_prediction, with_prediction = counts.without_prediction, counts.with_prediction
-    samples, replaced = without_prediction.total + with_prediction.total, counts.replaced
-    if command.json:
-        totals = {"samples": samples, "predictions": counts.predictions, "held": replaced}
-        totals |= {"gaps": counts.gaps} if command.resample else {}
-        parts = {"without_prediction_ms": without_prediction, "with_prediction_ms": with_prediction}
-        summary = totals | {name: latency.summary() if latency.total else None for name, latency in parts.items()}
-        sys.stderr.write(json.dumps(summary) + "\n")
-        return
-    if not loudness.get().notes:
-        return
-    if not samples:
-        source = "the standard input" if command.input == "-" else command.input
-        sys.stderr.write(f"Note: no sample came from {source}, so nothing was predicted.\n")
-    sys.stderr.write(
-        f"{samples:,} samples, {counts.predictions:,} predictions"
-        + (
-            f", {replaced:,} bad line{'' if replaced == 1 else 's'} "
-            f"{'left out' if command.resample else 'replaced by the sample before'}"
-            if replaced
-            else ""
-        )
-        + (f", begun anew after {counts.gaps:,} gap{'' if counts.gaps == 1 else 's'}" if counts.gaps else "")
-        + "\n"
-    )
-    for word, latency in (("without", without_prediction), ("with", with_prediction)):
-        if latency.total:
-            percentiles = latency.summary()
-            sys.stderr.write(
-                f"latency of a sample {word} a prediction: p50 {percentiles['p50']:.3f} ms, "
-                f"p95 {percentiles['p95']:.3f}, p99 {percentiles['p99']:.3f}, max {percentiles['max']:.3f}\n"
-            )

@@ -1,0 +1,184 @@
+"""The loop of ``csp-baselines stream``: from lines to predictions, until the lines end or somebody stops it."""
+
+from __future__ import annotations
+
+import json
+import signal
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from types import FrameType
+from typing import TYPE_CHECKING, BinaryIO
+
+from baselines.stream.line_protocol import (
+    ClockError,
+    LatencyHistogram,
+    PredictionWriter,
+    Sample,
+    SampleClock,
+    SampleError,
+    read_samples,
+)
+from csp_data.terminal import loudness
+
+if TYPE_CHECKING:
+    from baselines.commands.stream import Stream
+    from baselines.stream.resampling import StampedSamples
+    from baselines.stream.streamer import Streamer
+
+__all__ = ["StreamCounts", "deferred_interrupt", "process_samples", "write_summary"]
+
+
+@dataclass
+class StreamCounts:
+    """What a stream has come to."""
+
+    without_prediction: LatencyHistogram = field(default_factory=LatencyHistogram)
+    """Of the samples without a prediction."""
+    with_prediction: LatencyHistogram = field(default_factory=LatencyHistogram)
+    """Of the samples with one."""
+    predictions: int = 0
+    """Predictions written: a sample that makes the baseline known may bring several."""
+    replaced: int = 0
+    """Bad lines replaced by the sample before, or left out where samples are resampled."""
+    gaps: int = 0
+    """Times that the stream began anew after a gap."""
+    busy: bool = False
+    """A sample is being taken: the state is neither that before it nor that after it."""
+    stopped: bool = False
+    """Ctrl-C was pressed."""
+
+
+@contextmanager
+def deferred_interrupt(counts: StreamCounts) -> Iterator[None]:
+    """Let Ctrl-C wait until the sample at work is done, so that the state can be kept."""
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        counts.stopped = True
+        if not counts.busy:
+            raise KeyboardInterrupt
+
+    previous_handler = signal.signal(signal.SIGINT, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, previous_handler)
+
+
+HOLD = "Pass --on-bad hold to go on with the last good sample instead."
+
+
+def process_samples(
+    command: Stream,
+    streamer: Streamer,
+    source: BinaryIO,
+    inputs: tuple[str, ...],
+    writer: PredictionWriter,
+    counts: StreamCounts,
+    grid: StampedSamples | None,
+) -> None:
+    """Pass samples on until they end, or until Ctrl-C."""
+    clock = SampleClock(1 / streamer.preparation.input_hz)
+    lines = Arrivals(source)
+    samples = read_samples(lines, inputs)
+    for stamp, values in _good_samples(command, samples, lines, clock, counts, grid):
+        predictions = streamer.push(values)
+        clock.set(stamp, streamer.samples)
+        seconds = time.perf_counter() - lines.latest
+        (counts.with_prediction if len(predictions) else counts.without_prediction).add(seconds)
+        for behind, prediction in enumerate(predictions, start=1 - len(predictions)):
+            due = streamer.answered + behind * streamer.model.config.chunk
+            writer.write(clock.time(due), prediction, seconds)
+            counts.predictions += 1
+
+
+def _good_samples(
+    command: Stream,
+    samples: Iterator[Sample | SampleError],
+    lines: Arrivals,
+    clock: SampleClock,
+    counts: StreamCounts,
+    grid: StampedSamples | None,
+) -> Iterator[Sample]:
+    """Give the samples that the model takes; while it has one, Ctrl-C waits.
+
+    Raises
+    ------
+    SampleError
+        If a line is no sample and bad lines stop the stream, or there is no sample that could be held.
+    """
+    last_values = None
+    for sample in samples:
+        try:
+            if isinstance(sample, SampleError):
+                raise sample
+            stamp, values = sample
+            if grid is None:
+                clock.check(stamp, lines.count)
+            ready = [sample] if grid is None else grid.take(stamp, values, lines.count)
+            last_values = values
+        except SampleError as error:
+            if isinstance(error, ClockError):
+                raise
+            if command.on_bad == "stop":
+                raise SampleError(error.line, error.expected, error.found, HOLD) from None
+            if last_values is None:
+                raise
+            counts.replaced += 1
+            ready = [(None, last_values)] if grid is None else []
+        counts.busy = True
+        yield from ready
+        counts.busy = False
+        if counts.stopped:
+            return
+
+
+class Arrivals:
+    """The lines of a source, how many there were, and when the latest of them was there."""
+
+    def __init__(self, source: BinaryIO) -> None:
+        self._source, self.latest, self.count = source, 0.0, 0
+
+    def __iter__(self) -> Iterator[bytes]:
+        for raw in self._source:
+            self.latest = time.perf_counter()
+            self.count += 1
+            yield raw
+
+
+def write_summary(command: Stream, counts: StreamCounts) -> None:
+    """Say on stderr what the stream has come to, and how long samples took."""
+    without_prediction, with_prediction = counts.without_prediction, counts.with_prediction
+    samples, replaced = without_prediction.total + with_prediction.total, counts.replaced
+    if command.json:
+        totals = {"samples": samples, "predictions": counts.predictions, "held": replaced}
+        totals |= {"gaps": counts.gaps} if command.resample else {}
+        parts = {"without_prediction_ms": without_prediction, "with_prediction_ms": with_prediction}
+        summary = totals | {name: latency.summary() if latency.total else None for name, latency in parts.items()}
+        sys.stderr.write(json.dumps(summary) + "\n")
+        return
+    if not loudness.get().notes:
+        return
+    if not samples:
+        source = "the standard input" if command.input == "-" else command.input
+        sys.stderr.write(f"Note: no sample came from {source}, so nothing was predicted.\n")
+    sys.stderr.write(
+        f"{samples:,} samples, {counts.predictions:,} predictions"
+        + (
+            f", {replaced:,} bad line{'' if replaced == 1 else 's'} "
+            f"{'left out' if command.resample else 'replaced by the sample before'}"
+            if replaced
+            else ""
+        )
+        + (f", begun anew after {counts.gaps:,} gap{'' if counts.gaps == 1 else 's'}" if counts.gaps else "")
+        + "\n"
+    )
+    for word, latency in (("without", without_prediction), ("with", with_prediction)):
+        if latency.total:
+            percentiles = latency.summary()
+            sys.stderr.write(
+                f"latency of a sample {word} a prediction: p50 {percentiles['p50']:.3f} ms, "
+                f"p95 {percentiles['p95']:.3f}, p99 {percentiles['p99']:.3f}, max {percentiles['max']:.3f}\n"
+            )
