@@ -222,5 +222,6 @@ def test_what_cannot_stream_is_refused(ds: csp_data.Dataset) -> None:
     model = build("flat-lstm", in_dim=12, out_dim=3, dim=8)
     with pytest.raises(OptionError, match="causal"):
         Streamer(model, ds.normalization, deltas=True, lowpass=csp_data.LowPass(5.0, 3, "zero"))
-    with pytest.raises(OptionError, match="6 features"):
-        Streamer(build("flat-lstm", in_dim=6, out_dim=3, dim=8), ds.normalization, deltas=False)
+    for inputs, targets in ((6, 3), (12, 2)):
+        with pytest.raises(OptionError, match=f"{inputs} features and {targets} targets"):
+            Streamer(build("flat-lstm", in_dim=inputs, out_dim=targets, dim=8), ds.normalization, deltas=True)
