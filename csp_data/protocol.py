@@ -122,8 +122,9 @@ class Protocol:
     augment
         What is done to each training window whenever it is drawn; no prepared number changes. ``"heading"`` turns
         its inputs and targets about the vertical by one random angle, if the card says that they are along level
-        axes: their heading only depends on where the reference was started [published for RoNIN, where the code
-        turns the stored episodes, so that turns add up]. ``"none"`` does nothing.
+        axes, and the ends of the channels' names (``_x``, ``_y``, ``_z``) say which: their heading only depends on
+        where the reference was started [published for RoNIN, where the code turns the stored episodes, so that
+        turns add up]. ``"none"`` does nothing.
 
     Raises
     ------

@@ -7,7 +7,7 @@ Windows are index tables over it, batches are gathered from it on the device; th
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -192,13 +192,30 @@ def _heading(dataset: Dataset, device: torch.device | str) -> tuple[HeadingRotat
                 f"inputs and a target along level axes, {name!r} of {dataset.name} is along {along!r}",
                 "Choose augment='none'.",
             )
-    feature_count = len(dataset.channels.names) * (2 if protocol.input_deltas else 1)
-    target_count = len(dataset.targets.names)
-    axes_per_target = 3 if target_count % 3 == 0 else 2  # x, y, z or x, y
+    input_x = _x_channels(dataset.channels.names)
+    if protocol.input_deltas:  # which have the channels' order
+        input_x = np.concatenate([input_x, input_x + len(dataset.channels.names)])
     return (
-        _heading_rotation(np.arange(0, feature_count, 3), norm.inputs, device),
-        _heading_rotation(np.arange(0, target_count, axes_per_target), norm.targets, device),
+        _heading_rotation(input_x, norm.inputs, device),
+        _heading_rotation(_x_channels(dataset.targets.names), norm.targets, device),
     )
+
+
+def _x_channels(names: Sequence[str]) -> np.ndarray:
+    """Return which channels are along x and followed by theirs along y, by the ends of their names.
+
+    Raises
+    ------
+    OptionError
+        If a channel is neither one of such a pair nor along z.
+    """
+    x = [i for i, name in enumerate(names[:-1]) if name.endswith("_x") and names[i + 1] == f"{name[:-2]}_y"]
+    turned = {*x, *(i + 1 for i in x)}
+    for i, name in enumerate(names):
+        if i not in turned and not name.endswith("_z"):
+            expected = "channels named ..._x, ..._y (one after the other) and ..._z"
+            raise OptionError("augment", "heading", f"{expected}, found {name!r}", "Choose augment='none'.")
+    return np.array(x, dtype=np.int64)
 
 
 def _heading_rotation(x_channels: np.ndarray, affine: Affine, device: torch.device | str) -> HeadingRotation:

@@ -18,6 +18,7 @@ from baselines.errors import OptionError
 from baselines.training.data import HeadingRotation, Part, batches, cut_windows, load_part
 from baselines.training.train import TrainConfig, train
 from csp_data import Dataset
+from csp_data.authoring.template import new_source
 from csp_data.normalization import Affine
 from csp_data.simulate import simulate
 
@@ -186,3 +187,32 @@ def test_the_prepared_file_of_others_keeps_its_name(sample: Dataset) -> None:
     """The field came later than files that people have: only where it says something is it part of the recipe."""
     assert csp_data.load("sample", augment="none").path == sample.path
     assert csp_data.load("sample", augment="heading").path != sample.path
+
+
+def level_cart(folder: Path, inputs: list[str], targets: list[str]) -> Path:
+    """A data set of one's own along level axes; all channels of a stream hold the same numbers."""
+    new_source(folder.name, folder)
+    card, reader = folder / "card.toml", folder / "reader.py"
+    text = card.read_text().replace('["acc_x"]', str(inputs)).replace('["vel_x"]', str(targets))
+    text = text.replace('role = "input"', 'role = "input"\nalong = "level"')
+    card.write_text(text.replace("increment = true", 'along = "level"\nincrement = true'))
+    text = reader.read_text().replace("t[:, 1:])", "np.repeat(t[:, 1:], len(card.stream(name).channels), axis=1))")
+    reader.write_text(text.replace("return np.diff(", f"return np.repeat(1, {len(targets)}) * np.diff("))
+    return folder
+
+
+def test_axes_are_known_by_name(tmp_path: Path, home: Path) -> None:
+    """Three pairs are no two triples."""
+    feet = ["left_x", "left_y", "right_x", "right_y"]
+    cart = level_cart(tmp_path / tmp_path.name, feet, ["height_z", "a_x", "a_y", "b_x", "b_y", "b_z"])
+    heading = load_part(csp_data.load(cart, augment="heading"), "train").heading
+    assert heading is not None
+    assert heading[0].pairs.tolist() == [[0, 1], [2, 3], [4, 5], [6, 7]]
+    assert heading[1].pairs.tolist() == [[1, 2], [3, 4]]
+
+
+@pytest.mark.parametrize("targets", [["vel_x"], ["vel_y", "vel_x"], ["a_x", "b_y"], ["north", "east"]])
+def test_channels_of_no_known_axis_are_not_turned(targets: list[str], tmp_path: Path, home: Path) -> None:
+    cart = level_cart(tmp_path / tmp_path.name, ["acc_x", "acc_y"], targets)
+    with pytest.raises(OptionError, match=rf"augment='heading'.*found '{targets[0]}'"):
+        load_part(csp_data.load(cart, augment="heading"), "train")
