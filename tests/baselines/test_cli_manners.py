@@ -135,7 +135,10 @@ def test_near_misses_are_told_what_was_meant(
         ("train sample mean --set a=1 b=2 --lr", "Option '--lr' requires an argument."),
         ("train sample mean --window_s 3 --epochs x", "Invalid value for '--epochs': 'x' is not a valid integer."),
         ("train sample mean --clip-norm None --lr x", "Invalid value for '--lr': 'x' is not a valid float."),
-        ("table x --format mdd", "Invalid value for '--format': 'mdd' is not one of 'md', 'latex', "),
+        (
+            "table x --format mdd",
+            "Invalid value for '--format': 'mdd' is not one of 'auto', 'text', 'md', 'latex', ",
+        ),
         ("bench --parts streams stepps", "Invalid value for '--parts': 'stepps' is not one of 'steps', "),
     ],
 )

@@ -38,7 +38,8 @@ def test_info_gives_every_unit_and_no_pattern_for_a_recording() -> None:
     assert "velocity: vel_x, vel_z, turn_y in m, m, rad, given per second" in run("info", "slip").stdout
     said = run("info", "ronin").stdout
     assert "train train_dataset_1/* and train_dataset_2/* and seen_subjects_test_set/*, eval " in said
-    assert "train 3" not in said
+    (parts,) = (text for text in said.splitlines() if "train_dataset_1/*" in text)
+    assert "train 3" not in parts  # further down, a prepared file may have so many episodes
 
 
 def test_a_card_fits_the_terminal(monkeypatch: pytest.MonkeyPatch) -> None:

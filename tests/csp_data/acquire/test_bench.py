@@ -23,4 +23,4 @@ def test_bench_without_its_tools_says_so(monkeypatch):
     monkeypatch.setenv("PATH", "/nonexistent")
     result = CliRunner().invoke(cli, ["bench", "transfer"])
     assert result.exit_code == 1
-    assert "curl not found" in result.stderr
+    assert "curl: not found" in result.stderr

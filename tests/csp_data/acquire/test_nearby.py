@@ -57,7 +57,7 @@ def test_a_folder_of_recordings_that_are_partly_there_is_named_no_other(listed: 
     """A part of the files is missing: nothing around has more of them."""
     for file in sorted(listed.glob("*.hdf5"))[4:]:
         file.unlink()
-    with pytest.raises(MissingDataError, match="for the val part") as caught:
+    with pytest.raises(MissingDataError, match="for the part val") as caught:
         csp_data.prepare("sample", raw=listed)
     assert "pass that folder" not in str(caught.value)
 
