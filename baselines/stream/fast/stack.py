@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import mmap
 from abc import ABC, abstractmethod
 from typing import Any
 
@@ -11,7 +12,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-__all__ = ["Floats32", "Norms", "Stack", "f32", "norms", "stacked"]
+__all__ = ["Floats32", "Norms", "Stack", "f32", "in_large_pages", "norms", "stacked"]
 
 Floats32 = npt.NDArray[np.float32]
 Norms = tuple[Floats32, Floats32, np.float32]
@@ -56,8 +57,32 @@ class Stack(ABC):
 
 
 def f32(tensor: Tensor) -> Floats32:
-    """Return a tensor as an array of float32."""
-    return np.ascontiguousarray(tensor.detach().numpy(), dtype=np.float32)
+    """Return a tensor as an array of float32, in large pages if it is large."""
+    return in_large_pages(np.ascontiguousarray(tensor.detach().numpy(), dtype=np.float32))
+
+
+LARGE_PAGE = 2 << 20
+"""Bytes of a large page on most machines with 4 KiB pages."""
+
+
+def in_large_pages(array: Floats32) -> Floats32:
+    """Return a copy in pages of 2 MiB where the system has them; the array itself if it is small, or has none.
+
+    Between two samples of a sensor a core forgets where pages lie. Weights of 3 MB are 770 small pages to look up
+    again, a quarter of the time of a prediction.
+    """
+    if array.nbytes < LARGE_PAGE // 8 or not hasattr(mmap, "MADV_HUGEPAGE"):
+        return array
+    private = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS  # the system has other rules for shared memory
+    memory = mmap.mmap(-1, array.nbytes + 2 * LARGE_PAGE, flags=private)  # whole large pages around the array
+    try:
+        memory.madvise(mmap.MADV_HUGEPAGE)
+    except OSError:  # a kernel without them
+        return array
+    address = np.frombuffer(memory, np.uint8).ctypes.data
+    copied = np.frombuffer(memory, array.dtype, array.size, offset=-address % LARGE_PAGE).reshape(array.shape)
+    copied[...] = array
+    return copied
 
 
 def stacked(tensors: list[Tensor]) -> Floats32:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import mmap
 import tracemalloc
 
 import numpy as np
@@ -17,6 +19,7 @@ from baselines.presets import INNER_KINDS
 from baselines.stream.engine import ReferenceEngine, make_engine
 from baselines.stream.fast import FAST_KINDS, FastEngine, pointwise
 from baselines.stream.fast.engine import make_stack
+from baselines.stream.fast.stack import in_large_pages
 
 CASES = [
     *((f"flat-{kind}", {}) for kind in FAST_KINDS),
@@ -144,6 +147,21 @@ def test_memory_does_not_grow_whatever_the_kind(kind: str) -> None:
         tracemalloc.stop()
     assert peaks[1] - peaks[0] < 20_000
     assert sum(array.nbytes for array in engine.state().values()) == size
+
+
+@pytest.mark.skipif(not hasattr(mmap, "MADV_HUGEPAGE"), reason="no large pages on this system")
+def test_large_weights_lie_in_large_pages_and_small_ones_where_they_were() -> None:
+    rng = np.random.default_rng(0)
+    small, large = (rng.normal(size=(n, 512, 256)).astype(np.float32) for n in (1, 6))
+    vector = rng.normal(size=512).astype(np.float32)
+    assert in_large_pages(vector) is vector
+    for array in (small, large):
+        copied = in_large_pages(array.copy())
+        gc.collect()  # the memory lives as long as the copy
+        assert np.array_equal(copied, array)
+        assert copied.flags.c_contiguous
+        assert copied.flags.writeable
+        assert copied.ctypes.data % (2 << 20) == 0
 
 
 def test_memory_does_not_grow_and_every_sample_is_counted() -> None:
