@@ -15,7 +15,7 @@ from torch import nn
 
 from baselines.errors import CspDataError, OptionError
 from baselines.experiment import load_model, torch_device
-from baselines.pretrained import Pretrained, load_pretrained
+from baselines.pretrained import Pretrained, pretrained_of
 from baselines.runs.interface import ROTATIONS, Interface, interface_of
 from baselines.runs.run import Run, read_run
 from baselines.training.data import Part
@@ -105,9 +105,7 @@ class Predictor:
         if baseline not in ("protocol", "none"):
             raise OptionError("baseline", baseline, "protocol or none")
         if isinstance(run, str | Path):
-            name = str(run)
-            shipped = name.startswith("pretrained:")
-            run = load_pretrained(name.removeprefix("pretrained:")) if shipped else read_run(Path(run))
+            run = pretrained_of(run) or read_run(Path(run))
         if isinstance(run, Pretrained):
             model: nn.Module = run.model.to(torch_device(device))
             interface, protocol, trained_s = run.interface, _protocol_of(run), run.about["run"]["window_s"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import io
 import json
 import sys
@@ -11,9 +12,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal, TextIO
 
+import numpy as np
+import numpy.typing as npt
 import tyro
 
 from baselines.errors import OptionError
+from baselines.stream.line_protocol import cells
 from csp_data.terminal import loudness
 
 if TYPE_CHECKING:
@@ -100,27 +104,20 @@ def _write(sink: TextIO, command: Predict, predictor: Predictor) -> int:
     count = 0
     for recording in _recordings(command, predictor):
         for prediction in predictor.predict(recording, source=command.dataset):
-            if count == 0 and command.format == "csv":
-                sink.write(",".join(map(_cell, names)) + "\n")
-            sink.writelines(_lines(prediction, names, command.format))
+            if command.format == "csv":
+                rows = csv.writer(sink, lineterminator="\n")
+                rows.writerows([names] if count == 0 else [])
+                rows.writerows([prediction.id, *cells(time, values)] for time, values in _steps(prediction))
+            else:
+                for time, values in _steps(prediction):
+                    row = (prediction.id, round(float(time), 9), *map(float, values))
+                    sink.write(json.dumps(dict(zip(names, row, strict=True))) + "\n")
             count += len(prediction.time)
     return count
 
 
-def _lines(prediction: Prediction, names: tuple[str, ...], form: str) -> Iterator[str]:
-    for time, values in zip(prediction.time, prediction.values, strict=True):
-        if form == "csv":
-            # of a time in seconds since 1970 nine digits are not enough
-            numbers = ",".join([f"{round(time, 9):.15g}", *(f"{value:.9g}" for value in values)])
-            yield f"{_cell(prediction.id)},{numbers}\n"
-        else:
-            row = (prediction.id, round(float(time), 9), *map(float, values))
-            yield json.dumps(dict(zip(names, row, strict=True))) + "\n"
-
-
-def _cell(text: str) -> str:
-    """Return a text as a cell of CSV."""
-    return '"' + text.replace('"', '""') + '"' if set(text) & set(',"\r\n') else text
+def _steps(prediction: Prediction) -> Iterator[tuple[float, npt.NDArray[np.float64]]]:
+    return zip(prediction.time, prediction.values, strict=True)
 
 
 def _recordings(command: Predict, predictor: Predictor) -> Iterator[Recording]:

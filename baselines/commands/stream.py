@@ -155,14 +155,13 @@ def model_of(folder: Path, window: int | None, data: Path | None) -> tuple[Model
         If the run is that of a reference, or has nothing that a window could be set for.
     """
     from baselines.experiment import load_model
-    from baselines.pretrained import load_pretrained
+    from baselines.pretrained import pretrained_of
     from baselines.references.methods import Reference
     from baselines.runs.interface import interface_of
     from baselines.runs.run import read_run
     from baselines.stream.streamer import with_window
 
-    if str(folder).startswith("pretrained:"):
-        shipped = load_pretrained(str(folder).removeprefix("pretrained:"))
+    if (shipped := pretrained_of(folder)) is not None:
         return with_window(shipped.model, window), shipped.interface
     run = read_run(folder)
     model: Any = load_model(run)

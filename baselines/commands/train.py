@@ -218,12 +218,11 @@ def evaluate(command: Eval, line: str) -> None:
     """Run the command."""
     from baselines.experiment import evaluate as afresh
     from baselines.experiment import torch_device
-    from baselines.pretrained import load_pretrained
+    from baselines.pretrained import pretrained_of
     from baselines.runs.run import dataset_of, read_run
 
     keep = None if command.predictions is None else _predictions_file(command.predictions)
-    if str(command.run).startswith("pretrained:"):
-        pretrained = load_pretrained(str(command.run).removeprefix("pretrained:"))
+    if (pretrained := pretrained_of(command.run)) is not None:
         if command.data is None:
             raise OptionError("data", None, "a prepared file, as csp-data prepare NAME prints")
         dataset = csp_data.load(path=command.data)

@@ -10,7 +10,16 @@ from baselines.pretrained.model import (
     PretrainedError,
     load_pretrained,
     pretrained_names,
+    pretrained_of,
     read_pretrained,
 )
 
-__all__ = ["Pretrained", "PretrainedError", "card_text", "load_pretrained", "pretrained_names", "read_pretrained"]
+__all__ = [
+    "Pretrained",
+    "PretrainedError",
+    "card_text",
+    "load_pretrained",
+    "pretrained_names",
+    "pretrained_of",
+    "read_pretrained",
+]

@@ -38,6 +38,7 @@ __all__ = [
     "PretrainedError",
     "load_pretrained",
     "pretrained_names",
+    "pretrained_of",
     "read_pretrained",
 ]
 
@@ -233,6 +234,12 @@ def load_pretrained(name: str) -> Pretrained:
     if name not in pretrained_names():
         raise UnknownNameError("pretrained model", name, pretrained_names())
     return read_pretrained(SHIPPED / f"{name}.safetensors")
+
+
+def pretrained_of(run: Path | str) -> Pretrained | None:
+    """Return the model that ``pretrained:NAME``, which commands take for a run, stands for; None for a folder."""
+    text = str(run)
+    return load_pretrained(text.removeprefix("pretrained:")) if text.startswith("pretrained:") else None
 
 
 def read_pretrained(path: Path) -> Pretrained:

@@ -23,6 +23,7 @@ __all__ = [
     "Sample",
     "SampleClock",
     "SampleError",
+    "cells",
     "read_samples",
 ]
 
@@ -230,6 +231,12 @@ class SampleClock:
             )
 
 
+def cells(time: float, values: Iterable[float]) -> list[str]:
+    """Return a time in s and values as cells of CSV."""
+    # of a time in seconds since 1970 nine digits are not enough
+    return [f"{round(time, 9):.15g}", *(f"{value:.9g}" for value in values)]
+
+
 class PredictionWriter:
     """Writes predictions, flushed one by one.
 
@@ -251,12 +258,11 @@ class PredictionWriter:
 
     def write(self, time: float, prediction: npt.NDArray[np.float64], seconds: float) -> None:
         """Write a prediction (D,), with the time of its last sample in s and how long it took in s."""
-        values = [round(time, 9), *map(float, prediction), round(1e3 * seconds, 4)]
+        values = [*map(float, prediction), round(1e3 * seconds, 4)]
         if self.form == "csv":
-            # of a time in seconds since 1970 nine digits are not enough
-            self._write_line(",".join([f"{values[0]:.15g}", *(f"{value:.9g}" for value in values[1:])]))
+            self._write_line(",".join(cells(time, values)))
         else:
-            self._write_line(json.dumps(dict(zip(self.names, values, strict=True))))
+            self._write_line(json.dumps(dict(zip(self.names, (round(time, 9), *values), strict=True))))
 
     def _write_line(self, text: str) -> None:
         self.out.write(text + "\n")

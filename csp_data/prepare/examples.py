@@ -14,14 +14,12 @@ from csp_data.card.plugins import call_reader
 from csp_data.errors import SourceError
 from csp_data.prepare.cleaning import (
     as_floats,
-    baseline_and_clip,
     check_clocks,
-    clean,
     reasons_to_drop,
     repeated_times,
     with_arrays,
 )
-from csp_data.prepare.intervals import Interval, episode_intervals, lay_grids
+from csp_data.prepare.intervals import Interval, clean_and_cut
 from csp_data.prepare.sampling import check_finite, derived_columns, joined_and_filtered, resample
 from csp_data.protocol import Protocol
 from csp_data.recording import FloatArray, Note, Recording, Stream
@@ -96,17 +94,11 @@ def examples(
         return [], dropped
     notes += repeated_times(recording, names)
     measured = {**recording.streams, **(instead or {})}
-    streams = {
-        name: clean(baseline_and_clip(measured[name], name, recording, protocol), name, recording)
-        for name in names
-    }
-    intervals = episode_intervals(recording, streams, protocol, notes)
-    grids = list(lay_grids(recording, streams, intervals, protocol, notes))
+    streams, intervals, grids = clean_and_cut(recording, {name: measured[name] for name in names}, protocol, notes)
     notes += _interpolated(recording, references, intervals)
     target = card.target(protocol.target)
     cleaned = _Cleaned(recording, streams, inputs, references, target, card, source, protocol)
-    ids = [recording.id] if len(grids) == 1 else [f"{recording.id}.{i}" for i in range(1, len(grids) + 1)]
-    return [_example(cleaned, *episode) for episode in zip(ids, grids, strict=True)], notes
+    return [_example(cleaned, id_, of_episode) for id_, of_episode in grids.items()], notes
 
 
 @dataclass(frozen=True)

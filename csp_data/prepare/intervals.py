@@ -6,17 +6,42 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from itertools import pairwise
 
+from csp_data.prepare.cleaning import baseline_and_clip, clean
 from csp_data.protocol import Protocol
 from csp_data.recording import Note, Recording, Stream
 from csp_data.signal.align import Grid, chunk_grid, common_intervals, own_start_grids
 
-__all__ = ["Interval", "episode_intervals", "lay_grids"]
+__all__ = ["Interval", "clean_and_cut"]
 
 Interval = tuple[float, float]
 """Start and stop, in seconds on the recording's clock."""
 
 
-def episode_intervals(
+def clean_and_cut(
+    recording: Recording, measured: Mapping[str, Stream], protocol: Protocol, notes: list[Note]
+) -> tuple[dict[str, Stream], list[Interval], dict[str, dict[str, Grid]]]:
+    """Clean the streams of a recording that are used, and cut it into episodes; what is left out is noted.
+
+    Returns
+    -------
+    streams
+        By name, with clocks that increase and finite values, without baseline.
+    intervals
+        Where episodes may lie.
+    grids
+        By the episode's id those of every stream: ids are numbered where there are several.
+    """
+    streams = {
+        name: clean(baseline_and_clip(stream, name, recording, protocol), name, recording)
+        for name, stream in measured.items()
+    }
+    intervals = _episode_intervals(recording, streams, protocol, notes)
+    grids = list(_lay_grids(recording, streams, intervals, protocol, notes))
+    ids = [recording.id] if len(grids) == 1 else [f"{recording.id}.{i}" for i in range(1, len(grids) + 1)]
+    return streams, intervals, dict(zip(ids, grids, strict=True))
+
+
+def _episode_intervals(
     recording: Recording, streams: Mapping[str, Stream], protocol: Protocol, notes: list[Note]
 ) -> list[Interval]:
     """Return where episodes lie: rest trimmed, cut at long gaps, short ones left out."""
@@ -47,7 +72,7 @@ def _seconds(stream: Stream) -> str:
     return f"{stream.time[0]:.3f} to {stream.time[-1]:.3f} s" if len(stream.time) else "without samples"
 
 
-def lay_grids(
+def _lay_grids(
     recording: Recording,
     streams: Mapping[str, Stream],
     intervals: Iterable[Interval],

@@ -56,9 +56,8 @@ def check_finite(recording: Recording, values: FloatArray, columns: Sequence[str
 
     A source can make such values of finite samples: a quaternion of zeros has no angle, for example.
     """
-    if not (
-        values.min() >= -FLOAT32_MAX and values.max() <= FLOAT32_MAX
-    ):  # no array as large as the values, for speed
+    # no array as large as the values, for speed
+    if not (values.min() >= -FLOAT32_MAX and values.max() <= FLOAT32_MAX):
         finite = np.abs(values) <= FLOAT32_MAX
         row, column = np.argwhere(~finite)[0]
         raise DamagedRecordingError(

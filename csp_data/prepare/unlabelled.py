@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
 
@@ -12,8 +12,8 @@ import numpy.typing as npt
 
 from csp_data.card import Card, StreamCard, load_card
 from csp_data.errors import CspDataError, DamagedRecordingError
-from csp_data.prepare.cleaning import baseline_and_clip, check_clocks, clean, reasons_to_drop, repeated_times
-from csp_data.prepare.intervals import episode_intervals, lay_grids
+from csp_data.prepare.cleaning import check_clocks, reasons_to_drop, repeated_times
+from csp_data.prepare.intervals import clean_and_cut
 from csp_data.prepare.sampling import check_finite, derived_columns, joined_and_filtered, resample
 from csp_data.protocol import Protocol
 from csp_data.recording import FloatArray, Note, Recording, Stream
@@ -95,8 +95,8 @@ def input_episodes(
     ((140, 1), [0.2, 0.4, 0.6])
     """
     protocol = protocol.replace(recording_s=None, max_duration_s=None, min_episode_s=0.0)
-    derivation = _Derivation.of(source, protocol)
-    streams = _streams_of(recording, channels, derivation)
+    derived = _derived_streams(source, protocol)
+    streams = _streams_of(recording, channels, derived)
     recording = replace(recording, streams=streams)
     cards = [StreamCard(name, "input", s.channels, s.unit, protocol.input_hz, "") for name, s in streams.items()]
     for _ in check_clocks(recording, cards):
@@ -104,21 +104,18 @@ def input_episodes(
     if notes := list(reasons_to_drop(recording, list(streams), protocol))[:1]:
         return [], notes
     notes = list(repeated_times(recording, list(streams)))
-    cleaned = {
-        name: clean(baseline_and_clip(stream, name, recording, protocol), name, recording)
-        for name, stream in streams.items()
-    }
-    intervals = episode_intervals(recording, cleaned, protocol, notes)
-    grids = list(lay_grids(recording, cleaned, intervals, protocol, notes))
-    ids = [recording.id] if len(grids) == 1 else [f"{recording.id}.{i}" for i in range(1, len(grids) + 1)]
-    columns = [column for name, stream in cleaned.items() for column in derivation.columns(name, stream)]
+    cleaned, _, grids = clean_and_cut(recording, streams, protocol, notes)
+    columns = [column for name, stream in cleaned.items() for column in _columns(name, stream, derived)]
     order = [columns.index(channel) for channel in channels]
     episodes = []
-    for id_, grid in zip(ids, grids, strict=True):
-        sampled = [
-            derivation.apply(resample(stream, grid[name].inputs, grid[name].origin, protocol), name, recording)
-            for name, stream in cleaned.items()
-        ]
+    for id_, grid in grids.items():
+        sampled = []
+        for name, stream in cleaned.items():
+            values = resample(stream, grid[name].inputs, grid[name].origin, protocol)
+            if name in derived:
+                described, card, reader = derived[name]
+                values = derived_columns(values, described, recording, card, reader)
+            sampled.append(values)
         inputs = joined_and_filtered(sampled, protocol)[:, order]
         check_finite(recording, inputs, channels)
         episodes.append(_episode(id_, inputs.astype("<f4"), grid[next(iter(cleaned))], protocol))
@@ -138,45 +135,27 @@ def _episode(id_: str, inputs: npt.NDArray[np.float32], grid: Grid, protocol: Pr
     )
 
 
-@dataclass(frozen=True)
-class _Derivation:
-    """What a source makes of input streams after they are resampled; nothing without one.
-
-    Parameters
-    ----------
-    card, source
-        Of the data set, if there is one.
-    streams
-        Cards of the input streams of which columns are derived, by name.
-    """
-
-    card: Card | None = None
-    source: Source | None = None
-    streams: Mapping[str, StreamCard] = field(default_factory=dict)
-
-    @classmethod
-    def of(cls, name: Path | str | None, protocol: Protocol) -> _Derivation:
-        if name is None:
-            return cls()
-        card = load_card(name)
-        streams = {stream.name: stream for stream in card.inputs(protocol.inputs) if stream.derived}
-        return cls(card, load_source(card), streams)
-
-    def columns(self, name: str, stream: Stream) -> tuple[str, ...]:
-        """Return the names of the columns that a stream gives to the inputs."""
-        return self.streams[name].derived if name in self.streams else stream.channels
-
-    def apply(self, values: FloatArray, name: str, recording: Recording) -> FloatArray:
-        """Return these columns of a stream that was sampled."""
-        if name not in self.streams or self.card is None or self.source is None:
-            return values
-        return derived_columns(values, self.streams[name], recording, self.card, self.source)
+Derived = Mapping[str, tuple[StreamCard, Card, Source]]
+"""Of input streams, by name, that a source makes columns of after they are resampled: what is needed for it."""
 
 
-def _streams_of(recording: Recording, channels: Sequence[str], derivation: _Derivation) -> dict[str, Stream]:
+def _derived_streams(name: Path | str | None, protocol: Protocol) -> Derived:
+    if name is None:
+        return {}
+    card = load_card(name)
+    streams = [stream for stream in card.inputs(protocol.inputs) if stream.derived]
+    return {stream.name: (stream, card, load_source(card)) for stream in streams}
+
+
+def _columns(name: str, stream: Stream, derived: Derived) -> tuple[str, ...]:
+    """Return the names of the columns that a stream gives to the inputs."""
+    return derived[name][0].derived if name in derived else stream.channels
+
+
+def _streams_of(recording: Recording, channels: Sequence[str], derived: Derived) -> dict[str, Stream]:
     """Return the input streams with wanted channels, as floating-point arrays and with these channels alone."""
     streams = {name: stream for name, stream in recording.streams.items() if stream.role == "input"}
-    columns = {name: derivation.columns(name, stream) for name, stream in streams.items()}
+    columns = {name: _columns(name, stream, derived) for name, stream in streams.items()}
     owners = {channel: [name for name in streams if channel in columns[name]] for channel in channels}
     for channel, names in owners.items():
         if len(names) != 1:
@@ -191,7 +170,7 @@ def _streams_of(recording: Recording, channels: Sequence[str], derivation: _Deri
             recording,
             name,
             stream,
-            [c for c in stream.channels if name in derivation.streams or name in owners.get(c, ())],
+            [c for c in stream.channels if name in derived or name in owners.get(c, ())],
         )
         for name, stream in streams.items()
         if any(name in names for names in owners.values())
