@@ -53,17 +53,24 @@ def read_json(path: Path) -> Any:
         raise ValueError("it is nested too deeply") from error
 
 
-def check_stored_size(data: h5py.h5d.DatasetID) -> None:
+def check_stored_size(data: h5py.h5d.DatasetID, declared: int) -> None:
     """Refuse an array of which next to nothing is stored, before memory is taken for what its head promises.
+
+    Parameters
+    ----------
+    data
+        The array.
+    declared
+        Bytes that its head promises.
 
     Raises
     ------
     ValueError
         With both sizes.
     """
-    plan = data.get_create_plist()
-    declared = data.get_space().get_simple_extent_npoints() * data.get_type().get_size()
-    stored = data.get_storage_size() * (LARGEST_RATIO if plan.get_nfilters() else 1)
+    if declared <= UNCHECKED_BYTES:
+        return
+    plan, stored = data.get_create_plist(), data.get_storage_size()
     is_virtual = plan.get_layout() == h5py.h5d.VIRTUAL  # stored elsewhere
-    if max(stored, UNCHECKED_BYTES) < declared and not is_virtual:
-        raise ValueError(f"{declared} bytes are promised, {data.get_storage_size()} are stored")
+    if stored * (LARGEST_RATIO if plan.get_nfilters() else 1) < declared and not is_virtual:
+        raise ValueError(f"{declared} bytes are promised, {stored} are stored")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -72,13 +73,14 @@ def read_arrays(
 
 
 def _numbers(path: Path, what: str, data: h5py.h5d.DatasetID | h5py.h5a.AttrID) -> FloatArray:
-    if data.get_type().get_class() not in NUMBERS or data.shape is None:
-        raise DamagedRecordingError(path, what, "numbers", "none" if data.shape is None else str(data.dtype))
+    shape, stored_type = data.shape, data.get_type()  # each asks HDF5, for as long as a small array takes to read
+    if stored_type.get_class() not in NUMBERS or shape is None:
+        raise DamagedRecordingError(path, what, "numbers", "none" if shape is None else str(data.dtype))
     if isinstance(data, h5py.h5a.AttrID):
-        values = np.empty(data.shape)
+        values = np.empty(shape)
         data.read(values, h5py.h5t.NATIVE_DOUBLE)
         return values
-    check_stored_size(data)
-    values = np.empty(data.shape)
+    check_stored_size(data, math.prod(shape) * stored_type.get_size())
+    values = np.empty(shape)
     data.read(h5py.h5s.ALL, h5py.h5s.ALL, values, h5py.h5t.NATIVE_DOUBLE)
     return values

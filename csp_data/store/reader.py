@@ -169,7 +169,7 @@ class Prepared:
 
 def _check_size(_name: str, item: h5py.Dataset | h5py.Group) -> None:
     if isinstance(item, h5py.Dataset):
-        check_stored_size(item.id)
+        check_stored_size(item.id, item.nbytes)
 
 
 def _rows(data: Any, start: int, stop: int) -> npt.NDArray[np.float32]:

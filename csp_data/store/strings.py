@@ -6,6 +6,7 @@ through them without looking whether it gets on; a text's length, which has none
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,6 +18,8 @@ __all__ = ["check_strings"]
 PARTS = {"inputs": h5py.Dataset, "targets": h5py.Dataset, "episodes": h5py.Group}
 COLLECTION, OBJECT = 16, 16
 """Bytes of the heads of a collection, and of an object in it."""
+HEAD = struct.Struct("<H6xQ")
+"""Of an object: its number in the collection, and its length."""
 MAGIC = b"GCOL\x01"
 REFERENCE = np.dtype([("length", "<u4"), ("address", "<u8"), ("object", "<u4")])
 """How a table holds a text."""
@@ -80,8 +83,7 @@ def _check_objects(heap: bytes, address: int) -> None:
     """Walk through a collection as HDF5 does, which does not look whether it gets on."""
     place = COLLECTION
     while place + OBJECT <= len(heap):
-        number = int.from_bytes(heap[place : place + 2], "little")
-        length = int.from_bytes(heap[place + 8 : place + 16], "little")
+        number, length = HEAD.unpack_from(heap, place)
         step = OBJECT + -(-length // 8) * 8 if number else length
         if not 0 < step <= len(heap) - place:
             raise ValueError(f"text {number} of the heap at byte {address} has no possible length: {length}")
