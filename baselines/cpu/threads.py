@@ -1,6 +1,5 @@
 """Decide when compiled loops are used, and over how many threads."""
 
-import importlib.util
 import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -10,8 +9,6 @@ from typing import Any
 
 import torch
 
-HAS_NUMBA = importlib.util.find_spec("numba") is not None
-
 COMPILING = "Note: compiling the loops of this kind of model, once on this machine; it can take half a minute."
 """What a command says :func:`before_compiling`."""
 
@@ -19,11 +16,10 @@ COMPILING = "Note: compiling the loops of this kind of model, once on this machi
 def compiled_for(tensor: torch.Tensor) -> bool:
     """Tell whether the numba loops can stand in for plain torch on this tensor.
 
-    They can on the CPU in float32 and float64 where numba is installed, outside torch's own compiler and exporter.
+    They can on the CPU in float32 and float64, outside torch's own compiler and exporter.
     """
     return (
-        HAS_NUMBA
-        and tensor.device.type == "cpu"
+        tensor.device.type == "cpu"
         and tensor.dtype in (torch.float32, torch.float64)
         and not torch.compiler.is_compiling()
     )
@@ -32,10 +28,7 @@ def compiled_for(tensor: torch.Tensor) -> bool:
 @contextmanager
 def before_compiling(announce: Callable[[], object]) -> Iterator[None]:
     """Call `announce` once if numba compiles something within that its cache does not hold, before it begins."""
-    if not HAS_NUMBA:
-        yield
-        return
-    from numba.core import event
+    from numba.core import event  # numba is imported only where it is used
 
     class FirstCompilation(event.Listener):  # type: ignore[misc]
         announced = False

@@ -63,9 +63,9 @@ def selective_scan(
     backend
         ``"reference"``: a plain loop, anywhere torch runs. ``"cpu"``: compiled with numba, parallel over batch and
         channels, memory O(B L D). ``"triton"``: Triton kernels for GPUs; torch brings Triton along on Linux.
-        ``"mamba_ssm"``: the kernels of mamba-ssm, CUDA, no float64. ``"auto"``: on the CPU ``cpu`` when numba is
-        installed, on CUDA ``triton`` when Triton is; else ``reference``. Neither GPU backend has been run on a GPU
-        by its authors (docs/performance.md); ``"reference"`` runs everywhere.
+        ``"mamba_ssm"``: the kernels of mamba-ssm, CUDA, no float64. ``"auto"``: ``cpu`` on the CPU,
+        ``triton`` on CUDA when Triton is installed, else ``reference``. Neither GPU backend has been run on a GPU
+        by its authors (docs/performance.md).
 
     Returns
     -------

@@ -11,8 +11,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from baselines.cpu.threads import HAS_NUMBA
-from baselines.errors import CspDataError, MissingExtraError, OptionError
+from baselines.errors import CspDataError, OptionError
 from baselines.models.model import FlatModel, HierarchicalModel
 from baselines.models.own import OwnModel
 from baselines.models.own_window import WindowedModel
@@ -170,10 +169,8 @@ def make_engine(model: Model, name: str = "auto") -> Engine:
     """
     if name not in ENGINES:
         raise OptionError("engine", name, f"one of {', '.join(ENGINES)}")
-    if name == "reference" or (name == "auto" and not HAS_NUMBA):
+    if name == "reference":
         return ReferenceEngine(model)
-    if not HAS_NUMBA:
-        raise MissingExtraError("engine='fast'", "numba", "baselines")
     from baselines.stream.fast import FAST_KINDS, FastEngine  # numba is imported only where it is used
 
     if FastEngine.can_run(model):

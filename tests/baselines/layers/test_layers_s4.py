@@ -8,7 +8,6 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from baselines.cpu import s4 as s4_cpu
 from baselines.cpu import s4_block as s4_block_cpu
-from baselines.cpu import threads as parallel
 from baselines.layers import exact
 from baselines.layers import s4_kernel as ssm_math
 from baselines.layers.dropout import Dropout
@@ -116,7 +115,7 @@ def test_parametrisations_start_as_the_same_layer():
 )
 def test_kernels_are_made_in_full_precision(length, make, precision, monkeypatch):
     """With rounded products a fresh layer's kernels are far off: :mod:`baselines.layers.exact`."""
-    monkeypatch.setattr(parallel, "HAS_NUMBA", False)  # as on a GPU
+    monkeypatch.setattr(ssm_math, "compiled_for", lambda tensor: False)  # as on a GPU
 
     def results(precision):
         torch.manual_seed(0)
