@@ -16,7 +16,7 @@ from torch import nn
 from baselines.errors import CspDataError, OptionError
 from baselines.experiment import load_model, torch_device
 from baselines.pretrained import Pretrained, pretrained_of
-from baselines.runs.interface import ROTATIONS, Interface, interface_of
+from baselines.runs.interface import Interface, interface_of
 from baselines.runs.run import Run, read_run
 from baselines.training.data import Part
 from baselines.training.evaluate import physical_predictions
@@ -194,10 +194,12 @@ def _protocol_of(pretrained: Pretrained) -> Protocol:
         "raw_clip",
         "resample",
         "look_ahead_s",
+        "rotations",
+        "orientation",
+        "truth_quaternions",
     )
-    rotations = {name: value for name in ROTATIONS if (value := getattr(interface, name)) is not None}
     own = {name: getattr(interface, name) for name in names}
-    return base.replace(**own, **rotations, input_deltas=interface.deltas, clip=interface.clip)
+    return base.replace(**own, input_deltas=interface.deltas, clip=interface.clip)
 
 
 def _reason(notes: Sequence[Note]) -> str:

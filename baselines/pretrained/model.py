@@ -21,7 +21,7 @@ from baselines.files import atomic_bytes
 from baselines.models.config import config_to_dict
 from baselines.models.factory import build_from_config
 from baselines.published import UNITS
-from baselines.runs.interface import ROTATIONS, Interface
+from baselines.runs.interface import Interface
 from baselines.stream.engine import Model
 from baselines.stream.streamer import Streamer
 from baselines.training.evaluate import compute_all_metrics
@@ -189,8 +189,7 @@ class Pretrained:
     def check(self, dataset: Dataset) -> None:
         """Raise :class:`PretrainedError` unless a data set gives what the model takes, and wants what it gives."""
         own, other = self.interface, Interface.of(dataset)
-        later_fields = ("target", "look_ahead_s", *ROTATIONS)  # files of older runs do not say
-        ignored = {"normalization", *(name for name in later_fields if getattr(own, name) is None)}
+        ignored = {"normalization"}
         if own.baseline == "none":
             ignored.add("baseline_rows")  # no rows are looked at
         for name in vars(own):

@@ -20,10 +20,6 @@ INTERFACE = "interface.json"
 """Name of the file in a run folder."""
 
 
-ROTATIONS = ("rotations", "orientation", "truth_quaternions")
-"""Fields of the protocol that say what rotations are: of the interface too, as they are."""
-
-
 class InterfaceError(CspDataError):
     """A run whose interface is damaged, or cannot be found."""
 
@@ -59,14 +55,13 @@ class Interface:
         How the recordings were resampled to ``input_hz``: with ``"linear"`` a sample is the value at its time,
         with ``"mean"`` the mean over the time since the sample before. A stream's samples must be made likewise.
     target
-        The card's name of the target: two may have the same channels and units. None in older runs.
+        The card's name of the target: two may have the same channels and units.
     look_ahead_s
         Seconds from the end of a prediction's step to the last sample that it was made from (`Protocol.ahead_s`).
-        None in older runs.
     rotations, orientation, truth_quaternions
         How rotations were interpolated, which estimate turned a phone's inputs into the global frame, and how the
         truth's rotations were read: the protocol's fields. Each changes what inputs or targets are under the same
-        names and units. None in files made before they were kept.
+        names and units.
     """
 
     inputs: tuple[str, ...]
@@ -81,13 +76,13 @@ class Interface:
     baseline: str
     baseline_rows: int
     normalization: Normalization
-    raw_clip: float | None = None
-    resample: str = "linear"
-    target: str | None = None
-    look_ahead_s: float | None = None
-    rotations: str | None = None
-    orientation: str | None = None
-    truth_quaternions: str | None = None
+    raw_clip: float | None
+    resample: str
+    target: str
+    look_ahead_s: float
+    rotations: str
+    orientation: str
+    truth_quaternions: str
 
     @classmethod
     def of(cls, dataset: Dataset) -> Interface:
@@ -110,7 +105,9 @@ class Interface:
             resample=protocol.resample,
             target=dataset.card.target(protocol.target).name,
             look_ahead_s=protocol.ahead_s,
-            **{name: getattr(protocol, name) for name in ROTATIONS},
+            rotations=protocol.rotations,
+            orientation=protocol.orientation,
+            truth_quaternions=protocol.truth_quaternions,
         )
 
     def to_dict(self) -> dict[str, Any]:
@@ -142,7 +139,7 @@ class Interface:
 
 
 def interface_of(run: Run, data: Path | None = None) -> Interface:
-    """Return the interface of a finished run: from its folder, or else (older runs) from its prepared file.
+    """Return the interface of a finished run: from its folder, or else from its prepared file.
 
     Parameters
     ----------
@@ -159,10 +156,7 @@ def interface_of(run: Run, data: Path | None = None) -> Interface:
     path = run.folder / INTERFACE
     if path.exists():
         try:
-            protocol = run.config.data.protocol  # older runs say there what their interface does not
-            defaults = {name: protocol[name] for name in ("raw_clip", "resample")}
-            defaults |= {name: protocol.get(name) for name in ROTATIONS}
-            return Interface.from_dict({**defaults, **json.loads(path.read_text("utf-8"))})
+            return Interface.from_dict(json.loads(path.read_text("utf-8")))
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise InterfaceError(
                 f"{path}: damaged ({type(error).__name__}: {error}). Delete it, and the prepared file is "

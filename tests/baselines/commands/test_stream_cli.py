@@ -20,7 +20,7 @@ import pytest
 from baselines.cli import main
 from baselines.cpu.threads import before_compiling
 from baselines.experiment import load_model
-from baselines.runs.interface import INTERFACE, interface_of
+from baselines.runs.interface import INTERFACE, InterfaceError, interface_of
 from baselines.runs.run import Run, read_run
 from baselines.stream.line_protocol import (
     LatencyHistogram,
@@ -328,7 +328,7 @@ def test_what_cannot_stream(
     assert message in capsys.readouterr().err
 
 
-def test_interface_of_older_runs_comes_from_their_data(runs: dict[str, Run], tmp_path: Path) -> None:
+def test_a_lost_interface_comes_from_the_data(runs: dict[str, Run], tmp_path: Path) -> None:
     run = runs["b"]
     stored, path = interface_of(run), run.folder / INTERFACE
     path.rename(tmp_path / "kept")
@@ -361,16 +361,13 @@ def test_a_baseline_holds_predictions_back_and_their_times_stay(
     assert "must come without that offset" in said.err
 
 
-def test_an_older_interface_takes_what_it_lacks_from_the_protocol(runs: dict[str, Run], tmp_path: Path) -> None:
+def test_an_interface_that_lacks_a_field_is_damaged(runs: dict[str, Run], tmp_path: Path) -> None:
     folder = shutil.copytree(runs["a"].folder, tmp_path / "run")
     plain = json.loads((folder / INTERFACE).read_text())
-    del plain["raw_clip"], plain["resample"]
+    del plain["resample"]
     (folder / INTERFACE).write_text(json.dumps(plain))
-    config = json.loads((folder / "config.json").read_text())
-    config["data"]["protocol"]["raw_clip"] = 7.0
-    (folder / "config.json").write_text(json.dumps(config))
-    made = interface_of(read_run(folder))
-    assert (made.raw_clip, made.resample) == (7.0, "linear")
+    with pytest.raises(InterfaceError, match=r"interface\.json: damaged .*'resample'.* Delete it"):
+        interface_of(read_run(folder))
 
 
 @pytest.mark.parametrize(("step", "fits"), [(0.02, True), (0.018, True), (0.01, False), (20.0, False)])

@@ -146,9 +146,6 @@ def test_data_whose_targets_mean_something_else_are_refused(
         with pytest.raises(PretrainedError, match=message):
             model.evaluate(other, "test")
         model.check(csp_data.load("sample", look_ahead_s=0.0))
-    untold = dict.fromkeys(("target", "look_ahead_s", "rotations", "orientation", "truth_quaternions"))
-    older = replace(made, interface=replace(made.interface, **untold))
-    older.check(other)
 
 
 def test_rows_of_a_baseline_count_only_where_there_is_one(made: Pretrained, sample: Dataset) -> None:
