@@ -15,7 +15,7 @@ from csp_data.acquire.lockfile import Locked, LockedSet, extend_lock, lock_path,
 from csp_data.acquire.manifest import Stamps, digest_file
 from csp_data.acquire.place import How, find_files, has_publishers_name, place
 from csp_data.acquire.report import Report
-from csp_data.acquire.verify import verify_tree
+from csp_data.acquire.verify import LEFTOVER_ENDINGS, verify_tree
 from csp_data.card import Card, bundled_root, load_card, names
 from csp_data.errors import CspDataError, MissingDataError, OptionError, UnsafeArchiveError, VerificationError
 from csp_data.home import expanded, lock, named, raw_dir, writable_dir
@@ -264,7 +264,7 @@ def leftovers(root: Path) -> list[Path]:
     paths = [incoming_dir(root)] if incoming_dir(root).exists() else []
     if root.is_dir():
         paths += sorted(
-            file for file in root.rglob("*") if file.is_file() and file.name.endswith((".part", ".part.json"))
+            file for file in root.rglob("*") if file.is_file() and file.name.endswith(LEFTOVER_ENDINGS)
         )
     return paths
 

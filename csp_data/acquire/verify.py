@@ -20,10 +20,10 @@ from csp_data.home import raw_dir
 from csp_data.simulate.stamp import STAMP
 from csp_data.sources import Found, find_in
 
-__all__ = ["download_command", "how_to_get", "verify_tree"]
+__all__ = ["LEFTOVER_ENDINGS", "download_command", "how_to_get", "verify_tree"]
 
-LEFTOVER_ENDINGS = (".part", ".part.json", ".lock", ".new")
-"""Endings of the files that this toolkit itself leaves when it is killed."""
+LEFTOVER_ENDINGS = (".part", ".part.json", ".part.new")
+"""Endings of the files that this toolkit itself leaves when it is killed, and deletes when asked to clean."""
 OWN_FILES = (LOCK_NAME, LOCK_NAME + ".lock", RECEIPTS_NAME, STAMP)
 UNLISTED = "The card does not know it; it is left out."
 READER = "Keep the file, and look at its reader first."

@@ -292,8 +292,12 @@ def test_clean_deletes_only_left_overs(trees, empty_home):
     root = empty_home / "raw" / "vector"
     (root / "x.txt.part").write_bytes(b"1")
     (root / "x.txt.part.json").write_text("{}")
+    (root / "x.txt.part.new").write_text("{")  # of a transfer that was killed before it had noted whose bytes come
+    (root / "x.txt.lock").write_text("")  # somebody else's
     (root.with_name("vector.incoming")).mkdir(exist_ok=True)
     (root.with_name("vector.incoming") / "a.zip.part").write_bytes(b"1")
+    told = [file.path for file in csp_data.verify("vector").files if "csp-data clean" in file.fix]
+    assert told == ["x.txt.part", "x.txt.part.json", "x.txt.part.new"]
     refused = run("clean", "vector")  # nobody can be asked here
     assert refused.exit_code == 2
     assert "--yes" in refused.stderr
@@ -303,6 +307,7 @@ def test_clean_deletes_only_left_overs(trees, empty_home):
     assert "x.txt.part" in result.stdout
     assert len(list(root.glob("*.txt"))) == 36
     assert not list(Path(empty_home).rglob("*.part*"))
+    assert (root / "x.txt.lock").exists()
     assert not csp_data.verify("vector").failures
 
 
