@@ -8,7 +8,6 @@ from pathlib import Path
 
 import click
 
-from csp_data.acquire.bench import bench_transfer
 from csp_data.acquire.client import Patience
 from csp_data.acquire.download import Options, download_card
 from csp_data.acquire.importing import import_card
@@ -153,6 +152,8 @@ def transfer(size: float, repeat: int, as_json: bool) -> None:
 
     The times of curl and sha256sum in the same run stand beside them.
     """
+    from csp_data.acquire.bench import bench_transfer
+
     rows = bench_transfer(int(size * 1e9), repeat)
     if as_json:
         click.echo(json.dumps(rows, indent=2))
