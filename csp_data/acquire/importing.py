@@ -12,11 +12,11 @@ from typing import get_args
 
 from csp_data.acquire.archive import is_archive, unpack
 from csp_data.acquire.lockfile import Locked, LockedSet, extend_lock, lock_path, read_lock
-from csp_data.acquire.manifest import Stamps, digest_file
+from csp_data.acquire.manifest import Digest, Stamps, digest_file
 from csp_data.acquire.place import How, find_files, has_publishers_name, place
 from csp_data.acquire.report import Report
 from csp_data.acquire.verify import LEFTOVER_ENDINGS, verify_tree
-from csp_data.card import Card, bundled_root, load_card, names
+from csp_data.card import Card, FileEntry, bundled_root, load_card, names
 from csp_data.errors import CspDataError, MissingDataError, OptionError, UnsafeArchiveError, VerificationError
 from csp_data.home import expanded, lock, named, raw_dir, writable_dir
 from csp_data.simulate.stamp import carry_stamp
@@ -218,8 +218,8 @@ def files_to_bring(
 ) -> dict[str, Path]:
     """Return the files that are to be brought below the raw root; change nothing.
 
-    A file that is there already stays if it is equal. If it differs, the one that the publisher's or the locked
-    digest vouches for wins; if none does, a person must decide, who knows it by what `origin` calls it.
+    A file that is there already stays if it is equal, and gives way to one that the publisher's or the locked
+    digest vouches for. Of any other a person must decide, who knows it by what `origin` calls it.
 
     Raises
     ------
@@ -232,19 +232,26 @@ def files_to_bring(
     for name, file in files.items():
         if name in on_disk:
             arriving = digest_file(file, git_blob=True)
-            entry, locked = entries.get(name), expected.files.get(name)
             if arriving.sha256 == on_disk[name].sha256:
                 continue
-            published = entry is not None and (
-                entry.sha256 == arriving.sha256 or entry.git_blob == arriving.git_blob
-            )
-            if not published and (locked is None or locked.sha256 != arriving.sha256):
+            entry, locked = entries.get(name), expected.files.get(name)
+            if not _vouched_for(arriving, entry, locked):
+                both = f"{origin(file)} differs from {root / name}"
+                if _vouched_for(digest_file(root / name, git_blob=True), entry, locked):
+                    raise VerificationError(
+                        f"{both}, whose digest is the right one. Import the others without it."
+                    )
                 raise VerificationError(
-                    f"{origin(file)} differs from {root / name}, and no digest tells which is right. Delete one"
-                    " of them, and import again."
+                    f"{both}, and no digest tells which is right. Delete one of them, and import again."
                 )
         to_bring[name] = file
     return to_bring
+
+
+def _vouched_for(digest: Digest, entry: FileEntry | None, locked: Locked | None) -> bool:
+    """Whether a file is the publisher's, or the one that is locked."""
+    published = entry is not None and (entry.sha256 == digest.sha256 or entry.git_blob == digest.git_blob)
+    return published or (locked is not None and locked.sha256 == digest.sha256)
 
 
 def bring(files: Mapping[str, Path], root: Path, how: How) -> None:

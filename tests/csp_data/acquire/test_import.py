@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import dataclasses
+import hashlib
 import shutil
 import tarfile
+import tempfile
 import zipfile
 from pathlib import Path
 
 import pytest
 
 import csp_data
-from csp_data.card import bundled_root, load_card
+from csp_data.acquire.importing import import_card
+from csp_data.card import FileEntry, bundled_root, load_card
 from csp_data.errors import MissingDataError, UnsafeArchiveError, VerificationError
 from csp_data.simulate.stamp import read_stamp
 
@@ -229,9 +233,58 @@ def test_other_bytes_never_replace_what_is_there(trees, empty_home, tmp_path):
     shutil.copytree(trees / "vector", tmp_path / "other")
     file = sorted((tmp_path / "other").glob("*.txt"))[0]
     file.write_bytes(file.read_bytes() + b"\n")
-    with pytest.raises(VerificationError, match=f"{file.name}.*differs from"):
+    with pytest.raises(VerificationError, match=rf"{file.name} differs from .*, whose digest is the right one\."):
         csp_data.import_raw("vector", tmp_path / "other")
     assert not csp_data.verify("vector", deep=True).failures
+
+
+@pytest.mark.parametrize("kind", ["sha256", "git_blob"])
+def test_the_publishers_bytes_replace_others_and_never_the_reverse(kind, tmp_path, empty_home):
+    """Broad's files have a git blob id each, and not all of them a SHA-256."""
+    source = bundled_root(load_card("sample"))
+    file = sorted(source.glob("*.hdf5"))[0]
+    git = hashlib.sha1(b"blob %d\0" % file.stat().st_size + file.read_bytes()).hexdigest()
+    digest = {"git_blob": git} if kind == "git_blob" else {"sha256": hashlib.sha256(file.read_bytes()).hexdigest()}
+    card = dataclasses.replace(load_card("sample"), bundled=None, files=(FileEntry(file.name, **digest),))
+    bad, raw = tmp_path / "bad" / file.name, tmp_path / "raw"
+    bad.parent.mkdir()
+    bad.write_bytes(file.read_bytes()[:-1] + b"?")
+    assert [row.status for row in import_card(card, [bad], raw=raw).failures] == ["altered"]
+    assert not import_card(card, [file], raw=raw).failures
+    assert (raw / file.name).read_bytes() == file.read_bytes()
+    with pytest.raises(VerificationError, match=rf"{bad} differs from .*, whose digest is the right one\."):
+        import_card(card, [bad], raw=raw)
+    assert (raw / file.name).read_bytes() == file.read_bytes()
+
+
+def test_two_folders_of_a_set_whose_files_differ(trees, empty_home, tmp_path):
+    """Neither is taken for the other; equal ones are one."""
+    for place in ("first", "second"):
+        shutil.copytree(trees / "vector", tmp_path / "given" / place / "vector_hiss_dataset")
+    file = next((tmp_path / "given" / "second" / "vector_hiss_dataset").glob("*.imu.txt"))
+    whole = file.read_bytes()
+    file.write_bytes(whole + b"\n")
+    first = tmp_path / "given" / "first" / "vector_hiss_dataset" / file.name
+    with pytest.raises(VerificationError) as error:
+        csp_data.import_raw("vector", tmp_path / "given")
+    assert str(error.value).startswith(f"{first} and {file} are both {file.name} of vector, with different bytes.")
+    assert not (empty_home / "raw" / "vector").exists()
+    file.write_bytes(whole)
+    assert len(csp_data.import_raw("vector", tmp_path / "given").present) == 36
+
+
+@pytest.mark.parametrize("how", ["move", "link"])
+def test_from_another_disk_the_bytes_are_brought(how, trees, empty_home):
+    """A file can neither be renamed nor linked to another file system."""
+    memory = Path("/dev/shm")
+    if not memory.is_dir() or memory.stat().st_dev == empty_home.parent.stat().st_dev:
+        pytest.skip("needs a second file system")
+    with tempfile.TemporaryDirectory(dir=memory) as folder:
+        source = Path(shutil.copytree(trees / "vector", Path(folder) / "vector"))
+        before = files_of(source, "*.txt")
+        assert not csp_data.import_raw("vector", source, how=how).failures
+        assert len(files_of(source, "*.txt")) == (0 if how == "move" else 36)
+    assert files_of(empty_home / "raw" / "vector", "*.txt") == before
 
 
 def test_a_simulated_tree_that_is_refused_leaves_no_mark(trees, empty_home, tmp_path):
