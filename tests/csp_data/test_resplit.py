@@ -156,6 +156,15 @@ def test_people_are_held_out_in_folds_by_subject(tmp_path: Path, name: str) -> N
     assert not (own[0] & own[1] | own[0] & own[2] | own[1] & own[2])
 
 
+@pytest.mark.parametrize("rule", ["sequential", "random", "groups"])
+def test_folds_do_not_depend_on_the_order_in_which_a_reader_finds(rule: str) -> None:
+    """Which may be that of a disk."""
+    made = card(rule=rule, order="recorded", shares={"train": 0.7, "val": 0.1, "test": 0.2}, held_out=())
+    recordings = found(tuple(f"g{i // 2}_{i}" for i in range(24)))
+    change = Resplit(fold=1, folds=4)
+    assert divide(made, "made", recordings[::-1], change) == divide(made, "made", recordings, change)
+
+
 def test_folds_of_single_recordings_are_drawn_by_the_seed() -> None:
     recordings = found(tuple(f"r{i}" for i in range(30)))
     made = card(rule="random", shares={"train": 0.8, "eval": 0.2}, held_out=())
@@ -211,6 +220,12 @@ def test_choosing_apart_from_a_published_evaluation_part(rule: str) -> None:
     assert (having(parts, "val") == block) == (rule == "sequential")
     assert divide(made, "made", recordings, Resplit(selection=None)) == whole
     assert Resplit(selection="apart").parts(("train", "eval")) == ("train", "val", "test")
+
+
+def test_of_few_training_recordings_one_is_chosen_on() -> None:
+    made = card(rule="random", shares={"train": 0.8, "eval": 0.2}, held_out=())
+    parts = divide(made, "made", found(tuple(f"r{i}" for i in range(5))), Resplit(selection="apart"))
+    assert [len(having(parts, part)) for part in ("train", "val", "test")] == [3, 1, 1]
 
 
 def test_neighbours_are_the_others_of_a_group() -> None:

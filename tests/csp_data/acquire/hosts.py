@@ -30,6 +30,11 @@ PAGES = {
 }
 REAL = "https://drive.google.com/", "https://drive.usercontent.google.com/"
 UUID = "6f1c-uuid"
+FORMS_BEFORE_2023 = {
+    "a link": """<html><body><p>Google Drive can't scan this file for viruses.</p><a id="uc-download-link"
+href="/uc?export=download&amp;confirm=t&amp;uuid=6f1c-uuid&amp;id=ID">Download anyway</a></body></html>""",
+    "in a script": r"""<html><script>var data = {"title":"f","downloadUrl":"https://drive.google.com/uc?id\u003dID\u0026export\u003ddownload\u0026confirm\u003dt\u0026uuid\u003d6f1c-uuid"};</script></html>""",
+}
 
 
 class Drive(Server):
@@ -41,6 +46,7 @@ class Drive(Server):
         self.folders: dict[str, tuple[str, list[tuple[str, str, str]]]] = {}
         self.large: set[str] = set()
         self.pages: dict[str, tuple[int, str]] = {}
+        self.confirmed_at = "/download"
 
     @property
     def reroute(self) -> str:
@@ -57,7 +63,7 @@ class Drive(Server):
             return Resource(b"", always=self.show(404, GONE))
         name, resource = self.files[id_]
         confirmed = (
-            seen.path == "/download" and seen.query.get("confirm") == ["t"] and seen.query["uuid"] == [UUID]
+            seen.path == self.confirmed_at and seen.query.get("confirm") == ["t"] and seen.query["uuid"] == [UUID]
         )
         if id_ in self.large and not confirmed:
             return Resource(b"", always=self.show(200, self.form(id_, name)))

@@ -1,6 +1,6 @@
 """The decision alone: every answer a server can give to every state of the disk."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
 from hypothesis import given
@@ -47,12 +47,15 @@ def test_question(partial, digest_known, headers):
         (PART, RANGE, rest(first=99), None, "discard"),
         (PART, RANGE, rest(last=200), None, "discard"),
         (PART, RANGE, rest(etag='"b"'), None, "discard"),
+        (PART, RANGE, rest(last_modified="Tue, 03 Nov 2026 10:00:00 GMT"), None, "discard"),
         (PART, RANGE, rest(last=300, total=301), None, "discard"),
         (PART, RANGE, rest(last=300, total=301), 300, "refuse"),
         (PART, RANGE, rest(web_page=True), 300, "refuse"),
         (Partial(300, total=300), RANGE, Answer(416, total=300), 300, "whole"),
         (Partial(300, total=300), RANGE, Answer(416), None, "whole"),
         (Partial(300), RANGE, Answer(416), None, "discard"),
+        (Partial(300), RANGE, Answer(416, total=300), None, "whole"),
+        (Partial(300, total=301), RANGE, Answer(416, total=300), None, "discard"),  # it was longer before
         (Partial(301, total=300), RANGE, Answer(416, total=300), None, "discard"),
         (Partial(300, total=300), RANGE, Answer(416, total=300), 400, "discard"),
         (Partial(), {}, Answer(416), None, "refuse"),
@@ -101,6 +104,18 @@ def test_answer_of_reads_heads():
     assert parse_answer(503, {"Retry-After": "Mon, 02 Nov 2026 10:01:00 GMT"}, now).retry_after == 60
     assert parse_answer(503, {"Retry-After": "Mon, 02 Nov 2026 09:00:00 GMT"}, now).retry_after == 0
     assert parse_answer(503, {"Retry-After": "soon"}, now).retry_after is None
+
+
+@pytest.mark.parametrize(
+    "date",
+    ["Mon, 02 Nov 2026 10:01:00 GMT", "Monday, 02-Nov-26 10:01:00 GMT", "Mon Nov  2 10:01:00 2026"],
+)
+def test_all_three_forms_of_a_date_are_read(date):
+    """Those that RFC 9110 (5.6.7) asks to accept; the last one names no zone, and means GMT."""
+    now = datetime(2026, 11, 2, 11, 0, tzinfo=timezone(timedelta(hours=1)))
+    assert parse_answer(503, {"Retry-After": date}, now).retry_after == 60
+    assert parse_answer(503, {"Retry-After": "Mon, 02 Nov 2026 12:01:00 +0200"}, now).retry_after == 60
+    assert parse_answer(503, {"Retry-After": "60 "}, now).retry_after == 60
 
 
 @pytest.mark.parametrize("number", ["²", "1²", "9" * 5000, "-1", "0x1", "1e3", "nan", ""])

@@ -8,12 +8,15 @@ import shutil
 import pytest
 
 import csp_data
-from csp_data.acquire.client import Patience
+from csp_data.acquire import transfer
+from csp_data.acquire.client import Client, Patience
+from csp_data.acquire.drive import opener
+from csp_data.acquire.transfer import RemoteFile
 from csp_data.card import load_card
 from csp_data.errors import AccessError
 
-from .conftest import fetch, run
-from .hosts import PAGES, Drive
+from .conftest import QUICK, fetch, run
+from .hosts import FORMS_BEFORE_2023, PAGES, Drive
 from .servers import Resource, drop, status
 
 
@@ -62,6 +65,39 @@ def test_marker_from_a_drive_folder_then_prepare_and_load(marker, empty_home, mo
     assert result.exit_code == 4
     assert {file.trust for file in csp_data.verify("marker").present} == {"locked"}
     assert len(csp_data.load("marker").train) > 0
+
+
+def test_the_full_version_is_fetched_only_when_asked(marker, empty_home, monkeypatch, tmp_path):
+    """Drive holds both beside each other, with files of the same names."""
+    demonstration = sorted(path.parent for path in marker.rglob("*.h5"))[0]
+    inside = demonstration.relative_to(marker)
+    folder = shutil.copytree(demonstration, tmp_path / "shared" / "marker_writing_hiss_dataset" / inside)
+    shutil.copytree(folder, tmp_path / "shared" / "marker_writing_full_dataset" / inside)
+    for file in folder.iterdir():
+        file.write_bytes(b"compact")
+    with Drive() as drive:
+        drive.share(tmp_path / "shared", load_card("marker").access.drive_folder)
+        monkeypatch.setenv("CSP_DATA_REROUTE", drive.reroute)
+        for variant in ("full", "compact"):
+            raw = tmp_path / variant
+            fetch("marker", raw=raw, variant=variant)
+            for file in demonstration.iterdir():
+                wanted = file.read_bytes() if variant == "full" else b"compact"
+                assert (raw / inside / file.name).read_bytes() == wanted
+
+
+@pytest.mark.parametrize("form", FORMS_BEFORE_2023)
+def test_older_confirmation_pages_lead_to_the_file(form, monkeypatch, tmp_path):
+    """A link with its ampersands escaped, or an address in a script, escaped as JSON."""
+    with Drive() as drive:
+        drive.files["x-1"] = ("f.bin", Resource(b"1" * 1000))
+        drive.large.add("x-1")
+        drive.confirmed_at = "/uc"
+        drive.form = lambda id_, name: FORMS_BEFORE_2023[form].replace("ID", id_)
+        monkeypatch.setenv("CSP_DATA_REROUTE", drive.reroute)
+        client = Client(QUICK)
+        transfer.fetch(RemoteFile("f.bin", ""), tmp_path / "f.bin", client, opener=opener(client, "x-1", "f.bin"))
+    assert (tmp_path / "f.bin").read_bytes() == b"1" * 1000
 
 
 @pytest.mark.parametrize("page", PAGES)

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
+import json
+import shutil
+from pathlib import Path
 
 import pytest
 
 import csp_data
 from csp_data.acquire.download import Options, download_card
 from csp_data.card import load_card
-from csp_data.errors import AccessError
+from csp_data.errors import AccessError, VerificationError
 
 from .conftest import QUICK, fetch, run
 from .hosts import frdr
@@ -37,6 +41,28 @@ def test_ronin_from_frdr_with_redirects(ronin, empty_home, monkeypatch):
     }
     assert store.count("/train_dataset_1.zip") == 2  # the second run had it
     assert len(csp_data.load("ronin").train) > 0
+
+
+def test_archives_are_kept_when_asked_and_locked_always(ronin, empty_home, tmp_path):
+    card = load_card("ronin")
+    sizeless = tuple(dataclasses.replace(entry, size=None) for entry in card.downloads)
+    card = dataclasses.replace(card, downloads=sizeless)
+    mirror = Path(shutil.copytree(ronin, tmp_path / "mirror"))
+    archives = {path.name: path.read_bytes() for path in mirror.glob("*.zip")}
+    options = Options(mirror=mirror.as_uri(), accept_licence=True, lock_file=tmp_path / "lock.json")
+    for keep in (True, False):
+        download_card(card, dataclasses.replace(options, raw=tmp_path / f"raw{keep}", keep_archives=keep))
+        kept = tmp_path / f"raw{keep}.incoming"
+        assert {path.name: path.read_bytes() for path in kept.glob("*.zip")} == (archives if keep else {})
+        assert kept.exists() == keep
+    locked = json.loads((tmp_path / "lock.json").read_text())["datasets"]["ronin"]["archives"]
+    assert {name: row["sha256"] for name, row in locked.items()} == {
+        name: hashlib.sha256(content).hexdigest() for name, content in archives.items()
+    }
+    name = sorted(archives)[0]
+    (mirror / name).write_bytes(archives[name] + b"x")
+    with pytest.raises(VerificationError, match=f"{name} is not the publisher's file: expected size"):
+        download_card(card, dataclasses.replace(options, raw=tmp_path / "other"))
 
 
 def test_ronin_record_unavailable_says_how_by_hand(empty_home, monkeypatch):
@@ -67,3 +93,7 @@ def test_licence_is_shown_once(ronin, empty_home, monkeypatch):
             with pytest.raises(AccessError, match="does not have it"):
                 fetch("ronin", ask_licence=lambda terms: asked.append(terms) or True)
     assert len(asked) == 1
+    card = load_card("ronin")
+    changed = dataclasses.replace(card, licence=dataclasses.replace(card.licence, terms="Other terms."))
+    with pytest.raises(AccessError, match=r"its terms are not accepted.*\n*.*Other terms\."):
+        download_card(changed, Options())
