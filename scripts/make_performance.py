@@ -1,8 +1,9 @@
-"""Measure preparing all six sets, or streaming, and put the table into docs/performance.md.
+"""Measure preparing all six sets, training steps, or streaming, and put the table into docs/performance.md.
 
     OMP_NUM_THREADS=1 python scripts/make_performance.py            # trees of half an hour each
     OMP_NUM_THREADS=1 python scripts/make_performance.py --full     # as long as the publishers' (9 GB)
     OMP_NUM_THREADS=1 python scripts/make_performance.py --streams  # one core, two minutes
+    python scripts/make_performance.py --steps                      # two cores, five minutes
 
 Other options go to ``csp-data bench prepare`` (``--raw FOLDER`` keeps the trees). What was measured is kept in
 docs/performance; ``--render`` writes the tables from there without measuring.
@@ -32,8 +33,11 @@ PUBLISHED = {
 }
 
 
+STEPS = ["csp-baselines", "bench", "--parts", "steps", "--batches", "4", "--threads"]
 COMMANDS = {
     "prepare": ("csp_data", ["csp-data", "bench", "prepare"]),
+    "steps": ("baselines", [*STEPS, "2"]),
+    "one_thread": ("baselines", [*STEPS, "1"]),
     "streams": ("baselines", ["csp-baselines", "bench", "--parts", "streams", "--threads", "1"]),
     "paced": ("baselines", ["csp-baselines", "bench", "--parts", "streams", "--threads", "1", "--paced"]),
 }
@@ -61,7 +65,7 @@ def measure(part: str, options: list[str], code: str | None) -> dict[str, Any]:
         "commit": code,
         "machine": f"{os.cpu_count()} cores ({cpu}), {platform.system()}, Python {platform.python_version()}",
         "load_before": load,
-        "rows": found if part == "prepare" else found["streams"],
+        "rows": found if part == "prepare" else found["streams"] or found["steps"],
     }
 
 
@@ -109,6 +113,36 @@ def render_prepare(measured: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
+def measure_steps(code: str | None) -> dict[str, Any]:
+    """Measure training steps three times with two threads, then once with one; return a row a model."""
+    runs = [measure("steps", [], code) for _ in range(3)]
+    single = measure("one_thread", [], code)
+    rows = [
+        {**row, "medians_s": [run["rows"][i]["median_s"] for run in runs], "one_thread": single["rows"][i]}
+        for i, row in enumerate(runs[0]["rows"])
+    ]
+    return {**runs[0], "rows": rows}
+
+
+def render_steps(measured: dict[str, Any]) -> str:
+    """Return the table of training steps as Markdown."""
+    lines = [
+        f"{_how(measured)} The command ran three times, then once with `--threads 1`.",
+        "",
+        "| model | s per step, two threads: medians of 7 | one thread | its processor time | target | floor s |",
+        "|---|---|---:|---:|---:|---:|",
+    ]
+    for row in measured["rows"]:
+        medians, single, target = row["medians_s"], row["one_thread"], row["reach"]["seconds"]
+        missed = sum(seconds > target for seconds in medians)
+        met = {0: "", 3: " (missed)"}.get(missed, f" (missed in {missed} of 3)")
+        lines.append(
+            f"| {row['label']} | **{', '.join(f'{seconds:.3f}' for seconds in medians)}** "
+            f"| {single['median_s']:.3f} | {single['cpu_s']:.3f} | {target:.2f}{met} | {row['floor_s']:.3f} |"
+        )
+    return "\n".join(lines)
+
+
 def render_streams(measured: dict[str, Any]) -> str:
     """Return the table of streaming as Markdown."""
     first = measured["rows"][0]
@@ -131,18 +165,23 @@ def _reached(row: dict[str, Any]) -> str:
     return f"{row['label']}, in ms, with the target in brackets: {'; '.join(parts)}."
 
 
-RENDER = {"prepare": render_prepare, "streams": render_streams, "paced": render_streams}
+RENDER = {"prepare": render_prepare, "steps": render_steps, "streams": render_streams, "paced": render_streams}
 
 
 def main() -> None:
     """Measure, keep, render."""
     options = sys.argv[1:]
     if "--render" not in options:
-        wanted = {"streams": [], "paced": PACED} if options == ["--streams"] else {"prepare": options}
-        KEPT.mkdir(exist_ok=True)
         code = commit(DOCS.parent / "baselines")  # before the first result makes the tree another one
-        for part, more in wanted.items():
-            (KEPT / f"{part}.json").write_text(json.dumps(measure(part, more, code), indent=1) + "\n")
+        if options == ["--steps"]:
+            measured = {"steps": measure_steps(code)}
+        elif options == ["--streams"]:
+            measured = {"streams": measure("streams", [], code), "paced": measure("paced", PACED, code)}
+        else:
+            measured = {"prepare": measure("prepare", options, code)}
+        KEPT.mkdir(exist_ok=True)
+        for part, found in measured.items():
+            (KEPT / f"{part}.json").write_text(json.dumps(found, indent=1) + "\n")
     page = PAGE.read_text()
     for part, render in RENDER.items():
         begin, end = f"<!-- {part}: begin -->", f"<!-- {part}: end -->"
