@@ -89,8 +89,9 @@ def stream(command: Stream, line: str) -> None:
     _check_options(command)
     streamer, interface = _open_streamer(command)
     grid = _grid(command, streamer, interface) if command.resample else None
+    resampler = None if grid is None else grid.resampler
     if command.load_state is not None:
-        load_state(command.load_state, streamer)
+        load_state(command.load_state, streamer, resampler)
     counts = StreamCounts()
     failure: SampleError | None = None
     with _open_source(command.input) as source, _open_sink(command.out) as sink, deferred_interrupt(counts):
@@ -103,7 +104,7 @@ def stream(command: Stream, line: str) -> None:
             failure = error
     if command.save_state is not None:
         try:
-            save_state(command.save_state, streamer)
+            save_state(command.save_state, streamer, resampler)
         except OSError as error:
             raise OptionError(
                 "save_state", str(command.save_state), f"a file that can be written ({error})"
@@ -120,8 +121,6 @@ def _check_options(command: Stream) -> None:
     """Refuse options that do not go together, and files that could not be written at the end."""
     if command.max_gap is not None and not command.resample:
         raise OptionError("max_gap", command.max_gap, "resample=True beside it")
-    if command.resample and (command.save_state is not None or command.load_state is not None):
-        raise OptionError("resample", True, "no --save-state and no --load-state beside it")
     if (state := command.save_state) is not None and (not state.parent.is_dir() or state.is_dir()):
         raise OptionError("save_state", str(state), "a file in a folder that is there")
     _require_distinct_files(command)

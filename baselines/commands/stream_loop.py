@@ -111,6 +111,7 @@ def _good_samples(
     """
     last_values = None
     for sample in samples:
+        counts.busy = True
         try:
             if isinstance(sample, SampleError):
                 raise sample
@@ -128,7 +129,6 @@ def _good_samples(
                 raise
             counts.replaced += 1
             ready = [(None, last_values)] if grid is None else []
-        counts.busy = True
         yield from ready
         counts.busy = False
         if counts.stopped:

@@ -10,14 +10,17 @@ import numpy as np
 import numpy.typing as npt
 
 from baselines.errors import OptionError
+from baselines.stream.engine import Arrays, StateError
 from baselines.stream.line_protocol import TIME, ClockError, Sample, SampleClock, SampleError
 from csp_data.signal.resample import interval_mean, linear
 
-__all__ = ["MAX_GAP_S", "Resampler", "StampedSamples"]
+__all__ = ["MAX_GAP_S", "Resampler", "StampedSamples", "is_resampled"]
 
 Floats = npt.NDArray[np.float64]
 MAX_GAP_S = 0.1
 """Seconds that the protocol ``strict`` interpolates at most."""
+STATE = ("resampler_times", "resampler_rows", "resampler_grid")
+"""Entries of the state of a stream."""
 KINDS = {"linear": 0, "mean": 1}
 """How recordings can be resampled, and how many steps before a point of the grid its value depends on."""
 
@@ -105,6 +108,39 @@ class Resampler:
         self._rows.append(row)
         return iter(self._points())
 
+    def state_dict(self) -> Arrays:
+        """Return copies of all that is remembered, as named arrays."""
+        begun = [self._start, self._given] if self._times else [0.0, 0]
+        return {
+            "resampler_times": np.array(self._times),
+            "resampler_rows": np.stack(self._rows) if self._rows else np.empty((0, 0)),
+            "resampler_grid": np.array([self.rate_hz, KINDS[self.kind], *begun]),
+        }
+
+    def check(self, state: Arrays) -> None:
+        """Raise :class:`StateError` unless :meth:`load_state_dict` can take up the state."""
+        if not is_resampled(state):
+            raise StateError("state of a stream that was not resampled. Go on without resampling, or begin anew.")
+        times, rows, grid = (state[name] for name in STATE)
+        shapes_fit = (times.ndim, rows.ndim, grid.shape) == (1, 2, (4,)) and len(times) == len(rows)
+        if not shapes_fit or tuple(grid[:2]) != (self.rate_hz, KINDS[self.kind]):
+            raise StateError(
+                f"state of a stream on another grid, expected {self.kind} at {self.rate_hz:g} Hz. Begin it anew."
+            )
+
+    def load_state_dict(self, state: Arrays) -> None:
+        """Take up what :meth:`state_dict` returned, here or elsewhere; the count of gaps begins anew.
+
+        Raises
+        ------
+        StateError
+            If it is not the state of such a grid; the present state then stays.
+        """
+        self.check(state)
+        times, rows, grid = (state[name] for name in STATE)
+        self._times, self._rows = times.tolist(), list(rows)
+        self._start, self._given, self.gaps = float(grid[2]), int(grid[3]), 0
+
     def _points(self) -> list[tuple[float, Floats]]:
         # counted from the start: sums of steps would drift
         slack = max(1e-9, 4 * float(np.spacing(abs(self._times[-1]))))  # of times since 1970, a microsecond
@@ -128,6 +164,11 @@ class Resampler:
         self._times, self._rows = self._times[first:], self._rows[first:]
 
 
+def is_resampled(state: Arrays) -> bool:
+    """Whether the state of a stream has that of a :class:`Resampler`."""
+    return set(STATE) <= state.keys()
+
+
 class StampedSamples:
     """Lines of a stream that is resampled: what is wrong with their times, and where the stream begins anew.
 
@@ -140,13 +181,13 @@ class StampedSamples:
     """
 
     def __init__(self, resampler: Resampler, begin_anew: Callable[[], None]) -> None:
-        self._resampler, self._begin_anew = resampler, begin_anew
+        self.resampler, self._begin_anew = resampler, begin_anew
         self._first_stamps: list[float] = []
 
     @property
     def gaps(self) -> int:
         """How often the stream began anew."""
-        return self._resampler.gaps
+        return self.resampler.gaps
 
     def take(self, stamp: float | None, values: Floats, line: int) -> list[Sample]:
         """Return the points of the grid that the sample of a line, from 1, made known.
@@ -158,15 +199,15 @@ class StampedSamples:
         ClockError
             At the 25th sample, if they are so far apart that each would begin the stream anew.
         """
-        latest = self._resampler.latest
+        latest = self.resampler.latest
         if stamp is None:
             raise SampleError(line, f"a {TIME} in s, by which samples are resampled", "none")
         if latest is not None and not stamp > latest:
             raise SampleError(line, f"a {TIME} after {latest:.15g} s, that of the sample before", f"{stamp:.15g}")
         self._check(stamp, line)
-        if self._resampler.begins_anew(stamp):
+        if self.resampler.begins_anew(stamp):
             self._begin_anew()
-        return list(self._resampler.push(stamp, values))
+        return list(self.resampler.push(stamp, values))
 
     def _check(self, stamp: float, line: int) -> None:
         if len(self._first_stamps) == SampleClock.CHECKED_SAMPLES:
@@ -175,9 +216,9 @@ class StampedSamples:
         if len(self._first_stamps) < SampleClock.CHECKED_SAMPLES:
             return
         step = statistics.median(later - earlier for earlier, later in pairwise(self._first_stamps))
-        if step > self._resampler.max_gap_s:
+        if step > self.resampler.max_gap_s:
             raise ClockError(
                 line,
-                f"samples at most {self._resampler.max_gap_s:g} s apart (--max-gap), with times in seconds",
+                f"samples at most {self.resampler.max_gap_s:g} s apart (--max-gap), with times in seconds",
                 f"a median of {step:g} between the last {SampleClock.CHECKED_SAMPLES} times",
             )

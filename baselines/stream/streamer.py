@@ -23,6 +23,7 @@ from baselines.models.own_window import WindowedModel
 from baselines.runs.interface import Interface
 from baselines.stream.engine import Arrays, Model, StateError, make_engine
 from baselines.stream.preparation import Preparation, as_lists
+from baselines.stream.resampling import Resampler, is_resampled
 from csp_data import LowPass, Normalization
 
 __all__ = ["Streamer", "load_state", "save_state", "with_window"]
@@ -249,14 +250,30 @@ def fingerprint(model: Model) -> npt.NDArray[np.uint8]:
     return np.frombuffer(digest.digest(), dtype=np.uint8)
 
 
-def save_state(path: Path | str, stream: Streamer) -> None:
-    """Write a stream's state to a file (safetensors: no pickles), whole or not at all."""
-    state = {name: np.array(array, order="C") for name, array in stream.state_dict().items()}
-    atomic_bytes(Path(path), safetensors.numpy.save(state))
+def save_state(path: Path | str, stream: Streamer, resampler: Resampler | None = None) -> None:
+    """Write a stream's state to a file (safetensors: no pickles), whole or not at all.
+
+    Parameters
+    ----------
+    path
+        The file.
+    stream, resampler
+        What is remembered of the stream, and of its samples where they come at a rate of their own.
+    """
+    state = stream.state_dict() | ({} if resampler is None else resampler.state_dict())
+    arrays = {name: np.array(array, order="C") for name, array in state.items()}
+    atomic_bytes(Path(path), safetensors.numpy.save(arrays))
 
 
-def load_state(path: Path | str, stream: Streamer) -> None:
+def load_state(path: Path | str, stream: Streamer, resampler: Resampler | None = None) -> None:
     """Take up a stream's state from a file.
+
+    Parameters
+    ----------
+    path
+        The file.
+    stream, resampler
+        As they were when :func:`save_state` wrote it.
 
     Raises
     ------
@@ -268,7 +285,13 @@ def load_state(path: Path | str, stream: Streamer) -> None:
     except (OSError, safetensors.SafetensorError) as error:
         raise StateError(f"{path}: cannot be read as the state of a stream ({error}).") from error
     try:
+        if resampler is not None:
+            resampler.check(state)
+        elif is_resampled(state):
+            raise StateError("state of a stream that was resampled. Go on with resampling, or begin anew.")
         stream.load_state_dict(state)
+        if resampler is not None:
+            resampler.load_state_dict(state)
     except StateError as error:
         raise StateError(f"{path}: {error}") from None
 

@@ -14,6 +14,7 @@ import baselines
 import csp_data
 from baselines.cli import main
 from baselines.errors import OptionError
+from baselines.stream.engine import StateError
 from baselines.stream.line_protocol import ClockError, SampleError
 from baselines.stream.resampling import Resampler, StampedSamples
 from csp_data.signal.resample import interval_mean, linear
@@ -118,10 +119,62 @@ def test_the_command(
     _, said = stream("--resample", "--on-bad", "hold", "--json")
     assert json.loads(said)["gaps"] == 1
 
-    for flags in (("--max-gap", "1"), ("--resample", "--save-state", str(tmp_path / "s"))):
-        with pytest.raises(SystemExit) as stopped:
-            stream(*flags)
-        assert stopped.value.code == 2
+    with pytest.raises(SystemExit) as stopped:
+        stream("--max-gap", "1")
+    assert stopped.value.code == 2
+
+
+@pytest.mark.parametrize("cut", [1, 30, 80, 83, 150])
+def test_a_stream_goes_on_with_the_same_bits(
+    cut: int,
+    recording: tuple[np.ndarray, np.ndarray, tuple[str, ...]],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    times, rows, names = recording
+    header, *lines = [
+        ",".join(["time", *names]),
+        *(",".join(map(repr, map(float, row))) for row in np.c_[times, rows]),
+    ]
+    state = tmp_path / "state"
+
+    def stream(piece: list[str], *flags: str) -> list[list[str]]:
+        (tmp_path / "in.csv").write_text("\n".join([header, *piece]) + "\n")
+        run = ["stream", "pretrained:broad", "--engine", "reference", "--input", str(tmp_path / "in.csv")]
+        main([*run, "--resample", *flags])
+        return [line.split(",")[:-1] for line in capsys.readouterr().out.splitlines()[1:]]  # without latency
+
+    whole = stream(lines)
+    first = stream(lines[:cut], "--save-state", str(state))
+    assert first + stream(lines[cut:], "--load-state", str(state)) == whole
+    assert len(whole) > 20
+
+
+def test_a_state_belongs_to_a_grid(tmp_path: Path) -> None:
+    shipped, row = baselines.load_pretrained("broad"), np.ones(6)
+    grid, plain, resampled = Resampler(50), tmp_path / "plain", tmp_path / "resampled"
+    streamer = shipped.streamer("reference")
+    for time in (3.0, 3.03):
+        for _, values in grid.push(time, row):
+            streamer.push(values)
+    baselines.save_state(plain, streamer)
+    baselines.save_state(resampled, streamer, grid)
+
+    fresh = shipped.streamer("reference")
+    for path, other, message in (
+        (plain, Resampler(50), "plain: state of a stream that was not resampled"),
+        (resampled, None, "resampled: state of a stream that was resampled"),
+        (resampled, Resampler(40), "expected linear at 40 Hz"),
+        (resampled, Resampler(50, "mean"), "expected mean at 50 Hz"),
+    ):
+        with pytest.raises(StateError, match=message):
+            baselines.load_state(path, fresh, other)
+        assert fresh.samples == 0
+    unbegun = Resampler(50)
+    unbegun.load_state_dict(Resampler(50).state_dict())
+    assert unbegun.latest is None
+    baselines.load_state(resampled, fresh, unbegun)
+    assert (fresh.samples, unbegun.latest) == (1, 3.03)
 
 
 def test_a_known_baseline_outlives_a_gap() -> None:
