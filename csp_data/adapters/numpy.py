@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import zipfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -70,6 +71,9 @@ def arrays(dataset: Dataset, part: str | None = None) -> dict[str, npt.NDArray[A
 
 def write_npz(dataset: Dataset, path: Path | str, part: str | None = None) -> Path:
     """Write :func:`arrays` to a compressed ``.npz`` file, whole or not at all, and return its path."""
-    with output(path) as temporary, temporary.open("wb") as file:
-        np.savez_compressed(file, **arrays(dataset, part))  # type: ignore[arg-type]  # its stub has one bool option
+    # as np.savez_compressed does, which before numpy 2.2 leaves the archive open when the disk is full
+    with output(path) as temporary, zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, values in arrays(dataset, part).items():
+            with archive.open(f"{name}.npy", "w", force_zip64=True) as file:
+                np.lib.format.write_array(file, values, allow_pickle=False)
     return expanded(path)
