@@ -85,10 +85,12 @@ class Affine:
 
     def apply(self, values: npt.NDArray[np.floating]) -> npt.NDArray[np.floating]:
         """Normalise; the last axis is the channels. The type of `values` stays."""
+        values = np.asarray(values)
         return np.asarray((values - self.shift) / self.scale, dtype=values.dtype)
 
     def invert(self, values: npt.NDArray[np.floating]) -> npt.NDArray[np.floating]:
-        """Undo :meth:`apply`."""
+        """Undo :meth:`apply`. A tensor of torch does too, on the CPU and detached."""
+        values = np.asarray(values)
         return np.asarray(values * self.scale + self.shift, dtype=values.dtype)
 
 

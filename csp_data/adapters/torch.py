@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -86,23 +85,19 @@ class TorchDataset(torch.utils.data.Dataset[tuple[torch.Tensor, torch.Tensor]]):
         )
 
 
-@dataclass(frozen=True)
-class Batch:
+class Batch(NamedTuple):
     """Several items of a :class:`TorchDataset`, padded with zeros at the end to the longest.
 
-    Parameters
-    ----------
-    inputs : Tensor, shape (B, T, F), float32
-        One row per input sample.
-    targets : Tensor, shape (B, N, D), float32
-        One row per chunk, N = T / chunk.
-    mask : Tensor, shape (B, N), bool
-        True where a target is real, False where it is padding.
+    A tuple, so that what handles any batch (``pin_memory=True``, or code that moves a batch to a device) finds the
+    tensors in it.
     """
 
     inputs: torch.Tensor
+    """Shape (B, T, F), float32: one row per input sample."""
     targets: torch.Tensor
+    """Shape (B, N, D), float32: one row per chunk, N = T / chunk."""
     mask: torch.Tensor
+    """Shape (B, N), bool: True where a target is real, False where it is padding."""
 
 
 def collate(items: Sequence[tuple[torch.Tensor, torch.Tensor]]) -> Batch:

@@ -184,6 +184,11 @@ def test_torch_view(ds: csp_data.Dataset) -> None:
     assert batch.mask.sum(dim=1).tolist() == [len(e.targets) for e in ds.val]
     assert (batch.targets[~batch.mask] == 0).all()
     torch.testing.assert_close(batch.inputs[0, : len(inputs)], inputs)
+    padded, wanted, mask = batch  # as those who did not write the loop take it, to move or to pin its tensors
+    assert (padded is batch.inputs, wanted is batch.targets, mask is batch.mask) == (True,) * 3
+    physical = ds.normalization.targets.invert(batch.targets)  # a tensor
+    for predicted, e in zip(physical, ds.val, strict=True):
+        np.testing.assert_allclose(predicted[: len(e.targets)], e.targets, atol=1e-6)
 
 
 def test_reading_all_episodes_at_once_gives_each_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
