@@ -39,7 +39,8 @@ def read_card(text: str, where: str, others: Mapping[str, str] = MappingProxyTyp
     Parameters
     ----------
     text
-        TOML. A field ``extends`` names another card; top-level fields that are not given are that card's.
+        TOML. A field ``extends`` names another card; top-level fields that are not given are that card's, and so
+        are splits and protocols of other names than those given.
     where
         Name for error messages.
     others
@@ -56,7 +57,12 @@ def read_card(text: str, where: str, others: Mapping[str, str] = MappingProxyTyp
         if not isinstance(parent, str) or parent not in others:
             raise CardError(where, f"extends {parent!r}, which is no card")
         inherited = _toml_table(others[parent], f"{parent}.toml")
-        table = {**{name: value for name, value in inherited.items() if name != "aliases"}, **table}
+        by_name = {
+            field: {**inherited[field], **table[field]}
+            for field in ("splits", "protocols")
+            if isinstance(table.get(field), dict) and isinstance(inherited.get(field), dict)
+        }
+        table = {**{name: value for name, value in inherited.items() if name != "aliases"}, **table, **by_name}
     return _card_from_table(table, where)
 
 

@@ -13,7 +13,15 @@ from types import MappingProxyType
 from typing import cast
 
 from csp_data.card.parse import read_card
-from csp_data.card.plugins import CARD, VARIABLE, FolderReader, ModuleReader, installed_readers, plugin_folders
+from csp_data.card.plugins import (
+    CARD,
+    READER,
+    VARIABLE,
+    FolderReader,
+    ModuleReader,
+    installed_readers,
+    plugin_folders,
+)
 from csp_data.card.types import Card
 from csp_data.errors import CardError, CspDataError, OptionError, UnknownNameError
 from csp_data.files import check_file
@@ -67,14 +75,17 @@ def _external_cards(plugins: str) -> tuple[Mapping[str, Card], Mapping[str, CspD
 
 
 def read_external_card(reader: FolderReader | ModuleReader, path: Path | None = None) -> Card:
-    """Read the card beside a reader; `path` where it has another name."""
+    """Read the card beside a reader, or one that needs none; `path` where it has another name."""
     path = path or reader.folder / CARD
     try:
         check_file(path)
         text = path.read_text(encoding="utf-8-sig")  # some editors mark UTF-8 so
     except (OSError, UnicodeDecodeError) as error:
         raise CardError(str(path), f"cannot be read ({error})") from error
-    return replace(check_name(read_card(text, str(path), _shipped_texts())), reader=reader)
+    card = check_name(read_card(text, str(path), _shipped_texts()))
+    if isinstance(reader, FolderReader) and card.source and not (reader.folder / READER).is_file():
+        return card  # other parts, say, of recordings that this package reads
+    return replace(card, reader=reader)
 
 
 def check_name(card: Card) -> Card:

@@ -119,6 +119,35 @@ def test_recordings_in_a_layout_that_is_known_need_no_reader(tmp_path: Path) -> 
     assert len(csp_data.load("mine").train) == 8
 
 
+PARTS = """
+name = "sample-slow-to-fast"
+extends = "sample"
+
+[splits.strict]
+train = ["*_slow_*"]
+val = ["07_*"]
+test = ["15_*", "18_*"]
+"""
+
+
+def test_known_recordings_in_parts_of_ones_own_need_no_reader(tmp_path: Path) -> None:
+    """A folder with a card alone: the recordings are those of the set it extends, the statistics of its train."""
+    (tmp_path / "card.toml").write_text(PARTS)
+    ds, sample = csp_data.load(tmp_path), csp_data.load("sample")
+    assert [row.id[:2] for row in ds.train.rows] == ["02", "03", "05", "10", "12"]
+    assert [[row.id[:2] for row in part.rows] for part in (ds.val, ds.test)] == [["07"], ["15", "18"]]
+    known = {episode.id: episode.targets for part in sample.parts for episode in sample.split(part)}
+    for part in ds.parts:
+        for episode in ds.split(part):
+            np.testing.assert_array_equal(episode.targets, known[episode.id])
+    rows = np.concatenate([known[row.id] for row in ds.train.rows]).astype(np.float64)
+    np.testing.assert_allclose(ds.normalization.targets.shift, rows.mean(axis=0), rtol=1e-9)
+    np.testing.assert_allclose(ds.normalization.targets.scale, rows.std(axis=0, ddof=1), rtol=1e-9)
+    command = [sys.executable, "-m", "csp_data", "prepare", str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == str(ds.path)
+
+
 def test_a_source_that_the_package_does_not_have(tmp_path: Path) -> None:
     for name in ("nowhere", "text"):
         (tmp_path / "mine.toml").write_text(f'extends = "sample"\nname = "mine"\nsource = "{name}"')

@@ -81,6 +81,10 @@ def test_a_whole_card_is_read() -> None:
     assert card.files[0].size == 3
     child = read_card('extends = "made"\nname = "child"\ntitle = "Child"', "child.toml", {"made": TEXT})
     assert (child.name, child.streams) == ("child", card.streams)
+    parts = 'extends = "made"\nname = "child"\n[splits.mine]\ntrain = ["b"]\nval = ["a"]'
+    child = read_card(parts, "child.toml", {"made": TEXT})
+    assert child.splits["strict"] == card.splits["strict"]
+    assert child.splits["mine"].train == ("b",)
 
 
 @pytest.mark.parametrize(
