@@ -40,31 +40,37 @@ PLAIN = StrapdownConfig(
 )
 
 
-def _moving() -> tuple[torch.Tensor, np.ndarray]:
-    """Rest for 4 s, then turns and swings: inputs (1, T, 6), mean velocity of chunks along the sensor's axes."""
+def _moving(mount: Rotation | None = None) -> tuple[torch.Tensor, np.ndarray, np.ndarray]:
+    """Rest for 4 s, then turns and swings, as a sensor feels it that sits on the body by a rotation.
+
+    Inputs (1, T, 6), and the mean velocity of chunks along the axes of the sensor and of the sensor at the start.
+    """
+    mount = mount or Rotation.identity()
     t = np.arange(1, 601) / 50
 
     def turned(time: np.ndarray) -> Rotation:
         still = np.maximum(time - 4, 0)
-        return Rotation.from_rotvec(
-            np.stack([0.4 * np.sin(0.8 * still), 0.3 * np.sin(0.5 * still), 0.2 * still], axis=1)
-        )
+        body = np.stack([0.4 * np.sin(0.8 * still), 0.3 * np.sin(0.5 * still), 0.2 * still], axis=1)
+        return Rotation.from_rotvec(body) * mount
 
     rate = (turned(t - 0.02).inv() * turned(t)).as_rotvec() * 50
     hz, moved = np.array([3.0, 4.0, 5.0]), np.maximum(t - 4, 0)[:, None]
     size = np.array([0.3, 0.2, 0.1])
     velocity, acceleration = size * (1 - np.cos(hz * moved)), size * hz * np.sin(hz * moved)
     force = turned(t).inv().apply(acceleration + np.array([[0.0, 0.0, GRAVITY]]))
-    own = turned(t)[9::10].inv().apply(velocity.reshape(-1, 10, 3).mean(axis=1))
-    return torch.from_numpy(np.concatenate([force, rate], axis=1)[None]), own
+    mean = velocity.reshape(-1, 10, 3).mean(axis=1)
+    inputs = torch.from_numpy(np.concatenate([force, rate], axis=1)[None])
+    return inputs, turned(t)[9::10].inv().apply(mean), mount.inv().apply(mean)
 
 
 def test_a_motion_with_a_known_answer_is_recovered() -> None:
     """No noise, no bias: what is left is the filter's vertical, which accelerations pull at, and the time step."""
-    inputs, own = _moving()
-    found = Strapdown(PLAIN)(inputs)[0].numpy()
-    assert np.sqrt(np.square(found - own).mean()) < 0.12
-    assert np.sqrt(np.square(own).mean()) > 0.2
+    inputs, own, at_start = _moving(Rotation.from_rotvec([0.9, -0.5, 0.4]))
+    for along, expected in (("sensor", own), ("start", at_start)):
+        found = Strapdown(replace(PLAIN, target_along=along))(inputs)[0].numpy()
+        assert np.sqrt(np.square(found - expected).mean()) < 0.13
+        assert np.sqrt(np.square(expected).mean()) > 0.2
+    assert np.sqrt(np.square(own - at_start).mean()) > 0.15
 
 
 def test_level_inputs_are_integrated_as_they_are() -> None:
@@ -79,14 +85,14 @@ def test_level_inputs_are_integrated_as_they_are() -> None:
 
 
 def test_scaling_is_undone_and_applied() -> None:
-    inputs, _ = _moving()
+    inputs, _, _ = _moving()
     scaled = replace(PLAIN, shift=(1.0,) * 6, scale=(2.0,) * 6, target_shift=(0.5,) * 3, target_scale=(4.0,) * 3)
     found = Strapdown(scaled)((inputs - 1) / 2)
     torch.testing.assert_close(found * 4 + 0.5, Strapdown(PLAIN)(inputs))
 
 
 def test_it_forgets_and_is_causal() -> None:
-    inputs, _ = _moving()
+    inputs, _, _ = _moving()
     model = Strapdown(PLAIN)
     later = inputs.clone()
     later[:, 300:] += 1

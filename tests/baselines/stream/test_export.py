@@ -49,7 +49,7 @@ STEPS = [
     *((f"hiss-{low}-lstm", {}) for low in INNER_KINDS),
     ("flat-s4", {"readout": "first"}),
     ("hiss-s4-transformer", {"high_window": 3}),
-    ("hiss-s4-mamba", {"overlap": 3, "readout": "attention"}),
+    ("hiss-s4-mamba", {"overlap": 13, "readout": "attention"}),
     ("hiss-s4-gru-s4", {"overlap": 2, "readout": "linear"}),
     ("hiss-s4d-tcn", {"chunk": 40}),
 ]

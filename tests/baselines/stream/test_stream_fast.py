@@ -70,6 +70,18 @@ def test_fast_equals_reference(name: str, options: dict[str, object]) -> None:
     np.testing.assert_allclose(fast.push(x), expected, rtol=1e-5, atol=1e-5)
 
 
+def test_attention_to_one_step_alone_stays_finite() -> None:
+    """Scores that lie hundreds apart: e to such a difference is no float32."""
+    torch.manual_seed(3)
+    model = build("flat-transformer", in_dim=5, out_dim=2, dim=16, layers=2).eval()
+    with torch.no_grad():
+        for block in model.net.layer.blocks:
+            block.qkv.weight[:32] *= 12
+    x = np.random.default_rng(0).normal(size=(60, 5))
+    expected = ReferenceEngine(model).push(x)
+    np.testing.assert_allclose(make_engine(model, "fast").push(x), expected, rtol=1e-5, atol=1e-5)
+
+
 @pytest.mark.parametrize("name", ["hiss-s4-mamba", *(f"flat-{kind}" for kind in FAST_KINDS)])
 def test_a_state_taken_up_gives_the_same_bits(name: str) -> None:
     model = build(name, in_dim=5, out_dim=2, dim=16, layers=2).eval()
