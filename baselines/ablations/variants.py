@@ -126,12 +126,10 @@ def _lowpass(base: Base, values: Sequence[float]) -> list[Variant]:
     ]
 
 
-def _lowpass_variant(name: str, series: str, hz: float, rate: float, phase: str, arm: str = "") -> Variant:
+def _lowpass_variant(name: str, series: str, hz: float, rate: float, phase: str) -> Variant:
     if not 0 < hz < rate / 2:
-        return Variant(
-            name=name, series=series, value=hz, arm=arm, note=f"not below {rate / 2:g} Hz, half the rate"
-        )
-    return Variant(name=name, series=series, value=hz, arm=arm, data={"lowpass": _lowpass_fields(hz, phase)})
+        return Variant(name=name, series=series, value=hz, note=f"not below {rate / 2:g} Hz, half the rate")
+    return Variant(name=name, series=series, value=hz, data={"lowpass": _lowpass_fields(hz, phase)})
 
 
 def _lowpass_fields(hz: float, phase: str) -> dict[str, Any]:

@@ -188,7 +188,7 @@ def make_step(plain: PlainStep, compile: str, device: torch.device) -> StepFunct
     Parameters
     ----------
     plain
-        The step; its optimiser made with ``graph=in_graph(compile)``.
+        The step; its optimiser made with ``graph=uses_cuda_graph(compile)``.
     compile
         ``"auto"`` and ``"eager"``: as it is. ``"inductor"``: the model by torch's compiler, once a shape.
         ``"graph"``: all of it in a CUDA graph. ``"inductor-graph"``: both.

@@ -255,6 +255,21 @@ def test_every_leak_stands_on_every_data_set(name: str, protocol: str) -> None:
     assert nothing.split_name == "strict"
 
 
+def test_cutoffs_rise_in_octaves_from_the_published_filter() -> None:
+    """Published: 0.75 Hz at 50 Hz, order 3, forward and backward."""
+    found = variants("lowpass", "vector", "paper")
+    filters = {(v.series, v.value): v.data["lowpass"] for v in found.values()}
+    assert filters.pop(("no filter", None)) is None
+    assert filters == {
+        (series, hz): {"hz": hz, "order": 3, "phase": phase}
+        for series, phase in (("causal", "causal"), ("zero-phase", "zero"))
+        for hz in (0.75, 1.5, 3, 6, 12)
+    }
+    assert {v.series for v in variants("lowpass", "vector", "paper", [30]).values()} == {
+        v.series for v in found.values()
+    }
+
+
 def test_subsets_keep_what_else_is_asked_of_the_split() -> None:
     start = base("sample", "strict")
     other = dataclasses.replace(start, protocol=start.protocol.replace(resplit={"seed": 3}))

@@ -92,6 +92,8 @@ def test_filters(rows: list[Result], tmp_path: Path) -> None:
     assert len(load_results(tmp_path / "first.csv", model="flat-lstm", seed=1)) == 1
     with pytest.raises(UnknownNameError, match=r"no model 'flat-lst' in these results. Did you mean 'flat-lstm'"):
         every.where(model="flat-lst")
+    with pytest.raises(UnknownNameError, match="no seed '7' in these results"):
+        every.where(seed=(0, 7))
     with pytest.raises(UnknownNameError, match=r"filter 'modle' of results. Did you mean 'model'"):
         every.where(modle="mean")
     with pytest.raises(UnknownNameError, match="There is no study 'frist'"):
@@ -129,12 +131,22 @@ def test_what_cannot_be_traced_is_refused(folder: Path) -> None:
         collect([folder / "none"], "first")
 
 
+def test_a_processor_is_named_where_the_run_did_not_record_it(folder: Path) -> None:
+    path = folder / "fir" / "environment.json"
+    recorded = json.loads(path.read_text())
+    path.write_text(json.dumps({name: value for name, value in recorded.items() if name != "cpu"}))
+    cpus = {row.model: row.cpu for row in collect([folder], "first", cpu="A 100")}
+    assert cpus == {"fir": "A 100", "mean": recorded["cpu"], "flat-lstm": recorded["cpu"]}
+
+
 def test_contradictions_are_refused(rows: list[Result], tmp_path: Path) -> None:
     path = tmp_path / "first.csv"
     assert len(add_to_study(path, rows)) == len(add_to_study(path, rows)) == 4  # the same again changes nothing
     before = path.read_bytes()
     other = replace(rows[0], test_mse=0.5, source="elsewhere")
-    with pytest.raises(ResultsError, match=r"same run .* test_mse is .* and 0\.5"):
+    with pytest.raises(
+        ResultsError, match=r"first\.csv, run \w+ and elsewhere are the same run .* test_mse is .* and 0\.5"
+    ):
         add_to_study(path, [other])
     with pytest.raises(ResultsError, match=r"elsewhere are both sample, strict, .* Name variants"):
         add_to_study(path, [replace(other, key="0" * 12, config="1" * 12)])
@@ -246,6 +258,16 @@ def test_what_ships_can_be_traced(name: str) -> None:
         alike = rows.where(dataset=row.dataset, protocol=row.protocol)
         assert row.recordings.keys() == next(r for r in alike if r.fold == row.fold).recordings.keys()
         assert row.settings["train"]["window_s"] == row.window_s
+
+
+@pytest.mark.parametrize("name", studies())
+def test_what_ships_is_what_would_be_written_whatever_the_order(name: str, tmp_path: Path) -> None:
+    """Equal rows make equal files, so that a study's history shows what came in and nothing else."""
+    new = tmp_path / "new" / "folder"
+    write_study(new / f"{name}.csv", load_results(name)[::-1])
+    written = {path.name: path.read_bytes() for path in new.iterdir()}
+    assert len(written) == 4
+    assert written == {file: (SHIPPED / file).read_bytes() for file in written}
 
 
 def test_only_studies_lie_there() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import io
 import json
+import os
 import re
 import shlex
 import shutil
@@ -28,7 +29,7 @@ from baselines.references.strapdown import NotApplicableError
 from baselines.runs.run import lock_folder, read_run
 from baselines.sweeps import progress
 from baselines.sweeps.grid import Grid, PlannedRun, SweepError, expand, prepare_all
-from baselines.sweeps.pool import Outcome, Place, WorkerLostError, execute
+from baselines.sweeps.pool import Outcome, Place, WorkerLostError, execute, work_on
 from baselines.sweeps.progress import Progress
 from baselines.sweeps.slots import device_slot
 from baselines.sweeps.sweep import read_sweep, sweep
@@ -348,8 +349,6 @@ def test_a_run_that_another_process_holds_is_waited_for(planned: list[PlannedRun
         asked = 0
 
         def outcomes(self, runs: Sequence[PlannedRun], place: Place) -> Iterator[Outcome]:
-            from baselines.sweeps.pool import work_on
-
             Here.asked += 1
             if Here.asked == 2:
                 finished.set()
@@ -389,6 +388,76 @@ def test_a_run_that_always_loses_its_worker_fails(planned: list[PlannedRun], tmp
 
     with pytest.raises(CspDataError, match=r"before they begin a run, 3 times.*no module named torch"):
         list(execute([good], Never(), Place()))
+
+
+MORTAL = """
+import json, os, signal
+from pathlib import Path
+from torch import nn
+
+class Mortal(nn.Module):
+    # kills the process that trains it at its first step after an epoch; or also after one of a process before it
+
+    def __init__(self, in_dim, out_dim, chunk, sweep, again):
+        super().__init__()
+        self.sweep, self.again = sweep, again
+        self.read = nn.Conv1d(in_dim, out_dim, chunk, stride=chunk)
+
+    def forward(self, x):
+        for ledger in Path(self.sweep).glob("runs/*/ledger.jsonl") if self.training else ():
+            lines = [json.loads(line) for line in ledger.read_text().splitlines()]
+            here = [line["event"] for line in lines if line["pid"] == os.getpid()]
+            if here and (here[-1] == "epoch" or self.again and "epoch" in [line["event"] for line in lines]):
+                os.kill(os.getpid(), signal.SIGKILL)
+        return self.read(x.mT).mT
+"""
+
+
+def _mortal(folder: Path, *, again: bool, epochs: int) -> dict[str, Any]:
+    """Settings of a sweep in ``folder / "out"`` whose one run, of a file beside it, kills its workers."""
+    (folder / "mortal.py").write_text(MORTAL)
+    settings = {**TINY, "train.epochs": [epochs], "model.sweep": [str(folder / "out")], "model.again": [again]}
+    return {"models": (f"{folder / 'mortal.py'}:Mortal",), "seeds": (0,), "settings": settings}
+
+
+@pytest.mark.parametrize(("again", "state", "starts", "epochs"), [(False, "done", 4, 4), (True, "failed", 3, 1)])
+def test_killed_once_an_epoch_it_is_done_and_three_times_in_one_it_has_failed(
+    again: bool, state: str, starts: int, epochs: int, tmp_path: Path, home: Path
+) -> None:
+    class Forks:
+        def outcomes(self, runs: Sequence[PlannedRun], place: Place) -> Iterator[Outcome]:
+            for planned in runs:
+                child = os.fork()
+                if child == 0:
+                    try:
+                        os._exit(work_on(planned, place).state != "done")
+                    finally:
+                        os._exit(2)
+                code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+                if code:
+                    raise WorkerLostError(f"exit code {code}")
+                yield Outcome(planned.folder, "done")
+
+    grid = _grid(**_mortal(tmp_path, again=again, epochs=4))
+    (mortal,) = expand(grid, prepare_all(grid), tmp_path / "out")
+    (outcome,) = execute([mortal], Forks(), Place())
+    executed = count_executed([mortal.folder])
+    assert (outcome.state, executed.starts, executed.epochs, executed.twice) == (state, starts, epochs, ())
+    assert outcome.error.endswith("exit code -9" if again else "")
+
+
+@pytest.mark.parametrize("backend", ["loky", "slurm:local"])
+def test_a_run_whose_worker_is_killed_goes_on_from_its_checkpoint(
+    backend: str, tmp_path: Path, home: Path
+) -> None:
+    """The real pools; dask's is in test_sweep.py."""
+    if backend != "loky":
+        pytest.importorskip("submitit")
+    mortal = _mortal(tmp_path, again=False, epochs=2)
+    done = sweep(["sample"], **mortal, out=tmp_path / "out", jobs=2, backend=backend)
+    assert dict(done.failed) == {}
+    executed = count_executed(done.done)
+    assert (executed.starts, executed.epochs, executed.finished, executed.twice) == (2, 2, 1, ())
 
 
 def test_runs_share_devices_evenly_and_never_too_many(tmp_path: Path) -> None:
