@@ -20,6 +20,7 @@ from csp_data.card import Card, FileEntry, bundled_root, load_card, names
 from csp_data.errors import CspDataError, MissingDataError, OptionError, UnsafeArchiveError, VerificationError
 from csp_data.home import expanded, lock, named, raw_dir, writable_dir
 from csp_data.simulate.stamp import carry_stamp
+from csp_data.sources.folders import walk_folders
 
 __all__ = [
     "bring",
@@ -116,7 +117,7 @@ class _Stage:
         self.paths: list[Path] = []
         self.origins: dict[Path, str] = {}
         self.archives = {_stem(Path(entry.path)) for entry in card.downloads}
-        self.unpacked = 0
+        self.unpacked = self.linked = 0
 
     def add(self, path: Path) -> None:
         """Add an archive, a folder, or a single file."""
@@ -149,7 +150,9 @@ class _Stage:
         self._folder(folder, to, depth, unpacked=True)
 
     def _folder(self, folder: Path, to: Path, depth: int, *, unpacked: bool = False) -> None:
-        for file in sorted(path for path in folder.rglob("*") if path.is_file()):
+        # readers look into folders that are linked from elsewhere, and so does this
+        inside = (Path(place, name) for place, files in walk_folders(folder) for name in files)
+        for file in sorted(path for path in inside if path.is_file()):
             nested = depth and is_archive(file) and self._is_of_card(file)
             target = to / file.relative_to(folder)
             if nested:
@@ -159,16 +162,22 @@ class _Stage:
                 place(file, target, "move")
                 self.origins[target] = self.origins[file]
             else:
-                self._link(file, target)
+                self._link(file, target, linked=_leads_out(file.parent, folder))
 
     def _is_of_card(self, archive: Path) -> bool:
         return _stem(archive) in self.archives or has_publishers_name(self.card, archive.name)
 
-    def _link(self, file: Path, target: Path) -> None:
+    def _link(self, file: Path, target: Path, *, linked: bool = False) -> None:
+        """Link to a file; to one of a linked folder as to a link, so that it stays there when others move."""
         self._make_way(file, target)
         target.parent.mkdir(parents=True, exist_ok=True)
-        target.symlink_to(file)
         self.origins[target] = str(file)
+        if linked:
+            self.linked += 1
+            link = writable_dir(self.scratch / "linked") / str(self.linked)
+            link.symlink_to(file)
+            file = link
+        target.symlink_to(file)
 
     def _make_way(self, file: Path, target: Path) -> None:
         """Make room for a name; two files that claim it must be equal."""
@@ -206,6 +215,11 @@ def unpack_into(path: Path, scratch: Path, stop: threading.Event | None = None) 
     unpack(path, folder, stop=stop)
     inside = list(folder.iterdir())
     return folder if len(inside) == 1 and inside[0].is_dir() else scratch
+
+
+def _leads_out(inside: Path, folder: Path) -> bool:
+    """Whether a folder inside another is there by a link."""
+    return inside.resolve() != folder.resolve() / inside.relative_to(folder)
 
 
 def _stem(path: Path) -> str:

@@ -87,10 +87,11 @@ def carry_stamp(files: Iterable[Path], root: Path) -> None:
 
 
 def _places(file: Path) -> Iterator[Path]:
-    """Yield a file and, if it is a link, the next file and the last one that it leads to."""
+    """Yield a file and, if it is a link, each that it leads to; at last the place where it really is."""
     yield file
-    if file.is_symlink():
-        yield file.parent / file.readlink()
+    while file.is_symlink():
+        file = file.parent / file.readlink()
+        yield file
     yield file.resolve()
 
 

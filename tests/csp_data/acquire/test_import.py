@@ -382,6 +382,38 @@ def test_links_bring_what_they_lead_to(how, trees, empty_home, tmp_path):
     assert not root.with_name("vector.incoming").exists()
 
 
+@pytest.mark.parametrize("how", ["copy", "move", "link"])
+def test_linked_folders_are_looked_into_as_readers_do(how, trees, empty_home, tmp_path):
+    """Large recordings often lie on another disk; what lies there stays."""
+    store = Path(shutil.copytree(trees / "vector", tmp_path / "disk" / "store"))
+    given = tmp_path / "given"
+    (given / "own").mkdir(parents=True)
+    own = sorted(store.glob("*.txt"))[:2]
+    for file in own:
+        file.rename(given / "own" / file.name)
+    (given / "vectors").symlink_to(store)
+    (given / "again").symlink_to(given)  # without end
+    assert len(csp_data.verify("vector", raw=given).present) == 36
+    csp_data.import_raw("vector", given, how=how)
+    root = empty_home / "raw" / "vector"
+    assert {path.name: path.read_bytes() for path in root.rglob("*.txt")} == files_of(trees / "vector", "*.txt")
+    assert not any(path.is_symlink() for path in root.rglob("*"))
+    assert len(list(store.glob("*.txt"))) == 34
+    assert len(list((given / "own").iterdir())) == (0 if how == "move" else 2)
+    file = next(store.glob("*.txt"))
+    assert file.samefile(root / "vectors" / file.name) == (how == "link")
+
+
+@pytest.mark.parametrize("stamp", ["given", "disk"])
+def test_what_a_simulated_tree_links_to_stays_simulated(stamp, trees, empty_home, tmp_path):
+    store = Path(shutil.copytree(trees / "vector", tmp_path / "disk" / "store"))
+    (tmp_path / "given").mkdir()
+    (tmp_path / "given" / "vectors").symlink_to(store)
+    (store / "SIMULATED.json").rename(tmp_path / stamp / "SIMULATED.json")
+    csp_data.import_raw("vector", tmp_path / "given")
+    assert read_stamp(empty_home / "raw" / "vector")["name"] == "vector"
+
+
 @pytest.mark.parametrize("packed", [True, False])
 def test_what_macos_puts_beside_files_is_no_recording(packed, trees, empty_home, tmp_path):
     """``._NAME`` is what its disks remember of a file: in archives below ``__MACOSX``, elsewhere beside it."""
