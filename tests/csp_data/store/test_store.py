@@ -101,6 +101,18 @@ def test_tables_that_do_not_fit_are_refused_as_damaged(tmp_path: Path, where: st
         repr(csp_data.load(path=path))
 
 
+def test_a_normalization_of_one_column_is_not_taken_for_all(tmp_path: Path) -> None:
+    """Numpy would spread it over all columns, and no number would look wrong."""
+    path = csp_data.prepare("sample", out=tmp_path / "x.h5")
+    with h5py.File(path, "r+") as file:
+        for name in ("normalization/inputs/shift", "normalization/inputs/scale"):
+            values = file[name][()]
+            del file[name]
+            file[name] = values[:1]
+    with pytest.raises(StoreError, match=r"/normalization/inputs is of another number of columns"):
+        csp_data.load(path=path)
+
+
 def test_a_file_from_before_episodes_named_their_recording(tmp_path: Path) -> None:
     path = csp_data.prepare("sample", out=tmp_path / "x.h5")
     before = csp_data.load(path=path)
