@@ -72,7 +72,7 @@ def test_a_simulated_tree_stays_simulated(path, trees, empty_home):
     assert read_stamp(empty_home / "raw" / name)["simulated"] is True
 
 
-@pytest.mark.parametrize("layout", ["wrapped", "flat", "capitals", "nested in an export", "tar"])
+@pytest.mark.parametrize("layout", ["wrapped", "flat", "capitals", "nested in an export", "nested twice", "tar"])
 def test_layouts_of_archives_end_in_one_tree(layout, trees, empty_home, tmp_path):
     source = trees / "vector"
     if layout == "wrapped":
@@ -87,10 +87,13 @@ def test_layouts_of_archives_end_in_one_tree(layout, trees, empty_home, tmp_path
             file.add(source, "vector_hiss_dataset")
     else:
         zipped(tmp_path / "vector_hiss_dataset.zip", source)
+        (tmp_path / "in").mkdir()
         path = tmp_path / "export.zip"
         with zipfile.ZipFile(path, "w") as file:
             file.write(tmp_path / "vector_hiss_dataset.zip", "export/data/vector_hiss_dataset.zip")
             file.writestr("export/README.txt", "read me")
+        if layout == "nested twice":
+            path = zipped(tmp_path / "all.zip", path.rename(tmp_path / "in" / "vector_dataset.zip").parent)
     assert run("import", "vector", path).exit_code == 0
     root = empty_home / "raw" / "vector"
     found = {name.rsplit("/", 1)[-1]: content for name, content in files_of(root, "*.txt").items()}
