@@ -28,10 +28,10 @@ if TYPE_CHECKING:
     from baselines.experiment import evaluate, load_model, run
     from baselines.models.config import FlatConfig, HierarchicalConfig, config_from_dict, config_to_dict
     from baselines.models.convert import load_published
-    from baselines.models.factory import ALL_MODELS, MODELS, build, build_from_config
+    from baselines.models.factory import build, build_from_config
     from baselines.models.model import FlatModel, HierarchicalModel, param_groups
     from baselines.prediction import Prediction, Predictor
-    from baselines.presets import PRESETS, presets_of
+    from baselines.presets import ALL_MODELS, MODELS, PRESETS, presets_of
     from baselines.pretrained import Pretrained, load_pretrained
     from baselines.results import Result, Results, load_results
     from baselines.runs.interface import Interface
@@ -91,10 +91,10 @@ _HOMES = {
     "experiment": "evaluate load_model run",
     "models.config": "FlatConfig HierarchicalConfig config_from_dict config_to_dict",
     "models.convert": "load_published",
-    "models.factory": "ALL_MODELS MODELS build build_from_config",
+    "models.factory": "build build_from_config",
     "models.model": "FlatModel HierarchicalModel param_groups",
     "prediction": "Prediction Predictor",
-    "presets": "PRESETS presets_of",
+    "presets": "ALL_MODELS MODELS PRESETS presets_of",
     "pretrained": "Pretrained load_pretrained",
     "results": "Result Results load_results",
     "runs.interface": "Interface",

@@ -17,7 +17,7 @@ from torch import nn
 from baselines.errors import CspDataError, OptionError
 from baselines.files import atomic_bytes, atomic_json
 from baselines.models.config import OwnConfig, config_from_dict, config_to_dict
-from baselines.models.factory import ALL_MODELS, build, build_from_config
+from baselines.models.factory import build, build_from_config
 from baselines.models.own import OwnModel, build_own, own_from_config
 from baselines.models.own_file import prints_apart
 from baselines.presets import UnknownModelError, is_own, model_kinds, short_name
@@ -50,17 +50,15 @@ from baselines.training.data import Part, load_part
 from baselines.training.evaluate import compute_all_metrics, predict
 from baselines.training.ledger import LEDGER, append_event, read_lines
 from baselines.training.quantities import Quantities
+from baselines.training.settings import BEST, TrainConfig
 from baselines.training.team import ALONE, Team
-from baselines.training.train import BEST, TrainConfig, seeded, train, validate
+from baselines.training.train import seeded, train, validate
 from csp_data import Dataset
 from csp_data.predictions import EpisodePrediction, save_predictions
 
 logger = logging.getLogger(__name__)
 
-__all__ = ["NAMES", "evaluate", "follow", "load_model", "plan", "run", "torch_device"]
-
-NAMES = (*REFERENCES, *ALL_MODELS)
-"""What can be trained and evaluated, by name; three-level models (``hiss-<low>-<mid>-<high>``) besides."""
+__all__ = ["evaluate", "follow", "load_model", "plan", "run", "torch_device"]
 
 
 def run(
@@ -87,8 +85,8 @@ def run(
     dataset
         What ``csp_data.load`` returned.
     name
-        One of :data:`NAMES`, ``hiss-<low>-<mid>-<high>``, or ``FILE.py:NAME`` for a model of one's own
-        (:mod:`baselines.models.own`), which the folder then holds a copy of.
+        Of a reference (:data:`baselines.references.methods.REFERENCES`), or of a model as :func:`baselines.build`
+        takes it; of ``FILE.py:NAME``, a model of one's own, the folder then holds a copy.
     config
         Of the training; of a reference only the windows matter.
     folder

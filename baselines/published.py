@@ -28,8 +28,6 @@ __all__ = [
     "training_of",
 ]
 
-SOURCE = "Bhirangi et al., ICML 2024 (arXiv 2402.10211), table of results on the project's site"
-
 SEEDS = 5
 """Seeds that each published number is the mean of. No spread was published."""
 

@@ -99,8 +99,8 @@ def table(command: Table, line: str) -> None:
 
 def report(command: Report, line: str) -> None:
     """Run the command."""
-    from baselines.report import datasets_of, write_report
-    from baselines.runs.collect import find_runs, read_runs
+    from baselines.report import write_report
+    from baselines.runs.collect import datasets_of, find_runs, read_runs
 
     runs = read_runs(command.runs)
     if not runs:

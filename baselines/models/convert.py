@@ -41,10 +41,11 @@ import torch
 from torch import Tensor, nn
 
 from baselines.errors import ModelError
+from baselines.layers.projected import Projected
 from baselines.layers.s4 import S4Layer
 from baselines.layers.s4_kernel import truncate, untruncate
 from baselines.models.config import FlatConfig
-from baselines.models.model import FlatModel, HierarchicalModel, Projected
+from baselines.models.model import FlatModel, HierarchicalModel
 
 __all__ = ["load_published", "our_name"]
 

@@ -15,9 +15,9 @@ from baselines.models.config import (
 )
 from baselines.models.model import FlatModel, HierarchicalModel
 from baselines.models.own import OwnModel, build_own
-from baselines.presets import ALL_MODELS, MODELS, is_own, model_kinds, presets_for
+from baselines.presets import is_own, model_kinds, presets_for
 
-__all__ = ["ALL_MODELS", "MODELS", "build", "build_from_config"]
+__all__ = ["build", "build_from_config"]
 
 _PREFIXES = {1: ("",), 2: ("low_", "high_"), 3: ("low_", "mid_", "high_")}
 
@@ -39,7 +39,7 @@ def build(
     Parameters
     ----------
     name
-        ``flat-<kind>``, ``hiss-<low>-<high>`` (one of :data:`ALL_MODELS`) or, with three levels,
+        ``flat-<kind>``, ``hiss-<low>-<high>`` (one of :data:`baselines.presets.ALL_MODELS`) or, with three levels,
         ``hiss-<low>-<mid>-<high>``; or ``FILE.py:NAME``, a class or function of one's own
         (:mod:`baselines.models.own`).
     in_dim, out_dim

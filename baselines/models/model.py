@@ -20,7 +20,7 @@ from baselines.layers.projected import Projected
 from baselines.layers.s4 import S4Layer
 from baselines.models.config import FlatConfig, HierarchicalConfig, ModelConfig
 
-__all__ = ["FlatModel", "FlatState", "HierarchicalModel", "HierarchicalState", "Projected", "param_groups"]
+__all__ = ["FlatModel", "FlatState", "HierarchicalModel", "HierarchicalState", "param_groups"]
 
 
 class FlatState(NamedTuple):

@@ -12,16 +12,15 @@ from baselines.experiment import load_model
 from baselines.layers import TransformerConfig
 from baselines.models.config import FlatConfig
 from baselines.models.model import FlatModel, HierarchicalModel
-from baselines.presets import OWN
+from baselines.presets import OWN, REFERENCES
 from baselines.pretrained.card import card_text
 from baselines.pretrained.model import Pretrained, PretrainedError
-from baselines.references.methods import REFERENCES
 from baselines.results import Result, collect
 from baselines.runs.interface import interface_of
 from baselines.runs.run import Run, dataset_of, read_run
 from baselines.tables.table import NOT_BENCH
-from baselines.training.evaluate import EpisodePrediction
 from csp_data import Dataset
+from csp_data.predictions import EpisodePrediction
 
 __all__ = ["best_run", "can_stream", "pretrained_from"]
 

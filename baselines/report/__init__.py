@@ -1,5 +1,5 @@
 """Runs as one self-contained HTML page (needs matplotlib)."""
 
-from baselines.report.build import datasets_of, make_report, write_report
+from baselines.report.build import make_report, write_report
 
-__all__ = ["datasets_of", "make_report", "write_report"]
+__all__ = ["make_report", "write_report"]

@@ -20,7 +20,6 @@ from baselines.report.sections import group_sections
 from baselines.report.settings import MAX_PANELS, settings_panels, varied
 from baselines.results.folds import FoldsMissingError
 from baselines.results.rows import unique_runs
-from baselines.runs.collect import datasets_of
 from baselines.runs.config import data_config
 from baselines.runs.run import Run, RunError
 from baselines.tables.labels import by_label
@@ -31,7 +30,7 @@ from baselines.tables.table import Table
 from csp_data import Dataset
 from csp_data.protocol import resolve
 
-__all__ = ["datasets_of", "make_report", "write_report"]
+__all__ = ["make_report", "write_report"]
 
 
 class Key(NamedTuple):
@@ -50,7 +49,6 @@ class Key(NamedTuple):
 
 Section = tuple[Entry | None, str]
 """A section's entry in the contents, where it has one, and its text."""
-FOOT = "Written by csp-baselines report. This page loads nothing from anywhere."
 
 
 def write_report(
@@ -74,7 +72,7 @@ def make_report(runs: Sequence[Run], datasets: Sequence[Dataset], *, unfinished:
     runs
         Finished runs; those on the same data share a table, and no others.
     datasets
-        The data of all of them (:func:`datasets_of`).
+        The data of all of them (:func:`baselines.runs.collect.datasets_of`).
     unfinished
         Runs beside them that are not on the page, for the page to say so.
 
@@ -190,12 +188,12 @@ def _references_last(label: str) -> tuple[bool, str]:
 
 def _page_of_one(group: Group, omitted: str) -> str:
     entries, texts = group_sections(group, "")
-    if settings_section := _settings_section([group], "", 2):
+    if settings_section := _settings_section([group], ""):
         entries.insert(2, settings_section[0])
         texts.insert(2, settings_section[1])
     title = f"Sequence models on {group.table.dataset}"
     head = [f"<h1>{html.escape(title)}</h1>", lede(group), omitted]
-    return html.document(title, head, texts, entries, FOOT)
+    return html.document(title, head, texts, entries)
 
 
 def _page_of_many(groups: Sequence[Group], runs: Sequence[Run], omitted: str) -> str:
@@ -222,7 +220,7 @@ def _page_of_many(groups: Sequence[Group], runs: Sequence[Run], omitted: str) ->
     for protocol_groups in _groups_by_protocol(groups):
         sections += _sections_of_protocol(protocol_groups)
     entries = [entry for entry, _ in sections if entry is not None]
-    return html.document(title, head, [text for _, text in sections], entries, FOOT)
+    return html.document(title, head, [text for _, text in sections], entries)
 
 
 def _sections_of_protocol(groups: Sequence[Group]) -> Iterator[Section]:
@@ -233,7 +231,7 @@ def _sections_of_protocol(groups: Sequence[Group]) -> Iterator[Section]:
     if without_folds:
         text = f"{join_names(without_folds)}: no model has run on all folds, so they stand apart."
         yield None, html.paragraph(text)
-    if settings_section := _settings_section(groups, f"{groups[0].anchor}-", 2):
+    if settings_section := _settings_section(groups, f"{groups[0].anchor}-"):
         yield settings_section
     for group in groups:
         children, texts = group_sections(group, f"{group.anchor}-")
@@ -314,7 +312,7 @@ def _overview_tables(groups: Sequence[Group]) -> list[str]:
     return tables_html
 
 
-def _settings_section(groups: Sequence[Group], prefix: str, level: int) -> tuple[Entry, str] | None:
+def _settings_section(groups: Sequence[Group], prefix: str) -> tuple[Entry, str] | None:
     """Return the section on settings that runs of one data set vary, if they vary any."""
     runs = [run for group in groups for run in group.runs]
     varied_axes = varied(runs)
@@ -332,7 +330,7 @@ def _settings_section(groups: Sequence[Group], prefix: str, level: int) -> tuple
         undrawn = max(map(len, varied_axis.panels.values())) - MAX_PANELS
         note = f"{undrawn} more combinations of the other settings are not drawn."
         axis_sections.append(
-            html.section(axis_entry, figures, html.paragraph(note) if undrawn > 0 else "", level=level + 1)
+            html.section(axis_entry, figures, html.paragraph(note) if undrawn > 0 else "", level=3)
         )
     about = (
         f"{table.dataset} ({table.kind_label}; protocol {table.protocol}): error on {table.report} against each "
@@ -343,7 +341,7 @@ def _settings_section(groups: Sequence[Group], prefix: str, level: int) -> tuple
         "Where a setting changes the rate of the targets or the reported recordings, it changes the task: there "
         "errors compare by their share of the training mean's, if at all."
     )
-    return entry, html.section(entry, html.paragraph(f"{about} {caution}"), *axis_sections, level=level)
+    return entry, html.section(entry, html.paragraph(f"{about} {caution}"), *axis_sections)
 
 
 def _without_repeats(runs: Sequence[Run]) -> tuple[list[Run], int]:

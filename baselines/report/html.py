@@ -28,6 +28,8 @@ __all__ = [
 Cell = str | tuple[str, float]
 """Text of a cell, or text and how deep it is tinted, from 0 to 1."""
 
+FOOT = "Written by csp-baselines report. This page loads nothing from anywhere."
+
 FOLDED_ABOVE = 3
 """Entries below one in the contents that are shown at once, if there are several such."""
 FILTERED_FROM = 3
@@ -51,7 +53,7 @@ class Entry:
     children: list[Entry] = field(default_factory=list)
 
 
-def document(title: str, head: Iterable[str], body: Iterable[str], contents: Sequence[Entry], foot: str) -> str:
+def document(title: str, head: Iterable[str], body: Iterable[str], contents: Sequence[Entry]) -> str:
     """Return a whole page: what stands above the contents, the contents, and the rest."""
     text = (
         '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
@@ -61,7 +63,7 @@ def document(title: str, head: Iterable[str], body: Iterable[str], contents: Seq
         f'<header class="top">\n{"".join(head)}\n</header>\n'
         '<nav aria-label="Contents"><details><summary>Contents</summary>'
         f"{_contents_list(contents)}</details></nav>\n"
-        f'<main id="main">\n{chr(10).join(body)}\n</main>\n<footer>{escape(foot)}</footer>\n</div>\n'
+        f'<main id="main">\n{chr(10).join(body)}\n</main>\n<footer>{FOOT}</footer>\n</div>\n'
         f"<script>{SCRIPT}</script>\n</body>\n</html>\n"
     )
     return _with_unique_ids(text)

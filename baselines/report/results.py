@@ -13,19 +13,14 @@ from baselines.tables.render import cells, columns, notes, render
 from baselines.tables.table import Table
 from csp_data import plot
 
-__all__ = ["differences", "errors", "errors_table", "results", "significance"]
+__all__ = ["errors", "errors_table", "significance"]
 
 RECORDINGS = 24
 """Recordings in the figure of errors; of more, the hardest."""
 
 
-def results(group: Group) -> str:
-    """Return the table and what has to be said below it."""
-    return errors_table(group.table)
-
-
 def errors_table(table: Table) -> str:
-    """Return a table of any runs and what has to be said below it."""
+    """Return the table and what has to be said below it."""
     best = min(row.test_mse for row in table.rows)
     rows = [
         (
@@ -51,11 +46,6 @@ def errors_table(table: Table) -> str:
     return html.table(table.heading, columns(table), rows, saved) + "".join(
         html.paragraph(text) for text in (*notes(table), scope)
     )
-
-
-def differences(group: Group) -> str:
-    """Say which differences to the model that is best on the part for choosing are significant."""
-    return significance(group.table)
 
 
 def significance(table: Table) -> str:
@@ -93,19 +83,18 @@ def significance(table: Table) -> str:
     return html.paragraph(" ".join(filter(None, sentences))) + html.figures([figure])
 
 
-def _by_recording(group: Group) -> tuple[str, dict[str, dict[str, float]]]:
-    """Return "recordings" or "episodes", and the RMSE of each model on each, mean over seeds."""
-    kind = "recordings" if all(run.reported.get("recordings") for run in group.runs) else "episodes"
+def _by_recording(group: Group) -> dict[str, dict[str, float]]:
+    """Return the RMSE of each model on each recording, mean over seeds."""
     means: dict[str, dict[str, float]] = {}
     for label, runs in group.models.items():
-        names = runs[0].reported[kind]
-        means[label] = {name: float(np.mean([run.reported[kind][name]["rmse"] for run in runs])) for name in names}
-    return kind.removesuffix("s"), means
+        recordings = [run.reported["recordings"] for run in runs]
+        means[label] = {name: float(np.mean([of[name]["rmse"] for of in recordings])) for name in recordings[0]}
+    return means
 
 
 def errors(group: Group) -> str:
     """Show the error of each model on each recording, a few in a figure and all in a table."""
-    what, means = _by_recording(group)
+    means = _by_recording(group)
     names = list(next(iter(means.values())))
     selected = group.highlighted
     hardest = sorted(names, key=lambda name: -min(means[label][name] for label in selected))[:RECORDINGS]
@@ -115,29 +104,29 @@ def errors(group: Group) -> str:
     values = {label: {name: means[label][name] for name in drawn_names} for label in selected}
     figure = panel(
         lambda axes: plot.plot_errors(axes, values, label=f"RMSE{unit}", looks=group.highlighted_looks),
-        f"RMSE of {join_names(selected)} on each of {len(drawn_names)} {what}s of {table.report}.",
+        f"RMSE of {join_names(selected)} on each of {len(drawn_names)} recordings of {table.report}.",
         height=1.2 + 0.48 * len(drawn_names),
-        title=f"RMSE of each {table.report} {what}{unit}",
+        title=f"RMSE of each {table.report} recording{unit}",
     )
     omitted = [
         f"{len(selected)} of {len(means)} models" if len(selected) < len(means) else "",
-        f"the {len(drawn_names)} hardest of {len(names)} {what}s" if len(drawn_names) < len(names) else "",
+        f"the {len(drawn_names)} hardest of {len(names)} recordings" if len(drawn_names) < len(names) else "",
     ]
     shown = " and ".join(filter(None, omitted))
     return (
         html.paragraph(
-            f"Root mean squared error on each {table.report} {what}, mean over seeds. An average hides that "
+            f"Root mean squared error on each {table.report} recording, mean over seeds. An average hides that "
             f"recordings differ more than models do.{f' The figure shows {shown}.' if shown else ''}"
         )
         + html.figures([figure])
         + html.folded(
-            f"All errors as a table ({len(names)} {what}s, {len(means)} models)",
-            _recordings_table(what, means, unit),
+            f"All errors as a table ({len(names)} recordings, {len(means)} models)",
+            _recordings_table(means, unit),
         )
     )
 
 
-def _recordings_table(what: str, means: dict[str, dict[str, float]], unit: str) -> str:
+def _recordings_table(means: dict[str, dict[str, float]], unit: str) -> str:
     """Return errors as a table, the fewer of models and recordings across; deep cells are far from the best."""
     names, models = list(next(iter(means.values()))), list(means)
     scale = Scale.of(value for errors in means.values() for value in errors.values())
@@ -147,10 +136,10 @@ def _recordings_table(what: str, means: dict[str, dict[str, float]], unit: str) 
         for model, errors in means.items():
             depth = (errors[name] - low) / (high - low) if high > low else 0.0
             shown[model, name] = scale.number(errors[name]), depth
-    caption = f"RMSE{scale.label}{unit}; the deeper the colour, the further from the best on that {what}"
+    caption = f"RMSE{scale.label}{unit}; the deeper the colour, the further from the best on that recording"
     rows: list[tuple[str, list[html.Cell]]]
     if len(names) < len(models):
         rows = [("", [model, *(shown[model, name] for name in names)]) for model in models]
         return html.table(caption, ["model", *names], rows)
     rows = [("", [name, *(shown[model, name] for model in models)]) for name in names]
-    return html.table(caption, [what, *models], rows)
+    return html.table(caption, ["recording", *models], rows)

@@ -11,8 +11,8 @@ from baselines.report.html import Entry
 __all__ = ["PARTS_OF_SECTION", "group_sections"]
 
 PARTS_OF_SECTION: dict[str, Callable[[Group], str]] = {
-    "Results": results.results,
-    "Significant differences": results.differences,
+    "Results": lambda group: results.errors_table(group.table),
+    "Significant differences": lambda group: results.significance(group.table),
     "The data": about.data,
     "Signals before and after a low-pass": about.signals,
     "Learning curves": curves.learning,

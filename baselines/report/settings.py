@@ -132,7 +132,7 @@ def errors_of(runs: Sequence[Run]) -> dict[str, Error]:
     MSE over that of the mean on the same data, which compares where a setting changes the task too.
     """
     errors: dict[str, Error] = {}
-    units = {si_rmse(run.reported)[1] if "si" in run.reported else "" for run in runs}
+    units = {si_rmse(run.reported)[1] for run in runs}
     if len(units) == 1 and "" not in units:
         errors[f"RMSE{bracketed(units.pop())}"] = lambda run: si_rmse(run.reported)[0]
     means = {run.config.data.recipe_hash: run for run in runs if run.config.name == MEAN}

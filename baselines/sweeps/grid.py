@@ -17,12 +17,11 @@ import csp_data
 from baselines.errors import CspDataError, OptionError, UnknownNameError
 from baselines.experiment import plan
 from baselines.models.own_file import digest_of, file_of
-from baselines.presets import MODELS, default_preset, is_own, short_name, short_names
+from baselines.presets import MODELS, REFERENCES, default_preset, is_own, short_name, short_names
 from baselines.published import training, training_of
-from baselines.references.methods import REFERENCES
 from baselines.references.strapdown import NotApplicableError
 from baselines.runs.config import REFERENCE_SETTING
-from baselines.training.train import TrainConfig
+from baselines.training.settings import TrainConfig
 from csp_data import Dataset, Resplit
 from csp_data.acquire.rawtree import raw_root
 from csp_data.card import load_card

@@ -26,7 +26,7 @@ from baselines.training.ledger import SWEEP, append_line, read_lines
 
 T = TypeVar("T")
 
-__all__ = ["SWEEP", "Sweep", "read_sweep", "require_sweep_folder", "sweep", "sweep_grid", "sweep_planned"]
+__all__ = ["Sweep", "read_sweep", "require_sweep_folder", "sweep", "sweep_grid", "sweep_planned"]
 
 
 @dataclass(frozen=True)

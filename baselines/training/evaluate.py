@@ -19,7 +19,6 @@ from csp_data.predictions import EpisodePrediction
 from csp_data.store import EpisodeRow
 
 __all__ = [
-    "EpisodePrediction",
     "compute_all_metrics",
     "compute_metrics",
     "normalized_predictions",
@@ -28,8 +27,13 @@ __all__ = [
     "sum_squared_errors",
 ]
 
+BATCH = 32
+"""Windows that are predicted at once."""
 
-def normalized_predictions(model: nn.Module, part: Part, length: int | None, batch_size: int = 32) -> torch.Tensor:
+
+def normalized_predictions(
+    model: nn.Module, part: Part, length: int | None, batch_size: int = BATCH
+) -> torch.Tensor:
     """Run a model over every step of a part once.
 
     Episodes are cut into consecutive windows, the last one partial, and the model starts afresh in each: all
@@ -65,7 +69,7 @@ def normalized_predictions(model: nn.Module, part: Part, length: int | None, bat
 
 
 def sum_squared_errors(
-    model: nn.Module, part: Part, length: int | None, first: int, step: int, batch_size: int = 32
+    model: nn.Module, part: Part, length: int | None, first: int, step: int
 ) -> tuple[float, int]:
     """Return the sum of squared normalised errors over every `step`-th window from the `first`, and their number.
 
@@ -75,7 +79,7 @@ def sum_squared_errors(
     chosen = Windows(windows.episodes[first::step], windows.starts[first::step], windows.lengths[first::step])
     total = 0.0
     with _evaluating(model, part):
-        for batch in batches(part, chosen, batch_size):
+        for batch in batches(part, chosen, BATCH):
             error = (_forward(model, batch) - batch.targets).square() * batch.mask.unsqueeze(-1)
             total += error.sum(dtype=torch.float64).item()
     return total, int(chosen.lengths.sum()) * part.targets.shape[1]
@@ -109,7 +113,7 @@ def _scatter_windows(output: torch.Tensor, windows: Windows, rows: np.ndarray, i
         into[start : start + steps] = values[:steps]
 
 
-def predict(model: nn.Module, part: Part, length: int | None, batch_size: int = 32) -> list[EpisodePrediction]:
+def predict(model: nn.Module, part: Part, length: int | None) -> list[EpisodePrediction]:
     """Predict every episode of a part, in physical units; arguments as for :func:`normalized_predictions`.
 
     Raises
@@ -118,19 +122,19 @@ def predict(model: nn.Module, part: Part, length: int | None, batch_size: int = 
         As :func:`normalized_predictions`; or if predictions are not finite, which have no error.
     """
     true = part.physical(part.targets)
-    pred = physical_predictions(model, part, length, batch_size)
+    pred = physical_predictions(model, part, length)
     return [
         EpisodePrediction(id_, time, true[start : start + steps], pred[start : start + steps])
         for id_, time, start, steps in zip(part.ids, part.times, part.starts, part.lengths, strict=True)
     ]
 
 
-def physical_predictions(model: nn.Module, part: Part, length: int | None, batch_size: int = 32) -> np.ndarray:
+def physical_predictions(model: nn.Module, part: Part, length: int | None) -> np.ndarray:
     """Return the predictions of every step of a part in physical units, (N, D), float64.
 
     Parameters
     ----------
-    model, part, length, batch_size
+    model, part, length
         As for :func:`normalized_predictions`.
 
     Raises
@@ -138,7 +142,7 @@ def physical_predictions(model: nn.Module, part: Part, length: int | None, batch
     ModelError
         As :func:`normalized_predictions`; or if predictions are not finite, which have no error.
     """
-    pred = part.physical(normalized_predictions(model, part, length, batch_size))
+    pred = part.physical(normalized_predictions(model, part, length))
     not_finite = ", ".join(
         id_
         for id_, start, steps in zip(part.ids, part.starts, part.lengths, strict=True)

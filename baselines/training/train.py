@@ -31,22 +31,11 @@ from baselines.training.data import Part, Windows, batches, bucket_length, pad_b
 from baselines.training.evaluate import normalized_predictions, sum_squared_errors
 from baselines.training.ledger import append_event
 from baselines.training.settings import BEST, LAST, METRICS, TrainConfig
-from baselines.training.step import PlainStep, adam, make_step, masked_mse, needs_static_shapes, uses_cuda_graph
+from baselines.training.step import PlainStep, adam, make_step, needs_static_shapes, uses_cuda_graph
 from baselines.training.team import ALONE, Team
 from csp_data.parallel import keep_freed
 
-__all__ = [
-    "BEST",
-    "LAST",
-    "METRICS",
-    "Fit",
-    "TrainConfig",
-    "TrainingError",
-    "masked_mse",
-    "seeded",
-    "train",
-    "validate",
-]
+__all__ = ["Fit", "TrainingError", "seeded", "train", "validate"]
 
 _LOSS_CHECK_INTERVAL = 32
 

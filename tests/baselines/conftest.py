@@ -17,7 +17,7 @@ from baselines.runs.collect import read_runs
 from baselines.runs.run import Run
 from baselines.sweeps.sweep import sweep
 from baselines.training.data import Part
-from baselines.training.train import TrainConfig
+from baselines.training.settings import TrainConfig
 from csp_data import Dataset
 from csp_data.normalization import Affine
 from csp_data.simulate import simulate
@@ -135,7 +135,8 @@ def short_page(runs: dict[str, Run], sample: Dataset, tmp_path_factory: pytest.T
 @pytest.fixture(scope="session")
 def long_page(sweeps: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The report of sweeps over several data sets and settings."""
-    from baselines.report import datasets_of, write_report
+    from baselines.report import write_report
+    from baselines.runs.collect import datasets_of
 
     found = read_runs(list(sweeps.values()))
     return write_report(found, datasets_of(found), tmp_path_factory.mktemp("report"), unfinished=3)

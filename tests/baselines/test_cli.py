@@ -18,7 +18,7 @@ from baselines.cli import main
 from baselines.commands.train import training_config
 from baselines.published import TRAINING
 from baselines.runs.run import Run, read_run
-from baselines.training.train import TrainConfig
+from baselines.training.settings import TrainConfig
 
 TINY = ["--set", "dim=8", "hidden=8", "layers=1", "--window-s", "10", "--window-stride-s", "10"]
 

@@ -20,7 +20,7 @@ from baselines.cli import main
 from baselines.errors import CspDataError, OptionError
 from baselines.experiment import run
 from baselines.runs.run import Run
-from baselines.training.train import TrainConfig
+from baselines.training.settings import TrainConfig
 from csp_data import Dataset, LowPass, Protocol, Recording
 from csp_data.authoring.template import new_source
 from csp_data.predictions import read_predictions

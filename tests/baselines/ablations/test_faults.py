@@ -262,7 +262,7 @@ def test_models_of_one_name_are_told_apart_by_what_differs(
 ) -> None:
     from baselines.ablations.fault_figure import draw
     from baselines.experiment import run
-    from baselines.training.train import TrainConfig
+    from baselines.training.settings import TrainConfig
     from csp_data.plot.style import GREYS
 
     folder = tmp_path_factory.mktemp("others")
@@ -336,7 +336,7 @@ def test_a_run_with_a_filter_of_its_own_is_also_shown_what_has_none(
     runs: dict[str, Run], tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     from baselines.experiment import run
-    from baselines.training.train import TrainConfig
+    from baselines.training.settings import TrainConfig
 
     filtered = csp_data.load("sample", lowpass=LowPass(hz=2))
     config = TrainConfig(window_s=10.0, window_stride_s=10.0)

@@ -19,7 +19,7 @@ from baselines.references.methods import (
 from baselines.references.strapdown import GRAVITY, NotApplicableError, Strapdown, StrapdownConfig
 from baselines.training.data import load_part
 from baselines.training.evaluate import normalized_predictions
-from baselines.training.train import TrainConfig
+from baselines.training.settings import TrainConfig
 from csp_data import Dataset
 
 pytest.importorskip("vqf", reason="the orientation filter needs the extra imu")

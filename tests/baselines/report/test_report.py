@@ -16,13 +16,13 @@ import pytest
 
 import csp_data
 from baselines.errors import OptionError
-from baselines.report import datasets_of, make_report, write_report
+from baselines.report import make_report, write_report
 from baselines.report.about import _shared_recordings
 from baselines.report.build import _overview_tables
 from baselines.report.group import Group, families, looks_of
 from baselines.report.panels import panel
 from baselines.report.settings import varied
-from baselines.runs.collect import read_runs
+from baselines.runs.collect import datasets_of, read_runs
 from baselines.runs.run import Run, RunError
 from baselines.tables.make import make_table
 from baselines.tables.render import cells, render

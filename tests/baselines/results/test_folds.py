@@ -17,11 +17,11 @@ import csp_data
 from baselines.ablations.ablate import ablate
 from baselines.ablations.variants import KINDS, Base
 from baselines.cli import main
-from baselines.report import datasets_of, make_report
+from baselines.report import make_report
 from baselines.results import Result
 from baselines.results.folds import across_folds
 from baselines.results.studies import add_to_study, read_study, variants_by_key
-from baselines.runs.collect import read_runs
+from baselines.runs.collect import datasets_of, read_runs
 from baselines.runs.run import Run, RunError, read_run
 from baselines.sweeps.grid import Grid
 from baselines.sweeps.pool import Place
@@ -30,7 +30,7 @@ from baselines.tables.breakdown import by_recording, by_target, by_variant
 from baselines.tables.make import make_table, make_tables
 from baselines.tables.render import overview
 from baselines.training.metrics import pooled
-from baselines.training.train import TrainConfig
+from baselines.training.settings import TrainConfig
 from csp_data.card import load_card
 from csp_data.protocol import resolve
 

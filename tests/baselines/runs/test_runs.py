@@ -17,8 +17,9 @@ import csp_data
 from baselines.ablations.ablate import ablate
 from baselines.errors import OptionError, UnknownNameError
 from baselines.experiment import evaluate, load_model, plan, run
-from baselines.models.factory import MODELS, build
+from baselines.models.factory import build
 from baselines.models.model import FlatModel
+from baselines.presets import MODELS
 from baselines.report import write_report
 from baselines.results import Result, write_study
 from baselines.runs.collect import read_runs
@@ -31,7 +32,8 @@ from baselines.sweeps.grid import Grid
 from baselines.sweeps.pool import Place
 from baselines.tables.make import make_table
 from baselines.training.ledger import Executed, append_event, count_executed
-from baselines.training.train import TrainConfig, TrainingError
+from baselines.training.settings import TrainConfig
+from baselines.training.train import TrainingError
 from csp_data import Dataset
 
 CONFIG = TrainConfig(epochs=2, window_s=10.0, window_stride_s=10.0)

@@ -11,7 +11,7 @@ from baselines.errors import MissingExtraError, OptionError
 from baselines.experiment import run
 from baselines.runs.run import read_run
 from baselines.sweeps.sweep import sweep
-from baselines.training.train import TrainConfig
+from baselines.training.settings import TrainConfig
 from csp_data import Dataset
 
 CONFIG = TrainConfig(epochs=2, window_s=10.0, window_stride_s=10.0)

@@ -34,7 +34,7 @@ from baselines.sweeps.progress import Progress
 from baselines.sweeps.slots import device_slot
 from baselines.sweeps.sweep import read_sweep, sweep
 from baselines.training.ledger import append_event, count_executed
-from baselines.training.train import TrainConfig
+from baselines.training.settings import TrainConfig
 from csp_data import LowPass, Resplit
 
 TINY = {"train.window_s": [10], "train.window_stride_s": [10], "train.epochs": [1]}

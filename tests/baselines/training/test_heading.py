@@ -16,7 +16,8 @@ from torch import Tensor, nn
 import csp_data
 from baselines.errors import OptionError
 from baselines.training.data import HeadingRotation, Part, batches, cut_windows, load_part
-from baselines.training.train import TrainConfig, train
+from baselines.training.settings import TrainConfig
+from baselines.training.train import train
 from csp_data import Dataset
 from csp_data.authoring.template import new_source
 from csp_data.normalization import Affine

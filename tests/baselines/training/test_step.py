@@ -13,8 +13,9 @@ import baselines
 from baselines.errors import OptionError
 from baselines.models.model import param_groups
 from baselines.training.data import Part, batches, bucket_length, cut_windows, pad_batch
+from baselines.training.settings import TrainConfig
 from baselines.training.step import FIRST_COMPILING_VERSION, PlainStep, adam, masked_mse, numerics
-from baselines.training.train import TrainConfig, train
+from baselines.training.train import train
 
 MakePart = Callable[..., Part]
 CPU = torch.device("cpu")

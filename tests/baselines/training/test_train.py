@@ -19,15 +19,12 @@ from baselines.errors import OptionError
 from baselines.training.checkpoint import CheckpointError, load_weights, read_checkpoint
 from baselines.training.data import Part
 from baselines.training.ledger import LEDGER
+from baselines.training.settings import BEST, LAST, METRICS, TrainConfig
+from baselines.training.step import masked_mse
 from baselines.training.team import ALONE, Team
 from baselines.training.train import (
-    BEST,
-    LAST,
-    METRICS,
-    TrainConfig,
     TrainingError,
     _TrainingLoop,
-    masked_mse,
     seeded,
     train,
     validate,
