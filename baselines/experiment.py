@@ -20,7 +20,7 @@ from baselines.models.config import OwnConfig, config_from_dict, config_to_dict
 from baselines.models.factory import build, build_from_config
 from baselines.models.own import OwnModel, build_own, own_from_config
 from baselines.models.own_file import prints_apart
-from baselines.presets import UnknownModelError, is_own, model_kinds, short_name
+from baselines.presets import DECIDED_BY_DATA, UnknownModelError, is_own, model_kinds, short_name
 from baselines.published import UNITS
 from baselines.references.methods import (
     REFERENCES,
@@ -45,7 +45,7 @@ from baselines.runs.run import (
     read_run,
 )
 from baselines.runs.trackers import Tracker, open_tracker, require_tracker
-from baselines.training.checkpoint import save_weights
+from baselines.training.checkpoint import load_weights, save_weights
 from baselines.training.data import Part, load_part
 from baselines.training.evaluate import compute_all_metrics, predict
 from baselines.training.ledger import LEDGER, append_event, read_lines
@@ -286,7 +286,7 @@ def _build(
             model_kinds(name)
         except UnknownModelError:
             raise UnknownModelError(name, REFERENCES) from None
-    for fixed in ("in_dim", "out_dim", "chunk"):
+    for fixed in DECIDED_BY_DATA:
         if fixed in options:
             raise OptionError(fixed, options[fixed], "nothing: the data set decides it")
     if is_own(name):  # its options may have any name
@@ -310,7 +310,7 @@ def model_config(model: Any) -> dict[str, Any]:
 def load_model(run: Run, device: str = "cpu") -> nn.Module:
     """Return the model of a finished run with the weights of its chosen epoch."""
     model = _rebuilt(run)
-    run.load_weights(model)
+    load_weights(run.folder / BEST, model)
     return model.to(torch_device(device)).eval()
 
 

@@ -19,6 +19,7 @@ from baselines.errors import UnknownNameError
 
 __all__ = [
     "ALL_MODELS",
+    "DECIDED_BY_DATA",
     "INNER_KINDS",
     "KINDS",
     "MODELS",
@@ -207,6 +208,9 @@ def model_kinds(model: str) -> list[str]:
         raise UnknownModelError(model)
     return kinds
 
+
+DECIDED_BY_DATA = ("in_dim", "out_dim", "chunk")
+"""What every model is told of the data set, and no preset or option can say."""
 
 OWN = "own"
 """Family of models from a file of one's own."""

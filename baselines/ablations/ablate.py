@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import dataclasses
 import math
-import statistics
 import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -30,7 +29,7 @@ from baselines.runs.run import read_run
 from baselines.sweeps.grid import Grid, PlannedRun, SweepError, check_raw, expand, prepare_all
 from baselines.sweeps.pool import Place
 from baselines.sweeps.sweep import Sweep, require_sweep_folder, sweep_planned
-from baselines.tables.digits import Scale, bracketed
+from baselines.tables.digits import Scale, bracketed, mean_and_std
 from baselines.training.settings import TrainConfig
 from csp_data import Dataset
 from csp_data.card import load_card
@@ -261,7 +260,7 @@ def summary(rows: Sequence[Row]) -> str:
             values_by_model = {
                 model: [getattr(row, column) for row in with_error if row.model == model] for model in models
             }
-            cells = [_spread_cell(values_by_model[model], scale) for model in models]
+            cells = [scale.spread(*mean_and_std(values)) if values else "-" for values in values_by_model.values()]
             note = next((row.note for row in variant_rows if row.note and not row.model), "")
             lines.append(f"| {variant} | {note or ' | '.join(cells)} |")
         blocks.append("\n".join(lines))
@@ -270,12 +269,6 @@ def summary(rows: Sequence[Row]) -> str:
 
 def _folds_label(rows: Iterable[Row]) -> str:
     return "".join(f", {folds} folds" for folds in {row.folds for row in rows} - {None})
-
-
-def _spread_cell(values: Sequence[float], scale: Scale) -> str:
-    if not values:
-        return "-"
-    return scale.spread(statistics.fmean(values), statistics.stdev(values) if len(values) > 1 else None)
 
 
 def _plan_variants(

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import csv
 import dataclasses
-import io
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from baselines.files import atomic_bytes
+from baselines.results.text import rows_to_csv
 
 __all__ = ["relative_mse", "si_rmse", "write_rows"]
 
@@ -48,9 +47,4 @@ def relative_mse(metrics: Mapping[str, Any], baseline: Mapping[str, Any]) -> flo
 
 def write_rows(path: Path, rows: Iterable[Any], columns: Sequence[str]) -> None:
     """Write dataclasses as the rows of a CSV file, all at once; what is not known is empty."""
-    text = io.StringIO()
-    writer = csv.DictWriter(text, columns, lineterminator="\n")
-    writer.writeheader()
-    for row in rows:
-        writer.writerow({k: "" if v is None else v for k, v in dataclasses.asdict(row).items()})
-    atomic_bytes(path, text.getvalue().encode())
+    atomic_bytes(path, rows_to_csv(columns, map(dataclasses.asdict, rows)).encode())

@@ -9,9 +9,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from baselines.ablations.faults import FAULTS
-from baselines.tables.digits import bracketed
+from baselines.tables.digits import bracketed, count_of
 from baselines.tables.model_looks import looks_by_name
-from baselines.tables.table import NOT_BENCH
+from baselines.tables.table import kind_label
 from csp_data.plot.runs import plot_settings
 
 if TYPE_CHECKING:
@@ -40,11 +40,10 @@ def draw(rows: Sequence[Row]) -> Figure:
     for ax in panels[len(faults) :]:
         ax.set_axis_off()
     first = rows[0]
-    recordings = NOT_BENCH.get(first.kind, first.kind)
     runs, draws = len({row.run for row in rows}), len({row.draw for row in rows})
     figure.suptitle(
-        f"Faults of the sensors, {first.dataset}: {recordings}\nprotocol {first.protocol}, on {first.part}, "
-        f"{runs} run{'' if runs == 1 else 's'}, {draws} draw{'' if draws == 1 else 's'} of each fault",
+        f"Faults of the sensors, {first.dataset}: {kind_label(first.kind)}\nprotocol {first.protocol}, on "
+        f"{first.part}, {count_of(runs, 'run')}, {count_of(draws, 'draw')} of each fault",
         fontsize="medium",
     )
     handles, labels = panels[0].get_legend_handles_labels()

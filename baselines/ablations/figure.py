@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import statistics
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
@@ -11,9 +10,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from baselines.ablations.variants import KINDS
-from baselines.tables.digits import bracketed
+from baselines.tables.digits import bracketed, count_of, mean_and_std
 from baselines.tables.model_looks import looks_by_name
-from baselines.tables.table import NOT_BENCH
+from baselines.tables.table import kind_label
 from csp_data.plot.runs import plot_settings
 from csp_data.plot.style import Look, legend_beside, tidy
 
@@ -73,10 +72,11 @@ def _title(rows: Sequence[Row]) -> str:
     first = rows[0]
     seeds = {row.seed for row in rows if row.rmse is not None or row.relative_mse is not None}
     parts = "/".join(dict.fromkeys(row.part for row in rows if row.part))
-    count = f"{len(seeds)} seed{'' if len(seeds) == 1 else 's'}"
-    recordings = NOT_BENCH.get(first.kind, first.kind)
-    count += "".join(f", {folds} folds" for folds in {row.folds for row in rows} - {None})
-    return f"{first.dataset}: {recordings}; protocol {first.protocol}, on {parts}, {count}"
+    folds = "".join(f", {folds} folds" for folds in {row.folds for row in rows} - {None})
+    return (
+        f"{first.dataset}: {kind_label(first.kind)}; protocol {first.protocol}, on {parts}, "
+        f"{count_of(len(seeds), 'seed')}{folds}"
+    )
 
 
 def _error_columns(rows: Sequence[Row], count: int) -> list[tuple[str, str]]:
@@ -123,9 +123,9 @@ def _draw_pairs(ax: Axes, rows: Sequence[Row], looks: Mapping[str, Look], label:
             changes = _percent_changes([row for row in rows if row.series == name and row.model == model])
             if changes:
                 x.append(position + 0.6 * ((i + 0.5) / len(looks) - 0.5))
-                center, width = _mean_and_spread(changes)
+                center, width = mean_and_std(changes)
                 mean.append(center)
-                spread.append(width)
+                spread.append(width or 0.0)
                 ax.plot([x[-1]] * len(changes), changes, ".", color=look["color"], alpha=0.35, markersize=4)
         ax.errorbar(
             x,
@@ -160,7 +160,3 @@ def _percent_changes(rows: Sequence[Row]) -> list[float]:
         for seed, before in first.items()
         if before and (after := second.get(seed))
     ]
-
-
-def _mean_and_spread(values: Sequence[float]) -> tuple[float, float]:
-    return statistics.fmean(values), statistics.stdev(values) if len(values) > 1 else 0.0

@@ -255,17 +255,19 @@ def _predictions_file(folder: Path) -> Path:
 
 def _load_dataset(command: Train, train: dict[str, Any], data: dict[str, Any]) -> tuple[Dataset, TrainConfig]:
     """Load by name, or from a prepared file if the argument looks like one; choose how to train on it."""
+    from baselines.sweeps.grid import is_prepared_file
+
     for name in train:
         if name in command.choices:
             raise OptionError("set", f"train.{name}", f"nothing that --{name.replace('_', '-')} says too")
-    choices, path = Choices(**command.choices, **train), Path(command.dataset)
-    if command.dataset in csp_data.names() or (path.suffix not in (".h5", ".hdf5") and not path.is_file()):
+    choices = Choices(**command.choices, **train)
+    if not is_prepared_file(command.dataset):
         # first what may be refused: preparing can take long
         protocol = resolve(load_card(command.dataset), command.protocol).replace(**data)
         config = training_config(choices, command.training, protocol.name)
         csp_data.prepare(command.dataset, raw=command.raw, protocol=protocol, progress=loudness.get().progress)
         return csp_data.load(command.dataset, raw=command.raw, protocol=protocol), config
-    dataset = csp_data.load(path=path, raw=command.raw, protocol=command.protocol, **data)
+    dataset = csp_data.load(path=command.dataset, raw=command.raw, protocol=command.protocol, **data)
     return dataset, training_config(choices, command.training, dataset.protocol.name)
 
 

@@ -39,7 +39,7 @@ def _visible_keys(position, lo, window):  # type: ignore[no-untyped-def]
 
 @njit(**INLINED, **REORDERED)
 def _exp_row(s, shift):  # type: ignore[no-untyped-def]
-    """Turn ``s`` into exp(s - less); return the sum."""
+    """Turn ``s`` into exp(s - shift); return the sum."""
     total = s.dtype.type(0)
     for j in range(s.shape[0]):
         s[j] = exp(s[j] - shift)

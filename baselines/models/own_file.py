@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 
 from baselines.errors import CspDataError, ModelError, UnknownNameError
 from baselines.models.config import OwnConfig
+from baselines.presets import DECIDED_BY_DATA
 from csp_data.terminal import stdout_is_result
 
 __all__ = [
@@ -30,9 +31,6 @@ T = TypeVar("T")
 
 DIGITS = 16
 """Hexadecimal digits of a file's SHA-256 that are kept."""
-
-FIXED = ("in_dim", "out_dim", "chunk")
-"""Arguments that the data set decides."""
 
 
 def file_of(name: str) -> Path:
@@ -72,12 +70,12 @@ def check_options(config: OwnConfig, make: Callable[..., Any]) -> None:
         return
     by_keyword = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
     known = [parameter.name for parameter in parameters if parameter.kind in by_keyword]
-    if not {*FIXED} <= {*known}:
+    if not {*DECIDED_BY_DATA} <= {*known}:
         raise ModelError(
             f"{config.source}: expected a class or function with the arguments in_dim, out_dim and chunk, found "
             f"{config.source.rpartition(':')[2]}({', '.join(known)})."
         )
-    free = [name for name in known if name not in FIXED]
+    free = [name for name in known if name not in DECIDED_BY_DATA]
     for option in config.options:
         if option not in free:
             raise UnknownNameError(f"option of {config.source}", option, free)

@@ -18,7 +18,7 @@ from baselines.pretrained.model import Pretrained, PretrainedError
 from baselines.results import Result, collect
 from baselines.runs.interface import interface_of
 from baselines.runs.run import Run, dataset_of, read_run
-from baselines.tables.table import NOT_BENCH
+from baselines.tables.table import kind_label
 from csp_data import Dataset
 from csp_data.predictions import EpisodePrediction
 
@@ -129,7 +129,7 @@ def _data_facts(row: Result, pretrained: Pretrained, dataset: Dataset) -> dict[s
     return {
         "name": row.dataset,
         "kind": row.kind,
-        "kind_label": NOT_BENCH.get(row.kind, row.kind),
+        "kind_label": kind_label(row.kind),
         "protocol": row.protocol,
         "recipe_hash": row.recipe_hash,
         "selection": row.selection,

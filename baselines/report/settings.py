@@ -10,7 +10,7 @@ from typing import Any
 from matplotlib.axes import Axes
 
 from baselines.ablations.comparison import relative_mse, si_rmse
-from baselines.presets import REFERENCES
+from baselines.presets import DECIDED_BY_DATA, REFERENCES
 from baselines.report.group import families, join_names
 from baselines.report.panels import Panel, panel
 from baselines.runs.run import Run
@@ -120,9 +120,6 @@ def settings_of(run: Run) -> Settings:
         settings["data.resplit"] = {name: value for name, value in resplit.items() if name != "fold"}
     settings |= {f"train.{name}": value for name, value in config["train"].items() if name != "seed"}
     return settings | {f"model.{name}": value for name, value in model.items() if name not in DECIDED_BY_DATA}
-
-
-DECIDED_BY_DATA = ("in_dim", "out_dim", "chunk")
 
 
 def errors_of(runs: Sequence[Run]) -> dict[str, Error]:

@@ -14,8 +14,9 @@ from typing import Any
 
 import numpy as np
 
-from baselines.results.rows import Recording, Result, Target, digest
+from baselines.results.rows import Recording, Result, Target
 from baselines.results.text import abbreviated
+from baselines.runs.config import digest
 from baselines.runs.run import RunError
 from csp_data.splits import natural_key
 

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from baselines.presets import REFERENCES
-from baselines.runs.config import effective_settings
+from baselines.runs.config import digest, effective_settings
 from baselines.runs.run import Run, damaged_error
 
 __all__ = ["Recording", "Result", "Target", "as_result", "as_results", "unique_runs"]
@@ -261,11 +259,6 @@ def unique_runs(runs: Sequence[RunOrResult]) -> list[RunOrResult]:
             identity = digest(effective_settings(dict(row.settings))), row.variant
         first_by_identity.setdefault(identity, run)
     return list(first_by_identity.values())
-
-
-def digest(settings: Mapping[str, Any]) -> str:
-    """Return 12 hexadecimal digits that name a configuration without its seed."""
-    return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:12]
 
 
 def _seedless_settings(run: Run) -> dict[str, Any]:

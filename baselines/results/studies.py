@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Any, Literal, final, overload
 
 from baselines.errors import MissingExtraError, OptionError, UnknownNameError
 from baselines.files import atomic_bytes
-from baselines.results.rows import Recording, Result, Target, digest, unique_runs
+from baselines.results.rows import Recording, Result, Target, unique_runs
 from baselines.results.text import ResultsError, abbreviated, columns, read_rows, rows_to_csv
 from baselines.runs.collect import find_runs
+from baselines.runs.config import digest
 from baselines.runs.run import read_run
 
 if TYPE_CHECKING:

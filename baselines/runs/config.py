@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -16,6 +17,7 @@ __all__ = [
     "DataConfig",
     "RunConfig",
     "data_config",
+    "digest",
     "effective_settings",
     "flatten",
 ]
@@ -103,7 +105,7 @@ class RunConfig:
     @property
     def key(self) -> str:
         """12 hexadecimal digits that name everything the run's numbers depend on."""
-        return hashlib.sha256(json.dumps(self.to_dict(), sort_keys=True).encode()).hexdigest()[:12]
+        return digest(self.to_dict())
 
     def to_dict(self) -> dict[str, Any]:
         """Return the configuration as JSON values."""
@@ -119,6 +121,11 @@ class RunConfig:
             train=TrainConfig(**plain["train"]),
             code=plain.get("code", ""),
         )
+
+
+def digest(settings: Mapping[str, Any]) -> str:
+    """Return 12 hexadecimal digits that name some settings."""
+    return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:12]
 
 
 def _as_json_values(values: Any) -> Any:

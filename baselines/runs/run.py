@@ -104,12 +104,6 @@ class Run:
         except PredictionsError as error:
             raise RunError(str(error)) from error
 
-    def load_weights(self, model: Any) -> None:
-        """Put the weights of the chosen epoch into a model of the run's configuration."""
-        from baselines.training.checkpoint import load_weights  # torch, for which readers of results need not wait
-
-        load_weights(self.folder / BEST, model)
-
 
 @contextmanager
 def lock_folder(folder: Path, config: RunConfig) -> Iterator[State]:

@@ -18,6 +18,7 @@ from baselines.errors import CspDataError
 __all__ = [
     "TIME",
     "ClockError",
+    "FirstSteps",
     "LatencyHistogram",
     "PredictionWriter",
     "Sample",
@@ -181,6 +182,24 @@ def _shorten(text: str) -> str:
     return text if len(text) <= 80 else f"{text[:77]}..."
 
 
+class FirstSteps:
+    """The steps between the first times of a stream, by which it is seen that all of them are wrong."""
+
+    TIMES = 25
+
+    def __init__(self) -> None:
+        self._times: list[float] = []
+
+    def median(self, time: float) -> float | None:
+        """Take the next time in s; return the median of the steps when it is the 25th, else ``None``."""
+        if len(self._times) == self.TIMES:
+            return None
+        self._times.append(time)
+        if len(self._times) < self.TIMES:
+            return None
+        return statistics.median(later - earlier for earlier, later in pairwise(self._times))
+
+
 class SampleClock:
     """Times of samples: their own where lines have one, else counted on at the rate of the training data.
 
@@ -190,12 +209,12 @@ class SampleClock:
         Seconds from one sample to the next, as the model expects them.
     """
 
-    CHECKED_SAMPLES, TOLERANCE = 25, 1.2
+    TOLERANCE = 1.2
 
     def __init__(self, period: float) -> None:
         self._period = period
         self._last_stamped = (0.0, 0)
-        self._first_stamps: list[float] = []
+        self._first_steps = FirstSteps()
 
     def set(self, stamp: float | None, number: int) -> None:
         """Note the time in s of sample ``number``, from 1, if it is known."""
@@ -212,21 +231,16 @@ class SampleClock:
 
         Raises
         ------
-        SampleError
+        ClockError
             At the 25th, if the median of the steps is not the expected one (to 20 %): jitter and single lost
             samples are let through, another rate or another unit of time is not.
         """
-        if stamp is None or len(self._first_stamps) == self.CHECKED_SAMPLES:
-            return
-        self._first_stamps.append(stamp)
-        if len(self._first_stamps) < self.CHECKED_SAMPLES:
-            return
-        step = statistics.median(b - a for a, b in pairwise(self._first_stamps))
-        if not 1 / self.TOLERANCE < step / self._period < self.TOLERANCE:
+        step = None if stamp is None else self._first_steps.median(stamp)
+        if step is not None and not 1 / self.TOLERANCE < step / self._period < self.TOLERANCE:
             raise ClockError(
                 line,
                 f"samples {self._period:g} s apart ({1 / self._period:g} Hz), the rate of the training data",
-                f"a median of {step:g} between the last {self.CHECKED_SAMPLES} times",
+                f"a median of {step:g} between the last {FirstSteps.TIMES} times",
                 "Pass --resample if the times are right and in seconds, or else leave the column time out.",
             )
 

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import statistics
 from collections.abc import Callable, Iterator
-from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
 
 from baselines.errors import OptionError
 from baselines.stream.engine import Arrays, StateError
-from baselines.stream.line_protocol import TIME, ClockError, Sample, SampleClock, SampleError
+from baselines.stream.line_protocol import TIME, ClockError, FirstSteps, Sample, SampleError
 from csp_data.signal.resample import interval_mean, linear
 
 __all__ = ["MAX_GAP_S", "Resampler", "StampedSamples", "is_resampled"]
@@ -182,7 +180,7 @@ class StampedSamples:
 
     def __init__(self, resampler: Resampler, begin_anew: Callable[[], None]) -> None:
         self.resampler, self._begin_anew = resampler, begin_anew
-        self._first_stamps: list[float] = []
+        self._first_steps = FirstSteps()
 
     @property
     def gaps(self) -> int:
@@ -204,21 +202,13 @@ class StampedSamples:
             raise SampleError(line, f"a {TIME} in s, by which samples are resampled", "none")
         if latest is not None and not stamp > latest:
             raise SampleError(line, f"a {TIME} after {latest:.15g} s, that of the sample before", f"{stamp:.15g}")
-        self._check(stamp, line)
-        if self.resampler.begins_anew(stamp):
-            self._begin_anew()
-        return list(self.resampler.push(stamp, values))
-
-    def _check(self, stamp: float, line: int) -> None:
-        if len(self._first_stamps) == SampleClock.CHECKED_SAMPLES:
-            return
-        self._first_stamps.append(stamp)
-        if len(self._first_stamps) < SampleClock.CHECKED_SAMPLES:
-            return
-        step = statistics.median(later - earlier for earlier, later in pairwise(self._first_stamps))
-        if step > self.resampler.max_gap_s:
+        step = self._first_steps.median(stamp)
+        if step is not None and step > self.resampler.max_gap_s:
             raise ClockError(
                 line,
                 f"samples at most {self.resampler.max_gap_s:g} s apart (--max-gap), with times in seconds",
-                f"a median of {step:g} between the last {SampleClock.CHECKED_SAMPLES} times",
+                f"a median of {step:g} between the last {FirstSteps.TIMES} times",
             )
+        if self.resampler.begins_anew(stamp):
+            self._begin_anew()
+        return list(self.resampler.push(stamp, values))

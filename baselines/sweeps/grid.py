@@ -28,7 +28,17 @@ from csp_data.card import load_card
 from csp_data.errors import MissingDataError
 from csp_data.options import check_number, frozen
 
-__all__ = ["GROUPS", "Grid", "PlannedRun", "SweepError", "check_raw", "expand", "prepare_all", "split_settings"]
+__all__ = [
+    "GROUPS",
+    "Grid",
+    "PlannedRun",
+    "SweepError",
+    "check_raw",
+    "expand",
+    "is_prepared_file",
+    "prepare_all",
+    "split_settings",
+]
 
 
 class SweepError(CspDataError):
@@ -217,7 +227,7 @@ def prepare_all(grid: Grid, *, jobs: int = 1, progress: bool = False) -> list[Da
     datasets = []
     for name in grid.datasets:
         for changes in grid.variants("data"):
-            if _is_file(name):
+            if is_prepared_file(name):
                 if changes or grid.protocol:
                     raise OptionError(
                         "datasets",
@@ -342,7 +352,8 @@ def _resplit_fields(resplit: Any) -> Mapping[str, Any]:
     return fields
 
 
-def _is_file(name: str) -> bool:
+def is_prepared_file(name: str) -> bool:
+    """Tell whether what stands for a data set is taken for a prepared file, not for a name."""
     return name not in csp_data.names() and (Path(name).suffix in (".h5", ".hdf5") or Path(name).is_file())
 
 
@@ -352,7 +363,7 @@ def _raw_folder(name: str, grid: Grid) -> str | None:
 
 def _missing_raw_error(name: str, grid: Grid) -> Exception | None:
     """Return what is wrong with the raw files of a data set, if there are none at all."""
-    if _is_file(name):
+    if is_prepared_file(name):
         return None
     card = load_card(name)
     root = raw_root(card, _raw_folder(name, grid))

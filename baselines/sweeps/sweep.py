@@ -172,9 +172,7 @@ def sweep_planned(
     progress: bool = False,
     command: str = "",
 ) -> Sweep:
-    """Run what is planned for a folder, each once; the other arguments are those of :func:`sweep_grid`."""
-    out = out.absolute()
-    require_sweep_folder(out)
+    """Run what is planned for a folder that :func:`require_sweep_folder` let pass; else as :func:`sweep_grid`."""
     display = Progress(runs, jobs, shown=progress)
     finished = [planned for planned in runs if _is_finished(planned.folder)]
     unfinished = [planned for planned in runs if planned not in finished]

@@ -9,7 +9,7 @@ from dataclasses import replace
 from baselines.results.folds import across_folds
 from baselines.results.rows import Result, as_results
 from baselines.runs.run import Run, RunError
-from baselines.tables.digits import Scale, bracketed
+from baselines.tables.digits import Scale, bracketed, mean_and_std
 from baselines.tables.grid import Grid
 from baselines.tables.labels import by_label
 from baselines.tables.make import make_table
@@ -29,7 +29,7 @@ def by_recording(runs: Sequence[Run | Result], variant: str = "") -> Grid:
     Parameters
     ----------
     runs
-        On the same data; for more :func:`baselines.tables.table.for_each_data` makes a grid of each.
+        On the same data; for more :func:`baselines.tables.make.for_each_data` makes a grid of each.
     variant
         What tells its data from those of other grids beside it, for the heading.
 
@@ -155,8 +155,8 @@ def _comparable_rmse(row: Result, mean_by_recipe: Mapping[str, Result] | None) -
 def _change_cell(changes: Sequence[float]) -> str:
     if not changes:
         return ""
-    deviation = f" ± {statistics.stdev(changes):.1f}" if len(changes) > 1 else ""
-    return f"{statistics.fmean(changes):+.1f}{deviation} %"
+    mean, std = mean_and_std(changes)
+    return f"{mean:+.1f}{'' if std is None else f' ± {std:.1f}'} %"
 
 
 def _require_same_names(rows: Sequence[Result], names: Sequence[tuple[str, ...]], what: str) -> tuple[str, ...]:
@@ -175,7 +175,7 @@ def _error_grid(table: Table, rows: Sequence[Result], columns: Columns, what: st
     errors: list[list[tuple[float, float | None]]] = []
     for model in table.rows:
         by_column = [[value(row) for row in groups[model.model]] for value, _ in columns.values()]
-        errors.append([(statistics.fmean(v), statistics.stdev(v) if len(v) > 1 else None) for v in by_column])
+        errors.append([mean_and_std(values) for values in by_column])
     best, second = lowest_two([{row: mean for row, (mean, _) in enumerate(c)} for c in zip(*errors, strict=True)])
     several = len(errors) > 1
     scales = [Scale.of(mean for mean, _ in column) for column in zip(*errors, strict=True)]

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+import statistics
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-__all__ = ["RAISED", "Scale", "bracketed", "number", "places", "spread"]
+__all__ = ["RAISED", "Scale", "bracketed", "count_of", "mean_and_std", "number", "places", "spread"]
 
 DIGITS = 6
 """Digits of a number at most, where not all of them stand before the point."""
@@ -73,6 +74,11 @@ def spread(mean: float, std: float | None) -> str:
     return " ± ".join(f"{digits}e{exponent:03d}" for digits in scaled)
 
 
+def mean_and_std(values: Sequence[float]) -> tuple[float, float | None]:
+    """Return a mean and the standard deviation (n - 1); ``None`` for one value, which has none."""
+    return statistics.fmean(values), statistics.stdev(values) if len(values) > 1 else None
+
+
 def number(value: float, decimals: int = 4) -> str:
     """Return an error with so many decimals, three digits where those show hardly any, at most :data:`DIGITS`."""
     if value and abs(value) < 10 ** (2 - decimals):
@@ -83,6 +89,11 @@ def number(value: float, decimals: int = 4) -> str:
 def places(uncertainty: float, value: float) -> int:
     """Return the decimals of a value and its uncertainty: two digits of the uncertainty, :data:`DIGITS` in all."""
     return min(_decimals_for(uncertainty, 2), _decimals_for(value, DIGITS))
+
+
+def count_of(count: int, what: str) -> str:
+    """Return how many there are of what: ``1 seed``, ``3 seeds``."""
+    return f"{count:,} {what}{'' if count == 1 else 's'}"
 
 
 def bracketed(unit: str) -> str:

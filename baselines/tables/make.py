@@ -17,6 +17,7 @@ from baselines.published import published
 from baselines.results.folds import FoldsMissingError, across_folds, recipe_of
 from baselines.results.rows import Result, as_results
 from baselines.runs.run import Run, RunError
+from baselines.tables.digits import mean_and_std
 from baselines.tables.labels import by_label, what_numbers_mean
 from baselines.tables.setting_text import setting_text
 from baselines.tables.significance import compare
@@ -229,12 +230,9 @@ def _require_same_data(runs: Sequence[Result]) -> None:
 
 
 def _row(group: Sequence[Result], label: str, reference: float | None) -> Row:
-    def spread(values: list[float]) -> tuple[float, float | None]:
-        return statistics.fmean(values), statistics.stdev(values) if len(values) > 1 else None
-
     first = group[0]
-    mse, mse_std = spread([run.test_mse for run in group])
-    rmse, rmse_std = spread([run.test_rmse for run in group])
+    mse, mse_std = mean_and_std([run.test_mse for run in group])
+    rmse, rmse_std = mean_and_std([run.test_rmse for run in group])
     cell = published(first.dataset, first.model) if _is_published_task(first) else None
     converted = [run.published_mse for run in group if run.published_mse is not None]
     return Row(

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Literal
 
-from baselines.tables.digits import Scale, number, places
+from baselines.results.text import rows_to_csv
+from baselines.tables.digits import Scale, count_of, number, places
 from baselines.tables.grid import Cell, Grid, write
 from baselines.tables.significance import Comparison
 from baselines.tables.table import Row, Table
@@ -209,8 +208,8 @@ def notes(table: Table) -> list[str]:
         smallest_p = f" With {count} recordings no p can be below {2.0 ** (1 - count):.2g} before the correction."
         sentences.append(
             f"Differences to {table.against}, the {kind} with the lowest error on {table.selection}: "
-            f"interval of a bootstrap over {_count_of(count, 'recording')} and the seeds; p of Wilcoxon's test "
-            f"over recordings, corrected for {_count_of(len(compared), 'comparison')} (Holm); * marks a "
+            f"interval of a bootstrap over {count_of(count, 'recording')} and the seeds; p of Wilcoxon's test "
+            f"over recordings, corrected for {count_of(len(compared), 'comparison')} (Holm); * marks a "
             "significant difference: p below 0.05, and an interval without 0."
             + (" One recording carries no test." if count == 1 else smallest_p if count < 10 else "")
         )
@@ -250,10 +249,6 @@ def _comparison_cells(comparison: Comparison | None, scale: Scale) -> list[str]:
     return [_interval(comparison, scale), p]
 
 
-def _count_of(count: int, what: str) -> str:
-    return f"{count} {what}{'' if count == 1 else 's'}"
-
-
 def _interval(comparison: Comparison, scale: Scale) -> str:
     """Return a difference with its interval, as far as two digits of half the interval; four digits of a point."""
     difference, *ends = map(scale, (comparison.difference, comparison.low, comparison.high))
@@ -275,14 +270,12 @@ def _seed_range(seeds: tuple[int, ...]) -> str:
 def _csv(tables: Sequence[Table]) -> str:
     comparison_fields = ("difference", "low", "high", "p", "p_holm", "recordings")
     row_fields = [name for name in Row.__dataclass_fields__ if name != "comparison"]
-    text = io.StringIO()
-    writer = csv.DictWriter(text, [*SHARED, *row_fields, *comparison_fields], lineterminator="\n")
-    writer.writeheader()
+    lines = []
     for table in tables:
         shared = {name: getattr(table, name) for name in SHARED}
         for row in table.rows:
             values = {name: getattr(row, name) for name in row_fields} | {"seeds": " ".join(map(str, row.seeds))}
             compared = () if row.comparison is None else comparison_fields
             comparison = {name: getattr(row.comparison, name) for name in compared}
-            writer.writerow({**shared, **values, **comparison})
-    return text.getvalue()
+            lines.append({**shared, **values, **comparison})
+    return rows_to_csv([*SHARED, *row_fields, *comparison_fields], lines)

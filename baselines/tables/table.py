@@ -8,17 +8,17 @@ from baselines.presets import REFERENCES
 from baselines.tables.digits import bracketed
 from baselines.tables.significance import Comparison
 
-__all__ = ["Hierarchy", "Row", "Table"]
+__all__ = ["Hierarchy", "Row", "Table", "kind_label"]
 
 MIXED = "mixed units"
 CHOSEN_ON_REPORT = "best epoch chosen on the reported part itself, as published"
-NOT_BENCH = {
-    "real recordings": "real recordings, not CSP-Bench",
-    "simulated": "simulated, not CSP-Bench",
-}
-
 STATE_SPACES = frozenset({"s4", "s4d", "lru", "mamba", "mamba2"})
 """Kinds of layers that are state-space models; the published ones are S4 and Mamba."""
+
+
+def kind_label(kind: str) -> str:
+    """Return what recordings are, and what they are not."""
+    return f"{kind}, not CSP-Bench" if kind in ("real recordings", "simulated") else kind
 
 
 @dataclass(frozen=True)
@@ -162,7 +162,7 @@ class Table:
     @property
     def kind_label(self) -> str:
         """What the recordings are, and what they are not."""
-        return NOT_BENCH.get(self.kind, self.kind)
+        return kind_label(self.kind)
 
     @property
     def context_label(self) -> str:

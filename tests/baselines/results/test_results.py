@@ -17,10 +17,9 @@ from baselines.ablations.comparison import write_rows
 from baselines.cli import main
 from baselines.errors import OptionError, UnknownNameError
 from baselines.results import Result, ResultsError, collect, merged, studies, write_study
-from baselines.results.rows import digest
 from baselines.results.studies import SHIPPED, add_to_study, read_study, variants_by_key
 from baselines.results.text import columns
-from baselines.runs.config import RunConfig
+from baselines.runs.config import RunConfig, digest
 from baselines.runs.run import Run, RunError
 from baselines.tables.make import make_table
 from baselines.tables.render import render
