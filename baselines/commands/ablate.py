@@ -76,7 +76,7 @@ def ablate(command: Ablate, line: str) -> None:
         command.kind,
         runs.grid(command.datasets, command.models, command.seeds, command.set, command.folds),
         command.out,
-        runs.place(command.out),
+        runs.place(),
         values=command.values,
         **runs.pool(),
         progress=loudness.get().notes,

@@ -69,14 +69,11 @@ class Runs:
             folds=folds,
         )
 
-    def place(self, folder: Path, track: str | None = None) -> Place:
-        """Return what a worker gives to a run of a sweep in this folder."""
+    def place(self, track: str | None = None) -> Place:
+        """Return what a worker gives to each run."""
         from baselines.sweeps.pool import Place
 
-        slots = folder.absolute() / ".slots"
-        return Place(
-            device=self.device, per_device=self.per_device, threads=self.threads, slots=slots, track=track
-        )
+        return Place(device=self.device, per_device=self.per_device, threads=self.threads, track=track)
 
     def pool(self) -> dict[str, Any]:
         """Return what executes the runs, as :func:`baselines.sweeps.sweep.sweep_grid` names it."""

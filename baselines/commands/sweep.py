@@ -64,7 +64,7 @@ def sweep(command: Sweep, line: str) -> None:
     finished = sweep_grid(
         runs.grid(command.datasets, command.models, command.seeds, command.set, command.folds),
         command.out,
-        runs.place(command.out, command.track),
+        runs.place(command.track),
         **runs.pool(),
         progress=loudness.get().notes,
         command=line,

@@ -122,21 +122,12 @@ class _Attention(torch.autograd.Function):
         q, k, v = (t.detach().flatten(0, 1).contiguous() for t in (q / math.sqrt(q.shape[-1]), k, v))
         n = len(q)
         out, lse = torch.empty_like(q), q.new_empty(q.shape[:2])
-        ctx.options = (steps, window, mask_parameters(p, seed, q.numpy().dtype))
+        mask = mask_parameters(p, seed, q.numpy().dtype)
+        ctx.options = (steps, window, mask)
         for rows, positions, lo, hi in _query_blocks(n, length, steps, window):
             s = torch.bmm(q[:, rows], k[:, lo:hi].transpose(1, 2))
-            units = n * len(positions)
-            run_ranges(
-                _scores_to_weights,
-                units,
-                s.numpy(),
-                positions,
-                lo,
-                window,
-                length,
-                *ctx.options[2],
-                lse[:, rows].numpy(),
-            )
+            where = (positions, lo, window, length)
+            run_ranges(_scores_to_weights, n * len(positions), s.numpy(), *where, *mask, lse[:, rows].numpy())
             out[:, rows] = torch.bmm(s, v[:, lo:hi])
         ctx.save_for_backward(q, k, v, out, lse)
         return out.unflatten(0, ctx.heads)
@@ -153,19 +144,8 @@ class _Attention(torch.autograd.Function):
         for rows, positions, lo, hi in _query_blocks(n, length, steps, window):
             q_r, dy_r, keys = q[:, rows], dy[:, rows], k[:, lo:hi]
             s, dw = torch.bmm(q_r, keys.transpose(1, 2)), torch.bmm(dy_r, v[:, lo:hi].transpose(1, 2))
-            arrays = (lse[:, rows].numpy(), d[:, rows].numpy())
-            run_ranges(
-                _scores_backward,
-                n * len(positions),
-                s.numpy(),
-                dw.numpy(),
-                positions,
-                lo,
-                window,
-                length,
-                *mask,
-                *arrays,
-            )
+            where, row_values = (positions, lo, window, length), (lse[:, rows].numpy(), d[:, rows].numpy())
+            run_ranges(_scores_backward, n * len(positions), s.numpy(), dw.numpy(), *where, *mask, *row_values)
             dv[:, lo:hi].baddbmm_(s.transpose(1, 2), dy_r)
             dk[:, lo:hi].baddbmm_(dw.transpose(1, 2), q_r)
             dq[:, rows] = torch.bmm(dw, keys)

@@ -24,6 +24,12 @@ from csp_data.predictions import EpisodePrediction
 
 __all__ = ["best_run", "can_stream", "pretrained_from"]
 
+RUN_FACTS = (
+    *("model", "parameters", "seed", "epoch", "epochs", "window_s"),
+    *("commit", "code", "key", "device", "cpu", "torch", "seconds", "version"),
+)
+"""Fields of a run's row that a model tells of its training."""
+
 
 def can_stream(run: Run) -> bool:
     """Tell whether a run's model can stream for ever: no reference, no Transformer that looks back over all."""
@@ -93,11 +99,7 @@ def pretrained_from(
     about: dict[str, Any] = {
         "name": name,
         "data": _data_facts(row, pretrained, dataset),
-        "run": {
-            field: getattr(row, field)
-            for field in ("model", "parameters", "seed", "epoch", "epochs", "window_s", "commit", "code", "key")
-        }
-        | {field: getattr(row, field) for field in ("device", "cpu", "torch", "seconds", "version")},
+        "run": {field: getattr(row, field) for field in RUN_FACTS},
         "candidates": len(streaming),
         "models": len({other.model for other in streaming}),
         "errors": {

@@ -158,10 +158,8 @@ class _Moments:
         size, count = past * stacks[0].shape[2], sum(len(lags) for lags in stacks)
         pp, ff, fp = (np.zeros((size, size)) for _ in range(3))
         for lags in stacks:
-            past_lags, future_lags = (
-                _flatten_lags(lags[:, past - 1 :: -1]),
-                _flatten_lags(lags[:, past : 2 * past]),
-            )
+            past_lags = _flatten_lags(lags[:, past - 1 :: -1])
+            future_lags = _flatten_lags(lags[:, past : 2 * past])
             pp += past_lags.T @ past_lags
             ff += future_lags.T @ future_lags
             fp += future_lags.T @ past_lags

@@ -50,9 +50,8 @@ def learning(group: Group) -> str:
             ) -> None:
                 marks = chosen if "chosen" in title else None
                 plot.plot_learning(axes, curves, chosen=marks, label=f"loss on {title}", looks=group.looks)
-                axes.set_ylim(
-                    0.93 * min(all_losses), 1.07 * max(all_losses)
-                )  # the same in every panel, so that they compare
+                # the same in every panel, so that they compare
+                axes.set_ylim(0.93 * min(all_losses), 1.07 * max(all_losses))
 
             description = f"Loss on {title} of {join_names(family)}, epoch by epoch."
             panels.append(panel(draw, description, height=2.9 + 0.18 * max(0, len(family) - 3)))

@@ -161,14 +161,13 @@ def varied(runs: Sequence[Run]) -> list[Varied]:
         others = sorted(differing - set(axis.fields))
         if not differing & set(axis.fields):
             continue
-        panels = {label: _combinations(axis, runs, settings, others, error) for label, error in errors.items()}
-        panels = {label: combinations for label, combinations in panels.items() if combinations}
-        for label in list(panels)[1:]:
-            if not axis.relative:
-                del panels[label]
-        if panels:
+        combinations = [
+            (label, _combinations(axis, runs, settings, others, error)) for label, error in errors.items()
+        ]
+        drawn = [(label, panels) for label, panels in combinations if panels]
+        if drawn:
             names = {axis.position(of_run)[1]: axis.name(of_run) for of_run in settings if axis.name}
-            varied_axes.append(Varied(axis, names, panels))
+            varied_axes.append(Varied(axis, names, dict(drawn if axis.relative else drawn[:1])))
     return varied_axes
 
 

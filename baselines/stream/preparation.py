@@ -138,15 +138,12 @@ class Preparation:
 
     def _features(self, rows: Floats, started: bool) -> npt.NDArray[np.float32]:
         if self._compiled:
-            from baselines.stream.fast.preparation import (
-                prepare_samples,  # numba is imported only where it is used
-            )
+            from baselines.stream.fast import preparation as compiled  # numba is imported only where it is used
 
             prepared = np.empty((len(rows), len(self.scaling.shift)), np.float32)
             state = (self._offset, self._filtered, self._previous)
-            if not prepare_samples(
-                rows, started, self.deltas, self._clip_bounds, state, self._constants, prepared
-            ):
+            options = (started, self.deltas, self._clip_bounds, state, self._constants)
+            if not compiled.prepare_samples(rows, *options, prepared):
                 _require_finite(rows)
             return prepared
         _require_finite(rows)

@@ -262,21 +262,20 @@ def expand(grid: Grid, datasets: Sequence[Dataset], out: Path) -> list[PlannedRu
         by_window.setdefault(str(changes.get(REFERENCE_SETTING)), changes)
     no_sizes: dict[str, Any] = {}
     reference_variants = [(no_sizes, changes) for changes in by_window.values()]
-    for seed in grid.seeds:
-        for dataset, model in itertools.product(datasets, grid.names):
-            is_reference = model in REFERENCES
-            if is_reference and seed != grid.seeds[0]:
-                continue
-            base = training_of(dataset.protocol.name, grid.training)
-            for sizes, changes in reference_variants if is_reference else model_variants:
-                train = dataclasses.replace(base, **changes, seed=seed)
-                try:
-                    planned = _plan_run(dataset, model, train, sizes, grid, out)
-                except NotApplicableError:
-                    if model in grid.models:
-                        raise
-                    continue  # asked for as one of a group
-                runs.setdefault(planned.key, planned)
+    for seed, dataset, model in itertools.product(grid.seeds, datasets, grid.names):
+        is_reference = model in REFERENCES
+        if is_reference and seed != grid.seeds[0]:
+            continue
+        base = training_of(dataset.protocol.name, grid.training)
+        for sizes, changes in reference_variants if is_reference else model_variants:
+            train = dataclasses.replace(base, **changes, seed=seed)
+            try:
+                planned = _plan_run(dataset, model, train, sizes, grid, out)
+            except NotApplicableError:
+                if model in grid.models:
+                    raise
+                continue  # asked for as one of a group
+            runs.setdefault(planned.key, planned)
     return list(runs.values())
 
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeVar
@@ -127,8 +127,7 @@ def sweep(
         raw=raw,
         folds=folds,
     )
-    slots = Path(out) / ".slots"
-    place = Place(device=device, per_device=per_device, threads=threads, slots=slots, track=track)
+    place = Place(device=device, per_device=per_device, threads=threads, track=track)
     return sweep_grid(
         grid, Path(out), place, jobs=jobs, backend=backend, slurm=dict(slurm or {}), progress=progress
     )
@@ -173,6 +172,7 @@ def sweep_planned(
     command: str = "",
 ) -> Sweep:
     """Run what is planned for a folder that :func:`require_sweep_folder` let pass; else as :func:`sweep_grid`."""
+    place = replace(place, slots=out / ".slots")
     display = Progress(runs, jobs, shown=progress)
     finished = [planned for planned in runs if _is_finished(planned.folder)]
     unfinished = [planned for planned in runs if planned not in finished]

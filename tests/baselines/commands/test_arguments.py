@@ -93,8 +93,6 @@ def test_commands_over_a_grid_take_what_was_typed_to_grid_place_and_pool(words: 
         raw="trees/{name}",
         folds=6,
     )
-    assert command.runs.place(command.out) == Place(
-        device="cuda", per_device=2, threads=4, slots=tmp_path / ".slots"
-    )
+    assert command.runs.place() == Place(device="cuda", per_device=2, threads=4)
     slurm = {"timeout_min": 5, "slurm_partition": "gpu"}
     assert command.runs.pool() == {"jobs": 3, "backend": "slurm", "slurm": slurm}
