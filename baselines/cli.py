@@ -9,9 +9,9 @@ import shlex
 import shutil
 import sys
 import textwrap
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import redirect_stderr, redirect_stdout
-from dataclasses import MISSING, dataclass, field, fields, is_dataclass, make_dataclass
+from dataclasses import MISSING, field, fields, is_dataclass, make_dataclass
 from pathlib import Path
 from typing import Annotated, Any, Union, get_type_hints
 
@@ -21,7 +21,14 @@ import baselines._patience  # noqa: F401  # first: before torch is loaded
 import csp_data
 from baselines.commands.ablate import ABLATE, Ablate, ablate
 from baselines.commands.bench import BENCH, Bench, bench
-from baselines.commands.completion import COMPLETION, Completion, click_commands, complete, completion
+from baselines.commands.completion import (
+    COMPLETION,
+    Completion,
+    Subcommand,
+    click_commands,
+    complete,
+    completion,
+)
 from baselines.commands.export import EXPORT, Export, export_run
 from baselines.commands.faults import FAULTS, Faults, faults
 from baselines.commands.predict import PREDICT, Predict, predict
@@ -51,20 +58,6 @@ Examples:
 Each command's own help says more: csp-baselines train --help.
 
 Exit codes: 0 done, 1 failed, 2 usage, 3 verification failed, 4 a person is needed."""
-
-
-@dataclass(frozen=True)
-class Subcommand:
-    """One command: its options, its help, and what does it, given the options and the line that was typed."""
-
-    options: type
-    help: str
-    run: Callable[[Any, str], None]
-
-    @property
-    def line(self) -> str:
-        """The first line of its help."""
-        return self.help.partition("\n")[0]
 
 
 def commands() -> dict[str, Subcommand]:

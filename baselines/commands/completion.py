@@ -8,7 +8,7 @@ import typing
 from collections.abc import Callable, Mapping
 from dataclasses import MISSING, dataclass, fields, is_dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal, Protocol
+from typing import Annotated, Any, Literal
 
 import click
 import tyro
@@ -17,7 +17,7 @@ from click.shell_completion import CompletionItem, get_completion_class, shell_c
 import csp_data
 from baselines.presets import ALL_MODELS, REFERENCES
 
-__all__ = ["COMPLETION", "Completion", "click_commands", "complete", "completion"]
+__all__ = ["COMPLETION", "Completion", "Subcommand", "click_commands", "complete", "completion"]
 
 PROG, VARIABLE = "csp-baselines", "_CSP_BASELINES_COMPLETE"
 
@@ -37,14 +37,18 @@ class Completion:
     """Shell to print the script for."""
 
 
-class CommandInfo(Protocol):
-    """The parts of a command that completion needs."""
+@dataclass(frozen=True)
+class Subcommand:
+    """One command: its options, its help, and what does it, given the options and the line that was typed."""
+
+    options: type
+    help: str
+    run: Callable[[Any, str], None]
 
     @property
-    def options(self) -> type: ...
-
-    @property
-    def line(self) -> str: ...
+    def line(self) -> str:
+        """The first line of its help."""
+        return self.help.partition("\n")[0]
 
 
 def completion(command: Completion, line: str) -> None:
@@ -54,19 +58,19 @@ def completion(command: Completion, line: str) -> None:
     sys.stdout.write(kind(click.Group(), {}, PROG, VARIABLE).source() + "\n")
 
 
-def complete(commands: Mapping[str, CommandInfo]) -> None:
+def complete(commands: Mapping[str, Subcommand]) -> None:
     """Answer a shell that asks for completions, and exit; do nothing if none asks."""
     if instruction := os.environ.get(VARIABLE):
         sys.exit(shell_complete(click_commands(commands), {}, PROG, VARIABLE, instruction))
 
 
-def click_commands(commands: Mapping[str, CommandInfo]) -> click.Group:
+def click_commands(commands: Mapping[str, Subcommand]) -> click.Group:
     """Return the commands as click knows commands: for its completion, and for what it says of a wrong line."""
     group = click.Group(PROG, params=[*_verbosity_options(), click.Option(["--version"], is_flag=True)])
     context_settings = {"token_normalize_func": lambda word: word.replace("_", "-")}  # tyro takes --window_s, too
-    for name, info in commands.items():
-        params = [*_click_parameters(info.options), *_verbosity_options()]
-        group.add_command(click.Command(name, params=params, help=info.line, context_settings=context_settings))
+    for name, command in commands.items():
+        params = [*_click_parameters(command.options), *_verbosity_options()]
+        group.add_command(click.Command(name, params=params, help=command.line, context_settings=context_settings))
     return group
 
 

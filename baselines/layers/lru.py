@@ -157,20 +157,7 @@ class LRU(GatedStack):
 
 
 def lru_reference(layer: LRULayer, u: Tensor) -> Tensor:
-    """Compute ``layer(u)`` by its definition in complex arithmetic, one step after the other.
-
-    Parameters
-    ----------
-    layer
-        The layer whose parameters are used.
-    u
-        (B, L, H).
-
-    Returns
-    -------
-    Tensor
-        (B, L, H).
-    """
+    """Compute ``layer(u)``, (B, L, H) like ``u``, by its definition in complex arithmetic, step after step."""
     lam = torch.exp(torch.complex(-torch.exp(layer.nu_log), torch.exp(layer.theta_log)))
     b, c = torch.view_as_complex(layer.b), torch.view_as_complex(layer.c)
     x = torch.zeros(u.shape[0], lam.numel(), dtype=lam.dtype, device=lam.device)

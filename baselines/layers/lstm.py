@@ -80,20 +80,7 @@ class LSTM(SequenceLayer):
 
 
 def lstm_reference(layer: LSTM, x: Tensor) -> Tensor:
-    """Compute ``layer(x)`` (no dropout) by the equations above, one time step and one layer at a time.
-
-    Parameters
-    ----------
-    layer
-        The stack whose weights are used.
-    x
-        (B, L, dim).
-
-    Returns
-    -------
-    Tensor
-        (B, L, hidden).
-    """
+    """Compute ``layer(x)``, (B, L, dim) to (B, L, hidden), without dropout, one time step and layer at a time."""
     for k in range(layer.config.layers):
         w_ih, w_hh = (getattr(layer.lstm, f"weight_{name}_l{k}") for name in ("ih", "hh"))
         b_ih, b_hh = (getattr(layer.lstm, f"bias_{name}_l{k}") for name in ("ih", "hh"))

@@ -148,9 +148,8 @@ class MambaBlock(nn.Module):
         window = torch.cat((past, conv_input.unsqueeze(-1)), dim=-1)
         u = F.silu((window * self.conv.weight).sum(-1) + self.conv.bias)
         delta, b, c = self._selective_parameters(u)
-        h = torch.exp(delta.unsqueeze(-1) * -torch.exp(self.a_log)) * h + (delta * u).unsqueeze(-1) * b.unsqueeze(
-            1
-        )
+        decay = torch.exp(delta.unsqueeze(-1) * -torch.exp(self.a_log))
+        h = decay * h + (delta * u).unsqueeze(-1) * b.unsqueeze(1)
         y = (h * c.unsqueeze(1)).sum(-1) + self.d * u
         return x_t + self.out_proj(y * F.silu(z)), (window[..., 1:], h)
 
@@ -176,20 +175,7 @@ class Mamba(BlockStack):
 
 
 def mamba_reference(block: MambaBlock, x: Tensor) -> Tensor:
-    """Compute ``block(x)`` by the equations above, one step after the other, one tap after the other.
-
-    Parameters
-    ----------
-    block
-        The block whose weights are used.
-    x
-        (B, L, dim).
-
-    Returns
-    -------
-    Tensor
-        (B, L, dim).
-    """
+    """Compute ``block(x)``, (B, L, dim) like ``x``, by the equations above, a step and a tap at a time."""
     config = block.config
     a = -torch.exp(block.a_log)
     h = x.new_zeros(x.shape[0], config.inner, config.state)

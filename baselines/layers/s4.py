@@ -344,20 +344,7 @@ class S4(BlockStack):
 
 
 def s4_reference(layer: S4Layer, u: Tensor) -> Tensor:
-    """Compute ``layer(u)`` by equation 3 with dense matrices over all N states, one step after the other.
-
-    Parameters
-    ----------
-    layer
-        The layer whose parameters are used.
-    u
-        (B, L, H).
-
-    Returns
-    -------
-    Tensor
-        (B, L, H).
-    """
+    """Compute ``layer(u)``, (B, L, H) like ``u``, by equation 3 with dense matrices over all N states."""
     lam = torch.complex(-torch.exp(layer.log_lam_real), -layer.lam_imag)
     lam, p, b, c = (
         torch.cat((t, t.conj()), dim=-1) for t in (lam, *map(torch.view_as_complex, (layer.p, layer.b, layer.c)))

@@ -171,20 +171,7 @@ class S4D(GatedStack):
 
 
 def s4d_reference(layer: S4DLayer, u: Tensor) -> Tensor:
-    """Compute ``layer(u)`` by the recurrence above over all N states, one step after the other.
-
-    Parameters
-    ----------
-    layer
-        The layer whose parameters are used.
-    u
-        (B, L, H).
-
-    Returns
-    -------
-    Tensor
-        (B, L, H).
-    """
+    """Compute ``layer(u)``, (B, L, H) like ``u``, by the recurrence above over all N states, step after step."""
     a = torch.complex(-torch.exp(layer.log_a_real), layer.a_imag)
     a, c = (torch.cat((t, t.conj()), dim=-1) for t in (a, torch.view_as_complex(layer.c)))
     a_bar = torch.exp(torch.exp(layer.log_dt) * a)

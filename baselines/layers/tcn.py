@@ -130,20 +130,7 @@ class TCN(BlockStack):
 
 
 def tcn_reference(layer: TCN, x: Tensor) -> Tensor:
-    """Compute ``layer(x)`` (no dropout) by the equations above: one output sample and one tap at a time.
-
-    Parameters
-    ----------
-    layer
-        The stack whose weights are used.
-    x
-        (B, L, dim).
-
-    Returns
-    -------
-    Tensor
-        (B, L, dim).
-    """
+    """Compute ``layer(x)``, (B, L, dim) like ``x``, without dropout, one output sample and tap at a time."""
     dim, taps = layer.config.dim, layer.config.taps
     for i, block in enumerate(layer.blocks):
         h = x

@@ -199,20 +199,7 @@ class Transformer(SequenceLayer):
 
 
 def transformer_reference(layer: Transformer, x: Tensor) -> Tensor:
-    """Compute ``layer(x)`` (no dropout) with explicit sums: one step, one head, one softmax at a time.
-
-    Parameters
-    ----------
-    layer
-        The stack whose weights are used.
-    x
-        (B, L, dim).
-
-    Returns
-    -------
-    Tensor
-        (B, L, dim).
-    """
+    """Compute ``layer(x)``, (B, L, dim) like ``x``, without dropout: one step, head and softmax at a time."""
     config = layer.config
     d_k = config.dim // config.heads
     pe = [

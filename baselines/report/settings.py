@@ -161,10 +161,8 @@ def varied(runs: Sequence[Run]) -> list[Varied]:
         others = sorted(differing - set(axis.fields))
         if not differing & set(axis.fields):
             continue
-        combinations = [
-            (label, _combinations(axis, runs, settings, others, error)) for label, error in errors.items()
-        ]
-        drawn = [(label, panels) for label, panels in combinations if panels]
+        panels = {label: _combinations(axis, runs, settings, others, error) for label, error in errors.items()}
+        drawn = [(label, combinations) for label, combinations in panels.items() if combinations]
         if drawn:
             names = {axis.position(of_run)[1]: axis.name(of_run) for of_run in settings if axis.name}
             varied_axes.append(Varied(axis, names, dict(drawn if axis.relative else drawn[:1])))
