@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from baselines.ablations.comparison import relative_mse, si_rmse, write_rows
+from baselines.ablations.comparison import folds_label, relative_mse, si_rmse, write_rows
 from baselines.ablations.variants import KINDS, Base, Kind, Variant
 from baselines.errors import OptionError, UnknownNameError
 from baselines.presets import short_names
@@ -250,7 +250,7 @@ def summary(rows: Sequence[Row]) -> str:
         label = f"RMSE{scale.label}{unit}" if units else f"MSE / MSE of the training mean{scale.label}"
         models = list(dict.fromkeys(row.model for row in measured))
         lines = [
-            f"{name} ({first.kind}), protocol {first.protocol}{_folds_label(dataset_rows)}: {label}",
+            f"{name} ({first.kind}), protocol {first.protocol}{folds_label(dataset_rows)}: {label}",
             f"| variant | {' | '.join(models)} |",
             f"|---{'|---:' * len(models)}|",
         ]
@@ -265,10 +265,6 @@ def summary(rows: Sequence[Row]) -> str:
             lines.append(f"| {variant} | {note or ' | '.join(cells)} |")
         blocks.append("\n".join(lines))
     return "\n\n".join(blocks)
-
-
-def _folds_label(rows: Iterable[Row]) -> str:
-    return "".join(f", {folds} folds" for folds in {row.folds for row in rows} - {None})
 
 
 def _plan_variants(

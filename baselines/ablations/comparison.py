@@ -1,4 +1,4 @@
-"""Shared by the tables of ablations and faults: one error in SI units, and rows as CSV."""
+"""Shared by ablations, faults and reports: errors that compare across targets and units, and rows as CSV."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 from baselines.files import atomic_bytes
 from baselines.results.text import rows_to_csv
 
-__all__ = ["relative_mse", "si_rmse", "write_rows"]
+__all__ = ["folds_label", "relative_mse", "si_rmse", "write_rows"]
 
 
 def si_rmse(metrics: Mapping[str, Any]) -> tuple[float | None, str]:
@@ -43,6 +43,11 @@ def relative_mse(metrics: Mapping[str, Any], baseline: Mapping[str, Any]) -> flo
     mse = {channel: errors["mse"] for channel, errors in metrics["channels"].items()}
     ratios = [mse[channel] / baseline_mse[channel] for channel in mse if baseline_mse[channel]]
     return math.fsum(ratios) / len(ratios) if ratios else None
+
+
+def folds_label(rows: Iterable[Any]) -> str:
+    """Return how many folds are put together in the rows of an ablation, as it stands behind other words."""
+    return "".join(f", {folds} folds" for folds in {row.folds for row in rows} - {None})
 
 
 def write_rows(path: Path, rows: Iterable[Any], columns: Sequence[str]) -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from baselines.ablations.comparison import folds_label
 from baselines.ablations.variants import KINDS
 from baselines.tables.digits import bracketed, count_of, mean_and_std
 from baselines.tables.model_looks import looks_by_name
@@ -72,10 +73,9 @@ def _title(rows: Sequence[Row]) -> str:
     first = rows[0]
     seeds = {row.seed for row in rows if row.rmse is not None or row.relative_mse is not None}
     parts = "/".join(dict.fromkeys(row.part for row in rows if row.part))
-    folds = "".join(f", {folds} folds" for folds in {row.folds for row in rows} - {None})
     return (
         f"{first.dataset}: {kind_label(first.kind)}; protocol {first.protocol}, on {parts}, "
-        f"{count_of(len(seeds), 'seed')}{folds}"
+        f"{count_of(len(seeds), 'seed')}{folds_label(rows)}"
     )
 
 

@@ -174,12 +174,9 @@ def _protocol_differences(dataset: Dataset, main: Dataset) -> str:
     """Say in which few fields the protocol of a data set differs from another's."""
     own, other = (json.loads(prepared.protocol.to_json()) for prepared in (dataset, main))
     fields = sorted(name for name in own.keys() | other if own.get(name) != other.get(name))
-    few = 0 < len(fields) <= 3
-    return ", ".join(setting_text(name, own.get(name)) for name in fields) if few else _recipe_label(dataset)
-
-
-def _recipe_label(dataset: Dataset) -> str:
-    return f"recipe {data_config(dataset).recipe_hash}"
+    if not 0 < len(fields) <= 3:
+        return f"recipe {data_config(dataset).recipe_hash}"
+    return ", ".join(setting_text(name, own.get(name)) for name in fields)
 
 
 def _references_last(label: str) -> tuple[bool, str]:

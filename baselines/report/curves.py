@@ -104,12 +104,12 @@ def over_time(group: Group) -> str:
         + (f": its first {segment.stop / targets.rate_hz:g} s." if segment.stop < count else ", whole.")
         + (f" {len(columns)} of {len(targets.names)} targets." if len(columns) < len(targets.names) else "")
         + f" A model starts afresh at every window ({table.context_label}) and has to find its way in again."
-        + (" Of each model the seed that is best on the part for choosing." if _seeds(group) > 1 else "")
+        + (
+            " Of each model the seed that is best on the part for choosing."
+            if any(len(runs) > 1 for runs in group.models.values())
+            else ""
+        )
     ) + html.figures(map(target_panel, columns))
-
-
-def _seeds(group: Group) -> int:
-    return max(len(runs) for runs in group.models.values())
 
 
 @dataclass(frozen=True)

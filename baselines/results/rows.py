@@ -25,14 +25,14 @@ class Recording:
     steps
         Target steps.
     mse, mae
-        In the targets' units (squared, and as they are); the mean absolute error is ``None`` for older runs.
+        In the targets' units, squared and as they are.
     ate, rte
         Absolute and relative trajectory error in :attr:`Result.path_unit`; ``None`` where targets make no path.
     """
 
     steps: int
     mse: float
-    mae: float | None = None
+    mae: float
     ate: float | None = None
     rte: float | None = None
 
@@ -270,5 +270,5 @@ def _seedless_settings(run: Run) -> dict[str, Any]:
 def _recording(values: Mapping[str, Any]) -> Recording:
     trajectory = values.get("trajectory") or {}
     return Recording(
-        int(values["steps"]), float(values["mse"]), values.get("mae"), trajectory.get("ate"), trajectory.get("rte")
+        int(values["steps"]), float(values["mse"]), values["mae"], trajectory.get("ate"), trajectory.get("rte")
     )

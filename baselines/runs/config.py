@@ -108,8 +108,8 @@ class RunConfig:
         return digest(self.to_dict())
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the configuration as JSON values."""
-        return {"format": FORMAT, "format_version": FORMAT_VERSION, **_as_json_values(asdict(self))}
+        """Return the configuration as JSON values: tuples are lists, so that equal ones compare equal."""
+        return {"format": FORMAT, "format_version": FORMAT_VERSION, **json.loads(json.dumps(asdict(self)))}
 
     @classmethod
     def from_dict(cls, plain: dict[str, Any]) -> RunConfig:
@@ -126,11 +126,6 @@ class RunConfig:
 def digest(settings: Mapping[str, Any]) -> str:
     """Return 12 hexadecimal digits that name some settings."""
     return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:12]
-
-
-def _as_json_values(values: Any) -> Any:
-    """Return what JSON would give back, so that configurations compare equal however they came."""
-    return json.loads(json.dumps(values))
 
 
 def effective_settings(config: dict[str, Any]) -> dict[str, Any]:

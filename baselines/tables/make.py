@@ -171,7 +171,7 @@ class _RecordingErrors:
 
 
 def _recording_errors(runs: Sequence[Result], groups: dict[str, list[Result]]) -> _RecordingErrors | None:
-    """Collect errors on recordings; ``None`` where a run is older than they are, or is of other recordings."""
+    """Collect errors on recordings; ``None`` where a run holds none, or those of other recordings."""
     first = runs[0].recordings
     if not first or any(run.recordings.keys() != first.keys() for run in runs):
         return None

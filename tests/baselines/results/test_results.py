@@ -193,7 +193,7 @@ def test_an_ablation_names_its_variants(folder: Path, rows: list[Result], tmp_pa
         ("first.csv", lambda text: text + text.splitlines()[1] + "\n", "stands in it twice"),
         ("first.csv", lambda text: text.rstrip() + ",7\n", "more cells than columns"),
         ("first.recordings.csv", lambda text: "key\n", "expected the columns"),
-        ("first.recordings.csv", lambda text: text + "0123456789ab,x,1,0.1,,,\n", "holds the run 0123456789ab"),
+        ("first.recordings.csv", lambda text: text + "0123456789ab,x,1,0.1,0.1,,\n", "holds the run 0123456789ab"),
         ("first.configs.json", lambda text: text.replace('"epochs": 2', '"epochs": 3', 1), "it was changed"),
         ("first.configs.json", lambda text: "{}", "lacks the configuration"),
         ("first.configs.json", lambda text: "[", "cannot be read"),

@@ -160,7 +160,7 @@ def test_markdown_has_a_cell_for_every_heading(runs: dict[str, Run]) -> None:
 def _recordings(run: Run, errors: dict[str, float], **options: Any) -> Run:
     """The same run with errors of its recordings, 10 steps each."""
     made = _with(run, test=sum(errors.values()) / len(errors), **options)
-    made.results["test"]["recordings"] = {name: {"mse": e, "steps": 10} for name, e in errors.items()}
+    made.results["test"]["recordings"] = {name: {"steps": 10, "mse": e, "mae": e} for name, e in errors.items()}
     made.results["val"]["mse"] = made.results["test"]["mse"]
     return made
 
