@@ -61,7 +61,7 @@ def significance(table: Table) -> str:
     better = [row.model for row, comparison in compared if comparison.significant and comparison.difference < 0]
     undecided = [row.model for row, comparison in compared if not comparison.significant]
     sentences = [
-        f"Compared on {table.report} with {table.against}, the learned model with the lowest error on "
+        f"Compared on {table.report} with {table.against}, the {table.against_kind} with the lowest error on "
         f"{table.selection}.",
         f"Worse: {join_names(worse)}." if worse else "",
         f"Better: {join_names(better)}." if better else "",

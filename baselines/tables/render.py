@@ -203,12 +203,10 @@ def notes(table: Table) -> list[str]:
     compared = [row.comparison for row in table.rows if row.comparison is not None]
     if table.against and compared:
         count = compared[0].recordings
-        learned = any(row.model == table.against and row.kind != "reference" for row in table.rows)
-        kind = "learned model" if learned else "reference"
         smallest_p = f" With {count} recordings no p can be below {2.0 ** (1 - count):.2g} before the correction."
         sentences.append(
-            f"Differences to {table.against}, the {kind} with the lowest error on {table.selection}: "
-            f"interval of a bootstrap over {count_of(count, 'recording')} and the seeds; p of Wilcoxon's test "
+            f"Differences to {table.against}, the {table.against_kind} with the lowest error on {table.selection}"
+            f": interval of a bootstrap over {count_of(count, 'recording')} and the seeds; p of Wilcoxon's test "
             f"over recordings, corrected for {count_of(len(compared), 'comparison')} (Holm); * marks a "
             "significant difference: p below 0.05, and an interval without 0."
             + (" One recording carries no test." if count == 1 else smallest_p if count < 10 else "")

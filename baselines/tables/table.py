@@ -160,6 +160,12 @@ class Table:
         return ", ".join(filter(None, (self.dataset, self.variant, fold)))
 
     @property
+    def against_kind(self) -> str:
+        """What :attr:`against` is: a reference only where no model was learned."""
+        learned = any(row.model == self.against and row.kind != "reference" for row in self.rows)
+        return "learned model" if learned else "reference"
+
+    @property
     def kind_label(self) -> str:
         """What the recordings are, and what they are not."""
         return kind_label(self.kind)

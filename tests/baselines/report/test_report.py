@@ -21,6 +21,7 @@ from baselines.report.about import _shared_recordings
 from baselines.report.build import _overview_tables
 from baselines.report.group import Group, families, looks_of
 from baselines.report.panels import panel
+from baselines.report.results import significance
 from baselines.report.settings import varied
 from baselines.runs.collect import datasets_of, read_runs
 from baselines.runs.run import Run, RunError
@@ -187,6 +188,12 @@ def test_numbers_beside_figures_keep_their_digits() -> None:
     assert "0.123456789" in made.svg
     for numbers in re.findall(r' d="([^"]*)"', made.svg):
         assert not re.search(r"\.\d{3}", numbers)
+
+
+def test_among_references_none_is_called_learned(runs: dict[str, Run]) -> None:
+    assert "the learned model with the lowest error on val" in significance(make_table([runs["a"], runs["mean"]]))
+    text = significance(make_table([runs["fir"], runs["mean"]]))
+    assert re.search("Compared on test with (fir|mean), the reference with the lowest error on val", text)
 
 
 def test_no_learning_curves_without_epochs(runs: dict[str, Run], sample: Dataset) -> None:
