@@ -20,7 +20,7 @@ from baselines.experiment import load_model, torch_device
 from baselines.published import UNITS
 from baselines.results.rows import unique_runs
 from baselines.runs.collect import datasets_of
-from baselines.runs.config import data_config
+from baselines.runs.config import data_config, differing
 from baselines.runs.environment import commit
 from baselines.runs.run import Run, RunError
 from baselines.tables.labels import by_label
@@ -177,16 +177,15 @@ def faulty(
 def _require_same_data(runs: Sequence[Run]) -> None:
     first, first_of_filter = runs[0], dict[str, Run]()
     for run in runs:
-        first_protocol, protocol = first.config.data.protocol, run.config.data.protocol
-        fields = [f for f in sorted(first_protocol.keys() | protocol) if first_protocol.get(f) != protocol.get(f)]
-        fields = [field for field in fields if field != "lowpass"]
+        protocol = run.config.data.protocol
+        fields = [field for field in differing(first.config.data.protocol, protocol) if field != "lowpass"]
         same_filter = first_of_filter.setdefault(str(protocol.get("lowpass")), run)
         recipes = [same.config.data.recipe_hash for same in (same_filter, run)]
         if fields or recipes[0] != recipes[1]:
-            differing = ", ".join(fields) or f"their recipes, {' and '.join(recipes)}"
+            what = ", ".join(fields) or f"their recipes, {' and '.join(recipes)}"
             raise RunError(
                 "One figure shows runs whose data differ in the low-pass alone: "
-                f"{(first if fields else same_filter).folder} and {run.folder} differ in {differing}. Make two "
+                f"{(first if fields else same_filter).folder} and {run.folder} differ in {what}. Make two "
                 "figures."
             )
 

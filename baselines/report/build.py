@@ -20,7 +20,7 @@ from baselines.report.sections import group_sections
 from baselines.report.settings import MAX_PANELS, settings_panels, varied
 from baselines.results.folds import FoldsMissingError
 from baselines.results.rows import unique_runs
-from baselines.runs.config import data_config
+from baselines.runs.config import data_config, differing
 from baselines.runs.run import Run, RunError
 from baselines.tables.labels import by_label
 from baselines.tables.make import make_table
@@ -173,7 +173,7 @@ def _main_keys(
 def _protocol_differences(dataset: Dataset, main: Dataset) -> str:
     """Say in which few fields the protocol of a data set differs from another's."""
     own, other = (json.loads(prepared.protocol.to_json()) for prepared in (dataset, main))
-    fields = sorted(name for name in own.keys() | other if own.get(name) != other.get(name))
+    fields = differing(own, other)
     if not 0 < len(fields) <= 3:
         return f"recipe {data_config(dataset).recipe_hash}"
     return ", ".join(setting_text(name, own.get(name)) for name in fields)

@@ -17,6 +17,7 @@ __all__ = [
     "DataConfig",
     "RunConfig",
     "data_config",
+    "differing",
     "digest",
     "effective_settings",
     "flatten",
@@ -133,6 +134,11 @@ def effective_settings(config: dict[str, Any]) -> dict[str, Any]:
     if config.get("name") not in REFERENCES:
         return config
     return {**config, "train": {REFERENCE_SETTING: config["train"][REFERENCE_SETTING]}}
+
+
+def differing(one: Mapping[str, Any], other: Mapping[str, Any]) -> list[str]:
+    """Return the names, sorted, whose values differ; a name that one of the two lacks is ``None`` there."""
+    return [name for name in sorted(one.keys() | other.keys()) if one.get(name) != other.get(name)]
 
 
 def flatten(values: Any, prefix: str = "") -> dict[str, Any]:

@@ -30,7 +30,7 @@ import filelock
 import csp_data
 from baselines.errors import CspDataError
 from baselines.files import atomic_json
-from baselines.runs.config import FORMAT, FORMAT_VERSION, RunConfig, effective_settings, flatten
+from baselines.runs.config import FORMAT, FORMAT_VERSION, RunConfig, differing, effective_settings, flatten
 from baselines.training.ledger import LEDGER, read_lines
 from baselines.training.settings import BEST, METRICS
 from csp_data import Dataset
@@ -259,12 +259,12 @@ def read_config(folder: Path) -> RunConfig:
 
 def _require_same_run(folder: Path, stored: RunConfig, wanted: RunConfig) -> None:
     before, after = (flatten(effective_settings(config.to_dict())) for config in (stored, wanted))
-    differing = [key for key in sorted(before.keys() | after, key=_rank) if before.get(key) != after.get(key)]
-    if differing:
-        more = f"; and {len(differing) - TOLD} more settings" if len(differing) > TOLD else ""
+    keys = sorted(differing(before, after), key=_rank)
+    if keys:
+        more = f"; and {len(keys) - TOLD} more settings" if len(keys) > TOLD else ""
         raise RunError(
             f"{folder} holds another run: "
-            + "; ".join(f"{key} is {before.get(key)!r} there, {after.get(key)!r} here" for key in differing[:TOLD])
+            + "; ".join(f"{key} is {before.get(key)!r} there, {after.get(key)!r} here" for key in keys[:TOLD])
             + f"{more}. Choose another --out."
         )
 
