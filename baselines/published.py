@@ -9,9 +9,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from types import MappingProxyType
 
-from baselines.errors import OptionError, UnknownNameError
+from baselines.errors import UnknownNameError
 from baselines.presets import MODELS
 from baselines.training.settings import TrainConfig
+from csp_data.options import check_choice
 
 __all__ = [
     "BEST",
@@ -171,8 +172,7 @@ def improvement(dataset: str) -> float:
 
 def training(name: str) -> TrainConfig:
     """Return the choices of a training by name, one of :data:`TRAINING`."""
-    if name not in TRAINING:
-        raise OptionError("training", name, f"one of {', '.join(TRAINING)}")
+    check_choice("training", name, TRAINING)
     return TRAINING[name]
 
 

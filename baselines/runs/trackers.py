@@ -9,7 +9,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol
 
-from baselines.errors import MissingExtraError, OptionError
+from baselines.errors import MissingExtraError
+from csp_data.options import check_choice
 
 __all__ = ["TRACKERS", "NoTracker", "TensorBoard", "Tracker", "Wandb", "open_tracker"]
 
@@ -114,7 +115,6 @@ def require_tracker(name: str | None) -> None:
     """Raise, before anything is trained, if a tracker does not exist or is not installed."""
     if name is None:
         return
-    if name not in TRACKERS:
-        raise OptionError("track", name, f"one of {', '.join(TRACKERS)}")
+    check_choice("track", name, TRACKERS)
     if importlib.util.find_spec(name) is None:
         raise MissingExtraError(f"--track {name}", name, "track" if name == "tensorboard" else name)

@@ -15,6 +15,7 @@ from baselines.errors import CspDataError, OptionError
 from baselines.models.model import FlatModel, HierarchicalModel
 from baselines.models.own import OwnModel
 from baselines.models.own_window import WindowedModel
+from csp_data.options import check_choice
 
 __all__ = ["ENGINES", "Engine", "ReferenceEngine", "StateError", "leaves", "make_engine", "map_leaves"]
 
@@ -167,8 +168,7 @@ def make_engine(model: Model, name: str = "auto") -> Engine:
     OptionError
         If there is no such engine, or it cannot run this model.
     """
-    if name not in ENGINES:
-        raise OptionError("engine", name, f"one of {', '.join(ENGINES)}")
+    check_choice("engine", name, ENGINES)
     if name == "reference":
         return ReferenceEngine(model)
     from baselines.stream.fast import FAST_KINDS, FastEngine  # numba is imported only where it is used

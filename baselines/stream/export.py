@@ -31,6 +31,7 @@ from baselines.stream.engine import Model
 from baselines.stream.own_step import AS_IT_IS
 from baselines.stream.step_module import StepModule
 from baselines.stream.streamer import Streamer
+from csp_data.options import check_choice
 from csp_data.output import output_path, temporary_beside
 
 __all__ = ["FORMATS", "ExportError", "export", "load_step"]
@@ -89,8 +90,7 @@ def export(model: Model, interface: Interface, path: Path | str, form: str, name
             "size. csp-baselines stream --window N runs this one."
         )
     path = output_path(path)
-    if form not in FORMATS:
-        raise OptionError("format", form, f"one of {', '.join(FORMATS)}")
+    check_choice("format", form, FORMATS)
     if form == "onnx":
         _require_onnx()
     with _refusals_named(model):

@@ -10,6 +10,7 @@ import numpy.typing as npt
 from baselines.errors import OptionError
 from baselines.stream.engine import Arrays, StateError
 from baselines.stream.line_protocol import TIME, ClockError, FirstSteps, Sample, SampleError
+from csp_data.options import check_choice
 from csp_data.signal.resample import interval_mean, linear
 
 __all__ = ["MAX_GAP_S", "Resampler", "StampedSamples", "is_resampled"]
@@ -56,8 +57,7 @@ class Resampler:
     """
 
     def __init__(self, rate_hz: float, kind: str = "linear", max_gap_s: float = MAX_GAP_S) -> None:
-        if kind not in KINDS:
-            raise OptionError("kind", kind, f"one of {', '.join(KINDS)}")
+        check_choice("kind", kind, KINDS)
         for name, value in (("rate_hz", rate_hz), ("max_gap_s", max_gap_s)):
             if not value > 0:
                 raise OptionError(name, value, "a number above 0")
