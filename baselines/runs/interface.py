@@ -12,6 +12,7 @@ import numpy as np
 from baselines.errors import CspDataError
 from baselines.runs.run import Run, dataset_of
 from csp_data import Dataset, LowPass, Normalization
+from csp_data.files import read_json
 from csp_data.normalization import Affine
 
 __all__ = ["INTERFACE", "Interface", "InterfaceError", "interface_of"]
@@ -156,7 +157,7 @@ def interface_of(run: Run, data: Path | None = None) -> Interface:
     path = run.folder / INTERFACE
     if path.exists():
         try:
-            return Interface.from_dict(json.loads(path.read_text("utf-8")))
+            return Interface.from_dict(read_json(path))
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise InterfaceError(
                 f"{path}: damaged ({type(error).__name__}: {error}). Delete it, and the prepared file is "

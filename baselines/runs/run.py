@@ -34,6 +34,7 @@ from baselines.runs.config import FORMAT, FORMAT_VERSION, RunConfig, differing, 
 from baselines.training.ledger import LEDGER, read_lines
 from baselines.training.settings import BEST, METRICS
 from csp_data import Dataset
+from csp_data.files import read_json
 from csp_data.home import prepared_dir
 from csp_data.predictions import EpisodePrediction, PredictionsError, read_predictions
 
@@ -280,7 +281,7 @@ def _rank(key: str) -> tuple[int, str]:
 
 def _read_json(path: Path) -> dict[str, Any]:
     try:
-        values = json.loads(path.read_text("utf-8"))
+        values = read_json(path)
     except (OSError, ValueError) as error:
         raise damaged_error(path, error) from error
     if not isinstance(values, dict):
