@@ -5,10 +5,11 @@ import pytest
 
 import csp_data
 from baselines.runs.run import Run
-from baselines.training.evaluate import EpisodePrediction, compute_all_metrics
+from baselines.training.evaluate import compute_all_metrics
 from baselines.training.quantities import Quantities, si
 from csp_data import Dataset
 from csp_data.card import load_card
+from csp_data.predictions import EpisodePrediction
 from csp_data.store import EpisodeRow
 
 
