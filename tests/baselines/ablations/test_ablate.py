@@ -17,6 +17,7 @@ from baselines.ablations.ablate import COLUMNS
 from baselines.ablations.comparison import relative_mse
 from baselines.ablations.variants import KINDS, Base, Variant
 from baselines.cli import main
+from baselines.errors import OptionError
 from baselines.published import TRAINING
 from baselines.runs.run import read_run
 from baselines.training.ledger import count_executed
@@ -140,7 +141,7 @@ def test_the_other_kinds_on_the_sample(
 
 
 def test_contexts_take_as_many_steps_on_as_many_samples() -> None:
-    found = variants("context", "sample", "strict", [1, 5, 20])
+    found = variants("context", "sample", "strict", [20, 1, 5])  # a line is drawn from left to right
     trained = [dict(variant.train) for variant in found.values()]
     assert [t["window_s"] * t["batch"] for t in trained] == [160, 160, 160]
     assert [t["window_stride_s"] for t in trained] == [0.2, 1, 4]
@@ -156,7 +157,7 @@ def test_chunks_change_the_rate_and_fit_the_windows() -> None:
     assert [v.note for v in variants("chunk", "sample", "strict", [2.5, 0]).values()] == [
         "a chunk is a whole number of samples"
     ] * 2
-    assert not any(v.note for v in variants("chunk", "vector", "paper", [3, 7]).values())
+    assert [(v.value, v.note) for v in variants("chunk", "vector", "paper", [7, 3]).values()] == [(3, ""), (7, "")]
 
 
 def test_leak_on_the_sample(tmp_path: Path, home: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -283,8 +284,23 @@ def test_what_does_not_apply_is_named() -> None:
     assert {v.value for v in found.values() if v.note} == {25, 40}
     assert all("not below 25 Hz" in v.note for v in found.values() if v.note)
     assert [v.value for v in found.values() if not v.note] == [None, 3, 3]
-    found = variants("fraction", "sample", "strict", [50, 150])
+    found = variants("fraction", "sample", "strict", [150, 50])
     assert [(v.value, v.note) for v in found.values()] == [(50, ""), (150, "more than all recordings")]
+    found = variants("context", "sample", "strict", [0.1, 0.2])
+    assert {v.value: v.note for v in found.values()} == {0.1: "no whole number of steps of 0.2 s", 0.2: ""}
+    (note,) = [v.note for v in variants("leak", "sample", "strict", [25]).values() if v.series == "filter"]
+    assert note == "a cut-off of 25 Hz is not below half the rate"
+    whole = base("sample", "strict")
+    whole = dataclasses.replace(whole, protocol=whole.protocol.replace(target_hz=50))
+    assert {v.series for v in KINDS["leak"].variants(whole, []) if v.note} == {
+        "look-ahead"
+    }  # chunks of one sample
+    notes = {v.series: v.note for v in variants("deltas", "vector", "paper").values()}
+    assert [series for series, note in notes.items() if note] == ["averaged inputs"]
+    with pytest.raises(OptionError, match="no axis"):
+        variants("deltas", "sample", "strict", [1])
+    with pytest.raises(OptionError, match="one cut-off"):
+        variants("leak", "sample", "strict", [1, 2])
 
 
 @pytest.mark.parametrize(

@@ -240,6 +240,15 @@ def test_sigma_is_that_of_the_training_part(sample: Dataset) -> None:
     np.testing.assert_allclose(list(training_deviation(filtered).values()), expected, rtol=1e-6)
 
 
+def test_a_channel_that_is_no_column_has_the_sigma_of_its_recording(held: RawPart, sample: Dataset) -> None:
+    recording = held.recordings[0]
+    inputs = {name: recording.streams[name] for name in ("accelerometer", "gyroscope")}
+    own = {c: x.std() for s in inputs.values() for c, x in zip(s.channels, s.values.T, strict=True)}
+    for name in inputs:
+        given, taken = (disturbed(recording, sample, sigma, "noise", 0.8, 0)[name].values for sigma in (own, {}))
+        np.testing.assert_allclose(given, taken, rtol=1e-9)
+
+
 def test_trained_runs_under_faults(runs: dict[str, Run], sample: Dataset) -> None:
     rows = faulty([runs["a"], runs["fir"]], faults=["noise", "dropped-packets"], draws=[0, 1])
     assert len(rows) == 2 * 2 * (2 * 1 + 2 * 5 * 2)

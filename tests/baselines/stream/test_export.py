@@ -111,11 +111,11 @@ FILES = [
 def test_the_file_equals_the_model(
     name: str, form: str, options: dict[str, object], interface: Interface, tmp_path: Path
 ) -> None:
-    path = tmp_path / f"step.{form}"
+    path = tmp_path / "new" / "folder" / f"step.{form}"
     metadata = export(made(name, layers=1, **options), interface, path, form, name)  # type: ignore[arg-type]
     assert metadata["largest_difference"] <= 1e-5
-    assert json.loads((tmp_path / f"step.{form}.json").read_text()) == metadata
-    assert {file.name for file in tmp_path.iterdir()} == {path.name, f"{path.name}.json"}
+    assert json.loads(path.with_name(f"step.{form}.json").read_text()) == metadata
+    assert {file.name for file in path.parent.iterdir()} == {path.name, f"{path.name}.json"}
     assert metadata["states"][0] == {"name": "started", "shape": [1], "dtype": "float64", "initial": 0}
 
 

@@ -382,12 +382,16 @@ def test_a_run_that_always_loses_its_worker_fails(planned: list[PlannedRun], tmp
     assert outcomes["good"].state == "done"
 
     class Never:
+        asked = 0
+
         def outcomes(self, runs: Sequence[PlannedRun], place: Place) -> Iterator[Outcome]:
+            Never.asked += 1
             raise WorkerLostError("no module named torch")
             yield
 
     with pytest.raises(CspDataError, match=r"before they begin a run, 3 times.*no module named torch"):
         list(execute([good], Never(), Place()))
+    assert Never.asked == 3
 
 
 MORTAL = """
@@ -422,7 +426,7 @@ def _mortal(folder: Path, *, again: bool, epochs: int) -> dict[str, Any]:
 
 @pytest.mark.parametrize(("again", "state", "starts", "epochs"), [(False, "done", 4, 4), (True, "failed", 3, 1)])
 def test_killed_once_an_epoch_it_is_done_and_three_times_in_one_it_has_failed(
-    again: bool, state: str, starts: int, epochs: int, tmp_path: Path, home: Path
+    again: bool, state: str, starts: int, epochs: int, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     class Forks:
         def outcomes(self, runs: Sequence[PlannedRun], place: Place) -> Iterator[Outcome]:
@@ -444,6 +448,8 @@ def test_killed_once_an_epoch_it_is_done_and_three_times_in_one_it_has_failed(
     executed = count_executed([mortal.folder])
     assert (outcome.state, executed.starts, executed.epochs, executed.twice) == (state, starts, epochs, ())
     assert outcome.error.endswith("exit code -9" if again else "")
+    told = [record.message for record in caplog.records if record.message.startswith("a worker was lost")]
+    assert len(told) == 3
 
 
 @pytest.mark.parametrize("backend", ["loky", "slurm:local"])
