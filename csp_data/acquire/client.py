@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import ipaddress
 import logging
 import os
 import random
@@ -79,9 +80,12 @@ class RedirectError(CspDataError):
 
 
 def is_loopback(address: str) -> bool:
-    """Whether an address is this machine itself."""
+    """Whether an address is this machine itself; a name that only begins like one, as 127.example.org, is not."""
     host = urlsplit(address).hostname or ""
-    return host in ("localhost", "::1") or host.startswith("127.")
+    try:
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 def offline() -> bool:

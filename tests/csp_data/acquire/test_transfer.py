@@ -288,11 +288,13 @@ def test_netrc_default_entry_is_not_sent(server, client, tmp_path, monkeypatch):
     assert "Authorization" not in server.seen[0].headers
 
 
-def test_password_is_not_sent_in_the_clear(client):
-    client = Client(QUICK, Credentials("http://data.example:80", "ann", "secret"))
+@pytest.mark.parametrize("host", ["data.invalid", "127.data.invalid", "127.0.0.1.data.invalid"])
+def test_password_is_not_sent_in_the_clear(host):
+    """A name that begins like this machine's address can be anybody's."""
+    client = Client(QUICK, Credentials(f"http://{host}:80", "ann", "secret"))
     with (
         pytest.raises(AccessError, match="not sent over plain http"),
-        client.open("http://data.example/f", {}),
+        client.open(f"http://{host}/f", {}),
     ):
         pass
     assert "secret" not in repr(client._credentials)
