@@ -73,6 +73,18 @@ def test_one_wrong_file_does_not_keep_the_others_away(sample_mirror, empty_home)
     assert len(csp_data.verify("excerpt").present) == 12
 
 
+def test_every_file_that_did_not_come_is_named(sample_mirror, empty_home):
+    """The first twelve with their reasons, the others by name."""
+    names = [path[1:] for path in sorted(sample_mirror.resources)]
+    sample_mirror.resources.clear()
+    result = run("download", "excerpt", "--mirror", sample_mirror.url)
+    assert result.exit_code == 4
+    assert "13 files of excerpt did not come, 0 are here" in result.stderr
+    assert [result.stderr.count(f"  {name}: the server does not have it (404)") for name in names[:12]] == [1] * 12
+    assert f"  and 1 more: {names[12]}\n" in result.stderr
+    assert "can be used as it is" not in result.stderr  # nothing is here
+
+
 def test_bundled_set_needs_no_download(empty_home):
     assert run("download", "sample").exit_code == 0
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
@@ -170,6 +171,29 @@ def test_stamps_know_what_was_read(tmp_path, empty_home):
     assert first.git_blob is None
     assert stamps.digests(["a"], git_blobs={"a"})["a"].git_blob is not None
     assert Stamps(tmp_path).digests(["a"])["a"].sha256 == first.sha256
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "3",
+        "[]",
+        '{"files": 3}',
+        '{"files": {"a": 3}}',
+        '{"files": {"a": {"mtime_ns": 1}}}',
+        '{"files": {"a": {"mtime_ns": 1, "digest": 3, "readable": true}}}',
+        '{"files": {"a": {"mtime_ns": 1, "digest": {"bytes": 1}, "readable": true}}}',
+    ],
+)
+def test_damaged_stamps_only_cost_time(text, tmp_path, empty_home):
+    (tmp_path / "a").write_bytes(noise(1000))
+    Stamps(tmp_path).digests(["a"])
+    path = Stamps(tmp_path).path
+    path.write_text(text)
+    expected = hashlib.sha256(noise(1000)).hexdigest()
+    assert Stamps(tmp_path).digests(["a"])["a"].sha256 == expected
+    assert json.loads(path.read_text())["files"]["a"]["digest"]["sha256"] == expected
 
 
 @pytest.mark.parametrize(

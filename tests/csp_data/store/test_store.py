@@ -54,6 +54,16 @@ def test_episodes_of_any_length_are_read_as_they_were_added(
     prepared.close()
 
 
+def test_rows_are_written_by_the_mebibyte() -> None:
+    """Smaller chunks would be many to read and to keep a list of, larger ones a burden for short files."""
+    with h5py.File(csp_data.prepare("sample")) as file:
+        for name in ("inputs", "targets"):
+            rows, width = file[name].chunks
+            assert width == file[name].shape[1]
+            assert 2**19 < 4 * rows * width <= 2**20
+            assert file[name].compression is None  # else any row would cost a whole chunk
+
+
 @pytest.mark.parametrize(
     ("where", "change"),
     [
