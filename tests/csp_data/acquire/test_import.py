@@ -15,7 +15,7 @@ import pytest
 import csp_data
 from csp_data.acquire.importing import import_card
 from csp_data.card import FileEntry, bundled_root, load_card
-from csp_data.errors import MissingDataError, UnsafeArchiveError, VerificationError
+from csp_data.errors import CspDataError, MissingDataError, UnsafeArchiveError, VerificationError
 from csp_data.simulate.stamp import read_stamp
 
 from .conftest import run
@@ -288,6 +288,19 @@ def test_from_another_disk_the_bytes_are_brought(how, trees, empty_home):
         assert not csp_data.import_raw("vector", source, how=how).failures
         assert len(files_of(source, "*.txt")) == (0 if how == "move" else 36)
     assert files_of(empty_home / "raw" / "vector", "*.txt") == before
+
+
+@pytest.mark.parametrize("how", ["copy", "move", "link"])
+def test_what_cannot_be_brought_is_told_and_stays(how, trees, empty_home, tmp_path):
+    """A folder stands where a file belongs."""
+    source = Path(shutil.copytree(trees / "vector", tmp_path / "vector"))
+    root = empty_home / "raw" / "vector"
+    name = sorted(path.name for path in source.glob("*.txt"))[0]
+    (root / name / "inside").mkdir(parents=True)
+    with pytest.raises(CspDataError, match=rf"{source / name} cannot be brought to {root / name}: "):
+        csp_data.import_raw("vector", source, how=how)
+    assert (source / name).read_bytes() == (trees / "vector" / name).read_bytes()
+    assert not list(root.rglob("*.part"))
 
 
 def test_a_simulated_tree_that_is_refused_leaves_no_mark(trees, empty_home, tmp_path):
