@@ -61,6 +61,8 @@ def test_episodes_are_equal_if_their_numbers_are(ds: csp_data.Dataset) -> None:
     assert ds.train[0] != "an episode"
     other = replace(ds.train[0], targets=ds.train[0].targets + 1)
     assert other != ds.train[0]
+    for name in ("id", "group", "split"):
+        assert replace(ds.train[0], **{name: "other"}) != ds.train[0]
 
 
 def test_a_file_is_found_from_another_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
