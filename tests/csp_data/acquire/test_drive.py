@@ -142,13 +142,14 @@ def test_listing_is_tried_again(marker, empty_home, monkeypatch, tmp_path):
     assert first == []
 
 
-def test_hostile_names_in_a_listing(empty_home, monkeypatch):
+@pytest.mark.parametrize("name", ["../../evil.h5", "..\\evil.h5", "..", ".", " "])
+def test_hostile_names_in_a_listing(name, empty_home, monkeypatch):
     with Drive() as drive:
         drive.folders[load_card("marker").access.drive_folder] = (
             "x",
             [("a", "marker_writing_hiss_dataset", "folder")],
         )
-        drive.folders["a"] = ("y", [("b", "../../evil.h5", "file")])
+        drive.folders["a"] = ("y", [("b", name, "file")])
         monkeypatch.setenv("CSP_DATA_REROUTE", drive.reroute)
         with pytest.raises(AccessError, match="leads out of the folder"):
             fetch("marker")

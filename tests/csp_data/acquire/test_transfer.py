@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import gzip
 import hashlib
+import random
 import socket
 import threading
 import time
@@ -228,6 +229,15 @@ def test_503_for_ever(server, resource, client, tmp_path):
         fetch(wanted(server), tmp_path / "f.bin", client)
     assert len(server.seen) == QUICK.tries
     assert caught.value.exit_code == 1
+
+
+def test_waits_double_up_to_their_bound():
+    """Between half and all of it; 100 attempts are the most that the command takes."""
+    patience, jitter = Patience(first_wait_s=1, longest_wait_s=10), random.Random(0)
+    for failures, longest in ((1, 1), (2, 2), (3, 4), (4, 8), (5, 10), (100, 10)):
+        waits = [patience.wait_s(failures, jitter) for _ in range(200)]
+        assert 0.5 * longest <= min(waits) < 0.6 * longest
+        assert 0.9 * longest < max(waits) <= longest
 
 
 def test_stalled_stream_is_left_and_resumed(server, resource, client, tmp_path):
