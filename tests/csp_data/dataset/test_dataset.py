@@ -206,6 +206,10 @@ def test_reading_all_episodes_at_once_gives_each_as_it_is(monkeypatch: pytest.Mo
                 assert (episode.id, episode.group, episode.split) == (alone.id, alone.group, alone.split)
                 for name in ("inputs", "targets", "time", "target_time"):
                     np.testing.assert_array_equal(getattr(episode, name), getattr(alone, name))
+            backwards = list(dataset.read_rows(split.rows[::-1]))
+            assert backwards == together[::-1]
+            twice = list(dataset.read_rows([split.rows[0], split.rows[0]]))
+            assert twice == together[:1] * 2
 
 
 def test_a_damaged_file_is_said_to_be_one(tmp_path: Path) -> None:
