@@ -224,7 +224,8 @@ def load_step(path: Path | str, metadata: dict[str, Any]) -> Step:
             return prediction, dict(zip(names, new, strict=True))
 
         return run
-    module = torch.export.load(path).module()
+    with _exporters_silenced():
+        module = torch.export.load(path).module()
 
     def run_torch(samples: npt.NDArray[np.float64], state: Arrays) -> tuple[npt.NDArray[np.float64], Arrays]:
         with torch.no_grad():
