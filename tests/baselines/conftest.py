@@ -51,6 +51,20 @@ def gru() -> type[Gru]:
     return Gru
 
 
+@pytest.fixture(scope="session")
+def as_trained() -> Callable[[nn.Module], nn.Module]:
+    """Move all parameters of a model: new ones are such that norms, biases and readouts could be left out."""
+
+    def move(model: nn.Module) -> nn.Module:
+        generator = torch.Generator().manual_seed(0)
+        with torch.no_grad():
+            for parameter in model.parameters():
+                parameter += 0.1 * torch.randn(parameter.shape, generator=generator).to(parameter)
+        return model
+
+    return move
+
+
 @pytest.fixture
 def make_part() -> Callable[..., Part]:
     """A part of made-up episodes; their target is the mean of the first feature over each chunk."""

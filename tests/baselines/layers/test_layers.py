@@ -1,5 +1,7 @@
 """Every layer against its naive reference, against itself step by step, and for causality."""
 
+import math
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -240,6 +242,25 @@ def test_transformer_blocks_start_equal_only_when_asked():
 def test_configurations_out_of_bounds(make_config, match):
     with pytest.raises(OptionError, match=match):
         make_config()
+
+
+@pytest.mark.parametrize(
+    ("kind", "options"),
+    [
+        *((kind, {"dt_min": 0.01, "dt_max": 0.01}) for kind in ("s4", "s4d", "mamba", "mamba2")),
+        ("lru", {"r_min": 0.0, "r_max": 1e-30}),  # moduli whose squares are zeros of float32
+        ("lru", {"max_phase": 2 * math.pi}),
+        ("mamba2", {"heads": 8}),
+        ("transformer", {"heads": 4, "window": 1}),
+        ("tcn", {"taps": 1}),
+    ],
+)
+def test_configurations_at_their_bounds_learn(kind, options):
+    torch.manual_seed(0)
+    layer = make_layer(type(CONFIGS[kind])(**{"dim": 4, "layers": 1, **options})).train()
+    y = layer(torch.randn(2, 7, 4))
+    assert y.isfinite().all()
+    assert all(g.isfinite().all() for g in torch.autograd.grad(y.square().sum(), list(layer.parameters())))
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])

@@ -6,6 +6,7 @@ import json
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -57,9 +58,13 @@ STEPS = [
 
 @pytest.mark.parametrize(("name", "options"), STEPS)
 def test_the_module_equals_the_stream(
-    name: str, options: dict[str, object], interface: Interface, sample: csp_data.Dataset
+    name: str,
+    options: dict[str, object],
+    interface: Interface,
+    sample: csp_data.Dataset,
+    as_trained: Callable[[torch.nn.Module], torch.nn.Module],
 ) -> None:
-    model = made(name, **options)
+    model = as_trained(made(name, **options))
     inputs = sample.val[0].inputs[:120].astype(float)
     expected = Streamer.of(model, interface, "reference").push(inputs)  # type: ignore[arg-type]
     step = StepModule(model, interface).eval()  # type: ignore[arg-type]

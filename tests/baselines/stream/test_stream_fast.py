@@ -5,6 +5,8 @@ from __future__ import annotations
 import gc
 import mmap
 import tracemalloc
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
@@ -20,6 +22,8 @@ from baselines.stream.engine import ReferenceEngine, make_engine
 from baselines.stream.fast import FAST_KINDS, FastEngine, pointwise
 from baselines.stream.fast.engine import make_stack
 from baselines.stream.fast.stack import in_large_pages
+
+AsTrained = Callable[[Any], Any]
 
 CASES = [
     *((f"flat-{kind}", {}) for kind in FAST_KINDS),
@@ -57,9 +61,9 @@ def test_every_kind_of_layer_has_compiled_loops() -> None:
 
 
 @pytest.mark.parametrize(("name", "options"), CASES)
-def test_fast_equals_reference(name: str, options: dict[str, object]) -> None:
+def test_fast_equals_reference(name: str, options: dict[str, object], as_trained: AsTrained) -> None:
     torch.manual_seed(3)
-    model = build(name, in_dim=5, out_dim=2, **{"dim": 16, "layers": 2, **options}).eval()
+    model = as_trained(build(name, in_dim=5, out_dim=2, **{"dim": 16, "layers": 2, **options})).eval()
     x = np.random.default_rng(0).normal(size=(240, 5))
     x[100:130] *= 30.0  # gates and exponentials at their ends
     reference, fast = ReferenceEngine(model), make_engine(model, "fast")
@@ -94,9 +98,9 @@ def test_a_state_taken_up_gives_the_same_bits(name: str) -> None:
 
 
 @pytest.mark.parametrize("wanted", [{0}, {3}, {4, 5}, {9}, {8, 9}, {1, 6, 9}, set(range(10))])
-def test_samples_that_wait_are_taken_before_one_that_is_wanted(wanted: set[int]) -> None:
+def test_samples_that_wait_are_taken_before_one_that_is_wanted(wanted: set[int], as_trained: AsTrained) -> None:
     torch.manual_seed(0)
-    layer = S4(S4Config(dim=6, layers=3)).double().eval()
+    layer = as_trained(S4(S4Config(dim=6, layers=3))).double().eval()
     x = np.random.default_rng(0).normal(size=(2, 10, 6)).astype(np.float32)
     stack = make_stack(layer, 10)
     for window in x:
