@@ -10,7 +10,7 @@ import numpy as np
 
 from baselines.experiment import load_model
 from baselines.layers import TransformerConfig
-from baselines.models.config import FlatConfig
+from baselines.models.config import FlatConfig, config_from_dict
 from baselines.models.model import FlatModel, HierarchicalModel
 from baselines.presets import OWN, REFERENCES
 from baselines.pretrained.card import card_text
@@ -35,7 +35,7 @@ def can_stream(run: Run) -> bool:
     """Tell whether a run's model can stream for ever: no reference, no Transformer that looks back over all."""
     if run.config.model["family"] in (*REFERENCES, OWN):  # what ships is made from this package alone
         return False
-    config: Any = _model(run).config
+    config: Any = config_from_dict(run.config.model)
     highest = config.layer if isinstance(config, FlatConfig) else config.high
     return not (isinstance(highest, TransformerConfig) and highest.window is None)
 

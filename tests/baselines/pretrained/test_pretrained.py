@@ -78,9 +78,7 @@ def test_transformers_without_a_window_do_not_stream(runs: dict[str, Run]) -> No
 
     def of(name: str, **options: Any) -> Run:
         model = build(name, 12, 3, dim=8, layers=1, **options)
-        fake = replace(runs["a"], config=replace(runs["a"].config, name=name, model=config_to_dict(model.config)))
-        object.__setattr__(fake, "load_weights", lambda _: None)
-        return fake
+        return replace(runs["a"], config=replace(runs["a"].config, name=name, model=config_to_dict(model.config)))
 
     assert not can_stream(of("flat-transformer"))
     assert not can_stream(of("hiss-s4-transformer"))
