@@ -5,21 +5,25 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import shutil
 import socket
 import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import csp_data
 from csp_data.acquire.lockfile import LOCK_NAME, Locked, LockedSet, extend_lock, read_lock
 from csp_data.acquire.manifest import Stamps, digest_file
 from csp_data.acquire.report import FileReport, failure_lines
+from csp_data.acquire.structure import structure_problems
 from csp_data.acquire.verify import verify_tree
 from csp_data.card import load_card
 from csp_data.errors import CspDataError, VerificationError
+from csp_data.sources import find_in
 
 from .conftest import noise, run
 
@@ -67,6 +71,49 @@ def test_unreadable_recordings_are_named_with_a_fix(tree, name, damage, problem)
     assert failure.found
     assert "Delete it." in failure.fix
     assert "csp-data download vector" in failure.fix
+
+
+def scaled(column: int, factor: float):
+    return lambda rows: np.where(np.arange(rows.shape[1]) == column, rows * factor, rows)
+
+
+def with_nan(where: tuple[object, object]):
+    def change(rows):
+        rows[where] = np.nan
+        return rows
+
+    return change
+
+
+@pytest.mark.parametrize(
+    ("kind", "change", "problem"),
+    [
+        ("imu", scaled(0, 1e3), r"accelerometer: expected about 200 Hz, .* which looks like milliseconds"),
+        ("imu", scaled(0, 1e-3), r"accelerometer: expected about 200 Hz, time in seconds, found 2e\+05 Hz"),
+        ("imu", scaled(0, -1), r"accelerometer: expected a clock, found a median step of 0 s"),
+        ("imu", scaled(0, 0), r"accelerometer: expected a clock, found a median step of 0 s"),
+        ("imu", with_nan((7, 0)), r"accelerometer: expected finite times"),
+        ("imu", with_nan((7, 1)), r"(gyroscope|accelerometer): expected finite values, found nan in \w+_x, row 7"),
+        ("gt", with_nan((slice(None), slice(1, 4))), r"position: expected finite values, found none"),
+        ("gt", with_nan((7, slice(1, 4))), None),  # a camera that loses sight for a moment
+        ("gt", lambda rows: rows[::60], None),  # truth comes at many rates
+    ],
+)
+def test_what_is_read_must_be_possible(vector, tmp_path, kind, change, problem):
+    for part in ("imu", "gt"):
+        file = Path(shutil.copy(vector / f"desk_fast1.synced.{part}.txt", tmp_path))
+        if part == kind:
+            lines = change(np.loadtxt(file))
+            np.savetxt(file, lines, fmt="%.9f")
+    card = load_card("vector")
+    (found,) = find_in(card, tmp_path)
+    (result,) = structure_problems(card, [found], 1)
+    if problem is None:
+        assert result is None
+    else:
+        path, text, _ = result
+        assert path == found.files[0]
+        assert re.match(f"stream {problem}", text), text
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="Windows has no pipes among its files")
