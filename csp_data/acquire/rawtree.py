@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from csp_data.acquire.nearby import better_folder
@@ -14,7 +14,7 @@ from csp_data.home import check_accessible, raw_dir
 from csp_data.simulate.stamp import read_stamp, simulates
 from csp_data.sources import Found, Source, load_source, recognise
 
-__all__ = ["find_recordings", "path_inside", "raw_bytes", "raw_kind", "raw_root", "recordings_of"]
+__all__ = ["copies", "find_recordings", "path_inside", "raw_bytes", "raw_kind", "raw_root", "recordings_of"]
 
 
 def raw_root(card: Card, raw: Path | str | None) -> Path:
@@ -76,6 +76,17 @@ def _check_ids(found: Sequence[Found]) -> None:
 def path_inside(file: Path, root: Path) -> str:
     """Return the path below the root, with slashes, as the card and the report have it."""
     return file.as_posix().removeprefix(f"{root.as_posix()}/")
+
+
+def copies(recordings: Sequence[Found], report: Report) -> Iterator[tuple[Found, Found]]:
+    """Yield each recording whose main file holds the same bytes as that of an earlier one, with that one."""
+    first: dict[str, Found] = {}
+    for recording in recordings:
+        name = path_inside(recording.files[0], report.root)
+        if name in report.digests:
+            other = first.setdefault(report.digests[name].sha256, recording)
+            if other.files[0] != recording.files[0]:  # one file may hold several
+                yield recording, other
 
 
 def raw_bytes(recording: Found, report: Report) -> int:

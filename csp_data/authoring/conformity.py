@@ -12,7 +12,8 @@ from typing import Any
 import joblib
 import numpy as np
 
-from csp_data.acquire.rawtree import raw_root
+from csp_data.acquire.rawtree import copies, raw_root
+from csp_data.acquire.report import Report
 from csp_data.acquire.verify import how_to_get, verify_tree
 from csp_data.authoring.report import Check, SourceReport
 from csp_data.card import Card, load_card
@@ -47,6 +48,7 @@ class _State:
     root: Path
     limit: int
     source: Source | None = None
+    verified: Report | None = None
     found: list[Found] = field(default_factory=list)
     recordings: list[Recording] = field(default_factory=list)
     summary: str = ""
@@ -146,7 +148,7 @@ def _recordings(state: _State) -> Iterator[str]:
 def _reading(state: _State) -> Iterator[str]:
     assert state.source is not None
     protocol = resolve(state.card)
-    verified = verify_tree(state.card, state.root, extra=False)
+    state.verified = verified = verify_tree(state.card, state.root, extra=False)
     read = []
     for found in _spread(state.found, state.limit):
         if failure := verified.failure_of(found):
@@ -210,10 +212,17 @@ def _differences_from_card(stream: Stream, card: Any) -> Iterator[str]:
     has_patterns = any("*" in channel for channel in card.channels)
     fits = all(any(fnmatchcase(name, pattern) for pattern in card.channels) for name in stream.channels)
     if not fits or not (has_patterns or stream.channels == card.channels):
-        yield f"expected the channels {', '.join(card.channels)}, found {', '.join(stream.channels)}"
+        yield f"expected the channels {_some(card.channels)}, found {_some(stream.channels)}"
     for what in ("unit", "role", "kind"):
         if getattr(stream, what) != getattr(card, what):
             yield f"expected {what} {getattr(card, what)!r}, found {getattr(stream, what)!r}"
+
+
+def _some(names: Sequence[str]) -> str:
+    """Give names in one line, of many the first and the last: a skin has dozens of channels."""
+    if len(names) <= 12:
+        return ", ".join(names)
+    return ", ".join([*names[:6], "...", *names[-3:]]) + f" ({len(names)})"
 
 
 def _clocks(state: _State) -> Iterator[str]:
@@ -266,7 +275,8 @@ def _alignment(state: _State) -> Iterator[str]:
         shortest = min(stop - start for start, stop in spans.values())
         if common < OVERLAP * shortest:
             rows = ", ".join(f"{name} {start:.3f} to {stop:.3f} s" for name, (start, stop) in spans.items())
-            yield f"{recording.id}: the streams have {max(common, 0):.3f} s in common: {rows}"
+            hint = "; if their clocks differ, subtract the difference from one of them in read"
+            yield f"{recording.id}: the streams have {max(common, 0):.3f} s in common: {rows}{hint}"
 
 
 def _targets(state: _State) -> Iterator[str]:
@@ -327,6 +337,11 @@ def _splits(state: _State) -> Iterator[str]:
         listed = {id_ for id_ in split.part_of() if not set(id_) & set("*?")}
         if absent := sorted(listed - found_ids):
             yield _Warning(f"{name}: {len(absent)} listed recordings are not here, such as {absent[0]!r}")
+        for copy, other in copies(state.found, state.verified) if state.verified else ():
+            if copy.id in parts and other.id in parts:
+                both = f"{copy.id} in {parts[copy.id]} is a copy of {other.id} in {parts[other.id]}"
+                line = f"{name}: {both} (the same bytes); remove one of them"
+                yield line if parts[copy.id] != parts[other.id] else _Warning(line)
         if unassigned := sorted(found_ids - set(parts)):
             yield _Warning(f"{name}: {len(unassigned)} recordings are in no part, such as {unassigned[0]!r}")
     state.summary = ", ".join(state.card.splits)

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from csp_data.acquire.rawtree import path_inside, raw_bytes, raw_kind, raw_root, recordings_of
+from csp_data.acquire.rawtree import copies, path_inside, raw_bytes, raw_kind, raw_root, recordings_of
 from csp_data.acquire.report import Report
 from csp_data.acquire.verify import verify_tree
 from csp_data.card import Card, stored_card
@@ -291,15 +291,11 @@ def _separate_failed(recordings: Sequence[Found], report: Report) -> tuple[list[
 
 def _copies(recordings: Sequence[Found], report: Report) -> list[Note]:
     """Say of each recording that is a copy of another: in two parts, what is reported would have been learned."""
-    first: dict[str, Found] = {}
     notes = []
-    for recording in recordings:
-        name = path_inside(recording.files[0], report.root)
-        if name in report.digests:
-            other = first.setdefault(report.digests[name].sha256, recording)
-            if other.files[0] != recording.files[0]:  # one file may hold several
-                detail = f"{name} holds the same bytes as {path_inside(other.files[0], report.root)}"
-                notes.append(Note(recording.id, "recording that is a copy of another", detail, "warning"))
+    for recording, other in copies(recordings, report):
+        names = [path_inside(found.files[0], report.root) for found in (recording, other)]
+        detail = f"{names[0]} holds the same bytes as {names[1]}"
+        notes.append(Note(recording.id, "recording that is a copy of another", detail, "warning"))
     return notes
 
 

@@ -196,7 +196,7 @@ DAMAGED: dict[str, tuple[Change, str, str]] = {
         "looks like deg/s",
     ),
     "millimetres": (stream("position", values=lambda s: s.values * 1000), "units", "looks like mm"),
-    "other origins": (stream("position", time=lambda s: s.time + 1.7e9), "alignment", "0.000 s in common"),
+    "other origins": (stream("position", time=lambda s: s.time + 1.7e9), "alignment", "subtract the difference"),
 }
 
 
@@ -274,6 +274,32 @@ def test_a_group_in_two_parts(root: Path) -> None:
     assert absent[0] == "warning"
     assert "'r9'" in absent[1]
     assert "'r3'" in absent[1]
+
+
+def test_a_copy_in_another_part(root: Path) -> None:
+    """It is in no group of its original: what is reported would have been learned."""
+    lists = '[splits.strict]\ntrain = ["r0", "r4"]\nval = ["r1"]\ntest = ["r2", "r3"]\n'
+    card = CARD[: CARD.index("[splits.strict]")] + lists
+    (root / "r4.txt").write_text("9")
+    assert report(root, GOOD, card)["splits"][0] == "ok"
+    (root / "r3.txt").write_bytes((root / "r0.txt").read_bytes())
+    status, said = report(root, GOOD, card)["splits"]
+    assert status == "failed"
+    assert "r3 in test is a copy of r0 in train" in said
+    (root / "r3.txt").write_bytes((root / "r2.txt").read_bytes())
+    status, said = report(root, GOOD, card)["splits"]
+    assert status == "warning"
+    assert "r3 in test is a copy of r2 in test" in said
+    assert report(root, GOOD, card.replace(', "r3"', ""))["splits"][1].endswith("in no part, such as 'r3'")
+
+
+def test_of_many_channels_some_are_named(root: Path) -> None:
+    """A skin of 48 channels filled the screen, once for each recording."""
+    names = tuple(f"t{i:02d}" for i in range(48))
+    change = stream("imu", channels=lambda s: names, values=lambda s: np.tile(s.values, 16))
+    status, said = report(root, replace(GOOD, read=lambda f, c, p: change(read(f, c, p))))["streams"]
+    assert status == "failed"
+    assert "expected the channels x, y, z, found t00, t01, t02, t03, t04, t05, ..., t45, t46, t47 (48)" in said
 
 
 def test_a_file_that_changed_fails_the_round_trip(root: Path) -> None:
