@@ -93,10 +93,10 @@ def test_every_kind_is_compared_with_its_reference():
 @pytest.mark.parametrize("batch", [1, 3])
 @pytest.mark.parametrize("length", [1, 2, 7, 20, 33, 41])
 @pytest.mark.parametrize("key", REFERENCES)
-def test_equals_naive_reference(key, length, batch):
+def test_equals_naive_reference(key, length, batch, as_trained):
     torch.manual_seed(0)
     factory, reference = REFERENCES[key]
-    layer = factory()
+    layer = as_trained(factory())
     x = inputs(CONFIGS[key].dim, length, batch).requires_grad_()
     ours, naive = layer(x), reference(layer, x)
     # the positional encoding is a float32 one; C is recovered from C~ by an ill-conditioned solve
@@ -124,8 +124,8 @@ def test_readout_is_a_selection(key, length, readout):
 @pytest.mark.parametrize("key", CONFIGS)
 @settings(max_examples=15, deadline=None)
 @given(length=st.integers(1, 45), batch=st.integers(1, 3))
-def test_steps_equal_forward(key, length, batch):
-    layer = make(key)
+def test_steps_equal_forward(key, length, batch, as_trained):
+    layer = as_trained(make(key))
     x = inputs(layer.in_dim, length, batch)
     with torch.no_grad():
         state = layer.initial_state(batch, x.device, x.dtype)
