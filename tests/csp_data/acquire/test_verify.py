@@ -21,8 +21,8 @@ from csp_data.acquire.manifest import Stamps, digest_file
 from csp_data.acquire.report import FileReport, failure_lines
 from csp_data.acquire.structure import structure_problems
 from csp_data.acquire.verify import verify_tree
-from csp_data.card import load_card
-from csp_data.errors import CspDataError, VerificationError
+from csp_data.card import bundled_root, load_card
+from csp_data.errors import CspDataError, UnknownNameError, VerificationError
 from csp_data.sources import find_in
 
 from .conftest import noise, run
@@ -277,6 +277,22 @@ def test_lock_entries_never_change(tmp_path):
     extend_lock(path, "marker", LockedSet(archives={"z": Locked(3, "3" * 64)}))
     assert read_lock(path, "vector").files == {"a": Locked(1, "0" * 64)}
     assert read_lock(path, "marker").archives == {"z": Locked(3, "3" * 64)}
+
+
+def test_only_what_the_card_knows_and_is_as_it_should_be_is_read(tmp_path):
+    folder = Path(shutil.copytree(bundled_root(load_card("sample")), tmp_path / "raw"))
+    first, second, third, *_ = sorted(folder.glob("*.hdf5"))
+    shutil.copy(second, folder / "99_mine.hdf5")
+    third.unlink()
+    assert csp_data.read_recording("sample", first.stem, raw=folder).id == first.stem
+    for id_ in ("99_mine", third.stem):
+        with pytest.raises(UnknownNameError, match=id_):
+            csp_data.read_recording("sample", id_, raw=folder)
+    data = bytearray(second.read_bytes())
+    data[len(data) // 2] ^= 1
+    second.write_bytes(data)
+    with pytest.raises(VerificationError, match=f"{second.name}: altered"):
+        csp_data.read_recording("sample", first.stem, raw=folder)
 
 
 def test_every_card_says_how_to_get_its_files():
