@@ -14,7 +14,7 @@ from baselines.errors import MissingExtraError, OptionError, UnknownNameError
 from baselines.files import atomic_bytes
 from baselines.results.rows import Recording, Result, Target, unique_runs
 from baselines.results.text import ResultsError, abbreviated, columns, read_rows, rows_to_csv
-from baselines.runs.collect import find_runs
+from baselines.runs.collect import find_runs, read_runs
 from baselines.runs.config import digest
 from baselines.runs.run import read_run
 
@@ -119,12 +119,13 @@ def studies() -> tuple[str, ...]:
 
 
 def load_results(study: str | Path | None = None, **wanted: Any) -> Results:
-    """Return finished runs as rows: those that ship with the package, or those of a file.
+    """Return finished runs as rows: those that ship with the package, those of a file, or your own.
 
     Parameters
     ----------
     study
-        Name of a study (:func:`studies`), a CSV file of one, or ``None`` for all that ship.
+        Name of a study (:func:`studies`), a CSV file of one, or ``None`` for all that ship. Or the folder of a
+        run, or one that holds runs, such as a sweep's: unfinished ones are left out and counted in the log.
     **wanted
         ``dataset``, ``kind``, ``protocol``, ``model``, ``variant``, ``seed``: a value, or several
         (:meth:`Results.where`).
@@ -135,6 +136,8 @@ def load_results(study: str | Path | None = None, **wanted: Any) -> Results:
         For a study or value that there is not.
     ResultsError
         If a file is damaged.
+    RunError
+        If a folder holds no finished run, or one is damaged.
 
     Examples
     --------
@@ -144,10 +147,14 @@ def load_results(study: str | Path | None = None, **wanted: Any) -> Results:
     """
     if study is None:
         rows = [row for name in studies() for row in read_study(SHIPPED / f"{name}.csv")]
-    elif isinstance(study, Path) or str(study).endswith(".csv"):
-        rows = read_study(Path(study))
     elif study in studies():
         rows = read_study(SHIPPED / f"{study}.csv")
+    elif Path(study).is_dir():
+        rows = unique_runs([Result.of(run, Path(study).resolve().name) for run in read_runs([study])])
+    elif isinstance(study, Path) or study.endswith(".csv"):
+        rows = read_study(Path(study))
+    elif Path(study).name != study:
+        raise ResultsError(f"{study}: there is no such file or folder. Expected a CSV file of results, or runs.")
     else:
         raise UnknownNameError("study", study, studies())
     return Results(rows).where(**wanted)

@@ -87,6 +87,14 @@ class Run:
     results: dict[str, Any]
     epochs: list[dict[str, Any]] = field(default_factory=list)
 
+    def __repr__(self) -> str:  # all that a run holds fills screens
+        data, part = self.config.data, self.config.data.report
+        error = f"{part} MSE {self.reported['mse']:.4g}"
+        return (
+            f"<Run {self.config.name} on {data.name} ({data.kind}), protocol {data.protocol['name']}, "
+            f"seed {self.config.train.seed}: {error}; {self.folder}>"
+        )
+
     @property
     def selected(self) -> dict[str, Any]:
         """Metrics of the part that the epoch was chosen on."""

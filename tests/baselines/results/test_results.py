@@ -68,6 +68,31 @@ def test_a_row_is_the_run(rows: list[Result], runs: dict[str, Run]) -> None:
     assert (row.config == twin.config, row.key == twin.key) == (True, False)
 
 
+def test_runs_of_ones_own_are_read_from_their_folder(
+    folder: Path, runs: dict[str, Run], caplog: pytest.LogCaptureFixture
+) -> None:
+    """Numbers are those that the runs wrote, also of code that nobody committed, which is not filed."""
+    _committed(folder / "a", None)
+    (folder / "b" / "results.json").unlink()
+    rows = load_results(str(folder))
+    assert {row.key for row in rows} == {run.config.key for name, run in runs.items() if name != "b"}
+    assert "1 of 4 runs are unfinished" in caplog.text
+    written = json.loads((folder / "a" / "results.json").read_text())
+    (row,) = load_results(folder, model="flat-lstm", seed=0)
+    assert (row.test_mse, row.val_mse, row.study) == (written["test"]["mse"], written["val"]["mse"], "sweep")
+    assert list(load_results(folder / "a")) == [replace(row, study="a")]
+    with pytest.raises(ResultsError, match="no such file or folder"):
+        load_results("sweeps/none")
+
+
+def test_a_run_is_shown_in_a_line(runs: dict[str, Run]) -> None:
+    run = runs["a"]
+    error = run.results["test"]["mse"]
+    assert repr(run) == (
+        f"<Run flat-lstm on sample (real recordings), protocol strict, seed 0: test MSE {error:.4g}; {run.folder}>"
+    )
+
+
 def test_runs_that_ship_have_the_names_of_their_settings() -> None:
     """What a configuration is called must not change: a sweep would take none of its finished runs for its own."""
     for row in load_results():
