@@ -346,7 +346,11 @@ def _peak_bytes(step: Callable[[], None], free_gradients: Callable[[], None], de
         return torch.cuda.max_memory_allocated(device) - allocated
     if device.type != "cpu":
         return None
-    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU], profile_memory=True) as profile:
+    with torch.profiler.profile(
+        activities=[torch.profiler.ProfilerActivity.CPU],
+        profile_memory=True,
+        acc_events=True,  # one cycle: without it torch 2.10 warns that it forgets others
+    ) as profile:
         step()
     profiler: Any = profile.profiler
     changes = [(e.start_ns(), e.nbytes()) for e in profiler.kineto_results.events() if e.name() == "[memory]"]
