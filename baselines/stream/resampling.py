@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
 from baselines.errors import OptionError
-from baselines.stream.engine import Arrays, StateError
 from baselines.stream.line_protocol import TIME, ClockError, FirstSteps, Sample, SampleError
 from csp_data.options import check_choice
 from csp_data.signal.resample import interval_mean, linear
+
+if TYPE_CHECKING:
+    from baselines.stream.engine import Arrays
 
 __all__ = ["MAX_GAP_S", "Resampler", "StampedSamples", "is_resampled"]
 
@@ -117,6 +120,8 @@ class Resampler:
 
     def check(self, state: Arrays) -> None:
         """Raise :class:`StateError` unless :meth:`load_state_dict` can take up the state."""
+        from baselines.stream.engine import StateError  # here: it loads torch, which most commands do without
+
         if not is_resampled(state):
             raise StateError("state of a stream that was not resampled. Go on without resampling, or begin anew.")
         times, rows, grid = (state[name] for name in STATE)
