@@ -19,7 +19,7 @@ from csp_data.plot.results import plot_prediction, plot_trajectory
 from csp_data.plot.sets import plot_splits
 from csp_data.plot.signals import by_unit, plot_channels, plot_lowpass, plot_spectra
 from csp_data.plot.style import from_start, styles
-from csp_data.recording import FloatArray, Recording
+from csp_data.recording import FloatArray, Recording, Stream
 from csp_data.signal.lowpass import LowPass
 from csp_data.store import Channels
 
@@ -242,6 +242,12 @@ def columns_of(channels: Channels, names: Sequence[str]) -> tuple[int, ...]:
     return tuple(i for i, name in enumerate(channels.names) if not names or name in names)
 
 
+def _apart(streams: Mapping[str, Stream]) -> bool:
+    """Whether the streams have no time in common, as when their clocks have other origins."""
+    spans = [stream.span for stream in streams.values() if len(stream.time)]
+    return bool(spans) and max(start for start, _ in spans) >= min(stop for _, stop in spans)
+
+
 def recording_figure(recording: Recording, *, clocks: bool = False, kind: str = "") -> Figure:
     """Draw a raw recording: its streams with their gaps, or how its clocks are aligned and how they jitter.
 
@@ -260,6 +266,7 @@ def recording_figure(recording: Recording, *, clocks: bool = False, kind: str = 
     }
     active = recording.active and tuple(from_start(np.array(recording.active), start).tolist())
     figure, axes = _stack(len(streams) + clocks)
+    apart = _apart(streams)
     if clocks:
         plot_coverage(axes[0], streams)
     drawn = zip(axes[int(clocks) :], streams.items(), styles(len(streams)), strict=True)
@@ -267,8 +274,12 @@ def recording_figure(recording: Recording, *, clocks: bool = False, kind: str = 
         if clocks:
             plot_clock(ax, stream, name=name, colour=style["color"])
         else:
-            plot_stream(ax, stream, active=active)
+            plot_stream(ax, stream, active=None if apart else active)
             ax.set_title(f"{name} ({stream.role})", loc="left", fontsize="small")
-    _share_time(axes)
+    if apart:  # on one axis, each would be a line at its end
+        for ax in axes:
+            ax.set_xlabel("time (s); no time is common to all streams, so each panel has its own axis")
+    else:
+        _share_time(axes)
     figure.suptitle(f"{recording.id}, raw{f' ({kind})' if kind else ''}", fontsize="medium")
     return figure

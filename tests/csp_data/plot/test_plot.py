@@ -309,6 +309,23 @@ def test_a_raw_recording_on_the_worlds_clock_begins_at_zero() -> None:
             np.testing.assert_allclose(b.get_xdata(), a.get_xdata(), atol=1e-6)
 
 
+def test_streams_whose_clocks_have_other_origins_can_both_be_read_off() -> None:
+    """On one axis each was a line at its end, in the figure that shows by how much clocks differ."""
+    read = csp_data.read_recording("sample")
+    name = next(name for name, stream in read.streams.items() if stream.role == "reference")
+    late = replace(read.streams[name], time=read.streams[name].time + 1200)
+    moved = replace(read, streams={**read.streams, name: late})
+    for clocks in (False, True):
+        together = plot.recording_figure(read, clocks=clocks).axes
+        assert len({ax.get_xlim() for ax in together}) == 1
+        apart = plot.recording_figure(moved, clocks=clocks).axes[int(clocks) :]
+        for ax, stream in zip(apart, moved.streams.values(), strict=True):
+            low, high = ax.get_xlim()
+            assert low <= stream.time[1] <= stream.time[-1] <= high
+            assert high - low < 1.2 * (stream.time[-1] - stream.time[0])
+            assert "own axis" in ax.get_xlabel()
+
+
 def test_a_target_that_has_a_path_is_named(sample) -> None:
     with pytest.raises(OptionError, match="Choose target='velocity-in-start-frame'"):
         sample.plot("trajectory")
