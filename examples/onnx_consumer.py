@@ -3,8 +3,8 @@
     csp-baselines export RUN --format onnx -o step.onnx
     python onnx_consumer.py step.onnx samples.csv > predictions.csv
 
-The CSV has a header with the channels; samples come at the rate that step.onnx.json says. Neither csp-data nor
-torch is needed where this runs.
+The CSV has a header with the channels; samples come at the rate that step.onnx.json says, as nothing resamples
+them here (a column time, in s, is compared with it). Neither csp-data nor torch is needed where this runs.
 """
 
 import csv
@@ -62,9 +62,22 @@ class Predictor:
         return [prediction] if due else []
 
 
+def check_rate(times, hz):
+    """Stop if times (s) show another rate than in training: predictions would be wrong, and look right."""
+    step = np.median(np.diff(times))
+    if not 1 / 1.2 < step * hz < 1.2:
+        sys.exit(
+            f"expected samples {1 / hz:g} s apart ({hz:g} Hz), found a median of {step:g}: resample them first"
+        )
+
+
 def main(model, samples):
     predictor = Predictor(model)
     interface = predictor.about["interface"]
+    with Path(samples).open(newline="", encoding="utf-8") as file:
+        times = [float(row["time"]) for row in csv.DictReader(file) if row.get("time")]
+    if len(times) > 1:
+        check_rate(times, interface["input_hz"])
     writer = csv.writer(sys.stdout)
     writer.writerow(["time", *interface["targets"]])
     with Path(samples).open(newline="", encoding="utf-8") as file:

@@ -174,6 +174,24 @@ def test_the_consumer_needs_numpy_and_onnxruntime_alone(
     np.testing.assert_allclose(found[:, 0], [0.2, 0.4, 0.6, 0.8])
 
 
+@pytest.mark.parametrize(("hz", "code"), [(50, 0), (83, 1)])
+def test_the_consumer_stops_at_samples_of_another_rate(
+    runs: dict[str, Run], sample: csp_data.Dataset, tmp_path: Path, hz: int, code: int
+) -> None:
+    """It predicted 50 s of a recording of 30, from samples that came at 83 Hz."""
+    model, inputs = tmp_path / "step.onnx", sample.val[0].inputs[:100]
+    main(["export", str(runs["a"].folder), "-o", str(model), "--quiet"])
+    times = np.cumsum(np.random.default_rng(0).uniform(0.7, 1.3, 100)) / hz  # jitter is let through
+    header = ",".join(["time", *sample.channels.names])
+    stamped = np.column_stack([times, inputs])
+    np.savetxt(tmp_path / "in.csv", stamped, delimiter=",", header=header, comments="")
+    command = [sys.executable, str(CONSUMER), str(model), str(tmp_path / "in.csv")]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, check=False)
+    assert done.returncode == code, done.stderr
+    assert len(done.stdout.splitlines()) == (0 if code else 11)
+    assert ("expected samples 0.02 s apart (50 Hz), found a median of 0.012" in done.stderr) == bool(code)
+
+
 def test_what_cannot_be_exported(interface: Interface, tmp_path: Path) -> None:
     model = made("flat-transformer")
     assert isinstance(model.config, FlatConfig)
