@@ -250,6 +250,19 @@ def fingerprint(model: Model) -> npt.NDArray[np.uint8]:
     return np.frombuffer(digest.digest(), dtype=np.uint8)
 
 
+DIGEST = "digest"
+"""Entry of a file, beside those of the state."""
+
+
+def _digest(arrays: Arrays) -> npt.NDArray[np.uint8]:
+    """Return the SHA-256 of named arrays, (32,)."""
+    digest = hashlib.sha256()
+    for name, array in sorted(arrays.items()):
+        digest.update(f"{name} {array.dtype.str} {array.shape}".encode())
+        digest.update(array.tobytes())
+    return np.frombuffer(digest.digest(), dtype=np.uint8)
+
+
 def save_state(path: Path | str, stream: Streamer, resampler: Resampler | None = None) -> None:
     """Write a stream's state to a file (safetensors: no pickles), whole or not at all.
 
@@ -262,7 +275,7 @@ def save_state(path: Path | str, stream: Streamer, resampler: Resampler | None =
     """
     state = stream.state_dict() | ({} if resampler is None else resampler.state_dict())
     arrays = {name: np.array(array, order="C") for name, array in state.items()}
-    atomic_bytes(Path(path), safetensors.numpy.save(arrays))
+    atomic_bytes(Path(path), safetensors.numpy.save(arrays | {DIGEST: _digest(arrays)}))
 
 
 def load_state(path: Path | str, stream: Streamer, resampler: Resampler | None = None) -> None:
@@ -285,6 +298,9 @@ def load_state(path: Path | str, stream: Streamer, resampler: Resampler | None =
     except (OSError, safetensors.SafetensorError) as error:
         raise StateError(f"{path}: cannot be read as the state of a stream ({error}).") from error
     try:
+        # its numbers say where compiled loops write
+        if not np.array_equal(state.pop(DIGEST, None), _digest(state)):
+            raise StateError("damaged, or not the state of a stream: its digest is not that of what it holds.")
         if resampler is not None:
             resampler.check(state)
         elif is_resampled(state):

@@ -156,6 +156,14 @@ def test_states_of_other_streams_are_refused(ds: csp_data.Dataset, engine: str, 
     (tmp_path / "damaged").write_bytes(b"no state")
     with pytest.raises(StateError, match="damaged: cannot be read"):
         load_state(tmp_path / "damaged", stream)
+    save_state(tmp_path / "state", stream)
+    whole = (tmp_path / "state").read_bytes()
+    for bit in np.random.default_rng(0).integers(0, 8 * len(whole), 50).tolist():
+        changed = bytearray(whole)
+        changed[bit // 8] ^= 1 << bit % 8
+        (tmp_path / "damaged").write_bytes(changed)
+        with pytest.raises(StateError, match="damaged"):
+            load_state(tmp_path / "damaged", stream)
     after = stream.state_dict()
     assert all(np.array_equal(after[name], value) for name, value in before.items())
 
