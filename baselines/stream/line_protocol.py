@@ -113,10 +113,10 @@ def _parse_header(number: int, text: str, channels: Sequence[str]) -> list[str]:
     missing = [name for name in channels if name not in names]
     repeated = sorted({name for name in names if names.count(name) > 1 and name in (*channels, TIME)})
     if missing or repeated:
-        problem = f"{', '.join(missing)} missing" if missing else f"{', '.join(repeated)} twice"
+        problem = f"{_shorten(', '.join(missing))} missing" if missing else f"{', '.join(repeated)} twice"
         raise SampleError(
             number,
-            f"a CSV header with the channels {','.join(channels)} (or JSON lines)",
+            f"a CSV header with the channels {_shorten(','.join(channels))} (or JSON lines)",
             f"{_shorten(text)} ({problem})",
         )
     return names

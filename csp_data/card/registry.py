@@ -162,8 +162,10 @@ def load_card(name: Path | str) -> Card:
 
 def _no_card_there(name: str, folder: Path) -> OptionError:
     there = "this one holds none" if folder.is_dir() else f"there is {'a file' if folder.exists() else 'nothing'}"
-    prepared = folder.suffix in (".h5", ".hdf5")
-    fix = f"If it is a prepared file: csp_data.load(path={name!r})." if prepared else ""
+    fix = ""
+    if folder.suffix in (".h5", ".hdf5"):
+        ways = f"csp_data.load(path={name!r}), or csp-data info, plot, view or export"
+        fix = f"If it is a prepared file, read it as it is: {ways}. All else needs the recordings."
     return OptionError("name", name, f"a data set's name, or a folder that holds {CARD}; {there}", fix)
 
 

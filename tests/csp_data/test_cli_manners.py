@@ -143,7 +143,8 @@ def test_a_place_without_a_card_is_no_misspelt_name(
     said = run("check", name)
     assert said.exit_code == 2
     assert f"NAME {name}: expected a data set's name, or a folder that holds card.toml; th" in said.stderr
-    assert ("csp_data.load(path='x.h5')" in said.stderr) == (name == "x.h5")
+    for way in ("csp_data.load(path='x.h5')", "csp-data info, plot, view or export"):
+        assert (way in said.stderr) == (name == "x.h5")
 
 
 def test_a_prepared_file_stands_for_its_data_set(tmp_path: Path) -> None:

@@ -194,6 +194,14 @@ def test_bad_lines_are_named(text: str, line: int, message: str) -> None:
     assert f"line {line}: expected" in str(caught.value)
 
 
+def test_of_many_missing_channels_a_few_are_named() -> None:
+    """A header that misses the 48 channels of a skin filled the screen with them, twice."""
+    channels = [f"b_{i:02d}" for i in range(48)]
+    with pytest.raises(SampleError, match=r"channels b_00,.*\.\.\. \(or.*\(b_00, .*\.\.\. missing\)") as raised:
+        list(read_samples(io.BytesIO(b"time,b00\n1,2\n"), channels))
+    assert len(str(raised.value)) < 300
+
+
 def test_bytes_that_are_no_text_and_a_byte_order_mark() -> None:
     good, bad = list(read_samples([b"\xef\xbb\xbfa,b\r\n", b"1,2\r\n", b"\xff\xfe\n"], NAMES))
     assert not isinstance(good, SampleError)
