@@ -25,6 +25,7 @@ from baselines.tables.render import notes
 from baselines.training.settings import TrainConfig
 
 EXAMPLE = Path(__file__).parents[3] / "examples" / "own_model.py"
+LAYER = EXAMPLE.with_name("own_layer.py")
 SHORT = TrainConfig(epochs=2, window_s=None, window_stride_s=None, seed=3)
 
 FILE = """
@@ -234,6 +235,21 @@ def test_streaming_equals_the_predictions_of_the_run(trained: Run, sample: csp_d
         cuts = np.sort(rng.integers(0, len(episode.inputs), 9))
         found = np.concatenate([stream.push(piece) for piece in np.split(episode.inputs, cuts)])
         np.testing.assert_allclose(found, expected.pred, atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["flat", "low", "high"])
+def test_a_layer_of_ones_own_takes_the_place_of_one_of_ours(name: str) -> None:
+    model = baselines.build(f"{LAYER}:{name}", in_dim=6, out_dim=2, chunk=5, hidden=7).eval()
+    inner, x = model.inner, torch.randn(2, 15, 6, generator=torch.Generator().manual_seed(0))
+    place = {"flat": "net.layer", "low": "low.layer", "high": "high"}[name]
+    assert [path for path, module in inner.named_modules() if type(module).__name__ == "Leaky"] == [place]
+    with torch.no_grad():
+        if name == "flat":
+            expected = inner.net.decoder(inner.net.layer(inner.net.embed(x)))[:, 4::5]
+        else:
+            chunks = [inner.low.layer(inner.low.embed(chunk))[:, -1] for chunk in x.split(5, dim=1)]
+            expected = inner.output(inner.high(inner.low.decoder(torch.stack(chunks, dim=1))))
+        torch.testing.assert_close(model(x), expected, rtol=1e-4, atol=1e-5)
 
 
 def test_a_sweep_in_two_processes_finds_a_file_by_its_relative_path(
