@@ -96,6 +96,11 @@ class Run:
         )
 
     @property
+    def protocol(self) -> csp_data.Protocol:
+        """What its data were prepared by: with it, :func:`csp_data.load` prepares them again."""
+        return csp_data.Protocol.from_json(json.dumps(self.config.data.protocol))
+
+    @property
     def selected(self) -> dict[str, Any]:
         """Metrics of the part that the epoch was chosen on."""
         return dict(self.results[self.config.data.selection])
@@ -230,8 +235,10 @@ def dataset_of(run: Run, path: Path | str | None = None) -> Dataset:
         file = local_copy
     if not file.is_file():
         raise RunError(
-            f"{file}: the prepared file of {run.folder} is not there. Prepare {run.config.data.name} again, and "
-            "pass the file as --data."
+            f"{file}: the prepared file of {run.folder} is not there. Pass it as --data, or prepare "
+            f"{run.config.data.name} again in Python, after which it is found: "
+            f"csp_data.load({run.config.data.name!r}, protocol=baselines.read_run({str(run.folder)!r}).protocol), "
+            "with raw=FOLDER if its recordings are not in the home."
         )
     return csp_data.load(path=file)
 

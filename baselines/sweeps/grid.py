@@ -212,6 +212,11 @@ class PlannedRun:
 def check_raw(grid: Grid) -> None:
     """Refuse a grid whose raw files are missing: names all of them and the commands that get them."""
     if errors := [str(error) for name in grid.datasets if (error := _missing_raw_error(name, grid))]:
+        if grid.raw is not None and len(grid.datasets) > len(errors):
+            errors.append(
+                "The folder of raw files is that of every data set of a sweep. Those that lie elsewhere, or ship "
+                "with csp-data, can be trained by a sweep of their own into the same folder."
+            )
         raise SweepError("Nothing was started. " + "\n".join(errors))
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from html import escape
 from typing import Literal
@@ -105,6 +105,14 @@ def _escape_latex(text: str) -> str:
     return re.sub(r"(?<![\w.{])-(?=\d)", "$-$", escaped)  # a minus, not a hyphen
 
 
+def _signs(grid: Grid) -> Iterator[str]:
+    """Say what the signs in the cells mean, for readers who see the table alone, in a paper."""
+    if any("±" in cell for row in grid.rows for cell in row):
+        yield "Means ± standard deviations over seeds."
+    if grid.best:
+        yield f"Bold: lowest error{', underlined: second lowest' if grid.second else ''}."
+
+
 def _latex_table(grid: Grid) -> str:
     """Return a float that is scaled down to the line where it is wider; what has to be said stands below it."""
     plain = Grid(
@@ -115,7 +123,8 @@ def _latex_table(grid: Grid) -> str:
         grid.second,
     )
     body = [" & ".join(row) + r" \\" for row in _format_marked(plain, r"\textbf{{{}}}", r"\underline{{{}}}")]
-    notes = [rf"\par\smallskip\raggedright\scriptsize {_escape_latex(' '.join(grid.notes))}"] if grid.notes else []
+    said = [*_signs(grid), *grid.notes]
+    notes = [rf"\par\smallskip\raggedright\scriptsize {_escape_latex(' '.join(said))}"] if said else []
     return "\n".join(
         [
             r"% needs \usepackage{booktabs} and \usepackage{graphicx}; over two columns: table*",

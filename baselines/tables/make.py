@@ -121,7 +121,8 @@ def for_each_data(runs: Sequence[Run | Result], make: Callable[[Sequence[Result]
         if first_kind != other_kind:
             raise RunError(
                 f"Tables beside each other are of one kind and protocol: {firsts[0].source} is "
-                f"{', '.join(first_kind)}, {other.source} is {', '.join(other_kind)}. Make two tables."
+                f"{', '.join(first_kind)}, {other.source} is {', '.join(other_kind)}. Name the runs of each by "
+                "themselves: a sweep keeps them as runs/DATASET-PROTOCOL-*; a report takes both."
             )
     made: list[T] = []
     missing: list[FoldsMissingError] = []

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -13,6 +14,7 @@ import numpy as np
 import pytest
 import torch
 
+import baselines
 import csp_data
 from baselines.ablations.ablate import ablate
 from baselines.errors import OptionError, UnknownNameError
@@ -305,8 +307,14 @@ def test_a_run_of_another_machine_finds_its_data_in_the_home(
     with pytest.raises(RunError, match=r"nowhere\.h5: the prepared file of"):
         dataset_of(moved, tmp_path / "nowhere.h5")
     monkeypatch.setenv("CSP_DATA_HOME", str(tmp_path))
-    with pytest.raises(RunError, match=f"{elsewhere}: the prepared file of .* is not there. Prepare sample again"):
+    with pytest.raises(RunError, match=f"{elsewhere}: the prepared file of .* is not there") as caught:
         dataset_of(moved)
+    found = re.search(r"csp_data\.load\(.*\.protocol\)", str(caught.value))
+    assert found is not None
+    again = eval(found[0], {"csp_data": csp_data, "baselines": baselines})  # what the message says to do
+    assert again.path == dataset_of(moved).path
+    assert again.path.is_relative_to(tmp_path)
+    assert evaluate(moved, dataset_of(moved))["mse"] == runs["a"].results["test"]["mse"]
 
 
 def test_what_the_data_decides_cannot_be_set(sample: Dataset, tmp_path: Path) -> None:

@@ -235,6 +235,10 @@ def test_data_that_are_not_there_are_refused_before_anything_starts(empty_home: 
     (tmp_path / "empty").mkdir()
     with pytest.raises(SweepError, match="Nothing was started"):
         sweep(["broad"], ["mean"], out=tmp_path / "out", raw=str(tmp_path / "empty"))
+    (tmp_path / "broad").mkdir()
+    (tmp_path / "broad" / "a.hdf5").touch()
+    with pytest.raises(SweepError, match="can be trained by a sweep of their own into the same folder"):
+        sweep(["broad", "sample"], ["mean"], out=tmp_path / "out", raw=str(tmp_path / "{name}"))
 
 
 @pytest.mark.parametrize(
