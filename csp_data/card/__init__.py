@@ -4,7 +4,7 @@ The cards that ship are in ``csp_data/cards``, one TOML file each.
 """
 
 from csp_data.card.parse import card_from, read_card, stored_card
-from csp_data.card.registry import add_card, bundled_root, load_card, names
+from csp_data.card.registry import add_card, bundled_root, is_shipped, load_card, names
 from csp_data.card.splits import SplitCard
 from csp_data.card.types import Access, Card, Citation, FileEntry, Licence, Size, StreamCard, TargetCard
 
@@ -21,6 +21,7 @@ __all__ = [
     "add_card",
     "bundled_root",
     "card_from",
+    "is_shipped",
     "load_card",
     "names",
     "read_card",

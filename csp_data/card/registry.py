@@ -27,7 +27,7 @@ from csp_data.errors import CardError, CspDataError, OptionError, UnknownNameErr
 from csp_data.files import check_file
 from csp_data.home import expanded
 
-__all__ = ["add_card", "bundled_root", "load_card", "names", "read_external_card"]
+__all__ = ["add_card", "bundled_root", "is_shipped", "load_card", "names", "read_external_card"]
 
 logger = logging.getLogger(__name__)
 
@@ -86,6 +86,11 @@ def read_external_card(reader: FolderReader | ModuleReader, path: Path | None = 
     if isinstance(reader, FolderReader) and card.source and not (reader.folder / READER).is_file():
         return card  # other parts, say, of recordings that this package reads
     return replace(card, reader=reader)
+
+
+def is_shipped(card: Card) -> bool:
+    """Whether a card is one of the package; no other has the name of one (:func:`check_name`)."""
+    return card.name in _shipped_texts()
 
 
 def check_name(card: Card) -> Card:

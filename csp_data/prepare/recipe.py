@@ -7,7 +7,7 @@ import json
 from dataclasses import asdict
 from typing import Any
 
-from csp_data.card import Card
+from csp_data.card import Card, is_shipped
 from csp_data.card.splits import SplitCard
 from csp_data.protocol import Protocol
 from csp_data.store import FORMAT_VERSION
@@ -37,7 +37,7 @@ def recipe_hash(card: Card, protocol: Protocol, source_digest: str, *, skip_dama
         "format": FORMAT_VERSION,
         "revision": REVISION,
         **({"skip_damaged": True, "input_checks": INPUT_CHECKS} if skip_damaged else {}),
-        **({} if card.reader is None else {"reader": [card.reader.digest(), GIVEN], "card": _of_card(card)}),
+        **_own_card(card),
     }
     return hashlib.sha256(json.dumps(recipe, sort_keys=True).encode()).hexdigest()[:12]
 
@@ -47,9 +47,13 @@ def _divided(split: SplitCard) -> dict[str, Any]:
     return {**asdict(split), **({"cut": "nearest"} if split.shares and "eval" not in split.shares else {})}
 
 
-def _of_card(card: Card) -> dict[str, Any]:
-    """Return those fields of a user's own card that the numbers depend on."""
-    return {name: value for name, value in card.to_dict().items() if name in ("kind", "streams", "targets")}
+def _own_card(card: Card) -> dict[str, Any]:
+    """Return what the numbers depend on in a card from outside the package, and its reader."""
+    if is_shipped(card):
+        return {}
+    reader = {"module": card.source} if card.reader is None else {"reader": [card.reader.digest(), GIVEN]}
+    fields = {name: value for name, value in card.to_dict().items() if name in ("kind", "streams", "targets")}
+    return {**reader, "card": fields}
 
 
 def _stated(protocol: Protocol) -> dict[str, Any]:

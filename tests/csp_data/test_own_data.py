@@ -116,7 +116,13 @@ def test_recordings_in_a_layout_that_is_known_need_no_reader(tmp_path: Path) -> 
     (tmp_path / "mine.toml").write_text(text)
     card = csp_data.register(tmp_path / "mine.toml")
     assert card.reader is None
-    assert len(csp_data.load("mine").train) == 8
+    assert csp_data.load("mine").train[0].inputs.shape[1] == 6
+    # a card that is changed is prepared anew
+    broad = (Path(csp_data.__file__).parent / "cards" / "broad.toml").read_text(encoding="utf-8")
+    streams = broad.partition("[[streams]]")[2].partition("[[targets]]")[0].replace("default = false", "")
+    (tmp_path / "mine.toml").write_text(f"{text}\n[[streams]]{streams}")
+    csp_data.register(tmp_path / "mine.toml")
+    assert csp_data.load("mine").train[0].inputs.shape[1] == 9
 
 
 PARTS = """
