@@ -24,7 +24,7 @@ from csp_data.prepare import prepare_card
 from csp_data.prepare.examples import examples
 from csp_data.protocol import resolve
 from csp_data.recording import FloatArray, Recording, Stream
-from csp_data.signal.plausible import RATE_FACTOR, RATE_TOLERANCE, implausible, sentinels
+from csp_data.signal.plausible import RATE_FACTOR, RATE_TOLERANCE, doubtful, implausible, sentinels
 from csp_data.sources import Found, Source, TargetFunction, find_in, load_source, read_found
 from csp_data.splits import assign
 
@@ -246,7 +246,8 @@ def _values(state: _State) -> Iterator[str]:
     for id_, name, stream in state.streams():
         finite = np.isfinite(stream.values)
         if stream.role == "input" and not finite.all():
-            yield f"{id_}: {name}: {np.count_nonzero(~finite.all(axis=1))} input rows are not finite"
+            count = np.count_nonzero(~finite.all(axis=1))
+            yield f"{id_}: {name}: {count} input rows are not finite; leave them out in read"
         elif finite.all(axis=1).mean() < 0.5:
             yield f"{id_}: {name}: {1 - finite.all(axis=1).mean():.0%} of the reference rows hold no value"
         if finite.any():
@@ -265,6 +266,7 @@ def _values(state: _State) -> Iterator[str]:
 def _units(state: _State) -> Iterator[str]:
     for id_, name, stream in state.streams():
         yield from (f"{id_}: {name}: {problem}" for problem in implausible(stream))
+        yield from (_Warning(f"{id_}: {name}: {problem}") for problem in doubtful(stream))
     state.summary = ", ".join(dict.fromkeys(stream.unit for stream in state.card.streams))
 
 

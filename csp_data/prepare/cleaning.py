@@ -151,5 +151,7 @@ def clean(stream: Stream, name: str, recording: Recording) -> Stream:
             f"channel {stream.channels[column]} of {name} at {stream.time[row]:.3f} s",
             "finite numbers",
             f"{stream.values[row, column]} ({bad.any(axis=1).sum()} such samples)",
+            "Restore the file from its publisher, then run csp-data verify. "
+            "If the reader is yours, let it leave these rows out.",
         )
     return stream

@@ -8,7 +8,16 @@ import numpy as np
 
 from csp_data.recording import FloatArray, Stream
 
-__all__ = ["RATE_FACTOR", "RATE_TOLERANCE", "RULES", "describe_rate", "implausible", "median_step", "sentinels"]
+__all__ = [
+    "RATE_FACTOR",
+    "RATE_TOLERANCE",
+    "RULES",
+    "describe_rate",
+    "doubtful",
+    "implausible",
+    "median_step",
+    "sentinels",
+]
 
 RATE_TOLERANCE = 30.0
 """A stream's median rate may differ from the card's by this factor: wider than any clock's jitter, a board's two
@@ -87,13 +96,23 @@ def _field(stream: Stream) -> Iterator[str]:
 
 
 def _position(stream: Stream) -> Iterator[str]:
+    fast = _high_speed(stream)
+    if fast > 150:
+        yield f"1 % of the speeds are above {fast:.0f} m/s: that looks like mm or cm"
+
+
+def doubtful(stream: Stream) -> Iterator[str]:
+    """Yield what may be right and seldom is: positions that move faster than people, as a finger's in mm do."""
+    if stream.unit == "m" and stream.kind != "rotation" and 13 < (fast := _high_speed(stream)) <= 150:
+        yield f"1 % of the speeds are above {fast:.0f} m/s, faster than people run; are these mm or cm?"
+
+
+def _high_speed(stream: Stream) -> float:
     rows = np.isfinite(stream.values).all(axis=1)
     time, values = stream.time[rows], stream.values[rows]
     steps = np.diff(time)
     speed = np.abs(np.diff(values, axis=0))[steps > 0] / steps[steps > 0, None]
-    fast = float(np.quantile(speed, 0.99)) if speed.size else 0.0
-    if fast > 150:
-        yield f"1 % of the speeds are above {fast:.0f} m/s: that looks like mm or cm"
+    return float(np.quantile(speed, 0.99)) if speed.size else 0.0
 
 
 RULES: Mapping[str, Callable[[Stream], Iterator[str]]] = {

@@ -132,7 +132,7 @@ def test_lists_take_names_and_patterns_and_leave_the_rest() -> None:
 
 def test_a_group_that_is_held_out_stands_in_one_part() -> None:
     lists = {"train": ("g/1",), "test": ("g/2",)}
-    with pytest.raises(CardError, match=r"puts group 'g' into the parts test, train"):
+    with pytest.raises(CardError, match=r"puts group 'g' into the parts test, train; put them all into one"):
         assign(card(**lists, held_out=("test",)), "made", found("g/1", "g/2"))
     assert assign(card(**lists, held_out=()), "made", found("g/1", "g/2")) == {"g/1": "train", "g/2": "test"}
 

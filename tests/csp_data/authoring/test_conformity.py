@@ -182,7 +182,7 @@ DAMAGED: dict[str, tuple[Change, str, str]] = {
     "NaN in an input": (
         stream("imu", values=lambda s: spoilt(s.values, slice(5, 9), np.nan)),
         "values",
-        "4 input rows are not finite",
+        "4 input rows are not finite; leave them out in read",
     ),
     "a reference without values": (
         stream("position", values=lambda s: spoilt(s.values, slice(0, 400), np.nan)),
@@ -274,6 +274,15 @@ def test_a_group_in_two_parts(root: Path) -> None:
     assert absent[0] == "warning"
     assert "'r9'" in absent[1]
     assert "'r3'" in absent[1]
+
+
+@pytest.mark.parametrize(("scale", "status"), [(0.04, "ok"), (40, "warning"), (400, "failed")])
+def test_a_fingers_position_in_millimetres(root: Path, scale: float, status: str) -> None:
+    """It swings with 1 rad/s, so that its highest speed is `scale` a second: 40 mm/s are no 40 m/s."""
+    change = stream("position", values=lambda s: scale * s.values)
+    found, said = report(root, replace(GOOD, read=lambda f, c, p: change(read(f, c, p))))["units"]
+    assert found == status
+    assert ("above 40 m/s, faster than people run" in said) == (status == "warning")
 
 
 def test_a_copy_in_another_part(root: Path) -> None:

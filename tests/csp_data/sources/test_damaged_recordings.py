@@ -202,7 +202,8 @@ def test_a_clip_hides_no_value_that_is_no_number(
 
     trees.rewrite(root / "demonstration_2/touch_sensor_values.h5", palm_sensor_values=broken)
     with pytest.raises(
-        DamagedRecordingError, match=rf"channel palm_1_x of tactile .*found {value} \(1 such samples\)"
+        DamagedRecordingError,
+        match=rf"channel palm_1_x of tactile .*found {value} \(1 such samples\).*leave these rows out",
     ):
         csp_data.load("joystick", raw=root)
 
