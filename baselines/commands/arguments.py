@@ -57,8 +57,16 @@ def parse_lists(option: str, pairs: Sequence[str]) -> dict[str, list[Any]]:
         try:
             lists[key] = [json.loads(text)]
         except ValueError:
-            lists[key] = [_parse_value(part) for part in text.split(",")]
+            lists[key] = _parse_list(text)
     return lists
+
+
+def _parse_list(text: str) -> list[Any]:
+    try:
+        values: list[Any] = json.loads(f"[{text}]")  # values of several parts have commas inside
+    except ValueError:
+        return [_parse_value(part) for part in text.split(",")]
+    return values
 
 
 def _split_pairs(option: str, pairs: Sequence[str], example: str) -> list[tuple[str, str]]:

@@ -63,6 +63,8 @@ def test_what_is_not_json_is_text_and_a_json_list_is_one_value() -> None:
         "b": [[1, 2]],
         "c": ["x=y"],
     }
+    several = parse_lists("set", ['data.lowpass=null,{"hz": 3, "phase": "causal"}', "data.inputs=[1, 2],[3]"])
+    assert several == {"data.lowpass": [None, {"hz": 3, "phase": "causal"}], "data.inputs": [[1, 2], [3]]}
     assert parse_settings(["a=False", "b=None"]) == {"a": False, "b": None}  # as text they would count as true
     assert parse_settings(["a=cosine,constant", "b=[1, 2]", "c="]) == {
         "a": "cosine,constant",
