@@ -211,7 +211,7 @@ def unpack_into(path: Path, scratch: Path, stop: threading.Event | None = None) 
     own name there, so that equal names from several archives stay apart.
     """
     shutil.rmtree(scratch, ignore_errors=True)
-    folder = writable_dir(scratch) / path.name.split(".")[0]
+    folder = writable_dir(scratch) / (path.name.split(".")[0] or "archive")  # ".zip" has no other name
     unpack(path, folder, stop=stop)
     inside = list(folder.iterdir())
     return folder if len(inside) == 1 and inside[0].is_dir() else scratch

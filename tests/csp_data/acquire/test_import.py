@@ -72,13 +72,17 @@ def test_a_simulated_tree_stays_simulated(path, trees, empty_home):
     assert read_stamp(empty_home / "raw" / name)["simulated"] is True
 
 
-@pytest.mark.parametrize("layout", ["wrapped", "flat", "capitals", "nested in an export", "nested twice", "tar"])
+@pytest.mark.parametrize(
+    "layout", ["wrapped", "flat", "nameless", "capitals", "nested in an export", "nested twice", "tar"]
+)
 def test_layouts_of_archives_end_in_one_tree(layout, trees, empty_home, tmp_path):
     source = trees / "vector"
     if layout == "wrapped":
         path = zipped(tmp_path / "vector_hiss_dataset.zip", source, "vector_hiss_dataset/")
     elif layout == "flat":
         path = zipped(tmp_path / "things.zip", source)
+    elif layout == "nameless":
+        path = zipped(tmp_path / ".zip", source)
     elif layout == "capitals":
         path = zipped(tmp_path / "VECTOR_HISS_DATASET.ZIP", source, "Vector_HiSS_Dataset/")
     elif layout == "tar":
