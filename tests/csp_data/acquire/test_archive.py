@@ -7,6 +7,7 @@ import io
 import stat
 import struct
 import tarfile
+import threading
 import zipfile
 import zlib
 from pathlib import Path
@@ -33,6 +34,7 @@ BAD_NAMES = {
     "newline": "a\nb.txt",
     "escape": "a\x1b[2Jb.txt",
     "too long part": "x" * 300,
+    "too long part in UTF-8": "\u00e9" * 200,  # file systems count bytes
     "too long": "y/" * 600 + "z",
     "dot": ".",
 }
@@ -40,6 +42,7 @@ TWICE = {
     "same": ("a.txt", "a.txt"),
     "by dot": ("a.txt", "./a.txt"),
     "by case": ("a.txt", "A.TXT"),
+    "by folding": ("stra\u00dfe.txt", "STRASSE.TXT"),
     "by accent": ("caf\u00e9.txt", "cafe\u0301.txt"),
     "file then folder": ("a", "a/b.txt"),
     "folder then file": ("a/b.txt", "a"),
@@ -102,12 +105,16 @@ def zip_member(path, *, mode=0, content=b"x", flags=0, method=None):
 
 
 def overlapping(path):
-    """Two central entries that share one local file (the core of the better zip bomb)."""
+    """One member whose bytes are another one, each with the right check sum (the core of the better zip bomb)."""
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as file:
-        file.writestr("a", b"\0" * 100_000)
         file.writestr("b", b"\0" * 100_000)
-        file.getinfo("b").header_offset = file.getinfo("a").header_offset
-        file.getinfo("b").filename = "b"
+        inner = file.getinfo("b")
+        end = file.start_dir
+    packed = path.read_bytes()[:end]
+    with zipfile.ZipFile(path, "w") as file:
+        file.writestr("a", packed)
+        inner.header_offset = file.start_dir - end
+        file.filelist.append(inner)
     return path
 
 
@@ -299,13 +306,13 @@ def test_archives_with_folder_members(tmp_path):
             with zipfile.ZipFile(path, "w") as file:
                 file.mkdir("a")
                 file.writestr("a/b", b"1")
+                file.mkdir("A")  # equal where case does not count; folders may be named again
         else:
             with tarfile.open(path, "w") as file:
-                for name in (".", "a"):
+                for name in (".", "a", "a/b", "a"):  # a folder again, as tar --append leaves it
                     info = tarfile.TarInfo(name)
-                    info.type = tarfile.DIRTYPE
+                    info.type = tarfile.REGTYPE if name == "a/b" else tarfile.DIRTYPE
                     file.addfile(info)
-                file.addfile(tarfile.TarInfo("a/b"))
         assert [str(member.path) for member in inspect(path)] == ["a/b"]
 
 
@@ -328,6 +335,57 @@ def test_ratio_allows_what_recordings_compress_to(tmp_path):
     path = pack(tmp_path / "a.zip", [("imu.txt", text)], "zip")
     tight = Limits(allowance=1, ratio=200)
     assert inspect(path, tight)[0].size == len(text)
+
+
+def test_a_small_archive_may_become_64_mib(tmp_path):
+    """A sensor at rest packs to a thousandth, as a bomb does; only its size is harmless."""
+    path = pack(tmp_path / "a.zip", [("imu.txt", bytes(4 << 20))], "zip")
+    assert path.stat().st_size * Limits().ratio < 4 << 20
+    assert inspect(path)[0].size == 4 << 20
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_no_archive_becomes_more_than_the_total(form, tmp_path):
+    """Whatever its ratio, and though no member alone is too large."""
+    path = pack(tmp_path / f"a.{form}", [(name, noise(30_000)) for name in "abc"], form)
+    assert len(inspect(path, Limits(total=110_000))) == 3
+    with pytest.raises(UnsafeArchiveError, match="unpacks to more than the 80000 bytes allowed"):
+        inspect(path, Limits(total=80_000))
+
+
+def test_an_archive_that_changes_while_it_is_read_leaves_nothing(tmp_path):
+    """A member is renamed after the first look; the letters' sum, which tar checks, stays."""
+    path = pack(tmp_path / "a.tar", [("large", noise(3 << 20)), ("bc.txt", b"1")], "tar")
+
+    def rename(count):
+        path.write_bytes(path.read_bytes().replace(b"bc.txt", b"cb.txt"))
+
+    with pytest.raises(UnsafeArchiveError, match="changed while it was read"):
+        unpack(path, tmp_path / "out", moved=rename)
+    assert [file.name for file in tmp_path.iterdir()] == ["a.tar"]
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_stopping_leaves_nothing(form, tmp_path):
+    path, stop, moved = pack(tmp_path / f"a.{form}", [("a", noise(3 << 20))], form), threading.Event(), []
+
+    def stop_at_once(count):
+        moved.append(count)
+        stop.set()
+
+    with pytest.raises(CspDataError, match="stopped while unpacking; nothing is left of it"):
+        unpack(path, tmp_path / "out", moved=stop_at_once, stop=stop)
+    assert sum(moved) < 3 << 20
+    assert [file.name for file in tmp_path.iterdir()] == [path.name]
+
+
+def test_what_a_killed_process_had_unpacked_is_replaced(tmp_path):
+    path = pack(tmp_path / "a.zip", [("a.txt", b"1")], "zip")
+    (tmp_path / "out.part").mkdir()
+    (tmp_path / "out.part" / "half.txt").write_bytes(b"0")
+    unpack(path, tmp_path / "out")
+    assert [file.name for file in (tmp_path / "out").iterdir()] == ["a.txt"]
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["a.zip", "out"]
 
 
 def test_disk_too_small_is_said_first(tmp_path, monkeypatch):

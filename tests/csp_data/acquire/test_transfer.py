@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import gzip
 import hashlib
+import json
 import random
 import socket
 import threading
@@ -162,6 +163,16 @@ def test_whole_part_is_recognised_by_416(server, client, tmp_path):
     assert server.seen[-1].headers["Range"] == f"bytes={len(BODY)}-"
 
 
+def test_whole_part_of_another_version_is_fetched_again(server, resource, client, tmp_path):
+    """A process killed before its last step left all bytes of what the file was then."""
+    resource.etag, file = None, wanted(server)
+    (tmp_path / "f.bin.part").write_bytes(noise(len(BODY), seed=9))
+    (tmp_path / "f.bin.part.json").write_text(json.dumps({"address": file.address, "total": len(BODY)}))
+    fetch(file, tmp_path / "f.bin", client)
+    assert (tmp_path / "f.bin").read_bytes() == BODY
+    assert [seen.headers.get("Range") for seen in server.seen] == [f"bytes={len(BODY)}-", None]
+
+
 @pytest.mark.parametrize("sidecar", ["", "{", "[]", '{"address": 3}', '{"address": "x", "have": "y"}', "\x00"])
 def test_damaged_sidecar_only_costs_time(server, client, tmp_path, sidecar):
     (tmp_path / "f.bin.part").write_bytes(b"something else")
@@ -181,6 +192,24 @@ def test_wrong_bytes_of_the_right_length_are_deleted(server, client, tmp_path):
     with pytest.raises(VerificationError, match=r"f\.bin.*expected sha256 .*found .*deleted.*mirror"):
         fetch(wanted(server, size=len(BODY), sha256="0" * 64), tmp_path / "f.bin", client)
     assert left(tmp_path) == []
+
+
+def test_a_byte_more_than_promised_is_not_kept(server, resource, client, tmp_path):
+    """In chunks, whose end no Content-Length tells; and no digest would."""
+
+    def one_more(handler, resource):
+        rest = BODY[100_000:] + b"?"
+        handler.send_response(206)
+        handler.send_header("Content-Range", f"bytes 100000-{len(BODY) - 1}/{len(BODY)}")
+        handler.send_header("Transfer-Encoding", "chunked")
+        handler.end_headers()
+        handler.wfile.write(b"%x\r\n%b\r\n0\r\n\r\n" % (len(rest), rest))
+        return True
+
+    resource.cut, resource.script = 100_000, [change(), one_more]
+    fetch(RemoteFile("f.bin", server.url + "/f.bin"), tmp_path / "f.bin", client)
+    assert (tmp_path / "f.bin").read_bytes() == BODY
+    assert len(server.seen) == 3
 
 
 def test_length_that_is_never_reached(server, resource, client, tmp_path):
@@ -311,8 +340,9 @@ def test_password_is_not_sent_in_the_clear(host):
 
 
 @pytest.mark.parametrize("content_type", ["text/html", "application/octet-stream"])
-def test_web_page_is_never_stored(server, resource, client, tmp_path, content_type):
-    resource.always = page("\n<!DOCTYPE html><html><title>Sign in</title></html>", content_type=content_type)
+@pytest.mark.parametrize("begins", ["\n<!DOCTYPE html><html>", "<HTML>", "\ufeff<html lang='en'>", "<head>"])
+def test_web_page_is_never_stored(server, resource, client, tmp_path, content_type, begins):
+    resource.always = page(f"{begins}<title>Sign in</title>", content_type=content_type)
     with pytest.raises(AccessError, match="a web page came instead of the file"):
         fetch(wanted(server, sha256="0" * 64), tmp_path / "f.bin", client)
     assert left(tmp_path) == []
@@ -369,11 +399,22 @@ def test_stopping_keeps_what_arrived(server, resource, client, tmp_path):
     with pytest.raises(Stopped, match="bytes are kept"):
         fetch(wanted(server), target, client, watch=watch)
     kept = part_of(target).stat().st_size
-    resource.rate = None
-    fetch(wanted(server), target, client)
+    resource.rate, moved = None, []
+    fetch(wanted(server), target, client, watch=Watch(moved=moved.append))
     assert 0 < kept < len(BODY)
+    assert (moved[0], sum(moved)) == (kept, len(BODY))  # else a progress bar would end before its end
     assert server.seen[1].headers["Range"] == f"bytes={kept}-"
     assert target.read_bytes() == BODY
+
+
+def test_stopping_does_not_wait_for_the_server(server, resource, tmp_path):
+    """It asked to come back in a day, and the client would."""
+    watch = Watch()
+    resource.always = status(429, Retry_After="86400")
+    threading.Timer(0.2, watch.stop.set).start()
+    with pytest.raises(Stopped, match="Run the command again"):
+        fetch(wanted(server), tmp_path / "f.bin", Client(Patience(tries=3, longest_wait_s=1e6)), watch=watch)
+    assert len(server.seen) == 1
 
 
 def test_file_larger_than_the_disk_is_refused_first(server, resource, client, tmp_path):
