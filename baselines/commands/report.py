@@ -24,13 +24,13 @@ TABLE = """Print tables of runs, averaged over seeds: one for each data set and 
 
 RUN is the folder of a run, or one that holds runs (a sweep), or a file that csp-baselines results wrote, or
 study:NAME for results that ship with the package. After ± stands the standard deviation over seeds. All models
-are compared with the learned one that is best on the part for choosing: a bootstrap interval over recordings and
-seeds, Wilcoxon's test over recordings with Holm's correction. Simulated and real recordings, two protocols or two
-recipes of the data are never put into one table.
+are compared with the learned one that is best on the part for choosing, or with --against: a bootstrap interval
+over recordings and seeds, Wilcoxon's test over recordings with Holm's correction. Simulated and real recordings,
+two protocols or two recipes of the data are never put into one table.
 
 Examples:
   csp-baselines table runs/sample-*
-  csp-baselines table runs/broad-* --format latex > broad.tex
+  csp-baselines table runs/broad-* --against own-Mine --format latex > broad.tex
   csp-baselines table study:broad"""
 
 REPORT = """Write one self-contained HTML page about runs or whole sweeps.
@@ -55,6 +55,9 @@ class Table:
     elsewhere."""
     by: Literal["model", "recording", "target"] = "model"
     """The table; or errors by recording, or by target in SI units (not as CSV or JSON)."""
+    against: Annotated[str | None, _arg(metavar="MODEL")] = None
+    """Model that the others are compared with, as its row is called; by default the learned one that is best on
+    the part for choosing."""
     json: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     """The same as --format json."""
 
@@ -86,6 +89,8 @@ def table(command: Table, line: str) -> None:
         form = "text" if at_terminal(sys.stdout) else "md"
     width = shutil.get_terminal_size().columns
     if command.by != "model":
+        if command.against is not None:
+            raise OptionError("against", command.against, "nothing with --by, whose tables compare nothing")
         if form == "csv" or form == "json":
             raise OptionError(
                 "format", form, "text, md, latex or html with --by: csp-baselines results writes the data"
@@ -93,7 +98,7 @@ def table(command: Table, line: str) -> None:
         grids = for_each_data(rows, by_recording if command.by == "recording" else by_target)
         sys.stdout.write(write(grids, form, width))
         return
-    tables = make_tables(rows)
+    tables = make_tables(rows, command.against)
     sys.stdout.write(render_all(tables, form, width))
 
 

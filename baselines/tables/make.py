@@ -12,6 +12,7 @@ from typing import TypeVar
 
 import numpy as np
 
+from baselines.errors import UnknownNameError
 from baselines.published import improvement as published_improvement
 from baselines.published import published
 from baselines.results.folds import FoldsMissingError, across_folds, recipe_of
@@ -21,7 +22,7 @@ from baselines.tables.digits import mean_and_std
 from baselines.tables.labels import by_label, what_numbers_mean
 from baselines.tables.setting_text import setting_text
 from baselines.tables.significance import compare
-from baselines.tables.table import MIXED, Hierarchy, Row, Table
+from baselines.tables.table import MIXED, Hierarchy, Row, Table, best_on_val
 
 __all__ = ["for_each_data", "make_table", "make_tables"]
 
@@ -33,7 +34,7 @@ NAMED_AT_MOST = 3
 """Differing fields of a protocol that the name of a table tells; of more, it is its digits."""
 
 
-def make_table(runs: Sequence[Run | Result]) -> Table:
+def make_table(runs: Sequence[Run | Result], against: str | None = None) -> Table:
     """Put runs on the same data into one table.
 
     Parameters
@@ -41,11 +42,16 @@ def make_table(runs: Sequence[Run | Result]) -> Table:
     runs
         Finished runs, or the rows that :func:`baselines.load_results` returns. Those on several folds are put
         together (:func:`baselines.results.folds.across_folds`).
+    against
+        Model that the others are compared with, as its row is called; None for the learned one with the lowest
+        error on the part for choosing. Name one only if it was fixed before its errors were seen.
 
     Raises
     ------
     RunError
         If there is none, if two are of different data, recipe or protocol, or if one is there twice.
+    UnknownNameError
+        If no row is called like that.
     """
     results = across_folds(as_results(runs))
     if not results:
@@ -56,8 +62,9 @@ def make_table(runs: Sequence[Run | Result]) -> Table:
     reference = statistics.fmean(means) if means else None
     first, errors = results[0], _recording_errors(results, groups)
     rows = [_row(group, label, reference) for label, group in groups.items()]
-    learned = [row for row in rows if row.kind != "reference"] or rows
-    against = min(learned, key=lambda row: row.val_mse).model if errors and len(rows) > 1 else None
+    if against is not None and against not in groups:
+        raise UnknownNameError(f"model in the table of {first.dataset}", against, groups)
+    against = (against or best_on_val(rows)) if errors and len(rows) > 1 else None
     return Table(
         dataset=first.dataset,
         kind=first.kind,
@@ -83,8 +90,13 @@ def _looks_ahead(run: Result) -> bool:
     return bool(run.settings.get("model", {}).get("looks_ahead"))
 
 
-def make_tables(runs: Sequence[Run | Result]) -> tuple[Table, ...]:
+def make_tables(runs: Sequence[Run | Result], against: str | None = None) -> tuple[Table, ...]:
     """Put runs into one table for each data set and recipe of its data, in the order of the runs.
+
+    Parameters
+    ----------
+    runs, against
+        As for :func:`make_table`.
 
     Raises
     ------
@@ -92,7 +104,7 @@ def make_tables(runs: Sequence[Run | Result]) -> tuple[Table, ...]:
         As for :func:`make_table`; and if two data sets are of different kind or protocol, since one page of tables
         mixes neither. A data set whose cross-validation goes on is left out, which the log says, unless all are.
     """
-    return for_each_data(runs, lambda rows, variant: replace(make_table(rows), variant=variant))
+    return for_each_data(runs, lambda rows, variant: replace(make_table(rows, against), variant=variant))
 
 
 def for_each_data(runs: Sequence[Run | Result], make: Callable[[Sequence[Result], str], T]) -> tuple[T, ...]:

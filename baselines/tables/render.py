@@ -11,7 +11,7 @@ from baselines.results.text import rows_to_csv
 from baselines.tables.digits import Scale, count_of, number, places
 from baselines.tables.grid import Cell, Grid, write
 from baselines.tables.significance import Comparison
-from baselines.tables.table import Row, Table
+from baselines.tables.table import Row, Table, best_on_val
 
 __all__ = [
     "FORMATS",
@@ -204,9 +204,12 @@ def notes(table: Table) -> list[str]:
     if table.against and compared:
         count = compared[0].recordings
         smallest_p = f" With {count} recordings no p can be below {2.0 ** (1 - count):.2g} before the correction."
+        chosen = f"the {table.against_kind} with the lowest error on {table.selection}"
+        if table.against != best_on_val(table.rows):
+            chosen = "the model that was named"
         sentences.append(
-            f"Differences to {table.against}, the {table.against_kind} with the lowest error on {table.selection}"
-            f": interval of a bootstrap over {count_of(count, 'recording')} and the seeds; p of Wilcoxon's test "
+            f"Differences to {table.against}, {chosen}: interval of a bootstrap over "
+            f"{count_of(count, 'recording')} and the seeds; p of Wilcoxon's test "
             f"over recordings, corrected for {count_of(len(compared), 'comparison')} (Holm); * marks a "
             "significant difference: p below 0.05, and an interval without 0."
             + (" One recording carries no test." if count == 1 else smallest_p if count < 10 else "")

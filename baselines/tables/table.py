@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from baselines.presets import REFERENCES
@@ -73,6 +74,12 @@ class Row:
     def state_spaces(self) -> bool:
         """Whether it is HiSS in the paper's sense: a hierarchy with a state-space model at every level."""
         return self.kind == "hiss" and {*self.model.split(" ")[0].split("-")[1:]} <= STATE_SPACES
+
+
+def best_on_val(rows: Sequence[Row]) -> str:
+    """Return the learned model with the lowest error on the part for choosing; without one, the reference."""
+    learned = [row for row in rows if row.kind != "reference"] or rows
+    return min(learned, key=lambda row: row.val_mse).model
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from baselines import experiment
+from baselines.errors import UnknownNameError
 from baselines.results.rows import as_results
 from baselines.runs.collect import read_runs
 from baselines.runs.run import Run, RunError
@@ -216,6 +217,18 @@ def test_others_are_compared_with_a_learned_model_where_there_is_one(
     assert table.rows[-1].model == "fir"
     assert table.against == "hiss-s4-mamba"
     assert {row.model for row in table.rows if row.comparison is None} == {"hiss-s4-mamba"}
+    assert "Differences to hiss-s4-mamba, the learned model with the lowest error on val" in render(table, "md")
+    named = make_table([*pair, fir, mean], against="flat-lstm")
+    before, after = (
+        next(row.comparison for row in t.rows if row.model == other)
+        for t, other in ((table, "flat-lstm"), (named, "hiss-s4-mamba"))
+    )
+    assert before is not None
+    assert after is not None
+    assert (after.difference, after.p) == (pytest.approx(-before.difference), before.p)
+    assert "Differences to flat-lstm, the model that was named" in render(named, "md")
+    with pytest.raises(UnknownNameError, match="no model 'flat-lst' in the table of sample"):
+        make_table([*pair, fir], against="flat-lst")
     assert make_table([mean, fir]).against == "fir"
     assert make_table([fir]).against is None
 
