@@ -82,7 +82,7 @@ def process_samples(
     """Pass samples on until they end, or until Ctrl-C."""
     clock = SampleClock(1 / streamer.preparation.input_hz)
     lines = Arrivals(source)
-    samples = read_samples(lines, inputs)
+    samples = read_samples(lines, inputs, timed=command.resample)
     for stamp, values in _good_samples(command, samples, lines, clock, counts, grid):
         predictions = streamer.push(values)
         clock.set(stamp, streamer.samples)

@@ -15,7 +15,7 @@ from baselines.files import atomic_bytes
 from baselines.results.rows import Recording, Result, Target, unique_runs
 from baselines.results.text import ResultsError, abbreviated, columns, read_rows, rows_to_csv
 from baselines.runs.collect import find_runs, read_runs
-from baselines.runs.config import digest
+from baselines.runs.config import digest, flatten
 from baselines.runs.run import read_run
 
 if TYPE_CHECKING:
@@ -86,7 +86,9 @@ class Results(Sequence[Result]):
             rows = tuple(row for row in rows if getattr(row, name) in allowed)
         return Results(rows)
 
-    def to_pandas(self, by: Literal["run", "recording", "target"] = "run") -> pd.DataFrame:
+    def to_pandas(
+        self, by: Literal["run", "recording", "target"] = "run", settings: Sequence[str] = ()
+    ) -> pd.DataFrame:
         """Return a frame; needs the extra ``pandas``.
 
         Parameters
@@ -95,6 +97,14 @@ class Results(Sequence[Result]):
             ``"run"`` gives one row per run, with the columns of the CSV file. ``"recording"`` and ``"target"``
             give one row for each run and reported recording, or target, with its errors beside study, variant,
             data set, protocol, model, seed and key of the run.
+        settings
+            Settings that become further columns, by their paths in ``config.json``: ``"train.lr"``,
+            ``"data.protocol.lowpass.hz"``. A run that has no such setting has ``None`` there.
+
+        Raises
+        ------
+        UnknownNameError
+            For a setting that no run has.
         """
         try:
             import pandas as pd
@@ -102,12 +112,22 @@ class Results(Sequence[Result]):
             raise MissingExtraError("Results.to_pandas()", "pandas", "pandas") from error
         if by not in ("run", "recording", "target"):
             raise OptionError("by", by, "run, recording or target")
+        flat = [flatten(dict(row.settings)) for row in self._rows]
+        known = sorted({name for held in flat for name in held})
+        for name in settings:
+            if name not in known:
+                raise UnknownNameError("setting in these results", name, known)
+        names = columns(Result) if by == "run" else (*FILTERS, "key")
+        runs = [
+            (row, {name: getattr(row, name) for name in names} | {name: held.get(name) for name in settings})
+            for row, held in zip(self._rows, flat, strict=True)
+        ]
         if by == "run":
-            return pd.DataFrame([{name: getattr(row, name) for name in columns(Result)} for row in self._rows])
+            return pd.DataFrame([run for _, run in runs])
         return pd.DataFrame(
             [
-                {name: getattr(row, name) for name in (*FILTERS, "key")} | {by: what} | asdict(errors)
-                for row in self._rows
+                run | {by: what} | asdict(errors)
+                for row, run in runs
                 for what, errors in (row.recordings if by == "recording" else row.by_target).items()
             ]
         )

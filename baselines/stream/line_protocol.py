@@ -60,7 +60,9 @@ Sample = tuple[float | None, npt.NDArray[np.float64]]
 """Time in seconds, where the line has one, and the values (C,)."""
 
 
-def read_samples(lines: Iterable[bytes], channels: Sequence[str]) -> Iterator[Sample | SampleError]:
+def read_samples(
+    lines: Iterable[bytes], channels: Sequence[str], *, timed: bool = False
+) -> Iterator[Sample | SampleError]:
     """Read samples from CSV with a header, or from JSON lines; each is given as soon as its line is there.
 
     Parameters
@@ -71,6 +73,8 @@ def read_samples(lines: Iterable[bytes], channels: Sequence[str]) -> Iterator[Sa
         skipped.
     channels
         Names of the channels, in the order of the samples.
+    timed
+        The header must name ``time``, too: without it no line could be used.
 
     Yields
     ------
@@ -81,7 +85,7 @@ def read_samples(lines: Iterable[bytes], channels: Sequence[str]) -> Iterator[Sa
     Raises
     ------
     SampleError
-        If the first line is neither JSON nor a header with all channels.
+        If the first line is neither JSON nor a header with all that is needed.
     """
     header: list[str] | None = None
     json_lines = False
@@ -96,7 +100,7 @@ def read_samples(lines: Iterable[bytes], channels: Sequence[str]) -> Iterator[Sa
         if header is None and not json_lines:
             json_lines = text[0] in "{["
             if not json_lines:
-                header = _parse_header(number, text, channels)
+                header = _parse_header(number, text, (TIME, *channels) if timed else channels)
                 continue
         try:
             yield (
@@ -141,7 +145,7 @@ def _split_csv(number: int, text: str) -> list[str]:
 
 
 def _parse_json(number: int, text: str, channels: Sequence[str]) -> Sample:
-    expected = f"a JSON object with {','.join(channels)}, or an array of {len(channels)} numbers"
+    expected = f"a JSON object with {_shorten(','.join(channels))}, or an array of {len(channels)} numbers"
     try:
         values = json.loads(text)
     except (ValueError, RecursionError) as error:
@@ -154,7 +158,7 @@ def _parse_json(number: int, text: str, channels: Sequence[str]) -> Sample:
         )
     missing = [name for name in channels if name not in values]
     if missing:
-        raise SampleError(number, expected, f"{_shorten(text)} ({', '.join(missing)} missing)")
+        raise SampleError(number, expected, f"{_shorten(text)} ({_shorten(', '.join(missing))} missing)")
     time = values.get(TIME)
     return None if time is None else _parse_number(number, TIME, time), _channel_values(number, values, channels)
 

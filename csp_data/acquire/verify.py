@@ -205,7 +205,7 @@ def _extra_files(root: Path, known: set[str]) -> Iterator[FileReport]:
             fix = (
                 "It is left by unfinished work: csp-data clean."
                 if litter
-                else "It is not used; keep or delete it."
+                else "No recording lists it: keep or delete it, or let find list it if your reader opens it."
             )
             yield FileReport(file, "extra", fix=fix)
 

@@ -12,10 +12,11 @@ from typing import Any
 import joblib
 import numpy as np
 
-from csp_data.acquire.rawtree import copies, raw_root
+from csp_data.acquire.rawtree import copies, path_inside, raw_root
 from csp_data.acquire.report import Report
 from csp_data.acquire.verify import how_to_get, verify_tree
 from csp_data.authoring.report import Check, SourceReport
+from csp_data.authoring.watching import read_and_watch
 from csp_data.card import Card, load_card
 from csp_data.dataset import Dataset
 from csp_data.errors import CspDataError, MissingDataError
@@ -352,13 +353,15 @@ def _splits(state: _State) -> Iterator[str]:
 def _another_process(state: _State) -> Iterator[str]:
     first = state.recordings[0]
     found = next(found for found in state.found if found.id == first.id)
-    (elsewhere,) = joblib.Parallel(n_jobs=2)(joblib.delayed(_read)(state.card, row) for row in [found])
+    calls = [joblib.delayed(read_and_watch)(state.card, row) for row in [found]]
+    ((elsewhere, opened),) = joblib.Parallel(n_jobs=2)(calls)
     if not _equal(elsewhere, first):
         yield f"{first.id}: another process reads other numbers"
-
-
-def _read(card: Card, found: Found) -> Recording:
-    return load_source(card).read(found, card, resolve(card))
+    root = state.root.absolute()
+    for path in sorted({Path(name).absolute() for name in opened} - {file.absolute() for file in found.files}):
+        if path.is_relative_to(root):
+            what = f"{first.id}: read opens {path_inside(path, root)}, which find does not list among its files"
+            yield f"{what}: when it changes, data prepared before would still be used"
 
 
 def _round_trip(state: _State) -> Iterator[str]:

@@ -199,7 +199,10 @@ def test_of_many_missing_channels_a_few_are_named() -> None:
     channels = [f"b_{i:02d}" for i in range(48)]
     with pytest.raises(SampleError, match=r"channels b_00,.*\.\.\. \(or.*\(b_00, .*\.\.\. missing\)") as raised:
         list(read_samples(io.BytesIO(b"time,b00\n1,2\n"), channels))
-    assert len(str(raised.value)) < 300
+    (of_json,) = read_samples(io.BytesIO(b'{"b_00": 1}\n'), channels)
+    for error in (raised.value, of_json):
+        assert isinstance(error, SampleError)
+        assert len(str(error)) < 300
 
 
 def test_bytes_that_are_no_text_and_a_byte_order_mark() -> None:

@@ -16,7 +16,7 @@ from baselines.ablations.ablate import COLUMNS, Row
 from baselines.ablations.comparison import write_rows
 from baselines.cli import main
 from baselines.errors import OptionError, UnknownNameError
-from baselines.results import Result, ResultsError, collect, merged, studies, write_study
+from baselines.results import Result, Results, ResultsError, collect, merged, studies, write_study
 from baselines.results.studies import SHIPPED, add_to_study, read_study, variants_by_key
 from baselines.results.text import columns
 from baselines.runs.config import RunConfig, digest
@@ -138,6 +138,13 @@ def test_frame(rows: list[Result], tmp_path: Path) -> None:
     squares = (parts.mse * parts.steps).groupby(parts.key).sum() / parts.steps.groupby(parts.key).sum()
     for row in rows:
         assert squares[row.key] == pytest.approx(row.test_mse)
+    by_setting = Results(rows).to_pandas(by="target", settings=["train.lr", "model.taps"])
+    assert {*by_setting["train.lr"]} == {0.003}
+    assert by_setting.groupby("model")["model.taps"].max().dropna().to_dict() == {"fir": 20}
+    with pytest.raises(
+        UnknownNameError, match=r"no setting 'train\.l' in these results.*Did you mean 'train\.lr'"
+    ):
+        Results(rows).to_pandas(settings=["train.l"])
     targets = load_results(tmp_path / "first.csv").to_pandas(by="target")
     assert set(targets.target) == {"vel_x", "vel_y", "vel_z"}
 

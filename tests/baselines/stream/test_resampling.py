@@ -119,6 +119,13 @@ def test_the_command(
     _, said = stream("--resample", "--on-bad", "hold", "--json")
     assert json.loads(said)["gaps"] == 1
 
+    lines[0] = lines[0].replace("time", "t")
+    for flags in ([], ["--on-bad", "hold"]):  # which would have held every line, for ever
+        with pytest.raises(SystemExit):
+            stream("--resample", *flags)
+        assert "line 1: expected a CSV header with the channels time,acc_x" in (said := capsys.readouterr().err)
+        assert "(time missing)" in said
+
     with pytest.raises(SystemExit) as stopped:
         stream("--max-gap", "1")
     assert stopped.value.code == 2

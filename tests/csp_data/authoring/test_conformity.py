@@ -285,6 +285,27 @@ def test_a_fingers_position_in_millimetres(root: Path, scale: float, status: str
     assert ("above 40 m/s, faster than people run" in said) == (status == "warning")
 
 
+def test_a_file_that_find_does_not_list_is_named(root: Path) -> None:
+    """Offsets of clocks beside the recordings, say: prepared data stayed as they were when one was mended."""
+    shared = root / "offsets.json"
+    shared.write_text("0.5")
+
+    def late(found: csp_data.Found, card: Card, protocol: csp_data.Protocol) -> csp_data.Recording:
+        offset = float(shared.read_text())
+        return stream("imu", time=lambda s: s.time + offset)(read(found, card, protocol))
+
+    status, said = report(root, replace(GOOD, read=late))["another process"]
+    assert status == "failed"
+    assert said.startswith("r0: read opens offsets.json, which find does not list among its files")
+    both = replace(
+        GOOD, find=lambda folder: [replace(f, files=(*f.files, shared)) for f in find(folder)], read=late
+    )
+    assert report(root, both)["another process"] == ("ok", "")
+    before = csp_data.prepare("made", raw=root)
+    shared.write_text("0.6")
+    assert csp_data.prepare("made", raw=root) != before
+
+
 def test_a_copy_in_another_part(root: Path) -> None:
     """It is in no group of its original: what is reported would have been learned."""
     lists = '[splits.strict]\ntrain = ["r0", "r4"]\nval = ["r1"]\ntest = ["r2", "r3"]\n'
