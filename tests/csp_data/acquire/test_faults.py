@@ -294,13 +294,14 @@ def test_a_result_too_large_for_the_disk(name, small_disk, monkeypatch):
     (small_disk / "hog").unlink()
 
 
-def test_file_size_limit_is_told_like_a_full_disk(tmp_path):
+@pytest.mark.parametrize("limit", [300_000, (1 << 20) - 1])  # the last block is written but for a byte
+def test_file_size_limit_is_told_like_a_full_disk(limit, tmp_path):
     """The same fault for those who may not mount: the kernel refuses to let the file grow."""
     body = noise(1 << 20)
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     with Server({"/f.bin": Resource(body, etag='"1"')}) as server:
         wanted = RemoteFile("f.bin", server.url + "/f.bin", len(body))
-        resource.setrlimit(resource.RLIMIT_FSIZE, (300_000, before[1]))
+        resource.setrlimit(resource.RLIMIT_FSIZE, (limit, before[1]))
         try:
             with pytest.raises(CspDataError, match="the disk is full"):
                 fetch(wanted, tmp_path / "f.bin", Client(QUICK))
