@@ -46,6 +46,8 @@ def test_question(partial, digest_known, headers):
         (PART, RANGE, rest(first=None), None, "discard"),
         (PART, RANGE, rest(first=99), None, "discard"),
         (PART, RANGE, rest(last=200), None, "discard"),
+        (PART, RANGE, rest(last=300), None, "discard"),  # past the end that it states
+        (PART, RANGE, rest(last=None, total=None), None, "discard"),
         (PART, RANGE, rest(etag='"b"'), None, "discard"),
         (PART, RANGE, rest(last_modified="Tue, 03 Nov 2026 10:00:00 GMT"), None, "discard"),
         (PART, RANGE, rest(last=300, total=301), None, "discard"),

@@ -226,6 +226,16 @@ def test_move_and_link(how, trees, empty_home, tmp_path):
         assert all((source / name).samefile(root / name) for name in before)
 
 
+def test_what_a_killed_import_left_is_not_imported(trees, empty_home):
+    left = empty_home / "raw" / "vector.incoming" / "import" / "all"
+    left.mkdir(parents=True)
+    for kind in ("imu", "gt"):
+        shutil.copy(trees / "vector" / f"desk_fast1.synced.{kind}.txt", left / f"other.synced.{kind}.txt")
+    csp_data.import_raw("vector", trees / "vector")
+    assert files_of(empty_home / "raw" / "vector", "*.txt") == files_of(trees / "vector", "*.txt")
+    assert not (empty_home / "raw" / "vector.incoming").exists()
+
+
 def test_importing_twice_changes_nothing(trees, empty_home):
     run("import", "vector", trees / "vector")
     root = empty_home / "raw" / "vector"
