@@ -45,6 +45,7 @@ TWICE = {
     "by folding": ("stra\u00dfe.txt", "STRASSE.TXT"),
     "by accent": ("caf\u00e9.txt", "cafe\u0301.txt"),
     "file then folder": ("a", "a/b.txt"),
+    "file, then two folders": ("a", "a/b/c.txt"),
     "folder then file": ("a/b.txt", "a"),
 }
 FORMS = ("zip", "tar", "tar.gz", "tar.xz")
