@@ -84,10 +84,10 @@ class ModuleReader:
 
 @dataclass(frozen=True)
 class RegisteredReader:
-    """A source that was registered from Python, as it is."""
+    """A source that was registered from Python, as it is; its card lies in `folder`, if it is a file."""
 
     source: Any
-    folder: None = None
+    folder: Path | None = None
 
     def __call__(self) -> Any:
         """Return it."""

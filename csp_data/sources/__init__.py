@@ -212,7 +212,8 @@ def register(card: Card | Path | str, reader: Source | ModuleType | None = None)
             FolderReader(path if path.is_dir() else path.parent), path if path.is_file() else None
         )
     source = getattr(reader, "SOURCE", reader)
-    card = replace(card, reader=None if source is None else RegisteredReader(source))
+    folder = None if card.reader is None else card.reader.folder
+    card = replace(card, reader=None if source is None else RegisteredReader(source, folder))
     load_source(card)
     return add_card(card)
 

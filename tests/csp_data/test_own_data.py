@@ -105,8 +105,7 @@ def test_register_a_source_of_this_process(folder: Path) -> None:
     scaled = csp_data.Source(source.find, source.read, source.layout, {"force": lambda e: e["force"][1:] / 1000})
     card = csp_data.register(folder / "card.toml", scaled)
     assert csp_data.info("eflesh") is card
-    raw = folder / "recordings"
-    a = csp_data.load("eflesh", raw=raw)
+    a = csp_data.load("eflesh")  # the recordings beside the card
     b = csp_data.load(str(folder))
     assert a.train[0].targets.max() < 5 < b.train[0].targets.max()
 
