@@ -169,12 +169,9 @@ def _made_before(name: str) -> list[Dataset]:
 
 def _counts(dataset: Dataset) -> str:
     """Say how many recordings the publisher promises, were found, and went into the prepared file."""
-    counted = dataset.provenance.get("recordings")
-    if counted is None:
-        return "made by an earlier version, which did not count the recordings"
+    counted = dataset.provenance["recordings"]
     promised = "" if counted["promised"] is None else f"{counted['promised']} recordings promised, "
-    none = counted.get("in_no_part")  # files of earlier versions do not say it
-    no_part = f", {none} in no part of the split" if none else ""
+    no_part = f", {counted['in_no_part']} in no part of the split" if counted["in_no_part"] else ""
     return f"{promised}{counted['found']} found, {counted['used']} used{no_part}"
 
 
@@ -317,7 +314,7 @@ def prepare(
         header, made = read_header(path), Dataset(path).provenance
         row = {"path": path, "dataset": header.dataset, "protocol": json.loads(header.protocol)}
         row |= {"recipe_hash": header.recipe_hash, "bytes": path.stat().st_size}
-        report({**row, "recordings": made.get("recordings"), "counts": made["counts"]}, "", as_json=True)
+        report({**row, "recordings": made["recordings"], "counts": made["counts"]}, "", as_json=True)
     else:
         click.echo(path)
 

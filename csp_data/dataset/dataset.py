@@ -90,10 +90,7 @@ class Dataset:
         try:
             return load_card(self.name)
         except CspDataError:
-            stored = self._stored_provenance.get("card")
-            if stored is None:
-                raise
-            return card_from(stored, str(self.path))
+            return card_from(self._stored_provenance["card"], str(self.path))
 
     @property
     def kind(self) -> str:
@@ -104,7 +101,8 @@ class Dataset:
     def _stored_provenance(self) -> dict[str, Any]:
         with found_damaged(self.path):
             provenance: dict[str, Any] = json.loads(self.prepared.index.header.provenance)
-            provenance["kind"]  # or it is something else
+            for name in ("kind", "card", "recordings"):
+                provenance[name]  # or it is something else
         return provenance
 
     @property

@@ -56,8 +56,7 @@ class EpisodeRow:
     """Where one episode lies: rows ``[start, stop)`` of inputs and targets, and its time of origin.
 
     ``start_s`` is the time of the first chunk's beginning on the recording's own clock. A recording with gaps is
-    several episodes, numbered behind a dot; ``recording`` is its id. Where that is not known, as of files that do
-    not hold it, it is taken from the episode's.
+    several episodes, numbered behind a dot; ``recording`` is its id.
     """
 
     id: str
@@ -68,12 +67,7 @@ class EpisodeRow:
     target_start: int
     target_stop: int
     start_s: float
-    recording: str = ""
-
-    def __post_init__(self) -> None:
-        if not self.recording:
-            name, dot, number = self.id.rpartition(".")
-            object.__setattr__(self, "recording", name if dot and number.isdecimal() else self.id)
+    recording: str
 
 
 @dataclass(frozen=True)

@@ -202,9 +202,7 @@ def _check_text(*values: object) -> None:
 
 def _episodes(group: h5py.Group) -> tuple[EpisodeRow, ...]:
     columns = [
-        _column(group[name], str(field.type)).tolist()
-        for name, field in EpisodeRow.__dataclass_fields__.items()
-        if name != "recording" or name in group
+        _column(group[name], str(field.type)).tolist() for name, field in EpisodeRow.__dataclass_fields__.items()
     ]
     return tuple(EpisodeRow(*values) for values in zip(*columns, strict=True))
 

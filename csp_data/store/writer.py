@@ -88,7 +88,7 @@ class Writer:
         start_s: float,
         inputs: npt.ArrayLike,
         targets: npt.ArrayLike,
-        recording: str = "",
+        recording: str,
     ) -> None:
         """Add one episode: inputs (T, C) and targets (T / chunk, D), stored as float32. Its part comes later."""
         of_inputs = self._arrays["inputs"].append(np.asarray(inputs))

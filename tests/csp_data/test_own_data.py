@@ -13,7 +13,6 @@ from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
 
-import h5py
 import numpy as np
 import pytest
 from click.testing import CliRunner
@@ -325,13 +324,6 @@ def test_raw_recordings_need_the_reader_and_say_how_it_is_had(folder: Path, tmp_
     ds = csp_data.load(path=made)
     inputs = read_part(ds, "test").inputs()
     np.testing.assert_array_equal(np.concatenate(inputs), np.concatenate([e.inputs for e in ds.test]))
-
-
-def test_a_file_that_does_not_hold_the_recordings_can_be_read(tmp_path: Path) -> None:
-    made = csp_data.prepare(str(renamed(tmp_path / "a", ["a", "b", "c", "d"], gap="d")), out=tmp_path / "made.h5")
-    with h5py.File(made, "a") as file:
-        del file["episodes/recording"]
-    assert [row.recording for row in csp_data.load(path=made).episodes] == ["a", "b", "c", "d", "d"]
 
 
 def test_a_name_that_is_a_number_is_a_name(tmp_path: Path) -> None:

@@ -17,8 +17,8 @@ def _prediction(name: str, true: np.ndarray, pred: np.ndarray) -> EpisodePredict
     return EpisodePrediction(name, np.arange(1, len(true) + 1) / 5, true, pred)
 
 
-def _row(name: str, group: str) -> EpisodeRow:
-    return EpisodeRow(name, group, "test", 0, 0, 0, 0, 0.0)
+def _row(name: str, group: str, recording: str) -> EpisodeRow:
+    return EpisodeRow(name, group, "test", 0, 0, 0, 0, 0.0, recording)
 
 
 PER_STEP = Quantities(("x", "y"), ("in", "in"), 5.0, increment=True, paths=((0, 1),), published_unit="cm/s")
@@ -44,7 +44,7 @@ def test_metrics_in_other_units_by_hand() -> None:
     found = compute_all_metrics(
         [_prediction("a.1", true, first), _prediction("a.2", true, first), _prediction("b", true, second)],
         PER_STEP,
-        [_row("a.1", "p"), _row("a.2", "p"), _row("b", "p")],
+        [_row("a.1", "p", "a"), _row("a.2", "p", "a"), _row("b", "p", "b")],
     )
     inch = 5 * 0.0254
     assert found["si"]["x"]["rmse"] == pytest.approx(inch * np.sqrt((1 + 1 + 9) / 3))
