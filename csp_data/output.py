@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import json
+import logging
 import os
 import platform
 import re
@@ -16,7 +18,9 @@ from pathlib import Path
 from csp_data.errors import CspDataError, OptionError
 from csp_data.home import expanded, named
 
-__all__ = ["output", "output_folder", "output_path", "temporary_beside"]
+__all__ = ["output", "output_folder", "output_path", "sync_folder", "temporary_beside", "write_json"]
+
+logger = logging.getLogger(__name__)
 
 
 def temporary_beside(path: Path, ending: str = "") -> Path:
@@ -125,3 +129,29 @@ def output_folder(path: Path | str) -> Iterator[Path]:
         raise _failed(path, error) from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def write_json(path: Path, values: object, *, indent: int | None = 1) -> None:
+    """Write a JSON file that is there whole or not at all, also when the machine stops meanwhile.
+
+    Raises
+    ------
+    CspDataError
+        If it cannot be written.
+    """
+    with output(path) as temporary, temporary.open("w", encoding="utf-8") as file:
+        file.write(json.dumps(values, indent=indent, sort_keys=True) + "\n")
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def sync_folder(folder: Path) -> None:
+    """Put a folder's list of names on the disk, where the system can (POSIX)."""
+    if hasattr(os, "O_DIRECTORY"):
+        handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(handle)
+        except OSError as error:
+            logger.debug("%s cannot be synchronised: %s", folder, error)  # some network file systems
+        finally:
+            os.close(handle)

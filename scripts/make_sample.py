@@ -14,7 +14,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 
-from csp_data.acquire.manifest import digest_file
+from csp_data.acquire.digests import digest_file
 
 SECONDS = 37.0
 LEAD_S = 1.0  # rest kept before the movement starts

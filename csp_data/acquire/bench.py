@@ -167,7 +167,7 @@ def _peak_memory() -> int:
 
 def _ours_deep(folder: Path) -> tuple[float, float]:
     """Digest two files as ``verify --deep`` does; return seconds, and how many processors were busy with it."""
-    from csp_data.acquire.manifest import Stamps
+    from csp_data.acquire.digests import Stamps
 
     stamps, names = Stamps(folder), [path.name for path in sorted(folder.iterdir())]
     busy = time.process_time()

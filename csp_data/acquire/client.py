@@ -26,12 +26,11 @@ __all__ = [
     "MIRROR",
     "NETWORK_ERRORS",
     "Client",
-    "Credentials",
     "Patience",
     "RedirectError",
+    "describe_network_error",
     "is_loopback",
     "offline",
-    "origin",
 ]
 
 logger = logging.getLogger(__name__)

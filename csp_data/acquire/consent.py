@@ -9,12 +9,12 @@ from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from csp_data.acquire.client import Credentials, origin
-from csp_data.acquire.manifest import write_json
+from csp_data.acquire.auth import Credentials, origin
 from csp_data.card import Card
 from csp_data.errors import AccessError, CspDataError
 from csp_data.files import read_json
 from csp_data.home import home, lock
+from csp_data.output import write_json
 
 __all__ = ["AskLicence", "AskPassword", "credentials_for", "require_licence"]
 
@@ -47,7 +47,7 @@ def require_licence(card: Card, *, accepted: bool, ask: AskLicence | None = None
     try:
         with lock(path):
             write_json(path, {**_known(path), card.name: key})
-    except (OSError, CspDataError):
+    except CspDataError:
         pass  # a read-only home: the next command asks again
 
 

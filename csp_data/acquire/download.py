@@ -16,9 +16,9 @@ from tqdm import tqdm
 
 from csp_data.acquire.client import MIRROR, Client, Patience, offline
 from csp_data.acquire.consent import AskLicence, AskPassword, credentials_for, require_licence
+from csp_data.acquire.digests import Digest, Stamps, digest_file
 from csp_data.acquire.importing import bring, files_to_bring, incoming_dir, unpack_into, verify_and_lock
 from csp_data.acquire.lockfile import RECEIPTS_NAME, Locked, LockedSet, lock_path, read_lock
-from csp_data.acquire.manifest import Digest, Stamps, digest_file, write_json
 from csp_data.acquire.place import all_files, place
 from csp_data.acquire.plan import Item, Variant, local_file, mirror_of, plan, receipts
 from csp_data.acquire.report import Report
@@ -28,6 +28,7 @@ from csp_data.card import Card, bundled_root
 from csp_data.errors import AccessError, CspDataError, TransferError, VerificationError
 from csp_data.home import lock, raw_dir, writable_dir
 from csp_data.options import check_choice, check_number
+from csp_data.output import write_json
 from csp_data.simulate.stamp import carry_stamp
 
 __all__ = ["Options", "download_card"]

@@ -19,7 +19,8 @@ from urllib.parse import urlencode, urljoin, urlsplit
 
 import requests
 
-from csp_data.acquire.client import MIRROR, NETWORK_ERRORS, Client, describe_network_error, origin
+from csp_data.acquire.auth import origin
+from csp_data.acquire.client import MIRROR, NETWORK_ERRORS, Client, describe_network_error
 from csp_data.acquire.decide import TEMPORARY
 from csp_data.errors import AccessError, TransferError
 

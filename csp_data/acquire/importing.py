@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import get_args
 
 from csp_data.acquire.archive import is_archive, unpack
+from csp_data.acquire.digests import Digest, Stamps, digest_file
 from csp_data.acquire.lockfile import Locked, LockedSet, extend_lock, lock_path, read_lock
-from csp_data.acquire.manifest import Digest, Stamps, digest_file
 from csp_data.acquire.place import How, find_files, has_publishers_name, place
 from csp_data.acquire.report import Report
 from csp_data.acquire.verify import LEFTOVER_ENDINGS, verify_tree

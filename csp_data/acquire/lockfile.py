@@ -14,10 +14,10 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from csp_data.acquire.manifest import write_json
 from csp_data.errors import CspDataError, VerificationError
 from csp_data.files import read_json
 from csp_data.home import expanded, lock
+from csp_data.output import write_json
 
 __all__ = ["LOCK_NAME", "RECEIPTS_NAME", "Locked", "LockedSet", "extend_lock", "lock_path", "read_lock"]
 

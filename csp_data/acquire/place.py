@@ -11,10 +11,11 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Literal
 
-from csp_data.acquire.manifest import digest_file, sync_folder
+from csp_data.acquire.digests import digest_file
 from csp_data.acquire.nearby import without_other_simulations
 from csp_data.card import Card, load_card, names
 from csp_data.errors import CspDataError, MissingDataError, VerificationError
+from csp_data.output import sync_folder
 from csp_data.sources import find_in, load_source, recognise
 
 __all__ = ["How", "all_files", "find_files", "has_publishers_name", "place"]

@@ -11,7 +11,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
-from csp_data.acquire.manifest import Digest
+from csp_data.acquire.digests import Digest
 from csp_data.errors import SourceError, VerificationError
 from csp_data.sources import Found
 

@@ -23,9 +23,10 @@ import requests
 
 from csp_data.acquire.client import MIRROR, NETWORK_ERRORS, Client, RedirectError, describe_network_error
 from csp_data.acquire.decide import Answer, Partial, Step, decide, parse_answer, request_headers
-from csp_data.acquire.manifest import BLOCK, Digest, Hasher, sync_folder
+from csp_data.acquire.digests import BLOCK, Digest, Hasher
 from csp_data.errors import AccessError, CspDataError, TransferError, VerificationError
 from csp_data.files import read_json
+from csp_data.output import sync_folder
 
 __all__ = ["Opener", "RemoteFile", "Stopped", "Watch", "fetch", "looks_like_html", "part_of", "sidecar_of"]
 

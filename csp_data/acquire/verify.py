@@ -9,8 +9,8 @@ from dataclasses import replace
 from itertools import chain
 from pathlib import Path
 
+from csp_data.acquire.digests import Digest, Stamps
 from csp_data.acquire.lockfile import LOCK_NAME, RECEIPTS_NAME, LockedSet, lock_path, read_lock
-from csp_data.acquire.manifest import Digest, Stamps
 from csp_data.acquire.nearby import without_other_simulations
 from csp_data.acquire.report import A_RECORDING, FileReport, Report, Status, names_by_recording
 from csp_data.acquire.structure import structure_problems

@@ -14,8 +14,9 @@ import time
 import numpy as np
 import pytest
 
-from csp_data.acquire.client import Client, Credentials, Patience, RedirectError, origin
-from csp_data.acquire.manifest import digest_file
+from csp_data.acquire.auth import Credentials, origin
+from csp_data.acquire.client import Client, Patience, RedirectError
+from csp_data.acquire.digests import digest_file
 from csp_data.acquire.transfer import RemoteFile, Stopped, Watch, fetch, part_of
 from csp_data.errors import AccessError, CspDataError, TransferError, VerificationError
 

@@ -16,8 +16,8 @@ import numpy as np
 import pytest
 
 import csp_data
+from csp_data.acquire.digests import Stamps, digest_file
 from csp_data.acquire.lockfile import LOCK_NAME, Locked, LockedSet, extend_lock, read_lock
-from csp_data.acquire.manifest import Stamps, digest_file
 from csp_data.acquire.report import FileReport, failure_lines
 from csp_data.acquire.structure import structure_problems
 from csp_data.acquire.verify import verify_tree
@@ -328,3 +328,12 @@ def test_what_mends_several_files_is_said_once():
         "For 2 of these: x",
     ]
     assert failure_lines(bad[:2]) == [str(file) for file in bad[:2]]
+
+
+def test_a_lock_file_that_is_a_link_stays_one(tmp_path: Path) -> None:
+    """It can be shared in a repository, with a link to it in the raw folder."""
+    shared, link = tmp_path / "shared.json", tmp_path / LOCK_NAME
+    link.symlink_to(shared)
+    extend_lock(link, "made", LockedSet({"a.txt": Locked(1, "0" * 64)}))
+    assert link.is_symlink()
+    assert read_lock(shared, "made").files == {"a.txt": Locked(1, "0" * 64)}

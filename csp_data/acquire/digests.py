@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import logging
 import os
 from collections.abc import Container, Iterable, Mapping, Sequence
@@ -15,8 +14,9 @@ from typing import NamedTuple
 from csp_data.errors import CspDataError
 from csp_data.files import read_json, special_file
 from csp_data.home import lock, stamps_dir
+from csp_data.output import write_json
 
-__all__ = ["BLOCK", "Digest", "Hasher", "Stamps", "digest_file", "sync_folder", "write_json"]
+__all__ = ["BLOCK", "Digest", "Hasher", "Stamps", "digest_file"]
 
 logger = logging.getLogger(__name__)
 
@@ -88,18 +88,6 @@ def digest_file(path: Path, *, git_blob: bool = False) -> Digest:
     return hasher.digest()
 
 
-def sync_folder(folder: Path) -> None:
-    """Put a folder's list of names on the disk, where the system can (POSIX)."""
-    if hasattr(os, "O_DIRECTORY"):
-        handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            os.fsync(handle)
-        except OSError as error:
-            logger.debug("%s cannot be synchronised: %s", folder, error)  # some network file systems
-        finally:
-            os.close(handle)
-
-
 class _Stamp(NamedTuple):
     mtime_ns: int
     digest: Digest
@@ -169,9 +157,8 @@ class Stamps:
         statuses: Mapping[str, os.stat_result] | None = None,
         again: bool = False,
         git_blobs: Container[str] = (),
-        jobs: int | None = None,
     ) -> dict[str, Digest]:
-        """Digest files below the root, from memory where they are unchanged.
+        """Digest files below the root, from memory where they are unchanged; one for each processor at once.
 
         Parameters
         ----------
@@ -183,8 +170,6 @@ class Stamps:
             Read every file, whatever is remembered.
         git_blobs
             Files whose git blob id is needed too.
-        jobs
-            Files read at once; by default one for each processor (digesting leaves the interpreter's lock).
         """
         statuses = self.statuses(files) if statuses is None else statuses
         stale = []
@@ -194,7 +179,7 @@ class Stamps:
                 stale.append(name)
         self._unchanged = set(files).difference(stale)
         if stale:
-            with ThreadPoolExecutor(jobs or os.cpu_count() or 1) as pool:
+            with ThreadPoolExecutor(os.cpu_count() or 1) as pool:  # digesting leaves the interpreter's lock
                 fresh = pool.map(lambda name: self._stamp(name, git_blob=name in git_blobs), stale)
                 self._remember(dict(zip(stale, fresh, strict=True)))
         return {name: self._known[name].digest for name in files}
@@ -242,15 +227,5 @@ class Stamps:
                     name: {**stamp._asdict(), "digest": stamp.digest._asdict()} for name, stamp in merged.items()
                 }
                 write_json(self.path, {"root": str(self.root), "files": rows}, indent=None)
-        except (OSError, CspDataError) as error:  # a read-only home costs time, not correctness
+        except CspDataError as error:  # a read-only home costs time, not correctness
             logger.warning("%s: digests are not remembered (%s)", self.path, error)
-
-
-def write_json(path: Path, values: object, *, indent: int | None = 1) -> None:
-    """Write a JSON file that is there whole or not at all, also when the process is killed meanwhile."""
-    temporary = path.with_name(path.name + ".part")
-    with temporary.open("w", encoding="utf-8") as file:
-        file.write(json.dumps(values, indent=indent, sort_keys=True) + "\n")
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
