@@ -9,7 +9,8 @@ import numpy as np
 
 from csp_data.recording import FloatArray
 from csp_data.sources import Found, Source
-from csp_data.sources.reskin import FILES, find_pairs, read
+from csp_data.sources.demonstrations import find_demonstrations
+from csp_data.sources.reskin import FILES, read
 
 
 def find(root: Path) -> list[Found]:
@@ -18,7 +19,7 @@ def find(root: Path) -> list[Found]:
     They lie side by side. The slip recordings have the same files, with a folder a box: what lies in several
     folders is none of these.
     """
-    found = find_pairs(root, "marker_writing")
+    found = find_demonstrations(root, FILES, "marker_writing")
     above = {id_.lower().partition("demonstration_")[0] for id_, _ in found}
     return [Found(id=id_, group=id_, files=files) for id_, files in found] if len(above) == 1 else []
 

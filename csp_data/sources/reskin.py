@@ -11,16 +11,11 @@ from csp_data.errors import DamagedRecordingError
 from csp_data.protocol import Protocol
 from csp_data.recording import FloatArray, Recording, Stream
 from csp_data.sources import Found
-from csp_data.sources.demonstrations import find_demonstrations, read_sensor
+from csp_data.sources.demonstrations import read_sensor
 
-__all__ = ["FILES", "find_pairs", "read"]
+__all__ = ["FILES", "read"]
 
 FILES = ("reskin_sensor_values.h5", "kinova_cartesian_states.h5")
-
-
-def find_pairs(root: Path, published: str) -> list[tuple[str, tuple[Path, ...]]]:
-    """Find the demonstrations below `root`: id and files (ReSkin first), sorted by id."""
-    return find_demonstrations(root, FILES, published)
 
 
 def read(found: Found, card: Card, protocol: Protocol) -> Recording:

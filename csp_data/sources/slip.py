@@ -14,7 +14,8 @@ from csp_data.protocol import Protocol
 from csp_data.recording import FloatArray, Note, Recording
 from csp_data.signal.rotation import multiply, rotation_vectors
 from csp_data.sources import Found, Source
-from csp_data.sources.reskin import FILES, find_pairs
+from csp_data.sources.demonstrations import find_demonstrations
+from csp_data.sources.reskin import FILES
 from csp_data.sources.reskin import read as read_pair
 
 CONJUGATE = np.array([1.0, -1.0, -1.0, -1.0])
@@ -23,7 +24,8 @@ CONJUGATE = np.array([1.0, -1.0, -1.0, -1.0])
 def find(root: Path) -> list[Found]:
     """Find the demonstrations below `root`, sorted by path; a group is a top folder (a box)."""
     return [
-        Found(id=id_, group=id_.split("/")[0], files=files) for id_, files in find_pairs(root, "intrinsic_slip")
+        Found(id=id_, group=id_.split("/")[0], files=files)
+        for id_, files in find_demonstrations(root, FILES, "intrinsic_slip")
     ]
 
 

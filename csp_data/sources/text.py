@@ -80,13 +80,13 @@ def after_comments(text: bytes) -> tuple[int, int]:
     return position, lines
 
 
-def flat_numbers(text: bytes, count: int) -> FloatArray | None:
+def flat_numbers(text: bytes | memoryview, count: int, columns: int = 0) -> FloatArray | None:
     """Read `count` numbers separated by blanks, tabs, commas or line ends; ``None`` if the text is anything else.
 
     The compiled parser of scipy's Matrix Market reader does the work (about 400 MB/s on one core, against 140 for
-    ``numpy.fromstring``).
+    ``numpy.fromstring``). So many `columns` are demanded of every row, if any.
     """
-    return _parse(_Lines(text, LINES, count))
+    return _parse(_Lines(text, LINES, count, columns))
 
 
 def named_numbers(text: bytes | memoryview, names: bytes, count: int) -> FloatArray | None:
@@ -312,7 +312,7 @@ def numbers(text: bytes, columns: int | None, path: Path, *, skipped: int = 0, s
         columns = len(text[first : end if end >= 0 else stop].translate(ONE_A_LINE).split())
     codes = np.frombuffer(text, dtype=np.uint8)[first:stop]
     rows = 1 + sum(int(np.count_nonzero(codes[at : at + BLOCK] == NEXT)) for at in range(0, len(codes), BLOCK))
-    flat = _parse(_Lines(memoryview(text)[first:stop], LINES, rows * columns, columns))
+    flat = flat_numbers(memoryview(text)[first:stop], rows * columns, columns)
     return _line_by_line(text[start:], columns, path, skipped) if flat is None else flat.reshape(rows, columns)
 
 
