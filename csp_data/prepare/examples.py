@@ -19,11 +19,11 @@ from csp_data.prepare.cleaning import (
     repeated_times,
     with_arrays,
 )
-from csp_data.prepare.intervals import Interval, clean_and_cut
+from csp_data.prepare.intervals import clean_and_cut
 from csp_data.prepare.sampling import check_finite, derived_columns, joined_and_filtered, resample
 from csp_data.protocol import Protocol
 from csp_data.recording import FloatArray, Note, Recording, Stream
-from csp_data.signal.align import Grid
+from csp_data.signal.align import Grid, Interval
 from csp_data.sources import Source
 
 __all__ = ["Example", "cut_into_pieces", "examples"]

@@ -9,12 +9,9 @@ from itertools import pairwise
 from csp_data.prepare.cleaning import baseline_and_clip, clean
 from csp_data.protocol import Protocol
 from csp_data.recording import Note, Recording, Stream
-from csp_data.signal.align import Grid, chunk_grid, common_intervals, own_start_grids
+from csp_data.signal.align import Grid, Interval, chunk_grid, common_intervals, own_start_grids
 
-__all__ = ["Interval", "clean_and_cut"]
-
-Interval = tuple[float, float]
-"""Start and stop, in seconds on the recording's clock."""
+__all__ = ["clean_and_cut"]
 
 
 def clean_and_cut(

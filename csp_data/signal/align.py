@@ -9,9 +9,18 @@ import numpy as np
 
 from csp_data.recording import FloatArray, Stream
 
-__all__ = ["Grid", "chunk_grid", "common_intervals", "finite_rows", "increasing_rows", "own_start_grids"]
+__all__ = [
+    "Grid",
+    "Interval",
+    "chunk_grid",
+    "common_intervals",
+    "finite_rows",
+    "increasing_rows",
+    "own_start_grids",
+]
 
 Interval = tuple[float, float]
+"""Start and stop, in seconds on the recording's clock."""
 
 
 def increasing_rows(stream: Stream) -> tuple[Stream, int]:

@@ -6,10 +6,9 @@ import numpy as np
 import numpy.typing as npt
 
 from csp_data.errors import OptionError
+from csp_data.recording import FloatArray
 
-__all__ = ["clip_to_span", "interval_mean", "linear", "locate"]
-
-FloatArray = npt.NDArray[np.float64]
+__all__ = ["interval_mean", "linear", "locate"]
 
 
 def linear(time: FloatArray, values: FloatArray, grid: FloatArray) -> FloatArray:
@@ -79,14 +78,14 @@ def _integral(time: FloatArray, values: FloatArray, areas: FloatArray, at: Float
 
 def locate(time: FloatArray, at: FloatArray) -> tuple[npt.NDArray[np.intp], FloatArray]:
     """Return the index of the sample at or before each time, and how far towards the next it lies (0 to 1)."""
-    at = clip_to_span(time, at)
+    at = _clip_to_span(time, at)
     left = np.clip(np.searchsorted(time, at, side="right") - 1, 0, max(len(time) - 2, 0))
     right = np.minimum(left + 1, len(time) - 1)
     span = time[right] - time[left]
     return left, np.where(span > 0, (at - time[left]) / np.where(span > 0, span, 1.0), 0.0)
 
 
-def clip_to_span(time: FloatArray, at: FloatArray) -> FloatArray:
+def _clip_to_span(time: FloatArray, at: FloatArray) -> FloatArray:
     """Return the times `at`, moved into the span of `time` where rounding alone put them outside.
 
     A grid computed as start + k / rate may pass the last sample by rounding, and by what :func:`chunk_grid` counts

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from csp_data.signal.resample import FloatArray, locate
+from csp_data.recording import FloatArray
+from csp_data.signal.resample import locate
 
 __all__ = [
     "cumulative",
