@@ -8,7 +8,6 @@ from typing import cast
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
 from csp_data.card import TargetCard
 from csp_data.dataset import Dataset, Episode
@@ -18,7 +17,7 @@ from csp_data.plot.raw import plot_clock, plot_coverage, plot_stream
 from csp_data.plot.results import plot_prediction, plot_trajectory
 from csp_data.plot.sets import plot_splits
 from csp_data.plot.signals import by_unit, plot_channels, plot_lowpass, plot_spectra
-from csp_data.plot.style import from_start, styles
+from csp_data.plot.style import Figure, from_start, styles
 from csp_data.recording import FloatArray, Recording, Stream
 from csp_data.signal.lowpass import LowPass
 from csp_data.store import Channels

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import html
 import io
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -9,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import matplotlib as mpl
+from matplotlib import figure as mpl_figure
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from matplotlib.text import Text
 
 from csp_data.errors import OptionError
@@ -26,6 +27,7 @@ __all__ = [
     "INK",
     "MARKERS",
     "SUFFIXES",
+    "Figure",
     "Look",
     "from_start",
     "legend_below",
@@ -118,7 +120,7 @@ def legend_beside(ax: Axes) -> None:
     ax.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), fontsize="small", frameon=False)
 
 
-def legend_below(figure: Figure, ax: Axes) -> None:
+def legend_below(figure: mpl_figure.Figure, ax: Axes) -> None:
     """Put the legend below the axes, where a narrow picture has room for it."""
     own = ax.get_legend()
     if own is not None:
@@ -145,7 +147,7 @@ def thin(values: FloatArray | Sequence[float]) -> dict[str, Any]:
 SVG: dict[Any, Any] = {"svg.hashsalt": "csp-data", "svg.fonttype": "none"}
 
 
-def _literal(figure: Figure) -> None:
+def _literal(figure: mpl_figure.Figure) -> None:
     """Escape dollars in a name: matplotlib takes the text between two of them for a formula."""
     for ax in figure.axes:
         for axis in (ax.xaxis, ax.yaxis):
@@ -156,7 +158,19 @@ def _literal(figure: Figure) -> None:
             text.set_parse_math(False)
 
 
-def to_svg(figure: Figure) -> str:
+class Figure(mpl_figure.Figure):
+    """A figure that notebooks show; matplotlib's own they show only once pyplot has drawn one."""
+
+    def _repr_html_(self) -> str:
+        picture = io.BytesIO()
+        _literal(self)
+        self.savefig(picture, format="png")
+        shown = html.escape(self.get_suptitle(), quote=True)
+        code = base64.b64encode(picture.getvalue()).decode()
+        return f'<img alt="{shown}" style="max-width: 100%" src="data:image/png;base64,{code}"/>'
+
+
+def to_svg(figure: mpl_figure.Figure) -> str:
     """Return a figure as an ``<svg>`` element to put into a page; equal figures give equal text."""
     text = io.StringIO()
     _literal(figure)
@@ -166,7 +180,7 @@ def to_svg(figure: Figure) -> str:
     return svg[svg.index("<svg") :]
 
 
-def save(figure: Figure, path: Path | str, *, title: str | None = None) -> Path:
+def save(figure: mpl_figure.Figure, path: Path | str, *, title: str | None = None) -> Path:
     """Write a figure to a file.
 
     Parameters

@@ -97,6 +97,8 @@ def test_the_gallery_can_be_had_as_notebooks(site: Path) -> None:
         cells = [cell for cell in notebooks[name]["cells"] if cell["cell_type"] == "code"]
         code = "\n".join("".join(cell["source"]) for cell in cells)
         assert ast.dump(ast.parse(code)) == ast.dump(ast.Module(ast.parse(script.read_text()).body[1:], []))
+        page = (site / "generated" / "gallery" / f"{name}.html").read_text(encoding="utf-8")
+        assert "Figure size" not in page  # in place of the figure
 
 
 @pytest.mark.parametrize("width", [1280, 390])

@@ -1,12 +1,16 @@
+import base64
+import io
 import re
 import subprocess
 import sys
+import xml.etree.ElementTree as ET
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from matplotlib.figure import Figure
+from matplotlib.image import imread
 from scipy import signal
 
 import csp_data
@@ -362,3 +366,21 @@ def test_predictions_of_any_arrays(moving, figure: str) -> None:
 def test_the_name_of_one_channel_is_no_list(sample) -> None:
     with pytest.raises(OptionError, match="channels='acc_x': expected a list"):
         sample.plot(channels="acc_x")
+
+
+@pytest.mark.parametrize("name", [*plot.FIGURES, "recording"])
+def test_notebooks_show_figures(sample, moving, tmp_path: Path, name: str) -> None:
+    """As they are saved; of matplotlib's own, a notebook that has not used pyplot prints the size alone."""
+
+    def drawn() -> Figure:
+        if name == "recording":
+            return plot.recording_figure(csp_data.read_recording("sample", 0), kind="<real>")
+        return (moving if name == "trajectory" else sample).plot(name)
+
+    figure = drawn()
+    image = ET.fromstring(figure._repr_html_())
+    kind, _, code = image.get("src", "").partition(",")
+    assert (image.tag, kind) == ("img", "data:image/png;base64")
+    assert image.get("alt") == figure.get_suptitle().replace("\n", " ") != ""
+    saved = plot.save(drawn(), tmp_path / "saved.png")
+    np.testing.assert_array_equal(imread(io.BytesIO(base64.b64decode(code))), imread(saved))
