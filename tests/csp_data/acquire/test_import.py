@@ -100,9 +100,22 @@ def test_layouts_of_archives_end_in_one_tree(layout, trees, empty_home, tmp_path
             path = zipped(tmp_path / "all.zip", path.rename(tmp_path / "in" / "vector_dataset.zip").parent)
     assert run("import", "vector", path).exit_code == 0
     root = empty_home / "raw" / "vector"
-    found = {name.rsplit("/", 1)[-1]: content for name, content in files_of(root, "*.txt").items()}
-    assert found == files_of(trees / "vector", "*.txt")
+    below = {"flat": "things/", "nameless": "archive/"}.get(layout, "")  # the publisher's own folder adds no name
+    own = files_of(source, "*.txt")
+    assert files_of(root, "*.txt") == {below + name: content for name, content in own.items()}
     assert len(csp_data.load("vector").train) > 0
+
+
+def test_a_folder_and_an_archive_given_together_are_both_brought(trees, empty_home, tmp_path):
+    """Whatever the folder's own folders are called, and archives are unpacked to meanwhile."""
+    rest = Path(shutil.copytree(trees / "vector", tmp_path / "rest"))
+    (tmp_path / "given" / "1").mkdir(parents=True)
+    for file in sorted(rest.glob("*_fast*.txt")):
+        file.rename(tmp_path / "given" / "1" / file.name)
+    csp_data.import_raw("vector", tmp_path / "given", zipped(tmp_path / "rest.zip", rest))
+    own = files_of(trees / "vector", "*.txt").items()
+    expected = {f"{'1' if '_fast' in name else 'rest'}/{name}": content for name, content in own}
+    assert files_of(empty_home / "raw" / "vector", "*.txt") == expected
 
 
 def test_export_of_frdr(trees, empty_home, tmp_path):
@@ -123,7 +136,8 @@ def test_export_of_frdr(trees, empty_home, tmp_path):
 def test_all_sets_in_one_folder_give_only_the_asked_one(trees, empty_home, tmp_path):
     shutil.copytree(trees / "marker", tmp_path / "drive" / "marker_writing_hiss_dataset")
     shutil.copytree(trees / "marker", tmp_path / "drive" / "intrinsic_slip_hiss_dataset")
-    run("import", "marker", tmp_path / "drive")
+    (tmp_path / "drive" / "vector_hiss_dataset.zip").write_bytes(b"half of one, which is not opened")
+    csp_data.import_raw("marker", tmp_path / "drive")
     assert files_of(empty_home / "raw" / "marker", "*.h5") == files_of(trees / "marker", "*.h5")
 
 
@@ -214,16 +228,18 @@ def test_what_is_missing_is_named(trees, empty_home, tmp_path):
 
 @pytest.mark.parametrize("how", ["move", "link"])
 def test_move_and_link(how, trees, empty_home, tmp_path):
-    source = tmp_path / "vector"
-    shutil.copytree(trees / "vector", source)
-    before = files_of(source, "*.txt")
-    assert run("import", "vector", source, f"--{how}").exit_code == 0
+    """A folder, and a file that is given by itself."""
+    source = Path(shutil.copytree(trees / "vector", tmp_path / "given" / "vector"))
+    file = next(source.glob("*.txt"))
+    alone = file.rename(tmp_path / "given" / file.name)
+    given = [alone, *source.glob("*.txt")]
+    assert run("import", "vector", source, alone, f"--{how}").exit_code == 0
     root = empty_home / "raw" / "vector"
-    assert files_of(root, "*.txt") == before
+    assert files_of(root, "*.txt") == files_of(trees / "vector", "*.txt")
     if how == "move":
-        assert files_of(source, "*.txt") == {}
+        assert not any(path.exists() for path in given)
     else:
-        assert all((source / name).samefile(root / name) for name in before)
+        assert all(path.samefile(root / path.name) for path in given)
 
 
 def test_what_a_killed_import_left_is_not_imported(trees, empty_home):
@@ -367,7 +383,7 @@ def test_hostile_archive_brings_nothing(trees, empty_home, tmp_path):
 def test_path_that_is_not_there(empty_home):
     result = run("import", "vector", "/nonexistent/v.zip")
     assert result.exit_code == 1
-    assert "/nonexistent/v.zip" in result.stderr
+    assert "What to import into vector: not found at /nonexistent/v.zip. Check the path." in result.stderr
 
 
 def test_clean_deletes_only_left_overs(trees, empty_home):
