@@ -352,7 +352,7 @@ def evaluate(
         raise RunError(
             f"{run.folder} was trained on {trained_on.name} with recipe {trained_on.recipe_hash}, {dataset.path} "
             f"is {given_data.name} with recipe {given_data.recipe_hash}. Evaluate on the file that it was trained "
-            "on; csp-baselines predict takes other recordings."
+            "on; csp-baselines eval takes the raw files of other recordings (--dataset, --raw)."
         )
     loaded_part = load_part(dataset, part or trained_on.report, torch_device(device))
     _, length = run.config.train.windows(loaded_part)

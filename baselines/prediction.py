@@ -1,28 +1,39 @@
-"""Predict recordings of which nobody measured the truth, with a finished run or a model that ships."""
+"""Predict any recordings with a finished run or a model that ships, and tell the errors where there is a truth."""
 
 from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import nn
 
-from baselines.errors import CspDataError, OptionError
+from baselines.errors import CspDataError, OptionError, UnknownNameError
 from baselines.experiment import load_model, torch_device
 from baselines.pretrained import Pretrained, pretrained_of
+from baselines.published import UNITS
 from baselines.runs.interface import Interface, interface_of
 from baselines.runs.run import Run, read_run
 from baselines.training.data import Part
-from baselines.training.evaluate import physical_predictions
+from baselines.training.evaluate import compute_all_metrics, physical_predictions, predict
+from baselines.training.quantities import Quantities
 from baselines.training.settings import window_steps
-from csp_data import PAPER, STRICT, InputEpisode, Note, Protocol, Recording, input_episodes
+from csp_data import PAPER, STRICT, Note, Protocol, Recording, input_episodes
+from csp_data.acquire.rawtree import find_recordings, raw_kind, raw_root
+from csp_data.card import Card, load_card
 from csp_data.normalization import features
+from csp_data.predictions import save_predictions
+from csp_data.prepare.examples import Example, examples
+from csp_data.prepare.pipeline import channels_of
+from csp_data.prepare.reporting import log_notes
+from csp_data.sources import load_source, read_found
+from csp_data.store import EpisodeRow
 
 __all__ = ["Prediction", "Predictor"]
 
@@ -151,34 +162,175 @@ class Predictor:
             )
         for note in notes:
             logger.warning("%s: %s", note.recording, ": ".join(filter(None, (note.what, note.detail))))
-        part = self._part(episodes)
+        part = self._part([(episode.id, episode.inputs, episode.target_time) for episode in episodes])
         values = physical_predictions(self.model, part, self.window)
         return [
             Prediction(episode.id, episode.target_time, values[start : start + steps])
             for episode, start, steps in zip(episodes, part.starts, part.lengths, strict=True)
         ]
 
-    def _part(self, episodes: Sequence[InputEpisode]) -> Part:
-        """Return the episodes as a part of a data set whose targets nobody knows."""
+    def evaluate(
+        self,
+        dataset: Path | str,
+        *,
+        raw: Path | str | None = None,
+        recordings: Sequence[str] = (),
+        keep: Path | str | None = None,
+    ) -> dict[str, Any]:
+        """Return the errors on recordings whose truth was measured, such as those of another day.
+
+        The reader of a data set reads them, and every field of the protocol applies, as to the training data: of
+        recordings of the test part the errors are those of their evaluation. In which part the data set's own
+        split has them does not matter, and nothing looks whether the model was trained on one.
+
+        Parameters
+        ----------
+        dataset
+            Data set whose reader reads them: a name, or the folder of one of your own. Its inputs and its target
+            are those of the training data.
+        raw
+            Folder of the recordings; by default the data set's own, of which `recordings` then chooses some.
+        recordings
+            Their ids; by default all in the folder.
+        keep
+            File to write the predictions to (:func:`csp_data.predictions.save_predictions`).
+
+        Returns
+        -------
+        dict
+            ``"dataset"``, ``"kind"`` (whether they are simulated), and the metrics
+            (:func:`baselines.training.evaluate.compute_all_metrics`).
+
+        Raises
+        ------
+        OptionError
+            If neither a folder nor recordings are given: most of a data set's own are trained on.
+        CspDataError
+            If a recording is not there, has no measured truth or is damaged, if its channels or its target are
+            others than those of the training data, or if the protocol leaves all recordings out.
+        """
+        if raw is None and not recordings:
+            raise OptionError(
+                "raw", None, "a folder, or recordings by name: of the data set's own, most are trained on"
+            )
+        card = load_card(dataset)
+        root = raw_root(card, raw)
+        episodes = list(self._labelled(card, root, recordings))
+        rows = [_row(episode) for episode in episodes]
+        if len({row.id for row in rows}) < len(rows):
+            raise CspDataError(f"{root}: two recordings give episodes of one name. Rename one of them.")
+        part = self._part([(e.id, e.inputs, self._target_time(e)) for e in episodes], episodes)
+        predictions = predict(self.model, part, self.window)
+        if keep is not None:
+            save_predictions(keep, predictions)
+        _, channels = channels_of(card, self.protocol, episodes[0])
+        quantities = Quantities.of_target(card.target(self.protocol.target), channels, UNITS.get(card.name))
+        return {
+            "dataset": card.name,
+            "kind": raw_kind(card, root),
+            **compute_all_metrics(predictions, quantities, rows),
+        }
+
+    def _labelled(self, card: Card, root: Path, ids: Sequence[str]) -> Iterator[Example]:
+        """Make examples of recordings as :func:`csp_data.prepare` does, with numbers as it stores them."""
+        source, by_id = load_source(card), {found.id: found for found in find_recordings(card, root)}
+        notes: list[Note] = []
+        count = 0
+        for id_ in dict.fromkeys(ids or by_id):
+            if id_ not in by_id:
+                raise UnknownNameError(f"recording of {card.name}", id_, by_id)
+            recording = read_found(source, by_id[id_], card, self.protocol)
+            for stream in card.streams:
+                if stream.role == "reference" and stream.name not in recording.streams:
+                    raise CspDataError(
+                        f"{recording.path}: recording {id_} has no {stream.name}, of which the truth is made. "
+                        "csp-baselines predict does without."
+                    )
+            with np.errstate(all="ignore"):  # what is no number is refused, with its place
+                made, more = examples(recording, card, source, self.protocol)
+            notes += [*recording.notes, *more]
+            count += len(made)
+            for example in made:
+                self._require_same_channels(card, example)
+                yield example.stored()
+        log_notes(notes)
+        if not count:
+            raise CspDataError(f"{root}: the protocol leaves nothing to evaluate{_reason(notes)}.")
+
+    def _require_same_channels(self, card: Card, example: Example) -> None:
+        """Refuse an example of other inputs or of another target than the training data's."""
+        own, target = self.interface, card.target(self.protocol.target).name
+        inputs, targets = channels_of(card, self.protocol, example)
+        for what, there, trained in (
+            ("inputs", (inputs.names, inputs.units), (own.inputs, own.input_units)),
+            (f"target {target}", (targets.names, targets.units), (own.targets, own.target_units)),
+        ):
+            if there != trained:
+                raise CspDataError(
+                    f"{card.name}, recording {example.recording}: its {what} are {_named(*there)}; the model was "
+                    f"trained with {_named(*trained)}. Train a model on such data."
+                )
+        if target != own.target:
+            raise CspDataError(
+                f"{card.name}: its target is {target}; the model was trained for {own.target}, which may be "
+                "something else in the same unit. Train a model on such data."
+            )
+
+    def _target_time(self, example: Example) -> npt.NDArray[np.float64]:
+        """Return the end of each target step, as a prepared data set gives it."""
+        first = example.start_s + self.protocol.first_offset[1]
+        return first + np.arange(len(example.targets)) / self.protocol.target_hz
+
+    def _part(
+        self,
+        stretches: Sequence[tuple[str, npt.NDArray[np.floating], npt.NDArray[np.float64]]],
+        truth: Sequence[Example] = (),
+    ) -> Part:
+        """Return stretches, each with id, inputs and times of the targets, as a part of a data set.
+
+        Without a truth nobody knows its targets, and they are 0.
+        """
         scaling = self.interface.normalization
         normalized = [
-            scaling.inputs.apply(features(episode.inputs, deltas=self.interface.deltas, clip=self.interface.clip))
-            for episode in episodes
+            scaling.inputs.apply(features(inputs, deltas=self.interface.deltas, clip=self.interface.clip))
+            for _, inputs, _ in stretches
         ]
-        lengths = np.array([len(episode.target_time) for episode in episodes], dtype=np.int64)
+        lengths = np.array([len(time) for _, _, time in stretches], dtype=np.int64)
+        targets = torch.zeros(int(lengths.sum()), len(self.interface.targets))
+        if truth:
+            targets = torch.from_numpy(np.concatenate([scaling.targets.apply(e.targets) for e in truth]))
         device = next((t.device for t in (*self.model.parameters(), *self.model.buffers())), torch.device("cpu"))
         return Part(
             name="recording",
-            ids=tuple(episode.id for episode in episodes),
+            ids=tuple(id_ for id_, _, _ in stretches),
             inputs=torch.from_numpy(np.concatenate(normalized)).to(device),
-            targets=torch.zeros(int(lengths.sum()), len(self.interface.targets), device=device),
+            targets=targets.to(device),
             starts=np.cumsum(lengths) - lengths,
             lengths=lengths,
-            times=tuple(episode.target_time for episode in episodes),
+            times=tuple(time for _, _, time in stretches),
             chunk=self.protocol.chunk,
             target_hz=self.protocol.target_hz,
             scaling=scaling.targets,
         )
+
+
+def _row(example: Example) -> EpisodeRow:
+    """Return what the metrics ask of an episode; it lies in no file."""
+    return EpisodeRow(
+        example.id,
+        example.group,
+        "",
+        0,
+        len(example.inputs),
+        0,
+        len(example.targets),
+        example.start_s,
+        example.recording,
+    )
+
+
+def _named(names: Sequence[str], units: Sequence[str]) -> str:
+    return ", ".join(f"{name} ({unit})" for name, unit in zip(names, units, strict=True))
 
 
 def _protocol_of(pretrained: Pretrained) -> Protocol:

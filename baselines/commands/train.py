@@ -94,11 +94,15 @@ Examples:
   csp-baselines train marker hiss-s4-mamba --training paper --preset marker --seed 1
   torchrun --nproc-per-node 4 -m baselines train broad hiss-s4-mamba --device cuda --batch 64"""
 
-EVAL = """Evaluate a finished run on one part, anew from its weights.
+EVAL = """Evaluate a finished run anew from its weights: on one part, or on other recordings with a measured truth.
+
+Other recordings are read by the reader of a data set (--dataset) and prepared as the training data were. For
+recordings without a measured truth there is csp-baselines predict.
 
 Examples:
   csp-baselines eval runs/sample-hiss-s4-mamba-0 --part val
-  csp-baselines eval pretrained:broad --data "$(csp-data prepare sample)" --predictions shown/pretrained"""
+  csp-baselines eval pretrained:broad --data "$(csp-data prepare sample)" --predictions shown/pretrained
+  csp-baselines eval runs/my-sensor-hiss-s4-mamba-0 --dataset ./my-sensor --raw new-recordings"""
 
 
 @dataclass(frozen=True)
@@ -137,9 +141,16 @@ class Eval:
     """Options of ``eval``."""
 
     run: Annotated[Path, Named, _arg(metavar="RUN")]
-    """Folder of the run, or pretrained:NAME for a model that ships with the package (with --data)."""
+    """Folder of the run, or pretrained:NAME for a model that ships with the package (with --data or --dataset)."""
     part: Annotated[str | None, _arg(metavar="NAME")] = None
     """What to evaluate on: train, val, test or another part; by default the one that is reported."""
+    dataset: Annotated[str | None, _arg(metavar="DATASET")] = None
+    """Evaluate on other recordings, which the reader of this data set reads: a name, or the folder of one of your
+    own."""
+    raw: Annotated[Path | None, _arg(metavar="FOLDER")] = None
+    """Folder of raw recordings for --dataset."""
+    recording: Annotated[tuple[str, ...], _arg(metavar="ID...")] = ()
+    """Which recordings of --dataset to evaluate on; with --raw by default all."""
     data: Annotated[Path | None, _arg(metavar="FILE")] = None
     """The prepared file, if it is no longer where the run found it."""
     predictions: Annotated[Path | None, _arg(metavar="FOLDER")] = None
@@ -216,12 +227,18 @@ def _print_results(trained: Run, config: TrainConfig) -> None:
 
 def evaluate(command: Eval, line: str) -> None:
     """Run the command."""
+    keep = None if command.predictions is None else _predictions_file(command.predictions)
+    if command.dataset is not None:
+        _evaluate_on_recordings(command, keep)
+        return
+    for option, value in (("raw", command.raw), ("recording", " ".join(command.recording) or None)):
+        if value is not None:
+            raise OptionError(option, str(value), "--dataset too")
     from baselines.experiment import evaluate as afresh
     from baselines.experiment import torch_device
     from baselines.pretrained import pretrained_of
     from baselines.runs.run import dataset_of, read_run
 
-    keep = None if command.predictions is None else _predictions_file(command.predictions)
     if (pretrained := pretrained_of(command.run)) is not None:
         if command.data is None:
             raise OptionError("data", None, "a prepared file, as csp-data prepare NAME prints")
@@ -233,11 +250,29 @@ def evaluate(command: Eval, line: str) -> None:
         run = read_run(command.run)
         dataset, part = dataset_of(run, command.data), command.part or run.config.data.report
         metrics = afresh(run, dataset, part, command.device, keep)
+    _print_metrics(command, part, metrics, list(dataset.targets.units), part=part)
+
+
+def _evaluate_on_recordings(command: Eval, keep: Path | None) -> None:
+    """Evaluate on recordings that are in no prepared file."""
+    from baselines.prediction import Predictor
+    from baselines.tables.digits import count_of
+
+    assert command.dataset is not None
+    if command.part is not None:
+        raise OptionError("part", command.part, "nothing with --dataset: --recording chooses")
+    predictor = Predictor.of(command.run, device=command.device, data=command.data)
+    metrics = predictor.evaluate(command.dataset, raw=command.raw, recordings=command.recording, keep=keep)
+    name = f"{count_of(len(metrics['recordings']), 'recording')} of {metrics['dataset']} ({metrics['kind']})"
+    _print_metrics(command, name, metrics, list(predictor.interface.target_units))
+
+
+def _print_metrics(command: Eval, label: str, metrics: dict[str, Any], units: list[str], **said: str) -> None:
+    """Print errors over all, by channel and by episode."""
     if command.json:
-        print(json.dumps({"run": str(command.run), "part": part, **metrics}))
+        print(json.dumps({"run": str(command.run), **said, **metrics}))
         return
-    units = list(dataset.targets.units)
-    print(_error_line(part, metrics, units))
+    print(_error_line(label, metrics, units))
     for kind in ("channels", "episodes"):
         for name, values in metrics[kind].items():
             print(_error_line(f"  {name}", values, units))

@@ -8,6 +8,8 @@ import numpy as np
 import numpy.typing as npt
 
 from csp_data import Dataset
+from csp_data.card import TargetCard
+from csp_data.store import Channels
 
 __all__ = ["Quantities", "si"]
 
@@ -63,7 +65,11 @@ class Quantities:
     @classmethod
     def of(cls, dataset: Dataset, published_unit: str | None = None) -> Quantities:
         """Read from a data set's file and its card what the targets are."""
-        card, channels = dataset.card.target(dataset.protocol.target), dataset.targets
+        return cls.of_target(dataset.card.target(dataset.protocol.target), dataset.targets, published_unit)
+
+    @classmethod
+    def of_target(cls, card: TargetCard, channels: Channels, published_unit: str | None = None) -> Quantities:
+        """Read from the card of a target, and what a prepared file says of its channels."""
         return cls(
             channels=channels.names,
             units=channels.units,

@@ -36,7 +36,7 @@ from csp_data.splits import PartsByRecording, divide, part_of_each_episode
 from csp_data.store import Channels, Header, Writer, read_recipe
 from csp_data.windows import IntArray, against_short, window_table
 
-__all__ = ["prepare_card"]
+__all__ = ["channels_of", "prepare_card"]
 
 logger = logging.getLogger(__name__)
 
@@ -252,7 +252,7 @@ def _write_episodes(
         notes += new_notes
         for example, input_moments, target_moments in examples:
             if not recordings:
-                writer.begin(*_channels(card, protocol, example))
+                writer.begin(*channels_of(card, protocol, example))
             elif example.columns != writer.inputs.names:
                 raise columns_differ(report, example, recordings[0], writer.inputs.names)
             if (other := recording_of.setdefault(example.id, example.recording)) != example.recording:
@@ -299,7 +299,8 @@ def _copies(recordings: Sequence[Found], report: Report) -> list[Note]:
     return notes
 
 
-def _channels(card: Card, protocol: Protocol, first: Example) -> tuple[Channels, Channels]:
+def channels_of(card: Card, protocol: Protocol, first: Example) -> tuple[Channels, Channels]:
+    """Return what the columns of inputs and targets are, given one example of them."""
     target = card.target(protocol.target)
     per_second = "/s" if target.increment and protocol.target_per == "second" else ""
     units = target.units or (target.unit,) * len(target.channels)

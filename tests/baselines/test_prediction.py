@@ -1,4 +1,4 @@
-"""Predictions of recordings without a measured truth: those of the evaluation, from Python and from files."""
+"""Predictions of recordings in no prepared file are those of the evaluation; with a truth, so are their errors."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ import baselines
 import csp_data
 from baselines.cli import main
 from baselines.errors import CspDataError, OptionError
-from baselines.experiment import run
+from baselines.experiment import evaluate, run
 from baselines.runs.run import Run
 from baselines.training.settings import TrainConfig
 from csp_data import Dataset, LowPass, Protocol, Recording
@@ -309,3 +309,101 @@ def test_recordings_of_a_reader_of_ones_own_without_its_truth(home: Path, tmp_pa
         assert len(own) >= len(evaluated.time)
     alone = predicted(tmp_path / "run", "--dataset", folder, "--raw", new, "--recording", rows[-1]["recording"])
     assert alone == [row for row in rows if row["recording"] == rows[-1]["recording"]]
+
+
+def test_errors_on_recordings_of_the_test_part_are_those_of_its_evaluation(
+    sample: Dataset, runs: dict[str, Run], capfd: pytest.CaptureFixture[str]
+) -> None:
+    ids = list(dict.fromkeys(row.recording for row in sample.test.rows))
+    capfd.readouterr()
+    main(["eval", str(runs["a"].folder), "--dataset", "sample", "--recording", *ids, "--json"])
+    found = json.loads(capfd.readouterr().out)
+    assert found.pop("run") == str(runs["a"].folder)
+    assert (found.pop("dataset"), found.pop("kind")) == ("sample", "real recordings")
+    assert found == evaluate(runs["a"], sample, "test")
+
+
+def test_errors_on_new_recordings_are_those_by_hand(
+    home: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """A cart that swings as none of the training did, its truth from a formula; one recording has a gap."""
+    folder = new_source("wagon", tmp_path / "wagon")
+    main(["train", str(folder), "fir", "--set", "taps=5", "--out", str(tmp_path / "run")])
+    new = tmp_path / "new"
+    for name, hz, gap in (("monday", 0.3, (9, 9)), ("tuesday", 0.7, (6.1, 7.9))):
+        (new / name).mkdir(parents=True)
+        for file, rate, values in (
+            ("sensor", 100, lambda t, w: -0.4 * w**2 * np.sin(w * t)),
+            ("truth", 50, lambda t, w: 0.4 * np.sin(w * t)),
+        ):
+            time = np.arange(12 * rate + 1) / rate
+            time = time[(time <= gap[0]) | (time >= gap[1])]
+            rows = np.column_stack([time, values(time, 2 * np.pi * hz)])
+            np.savetxt(new / name / f"{file}.csv", rows, fmt="%.9f", delimiter=",", header="time_s,x", comments="")
+    main(["eval", str(tmp_path / "run"), "--dataset", str(folder), "--raw", str(new), "--predictions", str(new)])
+    printed = capfd.readouterr().out
+    predictor = baselines.Predictor.of(tmp_path / "run")
+    metrics = predictor.evaluate(folder, raw=new)
+    kept = read_predictions(new / "predictions.npz")
+    assert [p.id for p in kept] == ["monday", "tuesday.1", "tuesday.2"]
+    predicted = {p.id: p for id_ in ("monday", "tuesday") for p in predictor.predict(read(folder, id_, new))}
+    squares = []
+    for p in kept:
+        position = lambda t, w=2 * np.pi * (0.3 if p.id == "monday" else 0.7): 0.4 * np.sin(w * t)  # noqa: E731
+        velocity = (position(p.time) - position(p.time - 0.2)) / 0.2
+        assert p.true[:, 0] == pytest.approx(velocity, abs=0.02)  # edges between two samples are interpolated
+        assert p.pred == pytest.approx(predicted[p.id].values, rel=1e-5, abs=1e-5)
+        squares.append(np.square(p.true - p.pred).ravel())
+        assert metrics["episodes"][p.id]["mse"] == pytest.approx(squares[-1].mean())
+    mse = np.concatenate(squares).mean()
+    assert metrics["mse"] == pytest.approx(mse)
+    assert metrics["recordings"]["tuesday"]["mse"] == pytest.approx(np.concatenate(squares[1:]).mean())
+    assert f"2 recordings of wagon (simulated): MSE {mse:.5f} (m/s)²" in printed
+
+
+def read(folder: Path, id_: str, raw: Path) -> Recording:
+    """A recording of a data set of one's own, without its truth."""
+    recording = csp_data.read_recording(folder, id_, raw=raw)
+    return replace(recording, streams={n: s for n, s in recording.streams.items() if s.role == "input"})
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--raw", "here"], "--raw here: expected --dataset too"),
+        (["--recording", "a"], "--recording a: expected --dataset too"),
+        (["--dataset", "sample"], "--raw is missing: expected a folder, or recordings by name"),
+        (["--dataset", "sample", "--part", "val", "--raw", "x"], "--part val: expected nothing with --dataset"),
+        (["--dataset", "sample", "--recording", "nobody"], "no recording 'nobody' of sample"),
+        (["--dataset", "{eflesh}", "--recording", "{one}"], "its inputs are"),
+    ],
+)
+def test_what_cannot_be_evaluated(arguments: list[str], message: str, capfd: pytest.CaptureFixture[str]) -> None:
+    eflesh = Path(csp_data.__file__).parents[1] / "examples" / "eflesh"
+    one = csp_data.read_recording(eflesh).id
+    with pytest.raises(SystemExit):
+        main(["eval", "pretrained:broad", *(a.format(eflesh=eflesh, one=one) for a in arguments)])
+    out, err = capfd.readouterr()
+    assert out == ""
+    assert message in err
+
+
+def test_without_a_truth_there_is_no_error(home: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    folder = new_source("lorry", tmp_path / "lorry")
+    main(["train", str(folder), "fir", "--set", "taps=5", "--out", str(tmp_path / "run")])
+    new = tmp_path / "new"
+    shutil.copytree(folder / "recordings", new)
+    (new / "r2" / "truth.csv").unlink()
+    with pytest.raises(SystemExit):
+        main(["eval", str(tmp_path / "run"), "--dataset", str(folder), "--raw", str(new)])
+    assert (
+        "recording r2 has no position, of which the truth is made. csp-baselines predict" in capfd.readouterr().err
+    )
+
+
+def test_another_target_in_the_same_unit_is_refused(runs: dict[str, Run]) -> None:
+    """Velocity in another frame has the same channels and units."""
+    predictor = baselines.Predictor.of(runs["fir"].folder)
+    predictor.protocol = predictor.protocol.replace(target="velocity-in-start-frame")
+    with pytest.raises(CspDataError, match="its target is velocity-in-start-frame"):
+        predictor.evaluate("sample", recordings=["03_undisturbed_slow_rotation_C"])
