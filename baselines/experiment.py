@@ -6,10 +6,10 @@ import logging
 import os
 import time
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import nn
@@ -44,7 +44,7 @@ from baselines.runs.run import (
     lock_folder,
     read_run,
 )
-from baselines.runs.trackers import Tracker, open_tracker, require_tracker
+from baselines.runs.trackers import open_tracker, require_tracker
 from baselines.training.checkpoint import load_weights, save_weights
 from baselines.training.data import Part, load_part
 from baselines.training.evaluate import compute_all_metrics, predict
@@ -72,6 +72,7 @@ def run(
     device: str = "cpu",
     command: str = "",
     progress: bool = False,
+    on_epoch: Callable[[dict[str, Any]], None] | None = None,
     team: Team = ALONE,
     track: str | None = None,
 ) -> tuple[Run, str]:
@@ -98,7 +99,9 @@ def run(
     command
         How to get this run again, for the record.
     progress
-        Show a bar on stderr, if that is a terminal.
+        Show a bar on stderr.
+    on_epoch
+        Called after each epoch of a training with its ``epoch``, ``train_loss`` and ``val_loss``.
     team
         Processes that train together, led by this one; the others call :func:`follow`.
     track
@@ -121,6 +124,10 @@ def run(
         If the loss stops being finite.
     """
     require_tracker(track)
+    if isinstance(cast("object", dataset), str | Path):
+        raise OptionError("dataset", str(dataset), f"a data set: csp_data.load({str(dataset)!r})")
+    if not isinstance(cast("object", config), TrainConfig):
+        raise OptionError("config", config, "a baselines.TrainConfig")
     folder, torch_dev = Path(folder), torch_device(device)
     train_part = load_part(dataset, "train", torch_dev)
     val_part = load_part(dataset, dataset.selection, torch_dev)
@@ -139,7 +146,8 @@ def run(
             _write_provenance(folder, dataset, torch_dev, command, model)
             epochs_done = sum(line.get("event") == "epoch" for line in read_lines(folder / LEDGER))
             with open_tracker(track, folder, run_config.to_dict(), epochs_done) as tracker:
-                results = _fit(model, train_part, val_part, config, folder, progress, team, tracker)
+                told = [tracker.log] if on_epoch is None else [tracker.log, on_epoch]
+                results = _fit(model, train_part, val_part, config, folder, progress, team, told)
             for part_name in dataset.parts[1:]:
                 part = val_part if part_name == val_part.name else load_part(dataset, part_name, torch_dev)
                 results[part_name], predictions = _evaluate_part(model, part, length, dataset)
@@ -233,13 +241,16 @@ def _fit(
     folder: Path,
     progress: bool,
     team: Team,
-    tracker: Tracker,
+    told: Sequence[Callable[[dict[str, Any]], None]],
 ) -> dict[str, Any]:
     """Fit on train, choose on val; the model ends with what was chosen, and so does ``best.safetensors``."""
+
+    def on_epoch(metrics: dict[str, Any]) -> None:
+        for tell in told:
+            tell(metrics)
+
     if not isinstance(model, Reference):
-        fit = train(
-            model, train_part, val_part, config, folder, progress=progress, on_epoch=tracker.log, team=team
-        )
+        fit = train(model, train_part, val_part, config, folder, progress=progress, on_epoch=on_epoch, team=team)
         parameters = sum(p.numel() for p in model.parameters())
         return {
             "parameters": parameters,

@@ -13,9 +13,9 @@ episode that the benchmark's description allows at 50 Hz: 30 s, or 240 s for RoN
 """
 
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, cast
 
-from baselines.errors import UnknownNameError
+from baselines.errors import OptionError, UnknownNameError
 
 __all__ = [
     "ALL_MODELS",
@@ -218,6 +218,9 @@ OWN = "own"
 
 def is_own(model: str) -> bool:
     """Tell whether a name is that of a model from a file of one's own: ``FILE.py:NAME``."""
+    if not isinstance(cast("object", model), str):
+        fix = "In a notebook, %%writefile FILE.py writes a cell to a file."
+        raise OptionError("model", model, "a name, which for a class of your own is FILE.py:NAME", fix)
     return model.rpartition(":")[0].endswith(".py")
 
 

@@ -152,10 +152,10 @@ def lock_folder(folder: Path, config: RunConfig) -> Iterator[State]:
         lock.acquire(timeout=0)
     except filelock.Timeout as error:
         raise BusyError(
-            f"{folder}: another process is at work on this run. Wait, or choose another --out."
+            f"{folder}: another process is at work on this run. Wait, or choose another folder (--out)."
         ) from error
     except OSError as error:
-        raise RunError(f"{folder}: cannot be written ({error}). Choose another --out.") from error
+        raise RunError(f"{folder}: cannot be written ({error}). Choose another folder (--out).") from error
     try:
         begun = _is_begun(folder, config)  # again: another process may have had it in between
         for stale in folder.glob(".*.part*"):  # by a process that was killed
@@ -281,7 +281,7 @@ def _require_same_run(folder: Path, stored: RunConfig, wanted: RunConfig) -> Non
         raise RunError(
             f"{folder} holds another run: "
             + "; ".join(f"{key} is {before.get(key)!r} there, {after.get(key)!r} here" for key in keys[:TOLD])
-            + f"{more}. Choose another --out."
+            + f"{more}. Choose another folder (--out)."
         )
 
 

@@ -252,7 +252,8 @@ def require_sweep_folder(out: Path) -> None:
         lines = read_lines(out / SWEEP)
         if not lines or lines[0].get("format") != "csp-baselines-sweep":
             raise SweepError(
-                f"{out} is not the folder of a sweep, and not empty. It is left as it is: name another --out."
+                f"{out} is not the folder of a sweep, and not empty. It is left as it is: name another folder"
+                " (--out)."
             )
     elif out.exists() and not out.is_dir():
-        raise SweepError(f"{out} is a file. Name another --out.")
+        raise SweepError(f"{out} is a file. Name another folder (--out).")

@@ -93,14 +93,14 @@ def train(
     model
         ``forward(x: (B, T * chunk, F)) -> (B, T, D)``, on the parts' device.
     train_part, val_part
-        To learn from and to choose the epoch with.
+        To learn from and to choose the epoch with, as :func:`baselines.training.data.load_part` reads them.
     config
         Every choice: epochs and rates, and as ``compile`` and ``precision`` how a step runs
         (``TrainConfig(compile="graph", precision="tf32")``, see :class:`baselines.TrainConfig`).
     folder
         Exists; holds nothing, or an unfinished training of the same configuration.
     progress
-        Show a bar on stderr, if that is a terminal.
+        Show a bar on stderr.
     on_epoch
         Called with each line of the metrics after its epoch is safely stored.
     team
@@ -122,7 +122,7 @@ def train(
         if team.leads:
             _drop_metrics_after(folder / METRICS, loop.state["epoch"])
         epochs = range(loop.state["epoch"] + 1, config.epochs + 1)
-        for epoch in (bar := tqdm(epochs, desc="train", unit="epoch", disable=None if progress else True)):
+        for epoch in (bar := tqdm(epochs, desc="train", unit="epoch", disable=not progress)):
             epoch_start = time.perf_counter()
             train_loss = loop.run_epoch(epoch)
             val_loss = validate(model, val_part, length, team)

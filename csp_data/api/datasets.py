@@ -92,6 +92,7 @@ def load(
     raw: Path | str | None = None,
     protocol: Protocol | str | None = None,
     jobs: int = 1,
+    progress: bool = False,
     skip_damaged: bool = False,
     download: bool = False,
     accept_licence: bool = False,
@@ -113,6 +114,8 @@ def load(
         A :class:`~csp_data.Protocol` or the name of one (``"paper"``, ``"strict"``); by default the card's.
     jobs
         Recordings that are read at once when the data set has to be prepared.
+    progress
+        Show a progress bar on stderr while it is downloaded or prepared.
     skip_damaged
         Leave damaged recordings out when the data set has to be prepared, as :func:`prepare` does.
     download
@@ -164,8 +167,9 @@ def load(
         return Dataset(expanded(path))
     assert name is not None
     if download:
-        fetch(name, raw=raw, accept_licence=accept_licence)
-    return Dataset(prepare(name, raw=raw, protocol=protocol, jobs=jobs, skip_damaged=skip_damaged, **overrides))
+        fetch(name, raw=raw, accept_licence=accept_licence, progress=progress)
+    settings: dict[str, Any] = {"jobs": jobs, "progress": progress, "skip_damaged": skip_damaged}
+    return Dataset(prepare(name, raw=raw, protocol=protocol, **settings, **overrides))
 
 
 def info(name: Path | str) -> Card:

@@ -187,10 +187,45 @@ def test_an_unfinished_run_goes_on(copy: Path, sample: Dataset) -> None:
     assert _measured(found.results) == _measured(expected)
 
 
+def test_a_run_tells_of_its_epochs_and_goes_on_where_it_was_told_to_stop(
+    runs: dict[str, Run], sample: Dataset, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """As in a notebook, which draws a curve and whose stderr is no terminal."""
+    told: list[dict[str, Any]] = []
+
+    def stop(metrics: dict[str, Any]) -> None:
+        told.append(metrics)
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run(sample, "flat-lstm", CONFIG, tmp_path / "run", options=SIZES, on_epoch=stop)
+    assert "epoch" not in capfd.readouterr().err
+    options = {"options": SIZES, "progress": True, "on_epoch": told.append}
+    made, state = run(sample, "flat-lstm", CONFIG, tmp_path / "run", **options)  # type: ignore[arg-type]
+    assert "train: 100%" in capfd.readouterr().err
+    assert state == "unfinished"
+    assert told == list(made.epochs)
+    assert made.results["test"]["mse"] == runs["a"].results["test"]["mse"]
+
+
+def test_what_a_run_cannot_take_is_named(sample: Dataset, tmp_path: Path) -> None:
+    """Each was an AttributeError from within."""
+    for given, message in (
+        (("sample", "fir", CONFIG), r"dataset='sample': expected a data set: csp_data\.load\('sample'\)"),
+        ((sample, "fir", {"epochs": 2}), r"config=\{'epochs': 2\}: expected a baselines\.TrainConfig"),
+        ((sample, FlatModel, CONFIG), r"model=<class .*FILE\.py:NAME\. In a notebook, %%writefile"),
+    ):
+        with pytest.raises(OptionError, match=message):
+            run(*given, tmp_path / "run")
+    with pytest.raises(OptionError, match=r"FILE\.py:NAME"):
+        build(FlatModel, 12, 3)  # type: ignore[arg-type]
+    assert not (tmp_path / "run").exists()
+
+
 def test_another_run_in_the_folder_is_refused_with_the_difference(copy: Path, sample: Dataset) -> None:
     before = _contents(copy)
     other = TrainConfig(epochs=3, window_s=10.0, window_stride_s=10.0)
-    with pytest.raises(RunError, match=r"train\.epochs is 2 there, 3 here\. Choose another --out"):
+    with pytest.raises(RunError, match=r"train\.epochs is 2 there, 3 here\. Choose another folder \(--out\)"):
         run(sample, "flat-lstm", other, copy, options=SIZES)
     with pytest.raises(RunError, match=r"model\.layer\.hidden is 8 there, 4 here"):
         run(sample, "flat-lstm", CONFIG, copy, options={**SIZES, "hidden": 4})

@@ -43,13 +43,23 @@ def test_download_verify_prepare_load_from_an_empty_home(sample_mirror, empty_ho
     assert not (empty_home / "raw" / "excerpt.incoming").exists()
 
 
-def test_load_downloads_only_when_asked(sample_mirror, empty_home, monkeypatch):
+def test_load_downloads_only_when_asked(sample_mirror, empty_home, monkeypatch, capfd):
     monkeypatch.setenv("CSP_DATA_MIRROR", sample_mirror.url)
     with pytest.raises(MissingDataError):
         csp_data.load("excerpt")
     assert sample_mirror.seen == []
     assert len(csp_data.load("excerpt", download=True).train) > 0
     assert csp_data.load("excerpt").train
+    assert capfd.readouterr().err == ""
+
+
+def test_load_shows_how_far_it_is_when_asked(sample_mirror, empty_home, monkeypatch, capfd):
+    """In a notebook, too, whose stderr is no terminal."""
+    monkeypatch.setenv("CSP_DATA_MIRROR", sample_mirror.url)
+    csp_data.load("excerpt", download=True, progress=True)
+    shown = capfd.readouterr().err
+    assert "download excerpt: 100%" in shown
+    assert "prepare excerpt: 100%" in shown
 
 
 def test_altered_file_is_fetched_again(sample_mirror, empty_home):
