@@ -12,12 +12,11 @@ import click
 
 import csp_data
 from csp_data import api
-from csp_data.acquire.nearby import better_folder
 from csp_data.acquire.rawtree import raw_root
-from csp_data.acquire.report import failure_lines
 from csp_data.card import Card, load_card
-from csp_data.commands import acquire
+from csp_data.commands.acquire import download, import_, verify
 from csp_data.commands.base import Commands, examples, report, run
+from csp_data.commands.bench import bench
 from csp_data.commands.clean import clean
 from csp_data.commands.completion import completion
 from csp_data.commands.doctor import doctor
@@ -38,7 +37,7 @@ from csp_data.commands.simulate import simulate
 from csp_data.commands.view import view
 from csp_data.dataset import Dataset
 from csp_data.describe.text import parts_of
-from csp_data.errors import MissingDataError, StoreError, VerificationError
+from csp_data.errors import StoreError
 from csp_data.home import home, prepared_dir, prepared_files_of
 from csp_data.store import read_header
 from csp_data.terminal import loudness, wrapped
@@ -230,47 +229,6 @@ def _describe(card: Card, kind: str) -> str:
 
 @cli.command(
     epilog=examples(
-        "csp-data verify sample", "csp-data verify broad --deep --json", "csp-data verify broad --present"
-    )
-)
-@name_argument
-@raw_option
-@click.option("--deep", is_flag=True, help="Read every byte again and open every recording.")
-@click.option("--present", is_flag=True, help="Do not count missing files as failed.")
-@click.option("--lock", type=click.Path(path_type=Path), help="Lock file [default: in the raw folder].")
-@json_option
-@click.pass_context
-def verify(
-    ctx: click.Context, name: str, raw: Path | None, deep: bool, present: bool, lock: Path | None, as_json: bool
-) -> None:
-    """Check which raw files are there and can be trusted.
-
-    Compares them with the digests that the publisher or the lock file states. Exit code 3 when one fails, or the
-    folder is missing.
-    """
-    try:
-        report = csp_data.verify(name, raw=raw, deep=deep, lock=lock)
-    except MissingDataError as error:
-        error.exit_code = VerificationError.exit_code  # as of an empty folder: all files are missing
-        raise
-    failures = [file for file in report.failures if not (present and file.status == "missing")]
-    if as_json:
-        click.echo(json.dumps({**report.to_dict(), "ok": not failures}, indent=2))
-    else:
-        click.echo(report.summary())
-        for line in failure_lines(failures):
-            click.echo(f"  {line}", err=True)
-        if not report.present and (elsewhere := better_folder(load_card(name), report.root)):
-            click.echo(elsewhere, err=True)
-        for file in report.files:
-            if file.status in ("extra", "unlisted") and loudness.get().notes:
-                click.echo(f"  {file}", err=True)
-    if failures:
-        ctx.exit(3)
-
-
-@cli.command(
-    epilog=examples(
         "csp-data prepare sample",
         "csp-data prepare vector --raw trees/vector --protocol paper --lowpass 0.75 --phase zero -o vector.h5",
     )
@@ -349,18 +307,19 @@ def path(name: str | None, prepared: bool, as_json: bool) -> None:
 
 
 for command in (
-    acquire.download,
-    acquire.import_,
-    acquire.bench,
+    bench,
     check,
     clean,
     completion,
     doctor,
+    download,
     export,
+    import_,
     new,
     plot,
-    view,
     simulate,
+    verify,
+    view,
 ):
     cli.add_command(command)
 

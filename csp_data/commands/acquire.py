@@ -1,24 +1,27 @@
-"""The commands ``download``, ``import``, ``bench transfer`` and ``bench prepare``."""
+"""The commands ``download``, ``import`` and ``verify``."""
 
 from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import click
 
+from csp_data import api
 from csp_data.acquire.client import Patience
 from csp_data.acquire.download import Options, download_card
 from csp_data.acquire.importing import import_card
-from csp_data.acquire.report import Report, failure_lines
+from csp_data.acquire.nearby import better_folder
+from csp_data.acquire.report import FileReport, Report, failure_lines
 from csp_data.card import load_card
-from csp_data.commands.base import Command, Commands, examples
+from csp_data.commands.base import Command, examples
 from csp_data.commands.options import json_option, name_argument, raw_option
-from csp_data.errors import AccessError
+from csp_data.errors import AccessError, MissingDataError, VerificationError
 from csp_data.terminal import at_terminal, loudness
 
-__all__ = ["bench", "download", "import_"]
+__all__ = ["download", "import_", "verify"]
 
 lock_option = click.option(
     "--lock", type=click.Path(path_type=Path), help="Lock file [default: in the raw folder]."
@@ -138,97 +141,59 @@ def import_(
     _say(ctx, report, as_json)
 
 
-@click.group(cls=Commands, epilog=examples("csp-data bench transfer"))
-def bench() -> None:
-    """Measure transfers and preparing on this machine."""
-
-
-@bench.command(epilog=examples("csp-data bench transfer --size 1 --repeat 5 --json"))
-@click.option("--size", type=click.FloatRange(min=0.001), default=1.0, show_default=True, help="GB to transfer.")
-@click.option("--repeat", type=click.IntRange(1, 20), default=3, show_default=True, help="Runs; the best counts.")
+@click.command(
+    cls=Command,
+    epilog=examples(
+        "csp-data verify sample", "csp-data verify broad --deep --json", "csp-data verify broad --present"
+    ),
+)
+@name_argument
+@raw_option
+@click.option("--deep", is_flag=True, help="Read every byte again and open every recording.")
+@click.option("--present", is_flag=True, help="Do not count missing files as failed.")
+@lock_option
 @json_option
-def transfer(size: float, repeat: int, as_json: bool) -> None:
-    """Time a download and a deep verification on loopback.
-
-    The times of curl and sha256sum in the same run stand beside them.
-    """
-    from csp_data.acquire.bench import bench_transfer
-
-    rows = bench_transfer(int(size * 1e9), repeat)
-    if as_json:
-        click.echo(json.dumps(rows, indent=2))
-        return
-    for name, value in rows.items():
-        click.echo(f"{name:<40} {value:.3g}" if isinstance(value, float) else f"{name:<40} {value}")
-
-
-@bench.command("prepare", epilog=examples("csp-data bench prepare vector --hours 0.5 --json"))
-@click.argument("names", nargs=-1)
-@click.option(
-    "--hours",
-    type=click.FloatRange(min=0.001),
-    default=0.5,
-    show_default=True,
-    help="Length of each tree that is made.",
-)
-@click.option("--full", is_flag=True, help="Make trees as long as the publishers' (over 40 hours in all).")
-@click.option(
-    "--raw",
-    type=click.Path(path_type=Path),
-    help="Folder of trees, each named like its data set; missing ones are simulated there [default: temporary].",
-)
-@click.option(
-    "--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Seed of the trees that are made."
-)
-@click.option("--protocol", default="paper", show_default=True, help="Name of the protocol.")
-@click.option(
-    "--jobs", type=click.IntRange(min=1), default=2, show_default=True, help="Recordings prepared at once."
-)
-@click.option("--repeat", type=click.IntRange(1, 20), default=2, show_default=True, help="Runs; the best counts.")
-@json_option
-def bench_prepare_(
-    names: tuple[str, ...],
-    hours: float,
-    full: bool,
-    raw: Path | None,
-    seed: int,
-    protocol: str,
-    jobs: int,
-    repeat: int,
-    as_json: bool,
+@click.pass_context
+def verify(
+    ctx: click.Context, name: str, raw: Path | None, deep: bool, present: bool, lock: Path | None, as_json: bool
 ) -> None:
-    """Time how long data sets take to prepare and load.
+    """Check which raw files are there and can be trusted.
 
-    All of them, or NAMES; beside the time to read and write the same bytes.
+    Compares them with the digests that the publisher or the lock file states. Exit code 3 when one fails, or the
+    folder is missing.
     """
-    from csp_data.bench import bench_sets, table_lines
-
-    rows = bench_sets(
-        names,
-        hours=None if full else hours,
-        raw=raw,
-        seed=seed,
-        protocol=protocol,
-        jobs=jobs,
-        repeat=repeat,
-    )
-    if as_json:
-        click.echo(json.dumps(rows, indent=2))
-        return
-    for line in table_lines(rows):
-        click.echo(line)
+    try:
+        report = api.verify(name, raw=raw, deep=deep, lock=lock)
+    except MissingDataError as error:
+        error.exit_code = VerificationError.exit_code  # as of an empty folder: all files are missing
+        raise
+    failures = [file for file in report.failures if not (present and file.status == "missing")]
+    _print_report(report, failures, as_json)
+    if not as_json:
+        if not report.present and (elsewhere := better_folder(load_card(name), report.root)):
+            click.echo(elsewhere, err=True)
+        for file in report.files:
+            if file.status in ("extra", "unlisted") and loudness.get().notes:
+                click.echo(f"  {file}", err=True)
+    if failures:
+        ctx.exit(3)
 
 
 def _say(ctx: click.Context, report: Report, as_json: bool) -> None:
     """Print a report; exit code 3 when something there failed, 4 when only files are missing."""
-    if as_json:
-        click.echo(json.dumps(report.to_dict(), indent=2))
-    else:
-        click.echo(report.summary())
-        for line in failure_lines(report.failures):
-            click.echo(f"  {line}", err=True)
+    _print_report(report, report.failures, as_json)
     if report.failures:
         ctx.exit(AccessError.exit_code if all(file.status == "missing" for file in report.failures) else 3)
+
+
+def _print_report(report: Report, failures: Sequence[FileReport], as_json: bool) -> None:
+    """Print a report, of whose failures those count."""
+    if as_json:
+        click.echo(json.dumps({**report.to_dict(), "ok": not failures}, indent=2))
+        return
+    click.echo(report.summary())
+    for line in failure_lines(failures):
+        click.echo(f"  {line}", err=True)
 
 
 def _ask_licence(terms: str) -> bool:
