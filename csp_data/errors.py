@@ -13,7 +13,7 @@ import shlex
 from collections.abc import Iterable, Mapping
 from copy import copy
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 __all__ = [
     "AccessError",
@@ -36,6 +36,12 @@ class CspDataError(Exception):
     """Base class of all errors raised on purpose by ``csp_data`` and ``baselines``."""
 
     exit_code = 1
+
+    def or_else(self, advice: str) -> Self:
+        """Return the same error with one more way out, if there is one."""
+        error = copy(self)
+        error.args = (f"{self} {advice}".rstrip(),)
+        return error
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle the message and the fields: workers hand errors to the process that shows them."""
@@ -156,12 +162,6 @@ class MissingDataError(CspDataError):
         self.looked = Path(looked)
         super().__init__(f"{what}: not found at {looked}. {fix}")
 
-    def or_else(self, advice: str) -> MissingDataError:
-        """Return the same error with one more way out, if there is one."""
-        error = copy(self)
-        error.args = (f"{self} {advice}".rstrip(),)
-        return error
-
 
 class MissingExtraError(CspDataError, ImportError):
     """An optional feature whose packages are not installed."""
@@ -189,15 +189,9 @@ class DamagedRecordingError(CspDataError):
 
     def __init__(self, path: Path | str, problem: str, expected: str, found: str, fix: str = "") -> None:
         self.path = Path(path)
-        self.fix = fix or "Restore the file from its publisher, then run csp-data verify."
         self.problem = f"{problem}: expected {expected}, found {found}"
-        super().__init__(f"{path}: {self.problem}. {self.fix}")
-
-    def or_else(self, advice: str) -> DamagedRecordingError:
-        """Return the same error with one more way out."""
-        error = copy(self)
-        error.fix, error.args = f"{self.fix} {advice}", (f"{self} {advice}",)
-        return error
+        fix = fix or "Restore the file from its publisher, then run csp-data verify."
+        super().__init__(f"{path}: {self.problem}. {fix}")
 
 
 class VerificationError(CspDataError):

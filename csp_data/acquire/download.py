@@ -67,12 +67,12 @@ class Options:
         Ask a person; ``None`` where there is none.
     """
 
-    raw: Path | None = None
+    raw: Path | str | None = None
     mirror: str | None = None
     jobs: int = 4
     accept_licence: bool = False
     variant: Variant = "compact"
-    lock_file: Path | None = None
+    lock_file: Path | str | None = None
     keep_archives: bool = False
     progress: bool = False
     patience: Patience = field(default_factory=Patience)

@@ -44,7 +44,12 @@ def incoming_dir(root: Path) -> Path:
 
 
 def import_card(
-    card: Card, paths: Sequence[Path], *, raw: Path | None = None, how: How = "copy", lock_file: Path | None = None
+    card: Card,
+    paths: Sequence[Path | str],
+    *,
+    raw: Path | str | None = None,
+    how: How = "copy",
+    lock_file: Path | str | None = None,
 ) -> Report:
     """Take archives and folders into the raw folder of a data set, and verify what is there then.
 
@@ -119,7 +124,7 @@ class _Stage:
         self.archives = {_stem(Path(entry.path)) for entry in card.downloads}
         self.unpacked = self.linked = 0
 
-    def add(self, path: Path) -> None:
+    def add(self, path: Path | str) -> None:
         """Add an archive, a folder, or a single file."""
         path = expanded(path)
         if not path.exists():
@@ -192,7 +197,7 @@ class _Stage:
 
 
 def verify_and_lock(
-    card: Card, root: Path, lock_file: Path | None, archives: dict[str, Locked] | None = None
+    card: Card, root: Path, lock_file: Path | str | None, archives: dict[str, Locked] | None = None
 ) -> Report:
     """Open what no digest vouches for, lock what can be read, and report."""
     report = verify_tree(card, root, read=True, lock=lock_file)

@@ -45,7 +45,7 @@ class LockedSet:
     archives: Mapping[str, Locked] = field(default_factory=dict)
 
 
-def lock_path(root: Path, chosen: Path | None = None) -> Path:
+def lock_path(root: Path, chosen: Path | str | None = None) -> Path:
     """Return the lock file to use: the chosen one, or the one in the raw folder."""
     return expanded(chosen) if chosen is not None else root / LOCK_NAME
 

@@ -35,7 +35,7 @@ def verify_tree(
     *,
     deep: bool = False,
     read: bool = False,
-    lock: Path | None = None,
+    lock: Path | str | None = None,
     extra: bool = True,
 ) -> Report:
     """Compare the files below a root with the card's list and the lock file.

@@ -18,12 +18,6 @@ from csp_data.protocol import Protocol, resolve
 __all__ = ["cite", "croissant", "info", "load", "prepare"]
 
 
-def resolve_protocol(card: Card, protocol: Protocol | str | None, overrides: dict[str, Any]) -> Protocol:
-    """Return the protocol to use: the card's own by default, one by name, or one as it is, then the overrides."""
-    chosen = resolve(card, protocol)
-    return chosen.replace(**overrides) if overrides else chosen
-
-
 def prepare(
     name: Path | str,
     *,
@@ -81,7 +75,7 @@ def prepare(
     '.h5'
     """
     card = load_card(name)
-    chosen = resolve_protocol(card, protocol, overrides)
+    chosen = resolve(card, protocol).replace(**overrides)
     return prepare_card(card, chosen, raw=raw, out=out, jobs=jobs, progress=progress, skip_damaged=skip_damaged)
 
 

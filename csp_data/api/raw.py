@@ -80,12 +80,12 @@ def download(
     return download_card(
         load_card(name),
         Options(
-            raw=_path(raw),
+            raw=raw,
             mirror=mirror,
             jobs=jobs,
             accept_licence=accept_licence,
             variant=variant,
-            lock_file=_path(lock),
+            lock_file=lock,
             progress=progress,
         ),
     )
@@ -127,9 +127,7 @@ def import_raw(
     """
     from csp_data.acquire.importing import import_card
 
-    return import_card(
-        load_card(name), [expanded(path) for path in paths], raw=_path(raw), how=how, lock_file=_path(lock)
-    )
+    return import_card(load_card(name), paths, raw=raw, how=how, lock_file=lock)
 
 
 def verify(
@@ -169,11 +167,10 @@ def verify(
     ()
     """
     card = load_card(name)
-    lock_file = _path(lock)
-    if lock_file is not None and not lock_file.exists():
+    if lock is not None and not (place := expanded(lock)).exists():
         fix = "Nothing would be compared with it. Check the path, or leave it out."
-        raise MissingDataError(f"The lock file of {card.name}", lock_file, fix)
-    return verify_tree(card, raw_root(card, raw), deep=deep, lock=lock_file)
+        raise MissingDataError(f"The lock file of {card.name}", place, fix)
+    return verify_tree(card, raw_root(card, raw), deep=deep, lock=lock)
 
 
 def read_recording(
@@ -237,7 +234,3 @@ def recording_of(
             )
         chosen = found[recording]
     return read_found(source, chosen, card, resolve(card, protocol))
-
-
-def _path(path: Path | str | None) -> Path | None:
-    return None if path is None else expanded(path)

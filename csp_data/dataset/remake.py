@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from csp_data.acquire.rawtree import find_recordings, raw_root
+from csp_data.acquire.rawtree import raw_root, recordings_of
 from csp_data.acquire.verify import verify_tree
 from csp_data.dataset.dataset import Dataset
 from csp_data.errors import DamagedRecordingError, OptionError
@@ -110,8 +110,10 @@ def read_part(dataset: Dataset, part: str, raw: Path | str | None = None) -> Raw
     card = dataset.card
     source = load_source(card)  # before the raw files: those of an unknown reader may lie beside it
     root = raw_root(card, raw)
-    found = {recording.id: recording for recording in find_recordings(card, root)}
-    digest = verify_tree(card, root, extra=False).source_digest()
+    report = verify_tree(card, root, extra=False)
+    report.raise_for_failures(allow_missing=True)
+    found = {recording.id: recording for recording in recordings_of(card, source, report)}
+    digest = report.source_digest()
     if digest != dataset.provenance["source_digest"]:
         raise OptionError(
             "raw", str(root), f"the raw files that {dataset.path.name} was prepared from (source {digest} differs)"
