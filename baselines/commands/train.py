@@ -307,11 +307,11 @@ def _load_dataset(command: Train, train: dict[str, Any], data: dict[str, Any]) -
 
 
 def _error_line(label: str, values: dict[str, Any], units: list[str]) -> str:
-    from baselines.tables.digits import number
+    from baselines.tables.digits import number, squared
 
     unit = f" {units[0]}" if len(set(units)) == 1 and units[0] != "1" else ""
-    squared = f" ({units[0]})²" if unit else ""
+    square = f" {squared(units[0])}" if unit else ""
     return (
-        f"{label}: MSE {number(values['mse'], 5)}{squared}, RMSE {number(values['rmse'])}{unit}, "
+        f"{label}: MSE {number(values['mse'], 5)}{square}, RMSE {number(values['rmse'])}{unit}, "
         f"MAE {number(values['mae'])}{unit}"
     )

@@ -46,7 +46,7 @@ def _cost_table(group: Group, means: Mapping[str, float], factors: Mapping[str, 
     table, scale = group.table, Scale.of(means.values())
     columns = (
         "model",
-        f"{table.report} MSE{scale.label} {table.squared_unit}".strip(),
+        f"{table.report} MSE{scale.label}{table.squared_unit_label}",
         "values",
         "file (KiB)",
         "time to fit (s)",
@@ -79,7 +79,7 @@ def _cost_panels(
     references = [label for label in group.models if group.is_reference(label)]
     best = min(references, key=lambda label: means[label], default=None)
     levels = {} if best is None else {f"{best} (best reference)": means[best]}
-    error = f"{group.table.report} MSE {group.table.squared_unit}".strip()
+    error = f"{group.table.report} MSE{group.table.squared_unit_label}"
     sizes = {label: runs[0].results["parameters"] for label, runs in group.models.items()}
     panels: list[Panel] = []
     for costs, label in ((sizes, "values learned"), (factors, "times faster than real time")):

@@ -70,10 +70,9 @@ def significance(table: Table) -> str:
         else "",
         f"{compared[0][1].recordings} recordings decide nothing here." if len(undecided) == len(rows) else "",
     ]
-    unit = f" {table.squared_unit}" if table.squared_unit else ""
 
     def draw(axes: Axes) -> None:
-        plot.plot_differences(axes, rows, label=f"MSE{unit}", against=str(table.against))
+        plot.plot_differences(axes, rows, label=f"MSE{table.squared_unit_label}", against=str(table.against))
 
     description = (
         f"Difference of the mean squared error of {len(rows)} models to that of {table.against}, with 95 % "

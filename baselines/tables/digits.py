@@ -7,7 +7,7 @@ import statistics
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-__all__ = ["RAISED", "Scale", "bracketed", "count_of", "mean_and_std", "number", "places", "spread"]
+__all__ = ["RAISED", "Scale", "bracketed", "count_of", "mean_and_std", "number", "places", "spread", "squared"]
 
 DIGITS = 6
 """Digits of a number at most, where not all of them stand before the point."""
@@ -99,6 +99,19 @@ def count_of(count: int, what: str) -> str:
 def bracketed(unit: str) -> str:
     """Return a unit in brackets after a space, `` (m/s)``; nothing for a number without one."""
     return "" if unit in ("", "1") else f" ({unit})"
+
+
+def squared(unit: str) -> str:
+    """Return the unit of a square: ``m²``, ``(m/s)²``; nothing for a number without one.
+
+    Examples
+    --------
+    >>> squared("m"), squared("m/s")
+    ('m²', '(m/s)²')
+    """
+    if unit in ("", "1"):
+        return ""
+    return f"{unit}²" if unit.isalpha() else f"({unit})²"
 
 
 def _decimals_for(value: float, digits: int) -> int:

@@ -88,7 +88,7 @@ def overview(tables: Sequence[Table]) -> Grid:
         header=(
             "model",
             *(
-                f"{table.name}{scale.label} {table.squared_unit}".strip()
+                f"{table.name}{scale.label}{table.squared_unit_label}"
                 for scale, table in zip(scales, tables, strict=True)
             ),
         ),
@@ -142,7 +142,7 @@ def columns(table: Table) -> list[str]:
     mse, rmse = _scales(table)
     return [
         "model",
-        f"{table.report} MSE{mse.label} {table.squared_unit}".strip(),
+        f"{table.report} MSE{mse.label}{table.squared_unit_label}",
         *(["vs mean"] if _has_mean(table) else []),
         *(["published MSE", "in its unit", "vs published"] if _has_published(table) else []),
         *([f"vs {table.against} [95 %]{mse.label}", "p (Holm)"] if table.against else []),

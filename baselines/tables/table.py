@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from baselines.presets import REFERENCES
-from baselines.tables.digits import bracketed
+from baselines.tables.digits import bracketed, squared
 from baselines.tables.significance import Comparison
 
 __all__ = ["Hierarchy", "Row", "Table", "kind_label"]
@@ -189,8 +189,14 @@ class Table:
 
     @property
     def squared_unit(self) -> str:
-        """The same of a mean squared error."""
-        return f"{self.unit_label.strip()}²" if self.unit_label else ""
+        """Unit of a mean squared error, as :attr:`unit_label`."""
+        return "" if self.unit == MIXED else squared(self.unit)
+
+    @property
+    def squared_unit_label(self) -> str:
+        """The same behind the name of a column: in brackets, where it has none of its own."""
+        unit = self.squared_unit
+        return f" {unit}" if unit.startswith("(") else bracketed(unit)
 
     @property
     def heading(self) -> str:

@@ -143,6 +143,6 @@ def plot_spectra(
     if lowpass:
         ax.set_ylim(bottom=ax.get_ylim()[1] * 1e-9)
     unit = channels.units[columns[0]] if len(columns) else ""
-    ax.set(xlabel="frequency (Hz)", ylabel=f"({unit})²/Hz")
+    ax.set(xlabel="frequency (Hz)", ylabel=f"{unit if unit.isalpha() else f'({unit})'}²/Hz")
     legend_beside(ax)
     return tidy(ax)

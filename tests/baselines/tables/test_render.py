@@ -141,6 +141,20 @@ def test_a_table_of_small_errors_reads_alike_down_its_columns() -> None:
     assert "test MSE in 10$^{-5}$ (m/s)$^{2}$" in render(table, "latex")
 
 
+@pytest.mark.parametrize(
+    ("unit", "head", "above"),
+    [
+        ("m", "test MSE in 10⁻⁵ (m²)", "slip in 10⁻⁵ (m²)"),
+        ("rad/s", "test MSE in 10⁻⁵ (rad/s)²", "slip in 10⁻⁵ (rad/s)²"),
+        ("1", "test MSE in 10⁻⁵", "slip in 10⁻⁵"),
+        ("mixed units", "test MSE in 10⁻⁵", "slip in 10⁻⁵"),
+    ],
+)
+def test_a_unit_is_squared_as_in_print(unit: str, head: str, above: str) -> None:
+    assert columns(small(unit))[1] == head
+    assert overview([small(unit)]).header[1] == above
+
+
 @pytest.mark.parametrize("width", [45, 80, 200])
 def test_text_fits_the_terminal(width: int) -> None:
     table = small("m/s")
