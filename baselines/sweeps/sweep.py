@@ -40,7 +40,7 @@ class Sweep:
     done
         Folders of the runs that are finished, in the order of the grid.
     failed
-        Folder of each run that failed, and why.
+        Folder of each run that failed, and why; of :func:`read_sweep` also of those that are unfinished.
     executed
         Runs that were finished now, not before.
     """
@@ -203,8 +203,8 @@ def sweep_planned(
     )
 
 
-def read_sweep(folder: Path | str) -> tuple[list[Run], dict[Path, str]]:
-    """Read all finished runs of a sweep's folder.
+def read_sweep(folder: Path | str) -> Sweep:
+    """Read a sweep's folder: what :func:`sweep` returns, of all runs in it.
 
     Parameters
     ----------
@@ -213,10 +213,9 @@ def read_sweep(folder: Path | str) -> tuple[list[Run], dict[Path, str]]:
 
     Returns
     -------
-    runs
-        In the order of their folders' names.
-    unfinished
-        Folders that hold no finished run, and why: unfinished, damaged, or something else.
+    Sweep
+        Its finished runs in the order of their folders' names, which :meth:`Sweep.runs` reads, and why others are
+        not finished: unfinished, damaged, or something else. Nothing is executed.
 
     Raises
     ------
@@ -228,14 +227,16 @@ def read_sweep(folder: Path | str) -> tuple[list[Run], dict[Path, str]]:
         raise SweepError(
             f"{folder} is not the folder of a sweep: it has no {SWEEP}. csp-baselines sweep makes one."
         )
-    runs: list[Run] = []
+    done: list[Path] = []
     unfinished: dict[Path, str] = {}
     for path in sorted((folder / "runs").iterdir()) if (folder / "runs").is_dir() else []:
         try:
-            runs.append(read_run(path))
+            read_run(path)
         except RunError as error:
             unfinished[path] = str(error)
-    return runs, unfinished
+        else:
+            done.append(path)
+    return Sweep(folder, tuple(done), unfinished, executed=0)
 
 
 def _is_finished(folder: Path) -> bool:

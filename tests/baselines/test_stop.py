@@ -101,10 +101,10 @@ def test_stop_of_a_sweep(when: str, tmp_path: Path, home: Path) -> None:
         lambda pid: _training(tmp_path) if when == "workers train" else len(_workers(pid)) == 2,
     )
     assert (code, said.splitlines()) == (1, [STOPPED])
-    runs, left = read_sweep(tmp_path)
-    assert runs == []
-    assert len(left) == (2 if when == "workers train" else 0)
-    assert all("unfinished" in why for why in left.values())
+    found = read_sweep(tmp_path)
+    assert found.done == ()
+    assert len(found.failed) == (2 if when == "workers train" else 0)
+    assert all("unfinished" in why for why in found.failed.values())
 
 
 def _training(folder: Path) -> bool:
@@ -126,7 +126,7 @@ def test_workers_end_with_a_sweep_that_is_ended(number: signal.Signals, tmp_path
     code, _ = _stopped([*SWEEP, "--out", str(tmp_path)], home, lambda _: _training(tmp_path), stop)
     assert code == -number
     assert time.monotonic() - since[0] < 30
-    assert len(read_sweep(tmp_path)[1]) == 2
+    assert len(read_sweep(tmp_path).failed) == 2
 
 
 def test_a_worker_replaced_between_runs_is_no_warning(tmp_path: Path) -> None:

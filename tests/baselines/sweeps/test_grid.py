@@ -316,10 +316,10 @@ def test_failures_say_why_and_stop_nothing(tmp_path: Path, capsys: pytest.Captur
     assert "3 runs, 3 of them done now; 1 failed" in said.out
     assert "[4/4]" in said.err
     assert "The loss" in said.err
-    runs, left = read_sweep(out)
-    assert len(runs) == 3
-    assert len(left) == 1
-    damaged, foreign = sorted(run.folder for run in runs)[:2]
+    found = read_sweep(out)
+    assert [run.folder for run in found.runs()] == list(found.done)
+    assert (len(found.done), len(found.failed), found.executed) == (3, 1, 0)
+    damaged, foreign = found.done[:2]
     (damaged / "results.json").write_text("{}")
     (foreign / "config.json").write_text('{"my": "settings"}')
     before = {path: path.read_bytes() for path in [damaged / "results.json", foreign / "config.json"]}
@@ -330,7 +330,7 @@ def test_failures_say_why_and_stop_nothing(tmp_path: Path, capsys: pytest.Captur
     assert "damaged" in failed[str(damaged)]
     assert "not the folder of a run" in failed[str(foreign)]
     assert {path: path.read_bytes() for path in before} == before
-    assert set(read_sweep(out)[1]) == {damaged, foreign, *left}
+    assert set(read_sweep(out).failed) == {damaged, foreign, *found.failed}
 
 
 def test_a_run_that_another_process_holds_is_waited_for(planned: list[PlannedRun], tmp_path: Path) -> None:

@@ -47,10 +47,10 @@ def _arguments(out: Path, jobs: int = 2, models: Sequence[str] = ("published",))
 
 def _table(out: Path) -> list[dict[str, Any]]:
     """Everything of the table but the times."""
-    runs, left = read_sweep(out)
-    assert left == {}
+    found = read_sweep(out)
+    assert found.failed == {}
     names = ("model", "parameters", "seeds", "val_mse", "test_mse", "test_mse_std", "test_rmse", "test_rmse_std")
-    rows = sorted(make_table(runs).rows, key=lambda row: row.model)
+    rows = sorted(make_table(found.runs()).rows, key=lambda row: row.model)
     return [{name: getattr(row, name) for name in names} for row in rows]
 
 
@@ -114,7 +114,7 @@ def test_killed_ten_times_and_resumed(zygote: Command, whole: Path, tmp_path: Pa
         kills += answer["codes"] == [-signal.SIGKILL]
         reached = answer["lines"]
     assert kills == 10
-    assert len(read_sweep(out)[0]) < 32  # something was left to do
+    assert len(read_sweep(out).done) < 32  # something was left to do
     answer = zygote(_arguments(out), folder=out)
     assert answer["codes"] == [0], answer["log"]
     _same_table(out, whole)
