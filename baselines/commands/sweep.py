@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Literal
@@ -76,5 +77,27 @@ def sweep(command: Sweep, line: str) -> None:
         )
     else:
         counts = f"{len(finished.done)} runs, {finished.executed} of them done now; {len(finished.failed)} failed"
-        text = f"{finished.folder}: {counts}\nthe table: csp-baselines table {shlex.quote(str(finished.folder))}"
+        text = "\n".join([f"{finished.folder}: {counts}", *_table_commands(finished.folder)])
     print_outcome(text, finished.failed)
+
+
+def _table_commands(folder: Path) -> list[str]:
+    """Name what prints the table of a sweep; where kinds or protocols differ, which share none, that of each."""
+    from baselines.errors import CspDataError
+    from baselines.runs.collect import find_runs
+    from baselines.runs.run import read_config
+
+    prefixes: dict[tuple[str, str], set[str]] = {}
+    with suppress(CspDataError):  # no run has begun
+        for run in find_runs([folder])[0]:
+            with suppress(CspDataError):  # a damaged one, or somebody else's
+                data = read_config(run).data
+                protocol = data.protocol["name"]
+                prefixes.setdefault((data.kind, protocol), set()).add(f"{data.name}-{protocol}-")
+    if len(prefixes) == 1:
+        return [f"the table: csp-baselines table {shlex.quote(str(folder))}"]
+    return [
+        f"the table of {kind}, protocol {protocol}: csp-baselines table "
+        + " ".join(f"{shlex.quote(str(folder / 'runs' / prefix))}*" for prefix in sorted(names))
+        for (kind, protocol), names in prefixes.items()
+    ]

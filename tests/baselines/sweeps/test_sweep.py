@@ -23,6 +23,7 @@ from baselines.presets import MODELS
 from baselines.sweeps.sweep import read_sweep, sweep
 from baselines.tables.make import make_table
 from baselines.training.ledger import count_executed
+from csp_data.authoring.template import new_source
 
 SIZES = {
     "data.max_duration_s": [8],
@@ -190,3 +191,23 @@ def test_the_table_that_a_sweep_names_is_that_of_its_finished_runs(
     (named,) = [line for line in capsys.readouterr().out.splitlines() if line.startswith("the table: ")]
     main(shlex.split(named.removeprefix("the table: "))[1:])
     assert "| mean |" in capsys.readouterr().out
+
+
+def test_a_sweep_of_several_kinds_names_a_table_of_each(
+    tmp_path: Path, home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Real and simulated recordings share no table: the folder as a whole would be refused."""
+    made = new_source("trolley", tmp_path / "trolley")
+    out = tmp_path / "a sweep"
+    main(["sweep", "--datasets", "sample", str(made), "--models", "mean", "--out", str(out)])
+    named = [line.partition(": csp-baselines ") for line in capsys.readouterr().out.splitlines()[1:]]
+    assert [line[0] for line in named] == [
+        "the table of real recordings, protocol strict",
+        "the table of simulated, protocol strict",
+    ]
+    for (_, _, command), dataset in zip(named, ("sample", "trolley"), strict=True):
+        quoted = subprocess.run(
+            ["sh", "-c", f"printf '%s\\n' {command}"], capture_output=True, text=True, check=True
+        )
+        main(quoted.stdout.splitlines())  # as the shell hands them over
+        assert f"**{dataset}: " in capsys.readouterr().out
