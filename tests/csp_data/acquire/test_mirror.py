@@ -118,9 +118,10 @@ def test_a_folder_whose_name_is_not_utf8_is_mirrored(vector, empty_home, tmp_pat
     assert any("\udcff" in file.path for file in report.present)
 
 
-def test_mirror_lock_that_leads_out_is_refused(empty_home, tmp_path):
+@pytest.mark.parametrize("name", ["../../evil", "a/../evil", "/evil", "..\\evil"])
+def test_mirror_lock_that_leads_out_is_refused(name, empty_home):
     row = {"size": 1, "sha256": "0" * 64}
-    lock = {"version": 1, "datasets": {"marker": {"files": {"../../evil": row}, "archives": {}}}}
+    lock = {"version": 1, "datasets": {"marker": {"files": {name: row}, "archives": {}}}}
     served = {"/csp-data.lock.json": Resource(json.dumps(lock).encode())}
     with Server(served) as mirror, pytest.raises(CspDataError, match="leads out"):
         fetch("marker", mirror=mirror.url)

@@ -39,6 +39,11 @@ def test_linear_hits_samples_and_stays_below_the_quadratic_error_bound() -> None
     step = np.diff(time).max()
     assert error[:, 0].max() <= step**2 / 8 * 2 * 1.0001  # max |f''| h^2 / 8
     assert error[:, 1].max() <= step**2 / 8 * 6 * time[-1] * 1.0001
+    for kind in (np.int16, np.float32):  # as a reader of one's own may hand them over
+        counts = np.arange(len(time))[:, None].astype(kind)
+        np.testing.assert_allclose(
+            linear(time, counts, grid)[:, 0], np.interp(grid, time, counts[:, 0]), rtol=1e-12
+        )
 
 
 @given(seed=st.integers(0, 1000))
@@ -99,12 +104,15 @@ def test_repeated_and_backward_times_are_dropped_the_first_stays() -> None:
     assert dropped == 3
     np.testing.assert_array_equal(kept.time, [0, 1, 2, 3])
     np.testing.assert_array_equal(kept.values[:, 0], [0, 1, 4, 6])
+    again, dropped = increasing_rows(kept)
+    assert (again.time.tolist(), dropped) == ([0, 1, 2, 3], 0)
 
 
 def test_rows_with_nan_or_infinity_are_dropped() -> None:
     kept = finite_rows(stream([0, 1, 2, 3], [1, np.nan, np.inf, 4]))
     np.testing.assert_array_equal(kept.time, [0, 3])
     np.testing.assert_array_equal(kept.values[:, 0], [1, 4])
+    np.testing.assert_array_equal(finite_rows(kept).time, [0, 3])
 
 
 def test_intervals_are_cut_at_gaps_longer_than_the_bound_only() -> None:
