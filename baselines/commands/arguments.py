@@ -8,7 +8,7 @@ from typing import Any
 
 from baselines.errors import OptionError
 
-__all__ = ["parse_lists", "parse_seeds", "parse_settings"]
+__all__ = ["parse_lists", "parse_names", "parse_seeds", "parse_settings"]
 
 
 def parse_seeds(texts: Sequence[str], option: str = "seeds") -> tuple[int, ...]:
@@ -59,6 +59,23 @@ def parse_lists(option: str, pairs: Sequence[str]) -> dict[str, list[Any]]:
         except ValueError:
             lists[key] = _parse_list(text)
     return lists
+
+
+def parse_names(option: str, pairs: Sequence[str]) -> dict[str, str]:
+    """Read NAME=OTHER, such as ``own-Mine=Ours``.
+
+    Raises
+    ------
+    OptionError
+        If there is no name, no equals sign or no other name, or if two would have one name.
+    """
+    example = "own-Mine=Ours"
+    names: dict[str, str] = {}
+    for name, other in _split_pairs(option, pairs, example):
+        if not other or other in names.values():
+            raise OptionError(option, f"{name}={other}", f"NAME=OTHER, such as {example}, with a name of its own")
+        names[name] = other
+    return names
 
 
 def _parse_list(text: str) -> list[Any]:

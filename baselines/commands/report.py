@@ -5,15 +5,23 @@ from __future__ import annotations
 import json
 import shutil
 import sys
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
+from baselines.commands.arguments import parse_names
 from baselines.commands.results import runs_or_rows
-from baselines.errors import OptionError
+from baselines.errors import OptionError, UnknownNameError
 from csp_data.terminal import at_terminal
+
+if TYPE_CHECKING:
+    from baselines.results import Result
+    from baselines.runs.run import Run
+    from baselines.tables.grid import Grid
 
 __all__ = ["REPORT", "TABLE", "Report", "Table", "report", "table"]
 
@@ -30,7 +38,8 @@ two protocols or two recipes of the data are never put into one table.
 
 Examples:
   csp-baselines table runs/sample-*
-  csp-baselines table runs/broad-* --against own-Mine --format latex > broad.tex
+  csp-baselines table runs/broad-* --against own-Mine --rename own-Mine=Ours --format latex > broad.tex
+  csp-baselines table sweeps/first --by recording --transpose
   csp-baselines table study:broad"""
 
 REPORT = """Write one self-contained HTML page about runs or whole sweeps.
@@ -53,11 +62,20 @@ class Table:
     format: Literal["auto", "text", "md", "latex", "html", "csv", "json"] = "auto"
     """Text that fits the terminal, Markdown, LaTeX, HTML, CSV or JSON; auto is text on a terminal, Markdown
     elsewhere."""
-    by: Literal["model", "recording", "target"] = "model"
-    """The table; or errors by recording, or by target in SI units (not as CSV or JSON)."""
+    by: Literal["model", "data", "recording", "target"] = "model"
+    """The tables; or the overview alone, with a column for each data set; or errors by recording, or by target in
+    SI units. All but the tables not as CSV or JSON."""
     against: Annotated[str | None, _arg(metavar="MODEL")] = None
     """Model that the others are compared with, as its row is called; by default the learned one that is best on
     the part for choosing."""
+    rename: Annotated[tuple[str, ...], _arg(metavar="NAME=OTHER ...")] = ()
+    """What rows are called instead, as own-Mine=Ours; with --by recording recordings too. Not as CSV or JSON."""
+    transpose: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    """A column for each model, for many recordings or data sets. Not as CSV or JSON."""
+    caption: Annotated[str | None, _arg(metavar="TEXT")] = None
+    """Caption of one table in LaTeX, written as it is; what it stands in for is then said below the table."""
+    label: Annotated[str | None, _arg(metavar="NAME")] = None
+    r"""Label of one table in LaTeX, for \ref."""
     json: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     """The same as --format json."""
 
@@ -78,16 +96,33 @@ class Report:
 
 def table(command: Table, line: str) -> None:
     """Run the command."""
-    from baselines.tables.breakdown import by_recording, by_target
-    from baselines.tables.grid import write
-    from baselines.tables.make import for_each_data, make_tables
+    from baselines.tables.grid import transposed, write
+    from baselines.tables.make import make_tables
     from baselines.tables.render import render_all
 
     rows = runs_or_rows(command.runs)
     form = "json" if command.json else command.format
     if form == "auto":
         form = "text" if at_terminal(sys.stdout) else "md"
-    width = shutil.get_terminal_size().columns
+    _refuse_options(command, form)
+    names = parse_names("rename", command.rename)
+    _require_known(names, rows, command.by)
+    if form == "csv" or form == "json":
+        sys.stdout.write(render_all(make_tables(rows, command.against), form))
+        return
+    grids = _grids(command, rows, names)
+    if command.transpose:
+        grids = [transposed(grid) for grid in grids]
+    if command.caption is not None or command.label is not None:
+        if len(grids) > 1:
+            option, value = ("label", command.label) if command.caption is None else ("caption", command.caption)
+            raise OptionError(option, value, f"one table, not {len(grids)}", "Name the runs of one, or --by data.")
+        grids = [replace(grids[0], caption=command.caption or "", label=command.label or "")]
+    sys.stdout.write(write(grids, form, shutil.get_terminal_size().columns))
+
+
+def _refuse_options(command: Table, form: str) -> None:
+    """Refuse what the chosen form or kind of table has no place for."""
     if command.by != "model":
         if command.against is not None:
             raise OptionError("against", command.against, "nothing with --by, whose tables compare nothing")
@@ -95,11 +130,51 @@ def table(command: Table, line: str) -> None:
             raise OptionError(
                 "format", form, "text, md, latex or html with --by: csp-baselines results writes the data"
             )
-        grids = for_each_data(rows, by_recording if command.by == "recording" else by_target)
-        sys.stdout.write(write(grids, form, width))
+    if form == "csv" or form == "json":
+        for option, value in (("rename", " ".join(command.rename)), ("transpose", command.transpose)):
+            if value:
+                raise OptionError(option, value, f"nothing with --format {form}, which keeps rows as they are")
+    for option, text in (("caption", command.caption), ("label", command.label)):
+        if text is not None and form != "latex":
+            raise OptionError(option, text, "--format latex too")
+
+
+def _require_known(names: Mapping[str, str], rows: Sequence[Run | Result], by: str) -> None:
+    """Refuse names of no row, and a name that two rows of a table would have."""
+    from baselines.results.folds import across_folds
+    from baselines.tables.labels import by_label
+    from baselines.tables.make import for_each_data
+
+    if not names:
         return
-    tables = make_tables(rows, command.against)
-    sys.stdout.write(render_all(tables, form, width))
+
+    def shown(same: Sequence[Result], variant: str) -> list[str]:
+        together = across_folds(same)
+        return [*by_label(together), *(together[0].recordings if by == "recording" else ())]
+
+    found = for_each_data(rows, shown)
+    everywhere = dict.fromkeys(name for known in found for name in known)
+    for name in names:
+        if name not in everywhere:
+            raise UnknownNameError("row to rename", name, everywhere)
+    for known in found:
+        for name, other in names.items():
+            if name in known and other in known and other not in names:
+                raise OptionError("rename", f"{name}={other}", "a name that no other row has")
+
+
+def _grids(command: Table, rows: Sequence[Run | Result], names: Mapping[str, str]) -> Sequence[Grid]:
+    """Return the tables that are asked for."""
+    from baselines.tables.breakdown import by_recording, by_target
+    from baselines.tables.make import for_each_data, make_tables
+    from baselines.tables.render import grids_of, overview
+
+    if command.by in ("recording", "target"):
+        make = by_recording if command.by == "recording" else by_target
+        return for_each_data(rows, partial(make, names=names))
+    against = next((name for name, other in names.items() if other == command.against), command.against)
+    tables = make_tables(rows, against, names)
+    return [overview(tables)] if command.by == "data" else grids_of(tables)
 
 
 def report(command: Report, line: str) -> None:

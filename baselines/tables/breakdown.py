@@ -23,7 +23,7 @@ Columns = dict[str, tuple[Value, str]]
 """What a column shows to how it is had and its unit as it stands behind that."""
 
 
-def by_recording(runs: Sequence[Run | Result], variant: str = "") -> Grid:
+def by_recording(runs: Sequence[Run | Result], variant: str = "", names: Mapping[str, str] | None = None) -> Grid:
     """Return the root mean squared error of every model on every reported recording, mean over seeds.
 
     Parameters
@@ -32,6 +32,8 @@ def by_recording(runs: Sequence[Run | Result], variant: str = "") -> Grid:
         On the same data; for more :func:`baselines.tables.make.for_each_data` makes a grid of each.
     variant
         What tells its data from those of other grids beside it, for the heading.
+    names
+        What models and recordings are called instead, as of :func:`baselines.tables.make.make_table`.
 
     Raises
     ------
@@ -39,19 +41,23 @@ def by_recording(runs: Sequence[Run | Result], variant: str = "") -> Grid:
         As :func:`baselines.make_table`; or if runs hold no errors by recording, or of other recordings.
     """
     rows = across_folds(as_results(runs))
-    table = replace(make_table(rows), variant=variant)
-    names = _require_same_names(rows, [tuple(row.recordings) for row in rows], "errors by recording")
-    columns: Columns = {name: (lambda row, name=name: row.recordings[name].rmse, "") for name in names}  # type: ignore[misc]
+    table = replace(make_table(rows, names=names), variant=variant)
+    ids = _require_same_names(rows, [tuple(row.recordings) for row in rows], "errors by recording")
+    called = names or {}
+    columns: Columns = {
+        called.get(id_, id_): (lambda row, id_=id_: row.recordings[id_].rmse, "")  # type: ignore[misc]
+        for id_ in ids
+    }
     what = f"root mean squared error{table.unit_label} on each {table.report} recording"
-    return _error_grid(table, rows, columns, what)
+    return _error_grid(table, rows, columns, what, "recording")
 
 
-def by_target(runs: Sequence[Run | Result], variant: str = "") -> Grid:
+def by_target(runs: Sequence[Run | Result], variant: str = "", names: Mapping[str, str] | None = None) -> Grid:
     """Return errors of every target in SI units, and trajectory errors where the targets make a path.
 
     Parameters
     ----------
-    runs, variant
+    runs, variant, names
         As of :func:`by_recording`.
 
     Raises
@@ -60,10 +66,10 @@ def by_target(runs: Sequence[Run | Result], variant: str = "") -> Grid:
         As :func:`by_recording`.
     """
     rows = across_folds(as_results(runs))
-    table = replace(make_table(rows), variant=variant)
-    names = _require_same_names(rows, [tuple(row.by_target) for row in rows], "errors by target")
+    table = replace(make_table(rows, names=names), variant=variant)
+    targets = _require_same_names(rows, [tuple(row.by_target) for row in rows], "errors by target")
     columns: Columns = {}
-    for name in names:
+    for name in targets:
         unit = bracketed(rows[0].by_target[name].unit)
         columns[f"{name} RMSE"] = lambda row, name=name: row.by_target[name].rmse, unit  # type: ignore[misc]
         columns[f"{name} MAE"] = lambda row, name=name: row.by_target[name].mae, unit  # type: ignore[misc]
@@ -71,7 +77,7 @@ def by_target(runs: Sequence[Run | Result], variant: str = "") -> Grid:
         unit = bracketed(rows[0].path_unit or "")
         columns["ATE"] = lambda row: row.test_ate or 0.0, unit
         columns["RTE"] = lambda row: row.test_rte or 0.0, unit
-    return _error_grid(table, rows, columns, f"errors by target on {table.report}, SI units")
+    return _error_grid(table, rows, columns, f"errors by target on {table.report}, SI units", "error")
 
 
 def by_variant(rows: Sequence[Result], what: str, pair: Callable[[str], tuple[str, bool]]) -> list[Grid]:
@@ -169,7 +175,7 @@ def _require_same_names(rows: Sequence[Result], names: Sequence[tuple[str, ...]]
     return names[0]
 
 
-def _error_grid(table: Table, rows: Sequence[Result], columns: Columns, what: str) -> Grid:
+def _error_grid(table: Table, rows: Sequence[Result], columns: Columns, what: str, across: str) -> Grid:
     """Return one row per model in the table's order, one column per value; the lowest two of each are marked."""
     groups = by_label(rows)
     errors: list[list[tuple[float, float | None]]] = []
@@ -186,9 +192,10 @@ def _error_grid(table: Table, rows: Sequence[Result], columns: Columns, what: st
         heading=f"{table.heading}; {what}",
         header=("model", *names),
         rows=tuple(
-            (model.model, *(scale.spread(*cell) for scale, cell in zip(scales, cells, strict=True)))
+            (table.called(model.model), *(scale.spread(*cell) for scale, cell in zip(scales, cells, strict=True)))
             for model, cells in zip(table.rows, errors, strict=True)
         ),
         best=best if several else frozenset(),
         second=second if several else frozenset(),
+        across=across,
     )

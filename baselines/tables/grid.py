@@ -5,13 +5,13 @@ from __future__ import annotations
 import re
 import textwrap
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from html import escape
 from typing import Literal
 
 from baselines.tables.digits import RAISED
 
-__all__ = ["Cell", "Grid", "write"]
+__all__ = ["Cell", "Grid", "transposed", "write"]
 
 Cell = tuple[int, int]
 """Row and column."""
@@ -31,6 +31,12 @@ class Grid:
         Cells (row, column) to mark.
     notes
         Sentences below.
+    across
+        What the columns behind the first are, for the head of the first where they become rows; empty where they
+        are of several kinds.
+    caption, label
+        Of the float in LaTeX, as LaTeX: a caption in place of the heading, which then stands below the table, and
+        the name that a text refers to.
     """
 
     heading: str
@@ -39,6 +45,22 @@ class Grid:
     best: frozenset[Cell] = frozenset()
     second: frozenset[Cell] = frozenset()
     notes: tuple[str, ...] = ()
+    across: str = ""
+    caption: str = ""
+    label: str = ""
+
+
+def transposed(grid: Grid) -> Grid:
+    """Return it with a row for each column behind the first, and a column for each row."""
+    names, *columns = zip(*grid.rows, strict=True)
+    return replace(
+        grid,
+        header=(grid.across, *names),
+        rows=tuple((name, *column) for name, column in zip(grid.header[1:], columns, strict=True)),
+        best=frozenset((j - 1, i + 1) for i, j in grid.best),
+        second=frozenset((j - 1, i + 1) for i, j in grid.second),
+        across=grid.header[0],
+    )
 
 
 def write(grids: Sequence[Grid], form: Literal["md", "latex", "html", "text"], width: int = 80) -> str:
@@ -114,23 +136,24 @@ def _signs(grid: Grid) -> Iterator[str]:
 
 
 def _latex_table(grid: Grid) -> str:
-    """Return a float that is scaled down to the line where it is wider; what has to be said stands below it."""
-    plain = Grid(
-        grid.heading,
-        grid.header,
-        tuple(tuple(_escape_latex(cell) for cell in row) for row in grid.rows),
-        grid.best,
-        grid.second,
-    )
-    body = [" & ".join(row) + r" \\" for row in _format_marked(plain, r"\textbf{{{}}}", r"\underline{{{}}}")]
-    said = [*_signs(grid), *grid.notes]
+    """Return a float that is scaled down to the line where it is wider; what has to be said stands below it.
+
+    Braces keep a name that begins like an argument, such as ``[1]``, from being one of the command before it.
+    """
+    plain = replace(grid, rows=tuple(tuple(_escape_latex(cell) for cell in row) for row in grid.rows))
+    body = [
+        re.sub(r"^(?=[\[*])", "{}", " & ".join(row)) + r" \\"
+        for row in _format_marked(plain, r"\textbf{{{}}}", r"\underline{{{}}}")
+    ]
+    said = [*([f"{grid.heading}."] if grid.caption else []), *_signs(grid), *grid.notes]
     notes = [rf"\par\smallskip\raggedright\scriptsize {_escape_latex(' '.join(said))}"] if said else []
     return "\n".join(
         [
             r"% needs \usepackage{booktabs} and \usepackage{graphicx}; over two columns: table*",
             r"\begin{table}",
             r"\centering\footnotesize\setlength{\tabcolsep}{4pt}",
-            rf"\caption{{{_escape_latex(grid.heading)}.}}",
+            rf"\caption{{{grid.caption or _escape_latex(grid.heading) + '.'}}}",
+            *([rf"\label{{{grid.label}}}"] if grid.label else []),
             r"\resizebox{\ifdim\width>\linewidth\linewidth\else\width\fi}{!}{%",
             rf"\begin{{tabular}}{{l{'r' * (len(grid.header) - 1)}}}",
             r"\toprule",
@@ -147,9 +170,7 @@ def _latex_table(grid: Grid) -> str:
 
 
 def _html_table(grid: Grid) -> str:
-    plain = Grid(
-        grid.heading, grid.header, tuple(tuple(map(escape, row)) for row in grid.rows), grid.best, grid.second
-    )
+    plain = replace(grid, rows=tuple(tuple(map(escape, row)) for row in grid.rows))
     body = _format_marked(plain, "<strong>{}</strong>", "<u>{}</u>")
     return "\n".join(
         [

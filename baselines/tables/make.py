@@ -6,7 +6,7 @@ import json
 import logging
 import math
 import statistics
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
@@ -34,7 +34,9 @@ NAMED_AT_MOST = 3
 """Differing fields of a protocol that the name of a table tells; of more, it is its digits."""
 
 
-def make_table(runs: Sequence[Run | Result], against: str | None = None) -> Table:
+def make_table(
+    runs: Sequence[Run | Result], against: str | None = None, names: Mapping[str, str] | None = None
+) -> Table:
     """Put runs on the same data into one table.
 
     Parameters
@@ -45,6 +47,8 @@ def make_table(runs: Sequence[Run | Result], against: str | None = None) -> Tabl
     against
         Model that the others are compared with, as its row is called; None for the learned one with the lowest
         error on the part for choosing. Name one only if it was fixed before its errors were seen.
+    names
+        What rows are called where people read them, by what they are called otherwise: ``{"own-Mine": "Ours"}``.
 
     Raises
     ------
@@ -57,7 +61,7 @@ def make_table(runs: Sequence[Run | Result], against: str | None = None) -> Tabl
     if not results:
         raise RunError("A table needs at least one run. csp-baselines train makes one.")
     _require_same_data(results)
-    groups = by_label(results)
+    groups, called = by_label(results), dict(names or {})
     means = [run.test_mse for run in results if run.model == "mean"]
     reference = statistics.fmean(means) if means else None
     first, errors = results[0], _recording_errors(results, groups)
@@ -73,7 +77,7 @@ def make_table(runs: Sequence[Run | Result], against: str | None = None) -> Tabl
         selection=first.selection,
         report=first.report,
         unit=first.unit or MIXED,
-        numbered=what_numbers_mean(groups),
+        numbered=what_numbers_mean({called.get(label, label): group for label, group in groups.items()}),
         looks_ahead=tuple(label for label, group in groups.items() if _looks_ahead(group[0])),
         context=tuple(sorted({run.window_s for run in results}, key=lambda c: math.inf if c is None else c)),
         rows=tuple(sorted(_with_comparisons(rows, errors, against), key=lambda row: -row.test_mse)),
@@ -82,6 +86,7 @@ def make_table(runs: Sequence[Run | Result], against: str | None = None) -> Tabl
         folds=first.folds if first.fold is None else None,
         fold_by=first.fold_by,
         fold=None if first.fold is None or first.folds is None else (first.fold, first.folds),
+        names={label: called[label] for label in groups if label in called},
     )
 
 
@@ -90,12 +95,14 @@ def _looks_ahead(run: Result) -> bool:
     return bool(run.settings.get("model", {}).get("looks_ahead"))
 
 
-def make_tables(runs: Sequence[Run | Result], against: str | None = None) -> tuple[Table, ...]:
+def make_tables(
+    runs: Sequence[Run | Result], against: str | None = None, names: Mapping[str, str] | None = None
+) -> tuple[Table, ...]:
     """Put runs into one table for each data set and recipe of its data, in the order of the runs.
 
     Parameters
     ----------
-    runs, against
+    runs, against, names
         As for :func:`make_table`.
 
     Raises
@@ -104,7 +111,7 @@ def make_tables(runs: Sequence[Run | Result], against: str | None = None) -> tup
         As for :func:`make_table`; and if two data sets are of different kind or protocol, since one page of tables
         mixes neither. A data set whose cross-validation goes on is left out, which the log says, unless all are.
     """
-    return for_each_data(runs, lambda rows, variant: replace(make_table(rows, against), variant=variant))
+    return for_each_data(runs, lambda rows, variant: replace(make_table(rows, against, names), variant=variant))
 
 
 def for_each_data(runs: Sequence[Run | Result], make: Callable[[Sequence[Result], str], T]) -> tuple[T, ...]:

@@ -19,6 +19,7 @@ __all__ = [
     "cells",
     "columns",
     "grid_of",
+    "grids_of",
     "lowest_two",
     "marks",
     "notes",
@@ -34,7 +35,7 @@ SHARED = ("dataset", "kind", "protocol", "recipe_hash", "selection", "report", "
 
 
 def render_all(tables: Sequence[Table], form: Format, width: int = 80) -> str:
-    """Return tables of several data sets, the overview of all before them; of one, that table.
+    """Return tables of several data sets as text, the overview of all before them; of one, that table.
 
     Parameters
     ----------
@@ -50,10 +51,12 @@ def render_all(tables: Sequence[Table], form: Format, width: int = 80) -> str:
         return json.dumps(plain[0] if len(plain) == 1 else plain, indent=2) + "\n"
     if form == "csv":
         return _csv(tables)
-    grids = [grid_of(table) for table in tables]
-    if len(tables) > 1:
-        grids.insert(0, overview(tables))
-    return write(grids, form, width)
+    return write(grids_of(tables), form, width)
+
+
+def grids_of(tables: Sequence[Table]) -> list[Grid]:
+    """Return the cells of tables of several data sets, the overview of all before them; of one, those of it."""
+    return [*([overview(tables)] if len(tables) > 1 else []), *map(grid_of, tables)]
 
 
 def render(table: Table, form: Format) -> str:
@@ -64,7 +67,8 @@ def render(table: Table, form: Format) -> str:
 def overview(tables: Sequence[Table]) -> Grid:
     """Return the reported error of every model on every data set, as the published table has it."""
     by_name = [{row.model: row for row in table.rows} for table in tables]
-    models = list(dict.fromkeys(row.model for table in tables for row in table.rows))
+    called = {row.model: table.called(row.model) for table in tables for row in table.rows}
+    models = list(called)
     best, second = lowest_two(
         [{models.index(row.model): row.test_mse for row in rows.values()} for rows in by_name]
     )
@@ -72,7 +76,7 @@ def overview(tables: Sequence[Table]) -> Grid:
     scales = [Scale.of(row.test_mse for row in rows.values()) for rows in by_name]
     body = [
         (
-            model,
+            called[model],
             *(
                 scale.spread(rows[model].test_mse, rows[model].test_mse_std) if model in rows else ""
                 for scale, rows in zip(scales, by_name, strict=True)
@@ -95,6 +99,7 @@ def overview(tables: Sequence[Table]) -> Grid:
         rows=tuple(body),
         best=best,
         second=second,
+        across="data",
     )
 
 
@@ -145,7 +150,7 @@ def columns(table: Table) -> list[str]:
         f"{table.report} MSE{mse.label}{table.squared_unit_label}",
         *(["vs mean"] if _has_mean(table) else []),
         *(["published MSE", "in its unit", "vs published"] if _has_published(table) else []),
-        *([f"vs {table.against} [95 %]{mse.label}", "p (Holm)"] if table.against else []),
+        *([f"vs {table.called(table.against)} [95 %]{mse.label}", "p (Holm)"] if table.against else []),
         f"{table.report} RMSE{rmse.label}{table.unit_label}",
         *([f"{table.selection} MSE{mse.label}"] if table.selection != table.report else []),
         "parameters",
@@ -158,7 +163,7 @@ def cells(table: Table, row: Row) -> list[str]:
     """Return a row as people read it, in the order of :func:`columns`."""
     mse, rmse = _scales(table)
     return [
-        row.model,
+        table.called(row.model),
         mse.spread(row.test_mse, row.test_mse_std),
         *([_change(row.improvement)] if _has_mean(table) else []),
         *(_published_cells(row) if _has_published(table) else []),
@@ -190,15 +195,15 @@ def notes(table: Table) -> list[str]:
             difference = f"; difference of the errors{scale.label} {interval}{p} for this one comparison"
         published = "" if hierarchy.published is None else f"; published {100 * hierarchy.published:+.1f} %"
         sentences.append(
-            f"Improvement of HiSS over best flat ({hierarchy.hiss}, of the hierarchies with state-space models at "
-            f"every level, over {hierarchy.flat}; both chosen by the reported error, as published): "
-            f"{100 * hierarchy.improvement:+.1f} %{difference}{published}."
+            f"Improvement of HiSS over best flat ({table.called(hierarchy.hiss)}, of the hierarchies with "
+            f"state-space models at every level, over {table.called(hierarchy.flat)}; both chosen by the reported "
+            f"error, as published): {100 * hierarchy.improvement:+.1f} %{difference}{published}."
         )
     sentences += table.numbered
     if table.looks_ahead:
         sentences.append(
-            f"{', '.join(table.looks_ahead)}: outputs were seen to depend on samples after the end of their "
-            "chunk, which the other models do not see; such errors do not compare."
+            f"{', '.join(map(table.called, table.looks_ahead))}: outputs were seen to depend on samples "
+            "after the end of their chunk, which the other models do not see; such errors do not compare."
         )
     compared = [row.comparison for row in table.rows if row.comparison is not None]
     if table.against and compared:
@@ -208,7 +213,7 @@ def notes(table: Table) -> list[str]:
         if table.against != best_on_val(table.rows):
             chosen = "the model that was named"
         sentences.append(
-            f"Differences to {table.against}, {chosen}: interval of a bootstrap over "
+            f"Differences to {table.called(table.against)}, {chosen}: interval of a bootstrap over "
             f"{count_of(count, 'recording')} and the seeds; p of Wilcoxon's test "
             f"over recordings, corrected for {count_of(len(compared), 'comparison')} (Holm); * marks a "
             "significant difference: p below 0.05, and an interval without 0."

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 from baselines.presets import REFERENCES
 from baselines.tables.digits import bracketed, squared
@@ -140,6 +140,8 @@ class Table:
         Sentences that say what the numbers behind models' names mean.
     looks_ahead
         Rows of models of one's own whose outputs were seen to depend on samples after their chunk.
+    names
+        What rows are called where people read them, if not like their models.
     """
 
     dataset: str
@@ -159,6 +161,11 @@ class Table:
     variant: str = ""
     numbered: tuple[str, ...] = ()
     looks_ahead: tuple[str, ...] = ()
+    names: Mapping[str, str] = field(default_factory=dict)
+
+    def called(self, model: str) -> str:
+        """Return what people read for the model of a row."""
+        return self.names.get(model, model)
 
     @property
     def name(self) -> str:

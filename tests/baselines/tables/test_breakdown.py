@@ -8,6 +8,8 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 import csp_data
 from baselines.cli import main
@@ -16,6 +18,7 @@ from baselines.results import Result
 from baselines.runs.run import Run, RunError
 from baselines.tables.breakdown import by_recording, by_target, by_variant
 from baselines.tables.digits import number, spread
+from baselines.tables.grid import Grid, transposed
 from baselines.training.settings import TrainConfig
 
 
@@ -131,3 +134,42 @@ def test_command(runs: dict[str, Run], capsys: pytest.CaptureFixture[str]) -> No
     assert r"vel\_x RMSE (m/s)" in capsys.readouterr().out
     with pytest.raises(SystemExit, match="2"):
         main(["table", str(runs["a"].folder), "--by", "recording", "--json"])
+
+
+@given(st.integers(1, 5), st.integers(1, 5), st.data())
+def test_turned_round_every_cell_is_where_its_names_meet(height: int, width: int, data: st.DataObject) -> None:
+    rows, names = [f"model {i}" for i in range(height)], [f"recording {j}" for j in range(width)]
+    marked = data.draw(st.frozensets(st.tuples(st.integers(0, height - 1), st.integers(1, width))))
+    grid = Grid(
+        "errors",
+        ("model", *names),
+        tuple((row, *(f"{row} on {name}" for name in names)) for row in rows),
+        best=marked,
+        second=frozenset({(0, 1)}) - marked,
+        notes=("said",),
+        across="recording",
+    )
+    turned = transposed(grid)
+    assert turned.header == ("recording", *rows)
+    assert [row[0] for row in turned.rows] == names
+    for name, *cells in turned.rows:
+        assert cells == [f"{row} on {name}" for row in turned.header[1:]]
+    for before, after in ((grid.best, turned.best), (grid.second, turned.second)):
+        assert {grid.rows[i][j] for i, j in before} == {turned.rows[i][j] for i, j in after}
+    assert transposed(turned) == grid
+
+
+def test_columns_for_models_and_other_names_for_recordings(
+    runs: dict[str, Run], capsys: pytest.CaptureFixture[str]
+) -> None:
+    folders = [str(runs[name].folder) for name in ("a", "b", "fir", "mean")]
+    (slow, *_), renamed = runs["a"].results["test"]["recordings"], ["flat-lstm=Ours [1]", "fir=FIR"]
+    main(["table", *folders, "--by", "recording", "--transpose", "--rename", *renamed, f"{slow}=slow rotation"])
+    head, _, first, *_ = [line for line in capsys.readouterr().out.splitlines() if line.startswith("|")]
+    names, cells = ([cell.strip(" *") for cell in line.split("|")[1:-1]] for line in (head, first))
+    assert (names[0], cells[0]) == ("recording", "slow rotation")
+    assert set(names[1:]) == {"Ours [1]", "FIR", "mean"}
+    for name, used in (("Ours [1]", ["a", "b"]), ("FIR", ["fir"]), ("mean", ["mean"])):
+        errors = [runs[run].results["test"]["recordings"][slow]["rmse"] for run in used]
+        std = statistics.stdev(errors) if len(errors) > 1 else None
+        assert cells[names.index(name)] == spread(statistics.fmean(errors), std)

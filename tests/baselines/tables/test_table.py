@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from baselines import experiment
+from baselines.cli import main
 from baselines.errors import UnknownNameError
 from baselines.results.rows import as_results
 from baselines.runs.collect import read_runs
@@ -368,3 +369,106 @@ def test_a_reference_that_two_sweeps_ran_stands_once(
     assert len(make_table(found).rows) == len(make_table([*found, *found[-3:], *firs]).rows) == 4
     with pytest.raises(RunError, match="the same run"):  # a trained model is not counted twice silently
         make_table(read_runs([runs["fir"].folder.parent, tmp_path / "0"]))
+
+
+@pytest.fixture(scope="module")
+def folders(runs: dict[str, Run]) -> list[str]:
+    return [str(run.folder) for run in runs.values()]
+
+
+@pytest.mark.parametrize("form", ["md", "latex", "html", "text"])
+def test_rows_are_called_as_they_are_renamed_wherever_they_are_named(
+    form: str, folders: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Names as long as the old ones, so that a text breaks at the same places: all else stays as it is."""
+    command = ["table", *folders, "--format", form]
+    main([*command, "--against", "flat-lstm"])
+    usual = capsys.readouterr().out
+    assert usual.count("flat-lstm") > 2
+    for against in ("flat-lstm", "our-model"):
+        main([*command, "--rename", "flat-lstm=our-model", "fir=FIR", "--against", against])
+        renamed = capsys.readouterr().out
+        assert renamed == usual.replace("flat-lstm", "our-model").replace("fir ", "FIR ").replace("fir<", "FIR<")
+    table = make_table(read_runs(folders), names={"fir": "FIR"})
+    assert [row.model for row in table.rows if row.kind == "reference"] == ["mean", "fir"]
+
+
+def test_a_name_that_a_number_explained_needs_no_explanation(runs: dict[str, Run]) -> None:
+    several = [
+        replace(
+            runs["a"],
+            config=replace(runs["a"].config, train=replace(runs["a"].config.train, **settings)),
+            folder=runs["a"].folder.parent / str(settings),
+        )
+        for settings in ({"lr": 0.5, "batch": 2, "epochs": 3, "clip_norm": 1.0}, {})
+    ]
+    table = make_table(several)
+    assert [row.model for row in table.rows] == ["flat-lstm (1)", "flat-lstm (2)"]
+    assert table.numbered[0].startswith("flat-lstm (1): ")
+    assert "flat-lstm (2): " in table.numbered[0]
+    named = make_table(several, names={"flat-lstm (1)": "fast", "flat-lstm (2)": "slow"})
+    assert named.numbered == ()
+    assert "| fast |" in render(named, "md")
+
+
+def test_a_caption_and_a_label_for_a_paper(folders: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    command = ["table", *folders, "--format", "latex"]
+    main(command)
+    usual = capsys.readouterr().out
+    heading = usual.partition(r"\caption{")[2].partition("}\n")[0]
+    assert "real recordings, not CSP-Bench" in heading
+    main([*command, "--label", "tab:a_b"])
+    assert capsys.readouterr().out == usual.replace(f"{{{heading}}}\n", f"{{{heading}}}\n\\label{{tab:a_b}}\n")
+    main([*command, "--caption", r"All of \cite{me}, $n=3$", "--label", "tab:a_b"])
+    out = capsys.readouterr().out
+    assert "\\caption{All of \\cite{me}, $n=3$}\n\\label{tab:a_b}\n" in out
+    assert rf"\scriptsize {heading} Means $\pm$" in out  # what the recordings are is still said
+    main([*command, "--rename", "fir=[1]", "mean=*"])
+    rows = capsys.readouterr().out.partition(r"\midrule")[2].partition(r"\bottomrule")[0].splitlines()[1:]
+    assert {row.partition(" &")[0] for row in rows} == {
+        "{}[1]",
+        "{}*",
+        "flat-lstm",
+    }  # no argument of \\ or \midrule
+
+
+def test_the_overview_alone(sweeps: dict[str, Path], capsys: pytest.CaptureFixture[str]) -> None:
+    main(["table", str(sweeps["simulated"])])
+    overview, _, _ = capsys.readouterr().out.partition("\n\n**")
+    main(["table", str(sweeps["simulated"]), "--by", "data"])
+    alone = capsys.readouterr().out
+    assert alone.strip() == overview.strip()
+    assert alone.count("| model |") == 1
+    main(["table", str(sweeps["simulated"]), "--by", "data", "--format", "latex", "--label", "tab:all"])
+    assert capsys.readouterr().out.count(r"\begin{table}") == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--rename", "lstm=Ours"], "no row to rename 'lstm'"),
+        (["--rename", "fir=mean"], "--rename fir=mean: expected a name that no other row has"),
+        (["--rename", "fir=A", "mean=A"], "--rename mean=A: expected NAME=OTHER"),
+        (["--rename", "fir="], "--rename fir=: expected NAME=OTHER"),
+        (["--rename", "fir"], "--rename fir: expected KEY=VALUE, such as own-Mine=Ours"),
+        (["--rename", "fir=A", "--json"], "--rename fir=A: expected nothing with --format json"),
+        (["--transpose", "--format", "csv"], "--transpose: expected nothing with --format csv"),
+        (["--by", "data", "--json"], "--format json: expected text, md, latex or html with --by"),
+        (["--caption", "All"], "--caption All: expected --format latex too"),
+        (["--label", "tab:a", "--format", "html"], "--label tab:a: expected --format latex too"),
+    ],
+)
+def test_what_a_table_has_no_place_for_is_refused(
+    arguments: list[str], message: str, folders: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        main(["table", *folders, *arguments])
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert message in err
+
+
+def test_a_label_is_of_one_table(sweeps: dict[str, Path], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["table", str(sweeps["simulated"]), "--format", "latex", "--label", "tab:a"])
+    assert "--label tab:a: expected one table, not 3" in capsys.readouterr().err
