@@ -17,7 +17,7 @@ from baselines.results.rows import as_results
 from baselines.runs.collect import read_runs
 from baselines.runs.run import Run, RunError
 from baselines.tables.make import make_table, make_tables
-from baselines.tables.render import notes, render, render_all
+from baselines.tables.render import notes, overview, render, render_all
 from csp_data import Dataset
 
 
@@ -409,6 +409,22 @@ def test_a_name_that_a_number_explained_needs_no_explanation(runs: dict[str, Run
     named = make_table(several, names={"flat-lstm (1)": "fast", "flat-lstm (2)": "slow"})
     assert named.numbered == ()
     assert "| fast |" in render(named, "md")
+
+
+def test_a_model_of_ones_own_is_neither_hiss_nor_flat_and_that_is_said(pair: list[Run]) -> None:
+    """It has the lowest error of all: whoever reads the improvement must not take it for one over that model."""
+    best = _recordings(pair[0], {f"r{i}": 0.1 for i in range(8)}, seed=0, name="own-Mine")
+    for runs, said in ((pair, False), ([*pair, best], True)):
+        table = make_table(runs)
+        (improvement,) = [note for note in notes(table) if note.startswith("Improvement of HiSS over best flat")]
+        assert "(hiss-s4-mamba, of" in improvement
+        assert "over flat-lstm; both" in improvement
+        assert ("as published; own-Mine counts as neither): +50.0 %" in improvement) is said
+        (below,) = overview([table, table]).notes
+        assert below.endswith("counts as neither.") is said
+    named = make_table([*pair, best], names={"own-Mine": "Ours"})
+    assert any("; Ours counts as neither" in note for note in notes(named))
+    assert overview([make_table(pair[:2])]).notes == ()
 
 
 def test_a_caption_and_a_label_for_a_paper(folders: list[str], capsys: pytest.CaptureFixture[str]) -> None:
