@@ -1,4 +1,4 @@
-"""What lies in and around a raw folder: simulations of other data sets, and a folder that fits better."""
+"""What lies in and around a raw folder: other data sets, simulations of them, and a folder that fits better."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from pathlib import Path
 
 from csp_data.card import Card
 from csp_data.simulate.stamp import simulates, stamped
-from csp_data.sources import Found, find_in
+from csp_data.sources import Found, find_in, recognise
 
-__all__ = ["better_folder", "without_other_simulations"]
+__all__ = ["better_folder", "contents", "without_other_simulations"]
 
 DEPTH = 3
 """Folders up, and folders down."""
@@ -41,6 +41,19 @@ def without_other_simulations(card: Card, root: Path, found: Sequence[Found]) ->
     return [recording for recording in found if simulated(recording.files[0].parent) in mine]
 
 
+def contents(card: Card, folder: Path) -> str:
+    """Say what lies in a folder without recordings of a data set, and of which others it looks like one."""
+    inside = sorted(entry.name for entry in folder.iterdir())
+    there = f"{', '.join(inside[:5]) or 'nothing'}{' and more' if len(inside) > 5 else ''}"
+    simulated = simulates(folder)
+    others = ", ".join(
+        f"{name} ({count} recordings)"
+        for name, count in recognise(folder).items()
+        if name != card.name and simulated in (None, name)
+    )
+    return f"What is there: {there}.{f' It looks like {others}.' if others else ''}"
+
+
 def better_folder(card: Card, root: Path) -> str:
     """Say which folder inside or above `root` has more of a data set than `root`; ``""`` if none does."""
     here = _count(card, root)
@@ -49,12 +62,11 @@ def better_folder(card: Card, root: Path) -> str:
         count = _count(card, folder)
         if count > most:
             best, most = folder, count
-    for folder in (
-        _above(card, root) if best == root else ()
-    ):  # the nearest: further up lies what belongs to others
-        if (count := _count(card, folder)) > here:
-            best, most = folder, count
-            break
+    if best == root:
+        for folder in _above(card, root):
+            if (count := _count(card, folder)) > here:
+                best, most = folder, count
+                break  # the nearest: further up lies what belongs to others
     if best == root:
         return ""
     what = f"{most} of its {len(card.files)} files" if card.files else f"{most} recordings"

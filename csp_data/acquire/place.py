@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import Literal
 
 from csp_data.acquire.digests import digest_file
-from csp_data.acquire.nearby import without_other_simulations
+from csp_data.acquire.nearby import contents, without_other_simulations
 from csp_data.card import Card, load_card, names
 from csp_data.errors import CspDataError, MissingDataError, VerificationError
 from csp_data.output import sync_folder
-from csp_data.sources import find_in, load_source, recognise
+from csp_data.sources import find_in, load_source
 
 __all__ = ["How", "all_files", "find_files", "has_publishers_name", "place"]
 
@@ -29,10 +29,7 @@ DEPTH = 3
 
 def has_publishers_name(card: Card, name: str) -> bool:
     """Whether a file or folder has a name that the publisher gives to this set."""
-    return _matches_any(name, (*card.access.compact, *card.access.full))
-
-
-def _matches_any(name: str, patterns: Sequence[str]) -> bool:
+    patterns = (*card.access.compact, *card.access.full)
     return any(fnmatchcase(name.lower(), pattern.lower()) for pattern in patterns)
 
 
@@ -72,11 +69,8 @@ def find_files(card: Card, folder: Path, origin: Callable[[Path], str] = str) ->
                 raise VerificationError(f"{both} are both {name} of {card.name}, with different bytes. Keep one.")
             found.setdefault(name, file)
     if not found:
-        raise MissingDataError(
-            f"Recordings of {card.name} ({load_source(card).layout})",
-            origin(folder),
-            _describe_folder(card, folder),
-        )
+        what = f"Recordings of {card.name} ({load_source(card).layout})"
+        raise MissingDataError(what, origin(folder), f"{contents(card, folder)} {' '.join(card.obtain.split())}")
     return found
 
 
@@ -137,15 +131,6 @@ def _find_listed(card: Card, folder: Path) -> dict[str, Path]:
             if (name := by_parts.get(parts[-depth:])) is not None:
                 found.setdefault(name, file)
     return found
-
-
-def _describe_folder(card: Card, folder: Path) -> str:
-    others = [f"{name} ({count} recordings)" for name, count in recognise(folder).items() if name != card.name]
-    inside = sorted(path.name for path in folder.iterdir())
-    holds = f"What is there: {', '.join(inside[:5]) or 'nothing'}{' and more' if len(inside) > 5 else ''}."
-    return (
-        f"{holds}{' It looks like ' + ', '.join(others) + '.' if others else ''} {' '.join(card.obtain.split())}"
-    )
 
 
 def place(source: Path, target: Path, how: How) -> None:

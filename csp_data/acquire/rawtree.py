@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from csp_data.acquire.nearby import better_folder
+from csp_data.acquire.nearby import better_folder, contents
 from csp_data.acquire.report import Report
 from csp_data.acquire.verify import verify_tree
 from csp_data.card import Card, bundled_root
 from csp_data.errors import DamagedRecordingError, MissingDataError
 from csp_data.home import check_accessible, raw_dir
 from csp_data.simulate.stamp import read_stamp, simulates
-from csp_data.sources import Found, Source, load_source, recognise
+from csp_data.sources import Found, Source, load_source
 
 __all__ = ["copies", "find_recordings", "path_inside", "raw_bytes", "raw_kind", "raw_root", "recordings_of"]
 
@@ -38,22 +38,13 @@ def recordings_of(card: Card, source: Source, report: Report) -> list[Found]:
     """Find the recordings whose main file is known, or explain what the folder holds instead."""
     known = {file.path for file in report.files if file.status not in ("missing", "unlisted")}
     found = [r for r in report.found if path_inside(r.files[0], report.root) in known]
-    simulated = simulates(report.root)
-    foreign = card.reader is None and simulated not in (None, card.name, card.source)
+    foreign = card.reader is None and simulates(report.root) not in (None, card.name, card.source)
     if found and not foreign:
         _check_ids(found)
         return found
-    inside = sorted(entry.name for entry in report.root.iterdir())
-    listing = f"{', '.join(inside[:5])}{' and more' if len(inside) > 5 else ''}" if inside else "nothing"
-    recognised = {name: count for name, count in recognise(report.root).items() if simulated in (None, name)}
-    others = ", ".join(f"{name} ({count} recordings)" for name, count in recognised.items())
-    looks_like = f" It looks like {others}." if others else ""
     advice = better_folder(card, report.root) or " ".join(card.obtain.split())
-    raise MissingDataError(
-        f"Recordings of {card.name} ({source.layout})",
-        report.root,
-        f"The folder holds {listing}.{looks_like} {advice}",
-    )
+    what = f"Recordings of {card.name} ({source.layout})"
+    raise MissingDataError(what, report.root, f"{contents(card, report.root)} {advice}")
 
 
 def _check_ids(found: Sequence[Found]) -> None:

@@ -54,9 +54,8 @@ def clean(name: str | None, raw: Path | None, prepared: bool, yes: bool, as_json
         _ask(paths, size)
     if prepared:
         for path in paths:
-            with lock(
-                path.with_name(path.name.removeprefix(".").removesuffix(".part"))
-            ):  # of who may be writing it
+            written = path.with_name(path.name.removeprefix(".").removesuffix(".part"))
+            with lock(written):  # of who may be writing it
                 delete(path)
     elif paths:
         paths = clean_raw(root)

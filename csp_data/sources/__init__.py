@@ -222,8 +222,7 @@ def recognise(root: Path) -> dict[str, int]:
     """Return which data sets a folder looks like: the number of recordings of each, the most first."""
     counts = {}
     for name in names():
-        with suppress(
-            Exception
-        ):  # a reader from outside, which knows nothing of such a folder, may raise anything
+        # a reader from outside, which knows nothing of such a folder, may raise anything
+        with suppress(Exception):
             counts[name] = len(find_in(load_card(name), root))
     return dict(sorted(((name, count) for name, count in counts.items() if count), key=lambda item: -item[1]))

@@ -146,7 +146,7 @@ def test_a_reader_that_fails_elsewhere_hides_no_message(folder: Path, tmp_path: 
     source = csp_data.info(folder).reader()  # type: ignore[misc]
     broken = csp_data.Source(lambda root: [next(root.glob("none"))], source.read, "l", source.targets)
     csp_data.register(folder / "card.toml", broken)
-    with pytest.raises(MissingDataError, match="The folder holds nothing"):
+    with pytest.raises(MissingDataError, match="What is there: nothing"):
         csp_data.load("marker", raw=tmp_path)
 
 

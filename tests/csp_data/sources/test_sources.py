@@ -83,7 +83,7 @@ def test_a_simulated_tree_is_what_its_stamp_says(
 
 
 def test_an_empty_folder_is_said_to_be_empty(tmp_path: Path) -> None:
-    with pytest.raises(MissingDataError, match=r"The folder holds nothing\. "):
+    with pytest.raises(MissingDataError, match=r"What is there: nothing\. "):
         csp_data.load("marker", raw=tmp_path)
     assert recognise(tmp_path) == {}
 
