@@ -13,7 +13,7 @@ import click
 import csp_data
 from csp_data import api
 from csp_data.acquire.rawtree import raw_root
-from csp_data.card import Card, load_card
+from csp_data.card import Card, load_card, prose
 from csp_data.commands.acquire import download, import_, verify
 from csp_data.commands.base import Commands, examples, report, run
 from csp_data.commands.bench import bench
@@ -174,8 +174,6 @@ def _counts(dataset: Dataset) -> str:
     return f"{promised}{counted['found']} found, {counted['used']} used{no_part}"
 
 
-NONE = "none"
-"""What a card says where there is no address and no DOI."""
 LISTED = 20
 """Recordings left out, skipped or to be looked at that ``info --prepared`` names; the others are counted."""
 
@@ -198,7 +196,7 @@ def _describe(card: Card, kind: str) -> str:
         f"{card.name}: {card.title}",
         f"({card.kind}{'' if kind == card.kind else f'; those prepared here are {kind}'})",
         "",
-        " ".join(card.summary.split()),
+        prose(card.summary),
         "",
         "Streams:",
     ]
@@ -220,10 +218,10 @@ def _describe(card: Card, kind: str) -> str:
     if card.promised is not None:
         lines.append(f"Promised: {card.promised} recordings")
     lines += ["Known defects:", *(f"  - {defect}" for defect in card.defects)] if card.defects else []
-    address = "" if card.licence.url == NONE else f" ({card.licence.url})"
+    address = f" ({card.licence.address})" if card.licence.address else ""
     lines.append(f"Licence: {card.licence.name}{address}. {card.licence.terms}")
-    doi = "" if card.citation.doi == NONE else f" doi:{card.citation.doi}"
-    lines += [f"Cite: {card.citation.text}{doi}", f"Get it: {' '.join(card.obtain.split())}"]
+    doi = f" doi:{card.citation.doi}" if card.citation.address else ""
+    lines += [f"Cite: {card.citation.text}{doi}", f"Get it: {prose(card.obtain)}"]
     return "\n".join(lines)
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from csp_data.acquire.auth import Credentials, origin
-from csp_data.card import Card
+from csp_data.card import Card, prose
 from csp_data.errors import AccessError, CspDataError
 from csp_data.files import read_json
 from csp_data.home import home, lock
@@ -34,7 +34,7 @@ def require_licence(card: Card, *, accepted: bool, ask: AskLicence | None = None
     """
     if card.access.kind == "open":
         return
-    terms = f"{card.licence.name} ({card.licence.url})\n{' '.join(card.licence.terms.split())}"
+    terms = f"{card.licence.name} ({card.licence.url})\n{prose(card.licence.terms)}"
     key = hashlib.sha256(terms.encode()).hexdigest()
     path = home() / "licences.json"
     if not accepted and _known(path).get(card.name) == key:
@@ -89,7 +89,7 @@ def credentials_for(card: Card, address: str, ask: AskPassword | None = None) ->
         raise AccessError(
             f"{host} wants the user and password that the publisher of {card.name} gives. Set {stem}USER and"
             f" {stem}PASSWORD, or write them to ~/.netrc (machine {host} login ... password ...), or run the"
-            f" command at a terminal. To get them: {' '.join(card.obtain.split())}"
+            f" command at a terminal. To get them: {prose(card.obtain)}"
         )
     return Credentials(origin(address), user, password)
 

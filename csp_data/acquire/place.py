@@ -13,7 +13,7 @@ from typing import Literal
 
 from csp_data.acquire.digests import digest_file
 from csp_data.acquire.nearby import contents, without_other_simulations
-from csp_data.card import Card, load_card, names
+from csp_data.card import Card, load_card, names, prose
 from csp_data.errors import CspDataError, MissingDataError, VerificationError
 from csp_data.output import sync_folder
 from csp_data.sources import find_in, load_source
@@ -70,7 +70,7 @@ def find_files(card: Card, folder: Path, origin: Callable[[Path], str] = str) ->
             found.setdefault(name, file)
     if not found:
         what = f"Recordings of {card.name} ({load_source(card).layout})"
-        raise MissingDataError(what, origin(folder), f"{contents(card, folder)} {' '.join(card.obtain.split())}")
+        raise MissingDataError(what, origin(folder), f"{contents(card, folder)} {prose(card.obtain)}")
     return found
 
 

@@ -18,7 +18,7 @@ from csp_data.acquire.client import Client
 from csp_data.acquire.lockfile import LOCK_NAME, RECEIPTS_NAME, LockedSet, read_lock
 from csp_data.acquire.place import has_publishers_name
 from csp_data.acquire.transfer import Opener, RemoteFile, fetch
-from csp_data.card import Card, FileEntry
+from csp_data.card import Card, FileEntry, prose
 from csp_data.errors import AccessError, OptionError
 from csp_data.files import read_json
 from csp_data.home import expanded
@@ -121,7 +121,7 @@ def plan(
     AccessError
         If nothing can be fetched by a program.
     """
-    by_hand = f"By hand: {' '.join(card.obtain.split())} Then: csp-data import {card.name} PATH."
+    by_hand = f"By hand: {prose(card.obtain)} Then: csp-data import {card.name} PATH."
     try:
         if mirror is not None:
             items = list(_on_mirror(card, client, mirror, scratch, by_hand))

@@ -8,7 +8,7 @@ from pathlib import Path
 from csp_data.acquire.nearby import better_folder, contents
 from csp_data.acquire.report import Report
 from csp_data.acquire.verify import verify_tree
-from csp_data.card import Card, bundled_root
+from csp_data.card import Card, bundled_root, prose
 from csp_data.errors import DamagedRecordingError, MissingDataError
 from csp_data.home import check_accessible, raw_dir
 from csp_data.simulate.stamp import read_stamp, simulates
@@ -42,7 +42,7 @@ def recordings_of(card: Card, source: Source, report: Report) -> list[Found]:
     if found and not foreign:
         _check_ids(found)
         return found
-    advice = better_folder(card, report.root) or " ".join(card.obtain.split())
+    advice = better_folder(card, report.root) or prose(card.obtain)
     what = f"Recordings of {card.name} ({source.layout})"
     raise MissingDataError(what, report.root, f"{contents(card, report.root)} {advice}")
 

@@ -14,7 +14,7 @@ from csp_data.acquire.lockfile import LOCK_NAME, RECEIPTS_NAME, LockedSet, lock_
 from csp_data.acquire.nearby import without_other_simulations
 from csp_data.acquire.report import A_RECORDING, FileReport, Report, Status, names_by_recording
 from csp_data.acquire.structure import structure_problems
-from csp_data.card import Card, FileEntry, bundled_root
+from csp_data.card import Card, FileEntry, bundled_root, prose
 from csp_data.errors import MissingDataError
 from csp_data.home import raw_dir
 from csp_data.simulate.stamp import STAMP
@@ -113,7 +113,7 @@ def download_command(card: Card, root: Path) -> str:
 
 def how_to_get(card: Card, root: Path) -> str:
     """Return the next step towards the files of a data set: a command where one can fetch them, or by hand."""
-    by_hand = " ".join(card.obtain.split())
+    by_hand = prose(card.obtain)
     known = any(entry.url or entry.drive for entry in (*card.files, *card.downloads)) or card.access.drive_folder
     return f"Run {download_command(card, root)}, or by hand: {by_hand}" if known else by_hand
 
@@ -166,7 +166,7 @@ def _trust_readable(reports: dict[str, FileReport], stamps: Stamps) -> None:
 
 def _how_to_mend(card: Card, root: Path, entry: FileEntry) -> str:
     if bundled_root(card) is not None:
-        return " ".join(card.obtain.split())
+        return prose(card.obtain)
     if entry.url or entry.drive:
         return f"Get it again: {download_command(card, root)}."
     return f"Get it again: {how_to_get(card, root)}"

@@ -95,7 +95,7 @@ def to_hf(dataset: Dataset) -> DatasetDict:
         description=json.dumps({**_columns(dataset), **described(dataset)}),
         citation=dataset.card.citation.bibtex,
         license=dataset.card.licence.id,
-        homepage=dataset.card.licence.url,
+        homepage=dataset.card.licence.address,
     )
     parts = {}
     for part in dataset.parts:
@@ -152,6 +152,7 @@ def readme(dataset: Dataset) -> str:
     """Return the card of an exported data set in the form of the Hugging Face hub (YAML head, Markdown)."""
     card = dataset.card
     licence = LICENCES.get(card.licence.id, "other")
+    terms = f"[{card.licence.name}]({card.licence.address})" if card.licence.address else card.licence.name
     head = [
         "---",
         f"pretty_name: {json.dumps(card.title)}",
@@ -183,7 +184,7 @@ def readme(dataset: Dataset) -> str:
         ),
         "",
         *(["Known defects:", "", *(f"- {defect}" for defect in card.defects), ""] if card.defects else []),
-        f"Licence: [{card.licence.name}]({card.licence.url}). {card.licence.terms}",
+        f"Licence: {terms}. {card.licence.terms}",
         "",
         *([] if card.licence.redistribution else ["**The terms do not allow passing these recordings on.**", ""]),
         f"Cite: {card.citation.text}",

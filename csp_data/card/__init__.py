@@ -6,7 +6,7 @@ The cards that ship are in ``csp_data/cards``, one TOML file each.
 from csp_data.card.parse import card_from, read_card, stored_card
 from csp_data.card.registry import add_card, bundled_root, is_shipped, load_card, names
 from csp_data.card.splits import SplitCard
-from csp_data.card.types import Access, Card, Citation, FileEntry, Licence, Size, StreamCard, TargetCard
+from csp_data.card.types import Access, Card, Citation, FileEntry, Licence, Size, StreamCard, TargetCard, prose
 
 __all__ = [
     "Access",
@@ -24,6 +24,7 @@ __all__ = [
     "is_shipped",
     "load_card",
     "names",
+    "prose",
     "read_card",
     "stored_card",
 ]

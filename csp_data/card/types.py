@@ -10,11 +10,29 @@ from csp_data.card.plugins import Reader
 from csp_data.card.splits import SplitCard
 from csp_data.errors import UnknownNameError
 
-__all__ = ["Access", "Card", "Citation", "FileEntry", "Kind", "Licence", "Size", "StreamCard", "TargetCard"]
+__all__ = [
+    "Access",
+    "Card",
+    "Citation",
+    "FileEntry",
+    "Kind",
+    "Licence",
+    "Size",
+    "StreamCard",
+    "TargetCard",
+    "prose",
+]
 
 Kind = Literal["CSP-Bench", "real recordings", "simulated"]
+NONE = "none"
+"""What a card says where there is no address and no DOI."""
 QUANTITIES = {"specific force": "m/s^2", "angular rate": "rad/s"}
 """Quantities of streams that programs ask for, and their unit."""
+
+
+def prose(text: str) -> str:
+    """Return a text of a card on one line; in the file it may have several."""
+    return " ".join(text.split())
 
 
 @dataclass(frozen=True)
@@ -27,6 +45,11 @@ class Licence:
     redistribution: bool
     terms: str
 
+    @property
+    def address(self) -> str:
+        """The page with the terms; empty where there is none."""
+        return "" if self.url == NONE else self.url
+
 
 @dataclass(frozen=True)
 class Citation:
@@ -35,6 +58,11 @@ class Citation:
     text: str
     doi: str
     bibtex: str
+
+    @property
+    def address(self) -> str:
+        """The page that the DOI leads to; empty where there is none."""
+        return "" if self.doi == NONE else f"https://doi.org/{self.doi}"
 
 
 @dataclass(frozen=True)

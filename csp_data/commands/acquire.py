@@ -15,7 +15,7 @@ from csp_data.acquire.download import Options, download_card
 from csp_data.acquire.importing import import_card
 from csp_data.acquire.nearby import better_folder
 from csp_data.acquire.report import FileReport, Report, failure_lines
-from csp_data.card import load_card
+from csp_data.card import load_card, prose
 from csp_data.commands.base import Command, examples
 from csp_data.commands.options import json_option, name_argument, raw_option
 from csp_data.errors import AccessError, MissingDataError, VerificationError
@@ -102,7 +102,7 @@ def download(
     except KeyboardInterrupt:
         click.echo("Stopped; what has arrived is kept. Run the command again to go on.", err=True)
         ctx.exit(1)
-    terms = " ".join(card.licence.terms.split())
+    terms = prose(card.licence.terms)
     click.echo(f"Terms: {card.licence.name}. {terms} To cite it: csp-data cite {card.name}", err=True)
     _say(ctx, report, as_json)
 

@@ -6,7 +6,7 @@ import re
 from typing import Any
 
 from csp_data._version import __version__
-from csp_data.card import Card, FileEntry
+from csp_data.card import Card, FileEntry, prose
 
 __all__ = ["bibtex_fields", "croissant"]
 
@@ -75,15 +75,15 @@ def croissant(card: Card) -> dict[str, Any]:
         "conformsTo": "http://mlcommons.org/croissant/1.0",
         "name": card.name,
         "alternateName": list(card.aliases),
-        "description": f"{card.title}. {_prose(card.summary)}",
-        "license": licence.url if licence.id != "unstated" else f"{licence.name}. {_prose(licence.terms)}",
+        "description": f"{card.title}. {prose(card.summary)}",
+        "license": licence.url if licence.id != "unstated" else f"{licence.name}. {prose(licence.terms)}",
         "url": _url(card),
         "citeAs": card.citation.bibtex.strip(),
         "creator": [{"@type": "sc:Person", "name": name} for name in _authors(fields)],
         "datePublished": fields.get("year", ""),
         "version": __version__,
-        "conditionsOfAccess": _prose(card.obtain),
-        "rai:dataLimitations": [_prose(defect) for defect in card.defects],
+        "conditionsOfAccess": prose(card.obtain),
+        "rai:dataLimitations": [prose(defect) for defect in card.defects],
         "distribution": [_file(file) for file in files if file.sha256],
         "recordSet": [*_channels(card), *_parts(card), *_files(list(files))],
     }
@@ -93,7 +93,7 @@ def croissant(card: Card) -> dict[str, Any]:
 def bibtex_fields(entry: str) -> dict[str, str]:
     """Return the fields of one BibTeX entry as plain text, names in lower case."""
     found = re.findall(r"(\w+)\s*=\s*\{((?:[^{}]|\{[^{}]*\})*)\}", entry)
-    return {name.lower(): _prose(re.sub(r"[{}]", "", value)) for name, value in found}
+    return {name.lower(): prose(re.sub(r"[{}]", "", value)) for name, value in found}
 
 
 def _authors(fields: dict[str, str]) -> list[str]:
@@ -103,9 +103,8 @@ def _authors(fields: dict[str, str]) -> list[str]:
 
 
 def _url(card: Card) -> str:
-    """Return an address with more information; empty if the card has ``"none"``, as users' own cards may."""
-    doi = "" if card.citation.doi == "none" else f"https://doi.org/{card.citation.doi}"
-    page = "" if card.licence.url == "none" else card.licence.url
+    """Return an address with more information; empty where there is none, as users' own cards may say."""
+    doi, page = card.citation.address, card.licence.address
     return page or doi if card.licence.id == "unstated" else doi or page
 
 
@@ -197,7 +196,3 @@ def _file(file: FileEntry) -> dict[str, Any]:
 
 def _address(file: FileEntry) -> str | None:
     return file.url or (None if file.drive is None else f"https://drive.google.com/uc?id={file.drive}")
-
-
-def _prose(text: str) -> str:
-    return " ".join(text.split())

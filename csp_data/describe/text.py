@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from csp_data.card import Card, SplitCard, StreamCard, TargetCard
+from csp_data.card import Card, SplitCard, StreamCard, TargetCard, prose
 from csp_data.protocol import PROTOCOLS, resolve
 
 __all__ = ["amount", "comparison", "incomplete", "markdown", "parts_of"]
@@ -51,9 +51,10 @@ def markdown(card: Card, *, level: int = 1) -> str:
         Of the page's heading.
     """
     head = "#" * level
+    doi = _link(f"doi:{card.citation.doi}", card.citation.address) if card.citation.address else ""
     parts = [
         f"{head} `{card.name}`: {card.title}",
-        _prose(card.summary),
+        prose(card.summary),
         _facts(card),
         f"{head}# Streams",
         "Vectors are in the stated unit and frame; rotations are unit quaternions w x y z once they are read.",
@@ -69,12 +70,12 @@ def markdown(card: Card, *, level: int = 1) -> str:
         _splits(card),
         _changes(card, head),
         f"{head}# Known defects",
-        "\n".join(f"- {_prose(defect)}" for defect in card.defects) or "None is known.",
+        "\n".join(f"- {prose(defect)}" for defect in card.defects) or "None is known.",
         f"{head}# How to get it",
-        _prose(card.obtain),
+        prose(card.obtain),
         f"{head}# Licence and citation",
-        f"[{card.licence.name}]({card.licence.url}). {_prose(card.licence.terms)}",
-        f"{_prose(card.citation.text)} [doi:{card.citation.doi}](https://doi.org/{card.citation.doi})",
+        f"{_link(card.licence.name, card.licence.address)}. {prose(card.licence.terms)}",
+        f"{prose(card.citation.text)} {doi}".rstrip(),
         f"```bibtex\n{card.citation.bibtex.strip()}\n```",
     ]
     return "\n\n".join(part for part in parts if part) + "\n"
@@ -157,7 +158,7 @@ def _stream_row(stream: StreamCard) -> tuple[str, ...]:
 def _target_row(target: TargetCard) -> tuple[str, ...]:
     kind = "a change over the step" if target.increment else "a value at the end of the step"
     unit = ", ".join(target.units) or target.unit
-    return f"`{target.name}`", _channels(target.channels), unit, f"{_prose(target.summary)} ({kind})"
+    return f"`{target.name}`", _channels(target.channels), unit, f"{prose(target.summary)} ({kind})"
 
 
 def _splits(card: Card) -> str:
@@ -222,8 +223,8 @@ def _rates(streams: Sequence[StreamCard]) -> str:
     return ", ".join(f"{rate:.4g}" for rate in sorted({stream.rate_hz for stream in streams}))
 
 
-def _prose(text: str) -> str:
-    return " ".join(text.split())
+def _link(text: str, address: str) -> str:
+    return f"[{text}]({address})" if address else text
 
 
 def _table(titles: Sequence[str], rows: Iterable[Sequence[str]]) -> str:

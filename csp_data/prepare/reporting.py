@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from csp_data.acquire.nearby import better_folder
 from csp_data.acquire.report import Report
-from csp_data.card import Card
+from csp_data.card import Card, prose
 from csp_data.errors import DamagedRecordingError, MissingDataError
 from csp_data.prepare.examples import Example
 from csp_data.protocol import Protocol
@@ -84,8 +84,8 @@ def _why_empty(card: Card, report: Report, parts: int, notes: Sequence[Note]) ->
     if 0 < len(groups) < parts <= count:
         number = "one group" if len(groups) == 1 else f"{len(groups)} groups"
         few = f"The {count} recordings are of {number} ({', '.join(groups)}), and no group is divided. "
-        return few + " ".join(card.obtain.split())
-    return better_folder(card, report.root) or " ".join(card.obtain.split())
+        return few + prose(card.obtain)
+    return better_folder(card, report.root) or prose(card.obtain)
 
 
 def columns_differ(report: Report, example: Example, first: str, names: Sequence[str]) -> DamagedRecordingError:

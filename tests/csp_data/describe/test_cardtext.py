@@ -7,6 +7,7 @@ import dataclasses
 import pytest
 
 import csp_data
+from csp_data.card import Citation
 from csp_data.describe.text import amount, comparison, incomplete, markdown
 
 NAMES = csp_data.names()
@@ -40,6 +41,14 @@ def test_a_page_says_what_the_card_says(name: str) -> None:
     for block in text.split("\n\n"):
         rows = [line.replace("\\|", "") for line in block.splitlines() if line.startswith("|")]
         assert len({row.count("|") for row in rows}) <= 1
+
+
+def test_a_card_without_addresses_has_no_links() -> None:
+    """Those of data sets of one's own led to "none" and to https://doi.org/none."""
+    card = csp_data.info("sample")
+    licence = dataclasses.replace(card.licence, url="none")
+    text = markdown(dataclasses.replace(card, licence=licence, citation=Citation("By us.", "none", "@misc{us}")))
+    assert f"\n\n{licence.name}. {' '.join(licence.terms.split())}\n\nBy us.\n\n" in text
 
 
 def test_the_comparison_has_a_row_for_each() -> None:
