@@ -78,11 +78,10 @@ class RedirectError(CspDataError):
     """Redirects that go round, or lead where they must not."""
 
 
-def is_loopback(address: str) -> bool:
-    """Whether an address is this machine itself; a name that only begins like one, as 127.example.org, is not."""
-    host = urlsplit(address).hostname or ""
+def is_loopback(host: str | None) -> bool:
+    """Whether a host is this machine itself; a name that only begins like one, as 127.example.org, is not."""
     try:
-        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+        return host == "localhost" or ipaddress.ip_address(host or "").is_loopback
     except ValueError:
         return False
 
@@ -166,8 +165,9 @@ class Client:
                 return response
             response.close()
             following = self.route(urljoin(address, place))
-            kinds = urlsplit(address).scheme, urlsplit(following).scheme
-            if kinds[1] not in ("http", "https") or (kinds == ("https", "http") and not is_loopback(following)):
+            target = urlsplit(following)
+            leaves_https = urlsplit(address).scheme == "https" and target.scheme == "http"
+            if target.scheme not in ("http", "https") or (leaves_https and not is_loopback(target.hostname)):
                 raise RedirectError(
                     f"{address} redirects to {following}, which is not https. It is not followed."
                     f" Report it to its host; meanwhile use {MIRROR}, or import the files."
@@ -203,7 +203,7 @@ class Client:
         credentials = self._credentials
         if credentials is None or credentials.origin != origin(address):
             return None
-        if urlsplit(address).scheme != "https" and not is_loopback(address):
+        if urlsplit(address).scheme != "https" and not is_loopback(urlsplit(address).hostname):
             raise AccessError(
                 f"{origin(address)}: a password is not sent over plain http, where others can read it."
                 " Use an https address, or import the files."

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 import logging
 import socket
 from collections.abc import Callable, Mapping
@@ -11,6 +10,7 @@ from typing import Any
 
 import panel as pn
 
+from csp_data.acquire.client import is_loopback
 from csp_data.dataset import Dataset
 from csp_data.errors import OptionError
 from csp_data.view.page import build
@@ -56,7 +56,7 @@ def serve(
     OptionError
         If the address is not one of this machine alone and `public` is not given, or it cannot be listened on.
     """
-    if not (public or _loopback(address)):
+    if not (public or is_loopback(address)):
         raise OptionError(
             "address",
             address,
@@ -91,15 +91,6 @@ def _arguments() -> dict[str, str]:
     """Return the arguments in the address of the page that is asked for, the first of each name."""
     arguments = pn.state.session_args or {}
     return {name: values[0].decode(errors="replace") for name, values in arguments.items() if values}
-
-
-def _loopback(address: str) -> bool:
-    if address == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(address).is_loopback
-    except ValueError:
-        return False
 
 
 def _free(address: str, port: int) -> int:
