@@ -90,7 +90,7 @@ def list_folder(client: Client, id_: str) -> list[DriveEntry]:
     """
     address = f"https://drive.google.com/embeddedfolderview?{urlencode({'id': id_})}"
     response, page = _patiently(client, address)
-    if response.status_code != 200 or page.refused:
+    if response.status_code != 200 or not page.links:
         raise AccessError(f"The folder cannot be listed: {_refusal(response, page)} (Google Drive folder {id_})")
     entries = []
     for href, name in page.links:
@@ -161,7 +161,7 @@ def _refusal(response: requests.Response, page: _Page) -> str:
             "Google takes this network for a robot. Open the file in a browser here and import it, or run the"
             " command again later or from another network"
         )
-    if host.startswith("accounts.") or "signin" in page.hints or "sign in" in low[:400]:
+    if host.startswith("accounts.") or page.asks_to_sign_in or "sign in" in low[:400]:
         return (
             "Google asks to sign in: the file is not public any more. Sign in with a browser, and import the file"
         )
@@ -176,7 +176,8 @@ class _Page(HTMLParser):
 
     def __init__(self) -> None:
         super().__init__(convert_charrefs=True)
-        self.title = self.text = self.caption = self.hints = ""
+        self.title = self.text = self.caption = ""
+        self.asks_to_sign_in = False
         self.links: list[tuple[str, str]] = []
         self.form: tuple[str, dict[str, str]] | None = None
         self._in_form = False
@@ -190,18 +191,13 @@ class _Page(HTMLParser):
         text = body.decode("utf-8", "replace")
         page.feed(text)
         page.close()
-        if "servicelogin" in text.lower() or "accounts.google.com/v3/signin" in text.lower():
-            page.hints = "signin"
+        low = text.lower()
+        page.asks_to_sign_in = "servicelogin" in low or "accounts.google.com/v3/signin" in low
         old = re.search(r'href="(/uc\?export=download[^"]+)"', text) or re.search(r'"downloadUrl":"([^"]+)"', text)
         if page.form is None and old is not None:  # the forms that Drive used before 2023
             address = old[1].replace("&amp;", "&").replace("\\u003d", "=").replace("\\u0026", "&")
             page.form = (address, {})
         return page
-
-    @property
-    def refused(self) -> bool:
-        """Whether a listing is none."""
-        return not self.links
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         """Follow forms, links and captions."""

@@ -29,7 +29,7 @@ from csp_data.signal.plausible import RATE_FACTOR, RATE_TOLERANCE, doubtful, imp
 from csp_data.sources import Found, Source, TargetFunction, find_in, load_source, read_found
 from csp_data.splits import assign
 
-__all__ = ["Check", "SourceReport", "check_source"]
+__all__ = ["check_source"]
 
 REPEATED = 0.01
 """Share of samples whose time does not lie after all earlier ones, above which a clock is broken."""
@@ -353,8 +353,7 @@ def _splits(state: _State) -> Iterator[str]:
 def _another_process(state: _State) -> Iterator[str]:
     first = state.recordings[0]
     found = next(found for found in state.found if found.id == first.id)
-    calls = [joblib.delayed(read_and_watch)(state.card, row) for row in [found]]
-    ((elsewhere, opened),) = joblib.Parallel(n_jobs=2)(calls)
+    ((elsewhere, opened),) = joblib.Parallel(n_jobs=2)([joblib.delayed(read_and_watch)(state.card, found)])
     if not _equal(elsewhere, first):
         yield f"{first.id}: another process reads other numbers"
     root = state.root.absolute()

@@ -103,9 +103,8 @@ class RegisteredReader:
 Reader = FolderReader | ModuleReader | RegisteredReader
 
 
-def plugin_folders(value: str | None = None) -> Iterator[FolderReader]:
-    """Yield the folders with a card that ``CSP_DATA_PLUGINS`` (or `value`) names."""
-    value = os.environ.get(VARIABLE, "") if value is None else value
+def plugin_folders(value: str) -> Iterator[FolderReader]:
+    """Yield the folders with a card that the value of ``CSP_DATA_PLUGINS`` names."""
     for entry in filter(None, value.split(os.pathsep)):
         folder = expanded(entry).absolute()
         if not folder.is_dir():

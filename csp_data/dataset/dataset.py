@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from csp_data.adapters.torch import TorchDataset
 
-__all__ = ["Dataset", "Episode", "Split"]
+__all__ = ["Dataset"]
 
 BLOCK_BYTES = 1 << 20
 """Inputs that are read together at most, if an episode alone has not more."""

@@ -10,13 +10,15 @@ import numpy as np
 import numpy.typing as npt
 
 if TYPE_CHECKING:
-    from csp_data.dataset.dataset import Dataset, Episode
+    from csp_data.dataset import Dataset, Episode
 
 __all__ = ["dataset_html", "episode_html", "sparkline"]
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#888888")
 """Okabe and Ito's palette, told apart with any colour vision; grey instead of black, for dark notebooks."""
 
+WIDTH, HEIGHT = 480, 90
+"""Of a sparkline, in CSS pixels."""
 POINTS = 400
 """Columns of a sparkline; of more samples, each column shows the least and the greatest."""
 
@@ -56,27 +58,25 @@ def episode_html(episode: Episode) -> str:
     )
 
 
-def sparkline(values: npt.NDArray[np.float32], *, width: int = 480, height: int = 90) -> str:
+def sparkline(values: npt.NDArray[np.float32]) -> str:
     """Return a small SVG of channels over time, each scaled to its own range.
 
     Parameters
     ----------
     values : array, shape (T, C)
         Any unit; the picture has no axes.
-    width, height
-        In CSS pixels.
     """
     lines = []
     for number, column in enumerate(values.T[:: max(1, values.shape[1] // 12)]):
         shown = _envelope(np.nan_to_num(column.astype(np.float64)))
         span = np.ptp(shown) if len(shown) else 0.0
         level = (shown - shown.min()) / span if span > 0 else np.full(len(shown), 0.5)
-        x = np.linspace(1, width - 1, len(shown))
-        points = " ".join(f"{a:.1f},{b:.1f}" for a, b in zip(x, 2 + (1 - level) * (height - 4), strict=True))
+        x = np.linspace(1, WIDTH - 1, len(shown))
+        points = " ".join(f"{a:.1f},{b:.1f}" for a, b in zip(x, 2 + (1 - level) * (HEIGHT - 4), strict=True))
         colour = COLOURS[number % len(COLOURS)]
         lines.append(f'<polyline fill="none" stroke="{colour}" stroke-width="1" points="{points}"/>')
     return (
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" width="{width}" '
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" width="{WIDTH}" '
         f'role="img" aria-label="{values.shape[1]} channels over time">{"".join(lines)}</svg>'
     )
 

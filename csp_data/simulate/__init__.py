@@ -16,9 +16,9 @@ from csp_data.home import expanded
 from csp_data.options import check_number
 from csp_data.output import output_folder
 from csp_data.simulate.plan import Simulation, Task, generator
-from csp_data.simulate.stamp import STAMP, read_stamp, write_stamp
+from csp_data.simulate.stamp import write_stamp
 
-__all__ = ["NAMES", "STAMP", "full_hours", "read_stamp", "simulate"]
+__all__ = ["NAMES", "full_hours", "simulate"]
 
 NAMES: Mapping[str, str] = {
     name: f"csp_data.simulate.{name}" for name in ("marker", "slip", "joystick", "ronin", "vector", "totalcapture")
@@ -43,7 +43,8 @@ def simulate(
     """Write plausible raw files of a source, in the layout in which its publisher hands them out.
 
     The same name, hours and seed give the same bytes, whatever `jobs`. The tree is made beside `out` and takes its
-    place when it is complete; its root holds :data:`STAMP`, which says that nothing in it was measured.
+    place when it is complete; its root holds the stamp ``SIMULATED.json``, which says that nothing in it was
+    measured.
 
     Parameters
     ----------

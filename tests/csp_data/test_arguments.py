@@ -12,7 +12,7 @@ import csp_data
 from csp_data.acquire.plan import mirror_of
 from csp_data.cli import cli
 from csp_data.errors import OptionError, UnknownNameError
-from csp_data.simulate import STAMP
+from csp_data.simulate.stamp import STAMP
 
 LONG = "x" * 300
 

@@ -34,7 +34,7 @@ def test_an_episode_draws_its_channels() -> None:
 def test_a_sparkline_keeps_the_extremes() -> None:
     values = np.zeros((100_000, 2), np.float32)
     values[71_234, 0] = 1  # one sample in a hundred thousand is still seen
-    root = ET.fromstring(sparkline(values, height=90))
+    root = ET.fromstring(sparkline(values))
     peak, flat = ([float(pair.split(",")[1]) for pair in line.get("points", "").split()] for line in root)
     assert len(peak) <= 2 * POINTS
     assert min(peak) == 2

@@ -19,11 +19,9 @@ import csp_data
 from csp_data.errors import CspDataError, OptionError, UnknownNameError
 from csp_data.simulate import (
     NAMES,
-    STAMP,
     full_hours,
     joystick,
     marker,
-    read_stamp,
     ronin,
     simulate,
     slip,
@@ -31,6 +29,7 @@ from csp_data.simulate import (
     vector,
 )
 from csp_data.simulate.plan import DEFECT_RATE, Task, generator
+from csp_data.simulate.stamp import STAMP, read_stamp
 
 TINY = 1e-3  # h: as small as a tree can be
 
