@@ -20,12 +20,13 @@ from csp_data.acquire.digests import Digest, Stamps, digest_file
 from csp_data.acquire.importing import bring, files_to_bring, incoming_dir, unpack_into, verify_and_lock
 from csp_data.acquire.lockfile import RECEIPTS_NAME, Locked, LockedSet, lock_path, read_lock
 from csp_data.acquire.place import all_files, place
-from csp_data.acquire.plan import Item, Variant, local_file, mirror_of, plan, receipts
+from csp_data.acquire.plan import Item, Variant, local_file, mirror_of, plan
 from csp_data.acquire.report import Report
 from csp_data.acquire.transfer import Stopped, Watch, fetch, sidecar_of
 from csp_data.acquire.verify import verify_tree
 from csp_data.card import Card, bundled_root
 from csp_data.errors import AccessError, CspDataError, TransferError, VerificationError
+from csp_data.files import read_json
 from csp_data.home import lock, raw_dir, writable_dir
 from csp_data.options import check_choice, check_number
 from csp_data.output import write_json
@@ -114,7 +115,7 @@ class _Download:
         self.expected: LockedSet = read_lock(lock_path(root, options.lock_file), card.name)
         self.mirror = mirror_of(card.name, options.mirror)
         self.incoming = incoming_dir(root)
-        self.receipts = receipts(root)
+        self.receipts = _receipts(root)
         self.archives: dict[str, Locked] = {}
         self.mutex = threading.Lock()
         self.stop = threading.Event()
@@ -122,32 +123,31 @@ class _Download:
     def run(self) -> Report:
         if offline() and local_file(self.mirror or "") is None:
             return self._offline()
-        items = self._missing(self._plan_without_network())
-        if items is None or items:
-            require_licence(self.card, accepted=self.options.accept_licence, ask=self.options.ask_licence)
-            client = self._client()
-            writable_dir(self.incoming)
-            if items is None:
-                try:
-                    planned = plan(
-                        self.card, client, self.mirror, self.options.variant, self.expected, self.incoming
-                    )
-                except BaseException:
-                    with suppress(OSError):
-                        self.incoming.rmdir()
-                    raise
-                items = self._missing(planned) or []
-            self._check_room(items)
-            failures = self._fetch_all(items, client)
-            report = verify_and_lock(self.card, self.root, self.options.lock_file, self.archives)
-            if failures:
-                with suppress(OSError):  # parts of archives stay there for the next run
+        # what there is to fetch is on the card, or must be asked for
+        listed = self.card.access.drive_folder is not None or (self.mirror is not None and not self.card.files)
+        missing = [] if listed else self._missing(self._plan(Client()))
+        if not (listed or missing):
+            return verify_and_lock(self.card, self.root, self.options.lock_file)
+        require_licence(self.card, accepted=self.options.accept_licence, ask=self.options.ask_licence)
+        client = self._client()
+        writable_dir(self.incoming)
+        if listed:
+            try:
+                missing = self._missing(self._plan(client))
+            except BaseException:
+                with suppress(OSError):
                     self.incoming.rmdir()
-                raise _combined_error(self.card, failures, len(report.present), items[0].by_hand)
-            if not self.options.keep_archives:
-                shutil.rmtree(self.incoming, ignore_errors=True)
-            return report
-        return verify_and_lock(self.card, self.root, self.options.lock_file)
+                raise
+        self._check_room(missing)
+        failures = self._fetch_all(missing, client)
+        report = verify_and_lock(self.card, self.root, self.options.lock_file, self.archives)
+        if failures:
+            with suppress(OSError):  # parts of archives stay there for the next run
+                self.incoming.rmdir()
+            raise _combined_error(self.card, failures, len(report.present), missing[0].by_hand)
+        if not self.options.keep_archives:
+            shutil.rmtree(self.incoming, ignore_errors=True)
+        return report
 
     def _offline(self) -> Report:
         report = verify_and_lock(self.card, self.root, self.options.lock_file)
@@ -158,11 +158,8 @@ class _Download:
             )
         return report
 
-    def _plan_without_network(self) -> list[Item] | None:
-        """Return the items where the card knows them all; ``None`` where a listing must be asked for."""
-        if self.card.access.drive_folder is not None or (self.mirror is not None and not self.card.files):
-            return None
-        return plan(self.card, Client(), self.mirror, self.options.variant, self.expected, self.incoming)
+    def _plan(self, client: Client) -> list[Item]:
+        return plan(self.card, client, self.mirror, self.options.variant, self.expected, self.incoming)
 
     def _client(self) -> Client:
         publisher = next((e.url for e in (*self.card.files, *self.card.downloads) if e.url), None)
@@ -174,10 +171,8 @@ class _Download:
             self.options.patience, credentials_for(self.card, client.route(address), self.options.ask_password)
         )
 
-    def _missing(self, items: list[Item] | None) -> list[Item] | None:
+    def _missing(self, items: Sequence[Item]) -> list[Item]:
         """Leave out what is there as it should be."""
-        if items is None:
-            return None
         on_disk = [
             item.entry.path for item in items if not item.archive and (self.root / item.entry.path).is_file()
         ]
@@ -285,6 +280,18 @@ class _Download:
                 bar.update(count)
 
         return Watch(total, moved, self.stop)
+
+
+def _receipts(root: Path) -> dict[str, list[str]]:
+    """Return which archives were unpacked below a root, and into which files."""
+    try:
+        rows = read_json(root / RECEIPTS_NAME)
+        return {str(name): [str(file) for file in files] for name, files in rows.items()}
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError, TypeError, AttributeError) as error:
+        logger.warning("%s is not used: archives are fetched again (%s)", root / RECEIPTS_NAME, error)
+        return {}
 
 
 def _fetch(item: Item, target: Path, client: Client, watch: Watch) -> Digest:

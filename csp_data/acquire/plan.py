@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 from collections import Counter
 from collections.abc import Iterator
@@ -15,17 +14,14 @@ from urllib.request import url2pathname
 from csp_data.acquire import drive
 from csp_data.acquire.archive import is_archive
 from csp_data.acquire.client import Client
-from csp_data.acquire.lockfile import LOCK_NAME, RECEIPTS_NAME, LockedSet, read_lock
+from csp_data.acquire.lockfile import LOCK_NAME, LockedSet, read_lock
 from csp_data.acquire.place import has_publishers_name
 from csp_data.acquire.transfer import Opener, RemoteFile, fetch
 from csp_data.card import Card, FileEntry, prose
 from csp_data.errors import AccessError, OptionError
-from csp_data.files import read_json
 from csp_data.home import expanded
 
-__all__ = ["Item", "Variant", "local_file", "mirror_of", "plan", "receipts"]
-
-logger = logging.getLogger(__name__)
+__all__ = ["Item", "Variant", "local_file", "mirror_of", "plan"]
 
 Variant = Literal["compact", "full"]
 
@@ -211,15 +207,3 @@ def _mirror_lock(card: Card, client: Client, mirror: str, scratch: Path) -> Lock
             raise
         return LockedSet()
     return read_lock(target, card.name)
-
-
-def receipts(root: Path) -> dict[str, list[str]]:
-    """Return which archives were unpacked below a root, and into which files."""
-    try:
-        rows = read_json(root / RECEIPTS_NAME)
-        return {str(name): [str(file) for file in files] for name, files in rows.items()}
-    except FileNotFoundError:
-        return {}
-    except (OSError, ValueError, TypeError, AttributeError) as error:
-        logger.warning("%s is not used: archives are fetched again (%s)", root / RECEIPTS_NAME, error)
-        return {}
