@@ -49,7 +49,11 @@ FIGURES = ("episode", "lowpass", "spectra", "splits", "targets", "trajectory", *
 )
 @click.option("--part", type=click.Choice(PARTS), default="train", show_default=True, help="Part of the episode.")
 @click.option("--episode", type=int, default=0, show_default=True, help="Number of the episode within the part.")
-@click.option("--channels", default="", help="Inputs to draw, comma separated [default: all].")
+@click.option(
+    "--channels",
+    default="",
+    help="Inputs to draw, comma separated [default: all]; with --figure recording, channels of any stream.",
+)
 @click.option(
     "--recording",
     metavar="ID|N",
@@ -101,7 +105,7 @@ def plot(
         read = _read(name, recording, raw, protocol)
         card = api.info(name)
         kind = raw_kind(card, raw_root(card, raw))
-        drawn = plots.recording_figure(read, clocks=figure == "clocks", kind=kind)
+        drawn = plots.recording_figure(read, clocks=figure == "clocks", kind=kind, channels=chosen)
     written = plots.save(drawn, out)
     report({"path": written, "figure": figure}, str(written), as_json=as_json)
 
@@ -111,11 +115,13 @@ def _check_fit(figure: str, changes: dict[str, Any]) -> None:
     if figure not in RAW:
         if typed("recording"):
             raise click.UsageError(f"--recording needs --figure {' or '.join(RAW)}")
-    elif changes or any(map(typed, ("part", "episode", "channels"))):
+    elif changes or any(map(typed, ("part", "episode"))):
         raise click.UsageError(
             f"--figure {figure} draws a raw recording as it is: it takes --recording and --protocol, and no"
             " other option of episodes"
         )
+    elif figure == "clocks" and typed("channels"):
+        raise click.UsageError("--channels needs another figure than clocks: all channels of a stream share one")
 
 
 def _read(name: str, recording: str, raw: Path | None, protocol: str | None) -> Recording:

@@ -247,7 +247,26 @@ def _apart(streams: Mapping[str, Stream]) -> bool:
     return bool(spans) and max(start for start, _ in spans) >= min(stop for _, stop in spans)
 
 
-def recording_figure(recording: Recording, *, clocks: bool = False, kind: str = "") -> Figure:
+def _with_channels(streams: Mapping[str, Stream], names: Sequence[str]) -> dict[str, Stream]:
+    """Return the streams that have some channels, with these alone; all where none is named."""
+    if isinstance(names, str):
+        raise OptionError("channels", names, "a list of names of channels")
+    known = dict.fromkeys(channel for stream in streams.values() for channel in stream.channels)
+    for name in names:
+        if name not in known:
+            raise UnknownNameError("channel", name, known)
+    chosen = {}
+    for key, stream in streams.items():
+        columns = [i for i, name in enumerate(stream.channels) if not names or name in names]
+        if columns:
+            named = tuple(stream.channels[i] for i in columns)
+            chosen[key] = replace(stream, values=stream.values[:, columns], channels=named)
+    return chosen
+
+
+def recording_figure(
+    recording: Recording, *, clocks: bool = False, kind: str = "", channels: Sequence[str] = ()
+) -> Figure:
     """Draw a raw recording: its streams with their gaps, or how its clocks are aligned and how they jitter.
 
     Parameters
@@ -258,10 +277,18 @@ def recording_figure(recording: Recording, *, clocks: bool = False, kind: str = 
         Draw from when to when each stream has samples, and the time from each sample to the next.
     kind
         What the recordings are (``"real recordings"``, ``"simulated"``), for the title.
+    channels
+        Names of those to draw, of inputs and references; by default all streams with at most seven channels each.
+
+    Raises
+    ------
+    UnknownNameError
+        If no stream has a channel of that name.
     """
     start = min((float(stream.time[0]) for stream in recording.streams.values() if len(stream.time)), default=0.0)
     streams = {
-        name: replace(stream, time=from_start(stream.time, start)) for name, stream in recording.streams.items()
+        name: replace(stream, time=from_start(stream.time, start))
+        for name, stream in _with_channels(recording.streams, channels).items()
     }
     active = recording.active and tuple(from_start(np.array(recording.active), start).tolist())
     figure, axes = _stack(len(streams) + clocks)

@@ -259,7 +259,7 @@ def test_folds_on_the_command_line(home: Path) -> None:
         (["--recording", "3"], "--recording needs --figure recording or clocks"),
         (["--figure", "clocks", "--part", "test"], "--figure clocks draws a raw recording as it is"),
         (["--figure", "recording", "--lowpass", "2"], "--figure recording draws a raw recording as it is"),
-        (["--figure", "recording", "--channels", "gyr_x"], "--figure recording draws a raw recording as it is"),
+        (["--figure", "clocks", "--channels", "gyr_x"], "--channels needs another figure than clocks"),
     ],
 )
 def test_options_of_another_figure_are_refused(options: list[str], said: str, tmp_path: Path) -> None:

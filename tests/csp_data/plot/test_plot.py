@@ -168,6 +168,27 @@ def test_raw_recording_by_number_and_id(sample) -> None:
         csp_data.read_recording("sample", 999)
 
 
+def test_some_channels_of_a_raw_recording_of_many() -> None:
+    """A skin of nine channels, of which a panel draws the first seven unless others are named."""
+    read = csp_data.read_recording("sample")
+    time = np.arange(0, 3, 0.01)
+    values = np.sin(time[:, None] + np.arange(9))
+    skin = Stream(time, values, tuple(f"c{i}" for i in range(9)), "uT", "input")
+    read = replace(read, streams={**read.streams, "skin": skin})
+    gyroscope, *_, panel = plot.recording_figure(read, channels=["c8", "gyr_y", "c2"]).axes
+    lines = [line for line in panel.lines if not line.get_label().startswith("_")]  # the marked part has some too
+    assert [line.get_label() for line in lines] == ["c2", "c8"]
+    for line, column in zip(lines, (2, 8), strict=True):
+        np.testing.assert_array_equal(line.get_ydata(), values[:, column])
+    (line, *_) = gyroscope.lines
+    np.testing.assert_array_equal(line.get_ydata(), read.streams["gyroscope"].values[:, 1])
+    assert len(plot.recording_figure(read, channels=["c8", "gyr_y", "c2"]).axes) == 2
+    with pytest.raises(UnknownNameError, match=r"no channel 'c9'.*'c8'"):
+        plot.recording_figure(read, channels=["c9"])
+    with pytest.raises(OptionError, match="a list of names of channels"):
+        plot.recording_figure(read, channels="c8")
+
+
 def test_files_are_pages_and_equal_bytes(sample, tmp_path: Path) -> None:
     for name in ("a", "b"):
         plot.save(sample.plot("splits"), tmp_path / f"{name}.html")
