@@ -226,13 +226,19 @@ def notes(table: Table) -> list[str]:
         chosen = f"the {table.against_kind} with the lowest error on {table.selection}"
         if table.against != best_on_val(table.rows):
             chosen = "the model that was named"
-        sentences.append(
-            f"Differences to {table.called(table.against)}, {chosen}: interval of a bootstrap over "
-            f"{count_of(count, 'recording')} and the seeds; p of Wilcoxon's test "
-            f"over recordings, corrected for {count_of(len(compared), 'comparison')} (Holm); * marks a "
-            "significant difference: p below 0.05, and an interval without 0."
-            + (" One recording carries no test." if count == 1 else smallest_p if count < 10 else "")
+        how = (
+            f"interval of a bootstrap over {count:,} recordings and the seeds; p of Wilcoxon's test over "
+            f"recordings, corrected for {count_of(len(compared), 'comparison')} (Holm); * marks a significant "
+            f"difference: p below 0.05, and an interval without 0.{smallest_p if count < 10 else ''}"
         )
+        if count == 1:
+            over_seeds = any(comparison.low < comparison.high for comparison in compared)
+            how = (
+                "interval of a bootstrap over the seeds alone; one recording carries no test."
+                if over_seeds
+                else "one recording and one seed carry no interval and no test."
+            )
+        sentences.append(f"Differences to {table.called(table.against)}, {chosen}: {how}")
     if _has_published(table):
         sentences.append(
             "How the published errors got their unit is inferred from the heading of their table: the published "
@@ -270,15 +276,20 @@ def _comparison_cells(comparison: Comparison | None, scale: Scale) -> list[str]:
 
 
 def _interval(comparison: Comparison, scale: Scale) -> str:
-    """Return a difference with its interval, as far as two digits of half the interval; four digits of a point."""
+    """Return a difference with its interval, as far as two digits of half the interval.
+
+    Of one recording and one seed each, the interval is a point, and would read as great certainty: it is left out,
+    and the difference has four digits.
+    """
     difference, *ends = map(scale, (comparison.difference, comparison.low, comparison.high))
     half, largest = (ends[1] - ends[0]) / 2, max(map(abs, ends))
-    decimals = places(half if half > 1e-9 * largest else largest / 100, largest)  # one recording and seed: a point
+    decimals = places(half if half > 1e-9 * largest else largest / 100, largest)
     # an end that is not 0 should not read as 0
     decimals += next(
         (extra for extra in (0, 1) if all(round(end, decimals + extra) or not end for end in ends)), 2
     )
-    return f"{difference:+.{decimals}f} [{ends[0]:+.{decimals}f}, {ends[1]:+.{decimals}f}]"
+    interval = f" [{ends[0]:+.{decimals}f}, {ends[1]:+.{decimals}f}]" if ends[0] < ends[1] else ""
+    return f"{difference:+.{decimals}f}{interval}"
 
 
 def _seed_range(seeds: tuple[int, ...]) -> str:

@@ -202,7 +202,7 @@ def test_errors_of_a_target_without_a_unit_have_none() -> None:
 def shown(c: Comparison) -> tuple[list[Decimal], str]:
     row = Row("flat-s4", 1, (0,), 1.0, 1.0, None, 1.0, None, None, 1.0, comparison=c)
     table = Table("broad", "simulated", "strict", "", "val", "test", "m/s", (None,), (row,), against="flat-lstm")
-    cell = next(cell for cell in cells(table, row) if "[" in cell)
+    cell = cells(table, row)[columns(table).index("vs flat-lstm [95 %]")]
     return [Decimal(text) for text in re.findall(r"[-+][\d.]+", cell)], notes(table)[0]
 
 
@@ -227,7 +227,11 @@ def test_one_comparison_is_said_in_the_singular_and_intervals_as_in_the_papers()
     assert "corrected for 1 comparison (Holm)" in note
     values, _ = shown(Comparison(-0.003261, -0.02762, 0.009847, p=None, p_holm=None, recordings=5))
     assert [str(value) for value in values] == ["-0.003", "-0.028", "0.010"]
-    values, _ = shown(Comparison(-0.11593, -0.11593, -0.11593, p=None, p_holm=None, recordings=1))
-    assert [str(value) for value in values] == 3 * ["-0.1159"]  # a point has no uncertainty to go by
+    values, note = shown(Comparison(-0.11593, -0.11593, -0.11593, p=None, p_holm=None, recordings=1))
+    assert [str(value) for value in values] == ["-0.1159"]  # a point has no uncertainty to go by, and is none
+    assert "one recording and one seed carry no interval and no test." in note
+    values, note = shown(Comparison(-0.11593, -0.13, -0.08, p=None, p_holm=None, recordings=1))
+    assert [str(value) for value in values] == ["-0.116", "-0.130", "-0.080"]
+    assert "interval of a bootstrap over the seeds alone; one recording carries no test." in note
     values, _ = shown(Comparison(0.16, 0.0012, 0.35, p=None, p_holm=None, recordings=5))
     assert [str(value) for value in values] == ["0.160", "0.001", "0.350"]  # not [0.00, 0.35]
