@@ -18,7 +18,7 @@ from csp_data.card import Card, read_card
 from csp_data.card import registry as cards
 from csp_data.cli import cli
 from csp_data.errors import MissingDataError, SourceError, VerificationError
-from csp_data.signal.plausible import implausible, sentinels
+from csp_data.signal.plausible import doubtful, implausible, sentinels
 
 CARD = """
 name = "made"
@@ -388,6 +388,8 @@ def test_sentinels_are_told_from_clipping_and_rest() -> None:
     assert of(wave) == []
     assert of(np.clip(wave, -700, 700)) == []
     assert of(np.maximum(wave, 0)) == []
+    assert of(np.round(wave / 500)) == []  # stands still between jumps, and often at 0
+    assert of(np.full(2000, np.nan)) == []
     assert "p is -1 in 25% of the rows" in of(np.where(np.arange(2000) % 4 == 0, -1.0, wave))[0]
 
 
@@ -417,12 +419,26 @@ WALKING = np.outer(np.arange(50) / 10, [1.0, 1.0, 0.1])
     ],
 )
 def test_units_that_are_often_mistaken(unit: str, values: np.ndarray, scale: float, said: str | None) -> None:
-    spoilt = np.insert(values * scale, 7, np.nan, axis=0)  # samples without a value count for nothing
+    spoilt = np.insert(values * scale, 7, np.nan, axis=0)
+    spoilt[7, :-1] = 0.0  # a sample without all its values counts for nothing
     names = tuple("xyz"[: spoilt.shape[1]])
     found = list(implausible(csp_data.Stream(np.arange(51) / 10, spoilt, names, unit, "input")))
     assert len(found) == (said is not None)
     assert all(str(said) in problem for problem in found)
     assert list(implausible(csp_data.Stream(np.zeros(1), spoilt[:1], names, unit, "input"))) == []
+
+
+@pytest.mark.parametrize(
+    ("unit", "speed", "asked"),
+    [("m", 12.0, False), ("m", 20.0, True), ("m", 140.0, True), ("m", 160.0, False), ("m/s^2", 20.0, False)],
+)
+def test_positions_faster_than_people_are_asked_about(unit: str, speed: float, asked: bool) -> None:
+    """Not what is surely wrong, which is refused, nor what is no position."""
+    time = np.arange(50) / 10
+    moving = csp_data.Stream(time, speed * time[:, None], ("x",), unit, "reference")
+    found = list(doubtful(moving))
+    assert [f"above {speed:.0f} m/s, faster than people run" in line for line in found] == [True] * asked
+    assert list(doubtful(moving.select(slice(1)))) == []
 
 
 def test_quaternions_have_a_norm_of_1() -> None:
