@@ -112,6 +112,16 @@ def test_a_run_on_the_sample_beats_the_mean(sample: Dataset, tmp_path: Path) -> 
     np.testing.assert_allclose(part.physical(again), np.concatenate([p.pred for p in done.predictions]), atol=1e-5)
 
 
+def test_targets_by_step_are_those_per_second_over_the_rate(sample: Dataset) -> None:
+    """The way of a step is its mean velocity times its time."""
+    physical = []
+    for dataset in (sample, csp_data.load("sample", target_per="step")):
+        part, options = load_part(dataset, "val"), options_of_dataset("strapdown", dataset)
+        model = build_reference("strapdown", 12, 3, chunk=10, **options)
+        physical.append(part.physical(normalized_predictions(model, part, 50)))
+    np.testing.assert_allclose(physical[1] * 5.0, physical[0], rtol=1e-4, atol=1e-4)
+
+
 def test_configuration_survives_json(sample: Dataset) -> None:
     reference = build_reference("strapdown", 12, 3, chunk=10, **options_of_dataset("strapdown", sample))
     assert reference_from_config(reference_to_dict(reference)).config == reference.config

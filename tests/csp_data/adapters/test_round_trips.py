@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import pickle
 import subprocess
@@ -65,7 +66,9 @@ def test_npz(ds: csp_data.Dataset, tmp_path: Path) -> None:
     assert (tuple(a["channels"]), tuple(a["units"])) == (ds.channels.names, ds.channels.units)
     assert (tuple(a["target_names"]), tuple(a["target_units"])) == (ds.targets.names, ds.targets.units)
     assert (a["input_hz"], a["target_hz"]) == ds.rates
-    np.testing.assert_array_equal(a["input_scale"], ds.normalization.inputs.scale)
+    for side, affine in (("input", ds.normalization.inputs), ("target", ds.normalization.targets)):
+        np.testing.assert_array_equal(a[f"{side}_shift"], affine.shift)
+        np.testing.assert_array_equal(a[f"{side}_scale"], affine.scale)
     about = json.loads(str(a["about"]))
     assert about["kind"] == "real recordings"
     assert about["licence"]["id"] == "CC-BY-4.0"
@@ -75,7 +78,19 @@ def test_npz(ds: csp_data.Dataset, tmp_path: Path) -> None:
 def test_pandas_long(ds: csp_data.Dataset) -> None:
     pytest.importorskip("pandas")
     frame = ds.to_pandas("val")
-    assert frame["value"].dtype == np.float32
+    kinds = dict.fromkeys(("episode", "group", "split", "side", "channel", "unit"), "category")
+    kinds |= {"time": "float64", "value": "float32"}
+    assert list(frame.dtypes.astype(str).items()) == list(kinds.items())
+    assert list(frame.index) == list(range(len(frame)))
+    blocks = [
+        key for key, _ in itertools.groupby(zip(frame["episode"], frame["side"], frame["channel"], strict=True))
+    ]
+    assert blocks == [
+        (episode.id, side, name)
+        for episode in ds.val
+        for side, of in (("inputs", ds.channels), ("targets", ds.targets))
+        for name in of.names
+    ]
     for episode in ds.val:
         own = frame[frame["episode"] == episode.id]
         assert set(own["split"]) == {"val"}
@@ -100,6 +115,7 @@ def test_pandas_side_that_is_none(ds: csp_data.Dataset) -> None:
 def test_pandas_wide_and_csv(ds: csp_data.Dataset, tmp_path: Path) -> None:
     pd = pytest.importorskip("pandas")
     frame = ds.to_pandas(wide="targets")
+    assert list(frame.columns) == ["episode", "group", "split", "time", *ds.targets.names]
     assert frame.attrs["units"] == dict(zip(ds.targets.names, ds.targets.units, strict=True))
     assert frame.attrs["rate_hz"] == ds.rates[1]
     for episode in episodes(ds):
@@ -123,9 +139,13 @@ def test_netcdf(ds: csp_data.Dataset, tmp_path: Path) -> None:
         assert tuple(x["unit"].values) == ds.channels.units
         assert tuple(x["target_unit"].values) == ds.targets.units
         assert json.loads(x.attrs["licence"])["id"] == "CC-BY-4.0"
+        assert (x.attrs["featureType"], x.attrs["kind"]) == ("timeSeries", "real recordings")
+        for side, affine in (("feature", ds.normalization.inputs), ("target", ds.normalization.targets)):
+            np.testing.assert_array_equal(x[f"{side}_shift"], affine.shift)
+            np.testing.assert_array_equal(x[f"{side}_scale"], affine.scale)
         for i, episode in enumerate(episodes(ds)):
             rows, steps = x["sample_episode"].values == i, x["step_episode"].values == i
-            assert rows.sum() == x["input_count"].values[i]
+            assert (rows.sum(), steps.sum()) == (x["input_count"].values[i], x["target_count"].values[i])
             same(
                 episode,
                 id=str(x["episode"].values[i]),
