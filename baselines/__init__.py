@@ -120,7 +120,7 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__, *_modules()})
+    return sorted({*(name for name in globals() if name.startswith("__")), *__all__, *_modules()})
 
 
 @cache

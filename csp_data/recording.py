@@ -59,6 +59,10 @@ class Stream:
         """First and last time, in seconds."""
         return float(self.time[0]), float(self.time[-1])
 
+    def __repr__(self) -> str:
+        names = ", ".join(self.channels)
+        return f"<Stream of {names} ({self.unit}), {self.role}: {len(self.time)} samples>"
+
 
 @dataclass(frozen=True)
 class Note:
@@ -111,3 +115,7 @@ class Recording:
     streams: Mapping[str, Stream]
     active: tuple[float, float] | None = None
     notes: tuple[Note, ...] = ()
+
+    def __repr__(self) -> str:
+        samples = ", ".join(f"{name} {len(stream.time)}" for name, stream in self.streams.items())
+        return f"<Recording {self.id}, group {self.group}: {samples} samples>"

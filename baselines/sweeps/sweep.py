@@ -54,6 +54,9 @@ class Sweep:
         """Read the finished runs."""
         return [read_run(folder) for folder in self.done]
 
+    def __repr__(self) -> str:
+        return f"<Sweep {self.folder}: {len(self.done)} runs done, {len(self.failed)} failed>"
+
 
 def sweep(
     datasets: Sequence[str],

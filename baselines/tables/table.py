@@ -167,6 +167,16 @@ class Table:
         """Return what people read for the model of a row."""
         return self.names.get(model, model)
 
+    def __repr__(self) -> str:
+        from baselines.tables.render import render
+
+        return render(self, "text").rstrip()
+
+    def _repr_html_(self) -> str:
+        from baselines.tables.render import render
+
+        return render(self, "html")
+
     @property
     def name(self) -> str:
         """Data set, what tells these data from others of it, and which fold where it is one alone."""

@@ -206,6 +206,13 @@ class Card:
     reader: Reader | None = field(default=None, compare=False, repr=False)
     """How the set is read where it comes from outside the package; not a field of the file."""
 
+    def __repr__(self) -> str:  # all that a card holds fills screens
+        streams, targets = (", ".join(part.name for part in parts) for parts in (self.streams, self.targets))
+        return (
+            f"<Card {self.name}: {self.title} ({self.kind}, {self.licence.id}); streams {streams}; "
+            f"targets {targets}>"
+        )
+
     def to_dict(self) -> dict[str, Any]:
         """Return the fields of the file as plain values; what is not known is ``None``."""
         values = asdict(replace(self, reader=None))

@@ -149,7 +149,7 @@ class Windows(Episodes):
     """Windows over the episodes of a part, each an :class:`Episode` that shares its episode's id."""
 
     def __init__(self, split: Split) -> None:
-        self.dataset = split.dataset
+        self.dataset, self.name = split.dataset, split.name
         episodes = set(split._episodes)
         table = self.dataset.prepared.index.windows
         rows = self.dataset.episodes
@@ -165,3 +165,7 @@ class Windows(Episodes):
     def _read(self, index: int) -> Episode:
         episode, start, stop = self._spans[index]
         return self.dataset.read(self.dataset.episodes[episode], start, stop)
+
+    def __repr__(self) -> str:
+        steps = sum(stop - start for _, start, stop in self._spans)
+        return f"<Windows of {self.name}: {len(self)}, {steps / self.dataset.targets.rate_hz / 60:.1f} min>"

@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import shutil
+import xml.etree.ElementTree as ET
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -57,6 +58,19 @@ def test_rows_of_real_runs(runs: dict[str, Run]) -> None:
     assert mean.parameters == 3
     assert mean.test_mse == runs["mean"].results["test"]["mse"]
     assert [row.test_mse for row in table.rows] == sorted((row.test_mse for row in table.rows), reverse=True)
+
+
+def test_a_table_shows_itself(runs: dict[str, Run]) -> None:
+    """In a notebook and at a prompt: every model with its error, under the heading."""
+    table = make_table(list(runs.values()))
+    page = ET.fromstring(f"<div>{table._repr_html_()}</div>")
+    shown = [["".join(cell.itertext()) for cell in row] for row in page.iter("tr")][1:]
+    assert [name for name, *_ in shown] == [row.model for row in table.rows]
+    for row, cells in zip(table.rows, shown, strict=True):
+        assert cells[1].split()[0] == f"{row.test_mse:.4f}"
+        line = next(line for line in repr(table).splitlines() if line.startswith(row.model))
+        assert cells[1] in line.replace("*", "")
+    assert "sample: real recordings, not CSP-Bench" in repr(table)
 
 
 def test_heading_says_what_it_is(runs: dict[str, Run]) -> None:

@@ -42,3 +42,19 @@ def test_a_sparkline_keeps_the_extremes() -> None:
     assert set(flat) == {45.0}
     assert sparkline(np.full((3, 1), np.nan, np.float32))
     assert sparkline(np.zeros((0, 1), np.float32))
+
+
+def test_what_a_cell_ends_with_fits_on_a_screen() -> None:
+    """A dataclass would print all that it holds: of a recording, its samples."""
+    ds = csp_data.load("sample", window=csp_data.Window(seconds=10, stride=5))
+    spans = [len(window.targets) for window in ds.val.windows]
+    assert repr(ds.val.windows) == f"<Windows of val: {len(spans)}, {sum(spans) / 5 / 60:.1f} min>"
+    recording = csp_data.read_recording("sample", 0)
+    gyroscope = recording.streams["gyroscope"]
+    for shown, words in (
+        (recording, (recording.id, f"gyroscope {len(gyroscope.time)}")),
+        (gyroscope, ("gyr_x, gyr_y, gyr_z (rad/s), input", str(len(gyroscope.values)))),
+        *((csp_data.info(name), (name, csp_data.info(name).title)) for name in csp_data.names()),
+    ):
+        assert all(word in repr(shown) for word in words)
+        assert len(repr(shown)) < 300
