@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from csp_data.acquire.nearby import better_folder, contents
-from csp_data.acquire.report import Report
+from csp_data.acquire.report import Report, path_inside
 from csp_data.acquire.verify import verify_tree
 from csp_data.card import Card, bundled_root, prose
 from csp_data.errors import DamagedRecordingError, MissingDataError
@@ -14,7 +14,7 @@ from csp_data.home import check_accessible, raw_dir
 from csp_data.simulate.stamp import read_stamp, simulates
 from csp_data.sources import Found, Source, load_source
 
-__all__ = ["copies", "find_recordings", "path_inside", "raw_bytes", "raw_kind", "raw_root", "recordings_of"]
+__all__ = ["copies", "find_recordings", "raw_bytes", "raw_kind", "raw_root", "recordings_of"]
 
 
 def raw_root(card: Card, raw: Path | str | None) -> Path:
@@ -62,11 +62,6 @@ def _check_ids(found: Sequence[Found]) -> None:
                 f"another at {other.files[0]}",
                 "Pass a folder that holds only one of them.",
             )
-
-
-def path_inside(file: Path, root: Path) -> str:
-    """Return the path below the root, with slashes, as the card and the report have it."""
-    return file.as_posix().removeprefix(f"{root.as_posix()}/")
 
 
 def copies(recordings: Sequence[Found], report: Report) -> Iterator[tuple[Found, Found]]:

@@ -15,7 +15,7 @@ from csp_data.acquire.digests import Digest
 from csp_data.errors import SourceError, VerificationError
 from csp_data.sources import Found
 
-__all__ = ["A_RECORDING", "FileReport", "Report", "Status", "Trust", "failure_lines", "names_by_recording"]
+__all__ = ["A_RECORDING", "FileReport", "Report", "Status", "Trust", "failure_lines", "path_inside"]
 
 Status = Literal["ok", "missing", "truncated", "altered", "unreadable", "unlisted", "extra"]
 Trust = Literal["published", "locked", "structure"]
@@ -91,7 +91,7 @@ class Report:
 
     def failure_of(self, found: Found) -> str:
         """Return what failed of those of a recording's files that are there, ``""`` if nothing did."""
-        names = names_by_recording(self.root, [found])[0] if self._failed else ()
+        names = [path_inside(file, self.root) for file in found.files] if self._failed else ()
         return "; ".join(self._failed[name] for name in names if name in self._failed)
 
     @cached_property
@@ -156,15 +156,16 @@ def failure_lines(failures: Sequence[FileReport]) -> list[str]:
     return lines + [f"For {count} of these: {fix}" for fix, count in times.items() if fix and count > 1]
 
 
-def names_by_recording(root: Path, found: Sequence[Found]) -> list[list[str]]:
-    """Return the paths below the root, with slashes, of the files of each recording, there or not."""
-    above = root.parts
-    depth = len(above)
+def path_inside(file: Path, root: Path) -> str:
+    """Return the path below the root, with slashes, as the card and the report have it.
 
-    def name(file: Path) -> str:
-        parts = file.parts  # relative_to takes ten times as long, and there may be thousands of files
-        if parts[:depth] != above:
-            raise SourceError(file, f"find gives a file outside the folder that it was asked about, {root}")
-        return "/".join(parts[depth:])
-
-    return [[name(file) for file in recording.files] for recording in found]
+    Raises
+    ------
+    SourceError
+        If it does not lie there.
+    """
+    # relative_to takes ten times as long, and there may be thousands of files
+    above, parts = root.parts, file.parts
+    if parts[: len(above)] != above:
+        raise SourceError(file, f"find gives a file outside the folder that it was asked about, {root}")
+    return "/".join(parts[len(above) :])

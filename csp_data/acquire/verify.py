@@ -8,14 +8,16 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from itertools import chain
 from pathlib import Path
+from stat import S_ISREG
 
 from csp_data.acquire.digests import Digest, Stamps
 from csp_data.acquire.lockfile import LOCK_NAME, RECEIPTS_NAME, LockedSet, lock_path, read_lock
 from csp_data.acquire.nearby import without_other_simulations
-from csp_data.acquire.report import A_RECORDING, FileReport, Report, Status, names_by_recording
+from csp_data.acquire.report import A_RECORDING, FileReport, Report, Status, path_inside
 from csp_data.acquire.structure import structure_problems
 from csp_data.card import Card, FileEntry, bundled_root, prose
 from csp_data.errors import MissingDataError
+from csp_data.files import special_file
 from csp_data.home import raw_dir
 from csp_data.simulate.stamp import STAMP
 from csp_data.sources import Found, find_in
@@ -71,11 +73,12 @@ def verify_tree(
     found = without_other_simulations(card, root, find_in(card, root))
     locked = read_lock(lock_path(root, lock), card.name)
     listed = _listed_files(card, locked)
-    by_recording = names_by_recording(root, found)
+    by_recording = [[path_inside(file, root) for file in recording.files] for recording in found]
     in_recordings = list(dict.fromkeys(chain.from_iterable(by_recording)))
     wanted = list(dict.fromkeys([*listed, *in_recordings]))
     stamps = Stamps(root)
-    statuses = stamps.statuses(wanted)
+    there = stamps.statuses(wanted)
+    statuses = {name: status for name, status in there.items() if S_ISREG(status.st_mode)}
     unlisted = [name for name in in_recordings if name in statuses and name not in listed]
     used = unlisted if card.unlisted == "used" else []
 
@@ -89,7 +92,7 @@ def verify_tree(
     _trust_digests(reports, card, locked)
     reports |= {path: FileReport(path, "ok") for path in used}
     # also beside a main file that is left out: a reader may be asked for it
-    not_files = stamps.special_files(name for name in wanted if name not in statuses)
+    not_files = {name: kind for name, status in there.items() if (kind := special_file(status.st_mode))}
     reports |= {name: _unreadable(advice, name, kind) for name, kind in not_files.items()}
     if read or deep:
         _open_unvouched(card, advice, by_recording, reports, found, stamps, deep=deep)

@@ -12,8 +12,8 @@ from typing import Any
 import joblib
 import numpy as np
 
-from csp_data.acquire.rawtree import copies, path_inside, raw_root
-from csp_data.acquire.report import Report
+from csp_data.acquire.rawtree import copies, raw_root
+from csp_data.acquire.report import Report, path_inside
 from csp_data.acquire.verify import how_to_get, verify_tree
 from csp_data.authoring.report import Check, SourceReport
 from csp_data.authoring.watching import read_and_watch

@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from csp_data.acquire.rawtree import copies, path_inside, raw_bytes, raw_kind, raw_root, recordings_of
-from csp_data.acquire.report import Report
+from csp_data.acquire.rawtree import copies, raw_bytes, raw_kind, raw_root, recordings_of
+from csp_data.acquire.report import Report, path_inside
 from csp_data.acquire.verify import verify_tree
 from csp_data.card import Card, stored_card
 from csp_data.errors import CspDataError, MissingDataError, OptionError, UnknownNameError
