@@ -208,9 +208,10 @@ def register(card: Card | Path | str, reader: Source | ModuleType | None = None)
             found = read_external_card(FolderReader(path))
             load_source(found)
             return add_card(found)
-        card = read_external_card(
-            FolderReader(path if path.is_dir() else path.parent), path if path.is_file() else None
-        )
+        if path.is_dir():
+            card = read_external_card(FolderReader(path))
+        else:
+            card = read_external_card(FolderReader(path.parent), path)
     source = getattr(reader, "SOURCE", reader)
     folder = None if card.reader is None else card.reader.folder
     card = replace(card, reader=None if source is None else RegisteredReader(source, folder))

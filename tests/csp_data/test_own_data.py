@@ -109,6 +109,11 @@ def test_register_a_source_of_this_process(folder: Path) -> None:
     assert a.train[0].targets.max() < 5 < b.train[0].targets.max()
 
 
+def test_a_card_that_is_not_there_is_no_other_beside_it(folder: Path) -> None:
+    with pytest.raises(CardError, match=r"crad\.toml: cannot be read"):
+        csp_data.register(folder / "crad.toml")
+
+
 def test_recordings_in_a_layout_that_is_known_need_no_reader(tmp_path: Path) -> None:
     text = 'extends = "sample"\nname = "mine"\ntitle = "Mine"'
     (tmp_path / "mine.toml").write_text(text)
