@@ -238,7 +238,7 @@ def notes(table: Table) -> list[str]:
                 if over_seeds
                 else "one recording and one seed carry no interval and no test."
             )
-        sentences.append(f"Differences to {table.called(table.against)}, {chosen}: {how}")
+        sentences.append(f"Differences in MSE to {table.called(table.against)}, {chosen}: {how}")
     if _has_published(table):
         sentences.append(
             "How the published errors got their unit is inferred from the heading of their table: the published "

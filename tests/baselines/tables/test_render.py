@@ -169,7 +169,7 @@ def test_text_fits_the_terminal(width: int) -> None:
     for row in table.rows:
         assert all(cell in words for cell in cells(table, row))
     assert "vs fir [95 %]" in words
-    assert "Differences to fir, the model that was named: interval" in words
+    assert "Differences in MSE to fir, the model that was named: interval" in words
 
 
 @pytest.mark.parametrize("improvement", [None, 0.25])

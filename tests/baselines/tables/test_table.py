@@ -232,7 +232,7 @@ def test_others_are_compared_with_a_learned_model_where_there_is_one(
     assert table.rows[-1].model == "fir"
     assert table.against == "hiss-s4-mamba"
     assert {row.model for row in table.rows if row.comparison is None} == {"hiss-s4-mamba"}
-    assert "Differences to hiss-s4-mamba, the learned model with the lowest error on val" in render(table, "md")
+    assert "Differences in MSE to hiss-s4-mamba, the learned model with the lowest error on val" in render(table, "md")
     named = make_table([*pair, fir, mean], against="flat-lstm")
     before, after = (
         next(row.comparison for row in t.rows if row.model == other)
@@ -241,7 +241,7 @@ def test_others_are_compared_with_a_learned_model_where_there_is_one(
     assert before is not None
     assert after is not None
     assert (after.difference, after.p) == (pytest.approx(-before.difference), before.p)
-    assert "Differences to flat-lstm, the model that was named" in render(named, "md")
+    assert "Differences in MSE to flat-lstm, the model that was named" in render(named, "md")
     with pytest.raises(UnknownNameError, match="no model 'flat-lst' in the table of sample"):
         make_table([*pair, fir], against="flat-lst")
     assert make_table([mean, fir]).against == "fir"
