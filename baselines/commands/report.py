@@ -69,7 +69,7 @@ class Table:
     """Model that the others are compared with, as its row is called; by default the learned one that is best on
     the part for choosing."""
     rename: Annotated[tuple[str, ...], _arg(metavar="NAME=OTHER ...")] = ()
-    """What rows are called instead, as own-Mine=Ours; with --by recording recordings too. Not as CSV or JSON."""
+    """What rows are called instead, as own-Mine=Ours; by recording or data, these too. Not as CSV or JSON."""
     transpose: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     """A column for each model, for many recordings or data sets. Not as CSV or JSON."""
     caption: Annotated[str | None, _arg(metavar="TEXT")] = None
@@ -142,15 +142,15 @@ def _refuse_options(command: Table, form: str) -> None:
 def _require_known(names: Mapping[str, str], rows: Sequence[Run | Result], by: str) -> None:
     """Refuse names of no row, and a name that two rows of a table would have."""
     from baselines.results.folds import across_folds
-    from baselines.tables.labels import by_label
-    from baselines.tables.make import for_each_data
+    from baselines.tables.make import for_each_data, make_table
 
     if not names:
         return
 
     def shown(same: Sequence[Result], variant: str) -> list[str]:
-        together = across_folds(same)
-        return [*by_label(together), *(together[0].recordings if by == "recording" else ())]
+        table = replace(make_table(same), variant=variant)
+        beside = {"recording": list(across_folds(same)[0].recordings), "data": [table.name]}
+        return [*(row.model for row in table.rows), *beside.get(by, ())]
 
     found = for_each_data(rows, shown)
     everywhere = dict.fromkeys(name for known in found for name in known)

@@ -48,7 +48,8 @@ def make_table(
         Model that the others are compared with, as its row is called; None for the learned one with the lowest
         error on the part for choosing. Name one only if it was fixed before its errors were seen.
     names
-        What rows are called where people read them, by what they are called otherwise: ``{"own-Mine": "Ours"}``.
+        What rows, and in an overview data, are called where people read them, by what they are called otherwise:
+        ``{"own-Mine": "Ours"}``.
 
     Raises
     ------
@@ -86,7 +87,7 @@ def make_table(
         folds=first.folds if first.fold is None else None,
         fold_by=first.fold_by,
         fold=None if first.fold is None or first.folds is None else (first.fold, first.folds),
-        names={label: called[label] for label in groups if label in called},
+        names=called,
     )
 
 

@@ -103,7 +103,7 @@ def overview(tables: Sequence[Table]) -> Grid:
         header=(
             "model",
             *(
-                f"{table.name}{scale.label}{table.squared_unit_label}"
+                f"{table.called(table.name)}{scale.label}{table.squared_unit_label}"
                 for scale, table in zip(scales, tables, strict=True)
             ),
         ),

@@ -141,7 +141,7 @@ class Table:
     looks_ahead
         Rows of models of one's own whose outputs were seen to depend on samples after their chunk.
     names
-        What rows are called where people read them, if not like their models.
+        What rows, and in an overview data, are called where people read them.
     """
 
     dataset: str
@@ -163,9 +163,9 @@ class Table:
     looks_ahead: tuple[str, ...] = ()
     names: Mapping[str, str] = field(default_factory=dict)
 
-    def called(self, model: str) -> str:
-        """Return what people read for the model of a row."""
-        return self.names.get(model, model)
+    def called(self, name: str) -> str:
+        """Return what people read for the name of a row, or of the data in an overview."""
+        return self.names.get(name, name)
 
     def __repr__(self) -> str:
         from baselines.tables.render import render

@@ -232,7 +232,9 @@ def test_others_are_compared_with_a_learned_model_where_there_is_one(
     assert table.rows[-1].model == "fir"
     assert table.against == "hiss-s4-mamba"
     assert {row.model for row in table.rows if row.comparison is None} == {"hiss-s4-mamba"}
-    assert "Differences in MSE to hiss-s4-mamba, the learned model with the lowest error on val" in render(table, "md")
+    assert "Differences in MSE to hiss-s4-mamba, the learned model with the lowest error on val" in render(
+        table, "md"
+    )
     named = make_table([*pair, fir, mean], against="flat-lstm")
     before, after = (
         next(row.comparison for row in t.rows if row.model == other)
@@ -471,6 +473,12 @@ def test_the_overview_alone(sweeps: dict[str, Path], capsys: pytest.CaptureFixtu
     assert alone.count("| model |") == 1
     main(["table", str(sweeps["simulated"]), "--by", "data", "--format", "latex", "--label", "tab:all"])
     assert capsys.readouterr().out.count(r"\begin{table}") == 1
+    command = ["table", str(sweeps["filter"]), "--by", "data", "--transpose"]
+    main(command)
+    usual = capsys.readouterr().out
+    main([*command, "--rename", "sample, low-pass 5 Hz causal=5 Hz"])
+    assert capsys.readouterr().out == usual.replace("| sample, low-pass 5 Hz causal (", "| 5 Hz (")
+    assert "| sample, low-pass 5 Hz causal (m/s)² |" in usual
 
 
 @pytest.mark.parametrize(
