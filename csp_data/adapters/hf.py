@@ -100,11 +100,8 @@ def to_hf(dataset: Dataset) -> DatasetDict:
     parts = {}
     for part in dataset.parts:
         table = pa.Table.from_batches(_batches(dataset, part), schema=schema(dataset))
-        part_info = info.copy()
-        part_info.features = datasets.Features.from_arrow_schema(table.schema)
-        parts[part] = datasets.Dataset(
-            table.replace_schema_metadata(None), info=part_info, split=datasets.NamedSplit(part)
-        )
+        bare = table.replace_schema_metadata(None)
+        parts[part] = datasets.Dataset(bare, info=info, split=datasets.NamedSplit(part))
     return datasets.DatasetDict(parts)
 
 

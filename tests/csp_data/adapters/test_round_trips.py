@@ -178,28 +178,47 @@ def test_hugging_face(ds: csp_data.Dataset, tmp_path: Path, monkeypatch: pytest.
             for key in ("time", "target_time"):
                 time = np.array(row[key]) + row["start_s"]
                 np.testing.assert_allclose(time, getattr(episode, key), rtol=0, atol=1e-9)
-    about = json.loads(ds.to_hf()["train"].info.description)
-    assert tuple(about["inputs"]["units"]) == ds.channels.units
+    info = ds.to_hf()["train"].info
+    assert (info.license, info.homepage) == ("CC-BY-4.0", ds.card.licence.url)
+    assert tuple(json.loads(info.description)["inputs"]["units"]) == ds.channels.units
     assert "license: cc-by-4.0" in (folder / "README.md").read_text()
     again = CliRunner().invoke(cli, ["export", "sample", "-o", str(folder), "--format", "parquet"])
     assert again.exit_code == 2
     assert "new or empty" in again.stderr
 
 
-def test_parquet_for_others(ds: csp_data.Dataset, tmp_path: Path) -> None:
+@pytest.mark.parametrize("group", ["all", "one"])
+def test_parquet_for_others(
+    ds: csp_data.Dataset, group: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In groups of rows, which of small episodes are all and of large ones each."""
     pq = pytest.importorskip("pyarrow.parquet")
-    table = pq.read_table(ds.to_parquet(tmp_path / "p") / "data" / "val.parquet")
+    from csp_data.adapters import hf
+
+    if group == "one":
+        monkeypatch.setattr(hf, "ROWS_BYTES", 1)
+    with pq.ParquetFile(ds.to_parquet(tmp_path / "p") / "data" / "val.parquet") as file:
+        assert file.num_row_groups == (1 if group == "all" else len(ds.val))
+        table = file.read()
     for row, episode in zip(table.to_pylist(), ds.val, strict=True):
         np.testing.assert_array_equal(np.array(row["inputs"], np.float32), episode.inputs)
     about = json.loads(table.schema.metadata[b"csp_data"])
     assert tuple(about["targets"]["units"]) == ds.targets.units
 
 
-def test_a_simulated_tree_says_so_in_the_readme(tmp_path: Path) -> None:
+def test_the_readme_says_what_is_simulated_and_what_may_not_be_passed_on(tmp_path: Path) -> None:
     pytest.importorskip("pyarrow")
-    raw = csp_data.simulate("vector", tmp_path / "raw", hours=0.01, seed=0)
-    folder = csp_data.load("vector", raw=raw, protocol="strict").to_parquet(tmp_path / "out")
-    assert "Simulated: nothing in this data set was measured" in (folder / "README.md").read_text()
+    raw = csp_data.simulate("marker", tmp_path / "raw", hours=0.005, seed=0)
+    made = csp_data.load("marker", raw=raw, protocol="strict").to_parquet(tmp_path / "made")
+    real = csp_data.load("sample").to_parquet(tmp_path / "real")
+    simulated, measured = ((folder / "README.md").read_text() for folder in (made, real))
+    assert 'license: other\nlicense_name: "unstated"\n' in simulated
+    for sentence in (
+        "Simulated: nothing in this data set was measured",
+        "do not allow passing these recordings on",
+    ):
+        assert sentence in simulated
+        assert sentence not in measured
 
 
 def test_torch_loader_is_seeded_whatever_the_workers() -> None:
