@@ -83,7 +83,7 @@ class Result:
     epochs, epoch
         Passes over the training windows, and the chosen one; ``None`` for a reference.
     seconds
-        Time to fit.
+        Time to fit, without what is compiled once on a machine.
     val_mse, val_rmse, val_mae, test_mse, test_rmse, test_mae
         In the units of the targets.
     test_ate, test_rte, path_unit

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
+from baselines.cpu.threads import compile_clock
 from baselines.errors import CspDataError, OptionError
 from baselines.files import atomic_bytes
 from baselines.models.model import param_groups
@@ -55,7 +56,7 @@ class Fit:
     val_loss
         Its loss on the part that it was chosen on, in normalised units.
     seconds
-        Spent on training and validation, over all resumptions.
+        Spent on training and validation, over all resumptions; without what is compiled once on a machine.
     """
 
     epoch: int
@@ -117,18 +118,18 @@ def train(
     folder = Path(folder)
     loop = _TrainingLoop(model, config, folder, train_part, windows, team)
     keep_freed()
-    with seeded(config.seed, train_part.inputs.device), team.gradients(model):
+    with seeded(config.seed, train_part.inputs.device), team.gradients(model), compile_clock() as compiled:
         loop.resume()
         if team.leads:
             _drop_metrics_after(folder / METRICS, loop.state["epoch"])
         epochs = range(loop.state["epoch"] + 1, config.epochs + 1)
         for epoch in (bar := tqdm(epochs, desc="train", unit="epoch", disable=not progress)):
-            epoch_start = time.perf_counter()
+            epoch_start = time.perf_counter() - compiled()
             train_loss = loop.run_epoch(epoch)
             val_loss = validate(model, val_part, length, team)
             if not math.isfinite(val_loss):
                 raise loop.non_finite_part_error(val_part, length, val_loss, epoch)
-            loop.state["seconds"] += time.perf_counter() - epoch_start
+            loop.state["seconds"] += time.perf_counter() - compiled() - epoch_start
             metrics = loop.store(epoch, train_loss, val_loss)
             bar.set_postfix_str(f"train {train_loss:.3f}, val {val_loss:.3f}, best {loop.state['best_loss']:.3f}")
             if on_epoch is not None:

@@ -5,6 +5,7 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import asdict, replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -283,6 +284,35 @@ def test_the_time_is_what_all_epochs_took(gru: type[Any], make_part: MakePart, t
     assert 0 < seconds[0] <= seconds[2] <= seconds[-1] == pytest.approx(fit.seconds, abs=1e-3)
     assert sorted(seconds) == seconds
     assert fit.seconds <= time.perf_counter() - start
+
+
+def test_what_is_compiled_once_on_a_machine_is_no_time_of_the_training(
+    gru: type[Any], make_part: MakePart, tmp_path: Path
+) -> None:
+    """The first seed would seem to be a hundred times slower than the others."""
+    numba = pytest.importorskip("numba", reason="it compiles")
+    from numba.core import event
+
+    part, model = make_part(), _gru(gru, make_part())
+
+    def compile_(module: nn.Module, inputs: Any) -> None:
+        hook.remove()
+        inner = numba.njit(lambda x: np.sort(x)[::-1].copy())
+        numba.njit(lambda x: inner(x) + inner(x[::-1]).sum())(np.arange(5.0))
+
+    hook = model.register_forward_pre_hook(compile_)
+    start = time.perf_counter()
+    with event.install_recorder("numba:compile") as recorded:
+        fit = train(model, part, make_part(seed=1), CONFIG, tmp_path)
+    wall = time.perf_counter() - start
+    events = recorded.buffer
+    assert sum(one.is_start for _, one in events) > 1  # the inner one within the outer one, which counts once
+    compiled = depth = 0.0
+    for (at, one), (then, _) in pairwise(events):
+        depth += 1 if one.is_start else -1
+        compiled += (then - at) * (depth > 0)
+    assert 0 < fit.seconds <= wall - 0.9 * compiled
+    assert _lines(tmp_path)[0]["seconds"] > 0
 
 
 def test_of_a_team_the_leader_alone_writes(gru: type[Any], make_part: MakePart, tmp_path: Path) -> None:
