@@ -19,20 +19,21 @@ from baselines.experiment import load_model, torch_device
 from baselines.pretrained import Pretrained, pretrained_of
 from baselines.published import UNITS
 from baselines.runs.interface import Interface, interface_of
-from baselines.runs.run import Run, read_run
+from baselines.runs.run import Run, RunError, dataset_of, read_run
 from baselines.training.data import Part
 from baselines.training.evaluate import compute_all_metrics, physical_predictions, predict
 from baselines.training.quantities import Quantities
 from baselines.training.settings import window_steps
 from csp_data import PAPER, STRICT, Note, Protocol, Recording, input_episodes
-from csp_data.acquire.rawtree import find_recordings, raw_kind, raw_root
+from csp_data.acquire.rawtree import find_recordings, path_inside, raw_kind, raw_root
+from csp_data.acquire.verify import verify_tree
 from csp_data.card import Card, load_card
 from csp_data.normalization import features
 from csp_data.predictions import save_predictions
 from csp_data.prepare.examples import Example, examples
 from csp_data.prepare.pipeline import channels_of
 from csp_data.prepare.reporting import log_notes
-from csp_data.sources import load_source, read_found
+from csp_data.sources import Found, load_source, read_found
 from csp_data.store import EpisodeRow
 
 __all__ = ["Prediction", "Predictor"]
@@ -80,6 +81,7 @@ class Predictor:
 
     def __init__(self, model: nn.Module, interface: Interface, protocol: Protocol, window: int | None) -> None:
         self.model, self.interface, self.protocol, self.window = model, interface, protocol, window
+        self._run: Run | None = None
 
     @classmethod
     def of(
@@ -129,7 +131,9 @@ class Predictor:
         seconds = trained_s if isinstance(window_s, str) else window_s
         if baseline == "none":
             protocol = protocol.replace(baseline="none")
-        return cls(model, interface, protocol, window_steps("window_s", seconds, interface.target_hz))
+        predictor = cls(model, interface, protocol, window_steps("window_s", seconds, interface.target_hz))
+        predictor._run = run if isinstance(run, Run) else None
+        return predictor
 
     def predict(self, recording: Recording, *, source: Path | str | None = None) -> list[Prediction]:
         """Predict a recording.
@@ -181,7 +185,8 @@ class Predictor:
 
         The reader of a data set reads them, and every field of the protocol applies, as to the training data: of
         recordings of the test part the errors are those of their evaluation. In which part the data set's own
-        split has them does not matter, and nothing looks whether the model was trained on one.
+        split has them does not matter; the log warns of those that the run was trained or chosen on, where its
+        prepared file is there to tell.
 
         Parameters
         ----------
@@ -236,9 +241,12 @@ class Predictor:
         source, by_id = load_source(card), {found.id: found for found in find_recordings(card, root)}
         notes: list[Note] = []
         count = 0
-        for id_ in dict.fromkeys(ids or by_id):
+        chosen = list(dict.fromkeys(ids or by_id))
+        for id_ in chosen:
             if id_ not in by_id:
                 raise UnknownNameError(f"recording of {card.name}", id_, by_id)
+        self._warn_of_seen(card, root, [by_id[id_] for id_ in chosen])
+        for id_ in chosen:
             recording = read_found(source, by_id[id_], card, self.protocol)
             for stream in card.streams:
                 if stream.role == "reference" and stream.name not in recording.streams:
@@ -256,6 +264,31 @@ class Predictor:
         log_notes(notes)
         if not count:
             raise CspDataError(f"{root}: the protocol leaves nothing to evaluate{_reason(notes)}.")
+
+    def _warn_of_seen(self, card: Card, root: Path, chosen: Sequence[Found]) -> None:
+        """Warn of recordings with the bytes of one that the run was trained on, or its epoch chosen on."""
+        if self._run is None:
+            return
+        try:
+            data = dataset_of(self._run)
+        except RunError:  # the prepared file is not there, and nobody knows
+            return
+        part_by_recording = {row.recording: row.split for row in data.episodes}
+        prepared = {file["sha256"] for file in data.provenance["files"]} - {None}
+        report = verify_tree(card, root, extra=False)
+        seen = [
+            found.id
+            for found in chosen
+            if report.digests[path_inside(found.files[0], report.root)].sha256 in prepared
+            and part_by_recording.get(found.id) != data.report
+        ]
+        if seen:
+            logger.warning(
+                "the run was trained or chosen on %d of these %d recordings, whose errors say little: %s",
+                len(seen),
+                len(chosen),
+                ", ".join(seen),
+            )
 
     def _require_same_channels(self, card: Card, example: Example) -> None:
         """Refuse an example of other inputs or of another target than the training data's."""

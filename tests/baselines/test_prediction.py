@@ -394,6 +394,7 @@ def test_without_a_truth_there_is_no_error(home: Path, tmp_path: Path, capfd: py
     new = tmp_path / "new"
     shutil.copytree(folder / "recordings", new)
     (new / "r2" / "truth.csv").unlink()
+    capfd.readouterr()
     with pytest.raises(SystemExit):
         main(["eval", str(tmp_path / "run"), "--dataset", str(folder), "--raw", str(new)])
     assert (
@@ -407,3 +408,29 @@ def test_another_target_in_the_same_unit_is_refused(runs: dict[str, Run]) -> Non
     predictor.protocol = predictor.protocol.replace(target="velocity-in-start-frame")
     with pytest.raises(CspDataError, match="its target is velocity-in-start-frame"):
         predictor.evaluate("sample", recordings=["03_undisturbed_slow_rotation_C"])
+
+
+def test_recordings_that_the_run_has_seen_are_named(
+    home: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Whatever the folder: by their bytes. A new recording may have the name of an old one."""
+    folder = new_source("barrow", tmp_path / "barrow")
+    dataset = csp_data.load(folder)
+    trained, _ = run(dataset, "mean", TrainConfig(), tmp_path / "run")
+    (tested,) = {row.recording for row in dataset.test.rows}
+    first, *others = (row.recording for part in (dataset.train, dataset.val) for row in part.rows)
+    shutil.copytree(folder / "recordings", new := tmp_path / "new")
+    sensor = new / first / "sensor.csv"
+    sensor.write_text(sensor.read_text().replace("\n0.00,-", "\n0.00,"))
+    predictor = baselines.Predictor.of(trained)
+    predictor.evaluate(folder, raw=new)
+    (warning,) = [record.getMessage() for record in caplog.records]
+    assert warning.startswith(f"the run was trained or chosen on {len(others)} of these 4 recordings")
+    assert set(warning.rpartition(": ")[2].split(", ")) == set(others)
+    caplog.clear()
+    predictor.evaluate(folder, raw=new, recordings=[tested, first])
+    predictor.evaluate(folder, recordings=[tested])
+    baselines.Predictor.of("pretrained:broad").evaluate("sample", recordings=["03_undisturbed_slow_rotation_C"])
+    dataset.path.unlink()
+    predictor.evaluate(folder, raw=new)  # nobody knows
+    assert not caplog.records
