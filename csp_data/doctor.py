@@ -22,11 +22,12 @@ from csp_data._version import __version__
 from csp_data.acquire.client import offline
 from csp_data.acquire.importing import leftovers
 from csp_data.card import bundled_root, load_card, names
+from csp_data.describe.text import amount
 from csp_data.errors import CspDataError
 from csp_data.home import home, obstacle_at, prepared_dir, raw_dir, stamps_dir
 from csp_data.store import found_damaged, read_header
 
-__all__ = ["GROUP", "PreparedFile", "examine", "prepared_files", "readable_size", "size_of"]
+__all__ = ["GROUP", "PreparedFile", "examine", "prepared_files", "size_of"]
 
 GROUP = "csp_data.doctor"
 DISTRIBUTION = "csp-data"
@@ -49,15 +50,6 @@ def size_of(path: Path) -> int:
     """Return the bytes of a file, or of all files below a folder; links count for nothing."""
     files = path.rglob("*") if path.is_dir() else [path]
     return sum(file.lstat().st_size for file in files if file.is_file() and not file.is_symlink())
-
-
-def readable_size(count: int) -> str:
-    """Return a number of bytes as people read it, in powers of 1000."""
-    size, units = float(count), ["B", "kB", "MB", "GB", "TB"]
-    while size >= 1000 and len(units) > 1:
-        size /= 1000
-        units.pop(0)
-    return f"{size:.0f} {units[0]}" if units[0] == "B" else f"{size:.1f} {units[0]}"
 
 
 def prepared_files() -> list[PreparedFile]:
@@ -229,7 +221,7 @@ def _problems(found: dict[str, Any]) -> Iterator[str]:
     if not place["writable"]:
         yield f"{place['path']} cannot be written to. Set CSP_DATA_HOME to a folder you own."
     if place["disk_free_bytes"] < LITTLE:
-        free = readable_size(place["disk_free_bytes"])
+        free = amount(place["disk_free_bytes"])
         yield f"Only {free} are free where {place['path']} lies. Make room, or set CSP_DATA_HOME to another disk."
     for name, version in found["environment"]["packages"].items():
         if version is None:

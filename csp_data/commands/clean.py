@@ -12,7 +12,8 @@ from csp_data.acquire.importing import delete, leftovers
 from csp_data.card import bundled_root, load_card
 from csp_data.commands.base import Command, examples, report
 from csp_data.commands.options import json_option, optional_name_argument, raw_option
-from csp_data.doctor import prepared_files, readable_size, size_of
+from csp_data.describe.text import amount
+from csp_data.doctor import prepared_files, size_of
 from csp_data.errors import OptionError
 from csp_data.home import check_accessible, lock, raw_dir
 from csp_data.terminal import at_terminal
@@ -72,4 +73,4 @@ def _ask(paths: list[Path], size: int) -> None:
     click.echo("\n".join([*(f"  {path}" for path in paths[:SHOWN]), *more]), err=True)
     if not at_terminal(sys.stdin):
         raise click.UsageError("Nothing was deleted: there is no terminal to ask at. Say --yes to delete these.")
-    click.confirm(f"Delete these {len(paths)} ({readable_size(size)})?", default=False, abort=True, err=True)
+    click.confirm(f"Delete these {len(paths)} ({amount(size)})?", default=False, abort=True, err=True)

@@ -10,7 +10,8 @@ import click
 from csp_data.card import names
 from csp_data.commands.base import Command, examples, report
 from csp_data.commands.options import json_option
-from csp_data.doctor import examine, readable_size
+from csp_data.describe.text import amount
+from csp_data.doctor import examine
 
 __all__ = ["doctor"]
 
@@ -48,23 +49,23 @@ def _lines(found: dict[str, Any]) -> Iterator[str]:
         yield f"\n{name}:"
         yield from (f"  {key}: {_short(value)}" for key, value in section.items())
     yield f"\nHome: {home['path']} ({home['chosen_by']}{'' if home['exists'] else ', not made yet'})"
-    free, total = readable_size(home["disk_free_bytes"]), readable_size(home["disk_total_bytes"])
-    yield f"  {readable_size(home['bytes'])} used, {free} of {total} free on its disk"
+    free, total = amount(home["disk_free_bytes"]), amount(home["disk_total_bytes"])
+    yield f"  {amount(home['bytes'])} used, {free} of {total} free on its disk"
     network = found["network"]
     yield "  network: off (CSP_DATA_OFFLINE)" if network["offline"] else "  network: used when asked for"
     yield from (f"  {key}: {network[key]}" for key in ("CSP_DATA_MIRROR", "CSP_DATA_REROUTE") if network[key])
     yield "\nRaw files:"
     for row in found["datasets"]:
         ships = ", ships with csp-data" if row["ships"] else ""
-        yield f"  {row['name']:<14} {row['files']} files, {readable_size(row['bytes'])}{ships}: {row['path']}"
+        yield f"  {row['name']:<14} {row['files']} files, {amount(row['bytes'])}{ships}: {row['path']}"
     yield "\nPrepared files:" if found["prepared"] else "\nPrepared files: none"
     for row in found["prepared"]:
-        size = readable_size(row["bytes"])
+        size = amount(row["bytes"])
         unknown = "" if row["dataset"] in (None, *names()) else ", of a folder or plugin that is not registered"
         yield f"  {row['dataset'] or 'unusable':<14} {row['protocol']}, {size}{unknown}: {row['path']}"
     yield "\nCan be reclaimed:" if found["reclaimable"] else "\nCan be reclaimed: nothing"
     for row in found["reclaimable"]:
-        yield f"  {readable_size(row['bytes'])}: {row['what']} ({row['command']})"
+        yield f"  {amount(row['bytes'])}: {row['what']} ({row['command']})"
 
 
 def _short(value: object) -> str:

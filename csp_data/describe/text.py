@@ -34,10 +34,11 @@ def amount(count: int | None) -> str:
     """Return a number of bytes as people say it: ``"148 MB"``; ``"unknown"`` for ``None``."""
     if count is None:
         return "unknown"
-    for unit, size in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
-        if count >= size:
-            return f"{count / size:.3g} {unit}"
-    return f"{count} B"
+    size, units = float(count), ["B", "kB", "MB", "GB", "TB"]
+    while size >= 999.5 and len(units) > 1:
+        size /= 1000
+        units.pop(0)
+    return f"{size:.0f} {units[0]}" if size >= 100 else f"{size:.3g} {units[0]}"
 
 
 def markdown(card: Card, *, level: int = 1) -> str:

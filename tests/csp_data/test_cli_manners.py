@@ -237,7 +237,7 @@ def test_clean_asks_before_it_deletes(empty_home: Path, answer: str, terminal: T
     (empty_home / "raw" / "broad.incoming").mkdir(parents=True)
     (empty_home / "raw" / "broad.incoming" / "x.part").write_bytes(bytes(1000))
     code, said = terminal(PROGRAM, "clean", "broad", answer=answer or "\n")
-    assert "Delete these 1 (1.0 kB)?" in said
+    assert "Delete these 1 (1 kB)?" in said
     assert code == (0 if answer == "y" else 1)
     assert (empty_home / "raw" / "broad.incoming").exists() == (answer != "y")
     assert terminal(PROGRAM, "clean", "--prepared", answer=answer or "\n")[0] == (0 if answer == "y" else 1)

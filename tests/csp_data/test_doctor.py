@@ -15,7 +15,7 @@ from click.testing import CliRunner
 
 import csp_data
 from csp_data.cli import cli
-from csp_data.doctor import GROUP, examine, readable_size
+from csp_data.doctor import GROUP, examine
 
 
 def doctor(path: Path | None = None) -> tuple[int, dict, str]:
@@ -137,14 +137,6 @@ def test_the_training_package_has_its_section() -> None:
     assert section["scan"] in section["scan_packages"]
     assert section["scan_packages"][section["scan"]] == "installed"
     json.dumps(section)
-
-
-@pytest.mark.parametrize(
-    ("count", "text"),
-    [(0, "0 B"), (999, "999 B"), (1000, "1.0 kB"), (1_500_000, "1.5 MB"), (2 * 10**15, "2000.0 TB")],
-)
-def test_sizes_are_readable(count: int, text: str) -> None:
-    assert readable_size(count) == text
 
 
 def test_files_of_a_folder_of_ones_own_are_no_problem(empty_home: Path) -> None:

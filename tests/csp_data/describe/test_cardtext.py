@@ -61,4 +61,21 @@ def test_bytes_of_the_sample_are_counted() -> None:
     assert card.size is not None
     assert card.size.bytes == sum(file.size or 0 for file in card.files)
     assert card.size.recordings == len(card.files)
-    assert [amount(n) for n in (None, 7, 1500, card.size.bytes)] == ["unknown", "7 B", "1.5 kB", "5.89 MB"]
+
+
+@pytest.mark.parametrize(
+    ("count", "text"),
+    [
+        *(
+            (None, "unknown"),
+            (0, "0 B"),
+            (999, "999 B"),
+            (1000, "1 kB"),
+            (1_500_000, "1.5 MB"),
+            (5_887_000, "5.89 MB"),
+        ),
+        *((999_499, "999 kB"), (999_500_000, "1 GB"), (147_600_000_000, "148 GB"), (2 * 10**15, "2000 TB")),
+    ],
+)
+def test_amounts_are_readable(count: int | None, text: str) -> None:
+    assert amount(count) == text
