@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from csp_data.card.plugins import Reader
 from csp_data.card.splits import SplitCard
@@ -23,6 +23,7 @@ __all__ = [
     "prose",
 ]
 
+Thing = TypeVar("Thing", "StreamCard", "TargetCard")
 Kind = Literal["CSP-Bench", "real recordings", "simulated"]
 NONE = "none"
 """What a card says where there is no address and no DOI."""
@@ -221,26 +222,22 @@ class Card:
 
     def stream(self, name: str) -> StreamCard:
         """Return a stream by name."""
-        by_name = {stream.name: stream for stream in self.streams}
-        if name not in by_name:
-            raise UnknownNameError(f"stream of {self.name}", name, by_name)
-        return by_name[name]
+        return _named(name, self.streams, f"stream of {self.name}")
 
     def inputs(self, chosen: tuple[str, ...] | None) -> tuple[StreamCard, ...]:
         """Return the input streams chosen by a protocol; the default ones for ``None``."""
-        by_name = {stream.name: stream for stream in self.streams if stream.role == "input"}
+        inputs = tuple(stream for stream in self.streams if stream.role == "input")
         if chosen is None:
-            return tuple(stream for stream in by_name.values() if stream.default)
-        for name in chosen:
-            if name not in by_name:
-                raise UnknownNameError(f"input stream of {self.name}", name, by_name)
-        return tuple(by_name[name] for name in chosen)
+            return tuple(stream for stream in inputs if stream.default)
+        return tuple(_named(name, inputs, f"input stream of {self.name}") for name in chosen)
 
     def target(self, name: str | None) -> TargetCard:
         """Return a target by name; the first for ``None``."""
-        by_name = {target.name: target for target in self.targets}
-        if name is None:
-            return self.targets[0]
-        if name not in by_name:
-            raise UnknownNameError(f"target of {self.name}", name, by_name)
-        return by_name[name]
+        return self.targets[0] if name is None else _named(name, self.targets, f"target of {self.name}")
+
+
+def _named(name: str, things: tuple[Thing, ...], what: str) -> Thing:
+    by_name = {thing.name: thing for thing in things}
+    if name not in by_name:
+        raise UnknownNameError(what, name, by_name)
+    return by_name[name]
