@@ -20,7 +20,7 @@ from typing import Any
 
 from csp_data._version import __version__
 from csp_data.acquire.client import offline
-from csp_data.acquire.importing import leftovers
+from csp_data.acquire.leftovers import leftovers
 from csp_data.card import bundled_root, load_card, names
 from csp_data.describe.text import amount
 from csp_data.errors import CspDataError

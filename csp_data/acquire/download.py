@@ -17,7 +17,8 @@ from tqdm import tqdm
 from csp_data.acquire.client import MIRROR, Client, Patience, offline
 from csp_data.acquire.consent import AskLicence, AskPassword, credentials_for, require_licence
 from csp_data.acquire.digests import Digest, Stamps, digest_file
-from csp_data.acquire.importing import bring, files_to_bring, incoming_dir, unpack_into, verify_and_lock
+from csp_data.acquire.importing import bring, files_to_bring, unpack_into, verify_and_lock
+from csp_data.acquire.leftovers import incoming_dir
 from csp_data.acquire.lockfile import RECEIPTS_NAME, Locked, LockedSet, lock_path, read_lock
 from csp_data.acquire.place import all_files, place
 from csp_data.acquire.plan import Item, Variant, local_file, mirror_of, plan

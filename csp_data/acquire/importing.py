@@ -12,35 +12,27 @@ from typing import get_args
 
 from csp_data.acquire.archive import is_archive, unpack
 from csp_data.acquire.digests import Digest, Stamps, digest_file
+from csp_data.acquire.leftovers import incoming_dir
 from csp_data.acquire.lockfile import Locked, LockedSet, extend_lock, lock_path, read_lock
 from csp_data.acquire.place import How, find_files, has_publishers_name, place
 from csp_data.acquire.report import Report
-from csp_data.acquire.verify import LEFTOVER_ENDINGS, verify_tree
+from csp_data.acquire.verify import verify_tree
 from csp_data.card import Card, FileEntry, bundled_root, load_card, names
-from csp_data.errors import CspDataError, MissingDataError, OptionError, UnsafeArchiveError, VerificationError
-from csp_data.home import expanded, lock, named, raw_dir, writable_dir
+from csp_data.errors import MissingDataError, OptionError, UnsafeArchiveError, VerificationError
+from csp_data.home import expanded, lock, raw_dir, writable_dir
 from csp_data.simulate.stamp import carry_stamp
 from csp_data.sources.folders import walk_folders
 
 __all__ = [
     "bring",
-    "clean",
-    "delete",
+    "files_to_bring",
     "import_card",
-    "incoming_dir",
-    "leftovers",
     "unpack_into",
     "verify_and_lock",
 ]
 
 NESTED = 2
 """Archives within archives that are opened: the publisher's zips within a repository's export."""
-
-
-def incoming_dir(root: Path) -> Path:
-    """Return where unfinished work of a raw folder lies: beside it, so that no reader finds it."""
-    root = named(root)
-    return root.with_name(root.name + ".incoming")
 
 
 def import_card(
@@ -283,47 +275,3 @@ def bring(files: Mapping[str, Path], root: Path, how: How) -> None:
             place(file.readlink(), root / name, how)
         else:
             place(file, root / name, "move")
-
-
-def leftovers(root: Path) -> list[Path]:
-    """Return what unfinished work left in and beside a raw folder."""
-    paths = [incoming_dir(root)] if incoming_dir(root).exists() else []
-    if root.is_dir():
-        paths += sorted(
-            file for file in root.rglob("*") if file.is_file() and file.name.endswith(LEFTOVER_ENDINGS)
-        )
-    return paths
-
-
-def clean(root: Path) -> list[Path]:
-    """Delete what unfinished work left in and beside a raw folder; return what was deleted.
-
-    Raises
-    ------
-    CspDataError
-        If it cannot be deleted.
-    """
-    with lock(root):
-        paths = leftovers(root)
-        for path in paths:
-            delete(path)
-    return paths
-
-
-def delete(path: Path) -> None:
-    """Delete a file or a folder.
-
-    Raises
-    ------
-    CspDataError
-        If it cannot be deleted.
-    """
-    try:
-        if path.is_dir():
-            shutil.rmtree(path)
-        else:
-            path.unlink(missing_ok=True)
-    except OSError as error:
-        raise CspDataError(
-            f"cannot delete {path}: {error}. Check who owns it, and run the command again."
-        ) from error

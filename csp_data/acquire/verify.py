@@ -11,6 +11,7 @@ from pathlib import Path
 from stat import S_ISREG
 
 from csp_data.acquire.digests import Digest, Stamps
+from csp_data.acquire.leftovers import LEFTOVER_ENDINGS
 from csp_data.acquire.lockfile import LOCK_NAME, RECEIPTS_NAME, LockedSet, lock_path, read_lock
 from csp_data.acquire.nearby import without_other_simulations
 from csp_data.acquire.report import A_RECORDING, FileReport, Report, Status, path_inside
@@ -22,10 +23,8 @@ from csp_data.home import raw_dir
 from csp_data.simulate.stamp import STAMP
 from csp_data.sources import Found, find_in
 
-__all__ = ["LEFTOVER_ENDINGS", "download_command", "how_to_get", "verify_tree"]
+__all__ = ["download_command", "how_to_get", "verify_tree"]
 
-LEFTOVER_ENDINGS = (".part", ".part.json", ".part.new")
-"""Endings of the files that this toolkit itself leaves when it is killed, and deletes when asked to clean."""
 OWN_FILES = (LOCK_NAME, LOCK_NAME + ".lock", RECEIPTS_NAME, STAMP)
 UNLISTED = "The card does not know it; it is left out."
 READER = "Keep the file, and look at its reader first."

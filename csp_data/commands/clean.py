@@ -7,8 +7,8 @@ from pathlib import Path
 
 import click
 
-from csp_data.acquire.importing import clean as clean_raw
-from csp_data.acquire.importing import delete, leftovers
+from csp_data.acquire.leftovers import clean as clean_raw
+from csp_data.acquire.leftovers import delete, leftovers
 from csp_data.card import bundled_root, load_card
 from csp_data.commands.base import Command, examples, report
 from csp_data.commands.options import json_option, optional_name_argument, raw_option

@@ -1,0 +1,64 @@
+"""What unfinished work leaves in and beside a raw folder."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+from csp_data.errors import CspDataError
+from csp_data.home import lock, named
+
+__all__ = ["LEFTOVER_ENDINGS", "clean", "delete", "incoming_dir", "leftovers"]
+
+LEFTOVER_ENDINGS = (".part", ".part.json", ".part.new")
+"""Endings of the files that this toolkit itself leaves when it is killed, and deletes when asked to clean."""
+
+
+def incoming_dir(root: Path) -> Path:
+    """Return where unfinished work of a raw folder lies: beside it, so that no reader finds it."""
+    root = named(root)
+    return root.with_name(root.name + ".incoming")
+
+
+def leftovers(root: Path) -> list[Path]:
+    """Return what unfinished work left in and beside a raw folder."""
+    paths = [incoming_dir(root)] if incoming_dir(root).exists() else []
+    if root.is_dir():
+        paths += sorted(
+            file for file in root.rglob("*") if file.is_file() and file.name.endswith(LEFTOVER_ENDINGS)
+        )
+    return paths
+
+
+def clean(root: Path) -> list[Path]:
+    """Delete what unfinished work left in and beside a raw folder; return what was deleted.
+
+    Raises
+    ------
+    CspDataError
+        If it cannot be deleted.
+    """
+    with lock(root):
+        paths = leftovers(root)
+        for path in paths:
+            delete(path)
+    return paths
+
+
+def delete(path: Path) -> None:
+    """Delete a file or a folder.
+
+    Raises
+    ------
+    CspDataError
+        If it cannot be deleted.
+    """
+    try:
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink(missing_ok=True)
+    except OSError as error:
+        raise CspDataError(
+            f"cannot delete {path}: {error}. Check who owns it, and run the command again."
+        ) from error
