@@ -16,6 +16,7 @@ import numpy as np
 
 from csp_data.errors import CspDataError
 from csp_data.files import check_file
+from csp_data.output import output
 from csp_data.recording import FloatArray
 
 __all__ = ["EpisodePrediction", "PredictionsError", "read_predictions", "save_predictions"]
@@ -47,14 +48,12 @@ class EpisodePrediction:
 
 def save_predictions(path: Path | str, predictions: Sequence[EpisodePrediction]) -> None:
     """Write predictions; the file is there whole or not at all."""
-    path = Path(path)
-    temporary = path.with_name(f".{path.name}.part.npz")
     time, true, pred = (
         np.concatenate([getattr(p, name) for p in predictions]) for name in ("time", "true", "pred")
     )
     ids, lengths = np.array([p.id for p in predictions]), np.array([len(p.time) for p in predictions])
-    np.savez_compressed(temporary, ids=ids, lengths=lengths, time=time, true=true, pred=pred)
-    temporary.replace(path)
+    with output(path) as temporary, temporary.open("wb") as file:
+        np.savez_compressed(file, ids=ids, lengths=lengths, time=time, true=true, pred=pred)
 
 
 def read_predictions(path: Path) -> list[EpisodePrediction]:
