@@ -25,7 +25,8 @@ from baselines.training.evaluate import compute_all_metrics, physical_prediction
 from baselines.training.quantities import Quantities
 from baselines.training.settings import window_steps
 from csp_data import PAPER, STRICT, Note, Protocol, Recording, input_episodes
-from csp_data.acquire.rawtree import find_recordings, path_inside, raw_kind, raw_root
+from csp_data.acquire.rawtree import find_recordings, raw_kind, raw_root
+from csp_data.acquire.report import path_inside
 from csp_data.acquire.verify import verify_tree
 from csp_data.card import Card, load_card
 from csp_data.normalization import features
