@@ -15,7 +15,7 @@ from csp_data.card import bundled_root, load_card
 from csp_data.errors import AccessError, CspDataError, OptionError, VerificationError
 
 from .conftest import fetch, run
-from .servers import Resource, Server, tree
+from .servers import Resource, Server, status, tree
 
 
 @pytest.mark.parametrize("as_address", [True, False])
@@ -141,6 +141,18 @@ def test_lock_file_makes_the_next_machine_get_the_same_bytes(vector, empty_home,
         with pytest.raises(VerificationError, match="expected sha256"):
             fetch("vector", mirror=mirror.url, lock_file=lock, raw=tmp_path / "two")
     assert lock.read_bytes() == first
+
+
+@pytest.mark.parametrize("second", [503, 404])
+def test_files_that_may_come_later_are_told_from_those_that_need_a_person(second, vector, empty_home):
+    served = tree(vector)
+    for kind, code in (("gt", 503), ("imu", second)):
+        served[f"/desk_fast1.synced.{kind}.txt"].always = status(code)
+    with Server(served) as mirror, pytest.raises(CspDataError) as error:
+        fetch("vector", mirror=mirror.url)
+    assert isinstance(error.value, AccessError) == (second == 404)
+    assert "2 files of vector did not come, 34 are here and verified:" in str(error.value)
+    assert ("Run the command again later; what has arrived is kept." in str(error.value)) == (second == 503)
 
 
 @pytest.mark.parametrize("mirror", ["", " ", "nothere", "ftp://127.0.0.1/"])
