@@ -196,8 +196,9 @@ def lock(path: Path) -> Iterator[None]:
             logger.warning("another process works on %s; waiting for it (Ctrl-C stops the waiting)", path)
             file_lock.acquire()
     except OSError as error:
-        why = error.strerror or error
-        raise CspDataError(f"cannot write to {path.parent}: {why}. {WRITABLE}") from error
+        why, made = error.strerror or error, Path(file_lock.lock_file)
+        place = made if os.access(made, os.F_OK) else path.parent  # another user's, in a folder for all
+        raise CspDataError(f"cannot write to {place}: {why}. {WRITABLE}") from error
     try:
         yield
     finally:

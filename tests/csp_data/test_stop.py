@@ -41,6 +41,16 @@ def test_a_lock_that_cannot_be_made_is_not_waited_for(monkeypatch: pytest.Monkey
         pass
 
 
+def test_a_lock_file_that_cannot_be_opened_is_named(tmp_path: Path) -> None:
+    """As one that another user made in a folder for all: the folder was named, and could be written to."""
+    (tmp_path / "x.h5.lock").mkdir()
+    with (
+        pytest.raises(CspDataError, match=r"cannot write to .*x\.h5\.lock: .*CSP_DATA_HOME"),
+        lock(tmp_path / "x.h5"),
+    ):
+        pass
+
+
 WRITES_FOR_EVER = """
 import sys, time
 from pathlib import Path
