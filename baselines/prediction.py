@@ -25,8 +25,8 @@ from baselines.training.evaluate import compute_all_metrics, physical_prediction
 from baselines.training.quantities import Quantities
 from baselines.training.settings import window_steps
 from csp_data import PAPER, STRICT, Note, Protocol, Recording, input_episodes
-from csp_data.acquire.rawtree import find_recordings, raw_kind, raw_root
-from csp_data.acquire.report import path_inside
+from csp_data.acquire.rawtree import raw_kind, raw_root, recordings_of
+from csp_data.acquire.report import Report, path_inside
 from csp_data.acquire.verify import verify_tree
 from csp_data.card import Card, load_card
 from csp_data.normalization import features
@@ -239,14 +239,16 @@ class Predictor:
 
     def _labelled(self, card: Card, root: Path, ids: Sequence[str]) -> Iterator[Example]:
         """Make examples of recordings as :func:`csp_data.prepare` does, with numbers as it stores them."""
-        source, by_id = load_source(card), {found.id: found for found in find_recordings(card, root)}
+        source, report = load_source(card), verify_tree(card, root, extra=False)
+        report.raise_for_failures(allow_missing=True)
+        by_id = {found.id: found for found in recordings_of(card, source, report)}
         notes: list[Note] = []
         count = 0
         chosen = list(dict.fromkeys(ids or by_id))
         for id_ in chosen:
             if id_ not in by_id:
                 raise UnknownNameError(f"recording of {card.name}", id_, by_id)
-        self._warn_of_seen(card, root, [by_id[id_] for id_ in chosen])
+        self._warn_of_seen([by_id[id_] for id_ in chosen], report)
         for id_ in chosen:
             recording = read_found(source, by_id[id_], card, self.protocol)
             for stream in card.streams:
@@ -266,7 +268,7 @@ class Predictor:
         if not count:
             raise CspDataError(f"{root}: the protocol leaves nothing to evaluate{_reason(notes)}.")
 
-    def _warn_of_seen(self, card: Card, root: Path, chosen: Sequence[Found]) -> None:
+    def _warn_of_seen(self, chosen: Sequence[Found], report: Report) -> None:
         """Warn of recordings with the bytes of one that the run was trained on, or its epoch chosen on."""
         if self._run is None:
             return
@@ -275,13 +277,13 @@ class Predictor:
         except RunError:  # the prepared file is not there, and nobody knows
             return
         part_by_recording = {row.recording: row.split for row in data.episodes}
+        learned = {"train", data.selection} - {data.report}
         prepared = {file["sha256"] for file in data.provenance["files"]} - {None}
-        report = verify_tree(card, root, extra=False)
         seen = [
             found.id
             for found in chosen
             if report.digests[path_inside(found.files[0], report.root)].sha256 in prepared
-            and part_by_recording.get(found.id) != data.report
+            and part_by_recording.get(found.id, "train") in learned
         ]
         if seen:
             logger.warning(
