@@ -218,6 +218,10 @@ def test_stamps_know_what_was_read(tmp_path, empty_home):
     assert first.git_blob is None
     assert stamps.digests(["a"], git_blobs={"a"})["a"].git_blob is not None
     assert Stamps(tmp_path).digests(["a"])["a"].sha256 == first.sha256
+    stamps.set_readable(["a"])
+    assert stamps.readable("a")
+    (tmp_path / "a").write_bytes(noise(1001))
+    assert not stamps.readable("a")
 
 
 @pytest.mark.parametrize(

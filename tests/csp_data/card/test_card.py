@@ -85,6 +85,10 @@ def test_a_whole_card_is_read() -> None:
     child = read_card(parts, "child.toml", {"made": TEXT})
     assert child.splits["strict"] == card.splits["strict"]
     assert child.splits["mine"].train == ("b",)
+    parent = 'aliases = ["m"]\nprotocols.strict.input_hz = 25\n' + TEXT
+    child = read_card(f"protocols.mine.input_hz = 40\n{parts}", "child.toml", {"made": parent})
+    assert child.protocols == {"strict": {"input_hz": 25}, "mine": {"input_hz": 40}}
+    assert child.aliases == ()  # which lead to the other card
 
 
 @pytest.mark.parametrize(
@@ -95,6 +99,14 @@ def test_a_whole_card_is_read() -> None:
         ('title = "Made"', "title = 3", "field 'title' should be str"),
         ('title = "Made"', 'title = "Made"\ncolour = "red"', "unknown field 'colour'"),
         ('kind = "simulated"', 'kind = "fake"', "kind should be one of"),
+        ('title = "Made"', 'titel = "Made"', r"unknown field 'titel' \(did you mean 'title'\?\)"),
+        ("rate_hz = 100", "rate_hz = true", "field 'rate_hz' should be float"),
+        ('channels = ["x"]', "channels = [1]", r"field 'channels' should be tuple\[str"),
+        ("redistribution = true", 'redistribution = "yes"', "field 'redistribution' should be bool"),
+        ("size = 3", f'sha256 = "{64 * "A"}"', "no digest of 64"),
+        ("size = 3", f'git_blob = "{64 * "a"}"', "no digest of 40"),
+        ('name = "made"', 'name = "made"\nbundled = "../x"', "leads out of the card's folder"),
+        ('name = "made"', 'name = "made"\nbundled = "/x"', "leads out of the card's folder"),
         ('unit = "m/s^2"', "", r"streams 0: field 'unit' is missing"),
         ("size = 3", 'sha256 = "zz"', "no digest of 64"),
         ("size = 3", "size = true", "field 'size' should be int"),
