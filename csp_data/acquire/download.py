@@ -23,7 +23,7 @@ from csp_data.acquire.lockfile import RECEIPTS_NAME, Locked, LockedSet, lock_pat
 from csp_data.acquire.place import all_files, place
 from csp_data.acquire.plan import Item, Variant, local_file, mirror_of, plan
 from csp_data.acquire.report import Report
-from csp_data.acquire.transfer import Stopped, Watch, fetch, sidecar_of
+from csp_data.acquire.transfer import GoneError, Stopped, Watch, fetch, sidecar_of
 from csp_data.acquire.verify import verify_tree
 from csp_data.card import Card, bundled_root
 from csp_data.errors import AccessError, CspDataError, TransferError, VerificationError
@@ -299,10 +299,10 @@ def _fetch(item: Item, target: Path, client: Client, watch: Watch) -> Digest:
     """Fetch a file; an archive that is not there is asked for with the other case of its first letter too."""
     try:
         return fetch(item.remote_file, target, client, opener=item.opener(client), watch=watch)
-    except AccessError as error:
-        folder, _, name = item.address.rpartition("/")
-        if not item.archive or "does not have it" not in str(error):
+    except GoneError as error:
+        if not item.archive:
             raise
+        folder, _, name = item.address.rpartition("/")
         try:
             other_case = replace(item.remote_file, address=f"{folder}/{name[0].swapcase()}{name[1:]}")
             return fetch(other_case, target, client, watch=watch)

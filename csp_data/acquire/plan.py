@@ -16,7 +16,7 @@ from csp_data.acquire.archive import is_archive
 from csp_data.acquire.client import Client
 from csp_data.acquire.lockfile import LOCK_NAME, LockedSet, read_lock
 from csp_data.acquire.place import has_publishers_name
-from csp_data.acquire.transfer import Opener, RemoteFile, fetch
+from csp_data.acquire.transfer import GoneError, Opener, RemoteFile, fetch
 from csp_data.card import Card, FileEntry, prose
 from csp_data.errors import AccessError, OptionError
 from csp_data.home import expanded
@@ -202,8 +202,6 @@ def _mirror_lock(card: Card, client: Client, mirror: str, scratch: Path) -> Lock
     target = scratch / LOCK_NAME
     try:
         fetch(RemoteFile(LOCK_NAME, address), target, client)
-    except AccessError as error:
-        if "does not have it" not in str(error):
-            raise
+    except GoneError:
         return LockedSet()
     return read_lock(target, card.name)

@@ -28,7 +28,17 @@ from csp_data.errors import AccessError, CspDataError, TransferError, Verificati
 from csp_data.files import read_json
 from csp_data.output import sync_folder
 
-__all__ = ["Opener", "RemoteFile", "Stopped", "Watch", "fetch", "looks_like_html", "part_of", "sidecar_of"]
+__all__ = [
+    "GoneError",
+    "Opener",
+    "RemoteFile",
+    "Stopped",
+    "Watch",
+    "fetch",
+    "looks_like_html",
+    "part_of",
+    "sidecar_of",
+]
 
 logger = logging.getLogger(__name__)
 
@@ -38,6 +48,10 @@ MAKE_WRITABLE: Final = "Check the folder's rights, or set CSP_DATA_HOME to a fol
 
 Opener = Callable[[Mapping[str, str]], AbstractContextManager[requests.Response]]
 """Asks for the file with these headers, and gives the answer whose body is the file."""
+
+
+class GoneError(AccessError):
+    """The server has no such file."""
 
 
 class Stopped(CspDataError):
@@ -127,7 +141,7 @@ def fetch(
     Raises
     ------
     AccessError
-        If a person is needed: access denied, file or host gone, a web page instead of the file.
+        If a person is needed: access denied, file (:class:`GoneError`) or host gone, a web page instead of it.
     TransferError
         If it may work later; what has arrived is kept and the next call goes on from there.
     VerificationError
@@ -257,7 +271,8 @@ class _Transfer:
             return VerificationError(f"{where}. Nothing was stored. Use another mirror, or tell its publisher.")
         if step.why == "status":
             return TransferError(self.file.name, self.file.address, step.reason, "Try again later.")
-        return AccessError(f"{where}. {self.file.by_hand}")
+        kind = GoneError if step.why == "gone" else AccessError
+        return kind(f"{where}. {self.file.by_hand}")
 
     def _store_body(self, head: bytes, response: requests.Response) -> None:
         """Append the body to the part file, digesting it."""
