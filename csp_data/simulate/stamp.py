@@ -53,18 +53,18 @@ def read_stamp(root: Path) -> dict[str, Any] | None:
         Folder of raw files.
     """
     root = root.resolve()
-    for folder in (root, *root.parents):
-        if (folder / STAMP).exists():
-            return _content(folder / STAMP)
-    below = next(root.rglob(STAMP), None)
-    return None if below is None else _content(below)
+    stamp = _at_or_above(root) or next(root.rglob(STAMP), None)
+    return None if stamp is None else _content(stamp)
 
 
 def simulates(root: Path) -> str | None:
     """Return which data set the tree is a simulation of that `root` is or lies in; ``None`` if of none."""
-    root = root.resolve()
-    folder = next((folder for folder in (root, *root.parents) if (folder / STAMP).exists()), None)
-    return None if folder is None else stamped(folder)
+    stamp = _at_or_above(root.resolve())
+    return None if stamp is None else stamped(stamp.parent)
+
+
+def _at_or_above(folder: Path) -> Path | None:
+    return next((place / STAMP for place in (folder, *folder.parents) if (place / STAMP).exists()), None)
 
 
 def stamped(folder: Path) -> str | None:
@@ -81,9 +81,9 @@ def carry_stamp(files: Iterable[Path], root: Path) -> None:
     """
     folders = {place.parent for file in files for place in _places(file.absolute())}
     above = dict.fromkeys(folder for own in sorted(folders) for folder in (own, *own.parents))
-    stamped = next((folder / STAMP for folder in above if (folder / STAMP).exists()), None)
-    if stamped is not None and read_stamp(root) is None:
-        (root / STAMP).write_text(json.dumps(_content(stamped), indent=1) + "\n", encoding="utf-8")
+    stamp = next((folder / STAMP for folder in above if (folder / STAMP).exists()), None)
+    if stamp is not None and read_stamp(root) is None:
+        (root / STAMP).write_text(json.dumps(_content(stamp), indent=1) + "\n", encoding="utf-8")
 
 
 def _places(file: Path) -> Iterator[Path]:
