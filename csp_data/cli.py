@@ -13,7 +13,7 @@ import click
 import csp_data
 from csp_data import api
 from csp_data.acquire.rawtree import raw_root
-from csp_data.card import Card, load_card, prose
+from csp_data.card import Card, load_card
 from csp_data.commands.acquire import download, import_, verify
 from csp_data.commands.base import Commands, examples, report, run
 from csp_data.commands.bench import bench
@@ -36,7 +36,7 @@ from csp_data.commands.plot import plot
 from csp_data.commands.simulate import simulate
 from csp_data.commands.view import view
 from csp_data.dataset import Dataset
-from csp_data.describe.text import parts_of
+from csp_data.describe.text import plain_text
 from csp_data.errors import StoreError
 from csp_data.home import home, prepared_dir, prepared_files_of
 from csp_data.store import read_header
@@ -119,7 +119,7 @@ def info(
             json.dumps({"card": card.to_dict(), "prepared": dataset and _summary(dataset), **files}, indent=2)
         )
         return
-    click.echo(wrapped(_describe(card, card.kind if dataset is None else dataset.kind)))
+    click.echo(wrapped(plain_text(card, card.kind if dataset is None else dataset.kind)))
     for line in _describe_prepared_files(card) if dataset is None else _describe_prepared(dataset):
         click.echo(wrapped(line))
 
@@ -188,41 +188,6 @@ def _summary(dataset: Dataset) -> dict[str, Any]:
         for part in dataset.parts
     }
     return {"path": str(dataset.path), "parts": parts, "provenance": dataset.provenance}
-
-
-def _describe(card: Card, kind: str) -> str:
-    """Describe a card; `kind` is that of the recordings at hand, which can be simulated in its place."""
-    lines = [
-        f"{card.name}: {card.title}",
-        f"({card.kind}{'' if kind == card.kind else f'; those prepared here are {kind}'})",
-        "",
-        prose(card.summary),
-        "",
-        "Streams:",
-    ]
-    for stream in card.streams:
-        optional = "" if stream.default else ", optional"
-        lines.append(
-            f"  {stream.name} ({stream.role}{optional}): {', '.join(stream.channels)} in {stream.unit}, "
-            f"{stream.rate_hz:g} Hz; frame: {stream.frame}"
-        )
-    lines.append("Targets:")
-    for target in card.targets:
-        per = ", given per second unless the protocol says per step" if target.increment else ""
-        unit = ", ".join(target.units) or target.unit
-        lines.append(f"  {target.name}: {', '.join(target.channels)} in {unit}{per}. {target.summary}")
-    for protocol, lists in card.splits.items():
-        lines.append(
-            f"Split {protocol} ({lists.rule}): {parts_of(lists)}{' of the' if lists.shares else ''} recordings"
-        )
-    if card.promised is not None:
-        lines.append(f"Promised: {card.promised} recordings")
-    lines += ["Known defects:", *(f"  - {defect}" for defect in card.defects)] if card.defects else []
-    address = f" ({card.licence.address})" if card.licence.address else ""
-    lines.append(f"Licence: {card.licence.name}{address}. {card.licence.terms}")
-    doi = f" doi:{card.citation.doi}" if card.citation.address else ""
-    lines += [f"Cite: {card.citation.text}{doi}", f"Get it: {prose(card.obtain)}"]
-    return "\n".join(lines)
 
 
 @cli.command(

@@ -1,4 +1,4 @@
-"""Cards as text for people: Markdown pages, the table that compares data sets, and what a card leaves open."""
+"""Cards as text for people: plain, as Markdown pages, as a table that compares them, and what they leave open."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from csp_data.card import Card, SplitCard, StreamCard, TargetCard, prose
 from csp_data.protocol import PROTOCOLS, resolve
 
-__all__ = ["amount", "comparison", "incomplete", "markdown", "parts_of"]
+__all__ = ["amount", "comparison", "incomplete", "markdown", "plain_text"]
 
 SHOWN = 12
 """Channels of a stream that are listed one by one; of more, the first three and the last stand for all."""
@@ -39,6 +39,41 @@ def amount(count: int | None) -> str:
         size /= 1000
         units.pop(0)
     return f"{size:.0f} {units[0]}" if size >= 100 else f"{size:.3g} {units[0]}"
+
+
+def plain_text(card: Card, kind: str) -> str:
+    """Return a card as plain text; `kind` is that of the recordings at hand, which can be simulated instead."""
+    lines = [
+        f"{card.name}: {card.title}",
+        f"({card.kind}{'' if kind == card.kind else f'; those prepared here are {kind}'})",
+        "",
+        prose(card.summary),
+        "",
+        "Streams:",
+    ]
+    for stream in card.streams:
+        optional = "" if stream.default else ", optional"
+        lines.append(
+            f"  {stream.name} ({stream.role}{optional}): {', '.join(stream.channels)} in {stream.unit}, "
+            f"{stream.rate_hz:g} Hz; frame: {stream.frame}"
+        )
+    lines.append("Targets:")
+    for target in card.targets:
+        per = ", given per second unless the protocol says per step" if target.increment else ""
+        unit = ", ".join(target.units) or target.unit
+        lines.append(f"  {target.name}: {', '.join(target.channels)} in {unit}{per}. {target.summary}")
+    for protocol, lists in card.splits.items():
+        lines.append(
+            f"Split {protocol} ({lists.rule}): {_parts_of(lists)}{' of the' if lists.shares else ''} recordings"
+        )
+    if card.promised is not None:
+        lines.append(f"Promised: {card.promised} recordings")
+    lines += ["Known defects:", *(f"  - {defect}" for defect in card.defects)] if card.defects else []
+    address = f" ({card.licence.address})" if card.licence.address else ""
+    lines.append(f"Licence: {card.licence.name}{address}. {card.licence.terms}")
+    doi = f" doi:{card.citation.doi}" if card.citation.address else ""
+    lines += [f"Cite: {card.citation.text}{doi}", f"Get it: {prose(card.obtain)}"]
+    return "\n".join(lines)
 
 
 def markdown(card: Card, *, level: int = 1) -> str:
@@ -165,14 +200,14 @@ def _target_row(target: TargetCard) -> tuple[str, ...]:
 def _splits(card: Card) -> str:
     rows = []
     for name, split in card.splits.items():
-        shares = parts_of(split, code="`")
+        shares = _parts_of(split, code="`")
         held_out = ", ".join(part for part in split.held_out if part in split.parts) or "none"
         rule = split.rule if split.rule == "lists" else f"{split.rule}, of the recordings {split.among}"
         rows.append((f"`{name}`", rule, shares, held_out))
     return _table(("protocol", "rule", "parts", "parts whose groups stand in no other"), rows)
 
 
-def parts_of(split: SplitCard, *, code: str = "") -> str:
+def _parts_of(split: SplitCard, *, code: str = "") -> str:
     """Return how much each part of a split holds: its share, its number of recordings, or the patterns of them.
 
     Parameters
