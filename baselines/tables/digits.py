@@ -36,7 +36,7 @@ class Scale:
         """Return the scale of a column: 1, or that of its largest number where that is below 0.01."""
         largest = max((abs(value) for value in values if math.isfinite(value)), default=0.0)
         exponent = _exponent(largest, 4)
-        return cls(exponent) if largest and exponent < -2 else cls()
+        return cls(exponent) if exponent < -2 else cls()
 
     @property
     def label(self) -> str:
