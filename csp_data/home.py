@@ -40,9 +40,20 @@ WAIT_S = 2.0
 
 
 def home() -> Path:
-    """Return ``CSP_DATA_HOME``, or the user's data folder of this platform. Nothing is created."""
+    """Return ``CSP_DATA_HOME``, or the user's data folder of this platform. Nothing is created.
+
+    Raises
+    ------
+    CspDataError
+        If the variable is not set, and the system knows no home of this user, as in some containers.
+    """
     chosen = os.environ.get("CSP_DATA_HOME")
-    return expanded(chosen) if chosen else platformdirs.user_data_path("csp-data")
+    if chosen:
+        return expanded(chosen)
+    try:
+        return platformdirs.user_data_path("csp-data")
+    except RuntimeError as error:
+        raise CspDataError("This user has no home folder. Set CSP_DATA_HOME to a folder you own.") from error
 
 
 def check_accessible(folder: Path) -> Path:

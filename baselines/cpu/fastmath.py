@@ -7,7 +7,7 @@ import numpy as np
 from numba import njit, types
 from numba.extending import intrinsic, overload
 
-from baselines.cpu.flags import INLINED
+from baselines.cpu.flags import INLINED, KEPT
 
 
 @intrinsic  # type: ignore[misc]
@@ -21,7 +21,7 @@ def _bits_to_float32(typingctx: Any, bits: Any) -> Any:
 
 
 @njit(
-    forceinline=True, fastmath={"contract"}, cache=True
+    forceinline=True, fastmath={"contract"}, cache=KEPT
 )  # not "reassoc": the order of the range reduction's two steps matters
 def _exp32(x: Any) -> Any:
     """Return e^x in float32 for x <= 88, with a relative error below 2e-7; below e^-87 it stays there.
@@ -51,7 +51,7 @@ _DENOMINATOR = tuple(
 )
 
 
-@njit(**INLINED, fastmath={"contract"}, cache=True)
+@njit(**INLINED, fastmath={"contract"}, cache=KEPT)
 def _normal_cdf32(x: Any) -> Any:
     """Return the normal distribution function in float32, with an absolute error below 3e-7.
 

@@ -1,12 +1,38 @@
 """Options that the compiled loops share."""
 
+import logging
 from typing import Any
 
-__all__ = ["GRADIENT_GROUPS", "INLINED", "IN_ORDER", "REORDERED"]
+from numba import njit
+
+__all__ = ["GRADIENT_GROUPS", "INLINED", "IN_ORDER", "KEPT", "REORDERED"]
+
+logger = logging.getLogger(__name__)
+
+
+def _nothing() -> None:
+    """Do nothing: a function to ask numba about."""
+
+
+def _can_be_kept() -> bool:
+    """Whether numba finds a folder for compiled code: beside its module, or in the user's cache folder."""
+    try:
+        njit(cache=True)(_nothing)
+    except RuntimeError:  # it would not compile at all
+        logger.warning(
+            "Compiled loops cannot be kept, and every process compiles its own, for up to half a minute: neither "
+            "this package's folder nor your cache can be written to. Set NUMBA_CACHE_DIR to a folder you own."
+        )
+        return False
+    return True
+
+
+KEPT = _can_be_kept()
+"""Whether compiled code is kept for later processes."""
 
 IN_ORDER: dict[str, Any] = {
     "nogil": True,
-    "cache": True,
+    "cache": KEPT,
     "error_model": "numpy",  # a check for division by zero would keep the loops scalar
     "fastmath": {"contract", "arcp"},
 }

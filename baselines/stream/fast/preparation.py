@@ -7,13 +7,15 @@ direct form II, y = b_0 x + z_0, z_0' = b_1 x - a_1 y + z_1, z_1' = b_2 x - a_2 
 import numpy as np
 from numba import njit
 
+from baselines.cpu.flags import KEPT
+
 __all__ = ["prepare_samples"]
 
 _F = np.float32
 _LARGEST = float(np.finfo(np.float32).max)
 
 
-@njit(nogil=True, cache=True, error_model="numpy")  # no fastmath: it would not see NaN
+@njit(nogil=True, cache=KEPT, error_model="numpy")  # no fastmath: it would not see NaN
 def prepare_samples(rows, started, deltas, bounds, state, constants, out):  # type: ignore[no-untyped-def]
     """Write the features of ``rows`` to ``out`` (n, F); return False, and change nothing, if any is not finite.
 
@@ -61,7 +63,7 @@ def prepare_samples(rows, started, deltas, bounds, state, constants, out):  # ty
     return True
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
+@njit(nogil=True, cache=KEPT, error_model="numpy")
 def _scaled(x, clip, shift, scale):  # type: ignore[no-untyped-def]
     """Return (x - shift) / scale of a clipped float32, in float64 but for the result."""
     return _F((np.float64(min(max(x, -clip), clip)) - shift) / scale)

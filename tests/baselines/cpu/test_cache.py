@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+import baselines
+
 pytest.importorskip("numba", reason="loops are compiled by numba")
 
 STEP = """
-import hashlib, torch, baselines
+import hashlib, sys, torch, baselines
 torch.set_num_threads(1)
 digest = hashlib.sha256()
-for name in ("hiss-s4-mamba", "flat-transformer", "flat-gru"):
+for name in sys.argv[1:]:
     torch.manual_seed(0)
     model = baselines.build(name, in_dim=6, out_dim=3, preset="small")
     x = torch.randn(4, 200, 6)
@@ -30,10 +33,41 @@ print(digest.hexdigest())
 def test_compiled_now_or_before_is_the_same_to_the_last_bit(tmp_path: Path) -> None:
     """Numba's cache once gave callers other copies of their helpers than the process that had compiled them."""
     environment = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path), "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, "-c", STEP]
+    command = [sys.executable, "-c", STEP, "hiss-s4-mamba", "flat-transformer", "flat-gru"]
     first, again = (
         subprocess.run(command, env=environment, capture_output=True, text=True, check=True, timeout=300).stdout
         for _ in range(2)
     )
     assert list(tmp_path.rglob("*.nbc"))
     assert first == again
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the user's cache folder is elsewhere")
+def test_loops_that_cannot_be_kept_are_compiled_all_the_same(tmp_path: Path) -> None:
+    """Where package and home may only be read, numba refused to compile anything."""
+    source = Path(baselines.__file__).parent
+    shutil.copytree(source, tmp_path / "baselines", ignore=shutil.ignore_patterns("__pycache__"))
+    for folder in {path.parent for path in tmp_path.rglob("*.py")}:
+        (folder / "__pycache__").touch()  # a file, in whose place not even root can make a folder
+    (tmp_path / "cache").touch()
+    kept = {name: value for name, value in os.environ.items() if name != "NUMBA_CACHE_DIR"}
+    kept |= {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(source.parent)}
+    refused = {
+        **kept,
+        "PYTHONPATH": f"{tmp_path}{os.pathsep}{source.parent}",
+        "XDG_CACHE_HOME": str(tmp_path / "cache"),
+    }
+    normal, other = (
+        subprocess.run(
+            [sys.executable, "-P", "-c", STEP, "flat-gru"],
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=True,
+            timeout=300,
+        )
+        for environment in (kept, refused)
+    )
+    assert "NUMBA_CACHE_DIR" not in normal.stderr
+    assert other.stderr.count("Set NUMBA_CACHE_DIR to a folder you own") == 1
+    assert normal.stdout == other.stdout

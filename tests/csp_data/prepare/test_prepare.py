@@ -93,6 +93,17 @@ def test_what_is_prepared_can_be_loaded_where_nothing_can_be_written(
         csp_data.load("sample", input_hz=100)
 
 
+@pytest.mark.skipif(getattr(os, "geteuid", lambda: 1)() != 0, reason="only root can become a user without a home")
+def test_a_user_without_a_home_is_told_what_to_set() -> None:
+    """As in a container that runs under any number; it was a traceback."""
+    code = (
+        "import os, csp_data.home as of, csp_data\nos.setuid(54321)\n"
+        "try: of.home()\nexcept csp_data.CspDataError as error: print(error)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], env={}, capture_output=True, text=True, check=True)
+    assert done.stdout == "This user has no home folder. Set CSP_DATA_HOME to a folder you own.\n"
+
+
 @pytest.mark.skipif(not Path(os.devnull).is_char_device(), reason="Windows has no devices among its files")
 def test_what_is_no_file_is_not_replaced_by_one(tmp_path: Path) -> None:
     """Of root, ``-o /dev/null`` took away everybody's."""
