@@ -64,7 +64,7 @@ class Table:
     elsewhere."""
     by: Literal["model", "data", "recording", "target"] = "model"
     """The tables; or the overview alone, with a column for each data set; or errors by recording, or by target in
-    SI units. All but the tables not as CSV or JSON."""
+    SI units. CSV and JSON hold the tables alone."""
     against: Annotated[str | None, _arg(metavar="MODEL")] = None
     """Model that the others are compared with, as its row is called; by default the learned one that is best on
     the part for choosing."""
