@@ -15,7 +15,7 @@ except ImportError as error:
     raise MissingExtraError("to_pandas()", "pandas", "pandas") from error
 
 if TYPE_CHECKING:
-    from csp_data.dataset import Dataset, Episode
+    from csp_data.dataset import Dataset
 
 __all__ = ["long_frame", "wide_frame"]
 
@@ -76,14 +76,11 @@ def wide_frame(dataset: Dataset, side: Side, part: str | None = None) -> pd.Data
     episodes = list(dataset.read_rows(rows))
     frame = pd.DataFrame(np.concatenate([getattr(e, side) for e in episodes]), columns=list(channels.names))
     counts = [len(getattr(e, side)) for e in episodes]
-    frame.insert(0, "time", np.concatenate([_time(e, side) for e in episodes]))
+    clock = "time" if side == "inputs" else "target_time"
+    frame.insert(0, "time", np.concatenate([getattr(e, clock) for e in episodes]))
     for name in ("split", "group", "id"):
         values = np.repeat(np.array([getattr(row, name) for row in rows], dtype=object), counts)
         frame.insert(0, "episode" if name == "id" else name, values)
     frame.attrs.update(described(dataset))
     frame.attrs.update(units=dict(zip(channels.names, channels.units, strict=True)), rate_hz=channels.rate_hz)
     return frame
-
-
-def _time(episode: Episode, side: Side) -> np.ndarray[tuple[int, ...], np.dtype[np.float64]]:
-    return episode.time if side == "inputs" else episode.target_time

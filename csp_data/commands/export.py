@@ -25,10 +25,6 @@ from csp_data.terminal import loudness
 __all__ = ["export"]
 
 
-def _npz(dataset: Dataset, out: Path, part: str | None) -> Path:
-    return dataset.to_npz(out, part)
-
-
 def _netcdf(dataset: Dataset, out: Path, part: str | None) -> Path:
     from csp_data.adapters.xarray import write_netcdf
 
@@ -65,7 +61,7 @@ def _whole(kind: str, part: str | None) -> None:
 
 
 FORMATS: Mapping[str, Callable[[Dataset, Path, str | None], Path]] = {
-    "npz": _npz,
+    "npz": Dataset.to_npz,
     "netcdf": _netcdf,
     "parquet": _parquet,
     "hf": _hf,

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import logging
 from collections import Counter
-from collections.abc import Container, Sequence
+from collections.abc import Container, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import reduce
 from pathlib import Path
@@ -92,10 +93,8 @@ def prepare_card(
     _check_served(card, protocol)
     check_number("jobs", jobs, "a whole number of at least 1", least=1, whole=True)
     root = raw_root(card, raw)
-    try:
+    with _naming_prepared(card):
         report = verify_tree(card, root, extra=False)
-    except MissingDataError as error:
-        raise error.or_else(_still_prepared(card)) from None  # whose text it repeats
     if not skip_damaged:
         report.raise_for_failures(allow_missing=True)
     key = recipe_hash(card, protocol, report.source_digest(), skip_damaged=skip_damaged)
@@ -135,15 +134,20 @@ OLDER_CHECKS = (
 )
 
 
-def _still_prepared(card: Card) -> str:
-    """Name the file, the latest of several, that was prepared before the raw files were gone.
+@contextmanager
+def _naming_prepared(card: Card) -> Iterator[None]:
+    """Let the error of raw files that are gone name what was prepared before, the latest of several.
 
     By the name of the data set it is not taken: which recipe is wanted depends on what the raw files hold.
     """
-    files = [path for path in prepared_files_of(card.name) if path.stem[: -len("-0123456789ab")] == card.name]
-    if not files:
-        return ""
-    return f"What was prepared before can be loaded by its path (in Python load(path=...)): {files[0]}"
+    try:
+        yield
+    except MissingDataError as error:
+        files = [path for path in prepared_files_of(card.name) if path.stem[: -len("-0123456789ab")] == card.name]
+        if not files:
+            raise
+        ways = "What was prepared before can be loaded by its path (in Python load(path=...))"
+        raise error.or_else(f"{ways}: {files[0]}") from None  # whose text it repeats
 
 
 def _made_before(path: Path, key: str, *, level: int = logging.DEBUG) -> bool:
@@ -166,7 +170,8 @@ def _made_before(path: Path, key: str, *, level: int = logging.DEBUG) -> bool:
 def _write(path: Path, card: Card, protocol: Protocol, report: Report, key: str, settings: Settings) -> None:
     """Read the recordings, and write their episodes, parts, windows and statistics to a new file."""
     split = card.splits[protocol.split_name]
-    found = _recordings(card, report)
+    with _naming_prepared(card):
+        found = recordings_of(card, load_source(card), report)
     parts: PartsByRecording = {}
     selected: Sequence[Found] = found
     if split.among == "found":
@@ -205,13 +210,6 @@ def _write(path: Path, card: Card, protocol: Protocol, report: Report, key: str,
         logger.debug("%d episodes of %d recordings written to %s", len(writer.rows), counts["used"], path)
     log_notes(notes)
     log_lost(card, selected, set(recordings), notes)
-
-
-def _recordings(card: Card, report: Report) -> list[Found]:
-    try:
-        return recordings_of(card, load_source(card), report)
-    except MissingDataError as error:
-        raise error.or_else(_still_prepared(card)) from None  # whose text it repeats
 
 
 def _divide_kept(

@@ -114,7 +114,7 @@ def draw_body(rng: np.random.Generator, subject: np.random.Generator, sequence: 
     strength = SplineCurve.through(-2 * every, every, effort[:, None])
     root, heading = _travel(rng, seconds, manner, 0.95 * size, steps, strength)
     weights, shifts = _swing()
-    spread = manner.loose * np.concatenate([_row(joint, SPREAD) for joint in JOINTS])
+    spread = manner.loose * np.concatenate([SPREAD[_plain(joint)] for joint in JOINTS])
     bend = np.zeros(3 * len(JOINTS))
     bend[2::3] = [BEND.get(_plain(joint), 0.0) for joint in JOINTS]
     posture = wander(rng, seconds, manner.pace, spread, memory=0.3)
@@ -124,10 +124,6 @@ def draw_body(rng: np.random.Generator, subject: np.random.Generator, sequence: 
 
 def _plain(joint: str) -> str:
     return joint.removeprefix("Right").removeprefix("Left")
-
-
-def _row(joint: str, table: dict[str, tuple[float, float, float]]) -> FloatArray:
-    return np.array(table[_plain(joint)])
 
 
 def _swing() -> tuple[FloatArray, FloatArray]:
