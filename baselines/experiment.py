@@ -93,7 +93,7 @@ def run(
     folder
         New or empty, or holding this very run: a finished one is read, an unfinished one goes on.
     preset, options
-        Sizes of the model, see :func:`baselines.build`.
+        Sizes of the model, see :func:`baselines.build`; the command line takes ``"small"`` where none are named.
     device
         As torch names it.
     command
@@ -122,6 +122,11 @@ def run(
         If the folder holds something else.
     TrainingError
         If the loss stops being finite.
+
+    Notes
+    -----
+    As many threads are used as torch is set to. For a model of the preset ``small`` the command line sets one
+    (``torch.set_num_threads(1)``): on busy cores, two were seen to take ten times as long.
     """
     require_tracker(track)
     if isinstance(cast("object", dataset), str | Path):

@@ -210,7 +210,7 @@ class StoreError(CspDataError):
     """A prepared file that is not one, is damaged, or was written by a newer version."""
 
     def __init__(self, path: Path | str, problem: str, fix: str) -> None:
-        self.path = Path(path)
+        self.path, self.problem = Path(path), problem
         super().__init__(f"{path}: {problem}. {fix}")
 
 

@@ -19,7 +19,7 @@ from csp_data.acquire.rawtree import copies, raw_bytes, raw_kind, raw_root, reco
 from csp_data.acquire.report import Report, path_inside
 from csp_data.acquire.verify import verify_tree
 from csp_data.card import Card, stored_card
-from csp_data.errors import CspDataError, MissingDataError, OptionError, UnknownNameError
+from csp_data.errors import MissingDataError, OptionError, StoreError, UnknownNameError
 from csp_data.home import lock, prepared_dir, prepared_files_of
 from csp_data.normalization import Moments, Normalization
 from csp_data.options import check_number
@@ -156,8 +156,8 @@ def _made_before(path: Path, key: str, *, level: int = logging.DEBUG) -> bool:
         return False
     try:
         recipe, checks = read_recipe(path)
-    except CspDataError as error:
-        logger.log(level, "%s is made again: %s", path, error)
+    except StoreError as error:
+        logger.log(level, "%s is made again: it %s", path, error.problem)
         return False
     if recipe == key and checks < INPUT_CHECKS:
         logger.log(level, OLDER_CHECKS, path)

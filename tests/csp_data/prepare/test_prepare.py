@@ -126,12 +126,15 @@ def test_a_link_stays_and_its_file_is_written(home: Path, tmp_path: Path) -> Non
     assert csp_data.load(path=link).parts == ("train", "val", "test")
 
 
-def test_a_damaged_prepared_file_is_made_again(empty_home: Path) -> None:
+def test_a_damaged_prepared_file_is_made_again(empty_home: Path, caplog: pytest.LogCaptureFixture) -> None:
     path = csp_data.prepare("sample")
     whole = arrays(path)
     path.write_bytes(path.read_bytes()[:1000])
     assert csp_data.prepare("sample") == path
     assert arrays(path) == whole
+    (said,) = caplog.messages
+    assert said.startswith(f"{path} is made again: it cannot be read as HDF5 (")
+    assert "csp-data prepare" not in said  # which is what happens just now
 
 
 def test_statistics_are_those_of_the_training_part() -> None:
