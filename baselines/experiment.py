@@ -37,7 +37,6 @@ from baselines.runs.run import (
     ENVIRONMENT,
     MODEL,
     MODEL_FOLDER,
-    PREDICTIONS,
     RESULTS,
     Run,
     RunError,
@@ -54,7 +53,7 @@ from baselines.training.settings import BEST, TrainConfig
 from baselines.training.team import ALONE, Team
 from baselines.training.train import seeded, train, validate
 from csp_data import Dataset
-from csp_data.predictions import EpisodePrediction, save_predictions
+from csp_data.predictions import PREDICTIONS, EpisodePrediction, save_predictions
 
 logger = logging.getLogger(__name__)
 

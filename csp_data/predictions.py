@@ -19,7 +19,10 @@ from csp_data.files import check_file
 from csp_data.output import output
 from csp_data.recording import FloatArray
 
-__all__ = ["EpisodePrediction", "PredictionsError", "read_predictions", "save_predictions"]
+__all__ = ["PREDICTIONS", "EpisodePrediction", "PredictionsError", "read_predictions", "save_predictions"]
+
+PREDICTIONS = "predictions.npz"
+"""Name of the file in the folder of a run: what makes it one with predictions to look at."""
 
 
 class PredictionsError(CspDataError):

@@ -280,7 +280,8 @@ def _print_metrics(command: Eval, label: str, metrics: dict[str, Any], units: li
 
 def _predictions_file(folder: Path) -> Path:
     """Return where to write predictions in a folder, which is made; refuse that of a run."""
-    from baselines.runs.run import CONFIG, PREDICTIONS
+    from baselines.runs.run import CONFIG
+    from csp_data.predictions import PREDICTIONS
 
     if (folder / CONFIG).exists():
         raise OptionError("predictions", str(folder), "a folder that is no run's, whose own would be lost")

@@ -36,10 +36,9 @@ from baselines.training.settings import BEST, METRICS
 from csp_data import Dataset
 from csp_data.files import read_json
 from csp_data.home import prepared_dir
-from csp_data.predictions import EpisodePrediction, PredictionsError, read_predictions
+from csp_data.predictions import PREDICTIONS, EpisodePrediction, PredictionsError, read_predictions
 
 __all__ = [
-    "PREDICTIONS",
     "BusyError",
     "Run",
     "RunError",
@@ -50,7 +49,7 @@ __all__ = [
     "read_run",
 ]
 
-CONFIG, ENVIRONMENT, RESULTS, PREDICTIONS = "config.json", "environment.json", "results.json", "predictions.npz"
+CONFIG, ENVIRONMENT, RESULTS = "config.json", "environment.json", "results.json"
 MODEL, MODEL_FOLDER = "model.py", "model"
 LOCK = ".lock"
 

@@ -14,14 +14,12 @@ from csp_data.dataset import Dataset
 from csp_data.errors import OptionError, UnknownNameError
 from csp_data.plot import FIGURES, draw, recording_figure
 from csp_data.plot.figures import columns_of
-from csp_data.predictions import PredictionsError, read_predictions
+from csp_data.predictions import PREDICTIONS, PredictionsError, read_predictions
 from csp_data.recording import FloatArray
 from csp_data.signal.lowpass import LowPass, Phase
 
-__all__ = ["FILTERED", "PREDICTED", "PREDICTIONS", "SHOWN", "Selection", "find_runs", "first_predicted"]
+__all__ = ["FILTERED", "PREDICTED", "SHOWN", "Selection", "find_runs", "first_predicted"]
 
-PREDICTIONS = "predictions.npz"
-"""The file that makes a folder one with predictions to look at."""
 RAW = ("recording", "clocks")
 """Figures of the raw recording that an episode is of."""
 SHOWN = (*FIGURES, *RAW)
