@@ -178,6 +178,7 @@ name = "made"
             'rule = "groups"\nshares = { train = 1.5, test = -0.5 }',
             "share of train should be above 0 and at most 1",
         ),
+        ('rule = "groups"\nshares = { train = 1.0, test = 0 }', "share of test should be above 0"),
         (
             'rule = "random"\nseed = -1\nshares = { train = 0.5, test = 0.5 }',
             "seed should be from 0 to 4294967295",

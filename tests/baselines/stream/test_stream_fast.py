@@ -129,7 +129,7 @@ def test_the_past_of_a_transformer_grows_only_without_a_window() -> None:
 
 
 def test_pointwise_functions_are_exact_to_float32() -> None:
-    x = np.linspace(-30, 30, 20001, dtype=np.float32)
+    x = np.float32([-1e4, -100, *np.linspace(-30, 30, 20001), 100, 1e4])
     exact = torch.from_numpy(x).double()
     functional = torch.nn.functional
     pairs = (
@@ -137,11 +137,22 @@ def test_pointwise_functions_are_exact_to_float32() -> None:
         (pointwise.sigmoid, torch.sigmoid),
         (pointwise.silu, functional.silu),
         (pointwise.tanh, torch.tanh),
-        (pointwise.softplus, lambda x: torch.log1p(torch.exp(x))),
+        (pointwise.softplus, lambda x: torch.logaddexp(x, torch.zeros_like(x))),
     )
     for ours, theirs in pairs:
         made = np.array([ours(value) for value in x])
         np.testing.assert_allclose(made, theirs(exact).numpy(), rtol=3e-7, atol=1e-6)
+
+
+@pytest.mark.parametrize("spread", [0.0, 3e-3, 1.0])
+def test_norms_of_features_that_are_equal_or_nearly_so(spread: float) -> None:
+    """A sensor that reads the same on every channel must not divide by 0."""
+    x, weight, bias = np.random.default_rng(0).normal(size=(3, 24)).astype(np.float32)
+    x, out = np.float32(spread) * x + np.float32(0.5), np.empty_like(x)
+    pointwise.layer_norm(x, weight, bias, np.float32(1e-5), out)
+    exact = (torch.from_numpy(array).double() for array in (x, weight, bias))
+    expected = torch.nn.functional.layer_norm(next(exact), (24,), *exact, eps=1e-5)
+    np.testing.assert_allclose(out, expected.numpy(), rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.parametrize("kind", FAST_KINDS)
