@@ -60,6 +60,9 @@ class Prediction:
     time: npt.NDArray[np.float64]
     values: npt.NDArray[np.float64]
 
+    def __repr__(self) -> str:
+        return f"<Prediction {self.id}: values {self.values.shape}>"
+
 
 class Predictor:
     """Predicts whole recordings that need no measured truth, from samples at whatever rate the sensors have.

@@ -48,6 +48,9 @@ class EpisodePrediction:
     true: FloatArray
     pred: FloatArray
 
+    def __repr__(self) -> str:
+        return f"<EpisodePrediction {self.id}: pred and true {self.pred.shape}>"
+
 
 def save_predictions(path: Path | str, predictions: Sequence[EpisodePrediction]) -> None:
     """Write predictions; the file is there whole or not at all."""

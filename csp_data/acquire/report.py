@@ -139,6 +139,9 @@ class Report:
             f"{f', {extra} other files' if extra else ''}"
         )
 
+    def __repr__(self) -> str:
+        return "\n  ".join((self.summary(), *failure_lines(self.failures)))
+
     def to_dict(self) -> dict[str, Any]:
         """Return the report as plain values, for JSON."""
         return {

@@ -58,7 +58,7 @@ class SourceReport:
         checks = [asdict(check) for check in self.checks]
         return {"name": self.name, "root": str(self.root), "ok": self.ok, "checks": checks}
 
-    def __str__(self) -> str:
+    def __repr__(self) -> str:
         lines = [f"{self.name} in {self.root}"]
         width = max((len(check.name) for check in self.checks), default=0)
         for check in self.checks:

@@ -3,12 +3,24 @@
 from __future__ import annotations
 
 import dataclasses
+import shutil
 import xml.etree.ElementTree as ET
+from pathlib import Path
 
 import numpy as np
 
 import csp_data
 from csp_data.dataset.html import POINTS, sparkline
+from csp_data.predictions import EpisodePrediction
+
+
+def test_a_report_names_what_failed(tmp_path: Path) -> None:
+    raw = Path(shutil.copytree(csp_data.verify("sample").root, tmp_path / "raw"))
+    victim = next(raw.glob("*.hdf5"))
+    victim.write_bytes(victim.read_bytes()[:1000])
+    first, second = repr(csp_data.verify("sample", raw=raw)).splitlines()
+    assert "12 of 13 files verified" in first
+    assert second.startswith(f"  {victim.name}: truncated")
 
 
 def test_a_dataset_shows_its_parts_and_channels() -> None:
@@ -49,6 +61,10 @@ def test_what_a_cell_ends_with_fits_on_a_screen() -> None:
     ds = csp_data.load("sample", window=csp_data.Window(seconds=10, stride=5))
     spans = [len(window.targets) for window in ds.val.windows]
     assert repr(ds.val.windows) == f"<Windows of val: {len(spans)}, {sum(spans) / 5 / 60:.1f} min>"
+    checked = csp_data.verify("sample")
+    assert repr(checked) == checked.summary()
+    values = np.zeros((184, 3))
+    assert repr(EpisodePrediction("a", values[:, 0], values, values)).endswith("a: pred and true (184, 3)>")
     recording = csp_data.read_recording("sample", 0)
     gyroscope = recording.streams["gyroscope"]
     for shown, words in (
