@@ -20,7 +20,7 @@ from baselines.models.config import OwnConfig, config_from_dict, config_to_dict
 from baselines.models.factory import build, build_from_config
 from baselines.models.own import OwnModel, build_own, own_from_config
 from baselines.models.own_file import prints_apart
-from baselines.presets import DECIDED_BY_DATA, UnknownModelError, is_own, model_kinds, short_name
+from baselines.presets import DECIDED_BY_DATA, UnknownModelError, default_preset, is_own, model_kinds, short_name
 from baselines.published import UNITS
 from baselines.references.methods import (
     REFERENCES,
@@ -92,7 +92,7 @@ def run(
     folder
         New or empty, or holding this very run: a finished one is read, an unfinished one goes on.
     preset, options
-        Sizes of the model, see :func:`baselines.build`; the command line takes ``"small"`` where none are named.
+        Sizes of the model, see :func:`baselines.build`; by default those of ``"small"``.
     device
         As torch names it.
     command
@@ -124,7 +124,7 @@ def run(
 
     Notes
     -----
-    As many threads are used as torch is set to. For a model of the preset ``small`` the command line sets one
+    As many threads are used as torch is set to. For a model of the size ``small`` the command line sets one
     (``torch.set_num_threads(1)``): on busy cores, two were seen to take ten times as long.
     """
     require_tracker(track)
@@ -311,7 +311,7 @@ def _build(
         if taken in options:
             raise OptionError(taken, options[taken], "nothing: it is no size of a model")
     if name not in REFERENCES:
-        return build(name, in_dim, out_dim, preset=preset, chunk=chunk, **options)
+        return build(name, in_dim, out_dim, preset=preset or default_preset(name), chunk=chunk, **options)
     if preset is not None:
         raise OptionError("preset", preset, f"none for the reference {name}: it has no sizes by name")
     return build_reference(name, in_dim, out_dim, chunk=chunk, **options)

@@ -18,7 +18,7 @@ import tyro
 import csp_data
 from baselines.commands.arguments import parse_settings
 from baselines.errors import OptionError
-from baselines.presets import INNER_KINDS, KINDS, REFERENCES, default_preset, short_name
+from baselines.presets import INNER_KINDS, KINDS, REFERENCES, short_name
 from baselines.published import TRAINING, training_of
 from baselines.training.settings import TrainConfig
 from csp_data import Dataset
@@ -171,19 +171,26 @@ def train(command: Train, line: str) -> None:
     from baselines.sweeps.grid import split_settings
     from baselines.training.team import join_team
 
-    preset = command.preset or default_preset(command.model)
     if command.threads is not None and command.threads < 1:
         raise OptionError("threads", command.threads, "a whole number of at least 1")
     # on two busy cores two threads were seen to take ten times as long as one: a small model's steps are so short
     # that one thread spends them waiting for the other to get a core
-    default_threads = 1 if preset in (None, "small") else torch.get_num_threads()
+    default_threads = 1 if command.preset in (None, "small") else torch.get_num_threads()
     torch.set_num_threads(command.threads or default_threads)
     options = split_settings(parse_settings(command.set), default_kind="model")
     dataset, config = _load_dataset(command, options["train"], options["data"])
     out = command.out or Path("runs") / f"{Path(command.dataset).stem}-{short_name(command.model)}-{config.seed}"
     with join_team(command.device) as (team, device):
         if not team.leads:
-            follow(dataset, command.model, config, team, preset=preset, options=options["model"], device=device)
+            follow(
+                dataset,
+                command.model,
+                config,
+                team,
+                preset=command.preset,
+                options=options["model"],
+                device=device,
+            )
             return
         announce = loudness.get().notes and command.model not in REFERENCES  # they have no loops to compile
         with before_compiling(partial(tqdm.write, COMPILING, sys.stderr)) if announce else nullcontext():
@@ -192,7 +199,7 @@ def train(command: Train, line: str) -> None:
                 command.model,
                 config,
                 out,
-                preset=preset,
+                preset=command.preset,
                 options=options["model"],
                 device=device,
                 command=line,

@@ -443,6 +443,13 @@ def test_a_plan_is_what_a_run_becomes(runs: dict[str, Run], sample: Dataset) -> 
     assert len({planned.key, *(other.key for other in others)}) == 5
 
 
+def test_sizes_are_small_where_none_are_named(sample: Dataset) -> None:
+    """In Python as on the command line."""
+    for model in ("flat-lstm", "hiss-s4-mamba", "hiss-s4-gru-mamba"):
+        assert plan(sample, model, CONFIG) == plan(sample, model, CONFIG, preset="small")
+    assert plan(sample, "flat-lstm", CONFIG, preset="paper") != plan(sample, "flat-lstm", CONFIG)
+
+
 def test_the_ledger_says_what_was_executed(runs: dict[str, Run], copy: Path, sample: Dataset) -> None:
     assert count_executed([made.folder for made in runs.values()]) == Executed(
         starts=4, epochs=4, finished=4, twice=()
