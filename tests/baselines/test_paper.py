@@ -82,7 +82,7 @@ def test_train_selects_and_reports_on_eval_and_says_so(
     main(["table", str(folder), str(reference)])
     head, *lines = capsys.readouterr().out.splitlines()
     assert "chosen on the reported part itself" in head
-    assert re.match(r"\| model \| eval MSE( in 10⁻\S+)? \(m\)² \| vs mean \|", lines[1])
+    assert re.match(r"\| model \| eval MSE( in 10⁻\S+)? \(m²\) \| vs mean \|", lines[1])
     assert re.search(r"\| eval RMSE( in 10⁻\S+)? \(m\) \| parameters \|", lines[1])
     assert "| 0.0000 |" not in "".join(lines)
     page = tmp_path / "report.html"
