@@ -204,6 +204,7 @@ def test_a_reader_that_cannot_be_used(folder: Path, change: object, message: str
     [
         ('name = "eflesh"', 'name = "broad"', CardError, "'broad' is a name of a data set of csp-data"),
         ('name = "eflesh"', 'name = "a/b"', CardError, "a folder can have"),
+        ('name = "eflesh"', 'name = ".."', CardError, "a folder can have"),
         ('bundled = "recordings"', 'bundled = "../x"', CardError, "leads out"),
         ("title =", "titel =", CardError, r"unknown field 'titel' \(did you mean 'title'\?\)"),
         ('[[targets]]\nname = "force"', '[[targets]]\nname = "depth"', SourceError, "card's target 'depth'"),
@@ -270,6 +271,11 @@ def test_folders_named_in_the_environment(folder: Path, tmp_path: Path) -> None:
     code = "from csp_data.cli import main; import sys; sys.argv[1:] = ['list']; main()"
     assert "eFlesh" in run(code, CSP_DATA_PLUGINS=str(folder)).stdout
     assert "eFlesh" in run(code, CSP_DATA_PLUGINS=str(folder.parent)).stdout
+    shutil.copytree(folder, folder.parent / "twice")
+    both = run(code, CSP_DATA_PLUGINS=os.pathsep.join((str(folder), str(folder.parent / "twice"))))
+    assert both.stdout.count("eFlesh") == 1
+    assert "twice is left out" in both.stderr
+    assert "'eflesh' is also that of another data set" in both.stderr
     wrong = run(code, CSP_DATA_PLUGINS=str(tmp_path / "nowhere"))
     assert wrong.returncode == 1
     assert "is named in CSP_DATA_PLUGINS and is no folder" in wrong.stderr

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import dataclasses
+import hashlib
 import json
+import shutil
 
 import pytest
 
 import csp_data
-from csp_data.card import load_card
+from csp_data.acquire.download import Options, download_card
+from csp_data.card import FileEntry, bundled_root, load_card
 from csp_data.errors import MissingDataError
 
-from .conftest import run
+from .conftest import QUICK, run
 from .servers import Resource, Server, tree
 
 
@@ -72,6 +76,20 @@ def test_altered_file_is_fetched_again(sample_mirror, empty_home):
     before = len(sample_mirror.seen)
     assert run("download", "excerpt", "--mirror", sample_mirror.url).exit_code == 0
     assert [seen.path for seen in sample_mirror.seen[before:]] == [f"/{file.name}"]
+
+
+def test_what_a_person_put_there_is_not_fetched_again(sample_mirror, empty_home, tmp_path):
+    """Told by a git blob id, the only digest that is published of most files of broad."""
+    folder = bundled_root(load_card("sample"))
+    names = sorted(path.name for path in folder.glob("*.hdf5"))[:2]
+    whole = {name: (folder / name).read_bytes() for name in names}
+    blobs = {name: hashlib.sha1(b"blob %d\0" % len(data) + data).hexdigest() for name, data in whole.items()}
+    entries = tuple(FileEntry(name, git_blob=blob) for name, blob in blobs.items())
+    card = dataclasses.replace(load_card("sample"), name="excerpt", bundled=None, files=entries)
+    shutil.copy(folder / names[0], tmp_path / names[0])
+    report = download_card(card, Options(raw=tmp_path, mirror=sample_mirror.url, patience=QUICK))
+    assert [file.trust for file in report.present] == ["published"] * 2
+    assert [seen.path for seen in sample_mirror.seen] == [f"/{names[1]}"]
 
 
 def test_one_wrong_file_does_not_keep_the_others_away(sample_mirror, empty_home):

@@ -55,6 +55,11 @@ def test_archives_are_kept_when_asked_and_locked_always(ronin, empty_home, tmp_p
         kept = tmp_path / f"raw{keep}.incoming"
         assert {path.name: path.read_bytes() for path in kept.glob("*.zip")} == (archives if keep else {})
         assert kept.exists() == keep
+    lost = next((tmp_path / "rawFalse").rglob("*.hdf5"))
+    content = lost.read_bytes()
+    lost.unlink()
+    download_card(card, dataclasses.replace(options, raw=tmp_path / "rawFalse"))
+    assert lost.read_bytes() == content
     locked = json.loads((tmp_path / "lock.json").read_text())["datasets"]["ronin"]["archives"]
     assert {name: row["sha256"] for name, row in locked.items()} == {
         name: hashlib.sha256(content).hexdigest() for name, content in archives.items()
