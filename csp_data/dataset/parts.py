@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, overload
 import numpy as np
 import numpy.typing as npt
 
+from csp_data.errors import UnknownNameError
 from csp_data.store import EpisodeRow
 
 if TYPE_CHECKING:
@@ -98,6 +99,8 @@ class Episodes(Sequence[Episode], ABC):
 class Split(Episodes):
     """The episodes of one part: a sequence of :class:`Episode`, read from the file on access.
 
+    An episode is found by its number or its id.
+
     Parameters
     ----------
     dataset
@@ -127,6 +130,19 @@ class Split(Episodes):
 
     def __len__(self) -> int:
         return len(self._episodes)
+
+    @overload
+    def __getitem__(self, index: int | str) -> Episode: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[Episode]: ...
+    def __getitem__(self, index: int | str | slice) -> Episode | list[Episode]:
+        """Read one episode, by its number or its id, or several."""
+        if isinstance(index, str):
+            ids = [row.id for row in self.rows]
+            if index not in ids:
+                raise UnknownNameError(f"episode of {self.name}", index, ids)
+            index = ids.index(index)
+        return super().__getitem__(index)
 
     def _read(self, index: int) -> Episode:
         row = self.dataset.episodes[self._episodes[index]]

@@ -47,6 +47,13 @@ def test_indexing(ds: csp_data.Dataset) -> None:
     assert [e.id for e in ds.train[1:3]] == [row.id for row in ds.train.rows[1:3]]
     with pytest.raises(IndexError):
         ds.train[99]
+    for row in ds.test.rows:
+        assert ds.test[row.id].id == row.id
+    assert ds.test[ds.test.rows[1].id] == ds.test[1]
+    with pytest.raises(
+        UnknownNameError, match=f"no episode {ds.train.rows[0].id!r} of test.* Known: {ds.test.rows[0].id}"
+    ):
+        ds.test[ds.train.rows[0].id]
     with pytest.raises(UnknownNameError, match="Known: train, val, test"):
         ds.split("dev")
 
