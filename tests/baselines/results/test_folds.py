@@ -114,6 +114,9 @@ def test_one_fold_alone_is_a_split_like_any_other(runs: list[Run]) -> None:
     assert table.recipe_hash == own[0].config.data.recipe_hash
     assert table.heading.startswith("sample, fold 1 of 3: real recordings")
     assert "folds" not in table.heading
+    rows = [Result.of(run) for run in own]
+    rows.append(replace(rows[0], settings={}, recipe_hash="0" * 12))  # of a split that is no fold
+    assert across_folds(rows) == rows
 
 
 def test_models_that_lack_a_fold_are_left_out(runs: list[Run], caplog: pytest.LogCaptureFixture) -> None:
