@@ -64,6 +64,7 @@ def test_a_row_is_the_run(rows: list[Result], runs: dict[str, Run]) -> None:
     held = run.results["test"]["recordings"]
     assert {n: e.mse for n, e in row.recordings.items()} == {n: v["mse"] for n, v in held.items()}
     assert row.hours == pytest.approx(run.results["seconds"] / 3600)
+    assert (row.unit, replace(row, units=("m/s", "m/s", "rad/s")).unit) == ("m/s", None)
     twin = next(row for row in rows if row.key == runs["b"].config.key)
     assert (row.config == twin.config, row.key == twin.key) == (True, False)
 
