@@ -14,6 +14,7 @@ from typing import Any, cast
 import torch
 from torch import nn
 
+from baselines.cpu.threads import torch_threads
 from baselines.errors import CspDataError, OptionError
 from baselines.files import atomic_bytes, atomic_json
 from baselines.models.config import OwnConfig, config_from_dict, config_to_dict
@@ -53,6 +54,7 @@ from baselines.training.settings import BEST, TrainConfig
 from baselines.training.team import ALONE, Team
 from baselines.training.train import seeded, train, validate
 from csp_data import Dataset
+from csp_data.options import check_number
 from csp_data.predictions import PREDICTIONS, EpisodePrediction, save_predictions
 
 logger = logging.getLogger(__name__)
@@ -69,6 +71,7 @@ def run(
     preset: str | None = None,
     options: dict[str, Any] | None = None,
     device: str = "cpu",
+    threads: int | None = None,
     command: str = "",
     progress: bool = False,
     on_epoch: Callable[[dict[str, Any]], None] | None = None,
@@ -95,6 +98,10 @@ def run(
         Sizes of the model, see :func:`baselines.build`; by default those of ``"small"``.
     device
         As torch names it.
+    threads
+        Threads of torch; by default one for small sizes and references, else as many as torch is set to. On two
+        cores that other programs use too, a training with two threads was seen to take four to twenty times as
+        long: the steps are so short that one thread spends them waiting for the other to get a core.
     command
         How to get this run again, for the record.
     progress
@@ -121,26 +128,21 @@ def run(
         If the folder holds something else.
     TrainingError
         If the loss stops being finite.
-
-    Notes
-    -----
-    As many threads are used as torch is set to. For a model of the size ``small`` the command line sets one
-    (``torch.set_num_threads(1)``): on busy cores, two were seen to take ten times as long.
     """
     require_tracker(track)
     if isinstance(cast("object", dataset), str | Path):
         raise OptionError("dataset", str(dataset), f"a data set: csp_data.load({str(dataset)!r})")
     if not isinstance(cast("object", config), TrainConfig):
         raise OptionError("config", config, "a baselines.TrainConfig")
-    folder, torch_dev = Path(folder), torch_device(device)
+    folder, torch_dev, threads = Path(folder), torch_device(device), _threads(threads, preset)
     train_part = load_part(dataset, "train", torch_dev)
     val_part = load_part(dataset, dataset.selection, torch_dev)
     options = {**options_of_dataset(name, dataset), **(options or {})}
-    with seeded(config.seed, torch_dev):
+    with torch_threads(threads), seeded(config.seed, torch_dev):
         model = _build(name, *train_part.dims, train_part.chunk, preset, options).to(torch_dev)
     _, length = config.windows(train_part)
     run_config = RunConfig(data_config(dataset), short_name(name), model_config(model), config, code_version())
-    with lock_folder(folder, run_config) as state:
+    with torch_threads(threads), lock_folder(folder, run_config) as state:
         if name not in REFERENCES:
             team.broadcast(state)
         if state == "finished":
@@ -160,6 +162,14 @@ def run(
             atomic_json(folder / RESULTS, results)
         append_event(folder, "finish")
     return read_run(folder), state
+
+
+def _threads(threads: int | None, preset: str | None) -> int:
+    """Return how many threads :func:`run` computes with."""
+    if threads is not None:
+        check_number("threads", threads, "a whole number of at least 1", least=1, whole=True)
+        return threads
+    return 1 if preset in (None, "small") else torch.get_num_threads()
 
 
 @contextmanager
@@ -224,6 +234,7 @@ def follow(
     preset: str | None = None,
     options: dict[str, Any] | None = None,
     device: str = "cpu",
+    threads: int | None = None,
 ) -> None:
     """Take part in a training that another process of the team leads with :func:`run`; write nothing."""
     if name in REFERENCES:  # the leader fits it alone
@@ -231,10 +242,11 @@ def follow(
     torch_dev = torch_device(device)
     train_part = load_part(dataset, "train", torch_dev)
     val_part = load_part(dataset, dataset.selection, torch_dev)
-    with seeded(config.seed, torch_dev):
-        model = _build(name, *train_part.dims, train_part.chunk, preset, options or {}).to(torch_dev)
-    if team.broadcast(None) != "finished":
-        train(model, train_part, val_part, config, Path(os.devnull), team=team)
+    with torch_threads(_threads(threads, preset)):
+        with seeded(config.seed, torch_dev):
+            model = _build(name, *train_part.dims, train_part.chunk, preset, options or {}).to(torch_dev)
+        if team.broadcast(None) != "finished":
+            train(model, train_part, val_part, config, Path(os.devnull), team=team)
 
 
 def _fit(

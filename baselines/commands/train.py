@@ -163,7 +163,6 @@ class Eval:
 
 def train(command: Train, line: str) -> None:
     """Run the command."""
-    import torch
     from tqdm import tqdm
 
     from baselines.cpu.threads import COMPILING, before_compiling
@@ -171,12 +170,6 @@ def train(command: Train, line: str) -> None:
     from baselines.sweeps.grid import split_settings
     from baselines.training.team import join_team
 
-    if command.threads is not None and command.threads < 1:
-        raise OptionError("threads", command.threads, "a whole number of at least 1")
-    # on two busy cores two threads were seen to take ten times as long as one: a small model's steps are so short
-    # that one thread spends them waiting for the other to get a core
-    default_threads = 1 if command.preset in (None, "small") else torch.get_num_threads()
-    torch.set_num_threads(command.threads or default_threads)
     options = split_settings(parse_settings(command.set), default_kind="model")
     dataset, config = _load_dataset(command, options["train"], options["data"])
     out = command.out or Path("runs") / f"{Path(command.dataset).stem}-{short_name(command.model)}-{config.seed}"
@@ -190,6 +183,7 @@ def train(command: Train, line: str) -> None:
                 preset=command.preset,
                 options=options["model"],
                 device=device,
+                threads=command.threads,
             )
             return
         announce = loudness.get().notes and command.model not in REFERENCES  # they have no loops to compile
@@ -202,6 +196,7 @@ def train(command: Train, line: str) -> None:
                 preset=command.preset,
                 options=options["model"],
                 device=device,
+                threads=command.threads,
                 command=line,
                 progress=loudness.get().progress,
                 team=team,

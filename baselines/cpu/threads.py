@@ -27,6 +27,17 @@ def compiled_for(tensor: torch.Tensor) -> bool:
 
 
 @contextmanager
+def torch_threads(count: int) -> Iterator[None]:
+    """Have torch, and with it the compiled loops, compute with this many threads within."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+@contextmanager
 def before_compiling(announce: Callable[[], object]) -> Iterator[None]:
     """Call `announce` once if numba compiles something within that its cache does not hold, before it begins."""
     from numba.core import event  # numba is imported only where it is used

@@ -122,7 +122,6 @@ def work_on(planned: PlannedRun, place: Place) -> Outcome:
 
     start = time.perf_counter()
     outer = stdout_is_result.set(True)  # a worker's stdout is that of the sweep
-    torch.set_num_threads(place.threads)
     tqdm.set_lock(threading.RLock())  # not one between processes: a semaphore that a killed worker leaves behind
     try:
         names = [place.device]
@@ -140,6 +139,7 @@ def work_on(planned: PlannedRun, place: Place) -> Outcome:
                 preset=planned.preset,
                 options=planned.options,
                 device=device,
+                threads=place.threads,
                 command=planned.command,
                 track=place.track,
             )

@@ -450,6 +450,20 @@ def test_sizes_are_small_where_none_are_named(sample: Dataset) -> None:
     assert plan(sample, "flat-lstm", CONFIG, preset="paper") != plan(sample, "flat-lstm", CONFIG)
 
 
+def test_small_models_have_one_thread_and_torch_as_many_as_before(sample: Dataset, tmp_path: Path) -> None:
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        for given, count in (({}, 1), ({"preset": "paper"}, 2), ({"threads": 3}, 3)):
+            made, _ = run(sample, "flat-lstm", CONFIG, tmp_path / str(count), options=SIZES, **given)
+            assert json.loads((made.folder / "environment.json").read_text())["threads"] == count
+            assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)
+    with pytest.raises(OptionError, match="threads=0: expected a whole number of at least 1"):
+        run(sample, "flat-lstm", CONFIG, tmp_path / "none", options=SIZES, threads=0)
+
+
 def test_the_ledger_says_what_was_executed(runs: dict[str, Run], copy: Path, sample: Dataset) -> None:
     assert count_executed([made.folder for made in runs.values()]) == Executed(
         starts=4, epochs=4, finished=4, twice=()
