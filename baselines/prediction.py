@@ -81,11 +81,19 @@ class Predictor:
         How its training data were prepared.
     window
         Target steps after which the model starts afresh; ``None`` never within a stretch.
+    run
+        Where the model is from: with it, :meth:`evaluate` warns of recordings that it learned from.
     """
 
-    def __init__(self, model: nn.Module, interface: Interface, protocol: Protocol, window: int | None) -> None:
-        self.model, self.interface, self.protocol, self.window = model, interface, protocol, window
-        self._run: Run | None = None
+    def __init__(
+        self,
+        model: nn.Module,
+        interface: Interface,
+        protocol: Protocol,
+        window: int | None,
+        run: Run | None = None,
+    ) -> None:
+        self.model, self.interface, self.protocol, self.window, self.run = model, interface, protocol, window, run
 
     @classmethod
     def of(
@@ -135,9 +143,8 @@ class Predictor:
         seconds = trained_s if isinstance(window_s, str) else window_s
         if baseline == "none":
             protocol = protocol.replace(baseline="none")
-        predictor = cls(model, interface, protocol, window_steps("window_s", seconds, interface.target_hz))
-        predictor._run = run if isinstance(run, Run) else None
-        return predictor
+        window = window_steps("window_s", seconds, interface.target_hz)
+        return cls(model, interface, protocol, window, run if isinstance(run, Run) else None)
 
     def predict(self, recording: Recording, *, source: Path | str | None = None) -> list[Prediction]:
         """Predict a recording.
@@ -273,10 +280,10 @@ class Predictor:
 
     def _warn_of_seen(self, chosen: Sequence[Found], report: Report) -> None:
         """Warn of recordings with the bytes of one that the run was trained on, or its epoch chosen on."""
-        if self._run is None:
+        if self.run is None:
             return
         try:
-            data = dataset_of(self._run)
+            data = dataset_of(self.run)
         except RunError:  # the prepared file is not there, and nobody knows
             return
         part_by_recording = {row.recording: row.split for row in data.episodes}
@@ -286,11 +293,11 @@ class Predictor:
             found.id
             for found in chosen
             if report.digests[path_inside(found.files[0], report.root)].sha256 in prepared
-            and part_by_recording.get(found.id, "train") in learned
+            and part_by_recording.get(found.id, "train") in learned  # a copy of another name: of a part unknown
         ]
         if seen:
             logger.warning(
-                "the run was trained or chosen on %d of these %d recordings, whose errors say little: %s",
+                "the run seems to be trained or chosen on %d of these %d recordings, whose errors say little: %s",
                 len(seen),
                 len(chosen),
                 ", ".join(seen),
