@@ -1,9 +1,12 @@
-"""What docs/models.md says: its examples run, its parameter counts are the models'."""
+"""What docs/models.md says: its examples run, its parameter counts are the models', its modes those of HiPPO."""
 
+import importlib.util
 import re
 from pathlib import Path
 
+import numpy as np
 import pytest
+import scipy.signal
 import torch
 
 from baselines import ALL_MODELS, build
@@ -12,7 +15,8 @@ from baselines.layers import LAYERS
 from baselines.presets import KINDS
 from baselines.references.methods import REFERENCES
 
-PAGE = Path(__file__).parents[3] / "docs" / "models.md"
+ROOT = Path(__file__).parents[3]
+PAGE = ROOT / "docs" / "models.md"
 
 
 @pytest.fixture(scope="module")
@@ -54,3 +58,19 @@ def test_help_of_train_names_every_kind_and_reference() -> None:
     assert tuple(LAYERS) == KINDS
     assert f"<kind> and <high> are {', '.join(LAYERS)}, <low> and <mid> the same without transformer." in said
     assert all(f" {name} (" in said for name in REFERENCES)
+
+
+@pytest.mark.parametrize("length", [10, 150, 1500])
+def test_amplification_by_the_truncated_parametrisation(length: int) -> None:
+    """The LegS matrix is triangular, so scipy's bilinear rule leaves its discrete eigenvalues on the diagonal."""
+    spec = importlib.util.spec_from_file_location("s4_parametrisations", ROOT / "scripts/s4_parametrisations.py")
+    assert spec is not None
+    assert spec.loader is not None
+    script = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(script)
+    n = np.arange(script.STATE)
+    legs = -np.sqrt(np.outer(2 * n + 1, 2 * n + 1)) * np.tri(len(n), k=-1) - np.diag(n + 1.0)
+    system = legs, np.sqrt(2 * n + 1)[:, None], np.eye(len(n)), np.zeros((len(n), 1))
+    steps = torch.exp(script.make(None).log_dt.detach()).flatten().tolist()
+    mu = np.stack([np.diag(scipy.signal.cont2discrete(system, dt, method="bilinear")[0]) for dt in steps])
+    np.testing.assert_allclose(script.amplification(length).numpy(), 1 / np.abs(1 - mu**length), rtol=1e-9)
