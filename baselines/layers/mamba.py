@@ -12,10 +12,11 @@ Glossary, code to the paper's symbols
 ``d``            D, the skip connection
 =============== ==========================================================================
 
-    h_t = exp(Delta_t A) h_{t-1} + Delta_t B_t x_t        y_t = C_t h_t + D x_t        equations 2 and 4
+    h_t = exp(Delta_t A) h_{t-1} + Delta_t B_t x_t        y_t = C_t h_t + D x_t        equation 2
     block: x + W_out(y * silu(z)),  (x', z) = W_in LayerNorm(x),  x_t = silu(conv(x')_t)        figure 3
 
-There is no dropout, and the stack ends with a LayerNorm.
+A is held between samples as in equation 4; Bbar = Delta_t B_t is that equation's first order, as in the published
+code. There is no dropout, and the stack ends with a LayerNorm.
 """
 
 import math

@@ -42,10 +42,11 @@ def selective_scan(
     *,
     backend: str = "auto",
 ) -> Tensor:
-    """Run the selective state space recurrence over time (Mamba paper, arXiv 2312.00752, equations 2 and 4).
+    """Run the selective state space recurrence over time (Mamba paper, arXiv 2312.00752, equation 2).
 
         h_t = exp(delta_t A) h_{t-1} + delta_t B_t u_t        y_t = C_t h_t + D u_t        h_{-1} = 0
 
+    delta_t B_t is the first order of the hold of B in equation 4, as in the published code; A has the hold itself.
     Differentiable in every tensor. The state is kept in float32 at least; float64 inputs compute in float64.
 
     Parameters
