@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
@@ -30,8 +31,8 @@ _arg = tyro.conf.arg
 STREAM = """Run a trained model over a stream of samples: predictions come out as soon as they are due.
 
 Samples are CSV with a header that names the channels (a column time, in s, is passed on), or JSON lines; they must
-come at the rate of the training data, or with --resample at any other, with their time. Ctrl-C ends the stream;
-the latency is summed up on stderr at the end.
+come at the rate of the training data, or with --resample at any other, with their time. Ctrl-C or SIGTERM ends the
+stream; the latency is summed up on stderr at the end.
 
 Examples:
   csp-baselines stream pretrained:broad --input samples.csv > predictions.csv
@@ -80,7 +81,7 @@ class Stream:
 
 
 def stream(command: Stream, line: str) -> None:
-    """Run the command; exit with 1 after Ctrl-C, once the summary and the state are written."""
+    """Run the command; exit with 1 after Ctrl-C (not SIGTERM), once the summary and the state are written."""
     import torch
 
     from baselines.stream.streamer import load_state, save_state
@@ -99,7 +100,7 @@ def stream(command: Stream, line: str) -> None:
         try:
             process_samples(command, streamer, source, interface.inputs, writer, counts, grid)
         except KeyboardInterrupt:
-            counts.stopped = True
+            counts.stopped = counts.stopped or signal.SIGINT
         except SampleError as error:
             failure = error
     if command.save_state is not None:
@@ -113,7 +114,7 @@ def stream(command: Stream, line: str) -> None:
     write_summary(command, counts)
     if failure is not None:
         raise failure
-    if counts.stopped:
+    if counts.stopped == signal.SIGINT:
         sys.exit(1)
 
 

@@ -13,6 +13,7 @@ from types import FrameType
 from typing import TYPE_CHECKING, BinaryIO
 
 from baselines.stream.line_protocol import (
+    TIME,
     ClockError,
     LatencyHistogram,
     PredictionWriter,
@@ -44,30 +45,28 @@ class StreamCounts:
     replaced: int = 0
     """Bad lines replaced by the sample before, or left out where samples are resampled."""
     gaps: int = 0
-    """Times that the stream began anew after a gap."""
+    """Times that the stream began anew, after a gap or since the clock was set back."""
     busy: bool = False
     """A sample is being taken: the state is neither that before it nor that after it."""
-    stopped: bool = False
-    """Ctrl-C was pressed."""
+    stopped: int = 0
+    """Signal that ended the stream: Ctrl-C, or SIGTERM, by which services are stopped."""
 
 
 @contextmanager
 def deferred_interrupt(counts: StreamCounts) -> Iterator[None]:
-    """Let Ctrl-C wait until the sample at work is done, so that the state can be kept."""
+    """Let Ctrl-C and SIGTERM wait until the sample at work is done, so that the state can be kept."""
 
     def stop(number: int, frame: FrameType | None) -> None:
-        counts.stopped = True
+        counts.stopped = number
         if not counts.busy:
             raise KeyboardInterrupt
 
-    previous_handler = signal.signal(signal.SIGINT, stop)
+    previous = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, previous_handler)
-
-
-HOLD = "Pass --on-bad hold to go on with the last good sample instead."
+        for number, handler in previous.items():
+            signal.signal(number, handler)
 
 
 def process_samples(
@@ -79,7 +78,7 @@ def process_samples(
     counts: StreamCounts,
     grid: StampedSamples | None,
 ) -> None:
-    """Pass samples on until they end, or until Ctrl-C."""
+    """Pass samples on until they end, or until a signal stops them."""
     clock = SampleClock(1 / streamer.preparation.input_hz)
     lines = Arrivals(source)
     samples = read_samples(lines, inputs, timed=command.resample)
@@ -110,6 +109,7 @@ def _good_samples(
         If a line is no sample and bad lines stop the stream, or there is no sample that could be held.
     """
     last_values = None
+    tell_rate = grid is None and loudness.get().notes
     for sample in samples:
         counts.busy = True
         try:
@@ -119,16 +119,26 @@ def _good_samples(
             if grid is None:
                 clock.check(stamp, lines.count)
             ready = [sample] if grid is None else grid.take(stamp, values, lines.count)
-            last_values = values
+            if tell_rate and stamp is None:
+                sys.stderr.write(
+                    f"Note: samples without a {TIME}: they are taken to be {clock.period:g} s apart "
+                    f"({1 / clock.period:g} Hz), as in training.\n"
+                )
+            tell_rate, last_values = False, values
         except SampleError as error:
             if isinstance(error, ClockError):
                 raise
             if command.on_bad == "stop":
-                raise SampleError(error.line, error.expected, error.found, HOLD) from None
-            if last_values is None:
+                instead = "without it" if command.resample else "with the last good sample instead"
+                fix = f"Pass --on-bad hold to go on {instead}."
+                raise SampleError(error.line, error.expected, error.found, fix) from None
+            if grid is None and last_values is not None:
+                ready = [(None, last_values)]
+            elif grid is not None and grid.resampler.latest is not None:  # also that of a state
+                ready = []
+            else:
                 raise
             counts.replaced += 1
-            ready = [(None, last_values)] if grid is None else []
         yield from ready
         counts.busy = False
         if counts.stopped:

@@ -216,7 +216,7 @@ class SampleClock:
     TOLERANCE = 1.2
 
     def __init__(self, period: float) -> None:
-        self._period = period
+        self.period = period
         self._last_stamped = (0.0, 0)
         self._first_steps = FirstSteps()
 
@@ -228,7 +228,7 @@ class SampleClock:
     def time(self, number: int) -> float:
         """Return the time of a sample in s, counted from the last known one, or else from 0 before the first."""
         stamp, number_then = self._last_stamped
-        return stamp + (number - number_then) * self._period
+        return stamp + (number - number_then) * self.period
 
     def check(self, stamp: float | None, line: int) -> None:
         """Look whether the samples are as far apart as in training.
@@ -240,10 +240,10 @@ class SampleClock:
             samples are let through, another rate or another unit of time is not.
         """
         step = None if stamp is None else self._first_steps.median(stamp)
-        if step is not None and not 1 / self.TOLERANCE < step / self._period < self.TOLERANCE:
+        if step is not None and not 1 / self.TOLERANCE < step / self.period < self.TOLERANCE:
             raise ClockError(
                 line,
-                f"samples {self._period:g} s apart ({1 / self._period:g} Hz), the rate of the training data",
+                f"samples {self.period:g} s apart ({1 / self.period:g} Hz), the rate of the training data",
                 f"a median of {step:g} between the last {FirstSteps.TIMES} times",
                 "Pass --resample if the times are right and in seconds, or else leave the column time out.",
             )

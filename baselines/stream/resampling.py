@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
@@ -18,9 +19,13 @@ if TYPE_CHECKING:
 
 __all__ = ["MAX_GAP_S", "Resampler", "StampedSamples", "is_resampled"]
 
+logger = logging.getLogger(__name__)
+
 Floats = npt.NDArray[np.float64]
 MAX_GAP_S = 0.1
 """Seconds that the protocol ``strict`` interpolates at most."""
+SET_BACK_S = 1.0
+"""Seconds of samples that all lie before one that came earlier: no late packet, the clock was set back."""
 STATE = ("resampler_times", "resampler_rows", "resampler_grid")
 """Entries of the state of a stream."""
 KINDS = {"linear": 0, "mean": 1}
@@ -101,13 +106,17 @@ class Resampler:
         if self.latest is not None and not time > self.latest:
             raise OptionError("time", time, f"a time after {self.latest:.15g} s, that of the sample before")
         if self.begins_anew(time):
-            self.gaps += 1
-            self._times, self._rows = [], []
+            self.reset()
         if not self._times:
             self._start, self._given = time, 0
         self._times.append(time)
         self._rows.append(row)
         return iter(self._points())
+
+    def reset(self) -> None:
+        """Forget all samples: the grid begins anew with the next one, whatever its time."""
+        self.gaps += bool(self._times)
+        self._times, self._rows = [], []
 
     def state_dict(self) -> Arrays:
         """Return copies of all that is remembered, as named arrays."""
@@ -180,12 +189,13 @@ class StampedSamples:
     resampler
         What puts them onto the grid.
     begin_anew
-        Called before the first sample after a gap.
+        Called before the first sample after a gap, or of a clock that was set back.
     """
 
     def __init__(self, resampler: Resampler, begin_anew: Callable[[], None]) -> None:
         self.resampler, self._begin_anew = resampler, begin_anew
         self._first_steps = FirstSteps()
+        self._behind: tuple[float, float] | None = None  # first and latest of the times that lie before a good one
 
     @property
     def gaps(self) -> int:
@@ -205,7 +215,7 @@ class StampedSamples:
         latest = self.resampler.latest
         if stamp is None:
             raise SampleError(line, f"a {TIME} in s, by which samples are resampled", "none")
-        if latest is not None and not stamp > latest:
+        if latest is not None and not stamp > latest and not self._set_back(stamp, latest, line):
             raise SampleError(line, f"a {TIME} after {latest:.15g} s, that of the sample before", f"{stamp:.15g}")
         step = self._first_steps.median(stamp)
         if step is not None and step > self.resampler.max_gap_s:
@@ -216,4 +226,22 @@ class StampedSamples:
             )
         if self.resampler.begins_anew(stamp):
             self._begin_anew()
+        self._behind = None
         return list(self.resampler.push(stamp, values))
+
+    def _set_back(self, stamp: float, latest: float, line: int) -> bool:
+        """Whether times have gone on behind the latest one for so long that the stream begins anew with this one.
+
+        Otherwise one time that is far too late, or a clock that starts from zero, would silence it for good.
+        """
+        begin, before = self._behind or (stamp, stamp)
+        self._behind = begin, stamp = (stamp if stamp < before else begin), stamp
+        if stamp - begin < SET_BACK_S:
+            return False
+        logger.warning(
+            "line %d: times have gone on from %.15g to %.15g s, before %.15g s; the stream begins anew",
+            line, begin, stamp, latest,
+        )  # fmt: skip
+        self.resampler.reset()
+        self._begin_anew()
+        return True

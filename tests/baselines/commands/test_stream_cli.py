@@ -60,6 +60,9 @@ def test_file_in_file_out(
     np.testing.assert_allclose(made[:, 1:-1], expected(runs["a"], inputs), rtol=1e-6)
     np.testing.assert_allclose(made[:, 0], [0.2, 0.4, 0.6, 0.8])
     said = capsys.readouterr().err
+    assert (
+        said.count("Note: samples without a time: they are taken to be 0.02 s apart (50 Hz), as in training.") == 1
+    )
     assert "45 samples, 4 predictions" in said
     assert "p99" in said
 
@@ -130,8 +133,11 @@ def test_a_prediction_comes_before_the_next_sample(runs: dict[str, Run], sample:
     assert process.returncode == 0
 
 
-def test_ctrl_c_ends_in_good_order(runs: dict[str, Run], sample: Dataset, home: Path, tmp_path: Path) -> None:
-    """A real interrupt: summary, state and exit code; the stream then goes on from the state."""
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 1), (signal.SIGTERM, 0)])
+def test_a_signal_ends_in_good_order(
+    number: int, code: int, runs: dict[str, Run], sample: Dataset, home: Path, tmp_path: Path
+) -> None:
+    """Ctrl-C, and how services are stopped: summary, state, exit code; the stream then goes on from the state."""
     inputs = sample.val[0].inputs[:45]
     command = [sys.executable, "-m", "baselines", "stream", str(runs["a"].folder), "--save-state", "state"]
     environment = {**os.environ, "CSP_DATA_HOME": str(home), "OMP_NUM_THREADS": "1"}
@@ -146,9 +152,9 @@ def test_ctrl_c_ends_in_good_order(runs: dict[str, Run], sample: Dataset, home: 
         process.stdin.flush()
         for _ in range(4):
             process.stdout.readline()
-        process.send_signal(signal.SIGINT)
+        process.send_signal(number)
         assert "30 samples, 3 predictions" in process.stderr.read()
-    assert process.returncode == 1
+    assert process.returncode == code
     stream = Streamer.of(load_model(runs["a"]), interface_of(runs["a"]))  # type: ignore[arg-type]
     load_state(tmp_path / "state", stream)
     np.testing.assert_array_equal(stream.push(inputs[30:]), expected(runs["a"], inputs)[3:])

@@ -62,6 +62,35 @@ def test_a_gap_begins_anew_and_time_does_not_run_backwards() -> None:
             Resampler(**wrong)  # type: ignore[arg-type]
 
 
+def test_a_clock_that_is_set_back_or_has_one_time_far_too_late_begins_anew() -> None:
+    begun: list[int] = []
+    samples = StampedSamples(Resampler(50), lambda: begun.append(len(times)))
+    times: list[float] = []
+
+    def take(stamps: np.ndarray) -> int:
+        """Return how many of them are left out."""
+        left_out = 0
+        for stamp in stamps:
+            try:
+                times.extend(time for time, _ in samples.take(float(stamp), np.zeros(1), len(times)))
+            except SampleError:
+                left_out += 1
+        return left_out
+
+    second = np.arange(100) / 100
+    assert take(SINCE_1970 + second) == 0
+    assert take(SINCE_1970 + 0.9 + second[:50] / 10) == 50  # packets that come late, in time and out of it
+    assert take(np.full(200, SINCE_1970)) == 200  # a clock that stands still says nothing
+    assert take(SINCE_1970 + 1 + second) == 0
+    assert begun == []
+    assert take(5 + np.arange(300) / 100) == 100  # since the device was started anew: those of the first second
+    np.testing.assert_allclose(times[-99:], 6 + np.arange(1, 100) / 50)
+    assert take(np.array([8.0, 3600.0])) == 0
+    assert take(8.01 + np.arange(300) / 100) == 100
+    np.testing.assert_allclose(times[-99:], 9.01 + np.arange(1, 100) / 50)
+    assert samples.gaps == len(begun) == 3  # one of them after the gap before 3600
+
+
 def test_times_that_are_no_seconds() -> None:
     samples, begun = StampedSamples(Resampler(50), lambda: None), np.zeros(1)
     with pytest.raises(
@@ -104,7 +133,9 @@ def test_the_command(
 
     with pytest.raises(SystemExit):
         stream("--resample")
-    assert "expected a time after" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "expected a time after" in said
+    assert "Pass --on-bad hold to go on without it." in said
     got, said = stream("--resample", "--on-bad", "hold")
     assert "1 bad line left out" in said
     assert "begun anew after 1 gap" in said
@@ -155,6 +186,31 @@ def test_a_stream_goes_on_with_the_same_bits(
     first = stream(lines[:cut], "--save-state", str(state))
     assert first + stream(lines[cut:], "--load-state", str(state)) == whole
     assert len(whole) > 20
+
+
+def test_a_state_goes_on_although_the_clock_has_begun_anew(
+    recording: tuple[np.ndarray, np.ndarray, tuple[str, ...]], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    times, rows, names = recording
+    times, rows = times[times < 2], rows[times < 2]
+
+    def stream(clock: np.ndarray, *flags: str) -> tuple[np.ndarray, str]:
+        header = ",".join(["time", *names])
+        np.savetxt(tmp_path / "in.csv", np.c_[clock, rows], "%.9g", ",", header=header, comments="")
+        run = ["stream", "pretrained:broad", "--engine", "reference", "--input", str(tmp_path / "in.csv")]
+        main([*run, "--resample", "--on-bad", "hold", *flags])
+        said = capsys.readouterr()
+        return np.genfromtxt(said.out.splitlines(), delimiter=",", skip_header=1)[:, :-1], said.err
+
+    state = str(tmp_path / "state")
+    stream(500 + times, "--save-state", state)
+    got, said = stream(times, "--load-state", state)
+    assert "40 bad lines left out" in said
+    assert "times have gone on from 0 to 1 s, before 501.975 s" in said
+    from_then_on = baselines.load_pretrained("broad").streamer("reference")
+    expected = from_then_on.push(pushed(Resampler(50), times[40:], rows[40:])[1])
+    np.testing.assert_allclose(got[:, 0], 1 + 0.2 * np.arange(1, len(expected) + 1))
+    np.testing.assert_allclose(got[:, 1:], expected, rtol=1e-5, atol=1e-6)
 
 
 def test_a_state_belongs_to_a_grid(tmp_path: Path) -> None:
