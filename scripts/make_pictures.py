@@ -134,7 +134,7 @@ def s4() -> Picture:
     with torch.no_grad():
         kernels = layer.kernel(len(signal)).numpy()
         convolved = layer(u)[0, :, channel].numpy()
-        coefficients, state = layer.discrete(), torch.zeros(1, 64, 32, dtype=torch.complex128)
+        coefficients, state = layer.coefficients(), torch.zeros(1, 64, 32, dtype=torch.complex128)
         stepped = []
         for u_t in u.unbind(1):
             y, state = layer.step(u_t, state, coefficients)

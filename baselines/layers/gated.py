@@ -1,4 +1,4 @@
-"""The residual block that S4D and the LRU share with S4, around any linear recurrence, and a stack of such blocks.
+"""The residual block that S4D and the LRU share with S4, around any linear recurrence, and stacks of such blocks.
 
     block: x + Linear_GLU(gelu(recurrence(LayerNorm(x))))
 
@@ -6,8 +6,6 @@ The same norm, gate and skip around every recurrence, so that a comparison of tw
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable
-from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -16,7 +14,7 @@ from torch import Tensor, nn
 from baselines.layers.base import ALL, BlockStack
 from baselines.layers.dropout import Dropout, gated_linear
 
-__all__ = ["GatedStack", "GatedState", "Recurrence"]
+__all__ = ["Coefficients", "GatedBlock", "GatedStack", "GatedState", "Recurrence"]
 
 Coefficients = tuple[Tensor, ...]
 GatedState = tuple[tuple[Tensor, Coefficients], ...]
@@ -43,7 +41,7 @@ class Recurrence(nn.Module, ABC):
 
     @abstractmethod
     def dynamics(self) -> list[nn.Parameter]:
-        """Return the parameters of the recurrence proper, which a smaller learning rate suits."""
+        """Return the parameters of the recurrence proper, for which a configuration's ``learning_rate`` is."""
 
 
 class GatedBlock(nn.Module):
@@ -71,10 +69,7 @@ class GatedBlock(nn.Module):
 
 
 class GatedStack(BlockStack):
-    """A stack of residual blocks, each around one of the given recurrences."""
-
-    def __init__(self, config: Any, recurrences: Iterable[Recurrence]) -> None:
-        super().__init__(config, (GatedBlock(r, config.dim, config.dropout) for r in recurrences))
+    """A stack of residual blocks, each around a recurrence, its ``layer``."""
 
     def initial_state(self, batch_size: int, device: torch.device, dtype: torch.dtype) -> GatedState:
         """Return, for each block, the state before the first sample and the recurrence's coefficients.

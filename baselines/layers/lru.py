@@ -29,7 +29,7 @@ from torch import Tensor, nn
 from baselines.errors import OptionError
 from baselines.layers.base import ALL, check_config
 from baselines.layers.exact import narrowed, widened
-from baselines.layers.gated import GatedStack, Recurrence
+from baselines.layers.gated import GatedBlock, GatedStack, Recurrence
 from baselines.layers.s4 import fft_length
 from baselines.layers.s4_kernel import SHORT
 
@@ -153,7 +153,8 @@ class LRU(GatedStack):
     """A stack of LRU blocks."""
 
     def __init__(self, config: LRUConfig) -> None:
-        super().__init__(config, (LRULayer(config) for _ in range(config.layers)))
+        layers = (LRULayer(config) for _ in range(config.layers))
+        super().__init__(config, (GatedBlock(layer, config.dim, config.dropout) for layer in layers))
 
 
 def lru_reference(layer: LRULayer, u: Tensor) -> Tensor:

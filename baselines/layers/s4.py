@@ -27,14 +27,13 @@ from torch.autograd.function import once_differentiable
 from baselines.cpu.threads import compiled_for
 from baselines.errors import OptionError
 from baselines.layers import s4_kernel as math_s4
-from baselines.layers.base import ALL, BlockStack, check_config, log_uniform
+from baselines.layers.base import ALL, check_config, log_uniform
 from baselines.layers.dropout import Dropout, gated_linear
 from baselines.layers.exact import narrowed, widened
+from baselines.layers.gated import Coefficients, GatedStack, Recurrence
 
 _MAX_JOINT_SIZE = 2**21
 """Numbers in kernels that are made in one go."""
-
-S4State = tuple[tuple[Tensor, math_s4.Discrete], ...]
 
 
 @dataclass(frozen=True)
@@ -94,7 +93,7 @@ class S4Config:
             raise OptionError("S4Config.dt_min", self.dt_min, f"a number in (0, dt_max={self.dt_max}]")
 
 
-class S4Layer(nn.Module):
+class S4Layer(Recurrence):
     """H independent single-input single-output state spaces, in DPLR form."""
 
     def __init__(self, config: S4Config) -> None:
@@ -129,8 +128,8 @@ class S4Layer(nn.Module):
         """Return the convolution kernel K, (H, length)."""
         return math_s4.kernel(self.state_space(), length, self.truncated_length)
 
-    def discrete(self) -> math_s4.Discrete:
-        """Return the recurrence's coefficients, with C proper."""
+    def coefficients(self) -> math_s4.Discrete:
+        """Return the discretised coefficients, with C proper."""
         ssm = self.state_space()
         if self.truncated_length is not None:
             ssm = ssm._replace(c=math_s4.untruncate(ssm, self.truncated_length))
@@ -141,8 +140,14 @@ class S4Layer(nn.Module):
         k = responses([self], u.shape[1])[0] if k is None else k
         return narrowed(causal_convolution(u, k, readout), self.d)
 
-    def step(self, u_t: Tensor, x: Tensor, d: math_s4.Discrete) -> tuple[Tensor, Tensor]:
+    def zeros(self, batch_size: int, device: torch.device, dtype: torch.dtype) -> Tensor:
+        """Return zero states (B, H, N/2)."""
+        complex_dtype = torch.complex128 if dtype == torch.float64 else torch.complex64
+        return torch.zeros(batch_size, *self.lam_imag.shape, device=device, dtype=complex_dtype)
+
+    def step(self, u_t: Tensor, x: Tensor, coefficients: Coefficients) -> tuple[Tensor, Tensor]:
         """Map u_t (B, H) and the state x (B, H, N/2) to y_t and the next state."""
+        d = math_s4.Discrete(*coefficients)
         x = math_s4.advance(d, x) + d.b_bar * u_t.unsqueeze(-1)
         return narrowed(2.0 * (d.c * x).real.sum(-1) + widened(self.d) * u_t, self.d), x
 
@@ -300,9 +305,7 @@ class S4Block(nn.Module):
             and not torch.is_autocast_enabled("cpu")
         )
 
-    def step(
-        self, x_t: Tensor, state: tuple[Tensor, math_s4.Discrete]
-    ) -> tuple[Tensor, tuple[Tensor, math_s4.Discrete]]:
+    def step(self, x_t: Tensor, state: tuple[Tensor, Coefficients]) -> tuple[Tensor, tuple[Tensor, Coefficients]]:
         """Map (B, H) and (states, coefficients) to the output and the next pair."""
         hidden, coefficients = state
         y, hidden = self.layer.step(self._branch_input(x_t), hidden, coefficients)
@@ -316,7 +319,7 @@ class S4Block(nn.Module):
         return x if self.prenorm else self.norm(x)
 
 
-class S4(BlockStack):
+class S4(GatedStack):
     """A stack of S4 blocks."""
 
     def __init__(self, config: S4Config) -> None:
@@ -331,16 +334,6 @@ class S4(BlockStack):
         for block, k in zip(self.blocks[:-1], kernels, strict=False):
             x = block(x, ALL, k)
         return self.blocks[-1](x, readout, kernels[-1])
-
-    def initial_state(self, batch_size: int, device: torch.device, dtype: torch.dtype) -> S4State:
-        """Return, for each block, the zero states (B, H, N/2) and the discretised coefficients.
-
-        The coefficients are made here, once a stream; begin a new state after a change of the weights.
-        """
-        complex_dtype = torch.complex128 if dtype == torch.float64 else torch.complex64
-        size = (batch_size, self.config.dim, self.config.state // 2)
-        zeros = torch.zeros(size, device=device, dtype=complex_dtype)
-        return tuple((zeros, block.layer.discrete()) for block in self.blocks)
 
 
 def s4_reference(layer: S4Layer, u: Tensor) -> Tensor:

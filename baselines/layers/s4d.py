@@ -33,7 +33,7 @@ from torch import Tensor, nn
 from baselines.errors import OptionError
 from baselines.layers.base import ALL, check_config, log_uniform
 from baselines.layers.exact import narrowed, product, widened
-from baselines.layers.gated import GatedStack, Recurrence
+from baselines.layers.gated import GatedBlock, GatedStack, Recurrence
 from baselines.layers.s4 import causal_convolution
 from baselines.layers.s4_kernel import hippo_legs
 
@@ -167,7 +167,8 @@ class S4D(GatedStack):
     """A stack of S4D blocks."""
 
     def __init__(self, config: S4DConfig) -> None:
-        super().__init__(config, (S4DLayer(config) for _ in range(config.layers)))
+        layers = (S4DLayer(config) for _ in range(config.layers))
+        super().__init__(config, (GatedBlock(layer, config.dim, config.dropout) for layer in layers))
 
 
 def s4d_reference(layer: S4DLayer, u: Tensor) -> Tensor:

@@ -12,12 +12,11 @@ import torch
 from torch import Tensor, nn
 
 from baselines.errors import ModelError
-from baselines.layers import LRU, S4, S4D, GRUConfig, LSTMConfig, make_layer
+from baselines.layers import GRUConfig, LSTMConfig, make_layer
 from baselines.layers.chunks import Chunks, ChunkState
-from baselines.layers.gated import Recurrence
+from baselines.layers.gated import GatedStack, Recurrence
 from baselines.layers.pooling import Pool, make_pool
 from baselines.layers.projected import Projected
-from baselines.layers.s4 import S4Layer
 from baselines.models.config import FlatConfig, HierarchicalConfig, ModelConfig
 
 __all__ = ["FlatModel", "FlatState", "HierarchicalModel", "HierarchicalState", "param_groups"]
@@ -222,12 +221,13 @@ def param_groups(model: nn.Module, lr: float | None = None) -> list[dict[str, An
     """
     dynamics: dict[tuple[str, float], list[nn.Parameter]] = {}
     for stack in model.modules():
-        if isinstance(stack, S4 | S4D | LRU) and stack.config.learning_rate is not None:
+        if not isinstance(stack, GatedStack):
+            continue
+        config: Any = stack.config
+        if (rate := getattr(config, "learning_rate", None)) is not None:
             for layer in stack.modules():
-                if isinstance(layer, S4Layer | Recurrence):
-                    dynamics.setdefault((stack.config.kind, stack.config.learning_rate), []).extend(
-                        layer.dynamics()
-                    )
+                if isinstance(layer, Recurrence):
+                    dynamics.setdefault((config.kind, rate), []).extend(layer.dynamics())
     grouped = {id(p) for group in dynamics.values() for p in group}
     groups: list[dict[str, Any]] = [
         {"name": "base", "params": [p for p in model.parameters() if id(p) not in grouped]}

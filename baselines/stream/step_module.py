@@ -26,7 +26,7 @@ import torch
 from torch import Tensor, nn
 
 from baselines.errors import OptionError
-from baselines.layers import S4, Transformer
+from baselines.layers import Transformer
 from baselines.layers.base import ALL, SequenceLayer
 from baselines.layers.chunks import Chunks
 from baselines.layers.gated import GatedStack
@@ -52,7 +52,7 @@ class ShortFilter(nn.Module):
     def __init__(self, layer: Any, window: int) -> None:
         super().__init__()
         exact = copy.deepcopy(layer).double()
-        kernel = taps(exact.discrete(), window) if hasattr(layer, "p") else exact.kernel(window)
+        kernel = taps(exact.coefficients(), window) if hasattr(layer, "p") else exact.kernel(window)
         kernel = torch.cat((kernel[:, :1] + exact.d[:, None], kernel[:, 1:]), dim=1)
         self.register_buffer("kernel", kernel.detach().to(layer.d.dtype))
 
@@ -80,7 +80,7 @@ class RealStateSpace(nn.Module):
         super().__init__()
         exact = copy.deepcopy(layer).double()
         if hasattr(layer, "p"):
-            s4 = exact.discrete()
+            s4 = exact.coefficients()
             parts = {"a": 2 * s4.g - 1, "e": 2 * s4.e, "f": s4.f, "b": s4.b_bar, "c": s4.c}
         else:
             a, weight = exact.coefficients()
@@ -140,7 +140,7 @@ def real_form(layer: SequenceLayer, window: int | None) -> SequenceLayer:
     """Return a layer without complex numbers: a copy, for windows of a length or for endless streams."""
     layer = copy.deepcopy(layer)
     inner: Any = layer.layer if isinstance(layer, Projected) else layer
-    if isinstance(inner, S4 | GatedStack):
+    if isinstance(inner, GatedStack):
         blocks: Any = inner.blocks
         for block in blocks:
             if isinstance(block.layer, LRULayer):
@@ -154,7 +154,7 @@ def real_form(layer: SequenceLayer, window: int | None) -> SequenceLayer:
 def zero_state(layer: SequenceLayer, dtype: torch.dtype) -> Any:
     """Return the state of a layer in its real form, before the first sample; all zeros."""
     inner: Any = layer.layer if isinstance(layer, Projected) else layer
-    if isinstance(inner, S4 | GatedStack):
+    if isinstance(inner, GatedStack):
         blocks: Any = inner.blocks
         return tuple((block.layer.zeros(dtype), ()) for block in blocks)
     if isinstance(inner, Transformer) and inner.config.window is None:

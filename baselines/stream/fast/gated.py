@@ -220,7 +220,7 @@ class StateSpaceStack(Stack):
 
 def _fir_kernel(layer: Any, length: int) -> Tensor:
     """Return the kernel (H, length) of a state space, with D in its first tap."""
-    kernel = (taps(layer.discrete(), length) if hasattr(layer, "p") else layer.kernel(length)).clone()
+    kernel = (taps(layer.coefficients(), length) if hasattr(layer, "p") else layer.kernel(length)).clone()
     kernel[:, 0] += layer.d
     return kernel
 
@@ -228,7 +228,7 @@ def _fir_kernel(layer: Any, length: int) -> Tensor:
 def _recurrence(layer: Any) -> list[Tensor]:
     """Return A, E, F, B and C of the recurrence in real and imaginary parts, each (H, N), and D."""
     if hasattr(layer, "p"):
-        s4 = layer.discrete()
+        s4 = layer.coefficients()
         parts = [2 * s4.g - 1, 2 * s4.e, s4.f, s4.b_bar, s4.c]
     else:
         a, weight = layer.coefficients()

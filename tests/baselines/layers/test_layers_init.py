@@ -8,6 +8,7 @@ from torch import nn
 
 from baselines import build, param_groups
 from baselines.layers import (
+    LAYERS,
     GRUConfig,
     LRUConfig,
     LSTMConfig,
@@ -157,3 +158,12 @@ def test_param_groups():
     assert [group["lr"] for group in default.param_groups] == [0.02, 1e-3, 1e-4]
     assert [g["name"] for g in (base, low, high)] == ["base", "s4", "s4"]
     assert [g["name"] for g in param_groups(build("hiss-s4-s4", 4, 2, dim=4, layers=1), 0.1)] == ["base"]
+
+
+@pytest.mark.parametrize(
+    "kind", [kind for kind, (config, _) in LAYERS.items() if hasattr(config, "learning_rate")]
+)
+def test_a_learning_rate_that_can_be_set_is_used(kind):
+    groups = param_groups(build(f"flat-{kind}", 4, 2, dim=4, layers=2, learning_rate=1e-4), lr=0.1)
+    assert [(group["name"], group["lr"]) for group in groups] == [("base", 0.1), (kind, 1e-4)]
+    assert all(group["params"] for group in groups)
