@@ -25,6 +25,7 @@ __all__ = [
     "MODELS",
     "PRESETS",
     "REFERENCES",
+    "STATE_SPACES",
     "UnknownModelError",
     "model_kinds",
     "presets_for",
@@ -144,6 +145,9 @@ Models with three levels, ``hiss-<low>-<mid>-<high>``, can be built too but are 
 
 KINDS = tuple(_SMALL_FLAT)
 """All kinds of layers, those of :data:`baselines.layers.LAYERS`, without the module that imports torch."""
+
+STATE_SPACES = frozenset({"s4", "mamba", "mamba2", "s4d", "lru"})
+"""Kinds that are state-space models: HiSS in the paper's sense has one at every level (there S4 or Mamba)."""
 
 INNER_KINDS = tuple(_SMALL_LOW)
 """Kinds that can stand below the highest level; a Transformer is published only above."""

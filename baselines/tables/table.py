@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from baselines.presets import REFERENCES
+from baselines.presets import REFERENCES, STATE_SPACES
 from baselines.tables.digits import bracketed, squared
 from baselines.tables.significance import Comparison
 
@@ -13,8 +13,6 @@ __all__ = ["Hierarchy", "Row", "Table", "kind_label"]
 
 MIXED = "mixed units"
 CHOSEN_ON_REPORT = "best epoch chosen on the reported part itself, as published"
-STATE_SPACES = frozenset({"s4", "s4d", "lru", "mamba", "mamba2"})
-"""Kinds of layers that are state-space models; the published ones are S4 and Mamba."""
 
 
 def kind_label(kind: str) -> str:
@@ -89,7 +87,8 @@ class Hierarchy:
     Parameters
     ----------
     hiss
-        A hierarchy with a state-space model at every level (:data:`STATE_SPACES`), as in the published row.
+        A hierarchy with a state-space model at every level (:data:`baselines.presets.STATE_SPACES`), as in the
+        published row.
     flat
         A model with one level, of any kind.
     improvement

@@ -12,7 +12,7 @@ import torch
 from baselines import ALL_MODELS, build
 from baselines.commands.train import TRAIN
 from baselines.layers import LAYERS
-from baselines.presets import KINDS
+from baselines.presets import INNER_KINDS, KINDS, STATE_SPACES
 from baselines.references.methods import REFERENCES
 
 ROOT = Path(__file__).parents[3]
@@ -40,7 +40,10 @@ def test_parameter_counts(text):
     rows = [[cell.strip() for cell in line.strip("| ").split("|")] for line in text.splitlines() if "|" in line]
     start = next(i for i, row in enumerate(rows) if row[0] == "low \\ high")
     kinds, stated = rows[start][1:], {}
-    for row in rows[start + 2 : start + 2 + len(LAYERS)]:
+    assert kinds == [*LAYERS], "the columns of the table of sizes"
+    table = rows[start + 2 : start + 3 + len(INNER_KINDS)]
+    assert [row[0] for row in table] == ["flat", *INNER_KINDS], "the rows of the table of sizes"
+    for row in table:
         for kind, count in zip(kinds, row[1:], strict=True):
             stated[f"flat-{kind}" if row[0] == "flat" else f"hiss-{row[0]}-{kind}"] = int(count.replace(",", ""))
     assert stated == {
@@ -51,6 +54,11 @@ def test_parameter_counts(text):
 def test_every_kind_has_its_row(text):
     section = text.partition("## Layers")[2].partition("## Presets")[0]
     assert set(re.findall(r"^\| `(\w+)` \|", section, flags=re.MULTILINE)) == set(LAYERS)
+
+
+def test_every_kind_is_a_state_space_model_or_none() -> None:
+    others = {"lstm", "gru", "tcn", "transformer"}
+    assert {*KINDS} - others == {*STATE_SPACES}, "a new kind belongs to STATE_SPACES of presets.py or to these"
 
 
 def test_help_of_train_names_every_kind_and_reference() -> None:
