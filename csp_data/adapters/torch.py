@@ -26,7 +26,8 @@ class TorchDataset(torch.utils.data.Dataset[tuple[torch.Tensor, torch.Tensor]]):
     """The windows (or whole episodes) of a part, as pairs of float32 tensors.
 
     Item i is a pair ``(inputs, targets)`` of shapes (T, F) and (T / chunk, D); F is 2 C with input deltas, else C.
-    It can be pickled, so it works with loader workers.
+    The change of a window's first sample is that from the sample before the window, as in the episode. It can be
+    pickled, so it works with loader workers.
 
     Parameters
     ----------
@@ -50,13 +51,16 @@ class TorchDataset(torch.utils.data.Dataset[tuple[torch.Tensor, torch.Tensor]]):
 
     def __getitem__(self, index: int) -> tuple[torch.Tensor, torch.Tensor]:
         """Return one window."""
-        episode = self.windows[index]
-        inputs, targets = episode.inputs, episode.targets
+        dataset = self.windows.dataset
+        row, start, stop = self.windows.span(index)
+        before = int(start > row.target_start)  # one step: what the first sample has changed from is in it
+        episode = dataset.read(row, start - before, stop)
+        inputs, targets = episode.inputs, episode.targets[before:]
+        protocol, norm = dataset.protocol, dataset.normalization
         if self.normalized:
-            dataset = self.windows.dataset
-            protocol, norm = dataset.protocol, dataset.normalization
             inputs = norm.inputs.apply(features(inputs, deltas=protocol.input_deltas, clip=protocol.clip))
             targets = norm.targets.apply(targets)
+        inputs = inputs[before * protocol.chunk :]
         return torch.from_numpy(np.ascontiguousarray(inputs)), torch.from_numpy(np.ascontiguousarray(targets))
 
     def loader(

@@ -178,9 +178,13 @@ class Windows(Episodes):
     def __len__(self) -> int:
         return len(self._spans)
 
-    def _read(self, index: int) -> Episode:
+    def span(self, index: int) -> tuple[EpisodeRow, int, int]:
+        """Return the episode of a window, and its target rows ``[start, stop)`` of the file."""
         episode, start, stop = self._spans[index]
-        return self.dataset.read(self.dataset.episodes[episode], start, stop)
+        return self.dataset.episodes[episode], start, stop
+
+    def _read(self, index: int) -> Episode:
+        return self.dataset.read(*self.span(index))
 
     def __repr__(self) -> str:
         steps = sum(stop - start for _, start, stop in self._spans)

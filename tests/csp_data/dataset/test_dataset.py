@@ -200,6 +200,21 @@ def test_torch_view(ds: csp_data.Dataset) -> None:
         np.testing.assert_allclose(predicted[: len(e.targets)], e.targets, atol=1e-6)
 
 
+def test_a_window_in_torch_is_a_piece_of_its_episodes_features() -> None:
+    """Its first sample, too, has changed since the one before it, and all is clipped before it is scaled."""
+    pytest.importorskip("torch")
+    ds = csp_data.load("sample", window=csp_data.Window(4, 2), clip=2.0)
+    shift, scale = ds.normalization.inputs.shift, ds.normalization.inputs.scale
+    for (inputs, targets), window in zip(ds.to_torch("val"), ds.val.windows, strict=True):
+        episode = ds.val[window.id]
+        changes = np.zeros_like(episode.inputs)
+        changes[1:] = episode.inputs[1:] - episode.inputs[:-1]
+        made = (np.clip(np.hstack([episode.inputs, changes]), -2, 2) - shift) / scale
+        first = int(np.abs(episode.time - window.time[0]).argmin())
+        np.testing.assert_allclose(inputs, made[first : first + 200], atol=1e-5)
+        np.testing.assert_allclose(ds.normalization.targets.invert(targets), window.targets, atol=1e-6)
+
+
 def test_reading_all_episodes_at_once_gives_each_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
     dataset = csp_data.load("sample")
     for rows in (1, 4000, 8192):
