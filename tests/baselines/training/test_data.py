@@ -133,10 +133,14 @@ def test_whole_episodes(make_part: MakePart) -> None:
     assert batch.mask.sum(dim=1).tolist() == [7, 12, 3]
 
 
-def test_windows_of_the_protocol_come_with_the_part(sample: Dataset) -> None:
+def test_windows_and_clip_of_the_protocol_come_with_the_part(sample: Dataset) -> None:
     assert load_part(sample, "val").window is None
-    cut = csp_data.load("sample", window=csp_data.Window(seconds=4, stride=1), target_hz=10)
-    assert load_part(cut, "val").window == (40, 10)
+    cut = csp_data.load("sample", window=csp_data.Window(seconds=4, stride=1), target_hz=10, clip=2.0)
+    part, norm = load_part(cut, "val"), cut.normalization.inputs
+    assert part.window == (40, 10)
+    clipped = np.clip(np.concatenate([episode.inputs for episode in cut.val]), -2, 2)
+    seen = part.inputs[:, :6].numpy() * norm.scale[:6] + norm.shift[:6]
+    np.testing.assert_allclose(seen, clipped, atol=1e-5)
 
 
 def test_bounds(make_part: MakePart) -> None:

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 
@@ -10,7 +12,7 @@ from baselines.training.quantities import Quantities, si
 from csp_data import Dataset
 from csp_data.card import load_card
 from csp_data.predictions import EpisodePrediction
-from csp_data.store import EpisodeRow
+from csp_data.store import Channels, EpisodeRow
 
 
 def _prediction(name: str, true: np.ndarray, pred: np.ndarray) -> EpisodePrediction:
@@ -27,6 +29,8 @@ PER_STEP = Quantities(("x", "y"), ("in", "in"), 5.0, increment=True, paths=((0, 
 def test_units_by_hand() -> None:
     assert si("in/s") == (0.0254, "m/s")
     assert si("count") == (1.0, "count")
+    assert si("deg/s") == (pytest.approx(math.radians(1)), "rad/s")
+    assert [1000 * si(unit)[0] for unit in ("mm", "cm", "in", "m")] == pytest.approx([1, 10, 25.4, 1000])
     assert PER_STEP.si_units == ("m/s", "m/s")
     np.testing.assert_allclose(PER_STEP.si_factors, 5 * 0.0254)
     factors = PER_STEP.published_factors
@@ -34,6 +38,10 @@ def test_units_by_hand() -> None:
     np.testing.assert_allclose(factors, 5 * 2.54)
     per_second = Quantities(("x",), ("m/s",), 5.0, increment=True, published_unit="m/s")
     np.testing.assert_allclose(per_second.si_factors, 1)
+    assert per_second.published_factors == pytest.approx([1])
+    position = Quantities(("x",), ("mm",), 5.0)
+    assert position.si_units == ("m",)
+    np.testing.assert_allclose(position.si_factors, 1e-3)
     mixed = Quantities(("x", "turn"), ("m", "rad"), 5.0, increment=True, published_unit="m/s")
     assert mixed.published_factors is None  # metres and radians in one average are no m/s
 
@@ -58,7 +66,7 @@ def test_metrics_in_other_units_by_hand() -> None:
     assert found["recordings"]["a"]["trajectory"]["ate"] == pytest.approx(0.0254 * np.sqrt(30 / 10))
     # an hour of 5 Hz has 300 positions a minute; the drift of 4 in over all 5 positions is scaled up
     assert found["recordings"]["a"]["trajectory"]["rte"] == pytest.approx(0.0254 * np.sqrt(16 / 2) * 300 / 5)
-    assert found["trajectory"]["paths"] == 3
+    assert (found["trajectory"]["paths"], found["trajectory"]["unit"]) == (3, "m")
 
 
 @pytest.mark.parametrize("name", csp_data.names())
@@ -67,6 +75,9 @@ def test_every_card_says_what_adds_up_to_a_path(name: str) -> None:
         columns = " ".join(target.paths).split()
         assert len(columns) == len(set(columns))
         assert not target.paths or target.along != "sensor"  # axes that turn with the sensor give no path
+        units = target.units or (target.unit,) * len(target.channels)
+        made = Quantities.of_target(target, Channels(target.channels, units, 5.0))
+        assert [[made.channels[i] for i in path] for path in made.paths] == [p.split() for p in target.paths]
 
 
 def test_a_run_stores_them(runs: dict[str, Run], sample: Dataset) -> None:
