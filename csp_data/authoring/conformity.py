@@ -26,6 +26,7 @@ from csp_data.prepare.examples import examples
 from csp_data.protocol import resolve
 from csp_data.recording import FloatArray, Recording, Stream
 from csp_data.signal.plausible import RATE_FACTOR, RATE_TOLERANCE, doubtful, implausible, sentinels
+from csp_data.signal.turning import ALIKE, Turning, compare_turning, disagreements
 from csp_data.sources import Found, Source, TargetFunction, find_in, load_source, read_found
 from csp_data.splits import assign
 
@@ -272,6 +273,7 @@ def _units(state: _State) -> Iterator[str]:
 
 
 def _alignment(state: _State) -> Iterator[str]:
+    alike = 0
     for recording in state.recordings:
         spans = {name: stream.span for name, stream in recording.streams.items()}
         common = min(stop for _, stop in spans.values()) - max(start for start, _ in spans.values())
@@ -280,6 +282,23 @@ def _alignment(state: _State) -> Iterator[str]:
             rows = ", ".join(f"{name} {start:.3f} to {stop:.3f} s" for name, (start, stop) in spans.items())
             hint = "; if their clocks differ, subtract the difference from one of them in read"
             yield f"{recording.id}: the streams have {max(common, 0):.3f} s in common: {rows}{hint}"
+        if found := _turning(recording):
+            alike += found.correlation >= ALIKE
+            for problem, wrong in disagreements(found):
+                yield f"{recording.id}: {problem}" if wrong else _Warning(f"{recording.id}: {problem}")
+    if alike:
+        state.summary = f"gyroscope and orientation turn alike in {alike} of {len(state.recordings)}"
+
+
+def _turning(recording: Recording) -> Turning | None:
+    """Compare the gyroscope with the reference's orientation, where there is one of each."""
+    rates = [s for s in recording.streams.values() if (s.role, s.unit, s.values.shape[1]) == ("input", "rad/s", 3)]
+    turns = [
+        s
+        for s in recording.streams.values()
+        if (s.role, s.kind, s.values.shape[1]) == ("reference", "rotation", 4)
+    ]
+    return compare_turning(rates[0], turns[0]) if len(rates) == len(turns) == 1 else None
 
 
 def _targets(state: _State) -> Iterator[str]:

@@ -135,6 +135,52 @@ def test_channels_that_stand_still_are_named(root: Path) -> None:
     assert str(csp_data.check_source("made", raw=root)).endswith("12 of 12 checks passed, 1 with a warning")
 
 
+ORIENTATION = """
+[[streams]]
+name = "orientation"
+role = "reference"
+kind = "rotation"
+channels = ["qw", "qx", "qy", "qz"]
+unit = "1"
+rate_hz = 50
+frame = "sensor to room"
+[[targets]]"""
+
+
+@pytest.mark.parametrize(
+    ("late", "rows", "status", "said"),
+    [
+        (0.0, [0, 1, 2, 3], "ok", "gyroscope and orientation turn alike in 4 of 4"),
+        (0.05, [0, 1, 2, 3], "warning", "r0: the gyroscope turns 0.050 s after the orientation; add -0.050 s"),
+        (-0.4, [0, 1, 2, 3], "failed", "r0: the gyroscope turns 0.400 s before the orientation; add +0.400 s"),
+        (0.0, [0, 3, 1, 2], "warning", "r0: the gyroscope turns about another axis than the orientation"),
+    ],
+)
+def test_a_gyroscope_that_does_not_turn_like_the_orientation(
+    late: float, rows: list[int], status: str, said: str, root: Path
+) -> None:
+    """The sensor turns about z by an angle of sin(t + phase) + 0.3 sin(3 t)."""
+
+    def turning(found: csp_data.Found, card: Card, protocol: csp_data.Protocol) -> csp_data.Recording:
+        recording = read(found, card, protocol)
+        time, phase = np.arange(1000) / 100, float(found.files[0].read_text())
+        rate = np.cos(time + phase) + 0.9 * np.cos(3 * time)
+        half = (np.sin(time + phase) + 0.3 * np.sin(3 * time)) / 2
+        rates = np.stack([1e-3 * np.sin(5 * time), 1e-3 * np.cos(4 * time), rate], axis=1)
+        quaternions = np.stack([np.cos(half), 1e-4 * np.sin(time), 1e-4 * np.sin(2 * time), np.sin(half)], axis=1)
+        streams = {
+            "gyroscope": csp_data.Stream.of(card.stream("gyroscope"), time + late, rates),
+            "orientation": csp_data.Stream.of(card.stream("orientation"), time, quaternions[:, rows]),
+        }
+        return replace(recording, streams={**recording.streams, **streams})
+
+    card = CARD.replace("[[targets]]", ORIENTATION.strip(), 1)
+    found = report(root, replace(GOOD, read=turning), card)
+    assert found["alignment"][0] == status, found["alignment"]
+    assert said in found["alignment"][1]
+    assert {check for check, (what, _) in found.items() if what != "ok"} <= {"alignment"}
+
+
 Change = Callable[[csp_data.Recording], csp_data.Recording]
 
 

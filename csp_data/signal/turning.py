@@ -1,0 +1,268 @@
+"""Compare how a gyroscope and the orientation of a reference turn: clocks, axes, and the order of quaternions."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+
+import numpy as np
+import numpy.typing as npt
+from scipy.signal import correlate
+
+from csp_data.recording import FloatArray, Stream
+from csp_data.signal.align import common_intervals, finite_rows, increasing_rows
+from csp_data.signal.plausible import median_step
+from csp_data.signal.resample import interval_mean
+from csp_data.signal.rotation import multiply, rotation_vectors, slerp
+
+__all__ = ["ALIKE", "Turning", "compare_turning", "disagreements"]
+
+WIDTH_S = 0.1
+"""Both are averaged over so many seconds: the noise of an orientation's differences is large."""
+STEPS = 5
+"""Averages in this time."""
+MAX_GAP_S = 0.1
+LEAST_S = 5.0
+"""Seconds without a gap that each must have."""
+LEAST_RATE = 0.05
+"""In rad/s: where the speed varies less, nothing can be compared."""
+CONJUGATE = np.array([1.0, -1.0, -1.0, -1.0])
+USUAL = "w x y z from sensor to room"
+READINGS: Mapping[str, tuple[list[int], bool]] = {
+    USUAL: ([0, 1, 2, 3], False),
+    "x y z w from sensor to room": ([3, 0, 1, 2], False),
+    "w x y z from room to sensor": ([0, 1, 2, 3], True),
+    "x y z w from room to sensor": ([3, 0, 1, 2], True),
+}
+"""Where w x y z stand if the columns are so, and whether they are the inverse rotations."""
+
+
+@dataclass(frozen=True)
+class Turning:
+    """What :func:`compare_turning` finds.
+
+    Parameters
+    ----------
+    shift_s
+        Seconds to add to the gyroscope's times, so that both turn at the same time.
+    correlation, unshifted
+        Of the two angular speeds, with that shift and without it (NaN where they then share less than half).
+    ratio
+        How many times as fast the gyroscope turns.
+    left
+        Share of the gyroscope's variance (for a ratio of 1) that the orientation leaves unexplained, by how its
+        quaternions are read: ``"w x y z from sensor to room"``, as csp-data does, or in another way.
+    left_turned
+        The same if the sensor is mounted in the orientation's body in any fixed way, also a mirrored one.
+    axes : array, shape (3, 3), or None
+        That mounting, for quaternions as csp-data reads them: an angular rate (3,) along the body's axes, times
+        this, is the sensor's. ``None`` where all turning is about one axis, which does not tell.
+    """
+
+    shift_s: float
+    correlation: float
+    unshifted: float
+    ratio: float
+    left: Mapping[str, float]
+    left_turned: Mapping[str, float]
+    axes: FloatArray | None
+
+
+def compare_turning(gyroscope: Stream, orientation: Stream) -> Turning | None:
+    """Find by how much a gyroscope's clock is behind an orientation's, and whether both mean the same axes.
+
+    Angular speed is the same in all axes, and for quaternions in any order. So the clocks are compared first, by
+    the correlation of the two speeds at every shift that leaves half of the shorter one's in common.
+
+    Parameters
+    ----------
+    gyroscope
+        Angular rate in rad/s, (T, 3).
+    orientation
+        Quaternions w x y z from the sensor to the room, (T, 4), NaN where it was not seen. Each clock may have an
+        origin of its own.
+
+    Returns
+    -------
+    Turning or None
+        ``None`` where one of them has less than 5 s, or hardly turns.
+
+    Examples
+    --------
+    >>> import csp_data
+    >>> streams = csp_data.read_recording("sample", 0).streams
+    >>> found = csp_data.compare_turning(streams["gyroscope"], streams["orientation"])
+    >>> abs(found.shift_s) < 0.01, found.correlation > 0.99
+    (True, True)
+    """
+    gyroscope, orientation = (increasing_rows(finite_rows(stream))[0] for stream in (gyroscope, orientation))
+    if min(len(gyroscope.time), len(orientation.time)) < 2:
+        return None
+    width = max(WIDTH_S, *(2 * median_step(stream.time) for stream in (gyroscope, orientation)))
+    speeds: list[Speed] = []
+    for stream, rate in ((gyroscope, _measured_rate), (orientation, _true_rate)):
+        ends, whole = _windows(stream, width)
+        speed = np.linalg.norm(rate(stream, ends[whole], width), axis=1)
+        if len(speed) < LEAST_S / width * STEPS or speed.std() < LEAST_RATE:
+            return None
+        centred = np.zeros(len(ends))
+        centred[whole] = speed - speed.mean()
+        speeds.append((centred, whole, float(ends[0])))
+    shift, correlation, unshifted = _best_shift(speeds[0], speeds[1], width / STEPS)
+    moved = replace(gyroscope, time=gyroscope.time + shift)
+    ends = _windows(orientation, width)[0]
+    ends = ends[_inside(moved, ends, width) & _inside(orientation, ends, width)]
+    measured = _measured_rate(moved, ends, width)
+    true = {name: _true_rate(_read_as(orientation, *way), ends, width) for name, way in READINGS.items()}
+    ratio = float(np.std(np.linalg.norm(measured, axis=1)) / np.std(np.linalg.norm(true[USUAL], axis=1)))
+    left = {name: _left(one, measured / ratio) for name, one in true.items()}
+    mounted = {name: _mounting(one, measured) for name, one in true.items()}
+    turned = {name: _left(true[name] @ axes, measured / ratio) for name, (axes, _) in mounted.items()}
+    axes, told = mounted[USUAL]
+    return Turning(shift, correlation, unshifted, ratio, left, turned, axes if told else None)
+
+
+def _windows(stream: Stream, width: float) -> tuple[FloatArray, npt.NDArray[np.bool_]]:
+    """Return the ends of overlapping windows, and in which of them the stream has no gap."""
+    ends = np.arange(stream.time[0] + width, stream.time[-1], width / STEPS)
+    return ends, _inside(stream, ends, width)
+
+
+def _inside(stream: Stream, ends: FloatArray, width: float) -> npt.NDArray[np.bool_]:
+    inside = np.zeros(len(ends), dtype=bool)
+    for start, stop in common_intervals([stream], MAX_GAP_S):
+        inside |= (ends - width >= start) & (ends <= stop)
+    return inside
+
+
+def _measured_rate(gyroscope: Stream, ends: FloatArray, width: float) -> FloatArray:
+    return interval_mean(gyroscope.time, gyroscope.values, ends, width)
+
+
+def _true_rate(orientation: Stream, ends: FloatArray, width: float) -> FloatArray:
+    """Return the angular rate (N, 3) in the axes of the body that turns it as far in each window."""
+    before, after = (slerp(orientation.time, orientation.values, at) for at in (ends - width, ends))
+    return rotation_vectors(multiply(before * CONJUGATE, after)) / width
+
+
+def _read_as(orientation: Stream, order: list[int], inverse: bool) -> Stream:
+    values = orientation.values[:, order]
+    return replace(orientation, values=values * CONJUGATE if inverse else values)
+
+
+Speed = tuple[FloatArray, npt.NDArray[np.bool_], float]
+"""Angular speed less its mean at the ends of windows, 0 where there is none; where there is one; the first end."""
+
+
+def _best_shift(gyroscope: Speed, orientation: Speed, step: float) -> tuple[float, float, float]:
+    """Return what to add to the gyroscope's times in s, and the correlation with that and without.
+
+    Each lag is judged on the windows that both have then (Padfield, IEEE Trans. Image Process. 21(5), 2012).
+    """
+    (a, in_a, start_a), (b, in_b, start_b) = gyroscope, orientation
+
+    def sums(of_b: FloatArray, of_a: FloatArray) -> FloatArray:
+        return np.asarray(
+            correlate(of_b, of_a, mode="full", method="fft")
+        )  # entry k: a is moved by k - len(a) + 1
+
+    mask_a, mask_b = in_a.astype(float), in_b.astype(float)
+    count, sum_a, sum_b = np.rint(sums(mask_b, mask_a)), sums(mask_b, a), sums(b, mask_a)
+    variances = (count * sums(mask_b, a * a) - sum_a**2) * (count * sums(b * b, mask_a) - sum_b**2)
+    enough = (count >= min(in_a.sum(), in_b.sum()) / 2) & (variances > 0)
+    correlations = np.full(len(count), np.nan)
+    correlations[enough] = (count * sums(b, a) - sum_a * sum_b)[enough] / np.sqrt(variances[enough])
+    best = int(np.nanargmax(correlations))
+    before, at, after = (correlations[k] if 0 <= k < len(count) else np.nan for k in (best - 1, best, best + 1))
+    peak = 0.5 * (before - after) / (before - 2 * at + after)  # of the parabola through the three
+    shift = start_b - start_a + (best + (peak if np.isfinite(peak) else 0.0) - (len(a) - 1)) * step
+    unmoved = round((start_a - start_b) / step) + len(a) - 1
+    without = correlations[unmoved] if 0 <= unmoved < len(count) else np.nan
+    return float(shift), float(at), float(without)
+
+
+def _left(true: FloatArray, measured: FloatArray) -> float:
+    """Return the share of the variance that is left; a gyroscope's bias is none of it."""
+    left, total = measured - true, measured - measured.mean(axis=0)
+    return float(((left - left.mean(axis=0)) ** 2).sum() / (total**2).sum())
+
+
+def _mounting(true: FloatArray, measured: FloatArray) -> tuple[FloatArray, bool]:
+    """Return the orthogonal matrix (3, 3) that turns one best into the other, and whether the motion tells it.
+
+    Procrustes' problem (Schoenemann, Psychometrika 31, 1966). Turning about two axes tells the third, but not
+    whether that is mirrored: then it is not.
+    """
+    u, size, vt = np.linalg.svd((true - true.mean(axis=0)).T @ (measured - measured.mean(axis=0)))
+    if size[2] < SEEN * size[0] and np.linalg.det(u @ vt) < 0:
+        u[:, 2] *= -1
+    return np.asarray(u @ vt), bool(size[1] > SEEN * size[0])
+
+
+ALIKE = 0.8
+"""Correlation of the speeds from which on the two are those of one body."""
+UNLIKE = 0.5
+"""Correlation at the best shift below which they hardly are."""
+CLOCKS_S = (0.03, 0.1)
+"""Difference of the clocks that a person should look at, and one that is wrong."""
+ALONG = 0.95
+"""Cosine from which on an axis is said to lie along another (18 degrees)."""
+SEEN = 0.05
+"""Share of the turning about the main axis from which on turning about another is more than noise."""
+CLOSE = 0.05
+"""Share of the variance that two axes 15 degrees apart leave."""
+LEFT = 0.2
+"""Share of the variance that may be left: by noise, and by what is soft between the two."""
+
+
+def disagreements(found: Turning) -> Iterator[tuple[str, bool]]:
+    """Yield what should not be between a gyroscope and an orientation of one body, and whether it is an error."""
+    if found.correlation < ALIKE:
+        if found.correlation < UNLIKE:
+            yield (
+                "gyroscope and orientation do not turn alike (the correlation of their speeds is at most "
+                f"{found.correlation:.2f}, at any shift); are they of one recording, and of one body?",
+                False,
+            )
+        return
+    apart, unmoved = abs(found.shift_s), found.unshifted
+    if apart > CLOCKS_S[0] and not 1 - unmoved < 2 * (1 - found.correlation):
+        yield (
+            f"the gyroscope turns {apart:.3f} s {'before' if found.shift_s > 0 else 'after'} the orientation; add "
+            f"{found.shift_s:+.3f} s to the sensors' times in read (correlation of the speeds "
+            f"{found.correlation:.2f}{'' if np.isnan(unmoved) else f', now {unmoved:.2f}'})",
+            apart > CLOCKS_S[1],
+        )
+    if not 0.8 < found.ratio < 1.25:
+        yield f"the gyroscope turns {found.ratio:.3g} times as fast as the orientation; is its unit right?", True
+    left, turned = found.left[USUAL], found.left_turned[USUAL]
+    if left < CLOSE or (left < LEFT and turned > left / 4):
+        return
+    best = min(found.left, key=lambda name: found.left[name])
+    if best != USUAL and found.left[best] < LEFT:
+        yield f"the gyroscope agrees with the orientation if that is {best}; expected {USUAL}", True
+    elif turned < LEFT and found.axes is None:
+        yield "the gyroscope turns about another axis than the orientation", False
+    elif turned < LEFT and found.axes is not None:
+        mirrored = bool(np.linalg.det(found.axes) < 0)
+        yield f"the gyroscope's axes are not the orientation's: {_in_words(found.axes, mirrored)}", mirrored
+    elif min(found.left_turned.values()) < LEFT:
+        yield (
+            "the gyroscope agrees with the orientation only if that is x y z w, or from room to sensor; "
+            f"expected {USUAL}",
+            True,
+        )
+
+
+def _in_words(axes: FloatArray, mirrored: bool) -> str:
+    """Name the body's axes along which the sensor's lie, or the angle between them."""
+    names = []
+    for column in axes.T:
+        largest = int(np.argmax(np.abs(column)))
+        names.append(f"{'-' if column[largest] < 0 else ''}{'xyz'[largest]}")
+    if np.abs(axes).max(axis=0).min() > ALONG:
+        words = f"its x, y, z are {', '.join(names)}"
+    else:
+        cosine = (np.trace(axes) * (-1 if mirrored else 1) - 1) / 2
+        words = f"they are turned by {np.degrees(np.arccos(np.clip(cosine, -1, 1))):.0f} degrees"
+    return f"{words}{', which no mounting does: one of the two is mirrored' if mirrored else ''}"
