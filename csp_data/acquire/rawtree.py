@@ -9,7 +9,7 @@ from csp_data.acquire.nearby import better_folder, contents
 from csp_data.acquire.report import Report, path_inside
 from csp_data.acquire.verify import verify_tree
 from csp_data.card import Card, bundled_root, prose
-from csp_data.errors import DamagedRecordingError, MissingDataError
+from csp_data.errors import CardError, DamagedRecordingError, MissingDataError
 from csp_data.home import check_accessible, raw_dir
 from csp_data.simulate.stamp import read_stamp, simulates
 from csp_data.sources import Found, Source, load_source
@@ -42,6 +42,12 @@ def recordings_of(card: Card, source: Source, report: Report) -> list[Found]:
     if found and not foreign:
         _check_ids(found)
         return found
+    if report.found and not foreign and not card.files:
+        raise CardError(
+            card.name,
+            f"it lists no files and leaves out recordings that it does not list: all {len(report.found)} in "
+            f'{report.root}. List their files, or write unlisted = "used"',
+        )
     advice = better_folder(card, report.root) or prose(card.obtain)
     what = f"Recordings of {card.name} ({source.layout})"
     raise MissingDataError(what, report.root, f"{contents(card, report.root)} {advice}")

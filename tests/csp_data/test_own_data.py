@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -552,6 +553,15 @@ def test_a_word_that_is_misspelt_on_a_card(before: str, after: str, message: str
     card.write_text(text.replace(before, after))
     with pytest.raises(CardError, match=message):
         csp_data.register(card.parent)
+
+
+def test_a_card_that_leaves_all_recordings_out_says_so(folder: Path) -> None:
+    """They were said not to be found, in a folder of which the message listed them."""
+    card = folder / "card.toml"
+    card.write_text(re.sub(r"^files = \[.*?^\]\n", "", card.read_text(), flags=re.DOTALL | re.MULTILINE))
+    with pytest.raises(CardError, match=r'lists no files .* all 3 in .*recordings\. .* write unlisted = "used"'):
+        csp_data.prepare(str(folder))
+    assert "failed   round trip      card eflesh: it lists no files" in str(csp_data.check_source(str(folder)))
 
 
 def test_a_card_that_an_editor_marked_as_utf_8(tmp_path: Path) -> None:

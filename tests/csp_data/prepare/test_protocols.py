@@ -146,6 +146,7 @@ def written(name: str, seconds: float, trees: ModuleType, folder: Path, request:
         there = [file for id_ in getattr(card.splits["strict"], part) for file in original.glob(f"{id_}.*")]
         for file in there[:1]:
             (folder / file.name).symlink_to(file)
+    assert any(folder.iterdir()), f"{name} has no recordings for tests: write a tree in tests/csp_data/trees.py"
     return folder
 
 
