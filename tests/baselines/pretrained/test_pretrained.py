@@ -98,6 +98,8 @@ def test_raw_samples_are_prepared_as_a_stream_prepares_them(made: Pretrained, sa
     assert np.abs(made.predict(inputs) - filtered).max() > 0.01
     rough = replace(made, interface=replace(made.interface, baseline="median", baseline_rows=30, raw_clip=3.0))
     np.testing.assert_allclose(rough.predict(inputs), rough.streamer().push(inputs), atol=1e-5)
+    clipped = replace(made, interface=replace(made.interface, clip=2.0))  # the features, a data set's too
+    np.testing.assert_allclose(clipped.predict(inputs, prepared=True), clipped.streamer().push(inputs), atol=1e-5)
 
 
 @pytest.mark.parametrize("engine", ["reference", "fast"])
