@@ -24,12 +24,12 @@ from baselines.runs.config import data_config, differing
 from baselines.runs.environment import commit
 from baselines.runs.run import Run, RunError
 from baselines.tables.labels import by_label
-from baselines.training.data import Part, load_part
+from baselines.training.data import Part, load_part, normalized_features
 from baselines.training.evaluate import compute_all_metrics, predict
 from baselines.training.quantities import Quantities
 from csp_data import Dataset, LowPass
 from csp_data.dataset.remake import RawPart, read_part
-from csp_data.normalization import Moments, features
+from csp_data.normalization import Moments
 from csp_data.options import check_number
 from csp_data.recording import FloatArray, Recording, Stream
 
@@ -338,11 +338,7 @@ def training_deviation(dataset: Dataset, raw: str | None = None) -> dict[str, fl
 
 def with_inputs(part: Part, dataset: Dataset, inputs: Sequence[np.ndarray]) -> Part:
     """Return a part with other inputs, made into features and normalised as those of the training were."""
-    protocol, normalization = dataset.protocol, dataset.normalization
-    prepared = [
-        normalization.inputs.apply(features(values, deltas=protocol.input_deltas, clip=protocol.clip))
-        for values in inputs
-    ]
+    prepared = [normalized_features(dataset, values) for values in inputs]
     return replace(part, inputs=torch.from_numpy(np.concatenate(prepared)).to(part.inputs.device))
 
 

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -19,7 +20,17 @@ from baselines.errors import OptionError
 from csp_data import Dataset
 from csp_data.normalization import Affine, features
 
-__all__ = ["Batch", "Part", "Windows", "batches", "bucket_length", "cut_windows", "load_part", "pad_batch"]
+__all__ = [
+    "Batch",
+    "Part",
+    "Windows",
+    "batches",
+    "bucket_length",
+    "cut_windows",
+    "load_part",
+    "normalized_features",
+    "pad_batch",
+]
 
 
 @dataclass(frozen=True)
@@ -154,13 +165,12 @@ def load_part(dataset: Dataset, name: str, device: torch.device | str = "cpu") -
     device
         Where batches are needed.
     """
-    protocol, normalization = dataset.protocol, dataset.normalization
+    protocol, scaling = dataset.protocol, dataset.normalization.targets
     inputs, targets, times = [], [], []
     split = dataset.split(name)
     for episode in split:
-        raw_features = features(episode.inputs, deltas=protocol.input_deltas, clip=protocol.clip)
-        inputs.append(normalization.inputs.apply(raw_features))
-        targets.append(normalization.targets.apply(episode.targets))
+        inputs.append(normalized_features(dataset, episode.inputs))
+        targets.append(scaling.apply(episode.targets))
         times.append(episode.target_time)
     lengths = np.array([len(t) for t in targets], dtype=np.int64)
     return Part(
@@ -173,10 +183,17 @@ def load_part(dataset: Dataset, name: str, device: torch.device | str = "cpu") -
         times=tuple(times),
         chunk=protocol.chunk,
         target_hz=protocol.target_hz,
-        scaling=normalization.targets,
+        scaling=scaling,
         window=protocol.window.steps(protocol.target_hz) if protocol.window else None,
         heading=_heading(dataset, device) if protocol.augment == "heading" else None,
     )
+
+
+def normalized_features(dataset: Dataset, inputs: npt.NDArray[np.floating]) -> npt.NDArray[np.floating]:
+    """Return what a model sees of the inputs (T, C) of one episode: features (T, F), shifted and scaled."""
+    protocol = dataset.protocol
+    made = features(inputs, deltas=protocol.input_deltas, clip=protocol.clip)
+    return dataset.normalization.inputs.apply(made)
 
 
 def _heading(dataset: Dataset, device: torch.device | str) -> tuple[HeadingRotation, HeadingRotation]:
