@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from typing import Literal
 
@@ -156,36 +156,40 @@ def marks(table: Table) -> dict[str, str]:
 
 def columns(table: Table) -> list[str]:
     """Return the headings of :func:`cells`."""
-    mse, rmse = _scales(table)
-    return [
-        "model",
-        f"{table.report} MSE{mse.label}{table.squared_unit_label}",
-        *(["vs mean"] if _has_mean(table) else []),
-        *(["published MSE", "in its unit", "vs published"] if _has_published(table) else []),
-        *([f"vs {table.called(table.against)} [95 %]{mse.label}", "p (Holm)"] if table.against else []),
-        f"{table.report} RMSE{rmse.label}{table.unit_label}",
-        *([f"{table.selection} MSE{mse.label}"] if table.selection != table.report else []),
-        "parameters",
-        "seeds",
-        "time to fit",
-    ]
+    return [heading for heading, _ in _columns(table)]
 
 
 def cells(table: Table, row: Row) -> list[str]:
     """Return a row as people read it, in the order of :func:`columns`."""
+    return [cell(row) for _, cell in _columns(table)]
+
+
+def _columns(table: Table) -> Iterator[tuple[str, Callable[[Row], str]]]:
+    """Yield the heading of each column, and what makes its cell of a row."""
     mse, rmse = _scales(table)
-    return [
-        table.called(row.model),
-        mse.spread(row.test_mse, row.test_mse_std),
-        *([_change(row.improvement)] if _has_mean(table) else []),
-        *(_published_cells(row) if _has_published(table) else []),
-        *(_comparison_cells(row.comparison, mse) if table.against else []),
-        rmse.spread(row.test_rmse, row.test_rmse_std),
-        *([mse.number(row.val_mse)] if table.selection != table.report else []),
-        f"{row.parameters:,}",
-        _seed_range(row.seeds),
-        f"{row.seconds:.0f} s" if row.seconds >= 1 else "< 1 s",
-    ]
+    yield "model", lambda row: table.called(row.model)
+    yield (
+        f"{table.report} MSE{mse.label}{table.squared_unit_label}",
+        lambda row: mse.spread(row.test_mse, row.test_mse_std),
+    )
+    if _has_mean(table):
+        yield "vs mean", lambda row: "" if row.improvement is None else _percent(-row.improvement)
+    if _has_published(table):
+        yield "published MSE", lambda row: "" if row.published is None else f"{row.published:.4f}"
+        yield "in its unit", lambda row: "" if row.converted is None else number(row.converted)
+        yield "vs published", _against_published
+    if table.against:
+        yield f"vs {table.called(table.against)} [95 %]{mse.label}", lambda row: _difference(row.comparison, mse)
+        yield "p (Holm)", lambda row: _corrected_p(row.comparison)
+    yield (
+        f"{table.report} RMSE{rmse.label}{table.unit_label}",
+        lambda row: rmse.spread(row.test_rmse, row.test_rmse_std),
+    )
+    if table.selection != table.report:
+        yield f"{table.selection} MSE{mse.label}", lambda row: mse.number(row.val_mse)
+    yield "parameters", lambda row: f"{row.parameters:,}"
+    yield "seeds", lambda row: _seed_range(row.seeds)
+    yield "time to fit", lambda row: f"{row.seconds:.0f} s" if row.seconds >= 1 else "< 1 s"
 
 
 def _scales(table: Table) -> tuple[Scale, Scale]:
@@ -252,27 +256,26 @@ def _has_mean(table: Table) -> bool:
     return any(row.improvement is not None for row in table.rows)
 
 
-def _change(improvement: float | None) -> str:
-    return "" if improvement is None else f"{-100 * improvement + 0.0:+.1f} %"
+def _percent(share: float) -> str:
+    return f"{100 * share + 0.0:+.1f} %"
 
 
 def _has_published(table: Table) -> bool:
     return any(row.published is not None for row in table.rows)
 
 
-def _published_cells(row: Row) -> list[str]:
-    if row.published is None:
-        return ["", "", ""]
-    if row.converted is None:
-        return [f"{row.published:.4f}", "", ""]
-    return [f"{row.published:.4f}", number(row.converted), f"{100 * (row.converted / row.published - 1):+.1f} %"]
+def _against_published(row: Row) -> str:
+    return "" if row.published is None or row.converted is None else _percent(row.converted / row.published - 1)
 
 
-def _comparison_cells(comparison: Comparison | None, scale: Scale) -> list[str]:
-    if comparison is None:
-        return ["", ""]
-    p = "" if comparison.p_holm is None else f"{comparison.p_holm:.2g}" + (" *" if comparison.significant else "")
-    return [_interval(comparison, scale), p]
+def _difference(comparison: Comparison | None, scale: Scale) -> str:
+    return "" if comparison is None else _interval(comparison, scale)
+
+
+def _corrected_p(comparison: Comparison | None) -> str:
+    if comparison is None or comparison.p_holm is None:
+        return ""
+    return f"{comparison.p_holm:.2g}" + (" *" if comparison.significant else "")
 
 
 def _interval(comparison: Comparison, scale: Scale) -> str:
