@@ -2,14 +2,17 @@
 
     csp-baselines export RUN --format onnx -o step.onnx
     python onnx_consumer.py step.onnx samples.csv > predictions.csv
+    sensor | python onnx_consumer.py step.onnx - --resample
 
-The CSV has a header with the channels; samples come at the rate that step.onnx.json says, as nothing resamples
-them here (a column time, in s, is compared with it). Neither csp-data nor torch is needed where this runs.
+The CSV has a header with the channels. Samples come at the rate that step.onnx.json says (a column time, in s, is
+compared with it), or with --resample at any other, with their time. Neither csp-data nor torch is needed for this.
 """
 
+import argparse
 import csv
 import json
 import sys
+from itertools import chain, islice
 from pathlib import Path
 
 import numpy as np
@@ -26,10 +29,12 @@ class Predictor:
         self._session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
         self.reset()
 
-    def reset(self):
-        """Begin a new recording."""
+    def reset(self, keep_baseline=False):
+        """Begin a new recording, or go on after a gap in one."""
         self._state = {s["name"]: np.full(s["shape"], s["initial"], s["dtype"]) for s in self.about["states"]}
         self._waiting, self._calls = [], 0
+        if keep_baseline and self._offset is not None:
+            return
         self._first, self._offset = [], 0.0 if self.about["interface"]["baseline"] == "none" else None
 
     def push(self, sample):
@@ -62,33 +67,78 @@ class Predictor:
         return [prediction] if due else []
 
 
-def check_rate(times, hz):
+class Grid:
+    """Brings samples with times of their own to the rate of the training data, along the lines between them."""
+
+    def __init__(self, hz, max_gap_s=0.1):
+        self.hz, self.max_gap_s, self._latest = hz, max_gap_s, None
+
+    def push(self, time, sample):
+        """Take a sample (C,) and its time in s; return the samples at the rate that it makes known, or None.
+
+        None says that the stream begins anew with it: as the first, after a gap, or since its clock was set back.
+        """
+        before, value = self._latest or (-np.inf, None)
+        if -1 < time - before <= 0:
+            return []  # it came twice, or late
+        self._latest = time, np.asarray(sample)
+        if not 0 < time - before <= self.max_gap_s:
+            self._start, self._given = time, 0
+            return None
+        known = int((time - self._start + 1e-6) * self.hz)
+        at = self._start + np.arange(self._given + 1, known + 1) / self.hz
+        self._given = known
+        share = np.minimum((at - before) / (time - before), 1)
+        return list(value + share[:, None] * (self._latest[1] - value))
+
+
+def check_times(times, interface, resample):
     """Stop if times (s) show another rate than in training: predictions would be wrong, and look right."""
-    step = np.median(np.diff(times))
-    if not 1 / 1.2 < step * hz < 1.2:
-        sys.exit(
-            f"expected samples {1 / hz:g} s apart ({hz:g} Hz), found a median of {step:g}: resample them first"
-        )
+    step, hz = np.median(np.diff(times)), interface["input_hz"]
+    if resample and not step < 0.1:
+        sys.exit(f"expected times in seconds, samples less than 0.1 s apart, found a median of {step:g}")
+    if not resample and not 1 / 1.2 < step * hz < 1.2:
+        sys.exit(f"expected samples {1 / hz:g} s apart ({hz:g} Hz), found a median of {step:g}: pass --resample")
 
 
-def main(model, samples):
+def predictions(predictor, rows, resample):
+    """Yield the time (s) of each prediction, and the prediction (D,), as soon as rows (dicts) make it known."""
+    interface = predictor.about["interface"]
+    grid, begun, count = Grid(interface["input_hz"]), 0.0, 0
+    for row in rows:
+        sample = [float(row[name]) for name in interface["inputs"]]
+        ready = grid.push(float(row["time"]), sample) if resample else [sample]
+        if ready is None:
+            predictor.reset(keep_baseline=True)
+            begun, count = float(row["time"]), 0
+            continue
+        for one in ready:
+            for prediction in predictor.push(one):
+                count += 1
+                yield begun + predictor.time_of(count), prediction
+
+
+def main(model, samples, resample):
     predictor = Predictor(model)
     interface = predictor.about["interface"]
-    with Path(samples).open(newline="", encoding="utf-8") as file:
-        times = [float(row["time"]) for row in csv.DictReader(file) if row.get("time")]
-    if len(times) > 1:
-        check_rate(times, interface["input_hz"])
-    writer = csv.writer(sys.stdout)
-    writer.writerow(["time", *interface["targets"]])
-    with Path(samples).open(newline="", encoding="utf-8") as file:
-        count = 0
-        for row in csv.DictReader(file):
-            for prediction in predictor.push([float(row[name]) for name in interface["inputs"]]):
-                count += 1
-                writer.writerow([predictor.time_of(count), *map(float, prediction)])
+    if resample and interface["resample"] != "linear":
+        sys.exit(
+            "expected a model of samples at single times; this one was trained on means, which Grid does not make"
+        )
+    with sys.stdin if samples == "-" else Path(samples).open(newline="", encoding="utf-8") as file:
+        rows = csv.DictReader(file)
+        first = list(islice(rows, 25))
+        times = [float(row["time"]) for row in first if row.get("time")]
+        if len(times) > 1:
+            check_times(times, interface, resample)
+        print("time", *interface["targets"], sep=",", flush=True)
+        for time, prediction in predictions(predictor, chain(first, rows), resample):
+            print(time, *map(float, prediction), sep=",", flush=True)
 
 
 if __name__ == "__main__":
-    if len(sys.argv) != 3:
-        sys.exit(__doc__)
-    main(*sys.argv[1:])
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("model", help="the exported file; its .json lies beside it")
+    parser.add_argument("samples", help="CSV file, - for the standard input")
+    parser.add_argument("--resample", action="store_true", help="samples have times and a rate of their own")
+    main(**vars(parser.parse_args()))

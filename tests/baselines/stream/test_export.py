@@ -192,6 +192,53 @@ def test_the_consumer_stops_at_samples_of_another_rate(
     assert ("expected samples 0.02 s apart (50 Hz), found a median of 0.012" in done.stderr) == bool(code)
 
 
+@pytest.mark.parametrize("baseline", ["none", "mean"])
+def test_the_consumer_resamples_a_pipe_as_the_stream_does(
+    baseline: str,
+    runs: dict[str, Run],
+    sample: csp_data.Dataset,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Times since 1970 with jitter, a gap, a sample that came twice, one that came late; then a clock set back."""
+    run = with_baseline(runs["a"], tmp_path / "run", baseline, 13)
+    main(["export", str(run.folder), "-o", str(tmp_path / "step.onnx"), "--quiet"])
+    inputs, rng = sample.val[0].inputs[:200].astype(float), np.random.default_rng(0)
+    times = 1.764e9 + np.cumsum(rng.uniform(0.7, 1.3, 200)) / 83
+    times[100:] += 0.5
+    once = np.column_stack([times, inputs])
+    sent = np.concatenate([once[:30], once[[29, 10]], once[30:]])
+    form = ["%.6f", *6 * ["%.17g"]]
+    header = ",".join(["time", *sample.channels.names])
+    np.savetxt(tmp_path / "in.csv", sent, form, ",", header=header, comments="")
+    back = once - [3600, *6 * [0]]
+    np.savetxt(tmp_path / "back.csv", np.concatenate([sent, back]), form, ",", header=header, comments="")
+
+    def consumed(name: str) -> list[np.ndarray]:
+        command = [sys.executable, str(CONSUMER), str(tmp_path / "step.onnx"), "-", "--resample"]
+        with (tmp_path / name).open() as pipe:
+            done = subprocess.run(command, stdin=pipe, capture_output=True, text=True, cwd=tmp_path, check=False)
+        assert done.returncode == 0, done.stderr
+        return [np.array(line.split(","), dtype=float) for line in done.stdout.splitlines()[1:]]
+
+    capsys.readouterr()
+    main(["stream", str(run.folder), "--input", str(tmp_path / "in.csv"), "--resample", "--on-bad", "hold", "-q"])
+    expected = np.genfromtxt(capsys.readouterr().out.splitlines(), delimiter=",", skip_header=1)[:, :-1]
+    found = np.array(consumed("in.csv"))
+    assert len(found) > 8
+    np.testing.assert_allclose(found, expected, rtol=1e-12, atol=1e-4)
+    both = np.array(consumed("back.csv"))
+    np.testing.assert_array_equal(both[: len(found)], found)
+    assert both[len(found), 0] == pytest.approx(times[0] - 3600 + 0.2, rel=0, abs=1e-5)
+
+    milliseconds = np.concatenate([["time"], (1000 * times[:50]).astype(str)])
+    lines = [f"{t},{row}" for t, row in zip(milliseconds, [header[5:], *50 * ["1,1,1,1,1,1"]], strict=True)]
+    (tmp_path / "in.csv").write_text("\n".join(lines))
+    command = [sys.executable, str(CONSUMER), str(tmp_path / "step.onnx"), "in.csv", "--resample"]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, check=False)
+    assert (done.returncode, "expected times in seconds" in done.stderr) == (1, True)
+
+
 def test_what_cannot_be_exported(interface: Interface, tmp_path: Path) -> None:
     model = made("flat-transformer")
     assert isinstance(model.config, FlatConfig)
