@@ -42,6 +42,8 @@ def test_targets_in_si_units(runs: dict[str, Run]) -> None:
     fir = next(row for row in grid.rows if row[0] == "fir")
     si = runs["fir"].results["test"]["si"]
     assert list(fir[1:]) == [number(si[c][m]) for c in ("vel_x", "vel_y", "vel_z") for m in ("rmse", "mae")]
+    assert grid.best
+    assert not by_target([runs["fir"]]).best  # one row alone is no best one
     paths = [replace(Result.of(runs[n]), test_ate=1.5, test_rte=2.5, path_unit="m") for n in ("mean", "fir")]
     wider = by_target(paths)
     assert wider.header[-2:] == ("ATE (m)", "RTE (m)")

@@ -208,9 +208,11 @@ def test_hierarchy_over_flat_and_statistics_by_hand(pair: list[Run]) -> None:
     assert found.improvement == pytest.approx(0.5)
     assert found.published is None
     better = _recordings(pair[0], {f"r{i}": 0.1 for i in range(8)}, seed=0, name="hiss-lstm-s4")
-    again = make_table([*pair, better]).hierarchy
+    worse = [_recordings(pair[0], {f"r{i}": 3.0 for i in range(8)}, name=n) for n in ("hiss-s4-s4", "flat-gru")]
+    again = make_table([*pair, better, *worse]).hierarchy
     assert again is not None
-    assert again.hiss == "hiss-s4-mamba"  # a hierarchy with an LSTM in it is not HiSS, however good
+    # the best of each; and a hierarchy with an LSTM in it is not HiSS, however good
+    assert (again.hiss, again.flat) == ("hiss-s4-mamba", "flat-lstm")
     text = render(table, "md")
     assert "| **0.6775 ± 0.0035** |" in text
     assert "| *1.3550 ± 0.0071* |" in text

@@ -78,6 +78,7 @@ def test_every_card_says_what_adds_up_to_a_path(name: str) -> None:
         units = target.units or (target.unit,) * len(target.channels)
         made = Quantities.of_target(target, Channels(target.channels, units, 5.0))
         assert [[made.channels[i] for i in path] for path in made.paths] == [p.split() for p in target.paths]
+        assert not target.increment or all(unit.endswith("/s") for unit in made.si_units)
 
 
 def test_a_run_stores_them(runs: dict[str, Run], sample: Dataset) -> None:
