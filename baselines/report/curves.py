@@ -114,12 +114,16 @@ def over_time(group: Group) -> str:
 
 @dataclass(frozen=True)
 class _Sums:
-    """An episode whose increments are summed: what was measured and predicted, a step's factor, the sums' unit."""
+    """An episode whose increments are summed: what was measured and predicted, a step's factor, the sums' unit.
+
+    An angle beside lengths is no part of a distance: `alike` are the columns whose unit is that of the first.
+    """
 
     episode: EpisodePrediction
     pred: dict[str, np.ndarray]
     step: float
     unit: str
+    alike: list[int]
 
     @classmethod
     def of(cls, group: Group) -> _Sums:
@@ -131,6 +135,7 @@ class _Sums:
             {label: prediction.pred for label, prediction in predictions.items()},
             step=1 / targets.rate_hz if per_second else 1.0,
             unit=targets.units[0].removesuffix("/s") if per_second else targets.units[0],
+            alike=[column for column, unit in enumerate(targets.units) if unit == targets.units[0]],
         )
 
 
@@ -181,8 +186,8 @@ def _drift_panel(group: Group, summed: _Sums, height: float) -> Panel:
         lambda axes: plot.plot_drift(
             axes,
             episode.time,
-            episode.true,
-            summed.pred,
+            episode.true[:, summed.alike],
+            {label: values[:, summed.alike] for label, values in summed.pred.items()},
             step=summed.step,
             unit=summed.unit,
             looks=group.highlighted_looks,

@@ -66,7 +66,7 @@ def significance(table: Table) -> str:
         f"Worse: {join_names(worse)}." if worse else "",
         f"Better: {join_names(better)}." if better else "",
         f"Not decided by {compared[0][1].recordings} recordings: {join_names(undecided)}."
-        if len(undecided) < len(rows)
+        if 0 < len(undecided) < len(rows)
         else "",
         f"{compared[0][1].recordings} recordings decide nothing here." if len(undecided) == len(rows) else "",
     ]

@@ -19,6 +19,7 @@ from baselines.errors import OptionError
 from baselines.report import make_report, write_report
 from baselines.report.about import _shared_recordings
 from baselines.report.build import _overview_tables
+from baselines.report.curves import _drift_panel, _Sums
 from baselines.report.group import Group, families, looks_of
 from baselines.report.panels import panel
 from baselines.report.results import significance
@@ -29,6 +30,7 @@ from baselines.tables.make import make_table
 from baselines.tables.render import cells, render
 from baselines.tables.setting_text import value_text
 from csp_data import Dataset, LowPass
+from csp_data.predictions import PREDICTIONS, save_predictions
 
 VOID = {"meta", "link", "br", "input"}
 
@@ -194,6 +196,30 @@ def test_among_references_none_is_called_learned(runs: dict[str, Run]) -> None:
     assert "the learned model with the lowest error on val" in significance(make_table([runs["a"], runs["mean"]]))
     text = significance(make_table([runs["fir"], runs["mean"]]))
     assert re.search("Compared on test with (fir|mean), the reference with the lowest error on val", text)
+
+
+def test_where_all_is_decided_nothing_is_said_to_be_undecided(runs: dict[str, Run]) -> None:
+    table = make_table([runs["a"], runs["mean"]])
+    (compared,) = (row for row in table.rows if row.comparison is not None)
+    assert compared.comparison is not None
+    decided = replace(compared.comparison, difference=1.5, low=1.0, high=2.0, p_holm=0.01)
+    text = significance(replace(table, rows=(replace(compared, comparison=decided),)))
+    assert f"Worse: {compared.model}.<" in text
+
+
+def test_an_angle_is_no_part_of_a_distance(many: list[Run], tmp_path: Path) -> None:
+    """The targets of slip are two displacements and a turn."""
+    run = next(run for run in many if run.config.data.name == "slip")
+    (dataset,), table = datasets_of([run]), make_table([run])
+
+    def drift(name: str, error: list[float]) -> str:
+        (tmp_path / name).mkdir()
+        changed = [replace(p, pred=p.pred + error) for p in run.predictions]
+        save_predictions(tmp_path / name / PREDICTIONS, changed)
+        group = Group([replace(run, folder=tmp_path / name)], dataset, table, "slip", looks_of([run.config.name]))
+        return _drift_panel(group, _Sums.of(group), height=2.9).svg
+
+    assert drift("turned", [0.0, 0.1, 1.0]) == drift("moved", [0.0, 0.1, 0.0])
 
 
 def test_no_learning_curves_without_epochs(runs: dict[str, Run], sample: Dataset) -> None:
