@@ -18,7 +18,7 @@ from baselines.results.rows import as_results
 from baselines.runs.collect import read_runs
 from baselines.runs.run import Run, RunError
 from baselines.tables.make import make_table, make_tables
-from baselines.tables.render import notes, overview, render, render_all
+from baselines.tables.render import marks, notes, overview, render, render_all
 from csp_data import Dataset
 
 
@@ -49,6 +49,9 @@ def test_mean_and_spread_by_hand(runs: dict[str, Run]) -> None:
     assert row.test_rmse == pytest.approx(0.5)
     assert row.test_rmse_std == pytest.approx(0.1)
     assert row.improvement == pytest.approx(1 - 0.77 / 3 / 0.5)
+    assert "| 0-2 |" in render(table, "md")
+    gap = [_with(runs["a"], test=0.2, seed=seed) for seed in (0, 1, 3)]
+    assert "| 0, 1, 3 |" in render(make_table(gap), "md")
 
 
 def test_rows_of_real_runs(runs: dict[str, Run]) -> None:
@@ -74,8 +77,9 @@ def test_a_table_shows_itself(runs: dict[str, Run]) -> None:
 
 
 def test_heading_says_what_it_is(runs: dict[str, Run]) -> None:
-    text = render(make_table([runs["a"]]), "md")
-    head = text.splitlines()[0]
+    table = make_table([runs["a"]])
+    assert marks(table) == {}  # one row alone is no best one
+    head = render(table, "md").splitlines()[0]
     assert "sample: real recordings, not CSP-Bench" in head
     assert "protocol strict" in head
     assert runs["a"].config.data.recipe_hash in head
@@ -214,6 +218,7 @@ def test_hierarchy_over_flat_and_statistics_by_hand(pair: list[Run]) -> None:
     # the best of each; and a hierarchy with an LSTM in it is not HiSS, however good
     assert (again.hiss, again.flat) == ("hiss-s4-mamba", "flat-lstm")
     text = render(table, "md")
+    assert "With 8 recordings no p can be below 0.0078 before" in text  # 1 / 2^7
     assert "| **0.6775 ± 0.0035** |" in text
     assert "| *1.3550 ± 0.0071* |" in text
     assert "+50.0 %" in text
@@ -268,6 +273,7 @@ def test_published_number_stands_beside_the_real_benchmark_alone(pair: list[Run]
     assert table.hierarchy is not None
     assert table.hierarchy.published == pytest.approx(0.3587, abs=1e-4)
     assert f"| 0.5663 | 0.6000 | {100 * (0.6 / 0.5663 - 1):+.1f} % |" in render(table, "md")
+    assert "; published +35.9 %." in render(table, "md")
     for kind, protocol in (("simulated", "paper"), ("CSP-Bench", "strict")):
         other = make_table(on(kind, protocol))
         assert all(row.published is None for row in other.rows)
@@ -282,6 +288,8 @@ def test_several_data_sets_make_an_overview(pair: list[Run]) -> None:
     text = render_all(tables, "md")
     assert text.splitlines()[0] == "**real recordings, not CSP-Bench; protocol strict; mean squared error**"
     assert "| Improvement of HiSS over best flat | +50.0 % | +50.0 % |" in text
+    partly = render_all(make_tables([*pair, *other[:2]]), "md")
+    assert "| Improvement of HiSS over best flat | +50.0 % |  |" in partly
     simulated = [
         replace(run, config=replace(run.config, data=replace(run.config.data, name="marker", kind="simulated")))
         for run in pair
