@@ -182,7 +182,7 @@ class DamagedRecordingError(CspDataError):
     expected, found
         What should be there and what is; kept as part of `problem`.
     fix
-        The next step; by default to fetch the file again.
+        The next step; by default to fetch the file again, or to change the reader if it is a person's own.
     """
 
     exit_code = 3
@@ -190,7 +190,10 @@ class DamagedRecordingError(CspDataError):
     def __init__(self, path: Path | str, problem: str, expected: str, found: str, fix: str = "") -> None:
         self.path = Path(path)
         self.problem = f"{problem}: expected {expected}, found {found}"
-        fix = fix or "Restore the file from its publisher, then run csp-data verify."
+        fix = (
+            fix
+            or "Restore the file from its publisher (or let your own reader mend it), then run csp-data verify."
+        )
         super().__init__(f"{path}: {self.problem}. {fix}")
 
 

@@ -84,7 +84,7 @@ def strapdown_options(dataset: Dataset) -> dict[str, Any]:
     derivable_axes = {"sensor": ("sensor", "start"), "level": ("level",)}
     missing = []
     if force is None or rate is None or len(force.columns) != 3 or len(rate.columns) != 3:
-        missing.append("three channels each of specific force and angular rate among the inputs")
+        missing.append("three channels each of specific force (m/s^2) and angular rate (rad/s) among the inputs")
     elif force.along != rate.along or target.along not in derivable_axes.get(force.along or "", ()):
         missing.append(f"a target along axes that follow from inputs along {force.along!r}, not {target.along!r}")
     if not target.increment or target.unit != "m" or target.units:
@@ -92,7 +92,8 @@ def strapdown_options(dataset: Dataset) -> dict[str, Any]:
     if missing or force is None or rate is None:
         raise NotApplicableError(
             f"strapdown integration does not apply to {dataset.name} ({target.name}): its card does not declare "
-            f"{' and '.join(missing)}. Compare with another reference, such as kalman."
+            f"{' and '.join(missing)}. If it has that, write quantity and along of the streams and along of the "
+            "target on the card (docs/cards.md); else compare with another reference, such as kalman."
         )
     names, normalization = dataset.channels.names, dataset.normalization
     acc, gyr = (tuple(names.index(c) for c in stream.columns) for stream in (force, rate))

@@ -22,7 +22,8 @@ __all__ = ["SKIPPED", "Cut", "Settings", "cut_recordings"]
 SKIPPED = "damaged recording skipped"
 
 LEAVE_OUT = (
-    "Or go on without damaged recordings, and have them listed: --skip-damaged (in Python skip_damaged=True)."
+    "Or go on without damaged recordings: csp-data prepare --skip-damaged (in Python skip_damaged=True) lists "
+    "them, and makes a file that the other commands take."
 )
 
 BATCH_BYTES = 4 << 20

@@ -131,5 +131,5 @@ def test_it_is_refused_where_the_card_declares_no_such_thing(sample: Dataset) ->
     class Other:
         name, protocol, card = "marker", sample.protocol, csp_data.card.load_card("marker")
 
-    with pytest.raises(NotApplicableError, match=r"does not apply to marker.*specific force and one|kalman"):
+    with pytest.raises(NotApplicableError, match=r"does not apply to marker.*write quantity and along.*kalman"):
         options_of_dataset("strapdown", Other())  # type: ignore[arg-type]

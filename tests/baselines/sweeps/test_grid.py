@@ -179,7 +179,7 @@ def test_references_are_those_that_apply(tmp_path: Path, home: Path) -> None:
     grid = _grid(models=("references",), settings=settings)
     assert [p.model for p in expand(grid, prepare_all(grid), tmp_path)] == ["mean", "fir", "kalman"]
     by_name = _grid(models=("references", "strapdown"), settings=settings)
-    with pytest.raises(NotApplicableError, match="specific force and angular rate"):
+    with pytest.raises(NotApplicableError, match=r"specific force \(m/s\^2\) and angular rate"):
         expand(by_name, prepare_all(by_name), tmp_path)
 
 
