@@ -11,6 +11,7 @@ import subprocess
 import sys
 import traceback
 from collections.abc import Sequence
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -23,6 +24,7 @@ from csp_data import parallel
 from csp_data.authoring.template import new_source
 from csp_data.card import card_from, load_card, read_card, stored_card
 from csp_data.card import registry as cards
+from csp_data.card.plugins import ModuleReader, RegisteredReader
 from csp_data.cli import cli
 from csp_data.dataset.remake import read_part
 from csp_data.errors import (
@@ -98,6 +100,25 @@ def test_a_changed_reader_makes_a_new_file(folder: Path) -> None:
     after = csp_data.load(str(folder))
     assert after.path != before.path
     np.testing.assert_allclose(after.train[0].targets, 2 * before.train[0].targets)
+
+
+def test_whatever_changes_of_a_reader_makes_a_new_file(folder: Path) -> None:
+    """Also a module beside that of an installed package, and any function of a source of this process."""
+    installed = ModuleReader("csp_eflesh.reader", folder)
+    digests = {installed.digest()}
+    for name in ("reader.py", "helper.py", "parts/helper.py"):
+        (folder / name).parent.mkdir(exist_ok=True)
+        with (folder / name).open("a") as file:
+            file.write("# changed\n")
+        digests.add(installed.digest())
+    assert len(digests) == 4
+    source = load_card(str(folder)).reader()  # type: ignore[misc]
+
+    def other() -> None:
+        """Stands for a function that was written anew."""
+
+    changes = ({}, {"find": other}, {"read": other}, {"targets": {"force": other}}, {"inputs": {"field": other}})
+    assert len({RegisteredReader(replace(source, **changed)).digest() for changed in changes}) == 5
 
 
 def test_register_a_source_of_this_process(folder: Path) -> None:
