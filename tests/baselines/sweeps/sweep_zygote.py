@@ -22,11 +22,13 @@ def work(arguments: list[str], log: Path) -> None:
     handle = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     os.dup2(handle, 1)
     os.dup2(handle, 2)
-    from joblib.externals.loky.backend.context import set_start_method
+    from joblib.externals.loky.backend import get_context
 
+    import csp_data.parallel
     from baselines.cli import main
 
-    set_start_method("fork")
+    csp_data.parallel.get_context = lambda method: get_context("fork")  # it asks for "loky", which starts afresh
+    assert csp_data.parallel.start_workers(1)._context.get_start_method() == "fork"
     try:
         main(arguments)
         code = 0
@@ -42,6 +44,7 @@ def lines(folder: Path) -> int:
 def main() -> None:
     import torch
 
+    import baselines.commands.sweep
     import baselines.sweeps.sweep  # noqa: F401
 
     torch.set_num_threads(1)

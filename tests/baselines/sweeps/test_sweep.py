@@ -110,7 +110,7 @@ def test_killed_ten_times_and_resumed(zygote: Command, whole: Path, tmp_path: Pa
     kills = 0
     for _ in range(10):
         answer = zygote(
-            _arguments(out), folder=out, kill_at=reached + rng.randint(0, 8), delay=rng.uniform(0.0, 0.15)
+            _arguments(out), folder=out, kill_at=reached + rng.randint(0, 8), delay=rng.uniform(0.0, 0.05)
         )
         kills += answer["codes"] == [-signal.SIGKILL]
         reached = answer["lines"]
