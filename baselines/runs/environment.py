@@ -117,7 +117,8 @@ def commit(folder: Path) -> str | None:
 
 def _git(folder: Path, *arguments: str) -> str | None:
     try:
-        command = ["git", "-C", str(folder), *arguments]
+        # without the lock that `status` takes to refresh the index: killed with a run, it would leave it behind
+        command = ["git", "--no-optional-locks", "-C", str(folder), *arguments]
         completed = subprocess.run(command, capture_output=True, text=True, timeout=30)
     except (OSError, subprocess.TimeoutExpired):
         return None

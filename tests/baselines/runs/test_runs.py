@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -376,7 +377,10 @@ def test_commit_of_a_checkout(tmp_path: Path) -> None:
     assert commit(package) is None  # it lies in a checkout, but is no part of it
     git("add", ".")
     git("commit", "-q", "-m", "first")
+    index = (tmp_path / ".git" / "index").read_bytes()
+    os.utime(package / "__init__.py", (0, 0))  # git would note in its index, under a lock, that it is as before
     assert commit(package) == git("rev-parse", "HEAD")
+    assert (tmp_path / ".git" / "index").read_bytes() == index
     (package / "__init__.py").write_text("changed = True")
     assert commit(package) == git("rev-parse", "HEAD") + "+dirty"
 
