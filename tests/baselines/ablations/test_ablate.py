@@ -290,6 +290,7 @@ def test_what_does_not_apply_is_named() -> None:
     assert {v.value: v.note for v in found.values()} == {0.1: "no whole number of steps of 0.2 s", 0.2: ""}
     (note,) = [v.note for v in variants("leak", "sample", "strict", [25]).values() if v.series == "filter"]
     assert note == "a cut-off of 25 Hz is not below half the rate"
+    assert not variants("leak", "sample", "strict", [24])["filter, leaky"].note
     whole = base("sample", "strict")
     whole = dataclasses.replace(whole, protocol=whole.protocol.replace(target_hz=50))
     assert {v.series for v in KINDS["leak"].variants(whole, []) if v.note} == {
