@@ -32,15 +32,19 @@ def test_episodes_of_any_length_are_read_as_they_were_added(
     with Writer(tmp_path / "x.h5") as writer:
         writer.begin(Channels(names, ("m",) * width, 2.0), Channels(("t",), ("m",), 1.0))
         for i, (inputs, targets) in enumerate(episodes):
-            writer.append(str(i), "g", 0.0, inputs, targets, str(i))
+            writer.append(str(i), f"g{i}", i / 3, inputs, targets, f"r{i}")
         writer.assign(["train"] * len(episodes))
-        of_inputs, of_targets = (Affine(np.zeros(columns), np.ones(columns)) for columns in (width, 1))
+        of_inputs, of_targets = (Affine(rng.normal(size=n), rng.uniform(1, 2, size=n)) for n in (width, 1))
         writer.finish(HEADER, Normalization(of_inputs, of_targets), None)
     with h5py.File(tmp_path / "x.h5") as file:
         assert file["inputs"].chunks == (CHUNK_ROWS, width)
         for i, name in enumerate(("inputs", "targets")):
             np.testing.assert_array_equal(file[name], np.concatenate([e[i] for e in episodes]).astype("f4"))
     prepared = Prepared(tmp_path / "x.h5")
+    for read, given_ in zip(vars(prepared.index.normalization).values(), (of_inputs, of_targets), strict=True):
+        np.testing.assert_array_equal([read.shift, read.scale], [given_.shift, given_.scale])
+    for i, row in enumerate(prepared.index.episodes):
+        assert (row.id, row.group, row.start_s, row.recording) == (str(i), f"g{i}", i / 3, f"r{i}")
     for row, (inputs, targets) in zip(prepared.index.episodes, episodes, strict=True):
         np.testing.assert_array_equal(
             prepared.read("inputs", row.input_start, row.input_stop), inputs.astype("f4")
