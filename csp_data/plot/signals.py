@@ -97,10 +97,11 @@ def plot_lowpass(ax: Axes, episode: Episode, channels: Channels, column: int, *l
     spread = [values[i : i + length].std() for i in range(0, len(values) - length + 1, step)]
     first = int(np.argmax(spread)) * step
     piece = slice(first, first + length)
-    ax.plot(from_start(episode.time[piece]), values[piece, 0], color=GREYS[0], linewidth=1.0, label="as recorded")
+    time = from_start(episode.time)[piece]
+    ax.plot(time, values[piece, 0], color=GREYS[0], linewidth=1.0, label="as recorded")
     for one, style in zip(lowpass, styles(len(lowpass)), strict=True):
         smooth = one.apply(values, channels.rate_hz)
-        ax.plot(from_start(episode.time[piece]), smooth[piece, 0], linewidth=1.6, label=_said(one), **style)
+        ax.plot(time, smooth[piece, 0], linewidth=1.6, label=_said(one), **style)
     ax.set(xlabel="time in the recording (s)", ylabel=f"{channels.names[column]} ({channels.units[column]})")
     ax.margins(x=0)
     legend_beside(ax)

@@ -311,12 +311,12 @@ def test_the_worlds_clock_is_shown_from_the_start(sample) -> None:
     np.testing.assert_allclose(drawn.lines[0].get_xdata(), [0, 1, 2])
     episode = sample.train[0]
     moved = replace(episode, time=episode.time + late, target_time=episode.target_time + late)
-    for targets in (False, True):
-        channels = sample.targets if targets else sample.channels
-        here, there = (
-            plot.plot_channels(axes(), e, channels, [0], targets=targets).lines[0].get_xdata()
-            for e in (episode, moved)
-        )
+    for show in (
+        lambda e: plot.plot_channels(axes(), e, sample.channels, [0]),
+        lambda e: plot.plot_channels(axes(), e, sample.targets, [0], targets=True),
+        lambda e: plot.plot_lowpass(axes(), e, sample.channels, 0, LowPass(hz=5)),  # of a piece within
+    ):
+        here, there = (show(e).lines[-1].get_xdata() for e in (episode, moved))
         np.testing.assert_allclose(there, here - episode.time[0], atol=1e-6)
 
 
