@@ -334,8 +334,9 @@ def model_config(model: Any) -> dict[str, Any]:
     return reference_to_dict(model) if isinstance(model, Reference) else config_to_dict(model.config)
 
 
-def load_model(run: Run, device: str = "cpu") -> nn.Module:
-    """Return the model of a finished run with the weights of its chosen epoch."""
+def load_model(run: Run | Path | str, device: str = "cpu") -> nn.Module:
+    """Return the model of a finished run, or of the folder of one, with the weights of its chosen epoch."""
+    run = run if isinstance(run, Run) else read_run(run)
     model = _rebuilt(run)
     load_weights(run.folder / BEST, model)
     return model.to(torch_device(device)).eval()
@@ -358,14 +359,18 @@ def _rebuilt(run: Run) -> nn.Module:
 
 
 def evaluate(
-    run: Run, dataset: Dataset, part: str | None = None, device: str = "cpu", keep: Path | str | None = None
+    run: Run | Path | str,
+    dataset: Dataset,
+    part: str | None = None,
+    device: str = "cpu",
+    keep: Path | str | None = None,
 ) -> dict[str, Any]:
     """Compute the metrics of a finished run on a part (by default the reported one), afresh from its weights.
 
     Parameters
     ----------
     run, dataset, part, device
-        The run, its data, which part, and where.
+        The run or its folder, its data, which part, and where.
     keep
         File to write the predictions to (:func:`csp_data.predictions.save_predictions`).
 
@@ -374,6 +379,7 @@ def evaluate(
     RunError
         If the data set is not the one of the run.
     """
+    run = run if isinstance(run, Run) else read_run(run)
     trained_on, given_data = run.config.data, data_config(dataset)
     if trained_on.recipe_hash != given_data.recipe_hash:
         raise RunError(

@@ -223,12 +223,13 @@ def test_evaluated_anew_it_gives_the_same_errors_even_where_the_file_is_gone(
     run, _ = baselines.run(sample, f"{file}:Causal", SHORT, file.parent / "run")
     file.unlink()
     moved = shutil.move(run.folder, file.parent / "moved")
-    again = baselines.evaluate(baselines.read_run(moved), sample)
+    again = baselines.evaluate(moved, sample)
     assert again["mse"] == pytest.approx(run.reported["mse"], rel=1e-6)
 
 
 def test_streaming_equals_the_predictions_of_the_run(trained: Run, sample: csp_data.Dataset) -> None:
-    stream = baselines.Streamer.of(baselines.load_model(trained), interface_of(trained))  # type: ignore[arg-type]
+    model = baselines.load_model(trained.folder)
+    stream = baselines.Streamer.of(model, interface_of(trained))  # type: ignore[arg-type]
     rng = np.random.default_rng(0)
     for episode, expected in zip(sample.test, trained.predictions, strict=True):
         stream.reset()
