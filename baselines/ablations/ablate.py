@@ -248,9 +248,11 @@ def summary(rows: Sequence[Row]) -> str:
         scale = Scale.of(getattr(row, column) for row in measured)
         unit = bracketed(", ".join(units))
         label = f"RMSE{scale.label}{unit}" if units else f"MSE / MSE of the training mean{scale.label}"
+        parts = {row.part for row in measured}
+        part = f"{parts.pop()} " if len(parts) == 1 else ""
         models = list(dict.fromkeys(row.model for row in measured))
         lines = [
-            f"{name} ({first.kind}), protocol {first.protocol}{folds_label(dataset_rows)}: {label}",
+            f"{name} ({first.kind}), protocol {first.protocol}{folds_label(dataset_rows)}: {part}{label}",
             f"| variant | {' | '.join(models)} |",
             f"|---{'|---:' * len(models)}|",
         ]

@@ -26,6 +26,10 @@ __all__ = [
 ]
 
 
+MANY = 0.1
+"""Share of a clock's samples whose loss a person should look at."""
+
+
 def with_arrays(recording: Recording, names: Iterable[str], card: Card) -> Recording:
     """Return it with its streams as arrays of floating-point numbers, and as the card calls them.
 
@@ -132,10 +136,13 @@ def repeated_times(recording: Recording, names: Iterable[str]) -> Iterator[Note]
     for name in names:
         by_clock.setdefault(id(recording.streams[name].time), []).append(name)
     for streams in by_clock.values():
-        dropped = increasing_rows(recording.streams[streams[0]])[1]
+        stream = recording.streams[streams[0]]
+        dropped = increasing_rows(stream)[1]
         if dropped:
-            detail = f"{', '.join(streams)}: {dropped}"
-            yield Note(recording.id, "samples with a repeated or backward time left out", detail)
+            many = dropped > MANY * len(stream.time)  # one time that is far too late costs all that follow
+            detail = f"{', '.join(streams)}: {dropped}{f' of {len(stream.time)}' if many else ''}"
+            what = "samples with a repeated or backward time left out"
+            yield Note(recording.id, what, detail, "warning" if many else "repair")
 
 
 def clean(stream: Stream, name: str, recording: Recording) -> Stream:

@@ -87,9 +87,9 @@ def test_lowpass_on_the_sample(tmp_path: Path, empty_home: Path, capsys: pytest.
     assert (tmp_path / "out" / "lowpass.png").read_bytes().startswith(b"\x89PNG")
     said = capsys.readouterr().out
     assert (
-        "sample (real recordings), protocol strict: RMSE (m/s)\n| variant | flat-lstm | hiss-lstm-lstm | mean |"
-        in said
-    )
+        "sample (real recordings), protocol strict: test RMSE (m/s)\n"
+        "| variant | flat-lstm | hiss-lstm-lstm | mean |"
+    ) in said
     shown = [f"{float(row['rmse']):.4g}" for row in found if row["variant"] == "causal, 3 Hz"]
     assert f"| causal, 3 Hz | {' | '.join(shown)} |" in said
     files = {path: path.read_bytes() for path in (tmp_path / "out").glob("lowpass.*")}

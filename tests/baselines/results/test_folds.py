@@ -220,7 +220,7 @@ def test_ablations_are_of_all_folds(home: Path, tmp_path: Path, capsys: pytest.C
     main(["ablate", "deltas", "--datasets", "sample", "--models", "fir", "--folds", "3", "--seeds", "0", "1",
           "--out", str(out)])  # fmt: skip
     said = capsys.readouterr().out
-    assert "sample (real recordings), protocol strict, 3 folds: RMSE (m/s)" in said
+    assert "sample (real recordings), protocol strict, 3 folds: test RMSE (m/s)" in said
     assert "24 runs, 24 of them done now; 0 failed" in said  # four recipes, three folds, two references
     assert "on test, 1 seed, 3 folds" in (out / "deltas.svg").read_text()
     everything = {row.recording for row in csp_data.load("sample").episodes}

@@ -99,6 +99,16 @@ def test_repeated_and_backward_times_are_counted_once_for_a_clock() -> None:
     assert spans(episodes) == [(0.0, 10.0)]
 
 
+def test_one_time_far_too_late_is_told_since_it_costs_all_that_follow() -> None:
+    time = np.arange(1001) / 100
+    assert [note.kind for note in cut(np.where(time == 9.5, 9.9, time))[1] if note.what == REPEATED] == ["repair"]
+    episodes, notes = cut(np.where(time == 3, 1003, time))
+    assert spans(episodes) == [(0.0, 2.8)]
+    assert [(note.kind, note.detail) for note in notes if note.what == REPEATED] == [
+        ("warning", "a, b: 700 of 1001")
+    ]
+
+
 def test_references_without_a_value_are_counted_where_they_are_used() -> None:
     def blind(values: dict[str, Array]) -> None:
         values["truth"][[40, 41, 150, 290]] = np.nan
