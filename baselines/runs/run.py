@@ -233,11 +233,14 @@ def dataset_of(run: Run, path: Path | str | None = None) -> Dataset:
     if path is None and not file.is_file() and local_copy.is_file():
         file = local_copy
     if not file.is_file():
+        name = run.config.data.name
+        given, where = repr(name), "with raw=FOLDER if its recordings are not in the home"
+        if name not in csp_data.names():
+            given, where = "FOLDER", "of the folder that has its card, reader and recordings, as they were then"
         raise RunError(
-            f"{file}: the prepared file of {run.folder} is not there. Pass it as --data, or prepare "
-            f"{run.config.data.name} again in Python, after which it is found: "
-            f"csp_data.load({run.config.data.name!r}, protocol=baselines.read_run({str(run.folder)!r}).protocol), "
-            "with raw=FOLDER if its recordings are not in the home."
+            f"{file}: the prepared file of {run.folder} is not there. Pass it as --data, or prepare {name} again "
+            f"in Python, after which it is found: csp_data.load({given}, protocol=baselines.read_run("
+            f"{str(run.folder)!r}).protocol), {where}."
         )
     return csp_data.load(path=file)
 

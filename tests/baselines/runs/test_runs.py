@@ -14,6 +14,7 @@ import h5py
 import numpy as np
 import pytest
 import torch
+from click.testing import CliRunner
 
 import baselines
 import csp_data
@@ -38,6 +39,8 @@ from baselines.training.ledger import Executed, append_event, count_executed
 from baselines.training.settings import TrainConfig
 from baselines.training.train import TrainingError
 from csp_data import Dataset
+from csp_data.card import registry
+from csp_data.cli import cli
 
 CONFIG = TrainConfig(epochs=2, window_s=10.0, window_stride_s=10.0)
 SIZES = {"dim": 8, "hidden": 8, "layers": 1}
@@ -351,6 +354,26 @@ def test_a_run_of_another_machine_finds_its_data_in_the_home(
     assert again.path == dataset_of(moved).path
     assert again.path.is_relative_to(tmp_path)
     assert evaluate(moved, dataset_of(moved))["mse"] == runs["a"].results["test"]["mse"]
+
+
+def test_a_run_of_a_folder_says_how_its_data_are_made_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its name alone would not be found on another machine."""
+    result = CliRunner().invoke(cli, ["new", "cart", "--folder", str(tmp_path / "cart")])
+    assert result.exit_code == 0, result.output
+    run(csp_data.load(tmp_path / "cart"), "mean", CONFIG, tmp_path / "run")
+    made = read_run(tmp_path / "run")
+    monkeypatch.setattr(registry, "_added", {})  # as in another process
+    monkeypatch.setenv("CSP_DATA_HOME", str(tmp_path / "another"))
+    elsewhere = f"/nowhere/{Path(made.environment['prepared']).name}"
+    moved = dataclasses.replace(made, environment={**made.environment, "prepared": elsewhere})
+    with pytest.raises(RunError, match="of the folder that has its card, reader and recordings") as caught:
+        dataset_of(moved)
+    found = re.search(r"csp_data\.load\(.*\.protocol\)", str(caught.value))
+    assert found is not None
+    names = {"csp_data": csp_data, "baselines": baselines, "FOLDER": tmp_path / "cart"}
+    assert eval(found[0], names).path == dataset_of(moved).path
 
 
 def test_what_the_data_decides_cannot_be_set(sample: Dataset, tmp_path: Path) -> None:
