@@ -105,6 +105,7 @@ def test_pandas_long(ds: csp_data.Dataset) -> None:
                 np.testing.assert_array_equal(rows["time"], time)
                 np.testing.assert_array_equal(rows["value"], getattr(episode, side)[:, i])
     assert set(ds.to_pandas()["split"]) == {"train", "val", "test"}
+    assert frame.attrs["licence"]["id"] == "CC-BY-4.0"
 
 
 def test_pandas_side_that_is_none(ds: csp_data.Dataset) -> None:
@@ -118,6 +119,7 @@ def test_pandas_wide_and_csv(ds: csp_data.Dataset, tmp_path: Path) -> None:
     assert list(frame.columns) == ["episode", "group", "split", "time", *ds.targets.names]
     assert frame.attrs["units"] == dict(zip(ds.targets.names, ds.targets.units, strict=True))
     assert frame.attrs["rate_hz"] == ds.rates[1]
+    assert frame.attrs["recipe_hash"] == ds.provenance["recipe_hash"]
     for episode in episodes(ds):
         own = frame[frame["episode"] == episode.id]
         np.testing.assert_array_equal(own[list(ds.targets.names)].to_numpy(), episode.targets)

@@ -65,6 +65,16 @@ def test_delay_is_scipys(order) -> None:
     assert not LowPass(hz=6.0, phase="zero").delay(hz, rate).any()
 
 
+def test_a_filter_is_drawn_in_decibels_and_milliseconds() -> None:
+    """Half the power at the cut-off; of order 3 slow sines are late by 2 / w, with w by the bilinear map."""
+    lowpass = LowPass(hz=4.0, order=3)
+    hz, gain = plot.plot_gain(axes(), lowpass, 50.0).lines[0].get_data()
+    assert np.interp(4.0, hz, gain) == pytest.approx(10 * np.log10(0.5), abs=0.01)
+    hz, delay = plot.plot_delay(axes(), lowpass, 50.0).lines[0].get_data()
+    assert hz[0] == 0
+    assert delay[0] == pytest.approx(1000 * 2 / (2 * 50 * np.tan(np.pi * 4 / 50)), rel=1e-6)
+
+
 @pytest.mark.parametrize("figure", [name for name in FIGURES if name in plot.FIGURES])
 def test_every_figure_shows_finite_lines_and_says_what_kind_of_data_it_is(sample, moving, figure) -> None:
     dataset = moving if figure == "trajectory" else sample
@@ -242,7 +252,7 @@ def test_long_curves_are_thinned_but_keep_their_ends() -> None:
 
 
 def test_error_against_a_setting() -> None:
-    errors = {"a": {"causal": {50: [3.0], 2: [1.0, 2.0]}, "zero": {2: [0.5]}, "no filter": {None: [9.0]}}}
+    errors = {"a": {"causal": {50: [3.0], 2: [1.0, 2.0]}, "zero": {2: [0.5]}, "no filter": {None: [8.0, 10.0]}}}
     ax = plot.plot_settings(axes(), errors, xlabel="cut-off", ylabel="error")
     lines = [line for line in ax.lines if len(line.get_xdata()) and line.get_marker() == "o"]
     np.testing.assert_allclose(lines[0].get_xydata(), [[2, 1.5], [50, 3.0]])
@@ -253,6 +263,9 @@ def test_error_against_a_setting() -> None:
     assert ax.get_xscale() == "log"
     assert [text.get_text() for text in ax.get_xticklabels()] == ["2", "50"]
     assert 9.0 in [line.get_ydata()[0] for line in ax.lines if len(line.get_ydata())]
+    (band,) = ax.patches
+    edges = band.get_patch_transform().transform(band.get_path().vertices)[:, 1]
+    assert (edges.min(), edges.max()) == pytest.approx((9 - 2**0.5, 9 + 2**0.5))  # of 8 and 10
     said = [text.get_text() for text in ax.get_legend().get_texts()]
     assert said == ["a", "causal", "zero", "no filter"]
 
@@ -264,8 +277,8 @@ def test_settings_that_are_no_numbers_stand_side_by_side() -> None:
 
 
 def test_drift_is_the_distance_between_two_paths() -> None:
-    still, moving_ = np.zeros((4, 2)), np.tile([3.0, 4.0], (4, 1))
-    ax = plot.plot_drift(axes(), np.arange(4), still, {"a": moving_}, step=0.2)
+    slow, fast = np.tile([1.0, -1.0], (4, 1)), np.tile([4.0, 3.0], (4, 1))  # 3 and 4 apart, so 5
+    ax = plot.plot_drift(axes(), np.arange(4), slow, {"a": fast}, step=0.2)
     np.testing.assert_allclose(_line(ax, "a")[1], [1, 2, 3, 4])
 
 
@@ -278,6 +291,8 @@ def test_differences_are_filled_only_where_they_carry_weight() -> None:
     marks = {line.get_xdata()[0]: line.get_markerfacecolor() for line in ax.lines if line.get_marker() == "o"}
     assert marks[0.5] != "none"
     assert marks[0.1] == "none"
+    bars = [list(line.get_xdata()) for line in ax.lines if line.get_marker() == "None"]
+    assert bars[:2] == [[0.2, 0.9], [-1.0, 1.0]]
 
 
 def test_errors_and_costs_stand_where_they_should() -> None:
@@ -287,6 +302,7 @@ def test_errors_and_costs_stand_where_they_should() -> None:
     assert y == pytest.approx(1, abs=0.4)  # the row of r2
     ax = plot.plot_cost(axes(), {"a": (100, [1.0, 3.0])}, xlabel="values", ylabel="error")
     np.testing.assert_allclose(_line(ax, "a"), [[100], [2.0]])
+    assert [1.0, 3.0] in [list(line.get_ydata()) for line in ax.lines]  # from the least to the greatest
 
 
 def test_no_two_models_look_the_same() -> None:
