@@ -61,8 +61,8 @@ def paired_bootstrap(
 
     Recordings are drawn with replacement and are the same for both models (they are paired); seeds are drawn with
     replacement for each model on its own, since seed k of one model has nothing in common with seed k of another.
-    With one seed its part of the spread is not seen (Efron, Tibshirani, An Introduction to the Bootstrap, 1993,
-    chapters 8 and 13).
+    Of S seeds it sees (S - 1) / S of their variance: half with two, nothing with one (Efron, Tibshirani, An
+    Introduction to the Bootstrap, 1993, chapters 8 and 13).
 
     Parameters
     ----------
