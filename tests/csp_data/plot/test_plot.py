@@ -277,7 +277,7 @@ def test_settings_that_are_no_numbers_stand_side_by_side() -> None:
 
 
 def test_drift_is_the_distance_between_two_paths() -> None:
-    slow, fast = np.tile([1.0, -1.0], (4, 1)), np.tile([4.0, 3.0], (4, 1))  # 3 and 4 apart, so 5
+    slow, fast = np.tile([2.0, -2.0], (4, 1)), np.tile([5.0, 2.0], (4, 1))  # 3 and 4 apart, so 5
     ax = plot.plot_drift(axes(), np.arange(4), slow, {"a": fast}, step=0.2)
     np.testing.assert_allclose(_line(ax, "a")[1], [1, 2, 3, 4])
 
