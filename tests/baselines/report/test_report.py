@@ -198,6 +198,20 @@ def test_among_references_none_is_called_learned(runs: dict[str, Run]) -> None:
     assert re.search("Compared on test with (fir|mean), the reference with the lowest error on val", text)
 
 
+def test_what_is_drawn_is_chosen_on_the_part_for_choosing(runs: dict[str, Run], sample: Dataset) -> None:
+    """The error on test would choose otherwise, each time."""
+
+    def of(name: str, seed: int, val: float, test: float) -> Run:
+        config = replace(runs["a"].config, name=name, train=replace(runs["a"].config.train, seed=seed))
+        results = {part: {**runs["a"].results[part], "mse": mse} for part, mse in (("val", val), ("test", test))}
+        return replace(runs["a"], config=config, results={**runs["a"].results, **results})
+
+    made = [of("flat-gru", 0, 3.0, 0.5), of("flat-lstm", 1, 2.0, 1.0), of("flat-lstm", 0, 1.0, 4.0)]
+    group = Group(made, sample, make_table(made), "sample", {})
+    assert list(group.models) == group.highlighted == ["flat-lstm", "flat-gru"]
+    assert group.drawn_runs["flat-lstm"].config.train.seed == 0
+
+
 def test_where_all_is_decided_nothing_is_said_to_be_undecided(runs: dict[str, Run]) -> None:
     table = make_table([runs["a"], runs["mean"]])
     (compared,) = (row for row in table.rows if row.comparison is not None)

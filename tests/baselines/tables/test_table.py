@@ -79,6 +79,9 @@ def test_a_table_shows_itself(runs: dict[str, Run]) -> None:
 def test_heading_says_what_it_is(runs: dict[str, Run]) -> None:
     table = make_table([runs["a"]])
     assert marks(table) == {}  # one row alone is no best one
+    whole = replace(runs["a"].config.train, window_s=None, window_stride_s=None)
+    both = make_table([replace(runs["a"], config=replace(runs["a"].config, train=whole)), runs["a"]])
+    assert both.context_label == "windows of 10 s or whole episodes"
     head = render(table, "md").splitlines()[0]
     assert "sample: real recordings, not CSP-Bench" in head
     assert "protocol strict" in head
@@ -288,6 +291,12 @@ def test_several_data_sets_make_an_overview(pair: list[Run]) -> None:
     text = render_all(tables, "md")
     assert text.splitlines()[0] == "**real recordings, not CSP-Bench; protocol strict; mean squared error**"
     assert "| Improvement of HiSS over best flat | +50.0 % | +50.0 % |" in text
+    slow = [
+        replace(run, config=replace(run.config, data=replace(data, protocol={**data.protocol, "input_hz": 25.0})))
+        for run in other
+        for data in (run.config.data,)
+    ]
+    assert [table.name for table in make_tables([*pair, *slow])] == ["sample", "broad"]  # no variants of one
     partly = render_all(make_tables([*pair, *other[:2]]), "md")
     assert "| Improvement of HiSS over best flat | +50.0 % |  |" in partly
     simulated = [
@@ -366,6 +375,9 @@ def test_runs_without_recordings_have_no_statistics(runs: dict[str, Run]) -> Non
     assert table.hierarchy.comparison is None
     assert make_table(old[:2]).hierarchy is make_table(old[1:]).hierarchy is None  # it takes both
     assert "p (Holm)" not in render(table, "md")
+    more = _with(runs["a"], name="hiss-s4-mamba")  # of other recordings, so that nothing is paired
+    more.results["test"]["recordings"]["another"] = {"steps": 10, "mse": 1.0, "mae": 1.0}
+    assert make_table([runs["a"], more]).against is make_table([more, runs["a"]]).against is None
 
 
 def test_a_folder_of_runs_is_read_whole(runs: dict[str, Run], tmp_path: Path) -> None:
