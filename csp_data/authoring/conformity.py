@@ -26,7 +26,7 @@ from csp_data.prepare.examples import examples
 from csp_data.protocol import resolve
 from csp_data.recording import FloatArray, Recording, Stream
 from csp_data.signal.plausible import RATE_FACTOR, RATE_TOLERANCE, doubtful, implausible, sentinels
-from csp_data.signal.turning import ALIKE, Turning, compare_turning, disagreements
+from csp_data.signal.turning import ALIKE, compare_turning, disagreements, doubts_of_gravity, force_in_room
 from csp_data.sources import Found, Source, TargetFunction, find_in, load_source, read_found
 from csp_data.splits import assign
 
@@ -282,23 +282,33 @@ def _alignment(state: _State) -> Iterator[str]:
             rows = ", ".join(f"{name} {start:.3f} to {stop:.3f} s" for name, (start, stop) in spans.items())
             hint = "; if their clocks differ, subtract the difference from one of them in read"
             yield f"{recording.id}: the streams have {max(common, 0):.3f} s in common: {rows}{hint}"
-        if found := _turning(recording):
+        pair = _gyroscope_and_orientation(recording)
+        if pair is not None and (found := compare_turning(*pair)) is not None:
             alike += found.correlation >= ALIKE
-            for problem, wrong in disagreements(found):
+            problems = list(disagreements(found))
+            for problem, wrong in problems:
                 yield f"{recording.id}: {problem}" if wrong else _Warning(f"{recording.id}: {problem}")
+            force = None if problems else _force(recording, state.card, pair[1])
+            for problem in () if force is None else doubts_of_gravity(force):
+                yield _Warning(f"{recording.id}: {problem}")
     if alike:
         state.summary = f"gyroscope and orientation turn alike in {alike} of {len(state.recordings)}"
 
 
-def _turning(recording: Recording) -> Turning | None:
-    """Compare the gyroscope with the reference's orientation, where there is one of each."""
-    rates = [s for s in recording.streams.values() if (s.role, s.unit, s.values.shape[1]) == ("input", "rad/s", 3)]
-    turns = [
-        s
-        for s in recording.streams.values()
-        if (s.role, s.kind, s.values.shape[1]) == ("reference", "rotation", 4)
-    ]
-    return compare_turning(rates[0], turns[0]) if len(rates) == len(turns) == 1 else None
+def _gyroscope_and_orientation(recording: Recording) -> tuple[Stream, Stream] | None:
+    """Return the gyroscope and the reference's orientation, where there is one of each."""
+    streams = [(s, (s.role, s.kind, s.values.shape[1])) for s in recording.streams.values()]
+    rates = [s for s, what in streams if what == ("input", "vector", 3) and s.unit == "rad/s"]
+    turns = [s for s, what in streams if what == ("reference", "rotation", 4)]
+    return (rates[0], turns[0]) if len(rates) == len(turns) == 1 else None
+
+
+def _force(recording: Recording, card: Card, orientation: Stream) -> FloatArray | None:
+    """Return the mean of what the card calls a specific force, along the axes of the room."""
+    names = [stream.name for stream in card.streams if stream.quantity == "specific force"]
+    if len(names) != 1 or recording.streams[names[0]].values.shape[1] != 3:
+        return None
+    return force_in_room(recording.streams[names[0]], orientation)
 
 
 def _targets(state: _State) -> Iterator[str]:

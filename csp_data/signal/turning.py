@@ -11,11 +11,11 @@ from scipy.signal import correlate
 
 from csp_data.recording import FloatArray, Stream
 from csp_data.signal.align import common_intervals, finite_rows, increasing_rows
-from csp_data.signal.plausible import median_step
+from csp_data.signal.plausible import STANDARD_GRAVITY, median_step
 from csp_data.signal.resample import interval_mean
-from csp_data.signal.rotation import multiply, rotation_vectors, slerp
+from csp_data.signal.rotation import multiply, rotate, rotation_vectors, slerp
 
-__all__ = ["ALIKE", "Turning", "compare_turning", "disagreements"]
+__all__ = ["ALIKE", "Turning", "compare_turning", "disagreements", "doubts_of_gravity", "force_in_room"]
 
 WIDTH_S = 0.1
 """Both are averaged over so many seconds: the noise of an orientation's differences is large."""
@@ -266,3 +266,41 @@ def _in_words(axes: FloatArray, mirrored: bool) -> str:
         cosine = (np.trace(axes) * (-1 if mirrored else 1) - 1) / 2
         words = f"they are turned by {np.degrees(np.arccos(np.clip(cosine, -1, 1))):.0f} degrees"
     return f"{words}{', which no mounting does: one of the two is mirrored' if mirrored else ''}"
+
+
+def force_in_room(accelerometer: Stream, orientation: Stream) -> FloatArray | None:
+    """Return the mean of an accelerometer along the axes of the room, or None where the two share no time.
+
+    Whatever the sensor did, that is about 9.8 m/s^2 upwards: motion that does not lead far away averages out.
+
+    Parameters
+    ----------
+    accelerometer
+        Specific force in m/s^2, (T, 3).
+    orientation
+        Quaternions w x y z from the sensor to the room, (T, 4), by the same clock.
+
+    Returns
+    -------
+    array, shape (3,), or None
+        In m/s^2.
+    """
+    accelerometer, orientation = (increasing_rows(finite_rows(one))[0] for one in (accelerometer, orientation))
+    inside = np.zeros(len(accelerometer.time), dtype=bool)
+    for start, stop in common_intervals([accelerometer, orientation], MAX_GAP_S):
+        inside |= (accelerometer.time >= start) & (accelerometer.time <= stop)
+    if not inside.any():
+        return None
+    turned = slerp(orientation.time, orientation.values, accelerometer.time[inside])
+    return np.asarray(rotate(turned, accelerometer.values[inside]).mean(axis=0))
+
+
+def doubts_of_gravity(force: FloatArray) -> Iterator[str]:
+    """Yield what should not be of a mean force (3,) in m/s^2 in a room with z upwards, gravity included."""
+    if (size := float(np.linalg.norm(force))) < 0.8 * STANDARD_GRAVITY:
+        yield (
+            f"the accelerometer's mean in the room is {size:.1f} m/s^2, not {STANDARD_GRAVITY:.1f}; was gravity "
+            "taken off, or are its axes not the gyroscope's?"
+        )
+    elif force[2] < -0.9 * size:
+        yield "the accelerometer reads gravity downwards; at rest a specific force points upwards: change its sign"

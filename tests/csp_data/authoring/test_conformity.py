@@ -148,16 +148,17 @@ frame = "sensor to room"
 
 
 @pytest.mark.parametrize(
-    ("late", "rows", "status", "said"),
+    ("late", "rows", "up", "status", "said"),
     [
-        (0.0, [0, 1, 2, 3], "ok", "gyroscope and orientation turn alike in 4 of 4"),
-        (0.05, [0, 1, 2, 3], "warning", "r0: the gyroscope turns 0.050 s after the orientation; add -0.050 s"),
-        (-0.4, [0, 1, 2, 3], "failed", "r0: the gyroscope turns 0.400 s before the orientation; add +0.400 s"),
-        (0.0, [0, 3, 1, 2], "warning", "r0: the gyroscope turns about another axis than the orientation"),
+        (0.0, [0, 1, 2, 3], 1, "ok", "gyroscope and orientation turn alike in 4 of 4"),
+        (0.05, [0, 1, 2, 3], 1, "warning", "r0: the gyroscope turns 0.050 s after the orientation; add -0.050 s"),
+        (-0.4, [0, 1, 2, 3], 1, "failed", "r0: the gyroscope turns 0.400 s before the orientation; add +0.400 s"),
+        (0.0, [0, 3, 1, 2], 1, "warning", "r0: the gyroscope turns about another axis than the orientation"),
+        (0.0, [0, 1, 2, 3], -1, "warning", "r0: the accelerometer reads gravity downwards"),
     ],
 )
 def test_a_gyroscope_that_does_not_turn_like_the_orientation(
-    late: float, rows: list[int], status: str, said: str, root: Path
+    late: float, rows: list[int], up: int, status: str, said: str, root: Path
 ) -> None:
     """The sensor turns about z by an angle of sin(t + phase) + 0.3 sin(3 t)."""
 
@@ -169,12 +170,14 @@ def test_a_gyroscope_that_does_not_turn_like_the_orientation(
         rates = np.stack([1e-3 * np.sin(5 * time), 1e-3 * np.cos(4 * time), rate], axis=1)
         quaternions = np.stack([np.cos(half), 1e-4 * np.sin(time), 1e-4 * np.sin(2 * time), np.sin(half)], axis=1)
         streams = {
+            "imu": replace(recording.streams["imu"], values=up * recording.streams["imu"].values),
             "gyroscope": csp_data.Stream.of(card.stream("gyroscope"), time + late, rates),
             "orientation": csp_data.Stream.of(card.stream("orientation"), time, quaternions[:, rows]),
         }
         return replace(recording, streams={**recording.streams, **streams})
 
     card = CARD.replace("[[targets]]", ORIENTATION.strip(), 1)
+    card = card.replace('unit = "m/s^2"', 'unit = "m/s^2"\nquantity = "specific force"')
     found = report(root, replace(GOOD, read=turning), card)
     assert found["alignment"][0] == status, found["alignment"]
     assert said in found["alignment"][1]

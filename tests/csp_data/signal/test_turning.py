@@ -10,7 +10,7 @@ from scipy.spatial.transform import Rotation
 
 import csp_data
 from csp_data import Stream
-from csp_data.signal.turning import Turning, compare_turning, disagreements
+from csp_data.signal.turning import Turning, compare_turning, disagreements, doubts_of_gravity, force_in_room
 
 QUATERNION = ("w", "x", "y", "z")
 
@@ -134,3 +134,30 @@ def test_turning_about_two_axes_tells_the_third_and_about_one_nothing(second: fl
         np.testing.assert_allclose(found.axes, SWAPPED, atol=0.05)
     ((text, wrong),) = disagreements(found)
     assert (wrong, "another axis" in text) == (False, not told)
+
+
+@pytest.mark.parametrize(
+    ("sign", "gravity", "said"),
+    [(1, 9.81, ""), (-1, 9.81, "reads gravity downwards"), (1, 0.0, "mean in the room is 0."), (-1, 0.0, "is 0.")],
+)
+def test_gravity_in_the_room(sign: int, gravity: float, said: str) -> None:
+    """A sensor is turned in all ways, and shaken along x."""
+    time = np.arange(0, 40, 0.01)
+    room = np.stack([3 * np.sin(5 * time), 0 * time, np.full(len(time), gravity)], axis=1)
+    measured = Stream(time, sign * turned(time).inv().apply(room), ("x", "y", "z"), "m/s^2", "input")
+    force = force_in_room(measured, orientation())
+    assert force is not None
+    np.testing.assert_allclose(force, [0, 0, sign * gravity], atol=0.1)
+    texts = list(doubts_of_gravity(force))
+    assert len(texts) == bool(said)
+    assert all(said in text for text in texts)
+    later = replace(measured, time=time + 100)
+    assert force_in_room(later, orientation()) is None
+
+
+def test_gravity_in_real_recordings() -> None:
+    for number in range(3):
+        streams = csp_data.read_recording("sample", number).streams
+        force = force_in_room(streams["accelerometer"], streams["orientation"])
+        np.testing.assert_allclose(np.asarray(force), [0, 0, 9.81], atol=0.15)
+        assert list(doubts_of_gravity(np.asarray(force))) == []
