@@ -156,6 +156,7 @@ class Resampler:
     def _points(self) -> list[tuple[float, Floats]]:
         # counted from the start: sums of steps would drift
         slack = max(1e-9, 4 * float(np.spacing(abs(self._times[-1]))))  # of times since 1970, a microsecond
+        slack = min(slack, 0.5 / self.rate_hz)  # nanoseconds taken for seconds would fill a grid of their own
         known = int(np.floor((self._times[-1] - self._start + slack) * self.rate_hz))
         if known <= self._given:
             return []

@@ -101,6 +101,11 @@ def test_times_that_are_no_seconds() -> None:
         samples.take(20.0 * line, begun, line)
     with pytest.raises(ClockError, match=r"at most 0\.1 s apart \(--max-gap\).* a median of 20 between"):
         samples.take(20.0 * 24, begun, 24)
+    samples = StampedSamples(Resampler(50), lambda: None)
+    for line in range(24):  # since 1970 in nanoseconds: no sample is made of them until they are refused
+        assert samples.take(1.764e18 + 1e7 * line, begun, line) == []
+    with pytest.raises(ClockError, match="a median of"):
+        samples.take(1.764e18 + 1e7 * 24, begun, 24)
 
 
 @pytest.fixture(scope="module")
