@@ -50,6 +50,7 @@ def test_mean_and_spread_by_hand(runs: dict[str, Run]) -> None:
     assert row.test_rmse_std == pytest.approx(0.1)
     assert row.improvement == pytest.approx(1 - 0.77 / 3 / 0.5)
     assert "| 0-2 |" in render(table, "md")
+    assert "| -48.7 % |" in render(table, "md")  # against the mean
     gap = [_with(runs["a"], test=0.2, seed=seed) for seed in (0, 1, 3)]
     assert "| 0, 1, 3 |" in render(make_table(gap), "md")
 
@@ -277,6 +278,7 @@ def test_published_number_stands_beside_the_real_benchmark_alone(pair: list[Run]
     assert table.hierarchy.published == pytest.approx(0.3587, abs=1e-4)
     assert f"| 0.5663 | 0.6000 | {100 * (0.6 / 0.5663 - 1):+.1f} % |" in render(table, "md")
     assert "; published +35.9 %." in render(table, "md")
+    assert "their unit is inferred" in render(table, "md")
     for kind, protocol in (("simulated", "paper"), ("CSP-Bench", "strict")):
         other = make_table(on(kind, protocol))
         assert all(row.published is None for row in other.rows)
