@@ -65,8 +65,10 @@ def test_lowpass_on_the_sample(tmp_path: Path, empty_home: Path, capsys: pytest.
     assert {(row["series"], row["value"]) for row in found} == {
         ("no filter", ""), ("causal", "3.0"), ("causal", "6.0"), ("zero-phase", "3.0"), ("zero-phase", "6.0"),
     }  # fmt: skip
+    read = {row["run"]: read_run(tmp_path / "out" / row["run"]) for row in found}
+    means = {run.config.data.recipe_hash: run.reported["channels"] for run in read.values() if not run.epochs}
     for row in found:
-        run = read_run(tmp_path / "out" / row["run"])
+        run = read[row["run"]]
         lowpass = run.config.data.protocol["lowpass"]
         phase = {"causal": "causal", "zero-phase": "zero"}.get(row["series"])
         assert (lowpass and lowpass["phase"]) == phase
@@ -78,8 +80,10 @@ def test_lowpass_on_the_sample(tmp_path: Path, empty_home: Path, capsys: pytest.
         assert float(row["rmse"]) == pytest.approx(math.sqrt(sum(squares) / 3))
         assert row["rmse_unit"] == "m/s"
         assert float(row["mse"]) == pytest.approx(float(row["rmse"]) ** 2)
-        if row["model"] == "mean":
-            assert float(row["relative_mse"]) == 1
+        assert float(row["selected_mse"]) == run.selected["mse"]
+        mean = means[row["recipe"]]
+        shares = [values["mse"] / mean[name]["mse"] for name, values in run.reported["channels"].items()]
+        assert float(row["relative_mse"]) == pytest.approx(sum(shares) / 3)
     svg = (tmp_path / "out" / "lowpass.svg").read_text()
     for text in ("sample: real recordings, not CSP-Bench; protocol strict, on test, 1 seed", "cut-off (Hz)",
                  "RMSE (m/s)", "flat-lstm", "hiss-lstm-lstm", "causal", "zero-phase", "no filter"):  # fmt: skip
