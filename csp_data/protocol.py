@@ -204,9 +204,10 @@ class Protocol:
             elif kind in (float, int):
                 expected, bounds = _BOUNDS[option]
                 check_number(option, value, expected, **bounds)
-        names, limits = self.inputs, self.recording_s
+        limits, names = self.recording_s, cast(object, self.inputs)  # text too, by mistake
         if names is not None and not (isinstance(names, tuple) and 0 < len(names) == len(set(names))):
-            raise OptionError("inputs", names, "a tuple of names of streams, each once")
+            example = json.dumps(names.split(",") if isinstance(names, str) else ["accelerometer", "gyroscope"])
+            raise OptionError("inputs", names, f"a list of names of streams, each once, such as {example}")
         if limits is not None and not (
             isinstance(limits, tuple)
             and len(limits) == 2

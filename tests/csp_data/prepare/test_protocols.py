@@ -329,7 +329,7 @@ def test_whole_numbers_name_the_same_recipe_as_floats() -> None:
         ("window", 10, "expected a csp_data.Window, or a dict of its fields"),
         ("resplit", 0.5, "expected a csp_data.Resplit"),
         ("input_scaling", None, "expected a csp_data.Scaling"),
-        ("inputs", "gyroscope", "expected a tuple of names of streams, each once"),
+        ("inputs", "mic,gyr", 'expected a list of names of streams, each once, such as ["mic", "gyr"]'),
         ("inputs", (), "each once"),
         ("inputs", ("gyroscope", "gyroscope"), "each once"),
         ("input_hz", "50", "input_hz='50': expected a rate above 0 Hz"),
