@@ -175,6 +175,7 @@ def model_of(folder: Path, window: int | None, data: Path | None) -> tuple[Model
 def _open_streamer(command: Stream) -> tuple[Streamer, Interface]:
     """Return the streamer of a run, and what it says of the data."""
     from baselines.cpu.threads import COMPILING, before_compiling
+    from baselines.layers import Transformer
     from baselines.models.own_window import WindowedModel
     from baselines.stream.streamer import Streamer
 
@@ -186,6 +187,11 @@ def _open_streamer(command: Stream) -> tuple[Streamer, Interface]:
     notes = [*_protocol_notes(interface, command)]
     if isinstance(model, WindowedModel):
         notes.append(_window_note(model, interface))
+    if any(isinstance(module, Transformer) for module in model.modules()):
+        notes.append(
+            "a Transformer counts steps from the start of the stream, and was trained on as many as the windows "
+            "of its training have: after those, errors can be larger (docs/howto-realtime.md)."
+        )
     for note in notes if loudness.get().notes else ():
         sys.stderr.write(f"Note: {note}\n")
     return streamer, interface

@@ -20,6 +20,7 @@ import pytest
 from baselines.cli import main
 from baselines.cpu.threads import before_compiling
 from baselines.experiment import load_model
+from baselines.experiment import run as train
 from baselines.runs.interface import INTERFACE, InterfaceError, interface_of
 from baselines.runs.run import Run, read_run
 from baselines.stream.line_protocol import (
@@ -30,6 +31,7 @@ from baselines.stream.line_protocol import (
     read_samples,
 )
 from baselines.stream.streamer import Streamer, load_state
+from baselines.training.settings import TrainConfig
 from csp_data import Dataset
 
 NAMES = ("a", "b")
@@ -323,6 +325,17 @@ def test_hold_repeats_the_last_good_sample(
     assert "line 9: expected 6 values" in error
     assert "--on-bad hold" in error
     assert "7 samples, 0 predictions" in error
+
+
+def test_of_a_transformer_it_says_that_it_counts_on(
+    runs: dict[str, Run], sample: Dataset, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    sizes = {"dim": 8, "hidden": 8, "layers": 1}
+    counting, _ = train(sample, "hiss-gru-transformer", TrainConfig(epochs=1), tmp_path / "run", options=sizes)
+    (tmp_path / "in.csv").write_text(csv_text(sample, sample.val[0].inputs[:20]))
+    for run, said in ((counting, True), (runs["a"], False)):
+        main(["stream", str(run.folder), "--input", str(tmp_path / "in.csv")])
+        assert ("Note: a Transformer counts steps" in capsys.readouterr().err) == said
 
 
 @pytest.mark.parametrize(
