@@ -27,7 +27,7 @@ from baselines.training.evaluate import normalized_predictions
 from baselines.training.step import PlainStep, adam
 from csp_data.normalization import Affine
 
-CHUNK, INPUTS, TARGETS, STEPS = 10, 6, 2, 8
+CHUNK, INPUTS, TARGETS, STEPS = 5, 6, 2, 4
 
 
 def moved(model: nn.Module, device: torch.device) -> nn.Module:

@@ -197,14 +197,15 @@ def test_progress_is_shown_on_a_terminal_only_and_not_when_quiet(tmp_path: Path,
     assert piped.stderr == ""
 
 
-S4 = ["dim=4", "layers=1", "train.window_s=10", "train.window_stride_s=10", "train.epochs=1"]
+BRIEF = ["dim=4", "layers=1", "train.window_s=10", "train.window_stride_s=10", "train.epochs=1"]
 
 
 def test_compiling_is_told_before_a_training_begins(tmp_path: Path) -> None:
     pytest.importorskip("numba", reason="it compiles")
     environment = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path / "cache"), "OMP_NUM_THREADS": "1"}
-    for said in ([COMPILING], []):  # the second time it is read from the cache
-        call = [*PROGRAM, "train", "sample", "flat-s4", "--set", *S4, "--out", str(tmp_path / f"run{len(said)}")]
+    for said in ([COMPILING], []):  # the second time it is read from the cache; loops of LRU compile soonest
+        out = str(tmp_path / f"run{len(said)}")
+        call = [*PROGRAM, "train", "sample", "flat-lru", "--set", *BRIEF, "--out", out]
         done = subprocess.run(call, env=environment, capture_output=True, text=True, check=True)
         assert done.stderr.splitlines() == said
 

@@ -59,7 +59,7 @@ def test_loops_that_cannot_be_kept_are_compiled_all_the_same(tmp_path: Path) -> 
     }
     normal, other = (
         subprocess.run(
-            [sys.executable, "-P", "-c", STEP, "flat-gru"],
+            [sys.executable, "-P", "-c", STEP, "flat-lru"],
             env=environment,
             capture_output=True,
             text=True,
