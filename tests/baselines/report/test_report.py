@@ -19,6 +19,7 @@ from baselines.errors import OptionError
 from baselines.report import make_report, write_report
 from baselines.report.about import _shared_recordings
 from baselines.report.build import _overview_tables
+from baselines.report.cost import _realtime_factor
 from baselines.report.curves import _drift_panel, _Sums
 from baselines.report.group import Group, families, looks_of
 from baselines.report.panels import panel
@@ -212,6 +213,21 @@ def test_what_is_drawn_is_chosen_on_the_part_for_choosing(runs: dict[str, Run], 
     assert group.drawn_runs["flat-lstm"].config.train.seed == 0
 
 
+def test_a_model_is_as_many_times_faster_as_its_recordings_are_longer(runs: dict[str, Run]) -> None:
+    """100 steps at 5 Hz are 20 s, predicted in 4 s and in 2 s."""
+    made = [
+        replace(runs["a"], results={**runs["a"].results, "test": {"steps": 100, "predict_seconds": seconds}})
+        for seconds in (4.0, 2.0)
+    ]
+    assert _realtime_factor(made) == (5 + 10) / 2
+    assert _realtime_factor([*made, replace(made[0], results={"test": {"steps": 100}})]) is None
+
+
+def test_velocities_are_summed_by_their_step(runs: dict[str, Run], sample: Dataset) -> None:
+    summed = _Sums.of(Group([runs["a"]], sample, make_table([runs["a"]]), "sample", {}))
+    assert (summed.step, summed.unit) == (0.2, "m")  # of metres per second, at 5 Hz
+
+
 def test_where_all_is_decided_nothing_is_said_to_be_undecided(runs: dict[str, Run]) -> None:
     table = make_table([runs["a"], runs["mean"]])
     (compared,) = (row for row in table.rows if row.comparison is not None)
@@ -231,7 +247,9 @@ def test_an_angle_is_no_part_of_a_distance(many: list[Run], tmp_path: Path) -> N
         changed = [replace(p, pred=p.pred + error) for p in run.predictions]
         save_predictions(tmp_path / name / PREDICTIONS, changed)
         group = Group([replace(run, folder=tmp_path / name)], dataset, table, "slip", looks_of([run.config.name]))
-        return _drift_panel(group, _Sums.of(group), height=2.9).svg
+        summed = _Sums.of(group)
+        assert (summed.step, summed.unit) == (1.0, "m")  # the published protocol has metres per step
+        return _drift_panel(group, summed, height=2.9).svg
 
     assert drift("turned", [0.0, 0.1, 1.0]) == drift("moved", [0.0, 0.1, 0.0])
 
