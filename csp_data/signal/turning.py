@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
-from scipy.signal import correlate
 
 from csp_data.recording import FloatArray, Stream
 from csp_data.signal.align import common_intervals, finite_rows, increasing_rows
@@ -159,6 +158,8 @@ def _best_shift(gyroscope: Speed, orientation: Speed, step: float) -> tuple[floa
 
     Each lag is judged on the windows that both have then (Padfield, IEEE Trans. Image Process. 21(5), 2012).
     """
+    from scipy.signal import correlate  # here: it takes half a second, which most commands have no use for
+
     (a, in_a, start_a), (b, in_b, start_b) = gyroscope, orientation
 
     def sums(of_b: FloatArray, of_a: FloatArray) -> FloatArray:

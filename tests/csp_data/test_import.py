@@ -13,7 +13,7 @@ import pytest
 from packaging.requirements import Requirement
 
 ROOT = Path(__file__).parent.parent.parent
-HEAVY = ("torch", "matplotlib", "pandas", "xarray", "numba", "dask")
+HEAVY = ("torch", "matplotlib", "pandas", "xarray", "numba", "dask", "scipy.signal")
 
 
 def test_import_is_light() -> None:
