@@ -14,6 +14,7 @@ import tarfile
 import termios
 import time
 from collections.abc import Callable, Iterator, Sequence
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -115,6 +116,11 @@ def terminal() -> Callable[..., tuple[int, str]]:
     return run
 
 
+@cache
+def _completion_script(program: tuple[str, ...]) -> str:
+    return subprocess.run([*program, "completion", "bash"], capture_output=True, text=True, check=True).stdout
+
+
 @pytest.fixture
 def completions(tmp_path: Path) -> Callable[[Sequence[str], str], list[str]]:
     """Let a real bash complete the last word of a line, with the script that the program prints."""
@@ -125,9 +131,7 @@ def completions(tmp_path: Path) -> Callable[[Sequence[str], str], list[str]]:
     def complete(program: Sequence[str], line: str) -> list[str]:
         words = line.split(" ")
         name = words[0]
-        script = subprocess.run(
-            [*program, "completion", "bash"], capture_output=True, text=True, check=True
-        ).stdout
+        script = _completion_script(tuple(program))
         (tmp_path / name).write_text(f'#!/bin/sh\nexec {shlex.join(program)} "$@"\n')
         (tmp_path / name).chmod(0o755)
         call = f"""{script}
