@@ -163,9 +163,8 @@ def _best_shift(gyroscope: Speed, orientation: Speed, step: float) -> tuple[floa
     (a, in_a, start_a), (b, in_b, start_b) = gyroscope, orientation
 
     def sums(of_b: FloatArray, of_a: FloatArray) -> FloatArray:
-        return np.asarray(
-            correlate(of_b, of_a, mode="full", method="fft")
-        )  # entry k: a is moved by k - len(a) + 1
+        """Return sums of products, in whose entry k a is moved by k - len(a) + 1."""
+        return np.asarray(correlate(of_b, of_a, mode="full", method="fft"))
 
     mask_a, mask_b = in_a.astype(float), in_b.astype(float)
     count, sum_a, sum_b = np.rint(sums(mask_b, mask_a)), sums(mask_b, a), sums(b, mask_a)
