@@ -1,4 +1,4 @@
-"""Compare how a gyroscope and the orientation of a reference turn: clocks, axes, and the order of quaternions."""
+"""Compare inertial sensors with a reference's orientation: clocks, axes, the order of quaternions, gravity."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ def compare_turning(gyroscope: Stream, orientation: Stream) -> Turning | None:
     Returns
     -------
     Turning or None
-        ``None`` where one of them has less than 5 s, or hardly turns.
+        ``None`` where one of them has less than 5 s, or hardly turns, or gaps leave too little in common.
 
     Examples
     --------
@@ -107,7 +107,9 @@ def compare_turning(gyroscope: Stream, orientation: Stream) -> Turning | None:
         centred = np.zeros(len(ends))
         centred[whole] = speed - speed.mean()
         speeds.append((centred, whole, float(ends[0])))
-    shift, correlation, unshifted = _best_shift(speeds[0], speeds[1], width / STEPS)
+    if (best := _best_shift(speeds[0], speeds[1], width / STEPS)) is None:
+        return None
+    shift, correlation, unshifted = best
     moved = replace(gyroscope, time=gyroscope.time + shift)
     ends = _windows(orientation, width)[0]
     ends = ends[_inside(moved, ends, width) & _inside(orientation, ends, width)]
@@ -153,8 +155,8 @@ Speed = tuple[FloatArray, npt.NDArray[np.bool_], float]
 """Angular speed less its mean at the ends of windows, 0 where there is none; where there is one; the first end."""
 
 
-def _best_shift(gyroscope: Speed, orientation: Speed, step: float) -> tuple[float, float, float]:
-    """Return what to add to the gyroscope's times in s, and the correlation with that and without.
+def _best_shift(gyroscope: Speed, orientation: Speed, step: float) -> tuple[float, float, float] | None:
+    """Return what to add to the gyroscope's times in s, and the correlation with that and without; or None.
 
     Each lag is judged on the windows that both have then (Padfield, IEEE Trans. Image Process. 21(5), 2012).
     """
@@ -170,6 +172,8 @@ def _best_shift(gyroscope: Speed, orientation: Speed, step: float) -> tuple[floa
     count, sum_a, sum_b = np.rint(sums(mask_b, mask_a)), sums(mask_b, a), sums(b, mask_a)
     variances = (count * sums(mask_b, a * a) - sum_a**2) * (count * sums(b * b, mask_a) - sum_b**2)
     enough = (count >= min(in_a.sum(), in_b.sum()) / 2) & (variances > 0)
+    if not enough.any():
+        return None
     correlations = np.full(len(count), np.nan)
     correlations[enough] = (count * sums(b, a) - sum_a * sum_b)[enough] / np.sqrt(variances[enough])
     best = int(np.nanargmax(correlations))

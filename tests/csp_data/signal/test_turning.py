@@ -119,6 +119,18 @@ def test_what_cannot_be_compared() -> None:
     assert compare_turning(measured, still) is None
 
 
+def test_gaps_that_leave_too_little_in_common_at_any_shift() -> None:
+    def pieces(stream: Stream, *starts: float) -> Stream:
+        kept = np.any([(stream.time > start) & (stream.time < start + 4) for start in starts], axis=0)
+        return replace(stream, time=stream.time[kept], values=stream.values[kept])
+
+    time = np.arange(0, 118, 1 / 120)
+    seen = Stream(time, turned(time).as_quat(scalar_first=True), QUATERNION, "1", "reference", "rotation")
+    measured = pieces(gyroscope(seconds=120), 0, 30, 90)
+    assert compared(measured, pieces(seen, 0, 30, 60)).shift_s == pytest.approx(0, abs=5e-3)  # 8 s in common
+    assert compare_turning(measured, pieces(seen, 0, 10, 47)) is None
+
+
 @pytest.mark.parametrize(("second", "told"), [(1.0, True), (0.0, False)])
 def test_turning_about_two_axes_tells_the_third_and_about_one_nothing(second: float, told: bool) -> None:
     time, share = np.arange(0, 30, 0.01), np.array([0.05, 0.05 * second, 0])
