@@ -33,8 +33,11 @@ published                                                ours
 Axes of length one that the published code keeps (D, B, C, P of S4, and its output layer) are dropped.
 """
 
+import pickle
 import re
 from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -44,7 +47,7 @@ from baselines.errors import ModelError
 from baselines.layers.projected import Projected
 from baselines.layers.s4 import S4Layer
 from baselines.layers.s4_kernel import truncate, untruncate
-from baselines.models.config import FlatConfig
+from baselines.models.config import FlatConfig, HierarchicalConfig
 from baselines.models.model import FlatModel, HierarchicalModel
 
 __all__ = ["load_published", "our_name"]
@@ -108,24 +111,33 @@ def our_name(published: str, model: FlatModel | HierarchicalModel) -> str | None
     return None
 
 
-def load_published(model: FlatModel | HierarchicalModel, arrays: Mapping[str, np.ndarray]) -> None:
+def load_published(
+    model: FlatModel | HierarchicalModel, weights: Mapping[str, Any] | nn.Module | Path | str
+) -> None:
     """Load the weights of a published model, in place.
 
     Parameters
     ----------
     model
-        A model of the same kind and sizes, in any precision.
-    arrays
-        Published parameter names to arrays. S4's C may be as drawn (no ``l_kernel``, or 0) or C~ for the length
+        A model of the same kind and sizes, in any precision. Heads of attention, the order of normalisation
+        (``prenorm``) and the chunk leave no trace in weights: they must be as in the published training.
+    weights
+        Published parameter names to arrays or tensors of any precision and device; a module of the published
+        code; or the file of a ``state_dict()`` that ``torch.save`` wrote. What a wrapper puts before every name
+        (``module.``, ``_orig_mod.``) is left out. S4's C may be as drawn (``l_kernel`` 0) or C~ for the length
         ``l_kernel``; it is brought to the model's own parametrisation.
 
     Raises
     ------
     ModelError
-        Names that are unknown, missing or left over, or an array of the wrong shape. The model is then unchanged.
+        Names that are unknown, missing or left over, an array of the wrong shape or one that is not finite, a
+        model that the published code cannot have, or a file that holds anything but arrays by name. The model is
+        then unchanged.
     """
+    arrays = _unwrapped(_arrays(weights), model)
+    _require_publishable(model)
     parameters = dict(model.named_parameters())
-    values: dict[str, Tensor] = {}
+    published: dict[str, str] = {}
     lengths: dict[str, int] = {}
     unknown = []
     for name, array in arrays.items():
@@ -133,36 +145,111 @@ def load_published(model: FlatModel | HierarchicalModel, arrays: Mapping[str, np
             continue
         if name.endswith(_LENGTH):
             c_name = our_name(name.removesuffix(_LENGTH) + ".kernel.C", model)
-            lengths[str(c_name)] = int(array)
+            lengths[str(c_name)] = int(_tensor(name, array))
             continue
         ours = our_name(name, model)
         if ours not in parameters:
             unknown.append(name)
         else:
-            values[ours] = _reshaped(name, array, parameters[ours])
-    missing = [name for name in parameters if name not in values]
+            published[ours] = name
+    missing = [name for name in parameters if name not in published]
     if unknown or missing:
         raise ModelError(
             f"these are not the weights of a published {model.config.name} of this size: "
             f"{_first_names('unknown names', unknown)}; "
             f"{_first_names('parameters left without a value', missing)}."
         )
+    for name in arrays:
+        if name.endswith(".kernel.C") and our_name(name, model) not in lengths:
+            raise ModelError(
+                f"{name} comes without {name.removesuffix('.kernel.C')}{_LENGTH}, which says how to read it: a "
+                "model that has seen data holds another C than the one drawn. Take the whole state_dict(), whose "
+                "buffers are no parameters; or add the length, 0 for a model that was never used."
+            )
+    values = {ours: _reshaped(name, arrays[name], parameters[ours]) for ours, name in published.items()}
     with torch.no_grad():
         for name, value in values.items():
             parameters[name].copy_(value)
         for name, layer in model.named_modules():
             if isinstance(layer, S4Layer):
-                _reparametrise(layer, lengths.get(f"{name}.c", 0))
+                _reparametrise(layer, lengths[f"{name}.c"])
 
 
-def _reshaped(name: str, array: np.ndarray, parameter: nn.Parameter) -> Tensor:
-    value = torch.from_numpy(np.array(array))
+def _arrays(weights: Mapping[str, Any] | nn.Module | Path | str) -> Mapping[str, Any]:
+    """Return arrays by name; of a file those that it holds, without running code from it."""
+    if isinstance(weights, nn.Module):
+        return weights.state_dict()
+    source = "weights"
+    if isinstance(weights, str | Path):
+        source, weights = str(weights), _saved(Path(weights))
+    if not isinstance(weights, Mapping):
+        raise ModelError(f"{source}: expected arrays by name, a state_dict(), got {type(weights).__name__}.")
+    for name, value in weights.items():
+        if isinstance(value, Mapping):
+            raise ModelError(
+                f"{source}: the entry {name!r} holds {len(value)} entries itself. If those are the weights, pass "
+                f"them alone: WEIGHTS[{name!r}], as a file torch.save(torch.load(FILE)[{name!r}], 'weights.pt')."
+            )
+    return weights
+
+
+def _saved(path: Path) -> Any:
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except OSError as error:
+        raise ModelError(f"{path}: cannot be read ({error.strerror or error}).") from error
+    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError) as error:
+        raise ModelError(
+            f"{path}: is no file of weights alone. A whole module needs the code that made it, and loading it "
+            "runs code from the file. Where that code can be imported, if you trust the file, keep its weights: "
+            f"torch.save(torch.load({str(path)!r}, weights_only=False).state_dict(), 'weights.pt')."
+        ) from error
+
+
+def _unwrapped(arrays: Mapping[str, Any], model: FlatModel | HierarchicalModel) -> Mapping[str, Any]:
+    """Leave out what wrappers put before every name, as DataParallel and torch.compile do."""
+    while not any(our_name(name, model) for name in arrays):
+        heads = {name.partition(".")[0] if "." in name else "" for name in arrays}
+        if len(heads) != 1 or "" in heads:
+            break
+        arrays = {name.partition(".")[2]: array for name, array in arrays.items()}
+    return arrays
+
+
+def _require_publishable(model: FlatModel | HierarchicalModel) -> None:
+    """Refuse choices that the published models cannot have, and that their weights do not show."""
+    config = model.config
+    if isinstance(config, FlatConfig) and config.readout != "first":
+        raise ModelError(
+            f"a published {config.name} answers at the first sample of each chunk, this one at the "
+            f"{config.readout}, so its outputs would be others. Build it with readout='first', or preset='paper'."
+        )
+    if isinstance(config, HierarchicalConfig) and config.overlap:
+        raise ModelError(
+            f"a published {config.name} sees each chunk alone, this one {config.overlap} samples before it too: "
+            "its outputs would be others. Build it with overlap=0."
+        )
+
+
+def _tensor(name: str, array: Any) -> Tensor:
+    if isinstance(array, Tensor):
+        return array.detach().cpu()
+    try:
+        return torch.from_numpy(np.array(array))
+    except TypeError:
+        raise ModelError(f"{name}: expected an array of numbers, got {type(array).__name__}.") from None
+
+
+def _reshaped(name: str, array: Any, parameter: nn.Parameter) -> Tensor:
+    value = _tensor(name, array)
     shape = tuple(parameter.shape)
     if tuple(value.shape) != shape:
         # the published code keeps axes of length one; nothing else may differ
         if [n for n in value.shape if n != 1] != [n for n in shape if n != 1]:
             raise ModelError(f"{name}: expected the shape {shape}, got {tuple(value.shape)}.")
         value = value.reshape(shape)
+    if not torch.isfinite(value).all():
+        raise ModelError(f"{name}: holds NaN or infinity, so the model would predict nothing else.")
     return value.to(parameter.dtype)
 
 
