@@ -167,10 +167,13 @@ def _change_cell(changes: Sequence[float]) -> str:
 
 def _require_same_names(rows: Sequence[Result], names: Sequence[tuple[str, ...]], what: str) -> tuple[str, ...]:
     for row, own in zip(rows, names, strict=True):
-        if not own or set(own) != set(names[0]):
+        if not own:
+            raise RunError(f"{row.source} holds no {what}. Leave it out, or train it again.")
+    for row, own in zip(rows, names, strict=True):
+        if set(own) != set(names[0]):
             raise RunError(
-                f"{row.source} holds {what} of {', '.join(own) or 'none'}, {rows[0].source} of "
-                f"{', '.join(names[0]) or 'none'}. Leave one out, or train it again."
+                f"{row.source} holds {what} of {', '.join(own)}, {rows[0].source} of {', '.join(names[0])}. Leave "
+                "one out, or train it again."
             )
     return names[0]
 
