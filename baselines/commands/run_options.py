@@ -33,6 +33,8 @@ class Runs:
     """Sizes of the models: small, or paper (published)."""
     raw: Annotated[str | None, _arg(metavar="FOLDER")] = None
     """Folder of the raw files; {name} in it stands for the data set's name."""
+    skip_damaged: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    """Leave damaged recordings out, and list them."""
     jobs: int = 1
     """Runs that are trained at once."""
     backend: Annotated[str, _arg(metavar="NAME")] = "loky"
@@ -67,6 +69,7 @@ class Runs:
             settings=arguments.parse_lists("set", set),
             raw=self.raw,
             folds=folds,
+            skip_damaged=self.skip_damaged,
         )
 
     def place(self, track: str | None = None) -> Place:

@@ -118,6 +118,8 @@ class Train:
     """Folder of the run; by default runs/DATASET-MODEL-SEED."""
     raw: Annotated[Path | None, _arg(metavar="FOLDER")] = None
     """Folder of the raw files, to prepare the data set from."""
+    skip_damaged: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    """Leave damaged recordings out, and list them."""
     protocol: Annotated[str | None, _arg(metavar="NAME")] = None
     """Name of the protocol; by default the data set's own."""
     training: Annotated[str | None, _arg(metavar="NAME")] = None
@@ -303,9 +305,11 @@ def _load_dataset(command: Train, train: dict[str, Any], data: dict[str, Any]) -
         # first what may be refused: preparing can take long
         protocol = resolve(load_card(command.dataset), command.protocol).replace(**data)
         config = training_config(choices, command.training, protocol.name)
-        csp_data.prepare(command.dataset, raw=command.raw, protocol=protocol, progress=loudness.get().progress)
-        return csp_data.load(command.dataset, raw=command.raw, protocol=protocol), config
-    dataset = csp_data.load(path=command.dataset, raw=command.raw, protocol=command.protocol, **data)
+        source: dict[str, Any] = {"raw": command.raw, "protocol": protocol, "skip_damaged": command.skip_damaged}
+        csp_data.prepare(command.dataset, progress=loudness.get().progress, **source)
+        return csp_data.load(command.dataset, **source), config
+    source = {"raw": command.raw, "protocol": command.protocol, "skip_damaged": command.skip_damaged}
+    dataset = csp_data.load(path=command.dataset, **source, **data)
     return dataset, training_config(choices, command.training, dataset.protocol.name)
 
 

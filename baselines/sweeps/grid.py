@@ -112,6 +112,8 @@ class Grid:
         Folder of the raw files; ``{name}`` in it stands for the data set's name. ``None`` for the home's.
     folds
         For cross-validation: every run is made once for each fold (:class:`csp_data.Resplit`). ``None`` for none.
+    skip_damaged
+        Prepare data sets without their damaged recordings, as :func:`csp_data.prepare` does.
     """
 
     datasets: tuple[str, ...]
@@ -123,6 +125,7 @@ class Grid:
     settings: Mapping[str, Sequence[Any]] = field(default_factory=dict)
     raw: str | None = None
     folds: int | None = None
+    skip_damaged: bool = False
 
     def __post_init__(self) -> None:
         if self.folds is not None:
@@ -233,18 +236,20 @@ def prepare_all(grid: Grid, *, jobs: int = 1, progress: bool = False) -> list[Da
     for name in grid.datasets:
         for changes in grid.variants("data"):
             if is_prepared_file(name):
-                if changes or grid.protocol:
+                if changes or grid.protocol or grid.skip_damaged:
                     raise OptionError(
                         "datasets",
                         name,
                         "the name of a data set",
-                        "A prepared file stays as it is; folds, another protocol and settings of the data need the"
-                        " recordings.",
+                        "A prepared file stays as it is; folds, another protocol, settings of the data and which"
+                        " recordings to skip need the recordings.",
                     )
                 datasets.append(csp_data.load(path=name))
                 continue
             arguments = {"raw": _raw_folder(name, grid), "protocol": grid.protocol, **changes}
-            path = csp_data.prepare(name, jobs=jobs, progress=progress, **arguments)
+            path = csp_data.prepare(
+                name, jobs=jobs, progress=progress, skip_damaged=grid.skip_damaged, **arguments
+            )
             datasets.append(csp_data.load(path=path))
     return datasets
 

@@ -70,6 +70,7 @@ def sweep(
     settings: Mapping[str, Sequence[Any]] | None = None,
     raw: str | None = None,
     folds: int | None = None,
+    skip_damaged: bool = False,
     jobs: int = 1,
     backend: str = "loky",
     device: str = "cpu",
@@ -83,7 +84,7 @@ def sweep(
 
     Parameters
     ----------
-    datasets, models, seeds, protocol, training, preset, settings, raw, folds
+    datasets, models, seeds, protocol, training, preset, settings, raw, folds, skip_damaged
         As in :class:`baselines.sweeps.grid.Grid`.
     out
         Folder of the sweep: new, or of an earlier one, which goes on.
@@ -129,6 +130,7 @@ def sweep(
         settings=dict(settings or {}),
         raw=raw,
         folds=folds,
+        skip_damaged=skip_damaged,
     )
     place = Place(device=device, per_device=per_device, threads=threads, track=track)
     return sweep_grid(

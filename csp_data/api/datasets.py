@@ -156,7 +156,10 @@ def load(
     if path is not None:
         if raw is not None or protocol is not None or skip_damaged or overrides:
             raise OptionError(
-                "path", str(path), "no raw, protocol or protocol fields beside it", "The file has its own."
+                "path",
+                str(path),
+                "no raw, protocol, skip_damaged or protocol fields beside it",
+                "The file has its own.",
             )
         return Dataset(expanded(path))
     assert name is not None

@@ -22,8 +22,8 @@ __all__ = ["SKIPPED", "Cut", "Settings", "cut_recordings"]
 SKIPPED = "damaged recording skipped"
 
 LEAVE_OUT = (
-    "Or go on without damaged recordings: csp-data prepare --skip-damaged (in Python skip_damaged=True) lists "
-    "them, and makes a file that the other commands take."
+    "Or go on without damaged recordings: --skip-damaged (in Python skip_damaged=True) leaves them out, and lists "
+    "them. A command without that option takes the file that csp-data prepare --skip-damaged makes."
 )
 
 BATCH_BYTES = 4 << 20

@@ -81,7 +81,7 @@ def test_commands_over_a_grid_take_what_was_typed_to_grid_place_and_pool(words: 
     line = (
         "--datasets broad ronin --models flat-s4 mean --seeds 3 5-6 --set train.lr=0.01 --protocol strict "
         "--training paper --preset paper --raw trees/{name} --jobs 3 --backend slurm --slurm timeout_min=5 "
-        "slurm_partition=gpu --device cuda --per-device 2 --threads 4 --folds 6"
+        "slurm_partition=gpu --device cuda --per-device 2 --threads 4 --folds 6 --skip-damaged"
     )
     command = parse([*words, *line.split(), "--out", str(tmp_path)]).command
     assert command.runs.grid(command.datasets, command.models, command.seeds, command.set, command.folds) == Grid(
@@ -94,6 +94,7 @@ def test_commands_over_a_grid_take_what_was_typed_to_grid_place_and_pool(words: 
         settings={"train.lr": [0.01]},
         raw="trees/{name}",
         folds=6,
+        skip_damaged=True,
     )
     assert command.runs.place() == Place(device="cuda", per_device=2, threads=4)
     slurm = {"timeout_min": 5, "slurm_partition": "gpu"}

@@ -36,6 +36,8 @@ from baselines.sweeps.sweep import read_sweep, sweep
 from baselines.training.ledger import append_event, count_executed
 from baselines.training.settings import TrainConfig
 from csp_data import LowPass, Resplit
+from csp_data.acquire.rawtree import raw_root
+from csp_data.card import load_card
 
 TINY = {"train.window_s": [10], "train.window_stride_s": [10], "train.epochs": [1]}
 
@@ -168,9 +170,32 @@ def test_folds_multiply_the_data(tmp_path: Path, home: Path) -> None:
         prepare_all(_grid(folds=3, settings={"data.resplit": [7]}))
     with pytest.raises(OptionError, match="folds=2: expected a whole number of at least 3"):
         _grid(folds=2)
-    for changes in ({"folds": 3}, {"protocol": "strict"}):
+    for changes in ({"folds": 3}, {"protocol": "strict"}, {"skip_damaged": True}):
         with pytest.raises(OptionError, match=r"datasets=.*expected the name of a data set"):
             prepare_all(_grid(datasets=(str(datasets[0].path),), **changes))
+
+
+def test_damaged_recordings_are_skipped_in_every_fold_on_request(
+    tmp_path: Path, home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    trees, out = tmp_path / "trees", tmp_path / "out"
+    shutil.copytree(raw_root(load_card("sample"), None), trees)
+    victim, *whole = sorted(trees.glob("*.hdf5"))
+    victim.write_bytes(victim.read_bytes()[:1000])
+    line = ["sweep", "--datasets", "sample", "--models", "mean", "--raw", str(trees), "--folds", "3"]
+    with pytest.raises(SystemExit):
+        main([*line, "--out", str(out)])
+    assert victim.name in capsys.readouterr().err
+    assert not out.exists()
+    main([*line, "--out", str(out), "--skip-damaged"])
+    runs = [read_run(folder) for folder in (out / "runs").iterdir()]
+    reported = {id_.partition(".")[0] for run in runs for id_ in run.results["test"]["episodes"]}
+    assert reported == {file.stem for file in whole}
+    for fold in range(3):
+        resplit = f'data.resplit={{"fold": {fold}, "folds": 3}}'
+        train = ["train", "sample", "mean", "--raw", str(trees), "--set", resplit]
+        main([*train, "--skip-damaged", "--out", str(tmp_path / f"fold-{fold}")])
+        assert read_run(tmp_path / f"fold-{fold}").config.data in [run.config.data for run in runs]
 
 
 def test_references_are_those_that_apply(tmp_path: Path, home: Path) -> None:
