@@ -20,7 +20,7 @@ from csp_data.acquire.digests import Digest, Stamps, digest_file
 from csp_data.acquire.importing import bring, files_to_bring, unpack_into, verify_and_lock
 from csp_data.acquire.leftovers import incoming_dir
 from csp_data.acquire.lockfile import RECEIPTS_NAME, Locked, LockedSet, lock_path, read_lock
-from csp_data.acquire.place import all_files, place
+from csp_data.acquire.place import lists_contents, place, unpacked_files
 from csp_data.acquire.plan import Item, Variant, local_file, mirror_of, plan
 from csp_data.acquire.report import Report
 from csp_data.acquire.transfer import GoneError, Stopped, Watch, fetch, sidecar_of
@@ -139,8 +139,7 @@ class _Download:
                 with suppress(OSError):
                     self.incoming.rmdir()
                 raise
-        self._check_room(missing)
-        failures = self._fetch_all(missing, client)
+        failures = self._fetch_missing(missing, client)
         report = verify_and_lock(self.card, self.root, self.options.lock_file, self.archives)
         if failures:
             with suppress(OSError):  # parts of archives stay there for the next run
@@ -180,11 +179,11 @@ class _Download:
         blobs = {item.entry.path for item in items if item.entry.git_blob}
         digests = Stamps(self.root).digests(on_disk, git_blobs=blobs)
         missing = []
+        lacking = self._lacking() if lists_contents(self.card) else None
         for item in items:
             path = item.entry.path
             if item.archive:
-                unpacked = self.receipts.get(path)
-                if not unpacked or not all((self.root / file).is_file() for file in unpacked):
+                if self._is_needed(path, lacking):
                     missing.append(item)
             elif path not in digests:
                 missing.append(item)
@@ -196,6 +195,45 @@ class _Download:
                     # a process killed between its last two steps left this
                     sidecar_of(self.root / path).unlink(missing_ok=True)
         return missing
+
+    def _lacking(self) -> set[str]:
+        """Return which files that the card lists of its archives are not here as it states them."""
+        inside = [entry for entry in self.card.files if not (entry.url or entry.drive)]
+        on_disk = [entry.path for entry in inside if (self.root / entry.path).is_file()]
+        blobs = {entry.path for entry in inside if entry.git_blob}
+        digests = Stamps(self.root).digests(on_disk, git_blobs=blobs)
+        there = {
+            e.path
+            for e in inside
+            if e.path in digests and not Item(e, "", "").remote_file.mismatch(digests[e.path])
+        }
+        return {entry.path for entry in inside} - there
+
+    def _is_needed(self, archive: str, lacking: set[str] | None) -> bool:
+        """Whether an archive is to be fetched: what came out of it is gone, or not what the card lists.
+
+        Parameters
+        ----------
+        archive
+            Its path.
+        lacking
+            Listed files that are not here as stated; ``None`` if the card does not list what is inside.
+        """
+        unpacked = self.receipts.get(archive)
+        if lacking is None:
+            return not unpacked or not all((self.root / file).is_file() for file in unpacked)
+        unknown = lacking.difference(*self.receipts.values())  # what was unpacked may have been another version
+        return bool(lacking if unpacked is None else unknown or lacking.intersection(unpacked))
+
+    def _fetch_missing(self, items: Sequence[Item], client: Client) -> dict[str, CspDataError]:
+        """Fetch all; a mirror may have archives or what is in them, so that these are asked for first."""
+        archives = [item for item in items if item.archive]
+        if self.mirror is None or not archives or not lists_contents(self.card):
+            return self._fetch_all(items, client)
+        failures = self._fetch_all(archives, client)
+        rest = self._missing([item for item in items if not item.archive])
+        failed = self._fetch_all(rest, client)
+        return {**failures, **failed} if failed else {}
 
     def _check_room(self, items: Sequence[Item]) -> None:
         # an archive and what comes out of it lie there together
@@ -209,6 +247,7 @@ class _Download:
 
     def _fetch_all(self, items: Sequence[Item], client: Client) -> dict[str, CspDataError]:
         """Fetch several at once; return what failed. Ctrl-C stops all of them, and what has arrived is kept."""
+        self._check_room(items)
         failures: dict[str, CspDataError] = {}
         digests: dict[str, Digest] = {}
         with self._bar(items) as bar, ThreadPoolExecutor(self.options.jobs) as pool:
@@ -245,11 +284,12 @@ class _Download:
         scratch = self.incoming / "unpacked" / item.entry.path.replace("/", "_")
         folder = unpack_into(target, scratch, watch.stop)
         with self.mutex:
-            files = all_files(self.card, folder)
+            files = unpacked_files(self.card, folder)
             new = files_to_bring(self.card, files, self.root, self.expected)
             carry_stamp(files.values(), self.root)
             bring(new, self.root, "move")
-            self.archives[item.entry.path] = Locked(digest.size, digest.sha256)
+            if not lists_contents(self.card):
+                self.archives[item.entry.path] = Locked(digest.size, digest.sha256)
             self.receipts[item.entry.path] = sorted(files)
             write_json(self.root / RECEIPTS_NAME, self.receipts)
         shutil.rmtree(scratch, ignore_errors=True)

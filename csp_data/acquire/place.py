@@ -18,7 +18,7 @@ from csp_data.errors import CspDataError, MissingDataError, VerificationError
 from csp_data.output import sync_folder
 from csp_data.sources import find_in, load_source
 
-__all__ = ["How", "all_files", "find_files", "has_publishers_name", "place"]
+__all__ = ["How", "find_files", "has_publishers_name", "lists_contents", "place", "unpacked_files"]
 
 logger = logging.getLogger(__name__)
 
@@ -74,17 +74,28 @@ def find_files(card: Card, folder: Path, origin: Callable[[Path], str] = str) ->
     return found
 
 
-def all_files(card: Card, folder: Path) -> dict[str, Path]:
-    """Return all files of an unpacked archive of the publisher, by the names that :func:`find_files` would give.
+def unpacked_files(card: Card, folder: Path) -> dict[str, Path]:
+    """Return the files of an unpacked archive of the publisher, by the names that :func:`find_files` would give.
 
-    Parts of one recording can come in several archives, and a reader finds it only when all are there.
+    Where the card lists what is inside, these are what it lists; else all, since parts of one recording can come
+    in several archives, and a reader finds it only when all are there.
     """
+    starts = _folders_of_set(card, folder)
+    if lists_contents(card):
+        return {name: file for start in starts for name, file in _find_listed(card, start).items()}
     return {
         file.relative_to(start).as_posix(): file
-        for start in _folders_of_set(card, folder)
+        for start in starts
         for file in sorted(start.rglob("*"))
         if file.is_file()
     }
+
+
+def lists_contents(card: Card) -> bool:
+    """Whether a card says by digests what is in its archives: files without an address of their own."""
+    inside = [entry for entry in card.files if not (entry.url or entry.drive)]
+    known = all(entry.sha256 or entry.git_blob for entry in inside)
+    return bool(inside) and known and card.unlisted != "used"
 
 
 def _folders_of_set(card: Card, folder: Path, origin: Callable[[Path], str] = str) -> list[Path]:
@@ -121,11 +132,14 @@ def _folders(folder: Path, depth: int) -> Iterator[Path]:
 
 
 def _find_listed(card: Card, folder: Path) -> dict[str, Path]:
-    """Find the files that the card lists, wherever they lie, whatever the case of their names."""
+    """Find the files that the card lists, wherever they lie, whatever the case of their names; the upper ones."""
     by_parts = {tuple(entry.path.lower().split("/")): entry.path for entry in card.files}
     depths = {len(parts) for parts in by_parts}
     found: dict[str, Path] = {}
-    for file in sorted(path for path in folder.rglob("*") if path.is_file()):
+    files = sorted(
+        (path for path in folder.rglob("*") if path.is_file()), key=lambda path: (len(path.parts), path)
+    )
+    for file in files:  # a copy further down is a backup, or of another version
         parts = tuple(part.lower() for part in file.relative_to(folder).parts)
         for depth in depths:
             if (name := by_parts.get(parts[-depth:])) is not None:
