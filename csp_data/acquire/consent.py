@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import netrc
 import os
+import re
 from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -67,7 +68,8 @@ def credentials_for(card: Card, address: str, ask: AskPassword | None = None) ->
     Parameters
     ----------
     card
-        The data set; its name is part of the variables, as ``CSP_DATA_TOTALCAPTURE_USER`` and ``..._PASSWORD``.
+        The data set; its name is part of the variables, as ``CSP_DATA_TOTALCAPTURE_USER`` and ``..._PASSWORD``,
+        with ``_`` for what no variable can have.
     address
         As it will be asked for.
     ask
@@ -80,7 +82,7 @@ def credentials_for(card: Card, address: str, ask: AskPassword | None = None) ->
     """
     if card.access.kind != "password":
         return None
-    stem = f"CSP_DATA_{card.name.upper()}_"
+    stem = "CSP_DATA_" + re.sub(r"\W", "_", card.name.upper(), flags=re.ASCII) + "_"  # as shells can set it
     user, password = os.environ.get(stem + "USER"), os.environ.get(stem + "PASSWORD")
     host = urlsplit(address).hostname or ""
     if not (user and password):

@@ -22,12 +22,12 @@ from csp_data.acquire.leftovers import incoming_dir
 from csp_data.acquire.lockfile import RECEIPTS_NAME, Locked, LockedSet, lock_path, read_lock
 from csp_data.acquire.place import lists_contents, place, unpacked_files
 from csp_data.acquire.plan import Item, Variant, local_file, mirror_of, plan
-from csp_data.acquire.report import Report
+from csp_data.acquire.receipts import outdated_archives, read_receipts
+from csp_data.acquire.report import Report, failure_lines
 from csp_data.acquire.transfer import GoneError, Stopped, Watch, fetch, sidecar_of
-from csp_data.acquire.verify import verify_tree
+from csp_data.acquire.verify import how_to_get, verify_tree
 from csp_data.card import Card, bundled_root
 from csp_data.errors import AccessError, CspDataError, TransferError, VerificationError
-from csp_data.files import read_json
 from csp_data.home import lock, raw_dir, writable_dir
 from csp_data.options import check_choice, check_number
 from csp_data.output import write_json
@@ -116,7 +116,7 @@ class _Download:
         self.expected: LockedSet = read_lock(lock_path(root, options.lock_file), card.name)
         self.mirror = mirror_of(card.name, options.mirror)
         self.incoming = incoming_dir(root)
-        self.receipts = _receipts(root)
+        self.receipts = read_receipts(root)
         self.archives: dict[str, Locked] = {}
         self.mutex = threading.Lock()
         self.stop = threading.Event()
@@ -124,6 +124,8 @@ class _Download:
     def run(self) -> Report:
         if offline() and local_file(self.mirror or "") is None:
             return self._offline()
+        if old := list(outdated_archives(self.card, self.root, self.expected, how_to_get(self.card, self.root))):
+            raise VerificationError("\n".join(failure_lines(old)))
         # what there is to fetch is on the card, or must be asked for
         listed = self.card.access.drive_folder is not None or (self.mirror is not None and not self.card.files)
         missing = [] if listed else self._missing(self._plan(Client()))
@@ -321,18 +323,6 @@ class _Download:
                 bar.update(count)
 
         return Watch(total, moved, self.stop)
-
-
-def _receipts(root: Path) -> dict[str, list[str]]:
-    """Return which archives were unpacked below a root, and into which files."""
-    try:
-        rows = read_json(root / RECEIPTS_NAME)
-        return {str(name): [str(file) for file in files] for name, files in rows.items()}
-    except FileNotFoundError:
-        return {}
-    except (OSError, ValueError, TypeError, AttributeError) as error:
-        logger.warning("%s is not used: archives are fetched again (%s)", root / RECEIPTS_NAME, error)
-        return {}
 
 
 def _fetch(item: Item, target: Path, client: Client, watch: Watch) -> Digest:

@@ -66,7 +66,7 @@ def _check_ids(found: Sequence[Found]) -> None:
                 f"recording {recording.id!r}",
                 "one of that id",
                 f"another at {other.files[0]}",
-                "Pass a folder that holds only one of them.",
+                "Delete one of them, or pass a folder that holds only one.",
             )
 
 

@@ -14,6 +14,7 @@ from csp_data.acquire.digests import Digest, Stamps
 from csp_data.acquire.leftovers import LEFTOVER_ENDINGS
 from csp_data.acquire.lockfile import LOCK_NAME, RECEIPTS_NAME, LockedSet, lock_path, read_lock
 from csp_data.acquire.nearby import without_other_simulations
+from csp_data.acquire.receipts import outdated_archives
 from csp_data.acquire.report import A_RECORDING, FileReport, Report, Status, path_inside
 from csp_data.acquire.structure import structure_problems
 from csp_data.card import Card, FileEntry, bundled_root, prose
@@ -102,6 +103,7 @@ def verify_tree(
     lacking = [_absent(advice, name) for name in sorted(incomplete - reports.keys())]
     rows = _name_failed_partners([*reports.values(), *left_out, *lacking], by_recording)
     rows += _missing_recordings(card, found, advice)
+    rows += outdated_archives(card, root, locked, advice)
     if extra:
         rows += _extra_files(root, {row.path for row in rows})
     return Report(card.name, root, tuple(rows), digests, tuple(found))

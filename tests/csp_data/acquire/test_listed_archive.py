@@ -15,7 +15,7 @@ from csp_data.acquire.importing import import_card
 from csp_data.acquire.report import Report
 from csp_data.acquire.verify import verify_tree
 from csp_data.card import Card, FileEntry, bundled_root, load_card
-from csp_data.errors import AccessError
+from csp_data.errors import AccessError, VerificationError
 
 from .conftest import QUICK
 from .servers import Resource, Server
@@ -98,3 +98,20 @@ def test_a_mirror_has_the_archive_or_what_is_inside(files, empty_home, tmp_path)
         assert {file.path: file.trust for file in report.files} == dict.fromkeys(files, "published")
     with pytest.raises(AccessError, match=f"4 files of excerpt did not come(.|\n)*{archive.name}: not found"):
         get(card, mirror=str(empty), raw=tmp_path / "nothing")
+
+
+@pytest.mark.parametrize("version", ["1.0", "1.1"])
+def test_without_a_list_another_version_is_told_by_the_archive(files, version, empty_home, tmp_path):
+    """The old recordings were used under the new card, and the download ended in advice for an import."""
+    card, archive = published(files, "1.0", tmp_path)
+    root = get(replace(card, files=(), unlisted="used"), mirror=str(tmp_path)).root
+    files[min(files)] = files[max(files)]
+    card, archive = published(files, version, tmp_path)
+    card = replace(card, files=(), unlisted="used")
+    (row,) = verify_tree(card, root).failures
+    assert (row.path, row.status) == ("excerpt-1.0.zip", "altered")
+    assert (card.downloads[0].sha256 if version == "1.0" else archive.name) in row.expected
+    with pytest.raises(VerificationError, match=f"another version of excerpt: delete {root}"):
+        get(card, mirror=str(tmp_path))
+    shutil.rmtree(root)
+    assert get(card, mirror=str(tmp_path)).failures == ()

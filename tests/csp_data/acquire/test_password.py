@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 import csp_data
+from csp_data.acquire.consent import credentials_for
+from csp_data.card import load_card
 from csp_data.errors import AccessError
 
 from .conftest import fetch, run
@@ -71,6 +75,15 @@ def test_totalcapture_without_password(empty_home):
     assert result.exit_code == 4
     assert "CSP_DATA_TOTALCAPTURE_PASSWORD" in result.stderr
     assert ".netrc" in result.stderr
+
+
+def test_a_name_that_no_variable_can_have(monkeypatch):
+    card = replace(load_card("totalcapture"), name="tool-hand 2")
+    with pytest.raises(AccessError, match="Set CSP_DATA_TOOL_HAND_2_USER and CSP_DATA_TOOL_HAND_2_PASSWORD, or"):
+        credentials_for(card, "https://lab.example/x")
+    monkeypatch.setenv("CSP_DATA_TOOL_HAND_2_USER", "ann")
+    monkeypatch.setenv("CSP_DATA_TOOL_HAND_2_PASSWORD", "s3cret")
+    assert credentials_for(card, "https://lab.example/x").user == "ann"
 
 
 def test_wrong_password(empty_home):
