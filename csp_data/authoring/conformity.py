@@ -356,6 +356,8 @@ def _sampled_references(recording: Recording) -> dict[str, FloatArray]:
 
 def _splits(state: _State) -> Iterator[str]:
     found_ids = {recording.id for recording in state.found}
+    subject_of = {recording.id: recording.subject for recording in state.found if recording.subject}
+    described = []
     for name, split in state.card.splits.items():
         parts = assign(state.card, name, state.found)
         if empty := [part for part in split.parts if part not in parts.values()]:
@@ -376,7 +378,13 @@ def _splits(state: _State) -> Iterator[str]:
                 yield line if parts[copy.id] != parts[other.id] else _Warning(line)
         if unassigned := sorted(found_ids - set(parts)):
             yield _Warning(f"{name}: {len(unassigned)} recordings are in no part, such as {unassigned[0]!r}")
-    state.summary = ", ".join(state.card.splits)
+        trained, others = (
+            {subject_of[id_] for id_, part in parts.items() if id_ in subject_of and (part == "train") == is_train}
+            for is_train in (True, False)
+        )
+        known = _some(sorted(trained & others))
+        described.append(f"{name} (other parts share {known} with train)" if known else name)
+    state.summary = ", ".join(described)
 
 
 def _another_process(state: _State) -> Iterator[str]:

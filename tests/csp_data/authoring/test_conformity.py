@@ -318,7 +318,10 @@ def test_a_group_in_two_parts(root: Path) -> None:
     found = report(root, same, card)
     assert found["splits"][0] == "failed"
     assert "group 'r0'" in found["splits"][1]
-    assert report(root, GOOD, card)["splits"][0] == "ok"
+    assert report(root, GOOD, card)["splits"] == ("ok", "strict")
+    person = {"r0": "Ada", "r1": "Ada", "r3": "Bob"}  # of r2 it is not known
+    known = replace(GOOD, find=lambda folder: [replace(f, subject=person.get(f.id, "")) for f in find(folder)])
+    assert report(root, known, card)["splits"] == ("ok", "strict (other parts share Ada with train)")
     absent = report(root, GOOD, card.replace('"r3"', '"r9"'))["splits"]
     assert absent[0] == "warning"
     assert "'r9'" in absent[1]
