@@ -56,22 +56,36 @@ _added: dict[str, Card] = {}
 
 @cache
 def _external_cards(plugins: str) -> tuple[Mapping[str, Card], Mapping[str, CspDataError]]:
-    """Read the cards of installed packages and of the folders in `plugins`; return the broken ones apart."""
+    """Read the cards of installed packages and of the folders in `plugins`; return the broken ones apart.
+
+    Of folders with one name the first counts, as in PATH. Packages have no order that all machines share: of two
+    with one name, none is used.
+    """
     cards: dict[str, Card] = {}
     broken: dict[str, CspDataError] = {}
+    ambiguous: dict[str, CardError] = {}
     readers = [*installed_readers(), *((reader.folder.name, reader) for reader in plugin_folders(plugins))]
     for name, reader in readers:
         try:
             if isinstance(reader, CspDataError):
                 raise reader
             card = read_external_card(reader)
-            if card.name in cards:
-                raise CardError(str(reader.folder), f"the name {card.name!r} is also that of another data set")
-            cards[card.name] = card
+            other = cards.setdefault(card.name, card)
+            if other is not card:
+                there = other.reader.folder if other.reader is not None else None
+                if isinstance(reader, ModuleReader) and reader.folder != there:
+                    problem = f"two installed packages have a data set of this name, {there} and {reader.folder}"
+                    ambiguous[card.name] = CardError(card.name, f"{problem}: uninstall one of them")
+                    continue
+                problem = f"the name {card.name!r} is also that of another data set, {there}"
+                raise CardError(str(reader.folder), problem)
         except CspDataError as error:
             logger.warning("%s is left out: %s", name, error)
             broken[name] = error
-    return cards, broken
+    for name, ambiguity in ambiguous.items():
+        logger.warning("%s is left out: %s", name, ambiguity)
+        del cards[name]
+    return cards, broken | ambiguous
 
 
 def read_external_card(reader: FolderReader | ModuleReader, path: Path | None = None) -> Card:

@@ -250,14 +250,14 @@ def run(code: str, **environment: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def install(folder: Path, site: Path) -> None:
+def install(folder: Path, site: Path, package: str = "csp_eflesh") -> None:
     """Put the example where pip would: a package with a reader, a card, and the metadata of its entry point."""
-    shutil.copytree(folder, site / "csp_eflesh")
-    (site / "csp_eflesh" / "__init__.py").touch()
-    info = site / "csp_eflesh-1.0.dist-info"
+    shutil.copytree(folder, site / package)
+    (site / package / "__init__.py").touch()
+    info = site / f"{package}-1.0.dist-info"
     info.mkdir()
-    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: csp-eflesh\nVersion: 1.0\n")
-    (info / "entry_points.txt").write_text("[csp_data.sources]\neflesh = csp_eflesh.reader\n")
+    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {package}\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text(f"[csp_data.sources]\neflesh = {package}.reader\n")
 
 
 def test_an_installed_package_adds_its_data_set(folder: Path, tmp_path: Path) -> None:
@@ -289,6 +289,24 @@ except csp_data.CspDataError as error:
     assert "division by zero" in second
 
 
+def test_of_two_packages_with_one_name_none_is_used(folder: Path, tmp_path: Path) -> None:
+    """Which of them came first was up to the file system; now both are named, and the rest works."""
+    install(folder, tmp_path / "site")
+    install(folder, tmp_path / "site", "other_lab")
+    code = """
+import csp_data
+print(len(csp_data.load("sample").train), "eflesh" in csp_data.names())
+try:
+    csp_data.load("eflesh")
+except csp_data.CspDataError as error:
+    print(error)
+"""
+    first, second = run(code, PYTHONPATH=str(tmp_path / "site")).stdout.splitlines()
+    assert first == "8 False"
+    assert second.startswith("card eflesh: two installed packages have a data set of this name, ")
+    assert all(str(tmp_path / "site" / name) in second for name in ("csp_eflesh", "other_lab"))
+
+
 def test_folders_named_in_the_environment(folder: Path, tmp_path: Path) -> None:
     code = "from csp_data.cli import main; import sys; sys.argv[1:] = ['list']; main()"
     assert "eFlesh" in run(code, CSP_DATA_PLUGINS=str(folder)).stdout
@@ -297,7 +315,7 @@ def test_folders_named_in_the_environment(folder: Path, tmp_path: Path) -> None:
     both = run(code, CSP_DATA_PLUGINS=os.pathsep.join((str(folder), str(folder.parent / "twice"))))
     assert both.stdout.count("eFlesh") == 1
     assert "twice is left out" in both.stderr
-    assert "'eflesh' is also that of another data set" in both.stderr
+    assert f"'eflesh' is also that of another data set, {folder}" in both.stderr
     wrong = run(code, CSP_DATA_PLUGINS=str(tmp_path / "nowhere"))
     assert wrong.returncode == 1
     assert "is named in CSP_DATA_PLUGINS and is no folder" in wrong.stderr
