@@ -189,7 +189,8 @@ def _write_provenance(
 ) -> None:
     """Write where the run is made, what its model's inputs and outputs are, and files of one's own."""
     prepared = str(dataset.path.absolute())  # also for who looks from another folder
-    environment = {**describe_environment(device), "command": command, "prepared": prepared}
+    version = {"data_version": dataset.card.version} if dataset.card.version else {}
+    environment = {**describe_environment(device), **version, "command": command, "prepared": prepared}
     if isinstance(model, OwnModel):
         environment |= _keep_files(model, folder)
     atomic_json(folder / ENVIRONMENT, environment)

@@ -34,6 +34,7 @@ from baselines.runs.config import FORMAT, FORMAT_VERSION, RunConfig, differing, 
 from baselines.training.ledger import LEDGER, read_lines
 from baselines.training.settings import BEST, METRICS
 from csp_data import Dataset
+from csp_data.card import is_shipped
 from csp_data.files import read_json
 from csp_data.home import prepared_dir
 from csp_data.predictions import PREDICTIONS, EpisodePrediction, PredictionsError, read_predictions
@@ -237,6 +238,10 @@ def dataset_of(run: Run, path: Path | str | None = None) -> Dataset:
         given, where = repr(name), "with raw=FOLDER if its recordings are not in the home"
         if name not in csp_data.names():
             given, where = "FOLDER", "of the folder that has its card, reader and recordings, as they were then"
+        elif not is_shipped(csp_data.info(name)):
+            then, now = run.environment.get("data_version"), csp_data.info(name).version
+            versions = f" ({then or 'none stated'}; here is {now or 'none stated'})" if then != now else ""
+            where += f", with the version of {name} that it was trained on{versions}: others make other files"
         raise RunError(
             f"{file}: the prepared file of {run.folder} is not there. Pass it as --data, or prepare {name} again "
             f"in Python, after which it is found: csp_data.load({given}, protocol=baselines.read_run("

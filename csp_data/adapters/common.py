@@ -24,6 +24,7 @@ def described(dataset: Dataset) -> dict[str, Any]:
     return {
         "dataset": dataset.name,
         "title": card.title,
+        **({"version": card.version} if card.version else {}),
         "kind": dataset.kind,
         "licence": stored_card(card)["licence"],
         "citation": stored_card(card)["citation"],

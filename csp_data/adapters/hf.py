@@ -164,13 +164,14 @@ def readme(dataset: Dataset) -> str:
     simulated = (
         ["**Simulated: nothing in this data set was measured.**", ""] if dataset.kind == "simulated" else []
     )
+    version = f" (version {card.version})" if card.version else ""
     body = [
         f"# {card.title}",
         "",
         *simulated,
         card.summary.strip(),
         "",
-        f"Made by {dataset.provenance['created_by']} from recordings of kind: {dataset.kind}; protocol "
+        f"Made by {dataset.provenance['created_by']} from recordings of kind: {dataset.kind}{version}; protocol "
         f"`{dataset.protocol.name}`, recipe `{dataset.provenance['recipe_hash']}`. One row per episode.",
         "",
         "| column | channels | units | rate |",

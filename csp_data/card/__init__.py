@@ -3,12 +3,13 @@
 The cards that ship are in ``csp_data/cards``, one TOML file each.
 """
 
-from csp_data.card.parse import card_from, read_card, stored_card
+from csp_data.card.parse import NOT_STORED, card_from, read_card, stored_card
 from csp_data.card.registry import add_card, bundled_root, is_shipped, load_card, names
 from csp_data.card.splits import SplitCard
 from csp_data.card.types import Access, Card, Citation, FileEntry, Licence, Size, StreamCard, TargetCard, prose
 
 __all__ = [
+    "NOT_STORED",
     "Access",
     "Card",
     "Citation",

@@ -27,7 +27,10 @@ from csp_data.card.types import (
 )
 from csp_data.errors import CardError
 
-__all__ = ["card_from", "read_card", "stored_card"]
+__all__ = ["NOT_STORED", "card_from", "read_card", "stored_card"]
+
+NOT_STORED = ("files", "downloads", "bundled")
+"""Fields that a prepared file does not remember."""
 
 Part = TypeVar("Part")
 Container = TypeVar("Container", list[Any], dict[str, Any])
@@ -68,7 +71,7 @@ def read_card(text: str, where: str, others: Mapping[str, str] = MappingProxyTyp
 
 def stored_card(card: Card) -> dict[str, Any]:
     """Return a card as JSON values, without the lists of its files: what a prepared file remembers of it."""
-    return {k: v for k, v in _without_none(card.to_dict()).items() if k not in ("files", "downloads", "bundled")}
+    return {k: v for k, v in _without_none(card.to_dict()).items() if k not in NOT_STORED}
 
 
 def card_from(stored: Mapping[str, Any], where: str) -> Card:

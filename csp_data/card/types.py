@@ -171,6 +171,7 @@ class Access:
 class Card:
     """Everything that is known of a data set before its files are read.
 
+    ``version`` is what its publisher calls this state of it, for people; digests tell versions apart.
     ``source`` names the module of ``csp_data.sources`` that reads it, where the set has no ``reader`` of its own,
     ``protocol`` the protocol used by default, ``bundled`` the folder that holds its raw files when they ship with
     the package (in ``csp_data/samples``; of a set with a reader of its own, beside the card).
@@ -193,6 +194,7 @@ class Card:
     streams: tuple[StreamCard, ...]
     targets: tuple[TargetCard, ...]
     splits: Mapping[str, SplitCard]
+    version: str | None = None
     source: str | None = None
     files: tuple[FileEntry, ...] = ()
     aliases: tuple[str, ...] = ()

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import replace
 from functools import cached_property
 from importlib.util import find_spec
 from pathlib import Path
@@ -12,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from csp_data.card import Card, card_from, load_card
+from csp_data.card import NOT_STORED, Card, card_from, is_shipped, load_card
 from csp_data.card.splits import PARTS, REPORT, SELECTION
 from csp_data.dataset.parts import Episode, Split
 from csp_data.errors import CspDataError, MissingExtraError, OptionError, StoreError, UnknownNameError
@@ -86,11 +88,18 @@ class Dataset:
 
     @cached_property
     def card(self) -> Card:
-        """The card of the data set; the copy in the file, if this process does not know the data set."""
-        try:
-            return load_card(self.name)
-        except CspDataError:
-            return card_from(self._stored_provenance["card"], str(self.path))
+        """The card of the data set; the copy in the file, if this process does not know that version of it."""
+        card: Card | None = None
+        with suppress(CspDataError):
+            card = load_card(self.name)
+        if card is not None and is_shipped(card):
+            return card
+        stored = card_from(self._stored_provenance["card"], str(self.path))
+        if card is None:
+            return stored
+        if (stored.version, stored.streams, stored.targets) == (card.version, card.streams, card.targets):
+            return card  # with what was corrected in its texts since
+        return replace(stored, **{name: getattr(card, name) for name in ("reader", *NOT_STORED)})
 
     @property
     def kind(self) -> str:

@@ -6,7 +6,7 @@ import re
 from typing import Any
 
 from csp_data._version import __version__
-from csp_data.card import Card, FileEntry, prose
+from csp_data.card import Card, FileEntry, is_shipped, prose
 
 __all__ = ["bibtex_fields", "croissant"]
 
@@ -81,7 +81,7 @@ def croissant(card: Card) -> dict[str, Any]:
         "citeAs": card.citation.bibtex.strip(),
         "creator": [{"@type": "sc:Person", "name": name} for name in _authors(fields)],
         "datePublished": fields.get("year", ""),
-        "version": __version__,
+        "version": card.version or (__version__ if is_shipped(card) else ""),  # of cards that ship: the card's own
         "conditionsOfAccess": prose(card.obtain),
         "rai:dataLimitations": [prose(defect) for defect in card.defects],
         "distribution": [_file(file) for file in files if file.sha256],

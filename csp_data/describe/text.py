@@ -43,9 +43,10 @@ def amount(count: int | None) -> str:
 
 def plain_text(card: Card, kind: str) -> str:
     """Return a card as plain text; `kind` is that of the recordings at hand, which can be simulated instead."""
+    version = f"; version {card.version}" if card.version else ""
     lines = [
         f"{card.name}: {card.title}",
-        f"({card.kind}{'' if kind == card.kind else f'; those prepared here are {kind}'})",
+        f"({card.kind}{'' if kind == card.kind else f'; those prepared here are {kind}'}{version})",
         "",
         prose(card.summary),
         "",
@@ -158,6 +159,7 @@ def _facts(card: Card) -> str:
     }[card.access.kind]
     rows = [
         ("kind", card.kind),
+        *([("version", card.version)] if card.version else []),
         ("aliases", ", ".join(f"`{alias}`" for alias in card.aliases) or "none"),
         ("protocol by default", f"`{card.protocol}`, target `{target or card.targets[0].name}`"),
         ("access", "ships with the package" if card.bundled else access),

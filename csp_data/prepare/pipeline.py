@@ -338,7 +338,7 @@ def _windows(
 
 def _provenance(card: Card, report: Report, recordings: Sequence[Found], notes: Sequence[Note]) -> dict[str, Any]:
     """Return what the file says of where its numbers come from (docs/format.md)."""
-    used = {path_inside(recording.files[0], report.root) for recording in recordings}
+    used = {path_inside(file, report.root) for recording in recordings for file in recording.files}
     files = [
         {"path": file.path, "trust": file.trust, **report.digests[file.path]._asdict()}
         for file in report.present

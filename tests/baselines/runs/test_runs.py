@@ -375,6 +375,12 @@ def test_a_run_of_a_folder_says_how_its_data_are_made_again(
     assert found is not None
     names = {"csp_data": csp_data, "baselines": baselines, "FOLDER": tmp_path / "cart"}
     assert eval(found[0], names).path == dataset_of(moved).path
+    card = tmp_path / "cart" / "card.toml"  # the publisher's next version, and of the run's nothing is left
+    card.write_text('version = "1.1"\n' + card.read_text().replace("rate_hz = 50", "rate_hz = 50.5"))
+    csp_data.register(tmp_path / "cart")
+    monkeypatch.setenv("CSP_DATA_HOME", str(tmp_path / "third"))
+    with pytest.raises(RunError, match=r"version of cart that it was trained on \(none stated; here is 1\.1\)"):
+        dataset_of(moved)
 
 
 def test_what_the_data_decides_cannot_be_set(sample: Dataset, tmp_path: Path) -> None:
