@@ -22,6 +22,10 @@ RATE_HZ = 60.0
 INCH = 0.0254  # m
 SENSORS = re.compile(r"(?:s(?P<person>\d)_)?(?P<name>[a-z]+\d)_xsens(?P<aux>_auxfields)?\.sensors")
 CALIBRATION = re.compile(r"(?:s(?P<person>\d)_)?(?P<name>[a-z]+\d)_calib_imu_ref\.txt")
+FOLDER = re.compile(r"(?:s(?P<person>\d)_)?(?P<name>[a-z]+\d)")
+# what the published code's script calls its copies, in a folder s1_acting1 each
+COPIES = {"imu.txt": "s{}_{}_xsens.sensors", "imu.sensors": "s{}_{}_xsens.sensors"}
+COPIES |= {"calib_imu_ref.txt": "s{}_{}_calib_imu_ref.txt"}
 PERSON = re.compile(r"s(\d)(?:_.*)?")
 
 
@@ -31,20 +35,24 @@ def find(root: Path) -> list[Found]:
     The published parts share subjects, so a group cannot be one.
 
     A sequence is found by its ``.sensors`` file; of the two exports the one with 7 values a sensor is taken, which
-    holds the same orientations and accelerations as the one with 13.
+    holds the same orientations and accelerations as the one with 13. The copies into which the published code
+    sorts its files, a folder a sequence, are found too.
     """
     sensors: dict[str, tuple[bool, Path]] = {}
     others: dict[tuple[str, str], Path] = {}
     for folder, files in walk_folders(root):
         for file in files:
             path, name = Path(folder) / file, file.lower()
+            above = FOLDER.fullmatch(path.parent.name.lower())
+            if name in COPIES and above and above["person"]:
+                name = COPIES[name].format(above["person"], above["name"])
             if match := SENSORS.fullmatch(name):
                 id_ = f"s{_person(match['person'], path, root)}_{match['name']}"
                 sensors[id_] = min(sensors.get(id_, (True, path)), (match["aux"] is not None, path))
             elif match := CALIBRATION.fullmatch(name):
                 others[f"s{_person(match['person'], path, root)}_{match['name']}", "calibration"] = path
-            elif name in ("gt_skel_gbl_pos.txt", "gt_skel_gbl_ori.txt"):
-                id_ = f"s{_person(None, path.parent, root)}_{path.parent.name.lower()}"
+            elif above and name in ("gt_skel_gbl_pos.txt", "gt_skel_gbl_ori.txt"):
+                id_ = f"s{_person(above['person'], path.parent, root)}_{above['name']}"
                 others[id_, name] = path
     return [
         Found(
@@ -189,7 +197,8 @@ SOURCE = Source(
     read=read,
     layout=(
         "files s1_acting1_Xsens.sensors and s1_acting1_calib_imu_ref.txt, and folders S1/acting1 with"
-        " gt_skel_gbl_pos.txt and gt_skel_gbl_ori.txt"
+        " gt_skel_gbl_pos.txt and gt_skel_gbl_ori.txt; or a folder s1_acting1 with both and imu.txt and"
+        " calib_imu_ref.txt, as the published code sorts them"
     ),
     targets={"velocity": velocity, "displacement": displacement},
     inputs={"orientation": first_two_columns},

@@ -127,6 +127,32 @@ def test_folders_that_are_linked_from_another_disk_are_looked_into_once(
     }
 
 
+def test_totalcapture_is_found_as_the_published_code_sorts_it(tree: Callable[[str], Path], tmp_path: Path) -> None:
+    """A folder a sequence, whose sensors are imu.txt or, as its next script reads it, imu.sensors."""
+    root, card = tree("totalcapture"), load_card("totalcapture")
+    source = load_source(card)
+    found = source.find(root)
+    for number, recording in enumerate(found):
+        copy = tmp_path / ("total_capture/train" if number % 2 else "total_capture_test") / recording.id
+        copy.mkdir(parents=True)
+        names = ("imu.sensors" if number % 2 else "imu.txt", "calib_imu_ref.txt")
+        for file, name in zip(recording.files, (*names, *(f.name for f in recording.files[2:])), strict=True):
+            shutil.copy(file, copy / name)
+    copies = source.find(tmp_path / "total_capture")
+    assert [r.id for r in copies] == [r.id for r in found][1::2]
+    every = tmp_path / "all"
+    every.mkdir()
+    for folder in ("total_capture", "total_capture_test"):
+        (tmp_path / folder).rename(every / folder)
+    copies = source.find(every)
+    assert [(r.id, r.group, r.subject) for r in copies] == [(r.id, r.group, r.subject) for r in found]
+    protocol = resolve(card, "paper")
+    for one, other in zip(found, copies, strict=True):
+        before, after = (source.read(recording, card, protocol).streams for recording in (one, other))
+        for name, stream in before.items():
+            np.testing.assert_array_equal(stream.values, after[name].values)
+
+
 def test_totalcapture_is_found_however_it_was_unpacked(tree: Callable[[str], Path], tmp_path: Path) -> None:
     root = tree("totalcapture")
     whole = read("totalcapture", root)
