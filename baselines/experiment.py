@@ -44,6 +44,7 @@ from baselines.runs.run import (
     lock_folder,
     read_run,
 )
+from baselines.runs.start import begin_with
 from baselines.runs.trackers import open_tracker, require_tracker
 from baselines.training.checkpoint import load_weights, save_weights
 from baselines.training.data import Part, load_part
@@ -77,6 +78,7 @@ def run(
     on_epoch: Callable[[dict[str, Any]], None] | None = None,
     team: Team = ALONE,
     track: str | None = None,
+    weights: Path | str | None = None,
 ) -> tuple[Run, str]:
     """Train a model or fit a reference, evaluate it, and write everything into a folder.
 
@@ -112,6 +114,10 @@ def run(
         Processes that train together, led by this one; the others call :func:`follow`.
     track
         Name of a tracker that follows the training (:mod:`baselines.runs.trackers`).
+    weights
+        Weights to begin with, in place of those drawn by the seed: the folder of a finished run of the same model,
+        or the file of a published model's (:func:`baselines.load_published`). They can be chosen too, as epoch 0;
+        with ``TrainConfig(epochs=0)`` they are evaluated as they are. Shift and scale are those of `dataset`.
 
     Returns
     -------
@@ -139,9 +145,13 @@ def run(
     val_part = load_part(dataset, dataset.selection, torch_dev)
     options = {**options_of_dataset(name, dataset), **(options or {})}
     with torch_threads(threads), seeded(config.seed, torch_dev):
-        model = _build(name, *train_part.dims, train_part.chunk, preset, options).to(torch_dev)
+        model = _build(name, *train_part.dims, train_part.chunk, preset, options)
+        digest = _begin(model, config, weights)
+        model = model.to(torch_dev)
     _, length = config.windows(train_part)
-    run_config = RunConfig(data_config(dataset), short_name(name), model_config(model), config, code_version())
+    run_config = RunConfig(
+        data_config(dataset), short_name(name), model_config(model), config, code_version(), digest
+    )
     with torch_threads(threads), lock_folder(folder, run_config) as state:
         if name not in REFERENCES:
             team.broadcast(state)
@@ -149,11 +159,11 @@ def run(
             return read_run(folder), state
         append_event(folder, "start", held=state)
         with _failure_noted(folder), prints_apart():  # also what is printed in compiled code or on the way back
-            _write_provenance(folder, dataset, torch_dev, command, model)
+            _write_provenance(folder, dataset, torch_dev, command, model, weights)
             epochs_done = sum(line.get("event") == "epoch" for line in read_lines(folder / LEDGER))
             with open_tracker(track, folder, run_config.to_dict(), epochs_done) as tracker:
                 told = [tracker.log] if on_epoch is None else [tracker.log, on_epoch]
-                results = _fit(model, train_part, val_part, config, folder, progress, team, told)
+                results = _fit(model, train_part, val_part, config, folder, progress, team, told, bool(weights))
             for part_name in dataset.parts[1:]:
                 part = val_part if part_name == val_part.name else load_part(dataset, part_name, torch_dev)
                 results[part_name], predictions = _evaluate_part(model, part, length, dataset)
@@ -184,8 +194,22 @@ def _failure_noted(folder: Path) -> Iterator[None]:
         raise
 
 
+def _begin(model: nn.Module, config: TrainConfig, weights: Path | str | None) -> str:
+    """Put given weights into a model, and return what names them; ``""`` where none are given."""
+    if weights is not None:
+        return begin_with(model, model_config(model), weights)
+    if config.epochs == 0 and not isinstance(model, Reference):
+        raise OptionError("epochs", 0, "at least 1 where no weights to begin with are given")
+    return ""
+
+
 def _write_provenance(
-    folder: Path, dataset: Dataset, device: torch.device, command: str, model: nn.Module
+    folder: Path,
+    dataset: Dataset,
+    device: torch.device,
+    command: str,
+    model: nn.Module,
+    weights: Path | str | None,
 ) -> None:
     """Write where the run is made, what its model's inputs and outputs are, and files of one's own."""
     prepared = str(dataset.path.absolute())  # also for who looks from another folder
@@ -193,6 +217,8 @@ def _write_provenance(
     environment = {**describe_environment(device), **version, "command": command, "prepared": prepared}
     if isinstance(model, OwnModel):
         environment |= _keep_files(model, folder)
+    if weights is not None:
+        environment["weights"] = str(Path(weights).absolute())
     atomic_json(folder / ENVIRONMENT, environment)
     atomic_json(folder / INTERFACE, Interface.of(dataset).to_dict())
 
@@ -236,6 +262,7 @@ def follow(
     options: dict[str, Any] | None = None,
     device: str = "cpu",
     threads: int | None = None,
+    weights: Path | str | None = None,
 ) -> None:
     """Take part in a training that another process of the team leads with :func:`run`; write nothing."""
     if name in REFERENCES:  # the leader fits it alone
@@ -245,9 +272,11 @@ def follow(
     val_part = load_part(dataset, dataset.selection, torch_dev)
     with torch_threads(_threads(threads, preset)):
         with seeded(config.seed, torch_dev):
-            model = _build(name, *train_part.dims, train_part.chunk, preset, options or {}).to(torch_dev)
+            model = _build(name, *train_part.dims, train_part.chunk, preset, options or {})
+            _begin(model, config, weights)
+            model = model.to(torch_dev)
         if team.broadcast(None) != "finished":
-            train(model, train_part, val_part, config, Path(os.devnull), team=team)
+            train(model, train_part, val_part, config, Path(os.devnull), team=team, trained=bool(weights))
 
 
 def _fit(
@@ -259,6 +288,7 @@ def _fit(
     progress: bool,
     team: Team,
     told: Sequence[Callable[[dict[str, Any]], None]],
+    trained: bool,
 ) -> dict[str, Any]:
     """Fit on train, choose on val; the model ends with what was chosen, and so does ``best.safetensors``."""
 
@@ -267,7 +297,17 @@ def _fit(
             tell(metrics)
 
     if not isinstance(model, Reference):
-        fit = train(model, train_part, val_part, config, folder, progress=progress, on_epoch=on_epoch, team=team)
+        fit = train(
+            model,
+            train_part,
+            val_part,
+            config,
+            folder,
+            progress=progress,
+            on_epoch=on_epoch,
+            team=team,
+            trained=trained,
+        )
         parameters = sum(p.numel() for p in model.parameters())
         return {
             "parameters": parameters,
@@ -303,6 +343,7 @@ def plan(
     options = {**options_of_dataset(name, dataset), **(options or {})}
     with seeded(config.seed, torch.device("cpu")):
         model = _build(name, in_dim, len(dataset.targets.names), protocol.chunk, preset, options)
+    _begin(model, config, None)
     return RunConfig(data_config(dataset), short_name(name), model_config(model), config, code_version())
 
 

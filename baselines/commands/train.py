@@ -128,6 +128,9 @@ class Train:
     """Sizes of the model: small (the default) or paper (published); some models have more."""
     set: Annotated[tuple[str, ...], _arg(metavar="KEY=VALUE ...")] = ()
     """Single settings: sizes of the model (dim=32 low_layers=2, also as model.dim=32), train.FIELD, data.FIELD."""
+    weights: Annotated[Path | None, _arg(metavar="FILE")] = None
+    """Weights to begin with: a file of the published code's, or the folder of a run. --epochs 0 leaves them as
+    they are."""
     device: Annotated[str, _arg(metavar="NAME")] = "cpu"
     """Device, as torch names it: cpu, cuda, cuda:1."""
     threads: Annotated[int | None, _arg(metavar="N")] = None
@@ -186,6 +189,7 @@ def train(command: Train, line: str) -> None:
                 options=options["model"],
                 device=device,
                 threads=command.threads,
+                weights=command.weights,
             )
             return
         announce = loudness.get().notes and command.model not in REFERENCES  # they have no loops to compile
@@ -203,6 +207,7 @@ def train(command: Train, line: str) -> None:
                 progress=loudness.get().progress,
                 team=team,
                 track=command.track,
+                weights=command.weights,
             )
     if command.json:
         print(json.dumps({"run": str(out), "state": state, **trained.results}))
@@ -219,7 +224,8 @@ def _print_results(trained: Run, config: TrainConfig) -> None:
     print(
         f"{trained.config.name} on {trained.config.data.name} ({trained.config.data.kind}), "
         f"{trained.results['parameters']:,} parameters"
-        + (f", epoch {epoch} of {config.epochs}" if epoch else "")
+        + ("" if epoch is None else f", epoch {epoch} of {config.epochs}")
+        + (" (the weights it began with)" if epoch == 0 else "")
         + f", {trained.results['seconds']:.1f} s"
     )
     data = trained.config.data

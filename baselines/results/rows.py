@@ -264,6 +264,8 @@ def unique_runs(runs: Sequence[RunOrResult]) -> list[RunOrResult]:
 def _seedless_settings(run: Run) -> dict[str, Any]:
     settings = run.config.to_dict()
     settings["train"].pop("seed")
+    if run.config.weights:  # as the seed: five seeds of one model begin with five of them
+        settings["weights"] = "given"
     return settings
 
 

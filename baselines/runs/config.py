@@ -95,6 +95,9 @@ class RunConfig:
         Every choice of the training.
     code
         Version of the code that computes it (:func:`baselines.runs.environment.code_version`).
+    weights
+        12 hexadecimal digits of the weights that it began with, where those were given; ``""`` where they were
+        drawn by the seed.
     """
 
     data: DataConfig
@@ -102,6 +105,7 @@ class RunConfig:
     model: dict[str, Any]
     train: TrainConfig
     code: str = ""
+    weights: str = ""
 
     @property
     def key(self) -> str:
@@ -110,7 +114,10 @@ class RunConfig:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the configuration as JSON values: tuples are lists, so that equal ones compare equal."""
-        return {"format": FORMAT, "format_version": FORMAT_VERSION, **json.loads(json.dumps(asdict(self)))}
+        plain = json.loads(json.dumps(asdict(self)))
+        if not self.weights:  # so that a run that begins as most do keeps its name
+            del plain["weights"]
+        return {"format": FORMAT, "format_version": FORMAT_VERSION, **plain}
 
     @classmethod
     def from_dict(cls, plain: dict[str, Any]) -> RunConfig:
@@ -121,6 +128,7 @@ class RunConfig:
             model=dict(plain["model"]),
             train=TrainConfig(**plain["train"]),
             code=plain.get("code", ""),
+            weights=plain.get("weights", ""),
         )
 
 

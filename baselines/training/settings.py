@@ -34,7 +34,8 @@ class TrainConfig:
     Parameters
     ----------
     epochs
-        Passes over the training windows.
+        Passes over the training windows; 0 leaves the weights that a run begins with as they are
+        (:func:`baselines.run`).
     batch
         Windows in each step.
     lr
@@ -73,7 +74,7 @@ class TrainConfig:
     compile: Literal["auto"] | Form = "auto"
 
     def __post_init__(self) -> None:
-        for option, least in (("epochs", 1), ("batch", 1), ("seed", 0)):
+        for option, least in (("epochs", 0), ("batch", 1), ("seed", 0)):
             value = getattr(self, option)
             check_number(option, value, f"a whole number of at least {least}", least=least, whole=True)
             object.__setattr__(self, option, int(value))  # one of numpy's is not JSON

@@ -52,7 +52,7 @@ class Fit:
     Parameters
     ----------
     epoch
-        The chosen one, counted from 1.
+        The chosen one, counted from 1; 0 for the weights that it began with.
     val_loss
         Its loss on the part that it was chosen on, in normalised units.
     seconds
@@ -82,6 +82,7 @@ def train(
     progress: bool = False,
     on_epoch: Callable[[dict[str, Any]], None] | None = None,
     team: Team = ALONE,
+    trained: bool = False,
 ) -> Fit:
     """Train a model, or go on where a stopped training left its folder. The model ends with the best weights.
 
@@ -106,14 +107,20 @@ def train(
         Called with each line of the metrics after its epoch is safely stored.
     team
         Processes that train the model together; its leader alone writes, and ends with the best weights.
+    trained
+        Whether the model has been trained before: the weights that it begins with can be the best ones, too.
 
     Raises
     ------
+    OptionError
+        If there is nothing to do: no epoch, and a model that was not trained before.
     TrainingError
         If the loss is not finite: names the step and its episodes, keeps the last good checkpoint.
     CheckpointError
         If the folder holds a training of another configuration.
     """
+    if config.epochs == 0 and not trained:
+        raise OptionError("epochs", 0, "at least 1 for a model that was not trained before")
     windows, length = config.windows(train_part)
     folder = Path(folder)
     loop = _TrainingLoop(model, config, folder, train_part, windows, team)
@@ -122,6 +129,11 @@ def train(
         loop.resume()
         if team.leads:
             _drop_metrics_after(folder / METRICS, loop.state["epoch"])
+        if trained and loop.state["epoch"] == 0:
+            start_loss = validate(model, val_part, length, team)
+            if not math.isfinite(start_loss):
+                raise loop.non_finite_part_error(val_part, length, start_loss, 0)
+            loop.keep_if_best(0, start_loss)
         epochs = range(loop.state["epoch"] + 1, config.epochs + 1)
         for epoch in (bar := tqdm(epochs, desc="train", unit="epoch", disable=not progress)):
             epoch_start = time.perf_counter() - compiled()
@@ -213,10 +225,7 @@ class _TrainingLoop:
         """Write metrics, best weights and, last, the checkpoint that makes the epoch count; return the metrics."""
         state = self.state
         state["epoch"] = epoch
-        if val_loss < state["best_loss"]:
-            state["best_epoch"], state["best_loss"] = epoch, val_loss
-            if self.team.leads:
-                save_weights(self.folder / BEST, self.model.state_dict())
+        self.keep_if_best(epoch, val_loss)
         metrics = {
             "epoch": epoch,
             "step": state["step"],
@@ -231,6 +240,13 @@ class _TrainingLoop:
             self.write_checkpoint()
             append_event(self.folder, "epoch", epoch=epoch)
         return metrics
+
+    def keep_if_best(self, epoch: int, val_loss: float) -> None:
+        """Write the weights if no epoch before had a loss as low."""
+        if val_loss < self.state["best_loss"]:
+            self.state["best_epoch"], self.state["best_loss"] = epoch, val_loss
+            if self.team.leads:
+                save_weights(self.folder / BEST, self.model.state_dict())
 
     def write_checkpoint(self) -> None:
         """Write what :meth:`resume` reads."""

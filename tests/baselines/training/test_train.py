@@ -375,7 +375,7 @@ def test_damaged_files_are_named(gru: type[Any], make_part: MakePart, tmp_path: 
 @pytest.mark.parametrize(
     ("option", "value"),
     [
-        ("epochs", 0),
+        ("epochs", -1),
         ("batch", 0),
         ("lr", 0.0),
         ("lr", math.nan),
@@ -421,3 +421,14 @@ def test_the_protocols_windows(make_part: MakePart) -> None:
     assert (length, windows.starts.tolist()) == (6, [0, 3, 6])
     with pytest.raises(OptionError, match="window_stride_s"):
         TrainConfig(window_s=None)
+
+
+def test_no_epoch_keeps_what_was_trained_before(gru: type[Any], make_part: MakePart, tmp_path: Path) -> None:
+    part, config = make_part(), replace(CONFIG, epochs=0)
+    model = _gru(gru, part)
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    with pytest.raises(OptionError, match="epochs=0: expected at least 1 for a model that was not trained before"):
+        train(model, part, part, config, tmp_path)
+    fit = train(model, part, part, config, tmp_path, trained=True)
+    assert (fit.epoch, fit.val_loss) == (0, validate(model, part, config.windows(part)[1]))
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())

@@ -1,0 +1,69 @@
+"""Weights that a training begins with: those of a finished run, or those that the published code has saved."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from baselines.errors import ModelError, OptionError
+from baselines.models.convert import load_published
+from baselines.models.model import FlatModel, HierarchicalModel
+from baselines.presets import REFERENCES
+from baselines.runs.config import differing, flatten
+from baselines.runs.run import read_run
+from baselines.training.checkpoint import load_weights
+from baselines.training.settings import BEST
+
+__all__ = ["begin_with"]
+
+FREE = {"dropout", "learning_rate"}
+"""Settings of a layer that say how it is trained, not what it computes."""
+
+
+def begin_with(model: nn.Module, config: dict[str, Any], weights: Path | str) -> str:
+    """Put weights into a freshly built model.
+
+    Parameters
+    ----------
+    model, config
+        The model, and its configuration as JSON values.
+    weights
+        Folder of a finished run of a model that computes the same, or a file for
+        :func:`baselines.load_published`.
+
+    Returns
+    -------
+    str
+        12 hexadecimal digits that name the values.
+
+    Raises
+    ------
+    OptionError, ModelError
+        If the model takes no weights from there, or these are another model's.
+    """
+    path = Path(weights)
+    if config["family"] in REFERENCES:
+        raise OptionError("weights", str(weights), f"nothing for the reference {config['family']}: it is fitted")
+    if path.is_dir():
+        run = read_run(path)
+        before, after = flatten(run.config.model), flatten(config)
+        keys = [key for key in differing(before, after) if key.rpartition(".")[2] not in FREE]
+        if keys:
+            told = "; ".join(f"{key} is {before.get(key)!r} there, {after.get(key)!r} here" for key in keys)
+            raise ModelError(
+                f"{path} holds the weights of another model: {told}. Ask for the same (--preset, --set)."
+            )
+        load_weights(path / BEST, model)
+    elif isinstance(model, FlatModel | HierarchicalModel):
+        load_published(model, path)
+    else:
+        raise OptionError("weights", str(weights), "the folder of a run, for a model of your own")
+    hasher = hashlib.sha256()
+    for name, value in sorted(model.state_dict().items()):
+        hasher.update(
+            f"{name}={tuple(value.shape)}".encode() + value.detach().cpu().contiguous().numpy().tobytes()
+        )
+    return hasher.hexdigest()[:12]

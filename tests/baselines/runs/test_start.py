@@ -1,0 +1,131 @@
+"""Runs that begin with weights that are there already: a published model's, or those of a finished run."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+import baselines
+from baselines.cli import main
+from baselines.errors import ModelError, OptionError
+from baselines.experiment import load_model, plan, run
+from baselines.models.model import FlatModel
+from baselines.results import Result
+from baselines.runs.run import Run, RunError, read_run
+from baselines.training.settings import TrainConfig
+from csp_data import Dataset
+
+CONFIG = TrainConfig(epochs=0, window_s=10.0, window_stride_s=10.0)
+SIZES = {"dim": 8, "hidden": 8, "layers": 1, "readout": "first"}
+
+
+def drawn(seed: int, **sizes: object) -> FlatModel:
+    torch.manual_seed(seed)
+    model = baselines.build("flat-lstm", 12, 3, **{**SIZES, **sizes})
+    assert isinstance(model, FlatModel)
+    return model
+
+
+def published(model: FlatModel) -> dict[str, Tensor]:
+    """The weights of a flat LSTM under the names of the published code."""
+    names = {"net.layer.": "", "net.": ""}
+    weights = {}
+    for name, value in model.state_dict().items():
+        prefix = next(prefix for prefix in names if name.startswith(prefix))
+        weights[name.removeprefix(prefix)] = value
+    return weights
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    torch.save(published(drawn(7)), tmp_path / "weights.pt")
+    return tmp_path / "weights.pt"
+
+
+def test_a_published_model_becomes_a_run_as_it_is(sample: Dataset, file: Path, tmp_path: Path) -> None:
+    model = drawn(7).eval()
+    made, state = run(sample, "flat-lstm", CONFIG, tmp_path / "run", options=SIZES, weights=file)
+    assert (state, made.results["epoch"], made.epochs) == ("new", 0, [])
+    for prediction, episode in zip(made.predictions, sample.test, strict=True):
+        features = np.concatenate([episode.inputs, np.diff(episode.inputs, axis=0, prepend=episode.inputs[:1])], 1)
+        x = torch.from_numpy(np.asarray(sample.normalization.inputs.apply(features), dtype=np.float32))
+        with torch.no_grad():
+            pieces = [model(piece[None])[0] for piece in x.split(500)]  # windows of 10 s
+        expected = sample.normalization.targets.invert(torch.cat(pieces).double().numpy())
+        np.testing.assert_allclose(prediction.pred, expected, atol=1e-5)
+    stream = baselines.Streamer.of(load_model(made), baselines.Interface.of(sample))
+    np.testing.assert_allclose(stream.push(sample.test[0].inputs[:500]), made.predictions[0].pred[:50], atol=1e-5)
+    again, state = run(sample, "flat-lstm", CONFIG, tmp_path / "run", options=SIZES, weights=str(file))
+    assert (state, again.config) == ("finished", made.config)
+
+
+def test_a_run_says_which_weights_it_began_with(sample: Dataset, file: Path, tmp_path: Path) -> None:
+    made, _ = run(sample, "flat-lstm", CONFIG, tmp_path / "run", options=SIZES, weights=file)
+    assert read_run(tmp_path / "run").config == made.config
+    assert made.environment["weights"] == str(file)
+    torch.save(published(drawn(8)), file)
+    with pytest.raises(RunError, match=r"holds another run: weights is '\w{12}' there, '\w{12}' here"):
+        run(sample, "flat-lstm", CONFIG, tmp_path / "run", options=SIZES, weights=file)
+    second = replace(CONFIG, seed=1)
+    other, _ = run(sample, "flat-lstm", second, tmp_path / "other", options=SIZES, weights=file)
+    rows = [Result.of(made), Result.of(other)]
+    assert rows[0].key != rows[1].key
+    assert rows[0].config == rows[1].config, "as two seeds of one model"
+    from_seed = plan(sample, "flat-lstm", replace(CONFIG, epochs=1), options=SIZES)
+    assert "weights" not in from_seed.to_dict(), "runs that begin as most do keep their names"
+
+
+@pytest.mark.parametrize(("lr", "chosen"), [(1e-2, False), (1e3, True)])
+def test_what_a_run_begins_with_can_stay_the_best(
+    runs: dict[str, Run], sample: Dataset, tmp_path: Path, lr: float, chosen: bool
+) -> None:
+    """Training goes on from the weights of a run; where it makes them worse on val, they are what is chosen."""
+    config = TrainConfig(epochs=1, lr=lr, window_s=10.0, window_stride_s=10.0)
+    sizes = {"dim": 8, "hidden": 8, "layers": 1, "dropout": 0.0}  # the run's was another
+    made, _ = run(sample, "flat-lstm", config, tmp_path / "run", options=sizes, weights=runs["a"].folder)
+    before, after = load_model(runs["a"]).state_dict(), load_model(made).state_dict()
+    same = all(torch.equal(value, after[name]) for name, value in before.items())
+    assert (made.results["epoch"] == 0, same) == (chosen, chosen)
+    assert made.results["val_loss"] <= runs["a"].results["val_loss"] * (1 + 1e-6)
+    if chosen:
+        assert made.reported["mse"] == pytest.approx(runs["a"].reported["mse"], rel=1e-6)
+
+
+def test_weights_that_do_not_fit_are_refused(runs: dict[str, Run], sample: Dataset, tmp_path: Path) -> None:
+    def begin(name: str, weights: object, config: TrainConfig = CONFIG, **options: object) -> None:
+        run(sample, name, config, tmp_path / "run", options=options, weights=weights)  # type: ignore[arg-type]
+
+    folder, sizes = runs["a"].folder, {"dim": 8, "hidden": 8, "layers": 1}
+    with pytest.raises(
+        ModelError, match=r"another model: layer.hidden is 8 there, 9 here; readout is 'last' there"
+    ):
+        begin("flat-lstm", folder, **{**SIZES, "hidden": 9})
+    with pytest.raises(OptionError, match="nothing for the reference mean"):
+        begin("mean", folder)
+    with pytest.raises(ModelError, match=r"none\.pt: cannot be read"):
+        begin("flat-lstm", tmp_path / "none.pt", **SIZES)
+    own = f"{Path(__file__).parents[3] / 'examples' / 'own_model.py'}:ChunkGRU"
+    (tmp_path / "weights.pt").touch()
+    with pytest.raises(OptionError, match="the folder of a run, for a model of your own"):
+        begin(own, tmp_path / "weights.pt")
+    for make in (lambda: begin("flat-lstm", None, **sizes), lambda: plan(sample, "flat-lstm", CONFIG)):
+        with pytest.raises(OptionError, match=r"epochs=0: expected at least 1 where no weights"):
+            make()
+    assert not (tmp_path / "run").exists()
+
+
+def test_from_the_shell(
+    home: Path, sample: Dataset, file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = ["train", "sample", "flat-lstm", "--weights", str(file), "--epochs", "0", "--window-s", "10"]
+    main([*command, "--set", "dim=8", "hidden=8", "layers=1", "readout=first", "--out", str(tmp_path / "run")])
+    printed = capsys.readouterr().out
+    assert re.search(r"epoch 0 of 0 \(the weights it began with\)", printed)
+    made, _ = run(sample, "flat-lstm", CONFIG, tmp_path / "other", options=SIZES, weights=file)
+    assert read_run(tmp_path / "run").reported["mse"] == made.reported["mse"]
