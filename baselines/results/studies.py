@@ -271,7 +271,8 @@ def collect(
     if unknown:
         raise ResultsError(
             f"{len(unknown)} of {len(rows)} runs are of code that no commit holds ({abbreviated(unknown)}): such "
-            "numbers cannot be traced. Commit, and run them again from a clean checkout."
+            "numbers cannot be traced. Run them again with a release, a clean checkout, or what pip installed "
+            "from a commit (git+URL@COMMIT)."
         )
     return rows
 

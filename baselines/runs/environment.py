@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import ast
 import hashlib
+import json
 import os
 import platform
 import subprocess
 from collections.abc import Iterator
 from functools import lru_cache
+from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 from typing import Any
 
@@ -105,14 +107,26 @@ def _without_docstrings(tree: ast.Module) -> ast.Module:
 def commit(folder: Path) -> str | None:
     """Return the git commit of the checkout that holds this code, with ``+dirty`` if tracked files were changed.
 
-    ``None`` where there is no git, or the code is no part of a checkout (an installed package that happens to lie
-    in someone else's repository, say).
+    Of an installed package (which may happen to lie in someone else's repository) the commit that pip installed it
+    from, or ``v`` and the version of a release. ``None`` where neither is known.
     """
     if _git(folder, "ls-files", "--error-unmatch", "__init__.py") is None:
-        return None
+        return _installed(folder)
     head = _git(folder, "rev-parse", "HEAD")
     changed = _git(folder, "status", "--porcelain", "--untracked-files=no")
     return head and head + ("+dirty" if changed else "")
+
+
+def _installed(folder: Path) -> str | None:
+    """Return what pip notes of where an installed package is from (PEP 610: nothing, if from an index)."""
+    try:
+        installed = distribution("csp-data")
+        origin = json.loads(installed.read_text("direct_url.json") or "null")
+        if not folder.resolve().is_relative_to(Path(str(installed.locate_file(""))).resolve()):
+            return None  # another copy is imported
+        return f"v{installed.version}" if origin is None else origin.get("vcs_info", {}).get("commit_id")
+    except (PackageNotFoundError, OSError, ValueError, AttributeError):
+        return None
 
 
 def _git(folder: Path, *arguments: str) -> str | None:

@@ -415,6 +415,26 @@ def test_commit_of_a_checkout(tmp_path: Path) -> None:
     assert commit(package) == git("rev-parse", "HEAD") + "+dirty"
 
 
+def test_commit_of_an_installed_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A release, and what pip installs from a commit, can be traced as a checkout can; a folder cannot."""
+    package, info = tmp_path / "baselines" / "runs", tmp_path / "csp_data-7.1.dist-info"
+    package.mkdir(parents=True)
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: csp-data\nVersion: 7.1\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    assert commit(package) == "v7.1"
+    for origin, wanted in (
+        ({"url": "https://lab.example/csp-data", "vcs_info": {"vcs": "git", "commit_id": "c0ffee"}}, "c0ffee"),
+        ({"url": "file:///home/ann/csp-data", "dir_info": {}}, None),
+        ("no JSON", None),
+    ):
+        text = origin if isinstance(origin, str) else json.dumps(origin)
+        (info / "direct_url.json").write_text(text)
+        assert commit(package) == wanted
+    (info / "direct_url.json").unlink()
+    assert commit(tmp_path.parent) is None  # not what is installed there
+
+
 @pytest.mark.parametrize("name", MODELS)
 def test_every_model_has_small_sizes(name: str) -> None:
     count = sum(p.numel() for p in build(name, 12, 3, preset="small").parameters())
