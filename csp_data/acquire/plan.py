@@ -24,6 +24,8 @@ from csp_data.home import expanded
 __all__ = ["Item", "Variant", "local_file", "mirror_of", "plan"]
 
 Variant = Literal["compact", "full"]
+VARIABLE = "CSP_DATA_MIRROR"
+"""Environment variable: a mirror for all data sets."""
 
 
 @dataclass(frozen=True)
@@ -59,7 +61,7 @@ def mirror_of(name: str, chosen: str | None) -> str | None:
     OptionError
         If it is neither http(s) nor file nor a folder, or holds a password.
     """
-    mirror = (os.environ.get("CSP_DATA_MIRROR") or None) if chosen is None else chosen
+    mirror = (os.environ.get(VARIABLE) or None) if chosen is None else chosen
     if mirror is None:
         return None
     if not isinstance(cast("object", mirror), str):
@@ -189,7 +191,8 @@ def _on_mirror(card: Card, client: Client, mirror: str, scratch: Path, by_hand: 
         listed = _mirror_lock(card, client, mirror, scratch)
         if listed.files:
             entries = [FileEntry(path, size=row.size, sha256=row.sha256) for path, row in listed.files.items()]
-    without_mirror = f"Without this mirror: csp-data download {card.name}. {by_hand}"
+    unset = f"{VARIABLE}= " if os.environ.get(VARIABLE) else ""  # else the command would use it again
+    without_mirror = f"Without this mirror: {unset}csp-data download {card.name}. {by_hand}"
     for entry in entries:
         yield Item(entry, mirror + quote(os.fsencode(entry.path)), without_mirror)
 

@@ -80,7 +80,9 @@ def verify_tree(
     there = stamps.statuses(wanted)
     statuses = {name: status for name, status in there.items() if S_ISREG(status.st_mode)}
     unlisted = [name for name in in_recordings if name in statuses and name not in listed]
-    used = unlisted if card.unlisted == "used" else []
+    # what a reader opens beside a listed main file is used with it, so that a change of it is a change of the data
+    beside = {name for names in by_recording if names[0] in listed for name in names}
+    used = [name for name in unlisted if card.unlisted == "used" or name in beside]
 
     digests = stamps.digests(
         [path for path in listed if path in statuses] + used,

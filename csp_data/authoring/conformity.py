@@ -141,10 +141,27 @@ def _recordings(state: _State) -> Iterator[str]:
     ids = [recording.id for recording in found]
     if len(set(ids)) < len(ids):
         yield f"the id {next(id_ for id_ in ids if ids.count(id_) > 1)!r} stands twice"
+    yield from _not_listed(state.card, state.root, found)
     if found != find_in(state.card, state.root):
         yield "find() gives another order the second time; sort what it returns"
     state.found = found
     state.summary = f"{len(found)} in {len({recording.group for recording in found})} groups"
+
+
+def _not_listed(card: Card, root: Path, found: Sequence[Found]) -> Iterator[str]:
+    """Say what a list of files leaves out, where it is meant to be whole: users would not get it."""
+    if not card.files or card.unlisted == "used":
+        return
+    listed = {entry.path for entry in card.files}
+    left_out = []
+    for recording in found:
+        main, *others = (path_inside(file, root) for file in recording.files)
+        if main not in listed:
+            left_out.append(recording.id)
+        elif lacking := [name for name in others if name not in listed and (root / name).exists()]:
+            yield f"{recording.id}: the card lists {main}, and not {lacking[0]}, which download would not bring"
+    if left_out:
+        yield _Warning(f"{len(left_out)} recordings are left out, as the card does not list {_some(left_out)}")
 
 
 def _reading(state: _State) -> Iterator[str]:

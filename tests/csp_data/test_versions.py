@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import gzip
+import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 from click.testing import CliRunner
 
@@ -84,3 +87,37 @@ def test_a_file_names_every_raw_file_that_it_was_made_from() -> None:
     card = csp_data.info(EXAMPLE)
     files = csp_data.load(EXAMPLE).provenance["files"]
     assert {(file["path"], file["sha256"]) for file in files} == {(f.path, f.sha256) for f in card.files}
+
+
+def test_a_file_that_the_card_forgot_counts_all_the_same(tmp_path: Path) -> None:
+    """Its main file is listed, so the recording is used, and what a reader opens beside it with it."""
+    folder = Path(shutil.copytree(EXAMPLE, tmp_path / "eflesh"))
+    card = folder / "card.toml"
+    card.write_text(
+        "".join(line for line in card.read_text().splitlines(keepends=True) if "states.csv.gz" not in line)
+    )
+    (check,) = (check for check in csp_data.check_source(folder).checks if check.name == "recordings")
+    assert check.status == "failed"
+    assert (
+        "lists 20250401_014340_probe/sensor.csv.gz, and not 20250401_014340_probe/states.csv.gz"
+        in check.details[0]
+    )
+    before = csp_data.load(folder)
+    (states,) = folder.glob("recordings/*_014340_*/states.csv.gz")
+    lines = gzip.decompress(states.read_bytes()).decode().splitlines()
+    rows = [line.rsplit(",", 1) for line in lines]
+    doubled = "".join(f"{row},{float(force) * (1 if float(force) < 0 else 2)}\n" for row, force in rows)
+    states.write_bytes(gzip.compress(doubled.encode()))
+    after = csp_data.load(folder)
+    np.testing.assert_allclose(after.train[0].targets, 2 * before.train[0].targets)
+
+
+def test_recordings_that_the_card_forgot_are_named(tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(EXAMPLE, tmp_path / "eflesh"))
+    card = folder / "card.toml"
+    card.write_text(
+        "".join(line for line in card.read_text().splitlines(keepends=True) if "014340_probe/" not in line)
+    )
+    (check,) = (check for check in csp_data.check_source(folder).checks if check.name == "recordings")
+    assert check.status == "warning"
+    assert check.details == ("1 recordings are left out, as the card does not list 20250401_014340_probe",)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 from pathlib import Path
 from urllib.parse import quote, unquote
@@ -39,6 +40,16 @@ def test_file_mirror_works_offline(empty_home, sample_mirror, monkeypatch):
     monkeypatch.delenv("CSP_DATA_MIRROR")
     assert run("download", "excerpt").exit_code == 0  # all is there: nothing to fetch
     assert sample_mirror.seen == []
+
+
+def test_the_way_without_a_mirror_is_one(empty_home, sample_mirror, monkeypatch, tmp_path):
+    """Where the environment names the mirror, the command that was given used it again."""
+    assert "mirror: csp-data download excerpt." in run("download", "excerpt", "--mirror", tmp_path).stderr
+    monkeypatch.setenv("CSP_DATA_MIRROR", str(tmp_path))
+    said = re.search(r"mirror: (\w+)=(\w*) csp-data download excerpt\.", run("download", "excerpt").stderr)
+    assert said is not None
+    monkeypatch.setenv(said[1], said[2])
+    assert "mirror" not in run("download", "excerpt").stderr
 
 
 @pytest.mark.parametrize(
