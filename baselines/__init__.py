@@ -79,14 +79,17 @@ __all__ = [
     "presets_of",
     "read_run",
     "read_sweep",
+    "record",
     "run",
     "save_state",
+    "score",
     "sweep",
     "train",
 ]
 
 _HOMES = {
     "ablations.ablate": "ablate",
+    "elsewhere": "record score",
     "errors": "ModelError",
     "experiment": "evaluate load_model run",
     "models.config": "FlatConfig HierarchicalConfig config_from_dict config_to_dict",

@@ -34,6 +34,7 @@ from baselines.commands.faults import FAULTS, Faults, faults
 from baselines.commands.predict import PREDICT, Predict, predict
 from baselines.commands.report import REPORT, TABLE, Report, Table, report, table
 from baselines.commands.results import RESULTS, Results, results
+from baselines.commands.score import SCORE, Score, score
 from baselines.commands.stream import STREAM, Stream, stream
 from baselines.commands.sweep import SWEEP, Sweep, sweep
 from baselines.commands.train import EVAL, TRAIN, Eval, Train, evaluate, train
@@ -65,6 +66,7 @@ def commands() -> dict[str, Subcommand]:
     subcommands = (
         Subcommand(Train, TRAIN, train),
         Subcommand(Eval, EVAL, evaluate),
+        Subcommand(Score, SCORE, score),
         Subcommand(Table, TABLE, table),
         Subcommand(Results, RESULTS, results),
         Subcommand(Report, REPORT, report),

@@ -379,6 +379,8 @@ def model_config(model: Any) -> dict[str, Any]:
 def load_model(run: Run | Path | str, device: str = "cpu") -> nn.Module:
     """Return the model of a finished run, or of the folder of one, with the weights of its chosen epoch."""
     run = run if isinstance(run, Run) else read_run(run)
+    if run.config.elsewhere:
+        raise RunError(f"{run.folder} holds predictions that were made elsewhere, and no model.")
     model = _rebuilt(run)
     load_weights(run.folder / BEST, model)
     return model.to(torch_device(device)).eval()

@@ -37,7 +37,7 @@ MODELS: Columns = (
     ("computing", ("cpu", "scan", "layers")),
     ("models", ("models",)),
     ("one training", ("training", "published", "references")),
-    ("one run", ("runs", "experiment")),
+    ("one run", ("runs", "experiment", "elsewhere")),
     ("many, or live", ("sweeps", "results", "tables", "stream", "bench")),
     ("comparing", ("ablations", "report", "pretrained")),
     ("for people", ("prediction", "doctor", "commands", "cli")),

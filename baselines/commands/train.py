@@ -27,7 +27,17 @@ from csp_data.card.splits import PARTS
 from csp_data.protocol import resolve
 from csp_data.terminal import loudness
 
-__all__ = ["EVAL", "TRAIN", "Choices", "Eval", "Train", "evaluate", "train", "training_config"]
+__all__ = [
+    "EVAL",
+    "TRAIN",
+    "Choices",
+    "Eval",
+    "Train",
+    "evaluate",
+    "print_metrics",
+    "train",
+    "training_config",
+]
 
 _arg = tyro.conf.arg
 Named = tyro.conf.Positional
@@ -260,7 +270,7 @@ def evaluate(command: Eval, line: str) -> None:
         run = read_run(command.run)
         dataset, part = dataset_of(run, command.data), command.part or run.config.data.report
         metrics = afresh(run, dataset, part, command.device, keep)
-    _print_metrics(command, part, metrics, list(dataset.targets.units), part=part)
+    _print_errors(command, part, metrics, list(dataset.targets.units), part=part)
 
 
 def _evaluate_on_recordings(command: Eval, keep: Path | None) -> None:
@@ -274,14 +284,18 @@ def _evaluate_on_recordings(command: Eval, keep: Path | None) -> None:
     predictor = Predictor.of(command.run, device=command.device, data=command.data)
     metrics = predictor.evaluate(command.dataset, raw=command.raw, recordings=command.recording, keep=keep)
     name = f"{count_of(len(metrics['recordings']), 'recording')} of {metrics['dataset']} ({metrics['kind']})"
-    _print_metrics(command, name, metrics, list(predictor.interface.target_units))
+    _print_errors(command, name, metrics, list(predictor.interface.target_units))
 
 
-def _print_metrics(command: Eval, label: str, metrics: dict[str, Any], units: list[str], **said: str) -> None:
-    """Print errors over all, by channel and by episode."""
+def _print_errors(command: Eval, label: str, metrics: dict[str, Any], units: list[str], **said: str) -> None:
     if command.json:
         print(json.dumps({"run": str(command.run), **said, **metrics}))
         return
+    print_metrics(label, metrics, units)
+
+
+def print_metrics(label: str, metrics: dict[str, Any], units: list[str]) -> None:
+    """Print errors over all, by channel and by episode."""
     print(_error_line(label, metrics, units))
     for kind in ("channels", "episodes"):
         for name, values in metrics[kind].items():

@@ -16,6 +16,7 @@ from baselines.presets import OWN, REFERENCES
 from baselines.pretrained.card import card_text
 from baselines.pretrained.model import Pretrained, PretrainedError
 from baselines.results import Result, collect
+from baselines.runs.config import PREDICTIONS_ALONE
 from baselines.runs.interface import interface_of
 from baselines.runs.run import Run, dataset_of, read_run
 from baselines.tables.table import kind_label
@@ -33,7 +34,7 @@ RUN_FACTS = (
 
 def can_stream(run: Run) -> bool:
     """Tell whether a run's model can stream for ever: no reference, no Transformer that looks back over all."""
-    if run.config.model["family"] in (*REFERENCES, OWN):  # what ships is made from this package alone
+    if run.config.model["family"] in (*REFERENCES, OWN, PREDICTIONS_ALONE):  # what ships is made by this package
         return False
     config: Any = config_from_dict(run.config.model)
     highest = config.layer if isinstance(config, FlatConfig) else config.high

@@ -60,10 +60,10 @@ def _cost_table(group: Group, means: Mapping[str, float], factors: Mapping[str, 
             label,
             scale.number(means[label]),
             f"{runs[0].results['parameters']:,}",
-            f"{(runs[0].folder / BEST).stat().st_size / 1024:,.0f}",
+            "" if runs[0].config.elsewhere else f"{(runs[0].folder / BEST).stat().st_size / 1024:,.0f}",
             f"{np.mean([run.results['seconds'] for run in runs]):,.1f}",
             "" if factor is None else f"{factor:,.0f}",
-            ", ".join(sorted({str(run.environment.get("device")) for run in runs})),
+            ", ".join(sorted({str(run.environment.get("device", "elsewhere")) for run in runs})),
         ]
         rows.append(("reference" if group.is_reference(label) else "", cells))
     return html.table(f"Speed and size; {table.report} MSE is the mean over seeds", columns, rows)
@@ -134,10 +134,15 @@ def provenance(group: Group) -> str:
 def _environment_texts(environment: Mapping[str, Any]) -> tuple[str, str, str]:
     """Return software, machine and commit of a run."""
     packages = ("csp_data", "python", "torch", "numpy")
+    machine = "elsewhere"
+    if "platform" in environment:
+        machine = (
+            f"{environment['platform']}; {environment.get('cpu_count')} CPUs, "
+            f"{environment.get('threads')} threads; {environment.get('device')}"
+        )
     return (
-        ", ".join(f"{name} {environment.get(name, 'unknown')}" for name in packages),
-        f"{environment.get('platform')}; {environment.get('cpu_count')} CPUs, "
-        f"{environment.get('threads')} threads; {environment.get('device')}",
+        environment.get("about") or ", ".join(f"{name} {environment.get(name, 'unknown')}" for name in packages),
+        machine,
         environment.get("commit") or "not a git checkout",
     )
 

@@ -13,6 +13,7 @@ from baselines.training.settings import TrainConfig
 from csp_data import Dataset
 
 __all__ = [
+    "PREDICTIONS_ALONE",
     "REFERENCE_SETTING",
     "DataConfig",
     "RunConfig",
@@ -28,6 +29,9 @@ FORMAT_VERSION = 1
 
 REFERENCE_SETTING = "window_s"
 """The only setting of the training that references depend on."""
+
+PREDICTIONS_ALONE = "predictions"
+"""Family of what was trained elsewhere: its predictions are there, and no model (:mod:`baselines.elsewhere`)."""
 
 
 @dataclass(frozen=True)
@@ -112,11 +116,18 @@ class RunConfig:
         """12 hexadecimal digits that name everything the run's numbers depend on."""
         return digest(self.to_dict())
 
+    @property
+    def elsewhere(self) -> bool:
+        """Whether it was trained elsewhere, so that there are predictions alone."""
+        return self.model.get("family") == PREDICTIONS_ALONE
+
     def to_dict(self) -> dict[str, Any]:
         """Return the configuration as JSON values: tuples are lists, so that equal ones compare equal."""
         plain = json.loads(json.dumps(asdict(self)))
         if not self.weights:  # so that a run that begins as most do keeps its name
             del plain["weights"]
+        if self.elsewhere:  # of its training no more is known
+            plain["train"] = {name: plain["train"][name] for name in ("seed", "window_s", "window_stride_s")}
         return {"format": FORMAT, "format_version": FORMAT_VERSION, **plain}
 
     @classmethod

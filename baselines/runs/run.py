@@ -6,7 +6,7 @@
 ``interface.json``      channels, units, rates, filter, normalisation: what a stream of samples needs
 ``metrics.jsonl``       one line per epoch
 ``ledger.jsonl``        what was executed, and by which process (:mod:`baselines.training.ledger`)
-``best.safetensors``    weights of the chosen epoch
+``best.safetensors``    weights of the chosen epoch; none of what was trained elsewhere
 ``last.safetensors``    what an interrupted training goes on from
 ``predictions.npz``     of the part that is reported, physical units
 ``model.py``            the file of a model of one's own (:mod:`baselines.models.own`); where it imports from its
@@ -206,7 +206,8 @@ def read_run(folder: Path | str) -> Run:
             _ = results[part]["episodes"].items()
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise damaged_error(folder / RESULTS, error) from error
-    missing = [name for name in (BEST, PREDICTIONS) if not (folder / name).exists()]
+    needed = (PREDICTIONS,) if config.elsewhere else (BEST, PREDICTIONS)
+    missing = [name for name in needed if not (folder / name).exists()]
     if missing:
         raise damaged_error(folder, f"it has no {' and no '.join(missing)}")
     return Run(folder, config, environment, results, list(_read_metrics(folder / METRICS)))

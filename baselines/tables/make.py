@@ -17,6 +17,7 @@ from baselines.published import improvement as published_improvement
 from baselines.published import published
 from baselines.results.folds import FoldsMissingError, across_folds, recipe_of
 from baselines.results.rows import Result, as_results
+from baselines.runs.config import PREDICTIONS_ALONE
 from baselines.runs.run import Run, RunError
 from baselines.tables.digits import mean_and_std
 from baselines.tables.labels import by_label, what_numbers_mean
@@ -80,6 +81,7 @@ def make_table(
         unit=first.unit or MIXED,
         numbered=what_numbers_mean({called.get(label, label): group for label, group in groups.items()}),
         looks_ahead=tuple(label for label, group in groups.items() if _looks_ahead(group[0])),
+        elsewhere=tuple(label for label, group in groups.items() if _family(group[0]) == PREDICTIONS_ALONE),
         context=tuple(sorted({run.window_s for run in results}, key=lambda c: math.inf if c is None else c)),
         rows=tuple(sorted(_with_comparisons(rows, errors, against), key=lambda row: -row.test_mse)),
         against=against,
@@ -94,6 +96,11 @@ def make_table(
 def _looks_ahead(run: Result) -> bool:
     """Tell whether a model of one's own was seen to use samples after the end of a chunk (``OwnConfig``)."""
     return bool(run.settings.get("model", {}).get("looks_ahead"))
+
+
+def _family(run: Result) -> str | None:
+    family: str | None = run.settings.get("model", {}).get("family")
+    return family
 
 
 def make_tables(

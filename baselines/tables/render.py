@@ -223,6 +223,11 @@ def notes(table: Table) -> list[str]:
             f"{', '.join(map(table.called, table.looks_ahead))}: outputs were seen to depend on samples "
             "after the end of their chunk, which the other models do not see; such errors do not compare."
         )
+    if table.elsewhere:
+        sentences.append(
+            f"{', '.join(map(table.called, table.elsewhere))}: predictions that were made elsewhere. Which "
+            "samples and recordings they were made from is not checked here."
+        )
     compared = [row.comparison for row in table.rows if row.comparison is not None]
     if table.against and compared:
         count = compared[0].recordings

@@ -64,7 +64,7 @@ class Row:
 
     @property
     def kind(self) -> str:
-        """``"reference"``, ``"flat"``, ``"hiss"``, or ``"own"`` for a model from a file of its author's."""
+        """``"reference"``, ``"flat"``, ``"hiss"``, or ``"own"`` for a user's model or predictions."""
         name = self.model.split(" ")[0]
         return "reference" if name in REFERENCES else name.split("-")[0]
 
@@ -139,6 +139,8 @@ class Table:
         Sentences that say what the numbers behind models' names mean.
     looks_ahead
         Rows of models of one's own whose outputs were seen to depend on samples after their chunk.
+    elsewhere
+        Rows of what was trained elsewhere (:func:`baselines.record`).
     names
         What rows, and in an overview data, are called where people read them.
     """
@@ -160,6 +162,7 @@ class Table:
     variant: str = ""
     numbered: tuple[str, ...] = ()
     looks_ahead: tuple[str, ...] = ()
+    elsewhere: tuple[str, ...] = ()
     names: Mapping[str, str] = field(default_factory=dict)
 
     def called(self, name: str) -> str:

@@ -157,11 +157,14 @@ def test_json_is_all_of_stdout_for_every_command_that_reports(
     runs: dict[str, Run], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run, mean = str(runs["a"].folder), str(runs["mean"].folder)
-    samples = tmp_path / "samples.csv"
+    samples, predictions = tmp_path / "samples.csv", tmp_path / "predictions.csv"
     samples.write_text("")
+    lines = (f"{p.id},{time},0,0,0\n" for p in runs["a"].predictions for time in p.time)
+    predictions.write_text("episode,time,vel_x,vel_y,vel_z\n" + "".join(lines))
     calls = {
         "train": ["sample", "mean", "--out", str(tmp_path / "run")],
         "eval": [run],
+        "score": ["sample", str(predictions)],
         "table": [run, mean],
         "results": [],
         "report": [run, mean, "-o", str(tmp_path / "x.html")],
