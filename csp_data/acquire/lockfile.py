@@ -109,7 +109,7 @@ def extend_lock(path: Path, name: str, new: LockedSet) -> None:
     with lock(path):
         rows = _rows(path)
         row = rows.setdefault(name, {"files": {}, "archives": {}})
-        before = json.dumps(row, sort_keys=True)
+        before = json.dumps(row)
         for kind, files in (("files", new.files), ("archives", new.archives)):
             for file, locked in files.items():
                 known = row[kind].setdefault(file, asdict(locked))
@@ -118,5 +118,5 @@ def extend_lock(path: Path, name: str, new: LockedSet) -> None:
                         f"{file}: {path} expects sha256 {known['sha256']}, found {locked.sha256}. If its"
                         " publisher has replaced it and you want the new version, delete its entry there."
                     )
-        if json.dumps(row, sort_keys=True) != before:
+        if json.dumps(row) != before:
             write_json(path, {"format": "csp-data lock", "version": VERSION, "datasets": rows})

@@ -142,15 +142,25 @@ def test_lock_file_makes_the_next_machine_get_the_same_bytes(vector, empty_home,
     lock = tmp_path / "csp-data.lock.json"
     served = tree(vector)
     with Server(served) as mirror:
-        fetch("vector", mirror=mirror.url, lock_file=lock, raw=tmp_path / "one")
+        words = ["vector", "--raw", tmp_path / "one", "--lock", lock]
+        assert run("download", *words, "--mirror", mirror.url, "--accept-licence").exit_code == 0
         first = lock.read_bytes()
+        assert not (tmp_path / "one" / lock.name).exists()
         name = next(path for path in served if path.endswith("gt.txt"))
         served[name] = Resource(served[name].body + b"\n")
         with pytest.raises(VerificationError, match=rf"{name[1:]}: expected \d+ bytes, the server offers"):
             fetch("vector", mirror=mirror.url, lock_file=lock, raw=tmp_path / "two")
         served[name] = Resource(bytes(len(served[name].body) - 1))
         with pytest.raises(VerificationError, match="expected sha256"):
-            fetch("vector", mirror=mirror.url, lock_file=lock, raw=tmp_path / "two")
+            csp_data.download("vector", mirror=mirror.url, lock=lock, raw=tmp_path / "two", accept_licence=True)
+    changed = tmp_path / "one" / name[1:]
+    changed.write_bytes(changed.read_bytes() + b"\n")  # it can still be read
+    assert run("verify", *words[:3]).exit_code == 0
+    assert f"{name[1:]}: altered" in run("verify", *words).stderr
+    brought = run("import", "vector", tmp_path / "one", "--raw", tmp_path / "three", "--lock", lock)
+    assert f"{name[1:]}: altered" in brought.stderr
+    report = csp_data.import_raw("vector", tmp_path / "one", raw=tmp_path / "four", lock=lock)
+    assert [file.path for file in report.failures] == [name[1:]]
     assert lock.read_bytes() == first
 
 
