@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import signal
 import sys
 import time
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
     from baselines.stream.resampling import StampedSamples
     from baselines.stream.streamer import Streamer
 
+logger = logging.getLogger(__name__)
+
 __all__ = ["StreamCounts", "deferred_interrupt", "process_samples", "write_summary"]
 
 
@@ -46,6 +49,8 @@ class StreamCounts:
     """Bad lines replaced by the sample before, or left out where samples are resampled."""
     gaps: int = 0
     """Times that the stream began anew, after a gap or since the clock was set back."""
+    off_pace: int = 0
+    """Times that samples which are not resampled came at another pace than in training, by their own times."""
     busy: bool = False
     """A sample is being taken: the state is neither that before it nor that after it."""
     stopped: int = 0
@@ -85,12 +90,25 @@ def process_samples(
     for stamp, values in _good_samples(command, samples, lines, clock, counts, grid):
         predictions = streamer.push(values)
         clock.set(stamp, streamer.samples)
+        if grid is None and (pace := clock.off_pace(stamp, streamer.samples)) is not None:
+            _note_pace(*pace, clock.period, lines.count, counts)
         seconds = time.perf_counter() - lines.latest
         (counts.with_prediction if len(predictions) else counts.without_prediction).add(seconds)
         for behind, prediction in enumerate(predictions, start=1 - len(predictions)):
             due = streamer.answered + behind * streamer.model.config.chunk
             writer.write(clock.time(due), prediction, seconds)
             counts.predictions += 1
+
+
+def _note_pace(samples: int, seconds: float, period: float, line: int, counts: StreamCounts) -> None:
+    """Count that samples came at another pace than in training; the first time, say so."""
+    counts.off_pace += 1
+    if counts.off_pace == 1:
+        logger.warning(
+            "line %d: %d samples took %g s by their times, and %g s in training. Some are lost, or their rate has "
+            "changed; predictions take them to be %g s apart. With --resample their times count.",
+            line, samples, seconds, samples * period, period,
+        )  # fmt: skip
 
 
 def _good_samples(
@@ -164,7 +182,7 @@ def write_summary(command: Stream, counts: StreamCounts) -> None:
     samples, replaced = without_prediction.total + with_prediction.total, counts.replaced
     if command.json:
         totals = {"samples": samples, "predictions": counts.predictions, "held": replaced}
-        totals |= {"gaps": counts.gaps} if command.resample else {}
+        totals |= {"gaps": counts.gaps} if command.resample else {"off_pace": counts.off_pace}
         parts = {"without_prediction_ms": without_prediction, "with_prediction_ms": with_prediction}
         summary = totals | {name: latency.summary() if latency.total else None for name, latency in parts.items()}
         sys.stderr.write(json.dumps(summary) + "\n")
@@ -183,6 +201,11 @@ def write_summary(command: Stream, counts: StreamCounts) -> None:
             else ""
         )
         + (f", begun anew after {counts.gaps:,} gap{'' if counts.gaps == 1 else 's'}" if counts.gaps else "")
+        + (
+            f", at another pace {counts.off_pace:,} time{'' if counts.off_pace == 1 else 's'}"
+            if counts.off_pace
+            else ""
+        )
         + "\n"
     )
     for word, latency in (("without", without_prediction), ("with", with_prediction)):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import math
 import os
 import re
 import shutil
@@ -423,6 +424,39 @@ def test_times_that_tell_of_another_rate(
         main(arguments)
     assert caught.value.code == 1
     assert r"line 25: expected samples 0.02 s apart (50 Hz)" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("change", "line", "times"),
+    [
+        (lambda stamps: stamps[:100] + [t + 5 for t in stamps[100:]], 101, 1),
+        (lambda stamps: stamps[:100] + [t - 1.5 for t in stamps[100:]], 101, 1),
+        (lambda stamps: stamps[:101] + [stamps[100] + t / 2 for t in stamps[1:]], 126, 2),
+        (lambda stamps: [t for i, t in enumerate(stamps) if i < 100 or i % 3], 126, 1),  # a third is lost
+        (lambda stamps: [t + 0.009 * math.sin(7 * i) for i, t in enumerate(stamps)], None, 0),
+        (lambda stamps: [t * 1.1 for t in stamps], None, 0),
+        (lambda stamps: [None if 40 < i < 90 else t for i, t in enumerate(stamps)], None, 0),
+        (lambda stamps: [None if 40 < i < 90 else t + (i > 60) for i, t in enumerate(stamps)], 91, 1),
+        (lambda stamps: ["bad" if i % 2 and i > 30 else t for i, t in enumerate(stamps)], None, 0),
+    ],
+)
+def test_times_that_lose_the_pace_later(
+    runs: dict[str, Run],
+    sample: Dataset,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    change: Callable[[list[float]], list[float | str | None]],
+    line: int | None,
+    times: int,
+) -> None:
+    """Samples that are not evenly spaced by their times, as they are taken to be without --resample."""
+    stamps = change([0.02 * i for i in range(151)])
+    row = dict.fromkeys(sample.channels.names, 0.5)
+    (tmp_path / "in").write_text("\n".join(json.dumps({"time": t, **row}) for t in stamps[:151]))
+    main(["stream", str(runs["a"].folder), "--input", str(tmp_path / "in"), "--on-bad", "hold"])
+    said = capsys.readouterr().err
+    assert re.findall(r"line (\d+): \d+ samples took", said) == ([] if line is None else [str(line)])
+    assert re.findall(r"another pace (\d+) time", said) == ([str(times)] if times else [])
 
 
 def test_times_go_on_where_lines_have_none() -> None:
