@@ -39,6 +39,8 @@ class Predictor:
 
     def push(self, sample):
         """Take a sample (C,); return the predictions (D,) that it completes, mostly none or one."""
+        if not np.isfinite(sample).all():  # it would stay in the state, or be clipped and taken for a value
+            raise ValueError(f"expected finite numbers, found {sample}: repeat the last good sample instead")
         if self._offset is not None:
             return self._step(np.subtract(sample, self._offset))
         # the mean or median of the first samples is subtracted from all: until they are there, they wait

@@ -73,6 +73,7 @@ def predict(command: Predict, line: str) -> None:
     """Run the command."""
     from baselines.files import atomic_bytes
     from baselines.prediction import Predictor
+    from baselines.runs.interface import step_note
 
     if bool(command.files) == (command.dataset is not None):
         found = "both" if command.files else "neither"
@@ -88,6 +89,9 @@ def predict(command: Predict, line: str) -> None:
         baseline=command.baseline,
         data=command.data,
     )
+    note = step_note(predictor.interface, predictor.protocol)
+    if note is not None and loudness.get().notes:
+        sys.stderr.write(f"Note: {note}\n")
     if command.out == "-":
         _write(sys.stdout, command, predictor)
         return

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import sys
 from collections.abc import Iterator
@@ -16,6 +17,7 @@ from baselines.commands.stream_loop import StreamCounts, deferred_interrupt, pro
 from baselines.errors import OptionError
 from baselines.stream.line_protocol import PredictionWriter, SampleError
 from baselines.stream.resampling import MAX_GAP_S, Resampler, StampedSamples
+from csp_data.protocol import Protocol
 from csp_data.terminal import loudness
 
 if TYPE_CHECKING:
@@ -184,7 +186,7 @@ def _open_streamer(command: Stream) -> tuple[Streamer, Interface]:
     announce = command.engine != "reference" and (loudness.get().progress or loudness.get().verbose)
     with before_compiling(lambda: sys.stderr.write(COMPILING + "\n")) if announce else nullcontext():
         streamer = Streamer.of(model, interface, command.engine, baseline=baseline)
-    notes = [*_protocol_notes(interface, command)]
+    notes = [*_protocol_notes(interface, command), *_step_notes(command.run, interface)]
     if isinstance(model, WindowedModel):
         notes.append(_window_note(model, interface))
     if any(isinstance(module, Transformer) for module in model.modules()):
@@ -195,6 +197,18 @@ def _open_streamer(command: Stream) -> tuple[Streamer, Interface]:
     for note in notes if loudness.get().notes else ():
         sys.stderr.write(f"Note: {note}\n")
     return streamer, interface
+
+
+def _step_notes(folder: Path, interface: Interface) -> Iterator[str]:
+    """Say of a run whose targets are not per second that they are not; what ships predicts SI units."""
+    from baselines.pretrained import pretrained_of
+    from baselines.runs.interface import step_note
+    from baselines.runs.run import read_config
+
+    if pretrained_of(folder) is None:
+        protocol = Protocol.from_json(json.dumps(read_config(folder).data.protocol))
+        if (note := step_note(interface, protocol)) is not None:
+            yield note
 
 
 def _window_note(model: WindowedModel, interface: Interface) -> str:

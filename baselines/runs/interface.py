@@ -11,11 +11,11 @@ import numpy as np
 
 from baselines.errors import CspDataError
 from baselines.runs.run import Run, dataset_of
-from csp_data import Dataset, LowPass, Normalization
+from csp_data import Dataset, LowPass, Normalization, Protocol
 from csp_data.files import read_json
 from csp_data.normalization import Affine
 
-__all__ = ["INTERFACE", "Interface", "InterfaceError", "interface_of"]
+__all__ = ["INTERFACE", "Interface", "InterfaceError", "interface_of", "step_note"]
 
 INTERFACE = "interface.json"
 """Name of the file in a run folder."""
@@ -137,6 +137,17 @@ class Interface:
             }
         )
         return cls(**entries)
+
+
+def step_note(interface: Interface, protocol: Protocol) -> str | None:
+    """Say that predictions are not per second, whatever their names; None where they are, or have no unit."""
+    if protocol.target_per != "step" or set(interface.target_units) == {"1"}:
+        return None
+    units = " and ".join(dict.fromkeys(interface.target_units))
+    return (
+        f"changes are predicted in {units} over each step of {1 / interface.target_hz:g} s, as the protocol has "
+        f"them, not per second ({interface.targets[0]} too)."
+    )
 
 
 def interface_of(run: Run, data: Path | None = None) -> Interface:

@@ -392,6 +392,26 @@ def test_a_baseline_holds_predictions_back_and_their_times_stay(
     assert "must come without that offset" in said.err
 
 
+@pytest.mark.parametrize("command", ["stream", "predict"])
+def test_that_predictions_are_not_per_second_is_said(
+    runs: dict[str, Run], sample: Dataset, tmp_path: Path, capsys: pytest.CaptureFixture[str], command: str
+) -> None:
+    """Under the published protocol vel_x is a way over a step: a robot that took it for m/s would be far off."""
+    folder = Path(shutil.copytree(runs["a"].folder, tmp_path / "run"))
+    (tmp_path / "in.csv").write_text(csv_text(sample, sample.val[0].inputs[:20]))
+    arguments = [command, str(folder), *(["--input"] if command == "stream" else []), str(tmp_path / "in.csv")]
+    main(arguments)
+    assert "per second" not in capsys.readouterr().err
+    (folder / INTERFACE).write_text(
+        json.dumps(replace(interface_of(runs["a"]), target_units=("m",) * 3).to_dict())
+    )
+    config = json.loads((folder / "config.json").read_text())
+    config["data"]["protocol"]["target_per"] = "step"
+    (folder / "config.json").write_text(json.dumps(config))
+    main(arguments)
+    assert "changes are predicted in m over each step of 0.2 s" in capsys.readouterr().err
+
+
 def test_an_interface_that_lacks_a_field_is_damaged(runs: dict[str, Run], tmp_path: Path) -> None:
     folder = shutil.copytree(runs["a"].folder, tmp_path / "run")
     plain = json.loads((folder / INTERFACE).read_text())

@@ -190,6 +190,12 @@ def test_the_consumer_stops_at_samples_of_another_rate(
     assert done.returncode == code, done.stderr
     assert len(done.stdout.splitlines()) == (0 if code else 11)
     assert ("expected samples 0.02 s apart (50 Hz), found a median of 0.012" in done.stderr) == bool(code)
+    if not code:  # a sample that is no number would stay in the state
+        stamped[55, 3] = np.nan
+        np.savetxt(tmp_path / "in.csv", stamped, delimiter=",", header=header, comments="")
+        done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, check=False)
+        assert (done.returncode, len(done.stdout.splitlines())) == (1, 6)
+        assert "expected finite numbers" in done.stderr
 
 
 @pytest.mark.parametrize("baseline", ["none", "mean"])
