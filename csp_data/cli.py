@@ -31,7 +31,7 @@ from csp_data.commands.options import (
     protocol_options,
     raw_option,
 )
-from csp_data.commands.own import check, new
+from csp_data.commands.own import check, files, new
 from csp_data.commands.plot import plot
 from csp_data.commands.simulate import simulate
 from csp_data.commands.view import view
@@ -277,6 +277,7 @@ for command in (
     doctor,
     download,
     export,
+    files,
     import_,
     new,
     plot,

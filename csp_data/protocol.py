@@ -394,7 +394,8 @@ def resolve(card: Card, protocol: Protocol | str | None = None) -> Protocol:
         raise OptionError("protocol", chosen, "a csp_data.Protocol, or the name of one")
     if isinstance(chosen, str):
         if chosen not in card.splits or chosen not in PROTOCOLS:
-            raise UnknownNameError(f"protocol of {card.name}", chosen, sorted(set(card.splits) & set(PROTOCOLS)))
+            known = sorted(set(card.splits) & set(PROTOCOLS)) or PROTOCOLS
+            raise UnknownNameError(f"protocol of {card.name}", chosen, known)
         chosen = PROTOCOLS[chosen]
     if chosen.split_name not in card.splits:
         raise UnknownNameError(f"split of {card.name}", chosen.split_name, card.splits)

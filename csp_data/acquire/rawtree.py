@@ -46,7 +46,7 @@ def recordings_of(card: Card, source: Source, report: Report) -> list[Found]:
         raise CardError(
             card.name,
             f"it lists no files and leaves out recordings that it does not list: all {len(report.found)} in "
-            f'{report.root}. List their files, or write unlisted = "used"',
+            f'{report.root}. List their files (csp-data files prints the list), or write unlisted = "used"',
         )
     advice = better_folder(card, report.root) or prose(card.obtain)
     what = f"Recordings of {card.name} ({source.layout})"

@@ -21,7 +21,7 @@ title = "{name}: an accelerometer on a cart"  # yours
 kind = "simulated"  # "real recordings" when yours have taken the place of the example's
 protocol = "strict"
 bundled = "recordings"  # folder beside this file; leave the line out to keep raw files elsewhere (--raw)
-unlisted = "used"  # or list the files with their digests: files = [{{ path = "...", sha256 = "..." }}]
+unlisted = "used"  # or, once you publish them, a list of the files with digests: csp-data files
 summary = """
 Simulated by csp-data new: a cart swings on a track; the task is to tell its velocity from its acceleration.
 """  # yours

@@ -1,17 +1,19 @@
-"""The commands ``check`` and ``new``."""
+"""The commands ``check``, ``files`` and ``new``."""
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 
 import click
 
 from csp_data.authoring.conformity import check_source
+from csp_data.authoring.listing import as_toml, listed_files
 from csp_data.authoring.template import new_source
 from csp_data.commands.base import Command, examples, report
 from csp_data.commands.options import json_option, name_argument, raw_option
 
-__all__ = ["check", "new"]
+__all__ = ["check", "files", "new"]
 
 
 @click.command(
@@ -34,6 +36,35 @@ def check(ctx: click.Context, name: str, raw: Path | None, limit: int, as_json: 
     report(found.to_dict(), str(found), as_json=as_json)
     if not found.ok:
         ctx.exit(3)
+
+
+@click.command(
+    cls=Command,
+    epilog=examples(
+        "csp-data files ./my-sensor --raw recordings",
+        "csp-data files ./my-sensor --raw raw --archive my-sensor-1.0.zip --url https://data.example.org/my-sensor",
+    ),
+)
+@name_argument
+@raw_option
+@click.option(
+    "--archive",
+    "archives",
+    type=click.Path(path_type=Path),
+    multiple=True,
+    help="An archive in which they are packed (more than once for several).",
+)
+@click.option("--url", metavar="ADDRESS", help="Folder from which archives, or files, will be fetched.")
+@json_option
+def files(name: str, raw: Path | None, archives: tuple[Path, ...], url: str | None, as_json: bool) -> None:
+    """List raw files as a card does, with digests.
+
+    Prints the fields files and downloads in TOML, for the card of a data set that you publish: the files that its
+    reader opens, and those that the card lists already.
+    """
+    lists = listed_files(name, raw=raw, archives=archives, url=url)
+    rows = {field: [asdict(entry) for entry in entries] for field, entries in lists.items()}
+    report(rows, as_toml(lists), as_json=as_json)
 
 
 @click.command(

@@ -96,6 +96,7 @@ def test_json_is_all_of_stdout_for_every_command_that_reports(empty_home: Path, 
         "download": ["sample"],
         "doctor": [],
         "check": ["sample", "--limit", "1"],
+        "files": ["sample"],
         "new": ["mine", "--folder", str(tmp_path / "mine")],
         "clean": ["--prepared", "--yes"],
     }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -286,6 +287,13 @@ def test_what_a_person_sets_wins_over_the_card() -> None:
     changed = resolve(card, PAPER.replace(input_scaling=Scaling()))
     assert changed.input_scaling == Scaling()
     assert resolve(card, Protocol.from_json(changed.to_json())) == changed
+
+
+def test_a_card_with_a_protocol_that_there_is_not_hears_which_there_are() -> None:
+    card = load_card("vector")
+    bench = dataclasses.replace(card, protocol="bench", splits={"bench": card.splits["strict"]}, protocols={})
+    with pytest.raises(UnknownNameError, match=r"no protocol 'bench' of vector\. Known: paper, strict\."):
+        resolve(bench)
 
 
 def test_a_split_can_be_chosen_alone(rough: Callable[[str], Path]) -> None:
