@@ -28,6 +28,7 @@ SHORT = TrainConfig(epochs=1, window_s=None, window_stride_s=None, seed=3)
 
 FILE = """
 from torch import nn
+import helper
 import layers.blocks
 from helper import SCALE
 
@@ -43,6 +44,8 @@ class Mine(nn.Module):
         print("running its forward")
         if self.late:
             import later
+            import helper as again
+            assert again is helper
         y = SCALE * self.out(self.read(x.mT).mT)
         if y.requires_grad:
             y.register_hook(lambda gradient: print("going back"))
@@ -183,10 +186,16 @@ def test_a_run_from_before_files_were_kept_finds_them_where_they_lay(sample: csp
     assert again["mse"] == pytest.approx(run.reported["mse"], rel=1e-6)
 
 
-def test_nothing_of_python_or_installed_is_hidden(file: Path) -> None:
+def test_nothing_of_python_or_installed_is_hidden(
+    file: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
     for name in ("types.py", "packaging.py"):
         (file.parent / name).write_text("raise ValueError\n")
-    file.write_text("import types, packaging.version\n" + FILE)
+    (file.parent / "plain").mkdir()  # no package of the folder's, and elsewhere there is one
+    (elsewhere := tmp_path_factory.mktemp("elsewhere") / "plain").mkdir()
+    (elsewhere / "__init__.py").write_text("X = 1\n")
+    monkeypatch.syspath_prepend(str(elsewhere.parent))
+    file.write_text("import types, packaging.version\nfrom plain import X\n" + FILE)
     assert baselines.build(f"{file}:Mine", 12, 3).config.beside.keys() == BESIDE.keys()  # type: ignore[union-attr]
 
 
