@@ -13,6 +13,7 @@ from pathlib import Path, PurePosixPath
 from types import MappingProxyType
 from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
+from csp_data._version import __version__
 from csp_data.card.splits import SplitCard, check_split
 from csp_data.card.types import (
     QUANTITIES,
@@ -87,7 +88,8 @@ def _from_table(kind: type[Part], table: Any, where: str) -> Part:
     if unknown := set(table) - set(declared):
         name = sorted(unknown)[0]
         near = difflib.get_close_matches(name, declared, n=1)
-        raise CardError(where, f"unknown field {name!r}{f' (did you mean {near[0]!r}?)' if near else ''}")
+        hint = f"did you mean {near[0]!r}?" if near else f"this is csp-data {__version__}; a later one may know it"
+        raise CardError(where, f"unknown field {name!r} ({hint})")
     for name, field in declared.items():
         if name not in table and field.default is MISSING and field.default_factory is MISSING:
             raise CardError(where, f"field {name!r} is missing")

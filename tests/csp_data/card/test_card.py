@@ -97,7 +97,11 @@ def test_a_whole_card_is_read() -> None:
         ('title = "Made"', "", "field 'title' is missing"),
         ('title = "Made"', 'title = ""', "field 'title' is empty"),
         ('title = "Made"', "title = 3", "field 'title' should be str"),
-        ('title = "Made"', 'title = "Made"\ncolour = "red"', "unknown field 'colour'"),
+        (
+            'title = "Made"',
+            'title = "Made"\ncolour = "red"',
+            r"unknown field 'colour' \(this is csp-data \d.*; a later",
+        ),
         ('kind = "simulated"', 'kind = "fake"', "kind should be one of"),
         ('title = "Made"', 'titel = "Made"', r"unknown field 'titel' \(did you mean 'title'\?\)"),
         ("rate_hz = 100", "rate_hz = true", "field 'rate_hz' should be float"),
