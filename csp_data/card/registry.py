@@ -41,13 +41,8 @@ def _shipped_texts() -> Mapping[str, str]:
 
 @cache
 def _shipped_cards() -> Mapping[str, Card]:
-    cards = {}
-    for name, text in _shipped_texts().items():
-        card = read_card(text, f"{name}.toml", _shipped_texts())
-        if card.name != name:
-            raise CardError(f"{name}.toml", f"its name {card.name!r} differs from the file's")
-        cards[name] = card
-    return MappingProxyType(cards)
+    texts = _shipped_texts()
+    return MappingProxyType({name: read_card(text, f"{name}.toml", texts) for name, text in texts.items()})
 
 
 _added: dict[str, Card] = {}

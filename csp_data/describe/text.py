@@ -224,7 +224,7 @@ def _parts_of(split: SplitCard, *, code: str = "") -> str:
         listed = getattr(split, part)
         if split.shares:
             said.append(f"{part} {split.shares[part]:.0%}")
-        elif any(set(name) & set("*?[") for name in listed):
+        elif any(set(name) & set("*?") for name in listed):
             said.append(f"{part} {' and '.join(f'{code}{name}{code}' for name in listed)}")
         else:
             said.append(f"{part} {len(listed)}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import socket
@@ -16,6 +17,7 @@ from csp_data.acquire.lockfile import LOCK_NAME, RECEIPTS_NAME
 from csp_data.doctor import examine
 from csp_data.errors import CardError, CspDataError
 from csp_data.files import read_json
+from csp_data.home import home
 from csp_data.predictions import PredictionsError, read_predictions
 from csp_data.simulate.stamp import STAMP, read_stamp
 
@@ -159,6 +161,21 @@ def test_folders_that_may_not_be_looked_into(empty_home: Path, tmp_path: Path, c
         ):
             call()
     assert csp_data.prepare("sample", out=tmp_path / "x.h5").exists()
+
+
+def test_a_link_to_itself_is_told(tmp_path: Path) -> None:
+    (tmp_path / "loop").symlink_to("loop")
+    with pytest.raises(CspDataError, match=f"loop/x cannot be looked at: {os.strerror(errno.ELOOP)}"):
+        csp_data.verify("vector", raw=tmp_path / "loop" / "x")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="another folder elsewhere")
+def test_the_home_is_the_users_folder_of_data_where_none_is_chosen(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))
+    monkeypatch.delenv("CSP_DATA_HOME")
+    assert home() == tmp_path / "csp-data"
 
 
 def test_a_raw_file_that_cannot_be_read(tmp_path: Path, empty_home: Path, monkeypatch: pytest.MonkeyPatch) -> None:

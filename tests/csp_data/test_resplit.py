@@ -276,6 +276,12 @@ def test_neighbours_of_single_recordings_are_pieces(home: Path) -> None:
     assert apart.parts == whole.parts
 
 
+def test_pieces_take_the_place_of_half_as_many_recordings() -> None:
+    made = card(rule="random", shares={"train": 0.5, "test": 0.5})
+    parts = divide(made, "made", found(tuple(f"r{i}" for i in range(8))), Resplit(neighbours="both", piece_s=7))
+    assert sorted(parts.values()) == 4 * [("test", "train")] + 2 * [("train",)]
+
+
 def test_pieces_need_a_split_that_does_not_wait_for_what_is_read(originals: dict[str, Path]) -> None:
     """Which recordings are cut into pieces must be known before they are read."""
     with pytest.raises(

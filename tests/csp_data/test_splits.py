@@ -125,15 +125,18 @@ def test_groups_stay_together() -> None:
 
 
 def test_lists_take_names_and_patterns_and_leave_the_rest() -> None:
-    made = card(train=("x/*", "b"), eval=("*a001_1",), held_out=())
-    parts = assign(made, "made", found("x/1", "b", "c", "sub/a001_1", "a001_11"))
-    assert parts == {"x/1": "train", "b": "train", "sub/a001_1": "eval"}
+    made = card(train=("x/*", "b", "r[1]"), eval=("*a001_1",), held_out=())
+    parts = assign(made, "made", found("x/1", "b", "c", "sub/a001_1", "a001_11", "r[1]", "r1"))
+    assert parts == {"x/1": "train", "b": "train", "sub/a001_1": "eval", "r[1]": "train"}
 
 
 def test_a_group_that_is_held_out_stands_in_one_part() -> None:
     lists = {"train": ("g/1",), "test": ("g/2",)}
     with pytest.raises(CardError, match=r"puts group 'g' into the parts test, train; put them all into one"):
         assign(card(**lists, held_out=("test",)), "made", found("g/1", "g/2"))
+    cut = card(rule="sequential", shares={"train": 0.5, "test": 0.5})
+    with pytest.raises(CardError, match=r'parts test, train; rule = "groups" keeps them together'):
+        assign(cut, "made", found("g/1", "g/2"))
     assert assign(card(**lists, held_out=()), "made", found("g/1", "g/2")) == {"g/1": "train", "g/2": "test"}
 
 

@@ -54,6 +54,7 @@ def test_every_card_fits_its_source(name: str) -> None:
     card = load_card(name)
     source = load_source(card)
     assert {target.name for target in card.targets} <= set(source.targets)
+    assert card.name == name
     assert card.protocol in card.splits
     assert csp_data.info(name) is card
 

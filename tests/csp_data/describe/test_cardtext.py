@@ -7,8 +7,8 @@ import dataclasses
 import pytest
 
 import csp_data
-from csp_data.card import Citation
-from csp_data.describe.text import amount, comparison, incomplete, markdown
+from csp_data.card import Citation, SplitCard
+from csp_data.describe.text import amount, comparison, incomplete, markdown, plain_text
 
 NAMES = csp_data.names()
 
@@ -36,6 +36,8 @@ def test_a_page_says_what_the_card_says(name: str) -> None:
         assert f"`{stream.name}`" in text
     for said in (card.licence.terms, card.citation.doi, card.obtain, *card.defects, card.size.basis):  # type: ignore[union-attr]
         assert " ".join(said.split()) in text
+    for address in (card.licence.url, f"https://doi.org/{card.citation.doi}"):
+        assert f"]({address})" in text
     columns = {line.count("|") for line in text.splitlines() if line.startswith("| `") and "fields" not in line}
     assert columns  # every row of a table has the width of its head
     for block in text.split("\n\n"):
@@ -49,6 +51,13 @@ def test_a_card_without_addresses_has_no_links() -> None:
     licence = dataclasses.replace(card.licence, url="none")
     text = markdown(dataclasses.replace(card, licence=licence, citation=Citation("By us.", "none", "@misc{us}")))
     assert f"\n\n{licence.name}. {' '.join(licence.terms.split())}\n\nBy us.\n\n" in text
+
+
+def test_names_with_brackets_are_counted_and_patterns_shown() -> None:
+    split = SplitCard(train=("run[1]", "run[2]"), test=("x/*",))
+    card = dataclasses.replace(csp_data.info("sample"), splits={"strict": split})
+    assert "Split strict (lists): train 2, test x/* recordings" in plain_text(card, card.kind)
+    assert "| `strict` | lists | train 2, test `x/*` | test |" in markdown(card)
 
 
 def test_the_comparison_has_a_row_for_each() -> None:
