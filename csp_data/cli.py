@@ -127,7 +127,7 @@ def info(
 def _describe_prepared_files(card: Card) -> Iterator[str]:
     """Say which prepared files of a data set the home has."""
     made_before = _made_before(card.name)
-    yield "Prepared:" if made_before else f"Prepared: nothing yet (csp-data prepare {card.name})"
+    yield "Prepared:" if made_before else f"Prepared: nothing yet (csp-data prepare {card.typed})"
     for dataset in made_before:
         yield f"  {dataset}\n    {_counts(dataset)}\n    {dataset.path}"
 

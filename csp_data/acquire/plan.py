@@ -119,7 +119,7 @@ def plan(
     AccessError
         If nothing can be fetched by a program.
     """
-    by_hand = f"By hand: {prose(card.obtain)} Then: csp-data import {card.name} PATH."
+    by_hand = f"By hand: {prose(card.obtain)} Then: csp-data import {card.typed} PATH."
     try:
         if mirror is not None:
             items = list(_on_mirror(card, client, mirror, scratch, by_hand))
@@ -192,7 +192,7 @@ def _on_mirror(card: Card, client: Client, mirror: str, scratch: Path, by_hand: 
         if listed.files:
             entries = [FileEntry(path, size=row.size, sha256=row.sha256) for path, row in listed.files.items()]
     unset = f"{VARIABLE}= " if os.environ.get(VARIABLE) else ""  # else the command would use it again
-    without_mirror = f"Without this mirror: {unset}csp-data download {card.name}. {by_hand}"
+    without_mirror = f"Without this mirror: {unset}csp-data download {card.typed}. {by_hand}"
     for entry in entries:
         yield Item(entry, mirror + quote(os.fsencode(entry.path)), without_mirror)
 

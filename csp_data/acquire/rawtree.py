@@ -7,8 +7,8 @@ from pathlib import Path
 
 from csp_data.acquire.nearby import better_folder, contents
 from csp_data.acquire.report import Report, path_inside
-from csp_data.acquire.verify import verify_tree
-from csp_data.card import Card, bundled_root, prose
+from csp_data.acquire.verify import how_to_get, verify_tree
+from csp_data.card import Card, bundled_root
 from csp_data.errors import CardError, DamagedRecordingError, MissingDataError
 from csp_data.home import check_accessible, raw_dir
 from csp_data.simulate.stamp import read_stamp, simulates
@@ -48,7 +48,7 @@ def recordings_of(card: Card, source: Source, report: Report) -> list[Found]:
             f"it lists no files and leaves out recordings that it does not list: all {len(report.found)} in "
             f'{report.root}. List their files (csp-data files prints the list), or write unlisted = "used"',
         )
-    advice = better_folder(card, report.root) or prose(card.obtain)
+    advice = better_folder(card, report.root) or how_to_get(card, report.root)
     what = f"Recordings of {card.name} ({source.layout})"
     raise MissingDataError(what, report.root, f"{contents(card, report.root)} {advice}")
 

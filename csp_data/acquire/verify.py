@@ -114,7 +114,7 @@ def verify_tree(
 def download_command(card: Card, root: Path) -> str:
     """Return the command that fetches the files of a data set into a folder."""
     place = "" if root == raw_dir(card.name) else f" --raw {shlex.quote(str(root))}"
-    return f"csp-data download {card.name}{place}"
+    return f"csp-data download {card.typed}{place}"
 
 
 def how_to_get(card: Card, root: Path) -> str:

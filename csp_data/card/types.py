@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal, TypeVar
 
-from csp_data.card.plugins import Reader
+from csp_data.card.plugins import FolderReader, Reader
 from csp_data.card.splits import SplitCard
 from csp_data.errors import UnknownNameError
 
@@ -215,6 +216,11 @@ class Card:
             f"<Card {self.name}: {self.title} ({self.kind}, {self.licence.id}); streams {streams}; "
             f"targets {targets}>"
         )
+
+    @property
+    def typed(self) -> str:
+        """What a command is to be told: the name, or the folder of a set that may be known by that alone."""
+        return shlex.quote(str(self.reader.folder)) if isinstance(self.reader, FolderReader) else self.name
 
     def to_dict(self) -> dict[str, Any]:
         """Return the fields of the file as plain values; what is not known is ``None``."""

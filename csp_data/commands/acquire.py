@@ -103,7 +103,7 @@ def download(
         click.echo("Stopped; what has arrived is kept. Run the command again to go on.", err=True)
         ctx.exit(1)
     terms = prose(card.licence.terms)
-    click.echo(f"Terms: {card.licence.name}. {terms} To cite it: csp-data cite {card.name}", err=True)
+    click.echo(f"Terms: {card.licence.name}. {terms} To cite it: csp-data cite {card.typed}", err=True)
     _say(ctx, report, as_json)
 
 

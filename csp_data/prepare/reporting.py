@@ -8,7 +8,8 @@ from collections.abc import Sequence
 
 from csp_data.acquire.nearby import better_folder
 from csp_data.acquire.report import Report
-from csp_data.card import Card, prose
+from csp_data.acquire.verify import how_to_get
+from csp_data.card import Card
 from csp_data.errors import DamagedRecordingError, MissingDataError
 from csp_data.prepare.examples import Example
 from csp_data.protocol import Protocol
@@ -84,8 +85,8 @@ def _why_empty(card: Card, report: Report, parts: int, notes: Sequence[Note]) ->
     if 0 < len(groups) < parts <= count:
         number = "one group" if len(groups) == 1 else f"{len(groups)} groups"
         few = f"The {count} recordings are of {number} ({', '.join(groups)}), and no group is divided. "
-        return few + prose(card.obtain)
-    return better_folder(card, report.root) or prose(card.obtain)
+        return few + how_to_get(card, report.root)
+    return better_folder(card, report.root) or how_to_get(card, report.root)
 
 
 def columns_differ(report: Report, example: Example, first: str, names: Sequence[str]) -> DamagedRecordingError:

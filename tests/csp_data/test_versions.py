@@ -15,6 +15,7 @@ from csp_data.adapters.common import described
 from csp_data.authoring.template import new_source
 from csp_data.card import registry
 from csp_data.cli import cli
+from csp_data.errors import MissingDataError
 
 EXAMPLE = Path(__file__).parent.parent.parent / "examples" / "eflesh"
 PLACE = """
@@ -121,3 +122,20 @@ def test_recordings_that_the_card_forgot_are_named(tmp_path: Path) -> None:
     (check,) = (check for check in csp_data.check_source(folder).checks if check.name == "recordings")
     assert check.status == "warning"
     assert check.details == ("1 recordings are left out, as the card does not list 20250401_014340_probe",)
+
+
+def test_what_is_gone_is_got_by_a_command(tmp_path: Path) -> None:
+    """Where one can fetch it; how by hand stood there alone. The name would be unknown to the command."""
+    folder = Path(shutil.copytree(EXAMPLE, tmp_path / "eflesh"))
+    raw = (folder / "recordings").rename(tmp_path / "raw")
+    card = folder / "card.toml"
+    text = card.read_text().replace('bundled = "recordings"\n', "")
+    card.write_text(
+        text.replace("files = [", 'downloads = [{ path = "a.zip", url = "https://lab.example/a.zip" }]\nfiles = [')
+    )
+    for left in ("20250401_014340_probe", "20250401_015037_probe", "20250401_015717_probe"):
+        shutil.rmtree(raw / left)
+        with pytest.raises(
+            MissingDataError, match=f"Run csp-data download {folder} --raw {raw}, or by hand: It lies"
+        ):
+            csp_data.prepare(folder, raw=raw)
