@@ -46,6 +46,7 @@ __all__ = [
     "damaged_error",
     "dataset_of",
     "failure_of",
+    "is_held",
     "lock_folder",
     "read_run",
 ]
@@ -167,6 +168,20 @@ def lock_folder(folder: Path, config: RunConfig) -> Iterator[State]:
             yield "finished" if (folder / RESULTS).exists() else "unfinished"
     finally:
         lock.release()
+
+
+def is_held(folder: Path) -> bool:
+    """Tell whether a process is at work on the run in a folder."""
+    path = folder / LOCK
+    if not path.exists():
+        return False
+    try:
+        with filelock.FileLock(path, timeout=0):
+            return False
+    except filelock.Timeout:
+        return True
+    except OSError:  # cannot be written: whoever takes the run up says so
+        return False
 
 
 def _is_begun(folder: Path, config: RunConfig) -> bool:

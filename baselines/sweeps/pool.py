@@ -7,6 +7,7 @@ is no loss of a sweep: every run goes on from its checkpoint, and its folder's l
 from __future__ import annotations
 
 import logging
+import signal
 import threading
 import time
 import traceback
@@ -22,9 +23,11 @@ import joblib
 from tqdm import tqdm
 
 from baselines.errors import CspDataError, MissingExtraError, OptionError
+from baselines.runs.run import RunError, is_held, read_run
 from baselines.runs.trackers import require_tracker
-from baselines.sweeps.grid import PlannedRun
+from baselines.sweeps.grid import PlannedRun, SweepError
 from baselines.sweeps.slots import device_slot
+from baselines.sweeps.slurm_queue import SlurmQueue
 from baselines.training.ledger import LEDGER, append_event, read_lines
 from csp_data.options import check_number
 from csp_data.parallel import as_done
@@ -40,6 +43,7 @@ __all__ = [
     "WorkerLostError",
     "execute",
     "make_pool",
+    "work_as_job",
     "work_on",
 ]
 
@@ -155,6 +159,18 @@ def work_on(planned: PlannedRun, place: Place) -> Outcome:
     )
 
 
+def work_as_job(planned: PlannedRun, place: Place) -> Outcome:
+    """Execute a run in a job of submitit; the signal before the job's time limit is ignored.
+
+    On that signal submitit raises an error wherever the run has got to, which would count as the run's own. Every
+    finished epoch is kept already: a run can be killed at its limit.
+    """
+    import submitit
+
+    signal.signal(getattr(signal, f"SIG{submitit.JobEnvironment.USR_SIG}"), signal.SIG_IGN)
+    return work_on(planned, place)
+
+
 @contextmanager
 def _fixed_device(device: str) -> Iterator[str]:
     yield device
@@ -249,37 +265,76 @@ class Submitit:
     parameters: dict[str, Any] = field(default_factory=dict)
 
     def outcomes(self, runs: Sequence[PlannedRun], place: Place) -> Iterator[Outcome]:
-        """Yield the outcome of each run as it comes."""
+        """Yield the outcome of each run as it comes; jobs that are not waited for to their end are cancelled."""
+        executor = self._executor(place)
+        queue = SlurmQueue() if self.cluster == "slurm" else None
+        waiting = list(runs)
+        pending: list[Any] = []
+        lost_jobs: list[str] = []
+        try:
+            while waiting or pending:
+                # SLURM takes all at once as one array; processes of this machine are handed out a few at a time
+                free_jobs = len(waiting) if queue else self.jobs - len(pending)
+                batch, waiting = waiting[:free_jobs], waiting[free_jobs:]
+                if batch:
+                    pending += _submit(executor, batch, place)
+                for job in list(pending):
+                    has_result = job.paths.result_pickle.exists()
+                    if queue:
+                        end = "ended" if has_result else queue.end_of(job.job_id)
+                    else:
+                        end = f"{job.state.lower()} without a result" if job.done() else ""
+                    if not end:
+                        continue
+                    pending.remove(job)
+                    if not has_result:
+                        lost_jobs.append(_describe(job, end))
+                        continue
+                    try:
+                        yield job.result()
+                    except Exception as error:  # submitit's own, with the trace of what its job could not do
+                        trace = str(error).rpartition("\n---")[0] or str(error)
+                        lost_jobs.append(_describe(job, trace.strip().splitlines()[-1]))
+                time.sleep(POLL_S)
+        finally:
+            for job in pending:
+                job.cancel(check=False)
+            if not queue:
+                for job in pending:
+                    job.wait()
+        if lost_jobs:
+            raise WorkerLostError("; ".join(lost_jobs))
+
+    def _executor(self, place: Place) -> Any:
         import submitit
 
-        executor = submitit.AutoExecutor(folder=self.folder, cluster=self.cluster)
         defaults = {"timeout_min": 24 * 60, "cpus_per_task": place.threads, "name": "csp-baselines"}
         if self.cluster == "slurm":
             defaults["slurm_array_parallelism"] = self.jobs
         try:
+            executor = submitit.AutoExecutor(folder=self.folder, cluster=self.cluster)
+        except RuntimeError as error:
+            raise OptionError("backend", "slurm", "a machine with SLURM's commands", str(error)) from error
+        try:
             executor.update_parameters(**{**defaults, **self.parameters})
-        except (NameError, TypeError, ValueError) as error:
+        except (AssertionError, NameError, TypeError, ValueError) as error:
             raise OptionError("slurm", self.parameters, "parameters of submitit", str(error)) from error
-        waiting = list(runs)
-        pending: list[Any] = []
-        lost_jobs: list[str] = []
-        while waiting or pending:
-            # SLURM takes all at once as one array; processes of this machine are handed out a few at a time
-            free_jobs = len(waiting) if self.cluster == "slurm" else self.jobs - len(pending)
-            batch, waiting = waiting[:free_jobs], waiting[free_jobs:]
-            if batch:
-                with executor.batch():
-                    submitted = [executor.submit(work_on, planned, place) for planned in batch]
-                pending += submitted
-            for job in [job for job in pending if job.done()]:
-                pending.remove(job)
-                try:
-                    yield job.result()
-                except Exception as error:  # submitit's own errors, and whatever it could not read back
-                    lost_jobs.append(f"job {job.job_id}: {type(error).__name__}: {str(error).strip()[-400:]}")
-            time.sleep(POLL_S)
-        if lost_jobs:
-            raise WorkerLostError("; ".join(lost_jobs))
+        return executor
+
+
+def _submit(executor: Any, runs: Sequence[PlannedRun], place: Place) -> list[Any]:
+    """Submit runs as one array; say what SLURM has against it."""
+    from submitit.core.utils import FailedJobError, FailedSubmissionError
+
+    try:
+        with executor.batch():
+            return [executor.submit(work_as_job, planned, place) for planned in runs]
+    except (FailedJobError, FailedSubmissionError) as error:
+        raise SweepError(f"SLURM does not take the jobs with these parameters (--slurm): {error}") from error
+
+
+def _describe(job: Any, end: str) -> str:
+    return f"job {job.job_id}: {end}; its log is {job.paths.stderr}"
 
 
 @contextmanager
@@ -340,17 +395,26 @@ def _dask_client(address: str) -> Iterator[Any]:
 def execute(runs: Iterable[PlannedRun], pool: Pool, place: Place) -> Generator[Outcome, None, None]:
     """Execute runs until each is done or has failed, whatever happens to workers; yield what became of each.
 
-    A run that another sweep holds is waited for. One that loses its worker goes on from its checkpoint, unless it
-    does so :data:`ATTEMPTS` times without finishing an epoch: then it has failed, and says so.
+    A run that another process holds is waited for here: with SLURM, a worker for it would be a job for nothing.
+    One that loses its worker goes on from its checkpoint, unless it does so :data:`ATTEMPTS` times without
+    finishing an epoch: then it has failed, and says so.
     """
     waiting = {planned.folder: planned for planned in runs}
     losses = dict.fromkeys(waiting, 0)
     idle_rounds = 0
     while waiting:
+        free = [planned for folder, planned in waiting.items() if not is_held(folder)]
+        for planned in [planned for planned in free if _is_finished(planned.folder)]:
+            free.remove(planned)
+            del waiting[planned.folder]
+            yield Outcome(planned.folder, "skipped")
+        if not free:
+            time.sleep(POLL_S if waiting else 0)
+            continue
         before = {folder: _progress(folder) for folder in waiting}
         reason = ""
         try:
-            for outcome in pool.outcomes(list(waiting.values()), place):
+            for outcome in pool.outcomes(free, place):
                 if outcome.state != "busy":
                     del waiting[outcome.folder]
                     yield outcome
@@ -361,13 +425,14 @@ def execute(runs: Iterable[PlannedRun], pool: Pool, place: Place) -> Generator[O
             )
         if not reason:
             idle_rounds = 0
-            if waiting:  # other sweeps hold these runs
-                time.sleep(POLL_S)
+            time.sleep(POLL_S if waiting else 0)
             continue
         _count_losses(losses, waiting, before)
         for folder in [folder for folder in waiting if losses[folder] >= ATTEMPTS]:
             del waiting[folder]
-            failure = f"its worker ended {ATTEMPTS} times without finishing an epoch (out of memory?): {reason}"
+            failure = (
+                f"its worker ended {ATTEMPTS} times without finishing an epoch (out of memory, of time?): {reason}"
+            )
             append_event(folder, "fail", error=failure)
             yield Outcome(folder, "failed", failure)
         some_ended = len(waiting) < len(before)
@@ -375,6 +440,14 @@ def execute(runs: Iterable[PlannedRun], pool: Pool, place: Place) -> Generator[O
         idle_rounds = 0 if some_ended or some_started else idle_rounds + 1
         if idle_rounds >= ATTEMPTS:
             raise WorkerLostError(f"Workers end before they begin a run, {ATTEMPTS} times in a row: {reason}")
+
+
+def _is_finished(folder: Path) -> bool:
+    """Tell whether a folder holds a finished run that can be read; whatever is wrong with it, its worker says."""
+    try:
+        return read_run(folder).config.key == folder.name.rsplit("-", 1)[-1]
+    except RunError:
+        return False
 
 
 class _Progress(NamedTuple):

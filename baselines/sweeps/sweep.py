@@ -20,7 +20,7 @@ from baselines.errors import OptionError
 from baselines.runs.environment import code_version
 from baselines.runs.run import Run, RunError, read_run
 from baselines.sweeps.grid import Grid, PlannedRun, SweepError, expand, prepare_all
-from baselines.sweeps.pool import Outcome, Place, execute, make_pool
+from baselines.sweeps.pool import Place, execute, make_pool
 from baselines.sweeps.progress import Progress
 from baselines.training.ledger import SWEEP, append_line, read_lines
 
@@ -179,8 +179,6 @@ def sweep_planned(
     """Run what is planned for a folder that :func:`require_sweep_folder` let pass; else as :func:`sweep_grid`."""
     place = replace(place, slots=out / ".slots")
     display = Progress(runs, jobs, shown=progress)
-    finished = [planned for planned in runs if _is_finished(planned.folder)]
-    unfinished = [planned for planned in runs if planned not in finished]
     with make_pool(backend, jobs, out, slurm or {}) as pool:
         out.mkdir(parents=True, exist_ok=True)
         append_line(
@@ -193,12 +191,9 @@ def sweep_planned(
                 "runs": [planned.folder.name for planned in runs],
             },
         )
-        with display.live():
-            for planned in finished:
-                display.add(Outcome(planned.folder, "skipped"))
-            with closing(execute(unfinished, pool, place)) as results:  # Ctrl-C ends the workers here
-                for outcome in results:
-                    display.add(outcome)
+        with display.live(), closing(execute(runs, pool, place)) as results:  # Ctrl-C ends the workers here
+            for outcome in results:
+                display.add(outcome)
     outcomes = {planned.folder: display.outcomes[planned.folder] for planned in runs}
     return Sweep(
         out,
@@ -242,14 +237,6 @@ def read_sweep(folder: Path | str) -> Sweep:
         else:
             done.append(path)
     return Sweep(folder, tuple(done), unfinished, executed=0)
-
-
-def _is_finished(folder: Path) -> bool:
-    """Tell whether a folder holds a finished run that can be read; whatever is wrong with it, its worker says."""
-    try:
-        return read_run(folder).config.key == folder.name.rsplit("-", 1)[-1]
-    except RunError:
-        return False
 
 
 def require_sweep_folder(out: Path) -> None:

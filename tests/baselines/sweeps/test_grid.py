@@ -9,6 +9,7 @@ import os
 import re
 import shlex
 import shutil
+import signal
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -359,35 +360,39 @@ def test_failures_say_why_and_stop_nothing(tmp_path: Path, capsys: pytest.Captur
 
 
 def test_a_run_that_another_process_holds_is_waited_for(planned: list[PlannedRun], tmp_path: Path) -> None:
+    """No worker is asked meanwhile, nor for what that process finishes: for SLURM each would be one more job."""
     (mean,) = (p for p in planned if p.model == "mean")
-    done = sweep(["sample"], ["mean"], seeds=[0], out=tmp_path / "other", settings=TINY)
-    config = read_run(done.done[0]).config
-    held = dataclasses.replace(mean, folder=tmp_path / "run", train=config.train)
-    entered, finished = threading.Event(), threading.Event()
+    other = sweep(["sample"], ["mean"], seeds=[0], out=tmp_path / "other", settings=TINY).done[0]
+    config = read_run(other).config
+    left, completed = (
+        dataclasses.replace(mean, folder=tmp_path / f"{name}-{config.key}", train=config.train)
+        for name in ("left", "completed")
+    )
+    entered, released = threading.Event(), threading.Event()
 
     def hold() -> None:
-        with lock_folder(held.folder, config):
+        with lock_folder(left.folder, config), lock_folder(completed.folder, config):
             entered.set()
-            finished.wait(timeout=30)
+            time.sleep(0.5)
+            shutil.copytree(other, completed.folder, dirs_exist_ok=True)
+            released.set()
 
     thread = threading.Thread(target=hold)
     thread.start()
     entered.wait(timeout=30)
+    asked: list[Path] = []
 
     class Here:
-        asked = 0
-
         def outcomes(self, runs: Sequence[PlannedRun], place: Place) -> Iterator[Outcome]:
-            Here.asked += 1
-            if Here.asked == 2:
-                finished.set()
-                thread.join()
-            for planned in runs:
-                yield work_on(planned, place)
+            assert released.is_set()
+            asked.extend(planned.folder for planned in runs)
+            yield from (work_on(planned, place) for planned in runs)
 
-    assert [outcome.state for outcome in execute([held], Here(), Place())] == ["done"]
-    assert Here.asked == 2
-    assert count_executed([held.folder]).finished == 1
+    states = {outcome.folder: outcome.state for outcome in execute([left, completed], Here(), Place())}
+    thread.join()
+    assert states == {left.folder: "done", completed.folder: "skipped"}
+    assert asked == [left.folder]
+    assert count_executed([left.folder]).finished == 1
 
 
 def test_a_run_that_always_loses_its_worker_fails(planned: list[PlannedRun], tmp_path: Path) -> None:
@@ -424,16 +429,16 @@ def test_a_run_that_always_loses_its_worker_fails(planned: list[PlannedRun], tmp
 
 
 MORTAL = """
-import json, os, signal
+import json, os
 from pathlib import Path
 from torch import nn
 
 class Mortal(nn.Module):
-    # kills the process that trains it at its first step after an epoch; or also after one of a process before it
+    # sends a signal to its process at the first step after an epoch; or also after one of a process before it
 
-    def __init__(self, in_dim, out_dim, chunk, sweep, again):
+    def __init__(self, in_dim, out_dim, chunk, sweep, again, signal):
         super().__init__()
-        self.sweep, self.again = sweep, again
+        self.sweep, self.again, self.signal = sweep, again, signal
         self.read = nn.Conv1d(in_dim, out_dim, chunk, stride=chunk)
 
     def forward(self, x):
@@ -441,15 +446,18 @@ class Mortal(nn.Module):
             lines = [json.loads(line) for line in ledger.read_text().splitlines()]
             here = [line["event"] for line in lines if line["pid"] == os.getpid()]
             if here and (here[-1] == "epoch" or self.again and "epoch" in [line["event"] for line in lines]):
-                os.kill(os.getpid(), signal.SIGKILL)
+                os.kill(os.getpid(), self.signal)
         return self.read(x.mT).mT
 """
 
 
-def _mortal(folder: Path, *, again: bool, epochs: int) -> dict[str, Any]:
+def _mortal(
+    folder: Path, *, again: bool, epochs: int, signalled: signal.Signals = signal.SIGKILL
+) -> dict[str, Any]:
     """Settings of a sweep in ``folder / "out"`` whose one run, of a file beside it, kills its workers."""
     (folder / "mortal.py").write_text(MORTAL)
-    settings = {**TINY, "train.epochs": [epochs], "model.sweep": [str(folder / "out")], "model.again": [again]}
+    given = {"sweep": str(folder / "out"), "again": again, "signal": int(signalled)}
+    settings = {**TINY, "train.epochs": [epochs], **{f"model.{name}": [value] for name, value in given.items()}}
     return {"models": (f"{folder / 'mortal.py'}:Mortal",), "seeds": (0,), "settings": settings}
 
 
@@ -493,6 +501,17 @@ def test_a_run_whose_worker_is_killed_goes_on_from_its_checkpoint(
     assert dict(done.failed) == {}
     executed = count_executed(done.done)
     assert (executed.starts, executed.epochs, executed.finished, executed.twice) == (2, 2, 1, ())
+
+
+def test_the_signal_before_the_time_limit_of_a_job_does_not_end_its_run(tmp_path: Path, home: Path) -> None:
+    """SLURM sends it as submitit asks; submitit's handler raised an error in the step, and the run had failed."""
+    submitit = pytest.importorskip("submitit")
+    warning = signal.Signals[f"SIG{submitit.JobEnvironment.USR_SIG}"]
+    mortal = _mortal(tmp_path, again=False, epochs=2, signalled=warning)
+    done = sweep(["sample"], **mortal, out=tmp_path / "out", backend="slurm:local")
+    assert dict(done.failed) == {}
+    executed = count_executed(done.done)
+    assert (executed.starts, executed.epochs, executed.finished, executed.twice) == (1, 2, 1, ())
 
 
 def test_runs_share_devices_evenly_and_never_too_many(tmp_path: Path) -> None:
@@ -578,15 +597,3 @@ def test_a_sweep_in_a_pipe_says_once_that_loops_are_compiled(
         append_event(planned_.folder, "compile")
     assert said(COMPILING) == COMPILING + "\n"
     assert said("", shown=False) == ""
-
-
-def test_slurm_through_its_local_executor(tmp_path: Path) -> None:
-    pytest.importorskip("submitit")
-    done = sweep(["sample"], ["mean"], seeds=[0], out=tmp_path / "out", settings=TINY, backend="slurm:local",
-                 slurm={"timeout_min": 5})  # fmt: skip
-    assert dict(done.failed) == {}
-    assert read_run(done.done[0]).results["test"]["mse"] > 0
-    assert list((tmp_path / "out" / "slurm").glob("*_log.out"))
-    with pytest.raises(OptionError, match="slurm="):
-        sweep(["sample"], ["fir"], seeds=[0], out=tmp_path / "out", settings=TINY, backend="slurm:local",
-              slurm={"partitionn": "gpu"})  # fmt: skip
