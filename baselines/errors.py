@@ -4,9 +4,19 @@ An unknown name raises :class:`csp_data.errors.UnknownNameError`, a value out of
 :class:`csp_data.errors.OptionError`, a package that is not installed :class:`csp_data.errors.MissingExtraError`.
 """
 
+import traceback
+
 from csp_data.errors import CspDataError, MissingExtraError, OptionError, UnknownNameError
 
-__all__ = ["CspDataError", "MissingExtraError", "ModelError", "OptionError", "UnknownNameError", "UsageError"]
+__all__ = [
+    "CspDataError",
+    "MissingExtraError",
+    "ModelError",
+    "OptionError",
+    "UnknownNameError",
+    "UsageError",
+    "reason_of",
+]
 
 
 class ModelError(CspDataError):
@@ -17,3 +27,12 @@ class UsageError(CspDataError):
     """A command line that cannot be read: the message says what of it, and where to look."""
 
     exit_code = 2
+
+
+def reason_of(error: Exception) -> str:
+    """Return why a run failed: an error's message where it is meant to be read, else also where it happened."""
+    if isinstance(error, OSError) and error.filename is not None:
+        return f"{error.filename}: {error.strerror}"
+    if isinstance(error, CspDataError):
+        return str(error)
+    return "".join(traceback.format_exception(error, limit=-3)).strip()

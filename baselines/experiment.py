@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import os
 import time
-import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -15,7 +14,7 @@ import torch
 from torch import nn
 
 from baselines.cpu.threads import torch_threads
-from baselines.errors import CspDataError, OptionError
+from baselines.errors import OptionError, reason_of
 from baselines.files import atomic_bytes, atomic_json
 from baselines.models.config import OwnConfig, config_from_dict, config_to_dict
 from baselines.models.factory import build, build_from_config
@@ -188,9 +187,8 @@ def _failure_noted(folder: Path) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        reason = str(error) if isinstance(error, CspDataError) else traceback.format_exc(limit=-3).strip()
         with suppress(OSError):  # a full disk may be what went wrong
-            append_event(folder, "fail", error=reason)
+            append_event(folder, "fail", error=reason_of(error))
         raise
 
 

@@ -18,14 +18,14 @@ from numba import njit
 from torch import Tensor
 
 from baselines.cpu.fastmath import exp
-from baselines.cpu.flags import INLINED
+from baselines.cpu.flags import INLINED, KEPT
 from baselines.cpu.threads import run_ranges
 
 SEGMENT = 16
 WIDTH = 32
 _FLAGS: dict[str, Any] = {
     "nogil": True,
-    "cache": True,
+    "cache": KEPT,
     "fastmath": {"reassoc", "contract", "nsz", "arcp", "nnan", "ninf"},
 }
 

@@ -10,7 +10,6 @@ import logging
 import signal
 import threading
 import time
-import traceback
 import warnings
 from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager
@@ -22,7 +21,7 @@ from typing import Any, Literal, NamedTuple, Protocol
 import joblib
 from tqdm import tqdm
 
-from baselines.errors import CspDataError, MissingExtraError, OptionError
+from baselines.errors import CspDataError, MissingExtraError, OptionError, reason_of
 from baselines.runs.run import RunError, is_held, read_run
 from baselines.runs.trackers import require_tracker
 from baselines.sweeps.grid import PlannedRun, SweepError
@@ -150,8 +149,7 @@ def work_on(planned: PlannedRun, place: Place) -> Outcome:
     except BusyError as error:
         return Outcome(planned.folder, "busy", str(error))
     except Exception as error:
-        reason = str(error) if isinstance(error, CspDataError) else traceback.format_exc(limit=-3).strip()
-        return Outcome(planned.folder, "failed", reason, time.perf_counter() - start)
+        return Outcome(planned.folder, "failed", reason_of(error), time.perf_counter() - start)
     finally:
         stdout_is_result.reset(outer)
     return Outcome(
@@ -331,6 +329,10 @@ def _submit(executor: Any, runs: Sequence[PlannedRun], place: Place) -> list[Any
             return [executor.submit(work_as_job, planned, place) for planned in runs]
     except (FailedJobError, FailedSubmissionError) as error:
         raise SweepError(f"SLURM does not take the jobs with these parameters (--slurm): {error}") from error
+    except OSError as error:
+        raise SweepError(
+            f"{executor.folder} cannot be written ({error}). Make room, or name another --out."
+        ) from error
 
 
 def _describe(job: Any, end: str) -> str:

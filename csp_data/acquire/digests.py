@@ -11,6 +11,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
+from joblib import cpu_count
+
 from csp_data.errors import CspDataError
 from csp_data.files import read_json
 from csp_data.home import lock, stamps_dir
@@ -142,7 +144,7 @@ class Stamps:
         again: bool = False,
         git_blobs: Container[str] = (),
     ) -> dict[str, Digest]:
-        """Digest files below the root, from memory where they are unchanged; one for each processor at once.
+        """Digest files below the root, from memory where they are unchanged; one a usable processor at once.
 
         Parameters
         ----------
@@ -163,7 +165,7 @@ class Stamps:
                 stale.append(name)
         self._unchanged = set(files).difference(stale)
         if stale:
-            with ThreadPoolExecutor(os.cpu_count() or 1) as pool:  # digesting leaves the interpreter's lock
+            with ThreadPoolExecutor(cpu_count()) as pool:  # digesting leaves the interpreter's lock
                 fresh = pool.map(lambda name: self._stamp(name, git_blob=name in git_blobs), stale)
                 self._remember(dict(zip(stale, fresh, strict=True)))
         return {name: self._known[name].digest for name in files}

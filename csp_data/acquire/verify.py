@@ -10,6 +10,8 @@ from itertools import chain
 from pathlib import Path
 from stat import S_ISREG
 
+from joblib import cpu_count
+
 from csp_data.acquire.digests import Digest, Stamps
 from csp_data.acquire.leftovers import LEFTOVER_ENDINGS
 from csp_data.acquire.lockfile import LOCK_NAME, RECEIPTS_NAME, LockedSet, lock_path, read_lock
@@ -243,7 +245,7 @@ def _open_unvouched(
         read_before = not deep and all(stamps.readable(report.path) for report in files)
         if intact and not read_before and not all(report.trust for report in files):
             to_open.append((recording, names))
-    problems = structure_problems(card, [recording for recording, _ in to_open], os.cpu_count() or 1)
+    problems = structure_problems(card, [recording for recording, _ in to_open], cpu_count())
     readable = []
     for (recording, names), problem in zip(to_open, problems, strict=True):
         if problem is not None:

@@ -359,6 +359,21 @@ def test_failures_say_why_and_stop_nothing(tmp_path: Path, capsys: pytest.Captur
     assert set(read_sweep(out).failed) == {damaged, foreign, *found.failed}
 
 
+def test_a_file_that_cannot_be_written_is_named_without_a_traceback(
+    planned: list[PlannedRun], tmp_path: Path
+) -> None:
+    """As on a full disk or beyond a quota: a limit that the system keeps for each file."""
+    resource = pytest.importorskip("resource")
+    mean = dataclasses.replace(next(p for p in planned if p.model == "mean"), folder=tmp_path / "run")
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, before[1]))
+    try:
+        outcome = work_on(mean, Place())
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert (outcome.state, outcome.error) == ("failed", f"{mean.folder / 'config.json'}: File too large")
+
+
 def test_a_run_that_another_process_holds_is_waited_for(planned: list[PlannedRun], tmp_path: Path) -> None:
     """No worker is asked meanwhile, nor for what that process finishes: for SLURM each would be one more job."""
     (mean,) = (p for p in planned if p.model == "mean")

@@ -10,12 +10,14 @@ import shutil
 import socket
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 import csp_data
+from csp_data.acquire import digests, verify
 from csp_data.acquire.digests import Stamps, digest_file
 from csp_data.acquire.lockfile import LOCK_NAME, Locked, LockedSet, extend_lock, read_lock
 from csp_data.acquire.report import FileReport, failure_lines
@@ -209,6 +211,32 @@ def test_quick_trusts_unchanged_files_and_deep_does_not(tree):
     os.utime(file, ns=(times.st_atime_ns, times.st_mtime_ns))
     assert not csp_data.verify("vector", raw=tree).failures
     assert [f.path for f in csp_data.verify("vector", raw=tree, deep=True).failures] == [file.name]
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="no process can be kept to some processors")
+def test_no_more_at_once_than_processors_that_the_process_may_use(tree, monkeypatch):
+    """A job of a cluster has few of its machine's: a process for each would take more memory than it has."""
+    at_once = []
+
+    def threads(count):
+        at_once.append(count)
+        return ThreadPoolExecutor(count)
+
+    def open_all(card, found, jobs):
+        at_once.append(jobs)
+        return structure_problems(card, found, jobs)
+
+    monkeypatch.setattr(digests, "ThreadPoolExecutor", threads)
+    monkeypatch.setattr(verify, "structure_problems", open_all)
+    usable = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {min(usable)})
+    try:
+        report = verify_tree(load_card("vector"), tree, deep=True)
+    finally:
+        os.sched_setaffinity(0, usable)
+    assert {file.trust for file in report.present} == {"structure"}
+    assert set(at_once) == {1}
+    assert len(at_once) > 1
 
 
 def test_stamps_know_what_was_read(tmp_path, empty_home):
