@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from typing import Any
 
 from csp_data._version import __version__
+from csp_data.acquire.archive import is_archive
 from csp_data.card import Card, FileEntry, is_shipped, prose
 
 __all__ = ["bibtex_fields", "croissant"]
@@ -53,6 +55,8 @@ FORMATS = {
     ".hdf5": "application/x-hdf5",
     ".h5": "application/x-hdf5",
     ".txt": "text/plain",
+    ".csv": "text/csv",
+    ".json": "application/json",
     ".zip": "application/zip",
     ".gz": "application/gzip",
 }
@@ -68,6 +72,8 @@ def croissant(card: Card) -> dict[str, Any]:
     """
     fields = bibtex_fields(card.citation.bibtex)
     files = {file.path: file for file in (*card.files, *card.downloads)}.values()
+    archives = [entry.path for entry in card.downloads if entry.sha256 and is_archive(Path(entry.path))]
+    archive = archives[0] if len(archives) == 1 else None
     licence = card.licence
     document: dict[str, Any] = {
         "@context": CONTEXT,
@@ -84,7 +90,7 @@ def croissant(card: Card) -> dict[str, Any]:
         "version": card.version or (__version__ if is_shipped(card) else ""),  # of cards that ship: the card's own
         "conditionsOfAccess": prose(card.obtain),
         "rai:dataLimitations": [prose(defect) for defect in card.defects],
-        "distribution": [_file(file) for file in files if file.sha256],
+        "distribution": [_file(file, archive) for file in files if file.sha256],
         "recordSet": [*_channels(card), *_parts(card), *_files(list(files))],
     }
     return {name: value for name, value in document.items() if value not in ([], "")}
@@ -181,9 +187,10 @@ def _records(name: str, description: str, rows: list[dict[str, Any]]) -> dict[st
     }
 
 
-def _file(file: FileEntry) -> dict[str, Any]:
+def _file(file: FileEntry, archive: str | None) -> dict[str, Any]:
+    """Return a file; one without an address of its own is in the archive, if there is one."""
     suffix = next((end for end in FORMATS if file.path.endswith(end)), "")
-    entry = {
+    entry: dict[str, Any] = {
         "@type": "cr:FileObject",
         "@id": file.path,
         "name": file.path.rpartition("/")[2],
@@ -191,6 +198,8 @@ def _file(file: FileEntry) -> dict[str, Any]:
         "encodingFormat": FORMATS.get(suffix, "application/octet-stream"),
         "sha256": file.sha256,
     }
+    if archive is not None and _address(file) is None and file.path != archive:
+        entry["containedIn"] = {"@id": archive}
     return entry if file.size is None else {**entry, "contentSize": f"{file.size} B"}
 
 

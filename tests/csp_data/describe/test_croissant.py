@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +12,7 @@ import pytest
 from click.testing import CliRunner
 
 import csp_data
+from csp_data.authoring.listing import as_toml, listed_files
 from csp_data.authoring.template import new_source
 from csp_data.card.plugins import FolderReader
 from csp_data.card.registry import read_external_card
@@ -81,3 +84,27 @@ def test_a_set_that_is_not_published(tmp_path: Path) -> None:
     path = tmp_path / "own.json"
     path.write_text(json.dumps(document), encoding="utf-8")
     assert len(list(mlcroissant.Dataset(jsonld=path).records("channels"))) == 2
+
+
+def test_files_in_an_archive_are_said_to_be_in_it(tmp_path: Path) -> None:
+    """They had addresses of their own, which lead nowhere; the reference implementation now finds them inside."""
+    mlcroissant = pytest.importorskip("mlcroissant", reason="validation needs mlcroissant")
+    folder = new_source("cart", tmp_path / "cart")
+    archive = Path(shutil.make_archive(str(tmp_path / "cart-1.0"), "zip", folder / "recordings"))
+    lists = as_toml(listed_files(folder, archives=[archive]))
+    path = folder / "card.toml"
+    path.write_text(
+        "\n".join(lists if line.startswith("unlisted") else line for line in path.read_text().split("\n"))
+    )
+    document = croissant(read_external_card(FolderReader(folder)))
+    *files, _ = document["distribution"]
+    assert {file["name"] for file in files} == {"sensor.csv", "truth.csv"}
+    assert {file["encodingFormat"] for file in files} == {"text/csv"}
+    column = {"@type": "cr:Field", "@id": "read/time", "name": "time", "dataType": "sc:Float"}
+    column["source"] = {"fileObject": {"@id": files[0]["@id"]}, "extract": {"column": "time_s"}}
+    document["recordSet"] = [{"@type": "cr:RecordSet", "@id": "read", "name": "read", "field": [column]}]
+    (tmp_path / "made.json").write_text(json.dumps(document), encoding="utf-8")
+    records = mlcroissant.Dataset(jsonld=tmp_path / "made.json").records("read")
+    times = [row["read/time"] for row in itertools.islice(records, 3)]
+    rows = (folder / "recordings" / files[0]["@id"]).read_text().splitlines()
+    assert times == [float(row.split(",")[0]) for row in rows[1:4]]
