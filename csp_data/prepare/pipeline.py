@@ -27,7 +27,14 @@ from csp_data.output import output_path
 from csp_data.prepare.cutting import SKIPPED, Settings, cut_recordings
 from csp_data.prepare.examples import Example
 from csp_data.prepare.recipe import INPUT_CHECKS, recipe_hash
-from csp_data.prepare.reporting import check_parts, columns_differ, log_lost, log_notes, same_episode
+from csp_data.prepare.reporting import (
+    check_parts,
+    columns_differ,
+    log_incomplete,
+    log_lost,
+    log_notes,
+    same_episode,
+)
 from csp_data.protocol import STRICT, Protocol
 from csp_data.recording import Note
 from csp_data.resplit import UNUSED
@@ -210,6 +217,7 @@ def _write(path: Path, card: Card, protocol: Protocol, report: Report, key: str,
         logger.debug("%d episodes of %d recordings written to %s", len(writer.rows), counts["used"], path)
     log_notes(notes)
     log_lost(card, selected, set(recordings), notes)
+    log_incomplete(card, provenance["kind"], len(found))
 
 
 def _divide_kept(

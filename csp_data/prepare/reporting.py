@@ -16,7 +16,7 @@ from csp_data.protocol import Protocol
 from csp_data.recording import Note
 from csp_data.sources import Found
 
-__all__ = ["check_parts", "columns_differ", "log_lost", "log_notes", "same_episode"]
+__all__ = ["check_parts", "columns_differ", "log_incomplete", "log_lost", "log_notes", "same_episode"]
 
 logger = logging.getLogger(__name__)
 
@@ -54,6 +54,13 @@ def log_lost(card: Card, selected: Sequence[Found], used: set[str], notes: Seque
         first, why = next(iter(reasons.items()))
         text = "%d of %d recordings of %s gave no episode; %s: %s. csp-data info --prepared lists them"
         logger.warning(text, len(reasons), len(selected), card.name, first, "; ".join(why) or "too short")
+
+
+def log_incomplete(card: Card, kind: str, found: int) -> None:
+    """Log that recordings of a benchmark are missing: its numbers are compared with those of others."""
+    if card.promised is not None and found < card.promised and kind == "CSP-Bench":
+        text = "%d of the %d recordings that the publisher of %s states are here: parts and scales are theirs"
+        logger.warning(text, found, card.promised, card.name)
 
 
 def check_parts(

@@ -12,6 +12,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import ModuleType
 
 import filelock
 import h5py
@@ -475,3 +476,18 @@ def test_what_is_left_out_depends_on_the_checks(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(recipe, "INPUT_CHECKS", INPUT_CHECKS + 1)
     assert recipe.recipe_hash(card, STRICT, "0") == hashes[False]
     assert recipe.recipe_hash(card, STRICT, "0", skip_damaged=True) != hashes[True]
+
+
+def test_of_a_benchmark_that_is_incomplete_it_is_said(
+    trees: ModuleType, tmp_path: Path, empty_home: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Its errors are put beside published ones, whose parts and scales are those of all recordings."""
+    raw = trees.write("vector", tmp_path / "raw")
+    for protocol in ("paper", "strict"):
+        caplog.clear()
+        csp_data.prepare("vector", raw=raw, protocol=protocol)
+        assert f"{len(trees.NAMES['vector'])} of the 18 recordings that the publisher of vector" in caplog.text
+    caplog.clear()
+    csp_data.simulate("vector", tmp_path / "simulated", hours=0.05, seed=0)
+    csp_data.prepare("vector", raw=tmp_path / "simulated", protocol="paper")
+    assert "publisher" not in caplog.text, "simulated recordings are never put beside published numbers"
