@@ -24,7 +24,7 @@ from csp_data import parallel
 from csp_data.authoring.template import new_source
 from csp_data.card import card_from, load_card, read_card, stored_card
 from csp_data.card import registry as cards
-from csp_data.card.plugins import ModuleReader, RegisteredReader
+from csp_data.card.plugins import ModuleReader, RegisteredReader, plugin_folders
 from csp_data.cli import cli
 from csp_data.dataset.remake import read_part
 from csp_data.errors import (
@@ -319,6 +319,9 @@ def test_folders_named_in_the_environment(folder: Path, tmp_path: Path) -> None:
     wrong = run(code, CSP_DATA_PLUGINS=str(tmp_path / "nowhere"))
     assert wrong.returncode == 1
     assert "is named in CSP_DATA_PLUGINS and is no folder" in wrong.stderr
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(SourceError, match=r"empty: is named in CSP_DATA_PLUGINS and holds no card\.toml"):
+        list(plugin_folders(str(tmp_path / "empty")))
     assert "Traceback" not in wrong.stderr
 
 

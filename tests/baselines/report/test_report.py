@@ -18,7 +18,7 @@ import csp_data
 from baselines.errors import OptionError
 from baselines.report import make_report, write_report
 from baselines.report.about import _shared_recordings
-from baselines.report.build import _overview_tables
+from baselines.report.build import Key, _overview_tables, _title
 from baselines.report.cost import _realtime_factor
 from baselines.report.curves import _drift_panel, _Sums
 from baselines.report.group import Group, families, looks_of
@@ -410,6 +410,16 @@ def test_the_overview_has_the_data_as_they_are_and_no_variant_of_them(
     (overview,) = _overview_tables([plain, variant, other])
     assert cells(table, table.rows[0])[1] in overview
     assert "0.001" not in overview
+
+
+def test_a_title_says_what_tells_data_of_one_name_apart(sample: Dataset) -> None:
+    fold = csp_data.load("sample", resplit={"fold": 1, "folds": 4})
+    data = {"whole": sample, "fold": fold}
+    strict, paper = (Key("", "sample", *rest) for rest in (("strict", "fold"), ("paper", "whole")))
+    both = {strict.task: strict, paper.task: paper}
+    assert _title(strict, both, data) == "sample, protocol strict, fold 1 of 4"
+    assert _title(paper, both, data) == "sample, protocol paper"
+    assert _title(paper, {paper.task: paper}, data) == "sample"
 
 
 def test_what_an_axis_has_no_place_for_is_a_series_and_not_another_seed(runs: dict[str, Run]) -> None:

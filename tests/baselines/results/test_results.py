@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+import csp_data
 from baselines import load_results
 from baselines.ablations.ablate import COLUMNS, Row
 from baselines.ablations.comparison import write_rows
@@ -290,6 +291,12 @@ def test_what_ships_can_be_traced(name: str) -> None:
         alike = rows.where(dataset=row.dataset, protocol=row.protocol)
         assert row.recordings.keys() == next(r for r in alike if r.fold == row.fold).recordings.keys()
         assert row.settings["train"]["window_s"] == row.window_s
+
+
+def test_what_ships_of_the_sample_is_of_the_file_that_is_prepared_today() -> None:
+    assert {row.recipe_hash for row in load_results("sample")} == {
+        csp_data.load("sample").provenance["recipe_hash"]
+    }
 
 
 @pytest.mark.parametrize("name", studies())

@@ -56,7 +56,8 @@ def test_every_card_fits_its_source(name: str) -> None:
     assert {target.name for target in card.targets} <= set(source.targets)
     assert card.name == name
     assert card.protocol in card.splits
-    assert csp_data.info(name) is card
+    for one in (name, *card.aliases, *(alias.upper() for alias in card.aliases)):
+        assert csp_data.info(one) is card
 
 
 @pytest.mark.parametrize("name", [name for name in csp_data.names() if load_card(name).bundled])

@@ -110,6 +110,11 @@ def test_functions_of_other_modules_count_by_name() -> None:
     )
 
 
+def test_modules_count_by_name() -> None:
+    read = "def read(x):\n    return m.sqrt(x)"
+    assert in_notebook("import math as m", read) != in_notebook("import cmath as m", read)
+
+
 def test_functions_that_call_themselves_and_what_cannot_be_pickled() -> None:
     assert in_notebook("def read(x):\n    return read(x - 1)")
     assert in_notebook(
@@ -121,7 +126,8 @@ def test_functions_that_call_themselves_and_what_cannot_be_pickled() -> None:
 
 
 def test_it_is_the_same_in_every_process() -> None:
-    code = "def read(x):\n    return x in {'a', 'b', 'c', 'd', 'e'} and TABLE\nTABLE = {'y': {'b', 'c'}, 'x': 1}"
+    code = "def read(x):\n    return x in {'a', 'b', 'c', 'd', 'e'} and TABLE, ONE, TWO\n"
+    code += "TABLE, ONE, TWO = {'y': {'b', 'c'}, 'x': 1}, 1, 2"
     program = f"from csp_data.card.codedigest import digest_of\nexec({code!r})\nprint(digest_of(read))"
     said = {
         subprocess.run(
