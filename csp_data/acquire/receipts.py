@@ -41,9 +41,11 @@ def outdated_archives(card: Card, root: Path, locked: LockedSet, advice: str) ->
     fix = f"What came out of it is of another version of {card.name}: delete {root}. Then: {advice}"
     for name in read_receipts(root):
         was = locked.archives.get(name)
+        if was is None:  # of another data set in the same folder
+            continue
         if name not in stated:
             expected, found = f"{' and '.join(stated)}, as the card states", f"what came out of {name}"
             yield FileReport(name, "altered", expected=expected, found=found, fix=fix)
-        elif was is not None and was.sha256 != stated[name]:
+        elif was.sha256 != stated[name]:
             expected, found = f"sha256 {stated[name]}", f"{was.sha256} when it was unpacked"
             yield FileReport(name, "altered", expected=expected, found=found, fix=fix)

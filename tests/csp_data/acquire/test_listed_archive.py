@@ -115,3 +115,12 @@ def test_without_a_list_another_version_is_told_by_the_archive(files, version, e
         get(card, mirror=str(tmp_path))
     shutil.rmtree(root)
     assert get(card, mirror=str(tmp_path)).failures == ()
+
+
+def test_archives_of_another_data_set_in_the_folder_are_none_of_this_one(files, empty_home, tmp_path):
+    card, _ = published(files, "1.0", tmp_path)
+    other, _ = published(files, "7.0", tmp_path)
+    for name, of in (("other", other), ("excerpt", card)):
+        mine = replace(of, name=name, files=(), unlisted="used")
+        root = get(mine, mirror=str(tmp_path), raw=tmp_path / "raw").root
+    assert not [row for row in verify_tree(mine, root).failures if row.path.endswith(".zip")]
