@@ -7,7 +7,7 @@ import dataclasses
 import pytest
 
 import csp_data
-from csp_data.card import Citation, SplitCard
+from csp_data.card import Card, Citation, Size, SplitCard, StreamCard, TargetCard
 from csp_data.describe.text import amount, comparison, incomplete, markdown, plain_text
 
 NAMES = csp_data.names()
@@ -51,6 +51,98 @@ def test_a_card_without_addresses_has_no_links() -> None:
     licence = dataclasses.replace(card.licence, url="none")
     text = markdown(dataclasses.replace(card, licence=licence, citation=Citation("By us.", "none", "@misc{us}")))
     assert f"\n\n{licence.name}. {' '.join(licence.terms.split())}\n\nBy us.\n\n" in text
+
+
+@pytest.fixture
+def made() -> Card:
+    """A card with something of everything."""
+    many = tuple(f"c{i}" for i in range(13))
+    return dataclasses.replace(
+        csp_data.info("vector"),
+        name="made",
+        kind="real recordings",
+        aliases=("m", "n"),
+        promised=7,
+        size=Size("counted", bytes=1500),
+        streams=(
+            StreamCard("a", "input", ("x", "y"), "m", 50.0, "room", axes="z up", quaternions="wxyz"),
+            StreamCard("b", "input", many, "V", 12.5, "sensor", default=False, derived=("p",)),
+            StreamCard("r", "reference", (*many[2:], "s|t"), "s", 1.0, "none"),
+        ),
+        targets=(
+            TargetCard("t", ("u", "v"), "m", True, "How far.", units=("m", "rad")),
+            TargetCard("w", ("f",), "N", False, "How hard."),
+        ),
+        splits={
+            "strict": SplitCard(rule="groups", shares={"train": 0.75, "test": 0.25}),
+            "paper": SplitCard(train=("r1", "r2"), test=("x/*", "r3"), held_out=()),
+        },
+        protocols={"paper": {"target_hz": 4}, "other": {"target_hz": 3}},
+    )
+
+
+def test_a_page_row_by_row(made: Card) -> None:
+    lines = markdown(made).splitlines()
+    for row in (
+        "| kind | real recordings |",
+        "| aliases | `m`, `n` |",
+        "| access | open, no account |",
+        f"| licence | {made.licence.id}; may be passed on |",
+        "| recordings | unknown |",
+        "| hours | unknown |",
+        "| raw files | 1.5 kB |",
+        "| how that is known | counted |",
+        "| stream | channels | unit | rate | frame | axes | quaternions in the files |",
+        "| `a` (input) | `x`, `y` | m | 50 Hz | room | z up | w x y z |",
+        "| `b` (input, only when asked for) | `c0`, `c1`, `c2` ... `c12` (13); a model sees `p` "
+        "| V | 12.5 Hz | sensor | not stated | none |",
+        "| `r` (reference) | `c2`, `c3`, `c4`, `c5`, `c6`, `c7`, `c8`, `c9`, `c10`, `c11`, `c12`, `s\\|t` "
+        "| s | 1 Hz | none | not stated | none |",
+        "| target | channels | unit | what |",
+        "| `t` | `u`, `v` | m, rad | How far. (a change over the step) |",
+        "| `w` | `f` | N | How hard. (a value at the end of the step) |",
+        "| `strict` | groups, of the recordings found | train 75%, test 25% | test |",
+        "| `paper` | lists | train 2, test `x/*` and `r3` | none |",
+        "| protocol | field | value |",
+        "| `paper` | `target_hz` | `4` |",
+    ):
+        assert row in lines, row
+    assert "`other`" not in markdown(made)
+    sized = dataclasses.replace(made, size=Size("said", recordings=3, hours=2.5), aliases=())
+    assert {"| recordings | 3 |", "| hours | 2.5 |", "| aliases | none |"} < {*markdown(sized).splitlines()}
+
+
+def test_the_plain_text_line_by_line(made: Card) -> None:
+    lines = plain_text(made, "simulated").splitlines()
+    for line in (
+        "(real recordings; those prepared here are simulated)",
+        "Streams:",
+        "  a (input): x, y in m, 50 Hz; frame: room",
+        f"  b (input, optional): {', '.join(f'c{i}' for i in range(13))} in V, 12.5 Hz; frame: sensor",
+        "Targets:",
+        "  t: u, v in m, rad, given per second unless the protocol says per step. How far.",
+        "  w: f in N. How hard.",
+        "Split strict (groups): train 75%, test 25% of the recordings",
+        "Split paper (lists): train 2, test x/* and r3 recordings",
+        "Promised: 7 recordings",
+        "Known defects:",
+        f"  - {made.defects[0]}",
+        f"Licence: {made.licence.name} ({made.licence.url}). {made.licence.terms}",
+        f"Cite: {made.citation.text} doi:{made.citation.doi}",
+    ):
+        assert line in lines, line
+
+
+def test_a_row_of_the_comparison(made: Card) -> None:
+    sized = dataclasses.replace(made, size=Size("said", recordings=3, hours=2.5), bundled="x")
+    head, _, *rows = comparison([made, sized, dataclasses.replace(made, size=None)]).splitlines()
+    assert head == "| name | kind | inputs | Hz | target | recordings | hours | raw files | access | licence |"
+    same, licence = "| made | real recordings | a (2) in m | 50 | t (2) |", made.licence.id
+    assert rows == [
+        f"{same} ? | ? | 1.5 kB | open | {licence} |",
+        f"{same} 3 | 2.5 | unknown | ships | {licence} |",
+        f"{same} ? | ? | ? | open | {licence} |",
+    ]
 
 
 def test_names_with_brackets_are_counted_and_patterns_shown() -> None:
