@@ -92,6 +92,14 @@ def test_an_address_that_asks_for_a_run_alone_gets_what_it_predicts(sample: csp_
     assert Selection.asked(sample, find_runs(root), {"run": "sweep/good", "part": "val"}).part == "val"
 
 
+def test_an_address_says_all_that_is_chosen(sample: csp_data.Dataset, root: Path) -> None:
+    address = "figure=lowpass&part=test&episode=1&hz=2&order=4&phase=zero&channels=gyr_y,acc_x"
+    runs, raw = find_runs(root), root / "raw"
+    assert Selection.asked(sample, runs, dict(pair.split("=") for pair in address.split("&")), raw) == Selection(
+        sample, runs, "lowpass", "test", 1, csp_data.LowPass(2.0, 4, "zero"), None, ("gyr_y", "acc_x"), raw
+    )
+
+
 def test_chosen_inputs_alone_are_drawn(sample: csp_data.Dataset) -> None:
     chosen = Selection(sample, figure="episode", channels=("gyr_y", "acc_x"))
     labels = [[line.get_label() for line in ax.lines] for ax in chosen.draw().axes]
