@@ -50,10 +50,11 @@ def home() -> Path:
     chosen = os.environ.get("CSP_DATA_HOME")
     if chosen:
         return expanded(chosen)
-    try:
-        return platformdirs.user_data_path("csp-data")
-    except RuntimeError as error:
-        raise CspDataError("This user has no home folder. Set CSP_DATA_HOME to a folder you own.") from error
+    with suppress(RuntimeError):  # earlier platformdirs leave a ~ where they find no home, later ones raise
+        path = platformdirs.user_data_path("csp-data")
+        if path.is_absolute():
+            return path
+    raise CspDataError("This user has no home folder. Set CSP_DATA_HOME to a folder you own.")
 
 
 def check_accessible(folder: Path) -> Path:
