@@ -55,6 +55,24 @@ def test_files_and_parts_are_the_cards() -> None:
     assert {entry["sha256"] for entry in document["distribution"]} == {file.sha256 for file in card.files}
     (parts,) = (records for records in document["recordSet"] if records["name"] == "parts")
     assert {row["parts/recording"]: row["parts/part"] for row in parts["data"]} == card.splits["strict"].part_of()
+    assert document["description"] == " ".join(f"{card.title}. {card.summary}".split())
+    assert document["url"] == f"https://doi.org/{card.citation.doi}"
+    assert document["version"] == csp_data.__version__
+    assert document["rai:dataLimitations"] == [" ".join(defect.split()) for defect in card.defects]
+    first = {records["name"]: records["data"][0] for records in document["recordSet"]}
+    stream, target, file = card.streams[0], card.targets[0], card.files[0]
+    expected = {
+        "stream": stream.name,
+        "channel": "acc_x",
+        "unit": "m/s^2",
+        "frame": stream.frame,
+        "axes": stream.axes,
+    }
+    assert first["channels"].items() > {f"channels/{key}": value for key, value in expected.items()}.items()
+    expected = {"target": target.name, "channel": "vel_x", "unit": "m", "per_step": True, "what": target.summary}
+    assert first["targets"] == {f"targets/{key}": value for key, value in expected.items()}
+    expected = {"file": file.path, "bytes": file.size, "sha256": file.sha256}
+    assert first["files"].items() > {f"files/{key}": value for key, value in expected.items()}.items()
 
 
 def test_command_line() -> None:
