@@ -19,6 +19,8 @@ from pathlib import Path
 
 import pytest
 
+from csp_data.card import registry
+
 
 @pytest.fixture(autouse=True, scope="session")
 def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
@@ -46,6 +48,15 @@ def _log_as_before() -> Iterator[None]:
         logger.setLevel(level)
     for handler in set(loggers[0].handlers) - set(handlers):
         loggers[0].removeHandler(handler)
+
+
+@pytest.fixture(autouse=True)
+def _data_sets_as_before() -> Iterator[None]:
+    """A data set that a test registers, by naming its folder for instance, is not there for the tests after it."""
+    before = registry._added
+    registry._added = dict(before)
+    yield
+    registry._added = before
 
 
 @pytest.fixture

@@ -40,11 +40,6 @@ EXAMPLE = Path(__file__).parent.parent.parent / "examples" / "eflesh"
 RUN = "20250401_014340_probe"
 
 
-@pytest.fixture(autouse=True)
-def nothing_stays(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cards, "_added", {})
-
-
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     return shutil.copytree(EXAMPLE, tmp_path / "eflesh")

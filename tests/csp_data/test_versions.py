@@ -13,7 +13,6 @@ from click.testing import CliRunner
 import csp_data
 from csp_data.adapters.common import described
 from csp_data.authoring.template import new_source
-from csp_data.card import registry
 from csp_data.cli import cli
 from csp_data.errors import MissingDataError
 
@@ -26,11 +25,6 @@ unit = "m"
 increment = false
 summary = "Position at the end of the step."
 """
-
-
-@pytest.fixture(autouse=True)
-def nothing_stays(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(registry, "_added", {})
 
 
 @pytest.fixture

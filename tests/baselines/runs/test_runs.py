@@ -360,7 +360,6 @@ def test_a_run_of_a_folder_says_how_its_data_are_made_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its name alone would not be found on another machine."""
-    monkeypatch.setattr(registry, "_added", {})  # nothing of this test is left for others
     result = CliRunner().invoke(cli, ["new", "cart", "--folder", str(tmp_path / "cart")])
     assert result.exit_code == 0, result.output
     run(csp_data.load(tmp_path / "cart"), "mean", CONFIG, tmp_path / "run")

@@ -15,7 +15,6 @@ from click.testing import CliRunner
 import csp_data
 from csp_data.authoring.report import Check, SourceReport
 from csp_data.card import Card, read_card
-from csp_data.card import registry as cards
 from csp_data.cli import cli
 from csp_data.errors import MissingDataError, SourceError, VerificationError
 from csp_data.signal.plausible import doubtful, implausible, sentinels
@@ -69,11 +68,6 @@ summary = "s"
 rule = "groups"
 shares = { train = 0.5, val = 0.25, test = 0.25 }
 """
-
-
-@pytest.fixture(autouse=True)
-def nothing_stays(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cards, "_added", {})
 
 
 def find(root: Path) -> list[csp_data.Found]:

@@ -14,15 +14,9 @@ from click.testing import CliRunner
 
 import csp_data
 from csp_data.authoring.template import new_source
-from csp_data.card import registry
 from csp_data.cli import cli
 
 EXAMPLE = Path(__file__).parents[3] / "examples" / "eflesh"
-
-
-@pytest.fixture(autouse=True)
-def nothing_stays(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(registry, "_added", {})
 
 
 def printed(*arguments: object) -> dict[str, list[dict[str, object]]]:

@@ -11,13 +11,7 @@ import pytest
 from click.testing import CliRunner
 
 import csp_data
-from csp_data.card import registry as cards
 from csp_data.cli import cli
-
-
-@pytest.fixture(autouse=True)
-def nothing_stays(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cards, "_added", {})
 
 
 def test_the_skeleton_passes_its_own_test_and_trains(tmp_path: Path) -> None:

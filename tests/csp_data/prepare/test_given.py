@@ -12,7 +12,6 @@ import pytest
 
 import csp_data
 from csp_data.authoring.template import new_source
-from csp_data.card import registry as cards
 from csp_data.errors import DamagedRecordingError, MissingDataError, SourceError
 from csp_data.recording import Recording
 
@@ -22,11 +21,6 @@ Change = Callable[[Any], Any]
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return new_source("given", tmp_path_factory.mktemp("given") / "own")
-
-
-@pytest.fixture(autouse=True)
-def nothing_stays(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cards, "_added", {})
 
 
 def load(folder: Path, *, values: Change | None = None, **changes: Change) -> csp_data.Dataset:
