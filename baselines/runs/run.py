@@ -171,9 +171,9 @@ def lock_folder(folder: Path, config: RunConfig) -> Iterator[State]:
 
 
 def is_held(folder: Path) -> bool:
-    """Tell whether a process is at work on the run in a folder."""
+    """Tell whether a process is at work on the run in a folder; the lock of a finished one is left alone."""
     path = folder / LOCK
-    if not path.exists():
+    if not path.exists() or (folder / RESULTS).exists():
         return False
     try:
         with filelock.FileLock(path, timeout=0):
