@@ -14,6 +14,7 @@ from html.parser import HTMLParser
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
+import filelock
 import pytest
 
 ROOT = Path(__file__).parents[2]
@@ -43,13 +44,20 @@ class Page(HTMLParser):
 
 @pytest.fixture(scope="session")
 def site(tmp_path_factory: pytest.TempPathFactory, home: Path) -> Path:
-    """The site, built from this checkout with warnings as errors."""
-    out = tmp_path_factory.mktemp("site")
+    """The site, built from this checkout with warnings as errors: once, for all workers of a run.
+
+    Two builds at once write the same generated pages, and fail.
+    """
+    base = tmp_path_factory.getbasetemp()
+    base = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+    out, built = base / "site", base / "site.built"
     command = [sys.executable, "-m", "sphinx", "-E", "-W", "--keep-going", "-q", "-b", "html", "docs", str(out)]
-    done = subprocess.run(
-        command, cwd=ROOT, capture_output=True, text=True, env={**os.environ, "CSP_DATA_OFFLINE": "1"}, check=False
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
+    environment = {**os.environ, "CSP_DATA_OFFLINE": "1"}
+    with filelock.FileLock(base / "site.lock"):
+        if not built.exists():
+            done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, env=environment, check=False)
+            assert done.returncode == 0, done.stderr[-3000:]
+            built.touch()
     return out
 
 
