@@ -29,7 +29,7 @@ from baselines.training.evaluate import compute_all_metrics
 from baselines.training.quantities import Quantities
 from baselines.training.settings import TrainConfig
 from csp_data import Dataset
-from csp_data.options import check_number
+from csp_data.options import check_number, frozen
 from csp_data.predictions import PREDICTIONS, EpisodePrediction, PredictionsError, save_predictions
 
 __all__ = ["read_csv", "record", "score"]
@@ -126,7 +126,7 @@ def record(
     parts = {part: _of_part(dataset, predictions, part) for part in dataset.parts[1:]}
     digest = _digest([prediction for of_part in parts.values() for prediction in of_part])
     folder = Path(folder)
-    model = {**(settings or {}), "family": PREDICTIONS_ALONE}
+    model = {**{key: frozen(value) for key, value in (settings or {}).items()}, "family": PREDICTIONS_ALONE}
     train = TrainConfig(seed=seed, window_s=window_s, window_stride_s=window_s)
     config = RunConfig(data_config(dataset), f"{OWN}-{name}", model, train)
     with lock_folder(folder, config) as state:
@@ -149,16 +149,17 @@ def record(
         atomic_json(folder / ENVIRONMENT, environment)
         save_predictions(folder / PREDICTIONS, parts[dataset.report])
         results = {part: _metrics(dataset, of_part, part) for part, of_part in parts.items()}
-        atomic_json(folder / RESULTS, {"parameters": parameters, "epoch": None, "seconds": seconds, **results})
+        cost = {"parameters": int(parameters), "epoch": None, "seconds": float(seconds)}  # plain, if of numpy
+        atomic_json(folder / RESULTS, {**cost, **results})
     return read_run(folder)
 
 
 def _of_part(dataset: Dataset, predictions: Predictions, part: str) -> list[EpisodePrediction]:
     """Return predictions and truth of every episode of a part."""
-    known = [row.id for row in dataset.episodes]
+    known = {row.id for row in dataset.episodes}
     for id_ in predictions:
         if id_ not in known:
-            raise UnknownNameError(f"episode of {dataset.name}", str(id_), known)
+            raise UnknownNameError(f"episode of {dataset.name}", str(id_), sorted(known))
     split = dataset.split(part)
     if missing := [row.id for row in split.rows if row.id not in predictions]:
         raise PredictionsError(
@@ -242,6 +243,11 @@ def read_csv(path: Path | str, dataset: Dataset) -> dict[str, npt.NDArray[np.flo
             raise UnknownNameError(f"episode of {dataset.name}", id_, rows)
         episode = dataset.read(rows[id_], rows[id_].target_start, rows[id_].target_stop)
         order = np.argsort(times, kind="stable")
+        if (twice := np.flatnonzero(np.diff(np.array(times)[order]) == 0)).size:
+            raise PredictionsError(
+                f"{path}: {id_} has two predictions at {times[order[twice[0]]]:.6g} s. Score one method and seed "
+                "at a time."
+            )
         nearest = order[_nearest(np.array(times)[order], episode.target_time)]
         off = np.abs(np.array(times)[nearest] - episode.target_time) * dataset.targets.rate_hz
         if off.max() > CLOSE:

@@ -59,7 +59,7 @@ def log_lost(card: Card, selected: Sequence[Found], used: set[str], notes: Seque
 def log_incomplete(card: Card, kind: str, found: int) -> None:
     """Log that recordings of a benchmark are missing: its numbers are compared with those of others."""
     if card.promised is not None and found < card.promised and kind == "CSP-Bench":
-        text = "%d of the %d recordings that the publisher of %s states are here: parts and scales are theirs"
+        text = "%d of the %d recordings that the publisher of %s states are here; parts and scales are of these"
         logger.warning(text, found, card.promised, card.name)
 
 

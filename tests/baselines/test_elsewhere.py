@@ -207,6 +207,23 @@ def test_a_csv_file_that_cannot_be_read(
         read_csv(tmp_path / "nowhere.csv", sample)
 
 
+def test_two_predictions_of_one_step_are_refused(sample: Dataset, predictions: Arrays, tmp_path: Path) -> None:
+    """As of two seeds in one file, one of which would be scored."""
+    path = write_csv(tmp_path / "p.csv", sample, predictions)
+    path.write_text(path.read_text() + path.read_text().partition("\n")[2])
+    with pytest.raises(PredictionsError, match=r"has two predictions at .* s\. Score one method and seed"):
+        read_csv(path, sample)
+
+
+def test_numbers_of_numpy_are_kept_as_plain_ones(sample: Dataset, predictions: Arrays, tmp_path: Path) -> None:
+    asked = {"name": "ridge", "parameters": np.prod((3, 7)), "seconds": np.float32(0.5)}
+    run = baselines.record(
+        sample, predictions, tmp_path / "run", **asked, settings={"taps": np.int64(50), "at": np.array([1, 2])}
+    )
+    assert (run.results["parameters"], run.results["seconds"]) == (21, 0.5)
+    assert run.config.model == {"family": "predictions", "taps": 50, "at": [1, 2]}
+
+
 @pytest.mark.parametrize("moved", [0.1, -0.2, 3600.0])
 def test_predictions_at_other_times_are_refused(
     sample: Dataset, predictions: Arrays, tmp_path: Path, moved: float

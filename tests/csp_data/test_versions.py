@@ -84,13 +84,17 @@ def test_a_file_names_every_raw_file_that_it_was_made_from() -> None:
     assert {(file["path"], file["sha256"]) for file in files} == {(f.path, f.sha256) for f in card.files}
 
 
-def test_a_file_that_the_card_forgot_counts_all_the_same(tmp_path: Path) -> None:
-    """Its main file is listed, so the recording is used, and what a reader opens beside it with it."""
+def eflesh_without(text: str, tmp_path: Path) -> Path:
+    """Copy the example; its card then lists no file whose path has this text."""
     folder = Path(shutil.copytree(EXAMPLE, tmp_path / "eflesh"))
     card = folder / "card.toml"
-    card.write_text(
-        "".join(line for line in card.read_text().splitlines(keepends=True) if "states.csv.gz" not in line)
-    )
+    card.write_text("".join(line for line in card.read_text().splitlines(keepends=True) if text not in line))
+    return folder
+
+
+def test_a_file_that_the_card_forgot_counts_all_the_same(tmp_path: Path) -> None:
+    """Its main file is listed, so the recording is used, and what a reader opens beside it with it."""
+    folder = eflesh_without("states.csv.gz", tmp_path)
     (check,) = (check for check in csp_data.check_source(folder).checks if check.name == "recordings")
     assert check.status == "failed"
     assert (
@@ -108,11 +112,7 @@ def test_a_file_that_the_card_forgot_counts_all_the_same(tmp_path: Path) -> None
 
 
 def test_recordings_that_the_card_forgot_are_named(tmp_path: Path) -> None:
-    folder = Path(shutil.copytree(EXAMPLE, tmp_path / "eflesh"))
-    card = folder / "card.toml"
-    card.write_text(
-        "".join(line for line in card.read_text().splitlines(keepends=True) if "014340_probe/" not in line)
-    )
+    folder = eflesh_without("014340_probe/", tmp_path)
     (check,) = (check for check in csp_data.check_source(folder).checks if check.name == "recordings")
     assert check.status == "warning"
     assert check.details == ("1 recordings are left out, as the card does not list 20250401_014340_probe",)
