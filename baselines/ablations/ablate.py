@@ -27,8 +27,8 @@ from baselines.results.folds import across_folds
 from baselines.results.rows import Result
 from baselines.runs.run import read_run
 from baselines.sweeps.grid import Grid, PlannedRun, SweepError, check_raw, expand, prepare_all
-from baselines.sweeps.pool import Place
 from baselines.sweeps.sweep import Sweep, require_sweep_folder, sweep_planned
+from baselines.sweeps.worker import Place
 from baselines.tables.digits import Scale, bracketed, mean_and_std
 from baselines.training.settings import TrainConfig
 from csp_data import Dataset

@@ -14,7 +14,7 @@ from baselines.commands import arguments
 
 if TYPE_CHECKING:
     from baselines.sweeps.grid import Grid
-    from baselines.sweeps.pool import Place
+    from baselines.sweeps.worker import Place
 
 __all__ = ["Runs", "RunsOptions", "print_outcome"]
 
@@ -74,7 +74,7 @@ class Runs:
 
     def place(self, track: str | None = None) -> Place:
         """Return what a worker gives to each run."""
-        from baselines.sweeps.pool import Place
+        from baselines.sweeps.worker import Place
 
         return Place(device=self.device, per_device=self.per_device, threads=self.threads, track=track)
 

@@ -12,7 +12,7 @@ from typing import TextIO
 
 from baselines.cpu.threads import COMPILING
 from baselines.sweeps.grid import PlannedRun
-from baselines.sweeps.pool import Outcome
+from baselines.sweeps.worker import Outcome
 from baselines.training.ledger import LEDGER, read_lines
 
 __all__ = ["Progress"]

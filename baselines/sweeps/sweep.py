@@ -19,9 +19,11 @@ from typing import Any, TypeVar
 from baselines.errors import OptionError
 from baselines.runs.environment import code_version
 from baselines.runs.run import Run, RunError, read_run
+from baselines.sweeps.execute import execute
 from baselines.sweeps.grid import Grid, PlannedRun, SweepError, expand, prepare_all
-from baselines.sweeps.pool import Place, execute, make_pool
+from baselines.sweeps.pool import make_pool
 from baselines.sweeps.progress import Progress
+from baselines.sweeps.worker import Place
 from baselines.training.ledger import SWEEP, append_line, read_lines
 
 T = TypeVar("T")

@@ -362,7 +362,7 @@ def test_all_data_that_are_not_there_are_named(
 def test_simulated_and_real_go_into_different_figures(tmp_path: Path, home: Path) -> None:
     from baselines.ablations.ablate import ablate
     from baselines.sweeps.grid import Grid, SweepError
-    from baselines.sweeps.pool import Place
+    from baselines.sweeps.worker import Place
 
     trees = tmp_path / "trees"
     csp_data.simulate("vector", trees / "vector", hours=0.05, seed=0)

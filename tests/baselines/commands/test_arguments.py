@@ -13,7 +13,7 @@ from baselines.cli import parse
 from baselines.commands.arguments import parse_lists, parse_seeds, parse_settings
 from baselines.errors import OptionError
 from baselines.sweeps.grid import Grid
-from baselines.sweeps.pool import Place
+from baselines.sweeps.worker import Place
 
 
 def test_seeds_are_numbers_and_ranges_each_once() -> None:

@@ -21,7 +21,7 @@ from baselines.runs.interface import interface_of
 from baselines.runs.run import Run, RunError
 from baselines.stream.streamer import with_window
 from baselines.sweeps.grid import Grid, expand
-from baselines.sweeps.pool import Place, work_on
+from baselines.sweeps.worker import Place, work_on
 from baselines.tables.render import notes
 from baselines.training.settings import TrainConfig
 

@@ -20,7 +20,7 @@ from baselines.errors import ModelError
 from baselines.models import own_program
 from baselines.runs.run import Run, RunError
 from baselines.sweeps.grid import Grid, expand
-from baselines.sweeps.pool import Place, work_on
+from baselines.sweeps.worker import Place, work_on
 from baselines.tables.labels import by_label
 from baselines.training.settings import TrainConfig
 

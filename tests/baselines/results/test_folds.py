@@ -24,8 +24,8 @@ from baselines.results.studies import add_to_study, read_study, variants_by_key
 from baselines.runs.collect import datasets_of, read_runs
 from baselines.runs.run import Run, RunError, read_run
 from baselines.sweeps.grid import Grid
-from baselines.sweeps.pool import Place
 from baselines.sweeps.sweep import sweep
+from baselines.sweeps.worker import Place
 from baselines.tables.breakdown import by_recording, by_target, by_variant
 from baselines.tables.make import make_table, make_tables
 from baselines.tables.render import overview

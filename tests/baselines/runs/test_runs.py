@@ -33,7 +33,7 @@ from baselines.runs.run import Run, RunError, dataset_of, lock_folder, read_run
 from baselines.stream.export import export
 from baselines.stream.streamer import Streamer, load_state, save_state
 from baselines.sweeps.grid import Grid
-from baselines.sweeps.pool import Place
+from baselines.sweeps.worker import Place
 from baselines.tables.make import make_table
 from baselines.training.ledger import Executed, append_event, count_executed
 from baselines.training.settings import TrainConfig

@@ -13,11 +13,11 @@ from pathlib import Path
 import pytest
 
 from baselines.errors import OptionError
-from baselines.sweeps import slurm_queue
+from baselines.sweeps import slurm
 from baselines.sweeps.grid import Grid, SweepError, expand, prepare_all
-from baselines.sweeps.pool import Place, Submitit
-from baselines.sweeps.slurm_queue import SlurmQueue
+from baselines.sweeps.slurm import SlurmQueue, Submitit
 from baselines.sweeps.sweep import sweep
+from baselines.sweeps.worker import Place
 from baselines.training.ledger import LEDGER, count_executed, read_lines
 
 pytest.importorskip("submitit")
@@ -97,7 +97,7 @@ def test_a_job_has_ended_when_squeue_says_so_twice(tmp_path: Path, monkeypatch: 
     )
     monkeypatch.setenv("PATH", str(commands))
     monkeypatch.setenv("SQUEUE_STATES", "RUNNING")  # somebody's habit: it would hide what waits
-    monkeypatch.setattr(slurm_queue, "LISTING_S", -1.0)
+    monkeypatch.setattr(slurm, "LISTING_S", -1.0)
 
     def list_jobs(*lines: str) -> None:
         listing.write_text("".join(f"{line}\n" for line in lines))
