@@ -25,7 +25,7 @@ import baselines._needs  # noqa: F401  # first: it names the extra
 if TYPE_CHECKING:
     from baselines.ablations.ablate import ablate
     from baselines.errors import ModelError
-    from baselines.experiment import evaluate, load_model, run
+    from baselines.experiment import evaluate, run
     from baselines.models.config import FlatConfig, HierarchicalConfig, config_from_dict, config_to_dict
     from baselines.models.convert import load_published
     from baselines.models.factory import build, build_from_config
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from baselines.pretrained import Pretrained, load_pretrained
     from baselines.results import Result, Results, load_results
     from baselines.runs.interface import Interface
+    from baselines.runs.model import load_model
     from baselines.runs.run import read_run
     from baselines.stream.export import export, load_step
     from baselines.stream.streamer import Streamer, load_state, save_state

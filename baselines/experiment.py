@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -15,28 +14,22 @@ from torch import nn
 
 from baselines.cpu.threads import torch_threads
 from baselines.errors import OptionError, reason_of
-from baselines.files import atomic_bytes, atomic_json
-from baselines.models.config import OwnConfig, config_from_dict, config_to_dict
-from baselines.models.factory import build, build_from_config
-from baselines.models.own import OwnModel, build_own, own_from_config
+from baselines.files import atomic_json
+from baselines.models.own import OwnModel
 from baselines.models.own_file import prints_apart
-from baselines.presets import DECIDED_BY_DATA, UnknownModelError, default_preset, is_own, model_kinds, short_name
+from baselines.presets import short_name
 from baselines.published import UNITS
 from baselines.references.methods import (
     REFERENCES,
     Reference,
-    build_reference,
     options_of_dataset,
-    reference_from_config,
-    reference_to_dict,
 )
 from baselines.runs.config import RunConfig, data_config
 from baselines.runs.environment import code_version, describe_environment
 from baselines.runs.interface import INTERFACE, Interface
+from baselines.runs.model import build_model, keep_files, load_model, model_config
 from baselines.runs.run import (
     ENVIRONMENT,
-    MODEL,
-    MODEL_FOLDER,
     RESULTS,
     Run,
     RunError,
@@ -45,8 +38,9 @@ from baselines.runs.run import (
 )
 from baselines.runs.start import begin_with
 from baselines.runs.trackers import open_tracker, require_tracker
-from baselines.training.checkpoint import load_weights, save_weights
+from baselines.training.checkpoint import save_weights
 from baselines.training.data import Part, load_part
+from baselines.training.device import torch_device
 from baselines.training.evaluate import compute_all_metrics, predict
 from baselines.training.ledger import LEDGER, append_event, read_lines
 from baselines.training.quantities import Quantities
@@ -57,9 +51,7 @@ from csp_data import Dataset
 from csp_data.options import check_number
 from csp_data.predictions import PREDICTIONS, EpisodePrediction, save_predictions
 
-logger = logging.getLogger(__name__)
-
-__all__ = ["evaluate", "follow", "load_model", "plan", "run", "torch_device"]
+__all__ = ["evaluate", "follow", "plan", "run"]
 
 
 def run(
@@ -144,7 +136,7 @@ def run(
     val_part = load_part(dataset, dataset.selection, torch_dev)
     options = {**options_of_dataset(name, dataset), **(options or {})}
     with torch_threads(threads), seeded(config.seed, torch_dev):
-        model = _build(name, *train_part.dims, train_part.chunk, preset, options)
+        model = build_model(name, *train_part.dims, train_part.chunk, preset, options)
         digest = _begin(model, config, weights)
         model = model.to(torch_dev)
     _, length = config.windows(train_part)
@@ -214,7 +206,7 @@ def _write_provenance(
     version = {"data_version": dataset.card.version} if dataset.card.version else {}
     environment = {**describe_environment(device), **version, "command": command, "prepared": prepared}
     if isinstance(model, OwnModel):
-        environment |= _keep_files(model, folder)
+        environment |= keep_files(model, folder)
     if weights is not None:
         environment["weights"] = str(Path(weights).absolute())
     atomic_json(folder / ENVIRONMENT, environment)
@@ -230,24 +222,6 @@ def _evaluate_part(
     seconds = time.perf_counter() - start
     metrics = compute_all_metrics(predictions, _quantities(dataset), dataset.split(part.name).rows)
     return {**metrics, "predict_seconds": round(seconds, 4)}, predictions
-
-
-def _keep_files(model: OwnModel, folder: Path) -> dict[str, Any]:
-    """Copy the files of a model of one's own into the run's folder; return what to record of them."""
-    if model.config.looks_ahead:
-        logger.warning(
-            "%s looks ahead: its outputs change with samples after the end of their chunk. Its errors do not "
-            "compare with those of models that see the past alone, and it cannot run live.",
-            model.config.source,
-        )
-    if model.config.beside:
-        for path, content in model.files.items():
-            copy = folder / MODEL_FOLDER / path
-            copy.parent.mkdir(parents=True, exist_ok=True)
-            atomic_bytes(copy, content)
-    else:
-        atomic_bytes(folder / MODEL, model.files[model.file.name])
-    return {"model_folder": str(model.file.parent)}
 
 
 def follow(
@@ -270,7 +244,7 @@ def follow(
     val_part = load_part(dataset, dataset.selection, torch_dev)
     with torch_threads(_threads(threads, preset)):
         with seeded(config.seed, torch_dev):
-            model = _build(name, *train_part.dims, train_part.chunk, preset, options or {})
+            model = build_model(name, *train_part.dims, train_part.chunk, preset, options or {})
             _begin(model, config, weights)
             model = model.to(torch_dev)
         if team.broadcast(None) != "finished":
@@ -340,64 +314,9 @@ def plan(
     in_dim = 2 * channels if protocol.input_deltas else channels
     options = {**options_of_dataset(name, dataset), **(options or {})}
     with seeded(config.seed, torch.device("cpu")):
-        model = _build(name, in_dim, len(dataset.targets.names), protocol.chunk, preset, options)
+        model = build_model(name, in_dim, len(dataset.targets.names), protocol.chunk, preset, options)
     _begin(model, config, None)
     return RunConfig(data_config(dataset), short_name(name), model_config(model), config, code_version())
-
-
-def _build(
-    name: str, in_dim: int, out_dim: int, chunk: int, preset: str | None, options: dict[str, Any]
-) -> nn.Module:
-    if name not in REFERENCES and not is_own(name):
-        try:
-            model_kinds(name)
-        except UnknownModelError:
-            raise UnknownModelError(name, REFERENCES) from None
-    for fixed in DECIDED_BY_DATA:
-        if fixed in options:
-            raise OptionError(fixed, options[fixed], "nothing: the data set decides it")
-    if is_own(name):  # its options may have any name
-        given = {} if preset is None else {"preset": preset}
-        return build_own(name, in_dim, out_dim, chunk, {**given, **options})
-    for taken in ("name", "preset"):
-        if taken in options:
-            raise OptionError(taken, options[taken], "nothing: it is no size of a model")
-    if name not in REFERENCES:
-        return build(name, in_dim, out_dim, preset=preset or default_preset(name), chunk=chunk, **options)
-    if preset is not None:
-        raise OptionError("preset", preset, f"none for the reference {name}: it has no sizes by name")
-    return build_reference(name, in_dim, out_dim, chunk=chunk, **options)
-
-
-def model_config(model: Any) -> dict[str, Any]:
-    """Return the configuration of a model or reference as JSON values."""
-    return reference_to_dict(model) if isinstance(model, Reference) else config_to_dict(model.config)
-
-
-def load_model(run: Run | Path | str, device: str = "cpu") -> nn.Module:
-    """Return the model of a finished run, or of the folder of one, with the weights of its chosen epoch."""
-    run = run if isinstance(run, Run) else read_run(run)
-    if run.config.elsewhere:
-        raise RunError(f"{run.folder} holds predictions that were made elsewhere, and no model.")
-    model = _rebuilt(run)
-    load_weights(run.folder / BEST, model)
-    return model.to(torch_device(device)).eval()
-
-
-def _rebuilt(run: Run) -> nn.Module:
-    """Return the model of a run, freshly initialised."""
-    plain = run.config.model
-    if plain.get("family") in REFERENCES:
-        return reference_from_config(plain)
-    config = config_from_dict(plain)
-    if isinstance(config, OwnConfig):
-        file, folder = run.folder / MODEL, Path(run.environment["model_folder"])
-        if config.beside:
-            folder = run.folder / MODEL_FOLDER
-            file = folder / config.source.rpartition(":")[0]
-        with seeded(run.config.train.seed, torch.device("cpu")):  # tensors that are no weights are drawn again
-            return own_from_config(config, file, folder)
-    return build_from_config(config)
 
 
 def evaluate(
@@ -439,13 +358,3 @@ def evaluate(
 
 def _quantities(dataset: Dataset) -> Quantities:
     return Quantities.of(dataset, UNITS.get(dataset.name))
-
-
-def torch_device(name: str) -> torch.device:
-    """Return the device that torch calls ``name``; raise :class:`OptionError` where it cannot be used here."""
-    try:
-        device = torch.device(name)
-        torch.zeros(1, device=device).item()  # torch has devices whose tensors hold no numbers (meta)
-    except (RuntimeError, AssertionError, ImportError) as error:
-        raise OptionError("device", name, "a device that torch can use here, such as cpu") from error
-    return device

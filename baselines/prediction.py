@@ -15,12 +15,13 @@ import torch
 from torch import nn
 
 from baselines.errors import CspDataError, OptionError, UnknownNameError
-from baselines.experiment import load_model, torch_device
 from baselines.pretrained import Pretrained, pretrained_of
 from baselines.published import UNITS
 from baselines.runs.interface import Interface, interface_of
+from baselines.runs.model import load_model
 from baselines.runs.run import Run, RunError, dataset_of, read_run
 from baselines.training.data import Part
+from baselines.training.device import torch_device
 from baselines.training.evaluate import compute_all_metrics, physical_predictions, predict
 from baselines.training.quantities import Quantities
 from baselines.training.settings import window_steps

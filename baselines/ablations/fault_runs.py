@@ -16,15 +16,16 @@ import torch
 from baselines.ablations.comparison import relative_mse, si_rmse, write_rows
 from baselines.ablations.faults import FAULTS
 from baselines.errors import OptionError, UnknownNameError
-from baselines.experiment import load_model, torch_device
 from baselines.published import UNITS
 from baselines.results.rows import unique_runs
 from baselines.runs.collect import datasets_of
 from baselines.runs.config import data_config, differing
 from baselines.runs.environment import commit
+from baselines.runs.model import load_model
 from baselines.runs.run import Run, RunError
 from baselines.tables.labels import by_label
 from baselines.training.data import Part, load_part, normalized_features
+from baselines.training.device import torch_device
 from baselines.training.evaluate import compute_all_metrics, predict
 from baselines.training.quantities import Quantities
 from csp_data import Dataset, LowPass

@@ -65,8 +65,8 @@ def bench(command: Bench, line: str) -> None:
     import torch
 
     from baselines.bench.steps import CASES, STREAMED, measure, render
-    from baselines.experiment import torch_device
     from baselines.files import atomic_json
+    from baselines.training.device import torch_device
 
     names = [case.model for case in (*CASES, *STREAMED)]
     for name in command.models:

@@ -156,10 +156,10 @@ def model_of(folder: Path, window: int | None, data: Path | None) -> tuple[Model
     OptionError
         If the run is that of a reference, or has nothing that a window could be set for.
     """
-    from baselines.experiment import load_model
     from baselines.pretrained import pretrained_of
     from baselines.references.methods import Reference
     from baselines.runs.interface import interface_of
+    from baselines.runs.model import load_model
     from baselines.runs.run import read_run
     from baselines.stream.streamer import with_window
 

@@ -255,9 +255,9 @@ def evaluate(command: Eval, line: str) -> None:
         if value is not None:
             raise OptionError(option, str(value), "--dataset too")
     from baselines.experiment import evaluate as afresh
-    from baselines.experiment import torch_device
     from baselines.pretrained import pretrained_of
     from baselines.runs.run import dataset_of, read_run
+    from baselines.training.device import torch_device
 
     if (pretrained := pretrained_of(command.run)) is not None:
         if command.data is None:

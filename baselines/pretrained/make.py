@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 
-from baselines.experiment import load_model
 from baselines.layers import TransformerConfig
 from baselines.models.config import FlatConfig, config_from_dict
 from baselines.models.model import FlatModel, HierarchicalModel
@@ -18,6 +17,7 @@ from baselines.pretrained.model import Pretrained, PretrainedError
 from baselines.results import Result, collect
 from baselines.runs.config import PREDICTIONS_ALONE
 from baselines.runs.interface import interface_of
+from baselines.runs.model import load_model
 from baselines.runs.run import Run, dataset_of, read_run
 from baselines.tables.table import kind_label
 from csp_data import Dataset

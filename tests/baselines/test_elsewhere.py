@@ -16,7 +16,7 @@ import baselines
 from baselines.cli import main
 from baselines.elsewhere import read_csv
 from baselines.errors import OptionError, UnknownNameError
-from baselines.experiment import load_model
+from baselines.runs.model import load_model
 from baselines.runs.run import Run, RunError
 from baselines.tables.render import notes
 from csp_data import Dataset

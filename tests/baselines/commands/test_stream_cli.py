@@ -20,9 +20,9 @@ import pytest
 
 from baselines.cli import main
 from baselines.cpu.threads import before_compiling
-from baselines.experiment import load_model
 from baselines.experiment import run as train
 from baselines.runs.interface import INTERFACE, InterfaceError, interface_of
+from baselines.runs.model import load_model
 from baselines.runs.run import Run, read_run
 from baselines.stream.line_protocol import (
     LatencyHistogram,

@@ -20,11 +20,11 @@ import csp_data
 from baselines import load_pretrained, load_results
 from baselines.cli import main
 from baselines.errors import OptionError, UnknownNameError
-from baselines.experiment import load_model
 from baselines.pretrained import Pretrained, PretrainedError, card_text, pretrained_names, read_pretrained
 from baselines.pretrained.card import SECTIONS
 from baselines.pretrained.make import can_stream, pretrained_from
 from baselines.pretrained.model import LIMIT, SHIPPED, digest, write_pretrained
+from baselines.runs.model import load_model
 from baselines.runs.run import Run
 from csp_data import Dataset
 from csp_data.predictions import read_predictions

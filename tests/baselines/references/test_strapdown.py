@@ -9,7 +9,7 @@ import torch
 from scipy.spatial.transform import Rotation
 
 import csp_data
-from baselines.experiment import load_model, run
+from baselines.experiment import run
 from baselines.references.methods import (
     build_reference,
     options_of_dataset,
@@ -17,6 +17,7 @@ from baselines.references.methods import (
     reference_to_dict,
 )
 from baselines.references.strapdown import GRAVITY, NotApplicableError, Strapdown, StrapdownConfig
+from baselines.runs.model import load_model
 from baselines.training.data import load_part
 from baselines.training.evaluate import normalized_predictions
 from baselines.training.settings import TrainConfig

@@ -20,7 +20,7 @@ import baselines
 import csp_data
 from baselines.ablations.ablate import ablate
 from baselines.errors import OptionError, UnknownNameError
-from baselines.experiment import evaluate, load_model, plan, run
+from baselines.experiment import evaluate, plan, run
 from baselines.models.factory import build
 from baselines.models.model import FlatModel
 from baselines.presets import MODELS
@@ -29,6 +29,7 @@ from baselines.results import Result, write_study
 from baselines.runs.collect import read_runs
 from baselines.runs.environment import code_version, commit
 from baselines.runs.interface import Interface
+from baselines.runs.model import load_model
 from baselines.runs.run import Run, RunError, dataset_of, lock_folder, read_run
 from baselines.stream.export import export
 from baselines.stream.streamer import Streamer, load_state, save_state

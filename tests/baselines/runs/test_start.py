@@ -14,9 +14,10 @@ from torch import Tensor
 import baselines
 from baselines.cli import main
 from baselines.errors import ModelError, OptionError
-from baselines.experiment import load_model, plan, run
+from baselines.experiment import plan, run
 from baselines.models.model import FlatModel
 from baselines.results import Result
+from baselines.runs.model import load_model
 from baselines.runs.run import Run, RunError, read_run
 from baselines.training.settings import TrainConfig
 from csp_data import Dataset

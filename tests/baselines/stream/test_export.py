@@ -18,11 +18,11 @@ import csp_data
 from baselines import build
 from baselines.cli import main
 from baselines.errors import OptionError
-from baselines.experiment import load_model
 from baselines.layers import LAYERS
 from baselines.models.config import FlatConfig
 from baselines.presets import INNER_KINDS
 from baselines.runs.interface import INTERFACE, Interface, interface_of
+from baselines.runs.model import load_model
 from baselines.runs.run import Run, read_run
 from baselines.stream.export import ExportError, check, export
 from baselines.stream.step_module import StepModule, filter_matrices
