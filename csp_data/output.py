@@ -8,17 +8,27 @@ import logging
 import os
 import platform
 import re
+import secrets
 import shutil
 import sys
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 from csp_data.errors import CspDataError, OptionError
 from csp_data.home import expanded, named
 
-__all__ = ["output", "output_folder", "output_path", "sync_folder", "temporary_beside", "write_json"]
+__all__ = [
+    "open_new",
+    "output",
+    "output_folder",
+    "output_path",
+    "sync_folder",
+    "temporary_beside",
+    "write_json",
+]
 
 logger = logging.getLogger(__name__)
 
@@ -39,13 +49,14 @@ def temporary_beside(path: Path, ending: str = "") -> Path:
     prefix = f".{path.name}.{zlib.crc32(platform.node().encode()):08x}-"
     with contextlib.suppress(OSError):  # there is no such folder yet, or it may not be looked into
         for other in path.parent.iterdir():
-            match = re.fullmatch(rf"{re.escape(prefix)}(\d+)\.part{re.escape(ending)}", other.name)
+            match = re.fullmatch(rf"{re.escape(prefix)}(\d+)(-[0-9a-f]+)?\.part{re.escape(ending)}", other.name)
             if match and _is_dead(int(match[1])):
                 if other.is_dir() and not other.is_symlink():
                     shutil.rmtree(other)
                 else:
                     other.unlink(missing_ok=True)
-    return path.with_name(f"{prefix}{os.getpid()}.part{ending}")
+    # in a folder of several people, one who knew the name could put a link there, for us to write through
+    return path.with_name(f"{prefix}{os.getpid()}-{secrets.token_hex(4)}.part{ending}")
 
 
 def _is_dead(process: int) -> bool:
@@ -91,7 +102,12 @@ def output(path: Path | str) -> Iterator[Path]:
     CspDataError
         If it cannot be written.
     """
-    path = output_path(path)
+    with _in_place_of(output_path(path)) as temporary:
+        yield temporary
+
+
+@contextmanager
+def _in_place_of(path: Path) -> Iterator[Path]:
     temporary = temporary_beside(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -131,15 +147,23 @@ def output_folder(path: Path | str) -> Iterator[Path]:
         shutil.rmtree(temporary, ignore_errors=True)
 
 
+def open_new(path: Path) -> BinaryIO:
+    """Open a file that is new: what stands there is deleted, and nothing is written through a link."""
+    path.unlink(missing_ok=True)
+    return path.open("xb")
+
+
 def write_json(path: Path, values: object, *, indent: int | None = 1) -> None:
     """Write a JSON file that is there whole or not at all, also when the machine stops meanwhile.
+
+    A link of that name is replaced: where several people write, it may lead to a file of whoever writes now.
 
     Raises
     ------
     CspDataError
         If it cannot be written.
     """
-    with output(path) as temporary, temporary.open("w", encoding="utf-8") as file:
+    with _in_place_of(path) as temporary, temporary.open("w", encoding="utf-8") as file:
         file.write(json.dumps(values, indent=indent, sort_keys=True) + "\n")
         file.flush()
         os.fsync(file.fileno())

@@ -17,7 +17,7 @@ from typing import Any
 from csp_data.errors import CspDataError, VerificationError
 from csp_data.files import read_json
 from csp_data.home import expanded, lock
-from csp_data.output import write_json
+from csp_data.output import output_path, write_json
 
 __all__ = ["LOCK_NAME", "RECEIPTS_NAME", "Locked", "LockedSet", "extend_lock", "lock_path", "read_lock"]
 
@@ -119,4 +119,4 @@ def extend_lock(path: Path, name: str, new: LockedSet) -> None:
                         " publisher has replaced it and you want the new version, delete its entry there."
                     )
         if json.dumps(row) != before:
-            write_json(path, {"format": "csp-data lock", "version": VERSION, "datasets": rows})
+            write_json(output_path(path), {"format": "csp-data lock", "version": VERSION, "datasets": rows})

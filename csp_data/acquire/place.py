@@ -15,7 +15,7 @@ from csp_data.acquire.digests import digest_file
 from csp_data.acquire.nearby import contents, without_other_simulations
 from csp_data.card import Card, load_card, names, prose
 from csp_data.errors import CspDataError, MissingDataError, VerificationError
-from csp_data.output import sync_folder
+from csp_data.output import open_new, sync_folder
 from csp_data.sources import find_in, load_source
 
 __all__ = ["How", "find_files", "has_publishers_name", "lists_contents", "place", "unpacked_files"]
@@ -170,7 +170,7 @@ def place(source: Path, target: Path, how: How) -> None:
             return
         part.unlink(missing_ok=True)
         if not (how == "link" and _possible(lambda: os.link(source.resolve(), part))):
-            with source.open("rb") as origin, part.open("wb") as copy:
+            with source.open("rb") as origin, open_new(part) as copy:
                 shutil.copyfileobj(origin, copy, 1 << 20)
                 copy.flush()
                 os.fsync(copy.fileno())

@@ -26,7 +26,7 @@ from csp_data.acquire.decide import Answer, Partial, Step, decide, parse_answer,
 from csp_data.acquire.digests import BLOCK, Digest, Hasher
 from csp_data.errors import AccessError, CspDataError, TransferError, VerificationError
 from csp_data.files import read_json
-from csp_data.output import sync_folder
+from csp_data.output import open_new, sync_folder
 
 __all__ = [
     "GoneError",
@@ -289,7 +289,7 @@ class _Transfer:
 
     def _open_part(self) -> BinaryIO:
         try:
-            part = self.part.open("r+b", buffering=0)
+            part = open(self.part, "r+b", buffering=0, opener=_no_link)  # noqa: SIM115
             part.seek(self.partial.have)
             part.truncate()
         except OSError as error:
@@ -327,10 +327,11 @@ class _Transfer:
         self.hasher, self.spliced = None, False
         self.partial = Partial(0, answer.etag, answer.last_modified, answer.total)
         try:
-            self.part.write_bytes(b"")
+            open_new(self.part).close()
             row = {"address": self.file.address, **asdict(self.partial)}
             temporary = self.sidecar.with_suffix(".new")
-            temporary.write_text(json.dumps(row), encoding="utf-8")
+            with open_new(temporary) as file:
+                file.write(json.dumps(row).encode())
             temporary.replace(self.sidecar)
         except OSError as error:
             raise self._disk_error(error) from error
@@ -398,6 +399,11 @@ class _Transfer:
         self.sidecar.unlink(missing_ok=True)
         sync_folder(self.target.parent)
         return digest
+
+
+def _no_link(path: str, flags: int) -> int:
+    """Open a file, but not through a link, which may lead to any file of ours in a folder that others write to."""
+    return os.open(path, flags | getattr(os, "O_NOFOLLOW", 0))
 
 
 def _read_block(response: requests.Response) -> bytes:

@@ -43,7 +43,8 @@ class Writer:
 
     def __enter__(self) -> Writer:
         try:
-            self._file = h5py.File(self.temporary, "w", libver="v110")
+            self.temporary.unlink(missing_ok=True)
+            self._file = h5py.File(self.temporary, "x", libver="v110")  # not through a link that others put there
         except OSError as error:
             raise self._failed(error) from error
         return self

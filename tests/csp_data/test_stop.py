@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -102,5 +103,6 @@ def test_what_a_killed_process_left_is_deleted_by_the_next_that_writes_there(tmp
 def test_temporary_names_keep_the_ending_that_a_writer_looks_at(tmp_path: Path) -> None:
     made = temporary_beside(tmp_path / "model.onnx", ".onnx")
     assert made.name.startswith(".model.onnx.")
-    assert made.name.endswith(f"-{os.getpid()}.part.onnx")
+    assert re.search(rf"-{os.getpid()}-[0-9a-f]+\.part\.onnx$", made.name)
+    assert made != temporary_beside(tmp_path / "model.onnx", ".onnx")  # nobody can put a link there beforehand
     assert temporary_beside(tmp_path / "not there" / "x").parent == tmp_path / "not there"

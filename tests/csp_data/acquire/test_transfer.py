@@ -187,6 +187,23 @@ def test_whole_part_of_another_version_is_fetched_again(server, resource, client
     assert [seen.headers.get("Range") for seen in server.seen] == [f"bytes={len(BODY)}-", None]
 
 
+def test_nothing_is_written_through_a_link(server, client, tmp_path):
+    """In a raw folder of several people, somebody may put one where a part file will be."""
+    precious, file = tmp_path / "precious", wanted(server, size=len(BODY))
+    precious.write_bytes(b"mine")
+    (tmp_path / "f.bin.part").symlink_to(precious)
+    (tmp_path / "f.bin.part.new").symlink_to(precious)
+    fetch(file, tmp_path / "f.bin", client)
+    assert (tmp_path / "f.bin").read_bytes() == BODY
+    (tmp_path / "g.bin.part").symlink_to(precious)
+    (tmp_path / "g.bin.part.json").write_text(
+        json.dumps({"address": file.address, "total": len(BODY), "etag": '"1"'})
+    )
+    with pytest.raises(CspDataError, match=r"cannot write to .*g\.bin\.part"):
+        fetch(file, tmp_path / "g.bin", client)
+    assert precious.read_bytes() == b"mine"
+
+
 @pytest.mark.parametrize("sidecar", ["", "{", "[]", '{"address": 3}', '{"address": "x", "have": "y"}', "\x00"])
 def test_damaged_sidecar_only_costs_time(server, client, tmp_path, sidecar):
     (tmp_path / "f.bin.part").write_bytes(b"something else")

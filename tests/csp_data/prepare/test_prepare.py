@@ -406,6 +406,20 @@ def test_clean_waits_for_who_is_preparing(empty_home: Path) -> None:
     assert path.read_bytes() == b"being written"
 
 
+def test_nothing_is_written_through_a_link_in_a_home_of_several_people(empty_home: Path) -> None:
+    precious = empty_home.with_name("precious")
+    precious.write_text("mine")
+    path = csp_data.prepare("sample")
+    (stamps,) = (empty_home / "stamps").glob("*.json")
+    for file, link in ((path, path.with_name(f".{path.name}.part")), (stamps, stamps)):
+        file.unlink()
+        link.symlink_to(precious)
+    assert csp_data.load(path=csp_data.prepare("sample")).parts == ("train", "val", "test")
+    assert precious.read_text() == "mine"
+    assert not path.is_symlink()
+    assert not stamps.is_symlink()
+
+
 def made_by_an_earlier_version(path: Path, checks: int | None) -> Path:
     """Let a file say that it was made under earlier checks of its inputs."""
     with h5py.File(path, "r+") as file:
