@@ -26,10 +26,11 @@ from baselines.training.evaluate import compute_all_metrics, physical_prediction
 from baselines.training.quantities import Quantities
 from baselines.training.settings import window_steps
 from csp_data import PAPER, STRICT, Note, Protocol, Recording, input_episodes
-from csp_data.acquire.rawtree import raw_kind, raw_root, recordings_of
+from csp_data.acquire.rawtree import SKIPPED, raw_kind, raw_root, recordings_of, separate_failed
 from csp_data.acquire.report import Report, path_inside
 from csp_data.acquire.verify import verify_tree
 from csp_data.card import Card, load_card
+from csp_data.errors import DamagedRecordingError
 from csp_data.normalization import features
 from csp_data.predictions import save_predictions
 from csp_data.prepare.examples import Example, examples
@@ -38,9 +39,15 @@ from csp_data.prepare.reporting import log_notes
 from csp_data.sources import Found, load_source, read_found
 from csp_data.store import EpisodeRow
 
-__all__ = ["Prediction", "Predictor"]
+__all__ = ["NothingToPredictError", "Prediction", "Predictor", "chosen_recordings"]
 
 logger = logging.getLogger(__name__)
+
+GO_ON = "Or go on without damaged recordings: --skip-damaged (in Python skip_damaged=True) lists them."
+
+
+class NothingToPredictError(CspDataError):
+    """A recording of which no stretch fills a step."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -165,14 +172,16 @@ class Predictor:
 
         Raises
         ------
+        NothingToPredictError
+            If it has no whole step without a gap.
         CspDataError
-            If a channel is missing, the recording is damaged, or it has no whole step without a gap.
+            If a channel is missing, or the recording is damaged.
         ModelError
             If predictions are not finite.
         """
         episodes, notes = input_episodes(recording, self.interface.inputs, self.protocol, source=source)
         if not episodes:
-            raise CspDataError(
+            raise NothingToPredictError(
                 f"{recording.path}: nothing to predict, since no stretch fills a step of "
                 f"{1 / self.interface.target_hz:g} s{_reason(notes)}."
             )
@@ -191,6 +200,7 @@ class Predictor:
         *,
         raw: Path | str | None = None,
         recordings: Sequence[str] = (),
+        skip_damaged: bool = False,
         keep: Path | str | None = None,
     ) -> dict[str, Any]:
         """Return the errors on recordings whose truth was measured, such as those of another day.
@@ -209,6 +219,8 @@ class Predictor:
             Folder of the recordings; by default the data set's own, of which `recordings` then chooses some.
         recordings
             Their ids; by default all in the folder.
+        skip_damaged
+            Go on without recordings that are damaged or without a truth, and log them.
         keep
             File to write the predictions to (:func:`csp_data.predictions.save_predictions`).
 
@@ -232,7 +244,7 @@ class Predictor:
             )
         card = load_card(dataset)
         root = raw_root(card, raw)
-        episodes = list(self._labelled(card, root, recordings))
+        episodes = list(self._labelled(card, root, recordings, skip_damaged))
         rows = [_row(episode) for episode in episodes]
         if len({row.id for row in rows}) < len(rows):
             raise CspDataError(f"{root}: two recordings give episodes of one name. Rename one of them.")
@@ -248,28 +260,22 @@ class Predictor:
             **compute_all_metrics(predictions, quantities, rows),
         }
 
-    def _labelled(self, card: Card, root: Path, ids: Sequence[str]) -> Iterator[Example]:
+    def _labelled(self, card: Card, root: Path, ids: Sequence[str], skip_damaged: bool) -> Iterator[Example]:
         """Make examples of recordings as :func:`csp_data.prepare` does, with numbers as it stores them."""
-        source, report = load_source(card), verify_tree(card, root, extra=False)
-        report.raise_for_failures(allow_missing=True)
-        by_id = {found.id: found for found in recordings_of(card, source, report)}
-        notes: list[Note] = []
-        count = 0
-        chosen = list(dict.fromkeys(ids or by_id))
-        for id_ in chosen:
-            if id_ not in by_id:
-                raise UnknownNameError(f"recording of {card.name}", id_, by_id)
-        self._warn_of_seen([by_id[id_] for id_ in chosen], report)
-        for id_ in chosen:
-            recording = read_found(source, by_id[id_], card, self.protocol)
-            for stream in card.streams:
-                if stream.role == "reference" and stream.name not in recording.streams:
-                    raise CspDataError(
-                        f"{recording.path}: recording {id_} has no {stream.name}, of which the truth is made. "
-                        "csp-baselines predict does without."
-                    )
-            with np.errstate(all="ignore"):  # what is no number is refused, with its place
-                made, more = examples(recording, card, source, self.protocol)
+        chosen, report = chosen_recordings(card, root, ids, skip_damaged=skip_damaged)
+        source, notes, count = load_source(card), list[Note](), 0
+        self._warn_of_seen(chosen, report)
+        for found in chosen:
+            try:
+                recording = read_found(source, found, card, self.protocol)
+                _require_truth(card, recording)
+                with np.errstate(all="ignore"):  # what is no number is refused, with its place
+                    made, more = examples(recording, card, source, self.protocol)
+            except DamagedRecordingError as error:
+                if not skip_damaged:
+                    raise error.or_else(GO_ON) from error
+                notes.append(Note(found.id, SKIPPED, f"{error.path}: {error.problem}", "skip"))
+                continue
             notes += [*recording.notes, *more]
             count += len(made)
             for example in made:
@@ -359,6 +365,42 @@ class Predictor:
             target_hz=self.protocol.target_hz,
             scaling=scaling.targets,
         )
+
+
+def chosen_recordings(
+    card: Card, root: Path, ids: Sequence[str], *, skip_damaged: bool = False
+) -> tuple[list[Found], Report]:
+    """Return recordings of a data set by their ids, by default all, with the report on the files in the folder.
+
+    Raises
+    ------
+    UnknownNameError
+        If there is none of that id.
+    VerificationError
+        If a file is not the publisher's; with `skip_damaged`, recordings of such files are left out and logged.
+    """
+    report = verify_tree(card, root, extra=False)
+    if not skip_damaged:
+        report.raise_for_failures(allow_missing=True)
+    by_id = {found.id: found for found in recordings_of(card, load_source(card), report)}
+    for id_ in ids:
+        if id_ not in by_id:
+            raise UnknownNameError(f"recording of {card.name}", id_, by_id)
+    notes, readable = separate_failed([by_id[id_] for id_ in dict.fromkeys(ids or by_id)], report)
+    log_notes(notes)
+    return readable, report
+
+
+def _require_truth(card: Card, recording: Recording) -> None:
+    for stream in card.streams:
+        if stream.role == "reference" and stream.name not in recording.streams:
+            raise DamagedRecordingError(
+                recording.path,
+                f"recording {recording.id}",
+                f"its {stream.name}, of which the truth is made",
+                "none",
+                "csp-baselines predict does without.",
+            )
 
 
 def _row(example: Example) -> EpisodeRow:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import csv
 import io
 import json
+import logging
 import sys
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal, TextIO
 
@@ -27,6 +29,9 @@ if TYPE_CHECKING:
 __all__ = ["PREDICT", "Predict", "predict"]
 
 _arg = tyro.conf.arg
+logger = logging.getLogger(__name__)
+
+GO_ON = "Or go on without damaged recordings: --skip-damaged lists them."
 
 PREDICT = """Predict whole recordings, of which nobody needs to have measured the truth.
 
@@ -58,6 +63,8 @@ class Predict:
     """Folder of raw recordings for --dataset; by default the data set's own."""
     recording: Annotated[tuple[str, ...], _arg(metavar="ID...")] = ()
     """Which recordings of --dataset to predict; by default all."""
+    skip_damaged: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    """Leave damaged recordings out, and list them."""
     whole: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     """Start afresh only after a gap, as a stream does; by default also after each window, as in training."""
     baseline: Literal["protocol", "none"] = "protocol"
@@ -106,51 +113,82 @@ def _write(sink: TextIO, command: Predict, predictor: Predictor) -> int:
     """Write the predictions of one recording after the other; return how many."""
     names = ("recording", "time", *predictor.interface.targets)
     count = 0
-    for recording in _recordings(command, predictor):
-        for prediction in predictor.predict(recording, source=command.dataset):
-            if command.format == "csv":
-                rows = csv.writer(sink, lineterminator="\n")
-                rows.writerows([names] if count == 0 else [])
-                rows.writerows([prediction.id, *cells(time, values)] for time, values in _steps(prediction))
-            else:
-                for time, values in _steps(prediction):
-                    row = (prediction.id, round(float(time), 9), *map(float, values))
-                    sink.write(json.dumps(dict(zip(names, row, strict=True))) + "\n")
-            count += len(prediction.time)
+    for prediction in _predictions(command, predictor):
+        if command.format == "csv":
+            rows = csv.writer(sink, lineterminator="\n")
+            rows.writerows([names] if count == 0 else [])
+            rows.writerows([prediction.id, *cells(time, values)] for time, values in _steps(prediction))
+        else:
+            for time, values in _steps(prediction):
+                row = (prediction.id, round(float(time), 9), *map(float, values))
+                sink.write(json.dumps(dict(zip(names, row, strict=True))) + "\n")
+        count += len(prediction.time)
     return count
+
+
+def _predictions(command: Predict, predictor: Predictor) -> Iterator[Prediction]:
+    """Predict one recording after the other; none is stopped by one too short, or damaged if it may be skipped."""
+    from baselines.errors import CspDataError
+    from baselines.prediction import NothingToPredictError
+    from baselines.stream.recorded import SampleFileError
+    from csp_data.errors import DamagedRecordingError
+
+    readers = _readers(command, predictor)
+    left_out: list[CspDataError] = []
+    for read in readers:
+        try:
+            predictions = predictor.predict(read(), source=command.dataset)
+        except NothingToPredictError as error:
+            left_out.append(error)
+        except (DamagedRecordingError, SampleFileError) as error:
+            if not command.skip_damaged:
+                raise (error.or_else(GO_ON) if len(readers) > 1 else error) from error
+            left_out.append(error)
+        else:
+            yield from predictions
+            continue
+        if len(readers) > 1:
+            logger.warning("left out: %s", left_out[-1])
+    if len(left_out) == len(readers) and left_out:
+        raise left_out[0]
 
 
 def _steps(prediction: Prediction) -> Iterator[tuple[float, npt.NDArray[np.float64]]]:
     return zip(prediction.time, prediction.values, strict=True)
 
 
-def _recordings(command: Predict, predictor: Predictor) -> Iterator[Recording]:
-    """Read the recordings, one at a time."""
+def _readers(command: Predict, predictor: Predictor) -> list[Callable[[], Recording]]:
+    """Return what reads each of the recordings."""
+    if command.dataset is not None:
+        return _of_dataset(command, predictor)
+    stems = Counter(file.stem for file in command.files)
+    return [
+        partial(_read_file, file, file.stem if stems[file.stem] == 1 else str(file), predictor)
+        for file in command.files
+    ]
+
+
+def _read_file(file: Path, id_: str, predictor: Predictor) -> Recording:
     from baselines.stream.recorded import recorded
 
-    if command.dataset is not None:
-        yield from _of_dataset(command, predictor)
-        return
-    stems = Counter(file.stem for file in command.files)
-    for file in command.files:
-        if str(file) == "-":
-            yield recorded(sys.stdin.buffer, predictor.interface, "stdin", Path("standard input"))
-            continue
-        try:
-            with file.open("rb") as lines:
-                recording = recorded(lines, predictor.interface, "", file)
-        except OSError as error:
-            raise OptionError("file", str(file), f"a file that can be read ({error.strerror})") from error
-        yield replace(recording, id=file.stem if stems[file.stem] == 1 else str(file))
+    if str(file) == "-":
+        return recorded(sys.stdin.buffer, predictor.interface, "stdin", Path("standard input"))
+    try:
+        with file.open("rb") as lines:
+            return replace(recorded(lines, predictor.interface, "", file), id=id_)
+    except OSError as error:
+        raise OptionError("file", str(file), f"a file that can be read ({error.strerror})") from error
 
 
-def _of_dataset(command: Predict, predictor: Predictor) -> Iterator[Recording]:
-    from csp_data.acquire.rawtree import find_recordings, raw_root
-    from csp_data.api.raw import recording_of
+def _of_dataset(command: Predict, predictor: Predictor) -> list[Callable[[], Recording]]:
+    from baselines.prediction import chosen_recordings
+    from csp_data.acquire.rawtree import raw_root
     from csp_data.card import load_card
+    from csp_data.sources import load_source, read_found
 
     assert command.dataset is not None
     card = load_card(command.dataset)
-    ids = command.recording or tuple(found.id for found in find_recordings(card, raw_root(card, command.raw)))
-    for id_ in ids:
-        yield recording_of(card, id_, raw=command.raw, protocol=predictor.protocol)
+    root = raw_root(card, command.raw)
+    chosen, _ = chosen_recordings(card, root, command.recording, skip_damaged=command.skip_damaged)
+    source = load_source(card)
+    return [partial(read_found, source, found, card, predictor.protocol) for found in chosen]

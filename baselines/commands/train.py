@@ -166,6 +166,8 @@ class Eval:
     """Folder of raw recordings for --dataset."""
     recording: Annotated[tuple[str, ...], _arg(metavar="ID...")] = ()
     """Which recordings of --dataset to evaluate on; with --raw by default all."""
+    skip_damaged: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    """With --dataset: leave damaged recordings out, and list them."""
     data: Annotated[Path | None, _arg(metavar="FILE")] = None
     """The prepared file, if it is no longer where the run found it."""
     predictions: Annotated[Path | None, _arg(metavar="FOLDER")] = None
@@ -251,8 +253,12 @@ def evaluate(command: Eval, line: str) -> None:
     if command.dataset is not None:
         _evaluate_on_recordings(command, keep)
         return
-    for option, value in (("raw", command.raw), ("recording", " ".join(command.recording) or None)):
-        if value is not None:
+    for option, value in (
+        ("raw", command.raw),
+        ("recording", " ".join(command.recording)),
+        ("skip_damaged", command.skip_damaged),
+    ):
+        if value:
             raise OptionError(option, str(value), "--dataset too")
     from baselines.experiment import evaluate as afresh
     from baselines.pretrained import pretrained_of
@@ -282,7 +288,13 @@ def _evaluate_on_recordings(command: Eval, keep: Path | None) -> None:
     if command.part is not None:
         raise OptionError("part", command.part, "nothing with --dataset: --recording chooses")
     predictor = Predictor.of(command.run, device=command.device, data=command.data)
-    metrics = predictor.evaluate(command.dataset, raw=command.raw, recordings=command.recording, keep=keep)
+    metrics = predictor.evaluate(
+        command.dataset,
+        raw=command.raw,
+        recordings=command.recording,
+        skip_damaged=command.skip_damaged,
+        keep=keep,
+    )
     name = f"{count_of(len(metrics['recordings']), 'recording')} of {metrics['dataset']} ({metrics['kind']})"
     _print_errors(command, name, metrics, list(predictor.interface.target_units))
 

@@ -14,9 +14,13 @@ from baselines.runs.interface import Interface
 from baselines.stream.line_protocol import TIME, SampleError, read_samples
 from csp_data import Recording, Stream
 
-__all__ = ["recorded"]
+__all__ = ["SampleFileError", "recorded"]
 
 logger = logging.getLogger(__name__)
+
+
+class SampleFileError(CspDataError):
+    """A file that holds no recording."""
 
 
 def recorded(lines: Iterable[bytes], interface: Interface, id_: str, path: Path) -> Recording:
@@ -34,25 +38,25 @@ def recorded(lines: Iterable[bytes], interface: Interface, id_: str, path: Path)
 
     Raises
     ------
-    CspDataError
+    SampleFileError
         If there is no sample, a line is none, or only some have a time; the message names the line.
     """
     times: list[float | None] = []
     rows: list[npt.NDArray[np.float64]] = []
     for sample in read_samples(lines, interface.inputs):
         if isinstance(sample, SampleError):
-            raise CspDataError(f"{path}, {sample}")
+            raise SampleFileError(f"{path}, {sample}")
         time, values = sample
         if rows and (time is None) != (times[0] is None):
             there, other = ("with", "without") if times[0] is not None else ("without", "with")
-            raise CspDataError(
+            raise SampleFileError(
                 f"{path}: sample {len(rows) + 1} is {other} a {TIME}, the ones before it are {there} one. "
                 f"Give every sample a {TIME} in seconds, or none."
             )
         times.append(time)
         rows.append(values)
     if not rows:
-        raise CspDataError(f"{path}: no sample. Expected a header, and a line for each sample.")
+        raise SampleFileError(f"{path}: no sample. Expected a header, and a line for each sample.")
     if times[0] is None:
         step = 1 / interface.input_hz
         logger.warning(

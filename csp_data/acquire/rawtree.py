@@ -11,10 +11,22 @@ from csp_data.acquire.verify import how_to_get, verify_tree
 from csp_data.card import Card, bundled_root
 from csp_data.errors import CardError, DamagedRecordingError, MissingDataError
 from csp_data.home import check_accessible, raw_dir
+from csp_data.recording import Note
 from csp_data.simulate.stamp import read_stamp, simulates
 from csp_data.sources import Found, Source, load_source
 
-__all__ = ["copies", "find_recordings", "raw_bytes", "raw_kind", "raw_root", "recordings_of"]
+__all__ = [
+    "SKIPPED",
+    "copies",
+    "find_recordings",
+    "raw_bytes",
+    "raw_kind",
+    "raw_root",
+    "recordings_of",
+    "separate_failed",
+]
+
+SKIPPED = "damaged recording skipped"
 
 
 def raw_root(card: Card, raw: Path | str | None) -> Path:
@@ -68,6 +80,17 @@ def _check_ids(found: Sequence[Found]) -> None:
                 f"another at {other.files[0]}",
                 "Delete one of them, or pass a folder that holds only one.",
             )
+
+
+def separate_failed(recordings: Sequence[Found], report: Report) -> tuple[list[Note], list[Found]]:
+    """Separate recordings with a file that failed verification from those to be read."""
+    notes, readable = [], []
+    for recording in recordings:
+        if failure := report.failure_of(recording):
+            notes.append(Note(recording.id, SKIPPED, failure, "skip"))
+        else:
+            readable.append(recording)
+    return notes, readable
 
 
 def copies(recordings: Sequence[Found], report: Report) -> Iterator[tuple[Found, Found]]:

@@ -8,6 +8,7 @@ from functools import partial
 
 import numpy as np
 
+from csp_data.acquire.rawtree import SKIPPED
 from csp_data.card import Card
 from csp_data.errors import DamagedRecordingError
 from csp_data.normalization import Moments, features
@@ -17,9 +18,7 @@ from csp_data.protocol import Protocol
 from csp_data.recording import Note
 from csp_data.sources import Found, load_source, read_found
 
-__all__ = ["SKIPPED", "Cut", "Settings", "cut_recordings"]
-
-SKIPPED = "damaged recording skipped"
+__all__ = ["Cut", "Settings", "cut_recordings"]
 
 LEAVE_OUT = (
     "Or go on without damaged recordings: --skip-damaged (in Python skip_damaged=True) leaves them out, and lists "

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from csp_data.acquire.rawtree import copies, raw_bytes, raw_kind, raw_root, recordings_of
+from csp_data.acquire.rawtree import copies, raw_bytes, raw_kind, raw_root, recordings_of, separate_failed
 from csp_data.acquire.report import Report, path_inside
 from csp_data.acquire.verify import verify_tree
 from csp_data.card import Card, stored_card
@@ -24,7 +24,7 @@ from csp_data.home import lock, prepared_dir, prepared_files_of
 from csp_data.normalization import Moments, Normalization
 from csp_data.options import check_number
 from csp_data.output import output_path
-from csp_data.prepare.cutting import SKIPPED, Settings, cut_recordings
+from csp_data.prepare.cutting import Settings, cut_recordings
 from csp_data.prepare.examples import Example
 from csp_data.prepare.recipe import INPUT_CHECKS, recipe_hash
 from csp_data.prepare.reporting import (
@@ -187,7 +187,7 @@ def _write(path: Path, card: Card, protocol: Protocol, report: Report, key: str,
         selected = [recording for recording in found if recording.id in parts]
     in_pieces = frozenset(id_ for id_, episodes in parts.items() if len(episodes) > 1)
     settings = replace(settings, in_pieces=in_pieces)
-    notes, readable = _separate_failed(selected, report)
+    notes, readable = separate_failed(selected, report)
     notes += _copies(readable, report)
     logger.debug("%s: reading %d recordings in %s", card.name, len(readable), report.root)
     with Writer(path) as writer:
@@ -282,17 +282,6 @@ def _normalization(
     ]
     inputs, targets = (reduce(Moments.merge, column) for column in zip(*counted, strict=True))
     return Normalization(inputs.affine(protocol.input_scaling), targets.affine(protocol.target_scaling))
-
-
-def _separate_failed(recordings: Sequence[Found], report: Report) -> tuple[list[Note], list[Found]]:
-    """Separate recordings with a file that failed verification from those to be read."""
-    notes, readable = [], []
-    for recording in recordings:
-        if failure := report.failure_of(recording):
-            notes.append(Note(recording.id, SKIPPED, failure, "skip"))
-        else:
-            readable.append(recording)
-    return notes, readable
 
 
 def _copies(recordings: Sequence[Found], report: Report) -> list[Note]:

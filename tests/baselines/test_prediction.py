@@ -22,6 +22,7 @@ from baselines.experiment import evaluate, run
 from baselines.runs.run import Run
 from baselines.training.settings import TrainConfig
 from csp_data import Dataset, LowPass, Protocol, Recording
+from csp_data.acquire.rawtree import find_recordings, raw_root
 from csp_data.authoring.template import new_source
 from csp_data.predictions import read_predictions
 
@@ -264,6 +265,28 @@ def test_files_that_are_no_recording(
     assert message in err
 
 
+def test_of_several_recordings_short_ones_are_left_out_and_damaged_ones_on_request(
+    walk: Recording, tmp_path: Path, predicted: Rows, capfd: pytest.CaptureFixture[str]
+) -> None:
+    files = {"short": timed(0, 0.02), "bad": timed(0) + "1,2\n", "walk": table(walk)}
+    paths = {name: tmp_path / f"{name}.csv" for name in files}
+    for name, path in paths.items():
+        path.write_text(files[name])
+    agree(predicted("pretrained:broad", paths["short"], paths["walk"]), walk, "pretrained:broad")
+    assert f"left out: {paths['short']}: nothing to predict" in capfd.readouterr().err
+    with pytest.raises(SystemExit):
+        main(["predict", "pretrained:broad", str(paths["bad"]), str(paths["walk"])])
+    assert "expected 7 values" in (said := capfd.readouterr().err)
+    assert "--skip-damaged lists them" in said
+    agree(predicted("pretrained:broad", *paths.values(), "--skip-damaged"), walk, "pretrained:broad")
+    said = capfd.readouterr().err
+    assert [said.count(f"left out: {path}") for path in paths.values()] == [1, 1, 0]
+    with pytest.raises(SystemExit):
+        main(["predict", "pretrained:broad", str(paths["short"]), str(paths["bad"]), "--skip-damaged"])
+    out, err = capfd.readouterr()
+    assert (out, err.splitlines()[-1].count("nothing to predict")) == ("", 1)
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -397,9 +420,58 @@ def test_without_a_truth_there_is_no_error(home: Path, tmp_path: Path, capfd: py
     capfd.readouterr()
     with pytest.raises(SystemExit):
         main(["eval", str(tmp_path / "run"), "--dataset", str(folder), "--raw", str(new)])
-    assert (
-        "recording r2 has no position, of which the truth is made. csp-baselines predict" in capfd.readouterr().err
+    said = (
+        "recording r2: expected its position, of which the truth is made, found none. csp-baselines predict does"
     )
+    assert said in capfd.readouterr().err
+
+
+def test_recordings_of_a_reader_that_are_damaged_are_left_out_on_request(
+    home: Path, tmp_path: Path, predicted: Rows, capfd: pytest.CaptureFixture[str]
+) -> None:
+    folder = new_source("dray", tmp_path / "dray")
+    main(["train", str(folder), "fir", "--set", "taps=5", "--out", str(tmp_path / "run")])
+    shutil.copytree(folder / "recordings", new := tmp_path / "new")
+    sensor = new / "r1" / "sensor.csv"
+    sensor.write_text(sensor.read_text().replace(",", ",x", 5))
+    (new / "r2" / "truth.csv").unlink()
+    given = ["--dataset", str(folder), "--raw", str(new)]
+    for command in ("predict", "eval"):
+        with pytest.raises(SystemExit):
+            main([command, str(tmp_path / "run"), *given])
+        assert "--skip-damaged" in capfd.readouterr().err
+    rows = predicted(tmp_path / "run", *given, "--skip-damaged")
+    assert list(dict.fromkeys(row["recording"] for row in rows)) == ["r0", "r2", "r3"]
+    assert f"left out: {sensor}" in capfd.readouterr().err
+    errors = {}
+    for chosen in (["--skip-damaged"], ["--recording", "r0", "r3"]):
+        main(["eval", str(tmp_path / "run"), *given, *chosen, "--json"])
+        out, err = capfd.readouterr()
+        errors[chosen[0]] = json.loads(out)
+        skipped = [id_ for id_ in ("r0", "r1", "r2", "r3") if f"{id_}: damaged recording skipped" in err]
+        assert skipped == (["r1", "r2"] if chosen == ["--skip-damaged"] else [])
+    assert errors["--skip-damaged"] == errors["--recording"]
+    with pytest.raises(SystemExit):
+        main(["eval", str(tmp_path / "run"), "--skip-damaged"])
+    assert "--dataset too" in capfd.readouterr().err
+
+
+def test_recordings_with_other_bytes_than_the_publishers_are_left_out_on_request(
+    sample: Dataset, tmp_path: Path, predicted: Rows, capfd: pytest.CaptureFixture[str]
+) -> None:
+    ids = list(dict.fromkeys(row.recording for row in sample.test.rows))[:2]
+    shutil.copytree(raw_root(sample.card, None), root := tmp_path / "raw")
+    (changed,) = (found.files[0] for found in find_recordings(sample.card, root) if found.id == ids[0])
+    content = bytearray(changed.read_bytes())
+    content[len(content) // 2] ^= 1
+    changed.write_bytes(content)
+    given = ["--dataset", "sample", "--raw", str(root), "--recording", *ids]
+    with pytest.raises(SystemExit):
+        main(["predict", "pretrained:broad", *given])
+    assert "1 of " in capfd.readouterr().err
+    rows = predicted("pretrained:broad", *given, "--skip-damaged")
+    assert {row["recording"].removesuffix(".1") for row in rows} == {ids[1]}
+    assert f"{ids[0]}: damaged recording skipped" in capfd.readouterr().err
 
 
 def test_another_target_in_the_same_unit_is_refused(runs: dict[str, Run]) -> None:
