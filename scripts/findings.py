@@ -40,7 +40,7 @@ def of_one_split(rows: Results) -> str:
         _beside_references(table),
         f"{carried} of {len(compared)} differences to {table.against} are significant."
         + (too_few if least >= 0.05 else ""),
-        "The bootstrap interval alone, which is not corrected for the number of comparisons, excludes 0 for "
+        "The interval alone, which is not corrected for the number of comparisons, excludes 0 for "
         f"{len(apart)} of the {len(compared)} differences.",
         f"{_hardest(rows, table)}, those on {table.selection} and on {table.report} with "
         f"{_alike(by_val, by_test):.2f}.",

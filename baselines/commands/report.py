@@ -32,9 +32,9 @@ TABLE = """Print tables of runs, averaged over seeds: one for each data set and 
 
 RUN is the folder of a run, or one that holds runs (a sweep), or a file that csp-baselines results wrote, or
 study:NAME for results that ship with the package. After ± stands the standard deviation over seeds. All models
-are compared with the learned one that is best on the part for choosing, or with --against: a bootstrap interval
-over recordings and seeds, Wilcoxon's test over recordings with Holm's correction. Simulated and real recordings,
-two protocols or two recipes of the data are never put into one table.
+are compared with the learned one that is best on the part for choosing, or with --against: an interval of
+Student's t over recordings and seeds, Wilcoxon's test over recordings with Holm's correction. Simulated and real
+recordings, two protocols or two recipes of the data are never put into one table.
 
 Examples:
   csp-baselines table runs/sample-*

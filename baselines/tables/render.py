@@ -236,18 +236,24 @@ def notes(table: Table) -> list[str]:
         if table.against != best_on_val(table.rows):
             chosen = "the model that was named"
         how = (
-            f"interval of a bootstrap over {count:,} recordings and the seeds; p of Wilcoxon's test over "
-            f"recordings, corrected for {count_of(len(compared), 'comparison')} (Holm); * marks a significant "
-            f"difference: p below 0.05, and an interval without 0.{smallest_p if count < 10 else ''}"
+            f"interval of Student's t over {count:,} recordings, taken as independent, and the seeds; p of "
+            f"Wilcoxon's test over recordings, corrected for {count_of(len(compared), 'comparison')} (Holm); * "
+            "marks a significant difference: p below 0.05, and an interval without 0."
+            f"{smallest_p if count < 10 else ''}"
         )
         if count == 1:
             over_seeds = any(comparison.low < comparison.high for comparison in compared)
             how = (
-                "interval of a bootstrap over the seeds alone; one recording carries no test."
+                "interval of Student's t over the seeds alone; one recording carries no test."
                 if over_seeds
                 else "one recording and one seed carry no interval and no test."
             )
         sentences.append(f"Differences in MSE to {table.called(table.against)}, {chosen}: {how}")
+        if any(row.kind != "reference" and len(row.seeds) == 1 for row in table.rows):
+            sentences.append(
+                "Where a model has one seed, interval and p are those of that run: another seed gives another "
+                "difference."
+            )
     if _has_published(table):
         sentences.append(
             "How the published errors got their unit is inferred from the heading of their table: the published "

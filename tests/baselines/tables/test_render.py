@@ -206,6 +206,15 @@ def shown(c: Comparison) -> tuple[list[Decimal], str]:
     return [Decimal(text) for text in re.findall(r"[-+][\d.]+", cell)], notes(table)[0]
 
 
+@pytest.mark.parametrize(("model", "seeds", "said"), [("fir", (0,), 0), ("fir", (0, 1), 0), ("flat-s4", (0,), 1)])
+def test_what_one_seed_of_a_learned_model_tells(model: str, seeds: tuple[int, ...], said: int) -> None:
+    """A reference has no seed that could change it."""
+    c = Comparison(0.1, 0.05, 0.3, p=0.001, p_holm=0.001, recordings=12)
+    row = Row(model, 1, seeds, 1.0, 1.0, None, 1.0, None, None, 1.0, comparison=c)
+    table = Table("broad", "simulated", "strict", "", "val", "test", "m/s", (None,), (row,), against="kalman")
+    assert sum("another seed gives another difference" in note for note in notes(table)) == said
+
+
 @given(SIGNED, SIZE, SIZE)
 def test_a_difference_and_its_interval_are_rounded_at_one_place(middle: float, below: float, above: float) -> None:
     c = Comparison(middle, middle - below, middle + above, p=0.5, p_holm=0.5, recordings=8)
@@ -232,6 +241,8 @@ def test_one_comparison_is_said_in_the_singular_and_intervals_as_in_the_papers()
     assert "one recording and one seed carry no interval and no test." in note
     values, note = shown(Comparison(-0.11593, -0.13, -0.08, p=None, p_holm=None, recordings=1))
     assert [str(value) for value in values] == ["-0.116", "-0.130", "-0.080"]
-    assert "interval of a bootstrap over the seeds alone; one recording carries no test." in note
+    assert "interval of Student's t over the seeds alone; one recording carries no test." in note
+    _, note = shown(Comparison(0.1, -0.1, 0.3, p=0.25, p_holm=0.25, recordings=5))
+    assert "Student's t over 5 recordings, taken as independent, and the seeds" in note
     values, _ = shown(Comparison(0.16, 0.0012, 0.35, p=None, p_holm=None, recordings=5))
     assert [str(value) for value in values] == ["0.160", "0.001", "0.350"]  # not [0.00, 0.35]
