@@ -9,7 +9,7 @@ from typing import Any
 
 import h5py
 
-__all__ = ["check_file", "check_stored_size", "read_json", "special_file"]
+__all__ = ["check_file", "check_stored", "read_json", "special_file"]
 
 UNCHECKED_BYTES = 256 << 20
 """Bytes that an array may promise without a look at what is stored of it."""
@@ -53,8 +53,11 @@ def read_json(path: Path) -> Any:
         raise ValueError("it is nested too deeply") from error
 
 
-def check_stored_size(data: h5py.h5d.DatasetID, declared: int) -> None:
-    """Refuse an array of which next to nothing is stored, before memory is taken for what its head promises.
+def check_stored(data: h5py.h5d.DatasetID, declared: int) -> None:
+    """Refuse an array that is not in its file, or of which next to nothing is.
+
+    HDF5 reads on in any file that another one names, which no digest vouches for, and which may be private to
+    whoever reads; and memory is taken for what an array's head promises.
 
     Parameters
     ----------
@@ -66,11 +69,13 @@ def check_stored_size(data: h5py.h5d.DatasetID, declared: int) -> None:
     Raises
     ------
     ValueError
-        With both sizes.
+        With both sizes, or saying that it is elsewhere.
     """
+    plan = data.get_create_plist()
+    if plan.get_layout() == h5py.h5d.VIRTUAL or plan.get_external_count():
+        raise ValueError("its values are in another file")
     if declared <= UNCHECKED_BYTES:
         return
-    plan, stored = data.get_create_plist(), data.get_storage_size()
-    is_virtual = plan.get_layout() == h5py.h5d.VIRTUAL  # stored elsewhere
-    if stored * (LARGEST_RATIO if plan.get_nfilters() else 1) < declared and not is_virtual:
+    stored = data.get_storage_size()
+    if stored * (LARGEST_RATIO if plan.get_nfilters() else 1) < declared:
         raise ValueError(f"{declared} bytes are promised, {stored} are stored")

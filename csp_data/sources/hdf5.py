@@ -11,7 +11,7 @@ import h5py
 import numpy as np
 
 from csp_data.errors import DamagedRecordingError
-from csp_data.files import check_stored_size
+from csp_data.files import check_stored
 from csp_data.recording import FloatArray
 
 __all__ = ["read_arrays"]
@@ -64,6 +64,8 @@ def read_arrays(
                 raise DamagedRecordingError(
                     path, f"{what} is missing", "it in the file", f"only {names}"
                 ) from error
+            if h5py.h5f.get_name(data) != os.fsencode(path):
+                raise DamagedRecordingError(path, what, "it in the file", "a link to another file")
             arrays[key] = _numbers(path, what, data)
         return arrays
     except FAULTS as error:
@@ -80,7 +82,7 @@ def _numbers(path: Path, what: str, data: h5py.h5d.DatasetID | h5py.h5a.AttrID) 
         values = np.empty(shape)
         data.read(values, h5py.h5t.NATIVE_DOUBLE)
         return values
-    check_stored_size(data, math.prod(shape) * stored_type.get_size())
+    check_stored(data, math.prod(shape) * stored_type.get_size())
     values = np.empty(shape)
     data.read(h5py.h5s.ALL, h5py.h5s.ALL, values, h5py.h5t.NATIVE_DOUBLE)
     return values

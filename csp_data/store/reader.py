@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from csp_data._version import __version__
 from csp_data.errors import StoreError
-from csp_data.files import check_file, check_stored_size
+from csp_data.files import check_file, check_stored
 from csp_data.normalization import Affine, Normalization
 from csp_data.store.layout import FORMAT, FORMAT_VERSION, WINDOW_COLUMNS, Channels, EpisodeRow, Header, Index
 from csp_data.store.strings import check_strings
@@ -42,6 +42,7 @@ def _opened(path: Path) -> Iterator[h5py.File]:
         why = os.strerror(error.errno) if error.errno else error  # HDF5 itself says it in several lines
         raise StoreError(path, f"cannot be read as HDF5 ({why})", PREPARE_AGAIN) from error
     with file, found_damaged(path):
+        _check_links(file)
         check_strings(file, path)
         if file.attrs.get("format") != FORMAT:
             raise StoreError(
@@ -110,7 +111,7 @@ class Prepared:
         self._absolute_path = path.absolute()  # it is opened later, perhaps from another folder
         self._open: tuple[h5py.File, dict[str, Any]] | None = None
         with _opened(path) as file:
-            file.visititems(_check_size)
+            file.visititems(_check_array)
             windows = (
                 [_column(file["windows"][name], "int") for name in WINDOW_COLUMNS] if "windows" in file else None
             )
@@ -167,9 +168,20 @@ class Prepared:
         return {**self.__dict__, "_open": None}
 
 
-def _check_size(_name: str, item: h5py.Dataset | h5py.Group) -> None:
+def _check_links(file: h5py.File) -> None:
+    """Refuse links to other files, before one is followed."""
+    within = (h5py.h5l.TYPE_HARD, h5py.h5l.TYPE_SOFT)
+    outside = file.id.links.visit(lambda name, link: name if link.type not in within else None, info=True)
+    if outside is not None:
+        raise ValueError(f"/{outside.decode(errors='replace')} is a link to another file")
+
+
+def _check_array(name: str, item: h5py.Dataset | h5py.Group) -> None:
     if isinstance(item, h5py.Dataset):
-        check_stored_size(item.id, item.nbytes)
+        try:
+            check_stored(item.id, item.nbytes)
+        except ValueError as error:
+            raise ValueError(f"/{name}: {error}") from error
 
 
 def _rows(data: Any, start: int, stop: int) -> npt.NDArray[np.float32]:

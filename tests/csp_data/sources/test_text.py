@@ -316,6 +316,24 @@ def test_odd_things_in_place_of_an_hdf5_array(tmp_path: Path, made: object, mess
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize("kind", ["link", "storage", "virtual"])
+def test_an_array_that_is_in_another_file_is_refused(tmp_path: Path, kind: str) -> None:
+    """No digest vouches for it, and it may be private: a recording of somebody else's brought it into our data."""
+    with h5py.File(tmp_path / "private.h5", "w") as file:
+        file["key"] = np.arange(5.0)
+    with h5py.File(tmp_path / "x.h5", "w") as file:
+        if kind == "link":
+            file["x"] = h5py.ExternalLink("private.h5", "/key")
+        elif kind == "storage":
+            file.create_dataset("x", (5,), "f8", external=[(str(tmp_path / "private.h5"), 0, 40)])
+        else:
+            layout = h5py.VirtualLayout(shape=(5,), dtype="f8")
+            layout[:] = h5py.VirtualSource("private.h5", "key", shape=(5,))
+            file.create_virtual_dataset("x", layout)
+    with pytest.raises(DamagedRecordingError, match=r"x\.h5: array 'x'.* another file"):
+        read_arrays(tmp_path / "x.h5", ["x"])
+
+
 def test_an_hdf5_file_whose_table_of_names_is_damaged(tmp_path: Path) -> None:
     with h5py.File(tmp_path / "x.h5", "w") as file:
         file["x"] = np.zeros(3)

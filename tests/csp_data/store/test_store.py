@@ -126,3 +126,28 @@ def test_a_normalization_of_one_column_is_not_taken_for_all(tmp_path: Path) -> N
             file[name] = values[:1]
     with pytest.raises(StoreError, match=r"/normalization/inputs is of another number of columns"):
         csp_data.load(path=path)
+
+
+@pytest.mark.parametrize("name", ["inputs", "episodes/start_s"])
+@pytest.mark.parametrize("kind", ["link", "storage", "virtual"])
+def test_values_that_are_in_another_file_are_refused(tmp_path: Path, name: str, kind: str) -> None:
+    """A prepared file of somebody else's would bring a private one into whatever is exported or shown."""
+    path = csp_data.prepare("sample", out=tmp_path / "x.h5")
+    other = tmp_path / "private.h5"
+    with h5py.File(path, "r+") as file, h5py.File(other, "w") as private:
+        data, attributes = file[name], dict(file[name].attrs)
+        private["key"] = data[()]
+        shape, dtype = data.shape, data.dtype
+        del file[name]
+        if kind == "link":
+            file[name] = h5py.ExternalLink(other.name, "/key")
+        elif kind == "storage":
+            file.create_dataset(name, shape, dtype, external=[(str(other), 0, h5py.h5f.UNLIMITED)])
+        else:
+            layout = h5py.VirtualLayout(shape=shape, dtype=dtype)
+            layout[...] = h5py.VirtualSource(other.name, "key", shape=shape)
+            file.create_virtual_dataset(name, layout)
+        if kind != "link":
+            file[name].attrs.update(attributes)
+    with pytest.raises(StoreError, match=rf"x\.h5: is damaged \(/{name}.* another file"):
+        csp_data.load(path=path)
