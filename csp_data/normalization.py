@@ -176,7 +176,8 @@ class Moments:
     def affine(self, scaling: Scaling) -> Affine:
         """Return shift and scale under a rule."""
         statistic = {
-            "std": np.sqrt(self.squares / max(self.count - 1, 1)),
+            # of a constant channel rounding alone would be left: the mean of 0.1, 0.1, 0.1 is none of them
+            "std": np.where(self.high > self.low, np.sqrt(self.squares / max(self.count - 1, 1)), 0.0),
             "range": self.high - self.low,
             "one": np.ones_like(self.mean),
         }[scaling.scale]

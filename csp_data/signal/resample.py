@@ -40,9 +40,9 @@ def linear(time: FloatArray, values: FloatArray, grid: FloatArray) -> FloatArray
 def interval_mean(time: FloatArray, values: FloatArray, grid: FloatArray, width: float) -> FloatArray:
     """Average the linear interpolant of a signal over the interval that ends at each grid time.
 
-    The anti-aliasing way down to a lower rate: with `width` one grid step this is integrate-and-dump, which is
-    causal, keeps the signal's integral, works on irregular clocks and has zeros at every multiple of the new
-    rate. It delays the signal by half of `width`.
+    The anti-aliasing way down to a lower rate: with `width` one grid step this is integrate-and-dump, which keeps
+    the signal's integral, works on irregular clocks and has zeros at every multiple of the new rate. It delays the
+    signal by half of `width`, and depends on no sample later than the first at or after the grid time.
 
     Parameters
     ----------
