@@ -101,8 +101,9 @@ class Protocol:
         Order of the numbers in the ground truth's orientation file, about which published readers disagree:
         ``"xyzw"`` (genuine files: only in this order are bones rigid) or ``"wxyz"`` [published].
     max_gap_s
-        A gap in any stream (missing samples, or NaN in a reference) of at most this many seconds is interpolated;
-        a longer one ends an episode, and another starts after it. ``None`` interpolates all [published].
+        A gap in any stream (missing samples, or NaN in a reference) that is longer than the stream's usual step by
+        at most this many seconds is interpolated; a longer one ends an episode, and another starts after it.
+        ``None`` interpolates all [published].
     min_episode_s
         Shorter episodes are left out (and counted), in seconds.
     trim_rest_s
