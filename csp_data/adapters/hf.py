@@ -132,11 +132,13 @@ def write_parquet(dataset: Dataset, folder: Path | str) -> Path:
 
 def _groups(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.Table]:
     waiting: list[pa.RecordBatch] = []
+    size = 0
     for batch in batches:
         waiting.append(batch)
-        if sum(row.nbytes for row in waiting) >= ROWS_BYTES:
+        size += batch.nbytes
+        if size >= ROWS_BYTES:
             yield pa.Table.from_batches(waiting)
-            waiting = []
+            waiting, size = [], 0
     if waiting:
         yield pa.Table.from_batches(waiting)
 

@@ -144,8 +144,15 @@ class Dataset:
     @cached_property
     def parts(self) -> tuple[str, ...]:
         """Names of the parts there are: train, val and test, or what the protocol's split has instead."""
-        present = {row.split for row in self.episodes}
-        return tuple(part for part in PARTS if part in present)
+        return tuple(part for part in PARTS if part in self._numbers_by_part)
+
+    @cached_property
+    def _numbers_by_part(self) -> dict[str, list[int]]:
+        """Which of all episodes are in each part: found once, for ``ds.train[i]`` in a loop makes many splits."""
+        numbers: dict[str, list[int]] = {}
+        for i, row in enumerate(self.episodes):
+            numbers.setdefault(row.split, []).append(i)
+        return numbers
 
     @property
     def selection(self) -> str:

@@ -111,9 +111,9 @@ class Split(Episodes):
 
     def __init__(self, dataset: Dataset, name: str) -> None:
         self.dataset, self.name = dataset, name
-        self._episodes = [i for i, row in enumerate(dataset.episodes) if row.split == name]
+        self._episodes = dataset._numbers_by_part[name]
 
-    @property
+    @cached_property
     def rows(self) -> tuple[EpisodeRow, ...]:
         """Ids, groups and extents of the episodes, without their samples."""
         return tuple(self.dataset.episodes[i] for i in self._episodes)
@@ -138,11 +138,15 @@ class Split(Episodes):
     def __getitem__(self, index: int | str | slice) -> Episode | list[Episode]:
         """Read one episode, by its number or its id, or several."""
         if isinstance(index, str):
-            ids = [row.id for row in self.rows]
-            if index not in ids:
-                raise UnknownNameError(f"episode of {self.name}", index, ids)
-            index = ids.index(index)
+            if index not in self._index:
+                raise UnknownNameError(f"episode of {self.name}", index, list(self._index))
+            index = self._index[index]
         return super().__getitem__(index)
+
+    @cached_property
+    def _index(self) -> dict[str, int]:
+        """Number of each episode by its id."""
+        return {row.id: i for i, row in enumerate(self.rows)}
 
     def _read(self, index: int) -> Episode:
         row = self.dataset.episodes[self._episodes[index]]
@@ -166,26 +170,27 @@ class Windows(Episodes):
 
     def __init__(self, split: Split) -> None:
         self.dataset, self.name = split.dataset, split.name
-        episodes = set(split._episodes)
         table = self.dataset.prepared.index.windows
         rows = self.dataset.episodes
-        self._spans = (
-            [(i, rows[i].target_start, rows[i].target_stop) for i in split._episodes]
-            if table is None
-            else [(int(w[0]), int(w[3]), int(w[4])) for w in table if int(w[0]) in episodes]
-        )
+        if table is None:
+            spans = [(i, rows[i].target_start, rows[i].target_stop) for i in split._episodes]
+            self._spans = np.array(spans, dtype=np.int64).reshape(-1, 3)
+        else:
+            in_part = np.zeros(len(rows), dtype=bool)
+            in_part[split._episodes] = True
+            self._spans = table[in_part[table[:, 0]]][:, [0, 3, 4]]
 
     def __len__(self) -> int:
         return len(self._spans)
 
     def span(self, index: int) -> tuple[EpisodeRow, int, int]:
         """Return the episode of a window, and its target rows ``[start, stop)`` of the file."""
-        episode, start, stop = self._spans[index]
+        episode, start, stop = self._spans[index].tolist()
         return self.dataset.episodes[episode], start, stop
 
     def _read(self, index: int) -> Episode:
         return self.dataset.read(*self.span(index))
 
     def __repr__(self) -> str:
-        steps = sum(stop - start for _, start, stop in self._spans)
+        steps = int((self._spans[:, 2] - self._spans[:, 1]).sum())
         return f"<Windows of {self.name}: {len(self)}, {steps / self.dataset.targets.rate_hz / 60:.1f} min>"

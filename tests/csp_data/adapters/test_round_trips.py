@@ -8,6 +8,7 @@ import pickle
 import subprocess
 import sys
 from pathlib import Path
+from types import FrameType
 
 import numpy as np
 import pytest
@@ -16,6 +17,8 @@ from click.testing import CliRunner, Result
 import csp_data
 from csp_data.cli import cli
 from csp_data.errors import OptionError
+from csp_data.normalization import Affine, Normalization
+from csp_data.store import Channels, Writer
 
 
 @pytest.fixture(scope="module", params=["strict", "windows of another length, other inputs"])
@@ -206,6 +209,34 @@ def test_parquet_for_others(
         np.testing.assert_array_equal(np.array(row["inputs"], np.float32), episode.inputs)
     about = json.loads(table.schema.metadata[b"csp_data"])
     assert tuple(about["targets"]["units"]) == ds.targets.units
+
+
+def test_the_work_of_writing_parquet_grows_with_the_episodes(tmp_path: Path) -> None:
+    """It grew with their square: ten thousand short recordings took eight minutes."""
+    pytest.importorskip("pyarrow")
+    calls = []
+    for count in (300, 600):
+        with Writer(tmp_path / f"{count}.h5") as writer:
+            writer.begin(Channels(("x",), ("m",), 50.0), Channels(("y",), ("m",), 5.0))
+            for i in range(count):
+                writer.append(str(i), str(i), 0.0, np.ones((10, 1)), np.ones((1, 1)), str(i))
+            writer.assign(["train"] * count)
+            one, header = Affine(np.zeros(1), np.ones(1)), csp_data.load("sample").prepared.index.header
+            writer.finish(header, Normalization(one, one), None)
+        many = csp_data.load(path=tmp_path / f"{count}.h5")
+        seen = 0
+
+        def count_call(_frame: FrameType, event: str, _value: object) -> None:
+            nonlocal seen
+            seen += event == "call"
+
+        sys.setprofile(count_call)
+        try:
+            many.to_parquet(tmp_path / str(count))
+        finally:
+            sys.setprofile(None)
+        calls.append(seen)
+    assert calls[1] < 2.1 * calls[0]
 
 
 def test_the_readme_says_what_is_simulated_and_what_may_not_be_passed_on(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import pickle
 import threading
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -15,6 +16,7 @@ import pytest
 
 import csp_data
 from csp_data.errors import OptionError, StoreError, UnknownNameError
+from csp_data.store import EpisodeRow
 
 
 @pytest.fixture(scope="module")
@@ -56,6 +58,26 @@ def test_indexing(ds: csp_data.Dataset) -> None:
         ds.test[ds.train.rows[0].id]
     with pytest.raises(UnknownNameError, match="Known: train, val, test"):
         ds.split("dev")
+
+
+def test_a_loop_over_a_part_does_not_look_through_all_episodes_each_time() -> None:
+    """``ds.train[i]`` and ``split[id]`` did: ten thousand recordings took as long as a hundred million steps."""
+
+    class Counting(tuple[EpisodeRow, ...]):
+        passes = 0
+
+        def __iter__(self) -> Iterator[EpisodeRow]:
+            Counting.passes += 1
+            return super().__iter__()
+
+    dataset = csp_data.load("sample", window=csp_data.Window(4, 2))
+    index = dataset.prepared.index
+    dataset.prepared.index = replace(index, episodes=Counting(index.episodes))
+    for _ in range(20):
+        ids = [dataset.train[i].id for i in range(len(dataset.train))]
+        assert len(dataset.train.windows[-1].targets) == 20
+    assert Counting.passes == 1
+    assert [dataset.train[id_].id for id_ in ids] == ids
 
 
 def test_episodes_are_equal_if_their_numbers_are(ds: csp_data.Dataset) -> None:
