@@ -331,8 +331,8 @@ def _settings_section(groups: Sequence[Group], prefix: str) -> tuple[Entry, str]
         )
     about = (
         f"{table.dataset} ({table.kind_label}; protocol {table.protocol}): error on {table.report} against each "
-        "setting, everything else fixed within a panel. Lines go through the means over seeds, bands are their "
-        "standard deviation."
+        "setting, everything else fixed within a panel; of a cross-validation over all folds. Lines go through "
+        "the means over seeds, bands are their standard deviation."
     )
     caution = (
         "Where a setting changes the rate of the targets or the reported recordings, it changes the task: there "

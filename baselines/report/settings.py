@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +14,8 @@ from baselines.ablations.comparison import relative_mse, si_rmse
 from baselines.presets import DECIDED_BY_DATA, REFERENCES
 from baselines.report.group import families, join_names
 from baselines.report.panels import Panel, panel
+from baselines.results.folds import FoldsMissingError, across_folds
+from baselines.results.rows import Result
 from baselines.runs.run import Run
 from baselines.tables.digits import bracketed
 from baselines.tables.setting_text import PHASES, setting_name, setting_text, value_text
@@ -26,8 +29,8 @@ MAX_PANELS = 4
 
 Settings = dict[str, Any]
 """``data.FIELD`` of the protocol, ``train.FIELD`` and ``model.FIELD`` to value."""
-Error = Callable[[Run], float | None]
-"""From a run to what is compared; ``None`` where it cannot be."""
+Error = Callable[[Result], float | None]
+"""From a run's row to what is compared; ``None`` where it cannot be."""
 Errors = dict[str, dict[str, dict[Any, list[float]]]]
 """Model to series to value of a setting to the error with each seed."""
 
@@ -124,36 +127,67 @@ def settings_of(run: Run) -> Settings:
     return settings | {f"model.{name}": value for name, value in model.items() if name not in DECIDED_BY_DATA}
 
 
-def errors_of(runs: Sequence[Run]) -> dict[str, Error]:
+def errors_of(results: Sequence[Result]) -> dict[str, Error]:
     """Return how runs on one data set are compared: what the axis says to the error.
 
     The root mean squared error in SI units, where all have the same; and, where the reference ``mean`` is there,
     MSE over that of the mean on the same data, which compares where a setting changes the task too.
     """
     errors: dict[str, Error] = {}
-    units = {si_rmse(run.reported)[1] for run in runs}
+    units = {si_rmse(_metrics(result))[1] for result in results}
     if len(units) == 1 and "" not in units:
-        errors[f"RMSE{bracketed(units.pop())}"] = lambda run: si_rmse(run.reported)[0]
-    means = {run.config.data.recipe_hash: run for run in runs if run.config.name == MEAN}
+        errors[f"RMSE{bracketed(units.pop())}"] = lambda result: si_rmse(_metrics(result))[0]
+    means = {result.recipe_hash: result for result in results if result.model == MEAN}
 
-    def relative(run: Run) -> float | None:
-        mean = means.get(run.config.data.recipe_hash)
-        return None if mean is None else relative_mse(run.reported, mean.reported)
+    def relative(result: Result) -> float | None:
+        mean = means.get(result.recipe_hash)
+        return None if mean is None else relative_mse(_metrics(result), _metrics(mean))
 
     if means:
         errors["MSE / MSE of the training mean"] = relative
     return errors
 
 
+def _metrics(result: Result) -> dict[str, Any]:
+    """Return errors by target as :mod:`baselines.ablations.comparison` takes them."""
+    return {
+        "si": {name: vars(target) for name, target in result.by_target.items()},
+        "channels": {name: {"mse": target.rmse**2} for name, target in result.by_target.items()},
+    }
+
+
+def _across_folds(runs: Sequence[Run]) -> tuple[list[Run], list[Result]]:
+    """Return runs, of those on all folds the first, with their rows; without those of which folds are missing."""
+    rows = [Result.of(run) for run in runs]
+    if len({row.fold for row in rows} - {None}) < 2:
+        return list(runs), rows
+    groups: dict[str, list[tuple[Run, Result]]] = {}
+    for run, row in zip(runs, rows, strict=True):
+        identity = (
+            row.key if row.fold is None else json.dumps([row.model, row.seed, settings_of(run)], sort_keys=True)
+        )
+        groups.setdefault(identity, []).append((run, row))
+    kept: list[tuple[Run, Result]] = []
+    for group in groups.values():
+        (run, row), count = group[0], len(group)
+        if row.fold is None:
+            kept += group
+        elif count == row.folds:
+            with suppress(FoldsMissingError):  # its folds differ in more, and no table puts them together
+                kept.append((run, across_folds([row for _, row in group])[0]))
+    return [run for run, _ in kept], [row for _, row in kept]
+
+
 def varied(runs: Sequence[Run]) -> list[Varied]:
-    """Find what runs on one data set vary, and their errors.
+    """Find what runs on one data set vary, and their errors, of those on several folds over all of them.
 
     Parameters
     ----------
     runs
         Of one data set, kind and name of protocol.
     """
-    settings, errors = [settings_of(run) for run in runs], errors_of(runs)
+    runs, results = _across_folds(runs)
+    settings, errors = [settings_of(run) for run in runs], errors_of(results)
     differing = _differing_fields(runs, settings)
     varied_axes = []
     for axis in [
@@ -163,7 +197,10 @@ def varied(runs: Sequence[Run]) -> list[Varied]:
         others = sorted(differing - set(axis.fields))
         if not differing & set(axis.fields):
             continue
-        panels = {label: _combinations(axis, runs, settings, others, error) for label, error in errors.items()}
+        panels = {
+            label: _combinations(axis, runs, settings, others, list(map(error, results)))
+            for label, error in errors.items()
+        }
         drawn = [(label, combinations) for label, combinations in panels.items() if combinations]
         if drawn:
             names = {axis.position(of_run)[1]: axis.name(of_run) for of_run in settings if axis.name}
@@ -191,12 +228,16 @@ def _axis_value(value: Any) -> Any:
 
 
 def _combinations(
-    axis: Axis, runs: Sequence[Run], settings: Sequence[Settings], others: Sequence[str], error: Error
+    axis: Axis,
+    runs: Sequence[Run],
+    settings: Sequence[Settings],
+    others: Sequence[str],
+    values: Sequence[float | None],
 ) -> list[tuple[str, Errors]]:
     by_rest: dict[str, Errors] = {}
     count: dict[str, int] = {}
-    for run, run_settings, (series, value) in zip(runs, settings, _positions(axis, runs, settings), strict=True):
-        error_value = error(run)
+    positions = _positions(axis, runs, settings)
+    for run, run_settings, (series, value), error_value in zip(runs, settings, positions, values, strict=True):
         if run.config.name == MEAN or error_value is None:
             continue
         rest = ", ".join(_setting_texts(run_settings, others))

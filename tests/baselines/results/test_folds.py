@@ -18,6 +18,7 @@ from baselines.ablations.ablate import ablate
 from baselines.ablations.variants import KINDS, Base
 from baselines.cli import main
 from baselines.report import make_report
+from baselines.report.settings import varied
 from baselines.results import Result
 from baselines.results.folds import across_folds
 from baselines.results.studies import add_to_study, read_study, variants_by_key
@@ -250,6 +251,16 @@ def test_ablations_are_of_all_folds(home: Path, tmp_path: Path, capsys: pytest.C
         (name, f"{100 * (root[f'{name}, with', 'fir'] / root[f'{name}, without', 'fir'] - 1):+.1f} %")
         for name in ("input deltas", "averaged inputs", "magnetometer")
     }
+    axes = varied(read_runs([out]))  # of a report: not a mean over folds, whose deviation is not that of seeds
+    assert {axis.axis.title for axis in axes} == {"input deltas", "resample", "inputs"}
+    for axis in axes:
+        ((_, errors), *_) = axis.panels["RMSE (m/s)"]
+        found = [value for by_value in errors["fir"].values() for values in by_value.values() for value in values]
+        assert len(found) == 2
+        assert all(
+            any(value == pytest.approx(known) for (_, model), known in root.items() if model == "fir")
+            for value in found
+        )
 
 
 def test_an_ablation_says_which_fold_is_missing(home: Path, tmp_path: Path) -> None:
