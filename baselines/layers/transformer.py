@@ -77,7 +77,7 @@ def frequencies(dim: int, device: torch.device | str = "cpu") -> Tensor:
     return torch.exp(pairs * (-math.log(10000.0) / dim))
 
 
-def positional_encoding(positions: Tensor, dim: int) -> Tensor:
+def positional_encoding(positions: Tensor, dim: int, known: Tensor | None = None) -> Tensor:
     """Return the sinusoids of section 3.5, in float32 whatever the model's precision, as published.
 
     Parameters
@@ -86,13 +86,15 @@ def positional_encoding(positions: Tensor, dim: int) -> Tensor:
         (L,) integers from 0.
     dim
         d_model.
+    known
+        The :func:`frequencies`, where they were made beforehand.
 
     Returns
     -------
     Tensor
         (L, dim) float32.
     """
-    angle = positions.to(torch.float32)[:, None] * frequencies(dim, positions.device)
+    angle = positions.to(torch.float32)[:, None] * (frequencies(dim, positions.device) if known is None else known)
     return torch.stack((torch.sin(angle), torch.cos(angle)), dim=-1).flatten(-2)
 
 
@@ -155,9 +157,12 @@ class TransformerBlock(nn.Module):
 class Transformer(SequenceLayer):
     """Positional encoding and a stack of blocks."""
 
+    known_frequencies: Tensor | None
+
     def __init__(self, config: TransformerConfig) -> None:
         super().__init__()
         self.config = config
+        self.register_buffer("known_frequencies", None)  # of an exported step alone
         self.in_dim = self.out_dim = config.dim
         self.blocks: Sequence[TransformerBlock] = nn.ModuleList(
             TransformerBlock(config) for _ in range(config.layers)
@@ -190,7 +195,8 @@ class Transformer(SequenceLayer):
         mask, window = None, self.config.window
         if window is not None:
             mask = (torch.arange(window - 1, -1, -1, device=x_t.device) <= position)[None]
-        x = (x_t + positional_encoding(position, self.config.dim).to(x_t.dtype)).unsqueeze(1)
+        encoding = positional_encoding(position, self.config.dim, self.known_frequencies)
+        x = (x_t + encoding.to(x_t.dtype)).unsqueeze(1)
         next_caches = []
         for block, cache in zip(self.blocks, caches, strict=True):
             x, cache = block.step(x, cache, mask)

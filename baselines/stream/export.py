@@ -38,6 +38,8 @@ __all__ = ["FORMATS", "ExportError", "export", "load_step"]
 
 FORMATS = ("onnx", "pt2")
 FORMAT, FORMAT_VERSION = "csp-baselines-step", 1
+OPSET, IR_VERSION = 18, 8
+"""Of ONNX: the earliest that torch writes, which earlier runtimes on robots read, too."""
 TOLERANCE = 1e-5
 """Largest difference to the model, in units of the targets' scale, that passes the check."""
 
@@ -240,6 +242,8 @@ def _write_program(module: StepModule, path: Path, form: str) -> None:
     samples = torch.zeros(module.samples, len(module.interface.inputs), dtype=torch.float64)
     with _exporters_silenced():
         program = torch.export.export(module, (samples, *module.states.values()), strict=False)
+        for node in program.graph.nodes:
+            node.meta.pop("stack_trace", None)  # it names folders of this machine
         if form == "pt2":
             torch.export.save(program, path)
             return
@@ -247,9 +251,11 @@ def _write_program(module: StepModule, path: Path, form: str) -> None:
             program,
             dynamo=True,
             verbose=False,
+            opset_version=OPSET,
             input_names=["samples", *module.states],
             output_names=["prediction", *(f"next_{name}" for name in module.states)],
         )
+        onnx_program.model.ir_version = IR_VERSION
         onnx_program.save(path)
 
 

@@ -35,6 +35,7 @@ from baselines.layers.pooling import Pool
 from baselines.layers.projected import Projected
 from baselines.layers.s4 import toeplitz_convolution
 from baselines.layers.s4_kernel import taps
+from baselines.layers.transformer import frequencies
 from baselines.models.model import FlatModel, HierarchicalModel
 from baselines.models.own import OwnModel
 from baselines.runs.interface import Interface
@@ -148,6 +149,9 @@ def real_form(layer: SequenceLayer, window: int | None) -> SequenceLayer:
             else:
                 space = RealStateSpace(block.layer) if window is None else ShortFilter(block.layer, window)
                 block.layer = space  # type: ignore[assignment]
+    if isinstance(inner, Transformer):
+        # exp of ONNX is the last bit off torch's, and a late position multiplies that
+        inner.known_frequencies = frequencies(inner.config.dim)
     return layer
 
 
@@ -295,7 +299,8 @@ class StepModule(nn.Module):
         after = dict(leaves(top_state))
         next_state |= {f"layer{k}": after[path] for k, path in enumerate(self._kept)}
         prediction = self.output(y)[0].double() * self.out_scale + self.out_shift
-        return prediction, *(next_state[name] for name in self.states)
+        # programs compiled by AOTInductor take states for contiguous, and read other numbers where they are not
+        return prediction, *(next_state[name].contiguous() for name in self.states)
 
     def _features(self, rows: Tensor, state: dict[str, Tensor], next_state: dict[str, Tensor]) -> Tensor:
         """Clip, filter, append deltas, clip and normalise, as :mod:`baselines.stream.preparation` does."""
