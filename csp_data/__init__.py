@@ -33,6 +33,7 @@ from csp_data.protocol import PAPER, STRICT, Protocol
 from csp_data.recording import Note, Recording, Stream
 from csp_data.resplit import Resplit
 from csp_data.signal.lowpass import LowPass
+from csp_data.signal.moving import compare_moving
 from csp_data.signal.turning import compare_turning
 from csp_data.simulate import simulate
 from csp_data.sources import Found, Source, register
@@ -62,6 +63,7 @@ __all__ = [
     "__version__",
     "check_source",
     "cite",
+    "compare_moving",
     "compare_turning",
     "croissant",
     "download",

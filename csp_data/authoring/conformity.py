@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
@@ -25,6 +26,7 @@ from csp_data.prepare import prepare_card
 from csp_data.prepare.examples import examples
 from csp_data.protocol import resolve
 from csp_data.recording import FloatArray, Recording, Stream
+from csp_data.signal.moving import compare_moving, differences, move_alike
 from csp_data.signal.plausible import RATE_FACTOR, RATE_TOLERANCE, doubtful, implausible, sentinels
 from csp_data.signal.turning import ALIKE, compare_turning, disagreements, doubts_of_gravity, force_in_room
 from csp_data.sources import Found, Source, TargetFunction, find_in, load_source, read_found
@@ -290,7 +292,7 @@ def _units(state: _State) -> Iterator[str]:
 
 
 def _alignment(state: _State) -> Iterator[str]:
-    alike = 0
+    alike: Counter[str] = Counter()
     for recording in state.recordings:
         spans = {name: stream.span for name, stream in recording.streams.items()}
         common = min(stop for _, stop in spans.values()) - max(start for start, _ in spans.values())
@@ -299,17 +301,28 @@ def _alignment(state: _State) -> Iterator[str]:
             rows = ", ".join(f"{name} {start:.3f} to {stop:.3f} s" for name, (start, stop) in spans.items())
             hint = "; if their clocks differ, subtract the difference from one of them in read"
             yield f"{recording.id}: the streams have {max(common, 0):.3f} s in common: {rows}{hint}"
-        pair = _gyroscope_and_orientation(recording)
-        if pair is not None and (found := compare_turning(*pair)) is not None:
-            alike += found.correlation >= ALIKE
-            problems = list(disagreements(found))
-            for problem, wrong in problems:
-                yield f"{recording.id}: {problem}" if wrong else _Warning(f"{recording.id}: {problem}")
-            force = None if problems else _force(recording, state.card, pair[1])
-            for problem in () if force is None else doubts_of_gravity(force):
-                yield _Warning(f"{recording.id}: {problem}")
-    if alike:
-        state.summary = f"gyroscope and orientation turn alike in {alike} of {len(state.recordings)}"
+        what, problems = _compare_motion(recording, state.card)
+        alike.update([what] if what else [])
+        for problem, wrong in problems:
+            yield f"{recording.id}: {problem}" if wrong else _Warning(f"{recording.id}: {problem}")
+    state.summary = ", ".join(f"{what} in {count} of {len(state.recordings)}" for what, count in alike.items())
+
+
+def _compare_motion(recording: Recording, card: Card) -> tuple[str, list[tuple[str, bool]]]:
+    """Return what of sensor and reference is alike, and what should not be, each with whether it is an error."""
+    pair = _gyroscope_and_orientation(recording)
+    if pair is not None and (turning := compare_turning(*pair)) is not None:
+        problems = list(disagreements(turning))
+        force = None if problems else _force(recording, card, pair[1])
+        if force is not None:
+            problems = [(problem, False) for problem in doubts_of_gravity(force)]
+        return "gyroscope and orientation turn alike" if turning.correlation >= ALIKE else "", problems
+    pair = _accelerometer_and_position(recording)
+    if pair is not None and (moving := compare_moving(*pair)) is not None:
+        gravity = any(recording.streams[name] is pair[0] for name in _specific_forces(card))
+        problems = list(differences(moving, gravity=gravity))
+        return "accelerometer and position move alike" if move_alike(moving) else "", problems
+    return "", []
 
 
 def _gyroscope_and_orientation(recording: Recording) -> tuple[Stream, Stream] | None:
@@ -320,9 +333,21 @@ def _gyroscope_and_orientation(recording: Recording) -> tuple[Stream, Stream] | 
     return (rates[0], turns[0]) if len(rates) == len(turns) == 1 else None
 
 
+def _accelerometer_and_position(recording: Recording) -> tuple[Stream, Stream] | None:
+    """Return the accelerometer and the reference's position, where there is one of each."""
+    vectors = [s for s in recording.streams.values() if s.kind == "vector" and s.values.shape[1] == 3]
+    forces = [s for s in vectors if s.role == "input" and s.unit in ("m/s^2", "m/s²")]
+    places = [s for s in vectors if s.role == "reference" and s.unit == "m"]
+    return (forces[0], places[0]) if len(forces) == len(places) == 1 else None
+
+
+def _specific_forces(card: Card) -> list[str]:
+    return [stream.name for stream in card.streams if stream.quantity == "specific force"]
+
+
 def _force(recording: Recording, card: Card, orientation: Stream) -> FloatArray | None:
     """Return the mean of what the card calls a specific force, along the axes of the room."""
-    names = [stream.name for stream in card.streams if stream.quantity == "specific force"]
+    names = _specific_forces(card)
     if len(names) != 1 or recording.streams[names[0]].values.shape[1] != 3:
         return None
     return force_in_room(recording.streams[names[0]], orientation)

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
-import numpy.typing as npt
 
 from csp_data.recording import FloatArray, Stream
 from csp_data.signal.align import common_intervals, finite_rows, increasing_rows
+from csp_data.signal.clocks import CLOCKS_S, MAX_GAP_S, STEPS, best_shift, follow, gapless, windows
 from csp_data.signal.plausible import STANDARD_GRAVITY, median_step
 from csp_data.signal.resample import interval_mean
 from csp_data.signal.rotation import multiply, rotate, rotation_vectors, slerp
@@ -18,11 +19,6 @@ __all__ = ["ALIKE", "Turning", "compare_turning", "disagreements", "doubts_of_gr
 
 WIDTH_S = 0.1
 """Both are averaged over so many seconds: the noise of an orientation's differences is large."""
-STEPS = 5
-"""Averages in this time."""
-MAX_GAP_S = 0.1
-LEAST_S = 5.0
-"""Seconds without a gap that each must have."""
 LEAST_RATE = 0.05
 """In rad/s: where the speed varies less, nothing can be compared."""
 CONJUGATE = np.array([1.0, -1.0, -1.0, -1.0])
@@ -98,21 +94,18 @@ def compare_turning(gyroscope: Stream, orientation: Stream) -> Turning | None:
     if min(len(gyroscope.time), len(orientation.time)) < 2:
         return None
     width = max(WIDTH_S, *(2 * median_step(stream.time) for stream in (gyroscope, orientation)))
-    speeds: list[Speed] = []
-    for stream, rate in ((gyroscope, _measured_rate), (orientation, _true_rate)):
-        ends, whole = _windows(stream, width)
-        speed = np.linalg.norm(rate(stream, ends[whole], width), axis=1)
-        if len(speed) < LEAST_S / width * STEPS or speed.std() < LEAST_RATE:
-            return None
-        centred = np.zeros(len(ends))
-        centred[whole] = speed - speed.mean()
-        speeds.append((centred, whole, float(ends[0])))
-    if (best := _best_shift(speeds[0], speeds[1], width / STEPS)) is None:
+    speeds = [
+        follow(stream, width, width / STEPS, LEAST_RATE, partial(_speed, rate, stream, width))
+        for stream, rate in ((gyroscope, _measured_rate), (orientation, _true_rate))
+    ]
+    if speeds[0] is None or speeds[1] is None:
+        return None
+    if (best := best_shift(speeds[0], speeds[1], width / STEPS)) is None:
         return None
     shift, correlation, unshifted = best
     moved = replace(gyroscope, time=gyroscope.time + shift)
-    ends = _windows(orientation, width)[0]
-    ends = ends[_inside(moved, ends, width) & _inside(orientation, ends, width)]
+    ends, whole = windows(orientation, width, width / STEPS)
+    ends = ends[gapless(moved, ends, width) & whole]
     measured = _measured_rate(moved, ends, width)
     true = {name: _true_rate(_read_as(orientation, *way), ends, width) for name, way in READINGS.items()}
     ratio = float(np.std(np.linalg.norm(measured, axis=1)) / np.std(np.linalg.norm(true[USUAL], axis=1)))
@@ -123,17 +116,10 @@ def compare_turning(gyroscope: Stream, orientation: Stream) -> Turning | None:
     return Turning(shift, correlation, unshifted, ratio, left, turned, axes if told else None)
 
 
-def _windows(stream: Stream, width: float) -> tuple[FloatArray, npt.NDArray[np.bool_]]:
-    """Return the ends of overlapping windows, and in which of them the stream has no gap."""
-    ends = np.arange(stream.time[0] + width, stream.time[-1], width / STEPS)
-    return ends, _inside(stream, ends, width)
-
-
-def _inside(stream: Stream, ends: FloatArray, width: float) -> npt.NDArray[np.bool_]:
-    inside = np.zeros(len(ends), dtype=bool)
-    for start, stop in common_intervals([stream], MAX_GAP_S):
-        inside |= (ends - width >= start) & (ends <= stop)
-    return inside
+def _speed(
+    rate: Callable[[Stream, FloatArray, float], FloatArray], stream: Stream, width: float, ends: FloatArray
+) -> FloatArray:
+    return np.asarray(np.linalg.norm(rate(stream, ends, width), axis=1))
 
 
 def _measured_rate(gyroscope: Stream, ends: FloatArray, width: float) -> FloatArray:
@@ -149,40 +135,6 @@ def _true_rate(orientation: Stream, ends: FloatArray, width: float) -> FloatArra
 def _read_as(orientation: Stream, order: list[int], inverse: bool) -> Stream:
     values = orientation.values[:, order]
     return replace(orientation, values=values * CONJUGATE if inverse else values)
-
-
-Speed = tuple[FloatArray, npt.NDArray[np.bool_], float]
-"""Angular speed less its mean at the ends of windows, 0 where there is none; where there is one; the first end."""
-
-
-def _best_shift(gyroscope: Speed, orientation: Speed, step: float) -> tuple[float, float, float] | None:
-    """Return what to add to the gyroscope's times in s, and the correlation with that and without; or None.
-
-    Each lag is judged on the windows that both have then (Padfield, IEEE Trans. Image Process. 21(5), 2012).
-    """
-    from scipy.signal import correlate  # here: it takes half a second, which most commands have no use for
-
-    (a, in_a, start_a), (b, in_b, start_b) = gyroscope, orientation
-
-    def sums(of_b: FloatArray, of_a: FloatArray) -> FloatArray:
-        """Return sums of products, in whose entry k a is moved by k - len(a) + 1."""
-        return np.asarray(correlate(of_b, of_a, mode="full", method="fft"))
-
-    mask_a, mask_b = in_a.astype(float), in_b.astype(float)
-    count, sum_a, sum_b = np.rint(sums(mask_b, mask_a)), sums(mask_b, a), sums(b, mask_a)
-    variances = (count * sums(mask_b, a * a) - sum_a**2) * (count * sums(b * b, mask_a) - sum_b**2)
-    enough = (count >= min(in_a.sum(), in_b.sum()) / 2) & (variances > 0)
-    if not enough.any():
-        return None
-    correlations = np.full(len(count), np.nan)
-    correlations[enough] = (count * sums(b, a) - sum_a * sum_b)[enough] / np.sqrt(variances[enough])
-    best = int(np.nanargmax(correlations))
-    before, at, after = (correlations[k] if 0 <= k < len(count) else np.nan for k in (best - 1, best, best + 1))
-    peak = 0.5 * (before - after) / (before - 2 * at + after)  # of the parabola through the three
-    shift = start_b - start_a + (best + (peak if np.isfinite(peak) else 0.0) - (len(a) - 1)) * step
-    unmoved = round((start_a - start_b) / step) + len(a) - 1
-    without = correlations[unmoved] if 0 <= unmoved < len(count) else np.nan
-    return float(shift), float(at), float(without)
 
 
 def _left(true: FloatArray, measured: FloatArray) -> float:
@@ -207,8 +159,6 @@ ALIKE = 0.8
 """Correlation of the speeds from which on the two are those of one body."""
 UNLIKE = 0.5
 """Correlation at the best shift below which they hardly are."""
-CLOCKS_S = (0.03, 0.1)
-"""Difference of the clocks that a person should look at, and one that is wrong."""
 ALONG = 0.95
 """Cosine from which on an axis is said to lie along another (18 degrees)."""
 SEEN = 0.05

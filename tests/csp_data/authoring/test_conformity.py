@@ -178,6 +178,54 @@ def test_a_gyroscope_that_does_not_turn_like_the_orientation(
     assert {check for check, (what, _) in found.items() if what != "ok"} <= {"alignment"}
 
 
+@pytest.mark.parametrize(
+    ("late", "gravity", "status", "said"),
+    [
+        (0.0, 9.81, "ok", "accelerometer and position move alike in 4 of 4"),
+        (
+            0.05,
+            9.81,
+            "warning",
+            "r0: the accelerometer moves 0.050 s after the position; if they are of one rigid",
+        ),
+        (
+            -0.4,
+            9.81,
+            "failed",
+            "r0: the accelerometer moves 0.400 s before the position; if they are of one rigid",
+        ),
+        (0.0, 0.0, "warning", "r0: the accelerometer agrees with the position without gravity; was it taken off?"),
+    ],
+)
+def test_an_accelerometer_that_does_not_move_like_the_position(
+    late: float, gravity: float, status: str, said: str, root: Path
+) -> None:
+    """Beside a gyroscope, but without an orientation; it moves along all axes, faster from second to second."""
+
+    def moving(found: csp_data.Found, card: Card, protocol: csp_data.Protocol) -> csp_data.Recording:
+        recording = read(found, card, protocol)
+        phase, rates, size = float(found.files[0].read_text()), np.array([3.0, 4.3, 2.2]), 0.1
+
+        def place(time: np.ndarray) -> np.ndarray:
+            return size * np.sin(rates * time[:, None] + 0.2 * time[:, None] ** 2 + phase)
+
+        time, step = np.arange(1400) / 100, 1e-3
+        force = (place(time - step) - 2 * place(time) + place(time + step)) / step**2 + [0, 0, gravity]
+        seen = np.arange(700) / 50
+        streams = {
+            "imu": csp_data.Stream.of(card.stream("imu"), time + late, force),
+            "position": csp_data.Stream.of(card.stream("position"), seen, place(seen)),
+        }
+        return replace(recording, streams={**recording.streams, **streams})
+
+    card = CARD.replace('channels = ["p"]', 'channels = ["px", "py", "pz"]').replace('["v"]', '["vx", "vy", "vz"]')
+    card = card.replace('unit = "m/s^2"', 'unit = "m/s^2"\nquantity = "specific force"')
+    found = report(root, replace(GOOD, read=moving), card)
+    assert found["alignment"][0] == status, found["alignment"]
+    assert said in found["alignment"][1]
+    assert {check for check, (what, _) in found.items() if what != "ok"} <= {"alignment"}
+
+
 Change = Callable[[csp_data.Recording], csp_data.Recording]
 
 
