@@ -8,11 +8,14 @@ in the units of the prepared file.
 from __future__ import annotations
 
 import zipfile
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from csp_data.errors import CspDataError
 from csp_data.files import check_file
@@ -23,6 +26,13 @@ __all__ = ["PREDICTIONS", "EpisodePrediction", "PredictionsError", "read_predict
 
 PREDICTIONS = "predictions.npz"
 """Name of the file in the folder of a run: what makes it one with predictions to look at."""
+
+
+FAULTS = (
+    *(OSError, KeyError, ValueError, EOFError, MemoryError, zipfile.BadZipFile, zlib.error),
+    *(NotImplementedError, RuntimeError),  # of compressions and passwords that zipfile has not
+)
+"""What numpy and zipfile raise over a damaged file; a header may promise more than any memory holds."""
 
 
 class PredictionsError(CspDataError):
@@ -74,13 +84,25 @@ def read_predictions(path: Path) -> list[EpisodePrediction]:
         check_file(path)
         # numpy leaves a file open that it cannot read; one that we opened is closed
         with path.open("rb") as file, np.load(file, allow_pickle=False) as held:
-            stops = np.cumsum(held["lengths"])
+            lengths = held["lengths"]
             arrays = {name: held[name] for name in ("time", "true", "pred")}
+            _check_shapes(lengths, **arrays)
             return [
                 EpisodePrediction(str(id_), *(array[stop - n : stop] for array in arrays.values()))
-                for id_, n, stop in zip(held["ids"], held["lengths"], stops, strict=True)
+                for id_, n, stop in zip(held["ids"], lengths, np.cumsum(lengths), strict=True)
             ]
-    except (OSError, KeyError, ValueError, EOFError, zipfile.BadZipFile) as error:
+    except FAULTS as error:
         raise PredictionsError(
             f"{path}: damaged, no readable predictions ({error}). Train the run again in a new folder."
         ) from error
+
+
+def _check_shapes(lengths: npt.NDArray[Any], time: FloatArray, true: FloatArray, pred: FloatArray) -> None:
+    """Refuse arrays that do not fit each other with a ValueError: steps of other episodes would be read."""
+    if lengths.ndim != 1 or lengths.dtype.kind not in "iu" or (lengths < 0).any():
+        raise ValueError("lengths are no numbers of steps")
+    steps = int(lengths.sum())
+    if time.shape != (steps,) or true.ndim != 2 or len(true) != steps or true.shape != pred.shape:
+        raise ValueError(f"{steps} steps, time {time.shape}, true {true.shape}, pred {pred.shape} do not fit")
+    if not all(array.dtype.kind in "fiu" for array in (time, true, pred)):
+        raise ValueError("time, true and pred are no numbers")

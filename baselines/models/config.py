@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
 from typing import Any
 
 from baselines.errors import ModelError, OptionError, UnknownNameError
@@ -150,6 +151,12 @@ class OwnConfig:
 
     def __post_init__(self) -> None:
         check_config(self, positive=("in_dim", "out_dim", "chunk", "window"))
+        file = self.source.rpartition(":")[0]
+        if Path(file).name != file:
+            raise ModelError(f"{self.source!r}: expected a file in the run's folder, found a path.")
+        for path in map(Path, self.beside):
+            if path.is_absolute() or ".." in path.parts:  # it would be run
+                raise ModelError(f"{self.source!r}: expected modules in the run's folder, found {str(path)!r}.")
 
     @property
     def name(self) -> str:

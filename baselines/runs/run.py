@@ -35,7 +35,7 @@ from baselines.training.ledger import LEDGER, read_lines
 from baselines.training.settings import BEST, METRICS
 from csp_data import Dataset
 from csp_data.card import is_shipped
-from csp_data.files import read_json
+from csp_data.files import check_file, read_json
 from csp_data.home import prepared_dir
 from csp_data.predictions import PREDICTIONS, EpisodePrediction, PredictionsError, read_predictions
 
@@ -328,7 +328,13 @@ def _read_json(path: Path) -> dict[str, Any]:
 
 
 def _read_metrics(path: Path) -> Iterator[dict[str, Any]]:
-    for number, line in enumerate(path.read_text("utf-8").splitlines() if path.exists() else [], start=1):
+    if not path.exists():
+        return
+    try:
+        check_file(path)
+    except OSError as error:
+        raise damaged_error(path, error) from error
+    for number, line in enumerate(path.read_text("utf-8").splitlines(), start=1):
         try:
             yield json.loads(line)
         except ValueError as error:

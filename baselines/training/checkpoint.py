@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from baselines.errors import CspDataError
 from baselines.files import atomic_bytes
+from csp_data.files import check_file
 
 __all__ = ["Checkpoint", "CheckpointError", "load_weights", "read_checkpoint", "save_weights", "write_checkpoint"]
 
@@ -106,6 +107,7 @@ def _on_cpu(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
 
 def _read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     try:
+        check_file(path)
         with safetensors.safe_open(path, "pt") as file:
             return {name: file.get_tensor(name) for name in file.keys()}, file.metadata() or {}  # noqa: SIM118
     except FileNotFoundError as error:

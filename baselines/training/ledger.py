@@ -44,7 +44,7 @@ def append_line(path: Path, values: dict[str, Any]) -> None:
 def read_lines(path: Path) -> list[dict[str, Any]]:
     """Read a file of JSON lines; one that is not (the end of a full disk, say) is left out."""
     lines = []
-    for text in path.read_bytes().splitlines() if path.exists() else []:
+    for text in path.read_bytes().splitlines() if path.is_file() else []:
         try:
             line = json.loads(text)
         except ValueError:

@@ -8,8 +8,12 @@ import shutil
 import socket
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
+from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import pytest
 
 import csp_data
@@ -80,6 +84,56 @@ def test_pipes_in_place_of_cards_and_predictions(tmp_path: Path) -> None:
         csp_data.register(tmp_path)
     with pytest.raises(PredictionsError, match="it is a pipe"):
         read_predictions(tmp_path / "predictions.npz")
+
+
+HUGE = (
+    b"\x93NUMPY\x01\x00v\x00"
+    + b"{'descr': '<f8', 'fortran_order': False, 'shape': (10000000000000, 1)}".ljust(117)
+    + b"\n"
+)
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("pred", HUGE),
+        ("pred", np.zeros(3)),
+        ("pred", np.zeros((2, 1))),
+        ("pred", np.zeros((3, 1), "S1")),
+        ("lengths", np.array([4, -1])),
+        ("lengths", np.array([1.0, 2.0])),
+        ("lengths", np.array([1, 1])),
+    ],
+)
+def test_predictions_that_do_not_fit_or_promise_more_than_there_is(
+    tmp_path: Path, name: str, content: bytes | npt.NDArray[Any]
+) -> None:
+    """They ended in tracebacks, or gave an episode the steps of another."""
+    arrays = {"ids": np.array(["a", "b"]), "lengths": np.array([1, 2]), "time": np.zeros(3)}
+    arrays |= {"true": np.zeros((3, 1)), "pred": np.ones((3, 1))}
+    path = tmp_path / "predictions.npz"
+    np.savez(path, **arrays)
+    assert [len(p.pred) for p in read_predictions(path)] == [1, 2]
+    if isinstance(content, bytes):
+        del arrays[name]
+        np.savez(path, **arrays)
+        with zipfile.ZipFile(path, "a") as archive:
+            archive.writestr(f"{name}.npy", content)
+    else:
+        np.savez(path, **{**arrays, name: content})
+    with pytest.raises(PredictionsError, match="no readable predictions"):
+        read_predictions(path)
+
+
+@pytest.mark.parametrize(("at", "value"), [(8, 1), (10, 99)])  # a password, and an unknown compression
+def test_predictions_packed_as_nobody_can_read_them(tmp_path: Path, at: int, value: int) -> None:
+    path = tmp_path / "predictions.npz"
+    np.savez(path, lengths=np.array([1]))
+    content = bytearray(path.read_bytes())
+    content[content.index(b"PK\x01\x02") + at] = value
+    path.write_bytes(content)
+    with pytest.raises(PredictionsError, match="no readable predictions"):
+        read_predictions(path)
 
 
 def test_folders_and_pipes_named_like_python(tmp_path: Path) -> None:

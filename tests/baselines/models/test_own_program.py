@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 import subprocess
@@ -18,6 +19,7 @@ import csp_data
 from baselines.cli import main
 from baselines.errors import ModelError
 from baselines.models import own_program
+from baselines.runs.model import load_model
 from baselines.runs.run import Run, RunError
 from baselines.sweeps.grid import Grid, expand
 from baselines.sweeps.worker import Place, work_on
@@ -96,6 +98,23 @@ def test_a_run_keeps_what_its_file_imports_and_nothing_else(moved: Run) -> None:
     }
     assert moved.config.model["beside"].keys() == BESIDE.keys()
     assert not (moved.folder / "model.py").exists()
+
+
+@pytest.mark.parametrize("where", ["source", "beside"])
+def test_a_run_brings_no_file_of_elsewhere_to_run(moved: Run, where: str, tmp_path: Path) -> None:
+    """What to look at before a stranger's model is run is the run's folder, not what its settings name."""
+    folder, place = shutil.copytree(moved.folder, tmp_path / "run"), tmp_path / "elsewhere.py"
+    place.write_text("raise SystemExit('this was run')\n")
+    digest = hashlib.sha256(place.read_bytes()).hexdigest()[:16]
+    for path in ("../../elsewhere.py", str(place)):
+        settings = json.loads((folder / "config.json").read_text())
+        if where == "source":
+            settings["model"] |= {"source": f"{path}:Mine", "digest": digest}
+        else:
+            settings["model"]["beside"] = {path: digest}
+        (folder / "config.json").write_text(json.dumps(settings))
+        with pytest.raises(ModelError, match=r"expected .* in the run's folder, found"):
+            load_model(folder)
 
 
 def test_a_moved_run_predicts_the_same_in_another_process_whose_stdout_is_its_result(

@@ -291,6 +291,16 @@ def test_a_damaged_folder_is_named_and_left_alone(copy: Path, name: str, content
     assert _contents(copy) == before
 
 
+def test_devices_in_place_of_metrics_and_weights(copy: Path) -> None:
+    """Of a pipe, or of a device that has no end, in somebody else's run there was no end either."""
+    for name in ("best.safetensors", "metrics.jsonl"):
+        run = read_run(copy)
+        (copy / name).unlink()
+        (copy / name).symlink_to(os.devnull)
+        with pytest.raises(csp_data.CspDataError, match=rf"{name}: damaged \(.*it is a device"):
+            _ = read_run(copy) if name == "metrics.jsonl" else load_model(run)
+
+
 def test_damaged_predictions_and_missing_weights(copy: Path) -> None:
     (copy / "predictions.npz").write_bytes(b"PK\x03\x04 not really")
     with pytest.raises(RunError, match=r"predictions\.npz: damaged"):
