@@ -47,7 +47,11 @@ class Comparison:
 
     @property
     def significant(self) -> bool:
-        """Whether the corrected p is below 0.05 and the interval lies without 0 on the side that the ranks do."""
+        """Whether the corrected p is below 0.05 and the interval lies without 0 on the side that the ranks do.
+
+        The correction is for recordings: seeds are in the interval alone, which has none. Where they matter, more
+        than 5 % of tables of equal models have a significant difference (docs/howto-results.md).
+        """
         apart = self.agree and not self.low <= 0 <= self.high
         return apart and self.p_holm is not None and self.p_holm < 1 - LEVEL
 
