@@ -131,13 +131,23 @@ class _Page:
             *(self.figure, self.part, self.episode, self.channels, self.hz, self.order, self.phase, self.run),
             width=320,
         )
-        card = pn.pane.Markdown(markdown(dataset.card, level=2), sizing_mode="stretch_width")
+        # a prepared file's card may be anybody's: neither HTML nor scripts of it, nor pictures from elsewhere
+        card = pn.pane.Markdown(
+            markdown(dataset.card, level=2),
+            renderer_options={"html": False},
+            plugins=[_without_pictures],
+            sizing_mode="stretch_width",
+        )
         return pn.Column(
             title,
             pn.FlexBox(widgets, self.shown, align_items="flex-start", sizing_mode="stretch_width"),
             pn.Accordion(("Card", card), sizing_mode="stretch_width", margin=10),
             sizing_mode="stretch_width",
         )
+
+
+def _without_pictures(parser: Any) -> None:
+    parser.disable("image")
 
 
 def build(

@@ -1,3 +1,5 @@
+import html
+import json
 import re
 import shutil
 import signal
@@ -7,6 +9,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pytest
 
@@ -148,6 +151,23 @@ def test_without_panel_the_extra_is_named() -> None:
     code = "import sys; sys.modules['panel'] = None\nimport csp_data.view"
     ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert "csp-data[view]" in ended.stderr
+
+
+@pytest.mark.filterwarnings("ignore::PendingDeprecationWarning")  # panel will call a widget's name its label
+def test_a_card_of_somebody_elses_file_is_shown_as_text(tmp_path: Path) -> None:
+    """It ran its scripts in the page, which has the data, and asked other hosts for its pictures."""
+    pytest.importorskip("panel")
+    from csp_data.view.page import build
+
+    path = csp_data.prepare("sample", out=tmp_path / "x.h5")
+    with h5py.File(path, "r+") as file:
+        provenance = json.loads(file.attrs["provenance"])
+        said = "*so* <img src=x onerror=alert(1)> ![y](http://127.0.0.1:9/y.png) [z](javascript:alert(1))"
+        provenance["card"] |= {"name": "other", "title": said, "summary": said, "defects": [said]}
+        file.attrs.update(dataset="other", provenance=json.dumps(provenance))
+    page = html.unescape(build(csp_data.load(path=path), {})[-1][0].get_root().text)
+    assert page.count("<em>so</em> &lt;img src=x") == 3
+    assert not re.search(r'<img|<script|href="javascript|src=', page.replace("&lt;img src=", ""))
 
 
 @pytest.fixture(scope="module")
