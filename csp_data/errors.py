@@ -15,6 +15,8 @@ from copy import copy
 from pathlib import Path
 from typing import Any, Self
 
+from csp_data.terminal import visible
+
 __all__ = [
     "AccessError",
     "CardError",
@@ -36,6 +38,10 @@ class CspDataError(Exception):
     """Base class of all errors raised on purpose by ``csp_data`` and ``baselines``."""
 
     exit_code = 1
+
+    def __str__(self) -> str:
+        """Return the message; what a file or a server brought into it commands no terminal."""
+        return visible(super().__str__())
 
     def or_else(self, advice: str) -> Self:
         """Return the same error with one more way out, if there is one."""
@@ -82,7 +88,7 @@ class UnknownNameError(CspDataError, KeyError):
         super().__init__(f"There is no {noun} {got!r}{owner}.{meant} Known: {', '.join(self.known) or 'none'}.")
 
     def __str__(self) -> str:  # KeyError would print the repr of the message
-        return str(self.args[0])
+        return visible(str(self.args[0]))
 
 
 class OptionError(CspDataError, ValueError):
@@ -128,7 +134,7 @@ class OptionError(CspDataError, ValueError):
             return found[0] if found[1] not in flags else flags[found[1]] + ("" if found[2] else " ")
 
         advice = re.sub(r"\b(\w+)=(True\b|(?='?\w))", other, self._advice)
-        return f"{flag}{given}: {advice}"
+        return visible(f"{flag}{given}: {advice}")
 
 
 def _as_typed(value: object) -> str:

@@ -7,10 +7,11 @@ import errno
 import io
 import logging
 import os
+import re
 import shutil
 import sys
 import textwrap
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TextIO
@@ -18,9 +19,21 @@ from typing import TYPE_CHECKING, TextIO
 if TYPE_CHECKING:
     import click
 
-__all__ = ["Loudness", "at_terminal", "flags", "loudness", "pipeable", "stdout_is_result", "wrapped"]
+__all__ = [
+    "Loudness",
+    "at_terminal",
+    "flags",
+    "loudness",
+    "pipeable",
+    "stdout_is_result",
+    "visible",
+    "with_control",
+    "wrapped",
+]
 
 OURS = ("csp_data", "baselines")
+CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+"""Control characters, but for tabs and ends of lines: terminals obey them, and no XML can hold them."""
 
 
 @dataclass(frozen=True)
@@ -54,12 +67,22 @@ class Loudness:
         stdout_is_result.set(True)
         logging.basicConfig(
             level=logging.ERROR if self.quiet else logging.WARNING,
-            format="%(levelname)s: %(message)s",
             stream=sys.stderr,
             force=True,
         )
+        for handler in logging.getLogger().handlers:
+            handler.setFormatter(_Visible(LINE))
         for name in OURS:
             logging.getLogger(name).setLevel(logging.DEBUG if self.verbose else logging.NOTSET)
+
+
+LINE = "%(levelname)s: %(message)s"
+"""Of the log."""
+
+
+class _Visible(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        return visible(super().format(record))
 
 
 _USUAL = Loudness()
@@ -74,6 +97,21 @@ def at_terminal(stream: TextIO | None) -> bool:
     return stream is not None and stream.isatty()
 
 
+def visible(text: str) -> str:
+    """Return a text in which control characters are written out: names from files or servers may hold some."""
+    return CONTROL.sub(lambda found: f"\\x{ord(found[0]):02x}", text)
+
+
+def with_control(value: object) -> str | None:
+    """Return the first text with control characters in a value, within lists and mappings too, or ``None``."""
+    if isinstance(value, str):
+        return value if CONTROL.search(value) else None
+    inside = (*value, *value.values()) if isinstance(value, Mapping) else value
+    if isinstance(inside, list | tuple):
+        return next((text for one in inside if (text := with_control(one)) is not None), None)
+    return None
+
+
 def wrapped(text: str, hang: int = 2) -> str:
     """Return prose broken between words to the width of the terminal, and as it is where stdout is none.
 
@@ -84,6 +122,7 @@ def wrapped(text: str, hang: int = 2) -> str:
     hang
         By how many blanks the rest of a broken line is moved in.
     """
+    text = visible(text)
     if not at_terminal(sys.stdout):
         return text
     width = shutil.get_terminal_size().columns

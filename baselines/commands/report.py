@@ -16,7 +16,7 @@ import tyro
 from baselines.commands.arguments import parse_names
 from baselines.commands.results import runs_or_rows
 from baselines.errors import OptionError, UnknownNameError
-from csp_data.terminal import at_terminal
+from csp_data.terminal import at_terminal, visible
 
 if TYPE_CHECKING:
     from baselines.results import Result
@@ -118,7 +118,7 @@ def table(command: Table, line: str) -> None:
             option, value = ("label", command.label) if command.caption is None else ("caption", command.caption)
             raise OptionError(option, value, f"one table, not {len(grids)}", "Name the runs of one, or --by data.")
         grids = [replace(grids[0], caption=command.caption or "", label=command.label or "")]
-    sys.stdout.write(write(grids, form, shutil.get_terminal_size().columns))
+    sys.stdout.write(visible(write(grids, form, shutil.get_terminal_size().columns)))
 
 
 def _refuse_options(command: Table, form: str) -> None:

@@ -38,6 +38,7 @@ from csp_data.card import is_shipped
 from csp_data.files import check_file, read_json
 from csp_data.home import prepared_dir
 from csp_data.predictions import PREDICTIONS, EpisodePrediction, PredictionsError, read_predictions
+from csp_data.terminal import with_control
 
 __all__ = [
     "BusyError",
@@ -285,6 +286,8 @@ def read_config(folder: Path) -> RunConfig:
     plain = _read_json(path)
     if plain.get("format") != FORMAT:
         raise _foreign_folder_error(folder)
+    if (text := with_control(plain)) is not None:
+        raise damaged_error(path, f"control characters in {text!r}")
     if plain.get("format_version") != FORMAT_VERSION:
         raise RunError(
             f"{folder}: run of format {plain.get('format_version')!r}, this version reads {FORMAT_VERSION}. "

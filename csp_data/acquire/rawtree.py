@@ -14,6 +14,7 @@ from csp_data.home import check_accessible, raw_dir
 from csp_data.recording import Note
 from csp_data.simulate.stamp import read_stamp, simulates
 from csp_data.sources import Found, Source, load_source
+from csp_data.terminal import with_control
 
 __all__ = [
     "SKIPPED",
@@ -71,6 +72,10 @@ def _check_ids(found: Sequence[Found]) -> None:
         if recording.id.encode(errors="ignore").decode() != recording.id:
             raise DamagedRecordingError(
                 recording.files[0], "the recording's name", "text in UTF-8", ascii(recording.id), "Rename it."
+            )
+        if (text := with_control((recording.id, recording.group))) is not None:
+            raise DamagedRecordingError(
+                recording.files[0], "the recording's name", "no control characters", repr(text), "Rename it."
             )
         if (other := by_id.setdefault(recording.id, recording)) is not recording:
             raise DamagedRecordingError(

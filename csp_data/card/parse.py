@@ -27,6 +27,7 @@ from csp_data.card.types import (
     TargetCard,
 )
 from csp_data.errors import CardError
+from csp_data.terminal import with_control
 
 __all__ = ["NOT_STORED", "card_from", "read_card", "stored_card"]
 
@@ -100,6 +101,8 @@ def _from_table(kind: type[Part], table: Any, where: str) -> Part:
             raise CardError(where, f"field {name!r} should be {annotation}, found {value!r}")
         if value == "":
             raise CardError(where, f"field {name!r} is empty")
+        if (text := with_control(value)) is not None:
+            raise CardError(where, f"field {name!r} holds control characters: {text!r}")
         allowed = _allowed_words(kind).get(name, ())  # type: ignore[arg-type]
         if allowed and value not in allowed:
             raise CardError(where, f"{name} should be one of {', '.join(allowed)}, found {value!r}")
@@ -218,8 +221,6 @@ def _check_stream(stream: StreamCard, where: str) -> None:
 
 
 def _check_file(file: FileEntry, where: str) -> None:
-    if "\0" in file.path:
-        raise CardError(where, f"file {file.path!r}: no system has such a name")
     if PurePosixPath(file.path).is_absolute() or ".." in PurePosixPath(file.path).parts:
         raise CardError(where, f"file {file.path!r} leads out of the raw folder")
     for digest, length in ((file.sha256, 64), (file.git_blob, 40)):

@@ -220,7 +220,7 @@ class Card:
     @property
     def typed(self) -> str:
         """What a command is to be told: the name, or the folder of a set that may be known by that alone."""
-        return shlex.quote(str(self.reader.folder)) if isinstance(self.reader, FolderReader) else self.name
+        return shlex.quote(str(self.reader.folder) if isinstance(self.reader, FolderReader) else self.name)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the fields of the file as plain values; what is not known is ``None``."""

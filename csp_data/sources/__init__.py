@@ -20,6 +20,7 @@ from csp_data.errors import SourceError
 from csp_data.options import is_number
 from csp_data.protocol import Protocol
 from csp_data.recording import FloatArray, Note, Recording, Stream
+from csp_data.terminal import with_control
 
 __all__ = ["Found", "InputFunction", "Source", "TargetFunction", "load_source", "recognise", "register"]
 
@@ -166,6 +167,8 @@ def _unusable(recording: Recording) -> Iterator[str]:
     for name, stream in recording.streams.items():
         if not isinstance(cast("object", stream), Stream):
             yield f"a csp_data.Stream for each stream, found {type(stream).__name__} for {name!r}"
+        elif (text := with_control(stream.channels)) is not None:
+            yield f"names of channels without control characters, found {text!r}"
     notes: Any = recording.notes
     if not isinstance(notes, list | tuple) or not all(isinstance(note, Note) for note in notes):
         yield f"a tuple of csp_data.Note as notes, found {notes!r}"

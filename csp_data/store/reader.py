@@ -18,6 +18,7 @@ from csp_data.files import check_file, check_stored
 from csp_data.normalization import Affine, Normalization
 from csp_data.store.layout import FORMAT, FORMAT_VERSION, WINDOW_COLUMNS, Channels, EpisodeRow, Header, Index
 from csp_data.store.strings import check_strings
+from csp_data.terminal import with_control
 
 __all__ = ["Prepared", "found_damaged", "read_header", "read_recipe"]
 
@@ -208,7 +209,7 @@ def _affine(group: h5py.Group) -> Affine:
 
 def _check_text(*values: object) -> None:
     for value in values:
-        if not isinstance(value, str):
+        if not isinstance(value, str) or with_control(value) is not None:
             raise TypeError(f"{value!r} is no text")
 
 
@@ -223,6 +224,8 @@ def _column(data: h5py.Dataset, kind: str) -> npt.NDArray[Any]:
     values = np.asarray(data.asstr()[()] if kind == "str" else data[()])
     if values.ndim != 1 or values.dtype.kind not in KINDS[kind]:
         raise ValueError(f"{data.name} is no list of {kind}")
+    if kind == "str":
+        _check_text(*values)
     return values
 
 

@@ -216,6 +216,13 @@ def test_a_stream_that_is_closed_is_no_error(closed: str, empty_home: Path) -> N
         assert done.stderr == ""
 
 
+def test_a_log_commands_no_terminal() -> None:
+    """Names of files and headers of servers come into it."""
+    code = "import logging, csp_data.terminal as t; t.Loudness().apply(); logging.warning('a%s', '\\x1b]0;x\\x07')"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stderr == "WARNING: a\\x1b]0;x\\x07\n"
+
+
 def test_progress_is_shown_on_a_terminal_only(empty_home: Path, terminal: Terminal) -> None:
     """And without colours; a bar that is piped would fill a log."""
     code, said = terminal(PROGRAM, "prepare", "sample", environment={"NO_COLOR": "1"})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+from copy import copy
 from pathlib import Path
 
 import pytest
@@ -37,6 +38,14 @@ def test_an_error_is_the_same_in_another_process(error: CspDataError) -> None:
 
 def test_every_error_of_the_tree_is_here() -> None:
     assert {type(error).__name__ for error in MADE} | {"CspDataError"} == set(errors.__all__)
+
+
+@pytest.mark.parametrize("error", MADE, ids=lambda error: type(error).__name__)
+def test_no_message_commands_a_terminal(error: CspDataError) -> None:
+    """Names from files, and headers of servers, may hold what sets its title, or hides lines above."""
+    error = copy(error)
+    error.args = (f"{error.args[0]}\x1b]0;x\x07\x9b2J\r\n\ty",)
+    assert str(error).endswith("\\x1b]0;x\\x07\\x9b2J\\x0d\n\ty")
 
 
 FLAGS = {

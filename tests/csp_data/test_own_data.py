@@ -404,6 +404,13 @@ def test_names_that_are_not_utf_8(tmp_path: Path) -> None:
         csp_data.prepare(str(folder))
 
 
+def test_names_that_would_command_a_terminal(tmp_path: Path) -> None:
+    folder = renamed(tmp_path / "2", ["a", "b", "c", "d\x1b[2J"])
+    with pytest.raises(DamagedRecordingError, match=r"found 'd\\x1b\[2J'\. Rename it") as caught:
+        csp_data.prepare(str(folder))
+    assert str(folder / "recordings" / "d\\x1b[2J") in str(caught.value)
+
+
 @pytest.mark.parametrize(
     ("file", "before", "after", "error", "message"),
     [

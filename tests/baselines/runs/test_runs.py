@@ -291,6 +291,14 @@ def test_a_damaged_folder_is_named_and_left_alone(copy: Path, name: str, content
     assert _contents(copy) == before
 
 
+def test_settings_that_would_command_a_terminal_are_damaged(copy: Path) -> None:
+    settings = json.loads((copy / "config.json").read_text())
+    settings["name"] += "\x1b[2J"
+    (copy / "config.json").write_text(json.dumps(settings))
+    with pytest.raises(RunError, match=r"config\.json: damaged \(control characters in 'flat-lstm\\x1b\[2J'"):
+        read_run(copy)
+
+
 def test_devices_in_place_of_metrics_and_weights(copy: Path) -> None:
     """Of a pipe, or of a device that has no end, in somebody else's run there was no end either."""
     for name in ("best.safetensors", "metrics.jsonl"):

@@ -101,6 +101,10 @@ def test_masked_values_are_none(folder: Path) -> None:
             {"read": lambda r: replace(r, streams={n: (s.time, s.values) for n, s in r.streams.items()})},
             r"r0: read\(\) should return a csp_data.Stream for each stream, found tuple for 'accelerometer'",
         ),
+        (
+            {"values": lambda s: {"channels": tuple(f"{channel}\x1b[2J" for channel in s.channels)}},
+            r"names of channels without control characters, found 'acc_x\\x1b\[2J'",
+        ),
         ({"read": lambda r: replace(r, active=(5.0,))}, r"as active the first and the last second .* \(5\.0,\)"),
         ({"read": lambda r: replace(r, active=(5.0, np.nan))}, r"as active the first .* \(5\.0, nan\)"),
         ({"read": lambda r: replace(r, active="ab")}, r"as active the first .* 'ab'"),

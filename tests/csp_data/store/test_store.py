@@ -90,6 +90,9 @@ def test_rows_are_written_by_the_mebibyte() -> None:
         ("normalization/inputs/scale", lambda v: -v),
         ("inputs@channels", ["a"]),
         ("inputs@units", ["m"]),
+        ("inputs@channels", [f"a{i}\x1b[2J" for i in range(6)]),  # a terminal would obey
+        ("episodes/id", lambda v: [f"{i}\x1b]0;x\x07" for i in range(len(v))]),
+        ("@dataset", "sample\x9b2J"),
         ("inputs@rate_hz", np.inf),
         ("targets@units", [1.0, 2.0, 3.0]),
         ("targets@rate_hz", -5.0),
