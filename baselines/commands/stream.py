@@ -96,15 +96,16 @@ def stream(command: Stream, line: str) -> None:
     if command.load_state is not None:
         load_state(command.load_state, streamer, resampler)
     counts = StreamCounts()
-    failure: SampleError | None = None
-    with _open_source(command.input) as source, _open_sink(command.out) as sink, deferred_interrupt(counts):
-        writer = PredictionWriter(sink, interface.targets, command.format)
-        try:
-            process_samples(command, streamer, source, interface.inputs, writer, counts, grid)
-        except KeyboardInterrupt:
-            counts.stopped = counts.stopped or signal.SIGINT
-        except SampleError as error:
-            failure = error
+    failure: SampleError | OSError | None = None
+    try:
+        with _open_source(command.input) as source, _open_sink(command.out) as sink, deferred_interrupt(counts):
+            writer = PredictionWriter(sink, interface.targets, command.format)
+            try:
+                process_samples(command, streamer, source, interface.inputs, writer, counts, grid)
+            except KeyboardInterrupt:
+                counts.stopped = counts.stopped or signal.SIGINT
+    except (SampleError, OSError) as error:  # also: nobody reads the predictions any more, the disk is full
+        failure = error
     if command.save_state is not None:
         try:
             save_state(command.save_state, streamer, resampler)

@@ -55,6 +55,8 @@ class StreamCounts:
     """A sample is being taken: the state is neither that before it nor that after it."""
     stopped: int = 0
     """Signal that ended the stream: Ctrl-C, or SIGTERM, by which services are stopped."""
+    unwritten: OSError | None = None
+    """Why a prediction could not be written; the rest of its line is still taken, so that the state is whole."""
 
 
 @contextmanager
@@ -94,10 +96,15 @@ def process_samples(
             _note_pace(*pace, clock.period, lines.count, counts)
         seconds = time.perf_counter() - lines.latest
         (counts.with_prediction if len(predictions) else counts.without_prediction).add(seconds)
-        for behind, prediction in enumerate(predictions, start=1 - len(predictions)):
-            due = streamer.answered + behind * streamer.model.config.chunk
-            writer.write(clock.time(due), prediction, seconds)
-            counts.predictions += 1
+        try:
+            for behind, prediction in enumerate(predictions, start=1 - len(predictions)):
+                due = streamer.answered + behind * streamer.model.config.chunk
+                writer.write(clock.time(due), prediction, seconds)
+                counts.predictions += 1
+        except OSError as error:
+            counts.unwritten = counts.unwritten or error
+    if counts.unwritten is not None:
+        raise counts.unwritten
 
 
 def _note_pace(samples: int, seconds: float, period: float, line: int, counts: StreamCounts) -> None:
@@ -159,7 +166,7 @@ def _good_samples(
             counts.replaced += 1
         yield from ready
         counts.busy = False
-        if counts.stopped:
+        if counts.stopped or counts.unwritten is not None:
             return
 
 
@@ -170,10 +177,13 @@ class Arrivals:
         self._source, self.latest, self.count = source, 0.0, 0
 
     def __iter__(self) -> Iterator[bytes]:
-        for raw in self._source:
-            self.latest = time.perf_counter()
-            self.count += 1
-            yield raw
+        try:
+            for raw in self._source:
+                self.latest = time.perf_counter()
+                self.count += 1
+                yield raw
+        except OSError as error:  # the sensor was unplugged
+            raise SampleError(self.count + 1, "a line, or the end", f"{error.strerror}") from error
 
 
 def write_summary(command: Stream, counts: StreamCounts) -> None:

@@ -11,14 +11,17 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+import safetensors.numpy
 
 from baselines.cli import main
+from baselines.commands.stream import Stream, stream
 from baselines.cpu.threads import before_compiling
 from baselines.experiment import run as train
 from baselines.runs.interface import INTERFACE, InterfaceError, interface_of
@@ -134,6 +137,66 @@ def test_a_prediction_comes_before_the_next_sample(runs: dict[str, Run], sample:
         process.stdin.close()
         assert "30 samples, 3 predictions" in process.stderr.read()
     assert process.returncode == 0
+
+
+@pytest.mark.parametrize("resample", [False, True])
+def test_a_reader_that_leaves_loses_no_state(
+    resample: bool, runs: dict[str, Run], sample: Dataset, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The program that reads the predictions has crashed: the stream goes on from the state with the next line."""
+    header, *rows = csv_text(sample, sample.val[0].inputs[:60]).splitlines(keepends=True)
+    if resample:  # a line makes four or five samples known, and a prediction is due amid them
+        header, rows = "time," + header, [f"{k / 12:.6f},{row}" for k, row in enumerate(rows)]
+    (tmp_path / "whole").write_text("".join([header, *rows]))
+    command = ["stream", str(runs["a"].folder), "-q", *(["--resample"] if resample else [])]
+    main([*command, "--input", str(tmp_path / "whole")])
+    whole = table(capsys.readouterr().out)
+    for pipe in ("samples", "predictions"):
+        os.mkfifo(tmp_path / pipe)
+
+    def crash() -> None:
+        with (tmp_path / "samples").open("w") as samples:
+            with (tmp_path / "predictions").open() as predictions:
+                predictions.readline()
+            samples.write("".join([header, *rows]))
+            samples.flush()
+
+    reader = threading.Thread(target=crash)
+    reader.start()
+    with pytest.raises(BrokenPipeError):
+        stream(
+            Stream(
+                runs["a"].folder,
+                input=str(tmp_path / "samples"),
+                out=str(tmp_path / "predictions"),
+                resample=resample,
+                save_state=tmp_path / "state",
+            ),
+            "",
+        )
+    reader.join()
+    state = safetensors.numpy.load_file(tmp_path / "state")
+    taken = round(state["resampler_times"][-1] * 12) + 1 if resample else int(state["samples"])
+    assert 0 < taken < 15
+    (tmp_path / "rest").write_text("".join([header, *rows[taken:]]))
+    main([*command, "--input", str(tmp_path / "rest"), "--load-state", str(tmp_path / "state")])
+    np.testing.assert_array_equal(table(capsys.readouterr().out)[:, 1:4], whole[1:, 1:4])
+
+
+def test_a_sensor_that_cannot_be_read_is_told_and_the_state_kept(
+    runs: dict[str, Run], sample: Dataset, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As a serial port is whose device was unplugged."""
+    (tmp_path / "in").write_text(csv_text(sample, sample.val[0].inputs[:13]))
+    command = ["stream", str(runs["a"].folder), "--save-state", str(tmp_path / "state")]
+    main([*command, "--input", str(tmp_path / "in")])
+    kept = (tmp_path / "state").read_bytes()
+    command[-1] = str(tmp_path / "later")
+    with pytest.raises(SystemExit) as stopped:
+        main([*command, "--load-state", str(tmp_path / "state"), "--input", "/proc/self/mem"])
+    assert stopped.value.code == 1
+    assert "line 1: expected a line, or the end, found Input/output error." in capsys.readouterr().err
+    assert (tmp_path / "later").read_bytes() == kept
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 1), (signal.SIGTERM, 0)])
