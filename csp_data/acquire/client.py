@@ -98,6 +98,9 @@ def _reroutes() -> Mapping[str, str]:
         begins, _, becomes = pair.partition("=")
         if not (begins and becomes):
             raise OptionError("CSP_DATA_REROUTE", pair, "pairs like https://host/=http://127.0.0.1:8000/")
+        _, at, host = becomes.partition("://")[2].partition("/")[0].rpartition("@")
+        if at:  # it would be shown, and is never sent
+            raise OptionError("CSP_DATA_REROUTE", f"{begins}=...@{host}", "no user or password in an address")
         pairs[begins] = becomes
     return pairs
 

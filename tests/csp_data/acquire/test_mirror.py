@@ -70,6 +70,16 @@ def test_unusable_mirror(mirror, words, empty_home):
     assert "secret" not in result.output
 
 
+def test_no_password_in_a_reroute(empty_home, monkeypatch):
+    """None would be sent; it would stand in messages."""
+    monkeypatch.setenv("CSP_DATA_REROUTE", "https://raw.githubusercontent.com/=http://ann:se@cret@127.0.0.1:9/a")
+    result = run("download", "broad")
+    assert result.exit_code == 2
+    assert "=...@127.0.0.1:9" in result.stderr
+    assert "no user or password" in result.stderr
+    assert "cret" not in result.output
+
+
 def test_host_gone_ends_soon_and_says_so(empty_home):
     with Server() as server:
         address = server.url
