@@ -275,8 +275,9 @@ class _Transfer:
         return kind(f"{where}. {self.file.by_hand}")
 
     def _store_body(self, head: bytes, response: requests.Response) -> None:
-        """Append the body to the part file, digesting it."""
+        """Append the body to the part file, digesting it; of one that is too long, only what shows that."""
         hasher = self._hasher()
+        longest = self.file.size if self.partial.total is None else self.partial.total
         with self._open_part() as part:
             block = head or _read_block(response)
             while block:
@@ -284,6 +285,8 @@ class _Transfer:
                 self._write(part, block)
                 hasher.update(block)
                 self._set_size(self.partial.have + len(block))
+                if longest is not None and self.partial.have > longest:
+                    break  # it may have no end
                 block = _read_block(response)
         self._check_stop()  # an end that was made is not the end of the file
 

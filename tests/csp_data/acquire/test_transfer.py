@@ -243,6 +243,36 @@ def test_a_byte_more_than_promised_is_not_kept(server, resource, client, tmp_pat
     assert len(server.seen) == 3
 
 
+@pytest.mark.parametrize("promised", [True, False])
+def test_a_body_without_end_is_not_stored(server, resource, client, tmp_path, promised):
+    """It filled the disk, though the card says how large the file is."""
+    sent = []
+
+    def endless(handler, resource):
+        handler.send_response(206 if promised else 200)
+        if promised:
+            handler.send_header("Content-Range", f"bytes 100000-{len(BODY) - 1}/{len(BODY)}")
+        handler.send_header("Transfer-Encoding", "chunked")
+        handler.end_headers()
+        with contextlib.suppress(OSError):  # the client has left
+            for _ in range(1000):
+                handler.wfile.write(b"%x\r\n%b\r\n" % (len(BODY), BODY))
+                sent.append(len(BODY))
+        handler.close_connection = True
+        return True
+
+    if promised:
+        resource.cut, resource.script = 100_000, [change(), endless]
+        fetch(RemoteFile("f.bin", server.url + "/f.bin"), tmp_path / "f.bin", client)
+        assert (tmp_path / "f.bin").read_bytes() == BODY
+    else:
+        resource.always = endless
+        with pytest.raises(VerificationError, match=rf"expected size {len(BODY)}, found \d+.* deleted"):
+            fetch(wanted(server, size=len(BODY)), tmp_path / "f.bin", client)
+        assert left(tmp_path) == []
+    assert sum(sent) < 100 * len(BODY)
+
+
 def test_length_that_is_never_reached(server, resource, client, tmp_path):
     resource.length = len(BODY) + 7
     with pytest.raises(TransferError, match="gave up after 3 attempts"):
