@@ -45,7 +45,8 @@ class Resampler:
     kind
         ``"linear"`` (the value at each time) or ``"mean"`` (over the step before it), as in training.
     max_gap_s
-        Seconds; after a longer time without a sample the grid begins anew, as an episode ends there in training.
+        Seconds; after a longer time without a sample the grid begins anew, as an episode ends in training (there
+        after one step of the sensor more).
 
     Attributes
     ----------
