@@ -7,7 +7,7 @@ statistics, for training and for streaming: :func:`features`, then ``(x - shift)
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import reduce
 from typing import Literal
@@ -130,7 +130,12 @@ def features(
         Of the type of `inputs`.
     """
     if deltas:
-        inputs = np.concatenate([inputs, np.diff(inputs, axis=0, prepend=inputs[:1])], axis=1)
+        made = np.empty((len(inputs), 2 * inputs.shape[1]), dtype=inputs.dtype)
+        made[:, : inputs.shape[1]] = inputs
+        changes = made[:, inputs.shape[1] :]
+        changes[:1] = inputs[:1] - inputs[:1]
+        np.subtract(inputs[1:], inputs[:-1], out=changes[1:])
+        inputs = made
     return inputs if clip is None else np.clip(inputs, -clip, clip)
 
 
@@ -156,11 +161,8 @@ class Moments:
     def of(cls, rows: npt.NDArray[np.floating]) -> Moments:
         """Compute them from rows of shape (T, C), T at least 1, in float64."""
         low, high = (_over_rows(extreme, rows) for extreme in (np.minimum, np.maximum))
-        deviation = rows.astype(np.float64)
-        mean = _over_rows(np.add, deviation) / len(rows)
-        deviation -= mean
-        np.square(deviation, out=deviation)
-        return cls(len(rows), mean, _over_rows(np.add, deviation), low, high)
+        mean = _over_rows(np.add, rows) / len(rows)
+        return cls(len(rows), mean, _over_rows(np.add, rows, lambda block: np.square(block - mean)), low, high)
 
     def merge(self, other: Moments) -> Moments:
         """Return those of both together (Chan, Golub, LeVeque 1983): a large offset costs no digits."""
@@ -196,12 +198,24 @@ FOLD = 16
 """Rows that are reduced side by side: numpy's loops over one row of a few channels are mostly overhead."""
 
 
-def _over_rows(reduce_: np.ufunc, values: npt.NDArray[np.floating]) -> FloatArray:
-    """Reduce (T, C) over the rows, to (C,) in float64."""
-    if whole := len(values) // FOLD * FOLD:
-        folded = reduce_.reduce(values[:whole].reshape(whole // FOLD, -1), axis=0)
-        values = np.concatenate([folded.reshape(FOLD, -1), values[whole:]])
-    return np.asarray(reduce_.reduce(values, axis=0), dtype=np.float64)
+AT_ONCE = 1 << 18
+"""Values that are taken to float64 at once: one recording may have a thousand million."""
+
+
+def _over_rows(
+    reduce_: np.ufunc,
+    rows: npt.NDArray[np.floating],
+    of: Callable[[FloatArray], FloatArray] = lambda block: block,
+) -> FloatArray:
+    """Reduce `of` rows (T, C) to (C,), in float64 and in an order that does not depend on the blocks."""
+    whole = len(rows) // FOLD * FOLD
+    lanes = np.empty((0, FOLD * rows.shape[1]))
+    at_once = FOLD * max(1, AT_ONCE // lanes.shape[1])
+    for first in range(0, whole, at_once):
+        block = of(rows[first : min(first + at_once, whole)].astype(np.float64))
+        lanes = reduce_.reduce(np.concatenate([lanes, block.reshape(-1, lanes.shape[1])]), axis=0, keepdims=True)
+    rest = of(rows[whole:].astype(np.float64))
+    return np.asarray(reduce_.reduce(np.concatenate([lanes.reshape(-1, rows.shape[1]), rest]), axis=0))
 
 
 def fit(blocks: Iterable[npt.NDArray[np.floating]], scaling: Scaling) -> Affine:

@@ -16,7 +16,7 @@ from csp_data.parallel import in_order, keep_freed, processes
 from csp_data.prepare.examples import Example, cut_into_pieces, examples
 from csp_data.protocol import Protocol
 from csp_data.recording import Note
-from csp_data.sources import Found, load_source, read_found
+from csp_data.sources import Found, Source, load_source, read_found
 
 __all__ = ["Cut", "Settings", "cut_recordings"]
 
@@ -105,19 +105,26 @@ def _cut_batch(batch: Sequence[Found], card: Card, protocol: Protocol, settings:
     results: list[Cut] = []
     for found in batch:
         try:
-            with np.errstate(all="ignore"):  # what is no number is refused, with its place
-                recording = read_found(source, found, card, protocol)
-                episodes, notes = examples(recording, card, source, protocol)
+            results.append(_cut(found, source, card, protocol, settings))
         except DamagedRecordingError as error:
             if not settings.skip_damaged:
                 raise error.or_else(LEAVE_OUT) from error
             results.append(([], [Note(found.id, SKIPPED, f"{error.path}: {error.problem}", "skip")]))
-        else:
-            if found.id in settings.in_pieces and protocol.resplit is not None:
-                episodes = cut_into_pieces(episodes, protocol.resplit.piece_s, protocol)
-            stored = [_with_moments(episode.stored(), protocol) for episode in episodes]
-            results.append((stored, [*recording.notes, *notes]))
     return results
+
+
+def _cut(found: Found, source: Source, card: Card, protocol: Protocol, settings: Settings) -> Cut:
+    """Read and cut one recording; what is not needed any more is let go, as one may be half of the memory."""
+    with np.errstate(all="ignore"):  # what is no number is refused, with its place
+        recording = read_found(source, found, card, protocol)
+        episodes, notes = examples(recording, card, source, protocol)
+    notes = [*recording.notes, *notes]
+    del recording
+    if found.id in settings.in_pieces and protocol.resplit is not None:
+        episodes = cut_into_pieces(episodes, protocol.resplit.piece_s, protocol)
+    stored = [episode.stored() for episode in episodes]
+    del episodes
+    return [_with_moments(episode, protocol) for episode in stored], notes
 
 
 def _with_moments(example: Example, protocol: Protocol) -> tuple[Example, Moments, Moments]:

@@ -98,7 +98,11 @@ def examples(
     notes += _interpolated(recording, references, intervals)
     target = card.target(protocol.target)
     cleaned = _Cleaned(recording, streams, inputs, references, target, card, source, protocol)
-    return [_example(cleaned, id_, of_episode) for id_, of_episode in grids.items()], notes
+    inputs_of_each = _inputs(cleaned, list(grids.values()))
+    return [
+        _example(cleaned, id_, of_episode, inputs_of_episode)
+        for (id_, of_episode), inputs_of_episode in zip(grids.items(), inputs_of_each, strict=True)
+    ], notes
 
 
 @dataclass(frozen=True)
@@ -134,10 +138,9 @@ class _Cleaned:
         )
 
 
-def _example(cleaned: _Cleaned, id_: str, grids: Mapping[str, Grid]) -> Example:
+def _example(cleaned: _Cleaned, id_: str, grids: Mapping[str, Grid], inputs: FloatArray) -> Example:
     """Make one episode, of which every stream has a grid."""
     columns, units = zip(*cleaned.columns, strict=True)
-    inputs = _inputs(cleaned, grids)
     targets = _targets(cleaned, grids)
     check_finite(cleaned.recording, inputs, columns)
     check_finite(cleaned.recording, targets, cleaned.target.channels)
@@ -179,30 +182,32 @@ def _interpolated(
         finite = np.isfinite(stream.values)
         if finite.all():
             continue
-        missing = stream.time[~finite.all(axis=1)]
-        count = sum(int(((missing >= start) & (missing <= stop)).sum()) for start, stop in intervals)
+        missing = np.sort(stream.time[~finite.all(axis=1)])
+        starts, stops = np.array(list(intervals)).reshape(-1, 2).T
+        within = np.searchsorted(missing, stops, side="right") - np.searchsorted(missing, starts, side="left")
+        count = int(within.sum())
         if count:
             yield Note(recording.id, "reference samples without a value interpolated", f"{name}: {count}")
 
 
-def _inputs(cleaned: _Cleaned, grids: Mapping[str, Grid]) -> FloatArray:
-    """Sample the input streams on their grids, beside each other, and filter them: (N * chunk, C)."""
+def _inputs(cleaned: _Cleaned, grids: Sequence[Mapping[str, Grid]]) -> Iterator[FloatArray]:
+    """Sample the input streams on the grids of every episode, beside each other, and filter: (N * chunk, C)."""
     recording, card, protocol = cleaned.recording, cleaned.card, cleaned.protocol
     sampled = []
     for stream in cleaned.inputs:
-        grid = grids[stream.name]
-        values = resample(cleaned.streams[stream.name], grid.inputs, grid.origin, protocol)
-        sampled.append(
-            derived_columns(values, stream, recording, card, cleaned.source) if stream.derived else values
-        )
-    return joined_and_filtered(sampled, protocol)
+        of_stream = [(of_episode[stream.name].inputs, of_episode[stream.name].origin) for of_episode in grids]
+        values = resample(cleaned.streams[stream.name], of_stream, protocol)
+        if stream.derived:
+            values = [derived_columns(v, stream, recording, card, cleaned.source) for v in values]
+        sampled.append(values)
+    return (joined_and_filtered(of_episode, protocol) for of_episode in zip(*sampled, strict=True))
 
 
 def _targets(cleaned: _Cleaned, grids: Mapping[str, Grid]) -> FloatArray:
     """Compute the target from the references at the N + 1 edges of the steps: (N, D)."""
     recording, card, target, protocol = cleaned.recording, cleaned.card, cleaned.target, cleaned.protocol
     at_edges = {
-        name: resample(cleaned.streams[name], grids[name].edges, grids[name].origin, protocol)
+        name: resample(cleaned.streams[name], [(grids[name].edges, grids[name].origin)], protocol)[0]
         for name in cleaned.references
     }
     what = f"target {target.name!r} of recording {recording.id} ({recording.path})"

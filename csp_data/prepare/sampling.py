@@ -13,7 +13,7 @@ from csp_data.errors import DamagedRecordingError, SourceError
 from csp_data.prepare.cleaning import as_floats
 from csp_data.protocol import Protocol
 from csp_data.recording import FloatArray, Recording, Stream
-from csp_data.signal.resample import interval_mean, linear
+from csp_data.signal.resample import interval_means, linear
 from csp_data.signal.rotation import slerp
 from csp_data.sources import Source
 
@@ -22,14 +22,17 @@ __all__ = ["check_finite", "derived_columns", "joined_and_filtered", "resample"]
 FLOAT32_MAX = float(np.finfo(np.float32).max)
 
 
-def resample(stream: Stream, grid: FloatArray, origin: float, protocol: Protocol) -> FloatArray:
-    """Return a stream's values at the times `grid` after `origin`, (N, C)."""
-    time = stream.time - origin if origin else stream.time
-    if stream.kind == "rotation" and protocol.rotations == "slerp":
-        return slerp(time, stream.values, grid)
-    if stream.role == "input" and protocol.resample == "mean":
-        return interval_mean(time, stream.values, grid, 1 / protocol.input_hz)
-    return linear(time, stream.values, grid)
+def resample(stream: Stream, grids: Sequence[tuple[FloatArray, float]], protocol: Protocol) -> list[FloatArray]:
+    """Return a stream's values on the grid of every episode, (N, C) each: at times (N,) after an origin."""
+    rotations = stream.kind == "rotation" and protocol.rotations == "slerp"
+    if stream.role == "input" and protocol.resample == "mean" and not rotations:
+        # of common grids, whose origin is 0 (Protocol)
+        return interval_means(stream.time, stream.values, [times for times, _ in grids], 1 / protocol.input_hz)
+    interpolated = slerp if rotations else linear
+    return [
+        interpolated(stream.time - origin if origin else stream.time, stream.values, times)
+        for times, origin in grids
+    ]
 
 
 def derived_columns(

@@ -107,16 +107,16 @@ def input_episodes(
     cleaned, _, grids = clean_and_cut(recording, streams, protocol, notes)
     columns = [column for name, stream in cleaned.items() for column in _columns(name, stream, derived)]
     order = [columns.index(channel) for channel in channels]
+    sampled = []
+    for name, stream in cleaned.items():
+        of_each = resample(stream, [(grid[name].inputs, grid[name].origin) for grid in grids.values()], protocol)
+        if name in derived:
+            described, card, reader = derived[name]
+            of_each = [derived_columns(values, described, recording, card, reader) for values in of_each]
+        sampled.append(of_each)
     episodes = []
-    for id_, grid in grids.items():
-        sampled = []
-        for name, stream in cleaned.items():
-            values = resample(stream, grid[name].inputs, grid[name].origin, protocol)
-            if name in derived:
-                described, card, reader = derived[name]
-                values = derived_columns(values, described, recording, card, reader)
-            sampled.append(values)
-        inputs = joined_and_filtered(sampled, protocol)[:, order]
+    for (id_, grid), of_episode in zip(grids.items(), zip(*sampled, strict=True), strict=True):
+        inputs = joined_and_filtered(of_episode, protocol)[:, order]
         check_finite(recording, inputs, channels)
         episodes.append(_episode(id_, inputs.astype("<f4"), grid[next(iter(cleaned))], protocol))
     return episodes, notes

@@ -83,8 +83,18 @@ def _gapless(time: FloatArray, max_gap_s: float | None) -> list[Interval]:
 
 
 def _intersect(a: Sequence[Interval], b: Sequence[Interval]) -> list[Interval]:
-    pairs = ((max(x[0], y[0]), min(x[1], y[1])) for x in a for y in b)
-    return sorted(pair for pair in pairs if pair[1] > pair[0])
+    """Return what two lists of disjoint intervals, in order, have in common, in one pass over both."""
+    common = []
+    i = j = 0
+    while i < len(a) and j < len(b):
+        start, stop = max(a[i][0], b[j][0]), min(a[i][1], b[j][1])
+        if stop > start:
+            common.append((start, stop))
+        if a[i][1] < b[j][1]:
+            i += 1
+        else:
+            j += 1
+    return common
 
 
 @dataclass(frozen=True)
@@ -159,7 +169,7 @@ def own_start_grids(
         A grid for each stream, relative to its first sample: large clocks (seconds since 1970) cost no digits.
     """
     start, stop = interval
-    inside = {name: time[(time >= start) & (time < stop)] for name, time in times.items()}
+    inside = {name: time[slice(*np.searchsorted(time, (start, stop)))] for name, time in times.items()}
     if not all(len(time) for time in inside.values()):
         seconds = 0
     else:

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import numpy.typing as npt
 
 from csp_data.errors import OptionError
 from csp_data.recording import FloatArray
 
-__all__ = ["interval_mean", "linear", "locate"]
+__all__ = ["interval_mean", "interval_means", "linear", "locate"]
+
+AT_ONCE = 1 << 16
+"""Values that are worked out at once: of a day's recording, what stands between would fill the memory."""
 
 
 def linear(time: FloatArray, values: FloatArray, grid: FloatArray) -> FloatArray:
@@ -28,9 +33,8 @@ def linear(time: FloatArray, values: FloatArray, grid: FloatArray) -> FloatArray
     array, shape (N, C)
     """
     left, weight = locate(time, grid)
-    values = np.asarray(values, dtype=np.float64)
-    before = values.take(left, axis=0)
-    step = values.take(left + 1, axis=0, mode="clip")
+    before = values.take(left, axis=0).astype(np.float64, copy=False)
+    step = values.take(left + 1, axis=0, mode="clip").astype(np.float64, copy=False)
     step -= before
     step *= weight[:, None]
     before += step
@@ -57,14 +61,35 @@ def interval_mean(time: FloatArray, values: FloatArray, grid: FloatArray, width:
     -------
     array, shape (N, C)
     """
+    (mean,) = interval_means(time, values, [grid], width)
+    return mean
+
+
+def interval_means(
+    time: FloatArray, values: FloatArray, grids: Sequence[FloatArray], width: float
+) -> list[FloatArray]:
+    """Return the :func:`interval_mean` on each of several grids; the signal is integrated once for all of them."""
     if not width > 0:
         raise OptionError("width", width, "an interval of more than 0 s")
-    steps = np.diff(time)[:, None]
-    areas = np.zeros((len(time), values.shape[1]))
-    np.cumsum(steps * (values[1:] + values[:-1]) / 2, axis=0, out=areas[1:])
-    return np.asarray(
-        (_integral(time, values, areas, grid) - _integral(time, values, areas, grid - width)) / width
-    )
+    areas = np.zeros((len(time), values.shape[1]))  # from the first sample to each
+    trapezia = areas[1:]
+    np.add(values[1:], values[:-1], out=trapezia)
+    trapezia *= np.diff(time)[:, None]
+    trapezia /= 2
+    np.cumsum(trapezia, axis=0, out=trapezia)
+    return [_means_on(time, values, areas, grid, width) for grid in grids]
+
+
+def _means_on(
+    time: FloatArray, values: FloatArray, areas: FloatArray, grid: FloatArray, width: float
+) -> FloatArray:
+    means = np.empty((len(grid), values.shape[1]))
+    at_once = max(1, AT_ONCE // values.shape[1])
+    for first in range(0, len(grid), at_once):
+        ends = grid[first : first + at_once]
+        integrals = (_integral(time, values, areas, at) for at in (ends, ends - width))
+        means[first : first + at_once] = np.subtract(*integrals) / width
+    return means
 
 
 def _integral(time: FloatArray, values: FloatArray, areas: FloatArray, at: FloatArray) -> FloatArray:

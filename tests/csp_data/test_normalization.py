@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import tracemalloc
+
 import numpy as np
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from csp_data import normalization
 from csp_data.errors import OptionError
-from csp_data.normalization import Scaling, features, fit
+from csp_data.normalization import Moments, Scaling, features, fit
 
 
 @given(
@@ -48,6 +51,25 @@ def test_a_constant_channel_has_the_scale_1(value: float, lengths: list[int], fa
         np.testing.assert_allclose(affine.shift, blocks[0][0], rtol=1e-12)
     assert fit(blocks, Scaling(floor=0.5, factor=factor)).scale.tolist() == [0.5 * factor]
     assert fit(blocks, Scaling(scale="one", factor=factor)).scale.tolist() == [factor]
+
+
+def test_statistics_of_a_long_recording_need_no_copy_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One in float64 was made: twice the memory of a day's recording."""
+    rows = np.random.default_rng(0).normal(3.0, 2.0, size=(300_000, 12)).astype(np.float32)
+    tracemalloc.start()
+    found = Moments.of(rows)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < rows.nbytes
+    np.testing.assert_allclose(found.squares, len(rows) * rows.var(axis=0, dtype=np.float64), rtol=1e-9)
+    monkeypatch.setattr(normalization, "AT_ONCE", 1)
+    for rows_ in (rows[:1], rows[:15], rows[:1025]):
+        blocks = Moments.of(rows_)
+        with monkeypatch.context() as patch:
+            patch.setattr(normalization, "AT_ONCE", 10**9)
+            at_once = Moments.of(rows_)
+        for name, value in vars(at_once).items():
+            np.testing.assert_array_equal(value, vars(blocks)[name])
 
 
 def test_nothing_to_fit_on_is_an_error() -> None:

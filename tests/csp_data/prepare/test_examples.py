@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import re
+import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import numpy as np
@@ -150,6 +152,28 @@ def test_gaps_end_episodes_and_short_ones_are_left_out() -> None:
     assert spans(cut(time, min_episode_s=1.49)[0]) == [(0.0, 4.0), (4.5, 5.9), (8.2, 12.0)]
     assert spans(cut(time, max_gap_s=0.5)[0]) == [(0.0, 5.8), (7.0, 12.0)]
     assert spans(cut(time, max_gap_s=None)[0]) == [(0.0, 12.0)]
+
+
+def test_a_stream_is_integrated_once_however_many_episodes_it_has() -> None:
+    """It was for every episode, so that the work grew with the square of a recording's length."""
+    time = np.arange(3001) / 100
+    time = np.delete(time, [i for gap in range(300, 2900, 300) for i in range(gap, gap + 30)])
+    integrations = 0
+
+    def count(frame: FrameType, event: str, _value: object) -> None:
+        nonlocal integrations
+        integrations += event == "call" and frame.f_code.co_name == "cumsum"
+
+    sys.setprofile(count)
+    try:
+        episodes, _ = cut(time, resample="mean")
+    finally:
+        sys.setprofile(None)
+    assert len(episodes) == 10
+    assert integrations == 2  # a and b
+    for episode in episodes:  # the mean of a line over 20 ms is that in their middle
+        middle = episode.start_s + np.arange(1, len(episode.inputs) + 1) / 50 - 0.01
+        np.testing.assert_allclose(episode.inputs, line(middle, 1, -2, 3), atol=1e-9)
 
 
 def test_the_published_protocol_leaves_nothing_out() -> None:

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import sys
+import tracemalloc
+from types import FrameType
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -10,8 +14,9 @@ from scipy.integrate import quad
 
 from csp_data.errors import OptionError
 from csp_data.recording import Stream
+from csp_data.signal import resample
 from csp_data.signal.align import chunk_grid, common_intervals, finite_rows, increasing_rows, own_start_grids
-from csp_data.signal.resample import interval_mean, linear
+from csp_data.signal.resample import interval_mean, interval_means, linear
 
 
 def clock(seed: int, length: int = 60) -> np.ndarray:
@@ -53,10 +58,35 @@ def test_interval_mean_equals_quadrature_of_the_interpolant(seed: int) -> None:
     values = np.random.default_rng(seed).normal(size=(len(time), 1))
     width = 0.1
     grid = np.arange(time[0] + width, time[-1], 0.1)
-    for at, got in zip(grid, interval_mean(time, values, grid, width)[:, 0], strict=True):
+    means = interval_mean(time, values, grid, width)
+    for at, got in zip(grid, means[:, 0], strict=True):
         knots = time[(time > at - width) & (time < at)]
         area, _ = quad(lambda x: np.interp(x, time, values[:, 0]), at - width, at, points=knots, limit=200)
         assert got == pytest.approx(area / width, abs=1e-9)
+    pieces = interval_means(time, values, np.split(grid, [3, 3, 20]), width)
+    np.testing.assert_array_equal(np.concatenate(pieces), means)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(resample, "AT_ONCE", 7)
+        np.testing.assert_array_equal(interval_mean(time, values, grid, width), means)
+
+
+def test_between_a_signal_and_its_means_there_is_little_in_memory() -> None:
+    """There were seven arrays of the signal's size, and a day at 1 kHz has a thousand million values."""
+    time = np.arange(200_000) / 1000
+    values = np.random.default_rng(0).normal(size=(len(time), 12))
+    tracemalloc.start()
+    (means,) = interval_means(time, values, [time[1:]], 1 / 1000)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    np.testing.assert_allclose(means, (values[1:] + values[:-1]) / 2, atol=1e-9)
+    assert peak < 3 * values.nbytes  # the means, the integral from the first sample, and what is worked on
+    few = values.astype(np.float32)
+    tracemalloc.start()
+    sampled = linear(time, few, np.arange(1000) / 50)  # of one episode among many
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    np.testing.assert_allclose(sampled, few[:20000:20], rtol=1e-12)
+    assert peak < few.nbytes / 10
 
 
 def test_interval_mean_removes_what_linear_sampling_aliases() -> None:
@@ -132,6 +162,27 @@ def test_intervals_are_cut_at_gaps_longer_than_the_bound_only() -> None:
         for few in ([], [1.0]):
             assert common_intervals([stream(few)], bound) == []
             assert common_intervals([stream([0.0, 2.0]), stream(few)], bound) == []
+
+
+def test_intervals_of_streams_with_many_gaps_are_compared_in_one_pass() -> None:
+    """Each was with each: two streams that lose their link every few seconds, for a day, have 10**8 pairs."""
+    rng = np.random.default_rng(0)
+    streams = [stream(list(np.arange(4000.0)[rng.random(4000) < 0.9])) for _ in range(2)]
+    calls = 0
+
+    def count(_frame: FrameType, event: str, _value: object) -> None:
+        nonlocal calls
+        calls += event == "call"
+
+    sys.setprofile(count)
+    try:
+        found = common_intervals(streams, 0.5)
+    finally:
+        sys.setprofile(None)
+    assert calls < 4000
+    one, other = (common_intervals([alone], 0.5) for alone in streams)
+    pairs = [(max(a, c), min(b, d)) for a, b in one for c, d in other]
+    assert found == sorted((start, stop) for start, stop in pairs if start < stop)
 
 
 @given(
