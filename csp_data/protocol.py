@@ -69,7 +69,7 @@ class Protocol:
         ``"linear"`` samples the linear interpolant of an input stream at the grid times [published; it aliases
         what lies above half of `input_hz`]; ``"mean"`` averages it over the grid step that ends there
         (anti-aliasing, half a step of delay). Either depends on the samples up to the first at or after the grid
-        time. References are always interpolated.
+        time. References, and rotations under ``"slerp"``, are always interpolated.
     rotations
         ``"slerp"`` interpolates rotations along the shortest arc; ``"componentwise"`` [published] interpolates
         the four numbers of a quaternion, without norm or sign.

@@ -173,7 +173,8 @@ def _context(base: Base, values: Sequence[float]) -> list[Variant]:
     """Windows of so many seconds: what a model sees before each output, in training and evaluation.
 
     Windows overlap as much as those of the training without the ablation, and a batch holds as many seconds, so
-    that every variant takes about as many steps on as many samples per epoch.
+    that every variant takes about as many steps on as many samples per epoch. Of whole episodes, whose lengths
+    differ, a batch keeps the number: shorter windows then take more steps.
     """
     training, rate = base.training, base.protocol.target_hz
     whole_episodes = training.window_s is None
