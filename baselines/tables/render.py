@@ -249,6 +249,11 @@ def notes(table: Table) -> list[str]:
                 else "one recording and one seed carry no interval and no test."
             )
         sentences.append(f"Differences in MSE to {table.called(table.against)}, {chosen}: {how}")
+        if table.fold_by != "group" and count > 1:
+            sentences.append(
+                f"Recordings of one {table.fold_by} are alike, so intervals and p promise more than they hold; "
+                f"with one fold a {table.fold_by}, compare the folds."
+            )
         if any(row.kind != "reference" and len(row.seeds) == 1 for row in table.rows):
             sentences.append(
                 "Where a model has one seed, interval and p are those of that run: another seed gives another "

@@ -213,6 +213,11 @@ def test_what_one_seed_of_a_learned_model_tells(model: str, seeds: tuple[int, ..
     row = Row(model, 1, seeds, 1.0, 1.0, None, 1.0, None, None, 1.0, comparison=c)
     table = Table("broad", "simulated", "strict", "", "val", "test", "m/s", (None,), (row,), against="kalman")
     assert sum("another seed gives another difference" in note for note in notes(table)) == said
+    by_subject = [note for note in notes(replace(table, folds=5, fold_by="subject")) if note not in notes(table)]
+    assert by_subject == [
+        "Recordings of one subject are alike, so intervals and p promise more than they hold; with one fold a "
+        "subject, compare the folds."
+    ]
 
 
 @given(SIGNED, SIZE, SIZE)
