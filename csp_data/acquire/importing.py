@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import tempfile
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
@@ -84,14 +85,16 @@ def import_card(
         scratch = incoming_dir(root) / "import"
         shutil.rmtree(scratch, ignore_errors=True)
         try:
-            stage = _Stage(card, writable_dir(scratch / "all"), scratch)
-            for path in paths:
-                stage.add(path)
-            files = find_files(card, stage.root, stage.origin)
-            locked = read_lock(lock_path(root, lock_file), card.name)
-            new = files_to_bring(card, files, root, locked, stage.origin)
-            carry_stamp([*files.values(), *map(expanded, paths)], root)
-            bring(new, root, how)
+            # of links, which the disk of the raw files need not know: an external one (exFAT) does not
+            with tempfile.TemporaryDirectory(prefix="csp-data-import-") as links:
+                stage = _Stage(card, Path(links).resolve(), scratch.absolute())
+                for path in paths:
+                    stage.add(path)
+                files = find_files(card, stage.root, stage.origin)
+                locked = read_lock(lock_path(root, lock_file), card.name)
+                new = files_to_bring(card, files, root, locked, stage.origin)
+                carry_stamp([*files.values(), *map(expanded, paths)], root)
+                bring(new, root, how)
         finally:
             shutil.rmtree(scratch, ignore_errors=True)
             with suppress(OSError):  # a download's unfinished work may lie there
@@ -103,14 +106,15 @@ def import_card(
 
 
 class _Stage:
-    """One tree of all that was given: what came out of archives, and links to what lies in folders.
+    """One tree of links to all that was given: to what came out of archives, and to what lies in folders.
 
     Parts of one recording can come in several archives, so the whole must be seen at once. Whoever gave it knows
     nothing of this tree: :meth:`origin` says where something in it came from.
     """
 
     def __init__(self, card: Card, root: Path, scratch: Path) -> None:
-        self.card, self.root, self.scratch = card, root, scratch
+        self.card, self.root, self.scratch = card, root / "all", scratch
+        self.root.mkdir()
         self.paths: list[Path] = []
         self.origins: dict[Path, str] = {}
         self.archives = {_stem(Path(entry.path)) for entry in card.downloads}
@@ -154,12 +158,8 @@ class _Stage:
             target = to / file.relative_to(folder)
             if nested:
                 self._archive(file, to, depth - 1)
-            elif unpacked:
-                self._make_way(file, target)
-                place(file, target, "move")
-                self.origins[target] = self.origins[file]
             else:
-                self._link(file, target, linked=_leads_out(file.parent, folder))
+                self._link(file, target, linked=not unpacked and _leads_out(file.parent, folder))
 
     def _is_of_card(self, archive: Path) -> bool:
         return _stem(archive) in self.archives or has_publishers_name(self.card, archive.name)
@@ -168,10 +168,10 @@ class _Stage:
         """Link to a file; to one of a linked folder as to a link, so that it stays there when others move."""
         self._make_way(file, target)
         target.parent.mkdir(parents=True, exist_ok=True)
-        self.origins[target] = str(file)
+        self.origins[target] = self.origin(file)
         if linked:
             self.linked += 1
-            link = writable_dir(self.scratch / "linked") / str(self.linked)
+            link = self.root.with_name(f"linked-{self.linked}")
             link.symlink_to(file)
             file = link
         target.symlink_to(file)
@@ -268,10 +268,9 @@ def _vouched_for(digest: Digest, entry: FileEntry | None, locked: Locked | None)
 def bring(files: Mapping[str, Path], root: Path, how: How) -> None:
     """Bring files to their places below the raw root.
 
-    Links are followed one step; what is no link is our own and is moved.
+    Links are followed one step; what lies in the folder of what has arrived is our own and is moved.
     """
+    own = incoming_dir(root).absolute()
     for name, file in files.items():
-        if file.is_symlink():
-            place(file.readlink(), root / name, how)
-        else:
-            place(file, root / name, "move")
+        source = file.readlink() if file.is_symlink() else file
+        place(source, root / name, "move" if source.absolute().is_relative_to(own) else how)

@@ -191,7 +191,7 @@ def _possible(act: Callable[[], object]) -> bool:
     try:
         act()
     except OSError as error:
-        if error.errno in (errno.EXDEV, errno.EPERM, errno.EOPNOTSUPP, errno.EMLINK):
+        if error.errno in (errno.EXDEV, errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK):
             return False
         raise
     return True

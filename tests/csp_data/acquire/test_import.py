@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import errno
 import hashlib
+import os
 import shutil
 import tarfile
 import tempfile
@@ -240,6 +242,32 @@ def test_move_and_link(how, trees, empty_home, tmp_path):
         assert not any(path.exists() for path in given)
     else:
         assert all(path.samefile(root / path.name) for path in given)
+
+
+@pytest.mark.parametrize("how", ["copy", "move", "link"])
+def test_to_a_disk_without_links(how, trees, empty_home, tmp_path, monkeypatch):
+    """Such as an external one with exFAT, whose driver answers like this."""
+    source = Path(shutil.copytree(trees / "vector", tmp_path / "vector"))
+    with zipfile.ZipFile(tmp_path / "more.zip", "w") as archive:
+        for file in source.glob("desk_fast1.*"):
+            archive.write(file, file.name)
+            file.unlink()
+    given = list(source.glob("*.txt"))
+    for name in ("link", "symlink"):
+        real = getattr(os, name)
+
+        def refuse(src, dst, *args, real=real, **options):
+            if Path(dst).is_relative_to(empty_home):
+                raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS), str(src), None, str(dst))
+            real(src, dst, *args, **options)
+
+        monkeypatch.setattr(os, name, refuse)
+    flags = [] if how == "copy" else [f"--{how}"]
+    assert run("import", "vector", source, tmp_path / "more.zip", *flags).exit_code == 0
+    root = empty_home / "raw" / "vector"
+    assert sorted(path.name for path in root.rglob("*.txt")) == sorted(files_of(trees / "vector", "*.txt"))
+    assert {path.exists() for path in given} == {how != "move"}
+    assert (tmp_path / "more.zip").exists()
 
 
 def test_what_a_killed_import_left_is_not_imported(trees, empty_home):
