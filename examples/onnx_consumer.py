@@ -4,7 +4,7 @@
     python onnx_consumer.py step.onnx samples.csv > predictions.csv
     sensor | python onnx_consumer.py step.onnx - --resample
 
-The CSV has a header with the channels. Samples come at the rate that step.onnx.json says (a column time, in s, is
+The CSV has a header with the channels. Samples come at the rate of the training data (a column time, in s, is
 compared with it), or with --resample at any other, with their time. Neither csp-data nor torch is needed for this.
 """
 
@@ -23,10 +23,10 @@ class Predictor:
     """A stream: give it samples one by one, in physical units."""
 
     def __init__(self, path):
-        self.about = json.loads(Path(path + ".json").read_text(encoding="utf-8"))
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = 1  # one sample is too little work to share
         self._session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+        self.about = json.loads(self._session.get_modelmeta().custom_metadata_map["csp-baselines-step"])
         self.reset()
 
     def reset(self, keep_baseline=False):
@@ -140,7 +140,7 @@ def main(model, samples, resample):
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("model", help="the exported file; its .json lies beside it")
+    parser.add_argument("model", help="the exported file")
     parser.add_argument("samples", help="CSV file, - for the standard input")
     parser.add_argument("--resample", action="store_true", help="samples have times and a rate of their own")
     main(**vars(parser.parse_args()))

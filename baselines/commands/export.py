@@ -6,9 +6,11 @@ import json
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import tyro
+
+from csp_data.terminal import loudness
 
 __all__ = ["EXPORT", "Export", "export_run"]
 
@@ -17,8 +19,8 @@ _arg = tyro.conf.arg
 EXPORT = """Write the streaming step of a run as a file: samples and state in, prediction and state out.
 
 The filter, the deltas and the normalisation are inside. The written file is checked against the model; FILE.json
-beside it says channels, units, rates, samples per call and the state. examples/onnx_consumer.py runs it with numpy
-and onnxruntime alone.
+beside it says channels, units, rates, samples per call and the state; the file holds the same.
+examples/onnx_consumer.py runs it with numpy and onnxruntime alone.
 
 Examples:
   csp-baselines export runs/sample-hiss-s4-mamba-0 --format onnx -o step.onnx
@@ -47,12 +49,16 @@ def export_run(command: Export, line: str) -> None:
     """Run the command."""
     import torch
 
-    from baselines.commands.stream import model_of
+    from baselines.commands.stream import model_of, notes_on
     from baselines.stream.export import export
 
     torch.set_num_threads(1)
     model, interface = model_of(command.run, command.window, command.data)
-    metadata = export(model, interface, command.out, command.format, model.config.name)
+    notes = list(notes_on(command.run, model, interface))
+    record = {"source": _source(command.run), "notes": notes}
+    metadata = export(model, interface, command.out, command.format, model.config.name, record)
+    for note in notes if loudness.get().notes else ():
+        sys.stderr.write(f"Note: {note}\n")
     if command.json:
         sys.stdout.write(json.dumps(metadata) + "\n")
         return
@@ -60,3 +66,21 @@ def export_run(command: Export, line: str) -> None:
         f"{command.out} and {command.out}.json written; {metadata['samples_per_call']} samples per call, "
         f"{metadata['largest_difference']:.1e} of the targets' scale from the model at most\n"
     )
+
+
+def _source(folder: Path) -> dict[str, Any]:
+    """Return where a model comes from: the run, and the data that it was trained on."""
+    from baselines.pretrained import pretrained_of
+    from baselines.runs.run import read_config
+
+    if (shipped := pretrained_of(folder)) is not None:
+        named = ("name", "kind", "protocol", "recipe_hash", "licence", "citation")
+        return {"run": str(folder), "data": {name: shipped.about["data"][name] for name in named}}
+    data = read_config(folder).data
+    about = {
+        "name": data.name,
+        "kind": data.kind,
+        "protocol": data.protocol["name"],
+        "recipe_hash": data.recipe_hash,
+    }
+    return {"run": folder.resolve().name, "data": about}

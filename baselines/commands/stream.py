@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from baselines.stream.engine import Model
     from baselines.stream.streamer import Streamer
 
-__all__ = ["STREAM", "Stream", "model_of", "stream"]
+__all__ = ["STREAM", "Stream", "model_of", "notes_on", "stream"]
 
 _arg = tyro.conf.arg
 
@@ -178,7 +178,6 @@ def model_of(folder: Path, window: int | None, data: Path | None) -> tuple[Model
 def _open_streamer(command: Stream) -> tuple[Streamer, Interface]:
     """Return the streamer of a run, and what it says of the data."""
     from baselines.cpu.threads import COMPILING, before_compiling
-    from baselines.layers import Transformer
     from baselines.models.own_window import WindowedModel
     from baselines.stream.streamer import Streamer
 
@@ -187,29 +186,30 @@ def _open_streamer(command: Stream) -> tuple[Streamer, Interface]:
     announce = command.engine != "reference" and (loudness.get().progress or loudness.get().verbose)
     with before_compiling(lambda: sys.stderr.write(COMPILING + "\n")) if announce else nullcontext():
         streamer = Streamer.of(model, interface, command.engine, baseline=baseline)
-    notes = [*_protocol_notes(interface, command), *_step_notes(command.run, interface)]
+    notes = [*_protocol_notes(interface, command), *notes_on(command.run, model, interface)]
     if isinstance(model, WindowedModel):
         notes.append(_window_note(model, interface))
-    if any(isinstance(module, Transformer) for module in model.modules()):
-        notes.append(
-            "a Transformer counts steps from the start of the stream, and was trained on as many as the windows "
-            "of its training have: after those, errors can be larger (docs/howto-realtime.md)."
-        )
     for note in notes if loudness.get().notes else ():
         sys.stderr.write(f"Note: {note}\n")
     return streamer, interface
 
 
-def _step_notes(folder: Path, interface: Interface) -> Iterator[str]:
-    """Say of a run whose targets are not per second that they are not; what ships predicts SI units."""
+def notes_on(folder: Path, model: Model, interface: Interface) -> Iterator[str]:
+    """Say what is to be known of a run's predictions, wherever its model runs."""
+    from baselines.layers import Transformer
     from baselines.pretrained import pretrained_of
     from baselines.runs.interface import step_note
     from baselines.runs.run import read_config
 
-    if pretrained_of(folder) is None:
+    if pretrained_of(folder) is None:  # what ships predicts SI units
         protocol = Protocol.from_json(json.dumps(read_config(folder).data.protocol))
         if (note := step_note(interface, protocol)) is not None:
             yield note
+    if any(isinstance(module, Transformer) for module in model.modules()):
+        yield (
+            "a Transformer counts steps from the start of the stream, and was trained on as many as the windows "
+            "of its training have: after those, errors can be larger (docs/howto-realtime.md)."
+        )
 
 
 def _window_note(model: WindowedModel, interface: Interface) -> str:

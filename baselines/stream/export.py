@@ -1,8 +1,9 @@
 """Export the streaming step of a trained model to a file that runs without this package: ``pt2`` or ``onnx``.
 
-Beside the file lies ``<file>.json``: channels, units, rates, samples per call, and the state tensors. Clipping,
-filter, deltas and normalisation are inside the graph, so a consumer passes samples and state on. Only a baseline,
-where the protocol has one, is left to it (``before_the_graph``): it is known only after some rows, or beforehand.
+Beside the file lies ``<file>.json``: channels, units, rates, samples per call, and the state tensors. The file
+itself holds the same, since the two are parted easily. Clipping, filter, deltas and normalisation are inside the
+graph, so a consumer passes samples and state on. Only a baseline, where the protocol has one, is left to it
+(``before_the_graph``): it is known only after some rows, or beforehand.
 """
 
 from __future__ import annotations
@@ -10,10 +11,11 @@ from __future__ import annotations
 import contextlib
 import copy
 import io
+import json
 import logging
 import re
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import Any
@@ -22,6 +24,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+import csp_data
 from baselines.errors import CspDataError, MissingExtraError, OptionError
 from baselines.files import atomic_json
 from baselines.models.own import OwnModel
@@ -52,7 +55,14 @@ class ExportError(CspDataError):
     """A model that was exported but predicts something else, or that the exporter refuses."""
 
 
-def export(model: Model, interface: Interface, path: Path | str, form: str, name: str = "") -> dict[str, Any]:
+def export(
+    model: Model,
+    interface: Interface,
+    path: Path | str,
+    form: str,
+    name: str = "",
+    record: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
     """Write the streaming step of a model, check the written file against the model, and write what it needs.
 
     Parameters
@@ -68,6 +78,8 @@ def export(model: Model, interface: Interface, path: Path | str, form: str, name
         ``"onnx"`` (checked in ONNX Runtime) or ``"pt2"`` (``torch.export``).
     name
         Of the model, for the record.
+    record
+        More for the record, as JSON values: where the model comes from, what else is to be known of it.
 
     Returns
     -------
@@ -103,9 +115,9 @@ def export(model: Model, interface: Interface, path: Path | str, form: str, name
         path.parent.mkdir(parents=True, exist_ok=True)
         with torch.no_grad():
             module = StepModule(model, interface).eval()
+            metadata = describe(module, form, name) | dict(record or {})
             with _refusals_named(model):
-                _write_program(module, temporary, form)
-        metadata = describe(module, form, name)
+                _write_program(module, temporary, form, json.dumps(metadata))
         with _refusals_named(model):
             metadata["largest_difference"] = check(temporary, metadata, reference)
         temporary.replace(path)
@@ -147,7 +159,13 @@ def _first_line(error: BaseException) -> str:
 def describe(module: StepModule, form: str, name: str) -> dict[str, Any]:
     """Return all that a consumer must know, as JSON values."""
     states = [
-        {"name": key, "shape": list(value.shape), "dtype": str(value.dtype).removeprefix("torch."), "initial": 0}
+        {
+            "name": key,
+            "next": f"next_{key}",
+            "shape": list(value.shape),
+            "dtype": str(value.dtype).removeprefix("torch."),
+            "initial": 0,
+        }
         for key, value in module.states.items()
     ]
     return {
@@ -163,11 +181,12 @@ def describe(module: StepModule, form: str, name: str) -> dict[str, Any]:
             "shape": [module.samples, len(module.interface.inputs)],
             "dtype": "float64",
         },
-        "prediction": {"shape": [len(module.interface.targets)], "dtype": "float64"},
+        "prediction": {"name": "prediction", "shape": [len(module.interface.targets)], "dtype": "float64"},
         "states": states,
         "interface": module.interface.to_dict(),
         "inside_the_graph": ["raw_clip", "lowpass", "deltas", "clip", "normalization"],
         "before_the_graph": [] if module.interface.baseline == "none" else ["baseline"],
+        "made_by": {"csp_data": csp_data.__version__, "torch": torch.__version__},
     }
 
 
@@ -238,14 +257,14 @@ def load_step(path: Path | str, metadata: dict[str, Any]) -> Step:
     return run_torch
 
 
-def _write_program(module: StepModule, path: Path, form: str) -> None:
+def _write_program(module: StepModule, path: Path, form: str, metadata: str) -> None:
     samples = torch.zeros(module.samples, len(module.interface.inputs), dtype=torch.float64)
     with _exporters_silenced():
         program = torch.export.export(module, (samples, *module.states.values()), strict=False)
         for node in program.graph.nodes:
             node.meta.pop("stack_trace", None)  # it names folders of this machine
         if form == "pt2":
-            torch.export.save(program, path)
+            torch.export.save(program, path, extra_files={f"{FORMAT}.json": metadata})
             return
         onnx_program: Any = torch.onnx.export(
             program,
@@ -256,6 +275,7 @@ def _write_program(module: StepModule, path: Path, form: str) -> None:
             output_names=["prediction", *(f"next_{name}" for name in module.states)],
         )
         onnx_program.model.ir_version = IR_VERSION
+        onnx_program.model.metadata_props[FORMAT] = metadata
         onnx_program.save(path)
 
 

@@ -455,14 +455,19 @@ def test_a_baseline_holds_predictions_back_and_their_times_stay(
     assert "must come without that offset" in said.err
 
 
-@pytest.mark.parametrize("command", ["stream", "predict"])
+@pytest.mark.parametrize("command", ["stream", "predict", "export"])
 def test_that_predictions_are_not_per_second_is_said(
     runs: dict[str, Run], sample: Dataset, tmp_path: Path, capsys: pytest.CaptureFixture[str], command: str
 ) -> None:
     """Under the published protocol vel_x is a way over a step: a robot that took it for m/s would be far off."""
     folder = Path(shutil.copytree(runs["a"].folder, tmp_path / "run"))
     (tmp_path / "in.csv").write_text(csv_text(sample, sample.val[0].inputs[:20]))
-    arguments = [command, str(folder), *(["--input"] if command == "stream" else []), str(tmp_path / "in.csv")]
+    files = {
+        "stream": ["--input", "in.csv"],
+        "predict": ["in.csv"],
+        "export": ["--format", "pt2", "-o", "step.pt2"],
+    }
+    arguments = [command, str(folder), *(str(tmp_path / o) if "." in o else o for o in files[command])]
     main(arguments)
     assert "per second" not in capsys.readouterr().err
     (folder / INTERFACE).write_text(
@@ -473,6 +478,8 @@ def test_that_predictions_are_not_per_second_is_said(
     (folder / "config.json").write_text(json.dumps(config))
     main(arguments)
     assert "changes are predicted in m over each step of 0.2 s" in capsys.readouterr().err
+    if command == "export":
+        assert "changes are predicted in m" in json.loads((tmp_path / "step.pt2.json").read_text())["notes"][0]
 
 
 def test_an_interface_that_lacks_a_field_is_damaged(runs: dict[str, Run], tmp_path: Path) -> None:

@@ -126,12 +126,23 @@ def test_the_file_equals_the_model(
     assert metadata["largest_difference"] <= 1e-5
     assert json.loads(path.with_name(f"step.{form}.json").read_text()) == metadata
     assert {file.name for file in path.parent.iterdir()} == {path.name, f"{path.name}.json"}
-    assert metadata["states"][0] == {"name": "started", "shape": [1], "dtype": "float64", "initial": 0}
+    first = {"name": "started", "next": "next_started", "shape": [1], "dtype": "float64", "initial": 0}
+    assert metadata["states"][0] == first
     for folder in (Path(torch.__file__).parent, Path(baselines.__file__).parent):
         assert str(folder).encode() not in path.read_bytes()
     if form == "onnx":
         written = onnx.load(path)
         assert (written.ir_version, [opset.version for opset in written.opset_import]) == (8, [18])
+        assert [node.name for node in written.graph.input] == ["samples", *(s["name"] for s in metadata["states"])]
+        assert [node.name for node in written.graph.output] == [
+            "prediction",
+            *(s["next"] for s in metadata["states"]),
+        ]
+        inside = {entry.key: entry.value for entry in written.metadata_props}["csp-baselines-step"]
+    else:
+        torch.export.load(path, extra_files=(files := {"csp-baselines-step.json": ""}))
+        inside = files["csp-baselines-step.json"]
+    assert {**json.loads(inside), "largest_difference": metadata["largest_difference"]} == metadata
 
     # after hours: steps are counted in whole numbers, of which a Transformer makes angles
     late = {"int64": 10**6}
@@ -175,7 +186,12 @@ def test_the_consumer_needs_numpy_and_onnxruntime_alone(
     model, inputs = tmp_path / "step.onnx", sample.val[0].inputs[:40]
     run = with_baseline(runs["a"], tmp_path / "run", baseline, 13)
     main(["export", str(run.folder), "-o", str(model), "--json"])
-    assert json.loads(capsys.readouterr().out)["model"] == "flat-lstm"
+    made = json.loads(capsys.readouterr().out)
+    assert made["model"] == "flat-lstm"
+    data = run.config.data
+    known = {"name": "sample", "kind": "real recordings", "protocol": "strict", "recipe_hash": data.recipe_hash}
+    assert made["source"] == {"run": "run", "data": known}
+    (tmp_path / "step.onnx.json").unlink()  # the file holds it, too
     rows = "".join(",".join(repr(float(v)) for v in row) + "\n" for row in inputs)
     (tmp_path / "in.csv").write_text(",".join(sample.channels.names) + "\n" + rows)
     code = (
