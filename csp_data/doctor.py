@@ -168,7 +168,9 @@ def _home() -> dict[str, Any]:
 
 def _network() -> dict[str, Any]:
     keys = ("CSP_DATA_MIRROR", "CSP_DATA_REROUTE")
-    return {"offline": offline(), **{key: os.environ.get(key) for key in keys}}
+    # what this says is passed on: no password that somebody has written into an address
+    settings = {key: re.sub(r"(?<=://)[^/\s]*@", "...@", os.environ.get(key, "")) or None for key in keys}
+    return {"offline": offline(), **settings}
 
 
 def _datasets() -> Iterator[dict[str, Any]]:

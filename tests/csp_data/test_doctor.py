@@ -145,3 +145,16 @@ def test_files_of_a_folder_of_ones_own_are_no_problem(empty_home: Path) -> None:
     done = subprocess.run([sys.executable, "-m", "csp_data", "doctor"], capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (0, "")
     assert "of a folder or plugin that is not registered" in done.stdout
+
+
+@pytest.mark.parametrize("how", [[], ["--json"]])
+def test_no_password_in_an_address_is_shown(
+    empty_home: Path, monkeypatch: pytest.MonkeyPatch, how: list[str]
+) -> None:
+    """What it says is pasted into reports of faults; where such an address is used, it is refused."""
+    monkeypatch.setenv("CSP_DATA_MIRROR", "https://ann:se@cret@host/{name}")
+    monkeypatch.setenv("CSP_DATA_REROUTE", "https://a/=http://ann:secret@b/ https://c/=http://d/x@y")
+    said = CliRunner().invoke(cli, ["doctor", *how]).stdout
+    assert "https://...@host/{name}" in said
+    assert "https://a/=http://...@b/ https://c/=http://d/x@y" in said
+    assert "cret" not in said
