@@ -18,12 +18,25 @@ from csp_data.errors import CspDataError, VerificationError
 from csp_data.files import read_json
 from csp_data.home import expanded, lock
 from csp_data.output import output_path, write_json
+from csp_data.terminal import with_control
 
-__all__ = ["LOCK_NAME", "RECEIPTS_NAME", "Locked", "LockedSet", "extend_lock", "lock_path", "read_lock"]
+__all__ = [
+    "LOCK_NAME",
+    "OWN_NAMES",
+    "RECEIPTS_NAME",
+    "Locked",
+    "LockedSet",
+    "extend_lock",
+    "is_own",
+    "lock_path",
+    "read_lock",
+]
 
 LOCK_NAME = "csp-data.lock.json"
 RECEIPTS_NAME = "csp-data.unpacked.json"
 """Beside the raw files: which archives were unpacked there, and into which files."""
+OWN_NAMES = (LOCK_NAME, f"{LOCK_NAME}.lock", RECEIPTS_NAME)
+"""Names of files that are ours, and never a data set's: whoever writes them decides what is trusted."""
 VERSION = 1
 LONGEST_NAME, LONGEST_PATH = 255, 3000
 """Bytes that file systems take."""
@@ -43,6 +56,11 @@ class LockedSet:
 
     files: Mapping[str, Locked] = field(default_factory=dict)
     archives: Mapping[str, Locked] = field(default_factory=dict)
+
+
+def is_own(path: str) -> bool:
+    """Whether a path, of which somebody says that it is a data set's, is that of a file of ours."""
+    return PurePosixPath(path).name.lower() in OWN_NAMES
 
 
 def lock_path(root: Path, chosen: Path | str | None = None) -> Path:
@@ -75,7 +93,12 @@ def _check(name: str, locked: Locked) -> None:
     longest = max((len(os.fsencode(part)) for part in path.parts), default=0)
     if path.is_absolute() or ".." in path.parts or "\\" in name:
         raise ValueError(f"{name!r} leads out of the raw folder")
-    if not path.name or "\0" in name or len(os.fsencode(name)) > LONGEST_PATH or longest > LONGEST_NAME:
+    if (
+        not path.name
+        or with_control(name) is not None
+        or len(os.fsencode(name)) > LONGEST_PATH
+        or longest > LONGEST_NAME
+    ):
         raise ValueError(f"{name[:80]!r} is no name of a file")
     if type(locked.size) is not int or locked.size < 0:
         raise ValueError(f"{name!r} has the size {locked.size!r}")

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Literal
 
 from csp_data.acquire.digests import digest_file
+from csp_data.acquire.lockfile import is_own
 from csp_data.acquire.nearby import contents, without_other_simulations
 from csp_data.card import Card, load_card, names, prose
 from csp_data.errors import CspDataError, MissingDataError, VerificationError
@@ -87,7 +88,7 @@ def unpacked_files(card: Card, folder: Path) -> dict[str, Path]:
         file.relative_to(start).as_posix(): file
         for start in starts
         for file in sorted(start.rglob("*"))
-        if file.is_file()
+        if file.is_file() and not is_own(file.name)
     }
 
 

@@ -14,7 +14,7 @@ from urllib.request import url2pathname
 from csp_data.acquire import drive
 from csp_data.acquire.archive import is_archive
 from csp_data.acquire.client import Client
-from csp_data.acquire.lockfile import LOCK_NAME, LockedSet, read_lock
+from csp_data.acquire.lockfile import LOCK_NAME, LockedSet, is_own, read_lock
 from csp_data.acquire.place import has_publishers_name
 from csp_data.acquire.transfer import GoneError, Opener, RemoteFile, fetch
 from csp_data.card import Card, FileEntry, prose
@@ -132,6 +132,11 @@ def plan(
     if not items:
         where = f"The mirror {mirror} has no {LOCK_NAME} that lists it" if mirror else "No program can fetch it"
         raise AccessError(f"{card.name}: {where}. {by_hand}")
+    if own := [item.entry.path for item in items if is_own(item.entry.path)]:
+        raise AccessError(
+            f"{card.name}: {own[0]} is listed there as one of its files, which would take the place of csp-data's"
+            f" own, by which files are trusted. Nothing was fetched. {by_hand}"
+        )
     counts = Counter(item.entry.path for item in items)
     if twice := [path for path, count in counts.items() if count > 1]:  # Google Drive allows equal names
         more = f" and {len(twice) - 1} more" if len(twice) > 1 else ""

@@ -14,7 +14,7 @@ from joblib import cpu_count
 
 from csp_data.acquire.digests import Digest, Stamps
 from csp_data.acquire.leftovers import LEFTOVER_ENDINGS
-from csp_data.acquire.lockfile import LOCK_NAME, RECEIPTS_NAME, LockedSet, lock_path, read_lock
+from csp_data.acquire.lockfile import OWN_NAMES, LockedSet, lock_path, read_lock
 from csp_data.acquire.nearby import without_other_simulations
 from csp_data.acquire.receipts import outdated_archives
 from csp_data.acquire.report import A_RECORDING, FileReport, Report, Status, path_inside
@@ -28,7 +28,7 @@ from csp_data.sources import Found, find_in
 
 __all__ = ["download_command", "how_to_get", "verify_tree"]
 
-OWN_FILES = (LOCK_NAME, LOCK_NAME + ".lock", RECEIPTS_NAME, STAMP)
+OWN_FILES = (*OWN_NAMES, STAMP)
 UNLISTED = "The card does not know it; it is left out."
 READER = "Keep the file, and look at its reader first."
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import re
@@ -12,6 +13,8 @@ from urllib.parse import quote, unquote
 import pytest
 
 import csp_data
+from csp_data.acquire.lockfile import Locked, LockedSet, extend_lock
+from csp_data.acquire.place import unpacked_files
 from csp_data.card import bundled_root, load_card
 from csp_data.errors import AccessError, CspDataError, OptionError, VerificationError
 
@@ -106,6 +109,7 @@ def test_mirror_of_a_lab_serves_its_raw_folder(marker, empty_home, tmp_path):
         ("x" * 256, {}),
         ("y/" * 2000 + "x", {}),
         ("a\0b", {}),
+        ("a\x1b[2Jb", {}),
         ("\ud800", {}),
         ("a", {"size": "12"}),
         ("a", {"size": -1}),
@@ -137,6 +141,26 @@ def test_a_folder_whose_name_is_not_utf8_is_mirrored(vector, empty_home, tmp_pat
         report = fetch("vector", mirror=mirror.url, raw=tmp_path / "other")
     assert {file.path for file in report.present} == {file.path for file in kept.present}
     assert any("\udcff" in file.path for file in report.present)
+
+
+@pytest.mark.parametrize("name", ["csp-data.lock.json", "CSP-data.lock.json/.", "csp-data.unpacked.json"])
+def test_a_mirror_does_not_bring_the_file_by_which_it_is_trusted(name, empty_home):
+    """It replaced the digests of the first copies, which every later copy must equal."""
+    lock = empty_home / "raw" / "marker" / "csp-data.lock.json"
+    extend_lock(lock, "marker", LockedSet({"a": Locked(1, "0" * 64)}))
+    before, other = lock.read_bytes(), b"{}"
+    row = {"size": len(other), "sha256": hashlib.sha256(other).hexdigest()}
+    listed = {"version": 1, "datasets": {"marker": {"files": {name: row}, "archives": {}}}}
+    served = {f"/{name}": Resource(other), "/csp-data.lock.json": Resource(json.dumps(listed).encode())}
+    with Server(served) as mirror, pytest.raises(AccessError, match=r"(?i:csp-data)\..*json.* is listed there"):
+        fetch("marker", mirror=mirror.url)
+    assert lock.read_bytes() == before
+
+
+def test_an_archive_does_not_bring_the_files_by_which_it_is_trusted(tmp_path):
+    for name in ("x.txt", "csp-data.lock.json", "csp-data.unpacked.json"):
+        (tmp_path / name).write_text("{}")
+    assert unpacked_files(load_card("totalcapture"), tmp_path) == {"x.txt": tmp_path / "x.txt"}
 
 
 @pytest.mark.parametrize("name", ["../../evil", "a/../evil", "/evil", "..\\evil"])
