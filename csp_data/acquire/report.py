@@ -14,6 +14,7 @@ from typing import Any, Literal
 from csp_data.acquire.digests import Digest
 from csp_data.errors import SourceError, VerificationError
 from csp_data.sources import Found
+from csp_data.terminal import visible
 
 __all__ = ["A_RECORDING", "FileReport", "Report", "Status", "Trust", "failure_lines", "path_inside"]
 
@@ -52,7 +53,7 @@ class FileReport:
     def __str__(self) -> str:
         known = not self.expected or (self.status, self.found) == ("missing", "nothing")  # "missing" says it
         detail = "" if known else f": expected {self.expected}, found {self.found}"
-        return f"{self.path}: {self.status}{detail}{'. ' + self.fix if self.fix else ''}"
+        return visible(f"{self.path}: {self.status}{detail}{'. ' + self.fix if self.fix else ''}")
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from csp_data.describe.text import amount
 from csp_data.doctor import prepared_files, size_of
 from csp_data.errors import OptionError
 from csp_data.home import check_accessible, lock, raw_dir
-from csp_data.terminal import at_terminal
+from csp_data.terminal import at_terminal, visible
 
 __all__ = ["clean"]
 
@@ -62,7 +62,7 @@ def clean(name: str | None, raw: Path | None, prepared: bool, yes: bool, as_json
         paths = clean_raw(root)
     report(
         {"deleted": paths, "bytes": size if paths else 0},
-        "\n".join(map(str, paths)) if paths else "There is nothing to delete.",
+        visible("\n".join(map(str, paths))) if paths else "There is nothing to delete.",
         as_json=as_json,
     )
 
@@ -70,7 +70,7 @@ def clean(name: str | None, raw: Path | None, prepared: bool, yes: bool, as_json
 def _ask(paths: list[Path], size: int) -> None:
     """Ask before deleting; where nobody can be asked, nothing is deleted."""
     more = [f"  and {len(paths) - SHOWN} more"] if len(paths) > SHOWN else []
-    click.echo("\n".join([*(f"  {path}" for path in paths[:SHOWN]), *more]), err=True)
+    click.echo(visible("\n".join([*(f"  {path}" for path in paths[:SHOWN]), *more])), err=True)
     if not at_terminal(sys.stdin):
         raise click.UsageError("Nothing was deleted: there is no terminal to ask at. Say --yes to delete these.")
     click.confirm(f"Delete these {len(paths)} ({amount(size)})?", default=False, abort=True, err=True)

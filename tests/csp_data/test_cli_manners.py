@@ -16,6 +16,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 import csp_data
+from csp_data.card import bundled_root
 from csp_data.cli import cli
 
 HANGS = 60
@@ -214,6 +215,16 @@ def test_a_stream_that_is_closed_is_no_error(closed: str, empty_home: Path) -> N
         done = subprocess.run(line, shell=True, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stderr
         assert done.stderr == ""
+
+
+def test_names_of_files_command_no_terminal(tmp_path: Path) -> None:
+    raw = shutil.copytree(bundled_root(csp_data.info("sample")), tmp_path / "raw")
+    for name in ("x\x1b]0;x\x07.hdf5", "x\x1b]0;x\x07.part"):
+        (raw / name).touch()
+    for line in ("verify sample", "clean broad", "clean broad --yes"):
+        said = CliRunner().invoke(cli, [*line.split(), "--raw", str(raw)]).output
+        assert "x\\x1b]0;x\\x07." in said
+        assert "\x1b" not in said
 
 
 def test_a_log_commands_no_terminal() -> None:
