@@ -7,6 +7,7 @@ in the units of the prepared file.
 
 from __future__ import annotations
 
+import tokenize
 import zipfile
 import zlib
 from collections.abc import Sequence
@@ -31,6 +32,7 @@ PREDICTIONS = "predictions.npz"
 FAULTS = (
     *(OSError, KeyError, ValueError, EOFError, MemoryError, zipfile.BadZipFile, zlib.error),
     *(NotImplementedError, RuntimeError),  # of compressions and passwords that zipfile has not
+    tokenize.TokenError,  # of a header
 )
 """What numpy and zipfile raise over a damaged file; a header may promise more than any memory holds."""
 

@@ -82,6 +82,13 @@ def read_checkpoint(path: Path) -> Checkpoint:
     tensors, metadata = _read_tensors(path)
     if "progress" not in metadata:
         raise CheckpointError(f"{path}: weights without the state of a training. Pass the run's last.safetensors.")
+    try:
+        return _from_tensors(tensors, json.loads(metadata["progress"]))
+    except (KeyError, ValueError) as error:
+        raise CheckpointError(f"{path}: damaged ({error}). Delete the run's folder and train it again.") from error
+
+
+def _from_tensors(tensors: dict[str, Tensor], progress: dict[str, Any]) -> Checkpoint:
     groups: dict[str, dict[str, Tensor]] = {"model": {}, "optimizer": {}, "generators": {}}
     for name, tensor in tensors.items():
         group, rest = name.split("/", 1)
@@ -90,7 +97,7 @@ def read_checkpoint(path: Path) -> Checkpoint:
     for name, tensor in groups["optimizer"].items():
         number, entry = name.split("/", 1)
         optimizer.setdefault(int(number), {})[entry] = tensor
-    return Checkpoint(groups["model"], optimizer, groups["generators"], json.loads(metadata["progress"]))
+    return Checkpoint(groups["model"], optimizer, groups["generators"], progress)
 
 
 def _on_cpu(tensors: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -97,6 +97,7 @@ HUGE = (
     ("name", "content"),
     [
         ("pred", HUGE),
+        ("pred", HUGE.replace(b"}", b" ")),
         ("pred", np.zeros(3)),
         ("pred", np.zeros((2, 1))),
         ("pred", np.zeros((3, 1), "S1")),

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 import baselines
@@ -432,3 +432,12 @@ def test_no_epoch_keeps_what_was_trained_before(gru: type[Any], make_part: MakeP
     fit = train(model, part, part, config, tmp_path, trained=True)
     assert (fit.epoch, fit.val_loss) == (0, validate(model, part, config.windows(part)[1]))
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+
+
+@pytest.mark.parametrize(
+    ("name", "progress"), [("modell/x", "{}"), ("model", "{}"), ("optimizer/one/x", "{}"), ("model/x", "{")]
+)
+def test_a_damaged_state_of_a_training_is_said_to_be(tmp_path: Path, name: str, progress: str) -> None:
+    save_file({name: torch.zeros(1)}, tmp_path / LAST, {"progress": progress})
+    with pytest.raises(CheckpointError, match=r"last\.safetensors: damaged"):
+        read_checkpoint(tmp_path / LAST)
