@@ -35,7 +35,9 @@ class Streamer:
     """Runs a trained model over a stream of raw samples, in physical units on both sides.
 
     Baseline, clipping, low-pass, input deltas and normalisation are those of training, sample by sample
-    (:mod:`baselines.stream.preparation`); predictions equal those over the whole recording at once.
+    (:mod:`baselines.stream.preparation`); predictions equal those over the whole recording at once. A stream is
+    for one thread at a time; streams beside each other, also of one model, may run in threads, and can be
+    pickled.
 
     Parameters
     ----------

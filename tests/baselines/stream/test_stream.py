@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+import pickle
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -121,7 +123,9 @@ def test_state_can_be_kept_and_taken_up_again(ds: csp_data.Dataset, name: str, t
     stream.push(inputs[:33])
     save_state(tmp_path / "state", stream)
     kept = stream.state_dict()  # a copy: what follows does not change it
+    pickled = pickle.dumps(stream)
     rest = stream.push(inputs[33:])
+    np.testing.assert_array_equal(pickle.loads(pickled).push(inputs[33:]), rest)
     stream.load_state_dict(kept)
     np.testing.assert_array_equal(stream.push(inputs[33:]), rest)
     other = streamer(ds, name)
@@ -130,6 +134,16 @@ def test_state_can_be_kept_and_taken_up_again(ds: csp_data.Dataset, name: str, t
     assert other.samples == 60
     stream.reset()
     np.testing.assert_allclose(stream.push(inputs), batch(stream, inputs), atol=1e-5)
+
+
+def test_streams_of_one_model_run_in_threads_beside_each_other(ds: csp_data.Dataset) -> None:
+    inputs = ds.val[0].inputs[:200]
+    first = streamer(ds, "hiss-s4-mamba")
+    others = [Streamer(first.model, ds.normalization, deltas=True, lowpass=SMOOTH) for _ in range(4)]
+    with ThreadPoolExecutor(4) as threads:
+        made = threads.map(lambda stream: np.concatenate([*map(stream.push, inputs)]), others)
+    expected = first.push(inputs)
+    assert all(np.array_equal(found, expected) for found in made)
 
 
 @pytest.mark.parametrize("engine", ["reference", "fast"])
