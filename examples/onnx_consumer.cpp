@@ -4,8 +4,8 @@
 //     g++ -std=c++17 -O2 onnx_consumer.cpp -o onnx_consumer -lonnxruntime
 //     tail -n +2 samples.csv | ./onnx_consumer step.onnx > predictions.csv
 //
-// Rows are numbers between commas, one for each of the file's interface.inputs, in that order and at its input_hz. A
-// baseline, which few protocols have, is not subtracted here (onnx_consumer.py does that, and brings other rates to it).
+// Rows are numbers between commas, one for each of the file's interface.inputs, in that order, at its input_hz, and less
+// the baseline, where the protocol has one (onnx_consumer.py subtracts it, and brings samples of other rates to that one).
 
 #include <onnxruntime_cxx_api.h>
 
@@ -34,6 +34,8 @@ int main(int, char** arguments) {
   Ort::AllocatorWithDefaultOptions allocator;
   const std::string about =
       session.GetModelMetadata().LookupCustomMetadataMapAllocated("csp-baselines-step", allocator).get();
+  if (about.find("\"before_the_graph\": []") == std::string::npos)
+    std::fprintf(stderr, "Note: the model was trained on samples less their baseline; these must come without it.\n");
   const long period = number(about, "calls_per_prediction"), due = number(about, "prediction_call");
 
   const size_t count = session.GetInputCount();  // samples and the states; prediction and the states
