@@ -31,6 +31,7 @@ __all__ = [
     "UnknownNameError",
     "UnsafeArchiveError",
     "VerificationError",
+    "out_of_memory",
 ]
 
 
@@ -221,6 +222,15 @@ class StoreError(CspDataError):
     def __init__(self, path: Path | str, problem: str, fix: str) -> None:
         self.path, self.problem = Path(path), problem
         super().__init__(f"{path}: {problem}. {fix}")
+
+
+def out_of_memory(error: MemoryError) -> CspDataError:
+    """Return the error that a command ends with when an array did not fit, with what takes less."""
+    return CspDataError(
+        f"There is not enough memory ({str(error) or 'none was left'}). A recording is read whole, and training"
+        " holds its parts: docs/howto-own-data.md (Long recordings) says how to take less, and a lower input_hz or"
+        " fewer inputs do."
+    )
 
 
 class TransferError(CspDataError):

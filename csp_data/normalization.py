@@ -86,7 +86,13 @@ class Affine:
     def apply(self, values: npt.NDArray[np.floating]) -> npt.NDArray[np.floating]:
         """Normalise; the last axis is the channels. The type of `values` stays."""
         values = np.asarray(values)
-        return np.asarray((values - self.shift) / self.scale, dtype=values.dtype)
+        if values.ndim < 2 or values.size <= AT_ONCE:
+            return np.asarray((values - self.shift) / self.scale, dtype=values.dtype)
+        normalized = np.empty_like(values)
+        at_once = max(1, AT_ONCE // values.shape[-1])
+        for first in range(0, len(values), at_once):
+            normalized[first : first + at_once] = (values[first : first + at_once] - self.shift) / self.scale
+        return normalized
 
     def invert(self, values: npt.NDArray[np.floating]) -> npt.NDArray[np.floating]:
         """Undo :meth:`apply`. A tensor of torch does too, on the CPU and detached."""

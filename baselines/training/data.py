@@ -166,19 +166,24 @@ def load_part(dataset: Dataset, name: str, device: torch.device | str = "cpu") -
         Where batches are needed.
     """
     protocol, scaling = dataset.protocol, dataset.normalization.targets
-    inputs, targets, times = [], [], []
     split = dataset.split(name)
-    for episode in split:
-        inputs.append(normalized_features(dataset, episode.inputs))
-        targets.append(scaling.apply(episode.targets))
+    lengths = np.array([row.target_stop - row.target_start for row in split.rows], dtype=np.int64)
+    starts = np.cumsum(lengths) - lengths
+    # filled episode by episode: joining them afterwards would take the memory twice
+    total, widths = int(lengths.sum()), [len(affine.shift) for affine in vars(dataset.normalization).values()]
+    inputs = np.empty((total * protocol.chunk, widths[0]), dtype=np.float32)
+    targets = np.empty((total, widths[1]), dtype=np.float32)
+    times = []
+    for episode, start, stop in zip(split, starts, starts + lengths, strict=True):
+        inputs[start * protocol.chunk : stop * protocol.chunk] = normalized_features(dataset, episode.inputs)
+        targets[start:stop] = scaling.apply(episode.targets)
         times.append(episode.target_time)
-    lengths = np.array([len(t) for t in targets], dtype=np.int64)
     return Part(
         name=name,
         ids=tuple(row.id for row in split.rows),
-        inputs=torch.from_numpy(np.concatenate(inputs)).to(device),
-        targets=torch.from_numpy(np.concatenate(targets)).to(device),
-        starts=np.cumsum(lengths) - lengths,
+        inputs=torch.from_numpy(inputs).to(device),
+        targets=torch.from_numpy(targets).to(device),
+        starts=starts,
         lengths=lengths,
         times=tuple(times),
         chunk=protocol.chunk,

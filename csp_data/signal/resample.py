@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -32,13 +32,21 @@ def linear(time: FloatArray, values: FloatArray, grid: FloatArray) -> FloatArray
     -------
     array, shape (N, C)
     """
-    left, weight = locate(time, grid)
-    before = values.take(left, axis=0).astype(np.float64, copy=False)
-    step = values.take(left + 1, axis=0, mode="clip").astype(np.float64, copy=False)
-    step -= before
-    step *= weight[:, None]
-    before += step
-    return before
+    sampled = np.empty((len(grid), values.shape[1]))
+    for rows in _blocks(sampled):
+        left, weight = locate(time, grid[rows])
+        before = values.take(left, axis=0).astype(np.float64, copy=False)
+        step = values.take(left + 1, axis=0, mode="clip").astype(np.float64, copy=False)
+        step -= before
+        step *= weight[:, None]
+        np.add(before, step, out=sampled[rows])
+    return sampled
+
+
+def _blocks(values: FloatArray) -> Iterator[slice]:
+    """Yield a few rows (T, C) after the other."""
+    at_once = max(1, AT_ONCE // values.shape[1])
+    return (slice(first, first + at_once) for first in range(0, len(values), at_once))
 
 
 def interval_mean(time: FloatArray, values: FloatArray, grid: FloatArray, width: float) -> FloatArray:
@@ -84,11 +92,9 @@ def _means_on(
     time: FloatArray, values: FloatArray, areas: FloatArray, grid: FloatArray, width: float
 ) -> FloatArray:
     means = np.empty((len(grid), values.shape[1]))
-    at_once = max(1, AT_ONCE // values.shape[1])
-    for first in range(0, len(grid), at_once):
-        ends = grid[first : first + at_once]
-        integrals = (_integral(time, values, areas, at) for at in (ends, ends - width))
-        means[first : first + at_once] = np.subtract(*integrals) / width
+    for rows in _blocks(means):
+        integrals = (_integral(time, values, areas, at) for at in (grid[rows], grid[rows] - width))
+        means[rows] = np.subtract(*integrals) / width
     return means
 
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from csp_data import normalization
 from csp_data.errors import OptionError
-from csp_data.normalization import Moments, Scaling, features, fit
+from csp_data.normalization import Affine, Moments, Scaling, features, fit
 
 
 @given(
@@ -89,6 +89,15 @@ def test_invert_undoes_apply() -> None:
     values = np.random.default_rng(0).normal(size=(20, 3))
     affine = fit([values], Scaling("mean", "std", 2.0))
     np.testing.assert_allclose(affine.invert(affine.apply(values)), values, atol=1e-14)
+
+
+@pytest.mark.parametrize("kind", [np.float32, np.float64])
+def test_long_recordings_are_scaled_block_by_block(kind: type, monkeypatch: pytest.MonkeyPatch) -> None:
+    values = np.random.default_rng(0).normal(size=(100, 3)).astype(kind)
+    affine = Affine(np.array([1.0, 0.1, 3.0]), np.array([0.3, 2.0, 7.0]))
+    at_once = affine.apply(values)
+    monkeypatch.setattr(normalization, "AT_ONCE", 31)
+    np.testing.assert_array_equal(affine.apply(values), at_once, strict=True)
 
 
 def test_ties_to_columns_that_are_not_there_do_not_count() -> None:

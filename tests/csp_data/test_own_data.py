@@ -45,6 +45,31 @@ def folder(tmp_path: Path) -> Path:
     return shutil.copytree(EXAMPLE, tmp_path / "eflesh")
 
 
+def test_a_recording_that_does_not_fit_into_memory_is_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A petabyte in one byte: whatever array is made of it is refused by any system, at once."""
+    monkeypatch.chdir(tmp_path)
+    reader = new_source("vast") / "reader.py"
+    reader.write_text(
+        reader.read_text()
+        .replace("t[:, 0], t[:, 1:]", "*vast")
+        .replace(
+            "    streams =",
+            "    vast = (np.broadcast_to(0.0, 10**15), np.broadcast_to(0.0, (10**15, 1)))\n    streams =",
+        )
+    )
+    result = CliRunner().invoke(cli, ["prepare", "./vast"])
+    assert result.exit_code == 1
+    assert re.fullmatch(r"Error: There is not enough memory \(Unable to allocate .*\)\. .*\n", result.stderr)
+    main = pytest.importorskip("baselines.cli").main
+    with pytest.raises(SystemExit, match="1"):
+        main(["train", "./vast", "mean", "--out", str(tmp_path / "run")])
+    assert re.fullmatch(
+        r"Error: There is not enough memory \(Unable to allocate .*\)\. .*\n", capsys.readouterr().err
+    )
+
+
 def test_a_folder_works_wherever_a_name_does(folder: Path) -> None:
     ds = csp_data.load(str(folder))
     assert (ds.name, ds.kind, len(ds.train), len(ds.val), len(ds.test)) == (

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import tracemalloc
 from collections.abc import Callable
 
 import numpy as np
@@ -32,6 +33,16 @@ def test_features_are_made_on_whole_episodes(sample: Dataset) -> None:
         np.testing.assert_allclose(got, expected, rtol=1e-5, atol=1e-5)
         np.testing.assert_allclose(part.physical(part.targets[first : first + count]), episode.targets, atol=1e-6)
         np.testing.assert_array_equal(part.times[row], episode.target_time)
+
+
+def test_a_part_takes_its_memory_once() -> None:
+    """Episodes were joined when all were there, and scaled as float64: five times the features of a long one."""
+    dataset = csp_data.load("sample", input_hz=1000)
+    tracemalloc.start()
+    part = load_part(dataset, "train")
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 1.7 * part.inputs.numpy().nbytes
 
 
 def test_deltas_do_not_start_afresh_at_a_window(sample: Dataset) -> None:

@@ -63,6 +63,10 @@ def test_interval_mean_equals_quadrature_of_the_interpolant(seed: int) -> None:
         knots = time[(time > at - width) & (time < at)]
         area, _ = quad(lambda x: np.interp(x, time, values[:, 0]), at - width, at, points=knots, limit=200)
         assert got == pytest.approx(area / width, abs=1e-9)
+    with pytest.MonkeyPatch.context() as patch:
+        at_once = linear(time, values, grid)
+        patch.setattr(resample, "AT_ONCE", 7)
+        np.testing.assert_array_equal(linear(time, values, grid), at_once)
     pieces = interval_means(time, values, np.split(grid, [3, 3, 20]), width)
     np.testing.assert_array_equal(np.concatenate(pieces), means)
     with pytest.MonkeyPatch.context() as patch:
@@ -80,6 +84,12 @@ def test_between_a_signal_and_its_means_there_is_little_in_memory() -> None:
     tracemalloc.stop()
     np.testing.assert_allclose(means, (values[1:] + values[:-1]) / 2, atol=1e-9)
     assert peak < 3 * values.nbytes  # the means, the integral from the first sample, and what is worked on
+    tracemalloc.start()
+    same = linear(time, values, time)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    np.testing.assert_allclose(same, values, atol=1e-12)
+    assert peak < 2 * values.nbytes
     few = values.astype(np.float32)
     tracemalloc.start()
     sampled = linear(time, few, np.arange(1000) / 50)  # of one episode among many
