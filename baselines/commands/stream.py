@@ -83,7 +83,7 @@ class Stream:
 
 
 def stream(command: Stream, line: str) -> None:
-    """Run the command; exit with 1 after Ctrl-C (not SIGTERM), once the summary and the state are written."""
+    """Run the command; exit with 1 after Ctrl-C (not others), once the summary and the state are written."""
     import torch
 
     from baselines.stream.streamer import load_state, save_state
@@ -97,22 +97,23 @@ def stream(command: Stream, line: str) -> None:
         load_state(command.load_state, streamer, resampler)
     counts = StreamCounts()
     failure: SampleError | OSError | None = None
-    try:
-        with _open_source(command.input) as source, _open_sink(command.out) as sink, deferred_interrupt(counts):
-            writer = PredictionWriter(sink, interface.targets, command.format)
-            try:
-                process_samples(command, streamer, source, interface.inputs, writer, counts, grid)
-            except KeyboardInterrupt:
-                counts.stopped = counts.stopped or signal.SIGINT
-    except (SampleError, OSError) as error:  # also: nobody reads the predictions any more, the disk is full
-        failure = error
-    if command.save_state is not None:
+    with deferred_interrupt(counts):
         try:
-            save_state(command.save_state, streamer, resampler)
-        except OSError as error:
-            raise OptionError(
-                "save_state", str(command.save_state), f"a file that can be written ({error})"
-            ) from error
+            with _open_source(command.input) as source, _open_sink(command.out) as sink:
+                writer = PredictionWriter(sink, interface.targets, command.format)
+                process_samples(command, streamer, source, interface.inputs, writer, counts, grid)
+        except KeyboardInterrupt:
+            counts.stopped = counts.stopped or signal.SIGINT
+        except (SampleError, OSError) as error:  # also: nobody reads the predictions any more, the disk is full
+            failure = error
+        counts.busy = True
+        if command.save_state is not None:
+            try:
+                save_state(command.save_state, streamer, resampler)
+            except OSError as error:
+                raise OptionError(
+                    "save_state", str(command.save_state), f"a file that can be written ({error})"
+                ) from error
     counts.gaps = grid.gaps if grid is not None else 0
     write_summary(command, counts)
     if failure is not None:

@@ -52,23 +52,30 @@ class StreamCounts:
     off_pace: int = 0
     """Times that samples which are not resampled came at another pace than in training, by their own times."""
     busy: bool = False
-    """A sample is being taken: the state is neither that before it nor that after it."""
+    """A sample is being taken, the state neither that before it nor that after it; or the state is being kept."""
     stopped: int = 0
-    """Signal that ended the stream: Ctrl-C, or SIGTERM, by which services are stopped."""
+    """Signal that ended the stream: Ctrl-C, SIGTERM (a service is stopped) or SIGHUP (a terminal is lost)."""
     unwritten: OSError | None = None
     """Why a prediction could not be written; the rest of its line is still taken, so that the state is whole."""
 
 
 @contextmanager
 def deferred_interrupt(counts: StreamCounts) -> Iterator[None]:
-    """Let Ctrl-C and SIGTERM wait until the sample at work is done, so that the state can be kept."""
+    """Let Ctrl-C, SIGTERM and SIGHUP wait until the sample at work is done, so that the state can be kept.
+
+    Only the first of them interrupts: a shell sends SIGHUP to its jobs once more, people press Ctrl-C twice.
+    """
 
     def stop(number: int, frame: FrameType | None) -> None:
-        counts.stopped = number
-        if not counts.busy:
+        interrupts = not counts.busy and not counts.stopped
+        counts.stopped = counts.stopped or number
+        if interrupts:
             raise KeyboardInterrupt
 
-    previous = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+    ends = [signal.SIGINT, signal.SIGTERM]
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # as under nohup
+        ends.append(signal.SIGHUP)
+    previous = {number: signal.signal(number, stop) for number in ends}
     try:
         yield
     finally:

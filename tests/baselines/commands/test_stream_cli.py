@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 import math
@@ -22,6 +23,7 @@ import safetensors.numpy
 
 from baselines.cli import main
 from baselines.commands.stream import Stream, stream
+from baselines.commands.stream_loop import StreamCounts, deferred_interrupt
 from baselines.cpu.threads import before_compiling
 from baselines.experiment import run as train
 from baselines.runs.interface import INTERFACE, InterfaceError, interface_of
@@ -199,11 +201,13 @@ def test_a_sensor_that_cannot_be_read_is_told_and_the_state_kept(
     assert (tmp_path / "later").read_bytes() == kept
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 1), (signal.SIGTERM, 0)])
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 1), (signal.SIGTERM, 0), (signal.SIGHUP, 0)])
 def test_a_signal_ends_in_good_order(
     number: int, code: int, runs: dict[str, Run], sample: Dataset, home: Path, tmp_path: Path
 ) -> None:
-    """Ctrl-C, and how services are stopped: summary, state, exit code; the stream then goes on from the state."""
+    """Ctrl-C, how services are stopped, a terminal that is gone: summary, state, exit code; then it goes on."""
+    if signal.getsignal(number) is signal.SIG_IGN:
+        pytest.skip("these tests, and so the stream, ignore this signal")
     inputs = sample.val[0].inputs[:45]
     command = [sys.executable, "-m", "baselines", "stream", str(runs["a"].folder), "--save-state", "state"]
     environment = {**os.environ, "CSP_DATA_HOME": str(home), "OMP_NUM_THREADS": "1"}
@@ -224,6 +228,17 @@ def test_a_signal_ends_in_good_order(
     stream = Streamer.of(load_model(runs["a"]), interface_of(runs["a"]))  # type: ignore[arg-type]
     load_state(tmp_path / "state", stream)
     np.testing.assert_array_equal(stream.push(inputs[30:]), expected(runs["a"], inputs)[3:])
+
+
+def test_of_several_signals_the_first_interrupts() -> None:
+    """When a connection is lost, system and shell send SIGHUP each: the second ended what keeps the state."""
+    counts = StreamCounts()
+    with deferred_interrupt(counts), contextlib.suppress(KeyboardInterrupt):
+        signal.raise_signal(signal.SIGTERM)
+    assert counts.stopped == signal.SIGTERM
+    with deferred_interrupt(counts):
+        signal.raise_signal(signal.SIGINT)
+    assert counts.stopped == signal.SIGTERM
 
 
 @pytest.mark.parametrize(
