@@ -65,6 +65,10 @@ _OWNER = re.compile(r"(.*?)( (?:of|in|with) .*)?", re.S)
 """A noun, and what it belongs to: the name stands between them, as in "no protocol 'x' of vector"."""
 
 
+MANY = 200
+"""Names that an error lists, at most: there may be as many as recordings."""
+
+
 class UnknownNameError(CspDataError, KeyError):
     """A name that is not in a closed list.
 
@@ -86,7 +90,9 @@ class UnknownNameError(CspDataError, KeyError):
         self.nearest = near[0] if near else None
         meant = f" Did you mean {self.nearest!r}?" if self.nearest else ""
         noun, owner = _OWNER.fullmatch(what).groups("")  # type: ignore[union-attr]  # it matches any text
-        super().__init__(f"There is no {noun} {got!r}{owner}.{meant} Known: {', '.join(self.known) or 'none'}.")
+        more = f" and {len(self.known) - MANY} more" if len(self.known) > MANY else ""
+        listed = ", ".join(self.known[:MANY]) or "none"
+        super().__init__(f"There is no {noun} {got!r}{owner}.{meant} Known: {listed}{more}.")
 
     def __str__(self) -> str:  # KeyError would print the repr of the message
         return visible(str(self.args[0]))

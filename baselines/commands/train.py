@@ -43,6 +43,10 @@ _arg = tyro.conf.arg
 Named = tyro.conf.Positional
 
 
+MANY = 50
+"""Episodes whose errors are printed, at most: the lines of thousands would push the others out of sight."""
+
+
 def _training_options() -> dict[str, Any]:
     """Return an option for each field of :class:`TrainConfig`: its type, its help, its value in every training."""
     hints = get_type_hints(TrainConfig)
@@ -307,11 +311,17 @@ def _print_errors(command: Eval, label: str, metrics: dict[str, Any], units: lis
 
 
 def print_metrics(label: str, metrics: dict[str, Any], units: list[str]) -> None:
-    """Print errors over all, by channel and by episode."""
+    """Print errors over all, by channel and by episode; of many episodes those with the largest errors."""
     print(_error_line(label, metrics, units))
-    for kind in ("channels", "episodes"):
-        for name, values in metrics[kind].items():
-            print(_error_line(f"  {name}", values, units))
+    episodes: dict[str, dict[str, Any]] = metrics["episodes"]
+    left = 0
+    if len(episodes) > MANY:
+        worst = sorted(episodes, key=lambda name: -episodes[name]["mse"])[:MANY]
+        left, episodes = len(episodes) - MANY, {name: episodes[name] for name in worst}
+    for name, values in (*metrics["channels"].items(), *episodes.items()):
+        print(_error_line(f"  {name}", values, units))
+    if left:
+        print(f"  and {left:,} more episodes, whose errors are smaller (--json has all)")
 
 
 def _predictions_file(folder: Path) -> Path:

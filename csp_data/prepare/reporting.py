@@ -26,13 +26,21 @@ LEFT_OUT = " left out"
 """How notes end of what the protocol does not use."""
 
 
+MANY = 20
+"""Recordings that are named one by one, at most."""
+
+
 def log_notes(notes: Sequence[Note]) -> None:
-    """Log what was skipped, and each kind of warning once; every repair for those who ask (``--verbose``)."""
+    """Log what was skipped, of many the first, and each kind of warning once; repairs with ``--verbose``."""
     warnings: dict[str, list[Note]] = {}
+    skipped = [note for note in notes if note.kind == "skip"]
+    for number, note in enumerate(skipped):
+        level = logging.WARNING if number < MANY else logging.DEBUG
+        logger.log(level, "%s: %s: %s", note.recording, note.what, note.detail)
+    if (more := len(skipped) - MANY) > 0:
+        logger.warning("%d more damaged recordings skipped (--verbose names them)", more)
     for note in notes:
-        if note.kind == "skip":
-            logger.warning("%s: %s: %s", note.recording, note.what, note.detail)
-        elif note.kind in ("repair", "drop"):
+        if note.kind in ("repair", "drop"):
             logger.debug("%s: %s: %s", note.recording, note.what, note.detail)
         elif note.kind == "warning":
             warnings.setdefault(note.what, []).append(note)

@@ -15,7 +15,7 @@ import pytest
 
 import csp_data
 from baselines.cli import main
-from baselines.commands.train import training_config
+from baselines.commands.train import print_metrics, training_config
 from baselines.published import TRAINING
 from baselines.runs.run import Run, read_run
 from baselines.training.settings import TrainConfig
@@ -30,6 +30,26 @@ def _fails(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> tuple[in
     assert "Traceback" not in error
     assert isinstance(caught.value.code, int)
     return caught.value.code, error
+
+
+def test_of_many_episodes_eval_prints_the_largest_errors(capsys: pytest.CaptureFixture[str]) -> None:
+    """The errors of all pushed that of the part, which stands first, out of sight."""
+
+    def values(error: float) -> dict[str, float]:
+        return {"mse": error, "rmse": error**0.5, "mae": error}
+
+    for count in (50, 2500):
+        episodes = {f"r{i}": values(1.0 + i % 1000 + i / 10000) for i in range(count)}
+        print_metrics("test", {**values(1), "channels": {"x": values(2)}, "episodes": episodes}, ["m"])
+        lines = capsys.readouterr().out.splitlines()
+        assert [line.split(":")[0].strip() for line in lines[:2]] == ["test", "x"]
+        named = [line.split(":")[0].strip() for line in lines[2:52]]
+        if count == 50:
+            assert named == list(episodes)
+            assert len(lines) == 52
+        else:
+            assert named[:3] == ["r1999", "r999", "r1998"]
+            assert lines[52:] == ["  and 2,450 more episodes, whose errors are smaller (--json has all)"]
 
 
 def test_train_eval_table_report(

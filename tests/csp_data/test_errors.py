@@ -82,3 +82,12 @@ FLAGS = {
 )
 def test_an_option_is_called_as_it_was_typed(error: errors.OptionError, said: str) -> None:
     assert error.typed(FLAGS) == said
+
+
+def test_of_thousands_of_names_an_error_lists_some() -> None:
+    """``ds.test["r1"]`` listed all recordings there are."""
+    names = [f"r{i}" for i in range(5000)]
+    said = str(errors.UnknownNameError("episode of test", "r4999b", names))
+    assert "Did you mean 'r4999'? Known: r0, r1, " in said
+    assert said.endswith("r199 and 4800 more.")
+    assert str(errors.UnknownNameError("episode of test", "x", names[:200])).endswith(", r199.")

@@ -14,6 +14,8 @@ import numpy as np
 import pytest
 
 from csp_data.authoring.template import new_source
+from csp_data.prepare.reporting import log_notes
+from csp_data.recording import Note
 
 
 @pytest.fixture
@@ -122,3 +124,17 @@ def test_a_recording_that_is_there_twice(folder: Path, run: Run) -> None:
     detail = "r8/sensor.csv holds the same bytes as r1/sensor.csv"
     assert f"WARNING: recording that is a copy of another in 1 recording; r8: {detail}" in said
     assert f"r8: recording that is a copy of another: {detail}" in run("info", "--prepared")[0]
+
+
+def test_of_many_damaged_recordings_the_first_are_named(caplog: pytest.LogCaptureFixture) -> None:
+    """There was a warning for each: hundreds pushed all else out of sight."""
+    notes = [Note(f"r{i}", "damaged recording skipped", "x.csv: line 7", "skip") for i in range(25)]
+    with caplog.at_level("DEBUG"):
+        log_notes(notes)
+    warned = [record.message for record in caplog.records if record.levelname == "WARNING"]
+    assert warned[:20] == [f"r{i}: damaged recording skipped: x.csv: line 7" for i in range(20)]
+    assert warned[20:] == ["5 more damaged recordings skipped (--verbose names them)"]
+    assert all(any(f"r{i}:" in message for message in caplog.messages) for i in range(25))
+    caplog.clear()
+    log_notes(notes[:20])
+    assert len(caplog.messages) == 20
