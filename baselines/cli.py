@@ -40,7 +40,7 @@ from baselines.commands.sweep import SWEEP, Sweep, sweep
 from baselines.commands.train import EVAL, TRAIN, Eval, Train, evaluate, train
 from baselines.commands.usage import option_without_value, usage_error, with_repeats_joined
 from baselines.errors import CspDataError, ModelError, OptionError, UnknownNameError, UsageError
-from csp_data.errors import SourceError, out_of_memory
+from csp_data.errors import OutOfMemoryError, SourceError
 from csp_data.terminal import Loudness, flags, pipeable
 
 __all__ = ["main"]
@@ -118,7 +118,7 @@ def _main(given: list[str]) -> None:
         sys.exit(1)
     except MemoryError as error:
         logger.debug("where it happened", exc_info=True)
-        sys.stderr.write(f"Error: {out_of_memory(error)}\n")
+        sys.stderr.write(f"Error: {OutOfMemoryError(str(error))}\n")
         sys.exit(1)
     except KeyboardInterrupt:
         goes_on = " The same command goes on from the last finished epoch." if name in RESUMED else ""

@@ -25,13 +25,13 @@ __all__ = [
     "MissingDataError",
     "MissingExtraError",
     "OptionError",
+    "OutOfMemoryError",
     "SourceError",
     "StoreError",
     "TransferError",
     "UnknownNameError",
     "UnsafeArchiveError",
     "VerificationError",
-    "out_of_memory",
 ]
 
 
@@ -230,13 +230,21 @@ class StoreError(CspDataError):
         super().__init__(f"{path}: {problem}. {fix}")
 
 
-def out_of_memory(error: MemoryError) -> CspDataError:
-    """Return the error that a command ends with when an array did not fit, with what takes less."""
-    return CspDataError(
-        f"There is not enough memory ({str(error) or 'none was left'}). A recording is read whole, and training"
-        " holds its parts: docs/howto-own-data.md (Long recordings) says how to take less, and a lower input_hz or"
-        " fewer inputs do."
-    )
+class OutOfMemoryError(CspDataError):
+    """An array that did not fit, which ends a command.
+
+    Parameters
+    ----------
+    problem
+        What could not be had, as numpy says it.
+    """
+
+    def __init__(self, problem: str) -> None:
+        super().__init__(
+            f"There is not enough memory ({problem or 'none was left'}). A recording is read whole, and training"
+            " holds its parts. A lower input_hz or fewer inputs take less, and docs/howto-own-data.md (Long"
+            " recordings) says what else does."
+        )
 
 
 class TransferError(CspDataError):

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from csp_data.errors import CspDataError, OptionError, SourceError, out_of_memory
+from csp_data.errors import CspDataError, OptionError, OutOfMemoryError, SourceError
 from csp_data.terminal import Loudness, flags, pipeable
 
 __all__ = ["Command", "Commands", "examples", "report", "run"]
@@ -73,7 +73,7 @@ class Commands(click.Group):
             raise _Failure(error) from error
         except MemoryError as error:
             logger.debug("where it happened", exc_info=True)
-            raise _Failure(out_of_memory(error)) from error
+            raise _Failure(OutOfMemoryError(str(error))) from error
 
 
 Commands.group_class = Commands

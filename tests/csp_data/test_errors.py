@@ -12,6 +12,7 @@ from csp_data import errors
 from csp_data.errors import CspDataError
 
 MADE: list[CspDataError] = [
+    errors.OutOfMemoryError("Unable to allocate 3 GiB"),
     errors.UnknownNameError("data set", "markr", ["marker", "slip"]),
     errors.OptionError("jobs", 0, "at least 1", "Use 1."),
     errors.CardError("x", "no title"),
