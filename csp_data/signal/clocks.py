@@ -126,7 +126,7 @@ def best_shift(first: Course, second: Course, step: float) -> Shift | None:
     correlations = np.full(len(count), np.nan)
     correlations[enough] = (count * sums(b, a) - sum_a * sum_b)[enough] / np.sqrt(variances[enough])
     best = int(np.nanargmax(correlations))
-    before, at, after = (correlations[k] if 0 <= k < len(count) else np.nan for k in (best - 1, best, best + 1))
+    before, at, after = correlations[best - 1 : best + 2]  # at the ends of the lags nearly nothing is in common
     peak = 0.5 * (before - after) / (before - 2 * at + after)  # of the parabola through the three
     seconds = second.start - first.start + (best + (peak if np.isfinite(peak) else 0.0) - (len(a) - 1)) * step
     unmoved = round((first.start - second.start) / step) + len(a) - 1

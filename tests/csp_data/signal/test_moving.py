@@ -10,7 +10,7 @@ from scipy.spatial.transform import Rotation
 
 import csp_data
 from csp_data import Stream
-from csp_data.signal.moving import Moving, compare_moving, differences, move_alike
+from csp_data.signal.moving import Moving, _most_alike, compare_moving, differences, move_alike
 
 SPEEDS = np.array([[0.9, 3.1, 7.7], [1.3, 2.6, 8.9], [1.1, 3.7, 6.4]])
 SIZES = np.array([0.3, 0.12, 0.02])
@@ -74,6 +74,54 @@ def test_noisy_and_slow_positions(noise_m: float, hz: float, within_s: float) ->
     found = compared(accelerometer(0.4), position(noise_m, hz))
     assert found.shift_s == pytest.approx(-0.4, abs=within_s)
     assert found.correlation > 0.9
+
+
+@pytest.mark.parametrize(("correlation", "up"), [(0.93, "z"), (0.96, "nowhere")])
+def test_that_there_is_no_gravity_must_be_plain(correlation: float, up: str) -> None:
+    """Half of what another way up leaves."""
+    ways = {"z": 0.9, "x": 0.7, "nowhere": correlation}
+    found = _most_alike({name: Moving(0.0, value, value, 1.0, 0.0, name) for name, value in ways.items()})
+    assert found is not None
+    assert found.up == up
+
+
+def test_the_shifts_of_two_halves_differ_as_the_clocks_drift() -> None:
+    """By 0.2 %: over the 14 s from the middle of one half to that of the other."""
+    measured = accelerometer()
+    found = compared(replace(measured, time=1.002 * measured.time), position())
+    assert found.spread_s == pytest.approx(0.002 * 14, abs=2e-3)
+
+
+def test_a_half_of_which_hardly_anything_is_there_leaves_it_unsure() -> None:
+    """After a long gap there is a last sample."""
+    measured = accelerometer()
+    last = int(np.searchsorted(measured.time, 29))
+    kept = [*range(int(np.searchsorted(measured.time, 16))), last]
+    found = compared(replace(measured, time=measured.time[kept], values=measured.values[kept]), position())
+    assert found.shift_s == pytest.approx(0, abs=2e-3)
+    assert found.spread_s == np.inf
+    assert not move_alike(found)
+
+
+def test_gravity_shows_what_is_accelerated_evenly() -> None:
+    """On an upright circle the acceleration has one size, and the force has not."""
+    time = np.arange(0, 40, 0.01)
+    circle = 0.05 * np.stack([np.cos(6 * time), 0 * time, np.sin(6 * time)], axis=1)
+    force = Stream(time, [0, 0, 9.80665] - 36 * circle, ("x", "y", "z"), "m/s^2", "input")
+    found = compared(force, Stream(time, circle, ("x", "y", "z"), "m", "reference"))
+    assert found.correlation > 0.99
+    assert found.up == "z"
+
+
+@pytest.mark.parametrize(
+    ("shift_s", "spread_s", "sure"),
+    [(0.0, 0.019, True), (0.0, 0.021, False), (0.2, 0.049, True), (-0.2, 0.051, False), (9.0, 0.099, True),
+     (9.0, 0.101, False)],
+)  # fmt: skip
+def test_a_shift_is_sure_if_the_halves_agree_to_a_quarter_of_it(
+    shift_s: float, spread_s: float, sure: bool
+) -> None:
+    assert move_alike(Moving(shift_s, 0.9, 0.1, 1.0, spread_s, "z")) == sure
 
 
 def test_of_real_recordings() -> None:

@@ -167,6 +167,10 @@ def test_gravity_in_the_room(sign: int, gravity: float, said: str) -> None:
     assert force_in_room(later, orientation()) is None
 
 
+def test_gravity_aslant_is_not_called_downwards() -> None:
+    assert list(doubts_of_gravity(np.array([9.0, 0.0, -4.0]))) == []
+
+
 def test_gravity_in_real_recordings() -> None:
     for number in range(3):
         streams = csp_data.read_recording("sample", number).streams
