@@ -44,6 +44,8 @@ def test_targets_in_si_units(runs: dict[str, Run]) -> None:
     assert list(fir[1:]) == [number(si[c][m]) for c in ("vel_x", "vel_y", "vel_z") for m in ("rmse", "mae")]
     assert grid.best
     assert not by_target([runs["fir"]]).best  # one row alone is no best one
+    named = by_target([runs["mean"], runs["fir"]], names={"fir": "FIR"})
+    assert [row[0] for row in named.rows] == [row[0].replace("fir", "FIR") for row in grid.rows]
     paths = [replace(Result.of(runs[n]), test_ate=1.5, test_rte=2.5, path_unit="m") for n in ("mean", "fir")]
     wider = by_target(paths)
     assert wider.header[-2:] == ("ATE (m)", "RTE (m)")

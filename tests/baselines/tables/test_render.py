@@ -142,16 +142,17 @@ def test_a_table_of_small_errors_reads_alike_down_its_columns() -> None:
 
 
 @pytest.mark.parametrize(
-    ("unit", "head", "above"),
+    ("unit", "head", "root", "above"),
     [
-        ("m", "test MSE in 10⁻⁵ (m²)", "slip in 10⁻⁵ (m²)"),
-        ("rad/s", "test MSE in 10⁻⁵ (rad/s)²", "slip in 10⁻⁵ (rad/s)²"),
-        ("1", "test MSE in 10⁻⁵", "slip in 10⁻⁵"),
-        ("mixed units", "test MSE in 10⁻⁵", "slip in 10⁻⁵"),
+        ("m", "test MSE in 10⁻⁵ (m²)", "test RMSE in 10⁻³ (m)", "slip in 10⁻⁵ (m²)"),
+        ("rad/s", "test MSE in 10⁻⁵ (rad/s)²", "test RMSE in 10⁻³ (rad/s)", "slip in 10⁻⁵ (rad/s)²"),
+        ("1", "test MSE in 10⁻⁵", "test RMSE in 10⁻³", "slip in 10⁻⁵"),
+        ("mixed units", "test MSE in 10⁻⁵", "test RMSE in 10⁻³", "slip in 10⁻⁵"),
     ],
 )
-def test_a_unit_is_squared_as_in_print(unit: str, head: str, above: str) -> None:
+def test_a_unit_is_squared_as_in_print(unit: str, head: str, root: str, above: str) -> None:
     assert columns(small(unit))[1] == head
+    assert root in columns(small(unit))
     assert overview([small(unit)]).header[1] == above
 
 
@@ -183,6 +184,7 @@ def test_every_heading_has_its_cell(improvement: float | None, selection: str, a
     assert ("vs mean" in shown) == (improvement is not None)
     assert sum("p (Holm)" in name for name in shown) == (against is not None)
     assert ("0.700" in shown.values()) == (selection == "val")  # what is chosen on the reported part stands once
+    assert ("chosen on the reported part itself" in table.heading) == (selection == "test")
 
 
 def test_the_lowest_two_of_columns_with_few_rows() -> None:
@@ -206,7 +208,10 @@ def shown(c: Comparison) -> tuple[list[Decimal], str]:
     return [Decimal(text) for text in re.findall(r"[-+][\d.]+", cell)], notes(table)[0]
 
 
-@pytest.mark.parametrize(("model", "seeds", "said"), [("fir", (0,), 0), ("fir", (0, 1), 0), ("flat-s4", (0,), 1)])
+@pytest.mark.parametrize(
+    ("model", "seeds", "said"),
+    [("fir", (0,), 0), ("fir", (0, 1), 0), ("flat-s4", (0,), 1), ("flat-s4", (0, 1), 0)],
+)
 def test_what_one_seed_of_a_learned_model_tells(model: str, seeds: tuple[int, ...], said: int) -> None:
     """A reference has no seed that could change it."""
     c = Comparison(0.1, 0.05, 0.3, p=0.001, p_holm=0.001, recordings=12)

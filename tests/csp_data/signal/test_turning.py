@@ -10,7 +10,14 @@ from scipy.spatial.transform import Rotation
 
 import csp_data
 from csp_data import Stream
-from csp_data.signal.turning import Turning, compare_turning, disagreements, doubts_of_gravity, force_in_room
+from csp_data.signal.turning import (
+    Turning,
+    _mounting,
+    compare_turning,
+    disagreements,
+    doubts_of_gravity,
+    force_in_room,
+)
 
 QUATERNION = ("w", "x", "y", "z")
 
@@ -146,6 +153,16 @@ def test_turning_about_two_axes_tells_the_third_and_about_one_nothing(second: fl
         np.testing.assert_allclose(found.axes, SWAPPED, atol=0.05)
     ((text, wrong),) = disagreements(found)
     assert (wrong, "another axis" in text) == (False, not told)
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_of_two_axes_the_third_is_not_taken_for_mirrored(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    mounting, true = Rotation.random(random_state=seed).as_matrix(), rng.normal(size=(300, 3)) * [1, 0.5, 0]
+    measured = true @ mounting + 1e-3 * rng.normal(size=true.shape)
+    axes, told = _mounting(true, measured)
+    np.testing.assert_allclose(axes, mounting, atol=0.01)
+    assert told
 
 
 @pytest.mark.parametrize(
