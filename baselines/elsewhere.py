@@ -39,6 +39,8 @@ Predictions = Mapping[str, npt.ArrayLike]
 
 CLOSE = 0.1
 """Share of a target step by which a predicted time may lie off the step's end."""
+DIGITS = ".13g"
+"""Of times in messages: milliseconds of clocks that count from 1970."""
 
 
 def score(dataset: Dataset, predictions: Predictions, part: str | None = None) -> dict[str, Any]:
@@ -245,8 +247,8 @@ def read_csv(path: Path | str, dataset: Dataset) -> dict[str, npt.NDArray[np.flo
         order = np.argsort(times, kind="stable")
         if (twice := np.flatnonzero(np.diff(np.array(times)[order]) == 0)).size:
             raise PredictionsError(
-                f"{path}: {id_} has two predictions at {times[order[twice[0]]]:.6g} s. Score one method and seed "
-                "at a time."
+                f"{path}: {id_} has two predictions at {times[order[twice[0]]]:{DIGITS}} s. Score one method and "
+                "seed at a time; if it is one, its times are written with too few digits."
             )
         nearest = order[_nearest(np.array(times)[order], episode.target_time)]
         off = np.abs(np.array(times)[nearest] - episode.target_time) * dataset.targets.rate_hz
@@ -254,8 +256,9 @@ def read_csv(path: Path | str, dataset: Dataset) -> dict[str, npt.NDArray[np.flo
             worst = int(np.argmax(off > CLOSE))
             raise PredictionsError(
                 f"{path}: {id_} has no prediction for the target step that ends at "
-                f"{episode.target_time[worst]:.6g} s; the nearest is at {times[nearest[worst]]:.6g} s. Times are "
-                "the ends of steps, on the recording's own clock, as csp-data export writes them."
+                f"{episode.target_time[worst]:{DIGITS}} s; the nearest is at {times[nearest[worst]]:{DIGITS}} s. "
+                "Times are the ends of steps, on the recording's own clock, as csp-data export writes them (in "
+                "Parquet and hf, target_time counts from start_s: add the two)."
             )
         predictions[id_] = np.array(values)[nearest]
     return predictions
@@ -272,12 +275,12 @@ def _rows_by_episode(path: Path, targets: Sequence[str]) -> dict[str, tuple[list
     rows: dict[str, tuple[list[float], list[list[float]]]] = {}
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
-            reader = csv.DictReader(file)
+            reader = csv.DictReader(file, skipinitialspace=True)
             header = reader.fieldnames or ()
             if missing := [name for name in ("episode", "time", *targets) if name not in header]:
                 raise PredictionsError(
-                    f"{path}: expected the columns episode, time, {', '.join(targets)}, found "
-                    f"{', '.join(header) or 'none'}; {missing[0]} is missing."
+                    f"{path}: expected a first line with the columns episode, time, {', '.join(targets)}, "
+                    f"separated by commas, found {', '.join(header) or 'none'}; {missing[0]} is missing."
                 )
             for row in reader:
                 times, values = rows.setdefault(row["episode"], ([], []))
@@ -285,6 +288,10 @@ def _rows_by_episode(path: Path, targets: Sequence[str]) -> dict[str, tuple[list
                 values.append([float(row[target]) for target in targets])
     except OSError as error:
         raise PredictionsError(f"{path}: cannot be read ({error.strerror or error}).") from error
+    except UnicodeDecodeError as error:
+        raise PredictionsError(
+            f"{path}: is not text in UTF-8. Save it as CSV in UTF-8, not compressed."
+        ) from error
     except (csv.Error, TypeError, ValueError) as error:
         raise PredictionsError(f"{path}: line {reader.line_num}: {error}.") from error
     if not rows:

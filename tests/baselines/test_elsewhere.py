@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import csv
+import gzip
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import h5py
 import numpy as np
 import pytest
 import torch
 
 import baselines
+import csp_data
 from baselines.cli import main
 from baselines.elsewhere import read_csv
 from baselines.errors import OptionError, UnknownNameError
@@ -177,11 +181,13 @@ def test_a_csv_file_is_read_by_names_and_times(sample: Dataset, predictions: Arr
     shuffled = dict(reversed(predictions.items()))
     path = write_csv(tmp_path / "p.csv", sample, shuffled, moved=0.01)
     header, *lines = path.read_text().splitlines()
-    path.write_text("\n".join([header, *np.random.default_rng(0).permutation(lines)]))
-    read = read_csv(path, sample)
-    assert read.keys() == predictions.keys()
-    for id_, values in predictions.items():
-        np.testing.assert_array_equal(read[id_], values)
+    text = "\n".join([header, *np.random.default_rng(0).permutation(lines)])
+    for written in (text, text.replace(",", ", "), "\ufeff" + text.replace("\n", "\r\n")):  # as other programs do
+        path.write_text(written, encoding="utf-8", newline="")
+        read = read_csv(path, sample)
+        assert read.keys() == predictions.keys()
+        for id_, values in predictions.items():
+            np.testing.assert_array_equal(read[id_], values)
 
 
 @pytest.mark.parametrize(
@@ -189,7 +195,12 @@ def test_a_csv_file_is_read_by_names_and_times(sample: Dataset, predictions: Arr
     [
         ("", PredictionsError, "found none; episode is missing"),
         ("episode,time,vel_x,vel_y\n", PredictionsError, "vel_z is missing"),
-        ("episode;time;vel_x;vel_y;vel_z\n", PredictionsError, "episode is missing"),
+        (
+            "episode;time;vel_x;vel_y;vel_z\n",
+            PredictionsError,
+            "separated by commas, found .*; episode is missing",
+        ),
+        ("# by R\nepisode,time,vel_x,vel_y,vel_z\n", PredictionsError, "expected a first line .*, found # by R;"),
         ("episode,time,vel_x,vel_y,vel_z\n", PredictionsError, "holds no predictions"),
         ("episode,time,vel_x,vel_y,vel_z\n03,0.2,1,2,x\n", PredictionsError, "line 2: could not convert"),
         ("episode,time,vel_x,vel_y,vel_z\n03,0.2,1,2\n", PredictionsError, "line 2"),
@@ -205,6 +216,34 @@ def test_a_csv_file_that_cannot_be_read(
         read_csv(path, sample)
     with pytest.raises(PredictionsError, match="cannot be read"):
         read_csv(tmp_path / "nowhere.csv", sample)
+
+
+@pytest.mark.parametrize("packed", [lambda text: text.encode("utf-16"), lambda text: gzip.compress(text.encode())])
+def test_a_file_that_is_not_utf_8_is_told(sample: Dataset, tmp_path: Path, packed: Callable[[str], bytes]) -> None:
+    path = tmp_path / "p.csv"
+    path.write_bytes(packed("episode,time,vel_x,vel_y,vel_z\n03,0.2,1,2,3\n"))
+    with pytest.raises(PredictionsError, match=r"p\.csv: is not text in UTF-8\. Save it as CSV in UTF-8, not"):
+        read_csv(path, sample)
+
+
+def test_messages_tell_times_of_clocks_that_count_from_1970_apart(
+    sample: Dataset, predictions: Arrays, tmp_path: Path
+) -> None:
+    shutil.copy(sample.path, tmp_path / "late.h5")
+    with h5py.File(tmp_path / "late.h5", "r+") as file:
+        file["episodes/start_s"][...] += 1.7e9
+    late = csp_data.load(path=tmp_path / "late.h5")
+    path = write_csv(tmp_path / "p.csv", late, predictions, moved=0.2)
+    steps = r"ends at 1700000000\.201 s; the nearest is at 1700000000\.401 s"
+    with pytest.raises(PredictionsError, match=steps):
+        read_csv(path, late)
+    header, *lines = (line.split(",", 1) for line in path.read_text().splitlines())
+    path.write_text("\n".join([",".join(header), *(f"{float(time):g},{rest}" for time, rest in lines)]))
+    with pytest.raises(PredictionsError, match=r"two predictions at 1700000000 s\..* too few digits"):
+        read_csv(path, late)
+    write_csv(path, late, predictions, moved=-1.7e9 - 0.001)  # target_time of Parquet
+    with pytest.raises(PredictionsError, match=r"nearest is at .*in Parquet and hf, target_time counts from"):
+        read_csv(path, late)
 
 
 def test_two_predictions_of_one_step_are_refused(sample: Dataset, predictions: Arrays, tmp_path: Path) -> None:
