@@ -16,6 +16,7 @@ import pytest
 
 import csp_data
 from csp_data.acquire.importing import import_card
+from csp_data.acquire.place import find_files
 from csp_data.card import FileEntry, bundled_root, load_card
 from csp_data.errors import CspDataError, MissingDataError, UnsafeArchiveError, VerificationError
 from csp_data.simulate.stamp import read_stamp
@@ -316,6 +317,16 @@ def test_the_publishers_bytes_replace_others_and_never_the_reverse(kind, tmp_pat
     with pytest.raises(VerificationError, match=rf"{bad} differs from .*, whose digest is the right one\."):
         import_card(card, [bad], raw=raw)
     assert (raw / file.name).read_bytes() == file.read_bytes()
+
+
+def test_a_file_that_the_card_lists_is_found_once_beside_those_that_it_does_not(trees, tmp_path):
+    folder = tmp_path / "given" / "day"
+    shutil.copytree(trees / "vector", folder)
+    names = sorted(path.name for path in folder.glob("*.txt"))
+    card = dataclasses.replace(load_card("vector"), files=(FileEntry(names[0]),))
+    assert card.unlisted == "used"
+    found = find_files(card, tmp_path / "given")
+    assert sorted(found) == sorted([names[0], *(f"day/{name}" for name in names[1:])])
 
 
 def test_two_folders_of_a_set_whose_files_differ(trees, empty_home, tmp_path):

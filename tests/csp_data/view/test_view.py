@@ -95,6 +95,11 @@ def test_an_address_that_asks_for_a_run_alone_gets_what_it_predicts(sample: csp_
     assert Selection.asked(sample, find_runs(root), {"run": "sweep/good", "part": "val"}).part == "val"
 
 
+def test_an_address_that_asks_for_nothing_gets_the_first_episode(sample: csp_data.Dataset, root: Path) -> None:
+    runs = find_runs(root)
+    assert Selection.asked(sample, runs, {}) == Selection(sample, runs, "episode", sample.parts[0], 0)
+
+
 def test_an_address_says_all_that_is_chosen(sample: csp_data.Dataset, root: Path) -> None:
     address = "figure=lowpass&part=test&episode=1&hz=2&order=4&phase=zero&channels=gyr_y,acc_x"
     runs, raw = find_runs(root), root / "raw"
@@ -168,6 +173,29 @@ def test_a_card_of_somebody_elses_file_is_shown_as_text(tmp_path: Path) -> None:
     page = html.unescape(build(csp_data.load(path=path), {})[-1][0].get_root().text)
     assert page.count("<em>so</em> &lt;img src=x") == 3
     assert not re.search(r'<img|<script|href="javascript|src=', page.replace("&lt;img src=", ""))
+
+
+@pytest.mark.filterwarnings("ignore::PendingDeprecationWarning")
+def test_what_is_chosen_in_the_page_is_what_is_shown(sample: csp_data.Dataset, root: Path) -> None:
+    pytest.importorskip("panel")
+    from csp_data.view.page import _Page
+
+    runs, raw, asked = find_runs(root), root / "raw", {"figure": "lowpass", "episode": "2"}
+    page = _Page(sample, runs, Selection.asked(sample, runs, asked, raw))
+    assert page.episode.options == {f"{i}: {row.id}": i for i, row in enumerate(sample.train.rows)}
+    assert page.selection() == Selection(sample, runs, "lowpass", "train", 2, raw=raw)
+    page.part.value = "val"
+    assert page.episode.options == {f"{i}: {row.id}": i for i, row in enumerate(sample.val.rows)}
+    page.hz.value, page.order.value, page.phase.value = page.hz.end, 5, "zero"
+    page.channels.value = ["gyr_y"]
+    assert page.selection() == Selection(
+        sample, runs, "lowpass", "val", 0, csp_data.LowPass(24.5, 5, "zero"), None, ("gyr_y",), raw
+    )  # the slider ends below half the rate of 50 Hz
+    assert sample.val[0].id in page.shown.object
+    page.run.value = "sweep/good"
+    assert page.selection().figure == "targets"
+    assert (page.part.value, page.run.disabled) == ("test", False)
+    assert _Page(sample, {}, Selection(sample)).run.disabled
 
 
 @pytest.fixture(scope="module")
