@@ -9,8 +9,10 @@ import pytest
 import torch
 from torch import nn
 
+import baselines
 from baselines.bench.published_steps import published_step
 from baselines.bench.steps import CASES, _published_fields, _render_steps, measure_step, render
+from baselines.bench.stream import measure_stream_latency
 from baselines.cli import main
 from baselines.layers.dropout import Dropout, gated_linear
 
@@ -72,6 +74,18 @@ def test_streams_alone(capsys: pytest.CaptureFixture[str]) -> None:
     ]
     assert "training step" not in render(found)
     assert "200 samples, 50 a second" in render(found)
+
+
+def test_samples_without_a_prediction_are_told_from_those_with_one() -> None:
+    """A chunk less one has none; the warm-up before it is not counted."""
+    model = baselines.build("hiss-s4-gru", 12, 2, dim=8, layers=1).eval()
+    chunk = model.config.chunk
+    none = measure_stream_latency(model, chunk - 1, warmup=chunk)
+    assert None not in (none.without_ms, none.cpu_without_ms)
+    assert (none.with_ms, none.cpu_with_ms) == (None, None)
+    one = measure_stream_latency(model, 1, warmup=chunk - 1)
+    assert (one.without_ms, one.cpu_without_ms) == (None, None)
+    assert None not in (one.with_ms, one.cpu_with_ms)
 
 
 def test_published_figures_stand_beside_and_say_whose_they_are() -> None:

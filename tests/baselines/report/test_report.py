@@ -388,6 +388,7 @@ def test_settings_are_found_and_hold_the_runs_own_errors(many: list[Run]) -> Non
 def test_a_setting_of_the_training_is_found_too(runs: dict[str, Run]) -> None:
     faster = replace(runs["a"], config=replace(runs["a"].config, train=replace(runs["a"].config.train, lr=0.1)))
     (found,) = varied([runs["a"], runs["b"], faster, runs["mean"]])
+    assert list(found.panels) == ["RMSE (m/s)"]  # a step size changes no task: these errors compare
     ((rest, errors),) = found.panels["RMSE (m/s)"]
     assert (found.axis.title, rest) == ("lr", "")
     assert {value: len(seeds) for value, seeds in errors["flat-lstm"][""].items()} == {3e-3: 2, 0.1: 1}

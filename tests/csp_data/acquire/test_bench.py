@@ -16,6 +16,9 @@ def test_bench_transfer_reports_times_ratios_and_memory(empty_home):
     rows = json.loads(result.stdout)
     assert rows["size_bytes"] == 20_000_000
     assert rows["download_ratio"] == pytest.approx(rows["download_s"] / rows["curl_and_sha256sum_s"])
+    assert rows["deep_speed_ratio"] == pytest.approx(rows["sha256sum_s"] / rows["deep_digest_s"])
+    if "openssl_s" in rows:
+        assert rows["deep_speed_ratio_to_openssl"] == pytest.approx(rows["openssl_s"] / rows["deep_digest_s"])
     assert 0 < rows["download_peak_memory_bytes"] < 100e6
 
 

@@ -256,6 +256,8 @@ def test_the_readme_says_what_is_simulated_and_what_may_not_be_passed_on(tmp_pat
     ):
         assert sentence in simulated
         assert sentence not in measured
+    licence = "[Creative Commons Attribution 4.0 International](https://creativecommons.org/licenses/by/4.0/)"
+    assert f"Licence: {licence}." in measured
 
 
 def test_torch_loader_is_seeded_whatever_the_workers() -> None:
