@@ -228,6 +228,21 @@ def test_velocities_are_summed_by_their_step(runs: dict[str, Run], sample: Datas
     assert (summed.step, summed.unit) == (0.2, "m")  # of metres per second, at 5 Hz
 
 
+def test_models_are_worse_better_or_undecided_as_their_comparisons_are(runs: dict[str, Run]) -> None:
+    row = next(row for row in make_table([runs["mean"], runs["fir"]]).rows if row.comparison is not None)
+    table = replace(make_table([runs["mean"], runs["fir"]]), against="flat-gru")
+    assert row.comparison is not None
+    known = replace(row.comparison, p_holm=0.01, agree=True, recordings=9)
+    rows = [
+        replace(row, model=model, comparison=replace(known, difference=(low + high) / 2, low=low, high=high))
+        for model, low, high in (("flat-s4", 1, 2), ("fir", 1, 3), ("flat-lru", -2, -1), ("flat-tcn", -1, 2))
+    ]
+    text = significance(replace(table, rows=(*rows, replace(row, model="flat-gru", comparison=None))))
+    assert "Worse: flat-s4 and fir. Better: flat-lru. Not decided by 9 recordings: flat-tcn.</p>" in text
+    text = significance(replace(table, rows=(rows[-1],)))
+    assert "val. 9 recordings decide nothing here.</p>" in text
+
+
 def test_where_all_is_decided_nothing_is_said_to_be_undecided(runs: dict[str, Run]) -> None:
     table = make_table([runs["a"], runs["mean"]])
     (compared,) = (row for row in table.rows if row.comparison is not None)

@@ -15,8 +15,8 @@ from pathlib import Path
 import pytest
 
 import csp_data
-from csp_data.acquire.importing import import_card
-from csp_data.acquire.place import find_files
+from csp_data.acquire.importing import import_card, unpack_into
+from csp_data.acquire.place import find_files, place
 from csp_data.card import FileEntry, bundled_root, load_card
 from csp_data.errors import CspDataError, MissingDataError, UnsafeArchiveError, VerificationError
 from csp_data.simulate.stamp import read_stamp
@@ -319,6 +319,24 @@ def test_the_publishers_bytes_replace_others_and_never_the_reverse(kind, tmp_pat
     assert (raw / file.name).read_bytes() == file.read_bytes()
 
 
+def test_what_a_killed_process_left_is_not_taken_for_a_part_of_the_archive(tmp_path):
+    (tmp_path / "given").mkdir()
+    (tmp_path / "given" / "a.txt").write_text("a")
+    left = tmp_path / "scratch" / "given" / "old.txt"
+    left.parent.mkdir(parents=True)
+    left.write_text("of another version")
+    folder = unpack_into(zipped(tmp_path / "given.zip", tmp_path / "given"), tmp_path / "scratch")
+    assert files_of(folder) == {"given/a.txt": b"a"}
+
+
+@pytest.mark.parametrize("how", ["copy", "link"])
+def test_a_file_of_which_a_killed_process_left_a_part_arrives(how, tmp_path):
+    (tmp_path / "a.txt").write_text("whole")
+    (tmp_path / "b.txt.part").write_text("wh")
+    place(tmp_path / "a.txt", tmp_path / "b.txt", how)
+    assert files_of(tmp_path) == {"a.txt": b"whole", "b.txt": b"whole"}
+
+
 def test_a_file_that_the_card_lists_is_found_once_beside_those_that_it_does_not(trees, tmp_path):
     folder = tmp_path / "given" / "day"
     shutil.copytree(trees / "vector", folder)
@@ -331,8 +349,8 @@ def test_a_file_that_the_card_lists_is_found_once_beside_those_that_it_does_not(
 
 def test_two_folders_of_a_set_whose_files_differ(trees, empty_home, tmp_path):
     """Neither is taken for the other; equal ones are one."""
-    for place in ("first", "second"):
-        shutil.copytree(trees / "vector", tmp_path / "given" / place / "vector_hiss_dataset")
+    for where in ("first", "second"):
+        shutil.copytree(trees / "vector", tmp_path / "given" / where / "vector_hiss_dataset")
     file = next((tmp_path / "given" / "second" / "vector_hiss_dataset").glob("*.imu.txt"))
     whole = file.read_bytes()
     file.write_bytes(whole + b"\n")
