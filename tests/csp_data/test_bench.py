@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from csp_data.bench import _read_raw, _tree_bytes, bench_prepare
+import csp_data
+from csp_data.bench import _prepare, _read_raw, _tree_bytes, bench_prepare
 from csp_data.cli import cli
 from csp_data.errors import CspDataError
 from csp_data.simulate import simulate
@@ -73,6 +74,12 @@ def test_memory_of_a_process_and_its_children() -> None:
         assert child.stdin is not None
         child.stdin.write(b"\n")
     assert both - alone > 45e6
+
+
+def test_what_is_timed_is_the_protocol_that_was_asked_for(tmp_path: Path) -> None:
+    tree = simulate("vector", tmp_path / "vector", hours=0.01, seed=0)
+    _prepare({"name": "vector", "raw": str(tree), "protocol": "strict", "out": str(tmp_path / "x.h5"), "jobs": 1})
+    assert csp_data.load(path=tmp_path / "x.h5").protocol.name == "strict"
 
 
 def test_a_measurement_that_fails_says_why(tmp_path: Path) -> None:
