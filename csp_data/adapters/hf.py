@@ -191,6 +191,9 @@ def readme(dataset: Dataset) -> str:
             for name, row in (("inputs", dataset.channels), ("targets", dataset.targets))
         ),
         "",
+        "`time` and `target_time` are the times of these rows, in seconds after `start_s`, which is on the "
+        "recording's own clock.",
+        "",
         *(["Known defects:", "", *(f"- {defect}" for defect in card.defects), ""] if card.defects else []),
         f"Licence: {terms}. {card.licence.terms}",
         "",

@@ -6,6 +6,7 @@ import csv
 import gzip
 import json
 import shutil
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -244,6 +245,25 @@ def test_messages_tell_times_of_clocks_that_count_from_1970_apart(
     write_csv(path, late, predictions, moved=-1.7e9 - 0.001)  # target_time of Parquet
     with pytest.raises(PredictionsError, match=r"nearest is at .*in Parquet and hf, target_time counts from"):
         read_csv(path, late)
+
+
+def test_the_example_in_r_predicts_what_numpy_does(sample: Dataset, tmp_path: Path) -> None:
+    rscript = shutil.which("Rscript")
+    if rscript is None or subprocess.run([rscript, "-e", "library(rhdf5)"], capture_output=True).returncode:
+        pytest.skip("needs R with rhdf5")
+    example = Path(__file__).parents[2] / "examples" / "ridge.R"
+    subprocess.run([rscript, str(example), str(sample.path), str(tmp_path / "p.csv")], check=True)
+
+    def means(episode: csp_data.Episode) -> np.ndarray:
+        return np.stack([[*chunk.mean(0, float), 1] for chunk in np.split(episode.inputs, len(episode.targets))])
+
+    x, y = np.concatenate([means(e) for e in sample.train]), np.concatenate([e.targets for e in sample.train])
+    weights = np.linalg.solve(x.T @ x + 0.1 * np.eye(x.shape[1]), x.T @ y)
+    read = read_csv(tmp_path / "p.csv", sample)
+    assert read.keys() == {e.id for part in ("val", "test") for e in sample.split(part)}
+    for part in ("val", "test"):
+        for episode in sample.split(part):
+            np.testing.assert_allclose(read[episode.id], means(episode) @ weights, rtol=0, atol=1e-12)
 
 
 def test_two_predictions_of_one_step_are_refused(sample: Dataset, predictions: Arrays, tmp_path: Path) -> None:

@@ -258,6 +258,7 @@ def test_the_readme_says_what_is_simulated_and_what_may_not_be_passed_on(tmp_pat
         assert sentence not in measured
     licence = "[Creative Commons Attribution 4.0 International](https://creativecommons.org/licenses/by/4.0/)"
     assert f"Licence: {licence}." in measured
+    assert "`time` and `target_time` are the times of these rows, in seconds after `start_s`" in measured
 
 
 def test_torch_loader_is_seeded_whatever_the_workers() -> None:
