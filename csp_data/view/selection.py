@@ -49,7 +49,7 @@ def find_runs(root: Path) -> dict[str, Path]:
     for depth in range(DEPTH + 1):
         for file in sorted(root.glob("*/" * depth + PREDICTIONS)):
             folder = file.resolve().parent
-            if folder.is_relative_to(root) and file.resolve().is_relative_to(root):
+            if folder.is_relative_to(root):
                 found[folder.relative_to(root).as_posix()] = folder
     return found
 

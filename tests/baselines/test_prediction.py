@@ -426,6 +426,21 @@ def test_without_a_truth_there_is_no_error(home: Path, tmp_path: Path, capfd: py
     assert said in capfd.readouterr().err
 
 
+def test_a_model_starts_afresh_as_in_its_training(runs: dict[str, Run]) -> None:
+    """Training has windows of its own, or those that its data were cut into; the sample has 5 targets a second."""
+
+    def window(train_s: float | None, cut_s: float | None, asked: float | str | None = "trained") -> int | None:
+        config = runs["a"].config
+        cut = None if cut_s is None else csp_data.Window(cut_s, cut_s)
+        protocol = csp_data.Protocol.from_json(json.dumps(config.data.protocol)).replace(window=cut)
+        data = replace(config.data, protocol=json.loads(protocol.to_json()))
+        changed = replace(config, data=data, train=replace(config.train, window_s=train_s, window_stride_s=None))
+        return baselines.Predictor.of(replace(runs["a"], config=changed), window_s=asked).window
+
+    assert [window(2, None), window(None, 4), window(2, 4), window(None, None)] == [10, 20, 10, None]
+    assert [window(None, 4, None), window(2, None, 3)] == [None, 15]
+
+
 def test_recordings_of_a_reader_that_are_damaged_are_left_out_on_request(
     home: Path, tmp_path: Path, predicted: Rows, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -451,6 +466,9 @@ def test_recordings_of_a_reader_that_are_damaged_are_left_out_on_request(
         skipped = [id_ for id_ in ("r0", "r1", "r2", "r3") if f"{id_}: damaged recording skipped" in err]
         assert skipped == (["r1", "r2"] if chosen == ["--skip-damaged"] else [])
     assert errors["--skip-damaged"] == errors["--recording"]
+    with pytest.raises(SystemExit):
+        main(["eval", str(tmp_path / "run"), *given, "--recording", "r1", "--skip-damaged"])
+    assert f"nothing to evaluate; damaged recording skipped: {sensor}" in capfd.readouterr().err
     with pytest.raises(SystemExit):
         main(["eval", str(tmp_path / "run"), "--skip-damaged"])
     assert "--dataset too" in capfd.readouterr().err
