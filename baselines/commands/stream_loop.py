@@ -73,8 +73,9 @@ def deferred_interrupt(counts: StreamCounts) -> Iterator[None]:
             raise KeyboardInterrupt
 
     ends = [signal.SIGINT, signal.SIGTERM]
-    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # as under nohup
-        ends.append(signal.SIGHUP)
+    hangup = getattr(signal, "SIGHUP", None)  # Windows has none
+    if hangup is not None and signal.getsignal(hangup) is not signal.SIG_IGN:  # as under nohup
+        ends.append(hangup)
     previous = {number: signal.signal(number, stop) for number in ends}
     try:
         yield

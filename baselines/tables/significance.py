@@ -63,10 +63,10 @@ def paired_interval(
 
     Recordings are a random sample, the same for both models (they are paired); so are the seeds of each model,
     since seed k of one has nothing in common with seed k of another. The variances of the three means are added,
-    with the degrees of freedom of Satterthwaite (Biometrics Bulletin 2, 1946). In simulations with 2 to 50
-    recordings and 2 to 10 seeds, such intervals of 95 % held the true difference in 91 to 98 % of all draws, and
-    percentiles of a bootstrap in 68 to 95 %. Where a few recordings hold most of the error and all of the
-    difference, neither does: 70 to 94 %, and 54 to 89 %.
+    with the degrees of freedom of Satterthwaite (Biometrics Bulletin 2, 1946). Percentiles of a bootstrap are too
+    narrow with few recordings or seeds; these intervals hold what they say from two of each on (simulated in the
+    tests). Where a few recordings hold most of the error and of the difference, they do not
+    (scripts/simulate_intervals.py).
 
     Of one seed no spread is seen: the interval is then that of this run, whatever the model would do with another.
 

@@ -168,6 +168,29 @@ def test_of_other_recordings_and_repeated_motion_nothing_is_said() -> None:
     assert np.remainder(periodic.shift_s + 0.3 + 0.1, np.pi / 3) == pytest.approx(0.1, abs=5e-3)  # of any period
 
 
+def test_unrelated_motions_are_not_taken_for_one() -> None:
+    """Of all speeds and lengths: the best of all shifts, widths and ways up can be much alike by chance."""
+    rng = np.random.default_rng(5)
+
+    def motion(count: int, hz: float) -> np.ndarray:
+        frequencies = np.fft.rfftfreq(count, 0.01)
+        shape = np.exp(-((frequencies / hz) ** 2))[:, None]
+        drawn = (rng.normal(size=(len(frequencies), 3)) + 1j * rng.normal(size=(len(frequencies), 3))) * shape
+        accelerations = np.fft.irfft(drawn, count, axis=0)
+        return rng.uniform(0.3, 4) * accelerations / accelerations.std()
+
+    for _ in range(25):
+        time, hz = np.arange(rng.integers(1200, 3000)) / 100, rng.uniform(0.3, 3)
+        one, other = motion(len(time), hz), motion(len(time), hz)
+        force = one + [0, 0, 9.80665] + 0.05 * rng.normal(size=one.shape)
+        measured = Stream(time + 0.7, force, ("x", "y", "z"), "m/s^2", "input")
+        for accelerations, same in ((one, True), (other, False)):
+            places = np.cumsum(np.cumsum(accelerations - accelerations.mean(axis=0), axis=0), axis=0) * 1e-4
+            found = compare_moving(measured, Stream(time, places, ("x", "y", "z"), "m", "reference"))
+            assert (found is not None and move_alike(found)) == same
+            assert same or found is None or list(differences(found)) == []
+
+
 def test_what_cannot_be_compared() -> None:
     measured, true = accelerometer(), position()
     assert compare_moving(accelerometer(seconds=4), true) is None
