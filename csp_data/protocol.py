@@ -126,7 +126,9 @@ class Protocol:
         its inputs and targets about the vertical by one random angle, if the card says that they are along level
         axes, and the ends of the channels' names (``_x``, ``_y``, ``_z``) say which: their heading only depends on
         where the reference was started [published for RoNIN, where the code turns the stored episodes, so that
-        turns add up]. ``"none"`` does nothing.
+        turns add up]. ``"mounting"`` turns them by any one rotation, as if the sensor had been mounted otherwise,
+        if the inputs are along the sensor's axes and the target is along these or those at the start, all of them
+        vectors (``_x``, ``_y``, ``_z``). ``"none"`` does nothing.
 
     Raises
     ------
@@ -171,7 +173,7 @@ class Protocol:
     statistics: Literal["train", "all"] = "train"
     input_scaling: Scaling = STANDARD
     target_scaling: Scaling = STANDARD
-    augment: Literal["none", "heading"] = "none"
+    augment: Literal["none", "heading", "mounting"] = "none"
     changed: frozenset[str] = field(default=frozenset(), compare=False, repr=False)
     """Fields set by :meth:`replace`, which a card does not override; no choice of its own."""
 

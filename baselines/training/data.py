@@ -6,8 +6,7 @@ Windows are index tables over it, batches are gathered from it on the device; th
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,6 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from baselines.errors import OptionError
+from baselines.training.turning import Turning, turning
 from csp_data import Dataset
 from csp_data.normalization import Affine, features
 
@@ -31,35 +31,6 @@ __all__ = [
     "normalized_features",
     "pad_batch",
 ]
-
-
-@dataclass(frozen=True)
-class HeadingRotation:
-    """How normalised values turn about the vertical: y = A(angle) x + b(angle), pair by pair of channels.
-
-    With x = (v - shift) / scale and v' = R(angle) v, the turned normalised values are
-    x' = (R(angle) (scale x + shift) - shift) / scale.
-
-    Parameters
-    ----------
-    pairs : Tensor, shape (P, 2), int64
-        Channels along the two horizontal axes, x before y, z up.
-    shift, scale : Tensor, shape (P, 2)
-        Of these channels.
-    """
-
-    pairs: Tensor
-    shift: Tensor
-    scale: Tensor
-
-    def apply(self, values: Tensor, angle: Tensor) -> Tensor:
-        """Return values (B, T, C) turned by an angle (B,) in rad each; the ones given stay as they are."""
-        physical = values[..., self.pairs] * self.scale + self.shift
-        cos, sin = (table.view(-1, 1, 1).to(values.dtype) for table in (angle.cos(), angle.sin()))
-        x, y = physical.unbind(dim=-1)
-        turned = torch.stack([cos * x - sin * y, sin * x + cos * y], dim=-1)
-        turned = ((turned - self.shift) / self.scale).flatten(-2)
-        return values.index_copy(-1, self.pairs.flatten(), turned)
 
 
 @dataclass(frozen=True)
@@ -88,8 +59,8 @@ class Part:
         What turned physical targets into normalised ones.
     window
         Length and stride in target steps of the protocol's own windows, where it has some.
-    heading
-        How inputs and targets turn about the vertical, where the protocol has its trainings do so.
+    turning
+        How inputs and targets turn together, where the protocol has its trainings do so.
     """
 
     name: str
@@ -103,7 +74,7 @@ class Part:
     target_hz: float
     scaling: Affine
     window: tuple[int, int] | None = None
-    heading: tuple[HeadingRotation, HeadingRotation] | None = None
+    turning: Turning | None = None
 
     @property
     def dims(self) -> tuple[int, int]:
@@ -190,7 +161,7 @@ def load_part(dataset: Dataset, name: str, device: torch.device | str = "cpu") -
         target_hz=protocol.target_hz,
         scaling=scaling,
         window=protocol.window.steps(protocol.target_hz) if protocol.window else None,
-        heading=_heading(dataset, device) if protocol.augment == "heading" else None,
+        turning=turning(dataset, device),
     )
 
 
@@ -199,52 +170,6 @@ def normalized_features(dataset: Dataset, inputs: npt.NDArray[np.floating]) -> n
     protocol = dataset.protocol
     made = features(inputs, deltas=protocol.input_deltas, clip=protocol.clip)
     return dataset.normalization.inputs.apply(made)
-
-
-def _heading(dataset: Dataset, device: torch.device | str) -> tuple[HeadingRotation, HeadingRotation]:
-    """Return how features and targets turn about the vertical, by what the card says of their axes."""
-    protocol, norm = dataset.protocol, dataset.normalization
-    target = dataset.card.target(protocol.target)
-    streams = dataset.card.inputs(protocol.inputs)
-    for name, along in (*((stream.name, stream.along) for stream in streams), (target.name, target.along)):
-        if along != "level":
-            raise OptionError(
-                "augment",
-                protocol.augment,
-                f"inputs and a target along level axes, {name!r} of {dataset.name} is along {along!r}",
-                "Choose augment='none'.",
-            )
-    input_x = _x_channels(dataset.channels.names)
-    if protocol.input_deltas:  # which have the channels' order
-        input_x = np.concatenate([input_x, input_x + len(dataset.channels.names)])
-    return (
-        _heading_rotation(input_x, norm.inputs, device),
-        _heading_rotation(_x_channels(dataset.targets.names), norm.targets, device),
-    )
-
-
-def _x_channels(names: Sequence[str]) -> np.ndarray:
-    """Return which channels are along x and followed by theirs along y, by the ends of their names.
-
-    Raises
-    ------
-    OptionError
-        If a channel is neither one of such a pair nor along z.
-    """
-    x = [i for i, name in enumerate(names[:-1]) if name.endswith("_x") and names[i + 1] == f"{name[:-2]}_y"]
-    turned = {*x, *(i + 1 for i in x)}
-    for i, name in enumerate(names):
-        if i not in turned and not name.endswith("_z"):
-            expected = "channels named ..._x, ..._y (one after the other) and ..._z"
-            raise OptionError("augment", "heading", f"{expected}, found {name!r}", "Choose augment='none'.")
-    return np.array(x, dtype=np.int64)
-
-
-def _heading_rotation(x_channels: np.ndarray, affine: Affine, device: torch.device | str) -> HeadingRotation:
-    """Return the rotation of pairs of channels that begin at ``x_channels``, each followed by its y."""
-    pairs = np.stack([x_channels, x_channels + 1], axis=1)
-    shift, scale = (torch.from_numpy(values[pairs]).float().to(device) for values in (affine.shift, affine.scale))
-    return HeadingRotation(torch.from_numpy(pairs).to(device), shift, scale)
 
 
 def cut_windows(part: Part, length: int | None, stride: int | None = None) -> Windows:
@@ -292,7 +217,7 @@ def batches(
     size: int,
     generator: torch.Generator | None = None,
     *,
-    angle_generator: torch.Generator | None = None,
+    turns: torch.Generator | None = None,
 ) -> Iterator[Batch]:
     """Gather batches of windows.
 
@@ -304,21 +229,21 @@ def batches(
         Windows in a batch; the last one may be smaller.
     generator
         Shuffles the windows; ``None`` keeps their order.
-    angle_generator
-        Draws the angle, uniform over the circle, by which each window's inputs and targets are turned about the
-        vertical, if the part has a heading; ``None`` turns nothing. The part stays as it is: turns never add up.
+    turns
+        Draws the rotation by which each window's inputs and targets are turned, if the part's windows turn;
+        ``None`` turns nothing. The part stays as it is: turns never add up.
     """
     count = len(windows)
     order = np.arange(count) if generator is None else torch.randperm(count, generator=generator).numpy()
     for first in range(0, count, size):
         rows = order[first : first + size]
-        angles = None
-        if angle_generator is not None and part.heading is not None:
-            angles = (2 * math.pi * torch.rand(len(rows), generator=angle_generator)).to(part.inputs.device)
-        yield _gather(part, windows, rows, angles)
+        rotations = None
+        if turns is not None and part.turning is not None:
+            rotations = part.turning.draw(len(rows), turns).to(part.inputs.device)
+        yield _gather(part, windows, rows, rotations)
 
 
-def _gather(part: Part, windows: Windows, rows: np.ndarray, angles: Tensor | None = None) -> Batch:
+def _gather(part: Part, windows: Windows, rows: np.ndarray, rotations: Tensor | None = None) -> Batch:
     device = part.inputs.device
     # a GPU is sent two numbers a window and need not be waited for; all indices are made there
     bounds = torch.from_numpy(np.stack((windows.starts[rows], windows.lengths[rows]))).to(device)
@@ -329,9 +254,9 @@ def _gather(part: Part, windows: Windows, rows: np.ndarray, angles: Tensor | Non
     index = torch.where(mask, starts + step, starts)
     samples = (index.unsqueeze(-1) * part.chunk + torch.arange(part.chunk, device=device)).flatten(1)
     inputs, targets = part.inputs[samples], part.targets[index]
-    if angles is not None and part.heading is not None:
-        input_rotation, target_rotation = part.heading
-        inputs, targets = input_rotation.apply(inputs, angles), target_rotation.apply(targets, angles)
+    if rotations is not None and part.turning is not None:
+        inputs = part.turning.inputs.apply(inputs, rotations)
+        targets = part.turning.targets.apply(targets, rotations)
     return Batch(
         inputs=inputs * mask.repeat_interleave(part.chunk, dim=1).unsqueeze(-1),
         targets=targets * mask.unsqueeze(-1),

@@ -188,7 +188,7 @@ class _TrainingLoop:
         pending: list[tuple[Tensor, np.ndarray]] = []
         self.team.reseed(self.config.seed, epoch)
         size, generator = self.config.batch, self.generator
-        shuffled_batches = batches(self.part, self.windows, size, generator, angle_generator=generator)
+        shuffled_batches = batches(self.part, self.windows, size, generator, turns=generator)
         for batch in self.team.shares(shuffled_batches):
             self.set_learning_rates()
             if needs_static_shapes(self.config.compile):
