@@ -19,11 +19,14 @@ import csp_data
 from baselines.cli import main
 from baselines.errors import CspDataError, OptionError
 from baselines.experiment import evaluate, run
+from baselines.prediction import _require_truth
 from baselines.runs.run import Run
 from baselines.training.settings import TrainConfig
 from csp_data import Dataset, LowPass, Protocol, Recording
 from csp_data.acquire.rawtree import find_recordings, raw_root
 from csp_data.authoring.template import new_source
+from csp_data.card import load_card
+from csp_data.errors import DamagedRecordingError
 from csp_data.predictions import read_predictions
 
 Rows = Callable[..., list[dict[str, str]]]
@@ -424,6 +427,15 @@ def test_without_a_truth_there_is_no_error(home: Path, tmp_path: Path, capfd: py
         "recording r2: expected its position, of which the truth is made, found none. csp-baselines predict does"
     )
     assert said in capfd.readouterr().err
+
+
+def test_of_what_a_truth_is_made_are_references_alone() -> None:
+    """A protocol need not use every input."""
+    card, recording = load_card("sample"), csp_data.read_recording("sample")
+    truth = {name: stream for name, stream in recording.streams.items() if stream.role == "reference"}
+    _require_truth(card, replace(recording, streams=truth))
+    with pytest.raises(DamagedRecordingError, match=f"expected its {next(iter(truth))}, of which"):
+        _require_truth(card, without_truth(recording.id))
 
 
 def test_a_model_starts_afresh_as_in_its_training(runs: dict[str, Run]) -> None:

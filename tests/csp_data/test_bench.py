@@ -14,7 +14,7 @@ import pytest
 from click.testing import CliRunner
 
 import csp_data
-from csp_data.bench import _prepare, _read_raw, _tree_bytes, bench_prepare
+from csp_data.bench import _prepare, _read_raw, _reading, _tree_bytes, bench_prepare
 from csp_data.cli import cli
 from csp_data.errors import CspDataError
 from csp_data.simulate import simulate
@@ -76,10 +76,13 @@ def test_memory_of_a_process_and_its_children() -> None:
     assert both - alone > 45e6
 
 
-def test_what_is_timed_is_the_protocol_that_was_asked_for(tmp_path: Path) -> None:
+def test_what_is_timed_is_the_protocol_that_was_asked_for(tmp_path: Path, empty_home: Path) -> None:
     tree = simulate("vector", tmp_path / "vector", hours=0.01, seed=0)
-    _prepare({"name": "vector", "raw": str(tree), "protocol": "strict", "out": str(tmp_path / "x.h5"), "jobs": 1})
-    assert csp_data.load(path=tmp_path / "x.h5").protocol.name == "strict"
+    work = {"name": "vector", "raw": str(tree), "protocol": "strict", "out": str(tmp_path / "x.h5"), "jobs": 1}
+    _prepare(work)
+    _reading(work)
+    made = [tmp_path / "x.h5", *(empty_home / "prepared").glob("*.h5")]
+    assert [csp_data.load(path=path).protocol.name for path in made] == ["strict", "strict"]
 
 
 def test_a_measurement_that_fails_says_why(tmp_path: Path) -> None:

@@ -19,11 +19,11 @@ from baselines.errors import OptionError
 from baselines.report import make_report, write_report
 from baselines.report.about import _shared_recordings
 from baselines.report.build import Key, _overview_tables, _title
-from baselines.report.cost import _realtime_factor
-from baselines.report.curves import _drift_panel, _Sums
+from baselines.report.cost import _realtime_factor, provenance, speed
+from baselines.report.curves import _drift_panel, _Sums, over_time
 from baselines.report.group import Group, families, looks_of
 from baselines.report.panels import panel
-from baselines.report.results import significance
+from baselines.report.results import errors, significance
 from baselines.report.settings import varied
 from baselines.runs.collect import datasets_of, read_runs
 from baselines.runs.run import Run, RunError
@@ -31,7 +31,7 @@ from baselines.tables.make import make_table
 from baselines.tables.render import cells, render
 from baselines.tables.setting_text import value_text
 from csp_data import Dataset, LowPass
-from csp_data.predictions import PREDICTIONS, save_predictions
+from csp_data.predictions import PREDICTIONS, EpisodePrediction, save_predictions
 
 VOID = {"meta", "link", "br", "input"}
 
@@ -221,6 +221,78 @@ def test_a_model_is_as_many_times_faster_as_its_recordings_are_longer(runs: dict
     ]
     assert _realtime_factor(made) == (5 + 10) / 2
     assert _realtime_factor([*made, replace(made[0], results={"test": {"steps": 100}})]) is None
+
+
+def test_costs_are_drawn_of_learned_models_beside_the_best_reference(
+    runs: dict[str, Run], sample: Dataset
+) -> None:
+    made = [
+        replace(run, results={**run.results, "test": {**run.reported, "mse": mse}})
+        for run, mse in ((runs["a"], 5.0), (runs["mean"], 3.0), (runs["fir"], 2.0))
+    ]
+    text = speed(Group(made, sample, make_table(made), "sample", looks_of(["flat-lstm", "mean", "fir"])))
+    figures = _figures(text)
+    assert [words for words, _ in figures] == [
+        "Error against values learned of flat-lstm.",
+        "Error against times faster than real time of flat-lstm.",
+    ]
+    assert re.findall(r">([^<>]*best reference[^<>]*)<", figures[0][1]) == ["fir (best reference)"]
+
+
+def test_runs_of_several_machines_are_counted(runs: dict[str, Run], sample: Dataset) -> None:
+    other = replace(runs["fir"], environment={**runs["fir"].environment, "commit": "other"})
+    for made, counts in (
+        ([runs["a"], runs["b"], other], {"2 of 3", "1 of 3"}),
+        ([runs["a"], runs["b"]], set()),
+    ):
+        text = provenance(Group(made, sample, make_table(made), "sample", {}))
+        assert set(re.findall("[0-9]+ of [0-9]+", text)) == counts
+        assert text.count("Commit") == max(1, len(counts))
+
+
+def test_the_hardest_recordings_are_those_that_no_drawn_model_finds_easy(
+    runs: dict[str, Run], sample: Dataset
+) -> None:
+    """Of 26 two are left out: the hardest for one model is easy for the other."""
+    names = [f"recording {i:02}" for i in range(26)]
+    made = []
+    for run, rmse in (
+        (runs["a"], [*range(1, 26), 0.5]),
+        (runs["b"], [*range(3, 28), 0.5]),
+        (runs["fir"], [100.0] * 26),
+    ):
+        one = next(iter(run.reported["recordings"].values()))
+        recordings = {name: {**one, "rmse": float(value)} for name, value in zip(names, rmse, strict=True)}
+        made.append(replace(run, results={**run.results, "test": {**run.reported, "recordings": recordings}}))
+    text = errors(Group(made, sample, make_table(made), "sample", looks_of(["flat-lstm", "fir"])))
+    assert "The figure shows the 24 hardest of 26 recordings." in text
+    ((_, svg),) = _figures(text)
+    assert sorted(set(re.findall("recording [0-9]{2}", svg))) == names[1:-1]
+    assert re.findall('<th scope="row">(recording [0-9]{2})</th>', text) == names
+    first = text[text.index(f">{names[0]}</th>") :]
+    assert ">2.0000<" in first[: first.index("</tr>")]  # of two seeds with 1 and 3
+
+
+def test_over_time_stands_what_varies_most(
+    runs: dict[str, Run], sample: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of episodes in physical units, of targets in the part that is drawn, each beside the whole of itself."""
+    time = np.arange(1, 201) / 5  # 40 s, of which the first 20 s are drawn
+    swing, late = np.sin(time), time > 20
+    far = np.stack([swing, swing, swing], axis=1) + 100
+    lively = np.stack([9 * np.where(late, swing, 0.1 * swing), 0.1 * swing, 2 * swing], axis=1)
+    calm = np.stack([swing, swing, swing], axis=1)
+    episodes = [
+        EpisodePrediction(id_, time, true, true) for id_, true in zip("abc", (far, lively, calm), strict=True)
+    ]
+    save_predictions(tmp_path / PREDICTIONS, episodes)
+    group = Group(
+        [replace(runs["a"], folder=tmp_path)], sample, make_table([runs["a"]]), "sample", looks_of(["flat-lstm"])
+    )
+    monkeypatch.setattr("baselines.report.curves.MAX_TARGETS", 2)
+    text = over_time(group)
+    assert "b, the test episode whose measured target varies most: its first 20 s. 2 of 3 targets." in text
+    assert [words.split(",")[0] for words, _ in _figures(text)] == list(sample.targets.names[1:])
 
 
 def test_velocities_are_summed_by_their_step(runs: dict[str, Run], sample: Dataset) -> None:

@@ -15,7 +15,8 @@ from pathlib import Path
 import pytest
 
 import csp_data
-from csp_data.acquire.importing import import_card, unpack_into
+from csp_data.acquire.importing import bring, import_card, unpack_into
+from csp_data.acquire.leftovers import incoming_dir
 from csp_data.acquire.place import find_files, place
 from csp_data.card import FileEntry, bundled_root, load_card
 from csp_data.errors import CspDataError, MissingDataError, UnsafeArchiveError, VerificationError
@@ -335,6 +336,22 @@ def test_a_file_of_which_a_killed_process_left_a_part_arrives(how, tmp_path):
     (tmp_path / "b.txt.part").write_text("wh")
     place(tmp_path / "a.txt", tmp_path / "b.txt", how)
     assert files_of(tmp_path) == {"a.txt": b"whole", "b.txt": b"whole"}
+
+
+@pytest.mark.parametrize("how", ["copy", "link"])
+def test_what_came_out_of_an_archive_is_moved(how, tmp_path):
+    """A second copy of it would need the room twice."""
+    root, files = tmp_path / "vector", {}
+    for name, folder in (("given.txt", tmp_path), ("unpacked.txt", incoming_dir(root) / "import" / "1")):
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(name)
+        files[name] = tmp_path / f"link to {name}"
+        files[name].symlink_to(folder / name)
+    unpacked = files["unpacked.txt"].stat()
+    bring(files, root, how)
+    assert os.path.samestat(unpacked, (root / "unpacked.txt").stat())
+    assert [file.exists() for file in files.values()] == [True, False]  # of links, what they lead to
+    assert (root / "given.txt").samefile(files["given.txt"]) == (how == "link")
 
 
 def test_a_file_that_the_card_lists_is_found_once_beside_those_that_it_does_not(trees, tmp_path):
