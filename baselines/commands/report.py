@@ -63,8 +63,8 @@ class Table:
     """Text that fits the terminal, Markdown, LaTeX, HTML, CSV or JSON; auto is text on a terminal, Markdown
     elsewhere."""
     by: Literal["model", "data", "recording", "target"] = "model"
-    """The tables; or the overview alone, with a column for each data set; or errors by recording, or by target in
-    SI units. CSV and JSON hold the tables alone."""
+    """The tables; or the overview alone, with a column for each data set; or errors by recording, or by target.
+    CSV and JSON hold the tables alone."""
     against: Annotated[str | None, _arg(metavar="MODEL")] = None
     """Model that the others are compared with, as its row is called; by default the learned one that is best on
     the part for choosing."""

@@ -318,7 +318,9 @@ def print_metrics(label: str, metrics: dict[str, Any], units: list[str]) -> None
     if len(episodes) > MANY:
         worst = sorted(episodes, key=lambda name: -episodes[name]["mse"])[:MANY]
         left, episodes = len(episodes) - MANY, {name: episodes[name] for name in worst}
-    for name, values in (*metrics["channels"].items(), *episodes.items()):
+    for (name, values), unit in zip(metrics["channels"].items(), units, strict=True):
+        print(_error_line(f"  {name}", values, [unit]))
+    for name, values in episodes.items():
         print(_error_line(f"  {name}", values, units))
     if left:
         print(f"  and {left:,} more episodes, whose errors are smaller (--json has all)")
@@ -356,6 +358,7 @@ def _load_dataset(command: Train, train: dict[str, Any], data: dict[str, Any]) -
 
 
 def _error_line(label: str, values: dict[str, Any], units: list[str]) -> str:
+    """Return errors as people read them, with the unit that all have; of several, none is said."""
     from baselines.tables.digits import number, squared
 
     unit = f" {units[0]}" if len(set(units)) == 1 and units[0] != "1" else ""

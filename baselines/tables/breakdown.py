@@ -15,6 +15,7 @@ from baselines.tables.labels import by_label
 from baselines.tables.make import make_table
 from baselines.tables.render import lowest_two
 from baselines.tables.table import Table
+from baselines.training.quantities import si
 
 __all__ = ["by_recording", "by_target", "by_variant"]
 
@@ -53,7 +54,9 @@ def by_recording(runs: Sequence[Run | Result], variant: str = "", names: Mapping
 
 
 def by_target(runs: Sequence[Run | Result], variant: str = "", names: Mapping[str, str] | None = None) -> Grid:
-    """Return errors of every target in SI units, and trajectory errors where the targets make a path.
+    """Return errors of every target, and trajectory errors where the targets make a path.
+
+    A target is in the unit that its card gives it; a change over a step in SI units, per second.
 
     Parameters
     ----------
@@ -69,15 +72,26 @@ def by_target(runs: Sequence[Run | Result], variant: str = "", names: Mapping[st
     table = replace(make_table(rows, names=names), variant=variant)
     targets = _require_same_names(rows, [tuple(row.by_target) for row in rows], "errors by target")
     columns: Columns = {}
+    own = dict(zip(rows[0].targets, rows[0].units, strict=True))
     for name in targets:
-        unit = bracketed(rows[0].by_target[name].unit)
-        columns[f"{name} RMSE"] = lambda row, name=name: row.by_target[name].rmse, unit  # type: ignore[misc]
-        columns[f"{name} MAE"] = lambda row, name=name: row.by_target[name].mae, unit  # type: ignore[misc]
+        unit = rows[0].by_target[name].unit
+        factor, of_own = si(own[name])
+        if of_own == unit:
+            unit = own[name]
+        else:
+            factor = 1.0
+        for measure in ("rmse", "mae"):
+            columns[f"{name} {measure.upper()}"] = (
+                lambda row, name=name, measure=measure, factor=factor: (  # type: ignore[misc]
+                    getattr(row.by_target[name], measure) / factor
+                ),
+                bracketed(unit),
+            )
     if all(row.test_ate is not None and row.test_rte is not None for row in rows):
         unit = bracketed(rows[0].path_unit or "")
         columns["ATE"] = lambda row: row.test_ate or 0.0, unit
         columns["RTE"] = lambda row: row.test_rte or 0.0, unit
-    return _error_grid(table, rows, columns, f"errors by target on {table.report}, SI units", "error")
+    return _error_grid(table, rows, columns, f"errors by target on {table.report}", "error")
 
 
 def by_variant(rows: Sequence[Result], what: str, pair: Callable[[str], tuple[str, bool]]) -> list[Grid]:

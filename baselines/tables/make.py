@@ -24,6 +24,7 @@ from baselines.tables.labels import by_label, what_numbers_mean
 from baselines.tables.setting_text import setting_text
 from baselines.tables.significance import compare
 from baselines.tables.table import MIXED, Hierarchy, Row, Table, best_on_val
+from baselines.training.quantities import si
 
 __all__ = ["for_each_data", "make_table", "make_tables"]
 
@@ -80,6 +81,7 @@ def make_table(
         report=first.report,
         unit=first.unit or MIXED,
         numbered=what_numbers_mean({called.get(label, label): group for label, group in groups.items()}),
+        mixture=_mixture(results),
         looks_ahead=tuple(label for label, group in groups.items() if _looks_ahead(group[0])),
         elsewhere=tuple(label for label, group in groups.items() if _family(group[0]) == PREDICTIONS_ALONE),
         context=tuple(sorted({run.window_s for run in results}, key=lambda c: math.inf if c is None else c)),
@@ -91,6 +93,30 @@ def make_table(
         fold=None if first.fold is None or first.folds is None else (first.fold, first.folds),
         names=called,
     )
+
+
+def _mixture(results: Sequence[Result]) -> str:
+    """Say that errors are over targets of several units, and if one target makes up most of every squared one."""
+    first = results[0]
+    if first.unit is not None:
+        return ""
+    units = ", ".join(dict.fromkeys(first.units))
+    said = f"Errors are over targets of several units ({units}), as their numbers are"
+    shares = [_shares(run) for run in results if run.by_target]
+    if shares:
+        name = max(shares[0], key=shares[0].__getitem__)
+        least = min(share[name] for share in shares)
+        if least > 0.5:
+            said += f": {math.floor(1000 * least) / 10:g} % or more of each MSE is {name}"
+    return f"{said}. csp-baselines table --by target has those of each."
+
+
+def _shares(run: Result) -> dict[str, float]:
+    """Return each target's share of the mean squared error, which is in the units of the prepared file."""
+    # a step's length, if it is in the SI units, is in all of them
+    factors = {name: si(unit)[0] for name, unit in zip(run.targets, run.units, strict=True)}
+    squares = {name: (errors.rmse / factors[name]) ** 2 for name, errors in run.by_target.items()}
+    return {name: square / (sum(squares.values()) or 1.0) for name, square in squares.items()}
 
 
 def _looks_ahead(run: Result) -> bool:

@@ -200,7 +200,7 @@ def _scales(table: Table) -> tuple[Scale, Scale]:
 
 def notes(table: Table) -> list[str]:
     """Return what has to be said below a table."""
-    sentences = []
+    sentences = [table.mixture] if table.mixture else []
     hierarchy, scale = table.hierarchy, _scales(table)[0]
     if hierarchy is not None:
         difference = ""

@@ -137,6 +137,8 @@ class Table:
         What tells its data from those of other tables of the data set; empty for what those are variants of.
     numbered
         Sentences that say what the numbers behind models' names mean.
+    mixture
+        Sentence on what errors over targets of several units are; empty where they have one.
     looks_ahead
         Rows of models of one's own whose outputs were seen to depend on samples after their chunk.
     elsewhere
@@ -161,6 +163,7 @@ class Table:
     fold: tuple[int, int] | None = None
     variant: str = ""
     numbered: tuple[str, ...] = ()
+    mixture: str = ""
     looks_ahead: tuple[str, ...] = ()
     elsewhere: tuple[str, ...] = ()
     names: Mapping[str, str] = field(default_factory=dict)

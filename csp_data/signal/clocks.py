@@ -91,8 +91,10 @@ def follow(
         ``None`` where there is too little of it, or it hardly changes.
     """
     ends, whole = windows(stream, width, step)
+    if np.count_nonzero(whole) < LEAST_S / step:
+        return None
     values = measure(ends[whole])
-    if len(values) < LEAST_S / step or values.std() < least:
+    if values.std() < least:
         return None
     centred = np.zeros(len(ends))
     centred[whole] = values - values.mean()

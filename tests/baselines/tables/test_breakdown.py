@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import statistics
 from dataclasses import replace
@@ -13,12 +14,14 @@ from hypothesis import strategies as st
 
 import csp_data
 from baselines.cli import main
+from baselines.commands.train import print_metrics
 from baselines.experiment import run
 from baselines.results import Result
 from baselines.runs.run import Run, RunError
 from baselines.tables.breakdown import by_recording, by_target, by_variant
 from baselines.tables.digits import number, spread
 from baselines.tables.grid import Grid, transposed
+from baselines.tables.make import make_table
 from baselines.training.settings import TrainConfig
 
 
@@ -50,6 +53,44 @@ def test_targets_in_si_units(runs: dict[str, Run]) -> None:
     wider = by_target(paths)
     assert wider.header[-2:] == ("ATE (m)", "RTE (m)")
     assert all(row[-2:] == ("1.5000", "2.5000") for row in wider.rows)
+
+
+def test_targets_of_several_units_have_their_own(runs: dict[str, Run], capsys: pytest.CaptureFixture[str]) -> None:
+    """An angle in degrees stays in degrees; what an error over all is made of stands below the table."""
+    row = Result.of(runs["a"])
+    angle, force = (replace(next(iter(row.by_target.values())), unit=unit) for unit in ("rad", "N"))
+    names, units = ("knee", "force"), ("deg", "N")
+
+    def made(model: str, knee: float, newtons: float) -> Result:
+        """Errors of the angle in degrees, as SI units have them."""
+        by_target = {
+            "knee": replace(angle, rmse=math.radians(knee), mae=math.radians(knee / 2)),
+            "force": replace(force, rmse=newtons, mae=newtons / 2),
+        }
+        mse = (knee**2 + newtons**2) / 2
+        own = {"model": model, "config": model, "by_target": by_target, "test_mse": mse}
+        return replace(row, targets=names, units=units, **own)
+
+    rows = [made("flat-gru", 15.0, 300.0), made("flat-s4", 4.0, 8.0)]
+    grid = by_target(rows)
+    assert grid.header[1:] == ("knee RMSE (deg)", "knee MAE (deg)", "force RMSE (N)", "force MAE (N)")
+    assert list(map(float, grid.rows[1][1:])) == pytest.approx([4, 2, 8, 4])
+    # of 4 and 8, 64 / 80 is the force; of 15 and 300 more
+    assert "(deg, N), as their numbers are: 80 % or more of each MSE is force." in make_table(rows)._repr_html_()
+    assert "or more of each" not in make_table([made("flat-gru", 15.0, 300.0), made("flat-s4", 9.0, 8.0)]).mixture
+    assert make_table([row]).mixture == ""
+    step = replace(row, targets=("dis",), units=("mm",), by_target={"dis": replace(angle, unit="m/s")})
+    assert by_target([step]).header[1] == "dis RMSE (m/s)"  # the file has mm per step
+    values = {"mse": 4.0, "rmse": 2.0, "mae": 1.0}
+    print_metrics(
+        "test", {**values, "channels": dict.fromkeys(names, values), "episodes": {"r": values}}, [*units]
+    )
+    assert capsys.readouterr().out.splitlines() == [
+        "test: MSE 4.00000, RMSE 2.0000, MAE 1.0000",
+        "  knee: MSE 4.00000 deg², RMSE 2.0000 deg, MAE 1.0000 deg",
+        "  force: MSE 4.00000 N², RMSE 2.0000 N, MAE 1.0000 N",
+        "  r: MSE 4.00000, RMSE 2.0000, MAE 1.0000",
+    ]
 
 
 def test_other_recordings_are_refused(runs: dict[str, Run]) -> None:

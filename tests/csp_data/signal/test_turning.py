@@ -121,6 +121,7 @@ def test_what_cannot_be_compared() -> None:
     measured, true = gyroscope(), orientation()
     assert compare_turning(gyroscope(seconds=4), true) is None
     assert compare_turning(measured, true.select(slice(0, 1))) is None
+    assert compare_turning(measured, replace(true, time=true.time / 1000)) is None  # shorter than what is averaged
     assert compare_turning(measured, replace(true, values=np.full_like(true.values, np.nan))) is None
     still = replace(true, values=np.tile([1.0, 0, 0, 0], (len(true.time), 1)))
     assert compare_turning(measured, still) is None
