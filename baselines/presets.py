@@ -36,7 +36,7 @@ REFERENCES = {
     "mean": "of the training targets",
     "fir": "linear filter over the last 2 s, less with many channels",
     "kalman": "linear state-space model identified on train, with its Kalman filter",
-    "strapdown": "inertial sensors alone: orientation filter and integration, nothing learned",
+    "strapdown": "inertial sensors alone: orientation filter and integration, one time constant learned",
 }
 """References by name, and what they are; their own module imports torch, for which not everyone wants to wait."""
 

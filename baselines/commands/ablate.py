@@ -28,7 +28,7 @@ ABLATE = """Vary one thing at a time, train on every variant, and write one tabl
             look-ahead, neighbouring recordings in both halves. --protocol strict puts them in one at a time,
             --protocol paper takes them out
 
-Each variant of the data is prepared once. Given again, the same command goes on; nothing runs twice, and
+Each variant of the data is prepared once. If you give the same command again, it continues; nothing runs twice.
 FOLDER/KIND.csv, .svg and .png are made from what is there.
 
 Examples:

@@ -33,11 +33,11 @@ logger = logging.getLogger(__name__)
 
 GO_ON = "Or go on without damaged recordings: --skip-damaged lists them."
 
-PREDICT = """Predict whole recordings, of which nobody needs to have measured the truth.
+PREDICT = """Predict whole recordings; they need no measured truth.
 
 Recordings are CSV files with a header that names the channels and time (in s), or JSON lines. They may have any
-rate and gaps: they are resampled, cut and filtered as the training data were. Or name a data set with --dataset,
-whose reader then reads --raw. For samples that come one by one there is csp-baselines stream.
+rate and gaps: they are resampled, cut and filtered as the training data were. With --dataset, the reader of that
+data set reads the folder --raw instead. For samples that come one by one, use csp-baselines stream.
 
 Examples:
   csp-baselines predict pretrained:broad walk.csv -o predictions.csv
@@ -52,7 +52,7 @@ class Predict:
     run: Annotated[Path, tyro.conf.Positional, _arg(metavar="RUN")]
     """Folder of the run, or pretrained:NAME for a model that ships with the package."""
     files: Annotated[tuple[Path, ...], tyro.conf.Positional, _arg(metavar="FILE...")] = ()
-    """Recordings, one a file; - is the standard input."""
+    """Recordings, one in each file; - is the standard input."""
     out: Annotated[str, _arg(metavar="FILE", aliases=["-o"])] = "-"
     """File of predictions; - is the standard output."""
     format: Literal["csv", "jsonl"] = "csv"
@@ -68,8 +68,8 @@ class Predict:
     whole: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     """Start afresh only after a gap, as a stream does; by default also after each window, as in training."""
     baseline: Literal["protocol", "none"] = "protocol"
-    """What is subtracted first: what the run's protocol takes from a recording's first rows, or nothing, where
-    samples come without their offset."""
+    """What is subtracted first: what the run's protocol takes from a recording's first rows, or nothing (if
+    samples come without their offset)."""
     device: Annotated[str, _arg(metavar="NAME")] = "cpu"
     """Device, as torch names it: cpu, cuda, cuda:1."""
     data: Annotated[Path | None, _arg(metavar="FILE")] = None

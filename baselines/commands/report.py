@@ -31,10 +31,11 @@ Named = tyro.conf.Positional
 TABLE = """Print tables of runs, averaged over seeds: one for each data set and recipe, and an overview.
 
 RUN is the folder of a run, or one that holds runs (a sweep), or a file that csp-baselines results wrote, or
-study:NAME for results that ship with the package. After ± stands the standard deviation over seeds. All models
-are compared with the learned one that is best on the part for choosing, or with --against: an interval of
-Student's t over recordings and seeds, Wilcoxon's test over recordings with Holm's correction. Simulated and real
-recordings, two protocols or two recipes of the data are never put into one table.
+study:NAME for results that ship with the package. The number after ± is the standard deviation over seeds.
+
+All models are compared with the learned one that is best on the part for choosing, or with --against: by an
+interval of Student's t over recordings and seeds, and by Wilcoxon's test over recordings with Holm's correction.
+Simulated and real recordings, two protocols or two recipes of the data are never put into one table.
 
 Examples:
   csp-baselines table runs/sample-*
@@ -44,9 +45,9 @@ Examples:
 
 REPORT = """Write one self-contained HTML page about runs or whole sweeps.
 
-A section for each data set, protocol and recipe of the data: table and statistics, learning curves, predicted and
-measured, errors by recording, speed and size, commands. Where runs vary a setting (chunk, low-pass, share of the
-data, anything given to sweep --set), the error against it.
+Each data set, protocol and recipe of the data gets a section: table and statistics, learning curves, predicted and
+measured targets, errors by recording, speed and size, commands. If runs vary a setting (chunk, low-pass, share of
+the data, anything given to sweep --set), a figure shows the error against it.
 
 Examples:
   csp-baselines report runs/sample-* -o report.html
@@ -66,14 +67,14 @@ class Table:
     """The tables; or the overview alone, with a column for each data set; or errors by recording, or by target.
     CSV and JSON hold the tables alone."""
     against: Annotated[str | None, _arg(metavar="MODEL")] = None
-    """Model that the others are compared with, as its row is called; by default the learned one that is best on
+    """Model that the others are compared with, by the name of its row; by default the learned one that is best on
     the part for choosing."""
     rename: Annotated[tuple[str, ...], _arg(metavar="NAME=OTHER ...")] = ()
-    """What rows are called instead, as own-Mine=Ours; by recording or data, these too. Not as CSV or JSON."""
+    """Other names for rows, such as own-Mine=Ours; also for recordings or data sets. Not for CSV or JSON."""
     transpose: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
-    """A column for each model, for many recordings or data sets. Not as CSV or JSON."""
+    """A column for each model, for many recordings or data sets. Not for CSV or JSON."""
     caption: Annotated[str | None, _arg(metavar="TEXT")] = None
-    """Caption of one table in LaTeX, written as it is; what it stands in for is then said below the table."""
+    """Caption of one table, in LaTeX. The line that it replaces then stands below the table."""
     label: Annotated[str | None, _arg(metavar="NAME")] = None
     r"""Label of one table in LaTeX, for \ref."""
     json: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
@@ -87,7 +88,7 @@ class Report:
     runs: Annotated[tuple[Path, ...], Named, _arg(metavar="RUN...")]
     """Folders of runs, or of sweeps."""
     out: Annotated[Path, _arg(metavar="PATH", aliases=["-o"])]
-    """The page to write, a name that ends in .html, or else a folder for its index.html."""
+    """The page to write, if the name ends in .html; else a folder for its index.html."""
     data: Annotated[tuple[Path, ...], _arg(metavar="FILE...")] = ()
     """Prepared files that are no longer where the runs found them."""
     json: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False

@@ -23,9 +23,10 @@ _arg = tyro.conf.arg
 
 RESULTS = """Put finished runs into CSV files, one row per run, or list the studies that ship with the package.
 
-RUN is the folder of a run, or one that holds runs (a sweep). Besides FILE there are FILE's .recordings.csv and
-.targets.csv (errors by recording and by target) and .configs.json (every setting). Rows are added to what the file
-holds. Unfinished runs, runs of uncommitted code, and rows that contradict each other are refused.
+RUN is the folder of a run, or one that holds runs (a sweep). Rows are added to what FILE holds. Beside FILE, files
+of the same name are written: .recordings.csv and .targets.csv have errors by recording and by target, and
+FILE's .configs.json has every setting. Unfinished runs, runs of uncommitted code, and rows that contradict each
+other are refused.
 
 Examples:
   csp-baselines results
@@ -46,9 +47,9 @@ class Results:
     study: Annotated[str | None, _arg(metavar="NAME")] = None
     """Name of the study; by default the file's."""
     variant: Annotated[str, _arg(metavar="NAME")] = ""
-    """Name that tells these runs from others of the same models in the study, such as half."""
+    """Name that tells these runs apart from others of the same models in the study, such as half."""
     variants: Annotated[Path | None, _arg(metavar="FILE")] = None
-    """Table of an ablation (KIND.csv), which says what each of its runs is a variant of."""
+    """Table of an ablation (KIND.csv), which says which variant each of its runs is."""
     cpu: Annotated[str | None, _arg(metavar="NAME")] = None
     """Name of the processor, for runs that did not record it."""
     json: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False

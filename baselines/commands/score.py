@@ -21,9 +21,11 @@ _arg = tyro.conf.arg
 
 SCORE = """Score predictions that were made elsewhere: by another library or language, or without any training.
 
-FILE is a CSV file with the columns episode, time and the targets, in the units of the prepared file: a row for
-each target step, its episode and time (the end of the step) as csp-data export writes them. With --out they become
-a run, which table, report and csp-data view take beside others; that needs every episode of every part but train.
+FILE is a CSV file with the columns episode, time and the targets, in the units of the prepared file. It has a row
+for each target step, with its episode and time (the end of the step) as csp-data export writes them.
+
+With --out the predictions become a run, which table, report and csp-data view take beside others. A run needs
+predictions for every episode of every part but train.
 
 Examples:
   csp-baselines score sample predictions.csv
@@ -54,11 +56,11 @@ class Score:
     seconds: Annotated[float | None, _arg(metavar="S")] = None
     """Time to fit, for the table."""
     seed: int = 0
-    """Of several repetitions, which one: they are one row of the table."""
+    """Number of this repetition; the repetitions of one method are one row of the table."""
     window_s: Annotated[float | None, _arg(metavar="S")] = None
-    """Seconds that it sees at once; by default all of an episode up to the step."""
+    """Seconds that the method sees at once; by default all of an episode up to the step."""
     set: Annotated[tuple[str, ...], _arg(metavar="KEY=VALUE ...")] = ()
-    """What tells it from others of that name, such as taps=50."""
+    """Settings that tell variants of a method apart, such as taps=50."""
     about: Annotated[str, _arg(metavar="TEXT")] = ""
     """What made the predictions, in words: libraries and versions, where the code is."""
     json: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False

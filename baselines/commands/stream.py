@@ -32,9 +32,9 @@ _arg = tyro.conf.arg
 
 STREAM = """Run a trained model over a stream of samples: predictions come out as soon as they are due.
 
-Samples are CSV with a header that names the channels (a column time, in s, is passed on), or JSON lines; they must
-come at the rate of the training data, or with --resample at any other, with their time. Ctrl-C or SIGTERM ends the
-stream; the latency is summed up on stderr at the end.
+Samples are CSV with a header that names the channels (a column time, in s, is passed on), or JSON lines. They must
+come at the rate of the training data; with --resample they may come at any rate, with their time. Ctrl-C or
+SIGTERM ends the stream; then the latency is summed up on stderr.
 
 Examples:
   csp-baselines stream pretrained:broad --input samples.csv > predictions.csv
@@ -57,23 +57,23 @@ class Stream:
     format: Literal["csv", "jsonl"] = "csv"
     """Format of the predictions."""
     on_bad: Literal["stop", "hold"] = "stop"
-    """Whether a line that is no sample stops the stream, or is counted and replaced by the last good sample (with
-    --resample: left out)."""
+    """What to do with a line that is not a sample: stop the stream, or count it and repeat the last good sample
+    (with --resample: leave it out)."""
     resample: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     """Bring samples of another or irregular rate to that of the training data, by their column time (in s)."""
     max_gap: Annotated[float | None, _arg(metavar="S")] = None
-    """With --resample: after a longer time without a sample the stream begins anew, with the same baseline; by
-    default 0.1."""
+    """With --resample: after a longer time (in s) without a sample the stream starts over, with the same baseline;
+    by default 0.1."""
     save_state: Annotated[Path | None, _arg(metavar="FILE")] = None
-    """Where to keep the state at the end, so that the stream can go on later."""
+    """File for the state at the end, to continue the stream later."""
     load_state: Annotated[Path | None, _arg(metavar="FILE")] = None
-    """State to go on from, as --save-state wrote it."""
+    """State to continue from, as --save-state wrote it."""
     baseline: Literal["protocol", "none"] = "protocol"
-    """What is subtracted first: what the run's protocol takes from the first samples, or nothing, where samples
-    come without their offset."""
+    """What is subtracted first: what the run's protocol takes from the first samples, or nothing, if samples come
+    without their offset."""
     window: Annotated[int | None, _arg(metavar="N")] = None
     """Steps that a Transformer looks back over; by default all of them, and its memory grows. For a model of your
-    own without step: chunks that each prediction is made from anew."""
+    own without step: chunks from which each prediction is computed."""
     engine: Literal["auto", "reference", "fast"] = "auto"
     """What runs the model: the layers' own steps, or compiled loops equal to them."""
     data: Annotated[Path | None, _arg(metavar="FILE")] = None

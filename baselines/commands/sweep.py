@@ -20,7 +20,7 @@ _arg = tyro.conf.arg
 
 SWEEP = """Train every model on every data set with every seed, in one folder.
 
-Given again, the same command goes on: finished runs are kept, interrupted ones continue from their last epoch, and
+If you give the same command again, finished runs are kept, interrupted ones continue from their last epoch, and
 nothing runs twice, even when two sweeps share the folder. A run that fails says why and stops no other.
 Models: names, or published (the 16 of the HiSS paper), or references (all that apply to a data set).
 
@@ -45,12 +45,12 @@ class Sweep:
     seeds: Annotated[tuple[str, ...], _arg(metavar="SEED...")] = ("0-4",)
     """Seeds, one by one or as ranges: 0-4 stands for 0 1 2 3 4."""
     folds: Annotated[int | None, _arg(metavar="N")] = None
-    """Cross-validation: every run once for each of so many folds of the recordings; tables put them together."""
+    """Cross-validation: every run once for each of N folds of the recordings; tables combine them."""
     out: Annotated[Path, _arg(metavar="FOLDER", aliases=["-o"])] = Path("sweep")
     """Folder of the sweep."""
     runs: RunsOptions = field(default_factory=Runs)
     set: Annotated[tuple[str, ...], _arg(metavar="KEY=VALUE[,VALUE] ...")] = ()
-    """Settings train.FIELD, model.SIZE or data.FIELD (of the protocol); every value of a list is run."""
+    """Settings train.FIELD, model.SIZE or data.FIELD (of the protocol); of several values, each is run."""
     track: Annotated[Literal["tensorboard", "trackio", "wandb"] | None, _arg(metavar="NAME")] = None
     """Also report to this tracker (tensorboard, trackio, wandb); the runs' folders remain the record."""
     json: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False

@@ -95,8 +95,8 @@ TRAIN = f"""Train a model (or fit a reference) on a data set, choose the epoch o
 
 Under --protocol paper there are only train and eval: the epoch is chosen on eval and reported on it, as published.
 
-Everything is written into one folder. Given again, the same command goes on where it was stopped; once it has
-finished, it does nothing.
+Everything is written into one folder. If you give the same command again, it continues where it was stopped; once
+it has finished, it does nothing.
 
 {_models_help()}
 
@@ -108,10 +108,10 @@ Examples:
   csp-baselines train marker hiss-s4-mamba --training paper --preset marker --seed 1
   torchrun --nproc-per-node 4 -m baselines train broad hiss-s4-mamba --device cuda --batch 64"""
 
-EVAL = """Evaluate a finished run anew from its weights: on one part, or on other recordings with a measured truth.
+EVAL = """Evaluate a finished run again from its weights, on one part or on other recordings with a measured truth.
 
-Other recordings are read by the reader of a data set (--dataset) and prepared as the training data were. For
-recordings without a measured truth there is csp-baselines predict.
+The reader of a data set (--dataset) reads other recordings, which are prepared as the training data were. For
+recordings without a measured truth, use csp-baselines predict.
 
 Examples:
   csp-baselines eval runs/sample-hiss-s4-mamba-0 --part val
@@ -143,7 +143,7 @@ class Train:
     set: Annotated[tuple[str, ...], _arg(metavar="KEY=VALUE ...")] = ()
     """Single settings: sizes of the model (dim=32 low_layers=2, also as model.dim=32), train.FIELD, data.FIELD."""
     weights: Annotated[Path | None, _arg(metavar="FILE")] = None
-    """Weights to begin with: a file of the published code's, or the folder of a run. --epochs 0 leaves them as
+    """Weights to begin with: a checkpoint of the published code, or the folder of a run. --epochs 0 leaves them as
     they are."""
     device: Annotated[str, _arg(metavar="NAME")] = "cpu"
     """Device, as torch names it: cpu, cuda, cuda:1."""

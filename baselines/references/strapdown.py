@@ -1,4 +1,4 @@
-"""Strapdown integration: velocity from an inertial sensor by physics alone, nothing learned.
+"""Strapdown integration: velocity from an inertial sensor by physics, with one time constant learned.
 
 The orientation filter is VQF (Laidig, Seel, Information Fusion 91, 2023; package ``vqf``, MIT), by the authors of
 BROAD: a complementary filter that corrects the integrated gyroscope by the low-passed accelerometer in an inertial

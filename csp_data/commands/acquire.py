@@ -80,7 +80,7 @@ def download(
 ) -> None:
     """Fetch the missing files of a data set, and verify them.
 
-    After a failure, run it again: it goes on where it stopped.
+    After a failure, run it again: it continues where it stopped.
     """
     person = at_terminal(sys.stdin) and at_terminal(sys.stderr)
     options = Options(
