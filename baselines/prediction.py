@@ -52,7 +52,7 @@ class NothingToPredictError(CspDataError):
 
 @dataclass(frozen=True, eq=False)
 class Prediction:
-    """What a model says of one stretch of a recording without a long gap.
+    """A model's predictions for one stretch of a recording without a long gap.
 
     Parameters
     ----------

@@ -264,7 +264,7 @@ def cite(name: str | None, form: str, as_json: bool) -> None:
 @click.option("--prepared", is_flag=True, help="Print the folder of prepared files instead.")
 @json_option
 def path(name: str | None, prepared: bool, as_json: bool) -> None:
-    """Print where things live: the home, or a set's raw files."""
+    """Print a folder: the home, or that of a set's raw files."""
     where = prepared_dir() if prepared else home() if name is None else raw_root(load_card(name), None)
     report({"path": where}, str(where), as_json=as_json)
 

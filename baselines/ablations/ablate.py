@@ -157,7 +157,7 @@ def ablate(
     progress: bool = False,
     command: str = "",
 ) -> Ablation:
-    """Run an ablation, or go on with it; write its CSV and its figures.
+    """Run or continue an ablation, and write its CSV file and figures.
 
     Parameters
     ----------

@@ -281,7 +281,7 @@ def save_state(path: Path | str, stream: Streamer, resampler: Resampler | None =
 
 
 def load_state(path: Path | str, stream: Streamer, resampler: Resampler | None = None) -> None:
-    """Take up a stream's state from a file.
+    """Restore a stream's state from a file.
 
     Parameters
     ----------

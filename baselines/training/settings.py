@@ -43,7 +43,7 @@ class TrainConfig:
     schedule
         ``"cosine"`` lets the learning rate fall to zero along half a cosine; ``"constant"`` keeps it.
     clip_norm
-        Scale the gradient down to this norm where it is larger; ``None`` leaves it as it is.
+        Scale the gradient down to this norm if it is larger; ``None`` leaves it as it is.
     window_s
         Length in seconds of the windows that models are trained and evaluated on; ``None`` for that of the
         protocol's windows, or whole episodes when it has none.

@@ -84,7 +84,7 @@ def train(
     team: Team = ALONE,
     trained: bool = False,
 ) -> Fit:
-    """Train a model, or go on where a stopped training left its folder. The model ends with the best weights.
+    """Train a model, or continue where a stopped training left its folder. The model ends with the best weights.
 
     After every epoch the folder holds the metrics so far (``metrics.jsonl``), the best weights
     (``best.safetensors``) and the state to go on from (``last.safetensors``); a resumed training gives the same

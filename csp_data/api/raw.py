@@ -98,7 +98,7 @@ def import_raw(
     how: How = "copy",
     lock: Path | str | None = None,
 ) -> Report:
-    """Take in files that were fetched by hand: archives, folders or single files.
+    """Import files that were fetched by hand: archives, folders or single files.
 
     Parameters
     ----------

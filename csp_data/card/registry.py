@@ -123,7 +123,7 @@ def _all_cards() -> dict[str, Card]:
 
 
 def names() -> tuple[str, ...]:
-    """Return the names of all data sets, sorted; those of one's own that are registered among them.
+    """Return the names of all data sets, sorted, including your own that are registered.
 
     Examples
     --------

@@ -132,7 +132,7 @@ def import_(
     lock: Path | None,
     as_json: bool,
 ) -> None:
-    """Take in files that you fetched by hand.
+    """Import files that you fetched by hand.
 
     PATHS are archives, folders or files. Prints what is still missing.
     """

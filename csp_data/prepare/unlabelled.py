@@ -25,7 +25,7 @@ __all__ = ["InputEpisode", "input_episodes"]
 
 @dataclass(frozen=True, eq=False)
 class InputEpisode:
-    """A stretch of a recording without a long gap, as a model wants it; nothing says what it should predict.
+    """A stretch of a recording without a long gap, ready for a model: inputs without targets.
 
     Parameters
     ----------
@@ -48,7 +48,7 @@ class InputEpisode:
 def input_episodes(
     recording: Recording, channels: Sequence[str], protocol: Protocol, *, source: Path | str | None = None
 ) -> tuple[list[InputEpisode], list[Note]]:
-    """Make of a recording's inputs what :func:`csp_data.prepare` makes of those of a training recording.
+    """Prepare a recording's inputs as :func:`csp_data.prepare` does those of a training recording.
 
     They are aligned, cut at gaps, resampled and filtered as the protocol says. The recording needs no reference
     streams; those that it has are not looked at. What chooses recordings for a benchmark does not apply: neither
