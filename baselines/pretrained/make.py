@@ -14,12 +14,14 @@ from baselines.models.model import FlatModel, HierarchicalModel
 from baselines.presets import OWN, REFERENCES
 from baselines.pretrained.card import card_text
 from baselines.pretrained.model import Pretrained, PretrainedError
+from baselines.pretrained.mounting import mounting_error
 from baselines.results import Result, collect
 from baselines.runs.config import PREDICTIONS_ALONE
 from baselines.runs.interface import interface_of
 from baselines.runs.model import load_model
 from baselines.runs.run import Run, dataset_of, read_run
 from baselines.tables.table import kind_label
+from baselines.training.settings import window_steps
 from csp_data import Dataset
 from csp_data.predictions import EpisodePrediction
 
@@ -96,6 +98,7 @@ def pretrained_from(
         raise PretrainedError(
             f"{run.folder}: the error was {row.test_mse} there, and is {remeasured} here. Investigate."
         )
+    length = window_steps("window_s", row.window_s, dataset.protocol.target_hz)
     reference_errors = {other.model: other.test_mse for other in rows if other.model in REFERENCES}
     about: dict[str, Any] = {
         "name": name,
@@ -108,6 +111,7 @@ def pretrained_from(
             for part, by_mode in predictions.items()
         },
         "references": dict(sorted(reference_errors.items(), key=lambda pair: -pair[1])),
+        "mounted_otherwise": mounting_error(pretrained.model, dataset, row.report, length),
         "recordings": _recording_errors(predictions[row.report], dataset, row.report),
     }
     return Pretrained(name, pretrained.model, pretrained.interface, about, card_text(about))
@@ -135,6 +139,7 @@ def _data_facts(row: Result, pretrained: Pretrained, dataset: Dataset) -> dict[s
         "kind_label": kind_label(row.kind),
         "protocol": row.protocol,
         "recipe_hash": row.recipe_hash,
+        "augment": dataset.protocol.augment,
         "selection": row.selection,
         "report": row.report,
         "unit": row.unit,

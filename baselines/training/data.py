@@ -7,7 +7,7 @@ Windows are index tables over it, batches are gathered from it on the device; th
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -30,6 +30,7 @@ __all__ = [
     "load_part",
     "normalized_features",
     "pad_batch",
+    "turned",
 ]
 
 
@@ -263,6 +264,17 @@ def _gather(part: Part, windows: Windows, rows: np.ndarray, rotations: Tensor | 
         mask=mask,
         rows=rows,
     )
+
+
+def turned(part: Part, turning: Turning, generator: torch.Generator) -> Part:
+    """Return a part whose episodes have each been turned, inputs and targets alike, by a rotation of their own."""
+    inputs, targets = torch.empty_like(part.inputs), torch.empty_like(part.targets)
+    rotations = turning.draw(len(part.ids), generator).to(part.inputs.device).unsqueeze(1)
+    for rotation, start, steps in zip(rotations, part.starts, part.lengths, strict=True):
+        rows, samples = slice(start, start + steps), slice(start * part.chunk, (start + steps) * part.chunk)
+        inputs[samples] = turning.inputs.apply(part.inputs[None, samples], rotation)[0]
+        targets[rows] = turning.targets.apply(part.targets[None, rows], rotation)[0]
+    return replace(part, inputs=inputs, targets=targets)
 
 
 def pad_batch(batch: Batch, rows: int, steps: int) -> Batch:

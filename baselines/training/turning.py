@@ -89,8 +89,17 @@ class Turning:
         return torch.stack(entries, dim=-1).view(count, 3, 3)
 
 
-def turning(dataset: Dataset, device: torch.device | str) -> Turning | None:
-    """Return how the data set's protocol turns training windows, or None if it does not.
+def turning(dataset: Dataset, device: torch.device | str = "cpu", augment: str | None = None) -> Turning | None:
+    """Return how a data set's windows turn, or None if they do not.
+
+    Parameters
+    ----------
+    dataset
+        What is turned.
+    device
+        Where its windows are.
+    augment
+        As :attr:`csp_data.Protocol.augment`, by default that of the data set's protocol.
 
     Raises
     ------
@@ -98,10 +107,11 @@ def turning(dataset: Dataset, device: torch.device | str) -> Turning | None:
         If the card does not say that all axes turn together, or channels are along none of x, y and z.
     """
     protocol, norm = dataset.protocol, dataset.normalization
-    if protocol.augment == "none":
+    augment = protocol.augment if augment is None else augment
+    if augment == "none":
         return None
     streams, target = dataset.card.inputs(protocol.inputs), dataset.card.target(protocol.target)
-    expected, of_inputs, of_target, axes = _AXES[protocol.augment]
+    expected, of_inputs, of_target, axes = _AXES[augment]
     along = [
         *((stream.name, stream.along, of_inputs) for stream in streams),
         (target.name, target.along, of_target),
@@ -109,11 +119,11 @@ def turning(dataset: Dataset, device: torch.device | str) -> Turning | None:
     for name, axes_of, allowed in along:
         if axes_of not in allowed:
             found = f"{name!r} of {dataset.name} is along {axes_of!r}"
-            raise OptionError("augment", protocol.augment, f"{expected}, {found}", "Choose augment='none'.")
-    inputs = _vectors(dataset.channels.names, axes, protocol.augment)
+            raise OptionError("augment", augment, f"{expected}, {found}", "Choose augment='none'.")
+    inputs = _vectors(dataset.channels.names, axes, augment)
     if protocol.input_deltas:  # which have the channels' order
         inputs = np.concatenate([inputs, inputs + len(dataset.channels.names)])
-    targets = _vectors(dataset.targets.names, axes, protocol.augment)
+    targets = _vectors(dataset.targets.names, axes, augment)
     return Turning(_rotation(inputs, norm.inputs, device), _rotation(targets, norm.targets, device))
 
 
