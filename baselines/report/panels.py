@@ -99,7 +99,7 @@ def panel(
         figure = Figure(figsize=(WIDTH, height), layout="constrained")
         axes = figure.add_subplot()
         draw(axes)
-        axes.set_title(title or axes.get_ylabel().replace("^2", "²").replace("^3", "³"))
+        axes.set_title(title or axes.get_ylabel())
         axes.set_ylabel("")
         if legend:
             legend_below(figure, axes)

@@ -54,6 +54,14 @@ def _stack(count: int, height: float = 1.9) -> tuple[Figure, list[Axes]]:
     return figure, list(figure.subplots(count, 1, squeeze=False)[:, 0])
 
 
+def _label_fits(ax: Axes, inches: float) -> None:
+    """Put a label that is longer than its y axis above it, where it runs into no other."""
+    label = ax.get_ylabel()
+    if 0.085 * len(label) > inches:  # what a letter takes at the usual size
+        ax.set_title(label, loc="left", fontsize="medium")
+        ax.set_ylabel("")
+
+
 def _share_time(axes: list[Axes]) -> None:
     for ax in axes[:-1]:
         ax.sharex(axes[-1])
@@ -96,7 +104,8 @@ def _lowpass(view: _View) -> Figure:
     most = columns[int(np.argmax(np.std(view.episode.inputs[:, columns], axis=0)))]
     figure = Figure(figsize=(9, 5.5), layout="constrained")
     grid = figure.add_gridspec(2, 2)
-    plot_lowpass(figure.add_subplot(grid[0, :]), view.episode, channels, most, lowpass)
+    waves = plot_lowpass(figure.add_subplot(grid[0, :]), view.episode, channels, most, lowpass)
+    _label_fits(waves, 2.0)
     plot_gain(figure.add_subplot(grid[1, 0]), lowpass, channels.rate_hz)
     plot_delay(figure.add_subplot(grid[1, 1]), lowpass, channels.rate_hz)
     more = f"\nlow-pass {lowpass.hz:g} Hz, order {lowpass.order}, {lowpass.phase} phase"
@@ -127,6 +136,7 @@ def _targets(view: _View) -> Figure:
             name=targets.names[column],
             unit=targets.units[column],
         )
+        _label_fits(ax, 1.4)
     _share_time(axes)
     figure.suptitle(view.title(), fontsize="medium")
     return figure

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 from matplotlib.axes import Axes
 
-from csp_data.plot.style import COLOURS, legend_beside, styles, thin, tidy
+from csp_data.plot.style import COLOURS, legend_beside, printed_unit, styles, telling, tidy
 from csp_data.recording import FloatArray, Recording, Stream
 
 __all__ = ["gaps", "plot_clock", "plot_coverage", "plot_stream"]
@@ -50,13 +50,14 @@ def plot_stream(ax: Axes, stream: Stream, *, active: tuple[float, float] | None 
     time = np.insert(stream.time, after, np.nan)
     for column, style in enumerate(styles(count)):
         values = np.insert(stream.values[:, column].astype(np.float64), after, np.nan)
-        ax.plot(time, values, linewidth=0.8, label=stream.channels[column], **style, **thin(time))
+        shown = telling(values)
+        ax.plot(time[shown], values[shown], linewidth=0.8, label=stream.channels[column], **style)
     for start, stop in silent:
         ax.axvspan(start, stop, color="#8a8f98", alpha=0.25, linewidth=0)
     for edge in active or ():
         ax.axvline(edge, color="#222222", linestyle=":", linewidth=0.9)
     total = stream.values.shape[1]
-    ax.set_ylabel(stream.unit + (f"\n(first {count} of {total})" if count < total else ""))
+    ax.set_ylabel(printed_unit(stream.unit) + (f"\n(first {count} of {total})" if count < total else ""))
     legend_beside(ax)
     ax.margins(x=0)
     return tidy(ax)

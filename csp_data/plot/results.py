@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 from matplotlib.axes import Axes
 
-from csp_data.plot.style import INK, Look, from_start, legend_beside, line_looks, tidy
+from csp_data.plot.style import INK, Look, from_start, legend_beside, line_looks, printed_unit, telling, tidy
 
 __all__ = ["plot_drift", "plot_prediction", "plot_trajectory"]
 
@@ -43,12 +43,17 @@ def plot_prediction(
     looks
         Model to its :data:`~csp_data.plot.style.Look`; by default colours in turn.
     """
-    time = from_start(time)
-    ax.plot(time, measured, color=INK, linewidth=2.2, alpha=0.85, label="measured")
-    predicted = predicted or {}
+    time, predicted = np.asarray(from_start(time)), predicted or {}
+    lines: dict[str, tuple[Array, dict[str, Any]]] = {
+        "measured": (measured, {"color": INK, "linewidth": 2.2, "alpha": 0.85})
+    }
     for model, style in line_looks(list(predicted), looks).items():
-        ax.plot(time, predicted[model], linewidth=1.2, label=model, **style)
-    ax.set(xlabel="time in the recording (s)", ylabel=f"{name} ({unit})" if unit else name)
+        lines[model] = (predicted[model], {"linewidth": 1.2, **style})
+    for label, (values, style) in lines.items():
+        values = np.asarray(values, dtype=np.float64)
+        shown = telling(values)
+        ax.plot(time[shown], values[shown], label=label, **style)
+    ax.set(xlabel="time in the recording (s)", ylabel=f"{name} ({printed_unit(unit)})" if unit else name)
     ax.margins(x=0)
     legend_beside(ax)
     return tidy(ax)
@@ -92,6 +97,7 @@ def plot_trajectory(
         ax.plot(path[:, 0], path[:, 1], label=label, **style)
     ax.plot(0, 0, "o", color=INK, markersize=5)
     ax.set_aspect("equal", adjustable="datalim")
+    unit = printed_unit(unit)
     ax.set(xlabel=f"{names[0]} ({unit})", ylabel=f"{names[1]} ({unit})")
     legend_beside(ax)
     return tidy(ax)
@@ -128,7 +134,8 @@ def plot_drift(
     for model, style in line_looks(list(predicted), looks).items():
         gap = np.linalg.norm(_summed(predicted[model], step) - true, axis=1)
         ax.plot(time, gap, linewidth=1.4, label=model, **style)
-    ax.set(xlabel="time in the recording (s)", ylabel=f"distance from the measured sum ({unit})", ylim=(0, None))
+    label = f"distance from the measured sum ({printed_unit(unit)})"
+    ax.set(xlabel="time in the recording (s)", ylabel=label, ylim=(0, None))
     ax.margins(x=0)
     legend_beside(ax)
     return tidy(ax)

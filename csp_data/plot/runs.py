@@ -48,6 +48,18 @@ def _looks(names: Sequence[str], given: Mapping[str, Look] | None) -> Mapping[st
     return given if given is not None else looks(names)
 
 
+class _LogTicks(LogLocator):
+    """1, 2 and 5 of each decade; of less than a decade, of which that may be one, even steps."""
+
+    def __init__(self) -> None:
+        super().__init__(subs=(1.0, 2.0, 5.0))
+
+    def tick_values(self, vmin: float, vmax: float) -> Any:
+        if vmax < 10 * vmin:
+            return MaxNLocator(5, steps=[1, 2, 5, 10]).tick_values(vmin, vmax)
+        return super().tick_values(vmin, vmax)
+
+
 def plot_learning(
     ax: Axes,
     curves: Mapping[str, Sequence[Sequence[float]]],
@@ -81,12 +93,13 @@ def plot_learning(
         length = min(map(len, seeds), default=0)
         at = _thinned(length)
         mean = np.mean([np.asarray(losses[:length]) for losses in seeds], axis=0)
-        ax.plot(at + 1, mean[at], linewidth=1.7, label=model, **style)
+        dot = {"marker": drawn[model]["marker"], "markersize": 4.0} if length == 1 else {}  # no line of one epoch
+        ax.plot(at + 1, mean[at], linewidth=1.7, label=model, **style, **dot)
         for losses, epoch in zip(seeds, (chosen or {}).get(model, ()), strict=False):
             size = 3.5 if several else 6
             ax.plot(epoch, losses[epoch - 1], drawn[model]["marker"], color=style["color"], markersize=size)
     ax.set_yscale("log")
-    ax.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+    ax.yaxis.set_major_locator(_LogTicks())
     ax.yaxis.set_minor_locator(NullLocator())
     ax.yaxis.set_major_formatter("{x:g}")
     ax.xaxis.set_major_locator(MaxNLocator(6, integer=True, min_n_ticks=1))
@@ -179,9 +192,9 @@ def plot_cost(
         ax.plot(cost, mean, drawn[model]["marker"], color=color, markersize=6.5, label=model, linestyle="none")
     ax.set_xscale("log")
     costs = [cost for cost, _ in models.values()]
-    ax.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0) if max(costs) < 30 * min(costs) else (1.0,)))
+    ax.xaxis.set_major_locator(_LogTicks() if max(costs) < 30 * min(costs) else LogLocator())
     ax.xaxis.set_minor_locator(NullLocator())
-    ax.xaxis.set_major_formatter("{x:,.0f}")
+    ax.xaxis.set_major_formatter("{x:,.10g}")
     ax.set(xlabel=xlabel, ylabel=ylabel)
     ax.margins(0.08)
     legend_beside(ax)

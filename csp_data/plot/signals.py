@@ -9,7 +9,17 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from csp_data.dataset import Episode
-from csp_data.plot.style import COLOURS, GREYS, INK, from_start, legend_beside, styles, thin, tidy
+from csp_data.plot.style import (
+    COLOURS,
+    GREYS,
+    INK,
+    from_start,
+    legend_beside,
+    printed_unit,
+    styles,
+    telling,
+    tidy,
+)
 from csp_data.signal.lowpass import LowPass
 from csp_data.store import Channels
 
@@ -61,17 +71,19 @@ def plot_channels(
     values: Any = episode.targets if targets else episode.inputs
     time = from_start(episode.target_time if targets else episode.time, float(episode.time[0]))
     for style, column in zip(styles(len(columns)), columns, strict=True):
-        named = {**style, **thin(time), "label": channels.names[column]}
+        named = {**style, "label": channels.names[column]}
+        shown = telling(values[:, column])
         if targets:
-            ax.step(time, values[:, column], where="pre", linewidth=1.2, **named)
+            ax.step(time[shown], values[shown, column], where="pre", linewidth=1.2, **named)
         elif lowpass is None:
-            ax.plot(time, values[:, column], linewidth=0.8, **named)
+            ax.plot(time[shown], values[shown, column], linewidth=0.8, **named)
         else:
-            ax.plot(time, values[:, column], linewidth=0.5, alpha=0.4, color=style["color"], **thin(time))
-            smooth = lowpass.apply(values[:, [column]], channels.rate_hz)
-            ax.plot(time, smooth[:, 0], linewidth=1.4, **named)
+            ax.plot(time[shown], values[shown, column], linewidth=0.5, alpha=0.4, color=style["color"])
+            smooth = lowpass.apply(values[:, [column]], channels.rate_hz)[:, 0]
+            shown = telling(smooth)
+            ax.plot(time[shown], smooth[shown], linewidth=1.4, **named)
     if len({channels.units[column] for column in columns}) == 1:
-        ax.set_ylabel(channels.units[columns[0]])
+        ax.set_ylabel(printed_unit(channels.units[columns[0]]))
     legend_beside(ax)
     ax.margins(x=0)
     return tidy(ax)
@@ -102,7 +114,10 @@ def plot_lowpass(ax: Axes, episode: Episode, channels: Channels, column: int, *l
     for one, style in zip(lowpass, styles(len(lowpass)), strict=True):
         smooth = one.apply(values, channels.rate_hz)
         ax.plot(time, smooth[piece, 0], linewidth=1.6, label=_said(one), **style)
-    ax.set(xlabel="time in the recording (s)", ylabel=f"{channels.names[column]} ({channels.units[column]})")
+    ax.set(
+        xlabel="time in the recording (s)",
+        ylabel=f"{channels.names[column]} ({printed_unit(channels.units[column])})",
+    )
     ax.margins(x=0)
     legend_beside(ax)
     return tidy(ax)
@@ -143,7 +158,8 @@ def plot_spectra(
         ax.loglog(hz[1:], density[1:], linewidth=1.3 if lowpass else 1.0, label=name, **style)
     if lowpass:
         ax.set_ylim(bottom=ax.get_ylim()[1] * 1e-9)
-    unit = channels.units[columns[0]] if len(columns) else ""
-    ax.set(xlabel="frequency (Hz)", ylabel=f"{unit if unit.isalpha() else f'({unit})'}²/Hz")
+    unit = printed_unit(channels.units[columns[0]]) if len(columns) else ""
+    squared = "1" if unit == "no unit" else f"{unit if unit.isalpha() else f'({unit})'}²"
+    ax.set(xlabel="frequency (Hz)", ylabel=f"power density ({squared}/Hz)")
     legend_beside(ax)
     return tidy(ax)

@@ -5,14 +5,18 @@ from __future__ import annotations
 import base64
 import html
 import io
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import matplotlib as mpl
+import numpy as np
+import numpy.typing as npt
 from matplotlib import figure as mpl_figure
 from matplotlib.axes import Axes
 from matplotlib.text import Text
+from matplotlib.ticker import ScalarFormatter
 
 from csp_data.errors import OptionError
 from csp_data.home import expanded
@@ -22,7 +26,6 @@ from csp_data.recording import FloatArray
 __all__ = [
     "COLOURS",
     "DASHES",
-    "DENSE",
     "GREYS",
     "INK",
     "MARKERS",
@@ -33,9 +36,10 @@ __all__ = [
     "legend_below",
     "legend_beside",
     "looks",
+    "printed_unit",
     "save",
     "styles",
-    "thin",
+    "telling",
     "tidy",
     "to_svg",
 ]
@@ -58,7 +62,9 @@ SUFFIXES = ("png", "svg", "pdf", "html")
 WORLD_S = 1e6
 """Seconds from which a clock is taken for one that began in 1970 or at some machine's start."""
 DENSE = 20_000
-"""Samples from which a line within a vector picture is drawn as pixels: the file would be megabytes otherwise."""
+"""Samples from which a line is drawn through some of them: all of them make files of megabytes."""
+COLUMNS = 1_000
+"""Pieces of such a line, each narrower than the line is wide."""
 
 PAGE = """<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
@@ -110,9 +116,19 @@ def line_looks(names: Sequence[str], given: Mapping[str, Look] | None) -> dict[s
 
 
 def tidy(ax: Axes) -> Axes:
-    """Remove what carries no information from axes, and return them."""
+    """Remove what carries no information from axes, and return them; ticks say the whole number."""
     ax.spines[["top", "right"]].set_visible(False)
+    for axis in (ax.xaxis, ax.yaxis):
+        if isinstance(formatter := axis.get_major_formatter(), ScalarFormatter):
+            formatter.set_useOffset(False)
     return ax
+
+
+def printed_unit(unit: str) -> str:
+    """Return a unit as it stands in print: raised digits, the letter of micro, words where there is none."""
+    if unit == "1":
+        return "no unit"
+    return re.sub(r"\bu(?=[A-Z])", "µ", unit.replace("^2", "²").replace("^3", "³"))
 
 
 def legend_beside(ax: Axes) -> None:
@@ -139,9 +155,31 @@ def from_start(time: FloatArray, start: float | None = None) -> FloatArray:
     return time - first if abs(first) > WORLD_S else time
 
 
-def thin(values: FloatArray | Sequence[float]) -> dict[str, Any]:
-    """Return how a line of so many samples is drawn."""
-    return {"rasterized": len(values) > DENSE}
+def telling(values: FloatArray) -> npt.NDArray[np.intp]:
+    """Return the indices of the samples that a line goes through.
+
+    All of them, up to :data:`DENSE`; of more, the least and the greatest of each piece, both ends, and one of each
+    run of NaN, where the line is broken: it looks the same.
+
+    Parameters
+    ----------
+    values : array, shape (T,)
+        A channel.
+    """
+    count = len(values)
+    if count <= DENSE:
+        return np.arange(count)
+    missing = np.isnan(values)
+    pieces = np.pad(np.where(missing, np.inf, values), (0, -count % COLUMNS), constant_values=np.inf)
+    pieces = pieces.reshape(COLUMNS, -1)
+    starts = np.arange(COLUMNS) * pieces.shape[1]
+    extremes = [
+        starts + pieces.argmin(axis=1),
+        starts + np.where(np.isinf(pieces), -np.inf, pieces).argmax(axis=1),
+    ]
+    breaks = np.flatnonzero(missing[1:] & ~missing[:-1]) + 1
+    kept = np.unique(np.concatenate([[0], *extremes, breaks, [count - 1]]))
+    return kept[kept < count]
 
 
 SVG: dict[Any, Any] = {"svg.hashsalt": "csp-data", "svg.fonttype": "none"}

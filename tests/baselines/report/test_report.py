@@ -193,6 +193,14 @@ def test_numbers_beside_figures_keep_their_digits() -> None:
         assert not re.search(r"\.\d{3}", numbers)
 
 
+def test_the_first_sentence_hides_no_better_reference(text: str, runs: dict[str, Run]) -> None:
+    """It called a learned model the one with the lowest error on val, above a table where a reference has it."""
+    assert "The learned model with the lowest error on val, flat-lstm, has" in text
+    assert runs["fir"].selected["mse"] < runs["mean"].selected["mse"]
+    error = f"{runs['fir'].reported['mse']:.4f}"
+    assert f"A reference has a lower one: fir, with {error} (m/s)²." in text
+
+
 def test_among_references_none_is_called_learned(runs: dict[str, Run]) -> None:
     assert "the learned model with the lowest error on val" in significance(make_table([runs["a"], runs["mean"]]))
     text = significance(make_table([runs["fir"], runs["mean"]]))

@@ -1,12 +1,14 @@
 import base64
 import io
 import re
+import shutil
 import subprocess
 import sys
 import xml.etree.ElementTree as ET
 from dataclasses import replace
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pytest
 from matplotlib.figure import Figure
@@ -18,7 +20,7 @@ from csp_data import LowPass, Stream, plot
 from csp_data.commands.plot import FIGURES
 from csp_data.errors import OptionError, UnknownNameError
 from csp_data.plot.raw import gaps
-from csp_data.plot.style import to_svg
+from csp_data.plot.style import printed_unit, to_svg
 
 
 @pytest.fixture(scope="module")
@@ -154,6 +156,97 @@ def test_rows_without_values_are_a_gap_too() -> None:
     assert len(plot.plot_coverage(axes(), {"m": stream}).collections[0].get_paths()) == 2
     unseen = Stream(time, np.full((100, 2), np.nan), ("x", "y"), "m", "reference")
     assert not plot.plot_coverage(axes(), {"m": unseen}).collections
+
+
+def test_long_lines_go_through_the_samples_that_show() -> None:
+    """All of them, hours of a skin took half a minute to draw and were pixels even in a PDF."""
+    rng = np.random.default_rng(0)
+    time, values = np.arange(100_003) / 50, rng.normal(size=100_003)
+    values[[777, 50_001]] = 40.0, -40.0
+    values[30_000:30_500] = np.nan
+    stream = Stream(time, values[:, None], ("x",), "m", "reference")
+    ax = plot.plot_stream(axes(), stream)
+    shown = np.asarray(ax.lines[0].get_xydata())
+    assert len(shown) < 2_200
+    known = np.isfinite(shown[:, 1])
+    np.testing.assert_array_equal(values[np.round(shown[known, 0] * 50).astype(int)], shown[known, 1])
+    assert (shown[known, 1].min(), shown[known, 1].max()) == (-40, 40)
+    assert (shown[0, 0], shown[-1, 0]) == (0, time[-1])
+    within = (shown[:, 0] >= 600) & (shown[:, 0] < 610)
+    assert within.any()
+    assert not known[within].any()  # no line is drawn across the gap
+    drawn = plot.plot_prediction(axes(), time, values, {"m": list(values)})
+    for line in drawn.lines:
+        np.testing.assert_array_equal(line.get_xydata(), shown)
+    assert "<image" not in to_svg(ax.figure)
+
+
+def test_units_are_printed() -> None:
+    drawn = plot.recording_figure(csp_data.read_recording("sample"))
+    assert [ax.get_ylabel() for ax in drawn.axes] == ["m/s²", "rad/s", "µT", "m", "no unit"]
+    assert [printed_unit(unit) for unit in ("uV", "kg m^2/s^3", "us", "gauss")] == [
+        "µV",
+        "kg m²/s³",
+        "us",
+        "gauss",
+    ]
+    spectra = csp_data.load("sample").plot("spectra", channels=["acc_x", "gyr_x"])
+    assert [ax.get_ylabel() for ax in spectra.axes] == [f"power density (({u})²/Hz)" for u in ("m/s²", "rad/s")]
+
+
+def test_times_of_a_late_piece_are_whole_numbers(sample) -> None:
+    """Six hours in, ticks were 5.5, 6.0 and so on, with +1.922e4 in a corner."""
+
+    def drawn(late: float):
+        episode = replace(sample.train[0], time=sample.train[0].time + late)
+        return plot.plot_lowpass(axes(), episode, sample.channels, 0, LowPass(hz=5))
+
+    ax = drawn(19_225.2 - drawn(0).lines[0].get_xdata()[0])
+    ax.figure.draw_without_rendering()
+    assert ax.xaxis.get_offset_text().get_text() == ""
+    assert all(19_225 < float(tick.get_text()) < 19_229 for tick in ax.get_xticklabels()[1:-1])
+
+
+def test_long_names_run_into_nothing(sample, tmp_path: Path) -> None:
+    path = shutil.copy(sample.path, tmp_path)
+    names = [f"velocity_RightForeArm_{axis}" for axis in "xyz"]
+    with h5py.File(path, "r+") as file:
+        file["targets"].attrs["channels"] = names
+        file["inputs"].attrs["channels"] = [f"accelerometer_of_the_right_hand_{i}" for i in range(6)]
+    long = csp_data.load(path=path)
+    for figure in ("targets", "lowpass"):
+        drawn = long.plot(figure)
+        drawn.draw_without_rendering()
+        for ax in drawn.axes:
+            assert ax.yaxis.label.get_window_extent().height < 1.1 * ax.get_window_extent().height
+    assert [ax.get_title(loc="left") for ax in long.plot("targets").axes] == [f"{name} (m/s)" for name in names]
+    assert sample.plot("targets").axes[0].get_ylabel() == "vel_x (m/s)"
+
+
+def _ticks_in_view(axis) -> list[str]:
+    axis.axes.figure.draw_without_rendering()
+    low, high = axis.get_view_interval()
+    return [tick.label1.get_text() for tick in axis.get_major_ticks() if low <= tick.get_loc() <= high]
+
+
+def test_logarithmic_axes_have_ticks_to_read_values_off() -> None:
+    """Between 0.8 and 1.3, or from 52,000 to 101,000, there was one."""
+    assert _ticks_in_view(plot.plot_learning(axes(), {"a": [[1.3, 1.0, 0.8]]}).yaxis) == ["0.8", "1", "1.2"]
+    models = {"a": (52_771, [1.0]), "b": (101_443, [2.0])}
+    costs = _ticks_in_view(plot.plot_cost(axes(), models, xlabel="values", ylabel="error").xaxis)
+    assert costs == ["60,000", "80,000", "100,000"]
+    few = {"a": (1.2, [1.0]), "b": (1.9, [2.0])}
+    costs = _ticks_in_view(plot.plot_cost(axes(), few, xlabel="times", ylabel="error").xaxis)
+    assert costs == ["1.2", "1.4", "1.6", "1.8"]
+    wide = {"a": (90, [1.0]), "b": (90_000, [2.0])}
+    costs = _ticks_in_view(plot.plot_cost(axes(), wide, xlabel="times", ylabel="error").xaxis)
+    assert costs == ["100", "1,000", "10,000", "100,000"]
+
+
+def test_a_single_epoch_can_be_seen() -> None:
+    ax = plot.plot_learning(axes(), {"a": [[1.3], [1.2]], "b": [[1.1, 0.9]]})
+    marks = {line.get_label(): line.get_marker() for line in ax.lines if not line.get_label().startswith("_")}
+    assert marks == {"a": "o", "b": "None"}
 
 
 def test_prediction_names_models_with_different_lines() -> None:
