@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import panel as pn
+from bokeh.models import CustomJS
 
 from csp_data.dataset import Dataset
 from csp_data.describe.text import markdown
@@ -20,11 +21,26 @@ from csp_data.view.selection import FILTERED, PREDICTED, SHOWN, Selection, first
 __all__ = ["build"]
 
 STYLE = """
-:host { flex: 1 1 340px; min-width: 0; max-width: min(1000px, 96vw); }
+:host { flex: 1 1 560px; min-width: 0; max-width: min(1000px, 96vw); min-height: 60px; }
 div { width: 100%; }
-svg { width: 100%; height: auto; }
+figure { margin: 0; overflow-x: auto; }
+svg { width: 100%; min-width: 560px; height: auto; }
 .csp-error { color: #a12a00; font-weight: 600; }
 """
+"""Below 560 px letters could not be read: there the figure goes below the choices, and scrolls."""
+
+NAME_SLIDERS = """
+const visit = (root) => {
+  const title = root.querySelector(".bk-slider-title")?.firstChild.textContent.replace(/: $/, "");
+  for (const handle of root.querySelectorAll(".noUi-handle")) handle.setAttribute("aria-label", title);
+  for (const it of root.querySelectorAll("*")) if (it.shadowRoot) visit(it.shadowRoot);
+};
+visit(document);
+"""
+"""Tells a screen reader what a slider is for, which Bokeh's do not."""
+
+ORDERS = range(1, 9)
+"""Of filters to choose from."""
 
 
 class _Page:
@@ -52,11 +68,12 @@ class _Page:
             step=round(nyquist / 250, 3),
             value=0 if lowpass is None else lowpass.hz,
         )
-        self.order = pn.widgets.IntSlider(
-            name="Order", start=1, end=8, value=3 if lowpass is None else lowpass.order
-        )
-        self.phase = pn.widgets.RadioButtonGroup(
-            name="Phase", options=["causal", "zero"], value="causal" if lowpass is None else lowpass.phase
+        order = 3 if lowpass is None else lowpass.order
+        self.order = pn.widgets.Select(name="Order of the low-pass", options=sorted({*ORDERS, order}), value=order)
+        self.phase = pn.widgets.Select(
+            name="Phase of the low-pass",
+            options=["causal", "zero"],
+            value="causal" if lowpass is None else lowpass.phase,
         )
         self.run = pn.widgets.Select(
             name="Predictions of a run" if runs else "Predictions of a run (needs --runs FOLDER)",
@@ -64,16 +81,16 @@ class _Page:
             value=selection.run or "",
             disabled=not runs,
         )
-        self.shown = pn.pane.HTML("", css_classes=["csp-figure"], stylesheets=[STYLE])
+        self.shown = pn.pane.HTML("<p>Drawing …</p>", css_classes=["csp-figure"], stylesheets=[STYLE])
         self._watch_widgets()
-        self._update()
+        pn.state.onload(self._update)  # the choices are there before the first figure is
 
     def _watch_widgets(self) -> None:
         self.part.param.watch(self._part_changed, "value")
         self.run.param.watch(self._run_changed, "value")
         for widget in (self.figure, self.episode, self.channels, self.hz, self.order, self.phase):
             # a slider tells while it is dragged; drawing waits until it is let go
-            widget.param.watch(self._update, "value_throttled" if widget in (self.hz, self.order) else "value")
+            widget.param.watch(self._update, "value_throttled" if widget is self.hz else "value")
 
     def _episodes(self, part: str) -> dict[str, int]:
         return {f"{i}: {row.id}": i for i, row in enumerate(self.dataset.split(part).rows)}
@@ -101,8 +118,8 @@ class _Page:
 
     def selection(self) -> Selection:
         """Return what the widgets say."""
-        hz, order = float(self.hz.value or 0), int(self.order.value or 1)
-        filtered = LowPass(hz, order, self.phase.value) if hz > 0 else None
+        hz = float(self.hz.value or 0)
+        filtered = LowPass(hz, self.order.value, self.phase.value) if hz > 0 else None
         return Selection(
             self.dataset,
             self.runs,
@@ -118,10 +135,13 @@ class _Page:
     def _update(self, *_: Any) -> None:
         for widget in (self.channels, self.hz, self.order, self.phase):
             widget.disabled = self.figure.value not in FILTERED
+        self.shown.loading = True
         try:
-            self.shown.object = to_svg(self.selection().draw())
+            self.shown.object = _drawn(self.selection())
         except CspDataError as error:
-            self.shown.object = f'<p class="csp-error">{html.escape(str(error))}</p>'
+            self.shown.object = f'<p class="csp-error" role="alert">{html.escape(str(error))}</p>'
+        finally:
+            self.shown.loading = False
 
     def layout(self) -> Any:
         """Return the page."""
@@ -144,6 +164,17 @@ class _Page:
             pn.Accordion(("Card", card), sizing_mode="stretch_width", margin=10),
             sizing_mode="stretch_width",
         )
+
+
+def _drawn(selection: Selection) -> str:
+    """Return the figure, what a screen reader says of it, and where it is found again."""
+    figure = selection.draw()
+    said = html.escape(f"{selection.figure}: {' '.join(figure.get_suptitle().split())}", quote=True)
+    address = html.escape(selection.address(), quote=True)
+    return (
+        f'<figure role="img" aria-label="{said}">{to_svg(figure)}</figure>'
+        f'<p><a href="?{address}">Link to this figure</a></p>'
+    )
 
 
 def _without_pictures(parser: Any) -> None:
@@ -177,5 +208,8 @@ def build(
     try:
         selection = Selection.asked(dataset, runs, arguments or {}, raw)
     except CspDataError as error:
-        return pn.pane.HTML(f"<h1>Not shown</h1><p>{html.escape(str(error))}</p>")
+        back = f'<a href="?">Show {html.escape(dataset.name)} from its first episode on</a>'
+        return pn.pane.HTML(f"<h1>Not shown</h1><p>{html.escape(str(error))}</p><p>{back}</p>")
+    if pn.state.curdoc is not None:
+        pn.state.curdoc.js_on_event("document_ready", CustomJS(code=NAME_SLIDERS))
     return _Page(dataset, runs, selection).layout()

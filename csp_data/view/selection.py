@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from urllib.parse import urlencode
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -142,6 +143,17 @@ class Selection:
             lowpass=LowPass(hz, order, phase) if hz > 0 else None,
             channels=tuple(filter(None, arguments.get("channels", "").split(","))),
         )
+
+    def address(self) -> str:
+        """Return what follows the question mark of the address that asks for the same (:meth:`asked`)."""
+        said: dict[str, object] = {"figure": self.figure, "part": self.part, "episode": self.episode}
+        if self.lowpass is not None:
+            said |= {"hz": self.lowpass.hz, "order": self.lowpass.order, "phase": self.lowpass.phase}
+        if self.run is not None:
+            said["run"] = self.run
+        if self.channels:
+            said["channels"] = ",".join(self.channels)
+        return urlencode(said, safe=",/")
 
     def prediction(self) -> FloatArray | None:
         """Return what the run predicts of the episode, shape (N, D); ``None`` when no run is chosen.

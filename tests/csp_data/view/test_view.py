@@ -8,6 +8,8 @@ import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qsl
 
 import h5py
 import numpy as np
@@ -108,6 +110,21 @@ def test_an_address_says_all_that_is_chosen(sample: csp_data.Dataset, root: Path
     )
 
 
+@pytest.mark.parametrize(
+    "chosen",
+    [
+        {},
+        {"figure": "lowpass", "part": "test", "episode": 1, "lowpass": csp_data.LowPass(2.5, 4, "zero")},
+        {"figure": "targets", "part": "val", "run": "sweep/good"},
+        {"figure": "spectra", "channels": ("gyr_y", "acc_x")},
+    ],
+)
+def test_the_link_to_a_figure_leads_to_it(sample: csp_data.Dataset, root: Path, chosen: dict[str, Any]) -> None:
+    runs = find_runs(root)
+    selection = Selection(sample, runs, **chosen)
+    assert Selection.asked(sample, runs, dict(parse_qsl(selection.address()))) == selection
+
+
 def test_chosen_inputs_alone_are_drawn(sample: csp_data.Dataset) -> None:
     chosen = Selection(sample, figure="episode", channels=("gyr_y", "acc_x"))
     labels = [[line.get_label() for line in ax.lines] for ax in chosen.draw().axes]
@@ -192,6 +209,8 @@ def test_what_is_chosen_in_the_page_is_what_is_shown(sample: csp_data.Dataset, r
         sample, runs, "lowpass", "val", 0, csp_data.LowPass(24.5, 5, "zero"), None, ("gyr_y",), raw
     )  # the slider ends below half the rate of 50 Hz
     assert sample.val[0].id in page.shown.object
+    steep = Selection(sample, lowpass=csp_data.LowPass(24.9, 12))  # beyond what is offered, as an address may ask
+    assert _Page(sample, {}, steep).selection() == steep
     page.run.value = "sweep/good"
     assert page.selection().figure == "targets"
     assert (page.part.value, page.run.disabled) == ("test", False)
@@ -231,6 +250,7 @@ def test_the_page_in_a_browser(address: str) -> None:
         shown = page.locator(".csp-figure svg").first
         shown.wait_for()
         assert "sample / train / " in (shown.text_content() or "")
+        page.get_by_role("img", name="episode: sample / train / ").wait_for()
         # a run: the picture is of what it predicts, of an episode of the part that it reports on
         assert page.get_by_label("Predictions of a run").input_value() == "none"
         page.get_by_label("Predictions of a run").select_option("sweep/good")
@@ -240,8 +260,14 @@ def test_the_page_in_a_browser(address: str) -> None:
         page.get_by_label("Figure", exact=True).select_option("lowpass")
         page.get_by_label("Inputs").select_option("gyr_y")
         page.locator(".csp-figure svg >> text=gyr_y (rad/s)").first.wait_for()
-        page.locator(".noUi-handle").first.press("ArrowRight")
+        page.get_by_role("slider", name="Low-pass cut-off (Hz), 0 for none").press("ArrowRight")
         page.locator(".csp-figure svg >> text=/low-pass 0\\.1 Hz/").first.wait_for()
+        page.get_by_role("link", name="Link to this figure").click()
+        page.wait_for_url("**/view?figure=lowpass&part=test&episode=0&hz=0.1&**")
+        page.get_by_role("img", name="low-pass 0.1 Hz, order 3, causal phase").wait_for()
+        assert page.get_by_label("Predictions of a run").input_value() == "sweep/good"
+        page.get_by_label("Figure", exact=True).select_option("trajectory")
+        assert "Choose target=" in page.get_by_role("alert").inner_text()
         page.get_by_label("Figure", exact=True).select_option("recording")
         page.locator(".csp-figure svg >> text=/raw \\(real recordings\\)/").first.wait_for()
         page.goto(address + "?figure=lowpass&hz=2&phase=zero")
@@ -250,8 +276,9 @@ def test_the_page_in_a_browser(address: str) -> None:
         page.wait_for_selector("text=Not shown")
         assert page.locator(".csp-figure").count() == 0
         page.set_viewport_size({"width": 390, "height": 800})
-        page.goto(address)
-        page.locator(".csp-figure svg").first.wait_for()
+        page.get_by_role("link", name="Show sample from its first episode on").click()
+        shown.wait_for()
+        assert shown.evaluate("svg => svg.getBoundingClientRect().width") >= 560  # or its letters are too small
         assert page.evaluate("document.documentElement.scrollWidth") <= 391
         browser.close()
     host = address.split("/")[2]
