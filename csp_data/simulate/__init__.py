@@ -60,8 +60,8 @@ def simulate(
     jobs
         Recordings that are made at once.
     compressed
-        Store the arrays of HDF5 files with gzip: about half the size, several times slower to read. Text files and
-        their archives are not affected.
+        Store the arrays of HDF5 files with gzip: smaller by a fifth (ronin) to four fifths (joystick). Text files
+        and their archives are not affected.
     archives
         Pack the files as the publisher does: ronin in four zips, totalcapture in two tars per subject.
 
