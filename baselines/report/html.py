@@ -134,7 +134,7 @@ def table(
         for css_class, cells in rows
     )
     tools = (
-        '<input type="search" placeholder="Filter rows" aria-label="Filter rows"><output></output>'
+        '<input type="search" hidden placeholder="Filter rows" aria-label="Filter rows"><output></output>'
         if len(rows) >= FILTERED_FROM
         else ""
     )

@@ -114,6 +114,7 @@ for (const box of document.querySelectorAll(".sortable")) {
     body.append(...rows.sort(compare));
   }));
   const shown = box.querySelector("output"), filter = box.querySelector("input");
+  if (filter) filter.hidden = false;  // without this script it would do nothing
   if (filter) filter.addEventListener("input", () => {
     const words = filter.value.toLowerCase().split(/\\s+/).filter(Boolean);
     for (const row of body.rows) row.hidden = !words.every((w) => row.textContent.toLowerCase().includes(w));

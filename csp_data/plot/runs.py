@@ -51,12 +51,13 @@ def _looks(names: Sequence[str], given: Mapping[str, Look] | None) -> Mapping[st
 class _LogTicks(LogLocator):
     """1, 2 and 5 of each decade; of less than a decade, of which that may be one, even steps."""
 
-    def __init__(self) -> None:
+    def __init__(self, most: int = 5) -> None:
         super().__init__(subs=(1.0, 2.0, 5.0))
+        self._steps = MaxNLocator(most, steps=[1, 2, 5, 10])
 
     def tick_values(self, vmin: float, vmax: float) -> Any:
         if vmax < 10 * vmin:
-            return MaxNLocator(5, steps=[1, 2, 5, 10]).tick_values(vmin, vmax)
+            return self._steps.tick_values(vmin, vmax)
         return super().tick_values(vmin, vmax)
 
 
@@ -99,7 +100,7 @@ def plot_learning(
             size = 3.5 if several else 6
             ax.plot(epoch, losses[epoch - 1], drawn[model]["marker"], color=style["color"], markersize=size)
     ax.set_yscale("log")
-    ax.yaxis.set_major_locator(_LogTicks())
+    ax.yaxis.set_major_locator(_LogTicks(7))
     ax.yaxis.set_minor_locator(NullLocator())
     ax.yaxis.set_major_formatter("{x:g}")
     ax.xaxis.set_major_locator(MaxNLocator(6, integer=True, min_n_ticks=1))

@@ -139,6 +139,18 @@ def test_it_is_dark_where_the_reader_is(browser: Any, short_page: Path) -> None:
     page.close()
 
 
+def test_without_scripts_it_is_complete(browser: Any, short_page: Path) -> None:
+    """As in the preview of a mail program, where the box to filter with did nothing."""
+    page, problems = _open(browser, short_page, java_script_enabled=False)
+    assert problems == []
+    assert page.locator("figure svg").count() >= 12
+    assert page.locator("table >> nth=0 >> tbody tr").count() == 3
+    assert not page.get_by_label("Filter rows").first.is_visible()
+    page.locator("nav > details > summary").click()
+    assert page.locator("nav a").first.is_visible()
+    page.close()
+
+
 def test_on_paper_nothing_is_folded(browser: Any, long_page: Path) -> None:
     page, _ = _open(browser, long_page)
     page.emulate_media(media="print")

@@ -231,7 +231,10 @@ def _ticks_in_view(axis) -> list[str]:
 
 def test_logarithmic_axes_have_ticks_to_read_values_off() -> None:
     """Between 0.8 and 1.3, or from 52,000 to 101,000, there was one."""
-    assert _ticks_in_view(plot.plot_learning(axes(), {"a": [[1.3, 1.0, 0.8]]}).yaxis) == ["0.8", "1", "1.2"]
+    losses = _ticks_in_view(plot.plot_learning(axes(), {"a": [[1.3, 1.0, 0.8]]}).yaxis)
+    assert losses == ["0.8", "0.9", "1", "1.1", "1.2", "1.3"]
+    losses = _ticks_in_view(plot.plot_learning(axes(), {"a": [[2.6, 1.7]]}).yaxis)
+    assert losses == ["1.8", "2", "2.2", "2.4", "2.6"]
     models = {"a": (52_771, [1.0]), "b": (101_443, [2.0])}
     costs = _ticks_in_view(plot.plot_cost(axes(), models, xlabel="values", ylabel="error").xaxis)
     assert costs == ["60,000", "80,000", "100,000"]
