@@ -19,6 +19,13 @@ from baselines.training.quantities import si
 
 __all__ = ["by_recording", "by_target", "by_variant"]
 
+PATHS = (
+    "ATE: root mean square of the difference between the paths that predictions and truth add up to from the "
+    "start of an episode; RTE: how far they drift apart in a minute. Both are over axes, as in RoNIN's code; "
+    "times the root of the number of axes, they are distances."
+)
+"""Below a table that has them."""
+
 Value = Callable[[Result], float]
 Columns = dict[str, tuple[Value, str]]
 """What a column shows to how it is had and its unit as it stands behind that."""
@@ -87,11 +94,13 @@ def by_target(runs: Sequence[Run | Result], variant: str = "", names: Mapping[st
                 ),
                 bracketed(unit),
             )
-    if all(row.test_ate is not None and row.test_rte is not None for row in rows):
+    on_paths = all(row.test_ate is not None and row.test_rte is not None for row in rows)
+    if on_paths:
         unit = bracketed(rows[0].path_unit or "")
         columns["ATE"] = lambda row: row.test_ate or 0.0, unit
         columns["RTE"] = lambda row: row.test_rte or 0.0, unit
-    return _error_grid(table, rows, columns, f"errors by target on {table.report}", "error")
+    grid = _error_grid(table, rows, columns, f"errors by target on {table.report}", "error")
+    return replace(grid, notes=(PATHS,)) if on_paths else grid
 
 
 def by_variant(rows: Sequence[Result], what: str, pair: Callable[[str], tuple[str, bool]]) -> list[Grid]:

@@ -125,7 +125,11 @@ RULES: Mapping[str, Callable[[Stream], Iterator[str]]] = {
 
 
 def sentinels(stream: Stream) -> Iterator[str]:
-    """Yield channels in which one value stands so often and so far from its neighbours that it may mean "none"."""
+    """Yield channels in which one value stands so often and so far from its neighbours that it may mean "none".
+
+    A vector that jumps to 0 in all three of its channels needs to do so only once: cameras that lose a marker.
+    """
+    yield from _lost_vectors(stream)
     for column, name in enumerate(stream.channels):
         values = stream.values[:, column]
         values = values[np.isfinite(values)]
@@ -140,3 +144,22 @@ def sentinels(stream: Stream) -> Iterator[str]:
             continue
         if float(np.median(np.abs(values[entries] - common))) > 20 * usual_change:
             yield f"{name} is {common:g} in {count / len(values):.0%} of the rows, with jumps to it and back"
+
+
+def _lost_vectors(stream: Stream) -> Iterator[str]:
+    """Yield vectors, three columns each, that are far from 0 in the rows beside those in which they are 0."""
+    if len(stream.channels) % 3:
+        return
+    for first in range(0, len(stream.channels), 3):
+        values = stream.values[:, first : first + 3]
+        values = values[np.isfinite(values).all(axis=1)]
+        lost = (values == 0).all(axis=1)
+        kept = values[~lost]
+        edges = np.flatnonzero(lost[1:] != lost[:-1])
+        if not len(edges) or len(kept) < 2:
+            continue
+        usual_change = float(np.median(np.linalg.norm(np.diff(kept, axis=0), axis=1)))
+        jumps = np.linalg.norm(values[edges + 1] - values[edges], axis=1)
+        if usual_change > 0 and float(np.median(jumps)) > 20 * usual_change:
+            names = ", ".join(stream.channels[first : first + 3])
+            yield f"{names} are all 0 in {lost.sum()} of {len(lost)} rows, with jumps to it and back"

@@ -52,6 +52,8 @@ def test_targets_in_si_units(runs: dict[str, Run]) -> None:
     paths = [replace(Result.of(runs[n]), test_ate=1.5, test_rte=2.5, path_unit="m") for n in ("mean", "fir")]
     wider = by_target(paths)
     assert wider.header[-2:] == ("ATE (m)", "RTE (m)")
+    assert "over axes" in wider.notes[0]
+    assert not grid.notes
     assert all(row[-2:] == ("1.5000", "2.5000") for row in wider.rows)
 
 

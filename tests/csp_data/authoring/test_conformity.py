@@ -474,6 +474,26 @@ def test_a_damaged_first_recording_is_named_once(root: Path) -> None:
     assert details.count("could not convert") == 1
 
 
+def test_a_marker_that_the_cameras_lose_and_export_as_0_is_noticed() -> None:
+    """A hundredth of the rows, once: no other value can be judged by so few."""
+    time = np.arange(2000) / 100
+    path = np.stack([0.4 * np.sin(time), 0.9 + 0.02 * np.cos(3 * time), 0.1 * np.sin(2 * time)], axis=1)
+
+    def said(values: np.ndarray) -> list[str]:
+        channels = tuple(f"m{i // 3}_{'xyz'[i % 3]}" for i in range(values.shape[1]))
+        return list(sentinels(csp_data.Stream(time, values, channels, "m", "reference")))
+
+    lost = path.copy()
+    lost[700:720] = 0
+    (problem,) = said(np.hstack([path, lost]))
+    assert problem == "m1_x, m1_y, m1_z are all 0 in 20 of 2000 rows, with jumps to it and back"
+    assert said(path) == []
+    lost[700:720] = np.nan
+    assert said(lost) == []
+    assert said(path - path[1000]) == []  # goes through 0
+    assert said(np.maximum(path[:, :1], 0) * [0.1, 0.2, 1]) == []  # a foot's force
+
+
 def test_sentinels_are_told_from_clipping_and_rest() -> None:
     time = np.arange(2000) / 100
     wave = 1000 * np.sin(time)
