@@ -9,6 +9,7 @@ from functools import lru_cache
 from typing import Any
 
 import torch
+from torch import nn
 
 COMPILING = "Note: compiling the loops of this kind of model, once on this machine; it can take half a minute."
 """What a command says :func:`before_compiling`."""
@@ -17,13 +18,31 @@ COMPILING = "Note: compiling the loops of this kind of model, once on this machi
 def compiled_for(tensor: torch.Tensor) -> bool:
     """Tell whether the numba loops can stand in for plain torch on this tensor.
 
-    They can on the CPU in float32 and float64, outside torch's own compiler and exporter.
+    They can on the CPU in float32 and float64, where nothing looks into every operation.
     """
-    return (
-        tensor.device.type == "cpu"
-        and tensor.dtype in (torch.float32, torch.float64)
-        and not torch.compiler.is_compiling()
-    )
+    return tensor.device.type == "cpu" and tensor.dtype in (torch.float32, torch.float64) and not looked_into()
+
+
+def looked_into() -> bool:
+    """Tell whether torch's compiler, exporter or tracer, or a transform, looks into what is computed now."""
+    compiling_or_tracing: bool = torch.compiler.is_compiling() or torch.jit.is_tracing()  # type: ignore[attr-defined]
+    return compiling_or_tracing or transformed()
+
+
+def transformed() -> bool:
+    """Tell whether a transform of ``torch.func`` (``vmap``, ``grad``, ``jvp``, ...) computes now."""
+    compiling: bool = torch.compiler.is_compiling()  # torch's compiler cannot ask
+    return not compiling and torch._C._are_functorch_transforms_active()
+
+
+def runs_its_weights(module: nn.Module, kind: type[nn.Module]) -> bool:
+    """Tell whether calling a module does what its ``kind`` does with its weights, and nothing else.
+
+    Only then can compiled loops read the weights in its place. Pruning and old forms of normalisation make the
+    weights in a hook; adapters, quantised and parametrised layers are of another class.
+    """
+    hooks = (module._forward_pre_hooks, module._forward_hooks, module._backward_pre_hooks, module._backward_hooks)
+    return type(module) is kind and "forward" not in vars(module) and not any(hooks)
 
 
 @contextmanager

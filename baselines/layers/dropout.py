@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-from baselines.cpu.threads import compiled_for
+from baselines.cpu.threads import compiled_for, runs_its_weights
 
 
 class Dropout(nn.Module):
@@ -74,7 +74,12 @@ def gated_linear(x: Tensor, g: Tensor, linear: nn.Linear, dropout: Dropout) -> T
     dropout
         Acts if it is in training.
     """
-    if compiled_for(x) and x.dtype == g.dtype == linear.weight.dtype and not torch.is_autocast_enabled("cpu"):
+    if (
+        compiled_for(x)
+        and runs_its_weights(linear, nn.Linear)
+        and x.dtype == g.dtype == linear.weight.dtype
+        and not torch.is_autocast_enabled("cpu")
+    ):
         from baselines.cpu import gate as compiled  # numba is imported only where it is used
 
         return compiled.gated_linear(x, g, linear.weight, linear.bias, *dropout.draw())

@@ -41,7 +41,8 @@ def product(a: Tensor, b: Tensor) -> Tensor:
 
 def _rounding_allowed(device: str) -> bool:
     """Tell whether products of float32 on a kind of device may be rounded now."""
-    return torch.is_autocast_enabled(device) or torch.get_float32_matmul_precision() != "highest"
+    autocast = device != "meta" and torch.is_autocast_enabled(device)  # which torch does not know there
+    return autocast or torch.get_float32_matmul_precision() != "highest"
 
 
 # torch's compiler cannot look into it, and compiles anew when these settings change

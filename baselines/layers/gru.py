@@ -23,7 +23,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from baselines.cpu.threads import compiled_for
+from baselines.cpu.threads import compiled_for, runs_its_weights
 from baselines.layers.base import ALL, SequenceLayer, check_config
 
 MAX_COMPILED_BATCH = 32
@@ -69,8 +69,13 @@ class GRU(SequenceLayer):
 
     def forward(self, x: Tensor, readout: slice = ALL) -> Tensor:
         """Run over whole sequences; see :meth:`SequenceLayer.forward`."""
-        small_batch = len(x) <= MAX_COMPILED_BATCH and x.dtype == self.gru.weight_ih_l0.dtype
-        if small_batch and compiled_for(x) and not torch.is_autocast_enabled("cpu"):
+        if (
+            compiled_for(x)  # before the batch is looked at, whose size an exported model leaves open
+            and len(x) <= MAX_COMPILED_BATCH
+            and runs_its_weights(self.gru, nn.GRU)
+            and x.dtype == self.gru.weight_ih_l0.dtype
+            and not torch.is_autocast_enabled("cpu")
+        ):
             from baselines.cpu import gru as compiled  # numba is imported only where it is used
 
             return compiled.run_gru(self.gru, x)[:, readout]

@@ -27,7 +27,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from baselines.cpu.threads import compiled_for
+from baselines.cpu.threads import compiled_for, runs_its_weights
 from baselines.errors import OptionError
 from baselines.layers.base import ALL, BlockStack, check_config, log_uniform, softplus_inverse
 from baselines.scan import check_backend, selective_scan
@@ -135,7 +135,7 @@ class MambaBlock(nn.Module):
 
     def _convolve(self, xz: Tensor) -> tuple[Tensor, Tensor]:
         """Return silu(conv(x')) and silu(z), each (B, L, inner)."""
-        if compiled_for(xz) and xz.dtype == self.conv.weight.dtype:
+        if compiled_for(xz) and runs_its_weights(self.conv, CausalConv) and xz.dtype == self.conv.weight.dtype:
             from baselines.cpu import mamba as compiled  # numba is imported only where it is used
 
             return compiled.convolved_and_gate(xz, self.conv.weight, self.conv.bias)

@@ -24,7 +24,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-from baselines.cpu.threads import compiled_for
+from baselines.cpu.threads import compiled_for, runs_its_weights, transformed
 from baselines.errors import OptionError
 from baselines.layers import s4_kernel as math_s4
 from baselines.layers.base import ALL, check_config, log_uniform
@@ -209,7 +209,8 @@ def causal_convolution(u: Tensor, k: Tensor, readout: slice = ALL) -> Tensor:
     """
     length = u.shape[1]
     if length > math_s4.SHORT:
-        return _FFTConvolution.apply(u.to(k.dtype), k)[:, readout]  # there is no FFT of bfloat16
+        u = u.to(k.dtype)  # there is no FFT of bfloat16
+        return (fft_convolution(u, k)[0] if transformed() else _FFTConvolution.apply(u, k))[:, readout]
     steps = range(length)[readout]
     if compiled_for(u) and steps == range(steps.start, length):
         from baselines.cpu import s4 as compiled  # numba is imported only where it is used
@@ -226,8 +227,22 @@ def toeplitz_convolution(u: Tensor, k: Tensor, readout: slice = ALL) -> Tensor:
     return torch.einsum("hts,bsh->bth", toeplitz, u.to(k.dtype))
 
 
+def fft_convolution(u: Tensor, k: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Compute :func:`causal_convolution` by FFT, padded to at least 2 L so that nothing wraps around.
+
+    Returns
+    -------
+    tuple of Tensor
+        y (B, L, H); the spectra of u (B, H, F) and of k (H, F).
+    """
+    length = u.shape[1]
+    n = fft_length(2 * length)
+    u_f, k_f = torch.fft.rfft(u.transpose(1, 2), n=n), torch.fft.rfft(k, n=n)
+    return torch.fft.irfft(u_f * k_f, n=n)[..., :length].transpose(1, 2).contiguous(), u_f, k_f
+
+
 class _FFTConvolution(torch.autograd.Function):
-    """Causal convolution by FFT, padded to at least 2 L so that nothing wraps around.
+    """:func:`fft_convolution` with gradients of its own.
 
     The gradients are correlations: with real FFTs both ways they cost as much as the forward pass, where
     autograd's own rule for ``rfft`` takes a complex transform of twice the size.
@@ -235,20 +250,18 @@ class _FFTConvolution(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, u: Tensor, k: Tensor) -> Tensor:
-        length = u.shape[1]
-        ctx.n = fft_length(2 * length)
-        u_f, k_f = torch.fft.rfft(u.transpose(1, 2), n=ctx.n), torch.fft.rfft(k, n=ctx.n)
+        y, u_f, k_f = fft_convolution(u, k)
         ctx.save_for_backward(u_f, k_f)
-        return torch.fft.irfft(u_f * k_f, n=ctx.n)[..., :length].transpose(1, 2).contiguous()
+        return y
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, dy: Tensor) -> tuple[Tensor, Tensor]:
         u_f, k_f = ctx.saved_tensors
-        length = dy.shape[1]
-        dy_f = torch.fft.rfft(dy.transpose(1, 2), n=ctx.n)
-        du = torch.fft.irfft(dy_f * k_f.conj(), n=ctx.n)[..., :length].transpose(1, 2).contiguous()
-        dk = torch.fft.irfft((dy_f * u_f.conj()).sum(0), n=ctx.n)[..., :length]
+        length, n = dy.shape[1], fft_length(2 * dy.shape[1])
+        dy_f = torch.fft.rfft(dy.transpose(1, 2), n=n)
+        du = torch.fft.irfft(dy_f * k_f.conj(), n=n)[..., :length].transpose(1, 2).contiguous()
+        dk = torch.fft.irfft((dy_f * u_f.conj()).sum(0), n=n)[..., :length]
         return du, dk
 
 
@@ -299,8 +312,9 @@ class S4Block(nn.Module):
             self.prenorm
             and 0 < length <= math_s4.SHORT
             and steps == range(steps.start, length)
-            and isinstance(self.layer, S4Layer)
             and compiled_for(x)
+            and runs_its_weights(self.layer, S4Layer)
+            and runs_its_weights(self.norm, nn.LayerNorm)
             and x.dtype == self.norm.weight.dtype
             and not torch.is_autocast_enabled("cpu")
         )
@@ -329,7 +343,9 @@ class S4(GatedStack):
         """Run over whole sequences; see :meth:`SequenceLayer.forward`."""
         layers = [block.layer for block in self.blocks]
         kernels: Sequence[Tensor | None] = [None] * len(layers)
-        if all(isinstance(layer, S4Layer) for layer in layers):  # an exported model has others in their place
+        if all(
+            runs_its_weights(layer, S4Layer) for layer in layers
+        ):  # an exported model has others in their place
             kernels = responses(layers, x.shape[1])
         for block, k in zip(self.blocks[:-1], kernels, strict=False):
             x = block(x, ALL, k)

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from baselines.cpu.threads import looked_into
 from baselines.errors import ModelError
 from baselines.layers import GRUConfig, LSTMConfig, make_layer
 from baselines.layers.chunks import Chunks, ChunkState
@@ -183,7 +184,7 @@ def check_input(x: Tensor, config: ModelConfig, whole_chunks: bool = True) -> No
             f"{config.name}: expected a length that is a positive multiple of the chunk of {chunk} samples, got "
             f"{length}. Cut to {length - length % chunk} or pad to {length + -length % chunk} samples."
         )
-    if x.device.type == "cpu" and not torch.compiler.is_compiling() and not torch.isfinite(x.sum()):
+    if x.device.type == "cpu" and not looked_into() and not torch.isfinite(x.sum()):
         not_finite = (~torch.isfinite(x)).nonzero()
         if len(not_finite):  # a sum of finite numbers may overflow
             raise ModelError(

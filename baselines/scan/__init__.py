@@ -11,6 +11,7 @@ from functools import cache
 
 from torch import Tensor
 
+from baselines.cpu.threads import transformed
 from baselines.errors import MissingExtraError, ModelError, UnknownNameError
 from baselines.scan import operator
 
@@ -65,8 +66,8 @@ def selective_scan(
         ``"reference"``: a plain loop, anywhere torch runs. ``"cpu"``: compiled with numba, parallel over batch and
         channels, memory O(B L D). ``"triton"``: Triton kernels for GPUs; torch brings Triton along on Linux.
         ``"mamba_ssm"``: the kernels of mamba-ssm, CUDA, no float64. ``"auto"``: ``cpu`` on the CPU,
-        ``triton`` on CUDA when Triton is installed, else ``reference``. Neither GPU backend has been run on a GPU
-        by its authors (docs/performance.md).
+        ``triton`` on CUDA when Triton is installed, else ``reference``, as within ``torch.func``. Neither GPU
+        backend has been run on a GPU by its authors (docs/performance.md).
 
     Returns
     -------
@@ -96,6 +97,8 @@ def selective_scan(
                 f"selective_scan: {name} must have shape {shape} for u of shape {tuple(u.shape)}, "
                 f"got {tuple(tensor.shape)}."
             )
+    if backend == "auto" and transformed():
+        backend = "reference"  # kernels have no rule for vmap, and no second derivative
     name = _resolve(backend, u.device.type)
     if name in _KERNELS:
         return operator.scan(u, delta, A, B, C, D, backend=name)

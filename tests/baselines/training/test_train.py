@@ -18,7 +18,7 @@ from torch import Tensor, nn
 import baselines
 from baselines.errors import OptionError
 from baselines.training.checkpoint import CheckpointError, load_weights, read_checkpoint
-from baselines.training.data import Part
+from baselines.training.data import Part, load_part
 from baselines.training.ledger import LEDGER
 from baselines.training.settings import BEST, LAST, METRICS, TrainConfig
 from baselines.training.step import masked_mse
@@ -30,6 +30,8 @@ from baselines.training.train import (
     train,
     validate,
 )
+from csp_data import Dataset
+from csp_data.adapters.torch import collate
 
 MakePart = Callable[..., Part]
 CPU = torch.device("cpu")
@@ -72,6 +74,38 @@ def test_loss_counts_valid_values_only() -> None:
     ]
     got = masked_mse(*(torch.from_numpy(a) for a in (pred, true, mask)))
     assert got.item() == pytest.approx(sum(squares) / len(squares))
+
+
+def test_a_loop_by_hand_has_the_same_losses(sample: Dataset, tmp_path: Path) -> None:
+    config = TrainConfig(epochs=2, batch=3, window_s=None, window_stride_s=None)
+    parts = [load_part(sample, name) for name in ("train", "val")]
+
+    def build() -> nn.Module:
+        with seeded(config.seed, CPU):
+            return baselines.build("flat-gru", *parts[0].dims, chunk=parts[0].chunk, dim=8, layers=2)
+
+    train(build(), *parts, config, tmp_path)
+
+    model, items = build(), sample.to_torch("train")
+    order = torch.Generator().manual_seed(config.seed)
+    optimizer, steps = torch.optim.Adam(model.parameters()), math.ceil(len(items) / config.batch)
+    with seeded(config.seed, CPU):  # dropout
+        for line in _lines(tmp_path):
+            model.train()
+            squares: list[Tensor] = []
+            for step, rows in enumerate(torch.randperm(len(items), generator=order).split(config.batch)):
+                inputs, targets, mask = collate([items[int(row)] for row in rows])
+                done = (line["epoch"] - 1) / config.epochs + step / (steps * config.epochs)
+                optimizer.param_groups[0]["lr"] = config.lr * 0.5 * (1 + math.cos(math.pi * done))
+                squares.append((model(inputs) - targets)[mask].square())
+                optimizer.zero_grad()
+                squares[-1].mean().backward()
+                optimizer.step()
+            assert line["train_loss"] == pytest.approx(torch.cat(squares).mean().item(), rel=1e-5)
+            model.eval()
+            with torch.no_grad():
+                errors = torch.cat([model(x[None])[0] - y for x, y in sample.to_torch("val")])
+            assert line["val_loss"] == pytest.approx(errors.square().mean().item(), rel=1e-5)
 
 
 def test_it_learns_a_filter_it_can_represent(make_part: MakePart, tmp_path: Path) -> None:
