@@ -10,7 +10,7 @@ import numpy as np
 from baselines.report import html
 from baselines.report.group import Group
 from baselines.report.panels import panel
-from baselines.tables.digits import number
+from baselines.tables.digits import count_of, number
 from baselines.tables.table import Row, Table
 from csp_data import Dataset, LowPass, plot
 from csp_data.plot.style import printed_unit
@@ -24,6 +24,7 @@ def lede(group: Group) -> str:
     table, dataset = group.table, group.dataset
     best = min(_learned(table), key=lambda row: row.val_mse)
     reported_split = dataset.split(table.report)
+    reported = count_of(len(reported_split), f"{table.report} episode")
     comparison = ""
     if best.improvement is not None:
         below = f", {100 * best.improvement:.0f} % below the mean of the training targets"
@@ -34,7 +35,7 @@ def lede(group: Group) -> str:
         + html.paragraph(
             f"The {'reference' if best.kind == 'reference' else 'learned model'} with the lowest error on "
             f"{table.selection}, {best.model}, has a mean squared error of "
-            f"{number(best.test_mse)} {table.squared_unit} on {len(reported_split)} {table.report} episodes "
+            f"{number(best.test_mse)} {table.squared_unit} on {reported} "
             f"({reported_split.seconds / 60:.1f} minutes) that it was not trained on{comparison}. "
             f"{_better_reference(table, best)} {_selection_note(table)}".strip(),
             "lede",
@@ -71,7 +72,7 @@ def data(group: Group) -> str:
     dataset = group.dataset
     card, protocol = dataset.card, dataset.protocol
     parts = ", ".join(
-        f"{split.name} {len(split)} episodes ({split.seconds / 60:.1f} min)"
+        f"{split.name} {count_of(len(split), 'episode')} ({split.seconds / 60:.1f} min)"
         for split in map(dataset.split, dataset.parts)
     )
     pairs = [

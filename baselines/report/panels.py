@@ -6,6 +6,7 @@ What is drawn is drawn by :mod:`csp_data.plot`; here axes become pieces of a pag
 from __future__ import annotations
 
 import re
+import textwrap
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -21,6 +22,8 @@ __all__ = ["COLOUR_NAMES", "Panel", "panel"]
 MUTED, FAINT = "#6b7280", "#d9dce1"
 WIDTH = 4.6
 """Inches; at 72 SVG units an inch a panel is 331 units wide, about a phone's width."""
+TITLE = 56
+"""Letters of a title that such a panel has room for in a line."""
 
 RC_PARAMS: dict[Any, Any] = {
     "font.family": "sans-serif",
@@ -99,7 +102,7 @@ def panel(
         figure = Figure(figsize=(WIDTH, height), layout="constrained")
         axes = figure.add_subplot()
         draw(axes)
-        axes.set_title(title or axes.get_ylabel())
+        axes.set_title(textwrap.fill(title or axes.get_ylabel(), TITLE, break_long_words=False))
         axes.set_ylabel("")
         if legend:
             legend_below(figure, axes)

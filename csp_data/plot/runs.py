@@ -13,7 +13,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator
 
-from csp_data.plot.style import COLOURS, DASHES, GREYS, INK, Look, legend_beside, looks, tidy
+from csp_data.plot.style import COLOURS, DASHES, GREYS, INK, Look, legend_beside, looks, shortened, tidy
 
 __all__ = ["Difference", "plot_cost", "plot_differences", "plot_errors", "plot_learning", "plot_settings"]
 
@@ -21,6 +21,8 @@ LEVEL = (0, (1, 2))
 """Dash of the level of doing without something."""
 POINTS = 200
 """Most epochs of a line; of more, evenly spread ones are drawn."""
+LONG = 60
+"""Letters of a recording's name, which stands within the axes."""
 
 
 @dataclass(frozen=True)
@@ -150,7 +152,8 @@ def plot_errors(
             alpha=0.9,
         )
     for row, name in enumerate(recordings):
-        ax.text(0, row - 0.42, name.replace("_", " "), color=INK, fontsize="small", va="center")
+        said = shortened(name.replace("_", " "), LONG)
+        ax.text(0, row - 0.42, said, color=INK, fontsize="small", va="center")
     ax.margins(x=0.08)
     ax.set(xlabel=label, ylim=(len(recordings) - 0.5, -0.75), yticks=[])
     ax.set_xlim(left=0)

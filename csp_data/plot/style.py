@@ -38,6 +38,7 @@ __all__ = [
     "looks",
     "printed_unit",
     "save",
+    "shortened",
     "styles",
     "telling",
     "tidy",
@@ -153,6 +154,14 @@ def from_start(time: FloatArray, start: float | None = None) -> FloatArray:
     """Return seconds on a recording's clock; from `start` (or the first) on where that is the world's clock."""
     first = float(time[0]) if start is None and len(time) else start or 0.0
     return time - first if abs(first) > WORLD_S else time
+
+
+def shortened(name: str, most: int) -> str:
+    """Return a name of so many letters at most: both ends of it, as names differ at one of them."""
+    if len(name) <= most:
+        return name
+    half = (most - 1) // 2
+    return f"{name[:half]}…{name[-half:]}"
 
 
 def telling(values: FloatArray) -> npt.NDArray[np.intp]:

@@ -201,6 +201,15 @@ def test_the_first_sentence_hides_no_better_reference(text: str, runs: dict[str,
     assert f"A reference has a lower one: fir, with {error} (m/s)²." in text
 
 
+def test_long_titles_of_panels_are_whole() -> None:
+    """One that was longer than its panel is wide was cut off."""
+    title = "sum of velocity_of_the_fingertip_y over sum of velocity_of_the_fingertip_x (m)"
+    made = panel(lambda ax: ax.plot([0, 1]), "x", title=title)
+    lines = [text for text in re.findall(r"<text[^>]*>([^<]*)</text>", made.svg) if "o" in text]
+    assert " ".join(lines) == title
+    assert all(len(line) <= 56 for line in lines)
+
+
 def test_among_references_none_is_called_learned(runs: dict[str, Run]) -> None:
     assert "the learned model with the lowest error on val" in significance(make_table([runs["a"], runs["mean"]]))
     text = significance(make_table([runs["fir"], runs["mean"]]))

@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import h5py
+import matplotlib as mpl
 import numpy as np
 import pytest
 from matplotlib.figure import Figure
@@ -399,6 +400,21 @@ def test_errors_and_costs_stand_where_they_should() -> None:
     ax = plot.plot_cost(axes(), {"a": (100, [1.0, 3.0])}, xlabel="values", ylabel="error")
     np.testing.assert_allclose(_line(ax, "a"), [[100], [2.0]])
     assert [1.0, 3.0] in [list(line.get_ydata()) for line in ax.lines]  # from the least to the greatest
+
+
+def test_long_names_of_recordings_stand_within_the_axes() -> None:
+    names = [f"monday_participant-0{i}_left-hand_session-with-a-long-name_2026-11-29T12-33-0{i}" for i in range(2)]
+    with mpl.rc_context({"font.size": 9}):
+        figure = Figure(figsize=(4.6, 3), layout="constrained")  # as in a report
+        ax = plot.plot_errors(figure.subplots(), {"a": dict.fromkeys([*names, "short_one"], 1.0)})
+        ax.get_legend().remove()
+        figure.draw_without_rendering()
+    said = [text.get_text() for text in ax.texts]
+    assert said[0].startswith("monday participant-00 left")
+    assert said[0].endswith("name 2026-11-29T12-33-00")
+    assert said[2] == "short one"
+    assert max(text.get_window_extent().x1 for text in ax.texts) < ax.get_window_extent().x1
+    assert ax.get_window_extent().width > 380  # of 460: the names leave the axes their room
 
 
 def test_no_two_models_look_the_same() -> None:
