@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
 
 import numpy as np
 
@@ -11,7 +10,7 @@ from baselines.report import html
 from baselines.report.group import Group
 from baselines.report.panels import panel
 from baselines.tables.digits import count_of, number
-from baselines.tables.table import Row, Table
+from baselines.tables.table import Row, Table, best_on_val
 from csp_data import Dataset, LowPass, plot
 from csp_data.plot.style import printed_unit
 from csp_data.store import Channels
@@ -22,7 +21,7 @@ __all__ = ["data", "lede", "signals"]
 def lede(group: Group) -> str:
     """Return what kind of data and which protocol it is, and the result in a sentence."""
     table, dataset = group.table, group.dataset
-    best = min(_learned(table), key=lambda row: row.val_mse)
+    best = best_on_val(table.rows)
     reported_split = dataset.split(table.report)
     reported = count_of(len(reported_split), f"{table.report} episode")
     comparison = ""
@@ -41,10 +40,6 @@ def lede(group: Group) -> str:
             "lede",
         )
     )
-
-
-def _learned(table: Table) -> Sequence[Row]:
-    return [row for row in table.rows if row.kind != "reference"] or table.rows
 
 
 def _better_reference(table: Table, best: Row) -> str:

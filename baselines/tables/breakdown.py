@@ -208,8 +208,8 @@ def _error_grid(table: Table, rows: Sequence[Result], columns: Columns, what: st
     for model in table.rows:
         by_column = [[value(row) for row in groups[model.model]] for value, _ in columns.values()]
         errors.append([mean_and_std(values) for values in by_column])
-    best, second = lowest_two([{row: mean for row, (mean, _) in enumerate(c)} for c in zip(*errors, strict=True)])
-    several = len(errors) > 1
+    means = [{row: mean for row, (mean, _) in enumerate(column)} for column in zip(*errors, strict=True)]
+    best, second = lowest_two(means if len(errors) > 1 else [])
     scales = [Scale.of(mean for mean, _ in column) for column in zip(*errors, strict=True)]
     names = (
         f"{name}{scale.label}{unit}" for scale, (name, (_, unit)) in zip(scales, columns.items(), strict=True)
@@ -221,7 +221,7 @@ def _error_grid(table: Table, rows: Sequence[Result], columns: Columns, what: st
             (table.called(model.model), *(scale.spread(*cell) for scale, cell in zip(scales, cells, strict=True)))
             for model, cells in zip(table.rows, errors, strict=True)
         ),
-        best=best if several else frozenset(),
-        second=second if several else frozenset(),
+        best=best,
+        second=second,
         across=across,
     )

@@ -71,7 +71,7 @@ def make_table(
     rows = [_row(group, label, reference) for label, group in groups.items()]
     if against is not None and against not in groups:
         raise UnknownNameError(f"model in the table of {first.dataset}", against, groups)
-    against = (against or best_on_val(rows)) if errors and len(rows) > 1 else None
+    against = (against or best_on_val(rows).model) if errors and len(rows) > 1 else None
     return Table(
         dataset=first.dataset,
         kind=first.kind,
@@ -251,16 +251,14 @@ def _hierarchy(rows: list[Row], errors: _RecordingErrors | None, run: Result) ->
     flat = min((row for row in rows if row.kind == "flat"), key=lambda r: r.test_mse, default=None)
     if hiss is None or flat is None:
         return None
-    comparisons = (
-        None
-        if errors is None
-        else compare([errors.models[hiss.model], errors.models[flat.model]], 1, errors.steps)
-    )
+    comparison = None
+    if errors is not None:
+        comparison, _ = compare([errors.models[hiss.model], errors.models[flat.model]], 1, errors.steps)
     return Hierarchy(
         hiss=hiss.model,
         flat=flat.model,
         improvement=1 - hiss.test_mse / flat.test_mse,
-        comparison=None if comparisons is None else comparisons[0],
+        comparison=comparison,
         published=published_improvement(run.dataset) if _is_published_task(run) else None,
     )
 

@@ -21,7 +21,6 @@ __all__ = [
     "grid_of",
     "grids_of",
     "lowest_two",
-    "marks",
     "notes",
     "overview",
     "render",
@@ -133,24 +132,15 @@ def lowest_two(columns: Sequence[Mapping[int, float]]) -> tuple[frozenset[Cell],
 
 def grid_of(table: Table) -> Grid:
     """Return a table's cells."""
-    ranks = marks(table)
+    errors = {i: row.test_mse for i, row in enumerate(table.rows)}
+    best, second = lowest_two([errors] if len(errors) > 1 else [])  # one row alone is no best one
     return Grid(
         heading=table.heading,
         header=tuple(columns(table)),
         rows=tuple(tuple(cells(table, row)) for row in table.rows),
-        best=frozenset((i, 1) for i, row in enumerate(table.rows) if ranks.get(row.model) == "best"),
-        second=frozenset((i, 1) for i, row in enumerate(table.rows) if ranks.get(row.model) == "second"),
+        best=best,
+        second=second,
         notes=tuple(notes(table)),
-    )
-
-
-def marks(table: Table) -> dict[str, str]:
-    """Return which models have the lowest and second lowest reported error: ``"best"`` and ``"second"``."""
-    ranked = sorted(table.rows, key=lambda row: row.test_mse)
-    return (
-        {row.model: place for row, place in zip(ranked, ("best", "second"), strict=False)}
-        if len(ranked) > 1
-        else {}
     )
 
 
@@ -172,7 +162,7 @@ def _columns(table: Table) -> Iterator[tuple[str, Callable[[Row], str]]]:
         f"{table.report} MSE{mse.label}{table.squared_unit_label}",
         lambda row: mse.spread(row.test_mse, row.test_mse_std),
     )
-    if _has_mean(table):
+    if any(row.improvement is not None for row in table.rows):
         yield "vs mean", lambda row: "" if row.improvement is None else _percent(-row.improvement)
     if _has_published(table):
         yield "published MSE", lambda row: "" if row.published is None else f"{row.published:.4f}"
@@ -233,7 +223,7 @@ def notes(table: Table) -> list[str]:
         count = compared[0].recordings
         smallest_p = f" With {count} recordings no p can be below {2.0 ** (1 - count):.2g} before the correction."
         chosen = f"the {table.against_kind} with the lowest error on {table.selection}"
-        if table.against != best_on_val(table.rows):
+        if table.against != best_on_val(table.rows).model:
             chosen = "the model that was named"
         how = (
             f"interval of Student's t over {count:,} recordings, taken as independent, and the seeds; p of "
@@ -266,10 +256,6 @@ def notes(table: Table) -> list[str]:
             "Published are the best sizes found there; sizes here are those of the runs."
         )
     return sentences
-
-
-def _has_mean(table: Table) -> bool:
-    return any(row.improvement is not None for row in table.rows)
 
 
 def _percent(share: float) -> str:

@@ -190,13 +190,7 @@ def compare(models: Sequence[FloatArray], against: int, weights: FloatArray) -> 
         agree = bool(np.sign(by_recording) @ _ranks(by_recording) * difference >= 0)
         p = wilcoxon(errors.mean(axis=0), other.mean(axis=0))
         comparisons.append(Comparison(difference, low, high, p, None, len(weights), agree))
-    tested = [
-        (i, comparison.p)
-        for i, comparison in enumerate(comparisons)
-        if comparison is not None and comparison.p is not None
-    ]
-    for (index, _), corrected in zip(tested, holm([p for _, p in tested]), strict=True):
-        comparison = comparisons[index]
-        if comparison is not None:
-            comparisons[index] = replace(comparison, p_holm=corrected)
-    return comparisons
+    if len(weights) < 2:  # none is tested
+        return comparisons
+    corrected = iter(holm([comparison.p for comparison in comparisons if comparison and comparison.p is not None]))
+    return [comparison and replace(comparison, p_holm=next(corrected)) for comparison in comparisons]

@@ -74,10 +74,10 @@ class Row:
         return self.kind == "hiss" and {*self.model.split(" ")[0].split("-")[1:]} <= STATE_SPACES
 
 
-def best_on_val(rows: Sequence[Row]) -> str:
+def best_on_val(rows: Sequence[Row]) -> Row:
     """Return the learned model with the lowest error on the part for choosing; without one, the reference."""
     learned = [row for row in rows if row.kind != "reference"] or rows
-    return min(learned, key=lambda row: row.val_mse).model
+    return min(learned, key=lambda row: row.val_mse)
 
 
 @dataclass(frozen=True)
