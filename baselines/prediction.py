@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -143,8 +142,7 @@ class Predictor:
             model: nn.Module = run.model.to(torch_device(device))
             interface, protocol, trained_s = run.interface, _protocol_of(run), run.about["run"]["window_s"]
         else:
-            model, interface = load_model(run, device), interface_of(run, data)
-            protocol = Protocol.from_json(json.dumps(run.config.data.protocol))
+            model, interface, protocol = load_model(run, device), interface_of(run, data), run.protocol
             trained_s = run.config.train.window_s or (protocol.window and protocol.window.seconds)
         if isinstance(window_s, str) and window_s != "trained":
             raise OptionError("window_s", window_s, "trained, a number of seconds, or None")

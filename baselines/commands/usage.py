@@ -40,12 +40,7 @@ def option_without_value(command: click.Command, words: Sequence[str]) -> str | 
 
 def with_repeats_joined(command: click.Command, words: Sequence[str]) -> list[str]:
     """Bring the values of an option that is typed twice together: of several, tyro takes the last ones alone."""
-    names = {
-        flag: str(parameter.name)
-        for parameter in command.params
-        for flag in parameter.opts
-        if getattr(parameter, "multiple", False)
-    }
+    names = _multiple_flags(command)
     groups: list[list[str]] = [[]]
     group_of: dict[str, list[str]] = {}
     into = groups[0]
@@ -67,10 +62,10 @@ def with_repeats_joined(command: click.Command, words: Sequence[str]) -> list[st
     return [word for group in groups for word in group]
 
 
-def _multiple_flags(command: click.Command) -> set[str]:
-    return {
-        flag for parameter in command.params if getattr(parameter, "multiple", False) for flag in parameter.opts
-    }
+def _multiple_flags(command: click.Command) -> dict[str, str]:
+    """Return the flags of options of several values, each with its option's name."""
+    multiple = (parameter for parameter in command.params if getattr(parameter, "multiple", False))
+    return {flag: str(parameter.name) for parameter in multiple for flag in parameter.opts}
 
 
 def _repeat_multiple_flags(command: click.Command, words: Sequence[str]) -> Iterator[str]:

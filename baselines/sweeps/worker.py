@@ -5,8 +5,7 @@ from __future__ import annotations
 import signal
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -97,11 +96,10 @@ def work_on(planned: PlannedRun, place: Place) -> Outcome:
     outer = stdout_is_result.set(True)  # a worker's stdout is that of the sweep
     tqdm.set_lock(threading.RLock())  # not one between processes: a semaphore that a killed worker leaves behind
     try:
-        names = [place.device]
+        reservation: AbstractContextManager[str] = nullcontext(place.device)
         if place.device == "cuda":
-            names = [f"cuda:{number}" for number in range(torch.cuda.device_count())]
-        gpu = place.device == "cuda"
-        reservation = device_slot(place.slots, names, place.per_device) if gpu else _fixed_device(names[0])
+            gpus = [f"cuda:{number}" for number in range(torch.cuda.device_count())]
+            reservation = device_slot(place.slots, gpus, place.per_device)
         planned.check_files()
         with reservation as device, before_compiling(record_compiling):
             _, state = run(
@@ -137,8 +135,3 @@ def work_as_job(planned: PlannedRun, place: Place) -> Outcome:
 
     signal.signal(getattr(signal, f"SIG{submitit.JobEnvironment.USR_SIG}"), signal.SIG_IGN)
     return work_on(planned, place)
-
-
-@contextmanager
-def _fixed_device(device: str) -> Iterator[str]:
-    yield device
