@@ -152,8 +152,8 @@ def run(
         with _failure_noted(folder), prints_apart():  # also what is printed in compiled code or on the way back
             _write_provenance(folder, dataset, torch_dev, command, model, weights)
             epochs_done = sum(line.get("event") == "epoch" for line in read_lines(folder / LEDGER))
-            with open_tracker(track, folder, run_config.to_dict(), epochs_done) as tracker:
-                told = [tracker.log] if on_epoch is None else [tracker.log, on_epoch]
+            with open_tracker(track, folder, run_config.to_dict(), epochs_done) as told:
+                told += [] if on_epoch is None else [on_epoch]
                 results = _fit(model, train_part, val_part, config, folder, progress, team, told, bool(weights))
             for part_name in dataset.parts[1:]:
                 part = val_part if part_name == val_part.name else load_part(dataset, part_name, torch_dev)

@@ -4,39 +4,17 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from baselines.errors import MissingExtraError
 from csp_data.options import check_choice
 
-__all__ = ["TRACKERS", "NoTracker", "TensorBoard", "Tracker", "Wandb", "open_tracker"]
+__all__ = ["TRACKERS", "TensorBoard", "Wandb", "open_tracker", "require_tracker"]
 
 PROJECT = "csp-baselines"
-
-
-class Tracker(Protocol):
-    """What follows a training."""
-
-    def log(self, line: Mapping[str, Any]) -> None:
-        """Take a line of the metrics: ``epoch``, and numbers by name."""
-        ...
-
-    def close(self) -> None:
-        """End the record."""
-        ...
-
-
-class NoTracker:
-    """Follows nothing."""
-
-    def log(self, line: Mapping[str, Any]) -> None:
-        """Take no notice."""
-
-    def close(self) -> None:
-        """Do nothing."""
 
 
 class TensorBoard:
@@ -50,7 +28,7 @@ class TensorBoard:
         self.writer.add_text("config", str(dict(config)))
 
     def log(self, line: Mapping[str, Any]) -> None:
-        """Add the numbers of an epoch."""
+        """Add a line of the metrics: ``epoch``, and numbers by name."""
         for name, value in line.items():
             if name != "epoch":
                 self.writer.add_scalar(name, value, line["epoch"])
@@ -69,7 +47,7 @@ class Wandb:
         self.module.init(project=PROJECT, name=folder.name, config=dict(config), resume="allow", **location)
 
     def log(self, line: Mapping[str, Any]) -> None:
-        """Add the numbers of an epoch."""
+        """Add a line of the metrics: ``epoch``, and numbers by name."""
         self.module.log(dict(line), step=line["epoch"])
 
     def close(self) -> None:
@@ -83,9 +61,9 @@ TRACKERS = ("tensorboard", "trackio", "wandb")
 
 @contextmanager
 def open_tracker(
-    name: str | None, folder: Path, config: Mapping[str, Any], epochs_done: int = 0
-) -> Iterator[Tracker]:
-    """Open a tracker by name, one that follows nothing for ``None``, and close it after.
+    name: str | None, folder: Path, config: Mapping[str, Any], epochs_done: int
+) -> Iterator[list[Callable[[dict[str, Any]], None]]]:
+    """Open a tracker by name, yield what tells it an epoch's metrics (nothing for ``None``), and close it after.
 
     Parameters
     ----------
@@ -98,15 +76,12 @@ def open_tracker(
     epochs_done
         Epochs that were kept before.
     """
-    require_tracker(name)
     if name is None:
-        tracker: Tracker = NoTracker()
-    elif name == "tensorboard":
-        tracker = TensorBoard(folder, config, epochs_done)
-    else:
-        tracker = Wandb(name, folder, config)
+        yield []
+        return
+    tracker = TensorBoard(folder, config, epochs_done) if name == "tensorboard" else Wandb(name, folder, config)
     try:
-        yield tracker
+        yield [tracker.log]
     finally:
         tracker.close()
 
