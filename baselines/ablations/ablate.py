@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from baselines.ablations.comparison import folds_label, relative_mse, si_rmse, write_rows
+from baselines.ablations.comparison import folds_label, metrics_of, relative_mse, si_rmse, write_rows
 from baselines.ablations.variants import KINDS, Base, Kind, Variant
 from baselines.errors import OptionError, UnknownNameError
 from baselines.presets import short_names
@@ -345,14 +345,14 @@ def _rows_of_variant(shared: Row, planned: _VariantRuns, sweep: Sweep) -> Iterab
 
 def _measured_fields(result: Result, mean: Result | None) -> dict[str, Any]:
     """Return what a row says of a finished run, or of all its folds."""
-    si, units = {name: vars(target) for name, target in result.by_target.items()}, set(result.units)
-    rmse, unit = si_rmse({"si": si})
+    metrics, units = metrics_of(result), set(result.units)
+    rmse, unit = si_rmse(metrics)
     return {
         "part": result.report,
         "steps": sum(recording.steps for recording in result.recordings.values()),
         "rmse": rmse,
         "rmse_unit": unit,
-        "relative_mse": None if mean is None else _relative_mse(result, mean),
+        "relative_mse": None if mean is None else relative_mse(metrics, metrics_of(mean)),
         "mse": result.test_mse,
         "mse_unit": f"({result.units[0]})^2" if len(units) == 1 else "mixed",
         "selected_mse": result.val_mse,
@@ -363,12 +363,3 @@ def _measured_fields(result: Result, mean: Result | None) -> dict[str, Any]:
         "commit": result.commit or "",
         "device": result.device or "",
     }
-
-
-def _relative_mse(result: Result, mean: Result) -> float | None:
-    """Return :func:`relative_mse` of two rows; the units of the targets cancel."""
-    metrics, mean_metrics = (
-        {"channels": {name: {"mse": target.rmse**2} for name, target in row.by_target.items()}}
-        for row in (result, mean)
-    )
-    return relative_mse(metrics, mean_metrics)

@@ -9,9 +9,18 @@ from pathlib import Path
 from typing import Any
 
 from baselines.files import atomic_bytes
+from baselines.results.rows import Result
 from baselines.results.text import rows_to_csv
 
-__all__ = ["folds_label", "relative_mse", "si_rmse", "write_rows"]
+__all__ = ["folds_label", "metrics_of", "relative_mse", "si_rmse", "write_rows"]
+
+
+def metrics_of(result: Result) -> dict[str, Any]:
+    """Return the errors by target of a run's row as metrics have them."""
+    return {
+        "si": {name: vars(target) for name, target in result.by_target.items()},
+        "channels": {name: {"mse": target.rmse**2} for name, target in result.by_target.items()},
+    }
 
 
 def si_rmse(metrics: Mapping[str, Any]) -> tuple[float | None, str]:

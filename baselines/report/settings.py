@@ -10,7 +10,7 @@ from typing import Any
 
 from matplotlib.axes import Axes
 
-from baselines.ablations.comparison import relative_mse, si_rmse
+from baselines.ablations.comparison import metrics_of, relative_mse, si_rmse
 from baselines.presets import DECIDED_BY_DATA, REFERENCES
 from baselines.report.group import families, join_names
 from baselines.report.panels import Panel, panel
@@ -134,26 +134,18 @@ def errors_of(results: Sequence[Result]) -> dict[str, Error]:
     MSE over that of the mean on the same data, which compares where a setting changes the task too.
     """
     errors: dict[str, Error] = {}
-    units = {si_rmse(_metrics(result))[1] for result in results}
+    units = {si_rmse(metrics_of(result))[1] for result in results}
     if len(units) == 1 and "" not in units:
-        errors[f"RMSE{bracketed(units.pop())}"] = lambda result: si_rmse(_metrics(result))[0]
+        errors[f"RMSE{bracketed(units.pop())}"] = lambda result: si_rmse(metrics_of(result))[0]
     means = {result.recipe_hash: result for result in results if result.model == MEAN}
 
     def relative(result: Result) -> float | None:
         mean = means.get(result.recipe_hash)
-        return None if mean is None else relative_mse(_metrics(result), _metrics(mean))
+        return None if mean is None else relative_mse(metrics_of(result), metrics_of(mean))
 
     if means:
         errors["MSE / MSE of the training mean"] = relative
     return errors
-
-
-def _metrics(result: Result) -> dict[str, Any]:
-    """Return errors by target as :mod:`baselines.ablations.comparison` takes them."""
-    return {
-        "si": {name: vars(target) for name, target in result.by_target.items()},
-        "channels": {name: {"mse": target.rmse**2} for name, target in result.by_target.items()},
-    }
 
 
 def _across_folds(runs: Sequence[Run]) -> tuple[list[Run], list[Result]]:
