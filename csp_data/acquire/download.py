@@ -24,9 +24,9 @@ from csp_data.acquire.place import lists_contents, place, unpacked_files
 from csp_data.acquire.plan import Item, Variant, local_file, mirror_of, plan
 from csp_data.acquire.receipts import outdated_archives, read_receipts
 from csp_data.acquire.report import Report, failure_lines
-from csp_data.acquire.transfer import GoneError, Stopped, Watch, fetch, sidecar_of
+from csp_data.acquire.transfer import GoneError, Stopped, Watch, fetch, mismatch, sidecar_of
 from csp_data.acquire.verify import how_to_get, verify_tree
-from csp_data.card import Card, bundled_root
+from csp_data.card import Card, FileEntry, bundled_root
 from csp_data.errors import AccessError, CspDataError, TransferError, VerificationError
 from csp_data.home import lock, raw_dir, writable_dir
 from csp_data.options import check_choice, check_number
@@ -175,11 +175,7 @@ class _Download:
 
     def _missing(self, items: Sequence[Item]) -> list[Item]:
         """Leave out what is there as it should be."""
-        on_disk = [
-            item.entry.path for item in items if not item.archive and (self.root / item.entry.path).is_file()
-        ]
-        blobs = {item.entry.path for item in items if item.entry.git_blob}
-        digests = Stamps(self.root).digests(on_disk, git_blobs=blobs)
+        wrong = self._compare([item.entry for item in items if not item.archive])
         missing = []
         lacking = self._lacking() if lists_contents(self.card) else None
         for item in items:
@@ -187,10 +183,10 @@ class _Download:
             if item.archive:
                 if self._is_needed(path, lacking):
                     missing.append(item)
-            elif path not in digests:
+            elif path not in wrong:
                 missing.append(item)
-            elif wrong := item.remote_file.mismatch(digests[path]):
-                logger.warning("%s is fetched again: %s", self.root / path, wrong)
+            elif wrong[path]:
+                logger.warning("%s is fetched again: %s", self.root / path, wrong[path])
                 missing.append(item)
             else:
                 with suppress(OSError):  # a folder that can only be read may be whole
@@ -201,15 +197,15 @@ class _Download:
     def _lacking(self) -> set[str]:
         """Return which files that the card lists of its archives are not here as it states them."""
         inside = [entry for entry in self.card.files if not (entry.url or entry.drive)]
-        on_disk = [entry.path for entry in inside if (self.root / entry.path).is_file()]
-        blobs = {entry.path for entry in inside if entry.git_blob}
-        digests = Stamps(self.root).digests(on_disk, git_blobs=blobs)
-        there = {
-            e.path
-            for e in inside
-            if e.path in digests and not Item(e, "", "").remote_file.mismatch(digests[e.path])
-        }
-        return {entry.path for entry in inside} - there
+        wrong = self._compare(inside)
+        return {entry.path for entry in inside if wrong.get(entry.path, "missing")}
+
+    def _compare(self, entries: Sequence[FileEntry]) -> dict[str, str]:
+        """Return, by path, in what each file that is here is not what is stated of it; empty if in nothing."""
+        here = {entry.path: entry for entry in entries if (self.root / entry.path).is_file()}
+        blobs = {path for path, entry in here.items() if entry.git_blob}
+        digests = Stamps(self.root).digests(list(here), git_blobs=blobs)
+        return {path: mismatch(entry, digests[path]) for path, entry in here.items()}
 
     def _is_needed(self, archive: str, lacking: set[str] | None) -> bool:
         """Whether an archive is to be fetched: what came out of it is gone, or not what the card lists.
@@ -345,7 +341,7 @@ def _copy(item: Item, source: Path, target: Path) -> Digest:
     if not source.is_file():
         raise AccessError(f"{item.entry.path}: not found at {source}. {item.by_hand}")
     digest = digest_file(source, git_blob=item.entry.git_blob is not None)
-    if wrong := item.remote_file.mismatch(digest):
+    if wrong := mismatch(item.entry, digest):
         raise VerificationError(f"{source} is not the publisher's file: {wrong}. Use another mirror.")
     place(source, target, "copy")
     return digest

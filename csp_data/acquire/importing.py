@@ -21,6 +21,7 @@ from csp_data.acquire.verify import verify_tree
 from csp_data.card import Card, FileEntry, bundled_root, load_card, names
 from csp_data.errors import MissingDataError, OptionError, UnsafeArchiveError, VerificationError
 from csp_data.home import expanded, lock, raw_dir, writable_dir
+from csp_data.options import check_choice
 from csp_data.simulate.stamp import carry_stamp
 from csp_data.sources.folders import walk_folders
 
@@ -73,8 +74,7 @@ def import_card(
     VerificationError
         If a file differs from one that is there already and can be trusted.
     """
-    if how not in get_args(How):
-        raise OptionError("how", how, f"one of {', '.join(get_args(How))}")
+    check_choice("how", how, get_args(How))
     if not paths:
         raise OptionError("paths", (), "at least one file, folder or archive")
     if bundled_root(card) is not None and raw is None:

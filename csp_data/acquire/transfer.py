@@ -24,6 +24,7 @@ import requests
 from csp_data.acquire.client import MIRROR, NETWORK_ERRORS, Client, RedirectError, describe_network_error
 from csp_data.acquire.decide import Answer, Partial, Step, decide, parse_answer, request_headers
 from csp_data.acquire.digests import BLOCK, Digest, Hasher
+from csp_data.card import FileEntry
 from csp_data.errors import AccessError, CspDataError, TransferError, VerificationError
 from csp_data.files import read_json
 from csp_data.output import open_new, sync_folder
@@ -36,6 +37,7 @@ __all__ = [
     "Watch",
     "fetch",
     "looks_like_html",
+    "mismatch",
     "part_of",
     "sidecar_of",
 ]
@@ -74,13 +76,14 @@ class RemoteFile:
         """Whether its bytes can be told from others."""
         return self.sha256 is not None or self.git_blob is not None
 
-    def mismatch(self, digest: Digest) -> str:
-        """Return what is wrong with a digest of the arrived file, or an empty string."""
-        for kind in ("size", "sha256", "git_blob"):
-            expected, found = getattr(self, kind), getattr(digest, kind)
-            if expected is not None and expected != found:
-                return f"expected {kind} {expected}, found {found}"
-        return ""
+
+def mismatch(stated: RemoteFile | FileEntry, digest: Digest) -> str:
+    """Return in what a file is not what its publisher states of it, or an empty string."""
+    for kind in ("size", "sha256", "git_blob"):
+        expected, found = getattr(stated, kind), getattr(digest, kind)
+        if expected is not None and expected != found:
+            return f"expected {kind} {expected}, found {found}"
+    return ""
 
 
 @dataclass(frozen=True)
@@ -384,7 +387,7 @@ class _Transfer:
             hasher = Hasher(blob_size=digest.size)  # its size was not known when it began
             hasher.update_from(self.part, digest.size)
             digest = hasher.digest()
-        if wrong := self.file.mismatch(digest):
+        if wrong := mismatch(self.file, digest):
             spliced = self.spliced
             self._discard(wrong)
             if spliced:  # one of the answers may have been of another version

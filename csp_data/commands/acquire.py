@@ -14,6 +14,7 @@ from csp_data.acquire.client import Patience
 from csp_data.acquire.download import Options, download_card
 from csp_data.acquire.importing import import_card
 from csp_data.acquire.nearby import better_folder
+from csp_data.acquire.place import How
 from csp_data.acquire.report import FileReport, Report, failure_lines
 from csp_data.card import load_card, prose
 from csp_data.commands.base import Command, examples
@@ -128,7 +129,7 @@ def import_(
     name: str,
     paths: tuple[Path, ...],
     raw: Path | None,
-    how: str | None,
+    how: How | None,
     lock: Path | None,
     as_json: bool,
 ) -> None:
@@ -136,8 +137,7 @@ def import_(
 
     PATHS are archives, folders or files. Prints what is still missing.
     """
-    kind = {"move": "move", "link": "link"}.get(how or "", "copy")
-    report = import_card(load_card(name), paths, raw=raw, how=kind, lock_file=lock)  # type: ignore[arg-type]
+    report = import_card(load_card(name), paths, raw=raw, how=how or "copy", lock_file=lock)
     _say(ctx, report, as_json)
 
 
