@@ -380,7 +380,7 @@ def chosen_recordings(
     report = verify_tree(card, root, extra=False)
     if not skip_damaged:
         report.raise_for_failures(allow_missing=True)
-    by_id = {found.id: found for found in recordings_of(card, load_source(card), report)}
+    by_id = {found.id: found for found in recordings_of(card, report)}
     for id_ in ids:
         if id_ not in by_id:
             raise UnknownNameError(f"recording of {card.name}", id_, by_id)

@@ -13,7 +13,7 @@ from csp_data.errors import CardError, DamagedRecordingError, MissingDataError
 from csp_data.home import check_accessible, raw_dir
 from csp_data.recording import Note
 from csp_data.simulate.stamp import read_stamp, simulates
-from csp_data.sources import Found, Source, load_source
+from csp_data.sources import Found, load_source
 from csp_data.terminal import with_control
 
 __all__ = [
@@ -44,10 +44,10 @@ def find_recordings(card: Card, root: Path) -> list[Found]:
     """Return the raw recordings of a folder in the source's order, verified as before preparing."""
     report = verify_tree(card, root, extra=False)
     report.raise_for_failures(allow_missing=True)
-    return recordings_of(card, load_source(card), report)
+    return recordings_of(card, report)
 
 
-def recordings_of(card: Card, source: Source, report: Report) -> list[Found]:
+def recordings_of(card: Card, report: Report) -> list[Found]:
     """Find the recordings whose main file is known, or explain what the folder holds instead."""
     known = {file.path for file in report.files if file.status not in ("missing", "unlisted")}
     found = [r for r in report.found if path_inside(r.files[0], report.root) in known]
@@ -62,7 +62,7 @@ def recordings_of(card: Card, source: Source, report: Report) -> list[Found]:
             f'{report.root}. List their files (csp-data files prints the list), or write unlisted = "used"',
         )
     advice = better_folder(card, report.root) or how_to_get(card, report.root)
-    what = f"Recordings of {card.name} ({source.layout})"
+    what = f"Recordings of {card.name} ({load_source(card).layout})"
     raise MissingDataError(what, report.root, f"{contents(card, report.root)} {advice}")
 
 

@@ -112,7 +112,7 @@ def read_part(dataset: Dataset, part: str, raw: Path | str | None = None) -> Raw
     root = raw_root(card, raw)
     report = verify_tree(card, root, extra=False)
     report.raise_for_failures(allow_missing=True)
-    found = {recording.id: recording for recording in recordings_of(card, source, report)}
+    found = {recording.id: recording for recording in recordings_of(card, report)}
     digest = report.source_digest()
     if digest != dataset.provenance["source_digest"]:
         raise OptionError(

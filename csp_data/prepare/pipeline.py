@@ -39,7 +39,7 @@ from csp_data.protocol import STRICT, Protocol
 from csp_data.recording import Note
 from csp_data.resplit import UNUSED
 from csp_data.simulate.stamp import read_stamp
-from csp_data.sources import Found, load_source
+from csp_data.sources import Found
 from csp_data.splits import PartsByRecording, divide, part_of_each_episode
 from csp_data.store import Channels, Header, Writer, read_recipe
 from csp_data.windows import IntArray, against_short, window_table
@@ -178,7 +178,7 @@ def _write(path: Path, card: Card, protocol: Protocol, report: Report, key: str,
     """Read the recordings, and write their episodes, parts, windows and statistics to a new file."""
     split = card.splits[protocol.split_name]
     with _naming_prepared(card):
-        found = recordings_of(card, load_source(card), report)
+        found = recordings_of(card, report)
     parts: PartsByRecording = {}
     selected: Sequence[Found] = found
     if split.among == "found":
