@@ -19,6 +19,7 @@ from pathlib import Path
 
 import pytest
 
+import csp_data
 from csp_data.card import registry
 
 
@@ -29,6 +30,12 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("CSP_DATA_HOME", str(folder))
         yield folder
+
+
+@pytest.fixture(scope="session")
+def sample(home: Path) -> csp_data.Dataset:
+    """The real recordings that ship with the package."""
+    return csp_data.load("sample")
 
 
 @pytest.fixture(autouse=True, scope="session")

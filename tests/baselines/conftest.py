@@ -11,7 +11,6 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-import csp_data
 from baselines.experiment import run
 from baselines.runs.collect import read_runs
 from baselines.runs.run import Run
@@ -89,12 +88,6 @@ def make_part() -> Callable[..., Part]:
         )
 
     return make
-
-
-@pytest.fixture(scope="session")
-def sample(home: Path) -> Dataset:
-    """The real recordings that ship with the package."""
-    return csp_data.load("sample")
 
 
 @pytest.fixture(scope="session")

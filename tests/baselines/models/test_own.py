@@ -214,11 +214,6 @@ def file(tmp_path: Path) -> Path:
 
 
 @pytest.fixture(scope="module")
-def sample() -> csp_data.Dataset:
-    return csp_data.load("sample")
-
-
-@pytest.fixture(scope="module")
 def trained(sample: csp_data.Dataset, tmp_path_factory: pytest.TempPathFactory) -> Run:
     folder = tmp_path_factory.mktemp("own")
     run, state = baselines.run(sample, f"{EXAMPLE}:ChunkGRU", SHORT, folder / "run", options={"width": 16})

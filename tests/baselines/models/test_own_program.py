@@ -76,11 +76,6 @@ def file(tmp_path: Path) -> Path:
 
 
 @pytest.fixture(scope="module")
-def sample() -> csp_data.Dataset:
-    return csp_data.load("sample")
-
-
-@pytest.fixture(scope="module")
 def moved(sample: csp_data.Dataset, tmp_path_factory: pytest.TempPathFactory) -> Run:
     """Return a run whose folder was moved, and whose model's files are gone."""
     folder = tmp_path_factory.mktemp("own program")

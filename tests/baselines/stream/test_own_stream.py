@@ -84,11 +84,6 @@ def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def sample() -> csp_data.Dataset:
-    return csp_data.load("sample")
-
-
-@pytest.fixture(scope="module")
 def past(file: Path, sample: csp_data.Dataset) -> Run:
     return baselines.run(sample, f"{file}:Past", SHORT, file.parent / "past")[0]
 

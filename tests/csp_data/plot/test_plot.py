@@ -25,11 +25,6 @@ from csp_data.plot.style import printed_unit, to_svg
 
 
 @pytest.fixture(scope="module")
-def sample() -> csp_data.Dataset:
-    return csp_data.load("sample")
-
-
-@pytest.fixture(scope="module")
 def moving() -> csp_data.Dataset:
     """Velocities along fixed axes, which add up to a path."""
     return csp_data.load("sample", target="velocity-in-start-frame")

@@ -26,11 +26,6 @@ CHROMIUM = shutil.which("chromium")
 
 
 @pytest.fixture(scope="module")
-def sample() -> csp_data.Dataset:
-    return csp_data.load("sample")
-
-
-@pytest.fixture(scope="module")
 def root(tmp_path_factory: pytest.TempPathFactory, sample: csp_data.Dataset) -> Path:
     """Runs that are right by construction: one predicts what was measured, plus 1; one is of other data."""
     root = tmp_path_factory.mktemp("view") / "runs"
