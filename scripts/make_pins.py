@@ -5,32 +5,23 @@ Run it only after a change of numbers that is meant, with the comparison against
 
 from __future__ import annotations
 
-import importlib.util
 import os
+import sys
 import tempfile
+from importlib import import_module
 from pathlib import Path
-from types import ModuleType
 
 import numpy as np
 
 import csp_data
 
-TESTS = Path(__file__).parent.parent / "tests"
-
-
-def load(file: str) -> ModuleType:
-    """Import a module of the tests by its file."""
-    spec = importlib.util.spec_from_file_location(Path(file).stem, TESTS / "csp_data" / file)
-    if spec is None or spec.loader is None:
-        raise FileNotFoundError(TESTS / "csp_data" / file)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+TESTS = Path(__file__).parent.parent / "tests" / "csp_data"
 
 
 def main() -> None:
     """Write one file a data set and protocol."""
-    trees, tests = load("trees.py"), load("test_protocols.py")
+    sys.path += [str(TESTS), str(TESTS / "prepare")]
+    trees, tests = import_module("trees"), import_module("test_protocols")
     tests.PINS.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as folder:
         os.environ["CSP_DATA_HOME"] = f"{folder}/home"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import importlib.util
+import importlib
 import re
 import xml.etree.ElementTree as ET
 from pathlib import Path
@@ -17,13 +17,7 @@ LAZY = {("dataset", "adapters"), ("dataset", "plot")}
 
 @pytest.fixture(scope="module")
 def drawing() -> ModuleType:
-    path = ROOT / "scripts" / "make_architecture.py"
-    spec = importlib.util.spec_from_file_location("make_architecture", path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return importlib.import_module("make_architecture")
 
 
 @pytest.mark.parametrize("package", ["csp_data", "baselines"])

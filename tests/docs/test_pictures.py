@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import importlib.util
+import importlib
 import re
 import runpy
-from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 
@@ -18,15 +17,8 @@ ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(scope="module")
-def drawing() -> Iterator[ModuleType]:
-    spec = importlib.util.spec_from_file_location("make_pictures", ROOT / "scripts" / "make_pictures.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(__import__("sys").modules, "make_pictures", module)  # for its dataclass
-        spec.loader.exec_module(module)
-        yield module
+def drawing() -> ModuleType:
+    return importlib.import_module("make_pictures")
 
 
 def test_hiss_shows_the_recording(drawing: ModuleType) -> None:

@@ -1,6 +1,6 @@
 """What docs/models.md says: its examples run, its parameter counts are the models', its modes those of HiPPO."""
 
-import importlib.util
+import importlib
 import re
 from pathlib import Path
 
@@ -71,11 +71,7 @@ def test_help_of_train_names_every_kind_and_reference() -> None:
 @pytest.mark.parametrize("length", [10, 150, 1500])
 def test_amplification_by_the_truncated_parametrisation(text: str, length: int) -> None:
     """The LegS matrix is triangular, so scipy's bilinear rule leaves its discrete eigenvalues on the diagonal."""
-    spec = importlib.util.spec_from_file_location("s4_parametrisations", ROOT / "scripts/s4_parametrisations.py")
-    assert spec is not None
-    assert spec.loader is not None
-    script = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(script)
+    script = importlib.import_module("s4_parametrisations")
     n = np.arange(script.STATE)
     legs = -np.sqrt(np.outer(2 * n + 1, 2 * n + 1)) * np.tri(len(n), k=-1) - np.diag(n + 1.0)
     system = legs, np.sqrt(2 * n + 1)[:, None], np.eye(len(n)), np.zeros((len(n), 1))
