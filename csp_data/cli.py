@@ -39,7 +39,6 @@ from csp_data.dataset import Dataset
 from csp_data.describe.text import plain_text
 from csp_data.errors import StoreError
 from csp_data.home import home, prepared_dir, prepared_files_of
-from csp_data.store import read_header
 from csp_data.terminal import loudness, wrapped
 
 __all__ = ["cli", "main"]
@@ -69,15 +68,10 @@ def cli() -> None:
 def list_(as_json: bool) -> None:
     """List the data sets."""
     cards = [load_card(name) for name in csp_data.names()]
-    if as_json:
-        rows = [{"name": c.name, "kind": c.kind, "title": c.title, "licence": c.licence.id} for c in cards]
-        click.echo(json.dumps(rows, indent=2))
-        return
+    rows = [{"name": c.name, "kind": c.kind, "title": c.title, "licence": c.licence.id} for c in cards]
     width = max(len(card.name) for card in cards)
-    for card in cards:
-        click.echo(
-            wrapped(f"{card.name:<{width}}  {card.title}  [{card.kind}, {card.licence.id}]", hang=width + 2)
-        )
+    lines = [f"{card.name:<{width}}  {card.title}  [{card.kind}, {card.licence.id}]" for card in cards]
+    report(rows, "\n".join(wrapped(line, hang=width + 2) for line in lines), as_json=as_json)
 
 
 @cli.command(epilog=examples("csp-data info vector", "csp-data info sample --prepared --json"))
@@ -103,7 +97,7 @@ def info(
     NAME is a data set, a folder with a card, or a prepared file (.h5).
     """
     if croissant:
-        click.echo(json.dumps(api.croissant(name), indent=2))
+        report(api.croissant(name), "", as_json=True)
         return
     dataset, changes = None, overrides(options)
     if not (prepared or is_prepared(name)) and (protocol is not None or changes or skip_damaged):
@@ -115,9 +109,7 @@ def info(
     card = load_card(name) if dataset is None else dataset.card
     if as_json:
         files = {"files": [str(before.path) for before in _made_before(card.name)]}
-        click.echo(
-            json.dumps({"card": card.to_dict(), "prepared": dataset and _summary(dataset), **files}, indent=2)
-        )
+        report({"card": card.to_dict(), "prepared": dataset and _summary(dataset), **files}, "", as_json=True)
         return
     click.echo(wrapped(plain_text(card, card.kind if dataset is None else dataset.kind)))
     for line in _describe_prepared_files(card) if dataset is None else _describe_prepared(dataset):
@@ -232,7 +224,8 @@ def prepare(
         **changes,
     )
     if as_json:
-        header, made = read_header(path), Dataset(path).provenance
+        dataset = Dataset(path)
+        header, made = dataset.prepared.index.header, dataset.provenance
         row = {"path": path, "dataset": header.dataset, "protocol": json.loads(header.protocol)}
         row |= {"recipe_hash": header.recipe_hash, "bytes": path.stat().st_size}
         report({**row, "recordings": made["recordings"], "counts": made["counts"]}, "", as_json=True)
