@@ -30,6 +30,7 @@ from baselines.training.settings import window_steps
 from csp_data import Dataset
 from csp_data.normalization import features
 from csp_data.predictions import EpisodePrediction, save_predictions
+from csp_data.recording import FloatArray
 
 __all__ = [
     "LIMIT",
@@ -48,8 +49,6 @@ SHIPPED = Path(__file__).parent
 """Folder of the models that ship with the package."""
 LIMIT = 2 * 2**20
 """Bytes that a file of a model may have: everybody who installs the package carries it."""
-
-Floats = npt.NDArray[np.float64]
 
 
 class PretrainedError(CspDataError):
@@ -92,7 +91,9 @@ class Pretrained:
         """Return a stream that takes samples one by one in physical units (:class:`baselines.Streamer`)."""
         return Streamer.of(self.model, self.interface, engine)
 
-    def predict(self, samples: npt.ArrayLike, *, window_s: float | None = None, prepared: bool = False) -> Floats:
+    def predict(
+        self, samples: npt.ArrayLike, *, window_s: float | None = None, prepared: bool = False
+    ) -> FloatArray:
         """Predict a whole recording at once; equals the stream of its samples.
 
         Parameters

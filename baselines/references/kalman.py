@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from einops import rearrange
 from torch import Tensor, nn
@@ -22,10 +21,9 @@ from baselines.layers.base import check_config
 from baselines.references.strapdown import NotApplicableError
 from baselines.training.data import Part, batches, cut_windows
 from csp_data import Dataset
+from csp_data.recording import FloatArray
 
 __all__ = ["Kalman", "KalmanConfig", "System", "filter_gains", "identify", "kalman_options"]
-
-FloatArray = npt.NDArray[np.float64]
 
 RIDGES = (1e-4, 1e-2, 1e-1, 1.0)
 """Ridge strengths that are tried on val; outputs have unit variance."""

@@ -11,21 +11,18 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
 from baselines.errors import CspDataError, MissingExtraError
 from baselines.training.data import Part, batches, cut_windows
 from csp_data import Dataset
+from csp_data.recording import FloatArray
+from csp_data.signal.plausible import STANDARD_GRAVITY
 from csp_data.signal.rotation import rotate
 
 __all__ = ["NotApplicableError", "Strapdown", "StrapdownConfig", "strapdown_options"]
 
-FloatArray = npt.NDArray[np.float64]
-
-GRAVITY = 9.80665
-"""Standard gravity in m/s^2."""
 TIME_CONSTANTS_S = (0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, float("inf"))
 """Time constants in s that are tried on val."""
 
@@ -164,7 +161,7 @@ class Strapdown(nn.Module):
             except ImportError as error:
                 raise MissingExtraError("strapdown integration", "vqf", "imu") from error
             quaternions = VQF(1 / c.rate_hz).updateBatch(rate, force)["quat6D"]
-        return rotate(quaternions, force) - np.array([0.0, 0.0, GRAVITY]), quaternions
+        return rotate(quaternions, force) - np.array([0.0, 0.0, STANDARD_GRAVITY]), quaternions
 
     def _integrate(self, acceleration: FloatArray, quaternions: FloatArray, memory_s: float) -> FloatArray:
         from scipy.signal import lfilter  # here: it takes half a second

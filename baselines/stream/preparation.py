@@ -24,10 +24,10 @@ from baselines.errors import OptionError
 from baselines.stream.engine import Arrays, StateError
 from csp_data import LowPass
 from csp_data.normalization import Affine, features
+from csp_data.recording import FloatArray
 
 __all__ = ["BASELINES", "Preparation"]
 
-Floats = npt.NDArray[np.float64]
 BASELINES = ("none", "mean", "median")
 _LARGEST = float(np.finfo(np.float32).max)
 
@@ -115,7 +115,7 @@ class Preparation:
     def _knows_baseline(self) -> bool:
         return self.taken >= self.waits_for or bool(self._offset.any())
 
-    def push(self, rows: Floats) -> npt.NDArray[np.float32]:
+    def push(self, rows: FloatArray) -> npt.NDArray[np.float32]:
         """Take the next samples (n, C); return the features (m, F) that became known, m in most cases n.
 
         Raises
@@ -136,7 +136,7 @@ class Preparation:
         self._offset[:] = (np.mean if self._baseline_rule == "mean" else np.median)(self._waiting, axis=0)
         return self._features(np.concatenate((self._waiting, rows[missing:])), started=False)
 
-    def _features(self, rows: Floats, started: bool) -> npt.NDArray[np.float32]:
+    def _features(self, rows: FloatArray, started: bool) -> npt.NDArray[np.float32]:
         if self._compiled:
             from baselines.stream.fast import preparation as compiled  # numba is imported only where it is used
 
@@ -206,7 +206,7 @@ def _require_causal(lowpass: LowPass | None) -> None:
         )
 
 
-def _parse_baseline(baseline: str | npt.ArrayLike, channels: int) -> tuple[str, Floats]:
+def _parse_baseline(baseline: str | npt.ArrayLike, channels: int) -> tuple[str, FloatArray]:
     """Return the rule by which the offset is taken from the first rows, and the offset (C,) known before them."""
     if isinstance(baseline, str):
         if baseline not in BASELINES:
@@ -220,7 +220,7 @@ def _parse_baseline(baseline: str | npt.ArrayLike, channels: int) -> tuple[str, 
     return "none", offset
 
 
-def _filter_sections(lowpass: LowPass | None, input_hz: float) -> tuple[Floats, Floats]:
+def _filter_sections(lowpass: LowPass | None, input_hz: float) -> tuple[FloatArray, FloatArray]:
     """Return a filter's second-order sections (S, 6), and their state (S, 2) under a steady input of 1."""
     if lowpass is None:
         return np.zeros((0, 6)), np.zeros((0, 2))
@@ -230,6 +230,6 @@ def _filter_sections(lowpass: LowPass | None, input_hz: float) -> tuple[Floats, 
     return sections, sosfilt_zi(sections)
 
 
-def _require_finite(rows: Floats) -> None:
+def _require_finite(rows: FloatArray) -> None:
     if not (np.abs(rows) <= _LARGEST).all():
         raise OptionError("samples", "NaN or infinity", "finite numbers", "Repeat the last good sample instead.")

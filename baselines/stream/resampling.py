@@ -12,6 +12,7 @@ import numpy.typing as npt
 from baselines.errors import OptionError
 from baselines.stream.line_protocol import TIME, ClockError, FirstSteps, Sample, SampleError
 from csp_data.options import check_choice
+from csp_data.recording import FloatArray
 from csp_data.signal.resample import interval_mean, linear
 
 if TYPE_CHECKING:
@@ -21,7 +22,6 @@ __all__ = ["MAX_GAP_S", "Resampler", "StampedSamples", "is_resampled"]
 
 logger = logging.getLogger(__name__)
 
-Floats = npt.NDArray[np.float64]
 MAX_GAP_S = 0.1
 """Seconds that the protocol ``strict`` interpolates at most."""
 SET_BACK_S = 1.0
@@ -72,7 +72,7 @@ class Resampler:
                 raise OptionError(name, value, "a number above 0")
         self.rate_hz, self.kind, self.max_gap_s, self.gaps = rate_hz, kind, max_gap_s, 0
         self._times: list[float] = []
-        self._rows: list[Floats] = []
+        self._rows: list[FloatArray] = []
 
     @property
     def latest(self) -> float | None:
@@ -83,7 +83,7 @@ class Resampler:
         """Whether a sample at this time in s comes after too long a gap: the stream begins anew with it."""
         return self.latest is not None and time - self.latest > self.max_gap_s
 
-    def push(self, time: float, values: npt.ArrayLike) -> Iterator[tuple[float, Floats]]:
+    def push(self, time: float, values: npt.ArrayLike) -> Iterator[tuple[float, FloatArray]]:
         """Take the next sample, and return the points of the grid that became known.
 
         Parameters
@@ -154,7 +154,7 @@ class Resampler:
         self._times, self._rows = times.tolist(), list(rows)
         self._start, self._given, self.gaps = float(grid[2]), int(grid[3]), 0
 
-    def _points(self) -> list[tuple[float, Floats]]:
+    def _points(self) -> list[tuple[float, FloatArray]]:
         # counted from the start: sums of steps would drift
         slack = max(1e-9, 4 * float(np.spacing(abs(self._times[-1]))))  # of times since 1970, a microsecond
         slack = min(slack, 0.5 / self.rate_hz)  # nanoseconds taken for seconds would fill a grid of their own
@@ -204,7 +204,7 @@ class StampedSamples:
         """How often the stream began anew."""
         return self.resampler.gaps
 
-    def take(self, stamp: float | None, values: Floats, line: int) -> list[Sample]:
+    def take(self, stamp: float | None, values: FloatArray, line: int) -> list[Sample]:
         """Return the points of the grid that the sample of a line, from 1, made known.
 
         Raises

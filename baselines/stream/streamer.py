@@ -25,10 +25,9 @@ from baselines.stream.engine import Arrays, Model, StateError, make_engine
 from baselines.stream.preparation import Preparation, as_lists
 from baselines.stream.resampling import Resampler, is_resampled
 from csp_data import LowPass, Normalization
+from csp_data.recording import FloatArray
 
 __all__ = ["Streamer", "load_state", "save_state", "with_window"]
-
-Floats = npt.NDArray[np.float64]
 
 
 class Streamer:
@@ -159,7 +158,7 @@ class Streamer:
         self.preparation.reset(keep_baseline=keep_baseline)
         self.engine.reset()
 
-    def push(self, samples: npt.ArrayLike) -> Floats:
+    def push(self, samples: npt.ArrayLike) -> FloatArray:
         """Take the next sample, or several.
 
         Parameters

@@ -8,9 +8,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["Comparison", "compare", "holm", "paired_interval", "wilcoxon"]
+from csp_data.recording import FloatArray
 
-FloatArray = npt.NDArray[np.float64]
+__all__ = ["Comparison", "compare", "holm", "paired_interval", "wilcoxon"]
 
 LEVEL = 0.95
 EXACT = 300

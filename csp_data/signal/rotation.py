@@ -9,6 +9,7 @@ from csp_data.recording import FloatArray
 from csp_data.signal.resample import locate
 
 __all__ = [
+    "CONJUGATE",
     "cumulative",
     "first_two_columns",
     "largest_positive",
@@ -17,6 +18,9 @@ __all__ = [
     "rotation_vectors",
     "slerp",
 ]
+
+CONJUGATE = np.array([1.0, -1.0, -1.0, -1.0])
+"""Times this a unit quaternion w x y z is the inverse rotation."""
 
 
 def rotate(

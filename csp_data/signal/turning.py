@@ -13,7 +13,7 @@ from csp_data.signal.align import common_intervals, finite_rows, increasing_rows
 from csp_data.signal.clocks import CLOCKS_S, MAX_GAP_S, STEPS, best_shift, follow, gapless, windows
 from csp_data.signal.plausible import STANDARD_GRAVITY, median_step
 from csp_data.signal.resample import interval_mean
-from csp_data.signal.rotation import multiply, rotate, rotation_vectors, slerp
+from csp_data.signal.rotation import CONJUGATE, multiply, rotate, rotation_vectors, slerp
 
 __all__ = ["ALIKE", "Turning", "compare_turning", "disagreements", "doubts_of_gravity", "force_in_room"]
 
@@ -21,7 +21,6 @@ WIDTH_S = 0.1
 """Both are averaged over so many seconds: the noise of an orientation's differences is large."""
 LEAST_RATE = 0.05
 """In rad/s: where the speed varies less, nothing can be compared."""
-CONJUGATE = np.array([1.0, -1.0, -1.0, -1.0])
 USUAL = "w x y z from sensor to room"
 READINGS: Mapping[str, tuple[list[int], bool]] = {
     USUAL: ([0, 1, 2, 3], False),

@@ -14,7 +14,7 @@ from csp_data.errors import DamagedRecordingError
 from csp_data.files import read_json
 from csp_data.protocol import Protocol
 from csp_data.recording import FloatArray, Note, Recording, Stream
-from csp_data.signal.rotation import cumulative, multiply, rotate
+from csp_data.signal.rotation import CONJUGATE, cumulative, multiply, rotate
 from csp_data.sources import Found, Source
 from csp_data.sources.folders import walk_folders
 from csp_data.sources.hdf5 import read_arrays
@@ -70,8 +70,7 @@ def read(found: Found, card: Card, protocol: Protocol) -> Recording:
         estimate = arrays[ESTIMATES[name]]
     # one rotation takes the estimate's world into Tango's: they agree at the first sample
     calibration = _numbers(info, "start_calibration", 4, found.files[1])
-    conjugate = estimate[0] * [1, -1, -1, -1]
-    align = multiply(multiply(arrays["pose/tango_ori"][0], calibration), conjugate)
+    align = multiply(multiply(arrays["pose/tango_ori"][0], calibration), estimate[0] * CONJUGATE)
     orientation = multiply(align, estimate)
     first, notes = _start_frame(info, found, len(time))
     time = time[first:]

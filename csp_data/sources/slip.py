@@ -12,13 +12,11 @@ from csp_data.card import Card
 from csp_data.errors import DamagedRecordingError
 from csp_data.protocol import Protocol
 from csp_data.recording import FloatArray, Note, Recording
-from csp_data.signal.rotation import multiply, rotation_vectors
+from csp_data.signal.rotation import CONJUGATE, multiply, rotation_vectors
 from csp_data.sources import Found, Source
 from csp_data.sources.demonstrations import find_demonstrations
 from csp_data.sources.reskin import FILES
 from csp_data.sources.reskin import read as read_pair
-
-CONJUGATE = np.array([1.0, -1.0, -1.0, -1.0])
 
 
 def find(root: Path) -> list[Found]:

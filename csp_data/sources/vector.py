@@ -12,7 +12,7 @@ from csp_data.card import Card
 from csp_data.errors import DamagedRecordingError
 from csp_data.protocol import Protocol
 from csp_data.recording import FloatArray, Recording, Stream
-from csp_data.signal.rotation import multiply, rotate
+from csp_data.signal.rotation import CONJUGATE, multiply, rotate
 from csp_data.sources import Found, Source
 from csp_data.sources.folders import walk_folders
 from csp_data.sources.text import after_comments, numbers, read_bytes
@@ -48,7 +48,7 @@ def read(found: Found, card: Card, protocol: Protocol) -> Recording:
         raise DamagedRecordingError(
             found.files[1], f"quaternion at {truth[row, 0]:.3f} s", "a norm of 1", f"{norms[row]:g}"
         )
-    turned = multiply(quaternion[0] * [1, -1, -1, -1], quaternion)
+    turned = multiply(quaternion[0] * CONJUGATE, quaternion)
     clock, truth_clock = imu[:, 0].copy(), truth[:, 0].copy()
     arrays = {
         "accelerometer": (clock, imu[:, ACCELEROMETER]),

@@ -16,12 +16,13 @@ from baselines.references.methods import (
     reference_from_config,
     reference_to_dict,
 )
-from baselines.references.strapdown import GRAVITY, NotApplicableError, Strapdown, StrapdownConfig
+from baselines.references.strapdown import NotApplicableError, Strapdown, StrapdownConfig
 from baselines.runs.model import load_model
 from baselines.training.data import load_part
 from baselines.training.evaluate import normalized_predictions
 from baselines.training.settings import TrainConfig
 from csp_data import Dataset
+from csp_data.signal.plausible import STANDARD_GRAVITY
 
 pytest.importorskip("vqf", reason="the orientation filter needs the extra imu")
 
@@ -58,7 +59,7 @@ def _moving(mount: Rotation | None = None) -> tuple[torch.Tensor, np.ndarray, np
     hz, moved = np.array([3.0, 4.0, 5.0]), np.maximum(t - 4, 0)[:, None]
     size = np.array([0.3, 0.2, 0.1])
     velocity, acceleration = size * (1 - np.cos(hz * moved)), size * hz * np.sin(hz * moved)
-    force = turned(t).inv().apply(acceleration + np.array([[0.0, 0.0, GRAVITY]]))
+    force = turned(t).inv().apply(acceleration + np.array([[0.0, 0.0, STANDARD_GRAVITY]]))
     mean = velocity.reshape(-1, 10, 3).mean(axis=1)
     inputs = torch.from_numpy(np.concatenate([force, rate], axis=1)[None])
     return inputs, turned(t)[9::10].inv().apply(mean), mount.inv().apply(mean)
@@ -76,7 +77,7 @@ def test_a_motion_with_a_known_answer_is_recovered() -> None:
 
 def test_level_inputs_are_integrated_as_they_are() -> None:
     t = np.arange(1, 501) / 50
-    force = np.stack([np.cos(t), np.zeros_like(t), np.full_like(t, GRAVITY)], axis=1)
+    force = np.stack([np.cos(t), np.zeros_like(t), np.full_like(t, STANDARD_GRAVITY)], axis=1)
     inputs = torch.from_numpy(np.concatenate([force, np.zeros((500, 3))], axis=1)[None])
     level = replace(PLAIN, inputs_along="level", target_along="level", out_dim=2)
     level = replace(level, target_shift=(0.0,) * 2, target_scale=(1.0,) * 2)
