@@ -345,16 +345,14 @@ def _load_dataset(command: Train, train: dict[str, Any], data: dict[str, Any]) -
         if name in command.choices:
             raise OptionError("set", f"train.{name}", f"nothing that --{name.replace('_', '-')} says too")
     choices = Choices(**command.choices, **train)
-    if not is_prepared_file(command.dataset):
-        # first what may be refused: preparing can take long
-        protocol = resolve(load_card(command.dataset), command.protocol).replace(**data)
-        config = training_config(choices, command.training, protocol.name)
-        source: dict[str, Any] = {"raw": command.raw, "protocol": protocol, "skip_damaged": command.skip_damaged}
-        csp_data.prepare(command.dataset, progress=loudness.get().progress, **source)
-        return csp_data.load(command.dataset, **source), config
-    source = {"raw": command.raw, "protocol": command.protocol, "skip_damaged": command.skip_damaged}
-    dataset = csp_data.load(path=command.dataset, **source, **data)
-    return dataset, training_config(choices, command.training, dataset.protocol.name)
+    source: dict[str, Any] = {"raw": command.raw, "skip_damaged": command.skip_damaged}
+    if is_prepared_file(command.dataset):
+        dataset = csp_data.load(path=command.dataset, protocol=command.protocol, **source, **data)
+        return dataset, training_config(choices, command.training, dataset.protocol.name)
+    # first what may be refused: preparing can take long
+    protocol = resolve(load_card(command.dataset), command.protocol).replace(**data)
+    config = training_config(choices, command.training, protocol.name)
+    return csp_data.load(command.dataset, protocol=protocol, progress=loudness.get().progress, **source), config
 
 
 def _error_line(label: str, values: dict[str, Any], units: list[str]) -> str:
