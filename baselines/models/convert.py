@@ -143,12 +143,10 @@ def load_published(
     for name, array in arrays.items():
         if name.endswith("pos_encoder.pe"):
             continue
+        ours = our_name(name.replace(_LENGTH, ".kernel.C"), model)
         if name.endswith(_LENGTH):
-            c_name = our_name(name.removesuffix(_LENGTH) + ".kernel.C", model)
-            lengths[str(c_name)] = int(_tensor(name, array))
-            continue
-        ours = our_name(name, model)
-        if ours not in parameters:
+            lengths[str(ours)] = int(_tensor(name, array))
+        elif ours not in parameters:
             unknown.append(name)
         else:
             published[ours] = name
@@ -159,8 +157,8 @@ def load_published(
             f"{_first_names('unknown names', unknown)}; "
             f"{_first_names('parameters left without a value', missing)}."
         )
-    for name in arrays:
-        if name.endswith(".kernel.C") and our_name(name, model) not in lengths:
+    for ours, name in published.items():
+        if name.endswith(".kernel.C") and ours not in lengths:
             raise ModelError(
                 f"{name} comes without {name.removesuffix('.kernel.C')}{_LENGTH}, which says how to read it: a "
                 "model that has seen data holds another C than the one drawn. Take the whole state_dict(), whose "
