@@ -30,9 +30,7 @@ RC_PARAMS: dict[Any, Any] = {
     "font.sans-serif": ["DejaVu Sans"],
     "font.size": 9,
     "text.color": INK,
-    "axes.titlesize": 9.5,
-    "axes.titlelocation": "left",
-    "axes.titlecolor": INK,
+    "figure.titlesize": 9.5,
     "axes.labelcolor": MUTED,
     "axes.edgecolor": FAINT,
     "axes.facecolor": "none",
@@ -102,7 +100,8 @@ def panel(
         figure = Figure(figsize=(WIDTH, height), layout="constrained")
         axes = figure.add_subplot()
         draw(axes)
-        axes.set_title(textwrap.fill(title or axes.get_ylabel(), TITLE, break_long_words=False))
+        said = textwrap.fill(title or axes.get_ylabel(), TITLE, break_long_words=False, break_on_hyphens=False)
+        figure.suptitle(said, x=0.02, ha="left")  # not over the axes, which begin where long labels of rows end
         axes.set_ylabel("")
         if legend:
             legend_below(figure, axes)

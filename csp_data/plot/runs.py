@@ -5,6 +5,7 @@ All take plain numbers: nothing here knows how a run is stored.
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -23,6 +24,8 @@ POINTS = 200
 """Most epochs of a line; of more, evenly spread ones are drawn."""
 LONG = 60
 """Letters of a recording's name, which stands within the axes."""
+ROW = 30
+"""Letters of a model's name beside the axes."""
 
 
 @dataclass(frozen=True)
@@ -224,8 +227,9 @@ def plot_differences(ax: Axes, rows: Sequence[Difference], *, label: str, agains
         ax.plot([row.low, row.high], [i, i], color=color, linewidth=1.6)
         ax.plot(row.value, i, "o", markersize=6, color=color, markerfacecolor=color if row.significant else "none")
     ax.axvline(0, color=INK, linewidth=0.9, linestyle=":")
-    ax.set(xlabel=f"{label}, minus that of {against}", ylim=(len(rows) - 0.4, -0.6))
-    ax.set_yticks(range(len(rows)), [row.label for row in rows])
+    said = textwrap.wrap(f"{label}, minus that of {against}", 36, break_long_words=False, break_on_hyphens=False)
+    ax.set(xlabel="\n".join(said), ylim=(len(rows) - 0.4, -0.6))
+    ax.set_yticks(range(len(rows)), [shortened(row.label, ROW) for row in rows])
     ax.grid(axis="y", visible=False)
     return tidy(ax)
 

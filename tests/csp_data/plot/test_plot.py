@@ -387,6 +387,22 @@ def test_differences_are_filled_only_where_they_carry_weight() -> None:
     assert bars[:2] == [[0.2, 0.9], [-1.0, 1.0]]
 
 
+def test_differences_of_models_with_long_names_are_whole() -> None:
+    names = [f"mean (epochs {i}, window_s 10, code fb7a2fb6c1e{i})" for i in range(2)]
+    rows = [plot.Difference(name, 0.1, 0.0, 0.3, significant=True) for name in [*names, "kalman"]]
+    with mpl.rc_context({"font.size": 9}):
+        figure = Figure(figsize=(4.6, 1.6), layout="constrained")  # as in a report
+        ax = plot.plot_differences(
+            figure.subplots(), rows, label="MSE (m/s)²", against="hiss-mamba-transformer (lr 1)"
+        )
+        figure.draw_without_rendering()
+    assert ax.get_window_extent().width > 200  # of 460
+    texts = [*ax.get_yticklabels(), ax.xaxis.label]
+    assert all(0 <= t.get_window_extent().x0 <= t.get_window_extent().x1 <= 460 for t in texts)
+    assert len({text.get_text() for text in ax.get_yticklabels()}) == 3
+    assert ax.get_xlabel() == "MSE (m/s)², minus that of\nhiss-mamba-transformer (lr 1)"
+
+
 def test_errors_and_costs_stand_where_they_should() -> None:
     errors = {"a": {"r1": 1.0, "r2": 2.0}, "b": {"r2": 3.0}}
     x, y = _line(plot.plot_errors(axes(), errors), "b")
