@@ -133,6 +133,7 @@ def _combine_folds(rows: Sequence[Result]) -> Result:
         by_target={
             name: _combine_targets([row.by_target[name] for row in rows], steps) for name in first.by_target
         },
+        groups=sum(row.groups or 0 for row in rows) if all(row.groups for row in rows) else None,
         settings=settings,
         source=f"{first.source} and its other folds",
     )

@@ -92,6 +92,8 @@ class Result:
         The reported error in the unit of the published table (inferred), ``None`` where that states none.
     recordings, by_target
         Errors by recording of the reported part, and by target.
+    groups
+        How many groups the recordings of the reported part are of; ``None`` of a row that a file held.
     settings
         The configuration without the seed, as JSON values.
     source
@@ -137,6 +139,7 @@ class Result:
     published_unit: str | None = None
     recordings: Mapping[str, Recording] = field(default_factory=dict)
     by_target: Mapping[str, Target] = field(default_factory=dict)
+    groups: int | None = field(default=None, compare=False)
     settings: Mapping[str, Any] = field(default_factory=dict, repr=False)
     source: str = field(default="", compare=False, repr=False)
 
@@ -205,6 +208,7 @@ class Result:
             published_unit=published.get("unit"),
             recordings={name: _recording(values) for name, values in (test.get("recordings") or {}).items()},
             by_target={name: Target(**values) for name, values in (test.get("si") or {}).items()},
+            groups=len(test.get("groups") or {}) or None,
             settings=settings,
             source=str(run.folder),
         )

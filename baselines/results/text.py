@@ -18,7 +18,7 @@ class ResultsError(CspDataError):
     """Results that are damaged, contradict each other, or cannot be filed."""
 
 
-_NOT_COLUMNS = ("recordings", "by_target", "settings", "source")
+_NOT_COLUMNS = ("recordings", "by_target", "groups", "settings", "source")
 
 _PARSERS: dict[str, Callable[[str], Any]] = {
     "str": str,

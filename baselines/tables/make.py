@@ -90,6 +90,7 @@ def make_table(
         hierarchy=_hierarchy(rows, errors, first),
         folds=first.folds if first.fold is None else None,
         fold_by=first.fold_by,
+        groups=first.groups,
         fold=None if first.fold is None or first.folds is None else (first.fold, first.folds),
         names=called,
     )

@@ -244,6 +244,11 @@ def notes(table: Table) -> list[str]:
                 f"Recordings of one {table.fold_by} are alike, so intervals and p promise more than they hold; "
                 f"with one fold a {table.fold_by}, compare the folds."
             )
+        elif table.groups is not None and count > table.groups:
+            sentences.append(
+                f"The recordings are of {count_of(table.groups, 'group')}, and those of one group are alike, so "
+                "that intervals and p promise more than they hold; compare one error for each group."
+            )
         if any(row.kind != "reference" and len(row.seeds) == 1 for row in table.rows):
             sentences.append(
                 "Where a model has one seed, interval and p are those of that run: another seed gives another "

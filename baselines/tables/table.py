@@ -131,6 +131,8 @@ class Table:
         How many folds of a cross-validation are put together; ``None`` where it is none.
     fold_by
         What each fold holds whole.
+    groups
+        How many groups its recordings are of; ``None`` where the rows do not tell.
     fold
         Which fold of how many, where the runs are of one alone; ``None`` otherwise.
     variant
@@ -160,6 +162,7 @@ class Table:
     hierarchy: Hierarchy | None = None
     folds: int | None = None
     fold_by: str = "group"
+    groups: int | None = field(default=None, compare=False)
     fold: tuple[int, int] | None = None
     variant: str = ""
     numbered: tuple[str, ...] = ()

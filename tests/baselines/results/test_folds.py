@@ -313,6 +313,8 @@ def test_folds_by_subject_say_so_and_stay_apart(tmp_path: Path, empty_home: Path
         "5 folds",
         "5 folds by subject",
     ]
+    held_groups = {group for run in found[0] for group in run.reported["groups"]}
+    assert make_table(found[0]).groups == len(held_groups)
     held = [{recording.split("_")[0] for recording in run.reported["recordings"]} for run in found[1]]
     assert sorted(held, key=min) == [{f"s{number}"} for number in range(1, 6)]
     assert {row.fold_by for row in across_folds([Result.of(run) for run in (*found[0], *found[1])])} == {

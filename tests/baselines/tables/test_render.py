@@ -223,6 +223,12 @@ def test_what_one_seed_of_a_learned_model_tells(model: str, seeds: tuple[int, ..
         "Recordings of one subject are alike, so intervals and p promise more than they hold; with one fold a "
         "subject, compare the folds."
     ]
+    by_group = [note for note in notes(replace(table, groups=5)) if note not in notes(table)]
+    assert by_group == [
+        "The recordings are of 5 groups, and those of one group are alike, so that intervals and p promise more "
+        "than they hold; compare one error for each group."
+    ]
+    assert notes(replace(table, groups=12)) == notes(table)  # each is a group of its own
 
 
 @given(SIGNED, SIZE, SIZE)
