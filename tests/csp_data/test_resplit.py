@@ -220,6 +220,7 @@ def test_choosing_apart_from_a_published_evaluation_part(rule: str) -> None:
     assert (having(parts, "val") == block) == (rule == "sequential")
     assert divide(made, "made", recordings, Resplit(selection=None)) == whole
     assert Resplit(selection="apart").parts(("train", "eval")) == ("train", "val", "test")
+    assert Resplit(share=0.5).parts(("train", "eval")) == ("train", "eval")
 
 
 def test_of_few_training_recordings_one_is_chosen_on() -> None:

@@ -130,9 +130,10 @@ def test_identification_agrees_with_its_definition(past: int, order: int) -> Non
 
 
 def _part(lengths: tuple[int, ...], chunk: int, seed: int) -> Part:
-    """Episodes of the true system: features repeat each sensor over its chunk."""
+    """Episodes of the true system, with units and zeros of their own: each sensor is repeated over its chunk."""
     rng = np.random.default_rng(seed)
     z = np.concatenate([_simulate(_system(), n, rng) for n in lengths]).astype(np.float32)
+    z = z * np.float32([5, 0.2, 4]) + np.float32([30, -2, 70])
     count = np.array(lengths)
     return Part(
         name="train",

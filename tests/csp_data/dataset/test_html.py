@@ -61,6 +61,8 @@ def test_what_a_cell_ends_with_fits_on_a_screen() -> None:
     ds = csp_data.load("sample", window=csp_data.Window(seconds=10, stride=5))
     spans = [len(window.targets) for window in ds.val.windows]
     assert repr(ds.val.windows) == f"<Windows of val: {len(spans)}, {sum(spans) / 5 / 60:.1f} min>"
+    minutes = sum(len(episode.targets) for episode in ds.val) / 5 / 60
+    assert repr(ds.val) == f"<Split val: {len(ds.val)} episodes, {minutes:.1f} min>"
     checked = csp_data.verify("sample")
     assert repr(checked) == checked.summary()
     values = np.zeros((184, 3))
