@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import html
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +49,7 @@ class _Page:
 
     def __init__(self, dataset: Dataset, runs: Mapping[str, Path], selection: Selection) -> None:
         self.dataset, self.runs, self.raw = dataset, runs, selection.raw
+        self._changing = False
         nyquist = dataset.channels.rate_hz / 2
         lowpass = selection.lowpass
         self.figure = pn.widgets.Select(name="Figure", options=list(SHOWN), value=selection.figure)
@@ -95,20 +97,30 @@ class _Page:
     def _episodes(self, part: str) -> dict[str, int]:
         return {f"{i}: {row.id}": i for i, row in enumerate(self.dataset.split(part).rows)}
 
-    def _part_changed(self, event: Any) -> None:
-        self.episode.param.update(options=self._episodes(event.new), value=0)
+    @contextmanager
+    def _together(self) -> Iterator[None]:
+        """Draw once after several choices, not after each."""
+        outer, self._changing = self._changing, True
+        try:
+            yield
+        finally:
+            self._changing = outer
         self._update()
+
+    def _part_changed(self, event: Any) -> None:
+        with self._together():
+            self.episode.param.update(options=self._episodes(event.new), value=0)
 
     def _run_changed(self, event: Any) -> None:
         """Show what the run predicts: a figure that shows it, of an episode that it has seen."""
-        try:
-            self.selection().prediction()
-        except PredictionsError:
-            if found := self._first_predicted(event.new):
-                self.part.value, self.episode.value = found
-        if event.new and self.figure.value not in PREDICTED:
-            self.figure.value = PREDICTED[0]
-        self._update()
+        with self._together():
+            try:
+                self.selection().prediction()
+            except PredictionsError:
+                if found := self._first_predicted(event.new):
+                    self.part.value, self.episode.value = found
+            if event.new and self.figure.value not in PREDICTED:
+                self.figure.value = PREDICTED[0]
 
     def _first_predicted(self, run: str) -> tuple[str, int] | None:
         try:
@@ -133,6 +145,8 @@ class _Page:
         )
 
     def _update(self, *_: Any) -> None:
+        if self._changing:
+            return
         for widget in (self.channels, self.hz, self.order, self.phase):
             widget.disabled = self.figure.value not in FILTERED
         self.shown.loading = True
@@ -156,6 +170,7 @@ class _Page:
             markdown(dataset.card, level=2),
             renderer_options={"html": False},
             plugins=[_without_pictures],
+            stylesheets=["code { color: inherit; }"],  # Panel's light blue can hardly be read
             sizing_mode="stretch_width",
         )
         return pn.Column(

@@ -175,6 +175,10 @@ class Selection:
                         f"{prediction.true.shape} than these {shown.targets.shape}: another data set or protocol"
                     )
                 return prediction.pred
+        if first_predicted(self.dataset, self.runs[self.run]) is None:
+            raise PredictionsError(
+                f"run {self.run} predicts no episode of {self.dataset.name}: it is of other data"
+            )
         raise PredictionsError(f"run {self.run} holds no prediction of {shown.id}: choose the part it reports on")
 
     def draw(self) -> Figure:

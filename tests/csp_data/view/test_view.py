@@ -58,6 +58,12 @@ def test_predictions_of_other_data_or_part_are_not_shown(sample: csp_data.Datase
         Selection(sample, runs, figure="targets", part="test", run="other").draw()
     with pytest.raises(PredictionsError, match="no prediction of"):
         Selection(sample, runs, figure="targets", part="train", run="sweep/good").draw()
+    (foreign := root.parent / "foreign").mkdir()
+    save_predictions(
+        foreign / "predictions.npz", [EpisodePrediction("e", np.arange(2.0), np.ones((2, 3)), np.ones((2, 3)))]
+    )
+    with pytest.raises(PredictionsError, match="predicts no episode of sample: it is of other data"):
+        Selection(sample, find_runs(foreign), figure="targets", part="train", run=".").draw()
     (bad := root.parent / "bad").mkdir()
     (bad / "predictions.npz").write_bytes(b"PK not really")
     with pytest.raises(PredictionsError, match="damaged"):
@@ -206,7 +212,11 @@ def test_what_is_chosen_in_the_page_is_what_is_shown(sample: csp_data.Dataset, r
     assert sample.val[0].id in page.shown.object
     steep = Selection(sample, lowpass=csp_data.LowPass(24.9, 12))  # beyond what is offered, as an address may ask
     assert _Page(sample, {}, steep).selection() == steep
+    drawings: list[bool] = []
+    page.shown.param.watch(lambda event: drawings.append(event.new), "loading")
     page.run.value = "sweep/good"
+    assert drawings == [True, False]  # once, though part, episode and figure change with it
+    page.part.value = "test"
     assert page.selection().figure == "targets"
     assert (page.part.value, page.run.disabled) == ("test", False)
     assert _Page(sample, {}, Selection(sample)).run.disabled
@@ -270,8 +280,14 @@ def test_the_page_in_a_browser(address: str) -> None:
         page.goto(address + "?run=../outside")
         page.wait_for_selector("text=Not shown")
         assert page.locator(".csp-figure").count() == 0
-        page.set_viewport_size({"width": 390, "height": 800})
         page.get_by_role("link", name="Show sample from its first episode on").click()
+        page.get_by_role("button", name="Card").click()
+        colours = page.get_by_role("heading", name="sample: Excerpt of BROAD").evaluate(
+            "it => [it, it.querySelector('code')].map((one) => getComputedStyle(one).color)"
+        )
+        assert colours[0] == colours[1]
+        page.set_viewport_size({"width": 390, "height": 800})
+        page.goto(address)
         shown.wait_for()
         assert shown.evaluate("svg => svg.getBoundingClientRect().width") >= 560  # or its letters are too small
         assert page.evaluate("document.documentElement.scrollWidth") <= 391
