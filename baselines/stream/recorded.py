@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,8 +12,9 @@ import numpy.typing as npt
 
 from baselines.errors import CspDataError
 from baselines.runs.interface import Interface
-from baselines.stream.line_protocol import TIME, SampleError, read_samples
+from baselines.stream.line_protocol import TIME, Sample, SampleError, read_samples
 from csp_data import Recording, Stream
+from csp_data.signal.plausible import implausible
 
 __all__ = ["SampleFileError", "recorded"]
 
@@ -43,10 +45,7 @@ def recorded(lines: Iterable[bytes], interface: Interface, id_: str, path: Path)
     """
     times: list[float | None] = []
     rows: list[npt.NDArray[np.float64]] = []
-    for sample in read_samples(lines, interface.inputs):
-        if isinstance(sample, SampleError):
-            raise SampleFileError(f"{path}, {sample}")
-        time, values = sample
+    for time, values in _samples(lines, interface, path):
         if rows and (time is None) != (times[0] is None):
             there, other = ("with", "without") if times[0] is not None else ("without", "with")
             raise SampleFileError(
@@ -66,4 +65,25 @@ def recorded(lines: Iterable[bytes], interface: Interface, id_: str, path: Path)
     else:
         clock = np.array(times, dtype=np.float64)
     samples = Stream(clock, np.array(rows), interface.inputs, ", ".join(interface.input_units), "input")
+    for problem in _wrong_units(samples, interface):
+        logger.warning("%s: %s", path, problem)
     return Recording(id_, id_, path, {"samples": samples})
+
+
+def _samples(lines: Iterable[bytes], interface: Interface, path: Path) -> Iterator[Sample]:
+    try:
+        for sample in read_samples(lines, interface.inputs):
+            if isinstance(sample, SampleError):
+                raise sample
+            yield sample
+    except SampleError as error:
+        raise SampleFileError(f"{path}, {error}") from error
+
+
+def _wrong_units(samples: Stream, interface: Interface) -> Iterator[str]:
+    """Yield which channels have values that contradict the unit they had in training."""
+    for unit in dict.fromkeys(interface.input_units):
+        columns = [i for i, other in enumerate(interface.input_units) if other == unit]
+        names = tuple(interface.inputs[i] for i in columns)
+        for problem in implausible(replace(samples, values=samples.values[:, columns], channels=names, unit=unit)):
+            yield f"{', '.join(names)}: {problem}"

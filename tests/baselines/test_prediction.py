@@ -244,7 +244,7 @@ def timed(*times: object) -> str:
     ("text", "message"),
     [
         ("", "walk.csv: no sample. Expected a header"),
-        ("time,acc_x\n", f"line 1: expected a CSV header with the channels {HEADER}"),
+        ("time,acc_x\n", f"walk.csv, line 1: expected a CSV header with the channels {HEADER}"),
         (
             timed(0) + f"0.1,{VALUES[:-3]}nan\n",
             "walk.csv, line 3: expected a finite number for gyr_z, found 'nan'.\n",
@@ -268,10 +268,26 @@ def test_files_that_are_no_recording(
     assert message in err
 
 
+def test_values_that_contradict_the_unit_of_the_training_are_noticed(
+    walk: Recording, tmp_path: Path, predicted: Rows, capfd: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "walk.csv"
+    path.write_text(table(walk))
+    predicted("pretrained:broad", path)
+    assert "looks like" not in capfd.readouterr().err
+    in_degrees = replace(walk.streams["gyroscope"], values=np.degrees(walk.streams["gyroscope"].values))
+    path.write_text(table(replace(walk, streams={**walk.streams, "gyroscope": in_degrees})))
+    assert predicted("pretrained:broad", path)
+    said = capfd.readouterr().err
+    assert "walk.csv: gyr_x, gyr_y, gyr_z: 1 % of the norms are above" in said
+    assert "that looks like deg/s" in said
+    assert "acc_x" not in said
+
+
 def test_of_several_recordings_short_ones_are_left_out_and_damaged_ones_on_request(
     walk: Recording, tmp_path: Path, predicted: Rows, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    files = {"short": timed(0, 0.02), "bad": timed(0) + "1,2\n", "walk": table(walk)}
+    files = {"short": timed(0, 0.02), "bad": timed(0) + "1,2\n", "other": "time;x\n", "walk": table(walk)}
     paths = {name: tmp_path / f"{name}.csv" for name in files}
     for name, path in paths.items():
         path.write_text(files[name])
@@ -283,7 +299,7 @@ def test_of_several_recordings_short_ones_are_left_out_and_damaged_ones_on_reque
     assert "--skip-damaged lists them" in said
     agree(predicted("pretrained:broad", *paths.values(), "--skip-damaged"), walk, "pretrained:broad")
     said = capfd.readouterr().err
-    assert [said.count(f"left out: {path}") for path in paths.values()] == [1, 1, 0]
+    assert [said.count(f"left out: {path}") for path in paths.values()] == [1, 1, 1, 0]
     with pytest.raises(SystemExit):
         main(["predict", "pretrained:broad", str(paths["short"]), str(paths["bad"]), "--skip-damaged"])
     out, err = capfd.readouterr()
