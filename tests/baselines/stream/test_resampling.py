@@ -238,7 +238,10 @@ def test_a_state_belongs_to_a_grid(tmp_path: Path) -> None:
         with pytest.raises(StateError, match=message):
             baselines.load_state(path, fresh, other)
         assert fresh.samples == 0
-    unbegun = Resampler(50)
+    unbegun, state = Resampler(50), grid.state_dict()
+    for name, values in state.items():
+        with pytest.raises(StateError, match="another grid"):
+            unbegun.check({**state, name: values[:-1]})
     unbegun.load_state_dict(Resampler(50).state_dict())
     assert unbegun.latest is None
     baselines.load_state(resampled, fresh, unbegun)

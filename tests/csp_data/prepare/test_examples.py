@@ -279,6 +279,11 @@ def test_a_jump_of_an_input_beyond_the_limit(sign: int, stream: str, size: float
     assert [(note.what, note.kind) for note in notes] == [(JUMP, "drop")] * left_out
 
 
+def test_a_single_sample_makes_no_episode_and_no_jump() -> None:
+    episodes, notes = cut(np.zeros(1), jump_limit=8.0)
+    assert (episodes, counts(notes, JUMP)) == ([], [])
+
+
 @pytest.mark.parametrize(
     ("seconds", "used"), [(4.49, False), (4.5, False), (4.51, True), (6.5, True), (6.51, False), (9.0, False)]
 )
