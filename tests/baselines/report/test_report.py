@@ -21,7 +21,7 @@ from baselines.report.about import _shared_recordings
 from baselines.report.build import Key, _overview_tables, _title
 from baselines.report.cost import _realtime_factor, provenance, speed
 from baselines.report.curves import _drift_panel, _Sums, over_time
-from baselines.report.group import Group, families, looks_of
+from baselines.report.group import FAMILY_SIZE, Group, families, looks_of
 from baselines.report.panels import panel
 from baselines.report.results import errors, significance
 from baselines.report.settings import varied
@@ -228,6 +228,13 @@ def test_what_is_drawn_is_chosen_on_the_part_for_choosing(runs: dict[str, Run], 
     group = Group(made, sample, make_table(made), "sample", {})
     assert list(group.models) == group.highlighted == ["flat-lstm", "flat-gru"]
     assert group.drawn_runs["flat-lstm"].config.train.seed == 0
+
+    kinds = [f"flat-{kind}" for kind in ("tcn", "s4", "gru", "lru", "s4d", "lstm", "mamba")]
+    names = [kinds[0], "fir", kinds[1], "mean", *kinds[2:], "kalman"]  # the best on val first
+    made = [of(name, 0, val, 99 - val) for val, name in enumerate(names)]
+    group = Group(made, sample, make_table(made), "sample", {})
+    assert group.highlighted == [*kinds[: FAMILY_SIZE - 2], "fir", "mean"]
+    assert list(group.drawn_runs) == kinds[:3]
 
 
 def test_a_model_is_as_many_times_faster_as_its_recordings_are_longer(runs: dict[str, Run]) -> None:
