@@ -39,7 +39,7 @@ from baselines.commands.stream import STREAM, Stream, stream
 from baselines.commands.sweep import SWEEP, Sweep, sweep
 from baselines.commands.train import EVAL, TRAIN, Eval, Train, evaluate, train
 from baselines.commands.usage import option_without_value, usage_error, with_repeats_joined
-from baselines.errors import CspDataError, ModelError, OptionError, UnknownNameError, UsageError
+from baselines.errors import CspDataError, ModelError, OptionError, UnknownNameError, UsageError, memory_problem
 from csp_data.errors import OutOfMemoryError, SourceError
 from csp_data.terminal import Loudness, flags, pipeable
 
@@ -116,9 +116,11 @@ def _main(given: list[str]) -> None:
         place = f"{error.filename}: {error.strerror}. Repair that, or name another place."
         sys.stderr.write(f"Error: {place if error.filename else f'{error}.'}\n")
         sys.exit(1)
-    except MemoryError as error:
+    except (MemoryError, RuntimeError) as error:
+        if (problem := memory_problem(error)) is None:
+            raise
         logger.debug("where it happened", exc_info=True)
-        sys.stderr.write(f"Error: {OutOfMemoryError(str(error))}\n")
+        sys.stderr.write(f"Error: {OutOfMemoryError(problem)}\n")
         sys.exit(1)
     except KeyboardInterrupt:
         goes_on = " The same command goes on from the last finished epoch." if name in RESUMED else ""

@@ -4,6 +4,7 @@ An unknown name raises :class:`csp_data.errors.UnknownNameError`, a value out of
 :class:`csp_data.errors.OptionError`, a package that is not installed :class:`csp_data.errors.MissingExtraError`.
 """
 
+import re
 import traceback
 
 from csp_data.errors import CspDataError, MissingExtraError, OptionError, UnknownNameError
@@ -15,6 +16,7 @@ __all__ = [
     "OptionError",
     "UnknownNameError",
     "UsageError",
+    "memory_problem",
     "reason_of",
 ]
 
@@ -27,6 +29,14 @@ class UsageError(CspDataError):
     """A command line that cannot be read: the message says what of it, and where to look."""
 
     exit_code = 2
+
+
+def memory_problem(error: Exception) -> str | None:
+    """Return what memory could not be had, where that is the error; torch's own is a ``RuntimeError``."""
+    if isinstance(error, MemoryError):
+        return str(error)
+    found = re.search(r"tried to allocate [\d.]+ (?:bytes|[KMGT]iB)", str(error), re.IGNORECASE)
+    return found and found[0].lower()
 
 
 def reason_of(error: Exception) -> str:

@@ -242,8 +242,8 @@ class OutOfMemoryError(CspDataError):
     def __init__(self, problem: str) -> None:
         super().__init__(
             f"There is not enough memory ({problem or 'none was left'}). A recording is read whole, and training"
-            " holds its parts. A lower input_hz or fewer inputs take less, and docs/howto-own-data.md (Long"
-            " recordings) says what else does."
+            " holds its parts. A lower input_hz, fewer inputs and, in training, a smaller model or batch take"
+            " less, and docs/howto-own-data.md (Long recordings) says what else does."
         )
 
 

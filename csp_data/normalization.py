@@ -63,7 +63,7 @@ class Scaling:
         check_number("scaling.floor", self.floor, "a value of at least 0", least=0, below=math.inf)
         for option in ("unscaled", "tied"):
             pairs = getattr(self, option)
-            if not all(
+            if not isinstance(pairs, list | tuple) or not all(
                 isinstance(pair, list | tuple) and [type(number) for number in pair] == [int, int]
                 for pair in pairs
             ):

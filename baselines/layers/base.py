@@ -14,6 +14,8 @@ from csp_data.options import check_number
 
 ALL = slice(None)
 """Read every time step out."""
+LARGEST = 10_000_000
+"""Size of anything in a model: torch counts the bytes of such a layer, and says that there are not so many."""
 
 
 class SequenceLayer(nn.Module, ABC):
@@ -119,7 +121,7 @@ def check_config(config: Any, *, positive: tuple[str, ...] = (), fraction: tuple
     config
         A dataclass instance.
     positive
-        Fields that must be integers of at least 1 (None is let through where it is the field's default).
+        Fields that must be integers from 1 to :data:`LARGEST` (None is let through where it is the default).
     fraction
         Fields that must lie in [0, 1).
 
@@ -134,8 +136,8 @@ def check_config(config: Any, *, positive: tuple[str, ...] = (), fraction: tuple
         value = getattr(config, name)
         if value is None and defaults[name] is None:
             continue
-        option, expected = f"{type(config).__name__}.{name}", "a whole number of at least 1"
-        check_number(option, value, expected, least=1, whole=True)
+        option, expected = f"{type(config).__name__}.{name}", f"a whole number from 1 to {LARGEST:,}"
+        check_number(option, value, expected, least=1, most=LARGEST, whole=True)
         object.__setattr__(config, name, int(value))
     for name in fraction:
         option = f"{type(config).__name__}.{name}"

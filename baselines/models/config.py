@@ -229,7 +229,7 @@ def config_from_dict(plain: dict[str, Any]) -> ModelConfig:
 
 def _layer_from_dict(plain: dict[str, Any], level: str) -> LayerConfig:
     kind = plain.get("kind") if isinstance(plain, dict) else None
-    if kind not in LAYERS:
+    if not isinstance(kind, str) or kind not in LAYERS:
         raise UnknownNameError(f"layer kind in the entry {level!r}", str(kind), LAYERS)
     entries = {key: value for key, value in plain.items() if key != "kind"}
     return _construct(LAYERS[kind][0], entries, f"{kind} layer")

@@ -9,8 +9,10 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from baselines.presets import REFERENCES
+from baselines.runs.check import check_value
 from baselines.training.settings import TrainConfig
-from csp_data import Dataset
+from csp_data import Dataset, Protocol
+from csp_data.card.splits import PARTS
 
 __all__ = [
     "PREDICTIONS_ALONE",
@@ -133,6 +135,16 @@ class RunConfig:
     @classmethod
     def from_dict(cls, plain: dict[str, Any]) -> RunConfig:
         """Rebuild a configuration; ``KeyError``, ``TypeError`` or ``ValueError`` if it is not one."""
+        kinds = {"data": DataConfig, "name": str, "model": dict, "train": dict, "code": str, "weights": str}
+        for name, kind in kinds.items():
+            if name in plain:
+                check_value(plain[name], kind, name)
+        check_value(plain["model"].get("family"), str, "model.family")
+        for name in ("selection", "report"):
+            if (part := plain["data"].get(name, PARTS[0])) not in PARTS:
+                raise ValueError(f"data.{name} is {part!r}, not {' or '.join(PARTS)}")
+        check_value(plain["data"]["protocol"].get("name"), str, "data.protocol.name")
+        Protocol.from_json(json.dumps(plain["data"]["protocol"]))
         return cls(
             data=DataConfig(**plain["data"]),
             name=plain["name"],

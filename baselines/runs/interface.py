@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from baselines.errors import CspDataError
+from baselines.runs.check import check_value
 from baselines.runs.run import Run, dataset_of
 from csp_data import Dataset, LowPass, Normalization, Protocol
 from csp_data.files import read_json
@@ -124,7 +125,8 @@ class Interface:
 
     @classmethod
     def from_dict(cls, plain: dict[str, Any]) -> Interface:
-        """Rebuild it; ``KeyError``, ``TypeError`` or ``ValueError`` if the values are not one."""
+        """Rebuild it; a ``ValueError`` if the values are not one."""
+        check_value(plain, cls)
         entries: dict[str, Any] = {
             name: tuple(value) if isinstance(value, list) else value for name, value in plain.items()
         }
@@ -136,7 +138,28 @@ class Interface:
                 for name, affine in plain["normalization"].items()
             }
         )
-        return cls(**entries)
+        interface = cls(**entries)
+        interface._check()
+        return interface
+
+    def _check(self) -> None:
+        """Refuse what no protocol has, and lists that do not fit each other."""
+        shared = {one.name for one in fields(self)} & {one.name for one in fields(Protocol)} - {"target"}
+        _ = Protocol(name="stored", **{name: getattr(self, name) for name in shared}).chunk
+        columns = len(self.inputs) * (2 if self.deltas else 1)
+        for name, expected, found in (
+            ("input_units", len(self.inputs), len(self.input_units)),
+            ("target_units", len(self.targets), len(self.target_units)),
+            ("normalization.inputs.shift", columns, len(self.normalization.inputs.shift)),
+            ("normalization.inputs.scale", columns, len(self.normalization.inputs.scale)),
+            ("normalization.targets.shift", len(self.targets), len(self.normalization.targets.shift)),
+            ("normalization.targets.scale", len(self.targets), len(self.normalization.targets.scale)),
+        ):
+            if found != expected or not found:
+                raise ValueError(f"{name} has {found} values, not {expected or 'one at least'}")
+        for name in ("inputs", "targets"):
+            if not getattr(self.normalization, name).scale.all():
+                raise ValueError(f"normalization.{name}.scale has a zero")
 
 
 def step_note(interface: Interface, protocol: Protocol) -> str | None:
@@ -169,10 +192,10 @@ def interface_of(run: Run, data: Path | None = None) -> Interface:
     if path.exists():
         try:
             return Interface.from_dict(read_json(path))
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
+        except (OSError, ValueError) as error:
             raise InterfaceError(
-                f"{path}: damaged ({type(error).__name__}: {error}). Delete it, and the prepared file is "
-                "read instead."
+                f"{path}: damaged ({str(error).removesuffix('.')}). Delete it, and the prepared file is read "
+                "instead."
             ) from error
     dataset = dataset_of(run, data)
     trained_recipe, data_recipe = run.config.data.recipe_hash, dataset.provenance["recipe_hash"]

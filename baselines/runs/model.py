@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from baselines.errors import OptionError
+from baselines.errors import CspDataError, OptionError
 from baselines.files import atomic_bytes
 from baselines.models.config import OwnConfig, config_from_dict, config_to_dict
 from baselines.models.factory import build, build_from_config
@@ -22,7 +22,8 @@ from baselines.references.methods import (
     reference_from_config,
     reference_to_dict,
 )
-from baselines.runs.run import MODEL, MODEL_FOLDER, Run, RunError, read_run
+from baselines.runs.check import check_value
+from baselines.runs.run import CONFIG, MODEL, MODEL_FOLDER, Run, RunError, damaged_error, read_run
 from baselines.training.checkpoint import load_weights
 from baselines.training.device import torch_device
 from baselines.training.settings import BEST
@@ -94,9 +95,14 @@ def load_model(run: Run | Path | str, device: str = "cpu") -> nn.Module:
 def _rebuilt(run: Run) -> nn.Module:
     """Return the model of a run, freshly initialised."""
     plain = run.config.model
-    if plain.get("family") in REFERENCES:
-        return reference_from_config(plain)
-    config = config_from_dict(plain)
+    try:
+        if plain.get("family") in REFERENCES:
+            sizes = {name: value for name, value in plain.items() if name != "family"}
+            check_value(sizes, REFERENCES[plain["family"]][0], "model")
+            return reference_from_config(plain)
+        config = config_from_dict(plain)
+    except (CspDataError, TypeError, ValueError) as error:
+        raise damaged_error(run.folder / CONFIG, error) from error
     if isinstance(config, OwnConfig):
         file, folder = run.folder / MODEL, Path(run.environment["model_folder"])
         if config.beside:

@@ -30,11 +30,13 @@ import filelock
 import csp_data
 from baselines.errors import CspDataError
 from baselines.files import atomic_json
+from baselines.runs.check import Environment, EpochLine, Metrics, Outcome, check_value
 from baselines.runs.config import FORMAT, FORMAT_VERSION, RunConfig, differing, effective_settings, flatten
 from baselines.training.ledger import LEDGER, read_lines
 from baselines.training.settings import BEST, METRICS
 from csp_data import Dataset
 from csp_data.card import is_shipped
+from csp_data.card.splits import PARTS
 from csp_data.files import check_file, read_json
 from csp_data.home import prepared_dir
 from csp_data.predictions import PREDICTIONS, EpisodePrediction, PredictionsError, read_predictions
@@ -215,13 +217,16 @@ def read_run(folder: Path | str) -> Run:
             )
         raise RunError(f"{folder}: this run is unfinished. Give the command that began it again, and it goes on.")
     results, environment = _read_json(folder / RESULTS), _read_json(folder / ENVIRONMENT)
-    try:
-        for part in (config.data.selection, config.data.report):
-            for value in (results[part]["mse"], results[part]["rmse"], results["parameters"], results["seconds"]):
-                float(value)
-            _ = results[part]["episodes"].items()
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise damaged_error(folder / RESULTS, error) from error
+    parts = (config.data.selection, config.data.report, *(part for part in PARTS if part in results))
+    for name, value, kind in (
+        (RESULTS, results, Outcome),
+        *((RESULTS, {part: results.get(part)}, dict[str, Metrics]) for part in parts),
+        (ENVIRONMENT, environment, Environment),
+    ):
+        try:
+            check_value(value, kind)
+        except ValueError as error:
+            raise damaged_error(folder / name, error) from error
     needed = (PREDICTIONS,) if config.elsewhere else (BEST, PREDICTIONS)
     missing = [name for name in needed if not (folder / name).exists()]
     if missing:
@@ -295,7 +300,7 @@ def read_config(folder: Path) -> RunConfig:
         )
     try:
         return RunConfig.from_dict(plain)
-    except (KeyError, TypeError, ValueError) as error:
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise damaged_error(path, error) from error
 
 
@@ -335,12 +340,15 @@ def _read_metrics(path: Path) -> Iterator[dict[str, Any]]:
         return
     try:
         check_file(path)
-    except OSError as error:
+        lines = path.read_text("utf-8").splitlines()
+    except (OSError, ValueError) as error:
         raise damaged_error(path, error) from error
-    for number, line in enumerate(path.read_text("utf-8").splitlines(), start=1):
+    for number, line in enumerate(lines, start=1):
         try:
-            yield json.loads(line)
-        except ValueError as error:
+            epoch = json.loads(line)
+            check_value(epoch, EpochLine)
+            yield epoch
+        except (RecursionError, ValueError) as error:
             raise damaged_error(path, f"line {number}: {error}") from error
 
 
@@ -352,7 +360,10 @@ def _foreign_folder_error(folder: Path) -> RunError:
 
 def damaged_error(path: Path, problem: object) -> RunError:
     """Return the error of a run that does not hold what it should."""
-    detail = f"{type(problem).__name__}: {problem}" if isinstance(problem, Exception) else problem
+    detail = problem
+    if isinstance(problem, Exception):
+        named = str(problem).removesuffix(".")
+        detail = named if type(problem) is ValueError else f"{type(problem).__name__}: {named}"
     return RunError(
         f"{path}: damaged ({detail}). It is left as it is: delete the run's folder and train it again."
     )

@@ -59,7 +59,8 @@ def load_weights(path: Path, model: nn.Module) -> None:
     try:
         model.load_state_dict(tensors)
     except RuntimeError as error:
-        raise CheckpointError(f"{path}: these weights belong to another model: {error}") from error
+        problem = " ".join(str(error).split())  # torch lists every tensor on a line
+        raise CheckpointError(f"{path}: these weights belong to another model: {problem}") from error
 
 
 def write_checkpoint(path: Path, checkpoint: Checkpoint) -> None:

@@ -6,6 +6,7 @@ import os
 import re
 import shutil
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from click.testing import CliRunner
 import baselines
 import csp_data
 from baselines.ablations.ablate import ablate
+from baselines.cli import main
 from baselines.errors import OptionError, UnknownNameError
 from baselines.experiment import evaluate, plan, run
 from baselines.models.factory import build
@@ -28,7 +30,7 @@ from baselines.report import write_report
 from baselines.results import Result, write_study
 from baselines.runs.collect import read_runs
 from baselines.runs.environment import code_version, commit
-from baselines.runs.interface import Interface
+from baselines.runs.interface import Interface, interface_of
 from baselines.runs.model import load_model
 from baselines.runs.run import Run, RunError, dataset_of, lock_folder, read_run
 from baselines.stream.export import export
@@ -291,6 +293,109 @@ def test_a_damaged_folder_is_named_and_left_alone(copy: Path, name: str, content
     assert _contents(copy) == before
 
 
+WRONG: tuple[Any, ...] = (None, "x", [1], {"a": 1}, float("nan"))
+
+
+def _places(value: Any, place: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
+    """Give the ways to all values of a JSON object; of episodes and channels, to the first's."""
+    if isinstance(value, dict):
+        alike = place[-1:] in {("episodes",), ("recordings",), ("groups",), ("channels",), ("si",)}
+        for name in list(value)[: 1 if alike else None]:
+            yield (*place, name)
+            yield from _places(value[name], (*place, name))
+
+
+def _refusal(folder: Path, *, model: bool) -> str:
+    """Return why a run is refused, ``""`` if it is not."""
+    try:
+        made = read_run(folder)
+        Result.of(made)
+        repr(made)
+        interface_of(made)
+        if model:
+            load_model(made)
+    except csp_data.CspDataError as error:
+        return str(error)
+    return ""
+
+
+@pytest.mark.parametrize("name", ["config.json", "results.json", "environment.json", "interface.json"])
+def test_values_of_other_types_are_refused_in_a_line_with_file_and_field(copy: Path, name: str) -> None:
+    """Each could end in a traceback, of whatever came to use the value first."""
+    plain, refused = json.loads((copy / name).read_text()), set()
+    for place in _places(plain):
+        for wrong in WRONG:
+            altered = json.loads(json.dumps(plain))
+            inner = altered
+            for step in place[:-1]:
+                inner = inner[step]
+            inner[place[-1]] = wrong
+            (copy / name).write_text(json.dumps(altered))
+            if told := _refusal(copy, model=place[0] == "model"):
+                assert "\n" not in told
+                known = place[0] in ("format", "format_version") or "best.safetensors: these weights" in told
+                assert known or (f"{copy / name}: damaged" in told and place[-1] in told)
+                refused.add(".".join(place))
+    expected = {
+        "config.json": {"data.protocol", "data.channels", "model.layer.dim", "train.lr", "code"},
+        "results.json": {"parameters", "epoch", "test.mse", "test.recordings", "val.si.vel_x.unit"},
+        "environment.json": {"prepared", "threads", "device"},
+        "interface.json": {"inputs", "target_hz", "lowpass", "normalization.inputs.shift", "deltas"},
+    }[name]
+    assert expected <= refused
+
+
+@pytest.mark.parametrize(
+    ("name", "place", "value", "problem"),
+    [
+        ("config.json", ("data", "units"), "m/s", r"data\.units is 'm/s', not a list"),
+        ("config.json", ("data", "protocol", "window"), 3, r"OptionError: window=3: expected a csp_data\.Window"),
+        ("config.json", ("data", "report"), "exam", r"data\.report is 'exam', not train or val or test"),
+        ("results.json", ("test", "mse"), -1.0, r"test\.mse is -1\.0, not at least 0"),
+        ("results.json", ("val", "trajectory"), {"unit": "m", "ate": 1}, r"val\.trajectory\.rte is missing"),
+        ("interface.json", ("input_units",), ["m/s^2"], r"input_units has 1 values, not 6"),
+        ("interface.json", ("target_hz",), 7, r"target_hz=7: expected a rate that divides input_hz=50"),
+        ("interface.json", ("baseline",), "first", r"baseline='first': expected one of none, mean, median"),
+        (
+            "interface.json",
+            ("normalization", "targets", "scale"),
+            [1, 0, 1],
+            r"normalization\.targets\.scale has a",
+        ),
+        ("interface.json", ("future",), 1, r"future is unknown"),
+        ("metrics.jsonl", ("train_loss",), "x", r"line 1: train_loss is 'x', not a number"),
+    ],
+)
+def test_a_value_that_cannot_be_is_told_with_what_should_be(
+    copy: Path, name: str, place: tuple[str, ...], value: object, problem: str
+) -> None:
+    first, *rest = (copy / name).read_text().splitlines() if name.endswith("l") else [(copy / name).read_text()]
+    plain = inner = json.loads(first)
+    for step in place[:-1]:
+        inner = inner[step]
+    inner[place[-1]] = value
+    (copy / name).write_text("\n".join([json.dumps(plain), *rest]))
+    with pytest.raises(csp_data.CspDataError, match=rf"{name}: damaged \(.*{problem}"):
+        interface_of(read_run(copy))
+
+
+def test_sizes_that_no_memory_holds_are_told_in_a_line(copy: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """As torch runs out of memory, which it says with a RuntimeError; a run of a stranger may ask for it."""
+    plain = json.loads((copy / "config.json").read_text())
+    for size, told in (
+        (
+            10**9,
+            r"config\.json: damaged \(OptionError: LSTMConfig\.hidden=1000000000: expected a whole number from",
+        ),
+        (10**6, r"There is not enough memory \(tried to allocate \d+ bytes\)\."),
+    ):
+        plain["model"]["layer"]["hidden"] = size
+        (copy / "config.json").write_text(json.dumps(plain))
+        with pytest.raises(SystemExit):
+            main(["eval", str(copy)])
+        assert re.fullmatch(rf"Error: .*{told}.*\n", capsys.readouterr().err)
+
+
 def test_settings_that_would_command_a_terminal_are_damaged(copy: Path) -> None:
     settings = json.loads((copy / "config.json").read_text())
     settings["name"] += "\x1b[2J"
@@ -330,7 +435,7 @@ def test_results_without_what_a_row_needs_are_damaged(copy: Path, where: tuple[s
     else:
         inner[last] = "x"
     (copy / "results.json").write_text(json.dumps(plain))
-    with pytest.raises(RunError, match=f"{copy}: damaged"):
+    with pytest.raises(RunError, match=rf"{copy}/results\.json: damaged"):
         make_table([read_run(copy)])
 
 
