@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from torch import nn
+from tqdm import tqdm
 
 from baselines.errors import CspDataError, OptionError, UnknownNameError
 from baselines.pretrained import Pretrained, pretrained_of
@@ -200,6 +201,7 @@ class Predictor:
         recordings: Sequence[str] = (),
         skip_damaged: bool = False,
         keep: Path | str | None = None,
+        progress: bool = False,
     ) -> dict[str, Any]:
         """Return the errors on recordings whose truth was measured, such as those of another day.
 
@@ -221,6 +223,8 @@ class Predictor:
             Go on without recordings that are damaged or without a truth, and log them.
         keep
             File to write the predictions to (:func:`csp_data.predictions.save_predictions`).
+        progress
+            Show a bar on stderr.
 
         Returns
         -------
@@ -242,7 +246,7 @@ class Predictor:
             )
         card = load_card(dataset)
         root = raw_root(card, raw)
-        episodes = list(self._labelled(card, root, recordings, skip_damaged))
+        episodes = list(self._labelled(card, root, recordings, skip_damaged, progress))
         rows = [_row(episode) for episode in episodes]
         if len({row.id for row in rows}) < len(rows):
             raise CspDataError(f"{root}: two recordings give episodes of one name. Rename one of them.")
@@ -258,12 +262,14 @@ class Predictor:
             **compute_all_metrics(predictions, quantities, rows),
         }
 
-    def _labelled(self, card: Card, root: Path, ids: Sequence[str], skip_damaged: bool) -> Iterator[Example]:
+    def _labelled(
+        self, card: Card, root: Path, ids: Sequence[str], skip_damaged: bool, progress: bool
+    ) -> Iterator[Example]:
         """Make examples of recordings as :func:`csp_data.prepare` does, with numbers as it stores them."""
         chosen, report = chosen_recordings(card, root, ids, skip_damaged=skip_damaged)
         source, notes, count = load_source(card), list[Note](), 0
         self._warn_of_seen(chosen, report)
-        for found in chosen:
+        for found in tqdm(chosen, f"read {card.name}", unit="rec", disable=not progress):
             try:
                 recording = read_found(source, found, card, self.protocol)
                 _require_truth(card, recording)

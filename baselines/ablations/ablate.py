@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import dataclasses
 import math
-import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +26,7 @@ from baselines.results.folds import across_folds
 from baselines.results.rows import Result
 from baselines.runs.run import read_run
 from baselines.sweeps.grid import Grid, PlannedRun, SweepError, check_raw, expand, prepare_all
+from baselines.sweeps.progress import draws_bars
 from baselines.sweeps.sweep import Sweep, require_sweep_folder, sweep_planned
 from baselines.sweeps.worker import Place
 from baselines.tables.digits import Scale, bracketed, mean_and_std
@@ -194,9 +194,9 @@ def ablate(
     require_sweep_folder(out)
     check_raw(grid)
     grid = dataclasses.replace(grid, models=tuple(dict.fromkeys((*grid.models, REFERENCE))))
-    progress_bars = progress and sys.stderr.isatty()
     planned = {
-        name: _plan_variants(KINDS[kind], name, grid, values, out, jobs, progress_bars) for name in grid.datasets
+        name: _plan_variants(KINDS[kind], name, grid, values, out, jobs, draws_bars(progress))
+        for name in grid.datasets
     }
     everything = [variant for variants in planned.values() for variant in variants]
     _require_runs_of_one_kind(everything)

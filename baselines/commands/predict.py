@@ -20,7 +20,7 @@ import tyro
 
 from baselines.errors import OptionError
 from baselines.stream.line_protocol import cells
-from csp_data.terminal import loudness
+from csp_data.terminal import at_terminal, loudness
 
 if TYPE_CHECKING:
     from baselines.prediction import Prediction, Predictor
@@ -128,6 +128,8 @@ def _write(sink: TextIO, command: Predict, predictor: Predictor) -> int:
 
 def _predictions(command: Predict, predictor: Predictor) -> Iterator[Prediction]:
     """Predict one recording after the other; none is stopped by one too short, or damaged if it may be skipped."""
+    from tqdm import tqdm
+
     from baselines.errors import CspDataError
     from baselines.prediction import NothingToPredictError
     from baselines.stream.recorded import SampleFileError
@@ -135,7 +137,9 @@ def _predictions(command: Predict, predictor: Predictor) -> Iterator[Prediction]
 
     readers = _readers(command, predictor)
     left_out: list[CspDataError] = []
-    for read in readers:
+    # not among predictions on the terminal
+    shown = loudness.get().progress and len(readers) > 1 and not (command.out == "-" and at_terminal(sys.stdout))
+    for read in tqdm(readers, "predict", unit="rec", disable=not shown):
         try:
             predictions = predictor.predict(read(), source=command.dataset)
         except NothingToPredictError as error:

@@ -298,6 +298,7 @@ def _evaluate_on_recordings(command: Eval, keep: Path | None) -> None:
         recordings=command.recording,
         skip_damaged=command.skip_damaged,
         keep=keep,
+        progress=loudness.get().progress,
     )
     name = f"{count_of(len(metrics['recordings']), 'recording')} of {metrics['dataset']} ({metrics['kind']})"
     _print_errors(command, name, metrics, list(predictor.interface.target_units))

@@ -14,11 +14,17 @@ from baselines.cpu.threads import COMPILING
 from baselines.sweeps.grid import PlannedRun
 from baselines.sweeps.worker import Outcome
 from baselines.training.ledger import LEDGER, read_lines
+from csp_data.terminal import at_terminal, stdout_is_result
 
-__all__ = ["Progress"]
+__all__ = ["Progress", "draws_bars"]
 
 REFRESH_S = 1.0
 COMPILING_LABEL = "compiling loops, once on this machine"
+
+
+def draws_bars(progress: bool) -> bool:
+    """Whether preparing draws bars: where Python asks for progress, as in a notebook, and in a terminal."""
+    return progress and (at_terminal(sys.stderr) or not stdout_is_result.get())
 
 
 class Progress:

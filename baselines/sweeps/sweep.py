@@ -8,7 +8,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
@@ -22,7 +21,7 @@ from baselines.runs.run import Run, RunError, read_run
 from baselines.sweeps.execute import execute
 from baselines.sweeps.grid import Grid, PlannedRun, SweepError, expand, prepare_all
 from baselines.sweeps.pool import make_pool
-from baselines.sweeps.progress import Progress
+from baselines.sweeps.progress import Progress, draws_bars
 from baselines.sweeps.worker import Place
 from baselines.training.ledger import SWEEP, append_line, read_lines
 
@@ -161,7 +160,7 @@ def sweep_grid(
     """Run a grid; as :func:`sweep`, with the command for the record."""
     out = out.absolute()
     require_sweep_folder(out)
-    runs = expand(grid, prepare_all(grid, jobs=jobs, progress=progress and sys.stderr.isatty()), out)
+    runs = expand(grid, prepare_all(grid, jobs=jobs, progress=draws_bars(progress)), out)
     return sweep_planned(
         runs, out, place, jobs=jobs, backend=backend, slurm=slurm, progress=progress, command=command
     )

@@ -363,6 +363,18 @@ def test_errors_on_recordings_of_the_test_part_are_those_of_its_evaluation(
     assert found.pop("run") == str(runs["a"].folder)
     assert (found.pop("dataset"), found.pop("kind")) == ("sample", "real recordings")
     assert found == evaluate(runs["a"], sample, "test")
+    baselines.Predictor.of(runs["a"]).evaluate("sample", recordings=ids, progress=True)
+    assert f"read sample: 100%|██████████| {len(ids)}/{len(ids)}" in capfd.readouterr().err
+
+
+def test_predicting_shows_how_far_it_is_unless_predictions_go_to_the_terminal(
+    runs: dict[str, Run], terminal: Callable[..., tuple[int, str]], tmp_path: Path
+) -> None:
+    program = (sys.executable, "-m", "baselines", "predict", str(runs["mean"].folder), "--dataset", "sample")
+    code, shown = terminal(program, "-o", str(tmp_path / "predictions.csv"))
+    assert (code, "predict: 100%" in shown) == (0, True)
+    code, shown = terminal(program)
+    assert (code, "predict:" in shown) == (0, False)
 
 
 def test_errors_on_new_recordings_are_those_by_hand(

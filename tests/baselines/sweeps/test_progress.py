@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from baselines import sweep
 from baselines.cpu.threads import COMPILING
 from baselines.sweeps import progress
 from baselines.sweeps.grid import PlannedRun
@@ -16,6 +17,15 @@ from baselines.sweeps.progress import Progress
 from baselines.sweeps.worker import Outcome
 from baselines.training.ledger import append_event
 from baselines.training.settings import TrainConfig
+
+
+def test_preparing_shows_a_bar_where_python_asks_for_progress(
+    empty_home: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """The stderr of a notebook is no terminal."""
+    done = sweep(["sample"], ["mean"], seeds=[0], out=tmp_path / "sweep", progress=True)
+    assert len(done.done) == 1
+    assert "prepare sample: 100%" in capfd.readouterr().err
 
 
 def test_progress_on_a_terminal_and_elsewhere(planned: list[PlannedRun], tmp_path: Path) -> None:
