@@ -15,14 +15,31 @@ LEFTOVER_ENDINGS = (".part", ".part.json", ".part.new")
 
 
 def incoming_dir(root: Path) -> Path:
-    """Return where unfinished work of a raw folder lies: beside it, so that no reader finds it."""
+    """Return where unfinished work of a raw folder lies: beside it, so that no reader finds it.
+
+    Raises
+    ------
+    CspDataError
+        If a link stands there: what is deleted in that folder might be anybody's, in a home that others write to.
+    """
+    folder = _beside(root)
+    if folder.is_symlink():
+        raise CspDataError(
+            f"{folder} is a link, and what arrives is unpacked and deleted there. Delete the link. For more room, "
+            f"let {root} be a folder of another disk (--raw)."
+        )
+    return folder
+
+
+def _beside(root: Path) -> Path:
     root = named(root)
     return root.with_name(root.name + ".incoming")
 
 
 def leftovers(root: Path) -> list[Path]:
     """Return what unfinished work left in and beside a raw folder."""
-    paths = [incoming_dir(root)] if incoming_dir(root).exists() else []
+    incoming = _beside(root)
+    paths = [incoming] if incoming.exists() and not incoming.is_symlink() else []
     if root.is_dir():
         paths += sorted(
             file for file in root.rglob("*") if file.is_file() and file.name.endswith(LEFTOVER_ENDINGS)

@@ -282,6 +282,24 @@ def test_what_a_killed_import_left_is_not_imported(trees, empty_home):
     assert not (empty_home / "raw" / "vector.incoming").exists()
 
 
+def test_a_link_where_work_is_unpacked_leads_to_no_deletion(trees, empty_home, tmp_path):
+    """In a home that others write to; the folder of that name in what it leads to was deleted."""
+    somebodys = tmp_path / "somebodys" / "import" / "thesis.tex"
+    somebodys.parent.mkdir(parents=True)
+    somebodys.write_text("ten years of work")
+    link = empty_home / "raw" / "vector.incoming"
+    link.parent.mkdir(parents=True)
+    link.symlink_to(tmp_path / "somebodys")
+    for command in (("import", "vector", trees / "vector"), ("clean", "vector", "--yes"), ("doctor",)):
+        result = run(*command)
+        assert result.exit_code == (command[0] == "import"), result.output
+        assert somebodys.read_text() == "ten years of work"
+        assert (f"{link} is a link, and what arrives is unpacked" in result.stderr) == (command[0] == "import")
+    assert link.is_symlink()
+    with pytest.raises(csp_data.CspDataError, match="is a link"):
+        csp_data.download("broad", raw=empty_home / "raw" / "vector", accept_licence=True)
+
+
 def test_importing_twice_changes_nothing(trees, empty_home):
     run("import", "vector", trees / "vector")
     root = empty_home / "raw" / "vector"
