@@ -47,6 +47,8 @@ class StreamCounts:
     """Predictions written: a sample that makes the baseline known may bring several."""
     replaced: int = 0
     """Bad lines replaced by the sample before, or left out where samples are resampled."""
+    left_out: int = 0
+    """Bad lines before the first sample, with none that could be held."""
     gaps: int = 0
     """Times that the stream began anew, after a gap or since the clock was set back."""
     off_pace: int = 0
@@ -139,7 +141,7 @@ def _good_samples(
     Raises
     ------
     SampleError
-        If a line is no sample and bad lines stop the stream, or there is no sample that could be held.
+        If a line is no sample and bad lines stop the stream.
     """
     last_values = None
     tell_rate = grid is None and loudness.get().notes
@@ -165,13 +167,15 @@ def _good_samples(
                 instead = "without it" if command.resample else "with the last good sample instead"
                 fix = f"Pass --on-bad hold to go on {instead}."
                 raise SampleError(error.line, error.expected, error.found, fix) from None
-            if grid is None and last_values is not None:
-                ready = [(None, last_values)]
-            elif grid is not None and grid.resampler.latest is not None:  # also that of a state
-                ready = []
+            ready = []
+            latest = last_values if grid is None else grid.resampler.latest  # also that of a state
+            if latest is None:
+                counts.left_out += 1
+                if counts.left_out == 1:
+                    logger.warning("%s There is no sample before it that could be held: it is left out.", error)
             else:
-                raise
-            counts.replaced += 1
+                counts.replaced += 1
+                ready = [(None, last_values)] if grid is None else []
         yield from ready
         counts.busy = False
         if counts.stopped or counts.unwritten is not None:
@@ -200,6 +204,7 @@ def write_summary(command: Stream, counts: StreamCounts) -> None:
     samples, replaced = without_prediction.total + with_prediction.total, counts.replaced
     if command.json:
         totals = {"samples": samples, "predictions": counts.predictions, "held": replaced}
+        totals |= {"left_out": counts.left_out} if counts.left_out else {}
         totals |= {"gaps": counts.gaps} if command.resample else {"off_pace": counts.off_pace}
         parts = {"without_prediction_ms": without_prediction, "with_prediction_ms": with_prediction}
         summary = totals | {name: latency.summary() if latency.total else None for name, latency in parts.items()}
@@ -212,6 +217,11 @@ def write_summary(command: Stream, counts: StreamCounts) -> None:
         sys.stderr.write(f"Note: no sample came from {source}, so nothing was predicted.\n")
     sys.stderr.write(
         f"{samples:,} samples, {counts.predictions:,} predictions"
+        + (
+            f", {counts.left_out:,} bad line{'' if counts.left_out == 1 else 's'} before the first sample left out"
+            if counts.left_out
+            else ""
+        )
         + (
             f", {replaced:,} bad line{'' if replaced == 1 else 's'} "
             f"{'left out' if command.resample else 'replaced by the sample before'}"

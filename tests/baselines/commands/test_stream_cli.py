@@ -406,6 +406,26 @@ def test_hold_repeats_the_last_good_sample(
     assert "7 samples, 0 predictions" in error
 
 
+@pytest.mark.parametrize("resampled", [False, True])
+def test_hold_begins_with_the_first_good_sample(
+    runs: dict[str, Run], sample: Dataset, tmp_path: Path, capsys: pytest.CaptureFixture[str], resampled: bool
+) -> None:
+    """A sensor that starts up writes what is no sample; the stream of a robot ended there."""
+    good = sample.val[0].inputs[:20]
+    header, *lines = csv_text(sample, good).splitlines()
+    lines = [f"{k / 50},{line}" for k, line in enumerate(lines)]
+    (tmp_path / "in.csv").write_text("\n".join([f"time,{header}", "booting", "0,nan,1,1,1,1,1", *lines]))
+    asked = ["--on-bad", "hold", *(["--resample"] if resampled else [])]
+    main(["stream", str(runs["a"].folder), "--input", str(tmp_path / "in.csv"), *asked])
+    said = capsys.readouterr()
+    if not resampled:
+        np.testing.assert_allclose(table(said.out)[:, 1:-1], expected(runs["a"], good), rtol=1e-6)
+    assert len(table(said.out)) == 2 - resampled
+    assert said.err.count("WARNING") == 1
+    assert "line 2: expected 7 values" in said.err
+    assert "2 bad lines before the first sample left out" in said.err
+
+
 def test_of_a_transformer_it_says_that_it_counts_on(
     runs: dict[str, Run], sample: Dataset, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
