@@ -9,7 +9,7 @@ from dataclasses import replace
 from baselines.results.folds import across_folds
 from baselines.results.rows import Result, as_results
 from baselines.runs.run import Run, RunError
-from baselines.tables.digits import Scale, bracketed, mean_and_std
+from baselines.tables.digits import Scale, bracketed, mean_and_std, signed
 from baselines.tables.grid import Grid
 from baselines.tables.labels import by_label
 from baselines.tables.make import make_table
@@ -185,7 +185,7 @@ def _change_cell(changes: Sequence[float]) -> str:
     if not changes:
         return ""
     mean, std = mean_and_std(changes)
-    return f"{mean:+.1f}{'' if std is None else f' ± {std:.1f}'} %"
+    return f"{signed(mean, 1)}{'' if std is None else f' ± {std:.1f}'} %"
 
 
 def _require_same_names(rows: Sequence[Result], names: Sequence[tuple[str, ...]], what: str) -> tuple[str, ...]:

@@ -7,10 +7,25 @@ import statistics
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-__all__ = ["RAISED", "Scale", "bracketed", "count_of", "mean_and_std", "number", "places", "spread", "squared"]
+__all__ = [
+    "RAISED",
+    "Scale",
+    "bracketed",
+    "count_of",
+    "mean_and_std",
+    "number",
+    "p_value",
+    "places",
+    "signed",
+    "spread",
+    "squared",
+]
 
 DIGITS = 6
 """Digits of a number at most, where not all of them stand before the point."""
+
+SIGNIFICANT = 0.05
+"""What a p is compared with."""
 
 RAISED = dict(zip("⁰¹²³⁴⁵⁶⁷⁸⁹⁻", "0123456789-", strict=True))
 """Raised characters to plain ones."""
@@ -84,6 +99,29 @@ def number(value: float, decimals: int = 4) -> str:
     if value and abs(value) < 10 ** (2 - decimals):
         return f"{value:.3g}"
     return f"{value:.{min(decimals, _decimals_for(value, DIGITS))}f}"
+
+
+def signed(value: float, decimals: int) -> str:
+    """Return a difference with its sign and so many decimals; what is rounded to 0 is no negative one.
+
+    Examples
+    --------
+    >>> signed(-0.24, 1), signed(-0.04, 1)
+    ('-0.2', '+0.0')
+    """
+    return f"{round(value, decimals) + 0.0:+.{decimals}f}"
+
+
+def p_value(p: float) -> str:
+    """Return a p with two digits, or as many as show on which side of 0.05 it lies.
+
+    Examples
+    --------
+    >>> p_value(0.0312), p_value(0.04996), p_value(0.0504)
+    ('0.031', '0.04996', '0.0504')
+    """
+    texts = (f"{p:.{digits}g}" for digits in range(2, 18))
+    return next(text for text in texts if (float(text) < SIGNIFICANT) == (p < SIGNIFICANT))
 
 
 def places(uncertainty: float, value: float) -> int:

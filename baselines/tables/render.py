@@ -8,7 +8,7 @@ from dataclasses import asdict
 from typing import Literal
 
 from baselines.results.text import rows_to_csv
-from baselines.tables.digits import Scale, count_of, number, places
+from baselines.tables.digits import Scale, count_of, number, p_value, places, signed
 from baselines.tables.grid import Cell, Grid, write
 from baselines.tables.significance import Comparison
 from baselines.tables.table import Row, Table, best_on_val
@@ -86,7 +86,7 @@ def overview(tables: Sequence[Table]) -> Grid:
         )
         for model in models
     ]
-    wins = [table.hierarchy and f"{100 * table.hierarchy.improvement:+.1f} %" for table in tables]
+    wins = [table.hierarchy and _percent(table.hierarchy.improvement) for table in tables]
     explained: tuple[str, ...] = ()
     if any(wins):
         body.append((IMPROVEMENT, *(win or "" for win in wins)))
@@ -196,16 +196,16 @@ def notes(table: Table) -> list[str]:
         difference = ""
         if hierarchy.comparison is not None:
             comparison = hierarchy.comparison
-            p = "" if comparison.p is None else f", p {comparison.p:.2g}"
+            p = "" if comparison.p is None else f", p {p_value(comparison.p)}"
             interval = _interval(comparison, scale)
             difference = f"; difference of the errors{scale.label} {interval}{p} for this one comparison"
-        published = "" if hierarchy.published is None else f"; published {100 * hierarchy.published:+.1f} %"
+        published = "" if hierarchy.published is None else f"; published {_percent(hierarchy.published)}"
         own = [table.called(row.model) for row in table.rows if row.kind == "own"]
         neither = f"; {', '.join(own)} count{'s' if len(own) == 1 else ''} as neither" if own else ""
         sentences.append(
             f"{IMPROVEMENT} ({table.called(hierarchy.hiss)}, of the hierarchies with "
             f"state-space models at every level, over {table.called(hierarchy.flat)}; both chosen by the reported "
-            f"error, as published{neither}): {100 * hierarchy.improvement:+.1f} %{difference}{published}."
+            f"error, as published{neither}): {_percent(hierarchy.improvement)}{difference}{published}."
         )
     sentences += table.numbered
     if table.looks_ahead:
@@ -264,7 +264,7 @@ def notes(table: Table) -> list[str]:
 
 
 def _percent(share: float) -> str:
-    return f"{100 * share + 0.0:+.1f} %"
+    return f"{signed(100 * share, 1)} %"
 
 
 def _has_published(table: Table) -> bool:
@@ -282,7 +282,7 @@ def _difference(comparison: Comparison | None, scale: Scale) -> str:
 def _corrected_p(comparison: Comparison | None) -> str:
     if comparison is None or comparison.p_holm is None:
         return ""
-    return f"{comparison.p_holm:.2g}" + (" *" if comparison.significant else "")
+    return p_value(comparison.p_holm) + (" *" if comparison.significant else "")
 
 
 def _interval(comparison: Comparison, scale: Scale) -> str:
@@ -299,7 +299,7 @@ def _interval(comparison: Comparison, scale: Scale) -> str:
         (extra for extra in (0, 1) if all(round(end, decimals + extra) or not end for end in ends)), 2
     )
     interval = f" [{ends[0]:+.{decimals}f}, {ends[1]:+.{decimals}f}]" if ends[0] < ends[1] else ""
-    return f"{difference:+.{decimals}f}{interval}"
+    return f"{signed(difference, decimals)}{interval}"
 
 
 def _seed_range(seeds: tuple[int, ...]) -> str:

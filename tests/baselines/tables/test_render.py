@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from baselines.tables.digits import Scale, bracketed, number, spread
+from baselines.tables.digits import Scale, bracketed, number, p_value, signed, spread
 from baselines.tables.render import cells, columns, lowest_two, notes, overview, render, render_all
 from baselines.tables.significance import Comparison
 from baselines.tables.table import Row, Table
@@ -32,6 +32,21 @@ def place(value: float, count: int) -> int:
 def last(value: Decimal) -> int:
     """Return the decimals of a number as it is written."""
     return -int(value.as_tuple().exponent)
+
+
+@given(st.floats(1e-6, 1))
+def test_a_p_shows_on_which_side_of_a_twentieth_it_lies(p: float) -> None:
+    """0.0496 with a mark and 0.0504 without one both read 0.05."""
+    shown = p_value(p)
+    assert (Decimal(shown) < Decimal("0.05")) == (p < 0.05)
+    assert shown == f"{p:.2g}" or 0.0495 <= p < 0.0506
+
+
+@given(st.floats(-1e3, 1e3), st.integers(0, 4))
+def test_a_difference_that_is_rounded_to_nothing_is_no_negative_one(value: float, decimals: int) -> None:
+    shown = signed(value, decimals)
+    assert shown.startswith("-") == (round(Decimal(value), decimals) < 0)
+    assert Decimal(shown) == round(Decimal(value), decimals)
 
 
 @pytest.mark.parametrize(
