@@ -29,7 +29,7 @@ from baselines.training.evaluate import compute_all_metrics
 from baselines.training.quantities import Quantities
 from baselines.training.settings import TrainConfig
 from csp_data import Dataset
-from csp_data.options import check_number, frozen
+from csp_data.options import check_number, frozen, unmasked
 from csp_data.predictions import PREDICTIONS, EpisodePrediction, PredictionsError, save_predictions
 
 __all__ = ["read_csv", "record", "score"]
@@ -185,7 +185,7 @@ def _checked(
     if isinstance(values, torch.Tensor):
         values = values.detach().cpu().numpy()
     try:
-        array = np.asarray(values, dtype=np.float64)
+        array = np.asarray(unmasked(values), dtype=np.float64)
     except (TypeError, ValueError) as error:
         raise PredictionsError(f"{id_}: expected an array of numbers ({error}).") from error
     if array.shape != shape:

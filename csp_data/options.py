@@ -12,7 +12,7 @@ import numpy as np
 
 from csp_data.errors import OptionError
 
-__all__ = ["check_choice", "check_number", "frozen", "is_number", "plain"]
+__all__ = ["check_choice", "check_number", "frozen", "is_number", "plain", "unmasked"]
 
 
 def check_number(
@@ -77,6 +77,11 @@ def check_choice(option: str, value: object, allowed: Iterable[object]) -> None:
     if not any(value is known or (isinstance(value, str) and value == known) for known in allowed):
         named = ", ".join(str(known) for known in allowed if known is not None)
         raise OptionError(option, value, f"one of {named}{', or nothing' if None in allowed else ''}")
+
+
+def unmasked(values: Any) -> Any:
+    """Return numbers of which those that numpy masks are NaN; what is no masked array stays as it is."""
+    return np.ma.filled(values.astype(np.float64), np.nan) if isinstance(values, np.ma.MaskedArray) else values
 
 
 def plain(value: Any, kind: str = "") -> Any:

@@ -168,14 +168,15 @@ def _good_samples(
                 fix = f"Pass --on-bad hold to go on {instead}."
                 raise SampleError(error.line, error.expected, error.found, fix) from None
             ready = []
-            latest = last_values if grid is None else grid.resampler.latest  # also that of a state
-            if latest is None:
+            held: list[Sample] = [] if last_values is None else [(None, last_values)]
+            begun = held if grid is None else grid.resampler.latest is not None  # also that of a state
+            if not begun:
                 counts.left_out += 1
                 if counts.left_out == 1:
                     logger.warning("%s There is no sample before it that could be held: it is left out.", error)
             else:
                 counts.replaced += 1
-                ready = [(None, last_values)] if grid is None else []
+                ready = held if grid is None else []
         yield from ready
         counts.busy = False
         if counts.stopped or counts.unwritten is not None:

@@ -25,6 +25,7 @@ from baselines.stream.engine import Arrays, Model, StateError, make_engine
 from baselines.stream.preparation import Preparation, as_lists
 from baselines.stream.resampling import Resampler, is_resampled
 from csp_data import LowPass, Normalization
+from csp_data.options import unmasked
 from csp_data.recording import FloatArray
 
 __all__ = ["Streamer", "load_state", "save_state", "with_window"]
@@ -164,7 +165,7 @@ class Streamer:
         Parameters
         ----------
         samples : array, shape (C,) or (n, C)
-            Physical units, in the order of the data set's channels.
+            Physical units, in the order of the data set's channels. A masked number is none.
 
         Returns
         -------
@@ -176,7 +177,7 @@ class Streamer:
         OptionError
             If a sample has another number of channels, or is not finite; the state stays as it was.
         """
-        rows = np.ascontiguousarray(samples, dtype=np.float64)
+        rows = np.ascontiguousarray(unmasked(samples), dtype=np.float64)
         if rows.ndim == 1:
             rows = rows[None]
         if rows.ndim != 2 or rows.shape[1] != self.channels:

@@ -10,6 +10,7 @@ import numpy as np
 
 from csp_data.card import Card, StreamCard
 from csp_data.errors import DamagedRecordingError, SourceError
+from csp_data.options import unmasked
 from csp_data.protocol import Protocol
 from csp_data.recording import FloatArray, Note, Recording, Stream
 from csp_data.signal.align import finite_rows, increasing_rows
@@ -56,10 +57,8 @@ def with_arrays(recording: Recording, names: Iterable[str], card: Card) -> Recor
 
 def as_floats(returned: Any, card: Card, where: str) -> FloatArray:
     """Convert what a reader returned to floating-point numbers: sums of small whole ones would run over."""
-    if isinstance(returned, np.ma.MaskedArray):
-        returned = np.ma.filled(returned.astype(np.float64), np.nan)
     try:
-        values = np.asarray(returned)
+        values = np.asarray(unmasked(returned))
         if values.dtype.kind not in "fiubO":
             raise ValueError(f"{values.dtype}")
         return values if values.dtype in (np.float64, np.float32) else values.astype(np.float64)

@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from csp_data.card import Card, StreamCard, load_card
 from csp_data.errors import CspDataError, DamagedRecordingError
+from csp_data.options import unmasked
 from csp_data.prepare.cleaning import check_clocks, reasons_to_drop, repeated_times
 from csp_data.prepare.intervals import clean_and_cut
 from csp_data.prepare.sampling import check_finite, derived_columns, joined_and_filtered, resample
@@ -179,7 +180,7 @@ def _streams_of(recording: Recording, channels: Sequence[str], derived: Derived)
 
 def _wanted_columns(recording: Recording, name: str, stream: Stream, wanted: Sequence[str]) -> Stream:
     try:
-        time, values = np.asarray(stream.time, dtype=np.float64), np.asarray(stream.values, dtype=np.float64)
+        time, values = (np.asarray(unmasked(given), dtype=np.float64) for given in (stream.time, stream.values))
     except (TypeError, ValueError) as error:
         raise DamagedRecordingError(recording.path, name, "arrays of numbers", str(error)) from error
     if values.shape != (*time.shape, len(stream.channels)) or values.ndim != 2:

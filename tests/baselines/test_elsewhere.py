@@ -140,6 +140,7 @@ def test_the_same_predictions_are_kept_and_others_refused(
             PredictionsError,
             "step 7",
         ),
+        (lambda values: np.ma.masked_greater(values, values.max() - 1e-9), PredictionsError, "is not finite"),
         (lambda values: "all of them", PredictionsError, "expected an array of numbers"),
         (lambda values: None, PredictionsError, r"1 of \d+ episodes of test have no predictions, such as 03_"),
     ],

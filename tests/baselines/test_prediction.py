@@ -113,6 +113,17 @@ def test_what_is_refused(runs: dict[str, Run]) -> None:
             baselines.Predictor.of(runs["a"], **{option: value})  # type: ignore[arg-type]
 
 
+def test_masked_values_are_none(runs: dict[str, Run]) -> None:
+    """What lies under the mask was taken for measured."""
+    given, predictor = without_truth("02_undisturbed_slow_rotation_B"), baselines.Predictor.of(runs["a"])
+    stream = given.streams["accelerometer"]
+    lost = np.arange(len(stream.time)) == len(stream.time) // 2
+    masked = np.ma.masked_array(stream.values, np.repeat(lost[:, None], stream.values.shape[1], axis=1))
+    streams = {**given.streams, "accelerometer": replace(stream, values=masked)}
+    with pytest.raises(DamagedRecordingError, match="found nan"):
+        predictor.predict(replace(given, streams=streams))
+
+
 @pytest.fixture(scope="module")
 def walk() -> Recording:
     """A recording at 286 Hz, with a gap of two seconds."""

@@ -236,6 +236,8 @@ def test_bad_samples_are_refused_and_change_nothing(ds: csp_data.Dataset) -> Non
         stream.push(np.zeros(5))
     with pytest.raises(OptionError, match="finite"):
         stream.push(np.full(6, np.nan))
+    with pytest.raises(OptionError, match="finite"):
+        stream.push(np.ma.masked_array(inputs[10], mask=[0, 0, 1, 0, 0, 0]))
     np.testing.assert_allclose(stream.push(inputs[10:]), batch(stream, inputs)[1:], atol=1e-5)
     assert stream.push(np.zeros((0, 6))).shape == (0, 3)
 
