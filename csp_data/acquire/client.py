@@ -20,6 +20,7 @@ from requests.auth import AuthBase
 from csp_data._version import __version__
 from csp_data.acquire.auth import NO_AUTH, Credentials, answer_to, origin
 from csp_data.acquire.connection import Breaker, BreakerAdapter
+from csp_data.acquire.decide import DENIED_BY_PROXY
 from csp_data.errors import AccessError, CspDataError, OptionError
 
 __all__ = [
@@ -226,6 +227,8 @@ class Client:
     def _session(self) -> requests.Session:
         if not hasattr(self._local, "session"):
             self._local.session = requests.Session()
+            # as Python itself has it; requests knows REQUESTS_CA_BUNDLE alone, which comes first
+            self._local.session.verify = os.environ.get("SSL_CERT_FILE") or True
             adapter = BreakerAdapter(self._breaker, 2 * self.patience.connect_s)  # a host can have two addresses
             for scheme in ("http://", "https://"):
                 self._local.session.mount(scheme, adapter)
@@ -244,6 +247,9 @@ def _short(error: BaseException) -> str:
     if isinstance(error, (requests.Timeout, urllib3.exceptions.TimeoutError, TimeoutError)):
         return "the server was silent for too long"
     text = str(error)
+    if isinstance(error, requests.exceptions.ProxyError):
+        reason = DENIED_BY_PROXY if "407" in text else "it cannot be reached"
+        return f"through the proxy that http_proxy or https_proxy names: {reason}"
     for needle, words in (
         ("Read timed out", "the server was silent for too long"),
         ("refused", "connection refused"),
@@ -252,6 +258,11 @@ def _short(error: BaseException) -> str:
         ("Connection reset", "the connection was reset"),
         ("closed connection without response", "the connection ended without an answer"),
         ("unreachable", "the network is unreachable"),
+        (
+            "CERTIFICATE_VERIFY_FAILED",
+            "its certificate is signed by nobody known here; if that is your own network, name the file of its "
+            "authority in REQUESTS_CA_BUNDLE or SSL_CERT_FILE",
+        ),
     ):
         if needle in text:
             return words

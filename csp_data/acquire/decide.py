@@ -9,8 +9,18 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Literal
 
-__all__ = ["TEMPORARY", "Answer", "Partial", "Step", "decide", "parse_answer", "request_headers"]
+__all__ = [
+    "DENIED_BY_PROXY",
+    "TEMPORARY",
+    "Answer",
+    "Partial",
+    "Step",
+    "decide",
+    "parse_answer",
+    "request_headers",
+]
 
+DENIED_BY_PROXY = "it wants a user and a password that fit (http://USER:PASSWORD@HOST)"
 TEMPORARY = (408, 425, 429, 500, 502, 503, 504)
 """Answers that may be others in a while."""
 
@@ -149,6 +159,8 @@ def decide(partial: Partial, asked: Mapping[str, str], answer: Answer, size: int
         return Step("retry", f"the server answered {answer.status}", wait_s=answer.retry_after)
     if answer.status == 401:
         return Step("refuse", "the server denies access (401): it wants a user and a password that fit", "access")
+    if answer.status == 407:
+        return Step("refuse", f"the proxy denies access (407): {DENIED_BY_PROXY}", "access")
     if answer.status in (403, 451):
         return Step("refuse", f"the server denies access ({answer.status})", "access")
     if answer.status in (404, 410):

@@ -7,7 +7,10 @@ import gzip
 import hashlib
 import json
 import random
+import shutil
 import socket
+import ssl
+import subprocess
 import threading
 import time
 
@@ -21,7 +24,7 @@ from csp_data.acquire.transfer import RemoteFile, Stopped, Watch, fetch, part_of
 from csp_data.errors import AccessError, CspDataError, TransferError, VerificationError
 
 from .conftest import QUICK, noise
-from .servers import Resource, Server, change, drop, page, redirect, stall, status
+from .servers import Handler, Resource, Server, change, drop, page, redirect, stall, status
 
 BODY = noise(300_000)
 
@@ -439,6 +442,48 @@ def test_host_that_swallows_everything_ends_within_the_time_out(tmp_path):
 def test_host_name_that_does_not_exist(tmp_path):
     with pytest.raises(AccessError, match="cannot be reached"):
         fetch(RemoteFile("f.bin", "https://data.invalid/f.bin"), tmp_path / "f.bin", Client(QUICK))
+
+
+def test_a_network_with_a_certificate_authority_of_its_own(tmp_path, monkeypatch):
+    """As of companies; the reason was the nested text of three libraries."""
+    openssl = shutil.which("openssl")
+    if openssl is None:
+        pytest.skip("needs openssl")
+    names = ("-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost")
+    files = ("-keyout", tmp_path / "key.pem", "-out", tmp_path / "own.pem")
+    made = [openssl, "req", "-x509", "-newkey", "rsa:2048", "-nodes", *names, *files]
+    subprocess.run(made, check=True, capture_output=True)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(tmp_path / "own.pem", tmp_path / "key.pem")
+    for name in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE"):
+        monkeypatch.delenv(name, raising=False)
+    with Server({"/f.bin": Resource(BODY)}) as server:
+        server.socket = context.wrap_socket(server.socket, server_side=True)
+        file = RemoteFile("f.bin", f"https://localhost:{server.server_port}/f.bin", size=len(BODY))
+        with pytest.raises(AccessError, match=r"signed by nobody known here.* in REQUESTS_CA_BUNDLE or SSL_CERT"):
+            fetch(file, tmp_path / "f.bin", Client(QUICK))
+        for name in ("REQUESTS_CA_BUNDLE", "SSL_CERT_FILE"):
+            with monkeypatch.context() as patch:
+                patch.setenv(name, str(tmp_path / "own.pem"))
+                fetch(file, tmp_path / name, Client(QUICK))
+            assert (tmp_path / name).read_bytes() == BODY
+
+
+@pytest.mark.parametrize("scheme", ["http", "https"])
+def test_a_proxy_that_denies_or_is_gone_is_told(scheme, tmp_path, monkeypatch):
+    def ask(proxy):
+        for name in ("no_proxy", "NO_PROXY", f"{scheme}_proxy".upper()):
+            monkeypatch.delenv(name, raising=False)
+        monkeypatch.setenv(f"{scheme}_proxy", proxy)
+        fetch(RemoteFile("f.bin", f"{scheme}://data.invalid/f.bin"), tmp_path / "f.bin", Client(QUICK))
+
+    with Server() as server:
+        server.find = lambda seen: Resource(b"", always=status(407))
+        monkeypatch.setattr(Handler, "do_CONNECT", Handler.do_GET, raising=False)
+        with pytest.raises(AccessError, match=r"prox.* wants a user and a password that fit"):
+            ask(server.url)
+    with pytest.raises(AccessError, match=r"through the proxy that http_proxy or https_proxy names: it cannot be"):
+        ask(server.url)  # it is closed
 
 
 def test_server_that_compresses_though_not_asked(server, resource, client, tmp_path):
