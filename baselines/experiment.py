@@ -36,7 +36,7 @@ from baselines.runs.run import (
     lock_folder,
     read_run,
 )
-from baselines.runs.start import begin_with
+from baselines.runs.start import begin_with, warn_of_other_data
 from baselines.runs.trackers import open_tracker, require_tracker
 from baselines.training.checkpoint import save_weights
 from baselines.training.data import Part, load_part
@@ -139,6 +139,8 @@ def run(
         model = build_model(name, *train_part.dims, train_part.chunk, preset, options)
         digest = _begin(model, config, weights)
         model = model.to(torch_dev)
+    if weights is not None:
+        warn_of_other_data(dataset, weights)
     _, length = config.windows(train_part)
     run_config = RunConfig(
         data_config(dataset), short_name(name), model_config(model), config, code_version(), digest

@@ -3,21 +3,27 @@
 from __future__ import annotations
 
 import hashlib
+import logging
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from torch import nn
 
-from baselines.errors import ModelError, OptionError
+from baselines.errors import CspDataError, ModelError, OptionError
 from baselines.models.convert import load_published
 from baselines.models.model import FlatModel, HierarchicalModel
 from baselines.presets import REFERENCES
 from baselines.runs.config import differing, flatten
+from baselines.runs.interface import Interface, interface_of
 from baselines.runs.run import read_run
 from baselines.training.checkpoint import load_weights
 from baselines.training.settings import BEST
+from csp_data import PAPER, Dataset
 
-__all__ = ["begin_with"]
+__all__ = ["begin_with", "warn_of_other_data"]
+
+logger = logging.getLogger(__name__)
 
 FREE = {"dropout", "learning_rate"}
 """Settings of a layer that say how it is trained, not what it computes."""
@@ -67,3 +73,33 @@ def begin_with(model: nn.Module, config: dict[str, Any], weights: Path | str) ->
             f"{name}={tuple(value.shape)}".encode() + value.detach().cpu().contiguous().numpy().tobytes()
         )
     return hasher.hexdigest()[:12]
+
+
+def warn_of_other_data(dataset: Dataset, weights: Path | str) -> None:
+    """Warn where weights were trained on inputs or targets that were made otherwise than those of a data set."""
+    if not Path(weights).is_dir():
+        if dataset.protocol.name != PAPER.name:
+            logger.warning(
+                "%s: weights of the published code were trained on what protocol paper prepares; these data are "
+                "of protocol %s. Errors say little unless training goes on.",
+                weights,
+                dataset.protocol.name,
+            )
+        return
+    with suppress(CspDataError):  # where the interface is lost, nobody knows
+        before, here = (
+            {key: value for key, value in flatten(interface.to_dict()).items() if "normalization" not in key}
+            for interface in (interface_of(read_run(weights)), Interface.of(dataset))
+        )
+        if keys := differing(before, here):
+            told = "; ".join(f"{key} is {before.get(key)!r} there, {here.get(key)!r} here" for key in keys[:TOLD])
+            logger.warning(
+                "%s: these weights were trained on other data%s: %s. Errors say little unless training goes on.",
+                weights,
+                "" if len(keys) <= TOLD else f" (in {len(keys)} ways)",
+                told,
+            )
+
+
+TOLD = 4
+"""Differences that a warning tells."""

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 import baselines
+import csp_data
 from baselines.cli import main
 from baselines.errors import ModelError, OptionError
 from baselines.experiment import plan, run
@@ -80,6 +81,24 @@ def test_a_run_says_which_weights_it_began_with(sample: Dataset, file: Path, tmp
     assert rows[0].config == rows[1].config, "as two seeds of one model"
     from_seed = plan(sample, "flat-lstm", replace(CONFIG, epochs=1), options=SIZES)
     assert "weights" not in from_seed.to_dict(), "runs that begin as most do keep their names"
+
+
+def test_weights_that_were_trained_on_other_data_are_told(
+    runs: dict[str, Run], sample: Dataset, file: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Its errors came without a word; the numbers of another rate or filter say little."""
+    config = TrainConfig(epochs=0, window_s=10.0)
+    filtered = csp_data.load("sample", lowpass=csp_data.LowPass(hz=4))
+    own = {"dim": 8, "hidden": 8, "layers": 1}
+    for name, sizes, dataset, weights, told in (
+        ("same", own, sample, runs["a"].folder, []),
+        ("other", own, filtered, runs["a"].folder, [r"were trained on other data: lowpass.* is None there"]),
+        ("published", SIZES, sample, file, [r"what protocol paper prepares; these data are of protocol strict"]),
+    ):
+        caplog.clear()
+        run(dataset, "flat-lstm", config, tmp_path / name, options=sizes, weights=weights)
+        assert len(caplog.messages) == len(told)
+        assert all(re.search(one, message) for one, message in zip(told, caplog.messages, strict=True))
 
 
 @pytest.mark.parametrize(("lr", "chosen"), [(1e-2, False), (1e3, True)])
