@@ -18,6 +18,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from joblib import cpu_count
+
 from csp_data._version import __version__
 from csp_data.acquire.client import offline
 from csp_data.acquire.leftovers import leftovers
@@ -100,6 +102,7 @@ def _environment() -> dict[str, Any]:
         "executable": sys.executable,
         "platform": platform.platform(),
         "cpus": os.cpu_count(),
+        "cpus_usable": cpu_count(),
         "packages": {name: _version(name) for name, extra in _requirements() if extra is None},
     }
 

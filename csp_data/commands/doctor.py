@@ -38,7 +38,9 @@ def _lines(found: dict[str, Any]) -> Iterator[str]:
     environment, home = found["environment"], found["home"]
     yield f"csp-data {environment['csp_data']} in {environment['location']}"
     python = f"Python {environment['python']} ({environment['executable']})"
-    yield f"{python}, {environment['platform']}, {environment['cpus']} processors"
+    usable, cpus = environment["cpus_usable"], environment["cpus"]
+    share = "" if usable == cpus else f", of which this process may use {usable}"
+    yield f"{python}, {environment['platform']}, {cpus} processors{share}"
     yield ", ".join(f"{name} {version or 'MISSING'}" for name, version in environment["packages"].items())
     yield "\nExtras:"
     for extra, row in found["extras"].items():

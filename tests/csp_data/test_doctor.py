@@ -26,6 +26,18 @@ def doctor(path: Path | None = None) -> tuple[int, dict, str]:
     return done.returncode, json.loads(done.stdout), done.stderr
 
 
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="needs Linux")
+def test_processors_that_may_be_used_are_told(empty_home: Path) -> None:
+    """On a cluster a job has few of the machine's."""
+    code = (
+        "import os; os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})\n"
+        "import sys; from csp_data.cli import main; sys.argv[1:] = ['doctor']; main()"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert f"{os.cpu_count()} processors" in done.stdout
+    assert (", of which this process may use 1\n" in done.stdout) == (os.cpu_count() != 1)
+
+
 def plugin(folder: Path, code: str) -> Path:
     """An installed package with a section of its own."""
     info = folder / "other-1.0.dist-info"
