@@ -75,6 +75,7 @@ class Metrics(Errors):
     channels: dict[str, Errors]
     episodes: dict[str, Errors]
     recordings: dict[str, RecordingErrors]
+    groups: NotRequired[dict[str, RecordingErrors] | None]
     si: NotRequired[dict[str, TargetErrors] | None]
     published: NotRequired[PublishedError | None]
     trajectory: NotRequired[PathErrors | None]
