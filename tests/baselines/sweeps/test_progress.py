@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextvars
 import dataclasses
 import io
 import time
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -23,7 +25,8 @@ def test_preparing_shows_a_bar_where_python_asks_for_progress(
     empty_home: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     """The stderr of a notebook is no terminal."""
-    done = sweep(["sample"], ["mean"], seeds=[0], out=tmp_path / "sweep", progress=True)
+    asked = partial(sweep, ["sample"], ["mean"], seeds=[0], out=tmp_path / "sweep", progress=True)
+    done = contextvars.Context().run(asked)  # in which no command of another test has run
     assert len(done.done) == 1
     assert "prepare sample: 100%" in capfd.readouterr().err
 
