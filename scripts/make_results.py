@@ -94,7 +94,8 @@ def sizes() -> str:
     note = f"Taken: {said} of {len(models)} models. Other sizes were not tried, larger ones among them." + (
         f" Not run in all sizes yet, and left out: {', '.join(left)}." if left else ""
     )
-    return write([Grid(heading, tuple(header), tuple(body), frozenset(marked), notes=(note,))], "md")
+    table = write([Grid(heading, tuple(header), tuple(body), frozenset(marked), notes=(note,))], "md")
+    return f"{table}\n{made(rows)}\n"
 
 
 def table_of(study: str) -> str:
