@@ -42,7 +42,8 @@ nav a { text-decoration: none; display: block; padding: 0.16rem 0; overflow-wrap
 nav a:hover { text-decoration: underline; }
 .scroll { overflow-x: auto; background: linear-gradient(to left, var(--paper) 2rem, transparent) right / 4rem 100%
   no-repeat local, linear-gradient(to left, rgb(0 0 0 / 14%), transparent) right / 0.7rem 100% no-repeat; }
-table { border-collapse: collapse; width: 100%; font-size: 0.92rem; font-variant-numeric: tabular-nums; }
+table { border-collapse: separate; border-spacing: 0; width: 100%; font-size: 0.92rem;
+  font-variant-numeric: tabular-nums; }
 caption { text-align: left; color: var(--muted); padding-bottom: 0.4rem; }
 caption span { position: sticky; left: 0; display: inline-block; max-width: calc(100vw - 2.5rem); }
 th, td { text-align: right; padding: 0.4rem 0.55rem; border-bottom: 1px solid var(--line); white-space: nowrap; }

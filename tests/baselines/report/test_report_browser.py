@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import io
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from matplotlib.image import imread
 
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright drives the browser")
 CHROMIUM = shutil.which("chromium")
@@ -74,6 +77,19 @@ def test_figures_of_what_was_varied_are_on_the_page(opened_long: Opened) -> None
     ):
         section = page.locator("section", has=page.locator(f"h3:text-is('{heading}')")).last
         assert section.locator(f"svg text:text-is('{said}')").first.is_visible()
+
+
+def test_lines_between_rows_go_all_the_way(opened: Opened) -> None:
+    """Where a row ended within a pixel, the cell that stays in view when a table is scrolled covered its line."""
+    page, _ = opened
+    picture = imread(io.BytesIO(page.locator("table >> nth=0 >> tbody").screenshot()))[..., :3].min(axis=2)
+    name, error = page.evaluate(
+        """() => { const table = document.querySelector("table"), left = table.getBoundingClientRect().left;
+          return [...table.tBodies[0].rows[0].cells].slice(0, 2).map(
+            (cell) => cell.getBoundingClientRect().right - left - 3); }"""  # beside all letters
+    )
+    begun = np.diff((picture < 0.97).astype(int), axis=0, prepend=0) == 1
+    assert begun[:, int(name)].sum() == begun[:, int(error)].sum() >= 3
 
 
 def test_it_sorts_both_ways(opened: Opened) -> None:
