@@ -84,7 +84,8 @@ class TrainConfig:
             value = getattr(self, option)
             if value is None and option != "lr":
                 continue
-            check_number(option, value, "a number above 0", above=0, below=math.inf)
+            expected = "a number above 0" if option == "lr" else "a number above 0, or None"
+            check_number(option, value, expected, above=0, below=math.inf)
             object.__setattr__(self, option, float(value))  # 10 and 10.0 are the same training
         for option, known in _CHOICES.items():
             if getattr(self, option) not in known:

@@ -261,7 +261,8 @@ def test_data_that_are_not_there_are_refused_before_anything_starts(empty_home: 
         ({"training": "papr"}, OptionError, "paper, strict"),
         ({"settings": {"lr": [1]}}, OptionError, "train.NAME, model.NAME or data.NAME"),
         ({"settings": {"train.lrr": [1]}}, UnknownNameError, "Did you mean 'lr'"),
-        ({"settings": {"train.lr": [-1]}}, OptionError, "lr=-1"),
+        ({"settings": {"train.lr": [-1]}}, OptionError, "lr=-1: expected a number above 0."),
+        ({"settings": {"train.window_s": ["none"]}}, OptionError, "expected a number above 0, or None"),
         (
             {"settings": {"train.window_s": [0.3]}},
             OptionError,
