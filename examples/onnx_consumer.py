@@ -129,6 +129,9 @@ def main(model, samples, resample):
         )
     with sys.stdin if samples == "-" else Path(samples).open(newline="", encoding="utf-8") as file:
         rows = csv.DictReader(file)
+        columns = [*interface["inputs"], *(["time"] if resample else [])]
+        if missing := [name for name in columns if name not in (rows.fieldnames or ())]:
+            sys.exit(f"expected a header with {', '.join(columns)}, found none of the name {missing[0]}")
         first = list(islice(rows, 25))
         times = [float(row["time"]) for row in first if row.get("time")]
         if len(times) > 1:

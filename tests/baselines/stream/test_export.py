@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -231,6 +232,12 @@ def test_the_consumer_stops_at_samples_of_another_rate(
         done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, check=False)
         assert (done.returncode, len(done.stdout.splitlines())) == (1, 6)
         assert "expected finite numbers" in done.stderr
+        (tmp_path / "in.csv").write_text("time,acc_x\n0,1\n")  # was a traceback
+        done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, check=False)
+        assert (done.returncode, done.stdout) == (1, "")
+        assert re.fullmatch(
+            r"expected a header with acc_x, .*, gyr_z, found none of the name acc_y\n", done.stderr
+        )
 
 
 @pytest.mark.parametrize("baseline", ["none", "mean"])
