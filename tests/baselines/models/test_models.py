@@ -257,8 +257,9 @@ def test_bad_inputs(name):
     x[1, 8, 0] = float("inf")
     with pytest.raises(ModelError, match=r"2 input values are not finite, the first at .* = \(1, 7, 2\)"):
         model(x)
-    with pytest.raises(ModelError, match=r"a sample of shape \(batch, 3\), got \(1, 2\)"):
-        model.step(x[:1, 0, :2], model.initial_state(dtype=torch.float64))
+    for sample, shape in ((x[:1, 0, :2], r"\(1, 2\)"), (x[0, 0], r"\(3,\)")):
+        with pytest.raises(ModelError, match=rf"a sample of shape \(batch, 3\), got {shape}"):
+            model.step(sample, model.initial_state(dtype=torch.float64))
     assert model(torch.full((1, 10, 3), 1e308, dtype=torch.float64)).shape == (1, 2, 2), (
         "finite, though its sum is not"
     )
