@@ -113,12 +113,12 @@ def signed(value: float, decimals: int) -> str:
 
 
 def p_value(p: float) -> str:
-    """Return a p with two digits, or as many as show on which side of 0.05 it lies.
+    """Return a p with two digits; of one below 0.05 with as many as show that it is.
 
     Examples
     --------
     >>> p_value(0.0312), p_value(0.04996), p_value(0.0504)
-    ('0.031', '0.04996', '0.0504')
+    ('0.031', '0.04996', '0.05')
     """
     texts = (f"{p:.{digits}g}" for digits in range(2, 18))
     return next(text for text in texts if (float(text) < SIGNIFICANT) == (p < SIGNIFICANT))
