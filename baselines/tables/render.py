@@ -299,7 +299,7 @@ def _interval(comparison: Comparison, scale: Scale) -> str:
         (extra for extra in (0, 1) if all(round(end, decimals + extra) or not end for end in ends)), 2
     )
     interval = f" [{ends[0]:+.{decimals}f}, {ends[1]:+.{decimals}f}]" if ends[0] < ends[1] else ""
-    return f"{signed(difference, decimals)}{interval}"
+    return f"{difference:+.{decimals}f}{interval}"
 
 
 def _seed_range(seeds: tuple[int, ...]) -> str:
