@@ -36,6 +36,7 @@ from baselines.layers.transformer import positional_encoding, transformer_refere
 CONFIGS = {
     "lstm": LSTMConfig(dim=6, hidden=5, layers=2),
     "transformer": TransformerConfig(dim=6, layers=2, heads=3, feedforward=7),
+    "transformer-window": TransformerConfig(dim=6, layers=2, heads=2, window=11),  # sees 21 steps
     "s4": S4Config(dim=6, layers=2, state=8),
     "s4-postnorm": S4Config(dim=6, layers=2, state=8, prenorm=False),
     "s4-truncated": S4Config(dim=6, layers=2, state=8, kernel="truncated", kernel_length=20),
@@ -70,6 +71,7 @@ def gradients(output, tensors):
 REFERENCES = {
     "lstm": (lambda: make("lstm"), lstm_reference),
     "transformer": (lambda: make("transformer"), transformer_reference),
+    "transformer-window": (lambda: make("transformer-window"), transformer_reference),
     "s4": (lambda: S4Layer(CONFIGS["s4"]).double(), s4_reference),
     "s4-truncated": (lambda: S4Layer(CONFIGS["s4-truncated"]).double(), s4_reference),
     "mamba": (lambda: MambaBlock(CONFIGS["mamba"]).double(), mamba_reference),
@@ -100,7 +102,7 @@ def test_equals_naive_reference(key, length, batch, as_trained):
     x = inputs(CONFIGS[key].dim, length, batch).requires_grad_()
     ours, naive = layer(x), reference(layer, x)
     # the positional encoding is a float32 one; C is recovered from C~ by an ill-conditioned solve
-    bound = {"transformer": 1e-5, "s4-truncated": 1e-7}.get(key, 1e-10)
+    bound = {"transformer": 1e-5, "transformer-window": 1e-5, "s4-truncated": 1e-7}.get(key, 1e-10)
     torch.testing.assert_close(ours, naive, rtol=bound, atol=bound)
     tensors = [x, *layer.parameters()]
     for (name, _), a, b in zip(
