@@ -135,3 +135,19 @@ def test_it_is_refused_where_the_card_declares_no_such_thing(sample: Dataset) ->
 
     with pytest.raises(NotApplicableError, match=r"does not apply to marker.*write quantity and along.*kalman"):
         options_of_dataset("strapdown", Other())  # type: ignore[arg-type]
+
+    card = sample.card
+    target, inputs = card.target(sample.protocol.target), card.inputs(None)
+    increments = "does not declare a target of increments in m. If"
+    for changed, reason in (
+        ({"targets": (replace(target, increment=False),)}, increments),
+        ({"targets": (replace(target, unit="cm"),)}, increments),
+        ({"targets": (replace(target, along="level"),)}, "that follow from inputs along 'sensor', not 'level'"),
+        (
+            {"streams": tuple(replace(stream, quantity=None) for stream in inputs)},
+            "three channels each of specific",
+        ),
+    ):
+        Other.name, Other.card = "sample", replace(card, **changed)
+        with pytest.raises(NotApplicableError, match=reason):
+            options_of_dataset("strapdown", Other())  # type: ignore[arg-type]
