@@ -5,9 +5,10 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from typing import Any
 
+from baselines.errors import UnknownNameError
 from baselines.presets import REFERENCES
 from baselines.runs.check import check_value
 from baselines.training.settings import TrainConfig
@@ -135,6 +136,9 @@ class RunConfig:
     @classmethod
     def from_dict(cls, plain: dict[str, Any]) -> RunConfig:
         """Rebuild a configuration; ``KeyError``, ``TypeError`` or ``ValueError`` if it is not one."""
+        _refuse_unknown("run", {name: plain[name] for name in plain if not name.startswith("format")}, cls)
+        _refuse_unknown("run's data", plain.get("data"), DataConfig)
+        _refuse_unknown("training", plain.get("train"), TrainConfig)
         kinds = {"data": DataConfig, "name": str, "model": dict, "train": dict, "code": str, "weights": str}
         for name, kind in kinds.items():
             if name in plain:
@@ -153,6 +157,14 @@ class RunConfig:
             code=plain.get("code", ""),
             weights=plain.get("weights", ""),
         )
+
+
+def _refuse_unknown(what: str, values: object, config: type) -> None:
+    """Raise :class:`UnknownNameError` for a setting that a config does not have: a later one may."""
+    known = [field.name for field in fields(config)]
+    for name in values if isinstance(values, dict) else ():
+        if name not in known:
+            raise UnknownNameError(f"setting of a {what}", name, known)
 
 
 def digest(settings: Mapping[str, Any]) -> str:

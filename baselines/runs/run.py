@@ -28,7 +28,7 @@ from typing import Any, Literal
 import filelock
 
 import csp_data
-from baselines.errors import CspDataError
+from baselines.errors import CspDataError, OptionError, UnknownNameError
 from baselines.files import atomic_json
 from baselines.runs.check import Environment, EpochLine, Metrics, Outcome, check_value
 from baselines.runs.config import FORMAT, FORMAT_VERSION, RunConfig, differing, effective_settings, flatten
@@ -309,10 +309,16 @@ def _require_same_run(folder: Path, stored: RunConfig, wanted: RunConfig) -> Non
     keys = sorted(differing(before, after), key=_rank)
     if keys:
         more = f"; and {len(keys) - TOLD} more settings" if len(keys) > TOLD else ""
+        fix = "Choose another folder (--out)."
+        if keys == ["code"]:
+            fix = (
+                "Another version of csp-data began it: go on with that (environment.json says which commit), or"
+                " choose another folder (--out)."
+            )
         raise RunError(
             f"{folder} holds another run: "
             + "; ".join(f"{key} is {before.get(key)!r} there, {after.get(key)!r} here" for key in keys[:TOLD])
-            + f"{more}. Choose another folder (--out)."
+            + f"{more}. {fix}"
         )
 
 
@@ -364,6 +370,7 @@ def damaged_error(path: Path, problem: object) -> RunError:
     if isinstance(problem, Exception):
         named = str(problem).removesuffix(".")
         detail = named if type(problem) is ValueError else f"{type(problem).__name__}: {named}"
-    return RunError(
-        f"{path}: damaged ({detail}). It is left as it is: delete the run's folder and train it again."
-    )
+    fix = "delete the run's folder and train it again."
+    if isinstance(problem, OptionError | UnknownNameError):
+        fix = f"if a later version of csp-data made it ({ENVIRONMENT} says which), read it with that; else {fix}"
+    return RunError(f"{path}: damaged ({detail}). It is left as it is: {fix}")

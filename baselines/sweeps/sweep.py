@@ -8,6 +8,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
@@ -26,6 +27,8 @@ from baselines.sweeps.worker import Place
 from baselines.training.ledger import SWEEP, append_line, read_lines
 
 T = TypeVar("T")
+
+logger = logging.getLogger(__name__)
 
 __all__ = ["Sweep", "read_sweep", "require_sweep_folder", "sweep", "sweep_grid", "sweep_planned"]
 
@@ -182,6 +185,14 @@ def sweep_planned(
     display = Progress(runs, jobs, shown=progress)
     with make_pool(backend, jobs, out, slurm or {}) as pool:
         out.mkdir(parents=True, exist_ok=True)
+        before = read_lines(out / SWEEP)
+        if before and before[-1].get("code") != code_version():
+            logger.warning(
+                "%s was begun with another version of csp-data: its runs are made anew, beside the earlier ones, "
+                "which tables tell apart by their code. To go on with those, use that (environment.json in a "
+                "run's folder says at which commit).",
+                out,
+            )
         append_line(
             out / SWEEP,
             {

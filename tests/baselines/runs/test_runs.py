@@ -396,6 +396,44 @@ def test_sizes_that_no_memory_holds_are_told_in_a_line(copy: Path, capsys: pytes
         assert re.fullmatch(rf"Error: .*{told}.*\n", capsys.readouterr().err)
 
 
+def _change(folder: Path, *path: str, value: Any) -> None:
+    settings = json.loads((folder / "config.json").read_text())
+    inner = settings
+    for name in path[:-1]:
+        inner = inner[name]
+    inner[path[-1]] = value
+    (folder / "config.json").write_text(json.dumps(settings))
+
+
+@pytest.mark.parametrize(
+    ("path", "told"),
+    [
+        (("later",), "no setting 'later' of a run"),
+        (("data", "later"), "no setting 'later' of a run's data"),
+        (("train", "later"), "no setting 'later' of a training"),
+        (("train", "precision"), "precision='new'"),
+        (("data", "protocol", "augment"), "augment='new'"),
+        (("model", "layer", "later"), "no entry 'later'"),
+    ],
+)
+def test_a_run_of_a_later_version_need_not_be_deleted(copy: Path, path: tuple[str, ...], told: str) -> None:
+    _change(copy, *path, value="new")
+    before = _contents(copy)
+    with pytest.raises(RunError, match=rf"{told}.* if a later version of csp-data made it \(environment\.json"):
+        load_model(copy)
+    assert _contents(copy) == before
+
+
+def test_a_run_that_another_version_began_is_told_from_one_with_other_settings(
+    copy: Path, sample: Dataset
+) -> None:
+    _change(copy, "code", value="0123456789ab")
+    with pytest.raises(
+        RunError, match=r"code is '0123456789ab' there, '\w{12}' here\. Another version of csp-data"
+    ):
+        run(sample, "flat-lstm", CONFIG, copy, options=SIZES)
+
+
 def test_settings_that_would_command_a_terminal_are_damaged(copy: Path) -> None:
     settings = json.loads((copy / "config.json").read_text())
     settings["name"] += "\x1b[2J"

@@ -20,6 +20,7 @@ import pytest
 import csp_data
 from baselines.cli import main
 from baselines.presets import MODELS
+from baselines.runs.environment import code_version
 from baselines.sweeps.sweep import read_sweep, sweep
 from baselines.tables.make import make_table
 from baselines.training.ledger import count_executed
@@ -211,3 +212,16 @@ def test_a_sweep_of_several_kinds_names_a_table_of_each(
         )
         main(quoted.stdout.splitlines())  # as the shell hands them over
         assert f"**{dataset}: " in capsys.readouterr().out
+
+
+def test_a_sweep_that_another_version_began_says_that_its_runs_are_made_anew(
+    tmp_path: Path, home: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    out = tmp_path / "sweep"
+    for _ in range(2):
+        sweep(["sample"], ["mean"], seeds=[0], out=out)
+    assert "another version" not in caplog.text
+    lines = (out / "sweep.jsonl").read_text()
+    (out / "sweep.jsonl").write_text(lines.replace(code_version(), "0123456789ab"))
+    sweep(["sample"], ["mean"], seeds=[0], out=out)
+    assert f"{out} was begun with another version of csp-data" in caplog.text
