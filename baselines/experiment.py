@@ -73,6 +73,9 @@ def run(
 ) -> tuple[Run, str]:
     """Train a model or fit a reference, evaluate it, and write everything into a folder.
 
+    Trainings in threads of one process take turns, as they share torch's random numbers; several at once need
+    processes, such as those of :func:`baselines.sweep`.
+
     The epoch is chosen on the part that the data set has for it, and results are of every part but train: of val
     and test, or of eval alone, which under a published protocol both chooses and reports.
 

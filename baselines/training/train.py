@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -39,6 +40,7 @@ from csp_data.parallel import keep_freed
 __all__ = ["Fit", "TrainingError", "seeded", "train", "validate"]
 
 _LOSS_CHECK_INTERVAL = 32
+_GENERATORS = threading.RLock()
 
 
 class TrainingError(CspDataError):
@@ -66,8 +68,11 @@ class Fit:
 
 @contextmanager
 def seeded(seed: int, device: torch.device) -> Iterator[None]:
-    """Seed torch's own generators, which initialisers and dropout use, and give the caller's state back after."""
-    with torch.random.fork_rng([device] if device.type == "cuda" else []):
+    """Seed torch's own generators, which initialisers and dropout use, and give the caller's state back after.
+
+    The generators are the process's: other threads that seed them wait until they are given back.
+    """
+    with _GENERATORS, torch.random.fork_rng([device] if device.type == "cuda" else []):
         torch.manual_seed(seed)
         yield
 

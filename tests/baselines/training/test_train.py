@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import math
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import asdict, replace
@@ -214,6 +215,37 @@ def test_the_callers_random_numbers_are_left_alone(gru: type[Any], make_part: Ma
     torch.manual_seed(42)
     train(_gru(gru, part), part, val, CONFIG, tmp_path)
     assert torch.equal(torch.rand(3), expected)
+
+
+def test_trainings_in_threads_have_the_numbers_of_each_alone(
+    gru: type[Any], make_part: MakePart, tmp_path: Path
+) -> None:
+    part = make_part()
+    configs = [replace(CONFIG, epochs=2, seed=seed) for seed in (0, 1)]
+    alone = [train(_gru(gru, part, c.seed), part, part, c, _folder(tmp_path / f"alone{c.seed}")) for c in configs]
+    together: list[Any] = [None, None]
+    second_began, first_ended = threading.Event(), threading.Event()
+
+    def pause_second(_: dict[str, Any]) -> None:
+        second_began.set()
+        first_ended.wait(timeout=10)
+
+    def second() -> None:
+        folder = _folder(tmp_path / "second")
+        together[1] = train(_gru(gru, part, 1), part, part, configs[1], folder, on_epoch=pause_second)
+
+    thread = threading.Thread(target=second)
+
+    def begin_second(_: dict[str, Any]) -> None:
+        if not thread.ident:
+            thread.start()
+            second_began.wait(timeout=0.3)  # time for an epoch, if it is let
+
+    folder = _folder(tmp_path / "first")
+    together[0] = train(_gru(gru, part, 0), part, part, configs[0], folder, on_epoch=begin_second)
+    first_ended.set()
+    thread.join()
+    assert [fit.val_loss for fit in together] == [fit.val_loss for fit in alone]
 
 
 @pytest.mark.parametrize("schedule", ["cosine", "constant"])
