@@ -25,8 +25,9 @@ demo: $(STAMP)
 	$(BIN)/csp-baselines table $(DEMO)/mean $(DEMO)/fir $(DEMO)/flat-s4 $(DEMO)/hiss-s4-mamba
 	$(BIN)/csp-baselines report $(DEMO)/mean $(DEMO)/fir $(DEMO)/flat-s4 $(DEMO)/hiss-s4-mamba -o $(DEMO)/report.html
 
+# One thread of linear algebra for each worker: more would spin and wait for each other.
 test: $(STAMP)
-	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist worksteal
+	OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist worksteal
 
 check: lint types test docs
 

@@ -15,6 +15,7 @@ import torch
 
 import baselines
 import csp_data
+from baselines.pretrained import pretrained_names
 from baselines.pretrained.mounting import mounting_error
 from baselines.runs.collect import read_runs
 from baselines.runs.model import load_model
@@ -43,8 +44,9 @@ def main() -> None:
     for run in read_runs([options.sweep]):
         length = run.config.train.windows(part)[1]
         measure(run.config.name, str(run.config.data.protocol["augment"]), load_model(run, "cpu"), length)
-    pretrained = baselines.load_pretrained("broad")
-    measure("pretrained:broad", "none", pretrained.model, 100)
+    for name in pretrained_names():
+        shipped = baselines.load_pretrained(name)
+        measure(f"pretrained:{name}", shipped.about["data"]["augment"], shipped.model, 100)
 
     print("| model | trained with augment | MSE as recorded (m/s)² | mounted otherwise |")
     for (name, augment), values in sorted(rows.items()):
