@@ -369,7 +369,8 @@ def damaged_error(path: Path, problem: object) -> RunError:
     detail = problem
     if isinstance(problem, Exception):
         named = str(problem).removesuffix(".")
-        detail = named if type(problem) is ValueError else f"{type(problem).__name__}: {named}"
+        in_words = type(problem) is ValueError or isinstance(problem, CspDataError)
+        detail = named if in_words else f"{type(problem).__name__}: {named}"
     fix = "delete the run's folder and train it again."
     if isinstance(problem, OptionError | UnknownNameError):
         fix = f"if a later version of csp-data made it ({ENVIRONMENT} says which), read it with that; else {fix}"

@@ -108,7 +108,7 @@ def test_a_run_brings_no_file_of_elsewhere_to_run(moved: Run, where: str, tmp_pa
         else:
             settings["model"]["beside"] = {path: digest}
         (folder / "config.json").write_text(json.dumps(settings))
-        with pytest.raises(ModelError, match=r"expected .* in the run's folder, found"):
+        with pytest.raises(RunError, match=r"config\.json: damaged \(.* expected .* in the run's folder, found"):
             load_model(folder)
 
 

@@ -349,7 +349,7 @@ def test_values_of_other_types_are_refused_in_a_line_with_file_and_field(copy: P
     ("name", "place", "value", "problem"),
     [
         ("config.json", ("data", "units"), "m/s", r"data\.units is 'm/s', not a list"),
-        ("config.json", ("data", "protocol", "window"), 3, r"OptionError: window=3: expected a csp_data\.Window"),
+        ("config.json", ("data", "protocol", "window"), 3, r"window=3: expected a csp_data\.Window"),
         ("config.json", ("data", "report"), "exam", r"data\.report is 'exam', not train or val or test"),
         ("results.json", ("test", "mse"), -1.0, r"test\.mse is -1\.0, not at least 0"),
         ("results.json", ("val", "trajectory"), {"unit": "m", "ate": 1}, r"val\.trajectory\.rte is missing"),
@@ -385,7 +385,7 @@ def test_sizes_that_no_memory_holds_are_told_in_a_line(copy: Path, capsys: pytes
     for size, told in (
         (
             10**9,
-            r"config\.json: damaged \(OptionError: LSTMConfig\.hidden=1000000000: expected a whole number from",
+            r"config\.json: damaged \(LSTMConfig\.hidden=1000000000: expected a whole number from",
         ),
         (10**6, r"There is not enough memory \(tried to allocate \d+ bytes\)\."),
     ):
