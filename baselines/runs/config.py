@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
@@ -25,10 +25,14 @@ __all__ = [
     "digest",
     "effective_settings",
     "flatten",
+    "told_differences",
 ]
 
 FORMAT = "csp-baselines-run"
 FORMAT_VERSION = 1
+
+TOLD = 6
+"""Differences that a message tells: two versions may differ in fifty settings."""
 
 REFERENCE_SETTING = "window_s"
 """The only setting of the training that references depend on."""
@@ -182,6 +186,13 @@ def effective_settings(config: dict[str, Any]) -> dict[str, Any]:
 def differing(one: Mapping[str, Any], other: Mapping[str, Any]) -> list[str]:
     """Return the names, sorted, whose values differ; a name that one of the two lacks is ``None`` there."""
     return [name for name in sorted(one.keys() | other.keys()) if one.get(name) != other.get(name)]
+
+
+def told_differences(there: Mapping[str, Any], here: Mapping[str, Any], names: Sequence[str]) -> str:
+    """Return in words how values of these names differ, of many names the first ones."""
+    told = [f"{name} is {there.get(name)!r} there, {here.get(name)!r} here" for name in names[:TOLD]]
+    more = [f"and {len(names) - TOLD} more settings"] if len(names) > TOLD else []
+    return "; ".join(told + more)
 
 
 def flatten(values: Any, prefix: str = "") -> dict[str, Any]:

@@ -31,7 +31,15 @@ import csp_data
 from baselines.errors import CspDataError, OptionError, UnknownNameError
 from baselines.files import atomic_json
 from baselines.runs.check import Environment, EpochLine, Metrics, Outcome, check_value
-from baselines.runs.config import FORMAT, FORMAT_VERSION, RunConfig, differing, effective_settings, flatten
+from baselines.runs.config import (
+    FORMAT,
+    FORMAT_VERSION,
+    RunConfig,
+    differing,
+    effective_settings,
+    flatten,
+    told_differences,
+)
 from baselines.training.ledger import LEDGER, read_lines
 from baselines.training.settings import BEST, METRICS
 from csp_data import Dataset
@@ -308,22 +316,13 @@ def _require_same_run(folder: Path, stored: RunConfig, wanted: RunConfig) -> Non
     before, after = (flatten(effective_settings(config.to_dict())) for config in (stored, wanted))
     keys = sorted(differing(before, after), key=_rank)
     if keys:
-        more = f"; and {len(keys) - TOLD} more settings" if len(keys) > TOLD else ""
         fix = "Choose another folder (--out)."
         if keys == ["code"]:
             fix = (
                 "Another version of csp-data began it: go on with that (environment.json says which commit), or"
                 " choose another folder (--out)."
             )
-        raise RunError(
-            f"{folder} holds another run: "
-            + "; ".join(f"{key} is {before.get(key)!r} there, {after.get(key)!r} here" for key in keys[:TOLD])
-            + f"{more}. {fix}"
-        )
-
-
-TOLD = 6
-"""Differences of two runs that an error tells."""
+        raise RunError(f"{folder} holds another run: {told_differences(before, after, keys)}. {fix}")
 
 
 def _rank(key: str) -> tuple[int, str]:

@@ -14,7 +14,7 @@ from baselines.errors import CspDataError, ModelError, OptionError
 from baselines.models.convert import load_published
 from baselines.models.model import FlatModel, HierarchicalModel
 from baselines.presets import REFERENCES
-from baselines.runs.config import differing, flatten
+from baselines.runs.config import differing, flatten, told_differences
 from baselines.runs.interface import Interface, interface_of
 from baselines.runs.run import read_run
 from baselines.training.checkpoint import load_weights
@@ -58,7 +58,7 @@ def begin_with(model: nn.Module, config: dict[str, Any], weights: Path | str) ->
         before, after = flatten(run.config.model), flatten(config)
         keys = [key for key in differing(before, after) if key.rpartition(".")[2] not in FREE]
         if keys:
-            told = "; ".join(f"{key} is {before.get(key)!r} there, {after.get(key)!r} here" for key in keys)
+            told = told_differences(before, after, keys)
             raise ModelError(
                 f"{path} holds the weights of another model: {told}. Ask for the same (--preset, --set)."
             )
@@ -92,14 +92,8 @@ def warn_of_other_data(dataset: Dataset, weights: Path | str) -> None:
             for interface in (interface_of(read_run(weights)), Interface.of(dataset))
         )
         if keys := differing(before, here):
-            told = "; ".join(f"{key} is {before.get(key)!r} there, {here.get(key)!r} here" for key in keys[:TOLD])
             logger.warning(
-                "%s: these weights were trained on other data%s: %s. Errors say little unless training goes on.",
+                "%s: these weights were trained on other data: %s. Errors say little unless training goes on.",
                 weights,
-                "" if len(keys) <= TOLD else f" (in {len(keys)} ways)",
-                told,
+                told_differences(before, here, keys),
             )
-
-
-TOLD = 4
-"""Differences that a warning tells."""
