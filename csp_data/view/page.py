@@ -30,15 +30,16 @@ svg { width: 100%; min-width: 560px; height: auto; }
 """
 """Below 560 px letters could not be read: there the figure goes below the choices, and scrolls."""
 
-NAME_SLIDERS = """
+ON_READY = """
 const visit = (root) => {
   const title = root.querySelector(".bk-slider-title")?.firstChild.textContent.replace(/: $/, "");
   for (const handle of root.querySelectorAll(".noUi-handle")) handle.setAttribute("aria-label", title);
   for (const it of root.querySelectorAll("*")) if (it.shadowRoot) visit(it.shadowRoot);
 };
 visit(document);
+addEventListener("popstate", () => location.reload());
 """
-"""Tells a screen reader what a slider is for, which Bokeh's do not."""
+"""Tells a screen reader what a slider is for, which Bokeh's do not; shows what back and forward lead to."""
 
 ORDERS = range(1, 9)
 """Of filters to choose from."""
@@ -49,7 +50,7 @@ class _Page:
 
     def __init__(self, dataset: Dataset, runs: Mapping[str, Path], selection: Selection) -> None:
         self.dataset, self.runs, self.raw = dataset, runs, selection.raw
-        self._changing = False
+        self._changing, self._address = False, selection.address()
         nyquist = dataset.channels.rate_hz / 2
         lowpass = selection.lowpass
         self.figure = pn.widgets.Select(name="Figure", options=list(SHOWN), value=selection.figure)
@@ -151,11 +152,19 @@ class _Page:
             widget.disabled = self.figure.value not in FILTERED
         self.shown.loading = True
         try:
-            self.shown.object = _drawn(self.selection())
+            selection = self.selection()
+            self._follow(selection.address())
+            self.shown.object = _drawn(selection)
         except CspDataError as error:
             self.shown.object = f'<p class="csp-error" role="alert">{html.escape(str(error))}</p>'
         finally:
             self.shown.loading = False
+
+    def _follow(self, address: str) -> None:
+        """Make the browser's address ask for what is chosen; the first stays as it is, so that back leads away."""
+        if address != self._address and pn.state.location is not None:
+            pn.state.location.search = f"?{address}"
+        self._address = address
 
     def layout(self) -> Any:
         """Return the page."""
@@ -182,14 +191,10 @@ class _Page:
 
 
 def _drawn(selection: Selection) -> str:
-    """Return the figure, what a screen reader says of it, and where it is found again."""
+    """Return the figure, and what a screen reader says of it."""
     figure = selection.draw()
     said = html.escape(f"{selection.figure}: {' '.join(figure.get_suptitle().split())}", quote=True)
-    address = html.escape(selection.address(), quote=True)
-    return (
-        f'<figure role="img" aria-label="{said}">{to_svg(figure)}</figure>'
-        f'<p><a href="?{address}">Link to this figure</a></p>'
-    )
+    return f'<figure role="img" aria-label="{said}">{to_svg(figure)}</figure>'
 
 
 def _without_pictures(parser: Any) -> None:
@@ -226,5 +231,5 @@ def build(
         back = f'<a href="?">Show {html.escape(dataset.name)} from its first episode on</a>'
         return pn.pane.HTML(f"<h1>Not shown</h1><p>{html.escape(str(error))}</p><p>{back}</p>")
     if pn.state.curdoc is not None:
-        pn.state.curdoc.js_on_event("document_ready", CustomJS(code=NAME_SLIDERS))
+        pn.state.curdoc.js_on_event("document_ready", CustomJS(code=ON_READY))
     return _Page(dataset, runs, selection).layout()

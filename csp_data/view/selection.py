@@ -120,9 +120,16 @@ class Selection:
         dataset, runs, raw
             As above.
         arguments
-            ``figure``, ``part``, ``episode``, ``hz``, ``order``, ``phase``, ``run``, ``channels`` (commas between
-            them): text, from outside.
+            ``dataset``, ``figure``, ``part``, ``episode``, ``hz``, ``order``, ``phase``, ``run``, ``channels``
+            (commas between them): text, from outside.
         """
+        if (named := arguments.get("dataset", dataset.name)) != dataset.name:
+            raise OptionError(
+                "dataset",
+                named,
+                f"{dataset.name}, which this page shows",
+                "Each data set has a viewer of its own.",
+            )
         run = arguments.get("run") or None
         chosen = cls(
             dataset, runs, part=dataset.parts[0], run=run, raw=raw, figure=PREDICTED[0] if run else "episode"
@@ -146,7 +153,12 @@ class Selection:
 
     def address(self) -> str:
         """Return what follows the question mark of the address that asks for the same (:meth:`asked`)."""
-        said: dict[str, object] = {"figure": self.figure, "part": self.part, "episode": self.episode}
+        said: dict[str, object] = {
+            "dataset": self.dataset.name,
+            "figure": self.figure,
+            "part": self.part,
+            "episode": self.episode,
+        }
         if self.lowpass is not None:
             said |= {"hz": self.lowpass.hz, "order": self.lowpass.order, "phase": self.lowpass.phase}
         if self.run is not None:

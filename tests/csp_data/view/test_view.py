@@ -75,6 +75,7 @@ def test_predictions_of_other_data_or_part_are_not_shown(sample: csp_data.Datase
     [
         ({"run": "../outside"}, UnknownNameError, "run"),
         ({"run": "/etc"}, UnknownNameError, "run"),
+        ({"dataset": "marker", "episode": "1"}, OptionError, "sample, which this page shows"),
         ({"figure": "__class__"}, UnknownNameError, "figure"),
         ({"part": "eval"}, UnknownNameError, "part"),
         ({"episode": "-1"}, OptionError, "0 to 7"),
@@ -120,7 +121,9 @@ def test_an_address_says_all_that_is_chosen(sample: csp_data.Dataset, root: Path
         {"figure": "spectra", "channels": ("gyr_y", "acc_x")},
     ],
 )
-def test_the_link_to_a_figure_leads_to_it(sample: csp_data.Dataset, root: Path, chosen: dict[str, Any]) -> None:
+def test_the_address_of_a_selection_asks_for_it(
+    sample: csp_data.Dataset, root: Path, chosen: dict[str, Any]
+) -> None:
     runs = find_runs(root)
     selection = Selection(sample, runs, **chosen)
     assert Selection.asked(sample, runs, dict(parse_qsl(selection.address()))) == selection
@@ -267,10 +270,21 @@ def test_the_page_in_a_browser(address: str) -> None:
         page.locator(".csp-figure svg >> text=gyr_y (rad/s)").first.wait_for()
         page.get_by_role("slider", name="Low-pass cut-off (Hz), 0 for none").press("ArrowRight")
         page.locator(".csp-figure svg >> text=/low-pass 0\\.1 Hz/").first.wait_for()
-        page.get_by_role("link", name="Link to this figure").click()
-        page.wait_for_url("**/view?figure=lowpass&part=test&episode=0&hz=0.1&**")
-        page.get_by_role("img", name="low-pass 0.1 Hz, order 3, causal phase").wait_for()
-        assert page.get_by_label("Predictions of a run").input_value() == "sweep/good"
+        # the address follows: opened elsewhere it shows the same, and back leads to the choices before, then away
+        page.wait_for_url("**/view?dataset=sample&figure=lowpass&part=test&episode=0&hz=0.1&**")
+        with browser.new_page() as other:
+            other.goto(page.url)
+            other.get_by_role("img", name="low-pass 0.1 Hz, order 3, causal phase").wait_for()
+            assert other.get_by_label("Predictions of a run").input_value() == "sweep/good"
+            assert other.get_by_label("Inputs").input_value() == "gyr_y"
+            other.get_by_label("Figure", exact=True).select_option("splits")
+            other.wait_for_url("**figure=splits**")
+            other.go_back()
+            other.get_by_role("img", name="low-pass 0.1 Hz, order 3, causal phase").wait_for()
+            assert other.url == page.url
+            assert other.get_by_label("Figure", exact=True).input_value() == "lowpass"
+            other.go_back()
+            assert other.url == "about:blank"
         page.get_by_label("Figure", exact=True).select_option("trajectory")
         assert "Choose target=" in page.get_by_role("alert").inner_text()
         page.get_by_label("Figure", exact=True).select_option("recording")
