@@ -94,6 +94,8 @@ class _Stamp(NamedTuple):
     mtime_ns: int
     digest: Digest
     readable: bool = False
+    prepared: str | None = None
+    """SHA-256 of the bytes that the latest preparation stands on."""
 
 
 class Stamps:
@@ -118,7 +120,7 @@ class Stamps:
         try:
             rows = read_json(self.path)["files"]
             return {
-                name: _Stamp(row["mtime_ns"], Digest(**row["digest"]), row["readable"])
+                name: _Stamp(row["mtime_ns"], Digest(**row["digest"]), row["readable"], row.get("prepared"))
                 for name, row in rows.items()
             }
         except (FileNotFoundError, NotADirectoryError):
@@ -182,6 +184,21 @@ class Stamps:
         """Remember that digested files were read as recordings."""
         self._remember({name: self._known[name]._replace(readable=True) for name in names})
 
+    def changed(self, name: str) -> bool:
+        """Whether a digested file holds other bytes than those that the latest preparation stands on."""
+        stamp = self._known[name]
+        return stamp.prepared not in (None, stamp.digest.sha256)
+
+    def set_prepared(self, digests: Mapping[str, Digest]) -> None:
+        """Remember which bytes a preparation stands on."""
+        known = {name: self._known[name] for name in digests if name in self._known}
+        fresh = {
+            name: stamp._replace(prepared=digests[name].sha256)
+            for name, stamp in known.items()
+            if stamp.prepared != digests[name].sha256
+        }
+        self._remember(fresh, level=logging.DEBUG)  # only what changed since goes unsaid
+
     def add(self, digests: Mapping[str, Digest]) -> None:
         """Remember digests that were computed while the files were written."""
         self._remember(
@@ -199,9 +216,11 @@ class Stamps:
         path, before = self.root / name, self._known.get(name)
         mtime_ns = path.stat().st_mtime_ns  # before it is read: a later change makes it stale
         digest = digest_file(path, git_blob=git_blob)
-        return _Stamp(mtime_ns, digest, before is not None and before.readable and before.digest == digest)
+        if before is None:
+            return _Stamp(mtime_ns, digest)
+        return _Stamp(mtime_ns, digest, before.readable and before.digest == digest, before.prepared)
 
-    def _remember(self, fresh: Mapping[str, _Stamp]) -> None:
+    def _remember(self, fresh: Mapping[str, _Stamp], level: int = logging.WARNING) -> None:
         """Merge new stamps into the file; another process may have added its own meanwhile."""
         self._known = {**self._known, **fresh}
         if not fresh:
@@ -214,4 +233,4 @@ class Stamps:
                 }
                 write_json(self.path, {"root": str(self.root), "files": rows}, indent=None)
         except CspDataError as error:  # a read-only home costs time, not correctness
-            logger.warning("%s: digests are not remembered (%s)", self.path, error)
+            logger.log(level, "%s: digests are not remembered (%s)", self.path, error)

@@ -32,8 +32,9 @@ class FileReport:
 
     ``trust`` says on what grounds a file is ok: ``"published"``: its bytes agree with a digest of the publisher;
     ``"locked"``: with that of the first arrival (:mod:`csp_data.acquire.lockfile`); ``"structure"``: it was read,
-    and what it holds is possible; ``None``: it is there, and was not read yet, or ``beside`` names the failed file
-    of the same recording, without which it cannot be read as what it is. ``fix`` says how to mend what is not ok.
+    and what it holds is possible; ``None``: it is there, and was not checked yet, or ``beside`` names the failed
+    file of the same recording, without which it cannot be read as what it is. ``changed``: no digest vouches for
+    it, and it holds other bytes than when data were last prepared from it. ``fix`` says how to mend what failed.
     An ``"unlisted"`` recording is one that the card does not know, an ``"extra"`` file is no part of any.
     """
 
@@ -44,6 +45,7 @@ class FileReport:
     found: str = ""
     fix: str = ""
     beside: str = ""
+    changed: bool = False
 
     @property
     def failed(self) -> bool:
@@ -51,6 +53,8 @@ class FileReport:
         return self.status not in ("ok", "unlisted", "extra")
 
     def __str__(self) -> str:
+        if self.changed:
+            return visible(f"{self.path}: changed since data were last prepared from it")
         known = not self.expected or (self.status, self.found) == ("missing", "nothing")  # "missing" says it
         detail = "" if known else f": expected {self.expected}, found {self.found}"
         return visible(f"{self.path}: {self.status}{detail}{'. ' + self.fix if self.fix else ''}")
@@ -128,15 +132,17 @@ class Report:
         """Return one line: what is there, and on what grounds it is trusted."""
         unread = {
             True: "of a recording with a failed file",
-            False: "not read yet; --deep, in Python deep=True, reads them",
+            False: "not checked yet; --deep, in Python deep=True, opens them",
         }
         grounds = Counter(file.trust or unread[bool(file.beside)] for file in self.present)
         counts = ", ".join(f"{count} {trust}" for trust, count in sorted(grounds.items()))
+        changed = sum(file.changed for file in self.present)
         extra = sum(file.status == "extra" for file in self.files)
         failed = sum(file.expected != A_RECORDING for file in self.failures)
         return (
             f"{self.name} in {self.root}: {len(self.present)} of {len(self.present) + failed} files"
             f" {'there' if unread[False] in grounds else 'verified'}{f' ({counts})' if counts else ''}"
+            f"{f', {changed} changed since data were last prepared from them' if changed else ''}"
             f"{f', {extra} other files' if extra else ''}"
         )
 

@@ -101,6 +101,9 @@ def verify_tree(
     if read or deep:
         _open_unvouched(card, advice, by_recording, reports, found, stamps, deep=deep)
     _trust_readable(reports, stamps)
+    for path, report in reports.items():
+        if report.status == "ok" and report.trust in (None, "structure") and stamps.changed(path):
+            reports[path] = replace(report, changed=True)
 
     left_out = [FileReport(name, "unlisted", fix=UNLISTED) for name in unlisted if name not in reports]
     incomplete = {name for names in by_recording if names[0] in statuses for name in names} - statuses.keys()

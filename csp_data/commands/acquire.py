@@ -173,7 +173,7 @@ def verify(
         if not report.present and (elsewhere := better_folder(load_card(name), report.root)):
             click.echo(elsewhere, err=True)
         for file in report.files:
-            if file.status in ("extra", "unlisted") and loudness.get().notes:
+            if (file.changed or file.status in ("extra", "unlisted")) and loudness.get().notes:
                 click.echo(f"  {file}", err=True)
     if failures:
         ctx.exit(3)

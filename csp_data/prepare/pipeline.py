@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
+from csp_data.acquire.digests import Stamps
 from csp_data.acquire.rawtree import copies, raw_bytes, raw_kind, raw_root, recordings_of, separate_failed
 from csp_data.acquire.report import Report, path_inside
 from csp_data.acquire.verify import verify_tree
@@ -107,11 +108,11 @@ def prepare_card(
     key = recipe_hash(card, protocol, report.source_digest(), skip_damaged=skip_damaged)
     path = output_path(out) if out is not None else prepared_dir() / f"{card.name}-{key}.h5"
     # looked at without the lock, which nobody has in a folder that can only be read
-    if _made_before(path, key, level=logging.WARNING):
-        return path
-    with lock(path):
-        if not _made_before(path, key):  # by another process meanwhile
-            _write(path, card, protocol, report, key, Settings(jobs, progress, skip_damaged))
+    if not _made_before(path, key, level=logging.WARNING):
+        with lock(path):
+            if not _made_before(path, key):  # by another process meanwhile
+                _write(path, card, protocol, report, key, Settings(jobs, progress, skip_damaged))
+    Stamps(report.root).set_prepared(report.digests)
     return path
 
 

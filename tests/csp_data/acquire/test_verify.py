@@ -57,6 +57,36 @@ def test_change_takes_the_trust_away(tree):
     assert status(report, "sofa_fast1.synced.gt.txt").trust == "structure"
 
 
+def test_files_that_changed_since_they_were_prepared_are_named_until_prepared_again(tree, tmp_path):
+    file = tree / "desk_fast1.synced.gt.txt"
+    original = file.read_bytes()
+
+    def changed(*, deep=False):
+        report = csp_data.verify("vector", raw=tree, deep=deep)
+        assert not report.failures
+        return [row.path for row in report.files if row.changed]
+
+    csp_data.verify("vector", raw=tree)
+    file.write_bytes(original + b"\n")
+    assert changed() == []  # nothing was prepared yet
+    file.write_bytes(original)
+    csp_data.prepare("vector", raw=tree, out=tmp_path / "a.h5")
+    assert changed() == []
+    file.write_bytes(original + b"\n")
+    assert changed() == [file.name]
+    assert changed(deep=True) == [file.name]  # it can be read; it is still not what was prepared
+    said = run("verify", "vector", "--raw", tree)
+    assert said.exit_code == 0
+    assert said.stdout.endswith("(36 structure), 1 changed since data were last prepared from them\n")
+    assert f"  {file.name}: changed since data were last prepared from it\n" in said.stderr
+    csp_data.prepare("vector", raw=tree, out=tmp_path / "b.h5")
+    assert changed() == []
+    file.write_bytes(original)
+    assert changed() == [file.name]
+    csp_data.prepare("vector", raw=tree, out=tmp_path / "a.h5")  # is there already
+    assert changed() == []
+
+
 @pytest.mark.parametrize(
     ("name", "damage", "problem"),
     [
