@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, overload
 
 import numpy as np
 
@@ -49,8 +49,16 @@ class TorchDataset(torch.utils.data.Dataset[tuple[torch.Tensor, torch.Tensor]]):
         kind = "normalised" if self.normalized else "physical units"
         return f"<TorchDataset of {self.windows.dataset.name}: {len(self)} items, {kind}>"
 
-    def __getitem__(self, index: int) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return one window."""
+    @overload
+    def __getitem__(self, index: int) -> tuple[torch.Tensor, torch.Tensor]: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[tuple[torch.Tensor, torch.Tensor]]: ...
+    def __getitem__(
+        self, index: int | slice
+    ) -> tuple[torch.Tensor, torch.Tensor] | list[tuple[torch.Tensor, torch.Tensor]]:
+        """Return one window, or several."""
+        if isinstance(index, slice):
+            return [self[i] for i in range(*index.indices(len(self)))]
         dataset = self.windows.dataset
         row, start, stop = self.windows.span(index)
         before = int(start > row.target_start)  # one step: what the first sample has changed from is in it

@@ -210,6 +210,9 @@ def test_torch_view(ds: csp_data.Dataset) -> None:
     )
     raw = ds.to_torch("val", normalized=False)
     np.testing.assert_array_equal(raw[0][0].numpy(), ds.val[0].inputs)
+    for (some, _), episode in zip(raw[-1:], ds.val[-1:], strict=True):
+        np.testing.assert_array_equal(some.numpy(), episode.inputs)
+    assert raw[:0] == []
     loader = torch.utils.data.DataLoader(view, batch_size=len(view), collate_fn=collate, num_workers=1)
     (batch,) = list(loader)
     assert batch.mask.sum(dim=1).tolist() == [len(e.targets) for e in ds.val]
