@@ -111,7 +111,7 @@ class Predictor:
         window_s: float | str | None = "trained",
         device: str = "cpu",
         baseline: str = "protocol",
-        data: Path | None = None,
+        data: Path | str | None = None,
     ) -> Predictor:
         """Make the predictor of a finished run or of a model that ships.
 

@@ -20,6 +20,7 @@ import numpy.typing as npt
 
 from csp_data.errors import CspDataError
 from csp_data.files import check_file
+from csp_data.home import expanded
 from csp_data.output import output
 from csp_data.recording import FloatArray
 
@@ -74,7 +75,7 @@ def save_predictions(path: Path | str, predictions: Sequence[EpisodePrediction])
         np.savez_compressed(file, ids=ids, lengths=lengths, time=time, true=true, pred=pred)
 
 
-def read_predictions(path: Path) -> list[EpisodePrediction]:
+def read_predictions(path: Path | str) -> list[EpisodePrediction]:
     """Read predictions.
 
     Raises
@@ -82,6 +83,7 @@ def read_predictions(path: Path) -> list[EpisodePrediction]:
     PredictionsError
         If the file is missing, damaged or holds something else.
     """
+    path = expanded(path)
     try:
         check_file(path)
         # numpy leaves a file open that it cannot read; one that we opened is closed

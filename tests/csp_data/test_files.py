@@ -114,7 +114,7 @@ def test_predictions_that_do_not_fit_or_promise_more_than_there_is(
     arrays |= {"true": np.zeros((3, 1)), "pred": np.ones((3, 1))}
     path = tmp_path / "predictions.npz"
     np.savez(path, **arrays)
-    assert [len(p.pred) for p in read_predictions(path)] == [1, 2]
+    assert [len(p.pred) for p in read_predictions(str(path))] == [1, 2]
     if isinstance(content, bytes):
         del arrays[name]
         np.savez(path, **arrays)

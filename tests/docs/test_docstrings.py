@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import doctest
 import importlib
+import inspect
 import re
 from pathlib import Path
 from types import FunctionType, ModuleType
@@ -41,3 +42,24 @@ def test_every_public_name_stands_in_the_reference(package: ModuleType, page: st
     for name in set(package.__all__) - {"__version__"}:
         described = isinstance(getattr(package, name), type | FunctionType)
         assert name in entries if described else re.search(rf"`(?:csp_data\.)?{name}`", text), name
+
+
+@pytest.mark.parametrize("package", [csp_data, baselines])
+def test_whatever_takes_a_path_takes_text(package: ModuleType) -> None:
+    named = [(name, getattr(package, name)) for name in package.__all__]
+    classes = [(name, one) for name, one in named if inspect.isclass(one)]
+    functions = [(name, one) for name, one in named if inspect.isfunction(one)]
+    functions += [
+        (f"{name}.{method}", one)
+        for name, of in classes
+        for method, one in inspect.getmembers(of, lambda one: inspect.isfunction(one) or inspect.ismethod(one))
+        if not method.startswith("_")
+    ]
+    kinds = {
+        f"{name}({parameter.name})": str(parameter.annotation)
+        for name, function in functions
+        for parameter in inspect.signature(function).parameters.values()
+    }
+    paths = {where: kind for where, kind in kinds.items() if re.search(r"\bPath\b", kind)}
+    assert len(paths) > 10
+    assert not {where: kind for where, kind in paths.items() if not re.search(r"\bstr\b", kind)}
