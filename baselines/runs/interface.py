@@ -11,7 +11,7 @@ import numpy as np
 
 from baselines.errors import CspDataError
 from baselines.runs.check import check_value
-from baselines.runs.run import Run, dataset_of
+from baselines.runs.run import ENVIRONMENT, Run, dataset_of
 from csp_data import Dataset, LowPass, Normalization, Protocol
 from csp_data.files import read_json
 from csp_data.normalization import Affine
@@ -173,7 +173,7 @@ def step_note(interface: Interface, protocol: Protocol) -> str | None:
     )
 
 
-def interface_of(run: Run, data: Path | None = None) -> Interface:
+def interface_of(run: Run, data: Path | str | None = None) -> Interface:
     """Return the interface of a finished run: from its folder, or else from its prepared file.
 
     Parameters
@@ -194,8 +194,9 @@ def interface_of(run: Run, data: Path | None = None) -> Interface:
             return Interface.from_dict(read_json(path))
         except (OSError, ValueError) as error:
             raise InterfaceError(
-                f"{path}: damaged ({str(error).removesuffix('.')}). Delete it, and the prepared file is read "
-                "instead."
+                f"{path}: damaged ({str(error).removesuffix('.')}). If a later version of csp-data made the run"
+                f" ({ENVIRONMENT} says which), read it with that; else delete this file, and the prepared file is"
+                " read instead."
             ) from error
     dataset = dataset_of(run, data)
     trained_recipe, data_recipe = run.config.data.recipe_hash, dataset.provenance["recipe_hash"]

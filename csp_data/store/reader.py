@@ -65,7 +65,8 @@ def found_damaged(path: Path) -> Iterator[None]:
     try:
         yield
     except FAULTS as error:
-        raise StoreError(path, f"is damaged ({error})", PREPARE_AGAIN) from error
+        or_older = " or of an earlier version" if isinstance(error, KeyError) else ""  # which lacks what is read
+        raise StoreError(path, f"is damaged{or_older} ({error})", PREPARE_AGAIN) from error
 
 
 def read_header(path: Path) -> Header:

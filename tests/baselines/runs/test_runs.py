@@ -362,7 +362,12 @@ def test_values_of_other_types_are_refused_in_a_line_with_file_and_field(copy: P
             [1, 0, 1],
             r"normalization\.targets\.scale has a",
         ),
-        ("interface.json", ("future",), 1, r"future is unknown"),
+        (
+            "interface.json",
+            ("future",),
+            1,
+            r"future is unknown\)\. If a later version .*environment\.json says which",
+        ),
         ("metrics.jsonl", ("train_loss",), "x", r"line 1: train_loss is 'x', not a number"),
     ],
 )
