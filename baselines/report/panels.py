@@ -15,11 +15,10 @@ import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from csp_data.plot.style import COLOURS, GREYS, INK, legend_below, to_svg
+from csp_data.plot.style import FAINT, INK, MUTED, legend_below, to_svg
 
-__all__ = ["COLOUR_NAMES", "Panel", "panel"]
+__all__ = ["Panel", "panel"]
 
-MUTED, FAINT = "#6b7280", "#d9dce1"
 WIDTH = 4.6
 """Inches; at 72 SVG units an inch a panel is 331 units wide, about a phone's width."""
 TITLE = 56
@@ -50,17 +49,6 @@ RC_PARAMS: dict[Any, Any] = {
     "legend.labelcolor": INK,
 }
 
-COLOUR_NAMES = {
-    INK: "ink",
-    MUTED: "muted",
-    FAINT: "line",
-    **{colour: f"grey-{i}" for i, colour in enumerate(GREYS)},
-    **{colour: f"colour-{i}" for i, colour in enumerate(COLOURS[:6])},
-}
-"""Colour to the name that the page's style sheet has for it, so that it can be another one in the dark."""
-
-_COLOUR = re.compile("|".join(COLOUR_NAMES), re.IGNORECASE)
-_NAMES = {colour.lower(): name for colour, name in COLOUR_NAMES.items()}
 _NUMBERS = re.compile(r'\b(d|x|y|x1|x2|y1|y2|transform|width|height)="([^"]*)"')
 
 
@@ -119,7 +107,6 @@ def _minify(svg: str) -> str:
     used = set(re.findall(r'(?:url\(#|href="#)([^)"]+)', svg))
     svg = re.sub(r' id="([^"]+)"', lambda match: match[0] if match[1] in used else "", svg)
     svg = _NUMBERS.sub(lambda match: f'{match[1]}="{_round_coordinates(match[2])}"', svg)
-    svg = _COLOUR.sub(lambda match: f"var(--{_NAMES[match[0].lower()]})", svg)
     return re.sub(r"\s*\n\s*", "\n", svg)
 
 

@@ -1,18 +1,21 @@
 """The report's style sheet and script. Nothing is loaded from anywhere; a page is complete without the script."""
 
+from csp_data.plot.style import DARK
+
 __all__ = ["SCRIPT", "STYLE"]
 
-STYLE = """
-:root { color-scheme: light dark; --ink: #222222; --muted: #5b616b; --line: #e0e3e8; --paper: #fff;
+COLOURS = f"""
+:root {{ color-scheme: light dark; --ink: #222222; --muted: #5b616b; --line: #e0e3e8; --paper: #fff;
   --tint: #f6f7f9; --link: #00568a;
-  --badge: #fff4e0; --badge-ink: #7a4a00; --badge-line: #f1dcb4; --mark: 0 114 178;
-  --colour-0: #0072b2; --colour-1: #d55e00; --colour-2: #009e73; --colour-3: #cc79a7; --colour-4: #e69f00;
-  --colour-5: #56b4e9; --grey-0: #9aa1ab; --grey-1: #5b616b; }
-@media (prefers-color-scheme: dark) { :root { --ink: #e6e8eb; --muted: #a3aab5; --line: #343a43; --paper: #15181c;
+  --badge: #fff4e0; --badge-ink: #7a4a00; --badge-line: #f1dcb4; --mark: 0 114 178; }}
+@media (prefers-color-scheme: dark) {{ :root {{ {DARK}
   --tint: #1d2126; --link: #7cc4f5; --badge: #3a2c10; --badge-ink: #f3cf8e; --badge-line: #5a4518;
-  --mark: 86 180 233;
-  --colour-0: #3d9bdb; --colour-1: #ee7b2d; --colour-2: #1fbf91; --colour-3: #d993ba; --colour-5: #8fd0f5;
-  --grey-0: #7f8792; --grey-1: #b0b6c0; } }
+  --mark: 86 180 233; }} }}
+"""
+
+STYLE = (
+    COLOURS
+    + """
 @media print { :root { color-scheme: light; } }
 * { box-sizing: border-box; }
 html { -webkit-text-size-adjust: 100%; scroll-padding-top: 1rem; }
@@ -90,6 +93,7 @@ footer { margin-top: 3rem; border-top: 1px solid var(--line); padding-top: 0.8re
   figure, tr { break-inside: avoid; } h1, h2, h3 { break-after: avoid; } .scroll { overflow: visible; }
   table { font-size: 0.7rem; } pre { max-height: none; white-space: pre-wrap; overflow-wrap: anywhere; } }
 """
+)
 
 SCRIPT = """
 "use strict";

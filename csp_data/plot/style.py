@@ -25,10 +25,13 @@ from csp_data.recording import FloatArray
 
 __all__ = [
     "COLOURS",
+    "DARK",
     "DASHES",
+    "FAINT",
     "GREYS",
     "INK",
     "MARKERS",
+    "MUTED",
     "SUFFIXES",
     "Figure",
     "Look",
@@ -58,6 +61,22 @@ INK = "#222222"
 """What was measured, and marks that belong to no model."""
 GREYS = ("#9aa1ab", "#5b616b")
 """Lines that others are compared with, such as references."""
+MUTED, FAINT = "#6b7280", "#d9dce1"
+"""Letters and lines of axes that stand back, in reports."""
+NAMES = {
+    "#000000": "ink",
+    INK: "ink",
+    "#ffffff": "paper",
+    MUTED: "muted",
+    FAINT: "line",
+    **{colour: f"grey-{i}" for i, colour in enumerate(GREYS)},
+    **{colour.lower(): f"colour-{i}" for i, colour in enumerate(COLOURS[:6])},
+}
+"""Colours of figures, and what a page's style sheet calls them to have others in the dark."""
+DARK = """--ink: #e6e8eb; --muted: #a3aab5; --line: #343a43; --paper: #15181c;
+  --colour-0: #3d9bdb; --colour-1: #ee7b2d; --colour-2: #1fbf91; --colour-3: #d993ba; --colour-5: #8fd0f5;
+  --grey-0: #7f8792; --grey-1: #b0b6c0;"""
+"""Those others, on a dark page: letters 4.5 times and lines 3 times as bright as it at least (WCAG 2.2)."""
 SUFFIXES = ("png", "svg", "pdf", "html")
 """Formats that :func:`save` writes."""
 WORLD_S = 1e6
@@ -70,7 +89,9 @@ COLUMNS = 1_000
 PAGE = """<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
 <title>{title}</title>
-<style>body{{margin:1rem;font-family:sans-serif}}figure{{margin:0}}svg{{max-width:100%;height:auto}}</style></head>
+<style>body{{margin:1rem;font-family:sans-serif;background:var(--paper,#fff)}}figure{{margin:0}}
+svg{{max-width:100%;height:auto}}:root{{color-scheme:light dark}}
+@media(prefers-color-scheme:dark){{:root{{{dark}}}}}</style></head>
 <body><figure role="img" aria-label="{title}">
 {svg}
 </figure></body></html>
@@ -218,13 +239,25 @@ class Figure(mpl_figure.Figure):
 
 
 def to_svg(figure: mpl_figure.Figure) -> str:
-    """Return a figure as an ``<svg>`` element to put into a page; equal figures give equal text."""
+    """Return a figure as an ``<svg>`` element to put into a page; equal figures give equal text.
+
+    A page that defines :data:`DARK` shows it in these colours.
+    """
     text = io.StringIO()
     _literal(figure)
     with mpl.rc_context(SVG):
         figure.savefig(text, format="svg", metadata={"Date": None})
     svg = text.getvalue()
-    return svg[svg.index("<svg") :]
+    # what is black is not said of letters, so that they take the colour of the whole
+    svg = svg[svg.index("<svg") :].replace("<svg", '<svg style="fill: #000000"', 1)
+    return re.sub(r'(?<=style=")[^"]*', lambda style: _COLOUR.sub(_named, style[0]), svg)
+
+
+_COLOUR = re.compile("|".join(NAMES))
+
+
+def _named(colour: re.Match[str]) -> str:
+    return f"var(--{NAMES[colour[0]]}, {colour[0]})"
 
 
 def save(figure: mpl_figure.Figure, path: Path | str, *, title: str | None = None) -> Path:
@@ -258,7 +291,7 @@ def save(figure: mpl_figure.Figure, path: Path | str, *, title: str | None = Non
     with mpl.rc_context(SVG), output(path) as temporary:
         if kind == "html":
             shown = html.escape(title or figure.get_suptitle() or path.stem, quote=True)
-            temporary.write_text(PAGE.format(title=shown, svg=to_svg(figure)), encoding="utf-8")
+            temporary.write_text(PAGE.format(title=shown, svg=to_svg(figure), dark=DARK), encoding="utf-8")
         else:
             _literal(figure)
             metadata: dict[str, Any] = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}.get(kind, {})

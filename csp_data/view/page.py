@@ -14,7 +14,7 @@ from bokeh.models import CustomJS
 from csp_data.dataset import Dataset
 from csp_data.describe.text import markdown
 from csp_data.errors import CspDataError
-from csp_data.plot.style import to_svg
+from csp_data.plot.style import DARK, to_svg
 from csp_data.predictions import PredictionsError
 from csp_data.signal.lowpass import LowPass
 from csp_data.view.selection import FILTERED, PREDICTED, SHOWN, Selection, first_predicted
@@ -29,6 +29,33 @@ svg { width: 100%; min-width: 560px; height: auto; }
 .csp-error { color: #a12a00; font-weight: 600; }
 """
 """Below 560 px letters could not be read: there the figure goes below the choices, and scrolls."""
+
+CARD = """
+code { color: inherit; }
+.codehilite .na { color: #d3aacd; }
+table { display: block; overflow-x: auto; }
+"""
+"""Panel's light blue and pink can hardly be read, and a wide table made the page of a phone wider."""
+
+ARROW = (
+    '<svg viewBox="0 0 25 20" xmlns="http://www.w3.org/2000/svg"><path d="M0,0 25,0 12.5,20Z" fill="white"/></svg>'
+)
+IN_THE_DARK = f"""
+@media (prefers-color-scheme: dark) {{
+  :root {{
+    color-scheme: dark; {DARK}
+    --design-background-color: var(--paper); --design-background-text-color: var(--ink);
+    --design-surface-color: #1d2126; --design-surface-text-color: var(--ink);
+    background: var(--paper);
+  }}
+  select:not([multiple]).bk-input {{ background-image: url('data:image/svg+xml;utf8,{ARROW}') !important; }}
+  .noUi-target {{ background: var(--line) !important; }}
+  :host(.pn-loading)::after {{ background: var(--paper) !important; opacity: 0.5; }}
+  .csp-error {{ color: #ff9d7a !important; }}
+  a {{ color: #7cc4f5 !important; }}
+}}
+"""
+"""Panel and figures take these colours where they are defined; the rest Panel has for white pages alone."""
 
 ON_READY = """
 const visit = (root) => {
@@ -179,7 +206,7 @@ class _Page:
             markdown(dataset.card, level=2),
             renderer_options={"html": False},
             plugins=[_without_pictures],
-            stylesheets=["code { color: inherit; }"],  # Panel's light blue can hardly be read
+            stylesheets=[CARD],
             sizing_mode="stretch_width",
         )
         return pn.Column(
@@ -231,5 +258,6 @@ def build(
         back = f'<a href="?">Show {html.escape(dataset.name)} from its first episode on</a>'
         return pn.pane.HTML(f"<h1>Not shown</h1><p>{html.escape(str(error))}</p><p>{back}</p>")
     if pn.state.curdoc is not None:
+        pn.config.raw_css.append(IN_THE_DARK)  # of this visitor's page alone
         pn.state.curdoc.js_on_event("document_ready", CustomJS(code=ON_READY))
     return _Page(dataset, runs, selection).layout()

@@ -21,7 +21,7 @@ from csp_data import LowPass, Stream, plot
 from csp_data.commands.plot import FIGURES
 from csp_data.errors import OptionError, UnknownNameError
 from csp_data.plot.raw import gaps
-from csp_data.plot.style import printed_unit, to_svg
+from csp_data.plot.style import DARK, printed_unit, to_svg
 
 
 @pytest.fixture(scope="module")
@@ -302,6 +302,26 @@ def test_files_are_pages_and_equal_bytes(sample, tmp_path: Path) -> None:
     assert not re.search(r"(src|href)=.https?:", page)
     with pytest.raises(OptionError, match=r"ends in \.png, \.svg, \.pdf, \.html"):
         plot.save(sample.plot("splits"), tmp_path / "a.bmp")
+
+
+def test_a_page_has_colours_for_the_dark_and_a_picture_has_none(sample, tmp_path: Path) -> None:
+    page = plot.save(sample.plot("splits"), tmp_path / "a.html").read_text()
+    svg = page[page.index("<svg") :]
+    assert "var(--paper, #ffffff)" in svg
+    assert not re.search(r": #[0-9a-f]{6}", svg)  # each colour can be another one
+    assert "var(" not in plot.save(sample.plot("splits"), tmp_path / "a.svg").read_text()
+    dark = dict(re.findall(r"--([\w-]+): #(\w{6})", DARK))
+    bright = {name: _luminance(colour) for name, colour in dark.items()}
+    for name in dark.keys() - {"paper", "line"}:
+        assert (bright[name] + 0.05) / (bright["paper"] + 0.05) > (4.5 if name in ("ink", "muted") else 3), name
+
+
+def _luminance(colour: str) -> float:
+    """Relative luminance of WCAG 2.2."""
+    shares = np.array(list(bytes.fromhex(colour))) / 255
+    return float(
+        np.where(shares <= 0.04045, shares / 12.92, ((shares + 0.055) / 1.055) ** 2.4) @ (0.2126, 0.7152, 0.0722)
+    )
 
 
 def test_unknown_figure_part_and_path(sample) -> None:

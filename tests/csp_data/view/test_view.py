@@ -241,6 +241,11 @@ def address(root: Path) -> Iterator[str]:
     assert "Traceback" not in errors
 
 
+def _colours(page: Any, selector: str, property_: str) -> list[int]:
+    colour = page.locator(selector).first.evaluate(f"it => getComputedStyle(it).{property_}")
+    return [int(value) for value in re.findall(r"\d+", colour)]
+
+
 @pytest.mark.skipif(CHROMIUM is None, reason="needs Debian's chromium")
 def test_the_page_in_a_browser(address: str) -> None:
     sync_api = pytest.importorskip("playwright.sync_api")
@@ -301,10 +306,20 @@ def test_the_page_in_a_browser(address: str) -> None:
         )
         assert colours[0] == colours[1]
         page.set_viewport_size({"width": 390, "height": 800})
+        assert (
+            page.evaluate("document.documentElement.scrollWidth") <= 391
+        )  # tables of the card scroll by themselves
         page.goto(address)
         shown.wait_for()
         assert shown.evaluate("svg => svg.getBoundingClientRect().width") >= 560  # or its letters are too small
         assert page.evaluate("document.documentElement.scrollWidth") <= 391
+        for scheme, paper, ink in (("light", {0, 255}, range(100)), ("dark", range(1, 60), range(150, 256))):
+            page.emulate_media(color_scheme=scheme)
+            page_colour, *behind = (_colours(page, one, "backgroundColor") for one in ("html", "select"))
+            letters = [_colours(page, one, "color") for one in ("h1", "label", "select")]
+            letters.append(_colours(page, "figure svg text", "fill"))
+            assert {*page_colour, *behind[0]} <= {*paper}, scheme
+            assert {value for one in letters for value in one} <= {*ink}, scheme
         browser.close()
     host = address.split("/")[2]
     outside = [url for url in asked if not re.match(rf"(https?|wss?)://{re.escape(host)}/|data:|blob:", url)]
