@@ -218,10 +218,9 @@ def test_what_a_model_sees(golden: Golden, filtered: str) -> None:
             np.testing.assert_allclose(squares[:, width:], theirs[:, width:], rtol=1e-3, atol=1e-9)
 
 
+@pytest.mark.parametrize("golden", ["ronin", "totalcapture"], indirect=True)
 def test_statistics_of_the_evaluation_part_alone(golden: Golden) -> None:
     """What the published metrics un-normalise with, where there is a separate evaluation file."""
-    if golden.parts == [""]:
-        pytest.skip("one file for training and evaluation")
     dataset = golden.load()
     data = golden.arrays("dataset.npz")
     own = fit((episode.targets for episode in dataset.split("eval")), dataset.protocol.target_scaling)

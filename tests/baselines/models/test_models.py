@@ -11,7 +11,6 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import baselines
 from baselines import (
     ALL_MODELS,
     MODELS,
@@ -284,7 +283,3 @@ def test_compiled_loops_survive_a_fork():
         "raise SystemExit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))\n"
     )
     subprocess.run([sys.executable, "-W", "ignore", "-c", code], check=True, timeout=120)
-
-
-def test_public_names_exist():
-    assert all(hasattr(baselines, name) for name in baselines.__all__)

@@ -57,9 +57,9 @@ def test_a_gap_begins_anew_and_time_does_not_run_backwards() -> None:
     assert resampler.gaps == 1
     with pytest.raises(OptionError, match=r"time=3\.25: expected a time after 3\.25 s"):
         resampler.push(3.25, [0.0])
-    for wrong in ({"rate_hz": 0}, {"rate_hz": 50, "kind": "cubic"}, {"rate_hz": 50, "max_gap_s": float("nan")}):
-        with pytest.raises(OptionError):
-            Resampler(**wrong)  # type: ignore[arg-type]
+    for name, value in (("rate_hz", 0), ("kind", "cubic"), ("max_gap_s", float("nan"))):
+        with pytest.raises(OptionError, match=rf"^{name}="):
+            Resampler(**{"rate_hz": 50, name: value})  # type: ignore[arg-type]
 
 
 def test_a_clock_that_is_set_back_or_has_one_time_far_too_late_begins_anew() -> None:

@@ -7,13 +7,14 @@ after which it is served as a good server would.
 from __future__ import annotations
 
 import base64
+import contextlib
 import hashlib
 import re
 import socket
 import struct
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -179,6 +180,17 @@ class Server(ThreadingHTTPServer):
         self.shutdown()
         self.server_close()
         self.thread.join()
+
+
+@contextlib.contextmanager
+def swallowing() -> Iterator[str]:
+    """The address of a host that does not even answer a connection, as behind a firewall that drops."""
+    with socket.create_server(("127.0.0.1", 0), backlog=0) as listener, contextlib.ExitStack() as stack:
+        for _ in range(8):  # fill the queue
+            waiting = stack.enter_context(socket.socket())
+            waiting.setblocking(False)
+            waiting.connect_ex(listener.getsockname())
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
 
 
 def digest_response(said: dict[str, str], user: tuple[str, str], method: str) -> str:

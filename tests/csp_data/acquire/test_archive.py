@@ -9,7 +9,6 @@ import struct
 import tarfile
 import threading
 import zipfile
-import zlib
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -325,7 +324,6 @@ def test_wrong_check_sum_leaves_nothing(tmp_path):
         file.writestr("bad", b"1" * 1000)
     data = path.read_bytes()
     path.write_bytes(data.replace(b"1" * 1000, b"2" * 1000))
-    assert zlib.crc32(b"1" * 1000) != zlib.crc32(b"2" * 1000)
     with pytest.raises(UnsafeArchiveError, match="'bad' is damaged"):
         unpack(path, tmp_path / "out")
     assert [p.name for p in tmp_path.iterdir()] == ["a.zip"]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import signal
 import socket
@@ -20,7 +19,7 @@ from csp_data.acquire.transfer import Stopped, Watch
 from csp_data.card import FileEntry, load_card
 
 from .conftest import noise, run
-from .servers import Resource, Server, stall
+from .servers import Resource, Server, stall, swallowing
 
 FOREVER = "600"
 """Seconds of silence that the command would wait; the test ends long before."""
@@ -86,13 +85,9 @@ def test_stop_in_a_stalled_read(empty_home, length):
 
 
 def test_stop_while_connecting(empty_home):
-    """A host that swallows everything: the connection itself hangs."""
-    with socket.create_server(("127.0.0.1", 0), backlog=0) as listener, contextlib.ExitStack() as stack:
-        for _ in range(8):  # fill the queue
-            waiting = stack.enter_context(socket.socket())
-            waiting.setblocking(False)
-            waiting.connect_ex(listener.getsockname())
-        process = start(empty_home, f"http://127.0.0.1:{listener.getsockname()[1]}")
+    """The connection itself hangs."""
+    with swallowing() as address:
+        process = start(empty_home, address)
         until(lambda: (empty_home / "raw" / "broad.incoming").exists())
         stopped(process)
 

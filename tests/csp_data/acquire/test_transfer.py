@@ -8,7 +8,6 @@ import hashlib
 import json
 import random
 import shutil
-import socket
 import ssl
 import subprocess
 import threading
@@ -24,7 +23,7 @@ from csp_data.acquire.transfer import RemoteFile, Stopped, Watch, fetch, part_of
 from csp_data.errors import AccessError, CspDataError, TransferError, VerificationError
 
 from .conftest import QUICK, noise
-from .servers import Handler, Resource, Server, change, drop, page, redirect, stall, status
+from .servers import Handler, Resource, Server, change, drop, page, redirect, stall, status, swallowing
 
 BODY = noise(300_000)
 
@@ -424,19 +423,12 @@ def test_unreachable_host_is_asked_once_for_all_files(tmp_path):
 
 
 def test_host_that_swallows_everything_ends_within_the_time_out(tmp_path):
-    """No answer to the connection itself: a listener whose queue is full, as a firewall that drops."""
-    with socket.create_server(("127.0.0.1", 0), backlog=0) as listener, contextlib.ExitStack() as stack:
-        for _ in range(8):  # fill the queue
-            waiting = stack.enter_context(socket.socket())
-            waiting.setblocking(False)
-            waiting.connect_ex(listener.getsockname())
-        address = f"http://127.0.0.1:{listener.getsockname()[1]}/f.bin"
-        with pytest.raises(AccessError, match=r"cannot be reached \(the server was silent for too long\)"):
-            fetch(
-                RemoteFile("f.bin", address),
-                tmp_path / "f.bin",
-                Client(Patience(connect_s=0.2, tries=2, first_wait_s=0)),
-            )
+    client = Client(Patience(connect_s=0.2, tries=2, first_wait_s=0))
+    with (
+        swallowing() as address,
+        pytest.raises(AccessError, match=r"cannot be reached \(the server was silent for too long\)"),
+    ):
+        fetch(RemoteFile("f.bin", f"{address}/f.bin"), tmp_path / "f.bin", client)
 
 
 def test_host_name_that_does_not_exist(tmp_path):

@@ -113,9 +113,9 @@ def test_hours_set_the_number_of_recordings_or_their_length(tmp_path):
 def test_bad_requests_leave_nothing_behind(tmp_path):
     with pytest.raises(UnknownNameError, match="marker"):
         simulate("markers", tmp_path / "x", hours=1, seed=0)
-    for options in ({"hours": 0.0, "seed": 0}, {"hours": float("nan"), "seed": 0}, {"hours": 1, "seed": -1}):
-        with pytest.raises(OptionError):
-            simulate("marker", tmp_path / "x", **options)
+    for name, value in (("hours", 0.0), ("hours", float("nan")), ("seed", -1)):
+        with pytest.raises(OptionError, match=f"^{name}="):
+            simulate("marker", tmp_path / "x", **{"hours": 1, "seed": 0, name: value})
     with pytest.raises(OptionError, match="archives"):
         simulate("marker", tmp_path / "x", hours=1, seed=0, archives=True)
     assert list(tmp_path.iterdir()) == []
