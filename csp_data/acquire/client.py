@@ -257,7 +257,17 @@ def _short(error: BaseException) -> str:
         ("resolution", "its name cannot be resolved"),
         ("Connection reset", "the connection was reset"),
         ("closed connection without response", "the connection ended without an answer"),
+        ("IncompleteRead", "the connection ended too early"),
+        ("InvalidChunkLength", "the connection ended too early"),
+        ("failed to decode", "what it sent compressed is damaged"),
+        ("BadStatusLine", "what answers there does not speak HTTP"),
         ("unreachable", "the network is unreachable"),
+        ("certificate is not yet valid", "its certificate is not valid yet; is the clock of this machine right?"),
+        ("certificate has expired", "its certificate has expired; is the clock of this machine right?"),
+        (
+            "certificate is not valid for",
+            "its certificate is another host's, as where a network wants you to log in",
+        ),
         (
             "CERTIFICATE_VERIFY_FAILED",
             "its certificate is signed by nobody known here; if that is your own network, name the file of its "

@@ -7,22 +7,23 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
+from http.client import responses
 from typing import Literal
 
 __all__ = [
     "DENIED_BY_PROXY",
-    "TEMPORARY",
     "Answer",
     "Partial",
     "Step",
     "decide",
+    "may_pass",
     "parse_answer",
     "request_headers",
 ]
 
 DENIED_BY_PROXY = "it wants a user and a password that fit (http://USER:PASSWORD@HOST)"
 TEMPORARY = (408, 425, 429, 500, 502, 503, 504)
-"""Answers that may be others in a while."""
+"""Known answers that may be others in a while."""
 
 Action = Literal["append", "start", "whole", "discard", "retry", "refuse"]
 Why = Literal["access", "gone", "page", "altered", "status"]
@@ -78,6 +79,11 @@ class Step:
     wait_s: float | None = None
 
 
+def may_pass(status: int) -> bool:
+    """Whether an answer may be another in a while; an unknown 5xx counts as 500 does (RFC 9110, 15)."""
+    return status in TEMPORARY or (500 <= status < 600 and status not in responses)
+
+
 def request_headers(partial: Partial, *, digest_known: bool) -> dict[str, str]:
     """Return the request headers that ask for what is missing.
 
@@ -106,7 +112,8 @@ def parse_answer(status: int, headers: Mapping[str, str], now: datetime | None =
         first=first,
         last=last,
         total=total,
-        retry_after=_seconds(headers.get("Retry-After"), now or datetime.now(UTC)),
+        # by the server's clock, where it tells: ours may be wrong
+        retry_after=_seconds(headers.get("Retry-After"), _date(headers.get("Date")) or now or datetime.now(UTC)),
         web_page="html" in headers.get("Content-Type", "").lower(),
     )
 
@@ -122,11 +129,17 @@ def _seconds(text: str | None, now: datetime) -> float | None:
         return None
     if re.fullmatch("[0-9]+", text.strip()):  # not isdigit, which takes ² for one
         return float(text)
+    then = _date(text)
+    return None if then is None else max(0.0, (then - now).total_seconds())
+
+
+def _date(text: str | None) -> datetime | None:
+    """Read a date in one of the three forms of RFC 9110, 5.6.7; one without a zone means GMT."""
     try:
-        then = parsedate_to_datetime(text)
+        date = parsedate_to_datetime(text or "")
     except ValueError:
         return None
-    return max(0.0, (then.replace(tzinfo=then.tzinfo or UTC) - now).total_seconds())
+    return date.replace(tzinfo=date.tzinfo or UTC)
 
 
 def decide(partial: Partial, asked: Mapping[str, str], answer: Answer, size: int | None) -> Step:
@@ -155,12 +168,14 @@ def decide(partial: Partial, asked: Mapping[str, str], answer: Answer, size: int
         return (
             Step("whole") if whole else Step("discard", f"{partial.have} bytes are here, the server has {known}")
         )
-    if answer.status in TEMPORARY:
+    if may_pass(answer.status):
         return Step("retry", f"the server answered {answer.status}", wait_s=answer.retry_after)
     if answer.status == 401:
         return Step("refuse", "the server denies access (401): it wants a user and a password that fit", "access")
     if answer.status == 407:
         return Step("refuse", f"the proxy denies access (407): {DENIED_BY_PROXY}", "access")
+    if answer.status == 511:  # not the server's: the network's, in its place (RFC 6585, 6)
+        return Step("refuse", "this network wants you to log in (511): open any page in a browser", "access")
     if answer.status in (403, 451):
         return Step("refuse", f"the server denies access ({answer.status})", "access")
     if answer.status in (404, 410):

@@ -21,7 +21,7 @@ import requests
 
 from csp_data.acquire.auth import origin
 from csp_data.acquire.client import MIRROR, NETWORK_ERRORS, Client, describe_network_error
-from csp_data.acquire.decide import TEMPORARY
+from csp_data.acquire.decide import may_pass
 from csp_data.errors import AccessError, TransferError
 
 __all__ = ["DriveEntry", "file_address", "list_folder", "opener"]
@@ -114,7 +114,7 @@ def _patiently(client: Client, address: str) -> tuple[requests.Response, _Page]:
         try:
             with client.open(address, {}) as response:
                 page = _Page.of(response)
-            if response.status_code not in TEMPORARY or failures == patience.tries:
+            if not may_pass(response.status_code) or failures == patience.tries:
                 return response, page
             problem, unreachable = f"the server answered {response.status_code}", False
         except NETWORK_ERRORS as error:

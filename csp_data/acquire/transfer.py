@@ -18,6 +18,7 @@ from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import BinaryIO, Final
+from urllib.parse import urlsplit
 
 import requests
 
@@ -194,8 +195,8 @@ class _Transfer:
     def _wait_or_give_up(self, problem: _TemporaryFailure, failures: int) -> None:
         """Wait before the next attempt, or give up."""
         patience = self.client.patience
-        kept = f"{self.partial.have} bytes are kept; run the command again to go on from there."
         self._check_stop()
+        kept = self._kept()
         if failures >= patience.tries:
             if problem.unreachable:
                 raise AccessError(
@@ -204,19 +205,25 @@ class _Transfer:
                 )
             reason = f"{problem}; gave up after {failures} attempts"
             raise TransferError(self.file.name, self.file.address, reason, kept)
-        wait_s = patience.wait_s(failures, self.jitter) if problem.wait_s is None else problem.wait_s
-        if problem.wait_s is not None and wait_s > patience.longest_wait_s:
-            reason = f"{problem}, and asks to come back in {wait_s:.0f} s"
+        asked_s = problem.wait_s or 0.0
+        if asked_s > patience.longest_wait_s:
+            reason = f"{problem}, and asks to come back in {asked_s:.0f} s"
             raise TransferError(self.file.name, self.file.address, reason, kept)
+        wait_s = max(asked_s, patience.wait_s(failures, self.jitter))
         logger.info("%s: %s; attempt %d in %.1f s", self.file.name, problem, failures + 1, wait_s)
         self.watch.stop.wait(wait_s)
         self._check_stop()
 
+    def _kept(self) -> str:
+        """Say what the next call goes on from."""
+        if not self.partial.have:
+            return "Run the command again later."
+        return f"{self.partial.have} bytes are kept; run the command again to go on from there."
+
     def _check_stop(self) -> None:
         """End here if the person asked to."""
         if self.watch.stop.is_set():
-            kept = f"{self.partial.have} bytes are kept"
-            raise Stopped(f"{self.file.name}: stopped; {kept}. Run the command again to go on from there.")
+            raise Stopped(f"{self.file.name}: stopped. {self._kept()}")
 
     def _attempt(self) -> bool:
         """Ask once and store what comes; return whether the file is whole."""
@@ -236,7 +243,7 @@ class _Transfer:
         """Do what was decided; return whether the file is whole."""
         self._check_stop()
         if step.action == "refuse":
-            raise self._refusal(step)
+            raise self._refusal(step, response.url)
         if step.action == "retry":
             raise _TemporaryFailure(step.reason, step.wait_s)
         if step.action == "discard":
@@ -247,7 +254,7 @@ class _Transfer:
         if step.action == "start":
             head = _read_at_least(response, HEAD_BYTES)
             if looks_like_html(head):
-                raise self._refusal(Step("refuse", "a web page came instead of the file", "page"))
+                raise self._refusal(Step("refuse", "a web page came instead of the file", "page"), response.url)
             self._start_part_file(answer)
         else:
             head = b""
@@ -259,17 +266,19 @@ class _Transfer:
     def _is_whole(self) -> bool:
         """Compare what came with what was promised, once the connection has ended."""
         have, total = self.partial.have, self.partial.total
-        if total is None:
-            return True  # the end of the connection is the end of the file; size and digest decide
-        if have > total:
+        if total is not None and have > total:
             self._discard(f"{have} bytes came, {total} were promised")
             return False
-        if have < total:
+        # without a promise, a connection ends where the file does, or where it breaks
+        total = self.file.size if total is None else total
+        if total is not None and have < total:
             raise _TemporaryFailure(f"the connection ended at byte {have} of {total}")
         return True
 
-    def _refusal(self, step: Step) -> CspDataError:
-        where = f"{self.file.name}: {step.reason} ({self.file.address})"
+    def _refusal(self, step: Step, answered: str) -> CspDataError:
+        asked = self.client.route(self.file.address)
+        led = f", which led to {_bare(answered)}" if _bare(answered) != _bare(asked) else ""
+        where = f"{self.file.name}: {step.reason} ({self.file.address}{led})"
         if step.why == "altered":
             return VerificationError(f"{where}. Nothing was stored. Use another mirror, or tell its publisher.")
         if step.why == "status":
@@ -405,6 +414,12 @@ class _Transfer:
         self.sidecar.unlink(missing_ok=True)
         sync_folder(self.target.parent)
         return digest
+
+
+def _bare(address: str) -> str:
+    """Return an address without what may be secret: a user, a signature."""
+    parts = urlsplit(address)
+    return parts._replace(netloc=parts.netloc.rpartition("@")[2], query="", fragment="").geturl()
 
 
 def _no_link(path: str, flags: int) -> int:

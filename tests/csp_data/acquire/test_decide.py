@@ -61,8 +61,11 @@ def test_question(partial, digest_known, headers):
         (Partial(301, total=300), RANGE, Answer(416, total=300), None, "discard"),
         (Partial(300, total=300), RANGE, Answer(416, total=300), 400, "discard"),
         (Partial(), {}, Answer(416), None, "refuse"),
-        *[(PART, RANGE, Answer(code), None, "retry") for code in (408, 425, 429, 500, 502, 503, 504)],
-        *[(PART, RANGE, Answer(code), None, "refuse") for code in (400, 401, 403, 404, 410, 418, 451, 501)],
+        *[(PART, RANGE, Answer(code), None, "retry") for code in (408, 425, 429, 500, 502, 503, 504, 520, 599)],
+        *[
+            (PART, RANGE, Answer(code), None, "refuse")
+            for code in (400, 401, 403, 404, 410, 418, 451, 501, 511, 600)
+        ],
     ],
 )
 def test_decide(partial, asked, answer, size, action):
@@ -106,6 +109,8 @@ def test_answer_of_reads_heads():
     assert parse_answer(503, {"Retry-After": "Mon, 02 Nov 2026 10:01:00 GMT"}, now).retry_after == 60
     assert parse_answer(503, {"Retry-After": "Mon, 02 Nov 2026 09:00:00 GMT"}, now).retry_after == 0
     assert parse_answer(503, {"Retry-After": "soon"}, now).retry_after is None
+    dates = {"Retry-After": "Mon, 02 Nov 2026 10:01:00 GMT", "Date": "Mon, 02 Nov 2026 10:00:30 GMT"}
+    assert parse_answer(503, dates, now.replace(year=1970)).retry_after == 30  # a machine without a clock
 
 
 @pytest.mark.parametrize(

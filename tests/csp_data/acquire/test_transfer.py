@@ -277,7 +277,7 @@ def test_a_body_without_end_is_not_stored(server, resource, client, tmp_path, pr
 
 def test_length_that_is_never_reached(server, resource, client, tmp_path):
     resource.length = len(BODY) + 7
-    with pytest.raises(TransferError, match="gave up after 3 attempts"):
+    with pytest.raises(TransferError, match=r"f\.bin: the connection ended too early; gave up after 3 attempts"):
         fetch(wanted(server, sha256="0" * 64), tmp_path / "f.bin", client)
     assert not (tmp_path / "f.bin").exists()
 
@@ -310,6 +310,16 @@ def test_long_retry_after_is_told_not_slept(server, resource, client, tmp_path):
     assert len(server.seen) == 1
 
 
+@pytest.mark.parametrize("asked", ["0", "Mon, 02 Nov 2020 10:00:00 GMT"])
+def test_a_wait_that_is_over_at_once_is_none(server, resource, tmp_path, asked):
+    """All attempts were over within milliseconds."""
+    resource.always = status(503, Retry_After=asked)
+    begun = time.monotonic()
+    with pytest.raises(TransferError, match=r"gave up after 2 attempts .*\. Run the command again later\.$"):
+        fetch(wanted(server), tmp_path / "f.bin", Client(Patience(tries=2, first_wait_s=0.4)))
+    assert time.monotonic() - begun >= 0.2  # half of the first wait, however slow the machine
+
+
 def test_500_then_fine(server, resource, client, tmp_path):
     resource.script = [status(500), drop()]
     fetch(wanted(server), tmp_path / "f.bin", client)
@@ -331,6 +341,26 @@ def test_waits_double_up_to_their_bound():
         waits = [patience.wait_s(failures, jitter) for _ in range(200)]
         assert 0.5 * longest <= min(waits) < 0.6 * longest
         assert 0.9 * longest < max(waits) <= longest
+
+
+def test_a_connection_that_breaks_is_not_the_end_of_a_file(server, resource, client, tmp_path):
+    """Where no length was promised; what had come was deleted as not the publisher's."""
+
+    def broken(handler, resource):
+        handler.send_response(200)
+        handler.send_header("ETag", resource.etag)
+        handler.end_headers()
+        handler.wfile.write(BODY[:1000])
+        handler.hang_up(reset=False)
+        return True
+
+    resource.script = [broken]
+    fetch(wanted(server), tmp_path / "f.bin", client)
+    assert (tmp_path / "f.bin").read_bytes() == BODY
+    assert server.seen[1].headers["Range"] == "bytes=1000-"
+    resource.always = broken
+    with pytest.raises(TransferError, match=r"the connection ended at byte 1000 of 300000; gave up after 3"):
+        fetch(wanted(server), tmp_path / "f.bin", client)
 
 
 def test_stalled_stream_is_left_and_resumed(server, resource, client, tmp_path):
@@ -412,6 +442,15 @@ def test_web_page_is_never_stored(server, resource, client, tmp_path, content_ty
     assert left(tmp_path) == []
 
 
+def test_where_a_web_page_came_from_is_named_without_its_secrets(server, resource, client, tmp_path):
+    """As from the network of a hotel, or from a host that wants a log-in."""
+    server.resources["/portal"] = Resource(b"", always=page("<html>Welcome"))
+    resource.always = redirect("/portal?token=secret")
+    with pytest.raises(AccessError, match=rf"which led to {server.url}/portal\)") as caught:
+        fetch(wanted(server), tmp_path / "f.bin", client)
+    assert "secret" not in str(caught.value)
+
+
 def test_unreachable_host_is_asked_once_for_all_files(tmp_path):
     with Server() as gone:
         address = gone.url
@@ -436,8 +475,9 @@ def test_host_name_that_does_not_exist(tmp_path):
         fetch(RemoteFile("f.bin", "https://data.invalid/f.bin"), tmp_path / "f.bin", Client(QUICK))
 
 
-def test_a_network_with_a_certificate_authority_of_its_own(tmp_path, monkeypatch):
-    """As of companies; the reason was the nested text of three libraries."""
+@contextlib.contextmanager
+def secure_server(tmp_path, monkeypatch):
+    """Serve with the certificate own.pem, which is signed by itself."""
     openssl = shutil.which("openssl")
     if openssl is None:
         pytest.skip("needs openssl")
@@ -451,6 +491,12 @@ def test_a_network_with_a_certificate_authority_of_its_own(tmp_path, monkeypatch
         monkeypatch.delenv(name, raising=False)
     with Server({"/f.bin": Resource(BODY)}) as server:
         server.socket = context.wrap_socket(server.socket, server_side=True)
+        yield server, context
+
+
+def test_a_network_with_a_certificate_authority_of_its_own(tmp_path, monkeypatch):
+    """As of companies; the reason was the nested text of three libraries."""
+    with secure_server(tmp_path, monkeypatch) as (server, _):
         file = RemoteFile("f.bin", f"https://localhost:{server.server_port}/f.bin", size=len(BODY))
         with pytest.raises(AccessError, match=r"signed by nobody known here.* in REQUESTS_CA_BUNDLE or SSL_CERT"):
             fetch(file, tmp_path / "f.bin", Client(QUICK))
@@ -459,6 +505,30 @@ def test_a_network_with_a_certificate_authority_of_its_own(tmp_path, monkeypatch
                 patch.setenv(name, str(tmp_path / "own.pem"))
                 fetch(file, tmp_path / name, Client(QUICK))
             assert (tmp_path / name).read_bytes() == BODY
+
+
+def test_certificates_that_a_wrong_clock_or_a_log_in_page_spoils(tmp_path, monkeypatch):
+    """All were called signed by nobody known here, with the advice to trust their authority."""
+
+    def ask(host):
+        with pytest.raises(AccessError) as caught:
+            fetch(
+                RemoteFile("f.bin", f"https://{host}:{server.server_port}/f.bin"),
+                tmp_path / "f.bin",
+                Client(QUICK),
+            )
+        return str(caught.value)
+
+    with secure_server(tmp_path, monkeypatch) as (server, context):
+        monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "own.pem"))
+        assert "(its certificate is another host's, as where a network wants you to log in)" in ask("127.0.0.1")
+        old, key = tmp_path / "old.pem", tmp_path / "key.pem"
+        shorten = ["openssl", "x509", "-in", tmp_path / "own.pem", "-signkey", key, "-days", "-1", "-out", old]
+        if subprocess.run(shorten, capture_output=True, check=False).returncode:
+            pytest.skip("this openssl makes no certificate that has expired")
+        monkeypatch.setenv("SSL_CERT_FILE", str(old))
+        context.load_cert_chain(old, key)
+        assert "(its certificate has expired; is the clock of this machine right?)" in ask("localhost")
 
 
 @pytest.mark.parametrize("scheme", ["http", "https"])
