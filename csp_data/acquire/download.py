@@ -24,10 +24,17 @@ from csp_data.acquire.place import lists_contents, place, unpacked_files
 from csp_data.acquire.plan import Item, Variant, local_file, mirror_of, plan
 from csp_data.acquire.receipts import outdated_archives, read_receipts
 from csp_data.acquire.report import Report, failure_lines
-from csp_data.acquire.transfer import GoneError, Stopped, Watch, fetch, mismatch, sidecar_of
+from csp_data.acquire.transfer import GoneError, Stopped, Watch, fetch, mismatch, part_of, sidecar_of
 from csp_data.acquire.verify import how_to_get, verify_tree
 from csp_data.card import Card, FileEntry, bundled_root
-from csp_data.errors import AccessError, CspDataError, TransferError, VerificationError
+from csp_data.errors import (
+    AccessError,
+    CspDataError,
+    MissingDataError,
+    TransferError,
+    UnsafeArchiveError,
+    VerificationError,
+)
 from csp_data.home import lock, raw_dir, writable_dir
 from csp_data.options import check_choice, check_number
 from csp_data.output import write_json
@@ -234,14 +241,28 @@ class _Download:
         return {**failures, **failed} if failed else {}
 
     def _check_room(self, items: Sequence[Item]) -> None:
-        # an archive and what comes out of it lie there together
-        needed = sum((item.entry.size or 0) * (2 if item.archive else 1) for item in items)
+        needed = 0
+        for item in items:
+            size = item.entry.size or 0
+            needed += max(0, size - self._arrived(item))
+            needed += size if item.archive else 0  # what comes out of it lies there together with it
         free = shutil.disk_usage(self.root).free
         if needed > free:
             raise CspDataError(
                 f"{self.card.name} needs about {needed / 1e9:.1f} GB in {self.root}, and {free / 1e9:.1f} GB are"
                 " free. Make room, or set CSP_DATA_HOME to another disk."
             )
+
+    def _target(self, item: Item) -> Path:
+        return (self.incoming if item.archive else self.root) / item.entry.path
+
+    def _arrived(self, item: Item) -> int:
+        """Return how many bytes of it an earlier run left."""
+        target = self._target(item)
+        for path in (part_of(target), *([target] if item.archive else [])):
+            with suppress(OSError):
+                return path.stat().st_size
+        return 0
 
     def _fetch_all(self, items: Sequence[Item], client: Client) -> dict[str, CspDataError]:
         """Fetch several at once; return what failed. Ctrl-C stops all of them, and what has arrived is kept."""
@@ -273,12 +294,40 @@ class _Download:
 
     def _fetch_item(self, item: Item, client: Client, watch: Watch) -> Digest | None:
         """Fetch one item; an archive is unpacked, and its files put in their places."""
-        target = (self.incoming if item.archive else self.root) / item.entry.path
+        target = self._target(item)
         writable_dir(target.parent)
         source = local_file(item.address)
-        digest = _fetch(item, target, client, watch) if source is None else _copy(item, source, target)
+        if source is not None:
+            digest = _copy(item, source, target)
+        elif item.archive and self._unpack_kept(item, watch):
+            return None
+        else:
+            digest = _fetch(item, target, client, watch)
         if not item.archive:
             return digest
+        self._unpack(item, digest, watch)
+        return None
+
+    def _unpack_kept(self, item: Item, watch: Watch) -> bool:
+        """Unpack an archive that an earlier run brought but did not unpack; return whether that is done."""
+        target = self._target(item)
+        if item.entry.path in self.receipts or target.is_symlink() or not target.is_file():
+            return False
+        digest = digest_file(target, git_blob=item.entry.git_blob is not None)
+        if mismatch(item.entry, digest):
+            return False
+        watch.total(digest.size)
+        watch.moved(digest.size)
+        try:
+            self._unpack(item, digest, watch)
+        except (UnsafeArchiveError, VerificationError, MissingDataError) as error:  # perhaps it came damaged
+            logger.info("%s is fetched again: %s", item.entry.path, error)
+            watch.moved(-digest.size)
+            return False
+        return True
+
+    def _unpack(self, item: Item, digest: Digest, watch: Watch) -> None:
+        target = self._target(item)
         scratch = self.incoming / "unpacked" / item.entry.path.replace("/", "_")
         folder = unpack_into(target, scratch, watch.stop)
         with self.mutex:
@@ -293,7 +342,6 @@ class _Download:
         shutil.rmtree(scratch, ignore_errors=True)
         if not self.options.keep_archives:
             target.unlink()
-        return None
 
     def _bar(self, items: Sequence[Item]) -> tqdm[NoReturn]:
         """Return one bar over the bytes of all files."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import hashlib
 import json
 import os
 import random
@@ -12,6 +13,7 @@ import shutil
 import subprocess
 import sys
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 
 import h5py
@@ -19,10 +21,11 @@ import pytest
 
 import csp_data
 from csp_data.acquire.client import Client
+from csp_data.acquire.download import Options, download_card
 from csp_data.acquire.lockfile import read_lock
 from csp_data.acquire.transfer import RemoteFile, fetch
-from csp_data.card import bundled_root, load_card
-from csp_data.errors import CspDataError
+from csp_data.card import FileEntry, bundled_root, load_card
+from csp_data.errors import CspDataError, TransferError
 from csp_data.simulate import simulate
 
 from .conftest import QUICK, noise
@@ -269,6 +272,20 @@ def test_disk_too_small_for_the_set(small_disk, monkeypatch):
     with Server() as server, pytest.raises(CspDataError, match=r"needs about .* GB .* are free"):
         csp_data.download("broad", mirror=server.url)
     assert server.seen == []
+
+
+def test_a_disk_with_room_for_the_rest_of_a_file_is_large_enough(small_disk):
+    body = noise(3 << 19)
+    entry = FileEntry("f.bin", size=len(body), sha256=hashlib.sha256(body).hexdigest())
+    with Server({"/f.bin": Resource(body, etag='"1"', cut=1 << 20)}) as server:
+        file = replace(entry, url=server.url + "/f.bin")
+        card = replace(load_card("sample"), name="excerpt", bundled=None, files=(file,))
+        options = Options(raw=small_disk / "raw", patience=replace(QUICK, tries=1))
+        with pytest.raises(TransferError, match=f"{1 << 20} bytes are kept"):
+            download_card(card, options)
+        assert shutil.disk_usage(small_disk).free < len(body)
+        download_card(card, options)
+    assert (small_disk / "raw" / "f.bin").read_bytes() == body
 
 
 def test_archive_too_large_for_the_disk(small_disk, tmp_path, monkeypatch):

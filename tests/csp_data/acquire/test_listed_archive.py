@@ -72,6 +72,23 @@ def test_its_files_come_to_where_the_card_lists_them(files, empty_home, tmp_path
     assert all((root / path).read_bytes() == content for path, content in files.items())
 
 
+@pytest.mark.parametrize("state", ["whole", "damaged"])
+@pytest.mark.parametrize("digest", ["stated", "not stated"])
+def test_an_archive_that_came_whole_is_not_fetched_again(state, digest, files, empty_home, tmp_path):
+    """A process that was killed while it unpacked, or that had no room to, leaves it there."""
+    card, archive = published(files, "1.0", tmp_path)
+    if digest == "not stated":
+        card = replace(card, downloads=(FileEntry(archive.name),))
+    content, incoming = archive.read_bytes(), tmp_path / "raw.incoming"
+    incoming.mkdir()
+    (incoming / archive.name).write_bytes(content if state == "whole" else content[:1000])
+    with Server({f"/{archive.name}": Resource(content)}) as server:
+        report = get(card, server, raw=tmp_path / "raw")
+        assert server.count(f"/{archive.name}") == (state == "damaged")
+    assert {file.path: file.trust for file in report.files} == dict.fromkeys(files, "published")
+    assert not incoming.exists()
+
+
 @pytest.mark.parametrize("version", ["1.0", "1.1"])
 def test_another_version_replaces_what_changed_and_brings_what_is_new(files, version, empty_home, tmp_path):
     """Also if the publisher did not give the archive another name."""
