@@ -87,15 +87,19 @@ def read(found, card, protocol):
     files = dict(zip(("accelerometer", "position"), found.files))
     if not files["position"].exists():  # a trained model can predict it all the same: csp-baselines predict
         del files["position"]
-    tables = {{name: table(path) for name, path in files.items()}}
+    tables = {{name: table(path, ("time", *card.stream(name).channels)) for name, path in files.items()}}
     streams = {{name: csp_data.Stream.of(card.stream(name), t[:, 0], t[:, 1:]) for name, t in tables.items()}}
     return csp_data.Recording(found.id, found.group, found.files[0], streams)
 
 
-def table(path):
-    """Read a CSV file with one line of header; a bad line, or an empty cell, is named in the error."""
+def table(path, columns):
+    """Read columns by their names in the header line; a bad line, or an empty cell, is named in the error."""
     header, _, rows = read_bytes(path).partition(b"\\n")
-    return numbers(rows, header.count(b",") + 1, path, skipped=1)
+    names = header.decode("utf-8-sig", "replace").strip().split(",")
+    if wrong := [column for column in columns if names.count(column) != 1]:
+        found, how = f"{{header[:80]!r}}", "docs/howto-own-data.md shows how to read files of other programs."
+        raise csp_data.DamagedRecordingError(path, "line 1", f"one column named {{wrong[0]}}", found, how)
+    return numbers(rows, len(names), path, skipped=1)[:, [names.index(column) for column in columns]]
 
 
 def velocity(edges):
@@ -194,8 +198,8 @@ def _recordings(root: Path, name: str) -> None:
         folder.mkdir(parents=True)
         fast, slow = np.arange(3000) / 100, np.arange(1500) / 50
         for file, header, time, values in (
-            ("sensor.csv", "time_s,acc_x", fast, -2.0 * np.sin(2 * fast + i)),
-            ("truth.csv", "time_s,pos_x", slow, 0.5 * np.sin(2 * slow + i)),
+            ("sensor.csv", "time,acc_x", fast, -2.0 * np.sin(2 * fast + i)),
+            ("truth.csv", "time,pos_x", slow, 0.5 * np.sin(2 * slow + i)),
         ):
             lines = [header, *(f"{t:.2f},{v:.6f}" for t, v in zip(time, values, strict=True))]
             (folder / file).write_text("\n".join(lines) + "\n", encoding="utf-8")

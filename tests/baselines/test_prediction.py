@@ -397,14 +397,15 @@ def test_errors_on_new_recordings_are_those_by_hand(
     new = tmp_path / "new"
     for name, hz, gap in (("monday", 0.3, (9, 9)), ("tuesday", 0.7, (6.1, 7.9))):
         (new / name).mkdir(parents=True)
-        for file, rate, values in (
-            ("sensor", 100, lambda t, w: -0.4 * w**2 * np.sin(w * t)),
-            ("truth", 50, lambda t, w: 0.4 * np.sin(w * t)),
+        for file, column, rate, values in (
+            ("sensor", "acc_x", 100, lambda t, w: -0.4 * w**2 * np.sin(w * t)),
+            ("truth", "pos_x", 50, lambda t, w: 0.4 * np.sin(w * t)),
         ):
             time = np.arange(12 * rate + 1) / rate
             time = time[(time <= gap[0]) | (time >= gap[1])]
             rows = np.column_stack([time, values(time, 2 * np.pi * hz)])
-            np.savetxt(new / name / f"{file}.csv", rows, fmt="%.9f", delimiter=",", header="time_s,x", comments="")
+            header = f"time,{column}"
+            np.savetxt(new / name / f"{file}.csv", rows, fmt="%.9f", delimiter=",", header=header, comments="")
     main(["eval", str(tmp_path / "run"), "--dataset", str(folder), "--raw", str(new), "--predictions", str(new)])
     printed = capfd.readouterr().out
     predictor = baselines.Predictor.of(tmp_path / "run")

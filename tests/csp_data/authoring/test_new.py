@@ -7,11 +7,14 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 from click.testing import CliRunner
 
 import csp_data
+from csp_data.authoring.template import new_source
 from csp_data.cli import cli
+from csp_data.errors import DamagedRecordingError
 
 
 def test_the_skeleton_passes_its_own_test_and_trains(tmp_path: Path) -> None:
@@ -64,3 +67,20 @@ def test_nothing_is_overwritten(tmp_path: Path) -> None:
     result = CliRunner().invoke(cli, ["new", "cart", "--folder", str(tmp_path)])
     assert result.exit_code == 2
     assert [path.name for path in tmp_path.iterdir()] == ["notes.txt"]
+
+
+def test_columns_are_found_by_their_names(tmp_path: Path) -> None:
+    """Programs write them in any order, with others between, and behind a byte order mark."""
+    folder = new_source("columns", tmp_path / "own")
+    file = folder / "recordings" / "r1" / "sensor.csv"
+    as_made = csp_data.read_recording(folder, "r1").streams["accelerometer"]
+    rows = [line.split(",") for line in file.read_text().splitlines()[1:]]
+    lines = ["acc_x,frame,time", *(f"{value},{i},{time}" for i, (time, value) in enumerate(rows))]
+    file.write_text("\r\n".join(lines) + "\r\n", encoding="utf-8-sig")
+    read = csp_data.read_recording(folder, "r1").streams["accelerometer"]
+    np.testing.assert_array_equal(read.time, as_made.time)
+    np.testing.assert_array_equal(read.values, as_made.values)
+    for header in ("acc_x,frame,time_s", "acc_x,acc_x,time", "time;acc_x", "0.1,0.2,0.3"):
+        file.write_text("\n".join([header, *lines[1:]]))
+        with pytest.raises(DamagedRecordingError, match=r"line 1: expected one column .*, found b.*howto-own"):
+            csp_data.read_recording(folder, "r1")
