@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import math
+import re
 import statistics
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import pairwise
@@ -32,6 +33,8 @@ LARGEST = float(np.finfo(np.float32).max)
 """Models compute in float32."""
 TIME = "time"
 """Name of the optional column of the samples' time, in seconds."""
+OTHER_TIMES = re.compile("time|stamp|epoch|elapsed|^t$", re.I)
+"""What other programs call it: Time (s), timestamp, SampleTimeFine, seconds_elapsed."""
 
 
 class SampleError(CspDataError):
@@ -48,7 +51,7 @@ class SampleError(CspDataError):
     """
 
     def __init__(self, line: int, expected: str, found: str, fix: str = "") -> None:
-        self.line, self.expected, self.found = line, expected, found
+        self.line, self.expected, self.found, self.fix = line, expected, found, fix
         super().__init__(f"line {line}: expected {expected}, found {found}.{' ' + fix if fix else ''}")
 
 
@@ -61,7 +64,7 @@ Sample = tuple[float | None, npt.NDArray[np.float64]]
 
 
 def read_samples(
-    lines: Iterable[bytes], channels: Sequence[str], *, timed: bool = False
+    lines: Iterable[bytes], channels: Sequence[str], *, timed: bool = False, whole: bool = False
 ) -> Iterator[Sample | SampleError]:
     """Read samples from CSV with a header, or from JSON lines; each is given as soon as its line is there.
 
@@ -75,6 +78,9 @@ def read_samples(
         Names of the channels, in the order of the samples.
     timed
         The header must name ``time``, too: without it no line could be used.
+    whole
+        They are a whole recording: times of any other name are refused, since in them lies at which rate it was
+        recorded. Samples that come one by one have the rate of the training data.
 
     Yields
     ------
@@ -101,10 +107,12 @@ def read_samples(
             json_lines = text[0] in "{["
             if not json_lines:
                 header = _parse_header(number, text, (TIME, *channels) if timed else channels)
+                if whole:
+                    _refuse_other_times(number, tuple(header), channels)
                 continue
         try:
             yield (
-                _parse_json(number, text, channels)
+                _parse_json(number, text, channels, whole=whole)
                 if header is None
                 else _parse_csv(number, text, header, channels)
             )
@@ -126,6 +134,14 @@ def _parse_header(number: int, text: str, channels: Sequence[str]) -> list[str]:
     return names
 
 
+def _refuse_other_times(number: int, names: tuple[str, ...], channels: Sequence[str]) -> None:
+    """Refuse names of which one is a time's, and none is ``time``."""
+    others = [name for name in names if name not in channels and OTHER_TIMES.search(name)]
+    if TIME not in names and others:
+        fix = "Call it so once it is in seconds. Without a time, samples lie as far apart as in training."
+        raise SampleError(number, f"times in seconds, named {TIME}", _shorten(", ".join(others)), fix)
+
+
 def _parse_csv(number: int, text: str, header: list[str], channels: Sequence[str]) -> Sample:
     cells = _split_csv(number, text)
     if len(cells) != len(header):
@@ -144,7 +160,7 @@ def _split_csv(number: int, text: str) -> list[str]:
         ) from error
 
 
-def _parse_json(number: int, text: str, channels: Sequence[str]) -> Sample:
+def _parse_json(number: int, text: str, channels: Sequence[str], *, whole: bool) -> Sample:
     expected = f"a JSON object with {_shorten(','.join(channels))}, or an array of {len(channels)} numbers"
     try:
         values = json.loads(text)
@@ -159,6 +175,8 @@ def _parse_json(number: int, text: str, channels: Sequence[str]) -> Sample:
     missing = [name for name in channels if name not in values]
     if missing:
         raise SampleError(number, expected, f"{_shorten(text)} ({_shorten(', '.join(missing))} missing)")
+    if whole:
+        _refuse_other_times(number, tuple(values), channels)
     time = values.get(TIME)
     return None if time is None else _parse_number(number, TIME, time), _channel_values(number, values, channels)
 

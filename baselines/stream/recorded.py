@@ -21,6 +21,9 @@ __all__ = ["SampleFileError", "recorded"]
 logger = logging.getLogger(__name__)
 
 
+OTHER_LAYOUT = "Files of another layout are read by the reader of a data set: --dataset and --raw."
+
+
 class SampleFileError(CspDataError):
     """A file that holds no recording."""
 
@@ -72,12 +75,12 @@ def recorded(lines: Iterable[bytes], interface: Interface, id_: str, path: Path)
 
 def _samples(lines: Iterable[bytes], interface: Interface, path: Path) -> Iterator[Sample]:
     try:
-        for sample in read_samples(lines, interface.inputs):
+        for sample in read_samples(lines, interface.inputs, whole=True):
             if isinstance(sample, SampleError):
-                raise sample
+                raise SampleFileError(f"{path}, {sample}") from sample
             yield sample
-    except SampleError as error:
-        raise SampleFileError(f"{path}, {error}") from error
+    except SampleError as error:  # its header is none
+        raise SampleFileError(f"{path}, {error}").or_else("" if error.fix else OTHER_LAYOUT) from error
 
 
 def _wrong_units(samples: Stream, interface: Interface) -> Iterator[str]:

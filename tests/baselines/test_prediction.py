@@ -266,6 +266,21 @@ def timed(*times: object) -> str:
         (timed(*range(0, 3600, 12)), "looks like milliseconds"),
         (timed(*[5] * 300), "a clock that goes on"),
         (timed(0, 0.02), "nothing to predict"),
+        *(
+            (
+                timed(0).replace("time", name),
+                f"line 1: expected times in seconds, named time, found {name}. Call it so",
+            )
+            for name in ("Time (s)", "timestamp", "SampleTimeFine", "seconds_elapsed", "t")
+        ),
+        (
+            '{"t": 5, "acc_x": 1, "acc_y": 1, "acc_z": 1, "gyr_x": 1, "gyr_y": 1, "gyr_z": 1}',
+            "named time, found t.",
+        ),
+        (
+            "// MT Manager\n",
+            "Files of another layout are read by the reader of a data set: --dataset and --raw.\n",
+        ),
     ],
 )
 def test_files_that_are_no_recording(
