@@ -77,8 +77,9 @@ def import_card(
     check_choice("how", how, get_args(How))
     if not paths:
         raise OptionError("paths", (), "at least one file, folder or archive")
-    if bundled_root(card) is not None and raw is None:
-        raise OptionError("name", card.name, "a data set that does not ship with csp-data")
+    if (beside := bundled_root(card)) is not None and raw is None:
+        fix = "" if card.reader is None else f"Copy yours into {beside}, or take bundled off the card."
+        raise OptionError("name", card.name, "a data set whose files do not come with its card", fix)
     was_there = raw_dir(card.name, raw).exists()
     root = writable_dir(raw_dir(card.name, raw))
     with lock(root):

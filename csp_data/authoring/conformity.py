@@ -26,6 +26,7 @@ from csp_data.prepare import prepare_card
 from csp_data.prepare.examples import examples
 from csp_data.protocol import resolve
 from csp_data.recording import FloatArray, Recording, Stream
+from csp_data.signal.align import common_intervals, finite_rows, increasing_rows
 from csp_data.signal.moving import compare_moving, differences, move_alike
 from csp_data.signal.plausible import RATE_FACTOR, RATE_TOLERANCE, doubtful, implausible, sentinels
 from csp_data.signal.turning import ALIKE, compare_turning, disagreements, doubts_of_gravity, force_in_room
@@ -301,11 +302,29 @@ def _alignment(state: _State) -> Iterator[str]:
             rows = ", ".join(f"{name} {start:.3f} to {stop:.3f} s" for name, (start, stop) in spans.items())
             hint = "; if their clocks differ, subtract the difference from one of them in read"
             yield f"{recording.id}: the streams have {max(common, 0):.3f} s in common: {rows}{hint}"
+        elif (kept := _between_gaps(recording, state.card)) < OVERLAP * common:
+            yield _Warning(
+                f"{recording.id}: gaps leave {kept:.1f} of the {common:.1f} s in common: longer ones than "
+                "max_gap_s end an episode, and none may be shorter than min_episode_s"
+            )
         what, problems = _compare_motion(recording, state.card)
         alike.update([what] if what else [])
         for problem, wrong in problems:
             yield f"{recording.id}: {problem}" if wrong else _Warning(f"{recording.id}: {problem}")
     state.summary = ", ".join(f"{what} in {count} of {len(state.recordings)}" for what, count in alike.items())
+
+
+def _between_gaps(recording: Recording, card: Card) -> float:
+    """Return the seconds in which all streams that are used have samples, in pieces that are long enough."""
+    protocol = resolve(card)
+    inputs = {stream.name for stream in card.inputs(protocol.inputs)}
+    streams = [
+        increasing_rows(finite_rows(stream))[0]
+        for name, stream in recording.streams.items()
+        if stream.role == "reference" or name in inputs
+    ]
+    pieces = (stop - start for start, stop in common_intervals(streams, protocol.max_gap_s))
+    return sum(piece for piece in pieces if piece >= protocol.min_episode_s)
 
 
 def _compare_motion(recording: Recording, card: Card) -> tuple[str, list[tuple[str, bool]]]:

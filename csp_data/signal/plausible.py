@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 
 import numpy as np
+import numpy.typing as npt
 
 from csp_data.recording import FloatArray, Stream
 
@@ -101,10 +102,35 @@ def _position(stream: Stream) -> Iterator[str]:
         yield f"1 % of the speeds are above {fast:.0f} m/s: that looks like mm or cm"
 
 
+TURNS = {"deg": 360.0, "degree": 360.0, "degrees": 360.0, "°": 360.0, "rad": 2 * np.pi}
+"""A whole turn, by unit."""
+
+
 def doubtful(stream: Stream) -> Iterator[str]:
-    """Yield what may be right and seldom is: positions that move faster than people, as a finger's in mm do."""
-    if stream.unit == "m" and stream.kind != "rotation" and 13 < (fast := _high_speed(stream)) <= 150:
+    """Yield what may be right and seldom is.
+
+    Positions that move faster than people, as a finger's in mm do; angles that turn faster than limbs, as those in
+    degrees do where they are said to be in rad; angles that jump by a whole turn, between which no line leads.
+    """
+    if stream.kind == "rotation":
+        return
+    if stream.unit == "m" and 13 < (fast := _high_speed(stream)) <= 150:
         yield f"1 % of the speeds are above {fast:.0f} m/s, faster than people run; are these mm or cm?"
+    if stream.unit == "rad" and (fast := _high_speed(stream)) > 60:
+        yield f"1 % of the speeds are above {fast:.0f} rad/s, ten turns a second; are these degrees?"
+    if stream.unit in TURNS:
+        yield from _whole_turns(stream, TURNS[stream.unit])
+
+
+def _whole_turns(stream: Stream, turn: float) -> Iterator[str]:
+    how = "np.unwrap(..., axis=0)" if stream.unit == "rad" else "np.unwrap(..., axis=0, period=360)"
+    for column, name in enumerate(stream.channels):
+        values = stream.values[:, column]
+        steps = np.abs(np.diff(values[np.isfinite(values)]))
+        jumps = np.abs(steps - turn) < 0.1 * turn
+        if jumps.any() and np.median(steps) < 0.02 * turn:
+            often = f"{np.count_nonzero(jumps)} times"
+            yield f"{name} jumps by a whole turn ({often}), and is interpolated across: in read, {how} mends it"
 
 
 def _high_speed(stream: Stream) -> float:
@@ -127,14 +153,24 @@ RULES: Mapping[str, Callable[[Stream], Iterator[str]]] = {
 def sentinels(stream: Stream) -> Iterator[str]:
     """Yield channels in which one value stands so often and so far from its neighbours that it may mean "none".
 
-    A vector that jumps to 0 in all three of its channels needs to do so only once: cameras that lose a marker.
+    It needs to do so only once if it is far from all other values (-9999), or if it is 0 in all three channels of
+    a vector: cameras that lose a marker.
     """
-    yield from _lost_vectors(stream)
+    lost = dict(_lost_vectors(stream))
+    yield from lost.values()
     for column, name in enumerate(stream.channels):
+        if column - column % 3 in lost:
+            continue
         values = stream.values[:, column]
         values = values[np.isfinite(values)]
         distinct, counts = np.unique(values, return_counts=True)
         if len(distinct) < 3:
+            continue
+        far = list(_far_from_others(distinct, counts))
+        yield from (
+            f"{name} is {value:g} in {n} of {len(values)} rows, far from all other values" for value, n in far
+        )
+        if far:
             continue
         common, count = distinct[np.argmax(counts)], int(counts.max())
         others = values[values != common]
@@ -146,8 +182,15 @@ def sentinels(stream: Stream) -> Iterator[str]:
             yield f"{name} is {common:g} in {count / len(values):.0%} of the rows, with jumps to it and back"
 
 
-def _lost_vectors(stream: Stream) -> Iterator[str]:
-    """Yield vectors, three columns each, that are far from 0 in the rows beside those in which they are 0."""
+def _far_from_others(distinct: FloatArray, counts: npt.NDArray[np.int64]) -> Iterator[tuple[float, int]]:
+    """Yield lowest and highest value with their counts, each where it is repeated and all others are far."""
+    for values, number in ((distinct, counts), (distinct[::-1], counts[::-1])):
+        if number[0] > 1 and abs(values[0] - values[1]) > 10 * abs(values[1] - values[-1]):
+            yield float(values[0]), int(number[0])
+
+
+def _lost_vectors(stream: Stream) -> Iterator[tuple[int, str]]:
+    """Yield first column and words of vectors that are far from 0 in the rows beside those in which they are 0."""
     if len(stream.channels) % 3:
         return
     for first in range(0, len(stream.channels), 3):
@@ -162,4 +205,4 @@ def _lost_vectors(stream: Stream) -> Iterator[str]:
         jumps = np.linalg.norm(values[edges + 1] - values[edges], axis=1)
         if usual_change > 0 and float(np.median(jumps)) > 20 * usual_change:
             names = ", ".join(stream.channels[first : first + 3])
-            yield f"{names} are all 0 in {lost.sum()} of {len(lost)} rows, with jumps to it and back"
+            yield first, f"{names} are all 0 in {lost.sum()} of {len(lost)} rows, with jumps to it and back"

@@ -18,6 +18,7 @@ import csp_data
 from csp_data.acquire.importing import bring, import_card, unpack_into
 from csp_data.acquire.leftovers import incoming_dir
 from csp_data.acquire.place import find_files, place
+from csp_data.authoring.template import new_source
 from csp_data.card import FileEntry, bundled_root, load_card
 from csp_data.errors import CspDataError, MissingDataError, UnsafeArchiveError, VerificationError
 from csp_data.simulate.stamp import read_stamp
@@ -477,6 +478,15 @@ def test_path_that_is_not_there(empty_home):
     result = run("import", "vector", "/nonexistent/v.zip")
     assert result.exit_code == 1
     assert "What to import into vector: not found at /nonexistent/v.zip. Check the path." in result.stderr
+
+
+def test_files_that_lie_beside_a_card_are_not_imported_elsewhere(tmp_path, empty_home):
+    folder = new_source("beside", tmp_path / "own")
+    said = run("import", folder, tmp_path).stderr
+    where = f"Copy yours into {folder / 'recordings'}, or take bundled off the card."
+    assert said == f"Error: NAME beside: expected a data set whose files do not come with its card. {where}\n"
+    assert run("import", "sample", tmp_path).stderr.endswith("whose files do not come with its card.\n")
+    assert "8 of 8 files" in run("import", folder, folder / "recordings", "--raw", tmp_path / "raw").stdout
 
 
 def test_clean_deletes_only_left_overs(trees, empty_home):

@@ -118,6 +118,27 @@ def test_a_good_source_passes_all(root: Path) -> None:
     assert found["round trip"][1] == "train 2, val 1, test 1 episodes under the protocol strict"
 
 
+def test_recordings_that_gaps_cut_to_pieces_are_noticed(root: Path) -> None:
+    """After the first seconds, a sensor that drops out before every full second: no piece is long enough."""
+
+    def of(whole_s: float, gap_s: float) -> csp_data.Source:
+        def torn(found: csp_data.Found, card: Card, protocol: csp_data.Protocol) -> csp_data.Recording:
+            recording = read(found, card, protocol)
+            turning = recording.streams["gyroscope"]
+            there = (turning.time <= whole_s) | (turning.time % 1 < 0.995 - gap_s)
+            return replace(recording, streams={**recording.streams, "gyroscope": turning.select(there)})
+
+        return replace(GOOD, read=torn)
+
+    assert report(root, of(5.5, 0.2))["alignment"][0] == "ok"  # of which every piece but that one is left out
+    assert report(root, of(3.5, 0.05))["alignment"][0] == "ok"  # gaps that are bridged
+    status, said = report(root, of(3.5, 0.2))["alignment"]
+    assert (status, said.count("gaps leave 3.8 of the 9.8 s in common: longer ones than max_gap_s end")) == (
+        "warning",
+        4,
+    )
+
+
 def test_channels_that_stand_still_are_named(root: Path) -> None:
     def still(found: csp_data.Found, card: Card, protocol: csp_data.Protocol) -> csp_data.Recording:
         recording = read(found, card, protocol)
@@ -505,6 +526,11 @@ def test_sentinels_are_told_from_clipping_and_rest() -> None:
     assert of(np.round(wave / 500)) == []  # stands still between jumps, and often at 0
     assert of(np.full(2000, np.nan)) == []
     assert "p is -1 in 25% of the rows" in of(np.where(np.arange(2000) % 4 == 0, -1.0, wave))[0]
+    for none in (-99999.0, 99999.0):  # a sensor that was away once
+        away = np.where(np.arange(2000) // 9 == 50, none, wave)
+        assert of(away) == [f"p is {none:g} in 9 of 2000 rows, far from all other values"]
+    assert of(np.where(np.arange(2000) == 50, -99999.0, wave)) == []  # a fault of one sample is no value for none
+    assert of(np.where(np.arange(2000) // 9 == 50, -5000.0, wave)) == []
 
 
 LEVEL = np.tile([0.2, -0.3, 9.8], (50, 1))
@@ -553,6 +579,28 @@ def test_positions_faster_than_people_are_asked_about(unit: str, speed: float, a
     found = list(doubtful(moving))
     assert [f"above {speed:.0f} m/s, faster than people run" in line for line in found] == [True] * asked
     assert list(doubtful(moving.select(slice(1)))) == []
+
+
+def test_angles_that_jump_by_a_whole_turn_or_look_like_degrees_are_asked_about() -> None:
+    time = np.arange(2000) / 100
+    heading = 2.5 * np.sin(time) + 0.5 * time  # in rad, beyond half a turn
+
+    def asked(values: np.ndarray, unit: str, kind: str = "vector") -> list[str]:
+        return list(doubtful(csp_data.Stream(time, values[:, None], ("yaw",), unit, "input", kind)))  # type: ignore[arg-type]
+
+    wrapped = (heading + np.pi) % (2 * np.pi) - np.pi
+    times = int(np.count_nonzero(np.abs(np.diff(wrapped)) > 6))
+    assert times > 2
+    for values, unit, period in ((wrapped, "rad", 2 * np.pi), (np.degrees(wrapped), "deg", 360)):
+        (problem,) = asked(values, unit)
+        assert problem.startswith(f"yaw jumps by a whole turn ({times} times)")
+        assert ("period=360" in problem) == (unit == "deg")
+        assert len(asked(np.where(np.arange(2000) % 50 == 7, np.nan, values), unit)) == 1
+        assert asked(np.unwrap(values, period=period), unit) == []
+    assert asked(np.degrees(wrapped), "1") == asked(np.degrees(wrapped), "deg", "rotation") == []
+    assert asked(np.tile([0.0, 360.0], 1000), "deg") == []  # which is no angle that turns
+    assert "above 172 rad/s, ten turns a second; are these degrees?" in asked(np.degrees(heading), "rad")[0]
+    assert asked(np.degrees(heading), "deg") == []
 
 
 def test_quaternions_have_a_norm_of_1() -> None:
