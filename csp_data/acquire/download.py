@@ -24,7 +24,16 @@ from csp_data.acquire.place import lists_contents, place, unpacked_files
 from csp_data.acquire.plan import Item, Variant, local_file, mirror_of, plan
 from csp_data.acquire.receipts import outdated_archives, read_receipts
 from csp_data.acquire.report import Report, failure_lines
-from csp_data.acquire.transfer import GoneError, Stopped, Watch, fetch, mismatch, part_of, sidecar_of
+from csp_data.acquire.transfer import (
+    GoneError,
+    RemoteFile,
+    Stopped,
+    Watch,
+    fetch,
+    mismatch,
+    part_of,
+    sidecar_of,
+)
 from csp_data.acquire.verify import how_to_get, verify_tree
 from csp_data.card import Card, FileEntry, bundled_root
 from csp_data.errors import (
@@ -38,7 +47,7 @@ from csp_data.errors import (
 from csp_data.home import lock, raw_dir, writable_dir
 from csp_data.options import check_choice, check_number
 from csp_data.output import write_json
-from csp_data.simulate.stamp import carry_stamp
+from csp_data.simulate.stamp import STAMP, carry_stamp
 
 __all__ = ["Options", "download_card"]
 
@@ -125,6 +134,7 @@ class _Download:
         self.incoming = incoming_dir(root)
         self.receipts = read_receipts(root)
         self.archives: dict[str, Locked] = {}
+        self.stamps: list[Path] = []  # of a mirror of simulated files
         self.mutex = threading.Lock()
         self.stop = threading.Event()
 
@@ -141,13 +151,14 @@ class _Download:
         require_licence(self.card, accepted=self.options.accept_licence, ask=self.options.ask_licence)
         client = self._client()
         writable_dir(self.incoming)
-        if listed:
-            try:
+        try:
+            if listed:
                 missing = self._missing(self._plan(client))
-            except BaseException:
-                with suppress(OSError):
-                    self.incoming.rmdir()
-                raise
+            self._ask_for_stamp(missing, client)
+        except BaseException:
+            with suppress(OSError):
+                self.incoming.rmdir()
+            raise
         failures = self._fetch_missing(missing, client)
         report = verify_and_lock(self.card, self.root, self.options.lock_file, self.archives)
         if failures:
@@ -230,6 +241,21 @@ class _Download:
         unknown = lacking.difference(*self.receipts.values())  # what was unpacked may have been another version
         return bool(lacking if unpacked is None else unknown or lacking.intersection(unpacked))
 
+    def _ask_for_stamp(self, items: Sequence[Item], client: Client) -> None:
+        """Bring the stamp of a mirror that says that it is simulated; published digests would tell that, too."""
+        entries = (*self.card.files, *self.card.downloads)
+        published = {entry.path for entry in entries if entry.sha256 or entry.git_blob}
+        if self.mirror is None or all(item.entry.path in published for item in items):
+            return
+        place = local_file(self.mirror + STAMP)
+        if place is None:
+            place = self.incoming / STAMP
+            try:
+                fetch(RemoteFile(STAMP, self.mirror + STAMP), place, client)
+            except AccessError:  # most mirrors have none, and some do not say so with 404
+                return
+        self.stamps = [place]
+
     def _fetch_missing(self, items: Sequence[Item], client: Client) -> dict[str, CspDataError]:
         """Fetch all; a mirror may have archives or what is in them, so that these are asked for first."""
         archives = [item for item in items if item.archive]
@@ -304,6 +330,8 @@ class _Download:
         else:
             digest = _fetch(item, target, client, watch)
         if not item.archive:
+            with self.mutex:
+                carry_stamp(self.stamps, self.root)
             return digest
         self._unpack(item, digest, watch)
         return None
@@ -333,7 +361,7 @@ class _Download:
         with self.mutex:
             files = unpacked_files(self.card, folder)
             new = files_to_bring(self.card, files, self.root, self.expected)
-            carry_stamp(files.values(), self.root)
+            carry_stamp([*files.values(), *self.stamps], self.root)
             bring(new, self.root, "move")
             if not lists_contents(self.card):
                 self.archives[item.entry.path] = Locked(digest.size, digest.sha256)

@@ -17,6 +17,7 @@ from csp_data.acquire.lockfile import Locked, LockedSet, extend_lock
 from csp_data.acquire.place import unpacked_files
 from csp_data.card import bundled_root, load_card
 from csp_data.errors import AccessError, CspDataError, OptionError, VerificationError
+from csp_data.simulate.stamp import read_stamp
 
 from .conftest import fetch, run
 from .servers import Resource, Server, status, tree
@@ -100,6 +101,21 @@ def test_mirror_of_a_lab_serves_its_raw_folder(marker, empty_home, tmp_path):
     assert len(report.present) == len(list(marker.rglob("*.h5")))
     with Server() as empty, pytest.raises(AccessError, match=r"no csp-data\.lock\.json"):
         fetch("marker", mirror=empty.url, raw=tmp_path / "other")
+
+
+@pytest.mark.parametrize("served", ["by a server", "in a folder"])
+def test_what_comes_from_a_mirror_of_a_simulated_tree_is_simulated(served, vector, empty_home):
+    """Nothing else tells: of these files, the publisher states no digest."""
+    with Server(tree(vector)) as mirror:
+        fetch("vector", mirror=mirror.url if served == "by a server" else str(vector))
+    assert csp_data.load("vector").kind == "simulated"
+    assert read_stamp(empty_home / "raw" / "vector") == read_stamp(vector)
+
+
+def test_a_simulated_mirror_of_which_nothing_came_marks_nothing(vector, empty_home):
+    with Server({"/SIMULATED.json": tree(vector)["/SIMULATED.json"]}) as mirror, pytest.raises(AccessError):
+        fetch("vector", mirror=mirror.url)
+    assert read_stamp(empty_home / "raw" / "vector") is None
 
 
 @pytest.mark.parametrize(
