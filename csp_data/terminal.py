@@ -12,6 +12,7 @@ import shutil
 import sys
 import textwrap
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import nullcontext
 from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TextIO
@@ -65,19 +66,24 @@ class Loudness:
         """Make this the loudness of the running command: of its log, and of what asks :data:`loudness`."""
         loudness.set(self)
         stdout_is_result.set(True)
-        logging.basicConfig(
-            level=logging.ERROR if self.quiet else logging.WARNING,
-            stream=sys.stderr,
-            force=True,
-        )
-        for handler in logging.getLogger().handlers:
-            handler.setFormatter(_Visible(LINE))
+        handler = _AboveBars(sys.stderr)
+        handler.setFormatter(_Visible(LINE))
+        logging.basicConfig(level=logging.ERROR if self.quiet else logging.WARNING, handlers=[handler], force=True)
         for name in OURS:
             logging.getLogger(name).setLevel(logging.DEBUG if self.verbose else logging.NOTSET)
 
 
 LINE = "%(levelname)s: %(message)s"
 """Of the log."""
+
+
+class _AboveBars(logging.StreamHandler[TextIO]):
+    """Writes to stderr, on a line of its own where a progress bar is drawn there."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        bars = getattr(sys.modules.get("tqdm"), "tqdm", None)
+        with bars.external_write_mode(self.stream) if bars and bars._instances else nullcontext():
+            super().emit(record)
 
 
 class _Visible(logging.Formatter):

@@ -234,6 +234,21 @@ def test_a_log_commands_no_terminal() -> None:
     assert done.stderr == "WARNING: a\\x1b]0;x\\x07\n"
 
 
+def test_a_log_stands_on_a_line_of_its_own_beside_a_progress_bar() -> None:
+    code = (
+        "import logging, csp_data.terminal as t; from tqdm import tqdm; t.Loudness().apply()\n"
+        "for _ in tqdm(range(2), ncols=40): logging.warning('left out')"
+    )
+    said = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True).stderr.decode()
+    before, *between = said.split("WARNING: left out\n")
+    assert len(between) == 2
+    for drawn in (before, between[0]):
+        *_, bar, blank = drawn.rstrip("\r").split("\r")
+        assert "|" in bar
+        assert len(blank) >= len(bar)
+        assert not blank.strip()
+
+
 def test_progress_is_shown_on_a_terminal_only(empty_home: Path, terminal: Terminal) -> None:
     """And without colours; a bar that is piped would fill a log."""
     code, said = terminal(PROGRAM, "prepare", "sample", environment={"NO_COLOR": "1"})
