@@ -236,6 +236,11 @@ class OwnModel(nn.Module):
                 )
             trained = {name: p for name, p in self.inner.named_parameters() if p.requires_grad}
             for name, p in trained.items():
+                if not p.numel():
+                    raise ModelError(
+                        f"{self.config.source}: expected parameters with values, {name} has the shape "
+                        f"{tuple(p.shape)}. Is one of the sizes that it is given 0?"
+                    )
                 if not p.is_floating_point():
                     raise ModelError(
                         f"{self.config.source}: expected parameters of real numbers, {name} is {p.dtype}. Keep "

@@ -159,6 +159,11 @@ class Complex(Causal):
     def forward(self, x):
         return self.out((self.turn * self.read(x.mT).mT).real)
 
+class Hollow(Causal):
+    def __init__(self, in_dim, out_dim, chunk):
+        super().__init__(in_dim, out_dim, chunk)
+        self.mix = nn.Parameter(torch.zeros(4, 0))
+
 def ours(in_dim, out_dim, chunk):
     return baselines.build("flat-grue", in_dim, out_dim, chunk=chunk)
 
@@ -348,6 +353,7 @@ def test_the_weights_are_those_that_the_seed_gives(file: Path) -> None:
         ("FailsBackward", {}, ModelError, "its backward raised NotImplementedError"),
         ("Expanded", {}, ModelError, "taking up its own state_dict raised RuntimeError"),
         ("Complex", {}, ModelError, r"parameters of real numbers, turn is torch\.complex64"),
+        ("Hollow", {}, ModelError, r"parameters with values, mix has the shape \(4, 0\)"),
         ("leaves", {}, ModelError, r"\(line \d+\): making it raised SystemExit: 0\."),
         ("Extra", {}, ModelError, "tensors alone in its state_dict, .* _extra_state is dict"),
         ("Causal", {"readout": object()}, OptionError, "a value that JSON has"),
