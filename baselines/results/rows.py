@@ -93,7 +93,8 @@ class Result:
     recordings, by_target
         Errors by recording of the reported part, and by target.
     groups
-        How many groups the recordings of the reported part are of; ``None`` of a row that a file held.
+        How many groups the recordings of the reported part are of; ``None`` where the run or the file does not
+        tell.
     settings
         The configuration without the seed, as JSON values.
     source

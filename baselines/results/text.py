@@ -11,14 +11,16 @@ from typing import Any
 
 from baselines.errors import CspDataError
 
-__all__ = ["ResultsError", "abbreviated", "columns", "read_rows", "rows_to_csv"]
+__all__ = ["OPTIONAL", "ResultsError", "abbreviated", "columns", "read_rows", "rows_to_csv"]
 
 
 class ResultsError(CspDataError):
     """Results that are damaged, contradict each other, or cannot be filed."""
 
 
-_NOT_COLUMNS = ("recordings", "by_target", "groups", "settings", "source")
+_NOT_COLUMNS = ("recordings", "by_target", "settings", "source")
+OPTIONAL = ("groups",)
+"""Columns that a file need not have: one has none where no row holds a value."""
 
 _PARSERS: dict[str, Callable[[str], Any]] = {
     "str": str,
@@ -67,6 +69,7 @@ def read_rows(path: Path, parsers: Mapping[str, Callable[[str], Any]]) -> list[d
             header = tuple(reader.fieldnames or ())
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise ResultsError(f"{path}: cannot be read as CSV ({error}).") from error
+    parsers = {name: parse for name, parse in parsers.items() if name in header or name not in OPTIONAL}
     if header != tuple(parsers):
         raise ResultsError(
             f"{path}: not a file of results: expected the columns {', '.join(parsers)}, found "

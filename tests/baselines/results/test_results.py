@@ -108,6 +108,7 @@ def test_table_of_rows_equals_table_of_runs(rows: list[Result], runs: dict[str, 
     from_folders = make_table(sorted(runs.values(), key=lambda r: (r.config.name, r.config.train.seed)))
     assert from_file == from_folders
     assert render(from_file, "md") == render(from_folders, "md")
+    assert from_file.groups == from_folders.groups == len(runs["a"].results["test"]["groups"])
 
 
 def test_filters(rows: list[Result], tmp_path: Path) -> None:
