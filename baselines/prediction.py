@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
@@ -218,7 +219,7 @@ class Predictor:
         raw
             Folder of the recordings; by default the data set's own, of which `recordings` then chooses some.
         recordings
-            Their ids; by default all in the folder.
+            Their ids, or patterns that they fit (``"s01_*"``); by default all in the folder.
         skip_damaged
             Go on without recordings that are damaged or without a truth, and log them.
         keep
@@ -376,10 +377,12 @@ def chosen_recordings(
 ) -> tuple[list[Found], Report]:
     """Return recordings of a data set by their ids, by default all, with the report on the files in the folder.
 
+    What is no id may be a pattern, as in a card's parts (``"s01_*"``); it stands for all that it fits.
+
     Raises
     ------
     UnknownNameError
-        If there is none of that id.
+        If there is none of that id, and none that fits.
     VerificationError
         If a file is not the publisher's; with `skip_damaged`, recordings of such files are left out and logged.
     """
@@ -387,10 +390,13 @@ def chosen_recordings(
     if not skip_damaged:
         report.raise_for_failures(allow_missing=True)
     by_id = {found.id: found for found in recordings_of(card, report)}
+    chosen: dict[str, Found] = {} if ids else by_id
     for id_ in ids:
-        if id_ not in by_id:
+        fitting = [id_] if id_ in by_id else [one for one in by_id if fnmatchcase(one, id_)]
+        if not fitting:
             raise UnknownNameError(f"recording of {card.name}", id_, by_id)
-    notes, readable = separate_failed([by_id[id_] for id_ in dict.fromkeys(ids or by_id)], report)
+        chosen |= {one: by_id[one] for one in fitting}
+    notes, readable = separate_failed(list(chosen.values()), report)
     log_notes(notes)
     return readable, report
 

@@ -62,7 +62,7 @@ class Predict:
     raw: Annotated[Path | None, _arg(metavar="FOLDER")] = None
     """Folder of raw recordings for --dataset; by default the data set's own."""
     recording: Annotated[tuple[str, ...], _arg(metavar="ID...")] = ()
-    """Which recordings of --dataset to predict; by default all."""
+    """Which recordings of --dataset to predict, by id or pattern ("s01_*"); by default all."""
     skip_damaged: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     """Leave damaged recordings out, and list them."""
     whole: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False

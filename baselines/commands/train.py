@@ -169,7 +169,7 @@ class Eval:
     raw: Annotated[Path | None, _arg(metavar="FOLDER")] = None
     """Folder of raw recordings for --dataset."""
     recording: Annotated[tuple[str, ...], _arg(metavar="ID...")] = ()
-    """Which recordings of --dataset to evaluate on; with --raw by default all."""
+    """Which recordings of --dataset to evaluate on, by id or pattern ("s01_*"); with --raw by default all."""
     skip_damaged: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     """With --dataset: leave damaged recordings out, and list them."""
     data: Annotated[Path | None, _arg(metavar="FILE")] = None

@@ -17,9 +17,9 @@ import pytest
 import baselines
 import csp_data
 from baselines.cli import main
-from baselines.errors import CspDataError, OptionError
+from baselines.errors import CspDataError, OptionError, UnknownNameError
 from baselines.experiment import evaluate, run
-from baselines.prediction import _require_truth
+from baselines.prediction import _require_truth, chosen_recordings
 from baselines.runs.run import Run
 from baselines.training.settings import TrainConfig
 from csp_data import Dataset, LowPass, Protocol, Recording
@@ -557,6 +557,20 @@ def test_recordings_with_other_bytes_than_the_publishers_are_left_out_on_request
     rows = predicted("pretrained:broad", *given, "--skip-damaged")
     assert {row["recording"].removesuffix(".1") for row in rows} == {ids[1]}
     assert f"{ids[0]}: damaged recording skipped" in capfd.readouterr().err
+
+
+def test_recordings_are_chosen_by_id_or_pattern(sample: Dataset) -> None:
+    def chosen(*ids: str) -> list[str]:
+        found, _ = chosen_recordings(sample.card, raw_root(sample.card, None), ids)
+        return [recording.id for recording in found]
+
+    every = chosen()
+    slow = [id_ for id_ in every if "_slow_" in id_]
+    assert 1 < len(slow) < len(every)
+    assert chosen("*_slow_*") == slow
+    assert chosen(every[-1], "*_slow_*", every[-1]) == list(dict.fromkeys([every[-1], *slow]))
+    with pytest.raises(UnknownNameError, match=r"no recording 'slow_\*' of sample"):
+        chosen("slow_*")
 
 
 def test_another_target_in_the_same_unit_is_refused(runs: dict[str, Run]) -> None:
