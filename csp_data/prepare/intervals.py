@@ -85,9 +85,8 @@ def _lay_grids(
         if protocol.grid == "own-start":
             grids = own_start_grids(times, (start, stop), protocol.target_hz, protocol.chunk, remaining_s)
         else:
-            # inputs that lie after their targets begin later: no target lies before the interval
-            inputs_from = start - min(shift, 0.0)
-            grid = chunk_grid((inputs_from, stop), protocol.target_hz, protocol.chunk, remaining_s)
+            # inputs lie after their targets, if shifted, and begin later: no target lies before the interval
+            grid = chunk_grid((start - shift, stop), protocol.target_hz, protocol.chunk, remaining_s)
             grids = dict.fromkeys(times, grid)
         if shift:
             grids = {name: replace(grid, edges=grid.edges + shift) for name, grid in grids.items()}
