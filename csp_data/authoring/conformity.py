@@ -28,7 +28,7 @@ from csp_data.protocol import resolve
 from csp_data.recording import FloatArray, Recording, Stream
 from csp_data.signal.align import common_intervals, finite_rows, increasing_rows
 from csp_data.signal.moving import compare_moving, differences, move_alike
-from csp_data.signal.plausible import RATE_FACTOR, RATE_TOLERANCE, doubtful, implausible, sentinels
+from csp_data.signal.plausible import RATE_FACTOR, RATE_TOLERANCE, TURNS, doubtful, implausible, sentinels
 from csp_data.signal.turning import ALIKE, compare_turning, disagreements, doubts_of_gravity, force_in_room
 from csp_data.sources import Found, Source, TargetFunction, find_in, load_source, read_found
 from csp_data.splits import assign
@@ -39,6 +39,8 @@ REPEATED = 0.01
 """Share of samples whose time does not lie after all earlier ones, above which a clock is broken."""
 OVERLAP = 0.5
 """Share of a recording's shortest stream that all its streams must have in common."""
+HALF_TURN = 3.2
+"""Angles in rad seldom go beyond it, angles in deg nearly always do."""
 
 
 class _Warning(str):
@@ -286,9 +288,15 @@ def _values(state: _State) -> Iterator[str]:
 
 
 def _units(state: _State) -> Iterator[str]:
+    degrees: dict[str, float] = {}  # the largest angle of each stream, over all recordings
     for id_, name, stream in state.streams():
         yield from (f"{id_}: {name}: {problem}" for problem in implausible(stream))
         yield from (_Warning(f"{id_}: {name}: {problem}") for problem in doubtful(stream))
+        if TURNS.get(stream.unit) == 360:
+            degrees[name] = float(np.nanmax(np.abs(stream.values), initial=degrees.get(name, 0.0)))
+    for name, largest in degrees.items():
+        if 0 < largest < HALF_TURN:
+            yield _Warning(f"{name}: no value in any recording is beyond {largest:.3g} deg; are these rad?")
     state.summary = ", ".join(dict.fromkeys(stream.unit for stream in state.card.streams))
 
 

@@ -13,6 +13,7 @@ __all__ = [
     "RATE_FACTOR",
     "RATE_TOLERANCE",
     "RULES",
+    "TURNS",
     "describe_rate",
     "doubtful",
     "implausible",

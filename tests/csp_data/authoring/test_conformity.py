@@ -400,6 +400,22 @@ def test_a_fingers_position_in_millimetres(root: Path, scale: float, status: str
     assert ("above 40 m/s, faster than people run" in said) == (status == "warning")
 
 
+@pytest.mark.parametrize("scale", [1.0, 60.0])
+def test_angles_in_radians_on_a_card_that_says_degrees(root: Path, scale: float) -> None:
+    """Errors would be told in the wrong unit; one large angle in one recording tells that they are degrees."""
+
+    def turned(found: csp_data.Found, card: Card, protocol: csp_data.Protocol) -> csp_data.Recording:
+        size = scale if found.id == "r1" else 1.0
+        return stream("position", values=lambda s: size * s.values)(read(found, card, protocol))
+
+    card = CARD.replace('unit = "m"', 'unit = "deg"')
+    said = report(root, replace(GOOD, read=turned), card)["units"]
+    if scale == 1:
+        assert said == ("warning", "position: no value in any recording is beyond 1 deg; are these rad?")
+    else:
+        assert said[0] == "ok"
+
+
 def test_a_file_that_find_does_not_list_is_named(root: Path) -> None:
     """Offsets of clocks beside the recordings, say: prepared data stayed as they were when one was mended."""
     shared = root / "offsets.json"
