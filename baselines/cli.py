@@ -11,7 +11,7 @@ import sys
 import textwrap
 from collections.abc import Mapping, Sequence
 from contextlib import redirect_stderr, redirect_stdout
-from dataclasses import MISSING, field, fields, is_dataclass, make_dataclass
+from dataclasses import MISSING, field, fields, is_dataclass, make_dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any, Union, get_type_hints
 
@@ -41,6 +41,7 @@ from baselines.commands.train import EVAL, TRAIN, Eval, Train, evaluate, train
 from baselines.commands.usage import option_without_value, usage_error, with_repeats_joined
 from baselines.errors import CspDataError, ModelError, OptionError, UnknownNameError, UsageError, memory_problem
 from csp_data.errors import OutOfMemoryError, SourceError
+from csp_data.home import expanded
 from csp_data.terminal import Loudness, flags, pipeable
 
 __all__ = ["main"]
@@ -102,7 +103,7 @@ def _main(given: list[str]) -> None:
         program = parse(given)
         Loudness(program.quiet, program.verbose).apply()
         _require_values(program.command)
-        known_commands[name].run(program.command, shlex.join(["csp-baselines", *given]))
+        known_commands[name].run(_with_home(program.command), shlex.join(["csp-baselines", *given]))
     except CspDataError as error:
         if isinstance(error, SourceError | ModelError) and error.__cause__ is not None:
             logger.debug("where it happened", exc_info=error.__cause__)
@@ -230,6 +231,20 @@ def _require_values(options: Any) -> None:
     for option in fields(options):
         if getattr(options, option.name) == () and option.default != ():
             raise OptionError(option.name, None, "at least one")
+
+
+def _with_home(options: Any) -> Any:
+    """Fill in ``~`` in all paths: shells leave it in ``--out=~/x``, and a folder of that name would be made."""
+    changes: dict[str, Any] = {}
+    for option in fields(options):
+        value = getattr(options, option.name)
+        if isinstance(value, Path):
+            changes[option.name] = expanded(value)
+        elif isinstance(value, tuple):
+            changes[option.name] = tuple(expanded(one) if isinstance(one, Path) else one for one in value)
+        elif is_dataclass(value):
+            changes[option.name] = _with_home(value)
+    return replace(options, **changes)
 
 
 def _trim_default_hints(options: type) -> None:

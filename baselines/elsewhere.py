@@ -29,6 +29,7 @@ from baselines.training.evaluate import compute_all_metrics
 from baselines.training.quantities import Quantities
 from baselines.training.settings import TrainConfig
 from csp_data import Dataset
+from csp_data.home import expanded
 from csp_data.options import check_number, frozen, unmasked
 from csp_data.predictions import PREDICTIONS, EpisodePrediction, PredictionsError, save_predictions
 
@@ -127,7 +128,7 @@ def record(
     check_number("seconds", seconds, "a number of at least 0", least=0)
     parts = {part: _of_part(dataset, predictions, part) for part in dataset.parts[1:]}
     digest = _digest([prediction for of_part in parts.values() for prediction in of_part])
-    folder = Path(folder)
+    folder = expanded(folder)
     model = {**{key: frozen(value) for key, value in (settings or {}).items()}, "family": PREDICTIONS_ALONE}
     train = TrainConfig(seed=seed, window_s=window_s, window_stride_s=window_s)
     config = RunConfig(data_config(dataset), f"{OWN}-{name}", model, train)
@@ -237,7 +238,7 @@ def read_csv(path: Path | str, dataset: Dataset) -> dict[str, npt.NDArray[np.flo
     UnknownNameError
         For an episode that the data set does not have.
     """
-    path = Path(path)
+    path = expanded(path)
     rows = {row.id: row for row in dataset.episodes}
     predictions = {}
     for id_, (times, values) in _rows_by_episode(path, dataset.targets.names).items():

@@ -48,6 +48,7 @@ from baselines.training.settings import BEST, TrainConfig
 from baselines.training.team import ALONE, Team
 from baselines.training.train import seeded, train, validate
 from csp_data import Dataset
+from csp_data.home import expanded
 from csp_data.options import check_number
 from csp_data.predictions import PREDICTIONS, EpisodePrediction, save_predictions
 
@@ -134,7 +135,7 @@ def run(
         raise OptionError("dataset", str(dataset), f"a data set: csp_data.load({str(dataset)!r})")
     if not isinstance(cast("object", config), TrainConfig):
         raise OptionError("config", config, "a baselines.TrainConfig")
-    folder, torch_dev, threads = Path(folder), torch_device(device), _threads(threads, preset)
+    folder, torch_dev, threads = expanded(folder), torch_device(device), _threads(threads, preset)
     train_part = load_part(dataset, "train", torch_dev)
     val_part = load_part(dataset, dataset.selection, torch_dev)
     options = {**options_of_dataset(name, dataset), **(options or {})}
@@ -213,7 +214,7 @@ def _write_provenance(
     if isinstance(model, OwnModel):
         environment |= keep_files(model, folder)
     if weights is not None:
-        environment["weights"] = str(Path(weights).absolute())
+        environment["weights"] = str(expanded(weights).absolute())
     atomic_json(folder / ENVIRONMENT, environment)
     atomic_json(folder / INTERFACE, Interface.of(dataset).to_dict())
 

@@ -139,7 +139,7 @@ class Predictor:
         if baseline not in ("protocol", "none"):
             raise OptionError("baseline", baseline, "protocol or none")
         if isinstance(run, str | Path):
-            run = pretrained_of(run) or read_run(Path(run))
+            run = pretrained_of(run) or read_run(run)
         if isinstance(run, Pretrained):
             model: nn.Module = run.model.to(torch_device(device))
             interface, protocol, trained_s = run.interface, _protocol_of(run), run.about["run"]["window_s"]

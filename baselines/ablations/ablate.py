@@ -33,6 +33,7 @@ from baselines.tables.digits import Scale, bracketed, mean_and_std
 from baselines.training.settings import TrainConfig
 from csp_data import Dataset
 from csp_data.card import load_card
+from csp_data.home import expanded
 from csp_data.options import frozen
 from csp_data.protocol import resolve
 
@@ -190,7 +191,7 @@ def ablate(
             raise OptionError("set", f"{name}={list(chosen)}", "one value: the ablation is what varies")
         if name in KINDS[kind].fields:
             raise OptionError("set", name, f"no setting that the ablation {kind} varies itself")
-    out = Path(out).absolute()
+    out = expanded(out).absolute()
     require_sweep_folder(out)
     check_raw(grid)
     grid = dataclasses.replace(grid, models=tuple(dict.fromkeys((*grid.models, REFERENCE))))

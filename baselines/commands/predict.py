@@ -20,6 +20,7 @@ import tyro
 
 from baselines.errors import OptionError
 from baselines.stream.line_protocol import cells
+from csp_data.home import expanded
 from csp_data.terminal import at_terminal, loudness
 
 if TYPE_CHECKING:
@@ -104,7 +105,7 @@ def predict(command: Predict, line: str) -> None:
         return
     text = io.StringIO()
     count = _write(text, command, predictor)
-    atomic_bytes(Path(command.out), text.getvalue().encode())
+    atomic_bytes(expanded(command.out), text.getvalue().encode())
     if loudness.get().notes:
         sys.stderr.write(f"{count:,} predictions written to {command.out}\n")
 

@@ -49,6 +49,7 @@ from baselines.layers.s4 import S4Layer
 from baselines.layers.s4_kernel import truncate, untruncate
 from baselines.models.config import FlatConfig, HierarchicalConfig
 from baselines.models.model import FlatModel, HierarchicalModel
+from csp_data.home import expanded
 
 __all__ = ["load_published", "our_name"]
 
@@ -179,7 +180,7 @@ def _arrays(weights: Mapping[str, Any] | nn.Module | Path | str) -> Mapping[str,
         return weights.state_dict()
     source = "weights"
     if isinstance(weights, str | Path):
-        source, weights = str(weights), _saved(Path(weights))
+        source, weights = str(weights), _saved(expanded(weights))
     if not isinstance(weights, Mapping):
         raise ModelError(f"{source}: expected arrays by name, a state_dict(), got {type(weights).__name__}.")
     for name, value in weights.items():

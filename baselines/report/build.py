@@ -28,6 +28,7 @@ from baselines.tables.render import overview
 from baselines.tables.setting_text import setting_text
 from baselines.tables.table import Table
 from csp_data import Dataset
+from csp_data.home import expanded
 from csp_data.protocol import resolve
 
 __all__ = ["make_report", "write_report"]
@@ -55,7 +56,7 @@ def write_report(
     runs: Sequence[Run], datasets: Sequence[Dataset], path: Path | str, *, unfinished: int = 0
 ) -> Path:
     """Write the page of :func:`make_report` whole or not at all (in a folder: ``index.html``); return its path."""
-    path = Path(path)
+    path = expanded(path)
     if path.suffix not in (".html", ".htm"):
         path = path / "index.html"
     text = make_report(runs, datasets, unfinished=unfinished)

@@ -17,6 +17,7 @@ from baselines.results.text import OPTIONAL, ResultsError, abbreviated, columns,
 from baselines.runs.collect import find_runs, read_runs
 from baselines.runs.config import digest, flatten
 from baselines.runs.run import read_run
+from csp_data.home import expanded
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -169,10 +170,10 @@ def load_results(study: str | Path | None = None, **wanted: Any) -> Results:
         rows = [row for name in studies() for row in read_study(SHIPPED / f"{name}.csv")]
     elif study in studies():
         rows = read_study(SHIPPED / f"{study}.csv")
-    elif Path(study).is_dir():
-        rows = unique_runs([Result.of(run, Path(study).resolve().name) for run in read_runs([study])])
+    elif (place := expanded(study)).is_dir():
+        rows = unique_runs([Result.of(run, place.resolve().name) for run in read_runs([place])])
     elif isinstance(study, Path) or study.endswith(".csv"):
-        rows = read_study(Path(study))
+        rows = read_study(place)
     elif Path(study).name != study:
         raise ResultsError(f"{study}: there is no such file or folder. Expected a CSV file of results, or runs.")
     else:
@@ -216,7 +217,7 @@ def write_study(path: Path | str, rows: Sequence[Result]) -> None:
     """Write rows as a study: its CSV file and those beside it, sorted: equal rows make equal files."""
     ordered = sorted(rows, key=lambda row: (row.dataset, row.protocol, row.variant, row.model, row.seed, row.key))
     configs = {row.config: row.settings for row in sorted(ordered, key=lambda row: row.config)}
-    path = Path(path)
+    path = expanded(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     atomic_bytes(_sibling_file(path, "configs"), (json.dumps(configs, indent=1, sort_keys=True) + "\n").encode())
     for name, kind, label in (("recordings", Recording, "recording"), ("by_target", Target, "target")):

@@ -10,6 +10,7 @@ from baselines.errors import OptionError
 from baselines.runs.config import data_config
 from baselines.runs.run import CONFIG, RESULTS, Run, RunError, dataset_of, failure_of, read_run
 from csp_data import Dataset
+from csp_data.home import expanded
 
 __all__ = ["datasets_of", "find_runs", "read_runs"]
 
@@ -27,7 +28,7 @@ def read_runs(folders: Sequence[Path | str]) -> list[Run]:
         If a folder neither is a run nor holds a finished one, or if a run is damaged.
     """
     runs: list[Run] = []
-    for folder in map(Path, folders):
+    for folder in map(expanded, folders):
         finished, unfinished = find_runs([folder])
         if unfinished and unfinished != [folder]:
             if not finished:
@@ -57,7 +58,7 @@ def find_runs(folders: Sequence[Path | str]) -> tuple[list[Path], list[Path]]:
     """
     finished: list[Path] = []
     unfinished: list[Path] = []
-    for folder in map(Path, folders):
+    for folder in map(expanded, folders):
         run_folders = [folder] if (folder / CONFIG).exists() else sorted(p.parent for p in folder.rglob(CONFIG))
         if not run_folders:
             if not folder.is_dir():

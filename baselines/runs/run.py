@@ -46,7 +46,7 @@ from csp_data import Dataset
 from csp_data.card import is_shipped
 from csp_data.card.splits import PARTS
 from csp_data.files import check_file, read_json
-from csp_data.home import prepared_dir
+from csp_data.home import expanded, prepared_dir
 from csp_data.predictions import PREDICTIONS, EpisodePrediction, PredictionsError, read_predictions
 from csp_data.terminal import with_control
 
@@ -214,7 +214,7 @@ def read_run(folder: Path | str) -> Run:
     RunError
         If the folder is no run, is damaged or unfinished; it is left as it is.
     """
-    folder = Path(folder)
+    folder = expanded(folder)
     config = read_config(folder)
     if not (folder / RESULTS).exists():
         if (failure := failure_of(folder)) is not None:
@@ -259,7 +259,7 @@ def dataset_of(run: Run, path: Path | str | None = None) -> Dataset:
     RunError
         If it is not there.
     """
-    file = Path(path or run.environment["prepared"])
+    file = expanded(path or run.environment["prepared"])
     local_copy = prepared_dir() / file.name
     if path is None and not file.is_file() and local_copy.is_file():
         file = local_copy

@@ -20,6 +20,7 @@ from baselines.runs.run import read_run
 from baselines.training.checkpoint import load_weights
 from baselines.training.settings import BEST
 from csp_data import PAPER, Dataset
+from csp_data.home import expanded
 
 __all__ = ["begin_with", "warn_of_other_data"]
 
@@ -50,7 +51,7 @@ def begin_with(model: nn.Module, config: dict[str, Any], weights: Path | str) ->
     OptionError, ModelError
         If the model takes no weights from there, or these are another model's.
     """
-    path = Path(weights)
+    path = expanded(weights)
     if config["family"] in REFERENCES:
         raise OptionError("weights", str(weights), f"nothing for the reference {config['family']}: it is fitted")
     if path.is_dir():
@@ -77,7 +78,7 @@ def begin_with(model: nn.Module, config: dict[str, Any], weights: Path | str) ->
 
 def warn_of_other_data(dataset: Dataset, weights: Path | str) -> None:
     """Warn where weights were trained on inputs or targets that were made otherwise than those of a data set."""
-    if not Path(weights).is_dir():
+    if not expanded(weights).is_dir():
         if dataset.protocol.name != PAPER.name:
             logger.warning(
                 "%s: weights of the published code were trained on what protocol paper prepares; these data are "

@@ -34,6 +34,7 @@ from baselines.stream.engine import Model
 from baselines.stream.own_step import AS_IT_IS
 from baselines.stream.step_module import StepModule
 from baselines.stream.streamer import Streamer
+from csp_data.home import expanded
 from csp_data.options import check_choice
 from csp_data.output import output_path, temporary_beside
 
@@ -237,7 +238,7 @@ def load_step(path: Path | str, metadata: dict[str, Any]) -> Step:
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = 1
         session = onnxruntime.InferenceSession(
-            Path(path).read_bytes(), options, providers=["CPUExecutionProvider"]
+            expanded(path).read_bytes(), options, providers=["CPUExecutionProvider"]
         )
 
         def run(samples: npt.NDArray[np.float64], state: Arrays) -> tuple[npt.NDArray[np.float64], Arrays]:
@@ -246,7 +247,7 @@ def load_step(path: Path | str, metadata: dict[str, Any]) -> Step:
 
         return run
     with _exporters_silenced():
-        module = torch.export.load(path).module()
+        module = torch.export.load(expanded(path)).module()
 
     def run_torch(samples: npt.NDArray[np.float64], state: Arrays) -> tuple[npt.NDArray[np.float64], Arrays]:
         with torch.no_grad():

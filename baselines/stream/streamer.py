@@ -25,6 +25,7 @@ from baselines.stream.engine import Arrays, Model, StateError, make_engine
 from baselines.stream.preparation import Preparation, as_lists
 from baselines.stream.resampling import Resampler, is_resampled
 from csp_data import LowPass, Normalization
+from csp_data.home import expanded
 from csp_data.options import unmasked
 from csp_data.recording import FloatArray
 
@@ -277,7 +278,7 @@ def save_state(path: Path | str, stream: Streamer, resampler: Resampler | None =
     """
     state = stream.state_dict() | ({} if resampler is None else resampler.state_dict())
     arrays = {name: np.array(array, order="C") for name, array in state.items()}
-    atomic_bytes(Path(path), safetensors.numpy.save(arrays | {DIGEST: _digest(arrays)}))
+    atomic_bytes(expanded(path), safetensors.numpy.save(arrays | {DIGEST: _digest(arrays)}))
 
 
 def load_state(path: Path | str, stream: Streamer, resampler: Resampler | None = None) -> None:
@@ -296,7 +297,7 @@ def load_state(path: Path | str, stream: Streamer, resampler: Resampler | None =
         If the file is missing, damaged, or not the state of such a stream.
     """
     try:
-        state: dict[str, Any] = safetensors.numpy.load(Path(path).read_bytes())
+        state: dict[str, Any] = safetensors.numpy.load(expanded(path).read_bytes())
     except (OSError, safetensors.SafetensorError) as error:
         raise StateError(f"{path}: cannot be read as the state of a stream ({error}).") from error
     try:

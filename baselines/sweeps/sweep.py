@@ -25,6 +25,7 @@ from baselines.sweeps.pool import make_pool
 from baselines.sweeps.progress import Progress, draws_bars
 from baselines.sweeps.worker import Place
 from baselines.training.ledger import SWEEP, append_line, read_lines
+from csp_data.home import expanded
 
 T = TypeVar("T")
 
@@ -138,7 +139,7 @@ def sweep(
     )
     place = Place(device=device, per_device=per_device, threads=threads, track=track)
     return sweep_grid(
-        grid, Path(out), place, jobs=jobs, backend=backend, slurm=dict(slurm or {}), progress=progress
+        grid, expanded(out), place, jobs=jobs, backend=backend, slurm=dict(slurm or {}), progress=progress
     )
 
 
@@ -234,7 +235,7 @@ def read_sweep(folder: Path | str) -> Sweep:
     SweepError
         If the folder is not one of a sweep.
     """
-    folder = Path(folder)
+    folder = expanded(folder)
     if not (folder / SWEEP).is_file():
         raise SweepError(
             f"{folder} is not the folder of a sweep: it has no {SWEEP}. csp-baselines sweep makes one."

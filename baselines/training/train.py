@@ -35,6 +35,7 @@ from baselines.training.ledger import append_event
 from baselines.training.settings import BEST, LAST, METRICS, TrainConfig
 from baselines.training.step import PlainStep, adam, make_step, needs_static_shapes, uses_cuda_graph
 from baselines.training.team import ALONE, Team
+from csp_data.home import expanded
 from csp_data.parallel import keep_freed
 
 __all__ = ["Fit", "TrainingError", "seeded", "train", "validate"]
@@ -127,7 +128,7 @@ def train(
     if config.epochs == 0 and not trained:
         raise OptionError("epochs", 0, "at least 1 for a model that was not trained before")
     windows, length = config.windows(train_part)
-    folder = Path(folder)
+    folder = expanded(folder)
     loop = _TrainingLoop(model, config, folder, train_part, windows, team)
     keep_freed()
     with seeded(config.seed, train_part.inputs.device), team.gradients(model), compile_clock() as compiled:
