@@ -3,7 +3,8 @@
 torch propagates shapes and devices of tensors without contents (fake ones) over a device that Python registers. A
 tensor left on the CPU, or a step that waits for a number of the device, ends in an error there as on a GPU; and a
 step that copies anything from the host, which a CUDA graph cannot capture, is seen.
-A process of its own, as a registered device stays; called by test_other_device.py with the names of models.
+A process of its own, as a registered device stays; called by test_other_device.py with names of models, each with
+how it reads a chunk.
 """
 
 from __future__ import annotations
@@ -100,10 +101,11 @@ def where(tensor: Tensor, device: torch.device) -> None:
     assert tensor.device.type == device.type, f"a tensor is on {tensor.device}"
 
 
-def failure(does: Callable[[nn.Module, torch.device], None], name: str, device: torch.device) -> str | None:
+def failure(does: Callable[[nn.Module, torch.device], None], names: str, device: torch.device) -> str | None:
+    name, readout = names.split()
     levels = {"flat": [""], "hiss": ["low_", "mid_", "high_"]}[name.split("-")[0]]
     shallow = {f"{level}layers": 2 for level in levels if level != "mid_" or name.count("-") == 3}
-    model = baselines.build(name, INPUTS, TARGETS, chunk=CHUNK, **shallow)
+    model = baselines.build(name, INPUTS, TARGETS, chunk=CHUNK, readout=readout, **shallow)
     try:
         with FakeTensorMode(allow_non_fake_inputs=True), torch.device("cpu"):
             does(moved(model, device), device)

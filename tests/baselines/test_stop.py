@@ -116,17 +116,14 @@ def _training(folder: Path) -> bool:
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
 def test_workers_end_with_a_sweep_that_is_ended(number: signal.Signals, tmp_path: Path, home: Path) -> None:
     """The signal goes to the first process alone, as from a batch system, or when memory is short."""
-    since: list[float] = []
 
     def stop(pid: int) -> None:
         assert len(_workers(pid)) == 2
-        since.append(time.monotonic())
         os.kill(pid, number)
 
     code, _ = _stopped([*SWEEP, "--out", str(tmp_path)], home, lambda _: _training(tmp_path), stop)
     assert code == -number
-    assert time.monotonic() - since[0] < 30
-    assert len(read_sweep(tmp_path).failed) == 2
+    assert len(read_sweep(tmp_path).failed) == 2  # unfinished: they did not go on to their last epochs
 
 
 def test_a_worker_replaced_between_runs_is_no_warning(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ import sys
 import threading
 import time
 from collections.abc import Generator, Iterator
+from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -179,23 +180,34 @@ def test_the_first_error_in_order_is_raised(jobs: int) -> None:
         list(results)
 
 
-def test_results_as_they_come() -> None:
+def late(task: tuple[int, Path]) -> tuple[int, int]:
+    """Do a task; the first is done when there is a file."""
+    end = time.monotonic() + 60
+    while task[0] == 0 and not task[1].exists() and time.monotonic() < end:
+        time.sleep(0.01)
+    return task[0], os.getpid()
+
+
+def test_results_as_they_come(tmp_path: Path) -> None:
     """A slow task holds up no other; as many are begun as the processes need, and each is done once, elsewhere."""
     taken: list[int] = []
     given_back: list[int] = []
+    file = tmp_path / "all others are done"
 
-    def tasks() -> Iterator[tuple[int, float]]:
+    def tasks() -> Iterator[tuple[int, Path]]:
         for number in range(12):
             assert len(taken) - len(given_back) < 4
             taken.append(number)
-            yield number, 1.0 if number == 0 else 0.01
+            yield number, file
 
     processes = set()
-    for number, process in as_done(who, tasks(), 2):
+    for number, process in as_done(late, tasks(), 2):
         given_back.append(number)
         processes.add(process)
+        if len(given_back) == 11:
+            file.touch()
     assert sorted(given_back) == list(range(12))
-    assert given_back[0] != 0
+    assert given_back[-1] == 0
     assert os.getpid() not in processes
     assert len(processes) == 2
 

@@ -69,7 +69,7 @@ def peaks(what: str, backend: str, *sizes: tuple[int, int, int]) -> list[int]:
 
 def test_the_scan_keeps_no_state_for_every_sample() -> None:
     """Forward and backward stay at a few arrays of the input's size, where all states would be 16 of them."""
-    length, channels, state = 16_384, 256, 16
+    length, channels, state = 8192, 128, 16
     array = 4 * length * channels
     half, whole = peaks("scan", "cpu", (length // 2, channels, state), (length, channels, state))
     assert whole < 10 * array
