@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     import click
 
 __all__ = [
+    "READER_LEFT",
     "Loudness",
     "at_terminal",
     "flags",
@@ -35,6 +36,8 @@ __all__ = [
 OURS = ("csp_data", "baselines")
 CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 """Control characters, but for tabs and ends of lines: terminals obey them, and no XML can hold them."""
+READER_LEFT = 141
+"""Exit code when nobody reads the output any more, as of a program that SIGPIPE ends."""
 
 
 @dataclass(frozen=True)
@@ -154,8 +157,8 @@ def flags(params: Iterable[click.Parameter]) -> dict[str, str]:
 def pipeable(program: Callable[[], object]) -> None:
     """Run a program and exit; a reader of our output that has seen enough (``| head``) is no error.
 
-    The exit code is then 141, as of a program that SIGPIPE ends. Where the disk that our output goes to is full,
-    that is said. What the encoding of our output does not have, such as ``²`` in ASCII, is written as an escape.
+    The exit code is then :data:`READER_LEFT`. Where the disk that our output goes to is full, that is said. What
+    the encoding of our output does not have, such as ``²`` in ASCII, is written as an escape.
     """
     codecs.register_error(READABLE, _readable)
     if isinstance(sys.stdout, io.TextIOWrapper):
@@ -168,7 +171,7 @@ def pipeable(program: Callable[[], object]) -> None:
                 sys.stdout.flush()
     except BrokenPipeError:
         _write_no_more()
-        sys.exit(141)
+        sys.exit(READER_LEFT)
     except OSError as error:
         if error.errno != errno.ENOSPC or error.filename is not None:
             raise

@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from csp_data.errors import CspDataError, OptionError, OutOfMemoryError, SourceError
-from csp_data.terminal import Loudness, flags, pipeable
+from csp_data.terminal import READER_LEFT, Loudness, flags, pipeable
 
 __all__ = ["Command", "Commands", "examples", "report", "run"]
 
@@ -71,6 +71,8 @@ class Commands(click.Group):
             if isinstance(error, SourceError) and error.__cause__ is not None:
                 logger.debug("where it happened", exc_info=error.__cause__)
             raise _Failure(error) from error
+        except BrokenPipeError as error:  # click would call it a failure
+            raise click.exceptions.Exit(READER_LEFT) from error
         except MemoryError as error:
             logger.debug("where it happened", exc_info=True)
             raise _Failure(OutOfMemoryError(str(error))) from error
