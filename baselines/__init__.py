@@ -22,8 +22,36 @@ from typing import TYPE_CHECKING, Any
 
 import baselines._needs  # noqa: F401  # first: it names the extra
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # modules under a name of their own, which makes them public for type checkers
+    from baselines import (  # isort: skip
+        ablations as ablations,
+        bench as bench,
+        cli as cli,
+        commands as commands,
+        cpu as cpu,
+        doctor as doctor,
+        elsewhere as elsewhere,
+        errors as errors,
+        experiment as experiment,
+        files as files,
+        layers as layers,
+        models as models,
+        prediction as prediction,
+        presets as presets,
+        pretrained as pretrained,
+        published as published,
+        references as references,
+        report as report,
+        results as results,
+        runs as runs,
+        scan as scan,
+        stream as stream,
+        sweeps as sweeps,
+        tables as tables,
+        training as training,
+    )
     from baselines.ablations.ablate import ablate
+    from baselines.elsewhere import record, score
     from baselines.errors import ModelError
     from baselines.experiment import evaluate, run
     from baselines.models.config import FlatConfig, HierarchicalConfig, config_from_dict, config_to_dict
@@ -36,7 +64,7 @@ if TYPE_CHECKING:
     from baselines.results import Result, Results, load_results
     from baselines.runs.interface import Interface
     from baselines.runs.model import load_model
-    from baselines.runs.run import read_run
+    from baselines.runs.run import Run, read_run
     from baselines.stream.export import export, load_step
     from baselines.stream.streamer import Streamer, load_state, save_state
     from baselines.sweeps.sweep import Sweep, read_sweep, sweep
@@ -59,6 +87,7 @@ __all__ = [
     "Pretrained",
     "Result",
     "Results",
+    "Run",
     "Streamer",
     "Sweep",
     "TrainConfig",
@@ -102,7 +131,7 @@ _HOMES = {
     "pretrained": "Pretrained load_pretrained",
     "results": "Result Results load_results",
     "runs.interface": "Interface",
-    "runs.run": "read_run",
+    "runs.run": "Run read_run",
     "stream.export": "export load_step",
     "stream.streamer": "Streamer load_state save_state",
     "sweeps.sweep": "Sweep read_sweep sweep",
@@ -113,14 +142,16 @@ _HOMES = {
 """Module to the names that it gives."""
 
 
-def __getattr__(name: str) -> Any:
-    for module, names in _HOMES.items():
-        if name in names.split():
-            value = globals()[name] = getattr(import_module(f"baselines.{module}"), name)
-            return value
-    if name in _modules():
-        return import_module(f"baselines.{name}")
-    raise AttributeError(f"module 'baselines' has no attribute {name!r}")
+if not TYPE_CHECKING:  # with this, a type checker would take any name for one that is there
+
+    def __getattr__(name: str) -> Any:
+        for module, names in _HOMES.items():
+            if name in names.split():
+                value = globals()[name] = getattr(import_module(f"baselines.{module}"), name)
+                return value
+        if name in _modules():
+            return import_module(f"baselines.{name}")
+        raise AttributeError(f"module 'baselines' has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:

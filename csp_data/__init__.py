@@ -20,6 +20,7 @@ The main functions, each with examples in its own documentation:
 ((1840, 6), (184, 3))
 """
 
+from csp_data import errors, normalization
 from csp_data._version import __version__
 from csp_data.api import cite, croissant, info, load, prepare
 from csp_data.api.raw import download, import_raw, read_recording, verify
@@ -67,11 +68,13 @@ __all__ = [
     "compare_turning",
     "croissant",
     "download",
+    "errors",
     "import_raw",
     "info",
     "input_episodes",
     "load",
     "names",
+    "normalization",
     "prepare",
     "read_recording",
     "register",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import subprocess
 import sys
 from pathlib import Path
@@ -19,6 +20,19 @@ def test_every_name_is_there() -> None:
     assert not listed & {"Any", "TYPE_CHECKING", "baselines", "cache", "import_module"}  # what completion offers
     with pytest.raises(AttributeError, match="has no attribute 'buidl'"):
         baselines.buidl  # noqa: B018
+
+
+def test_type_checkers_see_the_same_names_and_no_others() -> None:
+    body = ast.parse(Path(baselines.__file__).read_text(encoding="utf-8")).body
+    for_checkers = next(
+        part for part in body if isinstance(part, ast.If) and ast.unparse(part.test) == "TYPE_CHECKING"
+    )
+    seen: dict[str, object] = {}
+    exec(compile(ast.Module(for_checkers.body, []), "checked", "exec"), seen)
+    del seen["__builtins__"]
+    assert sorted(seen) == [name for name in dir(baselines) if not name.startswith("_")]
+    assert all(getattr(baselines, name) is seen[name] for name in seen)
+    assert not any(isinstance(part, ast.FunctionDef) and part.name == "__getattr__" for part in body)
 
 
 def test_the_command_line_lets_threads_sleep_before_torch_is_loaded() -> None:

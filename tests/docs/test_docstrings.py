@@ -63,3 +63,14 @@ def test_whatever_takes_a_path_takes_text(package: ModuleType) -> None:
     paths = {where: kind for where, kind in kinds.items() if re.search(r"\bPath\b", kind)}
     assert len(paths) > 10
     assert not {where: kind for where, kind in paths.items() if not re.search(r"\bstr\b", kind)}
+
+
+def test_modules_that_the_docs_use_without_an_import_of_their_own_are_public() -> None:
+    pages = [page.read_text(encoding="utf-8") for page in (ROOT / "docs").glob("*.md")]
+    used = {
+        name
+        for page in pages
+        for name in re.findall(r"^.*?[ (=]csp_data\.([a-z]+)\.\w+\(.*\)$", page, re.MULTILINE)
+    }
+    assert "normalization" in used
+    assert used <= set(csp_data.__all__)  # else type checkers and editors do not know them
