@@ -51,7 +51,7 @@ def _training_options() -> dict[str, Any]:
     """Return an option for each field of :class:`TrainConfig`: its type, its help, its value in every training."""
     hints = get_type_hints(TrainConfig)
     documented = docstring_parser.parse(TrainConfig.__doc__ or "").params
-    descriptions = {parameter.arg_name: parameter.description or "" for parameter in documented}
+    descriptions = {one.arg_name: one.description or "" for one in documented}  # none under python -OO
     options: dict[str, Any] = {}
     for field_ in fields(TrainConfig):
         value_by_training = {name: getattr(config, field_.name) for name, config in TRAINING.items()}
@@ -59,7 +59,7 @@ def _training_options() -> dict[str, Any]:
         defaults = (
             values if len(values) == 1 else [f"{name}: {value}" for name, value in value_by_training.items()]
         )
-        text = " ".join(re.sub(r":\w+:|`", "", descriptions[field_.name]).split())
+        text = " ".join(re.sub(r":\w+:|`", "", descriptions.get(field_.name, "")).split())
         hint = f"(default: {', '.join(defaults)})"
         options[field_.name] = Annotated[hints[field_.name], tyro.conf.arg(help=text, help_behavior_hint=hint)]
     return options

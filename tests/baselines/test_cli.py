@@ -15,7 +15,7 @@ import pytest
 
 import csp_data
 from baselines.cli import main
-from baselines.commands.train import print_metrics, training_config
+from baselines.commands.train import _training_options, print_metrics, training_config
 from baselines.published import TRAINING
 from baselines.runs.run import Run, read_run
 from baselines.training.settings import TrainConfig
@@ -242,6 +242,12 @@ def test_training_follows_the_protocol_unless_named() -> None:
     assert training_config({}, None, "paper") == TRAINING["paper"]
     assert training_config({"lr": 0.1}, "strict", "paper") == TrainConfig(lr=0.1)
     assert training_config({}, None, "my-own") == TrainConfig()
+
+
+def test_options_need_no_docstrings(monkeypatch: pytest.MonkeyPatch) -> None:
+    documented = _training_options()
+    monkeypatch.setattr(TrainConfig, "__doc__", None)  # as python -OO leaves it
+    assert list(_training_options()) == list(documented)
 
 
 @pytest.mark.parametrize("arguments", [["--help"], ["train", "--help"], ["eval", "--help"], ["table", "--help"]])
