@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from csp_data.errors import OptionError
 from csp_data.options import check_choice, check_number
-from csp_data.recording import FloatArray
+from csp_data.recording import FloatArray, equal_fields
 
 __all__ = ["Affine", "Moments", "Normalization", "Scaling", "features", "fit"]
 
@@ -70,7 +70,7 @@ class Scaling:
                 raise OptionError(f"scaling.{option}", pairs, "pairs of whole numbers")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Affine:
     """``(x - shift) / scale``, channel by channel.
 
@@ -82,6 +82,9 @@ class Affine:
 
     shift: FloatArray
     scale: FloatArray
+
+    def __eq__(self, other: object) -> bool:
+        return equal_fields(self, other) if isinstance(other, Affine) else NotImplemented
 
     def apply(self, values: npt.NDArray[np.floating]) -> npt.NDArray[np.floating]:
         """Normalise; the last axis is the channels. The type of `values` stays."""

@@ -3,21 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 
 from csp_data.card import StreamCard
 
-__all__ = ["FloatArray", "Note", "Recording", "Stream"]
+__all__ = ["FloatArray", "Note", "Recording", "Stream", "equal_fields"]
 
 FloatArray = npt.NDArray[np.float64]
 
 
-@dataclass(frozen=True)
+def equal_fields(one: Any, other: Any) -> bool:
+    """Tell whether two dataclasses of one kind hold the same; of arrays, ``==`` alone would give arrays."""
+    pairs = ((getattr(one, field.name), getattr(other, field.name)) for field in fields(one))
+    return all(
+        np.array_equal(mine, its, equal_nan=True) if isinstance(mine, np.ndarray) else mine == its
+        for mine, its in pairs
+    )
+
+
+@dataclass(frozen=True, eq=False)
 class Stream:
     """What one sensor measured, at its own times.
 
@@ -58,6 +67,9 @@ class Stream:
     def span(self) -> tuple[float, float]:
         """First and last time, in seconds."""
         return float(self.time[0]), float(self.time[-1])
+
+    def __eq__(self, other: object) -> bool:
+        return equal_fields(self, other) if isinstance(other, Stream) else NotImplemented
 
     def __repr__(self) -> str:
         names = ", ".join(self.channels)

@@ -43,6 +43,9 @@ class Team:
         self.rank, self.size, self.device = rank, size, device or torch.device("cpu")
         self._weight = 1.0
 
+    def __repr__(self) -> str:
+        return f"Team(rank={self.rank}, size={self.size})"
+
     @property
     def leads(self) -> bool:
         """Whether this process writes and reports."""

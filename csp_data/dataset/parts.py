@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from csp_data.errors import UnknownNameError
+from csp_data.recording import equal_fields
 from csp_data.store import EpisodeRow
 
 if TYPE_CHECKING:
@@ -52,23 +53,10 @@ class Episode:
     target_time: npt.NDArray[np.float64]
 
     def __eq__(self, other: object) -> bool:
-        """Whether names, samples and times are the same; numpy's ``==`` would give an array for each of them."""
-        if not isinstance(other, Episode):
-            return NotImplemented
-        return self._names == other._names and all(
-            np.array_equal(mine, its) for mine, its in zip(self._arrays, other._arrays, strict=True)
-        )
+        return equal_fields(self, other) if isinstance(other, Episode) else NotImplemented
 
     def __hash__(self) -> int:
-        return hash((self._names, *(array.shape for array in self._arrays)))
-
-    @property
-    def _names(self) -> tuple[str, str, str]:
-        return self.id, self.group, self.split
-
-    @property
-    def _arrays(self) -> tuple[npt.NDArray[np.floating], ...]:
-        return self.time, self.target_time, self.inputs, self.targets
+        return hash((self.id, self.group, self.split, self.inputs.shape, self.targets.shape))
 
     def __repr__(self) -> str:
         return f"<Episode {self.id}, {self.split}: inputs {self.inputs.shape}, targets {self.targets.shape}>"

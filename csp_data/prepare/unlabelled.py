@@ -45,6 +45,9 @@ class InputEpisode:
     time: FloatArray
     target_time: FloatArray
 
+    def __repr__(self) -> str:
+        return f"<InputEpisode {self.id}: inputs {self.inputs.shape}>"
+
 
 def input_episodes(
     recording: Recording, channels: Sequence[str], protocol: Protocol, *, source: Path | str | None = None

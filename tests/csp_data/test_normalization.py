@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import copy
+import dataclasses
 import tracemalloc
+from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from csp_data import normalization
+from csp_data import Normalization, Recording, Stream, normalization
 from csp_data.errors import OptionError
 from csp_data.normalization import Affine, Moments, Scaling, features, fit
 
@@ -112,3 +115,20 @@ def test_pairs_that_are_none_are_refused(pairs: tuple[object, ...]) -> None:
     for option in ("tied", "unscaled"):
         with pytest.raises(OptionError, match=rf"scaling\.{option}=.*pairs of whole numbers"):
             Scaling(**{option: pairs})  # type: ignore[arg-type]
+
+
+def test_what_holds_arrays_is_equal_if_these_are() -> None:
+    affine = Affine(np.zeros(2), np.ones(2))
+    time, values = np.arange(3.0), np.array([[0.0], [np.nan], [2.0]])  # a reference may have gaps
+    stream = Stream(time, values, ("x",), "m", "reference")
+    shorter = dataclasses.replace(stream, time=time[:2], values=values[:2])
+    other_unit = dataclasses.replace(stream, unit="mm")
+    cases: list[tuple[object, list[object]]] = [
+        (affine, [Affine(np.zeros(2), np.array([1.0, 2.0])), Affine(np.zeros(1), np.ones(1)), 0]),
+        (Normalization(affine, affine), [Normalization(affine, Affine(np.ones(2), np.ones(2)))]),
+        (stream, [shorter, other_unit, affine]),
+        (Recording("a", "g", Path("a"), {"x": stream}), [Recording("a", "g", Path("a"), {"x": shorter})]),
+    ]
+    for one, others in cases:
+        assert one == copy.deepcopy(one)
+        assert not any(one == other or other == one for other in others)

@@ -45,6 +45,12 @@ def test_every_public_name_stands_in_the_reference(package: ModuleType, page: st
 
 
 @pytest.mark.parametrize("package", [csp_data, baselines])
+def test_what_help_shows_of_a_function_is_the_same_in_every_process(package: ModuleType) -> None:
+    functions = [one for name in package.__all__ if inspect.isfunction(one := getattr(package, name))]
+    assert not [one.__name__ for one in functions if " object at 0x" in str(inspect.signature(one))]
+
+
+@pytest.mark.parametrize("package", [csp_data, baselines])
 def test_whatever_takes_a_path_takes_text(package: ModuleType) -> None:
     named = [(name, getattr(package, name)) for name in package.__all__]
     classes = [(name, one) for name, one in named if inspect.isclass(one)]

@@ -42,6 +42,7 @@ def test_inputs_are_those_of_the_prepared_file(protocol: Protocol | str, home: P
         assert np.array_equal(found.inputs, episode.inputs)
         assert np.array_equal(found.time, episode.time)
         assert np.array_equal(found.target_time, episode.target_time)
+        assert repr(found) == f"<InputEpisode {episode.id}: inputs {episode.inputs.shape}>"
 
 
 def test_columns_that_a_source_derives(home: Path, tmp_path: Path) -> None:
