@@ -10,6 +10,7 @@ import shlex
 import shutil
 import signal
 import subprocess
+import sys
 import tarfile
 import termios
 import time
@@ -21,6 +22,9 @@ import pytest
 
 import csp_data
 from csp_data.card import registry
+
+# Processes that tests start import the tests' functions by name; at the end, for what is installed comes first.
+sys.path.append(str(Path(__file__).parents[1]))
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -64,6 +64,14 @@ def who(task: tuple[int, float]) -> tuple[int, int]:
     return task[0], os.getpid()
 
 
+def test_processes_find_the_tests_whether_or_not_python_m_started_pytest() -> None:
+    """``python -m`` puts this folder on the path; the command ``pytest`` does not, nor does ``python -P -m``."""
+    test = f"{__file__}::test_results_as_they_come"
+    command = [sys.executable, "-P", "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:xdist", test]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stdout
+
+
 @settings(deadline=None, max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(naps=st.lists(st.sampled_from((0.0, 0.003, 0.01)), max_size=30))
 def test_results_come_in_the_order_of_the_tasks(jobs: int, naps: list[float]) -> None:
