@@ -1,9 +1,10 @@
-"""What importing costs, and what the wheel holds."""
+"""What importing costs, and what the source archive and the wheel hold."""
 
 from __future__ import annotations
 
 import subprocess
 import sys
+import tarfile
 import venv
 import zipfile
 from importlib.metadata import distribution
@@ -29,12 +30,29 @@ def test_import_needs_no_module_of_posix_alone() -> None:
 
 
 @pytest.fixture(scope="module")
-def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The wheel, built from the sources of this checkout."""
+def dist(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The source archive of this checkout, and the wheel that is built from that."""
     out = tmp_path_factory.mktemp("dist")
-    command = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(out), str(ROOT)]
+    command = [sys.executable, "-m", "build", "--no-isolation", "--outdir", str(out), str(ROOT)]
     subprocess.run(command, check=True, capture_output=True, timeout=900)
-    return next(out.glob("*.whl"))
+    return out
+
+
+@pytest.fixture(scope="module")
+def wheel(dist: Path) -> Path:
+    return next(dist.glob("*.whl"))
+
+
+def test_the_source_archive_holds_all_that_is_kept_under_version_control(dist: Path) -> None:
+    """Whoever packages it runs the tests and builds the docs from the archive."""
+    if not (ROOT / ".git").exists():
+        pytest.skip("not a checkout")
+    listed = subprocess.run(["git", "-C", ROOT, "ls-files", "-z"], capture_output=True, text=True, check=True)
+    with tarfile.open(next(dist.glob("*.tar.gz"))) as archive:
+        names = {name.partition("/")[2] for name in archive.getnames()}
+    assert set(filter(None, listed.stdout.split("\0"))) <= names
+    built = ("__pycache__", "_build", "generated", "gallery_built", ".egg-info/PKG-INFO")
+    assert [name for name in names if name.endswith(built)] == ["csp_data.egg-info/PKG-INFO"]
 
 
 def test_wheel_holds_cards_sample_results_and_types(wheel: Path) -> None:
