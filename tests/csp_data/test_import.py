@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import ast
 import subprocess
 import sys
 import tarfile
+import tomllib
 import venv
 import zipfile
-from importlib.metadata import distribution
+from importlib.metadata import distribution, packages_distributions
 from pathlib import Path
 
 import pytest
 from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).parent.parent.parent
 HEAVY = ("torch", "matplotlib", "pandas", "xarray", "numba", "dask", "scipy.signal")
@@ -27,6 +30,23 @@ def test_import_needs_no_module_of_posix_alone() -> None:
     blocked = ("fcntl", "grp", "pty", "resource", "syslog", "termios", "tty")
     code = f"import sys; sys.modules.update(dict.fromkeys({blocked!r})); import csp_data.cli, baselines.cli"
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_whatever_is_imported_is_required_by_name() -> None:
+    """What comes along with another package is gone when that no longer needs it."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    lines = sum(project["optional-dependencies"].values(), project["dependencies"])
+    required = {canonicalize_name(Requirement(line).name) for line in lines}
+    imported = set()
+    for file in (path for package in ("csp_data", "baselines") for path in (ROOT / package).rglob("*.py")):
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Import):
+                imported |= {one.name.partition(".")[0] for one in node.names}
+            elif isinstance(node, ast.ImportFrom) and node.module:
+                imported.add(node.module.partition(".")[0])
+    homes = packages_distributions()
+    for name in imported - sys.stdlib_module_names - {"baselines", "csp_data"}:
+        assert {canonicalize_name(home) for home in homes.get(name, [name])} & required, name
 
 
 @pytest.fixture(scope="module")
