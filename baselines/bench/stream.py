@@ -11,8 +11,9 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import nn
 
-from baselines.stream.engine import Model
+from baselines.stream.engine import streamable
 from baselines.stream.line_protocol import LatencyHistogram
 from baselines.stream.streamer import Streamer
 from csp_data import LowPass, Normalization
@@ -58,7 +59,7 @@ class StreamLatency:
 
 
 def measure_stream_latency(
-    model: Model,
+    model: nn.Module,
     samples: int = 5000,
     *,
     engine: str = "auto",
@@ -90,6 +91,7 @@ def measure_stream_latency(
     seed
         Of the noise.
     """
+    model = streamable(model)
     config = model.config
     ones = [Affine(np.zeros(n), np.ones(n)) for n in (config.in_dim, config.out_dim)]
     stream = Streamer(

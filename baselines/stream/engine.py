@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from baselines.errors import CspDataError, OptionError
 from baselines.models.model import FlatModel, HierarchicalModel
@@ -17,13 +17,30 @@ from baselines.models.own import OwnModel
 from baselines.models.own_window import WindowedModel
 from csp_data.options import check_choice
 
-__all__ = ["ENGINES", "Engine", "ReferenceEngine", "StateError", "leaves", "make_engine", "map_leaves"]
+__all__ = [
+    "ENGINES",
+    "Engine",
+    "ReferenceEngine",
+    "StateError",
+    "leaves",
+    "make_engine",
+    "map_leaves",
+    "streamable",
+]
 
 Model = FlatModel | HierarchicalModel | OwnModel | WindowedModel
 Arrays = dict[str, npt.NDArray[Any]]
 
 ENGINES = ("auto", "reference", "fast")
 """What :func:`make_engine` takes."""
+
+
+def streamable(model: nn.Module) -> Model:
+    """Return a model that predicts sample by sample; refuse a reference, or a module of any other kind."""
+    if not hasattr(model, "step"):
+        expected = "a model that predicts sample by sample, as baselines.build makes it"
+        raise OptionError("model", type(model).__name__, expected, "References do not: they have no step.")
+    return cast(Model, model)
 
 
 class StateError(CspDataError):

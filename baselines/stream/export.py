@@ -23,6 +23,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
+from torch import nn
 
 import csp_data
 from baselines.errors import CspDataError, MissingExtraError, OptionError
@@ -30,7 +31,7 @@ from baselines.files import atomic_json
 from baselines.models.own import OwnModel
 from baselines.models.own_window import WindowedModel
 from baselines.runs.interface import Interface
-from baselines.stream.engine import Model
+from baselines.stream.engine import Model, streamable
 from baselines.stream.own_step import AS_IT_IS
 from baselines.stream.step_module import StepModule
 from baselines.stream.streamer import Streamer
@@ -57,7 +58,7 @@ class ExportError(CspDataError):
 
 
 def export(
-    model: Model,
+    model: nn.Module,
     interface: Interface,
     path: Path | str,
     form: str,
@@ -90,7 +91,8 @@ def export(
     Raises
     ------
     OptionError
-        If the form is not known, the filter not causal, or the model has a Transformer without a window.
+        If the form is not known, the model is a reference, the filter not causal, or the model has a Transformer
+        without a window.
     MissingExtraError
         If ONNX is not installed.
     ExportError
@@ -99,6 +101,7 @@ def export(
     ModelError
         If the state of a model of one's own has no fixed size.
     """
+    model = streamable(model)
     if isinstance(model, WindowedModel) or (isinstance(model, OwnModel) and model.lacking):
         raise ExportError(
             f"{model.config.source}: expected a model with a step of its own, as an exported state has a fixed "

@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import safetensors
 import safetensors.numpy
+from torch import nn
 
 from baselines.errors import OptionError
 from baselines.files import atomic_bytes
@@ -21,7 +22,7 @@ from baselines.models.factory import build_from_config
 from baselines.models.own import OwnModel
 from baselines.models.own_window import WindowedModel
 from baselines.runs.interface import Interface
-from baselines.stream.engine import Arrays, Model, StateError, make_engine
+from baselines.stream.engine import Arrays, Model, StateError, make_engine, streamable
 from baselines.stream.preparation import Preparation, as_lists
 from baselines.stream.resampling import Resampler, is_resampled
 from csp_data import LowPass, Normalization
@@ -65,13 +66,14 @@ class Streamer:
     Raises
     ------
     OptionError
-        If the filter is not causal, the normalisation is of other channels than the model's, the baseline is none,
-        or the engine cannot run the model.
+        If the model is a reference, which does not predict sample by sample, the filter is not causal, the
+        normalisation is of other channels than the model's, the baseline is none, or the engine cannot run the
+        model.
     """
 
     def __init__(
         self,
-        model: Model,
+        model: nn.Module,
         normalization: Normalization,
         *,
         deltas: bool,
@@ -83,6 +85,7 @@ class Streamer:
         baseline_rows: int = 1,
         engine: str = "auto",
     ) -> None:
+        model = streamable(model)
         width = len(normalization.inputs.shift)
         if width != model.config.in_dim or len(normalization.targets.shift) != model.config.out_dim:
             raise OptionError(
@@ -111,7 +114,7 @@ class Streamer:
     @classmethod
     def of(
         cls,
-        model: Model,
+        model: nn.Module,
         interface: Interface,
         engine: str = "auto",
         *,
@@ -315,7 +318,7 @@ def load_state(path: Path | str, stream: Streamer, resampler: Resampler | None =
         raise StateError(f"{path}: {error}") from None
 
 
-def with_window(model: Model, window: int | None) -> Model:
+def with_window(model: nn.Module, window: int | None) -> Model:
     """Return a model with the same weights that looks back over so many steps only.
 
     Parameters
@@ -330,8 +333,10 @@ def with_window(model: Model, window: int | None) -> Model:
     Raises
     ------
     OptionError
-        If the model has no Transformer at its highest level, and is none of one's own without ``step``.
+        If the model has no Transformer at its highest level, and is none of one's own without ``step``; if it is
+        a reference.
     """
+    model = streamable(model)
     if window is None:
         return model
     if isinstance(model, OwnModel) and model.lacking:

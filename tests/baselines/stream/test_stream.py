@@ -16,9 +16,13 @@ from hypothesis import strategies as st
 
 import csp_data
 from baselines import build
+from baselines.bench.stream import measure_stream_latency
 from baselines.errors import OptionError
 from baselines.presets import ALL_MODELS
+from baselines.references.methods import build_reference
+from baselines.runs.interface import Interface
 from baselines.stream.engine import StateError
+from baselines.stream.export import export
 from baselines.stream.streamer import Streamer, load_state, save_state, with_window
 from csp_data.normalization import features
 
@@ -54,6 +58,18 @@ def check(stream: Streamer, inputs: np.ndarray, cuts: list[int]) -> None:
         other.load_state_dict(stream.state_dict())
         stream, other = other, stream
     np.testing.assert_allclose(np.concatenate(made), batch(stream, inputs), atol=1e-5)
+
+
+def test_a_reference_is_refused_by_its_name(ds: csp_data.Dataset, tmp_path: Path) -> None:
+    reference, interface = build_reference("fir", 12, 3, chunk=10), Interface.of(ds)
+    for use in (
+        lambda: Streamer.of(reference, interface),
+        lambda: export(reference, interface, tmp_path / "x.pt2", "pt2"),
+        lambda: with_window(reference, 5),
+        lambda: measure_stream_latency(reference, 1),
+    ):
+        with pytest.raises(OptionError, match="model='Fir': expected a model that predicts sample by sample"):
+            use()
 
 
 CUTS = st.lists(st.integers(1, 59), max_size=6)
