@@ -21,6 +21,8 @@ WIDTH, HEIGHT = 480, 90
 """Of a sparkline, in CSS pixels."""
 POINTS = 400
 """Columns of a sparkline; of more samples, each column shows the least and the greatest."""
+LINES = 12
+"""Lines of a sparkline, less than twice as many: of more channels every second, third, ... is drawn."""
 
 
 def dataset_html(dataset: Dataset) -> str:
@@ -47,10 +49,12 @@ def dataset_html(dataset: Dataset) -> str:
 def episode_html(episode: Episode) -> str:
     """Return the episode's facts above a sparkline of its inputs and one of its targets."""
     seconds = float(episode.time[-1] - episode.time[0]) if len(episode.time) else 0.0
-    rows = [
-        (what, " x ".join(map(str, values.shape)), sparkline(values))
-        for what, values in (("inputs", episode.inputs), ("targets", episode.targets))
-    ]
+    rows = []
+    for what, values in (("inputs", episode.inputs), ("targets", episode.targets)):
+        said, count = " x ".join(map(str, values.shape)), values.shape[1]
+        if len(_drawn(count)) < count:
+            said += f",<br/>{len(_drawn(count))} of {count} channels drawn"
+        rows.append((what, said, sparkline(values)))
     body = "".join(f"<tr><td>{what}</td><td>{shape}</td><td>{picture}</td></tr>" for what, shape, picture in rows)
     return (
         f"<div><p><b>{escape(episode.id)}</b>, group {escape(episode.group)}, part {escape(episode.split)}, "
@@ -67,18 +71,26 @@ def sparkline(values: npt.NDArray[np.float32]) -> str:
         Any unit; the picture has no axes.
     """
     lines = []
-    for number, column in enumerate(values.T[:: max(1, values.shape[1] // 12)]):
-        shown = _envelope(np.nan_to_num(column.astype(np.float64)))
+    count = values.shape[1]
+    drawn = _drawn(count)
+    for number, column in enumerate(drawn):
+        shown = _envelope(np.nan_to_num(values[:, column].astype(np.float64)))
         span = np.ptp(shown) if len(shown) else 0.0
         level = (shown - shown.min()) / span if span > 0 else np.full(len(shown), 0.5)
         x = np.linspace(1, WIDTH - 1, len(shown))
         points = " ".join(f"{a:.1f},{b:.1f}" for a, b in zip(x, 2 + (1 - level) * (HEIGHT - 4), strict=True))
         colour = COLOURS[number % len(COLOURS)]
         lines.append(f'<polyline fill="none" stroke="{colour}" stroke-width="1" points="{points}"/>')
+    said = f"{count}" if len(drawn) == count else f"{len(drawn)} of {count}"
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" width="{WIDTH}" '
-        f'role="img" aria-label="{values.shape[1]} channels over time">{"".join(lines)}</svg>'
+        f'role="img" aria-label="{said} channels over time">{"".join(lines)}</svg>'
     )
+
+
+def _drawn(count: int) -> range:
+    """Return which of so many channels are drawn."""
+    return range(0, count, max(1, count // LINES))
 
 
 def _envelope(column: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:

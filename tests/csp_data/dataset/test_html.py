@@ -43,6 +43,15 @@ def test_an_episode_draws_its_channels() -> None:
     assert "<script>" not in hostile._repr_html_()
 
 
+def test_of_many_channels_it_says_how_many_are_drawn() -> None:
+    episode = dataclasses.replace(csp_data.load("sample").train[0], inputs=np.zeros((500, 60), np.float32))
+    inputs, targets = ET.fromstring(episode._repr_html_()).iter("tr")
+    lines = list(inputs.iter("{http://www.w3.org/2000/svg}polyline"))
+    assert f"{len(lines)} of 60 channels drawn" in "".join(inputs.itertext())
+    assert f'aria-label="{len(lines)} of 60 channels over time"' in ET.tostring(inputs, encoding="unicode")
+    assert "drawn" not in "".join(targets.itertext())
+
+
 def test_a_sparkline_keeps_the_extremes() -> None:
     values = np.zeros((100_000, 2), np.float32)
     values[71_234, 0] = 1  # one sample in a hundred thousand is still seen
