@@ -39,7 +39,7 @@ from csp_data.dataset import Dataset
 from csp_data.describe.text import plain_text
 from csp_data.errors import StoreError
 from csp_data.home import home, prepared_dir, prepared_files_of
-from csp_data.terminal import loudness, wrapped
+from csp_data.terminal import count_of, loudness, wrapped
 
 __all__ = ["cli", "main"]
 
@@ -129,7 +129,8 @@ def _describe_prepared(dataset: Dataset) -> Iterator[str]:
     summary = _summary(dataset)
     yield f"\nPrepared: {dataset.path}\n  {dataset}"
     for part, row in summary["parts"].items():
-        yield f"  {part:<6} {row['episodes']} episodes, {row['minutes']:.1f} min, {len(row['groups'])} groups"
+        episodes, groups = count_of(row["episodes"], "episode"), count_of(len(row["groups"]), "group")
+        yield f"  {part:<6} {episodes}, {row['minutes']:.1f} min, {groups}"
     yield f"  {_counts(dataset)}"
     for what, count in summary["provenance"]["counts"].items():
         yield f"  {count} x {what}"

@@ -24,6 +24,7 @@ __all__ = [
     "READER_LEFT",
     "Loudness",
     "at_terminal",
+    "count_of",
     "flags",
     "loudness",
     "pipeable",
@@ -104,6 +105,11 @@ stdout_is_result: ContextVar[bool] = ContextVar("stdout_is_result", default=Fals
 def at_terminal(stream: TextIO | None) -> bool:
     """Whether a person is at the other end of a stream; there is no stream where it was closed (``2>&-``)."""
     return stream is not None and stream.isatty()
+
+
+def count_of(count: int, what: str) -> str:
+    """Return how many there are of what: ``1 seed``, ``3 seeds``."""
+    return f"{count:,} {what}{'' if count == 1 else 's'}"
 
 
 def visible(text: str) -> str:

@@ -9,10 +9,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from baselines.ablations.faults import FAULTS
-from baselines.tables.digits import bracketed, count_of
+from baselines.tables.digits import bracketed
 from baselines.tables.model_looks import looks_by_name
 from baselines.tables.table import kind_label
 from csp_data.plot.runs import plot_settings
+from csp_data.terminal import count_of
 
 if TYPE_CHECKING:
     from baselines.ablations.fault_runs import Row

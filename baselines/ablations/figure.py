@@ -11,11 +11,12 @@ from matplotlib.figure import Figure
 
 from baselines.ablations.comparison import folds_label
 from baselines.ablations.variants import KINDS
-from baselines.tables.digits import bracketed, count_of, mean_and_std
+from baselines.tables.digits import bracketed, mean_and_std
 from baselines.tables.model_looks import looks_by_name
 from baselines.tables.table import kind_label
 from csp_data.plot.runs import plot_settings
 from csp_data.plot.style import Look, legend_beside, tidy
+from csp_data.terminal import count_of
 
 if TYPE_CHECKING:
     from baselines.ablations.ablate import Row

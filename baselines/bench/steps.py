@@ -25,6 +25,7 @@ from baselines.training.step import PlainStep, adam, make_step, masked_mse, uses
 from baselines.training.train import seeded
 from csp_data import LowPass
 from csp_data.parallel import keep_freed
+from csp_data.terminal import count_of
 
 __all__ = ["CASES", "Case", "Rates", "measure", "measure_rates", "measure_step", "render"]
 
@@ -235,8 +236,9 @@ def render(measured: dict[str, Any]) -> str:
         f": {rates['flops'] / 1e9:.0f} GFLOP/s (float32 product), {rates['bytes'] / 1e9:.1f} GB/s (copy)"
     )
     head = (
-        f"{environment['device']}, {environment['threads']} threads, torch {environment['torch']}, commit "
-        f"{environment['commit']}{speed or ''}" + (". QUICK: no numbers to keep." if measured["quick"] else "")
+        f"{environment['device']}, {count_of(environment['threads'], 'thread')}, torch {environment['torch']}, "
+        f"commit {environment['commit']}{speed or ''}"
+        + (". QUICK: no numbers to keep." if measured["quick"] else "")
     )
     tables = [head + "\n"]
     if measured["steps"]:

@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 import tyro
 
 from baselines.commands.run_options import Runs, RunsOptions, print_outcome
-from csp_data.terminal import loudness
+from csp_data.terminal import count_of, loudness
 
 __all__ = ["ABLATE", "Ablate", "ablate"]
 
@@ -89,7 +89,9 @@ def ablate(command: Ablate, line: str) -> None:
         failed = {str(folder): reason for folder, reason in sweep.failed.items()}
         text = json.dumps({"ablation": ablation.kind, "files": files, "left_out": notes, "failed": failed})
     else:
-        counts = f"{len(sweep.done)} runs, {sweep.executed} of them done now; {len(sweep.failed)} failed"
+        counts = (
+            f"{count_of(len(sweep.done), 'run')}, {sweep.executed} of them done now; {len(sweep.failed)} failed"
+        )
         text = f"{summary(ablation.rows)}\n\n{sweep.folder}: {counts}"
         text += "".join(f"\nwritten: {path}" for path in ablation.files)
     print_outcome(text, sweep.failed)

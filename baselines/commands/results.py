@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import tyro
 
 from baselines.errors import OptionError
+from csp_data.terminal import count_of
 
 if TYPE_CHECKING:
     from baselines.results import Result
@@ -109,6 +110,6 @@ def _print_summaries(studies: Sequence[dict[str, Any]], *, as_json: bool) -> Non
     for summary in studies:
         seeds = " ".join(map(str, summary["seeds"]))
         sys.stdout.write(
-            f"{summary['study']}: {summary['runs']} runs, {summary['models']} models, seeds {seeds}; "
-            f"{', '.join(summary['datasets'])}; protocol {', '.join(summary['protocols'])}\n"
+            f"{summary['study']}: {count_of(summary['runs'], 'run')}, {count_of(summary['models'], 'model')}, "
+            f"seeds {seeds}; {', '.join(summary['datasets'])}; protocol {', '.join(summary['protocols'])}\n"
         )

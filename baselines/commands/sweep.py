@@ -12,7 +12,7 @@ from typing import Annotated, Literal
 import tyro
 
 from baselines.commands.run_options import Runs, RunsOptions, print_outcome
-from csp_data.terminal import loudness
+from csp_data.terminal import count_of, loudness
 
 __all__ = ["SWEEP", "Sweep", "sweep"]
 
@@ -76,7 +76,8 @@ def sweep(command: Sweep, line: str) -> None:
             {"sweep": str(finished.folder), "done": [str(f) for f in finished.done], "failed": failed}
         )
     else:
-        counts = f"{len(finished.done)} runs, {finished.executed} of them done now; {len(finished.failed)} failed"
+        done = f"{count_of(len(finished.done), 'run')}, {finished.executed} of them done now"
+        counts = f"{done}; {len(finished.failed)} failed"
         text = "\n".join([f"{finished.folder}: {counts}", *_table_commands(finished.folder)])
     print_outcome(text, finished.failed)
 

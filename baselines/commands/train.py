@@ -25,7 +25,7 @@ from csp_data import Dataset
 from csp_data.card import load_card
 from csp_data.card.splits import PARTS
 from csp_data.protocol import resolve
-from csp_data.terminal import loudness
+from csp_data.terminal import count_of, loudness
 
 __all__ = [
     "EVAL",
@@ -286,7 +286,6 @@ def evaluate(command: Eval, line: str) -> None:
 def _evaluate_on_recordings(command: Eval, keep: Path | None) -> None:
     """Evaluate on recordings that are in no prepared file."""
     from baselines.prediction import Predictor
-    from baselines.tables.digits import count_of
 
     assert command.dataset is not None
     if command.part is not None:
@@ -324,7 +323,7 @@ def print_metrics(label: str, metrics: dict[str, Any], units: list[str]) -> None
     for name, values in episodes.items():
         print(_error_line(f"  {name}", values, units))
     if left:
-        print(f"  and {left:,} more episodes, whose errors are smaller (--json has all)")
+        print(f"  and {count_of(left, 'more episode')}, whose errors are smaller (--json has all)")
 
 
 def _predictions_file(folder: Path) -> Path:

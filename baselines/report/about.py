@@ -9,11 +9,12 @@ import numpy as np
 from baselines.report import html
 from baselines.report.group import Group
 from baselines.report.panels import panel
-from baselines.tables.digits import count_of, number
+from baselines.tables.digits import number
 from baselines.tables.table import Row, Table, best_on_val
 from csp_data import Dataset, LowPass, plot
 from csp_data.plot.style import printed_unit
 from csp_data.store import Channels
+from csp_data.terminal import count_of
 
 __all__ = ["data", "lede", "signals"]
 

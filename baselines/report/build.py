@@ -30,6 +30,7 @@ from baselines.tables.table import Table
 from csp_data import Dataset
 from csp_data.home import expanded
 from csp_data.protocol import resolve
+from csp_data.terminal import count_of
 
 __all__ = ["make_report", "write_report"]
 
@@ -200,8 +201,8 @@ def _page_of_many(groups: Sequence[Group], runs: Sequence[Run], omitted: str) ->
     seeds = {run.config.train.seed for run in runs}
     title = "Sequence models compared" if len(names) > 1 else f"Sequence models on {names[0]}"
     counts = (
-        f"{len(runs)} finished runs of {len(models)} models with {len(seeds)} seed{'s' * (len(seeds) > 1)} "
-        f"on {join_names(names)}, in {len(groups)} sections."
+        f"{count_of(len(runs), 'finished run')} of {count_of(len(models), 'model')} with "
+        f"{count_of(len(seeds), 'seed')} on {join_names(names)}, in {count_of(len(groups), 'section')}."
     )
     separation = (
         "Simulated, real and CSP-Bench recordings never share a table, nor do two protocols or two recipes of the "
@@ -326,7 +327,7 @@ def _settings_section(groups: Sequence[Group], prefix: str) -> tuple[Entry, str]
         entry.children.append(axis_entry)
         figures = html.figures(settings_panels(varied_axis, table.report, looks))
         undrawn = max(map(len, varied_axis.panels.values())) - MAX_PANELS
-        note = f"{undrawn} more combinations of the other settings are not drawn."
+        note = f"Not drawn: {count_of(undrawn, 'other combination')} of the other settings."
         axis_sections.append(
             html.section(axis_entry, figures, html.paragraph(note) if undrawn > 0 else "", level=3)
         )
@@ -353,7 +354,7 @@ def _without_repeats(runs: Sequence[Run]) -> tuple[list[Run], int]:
 def _omitted_note(unfinished: int, repeated: int) -> str:
     """Say which runs are not on the page."""
     sentences = [
-        f"{unfinished} more runs are unfinished and not on this page." if unfinished else "",
-        f"{repeated} runs are in several of the folders and stand here once." if repeated else "",
+        f"Not on this page: {count_of(unfinished, 'unfinished run')}." if unfinished else "",
+        f"In several of the folders, and here once: {count_of(repeated, 'run')}." if repeated else "",
     ]
     return html.paragraph(" ".join(filter(None, sentences))) if any(sentences) else ""

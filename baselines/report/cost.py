@@ -17,6 +17,7 @@ from baselines.tables.digits import Scale
 from baselines.training.ledger import SWEEP, read_lines
 from baselines.training.settings import BEST
 from csp_data import plot
+from csp_data.terminal import count_of
 
 __all__ = ["provenance", "speed"]
 
@@ -136,10 +137,9 @@ def _environment_texts(environment: Mapping[str, Any]) -> tuple[str, str, str]:
     packages = ("csp_data", "python", "torch", "numpy")
     machine = "elsewhere"
     if "platform" in environment:
-        machine = (
-            f"{environment['platform']}; {environment.get('cpu_count')} CPUs, "
-            f"{environment.get('threads')} threads; {environment.get('device')}"
-        )
+        kinds = (("cpu_count", "CPU"), ("threads", "thread"))
+        counts = ", ".join(count_of(environment[key], what) for key, what in kinds if environment.get(key))
+        machine = f"{environment['platform']}; {counts}; {environment.get('device')}"
     return (
         environment.get("about") or ", ".join(f"{name} {environment.get(name, 'unknown')}" for name in packages),
         machine,

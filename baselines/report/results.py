@@ -12,6 +12,7 @@ from baselines.tables.digits import Scale, bracketed
 from baselines.tables.render import cells, columns, notes, render
 from baselines.tables.table import Table
 from csp_data import plot
+from csp_data.terminal import count_of
 
 __all__ = ["errors", "errors_table", "significance"]
 
@@ -60,23 +61,23 @@ def significance(table: Table) -> str:
     worse = [row.model for row, comparison in compared if comparison.significant and comparison.difference > 0]
     better = [row.model for row, comparison in compared if comparison.significant and comparison.difference < 0]
     undecided = [row.model for row, comparison in compared if not comparison.significant]
+    count = compared[0][1].recordings
+    recordings = count_of(count, "recording")
     sentences = [
         f"Compared on {table.report} with {table.against}, the {table.against_kind} with the lowest error on "
         f"{table.selection}.",
         f"Worse: {join_names(worse)}." if worse else "",
         f"Better: {join_names(better)}." if better else "",
-        f"Not decided by {compared[0][1].recordings} recordings: {join_names(undecided)}."
-        if 0 < len(undecided) < len(rows)
-        else "",
-        f"{compared[0][1].recordings} recordings decide nothing here." if len(undecided) == len(rows) else "",
+        f"Not decided by {recordings}: {join_names(undecided)}." if 0 < len(undecided) < len(rows) else "",
+        f"{recordings} decide{'s' * (count == 1)} nothing here." if len(undecided) == len(rows) else "",
     ]
 
     def draw(axes: Axes) -> None:
         plot.plot_differences(axes, rows, label=f"MSE{table.squared_unit_label}", against=str(table.against))
 
     description = (
-        f"Difference of the mean squared error of {len(rows)} models to that of {table.against}, with 95 % "
-        f"intervals; those of {join_names([*worse, *better]) or 'none'} are significant."
+        f"Difference of the mean squared error of {count_of(len(rows), 'model')} to that of {table.against}, with "
+        f"95 % intervals; those of {join_names([*worse, *better]) or 'none'} are significant."
     )
     figure = panel(draw, description, height=0.9 + 0.22 * len(rows), title="filled and coloured: significant")
     return html.paragraph(" ".join(filter(None, sentences))) + html.figures([figure])
@@ -103,7 +104,7 @@ def errors(group: Group) -> str:
     values = {label: {name: means[label][name] for name in drawn_names} for label in selected}
     figure = panel(
         lambda axes: plot.plot_errors(axes, values, label=f"RMSE{unit}", looks=group.highlighted_looks),
-        f"RMSE of {join_names(selected)} on each of {len(drawn_names)} recordings of {table.report}.",
+        f"RMSE of {join_names(selected)} on each of {count_of(len(drawn_names), 'recording')} of {table.report}.",
         height=1.2 + 0.48 * len(drawn_names),
         title=f"RMSE of each {table.report} recording{unit}",
     )
@@ -119,7 +120,7 @@ def errors(group: Group) -> str:
         )
         + html.figures([figure])
         + html.folded(
-            f"All errors as a table ({len(names)} recordings, {len(means)} models)",
+            f"All errors as a table ({count_of(len(names), 'recording')}, {count_of(len(means), 'model')})",
             _recordings_table(means, unit),
         )
     )

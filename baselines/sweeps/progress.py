@@ -14,7 +14,7 @@ from baselines.cpu.threads import COMPILING
 from baselines.sweeps.grid import PlannedRun
 from baselines.sweeps.worker import Outcome
 from baselines.training.ledger import LEDGER, read_lines
-from csp_data.terminal import at_terminal, stdout_is_result
+from csp_data.terminal import at_terminal, count_of, stdout_is_result
 
 __all__ = ["Progress", "draws_bars"]
 
@@ -147,7 +147,8 @@ class Progress:
         failed, skipped = states.count("failed"), states.count("skipped")
         done = len(states) - failed
         earlier = f" ({skipped} of them before)" if skipped else ""
-        return f"{len(self.runs)} runs: {done} done{earlier}, {failed} failed, {len(self.runs) - len(states)} left"
+        runs, left = count_of(len(self.runs), "run"), len(self.runs) - len(states)
+        return f"{runs}: {done} done{earlier}, {failed} failed, {left} left"
 
     def _time_left(self) -> str:
         seconds = self.seconds_left()

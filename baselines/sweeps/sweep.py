@@ -26,6 +26,7 @@ from baselines.sweeps.progress import Progress, draws_bars
 from baselines.sweeps.worker import Place
 from baselines.training.ledger import SWEEP, append_line, read_lines
 from csp_data.home import expanded
+from csp_data.terminal import count_of
 
 T = TypeVar("T")
 
@@ -60,7 +61,7 @@ class Sweep:
         return [read_run(folder) for folder in self.done]
 
     def __repr__(self) -> str:
-        return f"<Sweep {self.folder}: {len(self.done)} runs done, {len(self.failed)} failed>"
+        return f"<Sweep {self.folder}: {count_of(len(self.done), 'run')} done, {len(self.failed)} failed>"
 
 
 def sweep(

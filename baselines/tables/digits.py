@@ -11,7 +11,6 @@ __all__ = [
     "RAISED",
     "Scale",
     "bracketed",
-    "count_of",
     "mean_and_std",
     "number",
     "p_value",
@@ -127,11 +126,6 @@ def p_value(p: float) -> str:
 def places(uncertainty: float, value: float) -> int:
     """Return the decimals of a value and its uncertainty: two digits of the uncertainty, :data:`DIGITS` in all."""
     return min(_decimals_for(uncertainty, 2), _decimals_for(value, DIGITS))
-
-
-def count_of(count: int, what: str) -> str:
-    """Return how many there are of what: ``1 seed``, ``3 seeds``."""
-    return f"{count:,} {what}{'' if count == 1 else 's'}"
 
 
 def bracketed(unit: str) -> str:

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple, TypeVar
 from baselines.results.rows import Result, as_result
 from baselines.runs.config import flatten
 from baselines.runs.run import Run, RunError
+from csp_data.terminal import count_of
 
 __all__ = ["by_label", "what_numbers_mean"]
 
@@ -74,7 +75,10 @@ def what_numbers_mean(groups: Mapping[str, Sequence[Result]]) -> tuple[str, ...]
             if label in numbered
         ]
         more = len(fields) - MOST_FIELDS_BELOW
-        said.append("; ".join(texts) + (f"; and {more} more settings differ." if more > 0 else "."))
+        said.append(
+            "; ".join(texts)
+            + (f"; and {count_of(more, 'more setting')} differ{'s' * (more == 1)}." if more > 0 else ".")
+        )
     return tuple(said)
 
 

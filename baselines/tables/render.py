@@ -8,10 +8,11 @@ from dataclasses import asdict
 from typing import Literal
 
 from baselines.results.text import rows_to_csv
-from baselines.tables.digits import Scale, count_of, number, p_value, places, signed
+from baselines.tables.digits import Scale, number, p_value, places, signed
 from baselines.tables.grid import Cell, Grid, write
 from baselines.tables.significance import Comparison
 from baselines.tables.table import Row, Table, best_on_val
+from csp_data.terminal import count_of
 
 __all__ = [
     "FORMATS",

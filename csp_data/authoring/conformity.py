@@ -32,6 +32,7 @@ from csp_data.signal.plausible import RATE_FACTOR, RATE_TOLERANCE, TURNS, doubtf
 from csp_data.signal.turning import ALIKE, compare_turning, disagreements, doubts_of_gravity, force_in_room
 from csp_data.sources import Found, Source, TargetFunction, find_in, load_source, read_found
 from csp_data.splits import assign
+from csp_data.terminal import count_of
 
 __all__ = ["check_source"]
 
@@ -150,7 +151,7 @@ def _recordings(state: _State) -> Iterator[str]:
     if found != find_in(state.card, state.root):
         yield "find() gives another order the second time; sort what it returns"
     state.found = found
-    state.summary = f"{len(found)} in {len({recording.group for recording in found})} groups"
+    state.summary = f"{len(found)} in {count_of(len({recording.group for recording in found}), 'group')}"
 
 
 def _not_listed(card: Card, root: Path, found: Sequence[Found]) -> Iterator[str]:
@@ -166,7 +167,9 @@ def _not_listed(card: Card, root: Path, found: Sequence[Found]) -> Iterator[str]
         elif lacking := [name for name in others if name not in listed and (root / name).exists()]:
             yield f"{recording.id}: the card lists {main}, and not {lacking[0]}, which download would not bring"
     if left_out:
-        yield _Warning(f"{len(left_out)} recordings are left out, as the card does not list {_some(left_out)}")
+        yield _Warning(
+            f"left out: {count_of(len(left_out), 'recording')}, as the card does not list {_some(left_out)}"
+        )
 
 
 def _reading(state: _State) -> Iterator[str]:
@@ -446,7 +449,9 @@ def _splits(state: _State) -> Iterator[str]:
                 line = f"{name}: {both} (the same bytes); remove one of them"
                 yield line if parts[copy.id] != parts[other.id] else _Warning(line)
         if unassigned := sorted(found_ids - set(parts)):
-            yield _Warning(f"{name}: {len(unassigned)} recordings are in no part, such as {unassigned[0]!r}")
+            yield _Warning(
+                f"{name}: {count_of(len(unassigned), 'recording')} in no part, such as {unassigned[0]!r}"
+            )
         trained, others = (
             {subject_of[id_] for id_, part in parts.items() if id_ in subject_of and (part == "train") == is_train}
             for is_train in (True, False)

@@ -14,6 +14,7 @@ import numpy.typing as npt
 from csp_data.errors import UnknownNameError
 from csp_data.recording import equal_fields
 from csp_data.store import EpisodeRow
+from csp_data.terminal import count_of
 
 if TYPE_CHECKING:
     from csp_data.dataset.dataset import Dataset
@@ -150,7 +151,7 @@ class Split(Episodes):
         return Windows(self)
 
     def __repr__(self) -> str:
-        return f"<Split {self.name}: {len(self)} episodes, {self.seconds / 60:.1f} min>"
+        return f"<Split {self.name}: {count_of(len(self), 'episode')}, {self.seconds / 60:.1f} min>"
 
 
 class Windows(Episodes):

@@ -6,6 +6,7 @@ from matplotlib.axes import Axes
 
 from csp_data.dataset import Dataset
 from csp_data.plot.style import COLOURS, tidy
+from csp_data.terminal import count_of
 
 __all__ = ["plot_splits"]
 
@@ -33,8 +34,7 @@ def plot_splits(ax: Axes, dataset: Dataset) -> Axes:
         for length in minutes.values():
             ax.barh(row, length, left=left, color=COLOURS[row % len(COLOURS)], edgecolor="white", linewidth=0.8)
             left += length
-        groups = f"{len(minutes)} group{'s' if len(minutes) != 1 else ''}"
-        episodes = f"{len(split)} episode{'s' if len(split) != 1 else ''}"
+        groups, episodes = count_of(len(minutes), "group"), count_of(len(split), "episode")
         ax.text(left + 0.01 * longest, row, f"{left:.1f} min, {episodes}, {groups}", va="center", fontsize="small")
     ax.set_yticks(range(len(parts)), parts)
     ax.set_ylim(len(parts) - 0.4, -0.6)

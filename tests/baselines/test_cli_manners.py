@@ -239,7 +239,7 @@ def test_a_sweep_says_what_is_done_unless_quiet(tmp_path: Path) -> None:
         folder = str(tmp_path / f"sweep{len(flags)}")
         done = subprocess.run([*call, folder, *flags], capture_output=True, text=True, check=True)
         assert [line.partition(" strict")[0] for line in done.stderr.splitlines()] == wanted
-        assert "1 runs" in done.stdout
+        assert ": 1 run, 1 of them done now; 0 failed" in done.stdout
 
 
 @pytest.mark.parametrize("flags", [[], ["-q"], ["--verbose"]])

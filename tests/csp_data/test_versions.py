@@ -115,7 +115,7 @@ def test_recordings_that_the_card_forgot_are_named(tmp_path: Path) -> None:
     folder = eflesh_without("014340_probe/", tmp_path)
     (check,) = (check for check in csp_data.check_source(folder).checks if check.name == "recordings")
     assert check.status == "warning"
-    assert check.details == ("1 recordings are left out, as the card does not list 20250401_014340_probe",)
+    assert check.details == ("left out: 1 recording, as the card does not list 20250401_014340_probe",)
 
 
 def test_what_is_gone_is_got_by_a_command(tmp_path: Path) -> None:

@@ -198,7 +198,7 @@ def test_the_page_of_a_sweep_that_goes_on_shows_the_folds_that_are_there(runs: l
     )
     assert page.index(">sample, fold 0 of 3</h2>") < page.index(">sample, fold 1 of 3</h2>")
     assert "all 3 folds" not in page
-    assert "6 more runs are unfinished and not on this page." in page
+    assert "Not on this page: 6 unfinished runs." in page
 
 
 def test_folds_on_the_command_line(
