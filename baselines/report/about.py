@@ -12,7 +12,7 @@ from baselines.report.panels import panel
 from baselines.tables.digits import number
 from baselines.tables.table import Row, Table, best_on_val
 from csp_data import Dataset, LowPass, plot
-from csp_data.plot.style import printed_unit
+from csp_data.card import printed, printed_unit
 from csp_data.store import Channels
 from csp_data.terminal import count_of
 
@@ -94,8 +94,8 @@ def _shared_recordings(dataset: Dataset) -> str:
 
 
 def _plain_text(text: str) -> str:
-    """Return a card's text without its line breaks and code marks."""
-    return " ".join(text.replace("`", "").split()).replace("^2", "²").replace("^3", "³")
+    """Return a card's text without its code marks."""
+    return printed(text.replace("`", ""))
 
 
 def _channels(channels: Channels) -> str:

@@ -6,7 +6,19 @@ The cards that ship are in ``csp_data/cards``, one TOML file each.
 from csp_data.card.parse import NOT_STORED, card_from, read_card, stored_card
 from csp_data.card.registry import add_card, bundled_root, is_shipped, load_card, names
 from csp_data.card.splits import SplitCard
-from csp_data.card.types import Access, Card, Citation, FileEntry, Licence, Size, StreamCard, TargetCard, prose
+from csp_data.card.types import (
+    Access,
+    Card,
+    Citation,
+    FileEntry,
+    Licence,
+    Size,
+    StreamCard,
+    TargetCard,
+    printed,
+    printed_unit,
+    prose,
+)
 
 __all__ = [
     "NOT_STORED",
@@ -25,6 +37,8 @@ __all__ = [
     "is_shipped",
     "load_card",
     "names",
+    "printed",
+    "printed_unit",
     "prose",
     "read_card",
     "stored_card",

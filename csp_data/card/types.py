@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
@@ -21,6 +22,8 @@ __all__ = [
     "Size",
     "StreamCard",
     "TargetCard",
+    "printed",
+    "printed_unit",
     "prose",
 ]
 
@@ -35,6 +38,16 @@ QUANTITIES = {"specific force": "m/s^2", "angular rate": "rad/s"}
 def prose(text: str) -> str:
     """Return a text of a card on one line; in the file it may have several."""
     return " ".join(text.split())
+
+
+def printed(text: str) -> str:
+    """Return a text of a card as it stands in print: on one line, powers with raised digits."""
+    return re.sub(r"\^([23])\b", lambda power: "²³"[int(power[1]) - 2], prose(text))
+
+
+def printed_unit(unit: str) -> str:
+    """Return a unit as it stands in print: raised digits, the letter of micro, words where there is none."""
+    return "no unit" if unit == "1" else re.sub(r"\bu(?=[A-Z])", "µ", printed(unit))
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
+from csp_data.card import printed_unit
+
 if TYPE_CHECKING:
     from csp_data.dataset import Dataset, Episode
 
@@ -33,7 +35,12 @@ def dataset_html(dataset: Dataset) -> str:
         for split in (dataset.split(part),)
     ]
     channels = [
-        (role, ", ".join(channels.names), ", ".join(dict.fromkeys(channels.units)), f"{channels.rate_hz:g}")
+        (
+            role,
+            ", ".join(channels.names),
+            ", ".join(map(printed_unit, dict.fromkeys(channels.units))),
+            f"{channels.rate_hz:g}",
+        )
         for role, channels in (("inputs", dataset.channels), ("targets", dataset.targets))
     ]
     head = (

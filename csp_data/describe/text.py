@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from csp_data.card import Card, SplitCard, StreamCard, TargetCard, prose
+from csp_data.card import Card, SplitCard, StreamCard, TargetCard, printed, printed_unit, prose
 from csp_data.protocol import PROTOCOLS, resolve
 
 __all__ = ["amount", "comparison", "incomplete", "markdown", "plain_text"]
@@ -91,7 +91,7 @@ def markdown(card: Card, *, level: int = 1) -> str:
     doi = _link(f"doi:{card.citation.doi}", card.citation.address) if card.citation.address else ""
     parts = [
         f"{head} `{card.name}`: {card.title}",
-        prose(card.summary),
+        printed(card.summary),
         _facts(card),
         f"{head}# Streams",
         "Vectors are in the stated unit and frame; rotations are unit quaternions w x y z once they are read.",
@@ -107,7 +107,7 @@ def markdown(card: Card, *, level: int = 1) -> str:
         _splits(card),
         _changes(card, head),
         f"{head}# Known defects",
-        "\n".join(f"- {prose(defect)}" for defect in card.defects) or "None is known.",
+        "\n".join(f"- {printed(defect)}" for defect in card.defects) or "None is known.",
         f"{head}# How to get it",
         prose(card.obtain),
         f"{head}# Licence and citation",
@@ -136,7 +136,9 @@ def comparison(cards: Iterable[Card], *, link: str = "") -> str:
             (
                 f"[{card.name}]({link.format(name=card.name)})" if link else card.name,
                 card.kind,
-                ", ".join(f"{stream.name} ({_count(stream.columns)}) in {stream.unit}" for stream in inputs),
+                ", ".join(
+                    f"{stream.name} ({_count(stream.columns)}) in {printed_unit(stream.unit)}" for stream in inputs
+                ),
                 _rates(inputs),
                 f"{target.name} ({len(target.channels)})",
                 f"{card.size.recordings or '?'}" if card.size else "?",
@@ -185,18 +187,18 @@ def _stream_row(stream: StreamCard) -> tuple[str, ...]:
     return (
         f"`{stream.name}` ({role})",
         channels,
-        stream.unit,
+        printed_unit(stream.unit),
         f"{stream.rate_hz:.4g} Hz",
-        stream.frame,
-        stream.axes or "not stated",
+        printed(stream.frame),
+        printed(stream.axes or "not stated"),
         " ".join(stream.quaternions) if stream.quaternions else "none",
     )
 
 
 def _target_row(target: TargetCard) -> tuple[str, ...]:
     kind = "a change over the step" if target.increment else "a value at the end of the step"
-    unit = ", ".join(target.units) or target.unit
-    return f"`{target.name}`", _channels(target.channels), unit, f"{prose(target.summary)} ({kind})"
+    unit = ", ".join(map(printed_unit, target.units or (target.unit,)))
+    return f"`{target.name}`", _channels(target.channels), unit, f"{printed(target.summary)} ({kind})"
 
 
 def _splits(card: Card) -> str:

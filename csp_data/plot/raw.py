@@ -8,7 +8,8 @@ import numpy as np
 import numpy.typing as npt
 from matplotlib.axes import Axes
 
-from csp_data.plot.style import COLOURS, legend_beside, printed_unit, styles, telling, tidy
+from csp_data.card import printed_unit
+from csp_data.plot.style import COLOURS, legend_beside, styles, telling, tidy
 from csp_data.recording import FloatArray, Recording, Stream
 
 __all__ = ["gaps", "plot_clock", "plot_coverage", "plot_stream"]

@@ -9,7 +9,8 @@ import numpy as np
 import numpy.typing as npt
 from matplotlib.axes import Axes
 
-from csp_data.plot.style import INK, Look, from_start, legend_beside, line_looks, printed_unit, telling, tidy
+from csp_data.card import printed_unit
+from csp_data.plot.style import INK, Look, from_start, legend_beside, line_looks, telling, tidy
 
 __all__ = ["plot_drift", "plot_prediction", "plot_trajectory"]
 

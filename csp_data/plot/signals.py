@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 
+from csp_data.card import printed_unit
 from csp_data.dataset import Episode
 from csp_data.plot.style import (
     COLOURS,
@@ -15,7 +16,6 @@ from csp_data.plot.style import (
     INK,
     from_start,
     legend_beside,
-    printed_unit,
     styles,
     telling,
     tidy,

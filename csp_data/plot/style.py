@@ -39,7 +39,6 @@ __all__ = [
     "legend_below",
     "legend_beside",
     "looks",
-    "printed_unit",
     "save",
     "shortened",
     "styles",
@@ -144,13 +143,6 @@ def tidy(ax: Axes) -> Axes:
         if isinstance(formatter := axis.get_major_formatter(), ScalarFormatter):
             formatter.set_useOffset(False)
     return ax
-
-
-def printed_unit(unit: str) -> str:
-    """Return a unit as it stands in print: raised digits, the letter of micro, words where there is none."""
-    if unit == "1":
-        return "no unit"
-    return re.sub(r"\bu(?=[A-Z])", "µ", unit.replace("^2", "²").replace("^3", "³"))
 
 
 def legend_beside(ax: Axes) -> None:

@@ -53,5 +53,5 @@ ax.plot(episode.time[some], causal.apply(episode.inputs, rate)[some, 0], color="
 ax.plot(
     episode.time[some], zero.apply(episode.inputs, rate)[some, 0], color="#D55E00", ls="--", label="zero phase"
 )
-ax.set(xlabel="time (s)", ylabel="m/s^2")
+ax.set(xlabel="time (s)", ylabel="m/s²")
 ax.legend()

@@ -31,6 +31,7 @@ def test_a_dataset_shows_its_parts_and_channels() -> None:
         at = cells.index(part)
         assert cells[at + 1 : at + 3] == [str(len(ds.split(part))), f"{ds.split(part).seconds / 60:.1f}"]
     assert ", ".join(ds.channels.names) in cells
+    assert "m/s², rad/s" in cells  # as in figures
     assert ds.path.name in "".join(root.itertext())
 
 

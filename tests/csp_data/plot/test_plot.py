@@ -18,10 +18,11 @@ from scipy import signal
 
 import csp_data
 from csp_data import LowPass, Stream, plot
+from csp_data.card import printed_unit
 from csp_data.commands.plot import FIGURES
 from csp_data.errors import OptionError, UnknownNameError
 from csp_data.plot.raw import gaps
-from csp_data.plot.style import DARK, printed_unit, to_svg
+from csp_data.plot.style import DARK, to_svg
 
 
 @pytest.fixture(scope="module")
