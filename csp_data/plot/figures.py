@@ -17,7 +17,7 @@ from csp_data.plot.raw import plot_clock, plot_coverage, plot_stream
 from csp_data.plot.results import plot_prediction, plot_trajectory
 from csp_data.plot.sets import plot_splits
 from csp_data.plot.signals import by_unit, plot_channels, plot_lowpass, plot_spectra
-from csp_data.plot.style import Figure, from_start, styles
+from csp_data.plot.style import Figure, from_start, legend_below, styles
 from csp_data.recording import FloatArray, Recording, Stream
 from csp_data.signal.lowpass import LowPass
 from csp_data.store import Channels
@@ -137,6 +137,9 @@ def _targets(view: _View) -> Figure:
             unit=targets.units[column],
         )
         _label_fits(ax, 1.4)
+        if own := ax.get_legend():
+            own.remove()
+    legend_below(figure, axes[0])  # once: names of runs are long, and took a third of the width
     _share_time(axes)
     figure.suptitle(view.title(), fontsize="medium")
     return figure

@@ -159,7 +159,13 @@ def legend_below(figure: mpl_figure.Figure, ax: Axes) -> None:
     if labels:
         columns = 2 if len(labels) == 4 or max(map(len, labels)) > 16 else 3
         figure.legend(
-            handles, labels, loc="outside lower left", ncols=columns, handlelength=1.8, columnspacing=1.2
+            handles,
+            labels,
+            loc="outside lower left",
+            ncols=columns,
+            handlelength=1.8,
+            columnspacing=1.2,
+            frameon=False,
         )
 
 

@@ -252,12 +252,12 @@ def build(
     panel.Column
         The page; one that says what is wrong where the address asks for what is not there.
     """
+    if pn.state.curdoc is not None:
+        pn.config.raw_css.append(IN_THE_DARK)  # of this visitor's page alone
+        pn.state.curdoc.js_on_event("document_ready", CustomJS(code=ON_READY))
     try:
         selection = Selection.asked(dataset, runs, arguments or {}, raw)
     except CspDataError as error:
         back = f'<a href="?">Show {html.escape(dataset.name)} from its first episode on</a>'
         return pn.pane.HTML(f"<h1>Not shown</h1><p>{html.escape(str(error))}</p><p>{back}</p>")
-    if pn.state.curdoc is not None:
-        pn.config.raw_css.append(IN_THE_DARK)  # of this visitor's page alone
-        pn.state.curdoc.js_on_event("document_ready", CustomJS(code=ON_READY))
     return _Page(dataset, runs, selection).layout()

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 from matplotlib.image import imread
+from matplotlib.legend import Legend
 from scipy import signal
 
 import csp_data
@@ -256,6 +257,16 @@ def test_prediction_names_models_with_different_lines() -> None:
     looks = {(line.get_color(), str(line.get_linestyle()), line.get_linewidth()) for line in ax.lines}
     assert len(looks) == 10
     assert [text.get_text() for text in ax.get_legend().get_texts()] == ["measured", *models]
+
+
+def test_long_names_of_models_take_no_width_of_targets(sample) -> None:
+    figures = [sample.plot("targets", predictions={name: sample.train[0].targets}) for name in ("m", "m" * 44)]
+    for figure in figures:
+        figure.canvas.draw()
+    widths = [{round(ax.get_position().width, 3) for ax in figure.axes} for figure in figures]
+    assert widths[0] == widths[1]
+    (legend,) = figures[1].findobj(Legend)  # of all panels
+    assert [text.get_text() for text in legend.get_texts()] == ["measured", "m" * 44]
 
 
 def test_raw_recording_by_number_and_id(sample) -> None:

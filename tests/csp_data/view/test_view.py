@@ -313,6 +313,13 @@ def test_the_page_in_a_browser(address: str) -> None:
         shown.wait_for()
         assert shown.evaluate("svg => svg.getBoundingClientRect().width") >= 560  # or its letters are too small
         assert page.evaluate("document.documentElement.scrollWidth") <= 391
+        page.goto(address + "?figure=none")
+        page.wait_for_selector("text=Not shown")
+        page.emulate_media(color_scheme="dark")
+        assert set(_colours(page, "html", "backgroundColor")) <= {*range(1, 60)}
+        assert min(_colours(page, "h1", "color")) > 150
+        page.goto(address)
+        shown.wait_for()
         for scheme, paper, ink in (("light", {0, 255}, range(100)), ("dark", range(1, 60), range(150, 256))):
             page.emulate_media(color_scheme=scheme)
             page_colour, *behind = (_colours(page, one, "backgroundColor") for one in ("html", "select"))
