@@ -190,7 +190,7 @@ def _reading(state: _State) -> Iterator[str]:
         state.recordings.append(recording)
         read.append(found)
     state.summary = f"{len(state.recordings)} of {len(state.found)} read"
-    if read and not _equal(state.source.read(read[0], state.card, protocol), state.recordings[0]):
+    if read and not _equal(read_found(state.source, read[0], state.card, protocol), state.recordings[0]):
         yield f"{read[0].id}: read() gives other numbers the second time"
 
 

@@ -9,7 +9,7 @@ from typing import Any
 from csp_data.card import Card
 from csp_data.protocol import resolve
 from csp_data.recording import Recording
-from csp_data.sources import Found, load_source
+from csp_data.sources import Found, load_source, read_found
 
 __all__ = ["read_and_watch"]
 
@@ -31,7 +31,7 @@ def read_and_watch(card: Card, found: Found) -> tuple[Recording, list[str]]:
         _hooked = True
     _watched = opened
     try:
-        return source.read(found, card, resolve(card)), opened
+        return read_found(source, found, card, resolve(card)), opened
     finally:
         _watched = None
 

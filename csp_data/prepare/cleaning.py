@@ -4,26 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 
 from csp_data.card import Card, StreamCard
 from csp_data.errors import DamagedRecordingError, SourceError
-from csp_data.options import unmasked
 from csp_data.protocol import Protocol
-from csp_data.recording import FloatArray, Note, Recording, Stream
+from csp_data.recording import Note, Recording, Stream
 from csp_data.signal.align import finite_rows, increasing_rows
 from csp_data.signal.plausible import RATE_FACTOR, RATE_TOLERANCE, describe_rate, median_step
 
 __all__ = [
-    "as_floats",
+    "as_on_card",
     "baseline_and_clip",
     "check_clocks",
     "clean",
     "reasons_to_drop",
     "repeated_times",
-    "with_arrays",
 ]
 
 
@@ -31,8 +28,8 @@ MANY = 0.1
 """Share of a clock's samples whose loss a person should look at."""
 
 
-def with_arrays(recording: Recording, names: Iterable[str], card: Card) -> Recording:
-    """Return it with its streams as arrays of floating-point numbers, and as the card calls them.
+def as_on_card(recording: Recording, names: Iterable[str], card: Card) -> Recording:
+    """Return it with its streams' role and kind as the card has them.
 
     Streams that a reader has left out, or whose times, values and channels are not as many, are refused.
     """
@@ -41,29 +38,14 @@ def with_arrays(recording: Recording, names: Iterable[str], card: Card) -> Recor
         stream = streams.get(name)
         if stream is None:
             raise SourceError(card.name, f"{recording.id}: there is no stream {name!r}, which is on the card")
-        where = f"{recording.id}: {name}"
-        time, values = as_floats(stream.time, card, where), as_floats(stream.values, card, where)
         described = card.stream(name)
-        streams[name] = stream = replace(
-            stream, time=time, values=values, role=described.role, kind=described.kind
-        )
-        expected = (*np.shape(stream.time), len(stream.channels))
-        if np.shape(stream.values) != expected or len(expected) != 2:
-            found = f"time {np.shape(stream.time)} and values {np.shape(stream.values)}"
+        streams[name] = replace(stream, role=described.role, kind=described.kind)
+        expected = (*stream.time.shape, len(stream.channels))
+        if stream.values.shape != expected or len(expected) != 2:
+            found = f"time {stream.time.shape} and values {stream.values.shape}"
             needed = f"time (T,) and values (T, {len(stream.channels)}), a column for each channel"
-            raise SourceError(card.name, f"{where}: expected {needed}, found {found}")
+            raise SourceError(card.name, f"{recording.id}: {name}: expected {needed}, found {found}")
     return replace(recording, streams=streams)
-
-
-def as_floats(returned: Any, card: Card, where: str) -> FloatArray:
-    """Convert what a reader returned to floating-point numbers: sums of small whole ones would run over."""
-    try:
-        values = np.asarray(unmasked(returned))
-        if values.dtype.kind not in "fiubO":
-            raise ValueError(f"{values.dtype}")
-        return values if values.dtype in (np.float64, np.float32) else values.astype(np.float64)
-    except (TypeError, ValueError) as error:
-        raise SourceError(card.name, f"{where}: expected an array of numbers, found {error}") from error
 
 
 def check_clocks(recording: Recording, cards: Iterable[StreamCard]) -> Iterator[Note]:

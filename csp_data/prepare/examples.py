@@ -12,19 +12,13 @@ import numpy.typing as npt
 from csp_data.card import Card, StreamCard, TargetCard
 from csp_data.card.plugins import call_reader
 from csp_data.errors import SourceError
-from csp_data.prepare.cleaning import (
-    as_floats,
-    check_clocks,
-    reasons_to_drop,
-    repeated_times,
-    with_arrays,
-)
+from csp_data.prepare.cleaning import as_on_card, check_clocks, reasons_to_drop, repeated_times
 from csp_data.prepare.intervals import clean_and_cut
 from csp_data.prepare.sampling import check_finite, derived_columns, joined_and_filtered, resample
 from csp_data.protocol import Protocol
 from csp_data.recording import FloatArray, Note, Recording, Stream
 from csp_data.signal.align import Grid, Interval
-from csp_data.sources import Source
+from csp_data.sources import Source, as_floats
 
 __all__ = ["Example", "cut_into_pieces", "examples"]
 
@@ -88,7 +82,7 @@ def examples(
     inputs = card.inputs(protocol.inputs)
     references = [stream.name for stream in card.streams if stream.role == "reference"]
     names = [*(stream.name for stream in inputs), *references]
-    recording = with_arrays(recording, names, card)
+    recording = as_on_card(recording, names, card)
     notes = list(check_clocks(recording, [card.stream(name) for name in names]))
     if dropped := list(reasons_to_drop(recording, names, protocol))[:1]:
         return [], dropped

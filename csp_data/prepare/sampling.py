@@ -10,12 +10,11 @@ import numpy as np
 from csp_data.card import Card, StreamCard
 from csp_data.card.plugins import call_reader
 from csp_data.errors import DamagedRecordingError, SourceError
-from csp_data.prepare.cleaning import as_floats
 from csp_data.protocol import Protocol
 from csp_data.recording import FloatArray, Recording, Stream
 from csp_data.signal.resample import interval_means, linear
 from csp_data.signal.rotation import slerp
-from csp_data.sources import Source
+from csp_data.sources import Source, as_floats
 
 __all__ = ["check_finite", "derived_columns", "joined_and_filtered", "resample"]
 

@@ -17,12 +17,21 @@ from csp_data.card import Card, add_card, load_card, names
 from csp_data.card.plugins import FolderReader, RegisteredReader, call_reader
 from csp_data.card.registry import read_external_card
 from csp_data.errors import SourceError
-from csp_data.options import is_number
+from csp_data.options import is_number, unmasked
 from csp_data.protocol import Protocol
 from csp_data.recording import FloatArray, Note, Recording, Stream
 from csp_data.terminal import with_control
 
-__all__ = ["Found", "InputFunction", "Source", "TargetFunction", "load_source", "recognise", "register"]
+__all__ = [
+    "Found",
+    "InputFunction",
+    "Source",
+    "TargetFunction",
+    "as_floats",
+    "load_source",
+    "recognise",
+    "register",
+]
 
 TargetFunction = Callable[[Mapping[str, FloatArray]], FloatArray]
 """From the reference streams at the N + 1 chunk edges, name -> (N + 1, C), to the N targets (N, D)."""
@@ -140,7 +149,7 @@ def find_in(card: Card, root: Path) -> list[Found]:
 
 
 def read_found(source: Source, found: Found, card: Card, protocol: Protocol) -> Recording:
-    """Read a recording that was found.
+    """Read a recording that was found; its times and values are arrays, whatever the reader makes them of.
 
     Raises
     ------
@@ -159,7 +168,15 @@ def read_found(source: Source, found: Found, card: Card, protocol: Protocol) -> 
     if (recording.id, recording.group) != (found.id, found.group):
         problem = f"{found.id}: read() changed id or group to {recording.id!r}, {recording.group!r}"
         raise SourceError(card.name, problem)
-    return recording
+    streams = {
+        name: replace(
+            stream,
+            time=as_floats(stream.time, card, f"{found.id}: time of {name}"),
+            values=as_floats(stream.values, card, f"{found.id}: {name}"),
+        )
+        for name, stream in recording.streams.items()
+    }
+    return replace(recording, streams=streams)
 
 
 def _unusable(recording: Recording) -> Iterator[str]:
@@ -179,6 +196,17 @@ def _unusable(recording: Recording) -> Iterator[str]:
         ]
         if not numbers or not len(numbers) == len(active) == 2 or numbers[0] > numbers[1]:
             yield f"as active the first and the last second of the part to keep, found {active!r}"
+
+
+def as_floats(returned: Any, card: Card, where: str) -> FloatArray:
+    """Convert what a reader returned to floating-point numbers: sums of small whole ones would run over."""
+    try:
+        values = np.asarray(unmasked(returned))
+        if values.dtype.kind not in "fiubO":
+            raise ValueError(f"{values.dtype}")
+        return values if values.dtype in (np.float64, np.float32) else values.astype(np.float64)
+    except (TypeError, ValueError) as error:
+        raise SourceError(card.name, f"{where}: expected an array of numbers, found {error}") from error
 
 
 def register(card: Card | Path | str, reader: Source | ModuleType | None = None) -> Card:

@@ -647,3 +647,31 @@ def test_a_channel_called_like_a_column_of_a_table(tmp_path: Path) -> None:
     assert list(ds.to_pandas(wide="targets").columns)[3:] == ["time", "vel_x"]
     with pytest.raises(CspDataError, match="one name stands twice"):
         ds.to_pandas()
+
+
+def test_a_reader_may_give_the_tables_of_pandas(tmp_path: Path) -> None:
+    """Whose indices count by labels: check, plots and the times of a raw recording failed on them."""
+    pytest.importorskip("pandas")
+    folder = new_source("tables", tmp_path / "own")
+    as_arrays = csp_data.read_recording(folder, "r1").streams
+    reader = folder / "reader.py"
+    text = reader.read_text().replace("t[:, 0], t[:, 1:])", 't["time"], t.drop(columns="time"))')
+    reader.write_text(text[: text.index("def table(")] + TABLE + text[text.index("def velocity(") :])
+    streams = csp_data.read_recording(folder, "r1").streams
+    for name, stream in streams.items():
+        assert stream.span == as_arrays[name].span
+        np.testing.assert_array_equal(stream.values, as_arrays[name].values)
+    report = csp_data.check_source(folder)
+    assert {check.status for check in report.checks} == {"ok"}, str(report)
+    reader.write_text(reader.read_text().replace('t["time"],', 't["time"].astype("datetime64[s]"),'))
+    (reading,) = (check for check in csp_data.check_source(folder).checks if check.name == "reading")
+    assert "time of accelerometer: expected an array of numbers, found datetime64" in reading.details[0]
+
+
+TABLE = """def table(path, columns):
+    import pandas as pd
+
+    return pd.read_csv(path)[list(columns)]
+
+
+"""
