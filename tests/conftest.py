@@ -37,7 +37,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 
 @pytest.fixture(scope="session")
-def sample(home: Path) -> csp_data.Dataset:
+def sample() -> csp_data.Dataset:
     """The real recordings that ship with the package."""
     return csp_data.load("sample")
 

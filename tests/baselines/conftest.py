@@ -112,7 +112,7 @@ SIZES = {"model.dim": [8], "model.hidden": [8], "model.layers": [1]}
 
 
 @pytest.fixture(scope="session")
-def sweeps(home: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+def sweeps(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """Sweeps over the chunk and the low-pass of the sample, and over two simulated data sets."""
     folder = tmp_path_factory.mktemp("sweeps")
     for name in ("marker", "slip"):

@@ -306,7 +306,7 @@ def test_a_reader_that_leaves_is_no_error(runs: dict[str, Run]) -> None:
     assert "Traceback" not in said
 
 
-def test_killed_and_started_again_gives_the_same_weights(tmp_path: Path, home: Path, runs: dict[str, Run]) -> None:
+def test_killed_and_started_again_gives_the_same_weights(tmp_path: Path, home: Path) -> None:
     """The real thing: SIGKILL in the middle of a training, then the same command."""
     environment = {**os.environ, "CSP_DATA_HOME": str(home), "OMP_NUM_THREADS": "1"}
 

@@ -285,7 +285,7 @@ def test_what_an_encoding_does_not_have_is_escaped(settings: dict[str, str], tmp
     assert (tmp_path / "läuft" / "results.json").is_file()
 
 
-def test_a_stream_that_is_closed_is_no_error(runs: dict[str, Run], tmp_path: Path) -> None:
+def test_a_stream_that_is_closed_is_no_error(runs: dict[str, Run]) -> None:
     for closed in (">&-", "<&- >&- 2>&-"):
         line = f"{shlex.join([*PROGRAM, 'table', str(runs['a'].folder)])} {closed}"
         done = subprocess.run(["bash", "-c", line], capture_output=True, text=True, timeout=60, check=False)

@@ -27,7 +27,7 @@ def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def paper(tree: Path, home: Path) -> Dataset:
+def paper(tree: Path) -> Dataset:
     return csp_data.load("marker", raw=tree, protocol="paper")
 
 
@@ -98,9 +98,7 @@ def test_parts_that_are_not_there(paper: Dataset, sample: Dataset) -> None:
         _ = paper.test
 
 
-def test_runs_of_both_kinds_of_choice_make_no_table(
-    tree: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_runs_of_both_kinds_of_choice_make_no_table(tree: Path, tmp_path: Path) -> None:
     for name in ("paper", "strict"):
         main(["train", "marker", "mean", "--protocol", name, "--raw", str(tree), "--out", str(tmp_path / name)])
     runs = [read_run(tmp_path / name) for name in ("paper", "strict")]

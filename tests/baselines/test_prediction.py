@@ -47,7 +47,7 @@ def test_predictions_are_those_of_the_evaluation(name: str, runs: dict[str, Run]
         assert prediction.values == pytest.approx(evaluated.pred, rel=1e-5, abs=1e-5)
 
 
-def test_whatever_the_protocol_does_to_recordings(home: Path, tmp_path: Path) -> None:
+def test_whatever_the_protocol_does_to_recordings(tmp_path: Path) -> None:
     """A filter that looks ahead, a baseline, a clip, other rates: a run remembers them all."""
     dataset = csp_data.load(
         "sample",
@@ -84,7 +84,7 @@ def test_the_model_that_ships_predicts_as_in_its_evaluation_or_as_a_stream(sampl
     assert prediction.values == pytest.approx(streamed, rel=1e-4, abs=1e-5)
 
 
-def test_samples_without_their_offset(home: Path, tmp_path: Path) -> None:
+def test_samples_without_their_offset(tmp_path: Path) -> None:
     dataset = csp_data.load("sample", baseline="mean", baseline_rows=5)
     trained, _ = run(dataset, "fir", TrainConfig(), tmp_path / "run", options={"taps": 5})
     given = without_truth(dataset.test[0].id)
@@ -207,7 +207,7 @@ def test_several_files_and_the_standard_input(
 
 
 def test_a_file_of_predictions_is_there_whole_or_not_at_all(
-    walk: Recording, tmp_path: Path, predicted: Rows, capfd: pytest.CaptureFixture[str]
+    walk: Recording, tmp_path: Path, predicted: Rows
 ) -> None:
     (tmp_path / "walk.csv").write_text(table(walk))
     (tmp_path / "bad.csv").write_text(table(walk) + "1,2\n")
@@ -358,7 +358,7 @@ def test_what_is_asked_for_wrongly(
     assert message in err
 
 
-def test_recordings_of_a_reader_of_ones_own_without_its_truth(home: Path, tmp_path: Path, predicted: Rows) -> None:
+def test_recordings_of_a_reader_of_ones_own_without_its_truth(tmp_path: Path, predicted: Rows) -> None:
     folder = new_source("cart", tmp_path / "cart")
     main(["train", str(folder), "fir", "--set", "taps=5", "--out", str(tmp_path / "run")])
     new = tmp_path / "new"
@@ -403,9 +403,7 @@ def test_predicting_shows_how_far_it_is_unless_predictions_go_to_the_terminal(
     assert (code, "predict:" in shown) == (0, False)
 
 
-def test_errors_on_new_recordings_are_those_by_hand(
-    home: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
-) -> None:
+def test_errors_on_new_recordings_are_those_by_hand(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     """A cart that swings as none of the training did, its truth from a formula; one recording has a gap."""
     folder = new_source("wagon", tmp_path / "wagon")
     main(["train", str(folder), "fir", "--set", "taps=5", "--out", str(tmp_path / "run")])
@@ -469,7 +467,7 @@ def test_what_cannot_be_evaluated(arguments: list[str], message: str, capfd: pyt
     assert message in err
 
 
-def test_without_a_truth_there_is_no_error(home: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+def test_without_a_truth_there_is_no_error(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     folder = new_source("lorry", tmp_path / "lorry")
     main(["train", str(folder), "fir", "--set", "taps=5", "--out", str(tmp_path / "run")])
     new = tmp_path / "new"
@@ -509,7 +507,7 @@ def test_a_model_starts_afresh_as_in_its_training(runs: dict[str, Run]) -> None:
 
 
 def test_recordings_of_a_reader_that_are_damaged_are_left_out_on_request(
-    home: Path, tmp_path: Path, predicted: Rows, capfd: pytest.CaptureFixture[str]
+    tmp_path: Path, predicted: Rows, capfd: pytest.CaptureFixture[str]
 ) -> None:
     folder = new_source("dray", tmp_path / "dray")
     main(["train", str(folder), "fir", "--set", "taps=5", "--out", str(tmp_path / "run")])
@@ -581,9 +579,7 @@ def test_another_target_in_the_same_unit_is_refused(runs: dict[str, Run]) -> Non
         predictor.evaluate("sample", recordings=["03_undisturbed_slow_rotation_C"])
 
 
-def test_recordings_that_the_run_has_seen_are_named(
-    home: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_recordings_that_the_run_has_seen_are_named(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     """Whatever the folder: by their bytes. A new recording may have the name of an old one."""
     folder = new_source("barrow", tmp_path / "barrow")
     dataset = csp_data.load(folder)

@@ -237,7 +237,7 @@ def test_the_command_that_is_named_fetches_into_the_folder_that_was_asked_for(
     assert "Run csp-data download broad, or by hand:" in run("prepare", "broad").stderr
 
 
-def test_folds_on_the_command_line(home: Path) -> None:
+def test_folds_on_the_command_line() -> None:
     path = run("prepare", "sample", "--fold", "1/4").stdout.strip()
     assert csp_data.load(path=path).protocol.resplit == csp_data.Resplit(fold=1, folds=4)
     for text, said in {

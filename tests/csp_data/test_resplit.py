@@ -188,7 +188,7 @@ def test_the_other_changes_come_after_the_folds() -> None:
     assert Resplit(fold=1, selection="report").parts(("train", "eval")) == ("train", "eval")
 
 
-def test_a_fold_of_real_recordings(home: Path) -> None:
+def test_a_fold_of_real_recordings() -> None:
     """Statistics are those of its own training part."""
     rounds = [csp_data.load("sample", resplit={"fold": fold, "folds": 4}) for fold in range(4)]
     tested = [row.recording for made in rounds for row in made.test.rows]
@@ -255,7 +255,7 @@ def test_neighbours_in_a_block_are_those_before_and_after() -> None:
     assert having(few, "train") > {"r4"}
 
 
-def test_neighbours_of_single_recordings_are_pieces(home: Path) -> None:
+def test_neighbours_of_single_recordings_are_pieces() -> None:
     whole = csp_data.load("sample")
     apart, both = (
         csp_data.load("sample", resplit={"neighbours": side, "piece_s": 7}) for side in ("apart", "both")
@@ -298,14 +298,14 @@ def test_a_change_that_leaves_nothing_to_train_on_is_refused() -> None:
             divide(made, "made", found(LISTS["val"] + LISTS["test"]), change)
 
 
-def test_unused_episodes_are_in_no_statistics(home: Path) -> None:
+def test_unused_episodes_are_in_no_statistics() -> None:
     made = csp_data.load("sample", resplit={"neighbours": "apart"}, statistics="all")
     used = np.concatenate([e.targets for part in made.parts for e in made.split(part)]).astype(np.float64)
     np.testing.assert_allclose(made.normalization.targets.shift, used.mean(axis=0), rtol=1e-6)
     np.testing.assert_allclose(made.normalization.targets.scale, used.std(axis=0, ddof=1), rtol=1e-6)
 
 
-def test_inputs_that_look_ahead_are_the_same_signal_later(home: Path) -> None:
+def test_inputs_that_look_ahead_are_the_same_signal_later() -> None:
     base, ahead = csp_data.load("sample"), csp_data.load("sample", look_ahead_s=0.18)
     for one, other in zip(base.train, ahead.train, strict=True):
         steps = len(other.targets)
@@ -316,7 +316,7 @@ def test_inputs_that_look_ahead_are_the_same_signal_later(home: Path) -> None:
         np.testing.assert_allclose(other.time - one.time[: 10 * steps], 0.18, rtol=0, atol=1e-9)
 
 
-def test_the_published_grid_without_its_look_ahead(home: Path) -> None:
+def test_the_published_grid_without_its_look_ahead() -> None:
     """Against the path at 50 Hz: target k is the motion up to the last input of chunk k, not the first."""
     options = {"grid": "own-start", "target": "velocity-in-start-frame"}
     fine = csp_data.load("sample", **options, target_hz=50)
@@ -332,7 +332,7 @@ def test_the_published_grid_without_its_look_ahead(home: Path) -> None:
             np.testing.assert_allclose(other.target_time[0] - other.time[0], offset / 50, atol=1e-9)
 
 
-def test_what_is_not_set_leaves_no_trace(home: Path) -> None:
+def test_what_is_not_set_leaves_no_trace() -> None:
     """Files and runs that were made before these fields keep their names."""
     plain = csp_data.STRICT
     assert "resplit" not in plain.to_json()

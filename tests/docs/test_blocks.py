@@ -68,7 +68,7 @@ def same(expected: str, printed: str) -> bool:
 
 
 @pytest.fixture
-def shell(tmp_path: Path, home: Path) -> dict[str, str]:
+def shell(home: Path) -> dict[str, str]:
     return {
         **os.environ,
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",

@@ -43,7 +43,7 @@ class Page(HTMLParser):
 
 
 @pytest.fixture(scope="session")
-def site(tmp_path_factory: pytest.TempPathFactory, home: Path) -> Path:
+def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The site, built from this checkout with warnings as errors: once, for all workers of a run.
 
     Two builds at once write the same generated pages, and fail.

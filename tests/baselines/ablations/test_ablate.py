@@ -164,7 +164,7 @@ def test_chunks_change_the_rate_and_fit_the_windows() -> None:
     assert [(v.value, v.note) for v in variants("chunk", "vector", "paper", [7, 3]).values()] == [(3, ""), (7, "")]
 
 
-def test_leak_on_the_sample(tmp_path: Path, home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_leak_on_the_sample(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     command("leak", tmp_path, models=["flat-lstm"], seeds="0-1")
     assert "30 runs, 30 of them done now; 0 failed" in capsys.readouterr().out
     found = rows(tmp_path / "leak.csv")
@@ -333,7 +333,7 @@ def test_command_line_errors(
 
 
 def test_an_ablation_of_which_nothing_applies_is_refused(
-    home: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(SystemExit) as caught:
         command("chunk", tmp_path / "out", "--values", "0.5", "2.5")
@@ -359,7 +359,7 @@ def test_all_data_that_are_not_there_are_named(
     assert not empty_home.exists()
 
 
-def test_simulated_and_real_go_into_different_figures(tmp_path: Path, home: Path) -> None:
+def test_simulated_and_real_go_into_different_figures(tmp_path: Path) -> None:
     from baselines.ablations.ablate import ablate
     from baselines.sweeps.grid import Grid, SweepError
     from baselines.sweeps.worker import Place

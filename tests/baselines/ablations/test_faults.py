@@ -364,7 +364,7 @@ def test_a_run_with_a_filter_of_its_own_is_also_shown_what_has_none(
     assert worst["causal 2 Hz"] < worst["none"]  # the filter averages white noise away
 
 
-def test_white_noise_costs_a_linear_model_what_theory_says(runs: dict[str, Run], sample: Dataset) -> None:
+def test_white_noise_costs_a_linear_model_what_theory_says(runs: dict[str, Run]) -> None:
     """Excess error grows with the square of the noise: 4 times from 0.2 to 0.4 sigma."""
     rows = faulty([runs["fir"]], faults=["noise"], draws=range(4))
     own = [row for row in rows if row.as_trained]
@@ -423,7 +423,7 @@ def test_a_file_that_moved_is_given(
 
 
 def test_what_cannot_be_evaluated_is_refused(
-    runs: dict[str, Run], sample: Dataset, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    runs: dict[str, Run], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(UnknownNameError, match="Did you mean 'noise'"):
         faulty([runs["a"]], faults=["nois"])
@@ -461,7 +461,7 @@ def test_what_cannot_be_evaluated_is_refused(
     assert not (tmp_path / "out").exists()
 
 
-def test_inputs_become_features_as_in_training(runs: dict[str, Run], sample: Dataset, held: RawPart) -> None:
+def test_inputs_become_features_as_in_training(sample: Dataset, held: RawPart) -> None:
     from baselines.training.data import load_part
 
     part = load_part(sample, "test")

@@ -66,7 +66,7 @@ def test_it_predicts_what_the_run_predicted(made: Pretrained, best: Run, sample:
     assert made.evaluate(sample, "val")["mse"] == pytest.approx(best.results["val"]["mse"], rel=1e-5)
 
 
-def test_the_best_on_val_is_taken_whatever_the_test_error(folder: Path, made: Pretrained, best: Run) -> None:
+def test_the_best_on_val_is_taken_whatever_the_test_error(made: Pretrained, best: Run) -> None:
     assert made.about["run"]["key"] == best.config.key
     assert made.about["candidates"] == 2
     weights = load_model(best).state_dict()
@@ -117,7 +117,7 @@ def test_bad_samples(made: Pretrained) -> None:
             made.predict(samples)
 
 
-def test_data_of_other_channels_are_refused(made: Pretrained, home: Path) -> None:
+def test_data_of_other_channels_are_refused(made: Pretrained) -> None:
     slower = csp_data.load("sample", input_hz=25)
     with pytest.raises(PretrainedError, match=r"does not fit sample .*input_hz is 25.*trained with 50"):
         made.predict_part(slower, "test")
@@ -138,7 +138,7 @@ def test_data_of_other_channels_are_refused(made: Pretrained, home: Path) -> Non
     ],
 )
 def test_data_whose_targets_mean_something_else_are_refused(
-    made: Pretrained, sample: Dataset, change: dict[str, Any], message: str
+    made: Pretrained, change: dict[str, Any], message: str
 ) -> None:
     """Their channels, units and rates are the same."""
     other = csp_data.load("sample", **change)

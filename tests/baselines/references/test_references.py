@@ -116,7 +116,7 @@ def test_unknown_names_and_values() -> None:
         build_reference("fir", 4, 2, taps=0)
 
 
-def test_a_filter_is_shorter_where_features_are_many(tmp_path: Path, home: Path) -> None:
+def test_a_filter_is_shorter_where_features_are_many(tmp_path: Path) -> None:
     """A hundred taps of TotalCapture's features would be a matrix of gigabytes."""
     assert options_of_dataset("fir", csp_data.load("sample")) == {"taps": 100}
     tree = csp_data.simulate("totalcapture", tmp_path / "tree", hours=0.02, seed=0)

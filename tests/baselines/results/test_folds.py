@@ -40,7 +40,7 @@ TINY = {"train.window_s": [10], "train.window_stride_s": [10], "train.epochs": [
 
 
 @pytest.fixture(scope="module")
-def folded(home: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def folded(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a sweep over folds of the sample."""
     out = tmp_path_factory.mktemp("folded") / "sweep"
     models = ["references", "flat-lstm"]
@@ -156,7 +156,7 @@ def test_a_data_set_whose_folds_are_not_all_there_leaves_the_tables_of_others(
     assert any(cell.startswith("other, fold 0 of 3") for cell in overview([first, second]).header)
 
 
-def test_what_does_not_belong_together_is_refused(runs: list[Run], home: Path) -> None:
+def test_what_does_not_belong_together_is_refused(runs: list[Run]) -> None:
     with pytest.raises(RunError, match=r"same run \(flat-lstm, seed 1, fold 0\)"):
         make_table([*runs, next(r for r in runs if r.config.train.seed == 1 and Result.of(r).fold == 0)])
     plain = replace(Result.of(runs[0]), settings={}, recipe_hash="0" * 12)
@@ -167,7 +167,7 @@ def test_what_does_not_belong_together_is_refused(runs: list[Run], home: Path) -
         across_folds(bare)
 
 
-def test_studies_hold_folds(folded: Path, tmp_path: Path, runs: list[Run]) -> None:
+def test_studies_hold_folds(tmp_path: Path, runs: list[Run]) -> None:
     """Rows of runs stay as they are; they are put together where they are tabulated."""
     committed = [replace(Result.of(run), study="folded", commit="0" * 40) for run in runs]
     add_to_study(tmp_path / "folded.csv", committed)
@@ -201,9 +201,7 @@ def test_the_page_of_a_sweep_that_goes_on_shows_the_folds_that_are_there(runs: l
     assert "Not on this page: 6 unfinished runs." in page
 
 
-def test_folds_on_the_command_line(
-    folded: Path, home: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_folds_on_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "sweep"
     given = ["--datasets", "sample", "--models", "mean", "fir", "--folds", "4", "--out", str(out), "--json"]
     main(["sweep", *given])
@@ -215,7 +213,7 @@ def test_folds_on_the_command_line(
     assert {row["model"] for row in table["rows"]} == {"mean", "fir"}
 
 
-def test_ablations_are_of_all_folds(home: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_ablations_are_of_all_folds(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Every row equals what the runs' predictions on all recordings give, computed anew."""
     out = tmp_path / "deltas"
     main(["ablate", "deltas", "--datasets", "sample", "--models", "fir", "--folds", "3", "--seeds", "0", "1",
@@ -263,7 +261,7 @@ def test_ablations_are_of_all_folds(home: Path, tmp_path: Path, capsys: pytest.C
         )
 
 
-def test_an_ablation_says_which_fold_is_missing(home: Path, tmp_path: Path) -> None:
+def test_an_ablation_says_which_fold_is_missing(tmp_path: Path) -> None:
     grid = Grid(
         datasets=("sample",),
         models=("fir",),

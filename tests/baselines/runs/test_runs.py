@@ -497,7 +497,7 @@ def test_two_processes_cannot_share_a_folder(tmp_path: Path, runs: dict[str, Run
         assert state == "unfinished"
 
 
-def test_evaluating_on_other_data_is_refused(runs: dict[str, Run], tmp_path: Path) -> None:
+def test_evaluating_on_other_data_is_refused(runs: dict[str, Run]) -> None:
     other = csp_data.load("sample", input_deltas=False)
     with pytest.raises(RunError, match=f"recipe {runs['a'].config.data.recipe_hash}.*csp-baselines eval"):
         evaluate(runs["a"], other)

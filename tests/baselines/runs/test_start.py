@@ -140,9 +140,7 @@ def test_weights_that_do_not_fit_are_refused(runs: dict[str, Run], sample: Datas
     assert not (tmp_path / "run").exists()
 
 
-def test_from_the_shell(
-    home: Path, sample: Dataset, file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_from_the_shell(sample: Dataset, file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     command = ["train", "sample", "flat-lstm", "--weights", str(file), "--epochs", "0", "--window-s", "10"]
     main([*command, "--set", "dim=8", "hidden=8", "layers=1", "readout=first", "--out", str(tmp_path / "run")])
     printed = capsys.readouterr().out

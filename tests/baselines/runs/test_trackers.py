@@ -39,7 +39,7 @@ def _expected(folder: Path) -> dict[str, list[tuple[int, float]]]:
     }
 
 
-def test_tensorboard_has_what_the_folder_has(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_tensorboard_has_what_the_folder_has(tmp_path: Path) -> None:
     sizes = [f"{name}={value}" for name, value in SIZES.items()]
     options = ["--epochs", "2", "--window-s", "10", "--window-stride-s", "10", "--set", *sizes]
     with warnings.catch_warnings():

@@ -121,7 +121,6 @@ def recording() -> tuple[np.ndarray, np.ndarray, tuple[str, ...]]:
 
 def test_the_command(
     recording: tuple[np.ndarray, np.ndarray, tuple[str, ...]],
-    tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 
 from baselines.sweeps.grid import Grid, PlannedRun, expand, prepare_all
 
 
 @pytest.fixture(scope="package")
-def planned(home: Path, tmp_path_factory: pytest.TempPathFactory) -> list[PlannedRun]:
+def planned(tmp_path_factory: pytest.TempPathFactory) -> list[PlannedRun]:
     grid = Grid(datasets=("sample",), models=("mean", "flat-lstm"), seeds=(0, 1))
     return expand(grid, prepare_all(grid), tmp_path_factory.mktemp("planned"))

@@ -204,9 +204,7 @@ def test_killed_once_an_epoch_it_is_done_and_three_times_in_one_it_has_failed(
 
 
 @pytest.mark.parametrize("backend", ["loky", "slurm:local"])
-def test_a_run_whose_worker_is_killed_goes_on_from_its_checkpoint(
-    backend: str, tmp_path: Path, home: Path
-) -> None:
+def test_a_run_whose_worker_is_killed_goes_on_from_its_checkpoint(backend: str, tmp_path: Path) -> None:
     """The real pools; dask's is in test_sweep.py."""
     if backend != "loky":
         pytest.importorskip("submitit")
@@ -217,7 +215,7 @@ def test_a_run_whose_worker_is_killed_goes_on_from_its_checkpoint(
     assert (executed.starts, executed.epochs, executed.finished, executed.twice) == (2, 2, 1, ())
 
 
-def test_the_signal_before_the_time_limit_of_a_job_does_not_end_its_run(tmp_path: Path, home: Path) -> None:
+def test_the_signal_before_the_time_limit_of_a_job_does_not_end_its_run(tmp_path: Path) -> None:
     """SLURM sends it as submitit asks; submitit's handler raised an error in the step, and the run had failed."""
     submitit = pytest.importorskip("submitit")
     warning = signal.Signals[f"SIG{submitit.JobEnvironment.USR_SIG}"]

@@ -22,7 +22,7 @@ from baselines.presets import MODELS
 from baselines.published import TRAINING
 from baselines.references.strapdown import NotApplicableError
 from baselines.runs.run import read_run
-from baselines.sweeps.grid import Grid, PlannedRun, SweepError, expand, prepare_all
+from baselines.sweeps.grid import Grid, SweepError, expand, prepare_all
 from baselines.sweeps.sweep import read_sweep, sweep
 from baselines.sweeps.worker import Place
 from csp_data import LowPass, Resplit
@@ -36,7 +36,7 @@ def _grid(**changes: Any) -> Grid:
     return Grid(**{"datasets": ("sample",), "models": ("mean", "flat-lstm"), "seeds": (0, 1), **changes})
 
 
-def test_a_grid_is_every_combination(tmp_path: Path, home: Path) -> None:
+def test_a_grid_is_every_combination(tmp_path: Path) -> None:
     grid = _grid(models=("published", "mean"), settings={"train.lr": [1e-3, 1e-2], "model.dim": [8, 16]})
     runs = expand(grid, prepare_all(grid), tmp_path)
     assert len(runs) == len({planned.key for planned in runs}) == 16 * 2 * 2 * 2 + 1
@@ -49,7 +49,7 @@ def test_a_grid_is_every_combination(tmp_path: Path, home: Path) -> None:
     assert runs[0].label == f"sample strict {runs[0].model} seed 0 lr=0.001 dim=8"
 
 
-def test_settings_and_seeds_are_those_of_lists_where_numpy_gives_them(tmp_path: Path, home: Path) -> None:
+def test_settings_and_seeds_are_those_of_lists_where_numpy_gives_them(tmp_path: Path) -> None:
     """As of ``settings={"train.lr": np.geomspace(1e-4, 1e-2, 3)}``."""
     plain = {"train.lr": [0.5, 0.25], "train.epochs": [3], "model.dim": [8], "data.input_hz": [20, 50]}
     numpy = {"train.lr": np.array([0.5, 0.25]), "train.epochs": [np.int16(3)], "model.dim": np.array([8])}
@@ -81,14 +81,14 @@ def test_settings_take_lists(values: object) -> None:
         (lambda: sweep(["sample"], ["mean"], seeds=3, out="never-made"), r"seeds=3: expected a list"),  # type: ignore[arg-type]
     ],
 )
-def test_counts_are_whole_numbers(home: Path, make: Callable[[], object], message: str) -> None:
+def test_counts_are_whole_numbers(make: Callable[[], object], message: str) -> None:
     prepare_all(_grid())
     with pytest.raises(OptionError, match=message):
         make()
     assert not Path("never-made").exists()
 
 
-def test_references_stand_once_in_a_sweep_over_trainings(tmp_path: Path, home: Path) -> None:
+def test_references_stand_once_in_a_sweep_over_trainings(tmp_path: Path) -> None:
     """They use none of the settings but the windows; twice in a table, they would count as two comparisons."""
     settings = {"train.lr": [1e-3, 1e-2], "train.window_s": [10, 20], "train.epochs": [2, 3], "model.dim": [8, 16]}
     grid = _grid(models=("mean", "fir", "flat-lstm"), settings=settings)
@@ -106,7 +106,7 @@ def test_references_stand_once_in_a_sweep_over_trainings(tmp_path: Path, home: P
         expand(alone, prepare_all(alone), tmp_path)
 
 
-def test_variants_of_the_data_are_prepared_once(tmp_path: Path, home: Path) -> None:
+def test_variants_of_the_data_are_prepared_once(tmp_path: Path) -> None:
     grid = _grid(models=("mean",), settings={"data.lowpass": [None, {"hz": 5, "order": 3, "phase": "causal"}]})
     first = prepare_all(grid)
     assert [dataset.protocol.lowpass is None for dataset in first] == [True, False]
@@ -115,7 +115,7 @@ def test_variants_of_the_data_are_prepared_once(tmp_path: Path, home: Path) -> N
     assert len({planned.key for planned in expand(grid, first, tmp_path)}) == 2
 
 
-def test_a_prepared_file_is_found_from_other_folders(tmp_path: Path, home: Path, monkeypatch: Any) -> None:
+def test_a_prepared_file_is_found_from_other_folders(tmp_path: Path, monkeypatch: Any) -> None:
     """By other processes, and by the command of a run; and the name of a data set stays one."""
     (file,) = (dataset.path for dataset in prepare_all(_grid()))
     shutil.copy(file, tmp_path / "renamed")
@@ -131,7 +131,7 @@ def test_a_prepared_file_is_found_from_other_folders(tmp_path: Path, home: Path,
         prepare_all(_grid(datasets=("missing.h5",)))
 
 
-def test_folds_multiply_the_data(tmp_path: Path, home: Path) -> None:
+def test_folds_multiply_the_data(tmp_path: Path) -> None:
     grid = _grid(models=("mean",), folds=3, settings={"data.resplit": [{"seed": 1}], "data.clip": [None, 100.0]})
     datasets = prepare_all(grid)
     assert [(d.protocol.clip, d.protocol.resplit) for d in datasets] == [
@@ -160,7 +160,7 @@ def test_folds_multiply_the_data(tmp_path: Path, home: Path) -> None:
 
 
 def test_damaged_recordings_are_skipped_in_every_fold_on_request(
-    tmp_path: Path, home: Path, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     trees, out = tmp_path / "trees", tmp_path / "out"
     shutil.copytree(raw_root(load_card("sample"), None), trees)
@@ -182,7 +182,7 @@ def test_damaged_recordings_are_skipped_in_every_fold_on_request(
         assert read_run(tmp_path / f"fold-{fold}").config.data in [run.config.data for run in runs]
 
 
-def test_references_are_those_that_apply(tmp_path: Path, home: Path) -> None:
+def test_references_are_those_that_apply(tmp_path: Path) -> None:
     """Nothing can be integrated without a gyroscope; asked for by name, that is said."""
     settings = {"data.inputs": [("accelerometer",)]}
     grid = _grid(models=("references",), settings=settings)
@@ -192,7 +192,7 @@ def test_references_are_those_that_apply(tmp_path: Path, home: Path) -> None:
         expand(by_name, prepare_all(by_name), tmp_path)
 
 
-def test_the_published_training_by_name(tmp_path: Path, planned: list[PlannedRun]) -> None:
+def test_the_published_training_by_name(tmp_path: Path) -> None:
     grid = _grid(training="paper")
     assert {p.train for p in expand(grid, prepare_all(grid), tmp_path)} == {
         dataclasses.replace(TRAINING["paper"], seed=seed) for seed in (0, 1)
@@ -200,7 +200,7 @@ def test_the_published_training_by_name(tmp_path: Path, planned: list[PlannedRun
 
 
 @pytest.mark.parametrize("training", [None, "paper"])
-def test_the_command_of_a_run_makes_that_run(training: str | None, tmp_path: Path, home: Path) -> None:
+def test_the_command_of_a_run_makes_that_run(training: str | None, tmp_path: Path) -> None:
     """Of a reference a run of the same numbers, which the sweep then keeps."""
     sizes = {"model.dim": [4], "model.hidden": [4], "model.layers": [1]}
     changed = {"train.window_s": [10, 20], "train.clip_norm": [2.0 if training == "paper" else None]}
@@ -224,7 +224,7 @@ def test_the_command_of_a_run_makes_that_run(training: str | None, tmp_path: Pat
         assert (state, held.results["test"]) == ("finished", numbers)
 
 
-def test_train_takes_the_settings_of_a_sweep(tmp_path: Path, home: Path) -> None:
+def test_train_takes_the_settings_of_a_sweep(tmp_path: Path) -> None:
     typed = {**TINY, "data.input_hz": [25.0], "model.dim": [4], "model.hidden": [4], "model.layers": [1]}
     grid = _grid(models=("flat-lstm",), seeds=(0,), settings=typed)
     (planned,) = expand(grid, prepare_all(grid), tmp_path)

@@ -31,7 +31,7 @@ def _script(folder: Path, name: str, text: str) -> None:
     (folder / name).chmod(0o755)
 
 
-def test_through_the_local_executor(tmp_path: Path, home: Path) -> None:
+def test_through_the_local_executor(tmp_path: Path) -> None:
     done = sweep(["sample"], ["mean"], seeds=[0], out=tmp_path / "out", settings=TINY, backend="slurm:local",
                  slurm={"timeout_min": 5})  # fmt: skip
     assert dict(done.failed) == {}
@@ -40,17 +40,13 @@ def test_through_the_local_executor(tmp_path: Path, home: Path) -> None:
 
 
 @pytest.mark.parametrize("parameters", [{"partitionn": "gpu"}, {"timeout_min": "4:00:00"}])
-def test_parameters_that_submitit_does_not_take_are_refused(
-    parameters: dict[str, str], tmp_path: Path, home: Path
-) -> None:
+def test_parameters_that_submitit_does_not_take_are_refused(parameters: dict[str, str], tmp_path: Path) -> None:
     with pytest.raises(OptionError, match="slurm="):
         sweep(["sample"], ["mean"], seeds=[0], out=tmp_path, settings=TINY, backend="slurm:local",
               slurm=parameters)  # fmt: skip
 
 
-def test_without_slurm_and_with_one_that_refuses_the_jobs(
-    tmp_path: Path, home: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_without_slurm_and_with_one_that_refuses_the_jobs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     commands = tmp_path / "bin"
     commands.mkdir()
     monkeypatch.setenv("PATH", str(commands))
@@ -63,7 +59,7 @@ def test_without_slurm_and_with_one_that_refuses_the_jobs(
               slurm={"slurm_partition": "gpu"})  # fmt: skip
 
 
-def test_jobs_end_with_the_sweep(tmp_path: Path, home: Path) -> None:
+def test_jobs_end_with_the_sweep(tmp_path: Path) -> None:
     settings = {**TINY, "train.epochs": [100_000], "model.dim": [4], "model.hidden": [4]}
     grid = Grid(datasets=("sample",), models=("mean", "flat-lstm"), seeds=(0,), settings=settings)
     short, endless = expand(grid, prepare_all(grid), tmp_path)
@@ -131,7 +127,7 @@ def _slurm_answers() -> bool:
 
 
 @pytest.mark.skipif(not _slurm_answers(), reason="needs SLURM on this machine")
-def test_a_cancelled_job_of_slurm_is_submitted_again(tmp_path: Path, home: Path) -> None:
+def test_a_cancelled_job_of_slurm_is_submitted_again(tmp_path: Path) -> None:
     out = tmp_path / "out"
     cancelled: list[str] = []
 

@@ -115,9 +115,9 @@ def test_small_numbers_of_a_column_share_a_power_of_ten(
     assert [scale.spread(value, std) for value, std in zip(values, stds, strict=False)] == cells_
 
 
-@given(st.lists(SIGNED, min_size=1), SIZE)
+@given(st.lists(SIGNED, min_size=1))
 def test_the_largest_number_of_a_column_shows_digits_before_the_point_or_at_once_behind_it(
-    values: list[float], std: float
+    values: list[float],
 ) -> None:
     scale = Scale.of(values)
     largest = max(values, key=abs)

@@ -14,7 +14,7 @@ from safetensors.torch import load_file
 
 from baselines.cli import main
 from baselines.errors import OptionError
-from baselines.runs.run import Run, read_run
+from baselines.runs.run import read_run
 from baselines.training.data import Batch
 from baselines.training.ledger import count_executed
 from baselines.training.team import Team, join_team
@@ -31,7 +31,7 @@ def _torchrun(home: Path, out: Path, *more: str) -> subprocess.CompletedProcess[
     return subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=300)
 
 
-def test_two_processes_give_the_result_of_one(home: Path, tmp_path: Path, runs: dict[str, Run]) -> None:
+def test_two_processes_give_the_result_of_one(home: Path, tmp_path: Path) -> None:
     one, two = tmp_path / "one", tmp_path / "two"
     main([*ARGUMENTS, "--out", str(one)])
     done = _torchrun(home, two)
@@ -52,7 +52,7 @@ def test_two_processes_give_the_result_of_one(home: Path, tmp_path: Path, runs: 
     assert first.epochs[-1]["train_loss"] < 0.99 * first.epochs[0]["train_loss"]  # there was something to compare
 
 
-def test_shares_are_the_batch(tmp_path: Path) -> None:
+def test_shares_are_the_batch() -> None:
     lengths = [4, 1, 3, 2, 4]
     mask = torch.tensor([[step < n for step in range(4)] for n in lengths])
     inputs = torch.arange(5.0)[:, None, None].expand(5, 8, 2)

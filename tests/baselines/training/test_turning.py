@@ -168,7 +168,7 @@ def test_a_training_turns_its_windows_anew_in_every_epoch_and_those_of_val_never
 
 
 @pytest.fixture(scope="module")
-def tree(tmp_path_factory: pytest.TempPathFactory, home: Path) -> Path:
+def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return simulate("ronin", tmp_path_factory.mktemp("trees") / "ronin", hours=0.02, seed=0)
 
 
@@ -201,7 +201,7 @@ def test_ronin_turns_because_its_card_says_so(phone: Dataset) -> None:
 
 
 @pytest.mark.parametrize("target", ["velocity", "velocity-in-start-frame"])
-def test_a_sensor_could_have_been_mounted_otherwise(target: str, sample: Dataset) -> None:
+def test_a_sensor_could_have_been_mounted_otherwise(target: str) -> None:
     """Also along the axes at the start: they are the sensor's own."""
     mounted = csp_data.load("sample", augment="mounting", target=target)
     part = load_part(mounted, "train")
@@ -245,7 +245,7 @@ def cart(folder: Path, inputs: list[str], targets: list[str], along: str = "leve
     return folder
 
 
-def test_axes_are_known_by_name(tmp_path: Path, home: Path) -> None:
+def test_axes_are_known_by_name(tmp_path: Path) -> None:
     """Three pairs are no two triples."""
     feet = ["left_x", "left_y", "right_x", "right_y"]
     source = cart(tmp_path / tmp_path.name, feet, ["height_z", "a_x", "a_y", "b_x", "b_y", "b_z"])
@@ -256,14 +256,14 @@ def test_axes_are_known_by_name(tmp_path: Path, home: Path) -> None:
 
 
 @pytest.mark.parametrize("targets", [["vel_x"], ["vel_y", "vel_x"], ["a_x", "b_y"], ["a_1", "a_y"]])
-def test_channels_of_no_known_axis_are_not_turned(targets: list[str], tmp_path: Path, home: Path) -> None:
+def test_channels_of_no_known_axis_are_not_turned(targets: list[str], tmp_path: Path) -> None:
     source = cart(tmp_path / tmp_path.name, ["acc_x", "acc_y"], targets)
     with pytest.raises(OptionError, match=rf"augment='heading'.*found '{targets[0]}'"):
         load_part(csp_data.load(source, augment="heading"), "train")
 
 
 @pytest.mark.parametrize("channels", [["v_x", "v_y"], ["v_x", "v_z", "v_y"], ["v_x", "v_y", "w_z"]])
-def test_only_whole_vectors_turn_in_space(channels: list[str], tmp_path: Path, home: Path) -> None:
+def test_only_whole_vectors_turn_in_space(channels: list[str], tmp_path: Path) -> None:
     source = cart(tmp_path / tmp_path.name, ["acc_x", "acc_y", "acc_z"], channels, along="sensor")
     with pytest.raises(OptionError, match=r"augment='mounting'.*one after the other\), found 'v_x'"):
         load_part(csp_data.load(source, augment="mounting"), "train")

@@ -101,7 +101,7 @@ def test_older_confirmation_pages_lead_to_the_file(form, monkeypatch, tmp_path):
 
 
 @pytest.mark.parametrize("page", PAGES)
-def test_every_page_of_drive_is_told_and_none_is_stored(page, vector, empty_home, monkeypatch):
+def test_every_page_of_drive_is_told_and_none_is_stored(page, empty_home, monkeypatch):
     code, text, words = PAGES[page]
     with Drive() as drive:
         for entry in load_card("vector").downloads:

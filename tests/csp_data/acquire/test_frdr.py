@@ -90,7 +90,7 @@ def test_licence_is_never_accepted_silently(empty_home):
     assert len(asked) == 1
 
 
-def test_licence_is_shown_once(ronin, empty_home, monkeypatch):
+def test_licence_is_shown_once(empty_home, monkeypatch):
     asked = []
     with Server() as server:
         monkeypatch.setenv("CSP_DATA_REROUTE", f"https://www.frdr-dfdr.ca/={server.url}/")

@@ -269,7 +269,7 @@ def test_long_names_of_models_take_no_width_of_targets(sample) -> None:
     assert [text.get_text() for text in legend.get_texts()] == ["measured", "m" * 44]
 
 
-def test_raw_recording_by_number_and_id(sample) -> None:
+def test_raw_recording_by_number_and_id() -> None:
     first = csp_data.read_recording("sample")
     assert csp_data.read_recording("sample", first.id).id == first.id
     assert csp_data.read_recording("sample", np.int64(0)).id == first.id

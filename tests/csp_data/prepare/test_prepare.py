@@ -117,7 +117,7 @@ def test_what_is_no_file_is_not_replaced_by_one(tmp_path: Path) -> None:
     assert (tmp_path / "null").is_char_device()
 
 
-def test_a_link_stays_and_its_file_is_written(home: Path, tmp_path: Path) -> None:
+def test_a_link_stays_and_its_file_is_written(tmp_path: Path) -> None:
     """``/dev/stdout`` is one, and of root it was replaced."""
     (tmp_path / "elsewhere").mkdir()
     link = tmp_path / "link.h5"

@@ -32,7 +32,7 @@ def recording(**streams: Stream) -> Recording:
         STRICT.replace(look_ahead_s=0.4, max_gap_s=None),
     ],
 )
-def test_inputs_are_those_of_the_prepared_file(protocol: Protocol | str, home: Path) -> None:
+def test_inputs_are_those_of_the_prepared_file(protocol: Protocol | str) -> None:
     dataset = csp_data.load("sample", protocol=protocol)
     for episode in (dataset.train[2], dataset.val[0], dataset.test[1]):
         with_truth = csp_data.read_recording("sample", episode.id)
@@ -45,7 +45,7 @@ def test_inputs_are_those_of_the_prepared_file(protocol: Protocol | str, home: P
         assert repr(found) == f"<InputEpisode {episode.id}: inputs {episode.inputs.shape}>"
 
 
-def test_columns_that_a_source_derives(home: Path, tmp_path: Path) -> None:
+def test_columns_that_a_source_derives(tmp_path: Path) -> None:
     """Rotation matrices of quaternions, made after resampling."""
     csp_data.simulate("totalcapture", tmp_path / "tree", hours=0.02, seed=0)
     dataset = csp_data.load("totalcapture", raw=tmp_path / "tree", protocol="strict")

@@ -216,7 +216,7 @@ def test_if_all_is_skipped_the_reason_is_said(tree: Callable[[str], Path], trees
         csp_data.load("ronin", raw=root, skip_damaged=True)
 
 
-def test_positions_in_metres_are_refused_with_their_reach(tree: Callable[[str], Path], trees: ModuleType) -> None:
+def test_positions_in_metres_are_refused_with_their_reach(tree: Callable[[str], Path]) -> None:
     root = tree("totalcapture")
     (file,) = root.rglob("rom1/gt_skel_gbl_pos.txt")
     head, *rows = file.read_text().splitlines()
@@ -258,9 +258,7 @@ def test_empty_lines_of_a_skeleton_count_for_nothing(tree: Callable[[str], Path]
         np.testing.assert_array_equal(before.targets, after.targets)
 
 
-def test_zeros_as_quaternions_are_refused_in_one_line(
-    tree: Callable[[str], Path], trees: ModuleType, capfd: pytest.CaptureFixture[str]
-) -> None:
+def test_zeros_as_quaternions_are_refused_in_one_line(tree: Callable[[str], Path], trees: ModuleType) -> None:
     """Numpy's warnings stood before the message."""
     root = tree("ronin")
     trees.rewrite(root / "train_dataset_1/a001_1/data.hdf5", **{"pose/tango_ori": lambda q: 0 * q})
