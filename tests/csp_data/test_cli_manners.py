@@ -343,9 +343,8 @@ def test_options_without_an_effect_are_refused(
     """They were ignored, or a filter's overflow was told first, or memory was full first."""
     monkeypatch.chdir(tmp_path)
     csp_data.prepare("sample", out="made.h5")
-    command = [sys.executable, "-m", "csp_data", *words]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
-    assert done.returncode == (3 if "--lock" in words else 2)
+    done = run(*words)
+    assert done.exit_code == (3 if "--lock" in words else 2)
     *usage, told = done.stderr.strip().splitlines()
     assert told.startswith(f"Error: {message}")
     assert bool(usage) == ("need --prepared" in message)  # of options that do not go together

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 
 from csp_data.authoring.template import new_source
+from csp_data.cli import cli
 from csp_data.prepare.reporting import log_notes
 from csp_data.recording import Note
 
@@ -28,16 +27,10 @@ Run = Callable[..., tuple[str, str]]
 
 
 @pytest.fixture
-def run(folder: Path, tmp_path: Path) -> Run:
+def run(folder: Path, empty_home: Path) -> Run:
     def command(word: str, *options: str) -> tuple[str, str]:
-        done = subprocess.run(
-            [sys.executable, "-m", "csp_data", word, str(folder), *options],
-            capture_output=True,
-            text=True,
-            check=False,
-            env={**os.environ, "CSP_DATA_HOME": str(tmp_path / "home")},
-        )
-        assert done.returncode == 0, done.stderr
+        done = CliRunner().invoke(cli, [word, str(folder), *options])
+        assert done.exit_code == 0, done.stderr
         return done.stdout, done.stderr
 
     return command
