@@ -1,7 +1,11 @@
 """Options that the compiled loops share."""
 
 import logging
-from typing import Any
+import os
+import shutil
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, Final
 
 from numba import njit
 
@@ -9,22 +13,38 @@ __all__ = ["GRADIENT_GROUPS", "INLINED", "IN_ORDER", "KEPT", "REORDERED"]
 
 logger = logging.getLogger(__name__)
 
+ROOM: Final = 32 << 20
+"""Bytes that must be free to keep compiled code: a few times what all loops take."""
+
 
 def _nothing() -> None:
     """Do nothing: a function to ask numba about."""
 
 
-def _can_be_kept() -> bool:
-    """Whether numba finds a folder for compiled code: beside its module, or in the user's cache folder."""
+def _obstacle() -> str:
+    """Return why numba can keep no code beside its module or in the user's cache folder; ``""`` if it can."""
     try:
-        njit(cache=True)(_nothing)
+        loop = njit(cache=True)(_nothing)
     except RuntimeError:  # it would not compile at all
+        return "neither this package's folder nor your cache can be written to"
+    folder = Path(loop.stats.cache_path or "")
+    if folder.parts[:1] == ("~",):  # it has made a folder of that name where the program runs
+        with suppress(OSError):
+            os.removedirs(folder)
+        return "this user has no home folder, and this package's folder cannot be written to"
+    if shutil.disk_usage(folder).free < ROOM:  # it would fail once it has compiled
+        return f"there is too little room in {folder}"
+    return ""
+
+
+def _can_be_kept() -> bool:
+    if why := _obstacle():
         logger.warning(
-            "Compiled loops cannot be kept, and every process compiles its own, for up to half a minute: neither "
-            "this package's folder nor your cache can be written to. Set NUMBA_CACHE_DIR to a folder you own."
+            "Compiled loops cannot be kept, and every process compiles its own, for up to half a minute: %s."
+            " Set NUMBA_CACHE_DIR to a folder you own that has room.",
+            why,
         )
-        return False
-    return True
+    return not why
 
 
 KEPT = _can_be_kept()

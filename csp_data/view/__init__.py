@@ -5,8 +5,14 @@ assets itself (nothing comes from outside) and shows Matplotlib figures, so that
 draw the same pictures.
 """
 
-from csp_data.errors import MissingExtraError
+from pathlib import Path
 
+from csp_data.errors import CspDataError, MissingExtraError
+
+try:
+    Path.home()
+except RuntimeError as error:  # bokeh looks for its settings there
+    raise CspDataError("The viewer needs a home folder, and this user has none. Set HOME to a folder.") from error
 try:
     import panel as _panel  # noqa: F401  # asked for once, here, so that its absence is one clear error
 except ImportError as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import shutil
 import subprocess
@@ -42,6 +43,40 @@ def test_compiled_now_or_before_is_the_same_to_the_last_bit(tmp_path: Path) -> N
     assert first == again
 
 
+def unwritable_copy(folder: Path) -> Path:
+    """Copy the package to where no compiled code can be kept beside it."""
+    shutil.copytree(
+        Path(baselines.__file__).parent, folder / "baselines", ignore=shutil.ignore_patterns("__pycache__")
+    )
+    for place in {path.parent for path in folder.rglob("*.py")}:
+        (place / "__pycache__").touch()  # a file, in whose place not even root can make a folder
+    return folder
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the user's cache folder is elsewhere")
+@pytest.mark.parametrize("lacking", ["home", "room"])
+def test_loops_are_not_kept_where_that_fails_later(lacking: str, tmp_path: Path) -> None:
+    """A user without a home got a folder named ~ in every working folder; a full disk ended the training."""
+    place = unwritable_copy(tmp_path / "package")
+    work = tmp_path / "work"
+    work.mkdir()
+    environment = {"PYTHONPATH": f"{place}{os.pathsep}{Path(baselines.__file__).parents[1]}", "HOME": "~"}
+    libc = ctypes.CDLL(None, use_errno=True)
+    if lacking == "room":
+        if libc.mount(b"tmpfs", str(work).encode(), b"tmpfs", 0, b"size=64k") != 0:
+            pytest.skip("cannot mount a small disk here")
+        environment["NUMBA_CACHE_DIR"] = str(work / "cache")
+    program = "from baselines.cpu.flags import KEPT; print(KEPT)"
+    command = [sys.executable, "-P", "-c", program]
+    done = subprocess.run(command, env=environment, cwd=work, capture_output=True, text=True, check=True)
+    left = [path.name for path in work.iterdir()]
+    if lacking == "room":
+        libc.umount2(str(work).encode(), 2)
+    assert done.stdout == "False\n"
+    assert {"home": "this user has no home folder", "room": f"too little room in {work}"}[lacking] in done.stderr
+    assert "~" not in left
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="the user's cache folder is elsewhere")
 def test_loops_that_cannot_be_kept_are_compiled_all_the_same(tmp_path: Path) -> None:
     """Where package and home may only be read, numba refused to compile anything, whichever module of loops."""
@@ -50,9 +85,7 @@ def test_loops_that_cannot_be_kept_are_compiled_all_the_same(tmp_path: Path) -> 
     modules = [".".join(path.relative_to(source.parent).with_suffix("").parts) for path in with_loops]
     assert "baselines.scan.cpu" in modules
     program = "".join(f"import {module}\n" for module in modules) + STEP
-    shutil.copytree(source, tmp_path / "baselines", ignore=shutil.ignore_patterns("__pycache__"))
-    for folder in {path.parent for path in tmp_path.rglob("*.py")}:
-        (folder / "__pycache__").touch()  # a file, in whose place not even root can make a folder
+    unwritable_copy(tmp_path)
     (tmp_path / "cache").touch()
     kept = {name: value for name, value in os.environ.items() if name != "NUMBA_CACHE_DIR"}
     kept |= {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(source.parent)}

@@ -1,5 +1,6 @@
 import html
 import json
+import os
 import re
 import shutil
 import signal
@@ -177,6 +178,15 @@ def test_without_panel_the_extra_is_named() -> None:
     code = "import sys; sys.modules['panel'] = None\nimport csp_data.view"
     ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert "csp-data[view]" in ended.stderr
+
+
+def test_a_user_without_a_home_is_told_what_to_set(tmp_path: Path) -> None:
+    """As in a container that runs under any number; it was a traceback out of bokeh."""
+    command = [sys.executable, "-m", "csp_data", "view", "sample", "--no-browser"]
+    environment = {**os.environ, "CSP_DATA_HOME": str(tmp_path), "HOME": "~"}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert done.stderr == "Error: The viewer needs a home folder, and this user has none. Set HOME to a folder.\n"
 
 
 @pytest.mark.filterwarnings("ignore::PendingDeprecationWarning")  # panel will call a widget's name its label
