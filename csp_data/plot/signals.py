@@ -21,7 +21,6 @@ from csp_data.plot.style import (
     tidy,
 )
 from csp_data.signal.lowpass import LowPass
-from csp_data.signal.spectrum import power_density
 from csp_data.store import Channels
 
 __all__ = ["by_unit", "plot_channels", "plot_lowpass", "plot_spectra"]
@@ -142,6 +141,9 @@ def plot_spectra(
     *lowpass
         Draw the one channel through these filters too, down to where rounding begins.
     """
+    from scipy.signal import welch  # here: it takes half a second, for which no other figure has use
+
+    pieces = min(256, len(episode.inputs))
     recorded = np.asarray(episode.inputs[:, list(columns)], dtype=np.float64)
     lines = dict(zip((channels.names[column] for column in columns), recorded.T, strict=True))
     drawn = styles(len(columns))
@@ -152,7 +154,7 @@ def plot_spectra(
         for cut_off in {one.hz for one in lowpass}:
             ax.axvline(cut_off, color=INK, linewidth=0.8, linestyle=":")
     for style, (name, values) in zip(drawn, lines.items(), strict=True):
-        hz, density = power_density(values, channels.rate_hz)
+        hz, density = welch(values, channels.rate_hz, nperseg=pieces)
         ax.loglog(hz[1:], density[1:], linewidth=1.3 if lowpass else 1.0, label=name, **style)
     if lowpass:
         ax.set_ylim(bottom=ax.get_ylim()[1] * 1e-9)
