@@ -62,7 +62,7 @@ def write_report(
         path = path / "index.html"
     text = make_report(runs, datasets, unfinished=unfinished)
     path.parent.mkdir(parents=True, exist_ok=True)
-    atomic_bytes(path, text.encode())
+    atomic_bytes(path, text.encode(errors="backslashreplace"))  # paths can be any bytes
     return path
 
 

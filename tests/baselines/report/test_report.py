@@ -1,8 +1,10 @@
 from __future__ import annotations
 
 import math
+import os
 import re
 import shutil
+import sys
 import xml.etree.ElementTree as ET
 from collections import Counter
 from dataclasses import replace
@@ -417,6 +419,13 @@ def test_it_is_written_whole_and_the_same_each_time(runs: dict[str, Run], sample
         assert write_report([runs["mean"]], [sample], tmp_path / name) == tmp_path / name
     assert (tmp_path / "new/one.html").read_bytes() == (tmp_path / "new/two.html").read_bytes()
     assert sorted(p.name for p in (tmp_path / "new").iterdir()) == ["one.html", "two.html"]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems have no such paths")
+def test_paths_that_are_not_utf8_are_written_out(runs: dict[str, Run], sample: Dataset, tmp_path: Path) -> None:
+    run = replace(runs["mean"], environment={**runs["mean"].environment, "command": os.fsdecode(b"--out K\xe4se")})
+    page = write_report([run], [sample], tmp_path / os.fsdecode(b"K\xe4se") / "page.html")
+    assert r"--out K\udce4se" in page.read_text("utf-8")
 
 
 def test_each_data_set_and_recipe_has_its_section(long: str, many: list[Run]) -> None:

@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import json
 import math
+import os
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -423,6 +425,17 @@ def test_another_configuration_is_refused(gru: type[Any], make_part: MakePart, t
     with pytest.raises(CheckpointError, match="another model"):
         train(_hiss(gru, part), part, val, CONFIG, tmp_path)
     assert (tmp_path / LAST).read_bytes() == before
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems have no such paths")
+def test_a_path_that_is_not_utf8(gru: type[Any], make_part: MakePart, tmp_path: Path) -> None:
+    """What had been trained was called damaged, with the advice to delete it."""
+    part, folder = make_part(), tmp_path / os.fsdecode(b"K\xe4se")
+    folder.mkdir()
+    model = _gru(gru, part)
+    train(model, part, make_part(seed=1), CONFIG, folder)
+    load_weights(folder / BEST, _gru(gru, part))
+    assert read_checkpoint(folder / LAST).progress
 
 
 def test_damaged_files_are_named(gru: type[Any], make_part: MakePart, tmp_path: Path) -> None:
