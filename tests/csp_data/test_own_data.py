@@ -345,16 +345,13 @@ def test_folders_named_in_the_environment(folder: Path, tmp_path: Path) -> None:
     assert "Traceback" not in wrong.stderr
 
 
-def test_from_csv_to_a_trained_model(folder: Path, tmp_path: Path) -> None:
+def test_from_csv_to_a_trained_model(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """The how-to's last step, with fewer epochs: HiSS and the mean on the example, by the folder's path."""
-    pytest.importorskip("torch")
+    main = pytest.importorskip("baselines.cli").main
     errors = {}
     for model, options in (("mean", []), ("hiss-s4-mamba", ["--epochs", "8"])):
-        line = ["train", str(folder), model, "--out", str(tmp_path / model), "--json", *options]
-        code = f"from baselines.cli import main; main({line!r})"
-        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=300)
-        assert done.returncode == 0, done.stderr
-        errors[model] = json.loads(done.stdout)["test"]["rmse"]
+        main(["train", str(folder), model, "--out", str(tmp_path / model), "--json", *options])
+        errors[model] = json.loads(capsys.readouterr().out)["test"]["rmse"]
     assert errors["hiss-s4-mamba"] < errors["mean"] / 2
 
 
