@@ -323,10 +323,11 @@ class _Transfer:
         if error.errno not in DISK_FULL:
             return CspDataError(f"cannot write to {self.part}: {error.strerror}. {MAKE_WRITABLE}")
         size = self.partial.total if self.partial.total is not None else self.file.size
-        more = "more room" if size is None else f"room for {size - self.partial.have} more bytes"
+        have = self.part.stat().st_size if self.part.exists() else 0  # of the last block, some were written
+        more = "more room" if size is None else f"room for {size - have} more bytes"
         return CspDataError(
             f"{self.target}: the disk is full ({error.strerror}). Make {more}, or set CSP_DATA_HOME to another"
-            f" disk, and run the command again: {self.partial.have} bytes are kept."
+            f" disk, and run the command again: {have} bytes are kept."
         )
 
     def _start_part_file(self, answer: Answer) -> None:
