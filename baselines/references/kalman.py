@@ -20,6 +20,7 @@ from baselines.errors import OptionError
 from baselines.layers.base import check_config
 from baselines.references.strapdown import NotApplicableError
 from baselines.training.data import Part, batches, cut_windows
+from baselines.training.evaluate import sum_squared_errors
 from csp_data import Dataset
 from csp_data.recording import FloatArray
 
@@ -290,7 +291,6 @@ class Kalman(nn.Module):
         OptionError
             If no training episode is long enough for ``past``.
         """
-        sensor_count = self.config.in_dim
         sequences = []
         for batch in batches(train, cut_windows(train, None), 1):
             sensors = self._chunk_means(batch.inputs.double().cpu().numpy())[0]
@@ -306,7 +306,8 @@ class Kalman(nn.Module):
             raise OptionError("past", self.config.past, f"fewer lags: {error}") from error
         for ridge, systems in zip(RIDGES, systems_by_ridge, strict=True):
             for system in systems:
-                loss = self._loss(system, mean, scale, sensor_count, val, length)
+                self._store(system, mean, scale)
+                loss, _ = sum_squared_errors(self, val, length, 0, 1)
                 if loss < best[0]:
                     best = (loss, ridge, system)
         _, ridge, chosen = best
@@ -314,18 +315,6 @@ class Kalman(nn.Module):
             raise OptionError("order", self.config.order, "one whose filter stays finite on val; none did")
         self._store(chosen, mean, scale)
         return {"order": len(chosen.a), "ridge": ridge}
-
-    def _loss(
-        self, system: System, mean: FloatArray, scale: FloatArray, sensor_count: int, val: Part, length: int | None
-    ) -> float:
-        squared_error = 0.0
-        for batch in batches(val, cut_windows(val, length), 32):
-            sensors = self._chunk_means(batch.inputs.double().cpu().numpy())
-            sensors = (sensors - mean[:sensor_count]) / scale[:sensor_count]
-            pred = _filter(system, sensors) * scale[sensor_count:] + mean[sensor_count:]
-            error = (pred - batch.targets.cpu().numpy()) * batch.mask.cpu().numpy()[..., None]
-            squared_error += float(np.square(error).sum())
-        return squared_error if np.isfinite(squared_error) else float("inf")
 
     def _store(self, system: System, mean: FloatArray, scale: FloatArray) -> None:
         n = len(system.a)

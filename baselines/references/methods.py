@@ -17,6 +17,7 @@ from baselines.layers.base import check_config
 from baselines.references.kalman import Kalman, KalmanConfig, kalman_options
 from baselines.references.strapdown import Strapdown, StrapdownConfig, strapdown_options
 from baselines.training.data import Part, Windows, batches, cut_windows
+from baselines.training.evaluate import sum_squared_errors
 from csp_data import Dataset
 
 __all__ = [
@@ -129,7 +130,7 @@ class Fir(nn.Module):
         best, chosen = float("inf"), RIDGES[0]
         for ridge in RIDGES:
             self._store_solution(moments, vectors @ (projected / (values.clamp(min=0) + ridge)[:, None]))
-            loss = self._loss(val, cut_windows(val, length))
+            loss, _ = sum_squared_errors(self, val, length, 0, 1)
             if loss < best:
                 best, chosen = loss, ridge
         self._store_solution(moments, vectors @ (projected / (values.clamp(min=0) + chosen)[:, None]))
@@ -156,13 +157,6 @@ class Fir(nn.Module):
     def _store_solution(self, moments: _Moments, solution: Tensor) -> None:
         self.weight.copy_(rearrange(solution, "(feature tap) out -> out feature tap", tap=self.config.taps))
         self.bias.copy_(moments.y_mean - moments.x_mean @ solution)
-
-    def _loss(self, part: Part, windows: Windows) -> float:
-        squared_error = 0.0
-        for batch in batches(part, windows, 32):
-            error = (self(batch.inputs) - batch.targets).square() * batch.mask.unsqueeze(-1)
-            squared_error += error.sum(dtype=torch.float64).item()
-        return squared_error / part.targets.numel()
 
 
 def fir_options(dataset: Dataset) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from pathlib import Path
 
@@ -73,6 +74,24 @@ def test_a_motion_with_a_known_answer_is_recovered() -> None:
         assert np.sqrt(np.square(found - expected).mean()) < 0.13
         assert np.sqrt(np.square(expected).mean()) > 0.2
     assert np.sqrt(np.square(own - at_start).mean()) > 0.15
+
+
+@pytest.mark.parametrize("memory_s", [0.3, math.inf])
+@pytest.mark.parametrize("along", ["sensor", "start", "level"])
+def test_a_chunk_is_its_mean_velocity_along_the_axes_of_the_target(along: str, memory_s: float) -> None:
+    """Sample by sample; the sensor's own axes are those at the end of the chunk."""
+    rng, chunk = np.random.default_rng(0), 4
+    acceleration, turns = rng.normal(size=(12, 3)), Rotation.from_rotvec(rng.normal(size=(12, 3)))
+    model = Strapdown(replace(PLAIN, chunk=chunk, inputs_along="level", target_along=along))
+    found = model._integrate(acceleration, turns.as_quat(scalar_first=True), memory_s)
+    velocity, velocities = np.zeros(3), []
+    for one in acceleration:
+        velocity = velocity * math.exp(-0.02 / memory_s) + 0.02 * one
+        velocities.append(velocity)
+    for k, row in enumerate(found):
+        mean = np.mean(velocities[k * chunk : (k + 1) * chunk], axis=0)
+        axes = {"sensor": turns[(k + 1) * chunk - 1], "start": turns[0], "level": Rotation.identity()}[along]
+        np.testing.assert_allclose(row, axes.inv().apply(mean), atol=1e-12)
 
 
 def test_level_inputs_are_integrated_as_they_are() -> None:
