@@ -120,7 +120,9 @@ def _patiently(client: Client, address: str) -> tuple[requests.Response, _Page]:
         except NETWORK_ERRORS as error:
             problem, unreachable = describe_network_error(error)
         if failures < patience.tries:
-            time.sleep(patience.wait_s(failures, jitter))
+            wait_s = patience.wait_s(failures, jitter)
+            logger.warning("%s: %s; attempt %d in %.1f s", address, problem, failures + 1, wait_s)
+            time.sleep(wait_s)
     if unreachable:
         raise AccessError(
             f"{client.give_up(address, problem)}. Try again later, or use {MIRROR}, or csp-data import."

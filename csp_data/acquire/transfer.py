@@ -210,7 +210,7 @@ class _Transfer:
             reason = f"{problem}, and asks to come back in {asked_s:.0f} s"
             raise TransferError(self.file.name, self.file.address, reason, kept)
         wait_s = max(asked_s, patience.wait_s(failures, self.jitter))
-        logger.info("%s: %s; attempt %d in %.1f s", self.file.name, problem, failures + 1, wait_s)
+        logger.warning("%s: %s; attempt %d in %.1f s", self.file.name, problem, failures + 1, wait_s)
         self.watch.stop.wait(wait_s)
         self._check_stop()
 

@@ -124,7 +124,7 @@ def test_a_folder_that_is_not_listed(page, empty_home, monkeypatch):
             fetch("marker")
 
 
-def test_listing_is_tried_again(marker, empty_home, monkeypatch, tmp_path):
+def test_listing_is_tried_again_which_is_said(marker, empty_home, monkeypatch, tmp_path, caplog):
     shutil.copytree(marker, tmp_path / "shared" / "marker_writing_hiss_dataset")
     with Drive() as drive:
         drive.share(tmp_path / "shared", load_card("marker").access.drive_folder)
@@ -140,6 +140,7 @@ def test_listing_is_tried_again(marker, empty_home, monkeypatch, tmp_path):
         monkeypatch.setenv("CSP_DATA_REROUTE", drive.reroute)
         assert len(fetch("marker", patience=Patience(tries=5, first_wait_s=0.001)).present) > 0
     assert first == []
+    assert [m.rpartition("; ")[2] for m in caplog.messages] == [f"attempt {n} in 0.0 s" for n in (2, 3, 4)]
 
 
 @pytest.mark.parametrize("name", ["../../evil.h5", "..\\evil.h5", "..", ".", " "])

@@ -295,12 +295,13 @@ def test_denied_and_gone_need_a_person(server, resource, client, tmp_path, code,
     assert left(tmp_path) == []
 
 
-def test_429_is_retried_after_the_asked_time(server, resource, client, tmp_path):
+def test_429_is_retried_after_the_asked_time_which_is_said(server, resource, client, tmp_path, caplog):
     resource.script = [status(429, Retry_After="1")]
     begun = time.monotonic()
     fetch(wanted(server), tmp_path / "f.bin", client)
     assert time.monotonic() - begun >= 1  # at least what the server asked for; how much later does not matter
     assert len(server.seen) == 2
+    assert caplog.messages == ["f.bin: the server answered 429; attempt 2 in 1.0 s"]
 
 
 def test_long_retry_after_is_told_not_slept(server, resource, client, tmp_path):
