@@ -251,7 +251,8 @@ def test_every_name_loads_and_info_says_what_the_file_holds(
     assert result.exit_code == 0, result.output
     assert load_card(name).title in result.output
     for part in dataset.parts:
-        assert f"{part:<6} {len(dataset.split(part))} episodes" in result.output
+        count = len(dataset.split(part))
+        assert f"{part:<6} {count} episode{'s' * (count != 1)}, " in result.output
     found = dataset.provenance["recordings"]
     assert f"{found['found']} found, {found['used']} used" in result.output
 
