@@ -240,7 +240,9 @@ def cart(folder: Path, inputs: list[str], targets: list[str], along: str = "leve
     text = card.read_text().replace('["acc_x"]', str(inputs)).replace('["vel_x"]', str(targets))
     text = text.replace('role = "input"', f'role = "input"\nalong = "{along}"')
     card.write_text(text.replace("increment = true", f'along = "{along}"\nincrement = true'))
-    text = reader.read_text().replace("t[:, 1:])", "np.repeat(t[:, 1:], len(card.stream(name).channels), axis=1))")
+    files = {"accelerometer": "acc_x", "position": "pos_x"}  # one column in each, which all channels repeat
+    text = reader.read_text().replace("*card.stream(name).channels", f"{files}[name]")
+    text = text.replace("t[:, 1:])", "np.repeat(t[:, 1:], len(card.stream(name).channels), axis=1))")
     reader.write_text(text.replace("return np.diff(", f"return np.repeat(1, {len(targets)}) * np.diff("))
     return folder
 
