@@ -122,6 +122,19 @@ def test_it_forgets_and_is_causal() -> None:
     assert model(inputs).abs().mean() < 0.5 * Strapdown(PLAIN)(inputs).abs().mean()
 
 
+@pytest.mark.parametrize(("memory_s", "told"), [(0.5, 0.5), (math.inf, "infinite")])
+def test_the_time_constant_that_made_the_targets_is_found_and_told(
+    memory_s: float, told: object, sample: Dataset
+) -> None:
+    part = load_part(sample, "val")
+    config = StrapdownConfig(*part.dims, part.chunk, **options_of_dataset("strapdown", sample))
+    maker, model = Strapdown(config), Strapdown(config)
+    maker.memory_s.fill_(memory_s)
+    made = replace(part, targets=normalized_predictions(maker, part, None))
+    assert model.fit(part, made, None) == {"memory_s": told}
+    assert model.memory_s.item() == memory_s
+
+
 def test_a_run_on_the_sample_beats_the_mean(sample: Dataset, tmp_path: Path) -> None:
     config = TrainConfig(window_s=10.0, window_stride_s=10.0)
     done, _ = run(sample, "strapdown", config, tmp_path / "strapdown")
