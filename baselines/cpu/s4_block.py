@@ -33,11 +33,10 @@ def _norm_row(row, out, eps):  # type: ignore[no-untyped-def]
         mean += row[h]
     mean *= inverse_size
     for h in range(row.shape[0]):
-        out[h] = row[h] - mean
-        square += out[h] * out[h]
+        square += (row[h] - mean) * (row[h] - mean)
     scale = one / np.sqrt(square * inverse_size + eps)
     for h in range(row.shape[0]):
-        out[h] *= scale
+        out[h] = (row[h] - mean) * scale
     return scale
 
 
@@ -119,14 +118,16 @@ def _norm_gradient_row(du, normed, scale, gamma, dy, d_gamma, d_beta, dx):  # ty
     """Write dy + scale (v - mean v - normal mean(v normal)), v = gamma du, to ``dx``."""
     zero = du.dtype.type(0)
     inverse_size, mean, product = du.dtype.type(1) / du.dtype.type(du.shape[0]), zero, zero
+    # sums in a loop of their own: one that stores, too, is run in vectors only where no array lies close behind
+    # another, so that the order of its sums, and with it their last bits, would depend on the memory's layout
     for h in range(du.shape[0]):
-        d_beta[h] += du[h]
-        d_gamma[h] += du[h] * normed[h]
         v = du[h] * gamma[h]
         mean += v
         product += v * normed[h]
     mean, product = mean * inverse_size, product * inverse_size
     for h in range(du.shape[0]):
+        d_beta[h] += du[h]
+        d_gamma[h] += du[h] * normed[h]
         dx[h] = dy[h] + scale * (du[h] * gamma[h] - mean - normed[h] * product)
 
 
