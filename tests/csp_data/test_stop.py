@@ -7,6 +7,7 @@ import re
 import signal
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -33,6 +34,29 @@ def test_stop_of_preparing(empty_home: Path) -> None:
         assert "Traceback" not in said
     assert [left.suffix for left in prepared_dir().iterdir()] == [".lock"]
     assert csp_data.prepare("sample") == path
+
+
+ROOT = Path(__file__).parents[2]
+PROGRAMS = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["scripts"]
+
+
+@pytest.mark.parametrize("ignored", [False, True], ids=["", "in the background"])
+@pytest.mark.parametrize("name", PROGRAMS)
+def test_stop_while_a_program_is_loaded(name: str, ignored: bool, tmp_path: Path) -> None:
+    """It ends as other programs do, with nothing said, and goes on where Ctrl-C is not meant for it."""
+    (tmp_path / "numpy.py").write_text("print('loading', flush=True); input(); raise SystemExit('went on')")
+    module, function = PROGRAMS[name].split(":")
+    code = f"import signal, sys; sys.path.insert(0, {str(tmp_path)!r}); "
+    code += "signal.signal(signal.SIGINT, signal.SIG_IGN); " if ignored else ""
+    code += f"from {module} import {function}; {function}()"
+    pipe = subprocess.PIPE
+    command = [sys.executable, "-c", code]
+    with subprocess.Popen(command, cwd=ROOT, stdin=pipe, stdout=pipe, stderr=pipe, text=True) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "loading\n"
+        process.send_signal(signal.SIGINT)
+        said = process.communicate("\n")[1]
+    assert (process.returncode, said) == ((1, "went on\n") if ignored else (-signal.SIGINT, ""))
 
 
 @pytest.mark.skipif(not Path("/proc/self").is_dir(), reason="needs a file system in which no file can be made")
