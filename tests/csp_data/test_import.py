@@ -149,7 +149,7 @@ def empty(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An empty environment with the wheel and what it requires; nothing optional."""
     folder = tmp_path_factory.mktemp("empty")
     venv.create(folder / "env", with_pip=True)
-    command = [folder / "env" / "bin" / "python", "-m", "pip", "install", "-q", str(wheel)]
+    command = [folder / "env" / "bin" / "python", "-I", "-m", "pip", "install", "-q", str(wheel)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=900)
     if "No matching distribution" in done.stderr or "Max retries exceeded" in done.stderr:
         pytest.skip("no package registry answers")
