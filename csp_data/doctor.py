@@ -24,10 +24,10 @@ from csp_data._version import __version__
 from csp_data.acquire.client import offline
 from csp_data.acquire.leftovers import leftovers
 from csp_data.card import bundled_root, load_card, names
-from csp_data.describe.text import amount
 from csp_data.errors import CspDataError
 from csp_data.home import home, obstacle_at, prepared_dir, raw_dir, stamps_dir
 from csp_data.store import found_damaged, read_header
+from csp_data.terminal import amount
 
 __all__ = ["GROUP", "PreparedFile", "examine", "prepared_files", "size_of"]
 

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 __all__ = [
     "READER_LEFT",
     "Loudness",
+    "amount",
     "at_terminal",
     "count_of",
     "flags",
@@ -110,6 +111,17 @@ def at_terminal(stream: TextIO | None) -> bool:
 def count_of(count: int, what: str) -> str:
     """Return how many there are of what: ``1 seed``, ``3 seeds``."""
     return f"{count:,} {what}{'' if count == 1 else 's'}"
+
+
+def amount(count: int | None) -> str:
+    """Return a number of bytes as people say it: ``"148 MB"``; ``"unknown"`` for ``None``."""
+    if count is None:
+        return "unknown"
+    size, units = float(count), ["B", "kB", "MB", "GB", "TB"]
+    while size >= 999.5 and len(units) > 1:
+        size /= 1000
+        units.pop(0)
+    return f"{size:.0f} {units[0]}" if size >= 100 else f"{size:.3g} {units[0]}"
 
 
 def visible(text: str) -> str:

@@ -48,6 +48,7 @@ from csp_data.home import lock, raw_dir, writable_dir
 from csp_data.options import check_choice, check_number
 from csp_data.output import write_json
 from csp_data.simulate.stamp import STAMP, carry_stamp
+from csp_data.terminal import amount
 
 __all__ = ["Options", "download_card"]
 
@@ -275,8 +276,8 @@ class _Download:
         free = shutil.disk_usage(self.root).free
         if needed > free:
             raise CspDataError(
-                f"{self.card.name} needs about {needed / 1e9:.1f} GB in {self.root}, and {free / 1e9:.1f} GB are"
-                " free. Make room, or set CSP_DATA_HOME to another disk."
+                f"{self.card.name} needs about {amount(needed)} in {self.root}, and {amount(free)} are free."
+                " Make room, or set CSP_DATA_HOME to another disk."
             )
 
     def _target(self, item: Item) -> Path:

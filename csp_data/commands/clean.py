@@ -12,11 +12,10 @@ from csp_data.acquire.leftovers import delete, leftovers
 from csp_data.card import bundled_root, load_card
 from csp_data.commands.base import Command, examples, report
 from csp_data.commands.options import json_option, optional_name_argument, raw_option
-from csp_data.describe.text import amount
 from csp_data.doctor import prepared_files, size_of
 from csp_data.errors import OptionError
 from csp_data.home import check_accessible, lock, raw_dir
-from csp_data.terminal import at_terminal, visible
+from csp_data.terminal import amount, at_terminal, visible
 
 __all__ = ["clean"]
 

@@ -10,8 +10,8 @@ import click
 from csp_data.card import names
 from csp_data.commands.base import Command, examples, report
 from csp_data.commands.options import json_option
-from csp_data.describe.text import amount
 from csp_data.doctor import examine
+from csp_data.terminal import amount
 
 __all__ = ["doctor"]
 

@@ -6,8 +6,9 @@ from collections.abc import Iterable, Sequence
 
 from csp_data.card import Card, SplitCard, StreamCard, TargetCard, printed, printed_unit, prose
 from csp_data.protocol import PROTOCOLS, resolve
+from csp_data.terminal import amount
 
-__all__ = ["amount", "comparison", "incomplete", "markdown", "plain_text"]
+__all__ = ["comparison", "incomplete", "markdown", "plain_text"]
 
 SHOWN = 12
 """Channels of a stream that are listed one by one; of more, the first three and the last stand for all."""
@@ -28,17 +29,6 @@ def incomplete(card: Card) -> tuple[str, ...]:
         if stream.kind == "rotation" and stream.quaternions not in ("wxyz", "xyzw"):
             gaps.append(f"stream {stream.name}: quaternions, the order in the raw files (wxyz or xyzw)")
     return tuple(gaps)
-
-
-def amount(count: int | None) -> str:
-    """Return a number of bytes as people say it: ``"148 MB"``; ``"unknown"`` for ``None``."""
-    if count is None:
-        return "unknown"
-    size, units = float(count), ["B", "kB", "MB", "GB", "TB"]
-    while size >= 999.5 and len(units) > 1:
-        size /= 1000
-        units.pop(0)
-    return f"{size:.0f} {units[0]}" if size >= 100 else f"{size:.3g} {units[0]}"
 
 
 def plain_text(card: Card, kind: str) -> str:

@@ -8,7 +8,8 @@ import pytest
 
 import csp_data
 from csp_data.card import Card, Citation, Size, SplitCard, StreamCard, TargetCard
-from csp_data.describe.text import amount, comparison, incomplete, markdown, plain_text
+from csp_data.describe.text import comparison, incomplete, markdown, plain_text
+from csp_data.terminal import amount
 
 NAMES = csp_data.names()
 
