@@ -178,14 +178,14 @@ def model_of(folder: Path, window: int | None, data: Path | None) -> tuple[Model
 
 def _open_streamer(command: Stream) -> tuple[Streamer, Interface]:
     """Return the streamer of a run, and what it says of the data."""
-    from baselines.cpu.threads import COMPILING, before_compiling
+    from baselines.cpu.threads import before_compiling, compiling_note
     from baselines.models.own_window import WindowedModel
     from baselines.stream.streamer import Streamer
 
     model, interface = model_of(command.run, command.window, command.data)
     baseline = None if command.baseline == "protocol" else command.baseline
     announce = command.engine != "reference" and (loudness.get().progress or loudness.get().verbose)
-    with before_compiling(lambda: sys.stderr.write(COMPILING + "\n")) if announce else nullcontext():
+    with before_compiling(lambda: sys.stderr.write(compiling_note() + "\n")) if announce else nullcontext():
         streamer = Streamer.of(model, interface, command.engine, baseline=baseline)
     notes = [*_protocol_notes(interface, command), *notes_on(command.run, model, interface)]
     if isinstance(model, WindowedModel):

@@ -8,7 +8,6 @@ import sys
 import textwrap
 from contextlib import nullcontext
 from dataclasses import dataclass, field, fields, replace
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypedDict, get_type_hints
 
@@ -186,7 +185,7 @@ def train(command: Train, line: str) -> None:
     """Run the command."""
     from tqdm import tqdm
 
-    from baselines.cpu.threads import COMPILING, before_compiling
+    from baselines.cpu.threads import before_compiling, compiling_note
     from baselines.experiment import follow, run
     from baselines.sweeps.grid import split_settings
     from baselines.training.team import join_team
@@ -209,7 +208,7 @@ def train(command: Train, line: str) -> None:
             )
             return
         announce = loudness.get().notes and command.model not in REFERENCES  # they have no loops to compile
-        with before_compiling(partial(tqdm.write, COMPILING, sys.stderr)) if announce else nullcontext():
+        with before_compiling(lambda: tqdm.write(compiling_note(), sys.stderr)) if announce else nullcontext():
             trained, state = run(
                 dataset,
                 command.model,

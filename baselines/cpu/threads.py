@@ -11,9 +11,6 @@ from typing import Any
 import torch
 from torch import nn
 
-COMPILING = "Note: compiling the loops of this kind of model, once on this machine; it can take half a minute."
-"""What a command says :func:`before_compiling`."""
-
 
 def compiled_for(tensor: torch.Tensor) -> bool:
     """Tell whether the numba loops can stand in for plain torch on this tensor.
@@ -74,6 +71,14 @@ def before_compiling(announce: Callable[[], object]) -> Iterator[None]:
 
     with event.install_listener("numba:compile", FirstCompilation()):
         yield
+
+
+def compiling_note() -> str:
+    """Return what a command says :func:`before_compiling`."""
+    from baselines.cpu.flags import KEPT  # numba is imported only where it is used
+
+    once = ", once on this machine" if KEPT else ""
+    return f"Note: compiling the loops of this kind of model{once}; it can take half a minute."
 
 
 @contextmanager

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TextIO
 
-from baselines.cpu.threads import COMPILING
+from baselines.cpu.threads import compiling_note
 from baselines.sweeps.grid import PlannedRun
 from baselines.sweeps.worker import Outcome
 from baselines.training.ledger import LEDGER, read_lines
@@ -19,7 +19,7 @@ from csp_data.terminal import at_terminal, count_of, stdout_is_result
 __all__ = ["Progress", "draws_bars"]
 
 REFRESH_S = 1.0
-COMPILING_LABEL = "compiling loops, once on this machine"
+COMPILING_LABEL = "compiling loops"
 
 
 def draws_bars(progress: bool) -> bool:
@@ -162,7 +162,7 @@ class Progress:
         """Say that loops are compiled, the first time that some are."""
         if any(activity == COMPILING_LABEL for _, activity in self.running()):
             self._announced = True
-            print(COMPILING, file=self.file, flush=True)
+            print(compiling_note(), file=self.file, flush=True)
 
     def _draw(self) -> None:
         with self._mutex:

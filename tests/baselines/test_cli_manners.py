@@ -20,7 +20,7 @@ import csp_data
 from baselines.cli import commands, main, parse
 from baselines.commands.completion import click_commands
 from baselines.cpu import threads as parallel
-from baselines.cpu.threads import COMPILING
+from baselines.cpu.threads import compiling_note
 from baselines.presets import REFERENCES
 from baselines.runs.run import Run
 from baselines.training.ledger import read_lines
@@ -206,7 +206,10 @@ BRIEF = ["dim=4", "layers=1", "train.window_s=10", "train.window_stride_s=10", "
 def test_compiling_is_told_before_a_training_begins(tmp_path: Path) -> None:
     pytest.importorskip("numba", reason="it compiles")
     environment = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path / "cache"), "OMP_NUM_THREADS": "1"}
-    for said in ([COMPILING], []):  # the second time it is read from the cache; loops of LRU compile soonest
+    for said in (
+        [compiling_note()],
+        [],
+    ):  # the second time it is read from the cache; loops of LRU compile soonest
         out = str(tmp_path / f"run{len(said)}")
         call = [*PROGRAM, "train", "sample", "flat-lru", "--set", *BRIEF, "--out", out]
         done = subprocess.run(call, env=environment, capture_output=True, text=True, check=True)
@@ -222,7 +225,7 @@ def test_compiling_is_not_told_when_quiet_and_in_a_sweep_by_its_table(
         say()
 
     monkeypatch.setattr(parallel, "before_compiling", compiles)
-    for flags, wanted in (([], [COMPILING]), (["-q"], [])):
+    for flags, wanted in (([], [compiling_note()]), (["-q"], [])):
         out = str(tmp_path / f"run{len(flags)}")
         code, _, error = said(["train", "sample", "flat-lstm", *TINY, "--out", out, *flags], capsys)
         assert (code, error.splitlines()) == (0, wanted)

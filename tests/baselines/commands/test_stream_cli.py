@@ -24,7 +24,7 @@ import safetensors.numpy
 from baselines.cli import main
 from baselines.commands.stream import Stream, stream
 from baselines.commands.stream_loop import StreamCounts, deferred_interrupt
-from baselines.cpu.threads import before_compiling
+from baselines.cpu.threads import before_compiling, compiling_note
 from baselines.experiment import run as train
 from baselines.runs.interface import INTERFACE, InterfaceError, interface_of
 from baselines.runs.model import load_model
@@ -383,6 +383,12 @@ def test_before_compiling_says_so_once_and_not_for_what_is_kept() -> None:
         assert (first(3), second(0.5)) == (4, 2.5)
     first(1j)  # outside
     assert heard == [0]
+
+
+@pytest.mark.parametrize("kept", [True, False])
+def test_compiling_once_is_promised_where_loops_are_kept(kept: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("baselines.cpu.flags.KEPT", kept)
+    assert ("once on this machine" in compiling_note()) == kept
 
 
 def test_hold_repeats_the_last_good_sample(

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from baselines import sweep
-from baselines.cpu.threads import COMPILING
+from baselines.cpu.threads import compiling_note
 from baselines.sweeps import progress
 from baselines.sweeps.grid import PlannedRun
 from baselines.sweeps.progress import Progress
@@ -60,7 +60,7 @@ def test_progress_on_a_terminal_and_elsewhere(planned: list[PlannedRun], tmp_pat
     assert table[3] == f"  {runs[1].label}: epoch 1 of {epochs}"
     assert table[4] == "3 runs: 1 done, 0 failed, 2 left; about 1 min 0 s left"
     append_event(runs[1].folder, "compile")
-    assert shown[1].table()[3] == f"  {runs[1].label}: compiling loops, once on this machine"
+    assert shown[1].table()[3] == f"  {runs[1].label}: compiling loops"
     shown[0].add(Outcome(runs[1].folder, "failed", "a reason\nthe last line"))
     assert plain.getvalue().splitlines()[1].endswith("seed 0: FAILED: the last line; about 0 min 30 s left")
 
@@ -86,5 +86,5 @@ def test_a_sweep_in_a_pipe_says_once_that_loops_are_compiled(
     assert said("") == ""
     for planned_ in runs[:2]:
         append_event(planned_.folder, "compile")
-    assert said(COMPILING) == COMPILING + "\n"
+    assert said(compiling_note()) == compiling_note() + "\n"
     assert said("", shown=False) == ""
