@@ -16,13 +16,14 @@ from csp_data.acquire.digests import Digest, Stamps, digest_file
 from csp_data.acquire.leftovers import incoming_dir
 from csp_data.acquire.lockfile import Locked, LockedSet, extend_lock, lock_path, read_lock
 from csp_data.acquire.place import How, find_files, has_publishers_name, place
-from csp_data.acquire.report import Report
+from csp_data.acquire.report import Report, path_inside
 from csp_data.acquire.verify import verify_tree
 from csp_data.card import Card, FileEntry, bundled_root, load_card, names
 from csp_data.errors import MissingDataError, OptionError, UnsafeArchiveError, VerificationError
 from csp_data.home import expanded, lock, raw_dir, writable_dir
 from csp_data.options import check_choice
 from csp_data.simulate.stamp import carry_stamp
+from csp_data.sources import find_in
 from csp_data.sources.folders import walk_folders
 
 __all__ = [
@@ -72,7 +73,8 @@ def import_card(
     UnsafeArchiveError
         If an archive is hostile or damaged.
     VerificationError
-        If a file differs from one that is there already and can be trusted.
+        If a file differs from one that is there already and can be trusted, or a recording is there under
+        another path.
     """
     check_choice("how", how, get_args(How))
     if not paths:
@@ -92,6 +94,7 @@ def import_card(
                 for path in paths:
                     stage.add(path)
                 files = find_files(card, stage.root, stage.origin)
+                _check_ids(card, files, root, stage)
                 locked = read_lock(lock_path(root, lock_file), card.name)
                 new = files_to_bring(card, files, root, locked, stage.origin)
                 carry_stamp([*files.values(), *map(expanded, paths)], root)
@@ -104,6 +107,22 @@ def import_card(
                 with suppress(OSError):  # it is not empty, unless nothing was brought
                     root.rmdir()
         return verify_and_lock(card, root, lock_file)
+
+
+def _check_ids(card: Card, files: Mapping[str, Path], root: Path, stage: _Stage) -> None:
+    """Refuse recordings that are there under other paths: of two with one id, neither could be used."""
+    paths = {file: name for name, file in files.items()}
+    there = {one.id: (path_inside(one.files[0], root), str(one.files[0])) for one in find_in(card, root)}
+    for recording in find_in(card, stage.root):
+        main = recording.files[0]
+        if main not in paths:
+            continue
+        path, other = there.setdefault(recording.id, (paths[main], stage.origin(main)))
+        if path != paths[main]:
+            raise VerificationError(
+                f"{stage.origin(main)} is recording {recording.id!r}, as is {other}: two of one id"
+                " cannot be told apart. Delete one of them, or import the others without it."
+            )
 
 
 class _Stage:

@@ -311,6 +311,22 @@ def test_importing_twice_changes_nothing(trees, empty_home):
     assert {p: p.stat().st_mtime_ns for p in root.rglob("*") if p.is_file()} == before
 
 
+def test_a_second_copy_in_another_place_is_refused(trees, empty_home, tmp_path):
+    """An archive keeps its own name before what it holds: recordings lay there twice, and none could be read."""
+    archive = zipped(tmp_path / "mine.zip", trees / "vector")
+    main = sorted(file.name for file in trees.glob("vector/*.imu.txt"))[0]
+    root = empty_home / "raw" / "vector"
+    with pytest.raises(VerificationError, match=rf"mine\.zip: {main} is recording .* as is .*vector/{main}: "):
+        csp_data.import_raw("vector", trees / "vector", archive)
+    assert not root.exists()
+    csp_data.import_raw("vector", archive)
+    before = files_of(root)
+    with pytest.raises(VerificationError, match=rf"vector/{main} is recording .* as is .*mine/{main}: "):
+        csp_data.import_raw("vector", trees / "vector")
+    assert files_of(root) == before
+    assert csp_data.import_raw("vector", archive).present
+
+
 def test_other_bytes_never_replace_what_is_there(trees, empty_home, tmp_path):
     run("import", "vector", trees / "vector")
     shutil.copytree(trees / "vector", tmp_path / "other")
