@@ -51,6 +51,10 @@ def describe_rate(step: float, rate_hz: float) -> str:
 
 
 STANDARD_GRAVITY = 9.80665
+EARTHS_FIELD_UT = (22.0, 67.0)
+"""Least and greatest strength of the Earth's field at its surface (International Geomagnetic Reference Field)."""
+FIELD_UNITS = {"T": 1e6, "mT": 1e3, "uT": 1.0, "nT": 1e-3}
+"""In uT."""
 
 
 def implausible(stream: Stream) -> Iterator[str]:
@@ -72,7 +76,7 @@ def _norms(stream: Stream) -> FloatArray:
     values = stream.values[np.isfinite(stream.values).all(axis=1)]
     if values.shape[1] % 3:
         return np.abs(values)
-    return np.asarray(np.linalg.norm(values.reshape(len(values), -1, 3), axis=2))
+    return np.asarray(np.linalg.norm(values.reshape(len(values), values.shape[1] // 3, 3), axis=2))
 
 
 def _acceleration(stream: Stream) -> Iterator[str]:
@@ -92,7 +96,7 @@ def _rotation_rate(stream: Stream) -> Iterator[str]:
 def _field(stream: Stream) -> Iterator[str]:
     middle = float(np.median(_norms(stream)))
     if middle < 2:
-        yield f"the median norm is {middle:.3g} uT, the earth's field has 25 to 65: that looks like gauss or mT"
+        yield f"the median norm is {middle:.3g} uT, the Earth's field has 22 to 67: that looks like gauss or mT"
     elif middle > 2e5:
         yield f"the median norm is {middle:.3g} uT: that looks like nT"
 
@@ -111,7 +115,8 @@ def doubtful(stream: Stream) -> Iterator[str]:
     """Yield what may be right and seldom is.
 
     Positions that move faster than people, as a finger's in mm do; angles that turn faster than limbs, as those in
-    degrees do where they are said to be in rad; angles that jump by a whole turn, between which no line leads.
+    degrees do where they are said to be in rad; angles that jump by a whole turn, between which no line leads;
+    magnetic fields that in another unit would be the Earth's, and accelerations in g that would be gravity.
     """
     if stream.kind == "rotation":
         return
@@ -119,8 +124,22 @@ def doubtful(stream: Stream) -> Iterator[str]:
         yield f"1 % of the speeds are above {fast:.0f} m/s, faster than people run; are these mm or cm?"
     if stream.unit == "rad" and (fast := _high_speed(stream)) > 60:
         yield f"1 % of the speeds are above {fast:.0f} rad/s, ten turns a second; are these degrees?"
+    if stream.unit in FIELD_UNITS or stream.unit == "g":
+        yield from _like_at_rest(stream)
     if stream.unit in TURNS:
         yield from _whole_turns(stream, TURNS[stream.unit])
+
+
+def _like_at_rest(stream: Stream) -> Iterator[str]:
+    """Yield the unit in which a sensor at rest shows such values, where it is another: magnets can do so too."""
+    norms = _norms(stream)
+    middle = float(np.median(norms)) if norms.size else 0.0
+    low, high = EARTHS_FIELD_UT
+    alike = [unit for unit, size in FIELD_UNITS.items() if low < middle * size < high]
+    if stream.unit in FIELD_UNITS and alike and stream.unit not in alike:
+        yield f"the median norm is {middle:.3g} {stream.unit}; as {alike[0]} it would be the Earth's field: is it?"
+    elif stream.unit == "g" and 0.9 < middle / STANDARD_GRAVITY < 1.1:
+        yield f"the median norm is {middle:.3g} g, as gravity is in m/s^2; are these m/s^2?"
 
 
 def _whole_turns(stream: Stream, turn: float) -> Iterator[str]:

@@ -597,6 +597,31 @@ def test_positions_faster_than_people_are_asked_about(unit: str, speed: float, a
     assert list(doubtful(moving.select(slice(1)))) == []
 
 
+@pytest.mark.parametrize(
+    ("unit", "values", "scale", "asked"),
+    [
+        ("uT", FIELD, 1, ""),
+        ("uT", FIELD, 1e3, "as nT"),
+        ("nT", FIELD, 1, "as uT"),
+        ("nT", FIELD, 1e3, ""),
+        ("mT", FIELD, 1, "as uT"),
+        ("mT", FIELD, 1e-3, ""),
+        ("uT", FIELD, 4, ""),  # beside a motor
+        ("uT", FIELD, 100, ""),  # a skin with magnets
+        ("mT", FIELD, 0.1, ""),
+        ("uT", FIELD * np.nan, 1, ""),
+        ("g", LEVEL, 1, "are these m/s^2"),
+        ("g", LEVEL, 0.1, ""),
+    ],
+)
+def test_what_a_sensor_at_rest_would_show_in_another_unit_is_asked_about(
+    unit: str, values: np.ndarray, scale: float, asked: str
+) -> None:
+    found = list(doubtful(csp_data.Stream(np.arange(50) / 10, values * scale, tuple("xyz"), unit, "input")))
+    assert len(found) == bool(asked)
+    assert all(asked in line for line in found)
+
+
 def test_angles_that_jump_by_a_whole_turn_or_look_like_degrees_are_asked_about() -> None:
     time = np.arange(2000) / 100
     heading = 2.5 * np.sin(time) + 0.5 * time  # in rad, beyond half a turn
