@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import click
@@ -63,22 +65,34 @@ class Commands(click.Group):
         super().__init__(*args, **keywords)
         self.params += _loud_options()
 
+    def make_context(self, *args: Any, **keywords: Any) -> click.Context:
+        """Read the command line, which prints help and version."""
+        with _whose_reader_may_leave():
+            return super().make_context(*args, **keywords)
+
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command; an error of ours becomes one message and its exit code."""
         try:
-            return super().invoke(ctx)
+            with _whose_reader_may_leave():
+                return super().invoke(ctx)
         except CspDataError as error:
             if isinstance(error, SourceError) and error.__cause__ is not None:
                 logger.debug("where it happened", exc_info=error.__cause__)
             raise _Failure(error) from error
-        except BrokenPipeError as error:  # click would call it a failure
-            raise click.exceptions.Exit(READER_LEFT) from error
         except MemoryError as error:
             logger.debug("where it happened", exc_info=True)
             raise _Failure(OutOfMemoryError(str(error))) from error
 
 
 Commands.group_class = Commands
+
+
+@contextmanager
+def _whose_reader_may_leave() -> Iterator[None]:
+    try:
+        yield
+    except BrokenPipeError as error:  # click would call it a failure
+        raise click.exceptions.Exit(READER_LEFT) from error
 
 
 def examples(*lines: str) -> str:

@@ -184,7 +184,7 @@ def test_results_are_written_whole_and_where_asked(arguments: tuple[str, ...], t
 
 def test_a_pipe_that_closes_is_no_error() -> None:
     """``csp-data info totalcapture | head -1``, and a reader that takes nothing at all."""
-    for arguments in (["info", "totalcapture"], ["info", "totalcapture", "--json"], ["list"]):
+    for arguments in (["info", "totalcapture"], ["info", "totalcapture", "--json"], ["list"], ["--help"]):
         with subprocess.Popen([*PROGRAM, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
             assert process.stdout is not None
             assert process.stderr is not None
