@@ -36,6 +36,8 @@ __all__ = [
 ]
 
 OURS = ("csp_data", "baselines")
+TOLD = "urllib3"
+"""Logs with its stack what breaks in a transfer, which our own errors tell."""
 CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 """Control characters, but for tabs and ends of lines: terminals obey them, and no XML can hold them."""
 READER_LEFT = 141
@@ -51,7 +53,7 @@ class Loudness:
     quiet
         No progress, no notes, no warnings: errors alone.
     verbose
-        Also what our own packages log while they work; other packages' warnings, as ever.
+        Also what our own packages log while they work, and urllib3 warns of; other packages' warnings, as ever.
     """
 
     quiet: bool = False
@@ -76,6 +78,7 @@ class Loudness:
         logging.basicConfig(level=logging.ERROR if self.quiet else logging.WARNING, handlers=[handler], force=True)
         for name in OURS:
             logging.getLogger(name).setLevel(logging.DEBUG if self.verbose else logging.NOTSET)
+        logging.getLogger(TOLD).setLevel(logging.NOTSET if self.verbose else logging.ERROR)
 
 
 LINE = "%(levelname)s: %(message)s"

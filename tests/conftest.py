@@ -52,7 +52,7 @@ def _ctrl_c_is_heard() -> None:
 @pytest.fixture(autouse=True)
 def _log_as_before() -> Iterator[None]:
     """A command that runs in this process sets how loud its log is: not for the tests after it."""
-    loggers = [logging.getLogger(name) for name in (None, "csp_data", "baselines")]
+    loggers = [logging.getLogger(name) for name in (None, "csp_data", "baselines", "urllib3")]
     levels, handlers = [logger.level for logger in loggers], loggers[0].handlers[:]
     yield
     for logger, level in zip(loggers, levels, strict=True):

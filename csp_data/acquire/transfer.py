@@ -29,6 +29,7 @@ from csp_data.card import FileEntry
 from csp_data.errors import AccessError, CspDataError, TransferError, VerificationError
 from csp_data.files import read_json
 from csp_data.output import open_new, sync_folder
+from csp_data.terminal import count_of
 
 __all__ = [
     "GoneError",
@@ -203,7 +204,7 @@ class _Transfer:
                     f"{self.file.name}: {self.client.give_up(self.file.address, str(problem))}."
                     f" Try again later, or use {MIRROR}. {self.file.by_hand}"
                 )
-            reason = f"{problem}; gave up after {failures} attempts"
+            reason = f"{problem}; gave up after {count_of(failures, 'attempt')}"
             raise TransferError(self.file.name, self.file.address, reason, kept)
         asked_s = problem.wait_s or 0.0
         if asked_s > patience.longest_wait_s:

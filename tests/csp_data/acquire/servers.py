@@ -259,10 +259,11 @@ def change(**values: object) -> Act:
     return act
 
 
-def drop() -> Act:
-    """Hang up without an answer."""
+def drop(said: bytes = b"") -> Act:
+    """Hang up without an answer, or within its head."""
 
     def act(handler: Handler, resource: Resource) -> bool:
+        handler.wfile.write(said)
         handler.hang_up(reset=False)
         return True
 

@@ -15,7 +15,7 @@ from csp_data.card import FileEntry, bundled_root, load_card
 from csp_data.errors import MissingDataError
 
 from .conftest import QUICK, run
-from .servers import Resource, Server, tree
+from .servers import Resource, Server, drop, tree
 
 
 def test_broad_from_a_mirror_then_prepare_and_load(reference_dir, empty_home):
@@ -99,6 +99,15 @@ def test_one_wrong_file_does_not_keep_the_others_away(sample_mirror, empty_home)
     assert result.exit_code == 3
     assert f"{path[1:]}: what came from" in result.stderr
     assert len(csp_data.verify("excerpt").present) == 12
+
+
+def test_an_answer_that_ends_within_its_head_is_one_line(sample_mirror, empty_home):
+    path, resource = sorted(sample_mirror.resources.items())[0]
+    resource.script.append(drop(b"HTTP/1.1 200 OK\r\nContent-Len"))
+    result = run("download", "excerpt", "--mirror", sample_mirror.url, "--tries", "1")
+    told = f"{path[1:]}: the connection ended at byte 0 of {len(resource.body)}; gave up after 1 attempt ("
+    assert result.stderr.startswith(f"Error: {told}"), result.stderr
+    assert "Traceback" not in result.stderr
 
 
 def test_every_file_that_did_not_come_is_named(sample_mirror, empty_home):
