@@ -37,20 +37,17 @@ ESTIMATES = {"game-rv": "synced/game_rv", "ekf": "pose/ekf_ori"}
 def find(root: Path) -> list[Found]:
     """Find the sequences below `root`, in the order of the publisher's archives, by name; a group is a person."""
     found = []
-    for file in (Path(folder, file) for folder, files in walk_folders(root) for file in files):
-        if file.name.lower() != "data.hdf5":
-            continue
-        name, above = file.parent.name.lower(), file.parent.parent.name.lower()
-        id_ = f"{above}/{name}" if above in SUBSETS else name
-        person = name.split("_")[0]
-        rank = SUBSETS.index(above) if above in SUBSETS else len(SUBSETS)
-        found.append((rank, Found(id_, person, (file, _beside(file, "info.json")), person)))
+    for folder, files in walk_folders(root):
+        # as they are spelt there: where a disk knows no case, any spelling is there, and the lock file is shared
+        spelling = {file.lower(): file for file in files}
+        for file in (Path(folder, file) for file in files if file.lower() == "data.hdf5"):
+            name, above = file.parent.name.lower(), file.parent.parent.name.lower()
+            id_ = f"{above}/{name}" if above in SUBSETS else name
+            person = name.split("_")[0]
+            rank = SUBSETS.index(above) if above in SUBSETS else len(SUBSETS)
+            info = file.with_name(spelling.get("info.json", "info.json"))
+            found.append((rank, Found(id_, person, (file, info), person)))
     return [recording for _, recording in sorted(found, key=lambda item: (item[0], item[1].id))]
-
-
-def _beside(file: Path, name: str) -> Path:
-    upper = file.with_name(name.upper())
-    return upper if upper.exists() else file.with_name(name)
 
 
 def read(found: Found, card: Card, protocol: Protocol) -> Recording:

@@ -204,13 +204,16 @@ def test_ronin_sequences_are_found_in_and_beside_the_publishers_folders(tmp_path
         (tmp_path / folder).mkdir(parents=True)
         (tmp_path / folder / "data.hdf5").touch()
     (tmp_path / "b/a002_3/INFO.JSON").touch()
+    (
+        tmp_path / "b/more/a001_1/Info.json"
+    ).touch()  # as it stands there, not as it could be asked for on some disks
     (tmp_path / "b/a002_3/other.hdf5").touch()
     found = load_source(load_card("ronin")).find(tmp_path)
     ids = ["train_dataset_2/a000_7", "unseen_subjects_test_set/a009_1", "a001_1", "a002_3"]
     assert [recording.id for recording in found] == ids
     assert [recording.group for recording in found] == ["a000", "a009", "a001", "a002"]
     assert [recording.subject for recording in found] == ["a000", "a009", "a001", "a002"]
-    assert [recording.files[1].name for recording in found] == ["info.json"] * 3 + ["INFO.JSON"]
+    assert [recording.files[1].name for recording in found] == ["info.json", "info.json", "Info.json", "INFO.JSON"]
 
 
 def test_an_input_much_slower_than_its_card_is_said(
