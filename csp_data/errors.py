@@ -69,6 +69,12 @@ MANY = 200
 """Names that an error lists, at most: there may be as many as recordings."""
 
 
+def nearest(got: object, known: Iterable[str]) -> str | None:
+    """Return which of the known names was probably meant; ``None`` if none is like what was given."""
+    near = difflib.get_close_matches(str(got).lower(), list(known), n=1, cutoff=0.5)
+    return near[0] if near and near[0] != got else None
+
+
 class UnknownNameError(CspDataError, KeyError):
     """A name that is not in a closed list.
 
@@ -86,8 +92,7 @@ class UnknownNameError(CspDataError, KeyError):
 
     def __init__(self, what: str, got: str, known: Iterable[str]) -> None:
         self.what, self.got, self.known = what, got, tuple(known)
-        near = difflib.get_close_matches(str(got).lower(), self.known, n=1, cutoff=0.5)
-        self.nearest = near[0] if near else None
+        self.nearest = nearest(got, self.known)
         meant = f" Did you mean {self.nearest!r}?" if self.nearest else ""
         noun, owner = _OWNER.fullmatch(what).groups("")  # type: ignore[union-attr]  # it matches any text
         more = f" and {len(self.known) - MANY} more" if len(self.known) > MANY else ""
@@ -117,7 +122,7 @@ class OptionError(CspDataError, ValueError):
 
     def __init__(self, option: str, got: object, expected: str, fix: str = "") -> None:
         self.option, self.got, self.expected, self.fix = option, got, expected, fix
-        super().__init__(f"{option}={got!r}: {self._advice}")
+        super().__init__(f"{option}={_shown(got)}: {self._advice}")
 
     @property
     def _advice(self) -> str:
@@ -142,6 +147,13 @@ class OptionError(CspDataError, ValueError):
 
         advice = re.sub(r"\b(\w+)=(True\b|(?='?\w))", other, self._advice)
         return visible(f"{flag}{given}: {advice}")
+
+
+def _shown(value: object) -> str:
+    """Return the repr of a value, or the kind of one that fills a page, such as a model or a table."""
+    text = repr(value)
+    fits = isinstance(value, str) or ("\n" not in text and len(text) < 300)
+    return text if fits else f"<{type(value).__name__}>"
 
 
 def _as_typed(value: object) -> str:

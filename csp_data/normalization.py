@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from csp_data.errors import OptionError
-from csp_data.options import check_choice, check_number
+from csp_data.options import check_choice, check_number, frozen
 from csp_data.recording import FloatArray, equal_fields
 
 __all__ = ["Affine", "Moments", "Normalization", "Scaling", "features", "fit"]
@@ -68,6 +68,7 @@ class Scaling:
                 for pair in pairs
             ):
                 raise OptionError(f"scaling.{option}", pairs, "pairs of whole numbers")
+            object.__setattr__(self, option, frozen(pairs))  # lists have no hash, which a protocol needs
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,8 +88,14 @@ class Affine:
         return equal_fields(self, other) if isinstance(other, Affine) else NotImplemented
 
     def apply(self, values: npt.NDArray[np.floating]) -> npt.NDArray[np.floating]:
-        """Normalise; the last axis is the channels. The type of `values` stays."""
-        values = np.asarray(values)
+        """Normalise values of shape (..., C), physical units; the type of `values` stays.
+
+        Raises
+        ------
+        OptionError
+            If the last axis is not the C channels.
+        """
+        values = self._checked(values)
         if values.ndim < 2 or values.size <= AT_ONCE:
             return np.asarray((values - self.shift) / self.scale, dtype=values.dtype)
         normalized = np.empty_like(values)
@@ -98,9 +105,18 @@ class Affine:
         return normalized
 
     def invert(self, values: npt.NDArray[np.floating]) -> npt.NDArray[np.floating]:
-        """Undo :meth:`apply`. A tensor of torch does too, on the CPU and detached."""
-        values = np.asarray(values)
+        """Undo :meth:`apply`, with its errors. A tensor of torch does too, on the CPU and detached."""
+        values = self._checked(values)
         return np.asarray(values * self.scale + self.shift, dtype=values.dtype)
+
+    def _checked(self, values: npt.NDArray[np.floating]) -> npt.NDArray[np.floating]:
+        values = np.asarray(values)
+        wanted = len(self.shift)
+        if values.shape[-1:] != (wanted,):
+            deltas = 2 * values.shape[-1] == wanted if values.ndim else False
+            fix = "Input deltas belong to them: csp_data.normalization.features(inputs, deltas=True)."
+            raise OptionError("values", values.shape, f"the shape (..., {wanted})", fix if deltas else "")
+        return values
 
 
 @dataclass(frozen=True)

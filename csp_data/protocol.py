@@ -7,12 +7,13 @@ import functools
 import json
 import math
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from types import NoneType, UnionType
 from typing import Any, Literal, cast, get_args, get_origin, get_type_hints
 
 from csp_data.card import Card
-from csp_data.errors import OptionError, UnknownNameError
+from csp_data.errors import OptionError, UnknownNameError, nearest
 from csp_data.normalization import Scaling
 from csp_data.options import check_choice, check_number, frozen, is_number, plain
 from csp_data.resplit import Resplit
@@ -279,7 +280,9 @@ class Protocol:
         fields = {known.name for known in dataclasses.fields(self)} - {"changed"}
         for option, value in changes.items():
             if option not in fields:
-                raise OptionError(option, value, f"a field of Protocol: {', '.join(sorted(fields))}")
+                meant = nearest(option, fields)
+                fix = f"Did you mean {meant!r}?" if meant else ""
+                raise OptionError(option, value, f"a field of Protocol: {', '.join(sorted(fields))}", fix)
         values = {option: _parsed(option, value) for option, value in changes.items()}
         return dataclasses.replace(self, **values, changed=changed)
 
@@ -304,9 +307,13 @@ class Protocol:
         Raises
         ------
         OptionError
-            For a field that this version does not know.
+            If the text is no JSON of a protocol, or for a field that this version does not know.
         """
-        values = json.loads(text)
+        values = None
+        with suppress(TypeError, ValueError):
+            values = json.loads(text)
+        if not isinstance(values, dict) or "name" not in values:
+            raise OptionError("text", text, "the JSON of a protocol, as Protocol.to_json writes it")
         return cls(name=values.pop("name")).replace(**values)
 
 

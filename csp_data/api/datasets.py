@@ -60,9 +60,9 @@ def prepare(
     Raises
     ------
     UnknownNameError
-        If there is no such data set, protocol or field.
+        If there is no such data set or protocol, or none of a name in a field: a stream, a target, a split.
     OptionError
-        If a field has a value out of bounds.
+        If a field does not exist, or has a value out of bounds.
     MissingDataError
         If raw files are missing; the message has the command that gets them.
     VerificationError, DamagedRecordingError
@@ -128,9 +128,10 @@ def load(
     Raises
     ------
     OptionError
-        If both or neither of ``name`` and ``path`` are given, or an option has a value out of bounds.
+        If both or neither of ``name`` and ``path`` are given, if an option has a value out of bounds, or if there
+        is no field of a name.
     UnknownNameError
-        If there is no such data set, protocol or field.
+        If there is no such data set or protocol, or none of a name in a field: a stream, a target, a split.
     MissingDataError
         If raw files are missing; the message has the command that gets them.
     VerificationError, DamagedRecordingError

@@ -245,14 +245,14 @@ class Card:
         """Return a stream by name."""
         return _named(name, self.streams, f"stream of {self.name}")
 
-    def inputs(self, chosen: tuple[str, ...] | None) -> tuple[StreamCard, ...]:
+    def inputs(self, chosen: tuple[str, ...] | None = None) -> tuple[StreamCard, ...]:
         """Return the input streams chosen by a protocol; the default ones for ``None``."""
         inputs = tuple(stream for stream in self.streams if stream.role == "input")
         if chosen is None:
             return tuple(stream for stream in inputs if stream.default)
         return tuple(_named(name, inputs, f"input stream of {self.name}") for name in chosen)
 
-    def target(self, name: str | None) -> TargetCard:
+    def target(self, name: str | None = None) -> TargetCard:
         """Return a target by name; the first for ``None``."""
         return self.targets[0] if name is None else _named(name, self.targets, f"target of {self.name}")
 

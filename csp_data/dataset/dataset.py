@@ -40,9 +40,9 @@ class Dataset:
     """A prepared data set; :func:`csp_data.load` makes one.
 
     Its parts are sequences of :class:`Episode`: ``train``, ``val`` and ``test`` (``train`` and ``eval`` under the
-    protocol ``paper``). ``channels`` and ``targets`` have the names, units and rates of the columns, ``card`` says
-    what was measured, ``protocol`` how the file was made, ``provenance`` from what. Only tables are read at once;
-    samples are read from the file when an episode is asked for.
+    protocol ``paper``); :meth:`split` gives one by name. ``channels`` and ``targets`` have the names, units and
+    rates of the columns, ``card`` says what was measured, ``protocol`` how the file was made, ``provenance`` from
+    what. Only tables are read at once; samples are read from the file when an episode is asked for.
 
     Parameters
     ----------
@@ -121,13 +121,18 @@ class Dataset:
 
     @property
     def val(self) -> Split:
-        """The part for choosing models."""
+        """The part for choosing models; errors as for :meth:`split`."""
         return self.split("val")
 
     @property
     def test(self) -> Split:
-        """The part for reporting."""
+        """The part for reporting; errors as for :meth:`split`."""
         return self.split("test")
+
+    @property
+    def eval(self) -> Split:
+        """The part of the protocol ``paper`` for choosing and reporting; errors as for :meth:`split`."""
+        return self.split("eval")
 
     def split(self, name: str) -> Split:
         """Return a part by name.
@@ -264,12 +269,30 @@ class Dataset:
             Give the features that a model sees (input deltas appended, clipped) and the targets, shifted and
             scaled; otherwise inputs and targets in physical units.
 
+        Returns
+        -------
+        TorchDataset
+            Item i is a pair of float32 tensors, inputs (T, F) and targets (T / chunk, D), of window i, or of
+            episode i where the protocol has no windows. F is twice the number of channels with input deltas. Its
+            ``loader(batch, seed=0)`` gives batches, with a mask of the real targets where lengths differ.
+
         Raises
         ------
         MissingExtraError
             If torch is not installed.
         UnknownNameError
             If there is no such part.
+
+        Examples
+        --------
+        >>> import csp_data
+        >>> ds = csp_data.load("sample", window=csp_data.Window(seconds=10))
+        >>> inputs, targets = ds.to_torch("train")[0]
+        >>> inputs.shape, targets.shape
+        (torch.Size([500, 12]), torch.Size([50, 3]))
+        >>> batch = next(iter(ds.to_torch("train").loader(8, seed=0)))
+        >>> batch.inputs.shape, batch.targets.shape, batch.mask.shape
+        (torch.Size([8, 500, 12]), torch.Size([8, 50, 3]), torch.Size([8, 50]))
         """
         from csp_data.adapters.torch import TorchDataset
 

@@ -132,6 +132,10 @@ class Split(Episodes):
             index = self._index[index]
         return super().__getitem__(index)
 
+    def __contains__(self, item: object) -> bool:
+        """Whether the part has an episode, or one of that id."""
+        return item in self._index if isinstance(item, str) else super().__contains__(item)
+
     @cached_property
     def _index(self) -> dict[str, int]:
         """Number of each episode by its id."""

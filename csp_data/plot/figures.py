@@ -12,6 +12,7 @@ from matplotlib.axes import Axes
 from csp_data.card import TargetCard
 from csp_data.dataset import Dataset, Episode
 from csp_data.errors import OptionError, UnknownNameError
+from csp_data.options import is_number
 from csp_data.plot.filters import plot_delay, plot_gain
 from csp_data.plot.raw import plot_clock, plot_coverage, plot_stream
 from csp_data.plot.results import plot_prediction, plot_trajectory
@@ -191,7 +192,7 @@ def draw(
     figure: str = "episode",
     *,
     part: str = "train",
-    episode: int = 0,
+    episode: int | str = 0,
     lowpass: LowPass | None = None,
     predictions: Mapping[str, FloatArray] | None = None,
     channels: Sequence[str] = (),
@@ -206,7 +207,7 @@ def draw(
         ``"episode"`` (inputs and targets), ``"lowpass"`` (before and after, gain and delay), ``"spectra"``,
         ``"splits"``, ``"targets"`` or ``"trajectory"`` (the path that the targets add up to).
     part, episode
-        Which episode.
+        Which episode: the number or the id of one of a part.
     lowpass
         A filter over the inputs as they are in the file; for ``"lowpass"`` a tenth of the rate by default.
     predictions
@@ -219,15 +220,20 @@ def draw(
     Raises
     ------
     UnknownNameError
-        If there is no such figure, part or channel.
+        If there is no such figure, part, channel or id.
     OptionError
-        If there is no such episode, or it cannot be drawn so.
+        If there is no episode of that number, or it cannot be drawn so.
     """
     if figure not in FIGURES:
         raise UnknownNameError("figure", figure, FIGURES)
     split = dataset.split(part)
-    if not -len(split) <= episode < len(split):
-        raise OptionError("episode", episode, f"below {len(split)}, the number of episodes in {part}")
+    if not isinstance(episode, str):
+        if not is_number(episode, whole=True):
+            raise OptionError("episode", episode, "the id or the number of an episode")
+        if not -len(split) <= episode < len(split):
+            raise OptionError("episode", episode, f"below {len(split)}, the number of episodes in {part}")
+    if not isinstance(cast("object", lowpass), LowPass | None):
+        raise OptionError("lowpass", lowpass, "a csp_data.LowPass")
     columns = columns_of(dataset.channels, channels)
     chosen = split[episode]
     return FIGURES[figure](_View(dataset, chosen, lowpass, _as_arrays(predictions, chosen.targets.shape), columns))

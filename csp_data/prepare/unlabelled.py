@@ -6,12 +6,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import numpy.typing as npt
 
 from csp_data.card import Card, StreamCard, load_card
-from csp_data.errors import CspDataError, DamagedRecordingError
+from csp_data.errors import CspDataError, DamagedRecordingError, OptionError
 from csp_data.options import unmasked
 from csp_data.prepare.cleaning import check_clocks, reasons_to_drop, repeated_times
 from csp_data.prepare.intervals import clean_and_cut
@@ -81,8 +82,12 @@ def input_episodes(
 
     Raises
     ------
+    OptionError
+        If `recording` or `protocol` is something else, such as an array or the name of a protocol.
+    UnknownNameError
+        If there is no such data set as `source`.
     CspDataError
-        If a channel is in no input stream, or in two; if there is no such data set.
+        If a channel is in no input stream, or in two.
     DamagedRecordingError
         If a clock does not go on or is not in seconds, or a value is not finite.
 
@@ -98,6 +103,14 @@ def input_episodes(
     >>> episode.inputs.shape, episode.target_time[:3].round(3).tolist()
     ((140, 1), [0.2, 0.4, 0.6])
     """
+    if not isinstance(cast("object", recording), Recording):
+        made = "csp_data.Stream(time, values, channels, unit, 'input')"
+        fix = f"Arrays make one: csp_data.Recording(id, group, path, {{name: {made}}})."
+        raise OptionError("recording", recording, "a csp_data.Recording", fix)
+    if not isinstance(cast("object", protocol), Protocol):
+        raise OptionError("protocol", protocol, "the csp_data.Protocol of the training data, dataset.protocol")
+    if isinstance(channels, str):
+        raise OptionError("channels", channels, "a list of names of channels")
     protocol = protocol.replace(recording_s=None, max_duration_s=None, min_episode_s=0.0)
     derived = _derived_streams(source, protocol)
     streams = _streams_of(recording, channels, derived)

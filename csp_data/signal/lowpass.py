@@ -133,9 +133,10 @@ class LowPass:
         Raises
         ------
         OptionError
-            As :meth:`sections`, or if the signal is too short for the zero-phase filter's padding.
+            As :meth:`sections`, if the values have no two axes, or if the signal is too short for the zero-phase
+            filter's padding.
         """
-        values = np.asarray(values, dtype=np.float64)
+        values = _columns(values)
         sos = self.sections(rate_hz)
         if len(values) == 0:
             return np.zeros(values.shape)
@@ -175,9 +176,11 @@ class LowPass:
         Raises
         ------
         OptionError
-            If the filter is not causal.
+            If the filter is not causal, or the values have no two axes.
         """
         from scipy import signal
+
+        values = _columns(values)
 
         if self.phase != "causal":
             raise OptionError("lowpass.phase", self.phase, "'causal': the other one needs the whole recording")
@@ -186,3 +189,11 @@ class LowPass:
             state = signal.sosfilt_zi(sos)[:, :, None] * values[0]
         filtered, state = signal.sosfilt(sos, values, axis=0, zi=state)
         return np.asarray(filtered, dtype=np.float64), np.asarray(state, dtype=np.float64)
+
+
+def _columns(values: npt.ArrayLike) -> npt.NDArray[np.float64]:
+    """Return samples (T, C) as float64; refuse other shapes, of which scipy only says what its state lacks."""
+    values = np.asarray(values, dtype=np.float64)
+    if values.ndim != 2:
+        raise OptionError("values", values.shape, "the shape (T, C), a column for each channel")
+    return values

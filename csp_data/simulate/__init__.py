@@ -49,7 +49,7 @@ def simulate(
     Parameters
     ----------
     name
-        One of :data:`NAMES`.
+        ``"marker"``, ``"slip"``, ``"joystick"``, ``"ronin"``, ``"vector"`` or ``"totalcapture"``.
     out
         Folder to make; it may exist if it is empty.
     hours
@@ -58,7 +58,7 @@ def simulate(
     seed
         Seed of all random numbers, 0 or above.
     jobs
-        Recordings that are made at once.
+        Recordings that are made at once; -1 for as many as there are processors.
     compressed
         Store the arrays of HDF5 files with gzip: smaller by a fifth (ronin) to four fifths (joystick). Text files
         and their archives are not affected.

@@ -16,7 +16,7 @@ import numpy as np
 from csp_data.card import Card, add_card, load_card, names
 from csp_data.card.plugins import FolderReader, RegisteredReader, call_reader
 from csp_data.card.registry import read_external_card
-from csp_data.errors import SourceError
+from csp_data.errors import OptionError, SourceError
 from csp_data.options import is_number, unmasked
 from csp_data.protocol import Protocol
 from csp_data.recording import FloatArray, Note, Recording, Stream
@@ -65,20 +65,28 @@ class Found:
 class Source:
     """What a source module offers, as its constant ``SOURCE``.
 
+    ``csp-data new my-sensor`` writes a folder with a card and a reader to begin with, which work as they are;
+    :func:`csp_data.check_source` checks them.
+
     Parameters
     ----------
     find
-        From the raw root to the recordings there, in a stable order. Reads names, not contents.
+        ``find(root)``: from the raw root, a path, to a list of :class:`Found`, in a stable order. Reads names, not
+        contents.
     read
-        From a found recording, its card and a protocol to the streams that the card names. Raises
-        :class:`~csp_data.errors.DamagedRecordingError` for what is missing, truncated or unreadable.
+        ``read(found, card, protocol)``: from one of these to a :class:`~csp_data.recording.Recording` with the
+        streams that the card names. Raises :class:`~csp_data.errors.DamagedRecordingError` for what is missing,
+        truncated or unreadable.
     layout
         The files that `find` looks for, in words, for messages.
     targets
-        The function of each target of the card, by name. It gives increments per step; the pipeline divides by
-        the step when the protocol wants them per second.
+        The function of each target of the card, by name. It is given the reference streams at the N + 1 edges of
+        the target steps, name to array (N + 1, C), and returns an array (N, D): for a target that the card calls
+        an increment what was gained in each step, which the pipeline divides by the step when the protocol wants
+        it per second; for others the value at the end of each step.
     inputs
-        The function of each input stream that has derived columns, by name.
+        The function of each input stream that has derived columns, by name: from its values at the input rate
+        (T, C) to these columns (T, C').
     """
 
     find: Callable[[Path], list[Found]]
@@ -243,6 +251,8 @@ def register(card: Card | Path | str, reader: Source | ModuleType | None = None)
             card = read_external_card(FolderReader(path))
         else:
             card = read_external_card(FolderReader(path.parent), path)
+    if not isinstance(cast("object", card), Card):
+        raise OptionError("card", card, "a csp_data.Card, or the path of a card's TOML file or of its folder")
     source = getattr(reader, "SOURCE", reader)
     folder = None if card.reader is None else card.reader.folder
     card = replace(card, reader=None if source is None else RegisteredReader(source, folder))

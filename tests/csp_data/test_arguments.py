@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 from click.testing import CliRunner
 
@@ -15,6 +16,8 @@ from csp_data.errors import OptionError, UnknownNameError
 from csp_data.simulate.stamp import STAMP
 
 LONG = "x" * 300
+STRICT = csp_data.STRICT
+RECORDING = csp_data.Recording("walk", "me", Path("walk.csv"), {})
 
 WRONG: dict[str, tuple[str, Callable[[], object]]] = {
     "hours as text": ("hours", lambda: csp_data.simulate("vector", "out", hours="1", seed=0)),
@@ -34,6 +37,17 @@ WRONG: dict[str, tuple[str, Callable[[], object]]] = {
     "path with a zero byte": ("path", lambda: csp_data.prepare("sample", out="a\0b")),
     "folder with a zero byte": ("path", lambda: csp_data.simulate("vector", "a\0b", hours=0.01, seed=0)),
     "nothing to import": ("paths", lambda: csp_data.import_raw("vector")),
+    "recording as an array": ("recording", lambda: csp_data.input_episodes(np.ones((9, 1)), ["x"], STRICT)),
+    "protocol by name": ("protocol", lambda: csp_data.input_episodes(RECORDING, ["x"], "strict")),
+    "channel by name": ("channels", lambda: csp_data.input_episodes(RECORDING, "x", STRICT)),
+    "card as a dict": ("card", lambda: csp_data.register({"name": "mine"})),
+    "one channel to filter": ("values", lambda: csp_data.LowPass(hz=5).apply(np.ones(99), 50)),
+    "one channel of a stream": ("values", lambda: csp_data.LowPass(hz=5).advance(np.ones(99), 50)),
+    "episode by a fraction": ("episode", lambda: csp_data.load("sample").plot(episode=0.5)),
+    "filter by its cut-off": ("lowpass", lambda: csp_data.load("sample").plot(lowpass=2)),
+    "no JSON": ("text", lambda: csp_data.Protocol.from_json("{")),
+    "JSON of no protocol": ("text", lambda: csp_data.Protocol.from_json("{}")),
+    "protocol as a dict of JSON": ("text", lambda: csp_data.Protocol.from_json({"name": "strict"})),
     "long name": ("path", lambda: csp_data.load("sample", raw=LONG)),
 }
 

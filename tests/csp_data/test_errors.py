@@ -49,6 +49,12 @@ def test_no_message_commands_a_terminal(error: CspDataError) -> None:
     assert str(error).endswith("\\x1b]0;x\\x07\\x9b2J\\x0d\n\ty")
 
 
+def test_a_value_that_fills_a_page_is_named_by_its_kind() -> None:
+    table = "x" * 400
+    assert str(errors.OptionError("path", [table], "a path")) == "path=<list>: expected a path."
+    assert table in str(errors.OptionError("path", table, "a path"))
+
+
 FLAGS = {
     "target_hz": "--target-hz",
     "input_hz": "--input-hz",

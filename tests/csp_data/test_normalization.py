@@ -12,7 +12,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from csp_data import Normalization, Recording, Stream, normalization
+from csp_data import STRICT, Normalization, Recording, Stream, normalization
 from csp_data.errors import OptionError
 from csp_data.normalization import Affine, Moments, Scaling, features, fit
 
@@ -115,6 +115,25 @@ def test_pairs_that_are_none_are_refused(pairs: tuple[object, ...]) -> None:
     for option in ("tied", "unscaled"):
         with pytest.raises(OptionError, match=rf"scaling\.{option}=.*pairs of whole numbers"):
             Scaling(**{option: pairs})  # type: ignore[arg-type]
+
+
+def test_pairs_in_lists_are_those_in_tuples() -> None:
+    """As lists, a scaling had no hash, nor had the protocol with it, and was not equal to the same in tuples."""
+    protocols = [
+        STRICT.replace(input_scaling=Scaling(unscaled=pairs, tied=pairs)) for pairs in ([[0, 1]], ((0, 1),))
+    ]
+    assert len(set(protocols)) == 1
+
+
+def test_inputs_without_their_deltas_are_not_normalised() -> None:
+    """numpy said that shapes could not be broadcast."""
+    scaling = Affine(np.zeros(4), np.ones(4))
+    with pytest.raises(OptionError, match=r"\(9, 2\).*\(\.\.\., 4\).*deltas=True"):
+        scaling.apply(np.ones((9, 2)))
+    with pytest.raises(OptionError, match=r"\(9, 3\).*\(\.\.\., 4\)\.$"):
+        scaling.invert(np.ones((9, 3)))
+    with pytest.raises(OptionError, match=r"values=\(\)"):
+        scaling.apply(1.0)
 
 
 def test_what_holds_arrays_is_equal_if_these_are() -> None:

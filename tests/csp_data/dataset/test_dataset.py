@@ -56,8 +56,14 @@ def test_indexing(ds: csp_data.Dataset) -> None:
         UnknownNameError, match=f"no episode {ds.train.rows[0].id!r} of test.* Known: {ds.test.rows[0].id}"
     ):
         ds.test[ds.train.rows[0].id]
+    assert ds.test.rows[0].id in ds.test
+    assert ds.train.rows[0].id not in ds.test
+    assert ds.test[0] in ds.test
+    assert ds.train[0] not in ds.test
     with pytest.raises(UnknownNameError, match="Known: train, val, test"):
         ds.split("dev")
+    with pytest.raises(UnknownNameError, match=r"no part 'eval' .*Known: train, val, test"):
+        _ = ds.eval
 
 
 def test_a_loop_over_a_part_does_not_look_through_all_episodes_each_time() -> None:

@@ -555,6 +555,15 @@ def test_predictions_of_any_arrays(moving, figure: str) -> None:
             moving.plot(figure, predictions=wrong)
 
 
+def test_an_episode_by_its_id(sample) -> None:
+    """Comparing an id with a number ended in Python's error."""
+    last = sample.test.rows[-1].id
+    (by_id, by_number) = (sample.plot("targets", part="test", episode=which) for which in (last, -1))
+    assert last in by_id.get_suptitle() == by_number.get_suptitle()
+    with pytest.raises(UnknownNameError, match="no episode 'nobody' of test"):
+        sample.plot(part="test", episode="nobody")
+
+
 def test_the_name_of_one_channel_is_no_list(sample) -> None:
     with pytest.raises(OptionError, match="channels='acc_x': expected a list"):
         sample.plot(channels="acc_x")

@@ -196,7 +196,8 @@ def test_windows_are_indices_within_one_episode() -> None:
             r"input_hz=2860.*at most 2857\.14 Hz of sample, whose fastest stream has 285\.714 Hz",
         ),
         ({"resample": "cubic"}, "resample='cubic'.*linear, mean"),
-        ({"input_hertz": 50}, "input_hertz=50.*a field of Protocol"),
+        ({"input_hertz": 50}, "input_hertz=50.*a field of Protocol.*Did you mean 'input_hz'"),
+        ({"subjects": 3}, r"subjects=3.*a field of Protocol.*, window\.$"),
     ],
 )
 def test_options_out_of_bounds_are_refused(options: dict[str, object], message: str) -> None:

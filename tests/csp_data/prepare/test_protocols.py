@@ -262,6 +262,7 @@ def test_in_paper_streams_are_shifted_by_less_than_their_intervals(
     name: str, rough: Callable[[str], Path]
 ) -> None:
     dataset = csp_data.load(name, raw=rough(name), protocol="paper")
+    assert [row.id for row in dataset.eval.rows] == [row.id for row in dataset.split(dataset.report).rows]
     for part in dataset.parts:
         for episode in dataset.split(part):
             # target k is stamped with the first input of chunk k; how far off the reference is, is not in the file
