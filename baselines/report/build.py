@@ -288,16 +288,17 @@ def _overview_tables(groups: Sequence[Group]) -> list[str]:
     """Return a table for each kind and protocol with several data sets: the error of every model on each.
 
     Of several recipes of a data set the one that the others are variants of stands there (:func:`_main_keys`);
-    folds stand there put together, or not at all.
+    where that is a fold, all of them put together, or none.
     """
     pages: dict[tuple[str, str], list[Table]] = {}
     for protocol_groups in _groups_by_protocol(groups):
-        main = next(group for group in protocol_groups if group.full).table
-        fold_tables, unfinished = _fold_tables(protocol_groups)
-        if unfinished and not fold_tables:  # one fold's errors are not the data set's
-            continue
-        table = fold_tables[0] if fold_tables else main
-        pages.setdefault((main.kind_label, main.protocol), []).append(table)
+        table = next(group for group in protocol_groups if group.full).table
+        if table.fold is not None:
+            fold_tables, unfinished = _fold_tables(protocol_groups)
+            if unfinished and not fold_tables:  # one fold's errors are not the data set's
+                continue
+            table = fold_tables[0] if fold_tables else table
+        pages.setdefault((table.kind_label, table.protocol), []).append(table)
     tables_html = []
     for tables in pages.values():
         if len(tables) < 2:

@@ -6,6 +6,7 @@ import csv
 import json
 import logging
 import math
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,8 @@ from baselines.ablations.ablate import ablate
 from baselines.ablations.variants import KINDS, Base
 from baselines.cli import main
 from baselines.report import make_report
+from baselines.report.build import _groups, _overview_tables
+from baselines.report.group import Group
 from baselines.report.settings import varied
 from baselines.results import Result
 from baselines.results.folds import across_folds
@@ -29,7 +32,7 @@ from baselines.sweeps.sweep import sweep
 from baselines.sweeps.worker import Place
 from baselines.tables.breakdown import by_recording, by_target, by_variant
 from baselines.tables.make import make_table, make_tables
-from baselines.tables.render import overview
+from baselines.tables.render import cells, overview
 from baselines.training.metrics import pooled
 from baselines.training.settings import TrainConfig
 from csp_data.card import load_card
@@ -199,6 +202,28 @@ def test_the_page_of_a_sweep_that_goes_on_shows_the_folds_that_are_there(runs: l
     assert page.index(">sample, fold 0 of 3</h2>") < page.index(">sample, fold 1 of 3</h2>")
     assert "all 3 folds" not in page
     assert "Not on this page: 6 unfinished runs." in page
+
+
+def test_the_overview_has_no_single_fold_and_the_data_as_they_are_where_both_are_there(
+    runs: list[Run], sample: csp_data.Dataset
+) -> None:
+    """It had all folds in the place of the data as they are; while folds went on, the data set was missing."""
+    folds = _groups(runs, datasets_of(runs))
+
+    def whole(name: str, error: float) -> Group:
+        table = folds[0].table
+        row = replace(table.rows[0], test_mse=error, test_mse_std=None)
+        return replace(folds[0], dataset=sample, table=replace(table, dataset=name, rows=(row,), fold=None))
+
+    for known in (folds, folds[:2]):
+        beside = [replace(group, full=False) for group in known]
+        (overview,) = _overview_tables([whole("sample", 0.25), *beside, whole("other", 0.5)])
+        assert re.findall(r"<td[^>]*>([^<]+)<", overview) == ["0.2500", "0.5000"]
+    others, table = [whole("first", 0.25), whole("second", 0.5)], make_table(runs)
+    (overview,) = _overview_tables([*folds, *others])
+    assert all(cells(table, row)[1] in overview for row in table.rows)
+    (overview,) = _overview_tables([*folds[:2], *others])
+    assert "sample" not in overview
 
 
 def test_folds_on_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
