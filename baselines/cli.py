@@ -42,7 +42,7 @@ from baselines.commands.usage import option_without_value, usage_error, with_rep
 from baselines.errors import CspDataError, ModelError, OptionError, UnknownNameError, UsageError, memory_problem
 from csp_data.errors import OutOfMemoryError, SourceError
 from csp_data.home import expanded
-from csp_data.terminal import Loudness, flags, pipeable
+from csp_data.terminal import Loudness, flags, pipeable, system_error_text
 
 __all__ = ["main"]
 
@@ -114,8 +114,7 @@ def _main(given: list[str]) -> None:
         raise  # its reader has left: no error (csp_data.terminal.pipeable)
     except OSError as error:
         logger.debug("where it happened", exc_info=True)
-        place = f"{error.filename}: {error.strerror}. Repair that, or name another place."
-        sys.stderr.write(f"Error: {place if error.filename else f'{error}.'}\n")
+        sys.stderr.write(f"Error: {system_error_text(error)}\n")
         sys.exit(1)
     except (MemoryError, RuntimeError) as error:
         if (problem := memory_problem(error)) is None:

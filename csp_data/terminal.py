@@ -30,6 +30,7 @@ __all__ = [
     "loudness",
     "pipeable",
     "stdout_is_result",
+    "system_error_text",
     "visible",
     "with_control",
     "wrapped",
@@ -140,6 +141,16 @@ def with_control(value: object) -> str | None:
     if isinstance(inside, list | tuple):
         return next((text for one in inside if (text := with_control(one)) is not None), None)
     return None
+
+
+def system_error_text(error: OSError) -> str:
+    """Return what the system says is wrong, and with which file: for errors that no other code has a word for."""
+    what = visible(str(error.strerror or error)).rstrip(".")
+    return (
+        f"{visible(str(error.filename))}: {what}. Repair that, or name another place."
+        if error.filename
+        else f"{what}."
+    )
 
 
 def wrapped(text: str, hang: int = 2) -> str:

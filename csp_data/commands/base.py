@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import logging
 from collections.abc import Iterator
@@ -11,7 +12,7 @@ from typing import Any
 import click
 
 from csp_data.errors import CspDataError, OptionError, OutOfMemoryError, SourceError
-from csp_data.terminal import READER_LEFT, Loudness, flags, pipeable
+from csp_data.terminal import READER_LEFT, Loudness, flags, pipeable, system_error_text
 
 __all__ = ["Command", "Commands", "examples", "report", "run"]
 
@@ -82,6 +83,11 @@ class Commands(click.Group):
         except MemoryError as error:
             logger.debug("where it happened", exc_info=True)
             raise _Failure(OutOfMemoryError(str(error))) from error
+        except OSError as error:
+            if error.errno == errno.ENOSPC and error.filename is None:
+                raise  # pipeable has a word for it
+            logger.debug("where it happened", exc_info=True)
+            raise _Failure(CspDataError(system_error_text(error))) from error
 
 
 Commands.group_class = Commands
