@@ -113,7 +113,7 @@ class Preparation:
 
     @property
     def _knows_baseline(self) -> bool:
-        return self.taken >= self.waits_for or bool(self._offset.any())
+        return self.taken >= self.waits_for or not np.isnan(self._offset).any()
 
     def push(self, rows: FloatArray) -> npt.NDArray[np.float32]:
         """Take the next samples (n, C); return the features (m, F) that became known, m in most cases n.
@@ -207,13 +207,13 @@ def _require_causal(lowpass: LowPass | None) -> None:
 
 
 def _parse_baseline(baseline: str | npt.ArrayLike, channels: int) -> tuple[str, FloatArray]:
-    """Return the rule by which the offset is taken from the first rows, and the offset (C,) known before them."""
+    """Return the rule that gives the offset, and the offset (C,) before the first rows: NaN if not known."""
     if isinstance(baseline, str):
         if baseline not in BASELINES:
             raise OptionError(
                 "baseline", baseline, f"one of {', '.join(BASELINES)}, or an offset for each channel"
             )
-        return baseline, np.zeros(channels)
+        return baseline, np.full(channels, 0.0 if baseline == "none" else np.nan)
     offset = np.asarray(baseline, dtype=np.float64)
     if offset.shape != (channels,) or not np.isfinite(offset).all():
         raise OptionError("baseline", baseline, f"{channels} finite numbers, one a channel")

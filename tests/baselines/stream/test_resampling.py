@@ -247,10 +247,13 @@ def test_a_state_belongs_to_a_grid(tmp_path: Path) -> None:
     assert (fresh.samples, unbegun.latest) == (1, 3.03)
 
 
-def test_a_known_baseline_outlives_a_gap() -> None:
+@pytest.mark.parametrize("at_rest", [1.0, 0.0])
+def test_a_known_baseline_outlives_a_gap(at_rest: float) -> None:
+    """That of a sensor that was set to 0, too."""
     ds = csp_data.load("sample")
     model = baselines.build("flat-lstm", 12, 3, preset="small")
     rows = ds.test[0].inputs[:100].astype(float)
+    rows[:7] *= at_rest
     kept = baselines.Streamer(model, ds.normalization, deltas=True, baseline="mean", baseline_rows=7)
     kept.push(rows[:20])
     kept.reset(keep_baseline=True)
