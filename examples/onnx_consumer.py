@@ -18,6 +18,8 @@ from pathlib import Path
 import numpy as np
 import onnxruntime
 
+CLOCK_ROUNDING_S = 5e-7
+
 
 class Predictor:
     """A stream: give it samples one by one, in physical units."""
@@ -84,7 +86,7 @@ class Grid:
         if -1 < time - before <= 0:
             return []  # it came twice, or late
         self._latest = time, np.asarray(sample)
-        if not 0 < time - before <= self.max_gap_s:
+        if not 0 < time - before <= self.max_gap_s + CLOCK_ROUNDING_S:
             self._start, self._given = time, 0
             return None
         known = int((time - self._start + 1e-6) * self.hz)
@@ -97,8 +99,8 @@ class Grid:
 def check_times(times, interface, resample):
     """Stop if times (s) show another rate than in training: predictions would be wrong, and look right."""
     step, hz = np.median(np.diff(times)), interface["input_hz"]
-    if resample and not step < 0.1:
-        sys.exit(f"expected times in seconds, samples less than 0.1 s apart, found a median of {step:g}")
+    if resample and not step <= 0.1 + CLOCK_ROUNDING_S:
+        sys.exit(f"expected times in seconds, samples at most 0.1 s apart, found a median of {step:g}")
     if not resample and not 1 / 1.2 < step * hz < 1.2:
         sys.exit(f"expected samples {1 / hz:g} s apart ({hz:g} Hz), found a median of {step:g}: pass --resample")
 

@@ -13,6 +13,7 @@ from baselines.errors import OptionError
 from baselines.stream.line_protocol import TIME, ClockError, FirstSteps, Sample, SampleError
 from csp_data.options import check_choice
 from csp_data.recording import FloatArray
+from csp_data.signal.align import CLOCK_ROUNDING_S
 from csp_data.signal.resample import interval_mean, linear
 
 if TYPE_CHECKING:
@@ -81,7 +82,11 @@ class Resampler:
 
     def begins_anew(self, time: float) -> bool:
         """Whether a sample at this time in s comes after too long a gap: the stream begins anew with it."""
-        return self.latest is not None and time - self.latest > self.max_gap_s
+        return self.latest is not None and self.is_gap(time - self.latest)
+
+    def is_gap(self, seconds: float) -> bool:
+        """Whether a time without a sample is too long."""
+        return seconds > self.max_gap_s + CLOCK_ROUNDING_S
 
     def push(self, time: float, values: npt.ArrayLike) -> Iterator[tuple[float, FloatArray]]:
         """Take the next sample, and return the points of the grid that became known.
@@ -220,7 +225,7 @@ class StampedSamples:
         if latest is not None and not stamp > latest and not self._set_back(stamp, latest, line):
             raise SampleError(line, f"a {TIME} after {latest:.15g} s, that of the sample before", f"{stamp:.15g}")
         step = self._first_steps.median(stamp)
-        if step is not None and step > self.resampler.max_gap_s:
+        if step is not None and self.resampler.is_gap(step):
             raise ClockError(
                 line,
                 f"samples at most {self.resampler.max_gap_s:g} s apart (--max-gap), with times in seconds",

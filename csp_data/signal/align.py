@@ -10,6 +10,7 @@ import numpy as np
 from csp_data.recording import FloatArray, Stream
 
 __all__ = [
+    "CLOCK_ROUNDING_S",
     "Grid",
     "Interval",
     "chunk_grid",
@@ -21,6 +22,8 @@ __all__ = [
 
 Interval = tuple[float, float]
 """Start and stop, in seconds on the recording's clock."""
+CLOCK_ROUNDING_S = 5e-7
+"""A gap of exactly the bound is bridged, whatever the rounding of the clock: of one since 1970, 0.24 us."""
 
 
 def increasing_rows(stream: Stream) -> tuple[Stream, int]:
@@ -75,8 +78,7 @@ def _gapless(time: FloatArray, max_gap_s: float | None) -> list[Interval]:
     if max_gap_s is None:
         return [(float(time[0]), float(time[-1]))]
     steps = np.diff(time)
-    # half a microsecond: a gap of exactly the bound is bridged, whatever the rounding of the clock
-    breaks = np.flatnonzero(steps > max_gap_s + np.median(steps) + 5e-7)
+    breaks = np.flatnonzero(steps > max_gap_s + np.median(steps) + CLOCK_ROUNDING_S)
     starts = np.concatenate([[0], breaks + 1])
     stops = np.concatenate([breaks, [len(time) - 1]])
     return [(float(time[i]), float(time[j])) for i, j in zip(starts, stops, strict=True) if j > i]

@@ -62,6 +62,19 @@ def test_a_gap_begins_anew_and_time_does_not_run_backwards() -> None:
             Resampler(**{"rate_hz": 50, name: value})  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize("start", [0.0, SINCE_1970])
+def test_a_gap_of_just_the_bound_is_bridged_whatever_the_rounding_of_the_clock(start: float) -> None:
+    """That of one lost sample at 20 Hz, and the step at 10 Hz: as in training, where one step more is bridged."""
+    resampler = Resampler(50, max_gap_s=0.1)
+    samples = StampedSamples(resampler, lambda: None)
+    times = start + np.arange(60) / 10
+    assert (np.diff(times) > 0.1).any()
+    made = [sample for line, time in enumerate(times) for sample in samples.take(float(time), np.zeros(1), line)]
+    assert (len(made), resampler.gaps) == (295, 0)
+    samples.take(times[-1] + 0.1001, np.zeros(1), 60)
+    assert resampler.gaps == 1
+
+
 def test_a_clock_that_is_set_back_or_has_one_time_far_too_late_begins_anew() -> None:
     begun: list[int] = []
     samples = StampedSamples(Resampler(50), lambda: begun.append(len(times)))
