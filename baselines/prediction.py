@@ -298,14 +298,15 @@ class Predictor:
             data = dataset_of(self.run)
         except RunError:  # the prepared file is not there, and nobody knows
             return
-        part_by_recording = {row.recording: row.split for row in data.episodes}
-        learned = {"train", data.selection} - {data.report}
+        learned_parts = {"train", data.selection} - {data.report}
+        learned = {row.recording for row in data.episodes if row.split in learned_parts}
+        others = {row.recording for row in data.episodes} - learned
         prepared = {file["sha256"] for file in data.provenance["files"]} - {None}
         seen = [
             found.id
             for found in chosen
             if report.digests[path_inside(found.files[0], report.root)].sha256 in prepared
-            and part_by_recording.get(found.id, "train") in learned  # a copy of another name: of a part unknown
+            and found.id not in others  # a copy of another name: of a part unknown
         ]
         if seen:
             logger.warning(

@@ -601,3 +601,14 @@ def test_recordings_that_the_run_has_seen_are_named(tmp_path: Path, caplog: pyte
     dataset.path.unlink()
     predictor.evaluate(folder, raw=new)  # nobody knows
     assert not caplog.records
+
+
+def test_a_recording_is_seen_if_a_piece_of_it_is(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Its pieces are in test, train and test: the last was taken for all of it."""
+    dataset = csp_data.load("sample", resplit={"neighbours": "both"}, max_duration_s=30)
+    pieces = [row.split for row in dataset.episodes if row.recording == "03_undisturbed_slow_rotation_C"]
+    assert pieces == ["test", "train", "test"]
+    trained, _ = run(dataset, "mean", TrainConfig(), tmp_path / "run")
+    baselines.Predictor.of(trained).evaluate("sample", recordings=["03_undisturbed_slow_rotation_C"])
+    (warning,) = [record.getMessage() for record in caplog.records]
+    assert warning.endswith("03_undisturbed_slow_rotation_C")
