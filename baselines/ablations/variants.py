@@ -161,11 +161,12 @@ def _fraction(base: Base, values: Sequence[float]) -> list[Variant]:
     variants = []
     resplit = {} if base.protocol.resplit is None else vars(base.protocol.resplit)
     for share in sorted(values or FRACTIONS):
-        name, data = f"{share:g} %", {} if share == 100 else {"resplit": {**resplit, "share": share / 100}}
+        name, changed = f"{share:g} %", {**resplit, "share": share / 100}
         if share > 100:
             variants.append(Variant(name=name, value=share, note="more than all recordings"))
         else:
-            variants.append(Variant(name=name, value=share, data=data))
+            same = changed["share"] == resplit.get("share", 1.0)
+            variants.append(Variant(name=name, value=share, data={} if same else {"resplit": changed}))
     return variants
 
 

@@ -275,12 +275,17 @@ def test_cutoffs_rise_in_octaves_from_the_published_filter() -> None:
     }
 
 
-def test_subsets_keep_what_else_is_asked_of_the_split() -> None:
+@pytest.mark.parametrize("asked", [{"seed": 3}, {"share": 0.25}])
+def test_subsets_keep_what_else_is_asked_of_the_split(asked: dict[str, float]) -> None:
+    """Beside a share that was asked for, 100 % were as few recordings as that."""
     start = base("sample", "strict")
-    other = dataclasses.replace(start, protocol=start.protocol.replace(resplit={"seed": 3}))
-    found = {v.value: start.protocol.replace(**{"resplit": {"seed": 3}, **v.data}).resplit
+    other = dataclasses.replace(start, protocol=start.protocol.replace(resplit=asked))
+    found = {v.value: start.protocol.replace(**{"resplit": asked, **v.data}).resplit
              for v in KINDS["fraction"].variants(other, [25, 100])}  # fmt: skip
-    assert found == {25: csp_data.Resplit(share=0.25, seed=3), 100: csp_data.Resplit(seed=3)}
+    assert found == {share: csp_data.Resplit(**{**asked, "share": share / 100}) for share in (25, 100)}  # type: ignore[arg-type]
+    assert (
+        len([v for v in KINDS["fraction"].variants(other, [25, 100]) if not v.data]) == 1
+    )  # the data as they are
 
 
 def test_what_does_not_apply_is_named() -> None:
