@@ -187,6 +187,9 @@ def test_few_recordings_can_carry_nothing() -> None:
     assert found.low > 0
     assert found.p == pytest.approx(2 ** (1 - 4))
     assert not found.significant
+    _, found = compare([errors[:, :2], errors[:, :2] + 5], 0, np.ones(2))
+    assert found is not None
+    assert found.p == found.p_holm == 0.5
 
 
 def test_the_correction_counts_the_comparisons() -> None:

@@ -19,6 +19,7 @@ from baselines.runs.collect import read_runs
 from baselines.runs.run import Run, RunError
 from baselines.tables.make import make_table, make_tables
 from baselines.tables.render import grid_of, notes, overview, render, render_all
+from baselines.tables.table import Table
 from csp_data import Dataset
 
 
@@ -136,6 +137,27 @@ def test_models_that_share_a_name_stay_apart(runs: dict[str, Run]) -> None:
     }
 
 
+def test_a_name_tells_three_settings_and_the_note_below_eight(runs: dict[str, Run]) -> None:
+    config = runs["a"].config
+
+    def beside(model: dict[str, Any], **train: Any) -> Table:
+        other = replace(config, model={**config.model, **model}, train=replace(config.train, **train))
+        return make_table([runs["a"], replace(runs["a"], config=other)])
+
+    three = {"batch": 3, "window_s": None, "window_stride_s": None}
+    labels = {row.model for row in beside({}, **three).rows}
+    assert "flat-lstm (batch 3, window_s none, window_stride_s none)" in labels
+    eight = {**three, "epochs": 7, "lr": 0.5, "schedule": "constant", "clip_norm": 1.0, "precision": "bf16"}
+    for more, end in (
+        ({}, "train.precision bf16."),
+        ({"a": 1}, "; and 1 more setting differs."),
+        ({"a": 1, "b": 2}, "; and 2 more settings differ."),
+    ):
+        (said,) = beside(more, **eight).numbered
+        assert said.endswith(end)
+        assert said.count("train.precision ") == 2  # in either row
+
+
 def test_rows_that_differ_in_much_are_numbered(runs: dict[str, Run]) -> None:
     train = replace(runs["a"].config.train, lr=0.5, batch=3, epochs=7, window_s=4.0)
     other = replace(runs["a"], config=replace(runs["a"].config, train=train))
@@ -153,6 +175,7 @@ def test_rows_whose_choices_read_alike_stay_apart(runs: dict[str, Run]) -> None:
     made = [replace(runs["a"], config=replace(runs["a"].config, model=other)) for other in others]
     table = make_table([runs["a"], *made])
     assert {row.model for row in table.rows} == {f"flat-lstm ({number})" for number in (1, 2, 3, 4)}
+    assert make_table([runs["a"], made[-1]]).numbered == ()  # no setting can be shown to differ
 
 
 def test_a_training_mean_without_an_error_is_nothing_to_compare_with(runs: dict[str, Run]) -> None:
