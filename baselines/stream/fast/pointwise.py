@@ -21,7 +21,9 @@ __all__ = [
     "tanh",
 ]
 
-FLAGS = REORDERED
+FLAGS = {**REORDERED, "fastmath": REORDERED["fastmath"] - {"arcp"}}
+"""Divisions are exact: vectors would take them from an estimate, single numbers not, and which of the two a loop
+runs with can depend on where its arrays lie. A stream that goes on in another process has the same bits."""
 _F = np.float32
 
 
