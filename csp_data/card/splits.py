@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
+from unicodedata import normalize
 
 from csp_data.errors import CardError
 
@@ -67,8 +68,8 @@ class SplitCard:
     held_out: tuple[str, ...] = ("val", "test")
 
     def part_of(self) -> dict[str, str]:
-        """Return the part of each listed recording, or pattern."""
-        return {id_: part for part in PARTS for id_ in getattr(self, part)}
+        """Return the part of each listed recording, or pattern; with accents as in what is found (NFC)."""
+        return {normalize("NFC", id_): part for part in PARTS for id_ in getattr(self, part)}
 
     @property
     def parts(self) -> tuple[str, ...]:

@@ -9,7 +9,8 @@ from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 from types import ModuleType
-from typing import Any, cast
+from typing import Any, TypeVar, cast
+from unicodedata import normalize
 
 import numpy as np
 
@@ -38,6 +39,8 @@ TargetFunction = Callable[[Mapping[str, FloatArray]], FloatArray]
 
 InputFunction = Callable[[FloatArray], FloatArray]
 """From an input stream on the grid (T, C) to the columns that a model sees (T, C')."""
+
+Named = TypeVar("Named", "Found", Recording)
 
 
 @dataclass(frozen=True)
@@ -151,9 +154,18 @@ def find_in(card: Card, root: Path) -> list[Found]:
         files = recording.files
         if not isinstance(files, list | tuple) or not files or not all(isinstance(f, str | Path) for f in files):
             raise SourceError(card.name, f"files should be paths, the main one first, found {recording!r}")
-        if not all(isinstance(file, Path) for file in files):
-            found[i] = replace(recording, files=tuple(map(Path, files)))
+        found[i] = replace(_composed(recording), files=tuple(map(Path, files)))
     return found
+
+
+def _composed(recording: Named) -> Named:
+    """Return it with each accent in its names as one character with its letter (NFC), as cards are typed.
+
+    macOS writes it as a character of its own, also to disks and archives that others read: splits would differ.
+    """
+    texts = {name: getattr(recording, name, None) for name in ("id", "group", "subject")}
+    names: dict[str, Any] = {name: normalize("NFC", text) for name, text in texts.items() if isinstance(text, str)}
+    return replace(recording, **names)
 
 
 def read_found(source: Source, found: Found, card: Card, protocol: Protocol) -> Recording:
@@ -173,7 +185,8 @@ def read_found(source: Source, found: Found, card: Card, protocol: Protocol) -> 
         raise SourceError(card.name, f"{found.id}: {problem}")
     for problem in _unusable(recording):
         raise SourceError(card.name, f"{found.id}: read() should return {problem}")
-    if (recording.id, recording.group) != (found.id, found.group):
+    named: Recording = _composed(recording)
+    if (named.id, named.group) != (found.id, found.group):
         problem = f"{found.id}: read() changed id or group to {recording.id!r}, {recording.group!r}"
         raise SourceError(card.name, problem)
     streams = {
@@ -184,7 +197,7 @@ def read_found(source: Source, found: Found, card: Card, protocol: Protocol) -> 
         )
         for name, stream in recording.streams.items()
     }
-    return replace(recording, streams=streams)
+    return replace(named, streams=streams)
 
 
 def _unusable(recording: Recording) -> Iterator[str]:
