@@ -117,9 +117,10 @@ def _rounded_down(shares: Mapping[str, float], count: int) -> dict[str, int]:
     return sizes
 
 
-def natural_key(name: str) -> list[tuple[int, str]]:
-    """Return a sort key that puts demonstration_2 before demonstration_10."""
-    return [(int(piece), "") if piece.isdecimal() else (-1, piece) for piece in re.split(r"(\d+)", name) if piece]
+def natural_key(name: str) -> tuple[list[tuple[int, str]], str]:
+    """Return a sort key that puts demonstration_2 before demonstration_10, and always 01 before 1."""
+    pieces = filter(None, re.split(r"(\d+)", name))
+    return [(int(piece), "") if piece.isdecimal() else (-1, piece) for piece in pieces], name
 
 
 def permutation(count: int, seed: int) -> list[int]:

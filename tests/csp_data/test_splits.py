@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import importlib.resources
 from fractions import Fraction
+from itertools import permutations
 from pathlib import Path
 
 import pytest
@@ -116,6 +117,12 @@ def test_recorded_order_counts_numbers() -> None:
     made = card(rule="sequential", order="recorded", shares={"train": 0.5, "test": 0.5})
     parts = assign(made, "made", found("d_1", "d_10", "d_2", "d_20"))
     assert parts == {"d_1": "train", "d_2": "train", "d_10": "test", "d_20": "test"}
+
+
+def test_names_of_one_number_have_an_order_of_their_own() -> None:
+    """Groups are a set, which has another order in every process."""
+    for set_order in permutations(["p1", "p01", "p001"]):
+        assert sorted(set_order, key=natural_key) == ["p001", "p01", "p1"]
 
 
 def test_groups_stay_together() -> None:
