@@ -165,13 +165,18 @@ def ablate(
     kind
         One of :data:`baselines.ablations.variants.KINDS`.
     grid
-        Data sets, models, seeds and what stays the same in all variants: every setting has one value.
+        Data sets, models, seeds and what stays the same in all variants, as a
+        :class:`baselines.sweeps.grid.Grid`: every setting has one value.
     out
         Folder of the ablation: new, or of an earlier one, which goes on.
-    place, jobs, backend, slurm, progress, command
-        As for :func:`baselines.sweeps.sweep.sweep_grid`.
+    place
+        Device and threads of each run, as a :class:`baselines.sweeps.worker.Place`.
     values
         Where on the ablation's axis; none for the default values.
+    jobs, backend, slurm, progress
+        As for :func:`baselines.sweep`.
+    command
+        The command line that asks for it, to be kept with its runs.
 
     Raises
     ------

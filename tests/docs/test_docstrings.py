@@ -44,6 +44,23 @@ def test_every_public_name_stands_in_the_reference(package: ModuleType, page: st
         assert name in entries if described else re.search(rf"`(?:csp_data\.)?{name}`", text), name
 
 
+@pytest.mark.parametrize(("package", "page"), [(csp_data, "api.md"), (baselines, "api-baselines.md")])
+def test_whatever_a_public_function_must_be_given_stands_in_the_reference(package: ModuleType, page: str) -> None:
+    """As where the grid of an ablation comes from, which only its tests knew."""
+    entries = set(re.findall(r"^   (?:\w+\.)*(\w+)$", (ROOT / "docs" / page).read_text(), re.MULTILINE))
+    needed = {
+        kind.__name__
+        for function in filter(inspect.isfunction, (getattr(package, name) for name in package.__all__))
+        for parameter in inspect.signature(function).parameters.values()
+        if parameter.default is parameter.empty
+        for word in re.findall(r"\w+", str(parameter.annotation))
+        if isinstance(kind := function.__globals__.get(word), type)
+        and kind.__module__.startswith(package.__name__)
+    }
+    assert needed
+    assert needed <= entries
+
+
 @pytest.mark.parametrize("package", [csp_data, baselines])
 def test_what_help_shows_of_a_function_is_the_same_in_every_process(package: ModuleType) -> None:
     functions = [one for name in package.__all__ if inspect.isfunction(one := getattr(package, name))]
