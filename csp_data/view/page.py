@@ -13,7 +13,7 @@ from bokeh.models import CustomJS
 
 from csp_data.dataset import Dataset
 from csp_data.describe.text import markdown
-from csp_data.errors import CspDataError
+from csp_data.errors import CspDataError, OptionError
 from csp_data.plot.style import DARK, to_svg
 from csp_data.predictions import PredictionsError
 from csp_data.signal.lowpass import LowPass
@@ -68,6 +68,8 @@ addEventListener("popstate", () => location.reload());
 """
 """Tells a screen reader what a slider is for, which Bokeh's do not; shows what back and forward lead to."""
 
+WAYS = {"figure": "Figure", "target": "csp-data view --target"}
+"""Where a person chooses what errors call by its name in Python."""
 ORDERS = range(1, 9)
 """Of filters to choose from."""
 
@@ -183,7 +185,8 @@ class _Page:
             self._follow(selection.address())
             self.shown.object = _drawn(selection)
         except CspDataError as error:
-            self.shown.object = f'<p class="csp-error" role="alert">{html.escape(str(error))}</p>'
+            said = error.typed(WAYS) if isinstance(error, OptionError) else str(error)
+            self.shown.object = f'<p class="csp-error" role="alert">{html.escape(said)}</p>'
         finally:
             self.shown.loading = False
 

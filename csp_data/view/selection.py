@@ -120,8 +120,8 @@ class Selection:
         dataset, runs, raw
             As above.
         arguments
-            ``dataset``, ``figure``, ``part``, ``episode``, ``hz``, ``order``, ``phase``, ``run``, ``channels``
-            (commas between them): text, from outside.
+            ``dataset``, ``figure``, ``part``, ``episode`` (its id, or its number), ``hz``, ``order``, ``phase``,
+            ``run``, ``channels`` (commas between them): text, from outside.
         """
         if (named := arguments.get("dataset", dataset.name)) != dataset.name:
             raise OptionError(
@@ -138,14 +138,15 @@ class Selection:
             chosen = replace(chosen, part=found[0], episode=found[1])
         try:
             hz, order = float(arguments.get("hz", 0)), int(arguments.get("order", 3))
-            episode = int(arguments.get("episode", chosen.episode))
         except ValueError as error:
-            raise OptionError("hz, order, episode", str(error), "numbers") from error
+            raise OptionError("hz, order", str(error), "numbers") from error
+        part = arguments.get("part", chosen.part)
+        episode = _episode(dataset, part, arguments["episode"]) if "episode" in arguments else chosen.episode
         phase: Phase = "zero" if arguments.get("phase") == "zero" else "causal"
         return replace(
             chosen,
             figure=arguments.get("figure", chosen.figure),
-            part=arguments.get("part", chosen.part),
+            part=part,
             episode=episode,
             lowpass=LowPass(hz, order, phase) if hz > 0 else None,
             channels=tuple(filter(None, arguments.get("channels", "").split(","))),
@@ -157,7 +158,7 @@ class Selection:
             "dataset": self.dataset.name,
             "figure": self.figure,
             "part": self.part,
-            "episode": self.episode,
+            "episode": self.dataset.split(self.part).rows[self.episode].id,  # whose number depends on the split
         }
         if self.lowpass is not None:
             said |= {"hz": self.lowpass.hz, "order": self.lowpass.order, "phase": self.lowpass.phase}
@@ -213,3 +214,11 @@ class Selection:
         id_ = dataset.split(self.part).rows[self.episode].recording
         recording = recording_of(dataset.card, id_, raw=self.raw, protocol=dataset.protocol)
         return recording_figure(recording, clocks=self.figure == "clocks", kind=dataset.kind)
+
+
+def _episode(dataset: Dataset, part: str, text: str) -> int:
+    """Return the number of an episode of a part, given its id or its number."""
+    ids = [row.id for row in dataset.split(part).rows]
+    if text not in ids and not text.isdecimal():
+        raise OptionError("episode", text, f"the id of an episode of {part}, or its number: 0 to {len(ids) - 1}")
+    return ids.index(text) if text in ids else int(text)
