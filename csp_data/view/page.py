@@ -10,6 +10,7 @@ from typing import Any
 
 import panel as pn
 from bokeh.models import CustomJS
+from panel.io.resources import LOCAL_DIST
 
 from csp_data.dataset import Dataset
 from csp_data.describe.text import markdown
@@ -257,6 +258,9 @@ def build(
     """
     if pn.state.curdoc is not None:
         pn.config.raw_css.append(IN_THE_DARK)  # of this visitor's page alone
+        # Panel sets this with the HTML, and not where it makes the page anew for a browser that came late: it then
+        # asked the network for styles
+        pn.state.curdoc.template_variables["dist_url"] = LOCAL_DIST
         pn.state.curdoc.js_on_event("document_ready", CustomJS(code=ON_READY))
     try:
         selection = Selection.asked(dataset, runs, arguments or {}, raw)

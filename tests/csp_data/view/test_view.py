@@ -247,6 +247,24 @@ def test_what_is_chosen_in_the_page_is_what_is_shown(sample: csp_data.Dataset, r
     assert _Page(sample, {}, Selection(sample)).run.disabled
 
 
+@pytest.mark.filterwarnings("ignore::PendingDeprecationWarning")
+def test_a_page_that_is_made_anew_asks_nothing_of_the_network(sample: csp_data.Dataset) -> None:
+    """A browser that needs a quarter of a minute finds its session gone, and gets another without the HTML."""
+    pytest.importorskip("panel")
+    from bokeh.document import Document
+    from bokeh.models import ImportedStyleSheet
+    from panel.io.state import set_curdoc
+
+    from csp_data.view.page import build
+
+    document = Document()
+    with set_curdoc(document):
+        build(sample, {}).server_doc(document)
+    styles = {style.url for root in document.roots for style in root.select({"type": ImportedStyleSheet})}
+    assert len(styles) > 3
+    assert all(re.match("static/", url) for url in styles), styles
+
+
 @pytest.fixture(scope="module")
 def address(root: Path) -> Iterator[str]:
     command = [sys.executable, "-m", "csp_data", "view", "sample", "--runs", str(root), "--no-browser"]
