@@ -21,6 +21,8 @@ LEAST_S = 5.0
 """Seconds without a gap that each must have."""
 CLOCKS_S = (0.03, 0.1)
 """Difference of two clocks that a person should look at, and one that is wrong."""
+STILL = 1e-10
+"""Share of a course's variance that a part must keep: of one that stands still, rounding alone is left."""
 
 BoolArray = npt.NDArray[np.bool_]
 
@@ -121,12 +123,13 @@ def best_shift(first: Course, second: Course, step: float) -> Shift | None:
         return np.asarray(correlate(of_b, of_a, mode="full", method="fft"))
 
     count, sum_a, sum_b = np.rint(sums(in_b, in_a)), sums(in_b, a), sums(b, in_a)
-    variances = (count * sums(in_b, a * a) - sum_a**2) * (count * sums(b * b, in_a) - sum_b**2)
-    enough = (count >= min(in_a.sum(), in_b.sum()) / 2) & (variances > 0)
+    var_a, var_b = count * sums(in_b, a * a) - sum_a**2, count * sums(b * b, in_a) - sum_b**2
+    varies = (var_a > STILL * count * (a @ a)) & (var_b > STILL * count * (b @ b))
+    enough = (count >= min(in_a.sum(), in_b.sum()) / 2) & varies
     if not enough.any():
         return None
     correlations = np.full(len(count), np.nan)
-    correlations[enough] = (count * sums(b, a) - sum_a * sum_b)[enough] / np.sqrt(variances[enough])
+    correlations[enough] = (count * sums(b, a) - sum_a * sum_b)[enough] / np.sqrt((var_a * var_b)[enough])
     best = int(np.nanargmax(correlations))
     before, at, after = correlations[best - 1 : best + 2]  # at the ends of the lags nearly nothing is in common
     peak = 0.5 * (before - after) / (before - 2 * at + after)  # of the parabola through the three

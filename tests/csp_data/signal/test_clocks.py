@@ -38,3 +38,16 @@ def test_the_best_shift_is_that_of_the_largest_coefficient_over_what_both_have(s
     peak = -parabola[1] / (2 * parabola[0])
     assert found.seconds == pytest.approx(8.0 - 7.0 + (best + peak) * 0.02, abs=1e-7)
     assert found.unshifted == pytest.approx(coefficients[-50], abs=1e-9)  # a second before the second begins
+
+
+@pytest.mark.parametrize(("before", "after"), [(800, 777), (900, 900), (1000, 777)])
+def test_parts_that_stand_exactly_still_have_no_coefficient(before: int, after: int) -> None:
+    """Those of a turntable: the rest of one beside that of the other gave coefficients above 1, of rounding."""
+    moves = np.abs(np.random.default_rng(0).normal(size=600))
+    second = np.concatenate([np.zeros(before), moves, np.zeros(900)])
+    first = second[before : before + 600 + after]
+    courses = [course(values, np.ones(len(values), dtype=bool), 0.0) for values in (first, second)]
+    found = best_shift(*courses, 0.02)
+    assert found is not None
+    assert found.seconds == pytest.approx(before * 0.02, abs=1e-3)
+    assert found.correlation == pytest.approx(1)
