@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 from pathlib import Path
 from stat import S_ISDIR, S_ISFIFO, S_ISREG, S_ISSOCK
@@ -9,7 +10,10 @@ from typing import Any
 
 import h5py
 
-__all__ = ["check_file", "check_stored", "read_json", "special_file"]
+__all__ = ["NO_LOCKS", "check_file", "check_stored", "open_hdf5", "read_json", "special_file"]
+
+NO_LOCKS = (errno.ENOLCK, errno.EOPNOTSUPP, 524)
+"""What the system says where a disk has no locks; the last is the kernel's own ENOTSUPP, which some let out."""
 
 UNCHECKED_BYTES = 256 << 20
 """Bytes that an array may promise without a look at what is stored of it."""
@@ -51,6 +55,24 @@ def read_json(path: Path) -> Any:
         return json.loads(path.read_text(encoding="utf-8-sig"))  # some editors mark UTF-8 so
     except RecursionError as error:
         raise ValueError("it is nested too deeply") from error
+
+
+def open_hdf5(path: Path, **options: Any) -> h5py.File:
+    """Open an HDF5 file for reading; without a lock on it where its disk has none, as some network ones.
+
+    Elsewhere with one: HDF5 refuses to open a file in both ways at once, and whoever opens it beside us has one.
+
+    Raises
+    ------
+    OSError
+        If it cannot be read.
+    """
+    try:
+        return h5py.File(path, "r", **options)
+    except OSError as error:
+        if error.errno not in NO_LOCKS:
+            raise
+        return h5py.File(path, "r", locking=False, **options)
 
 
 def check_stored(data: h5py.h5d.DatasetID, declared: int) -> None:

@@ -11,7 +11,7 @@ import h5py
 import numpy as np
 
 from csp_data.errors import DamagedRecordingError
-from csp_data.files import check_stored
+from csp_data.files import NO_LOCKS, check_stored, open_hdf5
 from csp_data.recording import FloatArray
 
 __all__ = ["read_arrays"]
@@ -45,7 +45,7 @@ def read_arrays(
         numbers there.
     """
     try:
-        file = h5py.h5f.open(os.fsencode(path), h5py.h5f.ACC_RDONLY)
+        file = _opened(path)
     except FileNotFoundError as error:
         raise DamagedRecordingError(path, "is missing", "an HDF5 file", "nothing") from error
     except OSError as error:
@@ -72,6 +72,15 @@ def read_arrays(
         raise DamagedRecordingError(path, f"{what} cannot be read", "numbers", str(error)) from error
     finally:
         file.close()
+
+
+def _opened(path: Path) -> h5py.h5f.FileID:
+    try:
+        return h5py.h5f.open(os.fsencode(path), h5py.h5f.ACC_RDONLY)
+    except OSError as error:
+        if error.errno not in NO_LOCKS:
+            raise
+        return open_hdf5(path).id
 
 
 def _numbers(path: Path, what: str, data: h5py.h5d.DatasetID | h5py.h5a.AttrID) -> FloatArray:

@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from csp_data._version import __version__
 from csp_data.errors import StoreError
-from csp_data.files import check_file, check_stored
+from csp_data.files import check_file, check_stored, open_hdf5
 from csp_data.normalization import Affine, Normalization
 from csp_data.store.layout import FORMAT, FORMAT_VERSION, WINDOW_COLUMNS, Channels, EpisodeRow, Header, Index
 from csp_data.store.strings import check_strings
@@ -36,7 +36,7 @@ def _opened(path: Path) -> Iterator[h5py.File]:
     """Open a prepared file, turning whatever is wrong with it into a StoreError."""
     try:
         check_file(path)
-        file = h5py.File(path, "r")
+        file = open_hdf5(path)
     except FileNotFoundError as error:
         raise StoreError(path, "there is no such file", PREPARE_AGAIN) from error
     except OSError as error:
@@ -154,7 +154,7 @@ class Prepared:
     def _open_again(self) -> tuple[h5py.File, dict[str, Any]]:
         """Open the file whose tables were read; not one that has come in its place, whose rows are others."""
         # no cache of chunks: they are not compressed, so any rows are read from where they lie, and only they
-        file = h5py.File(self._absolute_path, "r", rdcc_nbytes=0)
+        file = open_hdf5(self._absolute_path, rdcc_nbytes=0)
         if _recipe(file) != (self.index.header.recipe_hash, self.index.header.input_checks):
             file.close()
             raise StoreError(self.path, "is another file than was loaded: it was prepared anew", "Load it again.")
