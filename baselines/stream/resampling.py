@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
@@ -106,11 +107,17 @@ class Resampler:
         Raises
         ------
         OptionError
-            If it is not later than the sample before; the state stays as it was.
+            If the time is not finite or not later than that of the sample before, or the values are others in
+            number than before; the state stays as it was.
         """
         row = np.asarray(values, dtype=np.float64)
-        if self.latest is not None and not time > self.latest:
+        if not math.isfinite(time):
+            raise OptionError("time", time, "a finite number, in s")
+        if self.latest is not None and time <= self.latest:
             raise OptionError("time", time, f"a time after {self.latest:.15g} s, that of the sample before")
+        shape = self._rows[0].shape if self._rows else (row.size,)
+        if row.shape != shape:
+            raise OptionError("values", row.shape, f"shape {shape}")
         if self.begins_anew(time):
             self.reset()
         if not self._times:

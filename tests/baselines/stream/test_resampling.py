@@ -49,6 +49,25 @@ def test_points_come_as_soon_as_they_are_known_and_little_is_kept() -> None:
     assert len(resampler._times) <= 3
 
 
+@pytest.mark.parametrize("start", [0.0, SINCE_1970])
+def test_samples_on_the_grid_give_their_own_points(start: float) -> None:
+    """Not one sample later, although times are rounded, or summed up by the device."""
+    resampler, times = Resampler(50), start + np.cumsum(np.full(500, 0.02))
+    assert [len(list(resampler.push(time, [0.0]))) for time in times] == [0] + 499 * [1]
+
+
+def test_what_is_no_sample_changes_nothing() -> None:
+    """A time that is no number, or a packet cut short, was kept: each sample after it was refused."""
+    resampler = Resampler(10)
+    for good in (0.0, 0.1, 0.2):
+        for time, values in ((np.nan, [1.0, 1.0]), (np.inf, [1.0, 1.0]), (good, [[1.0, 1.0]])):
+            with pytest.raises(OptionError, match=r"^(time=.* a finite number|values=.* shape \(2,\))"):
+                resampler.push(time, values)
+        assert len(list(resampler.push(good, [1.0, 1.0]))) == (good > 0)
+        with pytest.raises(OptionError, match=r"^values=\(1,\): expected shape \(2,\)"):
+            resampler.push(good + 0.05, [1.0])
+
+
 def test_a_gap_begins_anew_and_time_does_not_run_backwards() -> None:
     resampler = Resampler(10, max_gap_s=0.5)
     times = np.array([0, 0.2, 0.4, 3.05, 3.25])
@@ -91,15 +110,16 @@ def test_a_clock_that_is_set_back_or_has_one_time_far_too_late_begins_anew() -> 
         return left_out
 
     second = np.arange(100) / 100
-    assert take(SINCE_1970 + second) == 0
+    assert take(np.repeat(SINCE_1970 + second, 2)) == 100  # each comes twice
     assert take(SINCE_1970 + 0.9 + second[:50] / 10) == 50  # packets that come late, in time and out of it
     assert take(np.full(200, SINCE_1970)) == 200  # a clock that stands still says nothing
     assert take(SINCE_1970 + 1 + second) == 0
     assert begun == []
-    assert take(5 + np.arange(300) / 100) == 100  # since the device was started anew: those of the first second
+    # since the device was started anew: those of the first second, and what comes twice
+    assert take(np.repeat(5 + np.arange(300) / 100, 2)) == 400
     np.testing.assert_allclose(times[-99:], 6 + np.arange(1, 100) / 50)
     assert take(np.array([8.0, 3600.0])) == 0
-    assert take(8.01 + np.arange(300) / 100) == 100
+    assert take(np.append(12.0, 8.01 + np.arange(300) / 100)) == 101
     np.testing.assert_allclose(times[-99:], 9.01 + np.arange(1, 100) / 50)
     assert samples.gaps == len(begun) == 3  # one of them after the gap before 3600
 
@@ -114,6 +134,8 @@ def test_times_that_are_no_seconds() -> None:
         samples.take(20.0 * line, begun, line)
     with pytest.raises(ClockError, match=r"at most 0\.1 s apart \(--max-gap\).* a median of 20 between"):
         samples.take(20.0 * 24, begun, 24)
+    slow = StampedSamples(Resampler(1, max_gap_s=30), lambda: None)
+    assert sum(len(slow.take(20.0 * line, begun, line)) for line in range(30)) == 20 * 29
     samples = StampedSamples(Resampler(50), lambda: None)
     for line in range(24):  # since 1970 in nanoseconds: no sample is made of them until they are refused
         assert samples.take(1.764e18 + 1e7 * line, begun, line) == []
@@ -253,9 +275,11 @@ def test_a_state_belongs_to_a_grid(tmp_path: Path) -> None:
     unbegun, state = Resampler(50), grid.state_dict()
     for name, values in state.items():
         with pytest.raises(StateError, match="another grid"):
-            unbegun.check({**state, name: values[:-1]})
+            unbegun.load_state_dict({**state, name: values[:-1]})
+    for time in (0.0, 9.0):
+        unbegun.push(time, row)
     unbegun.load_state_dict(Resampler(50).state_dict())
-    assert unbegun.latest is None
+    assert (unbegun.latest, unbegun.gaps) == (None, 0)
     baselines.load_state(resampled, fresh, unbegun)
     assert (fresh.samples, unbegun.latest) == (1, 3.03)
 
