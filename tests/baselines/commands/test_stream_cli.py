@@ -247,6 +247,7 @@ def test_of_several_signals_the_first_interrupts() -> None:
         ("1,2\n", 1, "expected a CSV header with the channels a,b"),
         ("a,c\n1,2\n", 1, r"\(b missing\)"),
         ("a,b,a\n1,2,3\n", 1, r"\(a twice\)"),
+        ("time,a,b,time\n0,1,2,3\n", 1, r"\(time twice\)"),
         ("a,b\n1,2\n1\n", 3, "expected 2 values .*, found 1"),
         ("a,b\n\n1,2,3\n", 3, "expected 2 values .*, found 3"),
         ("a,b\n1,x\n", 2, "expected a number for b, found 'x'"),
@@ -293,10 +294,27 @@ def test_of_many_missing_channels_a_few_are_named() -> None:
 
 
 def test_bytes_that_are_no_text_and_a_byte_order_mark() -> None:
-    good, bad = list(read_samples([b"\xef\xbb\xbfa,b\r\n", b"1,2\r\n", b"\xff\xfe\n"], NAMES))
-    assert not isinstance(good, SampleError)
-    np.testing.assert_array_equal(good[1], [1, 2])
+    lines = [b"\xef\xbb\xbfa,b\r\n", b"1,2\r\n", b"\xff\xfe\n", b"1,2\r\n"]
+    good, bad, next_good = list(read_samples(lines, NAMES))
+    for sample in (good, next_good):
+        assert not isinstance(sample, SampleError)
+        np.testing.assert_array_equal(sample[1], [1, 2])
     assert "UTF-8" in str(bad)
+
+
+@pytest.mark.parametrize(
+    ("text", "times"),
+    [
+        ("x, time,b , a, x\n7,0,2,1,8\n7, ,2,1,8\n7,,2,1,8\n", [0, None, None]),
+        ('{"a": 1, "b": 2, "time": 0, "timestamp": 5}\n{"time": null, "b": 2, "a": 1}\n[1, 2]\n', [0, None, None]),
+        ("timestamp,a,b\n5,1,2\n", [None]),
+    ],
+)
+def test_what_a_line_may_hold_besides(text: str, times: list[float | None]) -> None:
+    """Spaces, other columns, of one name too; a time of 0, of its name alone, or none."""
+    found = list(read_samples(io.BytesIO(text.encode()), NAMES))
+    assert [sample if isinstance(sample, SampleError) else sample[0] for sample in found] == times
+    assert all(not isinstance(sample, SampleError) and sample[1].tolist() == [1, 2] for sample in found)
 
 
 @pytest.mark.parametrize(
@@ -600,6 +618,8 @@ def test_times_go_on_where_lines_have_none() -> None:
     clock.set(None, 8)
     assert clock.time(9) == pytest.approx(100.04)
     assert clock.time(5) == pytest.approx(99.96)
+    clock.set(0.0, 10)  # the device was started anew
+    assert clock.time(11) == pytest.approx(0.02)
 
 
 def test_percentiles_of_latencies() -> None:
@@ -609,6 +629,9 @@ def test_percentiles_of_latencies() -> None:
     for percent in (50, 95, 99):
         assert latency.percentile(percent) == pytest.approx(np.percentile(values, percent), rel=0.02)
     assert latency.summary()["max"] == pytest.approx(1e3 * values.max(), abs=1e-4)
+    for value in (0.0, 5e3):  # a clock that does not resolve it; a computer that slept
+        latency.add(value)
+    assert (latency.total, latency.summary()["max"]) == (5002, 5e6)
     assert np.isnan(LatencyHistogram().percentile(50))
 
 
@@ -616,3 +639,7 @@ def test_lines_of_predictions() -> None:
     out = io.StringIO()
     PredictionWriter(out, ("x",), "csv").write(0.1, np.array([1.25]), 0.001)
     assert out.getvalue() == "time,x,latency_ms\n0.1,1.25,1\n"
+    PredictionWriter(out := io.StringIO(), ("x",), "csv").write(0.3 + 1e-12, np.array([1 / 3]), 0.001)
+    assert out.getvalue().splitlines()[1] == "0.3,0.333333333,1"
+    PredictionWriter(out := io.StringIO(), ("x",), "jsonl").write(0.3 + 1e-12, np.array([1.25]), 0.001)
+    assert out.getvalue() == '{"time": 0.3, "x": 1.25, "latency_ms": 1.0}\n'

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import json
 import pickle
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -10,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import safetensors.numpy
 import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -169,11 +171,20 @@ def test_states_of_other_streams_are_refused(ds: csp_data.Dataset, engine: str, 
     stream.push(inputs)
     before = stream.state_dict()
     entry = next(name for name in before if "/" in name)
+    kept = json.loads(before["settings"].tobytes())
+
+    def under(settings: dict[str, object]) -> dict[str, np.ndarray]:
+        return before | {"settings": np.frombuffer(json.dumps(settings).encode(), np.uint8)}
+
+    another = {"reference": "fast", "fast": "reference"}[engine]
     bad = {
         "the entries samples, weights and settings": {k: v for k, v in before.items() if k != "settings"},
         "its settings are damaged": before | {"settings": np.frombuffer(b"[1", np.uint8)},
         "the same weights": before | {"weights": before["weights"][::-1]},
-        "engine 'other'": before | {"other/state": np.zeros(3)},
+        "later is 1 there and None here": under({**kept, "later": 1}),
+        "clip is None there and 50.0 here": under({k: v for k, v in kept.items() if k != "clip"}),
+        f"engine '{another}'": {name.replace(engine, another): value for name, value in before.items()},
+        r"entry .* found complex128": before | {entry: before[entry].astype(complex)},
         "shape": before | {entry: np.zeros((2, 3, 4, 5, 6), np.float32)},
         "state of another model": before | {f"{stream.engine.name}/nothing": np.zeros(1)},
         r"found float32 of shape \(9,\)": before | {"previous": np.zeros(9, np.float32)},
@@ -186,13 +197,16 @@ def test_states_of_other_streams_are_refused(ds: csp_data.Dataset, engine: str, 
     (tmp_path / "damaged").write_bytes(b"no state")
     with pytest.raises(StateError, match="damaged: cannot be read"):
         load_state(tmp_path / "damaged", stream)
+    safetensors.numpy.save_file({"weight": np.zeros(3)}, tmp_path / "model")
+    with pytest.raises(StateError, match="model: damaged, or not the state of a stream"):
+        load_state(tmp_path / "model", stream)
     save_state(tmp_path / "state", stream)
     whole = (tmp_path / "state").read_bytes()
     for bit in np.random.default_rng(0).integers(0, 8 * len(whole), 50).tolist():
         changed = bytearray(whole)
         changed[bit // 8] ^= 1 << bit % 8
         (tmp_path / "damaged").write_bytes(changed)
-        with pytest.raises(StateError, match="damaged"):
+        with pytest.raises(StateError, match=r"damaged: (damaged, or not|cannot be read)"):
             load_state(tmp_path / "damaged", stream)
     after = stream.state_dict()
     assert all(np.array_equal(after[name], value) for name, value in before.items())
@@ -216,6 +230,7 @@ def test_a_state_under_another_window_is_refused(
 
 SETTINGS: dict[str, dict[str, object]] = {
     "lowpass is .*'hz': 8.0.* there and .*'hz': 6.0": {"lowpass": csp_data.LowPass(6.0, 3, "causal")},
+    "lowpass is .*'order': 3.* there and .*'order': 4": {"lowpass": csp_data.LowPass(8.0, 4, "causal")},
     "lowpass is .* there and None here": {"lowpass": None},
     "input_hz is 50.0 there and 40.0 here": {"input_hz": 40.0},
     "clip is 50.0 there and None here": {"clip": None},
@@ -248,8 +263,9 @@ def test_bad_samples_are_refused_and_change_nothing(ds: csp_data.Dataset) -> Non
     inputs = ds.val[0].inputs[:20]
     stream = streamer(ds, "hiss-lstm-lstm")
     stream.push(inputs[:10])
-    with pytest.raises(OptionError, match=r"shape \(6,\) or \(n, 6\)"):
-        stream.push(np.zeros(5))
+    for shape in ((), (5,), (2, 5), (2, 6, 6)):
+        with pytest.raises(OptionError, match=r"shape \(6,\) or \(n, 6\)"):
+            stream.push(np.zeros(shape))
     with pytest.raises(OptionError, match="finite"):
         stream.push(np.full(6, np.nan))
     with pytest.raises(OptionError, match="finite"):
