@@ -78,7 +78,7 @@ def test_lowpass_on_the_sample(tmp_path: Path, empty_home: Path, capsys: pytest.
         assert (row["kind"], row["protocol"], row["device"]) == ("real recordings", "strict", "cpu")
         squares = [values["rmse"] ** 2 for values in run.reported["si"].values()]
         assert float(row["rmse"]) == pytest.approx(math.sqrt(sum(squares) / 3))
-        assert row["rmse_unit"] == "m/s"
+        assert (row["rmse_unit"], row["mse_unit"]) == ("m/s", "(m/s)^2")
         assert float(row["mse"]) == pytest.approx(float(row["rmse"]) ** 2)
         assert float(row["selected_mse"]) == run.selected["mse"]
         mean = means[row["recipe"]]
@@ -96,6 +96,13 @@ def test_lowpass_on_the_sample(tmp_path: Path, empty_home: Path, capsys: pytest.
     ) in said
     shown = [f"{float(row['rmse']):.4g}" for row in found if row["variant"] == "causal, 3 Hz"]
     assert f"| causal, 3 Hz | {' | '.join(shown)} |" in said
+    from baselines.ablations.figure import draw
+
+    (ax,) = draw("lowpass", [_typed(row) for row in found], ["flat-lstm"]).axes
+    drawn = [tuple(line.get_ydata()) for line in ax.lines]
+    for series in ("causal", "zero-phase"):
+        points = [row for row in found if (row["model"], row["series"]) == ("flat-lstm", series)]
+        assert tuple(float(row["rmse"]) for row in sorted(points, key=lambda row: float(row["value"]))) in drawn
     files = {path: path.read_bytes() for path in (tmp_path / "out").glob("lowpass.*")}
     for path in files:
         path.unlink()
@@ -288,6 +295,19 @@ def test_subsets_keep_what_else_is_asked_of_the_split(asked: dict[str, float]) -
     )  # the data as they are
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_nobody_else_may_set_what_an_ablation_varies(kind: str) -> None:
+    found = [
+        variant
+        for name, protocol in (("sample", "strict"), ("vector", "strict"), ("vector", "paper"))
+        for variant in variants(kind, name, protocol).values()
+    ]
+    varied = {f"data.{name}" for variant in found for name in variant.data}
+    varied |= {f"train.{name}" for variant in found for name in variant.train}
+    beside = {"data.resplit"} if kind == "fraction" else set()  # what else it holds is kept
+    assert varied == {*KINDS[kind].fields} | beside
+
+
 def test_what_does_not_apply_is_named() -> None:
     found = variants("lowpass", "sample", "strict", [3, 25, 40])
     assert {v.value for v in found.values() if v.note} == {25, 40}
@@ -382,3 +402,6 @@ def test_simulated_and_real_go_into_different_figures(tmp_path: Path) -> None:
     with pytest.raises(SweepError, match="real recordings and simulated"):
         ablate("lowpass", grid, tmp_path / "out", Place(), values=[3])
     assert not (tmp_path / "out").exists()
+    alone = dataclasses.replace(grid, datasets=("vector",), seeds=(0,))
+    (row,) = ablate("fraction", alone, tmp_path / "out", Place(), values=[100]).rows
+    assert (row.protocol, row.kind, row.part) == ("strict", "simulated", "test")  # not the card's own protocol

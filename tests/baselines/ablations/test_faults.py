@@ -230,6 +230,12 @@ def test_draws_do_not_hang_on_the_order_of_recordings(held: RawPart, sample: Dat
     )
     for a, b in zip(one, other, strict=True):
         np.testing.assert_array_equal(a, b)
+    first, second = held.recordings[:2]
+    signs = set()
+    for recording, draw in ((first, 3), (second, 3), (first, 4)):
+        made = disturbed(recording, sample, sigma, "noise", 1.0, draw)["accelerometer"].values
+        signs.add(tuple(np.sign(made - recording.streams["accelerometer"].values)[:30, 0]))
+    assert len(signs) == 3  # each has draws of its own
 
 
 def test_sigma_is_that_of_the_training_part(sample: Dataset) -> None:
@@ -264,6 +270,8 @@ def test_trained_runs_under_faults(runs: dict[str, Run], sample: Dataset) -> Non
     twice = {"faults": ["noise", "dropped-packets", "noise"], "draws": [0, 1, 1]}  # are one
     assert rows == faulty([runs["a"], runs["fir"]], **twice)
     assert default_lowpass(sample) == LowPass(hz=5.0)
+    row, *_ = faulty([runs["mean"]], faults=["saturation"], part="val")
+    assert (row.part, row.mse) == ("val", runs["mean"].selected["mse"])
 
 
 def test_models_of_one_name_are_told_apart_by_what_differs(

@@ -19,7 +19,7 @@ import pytest
 import csp_data
 from baselines.errors import OptionError
 from baselines.report import make_report, write_report
-from baselines.report.about import _shared_recordings
+from baselines.report.about import _shared_recordings, lede
 from baselines.report.build import Key, _overview_tables, _title
 from baselines.report.cost import _realtime_factor, provenance, speed
 from baselines.report.curves import _drift_panel, _Sums, over_time
@@ -32,6 +32,7 @@ from baselines.runs.run import Run, RunError
 from baselines.tables.make import make_table
 from baselines.tables.render import cells, render
 from baselines.tables.setting_text import value_text
+from baselines.training.settings import BEST
 from csp_data import Dataset, LowPass
 from csp_data.predictions import PREDICTIONS, EpisodePrediction, save_predictions
 
@@ -123,6 +124,7 @@ def test_it_has_all_parts_and_the_tables_numbers(text: str, runs: dict[str, Run]
     expected = [cell for row in table.rows for cell in cells(table, row)]
     start = page.cells.index("model") + len(expected) // len(table.rows)
     assert page.cells[start : start + len(expected)] == expected
+    assert re.findall(r'<tr class="(?:reference )?best"><th scope="row">([^<]+)', text) == [table.rows[-1].model]
     assert set(page.scopes) == {"col", "row"}
     assert "not CSP-Bench" in text
     for run in runs.values():
@@ -202,6 +204,22 @@ def test_the_first_sentence_hides_no_better_reference(text: str, runs: dict[str,
     assert f"A reference has a lower one: fir, with {error} (m/s)²." in text
 
 
+def test_the_first_sentence_has_the_tables_numbers(runs: dict[str, Run], sample: Dataset) -> None:
+    better = replace(runs["a"], results={**runs["a"].results, "test": {**runs["a"].reported, "mse": 0.1}})
+    made = [better, runs["mean"]]
+    said = lede(Group(made, sample, make_table(made), "sample", {}))
+    below = 100 * (1 - 0.1 / runs["mean"].reported["mse"])
+    minutes = better.reported["steps"] / sample.targets.rate_hz / 60
+    assert (
+        f"flat-lstm, has a mean squared error of 0.1000 (m/s)² on {len(sample.test)} test episodes ({minutes:.1f} "
+        f"minutes) that it was not trained on, {below:.0f} % below the mean of the training targets."
+    ) in said
+    worse = replace(better, results={**better.results, "test": {**better.reported, "mse": 9.0}})
+    made = [worse, runs["mean"]]
+    said = lede(Group(made, sample, make_table(made), "sample", {}))
+    assert "not trained on, worse than the mean of the training targets." in said
+
+
 def test_long_titles_of_panels_are_whole() -> None:
     """One that was longer than its panel is wide was cut off."""
     title = "sum of velocity_of_the_fingertip_y over sum of velocity_of_the_fingertip_x (m)"
@@ -262,6 +280,16 @@ def test_costs_are_drawn_of_learned_models_beside_the_best_reference(
         "Error against times faster than real time of flat-lstm.",
     ]
     assert re.findall(r">([^<>]*best reference[^<>]*)<", figures[0][1]) == ["fir (best reference)"]
+    row = text[text.index('<th scope="row">flat-lstm</th>') :].partition("</tr>")[0]
+    (run, results), rate = (made[0], made[0].results), sample.targets.rate_hz
+    assert re.findall("<td>([^<]*)</td>", row) == [
+        "5.0000",
+        f"{results['parameters']:,}",
+        f"{(run.folder / BEST).stat().st_size / 1024:,.0f}",
+        f"{results['seconds']:,.1f}",
+        f"{run.reported['steps'] / rate / run.reported['predict_seconds']:,.0f}",
+        "cpu",
+    ]
 
 
 @pytest.mark.parametrize(("threads", "said"), [(1, "8 CPUs, 1 thread;"), (2, "8 CPUs, 2 threads;")])

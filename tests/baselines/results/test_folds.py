@@ -73,6 +73,11 @@ def test_errors_are_those_of_all_predictions_together(runs: list[Run]) -> None:
             errors = next(found for channel, found in expected["channels"].items() if channel == name)
             assert (target.rmse, target.mae) == pytest.approx((errors["rmse"], errors["mae"]), rel=1e-9)
         assert row.val_mse == pytest.approx(np.mean([run.selected["mse"] for run in own]))
+        assert row.val_rmse == pytest.approx(row.val_mse**0.5)
+        assert row.val_mae == pytest.approx(np.mean([run.selected["mae"] for run in own]))
+        assert row.seconds == pytest.approx(np.mean([run.results["seconds"] for run in own]))
+        assert row.parameters == max(run.results["parameters"] for run in own)
+        assert row.groups == sum(len(run.reported["groups"]) for run in own)
         assert (row.fold, row.folds) == (None, FOLDS)
         assert row.test_ate is None  # velocities in the sensor's frame make no path
 
@@ -89,12 +94,19 @@ def test_trajectory_errors_are_means_over_recordings(runs: list[Run]) -> None:
     assert row.test_rte == pytest.approx(np.mean([r.rte for r in known]))
     steps = [sum(r.steps for r in one.recordings.values()) for one in rows]
     assert row.published_mse == pytest.approx(np.average(range(len(rows)), weights=steps))
+    name, first = next(iter(rows[0].recordings.items()))
+    partly = replace(
+        rows[0], recordings={**rows[0].recordings, name: replace(first, ate=None)}, published_mse=None
+    )
+    (row,) = across_folds([partly, *rows[1:]])
+    assert (row.test_ate, row.published_mse) == (None, None)
+    assert row.test_rte is not None
 
 
 def test_each_recording_is_reported_once(runs: list[Run]) -> None:
     everything = {row.recording for row in csp_data.load("sample").episodes}
     for row in across_folds([Result.of(run) for run in runs]):
-        assert set(row.recordings) == everything
+        assert list(row.recordings) == sorted(everything)
     held = [set(run.reported["recordings"]) for run in runs if run.config.name == "mean"]
     assert sum(map(len, held)) == len(everything)
 

@@ -64,12 +64,36 @@ def test_a_row_is_the_run(rows: list[Result], runs: dict[str, Run]) -> None:
     assert (row.val_mse, row.test_mse) == (run.results["val"]["mse"], run.results["test"]["mse"])
     assert row.commit == COMMIT
     assert row.by_target["vel_x"].rmse == run.results["test"]["si"]["vel_x"]["rmse"]
+    assert (row.val_mae, row.test_mae) == (run.results["val"]["mae"], run.results["test"]["mae"])
     held = run.results["test"]["recordings"]
-    assert {n: e.mse for n, e in row.recordings.items()} == {n: v["mse"] for n, v in held.items()}
+    assert {n: (e.steps, e.mse, e.mae) for n, e in row.recordings.items()} == {
+        n: (v["steps"], v["mse"], v["mae"]) for n, v in held.items()
+    }
+    reference = next(row for row in rows if row.model == "mean")
+    assert (reference.epochs, reference.epoch) == (None, None)
     assert row.hours == pytest.approx(run.results["seconds"] / 3600)
     assert (row.unit, replace(row, units=("m/s", "m/s", "rad/s")).unit) == ("m/s", None)
     twin = next(row for row in rows if row.key == runs["b"].config.key)
     assert (row.config == twin.config, row.key == twin.key) == (True, False)
+
+
+def test_a_row_has_what_not_every_run_has(runs: dict[str, Run]) -> None:
+    run = runs["a"]
+    path, (name, errors) = {"ate": 1.5, "rte": 2.5}, next(iter(run.reported["recordings"].items()))
+    test = {
+        **run.reported,
+        "trajectory": {**path, "unit": "m"},
+        "recordings": {name: {**errors, "trajectory": path}},
+    }
+    train = replace(run.config.train, window_stride_s=5.0)
+    row = Result.of(
+        replace(
+            run, config=replace(run.config, train=train), results={**run.results, "test": {**test, "groups": {}}}
+        )
+    )
+    assert (row.test_ate, row.test_rte, row.path_unit) == (1.5, 2.5, "m")
+    assert (row.recordings[name].ate, row.recordings[name].rte) == (1.5, 2.5)
+    assert (row.window_s, row.groups) == (10.0, None)
 
 
 def test_runs_of_ones_own_are_read_from_their_folder(
@@ -229,6 +253,7 @@ def test_an_ablation_names_its_variants(folder: Path, rows: list[Result], tmp_pa
         ("first.csv", lambda text: text.replace("seed", "sead", 1), "expected the columns"),
         ("first.csv", lambda text: text + text.splitlines()[1] + "\n", "stands in it twice"),
         ("first.csv", lambda text: text.rstrip() + ",7\n", "more cells than columns"),
+        ("first.csv", lambda text: text[: text.rindex("flat-lstm")] + "flat-lstm", "line 4: seed cannot be None"),
         ("first.recordings.csv", lambda text: "key\n", "expected the columns"),
         ("first.recordings.csv", lambda text: text + "0123456789ab,x,1,0.1,0.1,,\n", "holds the run 0123456789ab"),
         ("first.configs.json", lambda text: text.replace('"epochs": 2', '"epochs": 3', 1), "it was changed"),

@@ -55,6 +55,8 @@ def test_targets_in_si_units(runs: dict[str, Run]) -> None:
     assert "over axes" in wider.notes[0]
     assert not grid.notes
     assert all(row[-2:] == ("1.5000", "2.5000") for row in wider.rows)
+    without = [paths[0], replace(paths[1], test_ate=None, test_rte=None)]
+    assert by_target(without).header == by_target(without[::-1]).header == grid.header  # no path, no error of it
 
 
 def test_targets_of_several_units_have_their_own(runs: dict[str, Run], capsys: pytest.CaptureFixture[str]) -> None:
@@ -73,12 +75,13 @@ def test_targets_of_several_units_have_their_own(runs: dict[str, Run], capsys: p
         own = {"model": model, "config": model, "by_target": by_target, "test_mse": mse}
         return replace(row, targets=names, units=units, **own)
 
-    rows = [made("flat-gru", 15.0, 300.0), made("flat-s4", 4.0, 8.0)]
+    rows = [made("flat-gru", 15.0, 300.0), made("flat-s4", 4.0, 7.0)]
     grid = by_target(rows)
     assert grid.header[1:] == ("knee RMSE (deg)", "knee MAE (deg)", "force RMSE (N)", "force MAE (N)")
-    assert list(map(float, grid.rows[1][1:])) == pytest.approx([4, 2, 8, 4])
-    # of 4 and 8, 64 / 80 is the force; of 15 and 300 more
-    assert "(deg, N), as their numbers are: 80 % or more of each MSE is force." in make_table(rows)._repr_html_()
+    assert list(map(float, grid.rows[1][1:])) == pytest.approx([4, 2, 7, 3.5])
+    # of 4 and 7, 49 / 65 is the force, which is less than 75.4 %; of 15 and 300 more
+    assert "(deg, N), as their numbers are: 75.3 % or more of each MSE is force." in make_table(rows)._repr_html_()
+    assert make_table(rows).unit == "mixed units"
     assert "or more of each" not in make_table([made("flat-gru", 15.0, 300.0), made("flat-s4", 9.0, 8.0)]).mixture
     assert make_table([row]).mixture == ""
     step = replace(row, targets=("dis",), units=("mm",), by_target={"dis": replace(angle, unit="m/s")})
@@ -153,6 +156,9 @@ def test_variants_are_compared_within_a_seed(runs: dict[str, Run]) -> None:
         ("own", "+25.0 ± 106.1 %"),
     )
     assert "real recordings" in grid.heading
+    both = by_variant([*made, *(replace(row, dataset="other", test_mse=1.0) for row in made)], "filter", pair)
+    assert both[0] == grid
+    assert [cell for _, cell in both[1].rows] == ["+0.0 ± 0.0 %"] * 4
 
 
 def test_targets_of_several_units_count_alike(runs: dict[str, Run]) -> None:
@@ -162,10 +168,11 @@ def test_targets_of_several_units_count_alike(runs: dict[str, Run]) -> None:
 
     def made(model: str, variant: str, big: float, small: float) -> Result:
         by_target = {"x": replace(target, rmse=big), "angle": replace(target, rmse=small)}
-        return replace(row, model=model, variant=variant, units=("m", "rad"), by_target=by_target)
+        data = {"variant": variant, "recipe_hash": variant, "units": ("m", "rad")}
+        return replace(row, model=model, by_target=by_target, **data)
 
-    rows = [made("mean", v, 1000.0, 1.0) for v in ("no filter", "low")]
-    rows += [made("fir", "no filter", 1000.0, 1.0), made("fir", "low", 1000.0, 0.5)]
+    rows = [made("mean", "no filter", 1000.0, 1.0), made("mean", "low", 2000.0, 1.0)]
+    rows += [made("fir", "no filter", 1000.0, 1.0), made("fir", "low", 2000.0, 0.5)]
     (grid,) = by_variant(rows, "filter", lambda variant: ("low", True) if variant == "low" else ("", False))
     assert grid.rows == (("low", "+0.0 %", f"{100 * ((1.25 / 2) ** 0.5 - 1):+.1f} %"),)
     assert "each target over that of the training mean" in grid.heading

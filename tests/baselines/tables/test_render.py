@@ -132,7 +132,7 @@ def small(unit: str) -> Table:
     c = Comparison(2.8e-6, 1e-6, 5e-6, p=0.5, p_holm=0.5, recordings=8)
     rows = (
         Row("flat-s4", 1, (0, 1), 1.6e-5, 1.742e-5, 2e-7, 0.0041737, 2.4e-5, None, 1.0, comparison=c),
-        Row("fir", 1, (0,), 1.5e-5, 1.42e-5, None, 0.0037683, None, None, 1.0),
+        Row("fir", 1, (0,), 1.7e-5, 1.42e-5, None, 0.0037683, None, None, 1.0),
     )
     return Table("slip", "simulated", "strict", "", "val", "test", unit, (None,), rows, against="fir")
 
@@ -154,6 +154,7 @@ def test_a_table_of_small_errors_reads_alike_down_its_columns() -> None:
     assert (other["test MSE in 10⁻⁵ (m/s)²"], other["test RMSE in 10⁻³ (m/s)"]) == ("1.420", "3.768")
     grid = overview([table, small("1")])
     assert grid.header == ("model", "slip in 10⁻⁵ (m/s)²", "slip in 10⁻⁵")
+    assert (grid.best, grid.second) == ({(1, 1), (1, 2)}, {(0, 1), (0, 2)})  # by the reported error
     assert "test MSE in 10$^{-5}$ (m/s)$^{2}$" in render(table, "latex")
 
 
@@ -226,7 +227,13 @@ def shown(c: Comparison) -> tuple[list[Decimal], str]:
 
 @pytest.mark.parametrize(
     ("model", "seeds", "said"),
-    [("fir", (0,), 0), ("fir", (0, 1), 0), ("flat-s4", (0,), 1), ("flat-s4", (0, 1), 0)],
+    [
+        ("fir", (0,), 0),
+        ("fir (taps 20)", (0,), 0),
+        ("fir", (0, 1), 0),
+        ("flat-s4", (0,), 1),
+        ("flat-s4", (0, 1), 0),
+    ],
 )
 def test_what_one_seed_of_a_learned_model_tells(model: str, seeds: tuple[int, ...], said: int) -> None:
     """A reference has no seed that could change it."""
@@ -260,6 +267,17 @@ def test_a_difference_and_its_interval_are_rounded_at_one_place(middle: float, b
         assert value.is_signed() == (exact < 0)  # also where it reads as 0
     if found < places + 2:
         assert all(value or not exact for value, exact in zip(values[1:], (c.low, c.high), strict=True))
+
+
+@pytest.mark.parametrize(
+    ("low", "agree", "cell"), [(0.1, True, "0.01 *"), (0.1, False, "0.01"), (-0.1, True, "0.01")]
+)
+def test_a_difference_is_marked_where_it_is_significant(low: float, agree: bool, cell: str) -> None:
+    """Not where p alone is small."""
+    table = small("m/s")
+    c = Comparison(0.2, low, 0.3, p=0.01, p_holm=0.01, recordings=12, agree=agree)
+    row = replace(table.rows[0], comparison=c)
+    assert dict(zip(columns(table), cells(table, row), strict=True))["p (Holm)"] == cell
 
 
 def test_one_comparison_is_said_in_the_singular_and_intervals_as_in_the_papers() -> None:

@@ -52,7 +52,7 @@ def test_mean_and_spread_by_hand(runs: dict[str, Run]) -> None:
     assert row.improvement == pytest.approx(1 - 0.77 / 3 / 0.5)
     assert "| 0-2 |" in render(table, "md")
     assert "| -48.7 % |" in render(table, "md")  # against the mean
-    gap = [_with(runs["a"], test=0.2, seed=seed) for seed in (0, 1, 3)]
+    gap = [_with(runs["a"], test=0.2, seed=seed) for seed in (3, 0, 1)]
     assert "| 0, 1, 3 |" in render(make_table(gap), "md")
 
 
@@ -62,6 +62,7 @@ def test_rows_of_real_runs(runs: dict[str, Run]) -> None:
     mean = next(row for row in table.rows if row.model == "mean")
     assert mean.parameters == 3
     assert mean.test_mse == runs["mean"].results["test"]["mse"]
+    assert mean.val_mse == runs["mean"].results["val"]["mse"] != mean.test_mse
     assert [row.test_mse for row in table.rows] == sorted((row.test_mse for row in table.rows), reverse=True)
 
 
@@ -117,8 +118,9 @@ def test_mixtures_are_refused_naming_both(field: str, value: Any, said: str, run
 def test_the_same_run_twice_is_refused(runs: dict[str, Run]) -> None:
     with pytest.raises(RunError, match=r"same run \(flat-lstm, seed 0\)"):
         make_table([runs["a"], runs["a"]])
-    with pytest.raises(RunError, match="at least one run"):
-        make_table([])
+    for make in (make_table, make_tables):
+        with pytest.raises(RunError, match="at least one run"):
+            make([])
 
 
 def test_models_that_share_a_name_stay_apart(runs: dict[str, Run]) -> None:
@@ -193,6 +195,9 @@ def test_csv_and_json_hold_the_same(runs: dict[str, Run]) -> None:
         assert row["kind"] == plain["kind"] == "real recordings"
         assert float(row["test_mse"]) == values["test_mse"] == expected.test_mse
         assert [int(s) for s in row["seeds"].split()] == values["seeds"]
+        for name in ("difference", "low", "high", "p", "p_holm", "recordings"):
+            said = None if expected.comparison is None else getattr(expected.comparison, name)
+            assert (float(row[name]) if row[name] else None) == said
 
 
 def test_markdown_has_a_cell_for_every_heading(runs: dict[str, Run]) -> None:
@@ -240,12 +245,22 @@ def test_hierarchy_over_flat_and_statistics_by_hand(pair: list[Run]) -> None:
     assert (found.hiss, found.flat) == ("hiss-s4-mamba", "flat-lstm")
     assert found.improvement == pytest.approx(0.5)
     assert found.published is None
-    better = _recordings(pair[0], {f"r{i}": 0.1 for i in range(8)}, seed=0, name="hiss-lstm-s4")
+    assert found.comparison is not None
+    assert found.comparison.difference == pytest.approx(-0.5 * 1.355)
+    better = [
+        _recordings(pair[0], {f"r{i}": 0.1 for i in range(8)}, name=n) for n in ("hiss-lstm-s4", "hiss-s4-lstm")
+    ]
     worse = [_recordings(pair[0], {f"r{i}": 3.0 for i in range(8)}, name=n) for n in ("hiss-s4-s4", "flat-gru")]
-    again = make_table([*pair, better, *worse]).hierarchy
+    for run in worse:
+        run.results["val"]["mse"] = 0.01  # the reported part chooses, as published
+    again = make_table([*pair, *better, *worse]).hierarchy
     assert again is not None
     # the best of each; and a hierarchy with an LSTM in it is not HiSS, however good
     assert (again.hiss, again.flat) == ("hiss-s4-mamba", "flat-lstm")
+    lost = make_table([*pair, replace(better[0], config=replace(better[0].config, name="flat-s4"))]).hierarchy
+    assert lost is not None
+    assert (lost.hiss, lost.flat) == ("hiss-s4-mamba", "flat-s4")
+    assert lost.improvement == pytest.approx(1 - 0.6775 / 0.1)
     text = render(table, "md")
     assert "With 8 recordings no p can be below 0.0078 before" in text  # 1 / 2^7
     assert "| **0.6775 ± 0.0035** |" in text
@@ -254,6 +269,19 @@ def test_hierarchy_over_flat_and_statistics_by_hand(pair: list[Run]) -> None:
     assert "8 recordings" in text
     assert "0.0078 * |" in text
     assert ", p 0.0078" in text.split("|")[-1]  # of the one comparison, in the note
+
+
+def test_differences_are_over_all_steps_whatever_the_order_of_recordings(pair: list[Run]) -> None:
+    flat, hiss = pair[0], pair[-1]
+    before = flat.results["test"]["recordings"]
+    before["r0"]["steps"] = hiss.results["test"]["recordings"]["r0"]["steps"] = 90  # of 1.0 against 0.505
+    hiss.results["test"]["recordings"] = dict(reversed(hiss.results["test"]["recordings"].items()))
+    difference = sum(r["steps"] * (r["mse"] - 0.5 * (r["mse"] + 0.01)) for r in before.values()) / 160
+    for runs in ([flat, hiss], [hiss, flat]):
+        compared, _ = make_table(runs).rows
+        assert compared.comparison is not None
+        assert compared.comparison.difference == pytest.approx(difference)
+        assert compared.comparison.p == pytest.approx(2 / 2**8)
 
 
 def test_others_are_compared_with_a_learned_model_where_there_is_one(
@@ -283,6 +311,8 @@ def test_others_are_compared_with_a_learned_model_where_there_is_one(
     with pytest.raises(UnknownNameError, match="no model 'flat-lst' in the table of sample"):
         make_table([*pair, fir], against="flat-lst")
     assert make_table([mean, fir]).against == "fir"
+    fir.results["val"]["mse"] = 0.3
+    assert make_table([mean, fir]).against == "mean"
     assert make_table([fir]).against is None
 
 
@@ -304,9 +334,14 @@ def test_published_number_stands_beside_the_real_benchmark_alone(pair: list[Run]
     assert f"| 0.5663 | 0.6000 | {100 * (0.6 / 0.5663 - 1):+.1f} % |" in render(table, "md")
     assert "; published +35.9 %." in render(table, "md")
     assert "their unit is inferred" in render(table, "md")
+    partly = on("CSP-Bench", "paper")
+    partly[-1].results["test"]["published"] = None  # of one seed the error in that unit is not known
+    assert "| 0.5663 |  |  |" in render(make_table(partly), "md")
     for kind, protocol in (("simulated", "paper"), ("CSP-Bench", "strict")):
         other = make_table(on(kind, protocol))
         assert all(row.published is None for row in other.rows)
+        assert other.hierarchy is not None
+        assert other.hierarchy.published is None
         assert "published MSE" not in render(other, "md")
 
 
@@ -332,6 +367,12 @@ def test_several_data_sets_make_an_overview(pair: list[Run]) -> None:
     ]
     with pytest.raises(RunError, match=r"real recordings, .*simulated, .*runs/DATASET-PROTOCOL-\*"):
         make_tables([*pair, *simulated])
+    paper = [
+        replace(run, config=replace(run.config, data=replace(run.config.data, protocol={"name": "paper"})))
+        for run in other
+    ]
+    with pytest.raises(RunError, match=r"protocol strict, .*protocol paper"):
+        make_tables([*pair, *paper])
 
 
 def test_recipes_of_a_data_set_have_a_table_each(pair: list[Run]) -> None:
@@ -390,6 +431,7 @@ def test_latex_and_html_escape_and_mark(pair: list[Run]) -> None:
     assert "<strong>0.6775 ± 0.0035</strong>" in html
     assert "<caption>sample: real recordings, not CSP-Bench" in html
     assert html.count('<th scope="row">') == len(table.rows)
+    assert r"| a\|b |" in render(replace(table, names={"flat-lstm": "a|b"}), "md")
 
 
 def test_runs_without_recordings_have_no_statistics(runs: dict[str, Run]) -> None:
@@ -490,6 +532,7 @@ def test_a_model_of_ones_own_is_neither_hiss_nor_flat_and_that_is_said(pair: lis
         assert below.endswith("counts as neither.") is said
     named = make_table([*pair, best], names={"own-Mine": "Ours"})
     assert any("; Ours counts as neither" in note for note in notes(named))
+    assert [row[0] for row in overview([named, named]).rows][-2:] == ["Ours", "Improvement of HiSS over best flat"]
     assert overview([make_table(pair[:2])]).notes == ()
 
 
