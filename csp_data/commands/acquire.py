@@ -119,8 +119,8 @@ def download(
 @name_argument
 @click.argument("paths", nargs=-1, required=True, type=click.Path(path_type=Path))
 @raw_option
-@click.option("--move", "how", flag_value="move", help="Move the files instead of copying them.")
-@click.option("--link", "how", flag_value="link", help="Hard-link the files instead of copying them.")
+@click.option("--move", is_flag=True, help="Move the files instead of copying them.")
+@click.option("--link", is_flag=True, help="Hard-link the files instead of copying them.")
 @lock_option
 @json_option
 @click.pass_context
@@ -129,7 +129,8 @@ def import_(
     name: str,
     paths: tuple[Path, ...],
     raw: Path | None,
-    how: How | None,
+    move: bool,
+    link: bool,
     lock: Path | None,
     as_json: bool,
 ) -> None:
@@ -137,7 +138,10 @@ def import_(
 
     PATHS are archives, folders or files. Prints what is still missing.
     """
-    report = import_card(load_card(name), paths, raw=raw, how=how or "copy", lock_file=lock)
+    if move and link:
+        raise click.UsageError("--move or --link, not both: a file is moved, or stays and gets a second name.")
+    how: How = "move" if move else "link" if link else "copy"
+    report = import_card(load_card(name), paths, raw=raw, how=how, lock_file=lock)
     _say(ctx, report, as_json)
 
 

@@ -31,6 +31,7 @@ __all__ = ["plot"]
 RAW = ("recording", "clocks")
 FIGURES = ("episode", "lowpass", "spectra", "splits", "targets", "trajectory", *RAW)
 """Those of :mod:`csp_data.plot`, which needs matplotlib, and the two of raw recordings."""
+OF_INPUTS = ("episode", "lowpass", "spectra")
 
 
 @click.command(
@@ -115,6 +116,10 @@ def _check_fit(figure: str, changes: dict[str, Any]) -> None:
     if figure not in RAW:
         if typed("recording"):
             raise click.UsageError(f"--recording needs --figure {' or '.join(RAW)}")
+        if figure not in OF_INPUTS and (idle := next(filter(typed, ("channels", "lowpass")), None)):
+            raise click.UsageError(f"--{idle} needs --figure {', '.join(OF_INPUTS)}: {figure} shows no inputs")
+        if figure == "splits" and (idle := next(filter(typed, ("part", "episode")), None)):
+            raise click.UsageError(f"--{idle} needs another figure than splits, which shows all parts")
     elif changes or any(map(typed, ("part", "episode"))):
         raise click.UsageError(
             f"--figure {figure} draws a raw recording as it is: it takes --recording and --protocol, and no"

@@ -260,6 +260,9 @@ def test_folds_on_the_command_line() -> None:
         (["--figure", "clocks", "--part", "test"], "--figure clocks draws a raw recording as it is"),
         (["--figure", "recording", "--lowpass", "2"], "--figure recording draws a raw recording as it is"),
         (["--figure", "clocks", "--channels", "gyr_x"], "--channels needs another figure than clocks"),
+        (["--figure", "targets", "--channels", "gyr_x"], "--channels needs --figure episode, lowpass, spectra"),
+        (["--figure", "splits", "--lowpass", "2"], "--lowpass needs --figure episode, lowpass, spectra"),
+        (["--figure", "splits", "--episode", "1"], "--episode needs another figure than splits"),
     ],
 )
 def test_options_of_another_figure_are_refused(options: list[str], said: str, tmp_path: Path) -> None:
@@ -267,6 +270,14 @@ def test_options_of_another_figure_are_refused(options: list[str], said: str, tm
     result = run("plot", "sample", "-o", str(tmp_path / "x.png"), *options)
     assert result.exit_code == 2
     assert said in result.stderr
+
+
+def test_what_contradicts_itself_is_refused(tmp_path: Path, empty_home: Path) -> None:
+    result = run("import", "vector", str(tmp_path), "--move", "--link")
+    assert (result.exit_code, "--move or --link, not both" in result.stderr) == (2, True)
+    result = run("prepare", "sample", "-o", str(tmp_path / "x.csv"))  # it was HDF5, which no command took
+    assert (result.exit_code, "ends in .h5 or .hdf5. csp-data export writes" in result.stderr) == (2, True)
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_file_of_a_version_to_come_does_not_stand_in_the_way(empty_home: Path) -> None:
