@@ -152,7 +152,7 @@ class OptionError(CspDataError, ValueError):
 def _shown(value: object) -> str:
     """Return the repr of a value, or the kind of one that fills a page, such as a model or a table."""
     text = repr(value)
-    fits = isinstance(value, str) or ("\n" not in text and len(text) < 300)
+    fits = isinstance(value, str | int) or ("\n" not in text and len(text) < 300)
     return text if fits else f"<{type(value).__name__}>"
 
 
