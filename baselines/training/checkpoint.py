@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,9 @@ from baselines.files import atomic_bytes
 from csp_data.files import check_file
 
 __all__ = ["Checkpoint", "CheckpointError", "load_weights", "read_checkpoint", "save_weights", "write_checkpoint"]
+
+NO_DIGEST = "0" * 64
+"""What stands in a file in the place of the SHA-256 of its bytes, until that is known."""
 
 
 class CheckpointError(CspDataError):
@@ -44,7 +48,7 @@ class Checkpoint:
 
 def save_weights(path: Path, weights: dict[str, Tensor]) -> None:
     """Write a model's ``state_dict()``."""
-    atomic_bytes(path, safetensors.torch.save(_on_cpu(weights)))
+    _write_tensors(path, weights, {})
 
 
 def load_weights(path: Path, model: nn.Module) -> None:
@@ -69,7 +73,7 @@ def write_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
     for number, state in checkpoint.optimizer.items():
         tensors |= {f"optimizer/{number}/{name}": tensor for name, tensor in state.items()}
     tensors |= {f"generators/{name}": tensor for name, tensor in checkpoint.generators.items()}
-    atomic_bytes(path, safetensors.torch.save(_on_cpu(tensors), {"progress": json.dumps(checkpoint.progress)}))
+    _write_tensors(path, tensors, {"progress": json.dumps(checkpoint.progress)})
 
 
 def read_checkpoint(path: Path) -> Checkpoint:
@@ -81,12 +85,11 @@ def read_checkpoint(path: Path) -> Checkpoint:
         If the file is missing, damaged, or no checkpoint.
     """
     tensors, metadata = _read_tensors(path)
+    if "digest" not in metadata:
+        raise _damaged(path, "there is no digest of its bytes")
     if "progress" not in metadata:
         raise CheckpointError(f"{path}: weights without the state of a training. Pass the run's last.safetensors.")
-    try:
-        return _from_tensors(tensors, json.loads(metadata["progress"]))
-    except (KeyError, ValueError) as error:
-        raise CheckpointError(f"{path}: damaged ({error}). Delete the run's folder and train it again.") from error
+    return _from_tensors(tensors, json.loads(metadata["progress"]))
 
 
 def _from_tensors(tensors: dict[str, Tensor], progress: dict[str, Any]) -> Checkpoint:
@@ -113,14 +116,31 @@ def _on_cpu(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     return plain
 
 
+def _write_tensors(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str]) -> None:
+    content = safetensors.torch.save(_on_cpu(tensors), metadata | {"digest": NO_DIGEST})
+    digest = hashlib.sha256(content).hexdigest()
+    atomic_bytes(path, content.replace(NO_DIGEST.encode(), digest.encode(), 1))
+
+
 def _read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """Return tensors and metadata; weights of earlier versions and of other programs have no digest."""
     try:
         check_file(path)
         content = path.read_bytes()  # safetensors itself opens no file whose path is not UTF-8
         tensors = safetensors.torch.load(content)
         header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
-        return tensors, header.get("__metadata__") or {}
     except FileNotFoundError as error:
         raise CheckpointError(f"{path}: there is no such file. Train the run again.") from error
     except (safetensors.SafetensorError, OSError) as error:
-        raise CheckpointError(f"{path}: damaged ({error}). Delete the run's folder and train it again.") from error
+        raise _damaged(path, error) from error
+    metadata = header.get("__metadata__") or {}
+    digest = metadata.get("digest")
+    if digest is not None:
+        as_digested = content.replace(digest.encode(), NO_DIGEST.encode(), 1)
+        if hashlib.sha256(as_digested).hexdigest() != digest:
+            raise _damaged(path, "its bytes are not those that were written")
+    return tensors, metadata
+
+
+def _damaged(path: Path, problem: object) -> CheckpointError:
+    return CheckpointError(f"{path}: damaged ({problem}). Delete the run's folder and train it again.")

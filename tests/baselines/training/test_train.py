@@ -513,10 +513,31 @@ def test_no_epoch_keeps_what_was_trained_before(gru: type[Any], make_part: MakeP
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
 
 
-@pytest.mark.parametrize(
-    ("name", "progress"), [("modell/x", "{}"), ("model", "{}"), ("optimizer/one/x", "{}"), ("model/x", "{")]
-)
-def test_a_damaged_state_of_a_training_is_said_to_be(tmp_path: Path, name: str, progress: str) -> None:
-    save_file({name: torch.zeros(1)}, tmp_path / LAST, {"progress": progress})
-    with pytest.raises(CheckpointError, match=r"last\.safetensors: damaged"):
-        read_checkpoint(tmp_path / LAST)
+def test_a_changed_bit_of_weights_or_of_a_state_is_found(
+    gru: type[Any], make_part: MakePart, tmp_path: Path
+) -> None:
+    """Models would predict, and trainings go on, with other numbers, or end in a traceback."""
+    part = make_part()
+    model = _gru(gru, part)
+    train(model, part, part, CONFIG, tmp_path)
+    for path, read in (
+        (tmp_path / BEST, lambda path: load_weights(path, model)),
+        (tmp_path / LAST, read_checkpoint),
+    ):
+        whole = path.read_bytes()
+        for bit in np.random.default_rng(0).integers(0, 8 * len(whole), 100).tolist():
+            changed = bytearray(whole)
+            changed[bit // 8] ^= 1 << bit % 8
+            path.write_bytes(changed)
+            with pytest.raises(CheckpointError, match=rf"{path.name}: damaged"):
+                read(path)
+        path.write_bytes(whole)
+        read(path)
+
+
+def test_weights_of_other_programs_have_no_digest(gru: type[Any], make_part: MakePart, tmp_path: Path) -> None:
+    model = _gru(gru, make_part())
+    save_file(model.state_dict(), tmp_path / BEST)
+    load_weights(tmp_path / BEST, model)
+    with pytest.raises(CheckpointError, match="damaged"):
+        read_checkpoint(tmp_path / BEST)
