@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
+from unicodedata import normalize
 
 from csp_data.acquire.digests import Digest
 from csp_data.errors import SourceError, VerificationError
@@ -104,8 +105,9 @@ class Report:
         return {file.path: str(file) for file in self.failures if file.status != "missing"}
 
     def source_digest(self) -> str:
-        """Return one SHA-256 over names and contents of the files that are there."""
-        lines = "".join(f"{name} {digest.sha256}\n" for name, digest in sorted(self.digests.items()))
+        """Return one SHA-256 over names (NFC, whatever the disk writes) and contents of what is there."""
+        files = sorted((normalize("NFC", name), digest.sha256) for name, digest in self.digests.items())
+        lines = "".join(f"{name} {digest}\n" for name, digest in files)
         return hashlib.sha256(os.fsencode(lines)).hexdigest()
 
     def raise_for_failures(self, *, allow_missing: bool = False) -> None:
