@@ -39,6 +39,7 @@ from csp_data.dataset import Dataset
 from csp_data.describe.text import plain_text
 from csp_data.errors import OptionError, StoreError
 from csp_data.home import home, prepared_dir, prepared_files_of
+from csp_data.output import output_path
 from csp_data.terminal import count_of, loudness, wrapped
 
 __all__ = ["cli", "main"]
@@ -213,7 +214,7 @@ def prepare(
     Raw files are verified, aligned, resampled, filtered and split. A file that the
     same recipe has made is kept as it is.
     """
-    if out is not None and not (out.is_dir() or is_prepared(out.name)):
+    if out is not None and output_path(out) and not is_prepared(out.name):  # a folder is told first
         raise OptionError(
             "out", str(out), "a file that ends in .h5 or .hdf5", "csp-data export writes other formats."
         )
