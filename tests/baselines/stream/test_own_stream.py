@@ -136,6 +136,8 @@ def test_over_whole_sequences_it_is_what_its_steps_are(file: Path) -> None:
         torch.testing.assert_close(torch.stack(outputs, 1), model(x))
     with pytest.raises(OptionError, match="window"):
         WindowedModel(model.model, 0)
+    with pytest.raises(OptionError, match=r"window=3: expected nothing for .*, and one of your own without step"):
+        with_window(baselines.build(f"{file}:Began", 4, 2, chunk=5), 3)
 
 
 def test_the_command_says_what_a_window_costs(past: Run, sample: csp_data.Dataset, tmp_path: Path) -> None:

@@ -212,7 +212,8 @@ def test_bad_samples_change_nothing_even_while_they_wait() -> None:
         for bad in (np.nan, np.inf, 1e300):
             with pytest.raises(OptionError, match="finite"):
                 made.push(np.array([[1.0, bad]]))
-        assert all(np.array_equal(made.state()[name], value) for name, value in before.items())
+        for name, value in made.state().items():
+            np.testing.assert_array_equal(value, before[name])  # an offset that is not known yet is NaN
 
 
 @pytest.mark.parametrize("compiled", [False, True])
