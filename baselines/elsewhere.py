@@ -11,7 +11,7 @@ import hashlib
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -29,6 +29,7 @@ from baselines.training.evaluate import compute_all_metrics
 from baselines.training.quantities import Quantities
 from baselines.training.settings import TrainConfig
 from csp_data import Dataset
+from csp_data.dataset import check_dataset
 from csp_data.home import expanded
 from csp_data.options import check_number, frozen, unmasked
 from csp_data.predictions import PREDICTIONS, EpisodePrediction, PredictionsError, save_predictions
@@ -65,11 +66,24 @@ def score(dataset: Dataset, predictions: Predictions, part: str | None = None) -
 
     Raises
     ------
+    OptionError
+        If they are no dict.
     PredictionsError
         If an episode has no predictions, or some of another shape or that are not finite.
     UnknownNameError
-        For an episode that the data set does not have.
+        For an episode or a part that the data set does not have.
+
+    Examples
+    --------
+    >>> import csp_data
+    >>> from baselines import score
+    >>> ds = csp_data.load("sample")
+    >>> mean = ds.normalization.targets.shift  # of the training part
+    >>> errors = score(ds, {e.id: 0 * e.targets + mean for e in ds.test})
+    >>> round(errors["rmse"], 4)  # in m/s
+    0.6144
     """
+    check_dataset(dataset)
     return _metrics(dataset, _of_part(dataset, predictions, part or dataset.report), part or dataset.report)
 
 
@@ -122,6 +136,7 @@ def record(
     RunError
         If the folder holds something else.
     """
+    check_dataset(dataset)
     if not re.fullmatch(r"[A-Za-z0-9_.-]+", name):
         raise OptionError("name", name, "letters, digits, '_', '.' and '-'")
     check_number("parameters", parameters, "a whole number of at least 0", least=0, whole=True)
@@ -159,6 +174,8 @@ def record(
 
 def _of_part(dataset: Dataset, predictions: Predictions, part: str) -> list[EpisodePrediction]:
     """Return predictions and truth of every episode of a part."""
+    if not isinstance(cast("object", predictions), Mapping):
+        raise OptionError("predictions", predictions, "a dict from ids of episodes to predictions (N, D)")
     known = {row.id for row in dataset.episodes}
     for id_ in predictions:
         if id_ not in known:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, cast
@@ -48,6 +48,7 @@ from baselines.training.settings import BEST, TrainConfig
 from baselines.training.team import ALONE, Team
 from baselines.training.train import seeded, train, validate
 from csp_data import Dataset
+from csp_data.dataset import check_dataset
 from csp_data.home import expanded
 from csp_data.options import check_number
 from csp_data.predictions import PREDICTIONS, EpisodePrediction, save_predictions
@@ -131,10 +132,11 @@ def run(
         If the loss stops being finite.
     """
     require_tracker(track)
-    if isinstance(cast("object", dataset), str | Path):
-        raise OptionError("dataset", str(dataset), f"a data set: csp_data.load({str(dataset)!r})")
+    check_dataset(dataset)
     if not isinstance(cast("object", config), TrainConfig):
         raise OptionError("config", config, "a baselines.TrainConfig")
+    if not isinstance(cast("object", options), Mapping | None):
+        raise OptionError("options", options, "a dict of what baselines.build takes, such as {'dim': 32}")
     folder, torch_dev, threads = expanded(folder), torch_device(device), _threads(threads, preset)
     train_part = load_part(dataset, "train", torch_dev)
     val_part = load_part(dataset, dataset.selection, torch_dev)
@@ -332,20 +334,36 @@ def evaluate(
     device: str = "cpu",
     keep: Path | str | None = None,
 ) -> dict[str, Any]:
-    """Compute the metrics of a finished run on a part (by default the reported one), afresh from its weights.
+    """Compute the metrics of a finished run on a part, afresh from its weights.
 
     Parameters
     ----------
-    run, dataset, part, device
-        The run or its folder, its data, which part, and where.
+    run
+        The run, or its folder.
+    dataset
+        The data that it was trained on, as ``csp_data.load`` returned them. Of other recordings
+        :meth:`Predictor.evaluate` gives the errors.
+    part
+        Name of a part; by default the one that is reported.
+    device
+        Where to predict, as torch names it.
     keep
-        File to write the predictions to (:func:`csp_data.predictions.save_predictions`).
+        File to write the predictions to; :func:`csp_data.predictions.read_predictions` reads it.
+
+    Returns
+    -------
+    dict
+        ``"mse"``, ``"rmse"``, ``"mae"`` in the units of the targets, the same by target (``"channels"``) and by
+        episode, and more (:func:`baselines.training.evaluate.compute_all_metrics`).
 
     Raises
     ------
     RunError
-        If the data set is not the one of the run.
+        If the data set is not the one of the run, or the folder holds no finished run.
+    UnknownNameError, OptionError
+        For a part or a device that does not exist.
     """
+    check_dataset(dataset)
     run = run if isinstance(run, Run) else read_run(run)
     trained_on, given_data = run.config.data, data_config(dataset)
     if trained_on.recipe_hash != given_data.recipe_hash:

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -26,7 +26,7 @@ from baselines.training.device import torch_device
 from baselines.training.evaluate import compute_all_metrics, physical_predictions, predict
 from baselines.training.quantities import Quantities
 from baselines.training.settings import window_steps
-from csp_data import PAPER, STRICT, Note, Protocol, Recording, input_episodes
+from csp_data import PAPER, STRICT, Dataset, Note, Protocol, Recording, input_episodes
 from csp_data.acquire.rawtree import SKIPPED, raw_kind, raw_root, recordings_of, separate_failed
 from csp_data.acquire.report import Report, path_inside
 from csp_data.acquire.verify import verify_tree
@@ -104,6 +104,17 @@ class Predictor:
     ) -> None:
         self.model, self.interface, self.protocol, self.window, self.run = model, interface, protocol, window, run
 
+    def __repr__(self) -> str:
+        interface = self.interface
+        config: Any = self.run.config if self.run else getattr(self.model, "config", None)
+        name = getattr(config, "name", type(self.model).__name__)
+        seconds = None if self.window is None else self.window / interface.target_hz
+        return (
+            f"<Predictor of {name}: {', '.join(interface.inputs)} at {interface.input_hz:g} Hz -> "
+            f"{', '.join(interface.targets)} at {interface.target_hz:g} Hz, "
+            f"{'whole stretches' if seconds is None else f'windows of {seconds:g} s'}>"
+        )
+
     @classmethod
     def of(
         cls,
@@ -172,12 +183,32 @@ class Predictor:
 
         Raises
         ------
+        OptionError
+            If it is something else, such as an array of samples; :meth:`Pretrained.predict` and
+            :class:`baselines.Streamer` take those.
         NothingToPredictError
             If it has no whole step without a gap.
         CspDataError
             If a channel is missing, or the recording is damaged.
         ModelError
             If predictions are not finite.
+
+        Examples
+        --------
+        From arrays with their times, here of a sensor that lies still (columns of a table by ``to_numpy()``):
+
+        >>> import csp_data
+        >>> import numpy as np
+        >>> from baselines import Predictor
+        >>> time = np.arange(0, 10.05, 1 / 83)  # any rate
+        >>> force, turning = np.tile([0.0, 0.0, 9.81], (len(time), 1)), np.zeros((len(time), 3))
+        >>> streams = {
+        ...     "accelerometer": csp_data.Stream(time, force, ("acc_x", "acc_y", "acc_z"), "m/s^2", "input"),
+        ...     "gyroscope": csp_data.Stream(time, turning, ("gyr_x", "gyr_y", "gyr_z"), "rad/s", "input"),
+        ... }
+        >>> recording = csp_data.Recording("still", "me", "still.csv", streams)
+        >>> Predictor.of("pretrained:broad").predict(recording)
+        [<Prediction still: values (50, 3)>]
         """
         episodes, notes = input_episodes(recording, self.interface.inputs, self.protocol, source=source)
         if not episodes:
@@ -236,11 +267,16 @@ class Predictor:
         Raises
         ------
         OptionError
-            If neither a folder nor recordings are given: most of a data set's own are trained on.
+            If neither a folder nor recordings are given: most of a data set's own are trained on. If the data set
+            is loaded; :func:`baselines.evaluate` takes those.
         CspDataError
             If a recording is not there, has no measured truth or is damaged, if its channels or its target are
             others than those of the training data, or if the protocol leaves all recordings out.
         """
+        if isinstance(cast("object", dataset), Dataset):
+            raise OptionError("dataset", dataset, "its name, or its folder: a reader reads the recordings anew")
+        if isinstance(recordings, str):
+            raise OptionError("recordings", recordings, "a list of ids, or of patterns that they fit")
         if raw is None and not recordings:
             raise OptionError(
                 "raw", None, "a folder, or recordings by name: of the data set's own, most are trained on"

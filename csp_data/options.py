@@ -9,10 +9,11 @@ from numbers import Integral, Real
 from typing import Any, cast
 
 import numpy as np
+import numpy.typing as npt
 
 from csp_data.errors import OptionError
 
-__all__ = ["check_choice", "check_number", "frozen", "is_number", "plain", "unmasked"]
+__all__ = ["as_numbers", "check_choice", "check_number", "frozen", "is_number", "plain", "unmasked"]
 
 
 def check_number(
@@ -82,6 +83,27 @@ def check_choice(option: str, value: object, allowed: Iterable[object]) -> None:
 def unmasked(values: Any) -> Any:
     """Return numbers of which those that numpy masks are NaN; what is no masked array stays as it is."""
     return np.ma.filled(values.astype(np.float64), np.nan) if isinstance(values, np.ma.MaskedArray) else values
+
+
+def as_numbers(option: str, values: Any, shape: str) -> npt.NDArray[np.float64]:
+    """Return what holds numbers as an array; of those that numpy masks are NaN.
+
+    Parameters
+    ----------
+    option, values
+        Name of the argument, and what it was given.
+    shape
+        What is expected, for the error.
+
+    Raises
+    ------
+    OptionError
+        If numpy makes no numbers of it.
+    """
+    try:
+        return np.asarray(unmasked(values), dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise OptionError(option, values, f"numbers of {shape}") from error
 
 
 def plain(value: Any, kind: str = "") -> Any:

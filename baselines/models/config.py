@@ -179,6 +179,12 @@ _MODELS: dict[str, type] = {"flat": FlatConfig, "hierarchical": HierarchicalConf
 _LEVELS = ("layer", "low", "mid", "high")
 
 
+def check_model_config(config: object) -> None:
+    """Raise :class:`ModelError` for what is no configuration, such as the model or its name."""
+    if not isinstance(config, ModelConfig):
+        raise ModelError(f"expected the configuration of a model, model.config, got {type(config).__name__}.")
+
+
 def config_to_dict(config: ModelConfig) -> dict[str, Any]:
     """Return a configuration as a dictionary of JSON values; :func:`config_from_dict` is the inverse.
 
@@ -191,7 +197,13 @@ def config_to_dict(config: ModelConfig) -> dict[str, Any]:
     -------
     dict
         ``"family"``, the fields, and for each level its ``"kind"`` and fields.
+
+    Raises
+    ------
+    ModelError
+        If it is something else, such as the model.
     """
+    check_model_config(config)
     family = next(name for name, cls in _MODELS.items() if isinstance(config, cls))
     plain = {"family": family, **asdict(config)}
     if isinstance(config, OwnConfig):  # a run's name depends on all that is here

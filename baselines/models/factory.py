@@ -10,6 +10,7 @@ from baselines.models.config import (
     HierarchicalConfig,
     ModelConfig,
     OwnConfig,
+    check_model_config,
     check_samples,
     config_from_dict,
 )
@@ -177,6 +178,7 @@ def build_from_config(config: ModelConfig | dict[str, Any]) -> FlatModel | Hiera
     """
     if isinstance(config, dict):
         config = config_from_dict(config)
+    check_model_config(config)
     if isinstance(config, OwnConfig):
         raise ModelError(
             f"{config.source} is a file of its author's: baselines.build('FILE.py:NAME', ...) makes it anew, and "

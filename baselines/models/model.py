@@ -62,14 +62,15 @@ class FlatModel(nn.Module):
         Raises
         ------
         ModelError
-            A wrong shape, or (on the CPU) a value that is not finite.
+            A wrong shape, something else than a tensor of the weights' type, or (on the CPU) a value that is not
+            finite.
         """
-        check_input(x, self.config)
+        check_input(x, self.config, self.net.embed)
         return self.net(x, slice(self._offset, None, self.config.chunk))
 
     def at_input_rate(self, x: Tensor) -> Tensor:
-        """Return the predictions at every input sample, (B, L, out_dim), for any L."""
-        check_input(x, self.config, whole_chunks=False)
+        """Return the predictions at every input sample, (B, L, out_dim), for any L; else as :meth:`forward`."""
+        check_input(x, self.config, self.net.embed, whole_chunks=False)
         return self.net(x)
 
     def initial_state(
@@ -92,8 +93,13 @@ class FlatModel(nn.Module):
         -------
         tuple
             The prediction (B, out_dim) if this is the read-out sample of its chunk, else None; the next state.
+
+        Raises
+        ------
+        ModelError
+            A wrong shape, or something else than a tensor of the weights' type.
         """
-        check_sample(x_t, self.config)
+        check_sample(x_t, self.config, self.net.embed)
         hidden, layer = self.net.layer.step(self.net.embed(x_t), state.layer)
         y = self.net.decoder(hidden) if state.position == self._offset else None
         return y, FlatState((state.position + 1) % self.config.chunk, layer)
@@ -137,7 +143,7 @@ class HierarchicalModel(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Predict over whole sequences; arguments, result and errors as for :meth:`FlatModel.forward`."""
-        check_input(x, self.config)
+        check_input(x, self.config, self.low.embed)
         for chunks, level, pool in self._levels():
             x = chunks.encode(level, pool, x)
         return self.output(self.high(x))
@@ -152,7 +158,7 @@ class HierarchicalModel(nn.Module):
 
     def step(self, x_t: Tensor, state: HierarchicalState) -> tuple[Tensor | None, HierarchicalState]:
         """Take one sample; as :meth:`FlatModel.step`, with the prediction at the last sample of each chunk."""
-        check_sample(x_t, self.config)
+        check_sample(x_t, self.config, self.low.embed)
         inner = list(state.inner)
         for k, (chunks, level, pool) in enumerate(self._levels()):
             feature, inner[k] = chunks.step(level, pool, x_t, inner[k])
@@ -168,11 +174,15 @@ class HierarchicalModel(nn.Module):
         return zip(self.config.cuts, inner, self.pools, strict=True)
 
 
-def check_input(x: Tensor, config: ModelConfig, whole_chunks: bool = True) -> None:
+def check_input(
+    x: Tensor, config: ModelConfig, first: nn.Module | None = None, *, whole_chunks: bool = True
+) -> None:
     """Raise :class:`ModelError` unless ``x`` is (B, L, in_dim), L a positive multiple of the chunk, all finite.
 
-    Values are looked at on the CPU only: elsewhere the look would wait for the device.
+    Values are looked at on the CPU only: elsewhere the look would wait for the device. Where the module that takes
+    them `first` is given, they are of the type of its weights.
     """
+    _check_tensor(x, config, first)
     if x.ndim != 3 or x.shape[-1] != config.in_dim or x.shape[0] == 0:
         raise ModelError(
             f"{config.name}: expected an input of shape (batch, length, {config.in_dim}), got {tuple(x.shape)}."
@@ -180,9 +190,10 @@ def check_input(x: Tensor, config: ModelConfig, whole_chunks: bool = True) -> No
         )
     length, chunk = x.shape[1], config.chunk
     if length == 0 or (whole_chunks and length % chunk):
+        whole = length - length % chunk
         raise ModelError(
             f"{config.name}: expected a length that is a positive multiple of the chunk of {chunk} samples, got "
-            f"{length}. Cut to {length - length % chunk} or pad to {length + -length % chunk} samples."
+            f"{length}. {f'Cut to {whole} or pad' if whole else 'Pad'} to {whole + chunk} samples."
         )
     if x.device.type == "cpu" and not looked_into() and not torch.isfinite(x.sum()):
         not_finite = (~torch.isfinite(x)).nonzero()
@@ -193,11 +204,26 @@ def check_input(x: Tensor, config: ModelConfig, whole_chunks: bool = True) -> No
             )
 
 
-def check_sample(x_t: Tensor, config: ModelConfig) -> None:
-    """Raise :class:`ModelError` unless ``x_t`` is (B, in_dim)."""
+def check_sample(x_t: Tensor, config: ModelConfig, first: nn.Module | None = None) -> None:
+    """Raise :class:`ModelError` unless ``x_t`` is (B, in_dim); `first` as for :func:`check_input`."""
+    _check_tensor(x_t, config, first)
     if x_t.ndim != 2 or x_t.shape[-1] != config.in_dim:
         raise ModelError(
             f"{config.name}: expected a sample of shape (batch, {config.in_dim}), got {tuple(x_t.shape)}."
+        )
+
+
+def _check_tensor(x: object, config: ModelConfig, first: nn.Module | None) -> None:
+    if not isinstance(x, Tensor):
+        kind = type(x).__name__
+        raise ModelError(f"{config.name}: expected a tensor, got {kind}. torch.as_tensor makes one of an array.")
+    weight = getattr(first, "weight", None)
+    if not isinstance(weight, Tensor) or x.dtype == weight.dtype or looked_into():
+        return
+    if x.dtype == torch.float64 or not torch.is_autocast_enabled(x.device.type):  # which casts shorter ones
+        raise ModelError(
+            f"{config.name}: expected values of {weight.dtype}, as the weights are, got {x.dtype}. "
+            f"x.to({weight.dtype}) converts them."
         )
 
 

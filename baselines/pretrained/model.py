@@ -28,7 +28,9 @@ from baselines.training.evaluate import compute_all_metrics
 from baselines.training.quantities import Quantities
 from baselines.training.settings import window_steps
 from csp_data import Dataset
+from csp_data.dataset import check_dataset
 from csp_data.normalization import features
+from csp_data.options import as_numbers
 from csp_data.predictions import EpisodePrediction, save_predictions
 from csp_data.recording import FloatArray
 
@@ -99,7 +101,8 @@ class Pretrained:
         Parameters
         ----------
         samples : array, shape (T, C)
-            Physical units, in the order of ``interface.inputs``, at ``interface.input_hz``.
+            Physical units, in the order of ``interface.inputs``, at ``interface.input_hz``; of a pandas table
+            the names of the columns are compared with them.
         window_s
             Start afresh every so many seconds, as in training (``about["run"]["window_s"]``); ``None`` never does.
         prepared
@@ -113,10 +116,15 @@ class Pretrained:
         Raises
         ------
         OptionError
-            If the samples have another number of channels, are not finite, or fill no chunk.
+            If the samples are no numbers, have other columns, are not finite, or fill no chunk; if the window is
+            no whole number of target steps.
         """
-        rows = np.asarray(samples, dtype=np.float64)
-        count, chunk = len(self.interface.inputs), self.model.config.chunk
+        inputs, chunk = self.interface.inputs, self.model.config.chunk
+        count = len(inputs)
+        names = tuple(getattr(samples, "columns", ()))
+        if names != inputs and any(isinstance(name, str) for name in names):  # of a table
+            raise OptionError("samples", list(names), f"the columns {', '.join(inputs)}, in this order")
+        rows = as_numbers("samples", samples, f"shape (T, {count})")
         if rows.ndim != 2 or rows.shape[1] != count:
             raise OptionError("samples", rows.shape, f"shape (T, {count})")
         if not np.isfinite(rows).all():
@@ -147,6 +155,11 @@ class Pretrained:
         window_s
             As for :meth:`predict`.
 
+        Returns
+        -------
+        list of EpisodePrediction
+            ``id``, ``time`` (N,) and, in physical units, ``true`` and ``pred`` (N, D) of each episode, in order.
+
         Raises
         ------
         PretrainedError
@@ -166,20 +179,32 @@ class Pretrained:
     def evaluate(
         self,
         dataset: Dataset,
-        part: str,
+        part: str | None = None,
         *,
         window_s: float | Literal["trained"] | None = "trained",
         keep: Path | str | None = None,
     ) -> dict[str, Any]:
-        """Return the metrics on a part of a data set, see :func:`baselines.training.evaluate.compute_all_metrics`.
+        """Return the metrics on a part of a data set, as :func:`baselines.evaluate` does of a run.
 
         Parameters
         ----------
         dataset, part, window_s
-            As for :meth:`predict_part`; by default the windows of the training.
+            As for :meth:`predict_part`; by default the part that is reported, and the windows of the training.
         keep
-            File to write the predictions to.
+            File to write the predictions to; :func:`csp_data.predictions.read_predictions` reads it.
+
+        Returns
+        -------
+        dict
+            See :func:`baselines.training.evaluate.compute_all_metrics`.
+
+        Raises
+        ------
+        PretrainedError
+            As for :meth:`predict_part`.
         """
+        check_dataset(dataset)
+        part = part or dataset.report
         length = self.about["run"]["window_s"] if window_s == "trained" else window_s
         predictions = self.predict_part(dataset, part, window_s=length)
         if keep is not None:
@@ -188,7 +213,10 @@ class Pretrained:
         return compute_all_metrics(predictions, quantities, dataset.split(part).rows)
 
     def check(self, dataset: Dataset) -> None:
-        """Raise :class:`PretrainedError` unless a data set gives what the model takes, and wants what it gives."""
+        """Raise :class:`PretrainedError` unless a data set gives what the model takes, and wants what it gives.
+
+        A name in place of the data set raises :class:`OptionError`.
+        """
         own, other = self.interface, Interface.of(dataset)
         ignored = {"normalization"}
         if own.baseline == "none":

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
+from baselines.errors import OptionError
 from baselines.presets import REFERENCES
 from baselines.runs.config import digest, effective_settings
 from baselines.runs.run import Run, damaged_error
@@ -159,9 +160,15 @@ class Result:
 
         Raises
         ------
+        OptionError
+            If it is no run, but the folder of one.
         RunError
             If the run's files lack what they should hold.
         """
+        if not isinstance(cast("object", run), Run):
+            raise OptionError(
+                "run", run, "a finished run", "baselines.load_results(folder) has the rows of a folder."
+            )
         try:
             return cls._of(run, study, variant, cpu)
         except (AttributeError, KeyError, TypeError, ValueError) as error:
@@ -251,6 +258,8 @@ def as_result(run: Run | Result) -> Result:
 
 def as_results(runs: Sequence[Run | Result]) -> list[Result]:
     """Return rows, of runs where they are not rows yet; a reference of several sweeps :func:`unique_runs`."""
+    if isinstance(cast("object", runs), str) or not isinstance(cast("object", runs), Iterable):
+        raise OptionError("runs", runs, "a list of runs", "baselines.load_results(folder) has those of a folder.")
     return unique_runs([as_result(run) for run in runs])
 
 

@@ -13,6 +13,7 @@ from baselines.errors import CspDataError
 from baselines.runs.check import check_value
 from baselines.runs.run import ENVIRONMENT, Run, dataset_of
 from csp_data import Dataset, LowPass, Normalization, Protocol
+from csp_data.dataset import check_dataset
 from csp_data.files import read_json
 from csp_data.normalization import Affine
 
@@ -88,7 +89,8 @@ class Interface:
 
     @classmethod
     def of(cls, dataset: Dataset) -> Interface:
-        """Read it from a prepared data set."""
+        """Read it from a data set, as ``csp_data.load`` returns it; :class:`OptionError` if it is none."""
+        check_dataset(dataset)
         protocol = dataset.protocol
         return cls(
             inputs=tuple(dataset.channels.names),

@@ -35,6 +35,7 @@ from baselines.stream.engine import Model, streamable
 from baselines.stream.own_step import AS_IT_IS
 from baselines.stream.step_module import StepModule
 from baselines.stream.streamer import Streamer
+from csp_data.files import read_json
 from csp_data.home import expanded
 from csp_data.options import check_choice
 from csp_data.output import output_path, temporary_beside
@@ -232,17 +233,43 @@ def check(path: Path, metadata: dict[str, Any], reference: Streamer, calls: int 
     return float(difference.max())
 
 
-def load_step(path: Path | str, metadata: dict[str, Any]) -> Step:
-    """Return the step in a file, run by ONNX Runtime or torch on one thread."""
-    names = [s["name"] for s in metadata["states"]]
-    if metadata["file_format"] == "onnx":
+def load_step(path: Path | str, metadata: Mapping[str, Any] | None = None) -> Step:
+    """Return the step in a file that :func:`export` wrote, run by ONNX Runtime or torch on one thread.
+
+    Parameters
+    ----------
+    path
+        The file.
+    metadata
+        What :func:`export` returned; by default what it wrote beside the file.
+
+    Returns
+    -------
+    callable
+        ``prediction, state = step(samples, state)``: takes samples (``metadata["samples_per_call"]``, C), float64
+        in physical units, and gives a prediction (D,), float64 in physical units, which is one at every
+        ``metadata["calls_per_prediction"]``-th call alone, first at call ``metadata["prediction_call"]``, counted
+        from 0. The first state is ``{s["name"]: np.zeros(s["shape"], s["dtype"]) for s in metadata["states"]}``.
+
+    Raises
+    ------
+    ExportError
+        If one of the files is missing, or is not what :func:`export` wrote.
+    """
+    file = expanded(path)
+    try:
+        metadata = read_json(Path(f"{file}.json")) if metadata is None else metadata
+        names = [s["name"] for s in metadata["states"]]
+        onnx, content = metadata["file_format"] == "onnx", file.read_bytes()
+    except (OSError, KeyError, TypeError, ValueError) as error:
+        reason = f"{type(error).__name__}: {error}"
+        raise ExportError(f"{path}: cannot be read as an exported step, with its .json ({reason}).") from error
+    if onnx:
         import onnxruntime
 
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = 1
-        session = onnxruntime.InferenceSession(
-            expanded(path).read_bytes(), options, providers=["CPUExecutionProvider"]
-        )
+        session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
 
         def run(samples: npt.NDArray[np.float64], state: Arrays) -> tuple[npt.NDArray[np.float64], Arrays]:
             prediction, *new = session.run(None, {"samples": samples, **state})
@@ -250,7 +277,7 @@ def load_step(path: Path | str, metadata: dict[str, Any]) -> Step:
 
         return run
     with _exporters_silenced():
-        module = torch.export.load(expanded(path)).module()
+        module = torch.export.load(io.BytesIO(content)).module()
 
     def run_torch(samples: npt.NDArray[np.float64], state: Arrays) -> tuple[npt.NDArray[np.float64], Arrays]:
         with torch.no_grad():

@@ -15,7 +15,7 @@ scaling       minus shift, over scale                                           
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -24,6 +24,7 @@ from baselines.errors import OptionError
 from baselines.stream.engine import Arrays, StateError
 from csp_data import LowPass
 from csp_data.normalization import Affine, features
+from csp_data.options import check_number
 from csp_data.recording import FloatArray
 
 __all__ = ["BASELINES", "Preparation"]
@@ -72,6 +73,7 @@ class Preparation:
         compiled: bool = False,
     ) -> None:
         _require_causal(lowpass)
+        check_number("input_hz", input_hz, "a rate above 0 Hz", above=0)
         feature_count = len(scaling.shift)
         self.channels = feature_count // 2 if deltas else feature_count
         self.scaling, self.deltas, self.clip, self.raw_clip = scaling, deltas, clip, raw_clip
@@ -197,6 +199,8 @@ def as_lists(affine: Affine) -> list[list[float]]:
 
 
 def _require_causal(lowpass: LowPass | None) -> None:
+    if not isinstance(cast("object", lowpass), LowPass | None):
+        raise OptionError("lowpass", lowpass, "a csp_data.LowPass")
     if lowpass is not None and lowpass.phase != "causal":
         raise OptionError(
             "lowpass.phase",

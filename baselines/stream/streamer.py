@@ -6,7 +6,7 @@ import hashlib
 import json
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -27,7 +27,7 @@ from baselines.stream.preparation import Preparation, as_lists
 from baselines.stream.resampling import Resampler, is_resampled
 from csp_data import LowPass, Normalization
 from csp_data.home import expanded
-from csp_data.options import unmasked
+from csp_data.options import as_numbers
 from csp_data.recording import FloatArray
 
 __all__ = ["Streamer", "load_state", "save_state", "with_window"]
@@ -86,6 +86,8 @@ class Streamer:
         engine: str = "auto",
     ) -> None:
         model = streamable(model)
+        if not isinstance(cast("object", normalization), Normalization):
+            raise OptionError("normalization", normalization, "a csp_data.Normalization: dataset.normalization")
         width = len(normalization.inputs.shift)
         if width != model.config.in_dim or len(normalization.targets.shift) != model.config.out_dim:
             raise OptionError(
@@ -108,6 +110,7 @@ class Streamer:
             compiled=self.engine.name == "fast",
         )
         self.channels = self.preparation.channels
+        self._shape = f"shape ({self.channels},) or (n, {self.channels})"
         self._settings = {**self.preparation.settings, "normalization.targets": as_lists(normalization.targets)}
         self.reset()
 
@@ -132,7 +135,14 @@ class Streamer:
         baseline
             Something else than the protocol's own baseline: ``"none"`` where the samples come without their
             offset, or the offset (C,) where it is known.
+
+        Raises
+        ------
+        OptionError
+            As for the class, and if the interface is something else, such as the data set.
         """
+        if not isinstance(cast("object", interface), Interface):
+            raise OptionError("interface", interface, "a baselines.Interface: baselines.Interface.of(dataset)")
         return cls(
             model,
             interface.normalization,
@@ -144,6 +154,14 @@ class Streamer:
             baseline=interface.baseline if baseline is None else baseline,
             baseline_rows=interface.baseline_rows,
             engine=engine,
+        )
+
+    def __repr__(self) -> str:
+        config = self.model.config
+        return (
+            f"<Streamer of {config.name}, engine {self.engine.name}: {self.channels} channels at "
+            f"{self.preparation.input_hz:g} Hz, {config.out_dim} targets each {config.chunk} samples, "
+            f"{self.samples} taken>"
         )
 
     @property
@@ -179,13 +197,13 @@ class Streamer:
         Raises
         ------
         OptionError
-            If a sample has another number of channels, or is not finite; the state stays as it was.
+            If a sample is no numbers, has another number of channels, or is not finite; the state stays as it was.
         """
-        rows = np.ascontiguousarray(unmasked(samples), dtype=np.float64)
+        rows = np.ascontiguousarray(as_numbers("samples", samples, self._shape))
         if rows.ndim == 1:
             rows = rows[None]
         if rows.ndim != 2 or rows.shape[1] != self.channels:
-            raise OptionError("samples", np.shape(samples), f"shape ({self.channels},) or (n, {self.channels})")
+            raise OptionError("samples", rows.shape, self._shape)
         prepared = self.preparation.push(rows) if len(rows) else rows[:0]
         if len(prepared) == 0:
             return np.zeros((0, self.model.config.out_dim))
@@ -278,7 +296,13 @@ def save_state(path: Path | str, stream: Streamer, resampler: Resampler | None =
         The file.
     stream, resampler
         What is remembered of the stream, and of its samples where they come at a rate of their own.
+
+    Raises
+    ------
+    OptionError
+        If the stream is something else, such as the path.
     """
+    _check_stream(stream)
     state = stream.state_dict() | ({} if resampler is None else resampler.state_dict())
     arrays = {name: np.array(array, order="C") for name, array in state.items()}
     atomic_bytes(expanded(path), safetensors.numpy.save(arrays | {DIGEST: _digest(arrays)}))
@@ -296,9 +320,12 @@ def load_state(path: Path | str, stream: Streamer, resampler: Resampler | None =
 
     Raises
     ------
+    OptionError
+        If the stream is something else, such as the path.
     StateError
         If the file is missing, damaged, or not the state of such a stream.
     """
+    _check_stream(stream)
     try:
         state: dict[str, Any] = safetensors.numpy.load(expanded(path).read_bytes())
     except (OSError, safetensors.SafetensorError) as error:
@@ -316,6 +343,11 @@ def load_state(path: Path | str, stream: Streamer, resampler: Resampler | None =
             resampler.load_state_dict(state)
     except StateError as error:
         raise StateError(f"{path}: {error}") from None
+
+
+def _check_stream(stream: object) -> None:
+    if not isinstance(stream, Streamer):
+        raise OptionError("stream", stream, "a baselines.Streamer, after the path")
 
 
 def with_window(model: nn.Module, window: int | None) -> Model:

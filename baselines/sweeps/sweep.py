@@ -14,7 +14,7 @@ from contextlib import closing
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from baselines.errors import OptionError
 from baselines.runs.environment import code_version
@@ -65,8 +65,8 @@ class Sweep:
 
 
 def sweep(
-    datasets: Sequence[str],
-    models: Sequence[str],
+    datasets: Sequence[Path | str],
+    models: Sequence[Path | str],
     *,
     seeds: Sequence[int] = (0, 1, 2, 3, 4),
     out: Path | str,
@@ -74,7 +74,7 @@ def sweep(
     training: str | None = None,
     preset: str = "small",
     settings: Mapping[str, Sequence[Any]] | None = None,
-    raw: str | None = None,
+    raw: Path | str | None = None,
     folds: int | None = None,
     skip_damaged: bool = False,
     jobs: int = 1,
@@ -127,14 +127,14 @@ def sweep(
         If the tracker or the backend is not installed; nothing was started.
     """
     grid = Grid(
-        datasets=_as_tuple("datasets", datasets),
-        models=_as_tuple("models", models),
+        datasets=_as_names("datasets", datasets),
+        models=_as_names("models", models),
         seeds=_as_tuple("seeds", seeds),
         protocol=protocol,
         training=training,
         preset=preset,
-        settings=dict(settings or {}),
-        raw=raw,
+        settings=_as_dict(settings),
+        raw=None if raw is None else str(raw),
         folds=folds,
         skip_damaged=skip_damaged,
     )
@@ -149,6 +149,20 @@ def _as_tuple(option: str, values: Iterable[T]) -> tuple[T, ...]:
     if isinstance(values, str) or not isinstance(values, Iterable):
         raise OptionError(option, values, "a list")
     return tuple(values)
+
+
+def _as_names(option: str, values: Iterable[Path | str]) -> tuple[str, ...]:
+    names = _as_tuple(option, values)
+    for name in names:
+        if not isinstance(cast("object", name), str | Path):
+            raise OptionError(option, name, "names, as text")
+    return tuple(map(str, names))
+
+
+def _as_dict(settings: Mapping[str, Sequence[Any]] | None) -> dict[str, Sequence[Any]]:
+    if not isinstance(cast("object", settings), Mapping | None):
+        raise OptionError("settings", settings, "a dict from settings to values, such as {'train.lr': [1e-3]}")
+    return dict(settings or {})
 
 
 def sweep_grid(

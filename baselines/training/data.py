@@ -18,6 +18,7 @@ from torch import Tensor
 from baselines.errors import OptionError
 from baselines.training.turning import Turning, turning
 from csp_data import Dataset
+from csp_data.dataset import check_dataset
 from csp_data.normalization import Affine, features
 
 __all__ = [
@@ -136,7 +137,13 @@ def load_part(dataset: Dataset, name: str, device: torch.device | str = "cpu") -
         ``"train"``, ``"val"`` or ``"test"``.
     device
         Where batches are needed.
+
+    Raises
+    ------
+    UnknownNameError
+        If there is no such part.
     """
+    check_dataset(dataset)
     protocol, scaling = dataset.protocol, dataset.normalization.targets
     split = dataset.split(name)
     lengths = np.array([row.target_stop - row.target_start for row in split.rows], dtype=np.int64)

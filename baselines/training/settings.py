@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, get_args
 
 from baselines.errors import OptionError
-from csp_data.options import check_number
+from csp_data.options import check_number, is_number
 
 if TYPE_CHECKING:
     from baselines.training.data import Part, Windows
@@ -118,7 +118,7 @@ def window_steps(option: str, seconds: float | None, target_hz: float) -> int | 
     """
     if seconds is None:
         return None
-    steps = round(seconds * target_hz)
+    steps = round(seconds * target_hz) if is_number(seconds) and math.isfinite(seconds) else 0
     if steps < 1 or abs(steps - seconds * target_hz) > 1e-6 * steps:
         raise OptionError(option, seconds, f"a positive multiple of {1 / target_hz:g} s, one target step")
     return steps

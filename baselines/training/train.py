@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -106,7 +106,7 @@ def train(
         Every choice: epochs and rates, and as ``compile`` and ``precision`` how a step runs
         (``TrainConfig(compile="graph", precision="tf32")``, see :class:`baselines.TrainConfig`).
     folder
-        Exists; holds nothing, or an unfinished training of the same configuration.
+        New or empty, or holding a training of the same configuration, which goes on.
     progress
         Show a bar on stderr.
     on_epoch
@@ -116,19 +116,43 @@ def train(
     trained
         Whether the model has been trained before: the weights that it begins with can be the best ones, too.
 
+    Returns
+    -------
+    Fit
+        The chosen ``epoch``, its ``val_loss`` in normalised units, and the ``seconds`` of all epochs.
+
     Raises
     ------
     OptionError
-        If there is nothing to do: no epoch, and a model that was not trained before.
+        If there is nothing to do: no epoch, and a model that was not trained before. If a part or the
+        configuration is something else.
     TrainingError
         If the loss is not finite: names the step and its episodes, keeps the last good checkpoint.
     CheckpointError
         If the folder holds a training of another configuration.
+
+    Examples
+    --------
+    >>> import csp_data
+    >>> from baselines import TrainConfig, build, train
+    >>> from baselines.training.data import load_part
+    >>> ds = csp_data.load("sample")
+    >>> parts = load_part(ds, "train"), load_part(ds, "val")
+    >>> model = build("flat-lstm", in_dim=12, out_dim=3, dim=8, hidden=8, layers=1)  # 6 channels and their deltas
+    >>> train(model, *parts, TrainConfig(epochs=1), "training").epoch
+    1
     """
+    for option, part in (("train_part", train_part), ("val_part", val_part)):
+        if not isinstance(cast("object", part), Part):
+            raise OptionError(option, part, "a part: baselines.training.data.load_part(dataset, 'train')")
+    if not isinstance(cast("object", config), TrainConfig):
+        raise OptionError("config", config, "a baselines.TrainConfig")
     if config.epochs == 0 and not trained:
         raise OptionError("epochs", 0, "at least 1 for a model that was not trained before")
     windows, length = config.windows(train_part)
     folder = expanded(folder)
+    if team.leads:  # the others write nothing
+        folder.mkdir(parents=True, exist_ok=True)
     loop = _TrainingLoop(model, config, folder, train_part, windows, team)
     keep_freed()
     with seeded(config.seed, train_part.inputs.device), team.gradients(model), compile_clock() as compiled:

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     from csp_data.adapters.torch import TorchDataset
 
-__all__ = ["Dataset"]
+__all__ = ["Dataset", "check_dataset"]
 
 BLOCK_BYTES = 1 << 20
 """Inputs that are read together at most, if an episode alone has not more."""
@@ -364,3 +364,11 @@ class Dataset:
             f"{len(self.channels.names)} inputs at {self.rates[0]:g} Hz, "
             f"{len(self.targets.names)} targets at {self.rates[1]:g} Hz>"
         )
+
+
+def check_dataset(dataset: object) -> None:
+    """Raise :class:`OptionError` for what is no data set, such as the name of one."""
+    if not isinstance(dataset, Dataset):
+        name = str(dataset) if isinstance(dataset, str | Path) else None
+        call = "csp_data.load(...)" if name is None else f"csp_data.load({name!r})"
+        raise OptionError("dataset", dataset if name is None else name, f"a data set: {call}")

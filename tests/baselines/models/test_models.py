@@ -212,6 +212,9 @@ def test_overrides_reach_their_level():
         (lambda: build("hiss-s4-s4", 3, 2, chunk=0), OptionError, "chunk=0: expected"),
         (lambda: config_from_dict({"family": "round"}), UnknownNameError, "model family 'round'"),
         (lambda: config_from_dict({}), ModelError, "'family'"),
+        (lambda: config_to_dict(small("flat-s4")), ModelError, r"model\.config, got FlatModel"),
+        (lambda: build_from_config(small("flat-s4")), ModelError, r"model\.config, got FlatModel"),
+        (lambda: build_from_config("flat-s4"), ModelError, r"model\.config, got str"),
         (lambda: config_from_dict({"family": "flat", "layer": {"kind": "rnn"}}), UnknownNameError, "layer kind"),
         (lambda: config_from_dict({"family": "flat", "in_dim": 3}), ModelError, "missing.*out_dim"),
         (
@@ -251,6 +254,20 @@ def test_bad_inputs(name):
         model(inputs(10)[0])
     with pytest.raises(ModelError, match=r"got \(0, 10, 3\)\. A batch has at least one sequence"):
         model(inputs(10)[:0])
+    with pytest.raises(ModelError, match=r"got 3\. Pad to 5 samples"):
+        model(inputs(3))
+    state = model.initial_state(dtype=torch.float64)
+    for wrong, said in (
+        (inputs(10).numpy(), r"expected a tensor, got ndarray\. torch\.as_tensor"),
+        (inputs(10).float(), r"expected values of torch\.float64, .*got torch\.float32\. x\.to\(torch\.float64\)"),
+    ):
+        with pytest.raises(ModelError, match=said):
+            model(wrong)
+        with pytest.raises(ModelError, match=said):
+            model.step(wrong[:, 0], state)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert model.float()(inputs(10).bfloat16()).isfinite().all(), "which casts them itself"
+    model.double()
     x = inputs(10)
     x[1, 7, 2] = float("nan")
     x[1, 8, 0] = float("inf")

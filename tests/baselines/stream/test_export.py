@@ -151,10 +151,23 @@ def test_the_file_equals_the_model(
     late = {"int64": 10**6}
     state = {s["name"]: np.full(s["shape"], late.get(s["dtype"], 0), s["dtype"]) for s in metadata["states"]}
     samples = np.random.default_rng(0).normal(size=metadata["samples"]["shape"])
-    found, _ = load_step(path, metadata)(samples, state)
+    found, _ = load_step(path)(samples, state)
     with torch.no_grad():
         expected, *_ = StepModule(model, interface)(*map(torch.from_numpy, [samples, *state.values()]))
     np.testing.assert_allclose(found, expected, atol=1e-5)
+
+
+def test_what_is_no_exported_step(interface: Interface, tmp_path: Path) -> None:
+    """Each ended in an error of Python's own."""
+    path = tmp_path / "step.pt2"
+    for metadata, reason in (
+        (None, r"No such file .*step\.pt2\.json"),
+        ({"states": [], "file_format": "pt2"}, r"No such file .*step\.pt2'"),
+        ({}, "KeyError: 'states'"),
+        (str(path), "TypeError"),
+    ):
+        with pytest.raises(ExportError, match=rf"step\.pt2: cannot be read as an exported step.*{reason}"):
+            load_step(path, metadata)  # type: ignore[arg-type]
 
 
 def test_the_check_finds_another_model(interface: Interface, tmp_path: Path) -> None:
