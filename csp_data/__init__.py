@@ -9,6 +9,11 @@ The main functions, each with examples in its own documentation:
   the one HDF5 file that ``load`` reads.
 - :class:`Protocol` holds every choice between raw recordings and examples; ``load`` and ``prepare`` take its
   fields as keywords: ``lowpass=LowPass(hz=5)``, ``input_hz=100``, ``window=Window(seconds=10)``.
+- :class:`Source` says what a reader of your own is, :func:`register` adds it, :func:`check_source` checks it.
+  :func:`input_episodes` prepares recordings without a measured truth.
+- ``csp_data.errors`` has all errors, children of :class:`CspDataError`; ``csp_data.plot`` the figures, and
+  ``csp_data.adapters`` what hands data to torch, pandas, xarray and Hugging Face. Modules are imported when they
+  are first used.
 
 ``sample``, eight minutes of real recordings, ships with the package:
 
@@ -19,6 +24,9 @@ The main functions, each with examples in its own documentation:
 >>> ds.train[0].inputs.shape, ds.train[0].targets.shape
 ((1840, 6), (184, 3))
 """
+
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
 
 from csp_data import errors, normalization
 from csp_data._version import __version__
@@ -39,6 +47,11 @@ from csp_data.signal.turning import compare_turning
 from csp_data.simulate import simulate
 from csp_data.sources import Found, Source, register
 from csp_data.windows import Window
+
+if TYPE_CHECKING:  # modules under a name of their own, which makes them public for type checkers
+    from csp_data import adapters as adapters
+    from csp_data import plot as plot
+    from csp_data import predictions as predictions
 
 __all__ = [
     "PAPER",
@@ -81,3 +94,19 @@ __all__ = [
     "simulate",
     "verify",
 ]
+
+
+if not TYPE_CHECKING:  # with this, a type checker would take any name for one that is there
+
+    def __getattr__(name: str) -> Any:
+        from importlib import import_module  # not with the package: few ask for a module this way
+        from pkgutil import iter_modules
+
+        if not name.startswith("_") and any(module.name == name for module in iter_modules(__path__)):
+            return import_module(f"csp_data.{name}")
+        raise AttributeError(f"module 'csp_data' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    loaded = {name for name, value in globals().items() if isinstance(value, ModuleType) and name[0] != "_"}
+    return sorted({*(name for name in globals() if name.startswith("__")), *__all__, *loaded})

@@ -26,6 +26,23 @@ def test_import_is_light() -> None:
     assert done.stdout.strip() == "[]"
 
 
+def test_modules_are_there_without_an_import_of_their_own() -> None:
+    """``csp_data.plot.draw``, as docstrings have it, was there only once somebody had imported the module."""
+    code = (
+        "import csp_data, inspect, types\n"
+        "modules = {name for name, one in vars(csp_data).items() if isinstance(one, types.ModuleType)}\n"
+        "listed = {name for name in dir(csp_data) if not name.startswith('__')} | {'__version__'}\n"
+        "assert set(csp_data.__all__) <= listed <= set(csp_data.__all__) | modules - {'_version'}, listed\n"
+        "assert not hasattr(csp_data, 'laod') and not hasattr(csp_data, '_nothing')\n"
+        "assert isinstance(csp_data.simulate, types.FunctionType)\n"
+        "inspect.getmembers(csp_data)  # as help() does\n"
+        "import sys; assert 'matplotlib' not in sys.modules\n"
+        "assert csp_data.plot is sys.modules['csp_data.plot'] and callable(csp_data.plot.draw)\n"
+        "assert csp_data.predictions.read_predictions"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
 def test_import_needs_no_module_of_posix_alone() -> None:
     blocked = ("fcntl", "grp", "pty", "resource", "syslog", "termios", "tty")
     code = f"import sys; sys.modules.update(dict.fromkeys({blocked!r})); import csp_data.cli, baselines.cli"
