@@ -3,9 +3,13 @@
 - :func:`build` makes a model by name: ``build("hiss-s4-mamba", in_dim=12, out_dim=3, preset="small")``.
 - :func:`train` trains it, :func:`run` makes a whole run, :func:`sweep` many of them, :func:`ablate` and
   :func:`make_table` compare them.
+- :func:`read_run`, :func:`load_model` and :func:`evaluate` take up a finished run; :func:`score` and
+  :func:`record` compare predictions of any other program with it.
 - :func:`load_results` has the finished runs that ship with the package, :func:`load_pretrained` a trained model.
-- :class:`Predictor` predicts whole recordings, :class:`Streamer` sample by sample; :func:`export` writes a model
-  for other runtimes.
+- :class:`Predictor` predicts whole recordings, :class:`Streamer` sample by sample, both with the
+  :class:`Interface` of the data; :func:`export` writes a model for other runtimes.
+- ``baselines.errors`` has all errors, children of :class:`csp_data.CspDataError`; ``baselines.layers`` the layers
+  and their configurations.
 
 >>> import baselines
 >>> model = baselines.build("flat-lstm", in_dim=12, out_dim=3, preset="small")

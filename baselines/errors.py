@@ -1,7 +1,8 @@
 """Errors of the package ``baselines``, beside those it shares with ``csp_data``.
 
-An unknown name raises :class:`csp_data.errors.UnknownNameError`, a value out of bounds
-:class:`csp_data.errors.OptionError`, a package that is not installed :class:`csp_data.errors.MissingExtraError`.
+All are children of :class:`csp_data.CspDataError`, as is whatever either package raises on purpose. An unknown
+name raises :class:`csp_data.errors.UnknownNameError`, a value out of bounds :class:`csp_data.errors.OptionError`,
+a package that is not installed :class:`csp_data.errors.MissingExtraError`.
 """
 
 import re
@@ -10,10 +11,22 @@ import traceback
 from csp_data.errors import CspDataError, MissingExtraError, OptionError, UnknownNameError
 
 __all__ = [
+    "BusyError",
+    "CheckpointError",
     "CspDataError",
+    "ExportError",
+    "InterfaceError",
     "MissingExtraError",
     "ModelError",
+    "NotApplicableError",
+    "NothingToPredictError",
     "OptionError",
+    "PretrainedError",
+    "ResultsError",
+    "RunError",
+    "StateError",
+    "SweepError",
+    "TrainingError",
     "UnknownNameError",
     "UsageError",
     "memory_problem",
@@ -23,6 +36,54 @@ __all__ = [
 
 class ModelError(CspDataError):
     """A model cannot be loaded or fed: the message says what was expected, what was found, what to do."""
+
+
+class PretrainedError(CspDataError):
+    """The file of a trained model that is missing, damaged or of another version, or data that do not fit it."""
+
+
+class TrainingError(CspDataError):
+    """A training that cannot go on."""
+
+
+class CheckpointError(CspDataError):
+    """A file of weights that is missing, damaged, or belongs to another model or configuration."""
+
+
+class RunError(CspDataError):
+    """A folder that is not a run, is damaged, or holds another run. It is left as it is."""
+
+
+class BusyError(RunError):
+    """A folder in which another process is at work on the run."""
+
+
+class InterfaceError(CspDataError):
+    """A run whose interface is damaged, or cannot be found."""
+
+
+class NotApplicableError(CspDataError):
+    """A reference that needs what a data set does not have."""
+
+
+class SweepError(CspDataError):
+    """A sweep that cannot begin, or a folder that is not one of a sweep."""
+
+
+class ResultsError(CspDataError):
+    """Results that are damaged, contradict each other, or cannot be filed."""
+
+
+class NothingToPredictError(CspDataError):
+    """A recording of which no stretch fills a step."""
+
+
+class StateError(CspDataError):
+    """A stored state that is damaged, or of another model or engine; the stream stays as it was."""
+
+
+class ExportError(CspDataError):
+    """A model that was exported but predicts something else, or that the exporter refuses."""
 
 
 class UsageError(CspDataError):

@@ -15,7 +15,7 @@ import torch
 from torch import nn
 from tqdm import tqdm
 
-from baselines.errors import CspDataError, OptionError, UnknownNameError
+from baselines.errors import CspDataError, NothingToPredictError, OptionError, UnknownNameError
 from baselines.pretrained import Pretrained, pretrained_of
 from baselines.published import UNITS
 from baselines.runs.interface import Interface, interface_of
@@ -45,10 +45,6 @@ __all__ = ["NothingToPredictError", "Prediction", "Predictor", "chosen_recording
 logger = logging.getLogger(__name__)
 
 GO_ON = "Or go on without damaged recordings: --skip-damaged (in Python skip_damaged=True) lists them."
-
-
-class NothingToPredictError(CspDataError):
-    """A recording of which no stretch fills a step."""
 
 
 @dataclass(frozen=True, eq=False)

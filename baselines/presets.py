@@ -186,7 +186,7 @@ def presets_of(model: str) -> list[str]:
 
     Raises
     ------
-    UnknownModelError
+    UnknownNameError
         A name that is no model's.
 
     Examples

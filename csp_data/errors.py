@@ -26,6 +26,7 @@ __all__ = [
     "MissingExtraError",
     "OptionError",
     "OutOfMemoryError",
+    "PredictionsError",
     "SourceError",
     "StoreError",
     "TransferError",
@@ -257,6 +258,10 @@ class OutOfMemoryError(CspDataError):
             " holds its parts. A lower input_hz, fewer inputs and, in training, a smaller model or batch take"
             " less, and docs/howto-own-data.md (Long recordings) says what else does."
         )
+
+
+class PredictionsError(CspDataError):
+    """Predictions that do not fit the episodes, or a file of predictions that is none, or damaged."""
 
 
 class TransferError(CspDataError):

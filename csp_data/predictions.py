@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from csp_data.errors import CspDataError
+from csp_data.errors import PredictionsError
 from csp_data.files import check_file
 from csp_data.home import expanded
 from csp_data.output import output
@@ -36,10 +36,6 @@ FAULTS = (
     tokenize.TokenError,  # of a header
 )
 """What numpy and zipfile raise over a damaged file; a header may promise more than any memory holds."""
-
-
-class PredictionsError(CspDataError):
-    """A file that does not hold predictions, or is damaged."""
 
 
 @dataclass(frozen=True)

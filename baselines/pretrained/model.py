@@ -16,7 +16,7 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
-from baselines.errors import CspDataError, OptionError, UnknownNameError
+from baselines.errors import CspDataError, OptionError, PretrainedError, UnknownNameError
 from baselines.files import atomic_bytes
 from baselines.models.config import config_to_dict
 from baselines.models.factory import build_from_config
@@ -51,10 +51,6 @@ SHIPPED = Path(__file__).parent
 """Folder of the models that ship with the package."""
 LIMIT = 2 * 2**20
 """Bytes that a file of a model may have: everybody who installs the package carries it."""
-
-
-class PretrainedError(CspDataError):
-    """The file of a trained model that is missing, damaged or of another version, or data that do not fit it."""
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from baselines.errors import CspDataError, MissingExtraError
+from baselines.errors import MissingExtraError, NotApplicableError
 from baselines.training.data import Part, batches, cut_windows
 from csp_data import Dataset
 from csp_data.recording import FloatArray
@@ -25,10 +25,6 @@ __all__ = ["NotApplicableError", "Strapdown", "StrapdownConfig", "strapdown_opti
 
 TIME_CONSTANTS_S = (0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, float("inf"))
 """Time constants in s that are tried on val."""
-
-
-class NotApplicableError(CspDataError):
-    """A reference that needs what a data set does not have."""
 
 
 @dataclass(frozen=True)

@@ -9,13 +9,9 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from baselines.errors import CspDataError
+from baselines.errors import ResultsError
 
 __all__ = ["OPTIONAL", "ResultsError", "abbreviated", "columns", "read_rows", "rows_to_csv"]
-
-
-class ResultsError(CspDataError):
-    """Results that are damaged, contradict each other, or cannot be filed."""
 
 
 _NOT_COLUMNS = ("recordings", "by_target", "settings", "source")

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from baselines.errors import CspDataError
+from baselines.errors import InterfaceError
 from baselines.runs.check import check_value
 from baselines.runs.run import ENVIRONMENT, Run, dataset_of
 from csp_data import Dataset, LowPass, Normalization, Protocol
@@ -21,10 +21,6 @@ __all__ = ["INTERFACE", "Interface", "InterfaceError", "interface_of", "step_not
 
 INTERFACE = "interface.json"
 """Name of the file in a run folder."""
-
-
-class InterfaceError(CspDataError):
-    """A run whose interface is damaged, or cannot be found."""
 
 
 @dataclass(frozen=True)

@@ -28,7 +28,7 @@ from typing import Any, Literal
 import filelock
 
 import csp_data
-from baselines.errors import CspDataError, OptionError, UnknownNameError
+from baselines.errors import BusyError, CspDataError, OptionError, RunError, UnknownNameError
 from baselines.files import atomic_json
 from baselines.runs.check import Environment, EpochLine, Metrics, Outcome, check_value
 from baselines.runs.config import (
@@ -67,14 +67,6 @@ MODEL, MODEL_FOLDER = "model.py", "model"
 LOCK = ".lock"
 
 State = Literal["new", "unfinished", "finished"]
-
-
-class RunError(CspDataError):
-    """A folder that is not a run, is damaged, or holds another run. It is left as it is."""
-
-
-class BusyError(RunError):
-    """A folder in which another process is at work on the run."""
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from baselines.errors import CspDataError, OptionError
+from baselines.errors import OptionError, StateError
 from baselines.models.model import FlatModel, HierarchicalModel
 from baselines.models.own import OwnModel
 from baselines.models.own_window import WindowedModel
@@ -41,10 +41,6 @@ def streamable(model: nn.Module) -> Model:
         expected = "a model that predicts sample by sample, as baselines.build makes it"
         raise OptionError("model", type(model).__name__, expected, "References do not: they have no step.")
     return cast(Model, model)
-
-
-class StateError(CspDataError):
-    """A stored state that is damaged, or of another model or engine; the stream stays as it was."""
 
 
 class Engine(ABC):

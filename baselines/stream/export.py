@@ -26,7 +26,7 @@ import torch
 from torch import nn
 
 import csp_data
-from baselines.errors import CspDataError, MissingExtraError, OptionError
+from baselines.errors import CspDataError, ExportError, MissingExtraError, OptionError
 from baselines.files import atomic_json
 from baselines.models.own import OwnModel
 from baselines.models.own_window import WindowedModel
@@ -52,10 +52,6 @@ TOLERANCE = 1e-5
 Arrays = dict[str, npt.NDArray[Any]]
 Step = Callable[[npt.NDArray[np.float64], Arrays], tuple[npt.NDArray[np.float64], Arrays]]
 """Samples (n, C) and state to the output (D,) and the next state."""
-
-
-class ExportError(CspDataError):
-    """A model that was exported but predicts something else, or that the exporter refuses."""
 
 
 def export(

@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 import csp_data
-from baselines.errors import CspDataError, OptionError, UnknownNameError
+from baselines.errors import OptionError, SweepError, UnknownNameError
 from baselines.experiment import plan
 from baselines.models.own_file import digest_of, file_of
 from baselines.presets import MODELS, REFERENCES, default_preset, is_own, short_name, short_names
@@ -39,10 +39,6 @@ __all__ = [
     "prepare_all",
     "split_settings",
 ]
-
-
-class SweepError(CspDataError):
-    """A sweep that cannot begin, or a folder that is not one of a sweep."""
 
 
 GROUPS = {"published": MODELS, "references": tuple(REFERENCES)}

@@ -12,7 +12,7 @@ import safetensors
 import safetensors.torch
 from torch import Tensor, nn
 
-from baselines.errors import CspDataError
+from baselines.errors import CheckpointError
 from baselines.files import atomic_bytes
 from csp_data.files import check_file
 
@@ -20,10 +20,6 @@ __all__ = ["Checkpoint", "CheckpointError", "load_weights", "read_checkpoint", "
 
 NO_DIGEST = "0" * 64
 """What stands in a file in the place of the SHA-256 of its bytes, until that is known."""
-
-
-class CheckpointError(CspDataError):
-    """A file of weights that is missing, damaged, or belongs to another model or configuration."""
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from baselines.cpu.threads import compile_clock
-from baselines.errors import CspDataError, OptionError
+from baselines.errors import OptionError, TrainingError
 from baselines.files import atomic_bytes
 from baselines.models.model import param_groups
 from baselines.training.checkpoint import (
@@ -42,10 +42,6 @@ __all__ = ["Fit", "TrainingError", "seeded", "train", "validate"]
 
 _LOSS_CHECK_INTERVAL = 32
 _GENERATORS = threading.RLock()
-
-
-class TrainingError(CspDataError):
-    """A training that cannot go on."""
 
 
 @dataclass(frozen=True)

@@ -24,6 +24,7 @@ MADE: list[CspDataError] = [
     errors.VerificationError("2 of 3 files failed"),
     errors.AccessError("needs a password"),
     errors.StoreError(Path("x.h5"), "is damaged", "Prepare it again."),
+    errors.PredictionsError("x.npz is damaged"),
     errors.TransferError("a.zip", "http://x", "status 500", "Try again."),
     errors.UnsafeArchiveError(Path("a.zip"), "../b", "leads out"),
 ]
