@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,7 +27,7 @@ from baselines.results.rows import Result
 from baselines.runs.run import read_run
 from baselines.sweeps.grid import Grid, PlannedRun, SweepError, check_raw, expand, prepare_all
 from baselines.sweeps.progress import draws_bars
-from baselines.sweeps.sweep import Sweep, require_sweep_folder, sweep_planned
+from baselines.sweeps.sweep import Sweep, grid_of, require_sweep_folder, sweep_planned
 from baselines.sweeps.worker import Place
 from baselines.tables.digits import Scale, bracketed, mean_and_std
 from baselines.training.settings import TrainConfig
@@ -36,8 +36,9 @@ from csp_data.card import load_card
 from csp_data.home import expanded
 from csp_data.options import frozen
 from csp_data.protocol import resolve
+from csp_data.terminal import count_of
 
-__all__ = ["COLUMNS", "Ablation", "Row", "ablate", "summary"]
+__all__ = ["COLUMNS", "Ablation", "Row", "ablate", "ablate_grid", "summary"]
 
 REFERENCE = "mean"
 """Run in every ablation: errors in other units, or on other recordings, compare by their share of its error."""
@@ -135,6 +136,9 @@ class Ablation:
     rows: tuple[Row, ...]
     files: tuple[Path, ...]
 
+    def __repr__(self) -> str:
+        return f"<Ablation {self.kind}, {count_of(len(self.rows), 'row')}: {self.sweep!r}>"
+
 
 @dataclass(frozen=True)
 class _VariantRuns:
@@ -147,6 +151,84 @@ class _VariantRuns:
 
 def ablate(
     kind: str,
+    datasets: Sequence[Path | str],
+    models: Sequence[Path | str],
+    *,
+    out: Path | str,
+    values: Sequence[float] = (),
+    seeds: Sequence[int] = (0, 1, 2),
+    protocol: str | None = None,
+    training: str | None = None,
+    preset: str = "small",
+    settings: Mapping[str, Sequence[Any]] | None = None,
+    raw: Path | str | None = None,
+    folds: int | None = None,
+    skip_damaged: bool = False,
+    jobs: int = 1,
+    backend: str = "loky",
+    device: str = "cpu",
+    per_device: int = 1,
+    threads: int = 1,
+    slurm: Mapping[str, Any] | None = None,
+    track: str | None = None,
+    progress: bool = False,
+) -> Ablation:
+    """Run or continue an ablation: vary one thing, train on every variant, write a CSV file and figures.
+
+    Parameters
+    ----------
+    kind
+        What is varied: ``"lowpass"``, ``"chunk"``, ``"fraction"``, ``"context"``, ``"deltas"`` or ``"leak"``
+        (:data:`baselines.ablations.variants.KINDS`).
+    datasets
+        Names of data sets, or folders of your own, all simulated or all real.
+    models
+        Names of models and references; the training mean is run too.
+    out
+        Folder of the ablation: new, or of an earlier one, which goes on.
+    values
+        Where on the ablation's axis: cut-offs in Hz, input samples per chunk, per cent of the training recordings,
+        seconds of context; by default those that suit the data set's rates.
+    settings
+        As for :func:`baselines.sweep`, with one value in each list: what is the same in all variants.
+    seeds, protocol, training, preset, raw, folds, skip_damaged
+        As for :func:`baselines.sweep`.
+    jobs, backend, device, per_device, threads, slurm, track, progress
+        As for :func:`baselines.sweep`.
+
+    Returns
+    -------
+    Ablation
+        Its ``rows``, of which ``pandas.DataFrame(ablation.rows)`` makes a table, its ``files`` (CSV and figures),
+        and its runs as ``sweep``.
+
+    Raises
+    ------
+    SweepError
+        If a data set is not there, if data sets are of several kinds, or if the folder is another's; nothing was
+        started.
+    UnknownNameError, OptionError
+        For a name or a value that does not exist; nothing was started.
+    """
+    grid = grid_of(
+        datasets,
+        models,
+        seeds,
+        protocol=protocol,
+        training=training,
+        preset=preset,
+        settings=settings,
+        raw=raw,
+        folds=folds,
+        skip_damaged=skip_damaged,
+    )
+    place = Place(device=device, per_device=per_device, threads=threads, track=track)
+    pool: dict[str, Any] = {"jobs": jobs, "backend": backend, "slurm": dict(slurm or {})}
+    return ablate_grid(kind, grid, out, place, values=values, progress=progress, **pool)
+
+
+def ablate_grid(
+    kind: str,
     grid: Grid,
     out: Path | str,
     place: Place,
@@ -158,34 +240,7 @@ def ablate(
     progress: bool = False,
     command: str = "",
 ) -> Ablation:
-    """Run or continue an ablation, and write its CSV file and figures.
-
-    Parameters
-    ----------
-    kind
-        One of :data:`baselines.ablations.variants.KINDS`.
-    grid
-        Data sets, models, seeds and what stays the same in all variants, as a
-        :class:`baselines.sweeps.grid.Grid`: every setting has one value.
-    out
-        Folder of the ablation: new, or of an earlier one, which goes on.
-    place
-        Device and threads of each run, as a :class:`baselines.sweeps.worker.Place`.
-    values
-        Where on the ablation's axis; none for the default values.
-    jobs, backend, slurm, progress
-        As for :func:`baselines.sweep`.
-    command
-        The command line that asks for it, to be kept with its runs.
-
-    Raises
-    ------
-    SweepError
-        If a data set is not there, if data sets are of several kinds, or if the folder is another's; nothing was
-        started.
-    UnknownNameError, OptionError
-        For a name or a value that does not exist; nothing was started.
-    """
+    """Run a grid in all variants; as :func:`ablate`, with the command for the record."""
     if kind not in KINDS:
         raise UnknownNameError("ablation", kind, KINDS)
     values = frozen(list(dict.fromkeys(values)))  # twice, a run would count as two

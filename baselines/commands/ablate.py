@@ -68,11 +68,10 @@ class Ablate:
 
 def ablate(command: Ablate, line: str) -> None:
     """Run the command; exit with 1 if a run failed."""
-    from baselines.ablations.ablate import ablate as run
-    from baselines.ablations.ablate import summary
+    from baselines.ablations.ablate import ablate_grid, summary
 
     runs = command.runs
-    ablation = run(
+    ablation = ablate_grid(
         command.kind,
         runs.grid(command.datasets, command.models, command.seeds, command.set, command.folds),
         command.out,

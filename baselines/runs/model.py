@@ -83,7 +83,31 @@ def keep_files(model: OwnModel, folder: Path) -> dict[str, Any]:
 
 
 def load_model(run: Run | Path | str, device: str = "cpu") -> nn.Module:
-    """Return the model of a finished run, or of the folder of one, with the weights of its chosen epoch."""
+    """Return the model of a finished run, with the weights of its chosen epoch, in ``eval()``.
+
+    Parameters
+    ----------
+    run
+        The run, or its folder.
+    device
+        Where to put it, as torch names it.
+
+    Returns
+    -------
+    Module
+        ``model(x: (B, L, F)) -> (B, L / chunk, D)``, on features and targets that are shifted and scaled as
+        ``dataset.normalization`` has it. :class:`baselines.Predictor` and :class:`baselines.Streamer` take and
+        give physical units.
+
+    Raises
+    ------
+    RunError
+        If there is no finished run, or its folder holds no model, but predictions that were made elsewhere.
+    CheckpointError
+        If the weights are missing, damaged or of another model.
+    OptionError
+        If there is no such device.
+    """
     run = run if isinstance(run, Run) else read_run(run)
     if run.config.elsewhere:
         raise RunError(f"{run.folder} holds predictions that were made elsewhere, and no model.")

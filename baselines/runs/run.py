@@ -201,6 +201,17 @@ def _is_begun(folder: Path, config: RunConfig) -> bool:
 def read_run(folder: Path | str) -> Run:
     """Read a finished run.
 
+    Parameters
+    ----------
+    folder
+        Of the run, as given to :func:`baselines.run` or ``csp-baselines train --out``; it may have been moved or
+        renamed since.
+
+    Returns
+    -------
+    Run
+        What it is, its results and its predictions. :func:`baselines.load_model` has its model.
+
     Raises
     ------
     RunError

@@ -90,8 +90,30 @@ def sweep(
 
     Parameters
     ----------
-    datasets, models, seeds, protocol, training, preset, settings, raw, folds, skip_damaged
-        As in :class:`baselines.sweeps.grid.Grid`.
+    datasets
+        Names of data sets, folders of your own, or prepared files.
+    models
+        Names of models as :func:`baselines.build` takes them, and of references; ``"published"`` and
+        ``"references"`` stand for all of these. References depend on no seed: they are run once.
+    seeds
+        Seeds of each run.
+    protocol
+        Name of the protocol; ``None`` for each data set's own.
+    training
+        ``"paper"`` or ``"strict"``: where settings name nothing else, the training is that of this protocol;
+        ``None`` for that of the protocol's name.
+    preset
+        Sizes of the models, by name (:func:`baselines.presets_of`).
+    settings
+        ``"train.FIELD"`` (of :class:`baselines.TrainConfig`), ``"model.SIZE"`` (of :func:`baselines.build`) or
+        ``"data.FIELD"`` (of :class:`csp_data.Protocol`) to a list of the values that it takes:
+        ``{"train.lr": [1e-3, 3e-3], "data.lowpass": [None, csp_data.LowPass(hz=5)]}``.
+    raw
+        Folder of the raw files; ``{name}`` in it stands for the data set's name. ``None`` for the home's.
+    folds
+        For cross-validation: every run is made once for each of so many folds (:class:`csp_data.Resplit`).
+    skip_damaged
+        Prepare data sets without their damaged recordings, as :func:`csp_data.prepare` does.
     out
         Folder of the sweep: new, or of an earlier one, which goes on.
     jobs
@@ -126,21 +148,41 @@ def sweep(
     MissingExtraError
         If the tracker or the backend is not installed; nothing was started.
     """
-    grid = Grid(
-        datasets=_as_names("datasets", datasets),
-        models=_as_names("models", models),
-        seeds=_as_tuple("seeds", seeds),
+    grid = grid_of(
+        datasets,
+        models,
+        seeds,
         protocol=protocol,
         training=training,
         preset=preset,
-        settings=_as_dict(settings),
-        raw=None if raw is None else str(raw),
+        settings=settings,
+        raw=raw,
         folds=folds,
         skip_damaged=skip_damaged,
     )
     place = Place(device=device, per_device=per_device, threads=threads, track=track)
     return sweep_grid(
         grid, expanded(out), place, jobs=jobs, backend=backend, slurm=dict(slurm or {}), progress=progress
+    )
+
+
+def grid_of(
+    datasets: Iterable[Path | str],
+    models: Iterable[Path | str],
+    seeds: Iterable[int],
+    *,
+    settings: Mapping[str, Sequence[Any]] | None,
+    raw: Path | str | None,
+    **others: Any,
+) -> Grid:
+    """Return the grid of what a person gives in Python: paths, any kind of list, numbers of numpy."""
+    return Grid(
+        datasets=_as_names("datasets", datasets),
+        models=_as_names("models", models),
+        seeds=_as_tuple("seeds", seeds),
+        settings=_as_dict(settings),
+        raw=None if raw is None else str(raw),
+        **others,
     )
 
 

@@ -9,6 +9,7 @@ import math
 import statistics
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -386,22 +387,18 @@ def test_all_data_that_are_not_there_are_named(
 
 def test_simulated_and_real_go_into_different_figures(tmp_path: Path) -> None:
     from baselines.ablations.ablate import ablate
-    from baselines.sweeps.grid import Grid, SweepError
-    from baselines.sweeps.worker import Place
+    from baselines.sweeps.grid import SweepError
 
     trees = tmp_path / "trees"
     csp_data.simulate("vector", trees / "vector", hours=0.05, seed=0)
     (trees / "sample").symlink_to(raw_root(load_card("sample"), None))
-    grid = Grid(
-        datasets=("sample", "vector"),
-        models=("mean",),
-        protocol="strict",
-        settings={"data.max_duration_s": [12]},
-        raw=str(trees / "{name}"),
-    )
+    same: dict[str, Any] = {
+        "protocol": "strict",
+        "settings": {"data.max_duration_s": [12]},
+        "raw": trees / "{name}",
+    }
     with pytest.raises(SweepError, match="real recordings and simulated"):
-        ablate("lowpass", grid, tmp_path / "out", Place(), values=[3])
+        ablate("lowpass", ["sample", "vector"], ["mean"], out=tmp_path / "out", values=[3], **same)
     assert not (tmp_path / "out").exists()
-    alone = dataclasses.replace(grid, datasets=("vector",), seeds=(0,))
-    (row,) = ablate("fraction", alone, tmp_path / "out", Place(), values=[100]).rows
+    (row,) = ablate("fraction", ["vector"], ["mean"], seeds=[0], out=tmp_path / "out", values=[100], **same).rows
     assert (row.protocol, row.kind, row.part) == ("strict", "simulated", "test")  # not the card's own protocol

@@ -494,8 +494,10 @@ def test_models_are_told_apart_by_their_files_where_their_names_are_the_same(
 
 
 def test_an_ablation_calls_a_model_by_its_short_name(file: Path, tmp_path: Path) -> None:
-    grid = Grid(datasets=("sample",), models=(f"{file}:Causal",), seeds=(0,), settings={"train.epochs": [1]})
-    made = ablate("chunk", grid, tmp_path / "out", Place(), values=[10])
+    once = {"train.epochs": [1]}
+    made = ablate(
+        "chunk", ["sample"], [f"{file}:Causal"], seeds=[0], settings=once, out=tmp_path / "out", values=[10]
+    )
     assert {row.model for row in made.rows} == {"own-Causal", "mean"}
 
 

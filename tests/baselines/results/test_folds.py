@@ -27,9 +27,7 @@ from baselines.results.folds import across_folds
 from baselines.results.studies import add_to_study, read_study, variants_by_key
 from baselines.runs.collect import datasets_of, read_runs
 from baselines.runs.run import Run, RunError, read_run
-from baselines.sweeps.grid import Grid
 from baselines.sweeps.sweep import sweep
-from baselines.sweeps.worker import Place
 from baselines.tables.breakdown import by_recording, by_target, by_variant
 from baselines.tables.make import make_table, make_tables
 from baselines.tables.render import cells, overview
@@ -299,17 +297,11 @@ def test_ablations_are_of_all_folds(tmp_path: Path, capsys: pytest.CaptureFixtur
 
 
 def test_an_ablation_says_which_fold_is_missing(tmp_path: Path) -> None:
-    grid = Grid(
-        datasets=("sample",),
-        models=("fir",),
-        seeds=(0,),
-        folds=3,
-        settings={"data.max_duration_s": [12]},
-    )
-    done = ablate("lowpass", grid, tmp_path / "out", Place(), values=[3])
+    same: dict[str, Any] = {"seeds": [0], "folds": 3, "settings": {"data.max_duration_s": [12]}, "values": [3]}
+    done = ablate("lowpass", ["sample"], ["fir"], out=tmp_path, **same)
     lost = next(folder for folder in done.sweep.done if "-fir-" in folder.name)
     (lost / "config.json").write_text("{}")
-    again = ablate("lowpass", grid, tmp_path / "out", Place(), values=[3])
+    again = ablate("lowpass", ["sample"], ["fir"], out=tmp_path, **same)
     notes = [row.note for row in again.rows if row.note]
     assert len(notes) == 1
     assert notes[0].startswith("failed: ")

@@ -35,8 +35,6 @@ from baselines.runs.model import load_model
 from baselines.runs.run import Run, RunError, dataset_of, lock_folder, read_run
 from baselines.stream.export import export
 from baselines.stream.streamer import Streamer, load_state, save_state
-from baselines.sweeps.grid import Grid
-from baselines.sweeps.worker import Place
 from baselines.tables.make import make_table
 from baselines.training.ledger import Executed, append_event, count_executed
 from baselines.training.settings import TrainConfig
@@ -159,8 +157,9 @@ def test_folders_and_files_may_be_text(
     stream = Streamer.of(lstm, interface, "reference")
     save_state("state.safetensors", stream)
     load_state("state.safetensors", stream)
-    grid = Grid(datasets=("sample",), models=("mean",), seeds=(0,), settings={"data.max_duration_s": [12]})
-    ablate("lowpass", grid, "ablation", Place(), values=[3])
+    short = {"data.max_duration_s": [12]}
+    ablation = ablate("lowpass", ["sample"], ["mean"], seeds=[0], settings=short, out="ablation", values=[3])
+    assert repr(ablation).startswith("<Ablation lowpass, 3 rows: <Sweep ")
     made = ["mean.npz", "report/index.html", "mean.csv", "step.pt2", "state.safetensors", "ablation/lowpass.csv"]
     assert [name for name in made if not Path(name).is_file()] == []
 
