@@ -127,6 +127,11 @@ def record(
     command
         How to get them again, for the record.
 
+    Returns
+    -------
+    Run
+        As read back from the folder.
+
     Raises
     ------
     OptionError

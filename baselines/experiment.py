@@ -130,6 +130,18 @@ def run(
         If the folder holds something else.
     TrainingError
         If the loss stops being finite.
+
+    Examples
+    --------
+    >>> import csp_data
+    >>> from baselines import TrainConfig, run
+    >>> ds, sizes = csp_data.load("sample"), {"dim": 8, "hidden": 8, "layers": 1}
+    >>> config = TrainConfig(epochs=1)
+    >>> done, state = run(ds, "flat-lstm", config, "runs/lstm", options=sizes)
+    >>> state, len(done.epochs), done.reported["steps"]
+    ('new', 1, 535)
+    >>> run(ds, "flat-lstm", config, "runs/lstm", options=sizes)[1]
+    'finished'
     """
     require_tracker(track)
     check_dataset(dataset)

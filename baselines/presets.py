@@ -182,7 +182,7 @@ def presets_for(model: str) -> Mapping[str, Overrides]:
 
 
 def presets_of(model: str) -> list[str]:
-    """Return the names of the presets of a model, as :func:`presets_for`.
+    """Return the names of the presets of a model: sizes that :func:`baselines.build` takes by name.
 
     Raises
     ------

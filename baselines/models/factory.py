@@ -46,7 +46,7 @@ def build(
     in_dim, out_dim
         Channels of inputs and of targets.
     preset
-        Sizes by name (:func:`baselines.presets.presets_for`); None: the layers' own defaults.
+        Sizes by name (:func:`baselines.presets_of`); None: the layers' own defaults.
     chunk
         Input samples per output.
     readout

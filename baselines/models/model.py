@@ -245,6 +245,13 @@ def param_groups(model: nn.Module, lr: float | None = None) -> list[dict[str, An
         (S4, S4D, LRU) and each distinct ``learning_rate`` that is not None a group ``{"name": "s4", "params":
         [...], "lr": ..., "weight_decay": 0.0}`` with the dynamics of those layers: Delta, Lambda, P and B of S4,
         Delta and A of S4D, lambda and gamma of LRU. Every parameter is in exactly one group.
+
+    Examples
+    --------
+    >>> from baselines import build, param_groups
+    >>> model = build("hiss-s4-mamba", in_dim=6, out_dim=3, dim=16, layers=1, learning_rate=1e-3)
+    >>> [(group["name"], group["lr"]) for group in param_groups(model, lr=3e-3)]
+    [('base', 0.003), ('s4', 0.001)]
     """
     dynamics: dict[tuple[str, float], list[nn.Parameter]] = {}
     for stack in model.modules():

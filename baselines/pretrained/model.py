@@ -237,8 +237,8 @@ def load_pretrained(name: str) -> Pretrained:
     Parameters
     ----------
     name
-        One of :func:`pretrained_names`: ``"broad"`` knows the mounting of the sensor in its recordings alone,
-        ``"broad-any-mounting"`` was trained on windows turned at random.
+        One of :func:`baselines.pretrained.pretrained_names`: ``"broad"`` knows the mounting of the sensor in its
+        recordings alone, ``"broad-any-mounting"`` was trained on windows turned at random.
 
     Raises
     ------

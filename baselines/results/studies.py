@@ -73,7 +73,8 @@ class Results(Sequence[Result]):
         Raises
         ------
         UnknownNameError
-            For a field that no filter is for (:data:`FILTERS`), or a value that no row has.
+            For a field that no filter is for (they are ``study``, ``dataset``, ``kind``, ``protocol``, ``model``,
+            ``variant`` and ``seed``), or a value that no row has.
         """
         rows = self._rows
         for name, value in wanted.items():
@@ -145,8 +146,9 @@ def load_results(study: str | Path | None = None, **wanted: Any) -> Results:
     Parameters
     ----------
     study
-        Name of a study (:func:`studies`), a CSV file of one, or ``None`` for all that ship. Or the folder of a
-        run, or one that holds runs, such as a sweep's: unfinished ones are left out and counted in the log.
+        Name of a study (:func:`baselines.results.studies`), a CSV file of one, or ``None`` for all that ship. Or
+        the folder of a run, or one that holds runs, such as a sweep's: unfinished ones are left out and counted in
+        the log.
     **wanted
         ``dataset``, ``kind``, ``protocol``, ``model``, ``variant``, ``seed``: a value, or several
         (:meth:`Results.where`).

@@ -116,7 +116,7 @@ class Run:
 
     @cached_property
     def predictions(self) -> list[EpisodePrediction]:
-        """Predictions of the part that is reported."""
+        """``id``, ``time``, ``true`` and ``pred`` of each episode of the part that is reported, in its units."""
         try:
             return read_predictions(self.folder / PREDICTIONS)
         except PredictionsError as error:

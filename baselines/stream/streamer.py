@@ -69,6 +69,19 @@ class Streamer:
         If the model is a reference, which does not predict sample by sample, the filter is not causal, the
         normalisation is of other channels than the model's, the baseline is none, or the engine cannot run the
         model.
+
+    Examples
+    --------
+    >>> import csp_data
+    >>> from baselines import Interface, Streamer, build
+    >>> ds = csp_data.load("sample")
+    >>> model = build("flat-lstm", in_dim=12, out_dim=3, dim=8, hidden=8)  # of a run: load_model(run)
+    >>> stream = Streamer.of(model, Interface.of(ds), engine="reference")
+    >>> for sample in ds.test[0].inputs[:20]:  # m/s^2 and rad/s, at 50 Hz
+    ...     for velocity in stream.push(sample):  # one with every tenth, in m/s
+    ...         print(stream.samples, velocity.shape)
+    10 (3,)
+    20 (3,)
     """
 
     def __init__(

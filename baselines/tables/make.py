@@ -53,8 +53,15 @@ def make_table(
         What rows, and in an overview data, are called where people read them, by what they are called otherwise:
         ``{"own-Mine": "Ours"}``.
 
+    Returns
+    -------
+    Table
+        ``print`` it; its ``rows`` hold the numbers, :mod:`baselines.tables.render` has its other forms.
+
     Raises
     ------
+    OptionError
+        If they are no runs, but folders of runs.
     RunError
         If there is none, if two are of different data, recipe or protocol, or if one is there twice.
     UnknownNameError

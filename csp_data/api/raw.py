@@ -204,6 +204,14 @@ def read_recording(
         If there is none of that id or number.
     DamagedRecordingError
         If it cannot be read.
+
+    Examples
+    --------
+    >>> import csp_data
+    >>> recording = csp_data.read_recording("sample", 0)
+    >>> gyroscope = recording.streams["gyroscope"]
+    >>> gyroscope.values.shape, gyroscope.channels, gyroscope.unit
+    ((10571, 3), ('gyr_x', 'gyr_y', 'gyr_z'), 'rad/s')
     """
     return recording_of(load_card(name), recording, raw=raw, protocol=protocol)
 

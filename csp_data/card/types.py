@@ -242,18 +242,18 @@ class Card:
         return values
 
     def stream(self, name: str) -> StreamCard:
-        """Return a stream by name."""
+        """Return a stream by name; :class:`UnknownNameError` if there is none."""
         return _named(name, self.streams, f"stream of {self.name}")
 
     def inputs(self, chosen: tuple[str, ...] | None = None) -> tuple[StreamCard, ...]:
-        """Return the input streams chosen by a protocol; the default ones for ``None``."""
+        """Return the input streams of some names, else :class:`UnknownNameError`; ``None``: the default ones."""
         inputs = tuple(stream for stream in self.streams if stream.role == "input")
         if chosen is None:
             return tuple(stream for stream in inputs if stream.default)
         return tuple(_named(name, inputs, f"input stream of {self.name}") for name in chosen)
 
     def target(self, name: str | None = None) -> TargetCard:
-        """Return a target by name; the first for ``None``."""
+        """Return a target by name, else :class:`UnknownNameError`; the first for ``None``."""
         return self.targets[0] if name is None else _named(name, self.targets, f"target of {self.name}")
 
 

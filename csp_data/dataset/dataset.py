@@ -308,6 +308,27 @@ class Dataset:
         wide
             One row per sample of the inputs or of the targets; by default one row per value of both
             (:func:`csp_data.adapters.pandas.long_frame`).
+
+        Returns
+        -------
+        DataFrame
+            With ``wide``, the columns ``episode``, ``group``, ``split``, ``time`` (s) and one for each channel
+            (float32, physical units). Otherwise ``channel``, ``side``, ``unit`` and ``value`` take the place of
+            the channels.
+
+        Raises
+        ------
+        MissingExtraError
+            If pandas is not installed.
+        UnknownNameError, OptionError
+            If there is no such part or side.
+
+        Examples
+        --------
+        >>> import csp_data
+        >>> table = csp_data.load("sample").to_pandas("test", wide="targets")
+        >>> table.columns[3:].tolist(), len(table)
+        (['time', 'vel_x', 'vel_y', 'vel_z'], 535)
         """
         from csp_data.adapters.pandas import long_frame, wide_frame
 
@@ -316,7 +337,8 @@ class Dataset:
     def to_xarray(self, part: str | None = None) -> XarrayDataset:
         """Return the episodes of a part, or all, with named dimensions and units (needs xarray).
 
-        See :func:`csp_data.adapters.xarray.to_xarray`; ``to_netcdf(path, engine="h5netcdf")`` writes it.
+        See :func:`csp_data.adapters.xarray.to_xarray`; ``to_netcdf(path, engine="h5netcdf")`` writes it. Errors
+        are as for :meth:`to_pandas`.
         """
         from csp_data.adapters.xarray import to_xarray
 
@@ -331,19 +353,62 @@ class Dataset:
         return to_hf(self)
 
     def to_parquet(self, folder: Path | str) -> Path:
-        """Write Parquet files with the card as README into a new folder (needs pyarrow)."""
+        """Write Parquet files with the card as README into a new folder, and return it (needs pyarrow).
+
+        Raises
+        ------
+        OptionError
+            If the folder is there and not empty.
+        """
         from csp_data.adapters.hf import write_parquet
 
         return write_parquet(self, folder)
 
     def to_npz(self, path: Path | str, part: str | None = None) -> Path:
-        """Write all arrays to one ``.npz`` file (:func:`csp_data.adapters.numpy.arrays` says which)."""
+        """Write all arrays to one ``.npz`` file, and return its path; a file that is there is replaced.
+
+        ``inputs`` and ``targets`` are those of all episodes end to end; ``input_start``, ``target_start`` and the
+        like say where each begins (:func:`csp_data.adapters.numpy.arrays`).
+
+        Parameters
+        ----------
+        path
+            The file to write.
+        part
+            One part; ``None`` for all.
+
+        Raises
+        ------
+        UnknownNameError
+            If there is no such part.
+        """
         from csp_data.adapters.numpy import write_npz
 
         return write_npz(self, path, part)
 
     def plot(self, figure: str = "episode", **options: Any) -> Any:
-        """Draw a figure (needs matplotlib): its name and options as in :func:`csp_data.plot.draw`."""
+        """Draw a figure (needs matplotlib).
+
+        Parameters
+        ----------
+        figure
+            ``"episode"``, ``"lowpass"``, ``"spectra"``, ``"splits"``, ``"targets"`` or ``"trajectory"``.
+        **options
+            ``part`` and ``episode`` (number or id), ``lowpass``, ``channels`` and ``predictions``, as
+            :func:`csp_data.plot.draw` describes them.
+
+        Returns
+        -------
+        Figure
+            Of matplotlib: ``figure.savefig(path)`` writes it.
+
+        Raises
+        ------
+        MissingExtraError
+            If matplotlib is not installed.
+        UnknownNameError, OptionError
+            As for :func:`csp_data.plot.draw`.
+        """
         from csp_data.plot import draw
 
         return draw(self, figure, **options)
