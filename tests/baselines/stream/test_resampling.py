@@ -298,5 +298,7 @@ def test_a_known_baseline_outlives_a_gap(at_rest: float) -> None:
     np.testing.assert_array_equal(kept.push(rows[50:]), known.push(rows[50:]))
     assert kept.answered == known.answered > 0
     kept.reset()
-    assert len(kept.push(rows[:6])) == 0
+    assert len(kept.push(rows[20:26])) == 0
     assert kept.answered == 0
+    other = baselines.Streamer(model, ds.normalization, deltas=True, baseline=rows[20:27].mean(axis=0))
+    np.testing.assert_array_equal(kept.push(rows[26:]), other.push(rows[20:]))

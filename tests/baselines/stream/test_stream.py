@@ -112,7 +112,12 @@ def test_every_way_of_cutting_and_reading_out(
 def test_a_window_bounds_the_memory_of_a_transformer(ds: csp_data.Dataset) -> None:
     whole = streamer(ds, "hiss-lstm-transformer")
     model = with_window(whole.model, 4)
+    assert (model.training, with_window(whole.model.train(), 4).training) == (False, True)
+    whole.model.eval()
     stream = Streamer(model, ds.normalization, deltas=True, lowpass=SMOOTH)
+    inputs = ds.val[0].inputs[:40]  # four chunks: nothing is out of sight yet
+    np.testing.assert_allclose(stream.push(inputs), whole.push(inputs), atol=1e-6)
+    stream.reset()
     assert with_window(model, None) is model
     sizes = []
     for _ in range(3):
@@ -168,7 +173,8 @@ def test_streams_of_one_model_run_in_threads_beside_each_other(ds: csp_data.Data
 def test_states_of_other_streams_are_refused(ds: csp_data.Dataset, engine: str, tmp_path: Path) -> None:
     inputs = ds.val[0].inputs[:25]
     stream = streamer(ds, "hiss-lstm-gru", engine)
-    stream.push(inputs)
+    start = stream.state_dict()
+    made = stream.push(inputs)
     before = stream.state_dict()
     entry = next(name for name in before if "/" in name)
     kept = json.loads(before["settings"].tobytes())
@@ -210,6 +216,8 @@ def test_states_of_other_streams_are_refused(ds: csp_data.Dataset, engine: str, 
             load_state(tmp_path / "damaged", stream)
     after = stream.state_dict()
     assert all(np.array_equal(after[name], value) for name, value in before.items())
+    stream.load_state_dict(start)
+    np.testing.assert_array_equal(stream.push(inputs), made)
 
 
 @pytest.mark.parametrize("engine", ["reference", "fast"])

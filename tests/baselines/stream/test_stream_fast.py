@@ -212,6 +212,10 @@ def test_what_has_no_compiled_loops_is_refused_by_name_and_run_by_auto() -> None
     double = build("flat-lstm", in_dim=5, out_dim=2, dim=8).double()
     with pytest.raises(OptionError, match=r"'reference' or 'auto' for flat-lstm.*s4"):
         make_engine(double, "fast")
-    assert make_engine(double).name == "reference"
+    engine, x = make_engine(double.eval()), np.random.default_rng(0).normal(size=(30, 5))
+    assert engine.name == "reference"
+    with torch.no_grad():
+        expected = double(torch.from_numpy(x[None]))[0].numpy()
+    np.testing.assert_allclose(engine.push(x), expected, rtol=1e-9)
     with pytest.raises(OptionError, match="one of auto, reference, fast"):
         make_engine(double, "quick")
