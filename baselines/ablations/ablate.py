@@ -15,7 +15,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from baselines.ablations.comparison import folds_label, metrics_of, relative_mse, si_rmse, write_rows
 from baselines.ablations.variants import KINDS, Base, Kind, Variant
@@ -34,7 +34,7 @@ from baselines.training.settings import TrainConfig
 from csp_data import Dataset
 from csp_data.card import load_card
 from csp_data.home import expanded
-from csp_data.options import frozen
+from csp_data.options import frozen, is_number
 from csp_data.protocol import resolve
 from csp_data.terminal import count_of
 
@@ -243,8 +243,10 @@ def ablate_grid(
     """Run a grid in all variants; as :func:`ablate`, with the command for the record."""
     if kind not in KINDS:
         raise UnknownNameError("ablation", kind, KINDS)
+    if isinstance(cast("object", values), str) or not isinstance(cast("object", values), Iterable):
+        raise OptionError("values", values, "a list")
     values = frozen(list(dict.fromkeys(values)))  # twice, a run would count as two
-    if not all(0 < value < math.inf for value in values):
+    if not all(is_number(value) and 0 < value < math.inf for value in values):
         raise OptionError("values", list(values), "numbers above 0")
     for name, chosen in grid.settings.items():
         if len(chosen) != 1:

@@ -107,7 +107,11 @@ class Results(Sequence[Result]):
         ------
         UnknownNameError
             For a setting that no run has.
+        OptionError
+            For another `by`, or one setting in place of a list.
         """
+        if isinstance(settings, str):
+            raise OptionError("settings", settings, "a list of settings")
         try:
             import pandas as pd
         except ImportError as error:

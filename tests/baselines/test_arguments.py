@@ -69,6 +69,18 @@ WRONG: dict[str, tuple[str, Callable[[Given], object]]] = {
         "settings",
         lambda g: baselines.sweep(["sample"], ["mean"], out="x", settings=["train.lr=1"]),
     ),
+    "one value of an ablation": (
+        "values",
+        lambda g: baselines.ablate("lowpass", ["sample"], ["mean"], out="x", values=5),
+    ),
+    "a value as text": (
+        "values",
+        lambda g: baselines.ablate("lowpass", ["sample"], ["mean"], out="x", values=["5"]),
+    ),
+    "one setting for a column": (
+        "settings",
+        lambda g: baselines.load_results("sample").to_pandas(settings="seed"),
+    ),
     "options in a list": (
         "options",
         lambda g: baselines.run(g["dataset"], "flat-s4", g["config"], "x", options=["dim=8"]),
