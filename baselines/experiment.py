@@ -128,6 +128,8 @@ def run(
         A name or value that does not exist.
     RunError
         If the folder holds something else.
+    ModelError
+        If `weights` cannot be read or are another model's, or a file of one's own does not do what is asked of it.
     TrainingError
         If the loss stops being finite.
 

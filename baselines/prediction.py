@@ -142,6 +142,10 @@ class Predictor:
         ------
         OptionError
             If a value is none of these.
+        UnknownNameError
+            If no model of that name ships.
+        RunError
+            If the folder holds no finished run.
         """
         if baseline not in ("protocol", "none"):
             raise OptionError("baseline", baseline, "protocol or none")

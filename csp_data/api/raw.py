@@ -67,6 +67,8 @@ def download(
     ------
     UnknownNameError
         If there is no such data set.
+    OptionError
+        If `variant` is neither, `jobs` is below 1, or `mirror` is no address.
     AccessError
         If a person is needed: terms to accept, a password, a file or host that is gone.
     TransferError
@@ -120,6 +122,10 @@ def import_raw(
 
     Raises
     ------
+    UnknownNameError
+        If there is no such data set.
+    OptionError
+        If no path is given, or `how` is none of these.
     MissingDataError
         If a path holds nothing of the data set; the message says what it looks like instead.
     UnsafeArchiveError

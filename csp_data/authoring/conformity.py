@@ -87,6 +87,8 @@ def check_source(name: Path | str, *, raw: Path | str | None = None, limit: int 
 
     Raises
     ------
+    UnknownNameError
+        If there is no such data set.
     MissingDataError
         If there is no folder of raw files.
     OptionError

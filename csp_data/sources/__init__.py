@@ -249,8 +249,10 @@ def register(card: Card | Path | str, reader: Source | ModuleType | None = None)
 
     Raises
     ------
+    OptionError
+        If `card` is none of these.
     CardError
-        If the card is incomplete, or its name is that of a set of this package.
+        If the card is missing or incomplete, or its name is that of a set of this package.
     SourceError
         If the reader lacks what the card names.
     """
