@@ -35,8 +35,8 @@ class Export:
     """Folder of the run, or pretrained:NAME for a model that ships with the package."""
     out: Annotated[Path, _arg(metavar="FILE", aliases=["-o"])]
     """The file to write."""
-    format: Literal["onnx", "pt2"] = "onnx"
-    """ONNX, or an exported program of torch."""
+    format: Literal["auto", "onnx", "pt2"] = "auto"
+    """ONNX, or an exported program of torch; auto is pt2 for a file that ends in .pt2, else ONNX."""
     window: Annotated[int | None, _arg(metavar="N")] = None
     """Steps that a Transformer looks back over; needed where the run's own has no window."""
     data: Annotated[Path | None, _arg(metavar="FILE")] = None
@@ -56,7 +56,9 @@ def export_run(command: Export, line: str) -> None:
     model, interface = model_of(command.run, command.window, command.data)
     notes = list(notes_on(command.run, model, interface))
     record = {"source": _source(command.run), "notes": notes}
-    metadata = export(model, interface, command.out, command.format, model.config.name, record)
+    by_name = "pt2" if command.out.suffix == ".pt2" else "onnx"
+    form = by_name if command.format == "auto" else command.format
+    metadata = export(model, interface, command.out, form, model.config.name, record)
     for note in notes if loudness.get().notes else ():
         sys.stderr.write(f"Note: {note}\n")
     if command.json:

@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 import tyro
 
-from baselines.errors import OptionError
+from baselines.errors import OptionError, UsageError
 from baselines.stream.line_protocol import cells
 from csp_data.home import expanded
 from csp_data.terminal import at_terminal, loudness
@@ -85,7 +85,9 @@ def predict(command: Predict, line: str) -> None:
 
     if bool(command.files) == (command.dataset is not None):
         found = "both" if command.files else "neither"
-        raise OptionError("dataset", found, "either files of recordings, or --dataset")
+        raise UsageError(
+            f"Expected either files of recordings, or --dataset; found {found}. More: csp-baselines predict --help"
+        )
     if command.dataset is None and (command.raw is not None or command.recording):
         raise OptionError(
             "raw" if command.raw else "recording", command.raw or command.recording[0], "--dataset too"

@@ -127,7 +127,7 @@ class Train:
     model: Annotated[str, Named, _arg(metavar="MODEL")]
     """Name of a model or reference, or FILE.py:NAME for a class or function of your own that makes one."""
     choices: Annotated[Choices, tyro.conf.OmitArgPrefixes, _arg(name="training")] = field(default_factory=Choices)
-    out: Annotated[Path | None, _arg(metavar="FOLDER")] = None
+    out: Annotated[Path | None, _arg(metavar="FOLDER", aliases=["-o"])] = None
     """Folder of the run; by default runs/DATASET-MODEL-SEED."""
     raw: Annotated[Path | None, _arg(metavar="FOLDER")] = None
     """Folder of the raw files, to prepare the data set from."""

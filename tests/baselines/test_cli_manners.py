@@ -9,6 +9,7 @@ import shlex
 import shutil
 import subprocess
 import sys
+import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -162,7 +163,7 @@ def test_json_is_all_of_stdout_for_every_command_that_reports(
     lines = (f"{p.id},{time},0,0,0\n" for p in runs["a"].predictions for time in p.time)
     predictions.write_text("episode,time,vel_x,vel_y,vel_z\n" + "".join(lines))
     calls = {
-        "train": ["sample", "mean", "--out", str(tmp_path / "run")],
+        "train": ["sample", "mean", "-o", str(tmp_path / "run")],
         "eval": [run],
         "score": ["sample", str(predictions)],
         "table": [run, mean],
@@ -172,7 +173,7 @@ def test_json_is_all_of_stdout_for_every_command_that_reports(
         "ablate": ["lowpass", "--datasets", "sample", "--models", "mean", "--values", "5", "--seeds", "0"],
         "faults": [mean, "--faults", "saturation", "--out", str(tmp_path / "faults")],
         "bench": ["--quick", "--models", "flat-s4", "--batches", "1", "--threads", "1"],
-        "export": [run, "--format", "pt2", "-o", str(tmp_path / "x.pt2")],
+        "export": [run, "-o", str(tmp_path / "x.pt2")],
     }
     calls["ablate"] += ["--out", str(tmp_path / "ablation")]
     for name, arguments in calls.items():
@@ -180,6 +181,7 @@ def test_json_is_all_of_stdout_for_every_command_that_reports(
         assert code == 0, (name, error)
         assert error == "", name
         json.loads(out)
+    assert zipfile.is_zipfile(tmp_path / "x.pt2")  # a program of torch, as its name says, and no ONNX
     listed = {name for name, row in commands().items() if "json" in row.options.__dataclass_fields__}
     assert listed == {*calls, "stream"}  # whose stdout are predictions: its summary goes to stderr
     assert said(["eval", "nowhere", "--json"], capsys)[:2] == (1, "")
