@@ -70,7 +70,8 @@ def test_second_derivatives_are_those_of_the_reference(kind):
 
     ours = grad(steepness)({name: p.detach() for name, p in parameters.items()})
     (slope,) = torch.autograd.grad(reference(part, x).square().mean(), x, create_graph=True)
-    for name, expected in torch.autograd.grad(slope.square().mean(), parameters).items():
+    theirs = torch.autograd.grad(slope.square().mean(), list(parameters.values()))
+    for name, expected in zip(parameters, theirs, strict=True):
         bound = 1e-8 * float(expected.abs().max())
         torch.testing.assert_close(ours[name], expected, rtol=0, atol=bound, msg=name)
 
