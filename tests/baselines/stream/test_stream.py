@@ -155,6 +155,11 @@ def test_state_can_be_kept_and_taken_up_again(ds: csp_data.Dataset, name: str, t
     load_state(tmp_path / "state", other)
     np.testing.assert_array_equal(other.push(inputs[33:]), rest)
     assert other.samples == 60
+    for one in (stream, other):  # from where they go different ways
+        one.load_state_dict(kept)
+    begun = stream.push(inputs[33:47])
+    other.push(inputs[:27])
+    np.testing.assert_array_equal(np.concatenate([begun, stream.push(inputs[47:])]), rest)
     stream.reset()
     np.testing.assert_allclose(stream.push(inputs), batch(stream, inputs), atol=1e-5)
 

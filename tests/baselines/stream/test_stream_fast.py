@@ -16,6 +16,7 @@ from baselines import build
 from baselines.bench.stream import measure_stream_latency
 from baselines.errors import OptionError
 from baselines.layers import LAYERS, S4
+from baselines.layers.pooling import AttentionPool
 from baselines.layers.s4 import S4Config
 from baselines.presets import INNER_KINDS
 from baselines.stream.engine import ReferenceEngine, make_engine
@@ -81,6 +82,17 @@ def test_attention_to_one_step_alone_stays_finite() -> None:
     with torch.no_grad():
         for block in model.net.layer.blocks:
             block.qkv.weight[:32] *= 12
+    x = np.random.default_rng(0).normal(size=(60, 5))
+    expected = ReferenceEngine(model).push(x)
+    np.testing.assert_allclose(make_engine(model, "fast").push(x), expected, rtol=1e-5, atol=1e-5)
+
+
+def test_a_readout_of_one_step_alone_stays_finite() -> None:
+    torch.manual_seed(3)
+    model = build("hiss-s4-lstm", in_dim=5, out_dim=2, dim=16, layers=1, readout="attention").eval()
+    (pool,) = (module for module in model.modules() if isinstance(module, AttentionPool))
+    with torch.no_grad():
+        pool.query += 500
     x = np.random.default_rng(0).normal(size=(60, 5))
     expected = ReferenceEngine(model).push(x)
     np.testing.assert_allclose(make_engine(model, "fast").push(x), expected, rtol=1e-5, atol=1e-5)
