@@ -22,8 +22,8 @@ from csp_data.terminal import with_control
 
 __all__ = ["Prepared", "found_damaged", "read_header", "read_recipe"]
 
-FAULTS = (KeyError, OSError, RuntimeError, TypeError, ValueError)
-"""What h5py, or a decoder of text, raises over a damaged file."""
+FAULTS = (AttributeError, LookupError, OSError, OverflowError, RuntimeError, TypeError, ValueError)
+"""What h5py, numpy or a decoder of text raises over a damaged file, with a group in the place of an array, say."""
 ARRAYS = ("inputs", "targets")
 KINDS = {"str": "O", "int": "iu", "float": "f"}
 """Of columns of the tables, as numpy calls them."""
