@@ -20,6 +20,7 @@ from baselines.cli import main
 from baselines.errors import CspDataError, OptionError, UnknownNameError
 from baselines.experiment import evaluate, run
 from baselines.prediction import _require_truth, chosen_recordings
+from baselines.runs.interface import interface_of
 from baselines.runs.run import Run
 from baselines.training.settings import TrainConfig
 from csp_data import Dataset, LowPass, Protocol, Recording
@@ -60,6 +61,7 @@ def test_whatever_the_protocol_does_to_recordings(tmp_path: Path) -> None:
         input_hz=40,
         target_hz=4,
         look_ahead_s=0.25,
+        input_deltas=False,
     )
     options = {"dim": 8, "hidden": 8, "layers": 1}
     trained, _ = run(dataset, "flat-lstm", TrainConfig(epochs=1, window_s=5.0), tmp_path / "run", options=options)
@@ -68,6 +70,8 @@ def test_whatever_the_protocol_does_to_recordings(tmp_path: Path) -> None:
         (prediction,) = predictor.predict(without_truth(evaluated.id))
         assert np.array_equal(prediction.time, evaluated.time)
         assert prediction.values == pytest.approx(evaluated.pred, rel=1e-5, abs=1e-5)
+    shipped = replace(baselines.load_pretrained("broad"), interface=interface_of(trained))
+    assert baselines.Predictor.of(shipped).protocol == trained.protocol  # as its interface says
 
 
 def test_the_model_that_ships_predicts_as_in_its_evaluation_or_as_a_stream(sample: Dataset) -> None:

@@ -22,7 +22,7 @@ from baselines.report import make_report, write_report
 from baselines.report.about import _shared_recordings, lede
 from baselines.report.build import Key, _overview_tables, _title
 from baselines.report.cost import _realtime_factor, provenance, speed
-from baselines.report.curves import _drift_panel, _Sums, over_time
+from baselines.report.curves import _drift_panel, _Sums, learning, over_time
 from baselines.report.group import FAMILY_SIZE, Group, families, looks_of
 from baselines.report.panels import panel
 from baselines.report.results import errors, significance
@@ -352,6 +352,11 @@ def test_over_time_stands_what_varies_most(
     text = over_time(group)
     assert "b, the test episode whose measured target varies most: its first 20 s. 2 of 3 targets." in text
     assert [words.split(",")[0] for words, _ in _figures(text)] == list(sample.targets.names[1:])
+    (tmp_path / "apart").mkdir()
+    save_predictions(tmp_path / "apart" / PREDICTIONS, [replace(e, pred=e.true + 0.5) for e in episodes])
+    apart = replace(group, runs=[replace(runs["a"], folder=tmp_path / "apart")])
+    for (_, same), (_, beside) in zip(_figures(text), _figures(over_time(apart)), strict=True):
+        assert same != beside  # what is drawn is the prediction
 
 
 def test_velocities_are_summed_by_their_step(runs: dict[str, Run], sample: Dataset) -> None:
@@ -398,6 +403,26 @@ def test_an_angle_is_no_part_of_a_distance(many: list[Run], tmp_path: Path) -> N
         return _drift_panel(group, summed, height=2.9).svg
 
     assert drift("turned", [0.0, 0.1, 1.0]) == drift("moved", [0.0, 0.1, 0.0])
+
+
+def test_learning_curves_are_of_either_loss_and_mark_the_chosen_epoch(
+    runs: dict[str, Run], sample: Dataset
+) -> None:
+    """With the losses the other way round, what was drawn of one is drawn of the other."""
+
+    def drawn(epoch: int, keys: dict[str, str]) -> list[set[str]]:
+        epochs = [{**line, **{key: line[other] for key, other in keys.items()}} for line in runs["a"].epochs]
+        run = replace(runs["a"], epochs=epochs, results={**runs["a"].results, "epoch": epoch})
+        text = learning(Group([run], sample, make_table([run]), "sample", looks_of(["flat-lstm"])))
+        return [set(re.findall(r' (?:d|x|y)="([^"]*)"', svg)) for _, svg in _figures(text)]
+
+    own, other = ["train_loss", "val_loss"], ["val_loss", "train_loss"]
+    (train, first), (again, second) = (drawn(epoch, dict(zip(own, own, strict=True))) for epoch in (1, 2))
+    assert train == again
+    assert first != second
+    swapped, _ = drawn(1, dict(zip(own, other, strict=True)))
+    assert swapped <= first  # which has the mark besides
+    assert not train <= first
 
 
 def test_no_learning_curves_without_epochs(runs: dict[str, Run], sample: Dataset) -> None:
@@ -556,14 +581,20 @@ def test_a_setting_of_the_training_is_found_too(runs: dict[str, Run]) -> None:
 def test_the_overview_has_the_data_as_they_are_and_no_variant_of_them(
     runs: dict[str, Run], sample: Dataset
 ) -> None:
-    table = make_table([runs["a"]])
-    plain = Group([runs["a"]], sample, table, "sample", {})
+    made = [runs["a"], runs["mean"]]
+    table = make_table(made)
+    plain = Group(made, sample, table, "sample", {})
     row = replace(table.rows[0], test_mse=0.001)
     variant = replace(plain, runs=list(runs.values()), table=replace(table, rows=(row,)), full=False)
     other = replace(plain, table=replace(table, dataset="other"))
-    (overview,) = _overview_tables([plain, variant, other])
-    assert cells(table, table.rows[0])[1] in overview
+    simulated = replace(plain, table=replace(table, dataset="third", kind="simulated"))
+    (overview,) = _overview_tables([plain, variant, other, simulated])  # which is alone of its kind
+    for model in table.rows:
+        assert overview.count(f">{cells(table, model)[1]}<") == 2
+    best = cells(table, table.rows[-1])[1]
+    assert re.findall(r'<td class="tinted"[^>]*>([^<]+)<', overview) == [best, best]
     assert "0.001" not in overview
+    assert "third" not in overview
 
 
 def test_a_title_says_what_tells_data_of_one_name_apart(sample: Dataset) -> None:

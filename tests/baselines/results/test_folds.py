@@ -76,7 +76,7 @@ def test_errors_are_those_of_all_predictions_together(runs: list[Run]) -> None:
         assert row.seconds == pytest.approx(np.mean([run.results["seconds"] for run in own]))
         assert row.parameters == max(run.results["parameters"] for run in own)
         assert row.groups == sum(len(run.reported["groups"]) for run in own)
-        assert (row.fold, row.folds) == (None, FOLDS)
+        assert (row.fold, row.folds, row.epoch) == (None, FOLDS, None)
         assert row.test_ate is None  # velocities in the sensor's frame make no path
 
 

@@ -152,6 +152,7 @@ def test_filters(rows: list[Result], tmp_path: Path) -> None:
     with pytest.raises(UnknownNameError, match="There is no study 'frist'"):
         load_results("frist")
     assert "real recordings" in repr(every)
+    assert list(every[1:].where(model="flat-lstm")) == [row for row in every[1:] if row.model == "flat-lstm"]
 
 
 def test_frame(rows: list[Result], tmp_path: Path) -> None:
@@ -174,6 +175,8 @@ def test_frame(rows: list[Result], tmp_path: Path) -> None:
         UnknownNameError, match=r"no setting 'train\.l' in these results.*Did you mean 'train\.lr'"
     ):
         Results(rows).to_pandas(settings=["train.l"])
+    with pytest.raises(OptionError, match="by='recordings': expected run, recording or target"):
+        Results(rows).to_pandas(by="recordings")  # type: ignore[arg-type]
     targets = load_results(tmp_path / "first.csv").to_pandas(by="target")
     assert set(targets.target) == {"vel_x", "vel_y", "vel_z"}
 
@@ -217,6 +220,8 @@ def test_contradictions_are_refused(rows: list[Result], tmp_path: Path) -> None:
     with pytest.raises(OptionError, match="study='First Study': expected small letters"):
         add_to_study(path, [replace(other, study="First Study")])
     assert path.read_bytes() == before
+    paper = replace(other, key="0" * 12, config="1" * 12, protocol="paper")
+    assert merged(rows, [paper]) == [*rows, paper]  # of another protocol, which tells them apart
     # the same seconds later is the same run: times are no results
     assert merged(rows, [replace(rows[0], seconds=99.0)]) == rows
 
