@@ -218,7 +218,7 @@ def test_what_cannot_be_written_is_named_without_a_traceback(
     line: str, runs: dict[str, Run], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "file").write_text("mine")
-    arguments = line.format(run=runs["mean"].folder, file=tmp_path / "file").split()
+    arguments = [word.format(run=runs["mean"].folder, file=tmp_path / "file") for word in line.split()]
     code, error = _fails(arguments, capsys)
     assert code == 1
     assert error.startswith(f"Error: {tmp_path / 'file'}")
