@@ -17,6 +17,7 @@ from baselines.results.text import OPTIONAL, ResultsError, abbreviated, columns,
 from baselines.runs.collect import find_runs, read_runs
 from baselines.runs.config import digest, flatten
 from baselines.runs.run import read_run
+from csp_data.files import read_json
 from csp_data.home import expanded
 
 if TYPE_CHECKING:
@@ -383,7 +384,7 @@ def _sibling_file(path: Path, name: str) -> Path:
 
 def _read_configs(path: Path) -> dict[str, Any]:
     try:
-        configs = json.loads(path.read_text(encoding="utf-8"))
+        configs = read_json(path)
         wrong = [name for name, settings in configs.items() if digest(settings) != name]
     except (OSError, ValueError, AttributeError) as error:
         raise ResultsError(f"{path}: cannot be read as configurations ({error}).") from error

@@ -264,6 +264,7 @@ def test_an_ablation_names_its_variants(folder: Path, rows: list[Result], tmp_pa
         ("first.configs.json", lambda text: text.replace('"epochs": 2', '"epochs": 3', 1), "it was changed"),
         ("first.configs.json", lambda text: "{}", "lacks the configuration"),
         ("first.configs.json", lambda text: "[", "cannot be read"),
+        ("first.configs.json", lambda text: "[" * 100_000, "cannot be read"),
     ],
 )
 def test_damage_is_named(name: str, change: Any, problem: str, rows: list[Result], tmp_path: Path) -> None:
