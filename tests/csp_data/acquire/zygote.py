@@ -68,9 +68,12 @@ def work(task: list, number: int) -> None:
 
 
 def main() -> None:
+    from tqdm import tqdm
+
     import csp_data
     from csp_data.sources import ronin, vector  # noqa: F401 - what the workers will need
 
+    tqdm.monitor_interval = 0  # no thread that could hold a lock while a worker is forked: it would wait for ever
     csp_data.load("sample")
     for line in sys.stdin:
         command = json.loads(line)
