@@ -30,6 +30,7 @@ from baselines.runs.interface import INTERFACE, InterfaceError, interface_of
 from baselines.runs.model import load_model
 from baselines.runs.run import Run, read_run
 from baselines.stream.line_protocol import (
+    ClockError,
     LatencyHistogram,
     PredictionWriter,
     SampleClock,
@@ -308,6 +309,7 @@ def test_bytes_that_are_no_text_and_a_byte_order_mark() -> None:
         ("x, time,b , a, x\n7,0,2,1,8\n7, ,2,1,8\n7,,2,1,8\n", [0, None, None]),
         ('{"a": 1, "b": 2, "time": 0, "timestamp": 5}\n{"time": null, "b": 2, "a": 1}\n[1, 2]\n', [0, None, None]),
         ("timestamp,a,b\n5,1,2\n", [None]),
+        ('{"timestamp": 5, "a": 1, "b": 2}\n', [None]),
     ],
 )
 def test_what_a_line_may_hold_besides(text: str, times: list[float | None]) -> None:
@@ -620,6 +622,19 @@ def test_times_go_on_where_lines_have_none() -> None:
     assert clock.time(5) == pytest.approx(99.96)
     clock.set(0.0, 10)  # the device was started anew
     assert clock.time(11) == pytest.approx(0.02)
+
+
+def test_the_first_steps_are_judged_by_their_median_and_direction() -> None:
+    def check(times: list[float]) -> None:
+        clock = SampleClock(0.02)
+        for line, time in enumerate(times, start=1):
+            clock.check(time, line)
+
+    even = [0.02 * k for k in range(60)]
+    check(even[:13] + [time + 60 for time in even[13:]])  # a lost minute is no other rate
+    check(even[:25] + [time + k for k, time in enumerate(even[25:])])  # later ones are :meth:`off_pace`'s
+    with pytest.raises(ClockError, match=r"line 25: expected samples 0\.02 s apart \(50 Hz\).* median of -0\.02"):
+        check(even[::-1])
 
 
 def test_percentiles_of_latencies() -> None:

@@ -109,6 +109,24 @@ def test_each_recording_is_reported_once(runs: list[Run]) -> None:
     assert sum(map(len, held)) == len(everything)
 
 
+def test_a_row_of_all_folds_names_their_commits_and_hangs_on_every_run(runs: list[Run]) -> None:
+    rows = [Result.of(run) for run in runs if run.config.name == "mean"]
+    committed = [replace(row, commit=digit * 40) for row, digit in zip(rows, "212", strict=True)]
+    (row,) = across_folds(committed)
+    assert row.commit == f"{'1' * 40}, {'2' * 40}"
+    (unknown,) = across_folds([replace(one, commit=None) for one in rows])
+    assert unknown.commit is None
+    (turned,) = across_folds(committed[::-1])
+    assert (turned.key, turned.config, turned.recipe_hash) == (row.key, row.config, row.recipe_hash)
+    for name in ("key", "recipe_hash"):
+        made = {getattr(row, name)}
+        for k, one in enumerate(committed):
+            (other,) = across_folds([*committed[:k], replace(one, **{name: "0" * 12}), *committed[k + 1 :]])
+            made.add(getattr(other, name))
+        assert len(made) == 1 + FOLDS
+        assert all(len(text) == 12 for text in made)
+
+
 def test_tables_are_of_all_folds(runs: list[Run]) -> None:
     table = make_table(runs)
     assert table.folds == FOLDS

@@ -19,7 +19,7 @@ from baselines.layers import LAYERS, S4
 from baselines.layers.pooling import AttentionPool
 from baselines.layers.s4 import S4Config
 from baselines.presets import INNER_KINDS
-from baselines.stream.engine import ReferenceEngine, make_engine
+from baselines.stream.engine import ReferenceEngine, StateError, make_engine
 from baselines.stream.fast import FAST_KINDS, FastEngine, pointwise
 from baselines.stream.fast.engine import make_stack
 from baselines.stream.fast.stack import in_large_pages
@@ -107,6 +107,27 @@ def test_a_state_taken_up_gives_the_same_bits(name: str) -> None:
     second.push(x[:3])
     second.load(first.state())
     np.testing.assert_array_equal(first.push(x[77:]), second.push(x[77:]))
+
+
+def test_a_past_of_any_length_is_taken_up_and_of_another_shape_refused() -> None:
+    model = build("flat-transformer", in_dim=5, out_dim=2, dim=16, layers=2).eval()
+    x = np.random.default_rng(0).normal(size=(300, 5))
+    short, long = make_engine(model, "fast"), make_engine(model, "fast")
+    short.push(x[:10])
+    long.push(x[:200])
+    kept = short.state()
+    expected = short.push(x[10:])
+    long.load(kept)  # shorter than its own
+    np.testing.assert_array_equal(long.push(x[10:]), expected)
+    before = long.state()
+    keys = before["high.keys"]
+    for bad in (keys[:1], keys[:, :, :8], keys[0], keys[..., None], keys.astype(np.float64)):
+        with pytest.raises(StateError, match=r"high\.keys: expected float32 of shape \(2, 512, 16\), found"):
+            long.load({**before, "position": before["position"] + 1, "high.keys": bad})
+    with pytest.raises(StateError, match="position"):
+        long.load({**before, "position": before["position"][None]})
+    after = long.state()
+    assert all(np.array_equal(after[name], value) for name, value in before.items())
 
 
 @pytest.mark.parametrize("wanted", [{0}, {3}, {4, 5}, {9}, {8, 9}, {1, 6, 9}, set(range(10))])
