@@ -26,7 +26,7 @@ The main functions, each with examples in its own documentation:
 """
 
 from types import ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from csp_data import errors, normalization
 from csp_data._version import __version__
@@ -36,6 +36,7 @@ from csp_data.authoring.conformity import check_source
 from csp_data.card import Card, names
 from csp_data.dataset import Dataset, Episode, Split
 from csp_data.errors import CspDataError, DamagedRecordingError
+from csp_data.modules import modules_when_used
 from csp_data.normalization import Normalization, Scaling
 from csp_data.prepare.unlabelled import InputEpisode, input_episodes
 from csp_data.protocol import PAPER, STRICT, Protocol
@@ -97,14 +98,7 @@ __all__ = [
 
 
 if not TYPE_CHECKING:  # with this, a type checker would take any name for one that is there
-
-    def __getattr__(name: str) -> Any:
-        from importlib import import_module  # not with the package: few ask for a module this way
-        from pkgutil import iter_modules
-
-        if not name.startswith("_") and any(module.name == name for module in iter_modules(__path__)):
-            return import_module(f"csp_data.{name}")
-        raise AttributeError(f"module 'csp_data' has no attribute {name!r}")
+    __getattr__ = modules_when_used(__name__)
 
 
 def __dir__() -> list[str]:

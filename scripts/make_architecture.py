@@ -19,7 +19,19 @@ Columns = tuple[tuple[str, tuple[str, ...]], ...]
 TOOLKIT: Columns = (
     (
         "what",
-        ("errors", "options", "files", "_version", "card", "recording", "home", "output", "parallel", "terminal"),
+        (
+            "errors",
+            "options",
+            "files",
+            "modules",
+            "_version",
+            "card",
+            "recording",
+            "home",
+            "output",
+            "parallel",
+            "terminal",
+        ),
     ),
     ("choices", ("signal", "predictions", "windows", "resplit", "normalization", "protocol")),
     ("raw files", ("sources", "simulate", "splits")),

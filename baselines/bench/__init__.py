@@ -1,1 +1,8 @@
 """How fast training steps and streams are, as ratios to a peer in the same process."""
+
+from typing import TYPE_CHECKING
+
+from csp_data.modules import modules_when_used
+
+if not TYPE_CHECKING:  # with this, a type checker would take any name for one that is there
+    __getattr__ = modules_when_used(__name__)

@@ -1,1 +1,8 @@
 """Flat and hierarchical models: their configurations, the modules, their names, and the published weights."""
+
+from typing import TYPE_CHECKING
+
+from csp_data.modules import modules_when_used
+
+if not TYPE_CHECKING:  # with this, a type checker would take any name for one that is there
+    __getattr__ = modules_when_used(__name__)

@@ -1,1 +1,8 @@
 """For whoever adds a data set: a folder to start from, and checks of card, reader and recordings."""
+
+from typing import TYPE_CHECKING
+
+from csp_data.modules import modules_when_used
+
+if not TYPE_CHECKING:  # with this, a type checker would take any name for one that is there
+    __getattr__ = modules_when_used(__name__)
