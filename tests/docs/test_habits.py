@@ -7,10 +7,15 @@ import os
 import re
 import subprocess
 import sys
+from dataclasses import fields
+from fnmatch import filter as matching
 from pathlib import Path
 
 import pytest
 import yaml
+
+from csp_data.card import Card, SplitCard, StreamCard, TargetCard
+from csp_data.card.types import Access, Citation, FileEntry, Licence, Size
 
 ROOT = Path(__file__).parents[2]
 HOOKS = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text())["repos"][0]["hooks"]
@@ -56,9 +61,10 @@ def test_a_hook_stops_a_bad_commit(text: str, tmp_path: Path) -> None:
     assert (run("git", "log", "--oneline").returncode == 0) == (text == "x = 1\n")
 
 
-@pytest.mark.parametrize(
-    "page", [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").glob("*.md"))], ids=lambda page: page.name
-)
+PAGES = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").glob("*.md"))]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_files_and_modules_that_pages_name_are_there(page: Path) -> None:
     text = page.read_text(encoding="utf-8")
     files = re.findall(r"(?<![\w/.{}-])((?:baselines|csp_data|tests|scripts|examples)/[\w/.-]+\.\w+)", text)
@@ -67,3 +73,27 @@ def test_files_and_modules_that_pages_name_are_there(page: Path) -> None:
     assert not gone
     for name in set(re.findall(r"^(?:>>> )?(?:from|import) ((?:baselines|csp_data)[\w.]*)", text, re.MULTILINE)):
         assert importlib.util.find_spec(name) is not None, name
+
+
+def test_tests_that_pages_name_are_there() -> None:
+    files = list((ROOT / "tests").rglob("test_*.py"))
+    known = {file.stem for file in files}.union(
+        *(re.findall(r"^ *def (test_\w+)", file.read_text(encoding="utf-8"), re.MULTILINE) for file in files)
+    )
+    named = {
+        name
+        for page in PAGES
+        for cited in re.findall(r"`(?:[\w/]+::)?(test_[\w.]+)`", page.read_text(encoding="utf-8"))
+        for name in [cited.removesuffix(".py").replace("...", "*")]
+        if name != "test_seen"  # a part of a data set
+    }
+    assert len(named) > 40
+    assert [name for name in sorted(named) if not matching(known, name)] == []
+
+
+def test_the_page_of_cards_has_every_field() -> None:
+    page = (ROOT / "docs" / "cards.md").read_text(encoding="utf-8")
+    said = set(re.findall(r"[`\[](\w+)[`\].]", page))
+    kinds = (Card, Licence, Citation, Size, StreamCard, TargetCard, SplitCard, FileEntry, Access)
+    names = {field.name for kind in kinds for field in fields(kind)} - {"reader"}  # which is no field of the file
+    assert names - said == set()
