@@ -163,7 +163,7 @@ def _made_before(name: str) -> list[Dataset]:
 def _counts(dataset: Dataset) -> str:
     """Say how many recordings the publisher promises, were found, and went into the prepared file."""
     counted = dataset.provenance["recordings"]
-    promised = "" if counted["promised"] is None else f"{counted['promised']} recordings promised, "
+    promised = "" if counted["promised"] is None else f"{count_of(counted['promised'], 'recording')} promised, "
     no_part = f", {counted['in_no_part']} in no part of the split" if counted["in_no_part"] else ""
     return f"{promised}{counted['found']} found, {counted['used']} used{no_part}"
 

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 
 import tyro
 
-from csp_data.terminal import loudness
+from csp_data.terminal import count_of, loudness
 
 __all__ = ["EXPORT", "Export", "export_run"]
 
@@ -65,7 +65,8 @@ def export_run(command: Export, line: str) -> None:
         sys.stdout.write(json.dumps(metadata) + "\n")
         return
     sys.stdout.write(
-        f"{command.out} and {command.out}.json written; {metadata['samples_per_call']} samples per call, "
+        f"{command.out} and {command.out}.json written; "
+        f"{count_of(metadata['samples_per_call'], 'sample')} per call, "
         f"{metadata['largest_difference']:.1e} of the targets' scale from the model at most\n"
     )
 

@@ -23,7 +23,7 @@ from baselines.stream.line_protocol import (
     SampleError,
     read_samples,
 )
-from csp_data.terminal import loudness
+from csp_data.terminal import count_of, loudness
 
 if TYPE_CHECKING:
     from baselines.commands.stream import Stream
@@ -217,9 +217,9 @@ def write_summary(command: Stream, counts: StreamCounts) -> None:
         source = "the standard input" if command.input == "-" else command.input
         sys.stderr.write(f"Note: no sample came from {source}, so nothing was predicted.\n")
     sys.stderr.write(
-        f"{samples:,} samples, {counts.predictions:,} predictions"
+        f"{count_of(samples, 'sample')}, {count_of(counts.predictions, 'prediction')}"
         + (
-            f", {counts.left_out:,} bad line{'' if counts.left_out == 1 else 's'} before the first sample left out"
+            f", {count_of(counts.left_out, 'bad line')} before the first sample left out"
             if counts.left_out
             else ""
         )

@@ -19,6 +19,7 @@ from baselines.runs.config import digest, flatten
 from baselines.runs.run import read_run
 from csp_data.files import read_json
 from csp_data.home import expanded
+from csp_data.terminal import count_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -66,7 +67,7 @@ class Results(Sequence[Result]):
         values = [
             f"{name} {', '.join(sorted({getattr(row, name) for row in self._rows}))}" for name in FILTERS[:4]
         ]
-        return f"Results({len(self)} runs; {'; '.join(values)})"
+        return f"Results({count_of(len(self), 'run')}; {'; '.join(values)})"
 
     def where(self, **wanted: Any) -> Results:
         """Return the rows whose fields have these values; a tuple, list, set or range stands for any of them.

@@ -29,6 +29,7 @@ from csp_data import LowPass, Normalization
 from csp_data.home import expanded
 from csp_data.options import as_numbers
 from csp_data.recording import FloatArray
+from csp_data.terminal import count_of
 
 __all__ = ["Streamer", "load_state", "save_state", "with_window"]
 
@@ -172,9 +173,9 @@ class Streamer:
     def __repr__(self) -> str:
         config = self.model.config
         return (
-            f"<Streamer of {config.name}, engine {self.engine.name}: {self.channels} channels at "
-            f"{self.preparation.input_hz:g} Hz, {config.out_dim} targets each {config.chunk} samples, "
-            f"{self.samples} taken>"
+            f"<Streamer of {config.name}, engine {self.engine.name}: {count_of(self.channels, 'channel')} at "
+            f"{self.preparation.input_hz:g} Hz, {count_of(config.out_dim, 'target')} each "
+            f"{count_of(config.chunk, 'sample')}, {self.samples} taken>"
         )
 
     @property

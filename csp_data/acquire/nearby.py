@@ -12,6 +12,7 @@ from pathlib import Path
 from csp_data.card import Card
 from csp_data.simulate.stamp import simulates, stamped
 from csp_data.sources import Found, find_in, recognise
+from csp_data.terminal import count_of
 
 __all__ = ["better_folder", "contents", "without_other_simulations"]
 
@@ -47,7 +48,7 @@ def contents(card: Card, folder: Path) -> str:
     there = f"{', '.join(inside[:5]) or 'nothing'}{' and more' if len(inside) > 5 else ''}"
     simulated = simulates(folder)
     others = ", ".join(
-        f"{name} ({count} recordings)"
+        f"{name} ({count_of(count, 'recording')})"
         for name, count in recognise(folder).items()
         if name != card.name and simulated in (None, name)
     )

@@ -11,7 +11,7 @@ from csp_data.card import names
 from csp_data.commands.base import Command, examples, report
 from csp_data.commands.options import json_option
 from csp_data.doctor import examine
-from csp_data.terminal import amount
+from csp_data.terminal import amount, count_of
 
 __all__ = ["doctor"]
 
@@ -59,7 +59,7 @@ def _lines(found: dict[str, Any]) -> Iterator[str]:
     yield "\nRaw files:"
     for row in found["datasets"]:
         ships = ", ships with csp-data" if row["ships"] else ""
-        yield f"  {row['name']:<14} {row['files']} files, {amount(row['bytes'])}{ships}: {row['path']}"
+        yield f"  {row['name']:<14} {count_of(row['files'], 'file')}, {amount(row['bytes'])}{ships}: {row['path']}"
     yield "\nPrepared files:" if found["prepared"] else "\nPrepared files: none"
     for row in found["prepared"]:
         size = amount(row["bytes"])

@@ -22,6 +22,7 @@ from csp_data.home import expanded
 from csp_data.normalization import Normalization
 from csp_data.protocol import Protocol
 from csp_data.store import Channels, EpisodeRow, Prepared, found_damaged
+from csp_data.terminal import count_of
 
 if TYPE_CHECKING:
     from datasets import DatasetDict
@@ -426,8 +427,8 @@ class Dataset:
         parts = ", ".join(f"{part} {len(self.split(part))}" for part in self.parts)
         return (
             f"<Dataset {self.name} ({self.kind}), protocol {self.protocol.name}: {parts} episodes, "
-            f"{len(self.channels.names)} inputs at {self.rates[0]:g} Hz, "
-            f"{len(self.targets.names)} targets at {self.rates[1]:g} Hz>"
+            f"{count_of(len(self.channels.names), 'input')} at {self.rates[0]:g} Hz, "
+            f"{count_of(len(self.targets.names), 'target')} at {self.rates[1]:g} Hz>"
         )
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 
 from csp_data.card import Card, SplitCard, StreamCard, TargetCard, printed, printed_unit, prose
 from csp_data.protocol import PROTOCOLS, resolve
-from csp_data.terminal import amount
+from csp_data.terminal import amount, count_of
 
 __all__ = ["comparison", "incomplete", "markdown", "plain_text"]
 
@@ -58,7 +58,7 @@ def plain_text(card: Card, kind: str) -> str:
             f"Split {protocol} ({lists.rule}): {_parts_of(lists)}{' of the' if lists.shares else ''} recordings"
         )
     if card.promised is not None:
-        lines.append(f"Promised: {card.promised} recordings")
+        lines.append(f"Promised: {count_of(card.promised, 'recording')}")
     lines += ["Known defects:", *(f"  - {defect}" for defect in card.defects)] if card.defects else []
     address = f" ({card.licence.address})" if card.licence.address else ""
     lines.append(f"Licence: {card.licence.name}{address}. {card.licence.terms}")

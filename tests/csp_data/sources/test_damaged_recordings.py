@@ -67,7 +67,7 @@ def test_damaged_recordings_are_skipped_only_on_request(tree: Callable[[str], Pa
     assert "reskin_sensor_values.h5" in note["detail"]
     result = CliRunner().invoke(cli, ["info", "marker", "--raw", str(root), "--prepared", "--skip-damaged"])
     assert "demonstration_2: damaged recording skipped" in result.output
-    assert "1000 recordings promised, 5 found, 4 used" in result.output
+    assert "1,000 recordings promised, 5 found, 4 used" in result.output
     with pytest.raises(DamagedRecordingError, match="demonstration_2"):  # what lacks it is not taken for the whole
         csp_data.load("marker", raw=root)
     victim.write_bytes(content)
