@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import click
 
@@ -23,10 +24,11 @@ from csp_data.commands.options import (
     typed,
 )
 from csp_data.errors import OptionError, UnknownNameError
-from csp_data.recording import Recording
 from csp_data.splits import PARTS
 
 __all__ = ["plot"]
+
+T = TypeVar("T")
 
 RAW = ("recording", "clocks")
 FIGURES = ("episode", "lowpass", "spectra", "splits", "targets", "trajectory", *RAW)
@@ -49,7 +51,13 @@ OF_INPUTS = ("episode", "lowpass", "spectra")
     "-o", "--out", type=click.Path(path_type=Path), required=True, help="File to write: png, svg, pdf or html."
 )
 @click.option("--part", type=click.Choice(PARTS), default="train", show_default=True, help="Part of the episode.")
-@click.option("--episode", type=int, default=0, show_default=True, help="Number of the episode within the part.")
+@click.option(
+    "--episode",
+    metavar="ID|N",
+    default="0",
+    show_default=True,
+    help="Episode to draw: its id, or its number in the part.",
+)
 @click.option(
     "--channels",
     default="",
@@ -70,7 +78,7 @@ def plot(
     raw: Path | None,
     out: Path,
     part: str,
-    episode: int,
+    episode: str,
     channels: str,
     recording: str,
     protocol: str | None,
@@ -99,11 +107,14 @@ def plot(
     lowpass = changes.pop("lowpass", None)
     if figure in plots.FIGURES:
         dataset = load_named(name, raw, protocol, changes)
-        drawn = plots.draw(dataset, figure, part=part, episode=episode, lowpass=lowpass, channels=chosen)
+        drawn = _by_id_or_number(
+            episode,
+            lambda which: plots.draw(dataset, figure, part=part, episode=which, lowpass=lowpass, channels=chosen),
+        )
     elif is_prepared(name):
         raise OptionError("figure", figure, "one of a prepared file", "Raw recordings need the data set's name.")
     else:
-        read = _read(name, recording, raw, protocol)
+        read = _by_id_or_number(recording, lambda which: read_recording(name, which, raw=raw, protocol=protocol))
         card = api.info(name)
         kind = raw_kind(card, raw_root(card, raw))
         drawn = plots.recording_figure(read, clocks=figure == "clocks", kind=kind, channels=chosen)
@@ -129,11 +140,11 @@ def _check_fit(figure: str, changes: dict[str, Any]) -> None:
         raise click.UsageError("--channels needs another figure than clocks: all channels of a stream share one")
 
 
-def _read(name: str, recording: str, raw: Path | None, protocol: str | None) -> Recording:
-    """Read a raw recording by its id, which may be a number too, or else by its number."""
+def _by_id_or_number(text: str, use: Callable[[int | str], T]) -> T:
+    """Use an id, which may be a number too, or else the number that the text is."""
     try:
-        return read_recording(name, recording, raw=raw, protocol=protocol)
+        return use(text)
     except UnknownNameError:
-        if not re.fullmatch(r"-?[0-9]+", recording):
+        if not re.fullmatch(r"-?[0-9]+", text):
             raise
-        return read_recording(name, int(recording), raw=raw, protocol=protocol)
+        return use(int(text))

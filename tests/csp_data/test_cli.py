@@ -112,6 +112,15 @@ def test_prepare_prints_only_the_path(tmp_path: Path) -> None:
     assert ds.channels.names == ("gyr_x", "gyr_y", "gyr_z")
 
 
+def test_an_episode_is_drawn_by_its_id_or_its_number(tmp_path: Path) -> None:
+    by_number, by_id = tmp_path / "number.svg", tmp_path / "id.svg"
+    asked = ["--figure", "targets", "--part", "test", "--episode"]
+    assert run("plot", "sample", "-o", str(by_number), *asked, "1").exit_code == 0
+    assert run("plot", "sample", "-o", str(by_id), *asked, csp_data.load("sample").test[1].id).exit_code == 0
+    assert by_number.read_bytes() == by_id.read_bytes()
+    assert "no episode 'nobody' of test" in run("plot", "sample", "-o", str(by_id), *asked, "nobody").stderr
+
+
 @pytest.mark.parametrize("suffix", ["png", "svg"])
 def test_plot_writes_a_picture(tmp_path: Path, suffix: str) -> None:
     out = tmp_path / f"episode.{suffix}"
