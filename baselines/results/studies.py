@@ -77,6 +77,8 @@ class Results(Sequence[Result]):
         UnknownNameError
             For a field that no filter is for (they are ``study``, ``dataset``, ``kind``, ``protocol``, ``model``,
             ``variant`` and ``seed``), or a value that no row has.
+        OptionError
+            For a value of another kind: seeds are numbers.
         """
         rows = self._rows
         for name, value in wanted.items():
@@ -85,6 +87,8 @@ class Results(Sequence[Result]):
             allowed = tuple(value) if isinstance(value, list | tuple | set | frozenset | range) else (value,)
             known = sorted({getattr(row, name) for row in self._rows})
             for candidate in allowed:
+                if candidate not in known and not isinstance(candidate, int if name == "seed" else str):
+                    raise OptionError(name, candidate, "whole numbers" if name == "seed" else "names")
                 if candidate not in known:
                     raise UnknownNameError(f"{name} in these results", str(candidate), map(str, known))
             rows = tuple(row for row in rows if getattr(row, name) in allowed)
@@ -100,7 +104,7 @@ class Results(Sequence[Result]):
         by
             ``"run"`` gives one row per run, with the columns of the CSV file. ``"recording"`` and ``"target"``
             give one row for each run and reported recording, or target, with its errors beside study, variant,
-            data set, protocol, model, seed and key of the run.
+            data set, protocol, model, seed and key of the run; a run that holds no such errors has no rows.
         settings
             Settings that become further columns, by their paths in ``config.json``: ``"train.lr"``,
             ``"data.protocol.lowpass.hz"``. A run that has no such setting has ``None`` there.
@@ -132,12 +136,14 @@ class Results(Sequence[Result]):
         ]
         if by == "run":
             return pd.DataFrame([run for _, run in runs])
+        kind = Recording if by == "recording" else Target
         return pd.DataFrame(
             [
                 run | {by: what} | asdict(errors)
                 for row, run in runs
                 for what, errors in (row.recordings if by == "recording" else row.by_target).items()
-            ]
+            ],
+            columns=[*names, *settings, by, *columns(kind)],  # also where no row has any
         )
 
 

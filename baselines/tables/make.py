@@ -12,7 +12,7 @@ from typing import TypeVar
 
 import numpy as np
 
-from baselines.errors import UnknownNameError
+from baselines.errors import OptionError, UnknownNameError
 from baselines.published import improvement as published_improvement
 from baselines.published import published
 from baselines.results.folds import FoldsMissingError, across_folds, recipe_of
@@ -61,7 +61,7 @@ def make_table(
     Raises
     ------
     OptionError
-        If they are no runs, but folders of runs.
+        If they are no runs, but folders of runs; if `against` is given where a run holds no errors by recording.
     RunError
         If there is none, if two are of different data, recipe or protocol, or if one is there twice.
     UnknownNameError
@@ -78,6 +78,9 @@ def make_table(
     rows = [_row(group, label, reference) for label, group in groups.items()]
     if against is not None and against not in groups:
         raise UnknownNameError(f"model in the table of {first.dataset}", against, groups)
+    if against is not None and not errors:
+        needed = "runs that all hold errors by recording, of the same recordings: these cannot be compared"
+        raise OptionError("against", against, needed)
     against = (against or best_on_val(rows).model) if errors and len(rows) > 1 else None
     return Table(
         dataset=first.dataset,

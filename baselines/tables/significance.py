@@ -33,8 +33,8 @@ class Comparison:
     recordings
         How many there are. With n of them no p is below ``2 ** (1 - n)``.
     agree
-        Whether the ranks lean to the side of `difference`. A model can be better on most recordings, which p is
-        about, and worse by the mean, because of a few.
+        Whether the ranks, which p is about, lean to the side of `difference`. A model can be better on most
+        recordings and worse by the mean, because of a few.
     """
 
     difference: float
@@ -187,7 +187,8 @@ def compare(models: Sequence[FloatArray], against: int, weights: FloatArray) -> 
         low, high = paired_interval(errors, other, weights)
         by_recording = errors.mean(axis=0) - other.mean(axis=0)
         difference = float(np.average(by_recording, weights=weights))
-        agree = bool(np.sign(by_recording) @ _ranks(by_recording) * difference >= 0)
+        tested = by_recording[by_recording != 0]
+        agree = bool(np.sign(tested) @ _ranks(tested) * difference >= 0)
         p = wilcoxon(errors.mean(axis=0), other.mean(axis=0))
         comparisons.append(Comparison(difference, low, high, p, None, len(weights), agree))
     if len(weights) < 2:  # none is tested

@@ -179,6 +179,8 @@ def test_frame(rows: list[Result], tmp_path: Path) -> None:
         Results(rows).to_pandas(by="recordings")  # type: ignore[arg-type]
     targets = load_results(tmp_path / "first.csv").to_pandas(by="target")
     assert set(targets.target) == {"vel_x", "vel_y", "vel_z"}
+    without = [replace(row, recordings={}) for row in rows]
+    assert list(Results(without).to_pandas(by="recording").columns) == list(parts.columns)  # it had none
 
 
 def test_what_cannot_be_traced_is_refused(folder: Path) -> None:

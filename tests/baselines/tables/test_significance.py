@@ -165,6 +165,18 @@ def test_a_few_recordings_do_not_make_significant_what_most_speak_against() -> N
     assert other.significant
 
 
+def test_recordings_that_do_not_differ_have_no_rank() -> None:
+    """With ranks of their own, four of them turned the sides of the five others: 9 to 6 became 17 to 18."""
+    differences = np.array([-1.0, -2.0, -3.0, 4.0, 50.0])
+    for same in (0, 4):
+        base = np.arange(5.0 + same)[None]
+        _, found = compare([base, base + np.append(differences, np.zeros(same))], 0, np.ones(5 + same))
+        assert found is not None
+        assert found.difference > 0
+        assert found.agree
+        assert found.p == pytest.approx(2 * 13 / 32)  # 13 of the 32 patterns of signs have a sum of ranks below 7
+
+
 def test_long_recordings_weigh_more_in_the_difference() -> None:
     first, second = np.array([[1.0, 4.0], [3.0, 5.0]]), np.array([[0.5, 1.0]])
     _, found = compare([second, first], 0, np.array([30.0, 10.0]))

@@ -13,8 +13,8 @@ import pytest
 
 from baselines import experiment
 from baselines.cli import main
-from baselines.errors import UnknownNameError
-from baselines.results.rows import as_results
+from baselines.errors import OptionError, UnknownNameError
+from baselines.results.rows import Result, as_results
 from baselines.runs.collect import read_runs
 from baselines.runs.run import Run, RunError
 from baselines.tables.make import make_table, make_tables
@@ -314,6 +314,11 @@ def test_others_are_compared_with_a_learned_model_where_there_is_one(
     fir.results["val"]["mse"] = 0.3
     assert make_table([mean, fir]).against == "mean"
     assert make_table([fir]).against is None
+    assert make_table([fir], against="fir").against is None
+    bare = [replace(Result.of(run), recordings={}) for run in (*pair, fir)]
+    assert make_table(bare).against is None
+    with pytest.raises(OptionError, match=r"against='fir': .* all hold errors by recording"):
+        make_table(bare, against="fir")  # it was left out without a word
 
 
 def test_published_number_stands_beside_the_real_benchmark_alone(pair: list[Run]) -> None:
