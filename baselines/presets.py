@@ -13,7 +13,7 @@ episode that the benchmark's description allows at 50 Hz: 30 s, or 240 s for RoN
 """
 
 from collections.abc import Iterable, Mapping
-from typing import Any, cast
+from typing import Any
 
 from baselines.errors import OptionError, UnknownNameError
 
@@ -186,8 +186,8 @@ def presets_of(model: str) -> list[str]:
 
     Raises
     ------
-    UnknownNameError
-        A name that is no model's.
+    UnknownNameError, OptionError
+        A name that is no model's, or no name.
 
     Examples
     --------
@@ -206,6 +206,7 @@ def model_kinds(model: str) -> list[str]:
     UnknownModelError
         Unless the name is one of :data:`ALL_MODELS` or ``hiss-<low>-<mid>-<high>`` of known kinds.
     """
+    _check_name(model)
     family, *kinds = model.split("-")
     three = family == "hiss" and len(kinds) == 3 and {*kinds[:2]} <= {*INNER_KINDS} and kinds[2] in _SMALL_HIGH
     if model not in PRESETS and not three:
@@ -222,10 +223,14 @@ OWN = "own"
 
 def is_own(model: str) -> bool:
     """Tell whether a name is that of a model from a file of one's own: ``FILE.py:NAME``."""
-    if not isinstance(cast("object", model), str):
+    _check_name(model)
+    return model.rpartition(":")[0].endswith(".py")
+
+
+def _check_name(model: object) -> None:
+    if not isinstance(model, str):
         fix = "In a notebook, %%writefile FILE.py writes a cell to a file."
         raise OptionError("model", model, "a name, which for a class of your own is FILE.py:NAME", fix)
-    return model.rpartition(":")[0].endswith(".py")
 
 
 def short_name(model: str) -> str:

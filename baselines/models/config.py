@@ -41,6 +41,7 @@ class FlatConfig:
 
     def __post_init__(self) -> None:
         check_config(self, positive=("in_dim", "out_dim", "chunk"))
+        _check_layer("FlatConfig.layer", self.layer)
         if self.readout not in READOUTS:
             raise OptionError("readout", self.readout, "'first' or 'last'")
 
@@ -87,6 +88,8 @@ class HierarchicalConfig:
 
     def __post_init__(self) -> None:
         check_config(self, positive=("in_dim", "out_dim", "chunk", "subchunk"))
+        for level in ("low", "high", *([] if self.mid is None else ["mid"])):
+            _check_layer(f"HierarchicalConfig.{level}", getattr(self, level))
         if self.readout not in POOLS:
             known = _join_with_or(POOLS)
             raise OptionError("readout", self.readout, f"{known} for {self.name}: all see the whole chunk")
@@ -169,6 +172,11 @@ def check_samples(option: str, samples: int, least: int) -> None:
     check_number(option, samples, f"a whole number of at least {least}", least=least, whole=True)
 
 
+def _check_layer(option: str, layer: object) -> None:
+    if not isinstance(layer, LayerConfig):
+        raise OptionError(option, layer, "the configuration of a layer, such as baselines.layers.LSTMConfig()")
+
+
 def _join_with_or(names: Iterable[str]) -> str:
     *most, last = (repr(name) for name in names)
     return f"{', '.join(most)} or {last}"
@@ -179,10 +187,12 @@ _MODELS: dict[str, type] = {"flat": FlatConfig, "hierarchical": HierarchicalConf
 _LEVELS = ("layer", "low", "mid", "high")
 
 
-def check_model_config(config: object) -> None:
-    """Raise :class:`ModelError` for what is no configuration, such as the model or its name."""
-    if not isinstance(config, ModelConfig):
-        raise ModelError(f"expected the configuration of a model, model.config, got {type(config).__name__}.")
+def check_model_config(config: object, needed: type[ModelConfig] | None = None) -> None:
+    """Raise :class:`ModelError` for what is no configuration (of one kind), such as the model or its name."""
+    if not isinstance(config, needed or ModelConfig):
+        what = "the configuration of a model, model.config" if needed is None else f"a {needed.__name__}"
+        fix = "" if needed is None else " baselines.build makes a model by its name."
+        raise ModelError(f"expected {what}, got {type(config).__name__}.{fix}")
 
 
 def config_to_dict(config: ModelConfig) -> dict[str, Any]:

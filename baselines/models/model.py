@@ -18,7 +18,7 @@ from baselines.layers.chunks import Chunks, ChunkState
 from baselines.layers.gated import GatedStack, Recurrence
 from baselines.layers.pooling import Pool, make_pool
 from baselines.layers.projected import Projected
-from baselines.models.config import FlatConfig, HierarchicalConfig, ModelConfig
+from baselines.models.config import FlatConfig, HierarchicalConfig, ModelConfig, check_model_config
 
 __all__ = ["FlatModel", "FlatState", "HierarchicalModel", "HierarchicalState", "param_groups"]
 
@@ -41,6 +41,7 @@ class FlatModel(nn.Module):
     """
 
     def __init__(self, config: FlatConfig) -> None:
+        check_model_config(config, FlatConfig)
         super().__init__()
         self.config = config
         self.net = Projected(config.in_dim, make_layer(config.layer), config.out_dim)
@@ -125,6 +126,7 @@ class HierarchicalModel(nn.Module):
     """
 
     def __init__(self, config: HierarchicalConfig) -> None:
+        check_model_config(config, HierarchicalConfig)
         super().__init__()
         self.config = config
         feature, above = config.high.dim, config.mid or config.high

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from csp_data.errors import OptionError
 from csp_data.recording import FloatArray, Stream
 
 __all__ = [
@@ -14,6 +15,7 @@ __all__ = [
     "Grid",
     "Interval",
     "chunk_grid",
+    "clean_rows",
     "common_intervals",
     "finite_rows",
     "increasing_rows",
@@ -47,6 +49,29 @@ def finite_rows(stream: Stream) -> Stream:
     """Drop samples that hold NaN or infinity in any channel."""
     finite = np.isfinite(stream.values)
     return stream if finite.all() else stream.select(np.asarray(finite.all(axis=1)))
+
+
+def clean_rows(option: str, stream: Stream, columns: int) -> Stream:
+    """Return the samples of an argument that are finite and lie after all earlier ones.
+
+    Parameters
+    ----------
+    option
+        Name of the argument.
+    stream
+        What it was given.
+    columns
+        How many channels it needs.
+
+    Raises
+    ------
+    OptionError
+        If it is no stream, or one with another number of channels.
+    """
+    if not isinstance(stream, Stream) or stream.values.ndim != 2 or stream.values.shape[1] != columns:
+        found = f"a stream of {', '.join(stream.channels)}" if isinstance(stream, Stream) else stream
+        raise OptionError(option, found, f"a csp_data.Stream with {columns} channels")
+    return increasing_rows(finite_rows(stream))[0]
 
 
 def common_intervals(streams: Iterable[Stream], max_gap_s: float | None) -> list[Interval]:

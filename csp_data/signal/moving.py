@@ -9,7 +9,7 @@ from functools import partial
 import numpy as np
 
 from csp_data.recording import FloatArray, Stream
-from csp_data.signal.align import finite_rows, increasing_rows
+from csp_data.signal.align import clean_rows
 from csp_data.signal.clocks import CLOCKS_S, STEPS, Course, best_shift, follow
 from csp_data.signal.plausible import STANDARD_GRAVITY, median_step
 from csp_data.signal.resample import linear
@@ -75,6 +75,11 @@ def compare_moving(accelerometer: Stream, position: Stream) -> Moving | None:
     Moving or None
         ``None`` where one of them has less than 5 s, or is hardly accelerated, or gaps leave too little in common.
 
+    Raises
+    ------
+    OptionError
+        If one of them is no stream, or has another number of channels.
+
     Examples
     --------
     >>> import csp_data
@@ -83,7 +88,8 @@ def compare_moving(accelerometer: Stream, position: Stream) -> Moving | None:
     >>> abs(found.shift_s) < 0.01, found.correlation > 0.99, found.up
     (True, True, 'z')
     """
-    accelerometer, position = (increasing_rows(finite_rows(stream))[0] for stream in (accelerometer, position))
+    accelerometer = clean_rows("accelerometer", accelerometer, 3)
+    position = clean_rows("position", position, 3)
     if min(len(accelerometer.time), len(position.time)) < 3:
         return None
     least = max(2 * median_step(stream.time) for stream in (accelerometer, position))

@@ -9,7 +9,7 @@ from functools import partial
 import numpy as np
 
 from csp_data.recording import FloatArray, Stream
-from csp_data.signal.align import common_intervals, finite_rows, increasing_rows
+from csp_data.signal.align import clean_rows, common_intervals
 from csp_data.signal.clocks import CLOCKS_S, MAX_GAP_S, STEPS, best_shift, follow, gapless, windows
 from csp_data.signal.plausible import STANDARD_GRAVITY, median_step
 from csp_data.signal.resample import interval_mean
@@ -81,6 +81,11 @@ def compare_turning(gyroscope: Stream, orientation: Stream) -> Turning | None:
     Turning or None
         ``None`` where one of them has less than 5 s, or hardly turns, or gaps leave too little in common.
 
+    Raises
+    ------
+    OptionError
+        If one of them is no stream, or has another number of channels.
+
     Examples
     --------
     >>> import csp_data
@@ -89,7 +94,7 @@ def compare_turning(gyroscope: Stream, orientation: Stream) -> Turning | None:
     >>> abs(found.shift_s) < 0.01, found.correlation > 0.99
     (True, True)
     """
-    gyroscope, orientation = (increasing_rows(finite_rows(stream))[0] for stream in (gyroscope, orientation))
+    gyroscope, orientation = clean_rows("gyroscope", gyroscope, 3), clean_rows("orientation", orientation, 4)
     if min(len(gyroscope.time), len(orientation.time)) < 2:
         return None
     width = max(WIDTH_S, *(2 * median_step(stream.time) for stream in (gyroscope, orientation)))
@@ -238,7 +243,8 @@ def force_in_room(accelerometer: Stream, orientation: Stream) -> FloatArray | No
     array, shape (3,), or None
         In m/s^2.
     """
-    accelerometer, orientation = (increasing_rows(finite_rows(one))[0] for one in (accelerometer, orientation))
+    accelerometer = clean_rows("accelerometer", accelerometer, 3)
+    orientation = clean_rows("orientation", orientation, 4)
     inside = np.zeros(len(accelerometer.time), dtype=bool)
     for start, stop in common_intervals([accelerometer, orientation], MAX_GAP_S):
         inside |= (accelerometer.time >= start) & (accelerometer.time <= stop)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -80,6 +81,14 @@ WRONG: dict[str, tuple[str, Callable[[Given], object]]] = {
     "one setting for a column": (
         "settings",
         lambda g: baselines.load_results("sample").to_pandas(settings="seed"),
+    ),
+    "seed as text": ("seed", lambda g: baselines.load_results("sample", seed="0")),
+    "number for a model": ("model", lambda g: baselines.load_results("sample", model=["fir", 3])),
+    "no model": ("model", lambda g: baselines.presets_of(None)),
+    "layer by name": ("FlatConfig.layer", lambda g: baselines.FlatConfig(12, 3, "lstm")),
+    "middle layer by name": (
+        "HierarchicalConfig.mid",
+        lambda g: dataclasses.replace(g["model"].config, mid="s4", subchunk=5),
     ),
     "options in a list": (
         "options",

@@ -17,6 +17,7 @@ from csp_data.simulate.stamp import STAMP
 
 LONG = "x" * 300
 STRICT = csp_data.STRICT
+STREAM = csp_data.Stream(np.arange(9.0), np.ones((9, 3)), ("x", "y", "z"), "m", "input")
 RECORDING = csp_data.Recording("walk", "me", Path("walk.csv"), {})
 
 WRONG: dict[str, tuple[str, Callable[[], object]]] = {
@@ -45,6 +46,10 @@ WRONG: dict[str, tuple[str, Callable[[], object]]] = {
     "one channel of a stream": ("values", lambda: csp_data.LowPass(hz=5).advance(np.ones(99), 50)),
     "episode by a fraction": ("episode", lambda: csp_data.load("sample").plot(episode=0.5)),
     "filter by its cut-off": ("lowpass", lambda: csp_data.load("sample").plot(lowpass=2)),
+    "recording for a gyroscope": ("gyroscope", lambda: csp_data.compare_turning(RECORDING, STREAM)),
+    "position for an orientation": ("orientation", lambda: csp_data.compare_turning(STREAM, STREAM)),
+    "array for an accelerometer": ("accelerometer", lambda: csp_data.compare_moving(np.ones((9, 3)), STREAM)),
+    "no position": ("position", lambda: csp_data.compare_moving(STREAM, None)),
     "no JSON": ("text", lambda: csp_data.Protocol.from_json("{")),
     "JSON of no protocol": ("text", lambda: csp_data.Protocol.from_json("{}")),
     "protocol as a dict of JSON": ("text", lambda: csp_data.Protocol.from_json({"name": "strict"})),

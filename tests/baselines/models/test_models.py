@@ -15,6 +15,8 @@ from baselines import (
     ALL_MODELS,
     MODELS,
     PRESETS,
+    FlatModel,
+    HierarchicalModel,
     ModelError,
     build,
     build_from_config,
@@ -215,6 +217,9 @@ def test_overrides_reach_their_level():
         (lambda: config_to_dict(small("flat-s4")), ModelError, r"model\.config, got FlatModel"),
         (lambda: build_from_config(small("flat-s4")), ModelError, r"model\.config, got FlatModel"),
         (lambda: build_from_config("flat-s4"), ModelError, r"model\.config, got str"),
+        (lambda: FlatModel("flat-s4"), ModelError, r"a FlatConfig, got str\. baselines\.build makes"),
+        (lambda: FlatModel(small("hiss-s4-s4").config), ModelError, "a FlatConfig, got HierarchicalConfig"),
+        (lambda: HierarchicalModel(small("flat-s4").config), ModelError, "a HierarchicalConfig, got FlatConfig"),
         (lambda: config_from_dict({"family": "flat", "layer": {"kind": "rnn"}}), UnknownNameError, "layer kind"),
         (lambda: config_from_dict({"family": "flat", "in_dim": 3}), ModelError, "missing.*out_dim"),
         (
