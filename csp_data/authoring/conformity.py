@@ -28,7 +28,15 @@ from csp_data.protocol import resolve
 from csp_data.recording import FloatArray, Recording, Stream
 from csp_data.signal.align import common_intervals, finite_rows, increasing_rows
 from csp_data.signal.moving import compare_moving, differences, move_alike
-from csp_data.signal.plausible import RATE_FACTOR, RATE_TOLERANCE, TURNS, doubtful, implausible, sentinels
+from csp_data.signal.plausible import (
+    RATE_FACTOR,
+    RATE_TOLERANCE,
+    TURNS,
+    describe_rate,
+    doubtful,
+    implausible,
+    sentinels,
+)
 from csp_data.signal.turning import ALIKE, compare_turning, disagreements, doubts_of_gravity, force_in_room
 from csp_data.sources import Found, Source, TargetFunction, find_in, load_source, read_found
 from csp_data.splits import assign
@@ -266,7 +274,7 @@ def _clocks(state: _State) -> Iterator[str]:
         step = float(np.median(np.diff(stream.time)))
         hz, factor = state.card.stream(name).rate_hz, RATE_FACTOR if stream.role == "input" else RATE_TOLERANCE
         if step > 0 and not 1 / factor < step * hz < factor:
-            yield f"{id_}: {name}: expected about {hz:g} Hz with time in seconds, found {1 / step:g} Hz"
+            yield f"{id_}: {name}: expected about {hz:g} Hz with time in seconds, found {describe_rate(step, hz)}"
 
 
 def _values(state: _State) -> Iterator[str]:

@@ -280,7 +280,11 @@ DAMAGED: dict[str, tuple[Change, str, str]] = {
         "streams",
         "at least 2",
     ),
-    "milliseconds": (stream("imu", time=lambda s: s.time * 1000), "clocks", "time in seconds, found 0.1 Hz"),
+    "milliseconds": (
+        stream("imu", time=lambda s: s.time * 1000),
+        "clocks",
+        "found 0.1 Hz, samples 10 apart, which looks like milliseconds",
+    ),
     "a clock that runs back": (
         stream("imu", time=lambda s: np.where(np.arange(1000) % 10 == 5, s.time - 0.1, s.time)),
         "clocks",
