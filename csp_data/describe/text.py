@@ -59,6 +59,9 @@ def plain_text(card: Card, kind: str) -> str:
         )
     if card.promised is not None:
         lines.append(f"Promised: {count_of(card.promised, 'recording')}")
+    if (size := card.size) is not None:
+        hours = "unknown" if size.hours is None else f"{size.hours:.3g}"
+        lines.append(f"Raw files: {amount(size.bytes)}, hours: {hours} ({prose(size.basis)})")
     lines += ["Known defects:", *(f"  - {defect}" for defect in card.defects)] if card.defects else []
     address = f" ({card.licence.address})" if card.licence.address else ""
     lines.append(f"Licence: {card.licence.name}{address}. {card.licence.terms}")

@@ -127,6 +127,7 @@ def test_the_plain_text_line_by_line(made: Card) -> None:
         "Split strict (groups): train 75%, test 25% of the recordings",
         "Split paper (lists): train 2, test x/* and r3 recordings",
         "Promised: 7 recordings",
+        "Raw files: 1.5 kB, hours: unknown (counted)",
         "Known defects:",
         f"  - {made.defects[0]}",
         f"Licence: {made.licence.name} ({made.licence.url}). {made.licence.terms}",
