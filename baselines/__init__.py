@@ -52,12 +52,13 @@ if TYPE_CHECKING:  # modules under a name of their own, which makes them public 
         stream as stream,
         sweeps as sweeps,
         tables as tables,
+        trained as trained,
         training as training,
     )
     from baselines.ablations.ablate import ablate
     from baselines.elsewhere import record, score
     from baselines.errors import ModelError
-    from baselines.experiment import evaluate, run
+    from baselines.experiment import run
     from baselines.models.config import FlatConfig, HierarchicalConfig, config_from_dict, config_to_dict
     from baselines.models.convert import load_published
     from baselines.models.factory import build, build_from_config
@@ -67,12 +68,12 @@ if TYPE_CHECKING:  # modules under a name of their own, which makes them public 
     from baselines.pretrained import Pretrained, load_pretrained
     from baselines.results import Result, Results, load_results
     from baselines.runs.interface import Interface
-    from baselines.runs.model import load_model
     from baselines.runs.run import Run, read_run
     from baselines.stream.export import export, load_step
     from baselines.stream.streamer import Streamer, load_state, save_state
     from baselines.sweeps.sweep import Sweep, read_sweep, sweep
     from baselines.tables.make import make_table
+    from baselines.trained import evaluate, load_model
     from baselines.training.settings import TrainConfig
     from baselines.training.train import train
 
@@ -125,7 +126,7 @@ _HOMES = {
     "ablations.ablate": "ablate",
     "elsewhere": "record score",
     "errors": "ModelError",
-    "experiment": "evaluate load_model run",
+    "experiment": "run",
     "models.config": "FlatConfig HierarchicalConfig config_from_dict config_to_dict",
     "models.convert": "load_published",
     "models.factory": "build build_from_config",
@@ -140,6 +141,7 @@ _HOMES = {
     "stream.streamer": "Streamer load_state save_state",
     "sweeps.sweep": "Sweep read_sweep sweep",
     "tables.make": "make_table",
+    "trained": "evaluate load_model",
     "training.settings": "TrainConfig",
     "training.train": "train",
 }

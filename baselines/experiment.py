@@ -27,12 +27,11 @@ from baselines.references.methods import (
 from baselines.runs.config import RunConfig, data_config
 from baselines.runs.environment import code_version, describe_environment
 from baselines.runs.interface import INTERFACE, Interface
-from baselines.runs.model import build_model, keep_files, load_model, model_config
+from baselines.runs.model import build_model, keep_files, model_config
 from baselines.runs.run import (
     ENVIRONMENT,
     RESULTS,
     Run,
-    RunError,
     lock_folder,
     read_run,
 )
@@ -53,7 +52,7 @@ from csp_data.home import expanded
 from csp_data.options import check_number
 from csp_data.predictions import PREDICTIONS, EpisodePrediction, save_predictions
 
-__all__ = ["evaluate", "follow", "plan", "run"]
+__all__ = ["follow", "plan", "run"]
 
 
 def run(
@@ -339,59 +338,6 @@ def plan(
         model = build_model(name, in_dim, len(dataset.targets.names), protocol.chunk, preset, options)
     _begin(model, config, None)
     return RunConfig(data_config(dataset), short_name(name), model_config(model), config, code_version())
-
-
-def evaluate(
-    run: Run | Path | str,
-    dataset: Dataset,
-    part: str | None = None,
-    device: str = "cpu",
-    keep: Path | str | None = None,
-) -> dict[str, Any]:
-    """Compute the metrics of a finished run on a part, afresh from its weights.
-
-    Parameters
-    ----------
-    run
-        The run, or its folder.
-    dataset
-        The data that it was trained on, as ``csp_data.load`` returned them. Of other recordings
-        :meth:`Predictor.evaluate` gives the errors.
-    part
-        Name of a part; by default the one that is reported.
-    device
-        Where to predict, as torch names it.
-    keep
-        File to write the predictions to; :func:`csp_data.predictions.read_predictions` reads it.
-
-    Returns
-    -------
-    dict
-        ``"mse"``, ``"rmse"``, ``"mae"`` in the units of the targets, the same by target (``"channels"``) and by
-        episode, and more (:func:`baselines.training.evaluate.compute_all_metrics`).
-
-    Raises
-    ------
-    RunError
-        If the data set is not the one of the run, or the folder holds no finished run.
-    UnknownNameError, OptionError
-        For a part or a device that does not exist.
-    """
-    check_dataset(dataset)
-    run = run if isinstance(run, Run) else read_run(run)
-    trained_on, given_data = run.config.data, data_config(dataset)
-    if trained_on.recipe_hash != given_data.recipe_hash:
-        raise RunError(
-            f"{run.folder} was trained on {trained_on.name} with recipe {trained_on.recipe_hash}, {dataset.path} "
-            f"is {given_data.name} with recipe {given_data.recipe_hash}. Evaluate on the file that it was trained "
-            "on; csp-baselines eval takes the raw files of other recordings (--dataset, --raw)."
-        )
-    loaded_part = load_part(dataset, part or trained_on.report, torch_device(device))
-    _, length = run.config.train.windows(loaded_part)
-    predictions = predict(load_model(run, device), loaded_part, length)
-    if keep is not None:
-        save_predictions(keep, predictions)
-    return compute_all_metrics(predictions, _quantities(dataset), dataset.split(loaded_part.name).rows)
 
 
 def _quantities(dataset: Dataset) -> Quantities:

@@ -16,11 +16,12 @@ from torch import nn
 from tqdm import tqdm
 
 from baselines.errors import CspDataError, NothingToPredictError, OptionError, UnknownNameError
-from baselines.pretrained import Pretrained, pretrained_of
+from baselines.pretrained import Pretrained
 from baselines.published import UNITS
 from baselines.runs.interface import Interface, interface_of
-from baselines.runs.model import load_model
-from baselines.runs.run import Run, RunError, dataset_of, read_run
+from baselines.runs.model import model_of_run
+from baselines.runs.run import Run, RunError, dataset_of
+from baselines.trained import trained_of
 from baselines.training.data import Part
 from baselines.training.device import torch_device
 from baselines.training.evaluate import compute_all_metrics, physical_predictions, predict
@@ -149,13 +150,12 @@ class Predictor:
         """
         if baseline not in ("protocol", "none"):
             raise OptionError("baseline", baseline, "protocol or none")
-        if isinstance(run, str | Path):
-            run = pretrained_of(run) or read_run(run)
+        run = trained_of(run)
         if isinstance(run, Pretrained):
             model: nn.Module = run.model.to(torch_device(device))
             interface, protocol, trained_s = run.interface, _protocol_of(run), run.about["run"]["window_s"]
         else:
-            model, interface, protocol = load_model(run, device), interface_of(run, data), run.protocol
+            model, interface, protocol = model_of_run(run, device), interface_of(run, data), run.protocol
             trained_s = run.config.train.window_s or (protocol.window and protocol.window.seconds)
         if isinstance(window_s, str) and window_s != "trained":
             raise OptionError("window_s", window_s, "trained, a number of seconds, or None")

@@ -52,7 +52,7 @@ MODELS: Columns = (
     ("one run", ("runs", "experiment", "elsewhere")),
     ("many, or live", ("sweeps", "results", "tables", "stream", "bench")),
     ("comparing", ("ablations", "report", "pretrained")),
-    ("for people", ("prediction", "doctor", "commands", "cli")),
+    ("for people", ("trained", "prediction", "doctor", "commands", "cli")),
 )
 COLUMNS = {"csp_data": TOOLKIT, "baselines": MODELS}
 """Columns of each package's picture, left to right; no module imports one that stands in a column to its right."""

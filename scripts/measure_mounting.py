@@ -18,7 +18,7 @@ import csp_data
 from baselines.pretrained import pretrained_names
 from baselines.pretrained.mounting import mounting_error
 from baselines.runs.collect import read_runs
-from baselines.runs.model import load_model
+from baselines.trained import load_model
 from baselines.training.data import load_part
 from baselines.training.evaluate import predict
 

@@ -21,7 +21,7 @@ from baselines.results.rows import unique_runs
 from baselines.runs.collect import datasets_of
 from baselines.runs.config import data_config, differing
 from baselines.runs.environment import commit
-from baselines.runs.model import load_model
+from baselines.runs.model import model_of_run
 from baselines.runs.run import Run, RunError
 from baselines.tables.labels import by_label
 from baselines.training.data import Part, load_part, normalized_features
@@ -230,7 +230,7 @@ def _evaluate_cases(
     dataset = raw_part.dataset
     trained_filter = _filter_name(dataset.protocol.lowpass)
     clean = load_part(dataset, raw_part.name, torch_device(device))
-    models = [(run, load_model(run, device), run.config.train.windows(clean)[1]) for run in runs]
+    models = [(run, model_of_run(run, device), run.config.train.windows(clean)[1]) for run in runs]
     quantities, episodes = Quantities.of(dataset, UNITS.get(dataset.name)), dataset.split(raw_part.name).rows
     code_commit = commit(Path(__file__).parent) or ""
     without_fault: dict[Path, dict[str, Any]] = {}

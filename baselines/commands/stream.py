@@ -158,17 +158,17 @@ def model_of(folder: Path, window: int | None, data: Path | None) -> tuple[Model
     OptionError
         If the run is that of a reference, or has nothing that a window could be set for.
     """
-    from baselines.pretrained import pretrained_of
+    from baselines.pretrained import Pretrained
     from baselines.references.methods import Reference
     from baselines.runs.interface import interface_of
-    from baselines.runs.model import load_model
-    from baselines.runs.run import read_run
+    from baselines.runs.model import model_of_run
     from baselines.stream.streamer import with_window
+    from baselines.trained import trained_of
 
-    if (shipped := pretrained_of(folder)) is not None:
-        return with_window(shipped.model, window), shipped.interface
-    run = read_run(folder)
-    model: Any = load_model(run)
+    run = trained_of(folder)
+    if isinstance(run, Pretrained):
+        return with_window(run.model, window), run.interface
+    model: Any = model_of_run(run)
     if isinstance(model, Reference):
         raise OptionError(
             "run", str(folder), f"the run of a model: {run.config.name} is a reference, without a state"

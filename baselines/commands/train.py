@@ -263,22 +263,20 @@ def evaluate(command: Eval, line: str) -> None:
     ):
         if value:
             raise OptionError(option, str(value), "--dataset too")
-    from baselines.experiment import evaluate as afresh
-    from baselines.pretrained import pretrained_of
-    from baselines.runs.run import dataset_of, read_run
-    from baselines.training.device import torch_device
+    from baselines.pretrained import Pretrained
+    from baselines.runs.run import dataset_of
+    from baselines.trained import evaluate as afresh
+    from baselines.trained import trained_of
 
-    if (pretrained := pretrained_of(command.run)) is not None:
+    trained = trained_of(command.run)
+    if isinstance(trained, Pretrained):
         if command.data is None:
             raise OptionError("data", None, "a prepared file, as csp-data prepare NAME prints")
         dataset = csp_data.load(path=command.data)
-        part = command.part or dataset.report
-        pretrained.model.to(torch_device(command.device))
-        metrics = pretrained.evaluate(dataset, part, keep=keep)
     else:
-        run = read_run(command.run)
-        dataset, part = dataset_of(run, command.data), command.part or run.config.data.report
-        metrics = afresh(run, dataset, part, command.device, keep)
+        dataset = dataset_of(trained, command.data)
+    part = command.part or dataset.report
+    metrics = afresh(trained, dataset, part, command.device, keep)
     _print_errors(command, part, metrics, list(dataset.targets.units), part=part)
 
 

@@ -18,7 +18,7 @@ from baselines.pretrained.mounting import mounting_error
 from baselines.results import Result, collect
 from baselines.runs.config import PREDICTIONS_ALONE
 from baselines.runs.interface import interface_of
-from baselines.runs.model import load_model
+from baselines.runs.model import model_of_run
 from baselines.runs.run import Run, dataset_of, read_run
 from baselines.tables.table import kind_label
 from baselines.training.settings import window_steps
@@ -118,7 +118,7 @@ def pretrained_from(
 
 
 def _model(run: Run) -> FlatModel | HierarchicalModel:
-    model = load_model(run)
+    model = model_of_run(run)
     if not isinstance(model, FlatModel | HierarchicalModel):
         raise PretrainedError(f"{run.folder}: {run.config.name} is a reference, not a model.")
     return model

@@ -22,6 +22,7 @@ from baselines.models.config import config_to_dict
 from baselines.models.factory import build_from_config
 from baselines.published import UNITS
 from baselines.runs.interface import Interface
+from baselines.runs.run import PRETRAINED
 from baselines.stream.engine import Model
 from baselines.stream.streamer import Streamer
 from baselines.training.evaluate import compute_all_metrics
@@ -264,7 +265,7 @@ def load_pretrained(name: str) -> Pretrained:
 def pretrained_of(run: Path | str) -> Pretrained | None:
     """Return the model that ``pretrained:NAME``, which commands take for a run, stands for; None for a folder."""
     text = str(run)
-    return load_pretrained(text.removeprefix("pretrained:")) if text.startswith("pretrained:") else None
+    return load_pretrained(text.removeprefix(PRETRAINED)) if text.startswith(PRETRAINED) else None
 
 
 def read_pretrained(path: Path) -> Pretrained:

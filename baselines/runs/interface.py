@@ -84,8 +84,18 @@ class Interface:
     truth_quaternions: str
 
     @classmethod
-    def of(cls, dataset: Dataset) -> Interface:
-        """Read it from a data set, as ``csp_data.load`` returns it; :class:`OptionError` if it is none."""
+    def of(cls, dataset: Dataset | Run) -> Interface:
+        """Read it from a data set, as ``csp_data.load`` returns it, or from a finished run.
+
+        Raises
+        ------
+        OptionError
+            If it is neither.
+        InterfaceError, RunError
+            If what the run's folder holds of it is damaged, or not there and the prepared file neither.
+        """
+        if isinstance(dataset, Run):
+            return interface_of(dataset)
         check_dataset(dataset)
         protocol = dataset.protocol
         return cls(

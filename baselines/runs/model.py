@@ -23,7 +23,7 @@ from baselines.references.methods import (
     reference_to_dict,
 )
 from baselines.runs.check import check_value
-from baselines.runs.run import CONFIG, MODEL, MODEL_FOLDER, Run, RunError, damaged_error, read_run
+from baselines.runs.run import CONFIG, MODEL, MODEL_FOLDER, Run, RunError, damaged_error
 from baselines.training.checkpoint import load_weights
 from baselines.training.device import torch_device
 from baselines.training.settings import BEST
@@ -31,7 +31,7 @@ from baselines.training.train import seeded
 
 logger = logging.getLogger(__name__)
 
-__all__ = ["build_model", "keep_files", "load_model", "model_config"]
+__all__ = ["build_model", "keep_files", "model_config", "model_of_run"]
 
 
 def build_model(
@@ -82,33 +82,8 @@ def keep_files(model: OwnModel, folder: Path) -> dict[str, Any]:
     return {"model_folder": str(model.file.parent)}
 
 
-def load_model(run: Run | Path | str, device: str = "cpu") -> nn.Module:
-    """Return the model of a finished run, with the weights of its chosen epoch, in ``eval()``.
-
-    Parameters
-    ----------
-    run
-        The run, or its folder.
-    device
-        Where to put it, as torch names it.
-
-    Returns
-    -------
-    Module
-        ``model(x: (B, L, F)) -> (B, L / chunk, D)``, on features and targets that are shifted and scaled as
-        ``dataset.normalization`` has it. :class:`baselines.Predictor` and :class:`baselines.Streamer` take and
-        give physical units.
-
-    Raises
-    ------
-    RunError
-        If there is no finished run, or its folder holds no model, but predictions that were made elsewhere.
-    CheckpointError
-        If the weights are missing, damaged or of another model.
-    OptionError
-        If there is no such device.
-    """
-    run = run if isinstance(run, Run) else read_run(run)
+def model_of_run(run: Run, device: str = "cpu") -> nn.Module:
+    """Return the model of a finished run; :func:`baselines.load_model` says which, and the errors."""
     if run.config.elsewhere:
         raise RunError(f"{run.folder} holds predictions that were made elsewhere, and no model.")
     model = _rebuilt(run)

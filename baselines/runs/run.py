@@ -65,6 +65,8 @@ __all__ = [
 CONFIG, ENVIRONMENT, RESULTS = "config.json", "environment.json", "results.json"
 MODEL, MODEL_FOLDER = "model.py", "model"
 LOCK = ".lock"
+PRETRAINED = "pretrained:"
+"""What the name of a model that ships with the package begins with where the folder of a run may stand, too."""
 
 State = Literal["new", "unfinished", "finished"]
 
@@ -205,7 +207,7 @@ def read_run(folder: Path | str) -> Run:
     ----------
     folder
         Of the run, as given to :func:`baselines.run` or ``csp-baselines train --out``; it may have been moved or
-        renamed since.
+        renamed since. A model that ships is no run: :func:`baselines.load_pretrained` has it.
 
     Returns
     -------
@@ -292,6 +294,12 @@ def read_config(folder: Path) -> RunConfig:
         If it holds none, or its configuration is damaged.
     """
     if not folder.is_dir():
+        if str(folder).startswith(PRETRAINED):
+            raise RunError(
+                f"{folder} is a model that ships with the package, and no run with results. csp-baselines eval, "
+                "predict, stream and export take it; in Python "
+                f"baselines.load_pretrained({str(folder).removeprefix(PRETRAINED)!r}) has it."
+            )
         raise RunError(f"{folder}: there is no such folder. csp-baselines train makes one.")
     path = folder / CONFIG
     if not path.exists():

@@ -15,9 +15,10 @@ from torch import nn
 import baselines
 import csp_data
 from baselines import Interface, Predictor, Pretrained, Run, Streamer, TrainConfig
+from baselines.errors import RunError
 from baselines.training.data import Part
 from csp_data import Dataset
-from csp_data.errors import OptionError
+from csp_data.errors import OptionError, UnknownNameError
 
 
 @pytest.fixture(scope="module")
@@ -163,3 +164,23 @@ def test_what_streams_and_predicts_says_what_it_is(shipped: Pretrained) -> None:
 def test_the_reported_part_is_evaluated_by_default(shipped: Pretrained, sample: Dataset) -> None:
     """As of a run."""
     assert shipped.evaluate(sample) == shipped.evaluate(sample, "test")
+
+
+def test_a_model_that_ships_may_stand_where_a_run_does(shipped: Pretrained, sample: Dataset) -> None:
+    """As for commands and Predictor.of: each of these looked for a folder of that name."""
+    name = f"pretrained:{shipped.name}"
+    expected = shipped.evaluate(sample, "val")
+    assert baselines.evaluate(name, sample, "val") == baselines.evaluate(shipped, sample, "val") == expected
+    weights = baselines.load_model(name).state_dict()
+    assert weights.keys() == shipped.model.state_dict().keys()
+    assert all(weights[key].equal(one) for key, one in shipped.model.state_dict().items())
+    assert baselines.load_model(shipped) is shipped.model
+    with pytest.raises(RunError, match=r"no run with results.*load_pretrained\('broad'\)"):
+        baselines.read_run(name)
+    with pytest.raises(UnknownNameError, match="no pretrained model 'broat'"):
+        baselines.evaluate("pretrained:broat", sample)
+
+
+def test_a_run_says_what_its_model_takes(runs: dict[str, Run], sample: Dataset) -> None:
+    """As to the command stream: in Python its data set had to be there."""
+    assert Interface.of(runs["a"]).to_dict() == Interface.of(sample).to_dict()

@@ -190,6 +190,7 @@ def test_default_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
         (["train", "broad", "mean", "--raw", "nowhere"], 1, "nowhere"),
         (["eval", "nowhere"], 1, "no such folder"),
         (["table", "nowhere"], 1, "no such folder"),
+        (["table", "pretrained:broad"], 1, "pretrained:broad is a model that ships with the package, and no run"),
         (["report", "nowhere", "-o", "x.html"], 1, "no such folder"),
     ],
 )

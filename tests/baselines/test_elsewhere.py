@@ -21,9 +21,9 @@ import csp_data
 from baselines.cli import main
 from baselines.elsewhere import read_csv
 from baselines.errors import OptionError, UnknownNameError
-from baselines.runs.model import load_model
 from baselines.runs.run import Run, RunError
 from baselines.tables.render import notes
+from baselines.trained import load_model
 from csp_data import Dataset
 from csp_data.predictions import PredictionsError
 

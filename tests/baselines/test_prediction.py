@@ -18,10 +18,11 @@ import baselines
 import csp_data
 from baselines.cli import main
 from baselines.errors import CspDataError, OptionError, UnknownNameError
-from baselines.experiment import evaluate, run
+from baselines.experiment import run
 from baselines.prediction import _require_truth, chosen_recordings
 from baselines.runs.interface import interface_of
 from baselines.runs.run import Run
+from baselines.trained import evaluate
 from baselines.training.settings import TrainConfig
 from csp_data import Dataset, LowPass, Protocol, Recording
 from csp_data.acquire.rawtree import find_recordings, raw_root

@@ -24,8 +24,8 @@ from baselines.ablations.fault_runs import (
 from baselines.ablations.faults import BURST_S, FAULTS, bursts
 from baselines.cli import main
 from baselines.errors import OptionError, UnknownNameError
-from baselines.experiment import evaluate
 from baselines.runs.run import Run, RunError
+from baselines.trained import evaluate
 from csp_data import Dataset, LowPass
 from csp_data.dataset.remake import RawPart, read_part
 from csp_data.recording import Recording, Stream

@@ -27,7 +27,6 @@ from baselines.commands.stream_loop import StreamCounts, deferred_interrupt
 from baselines.cpu.threads import before_compiling, compiling_note
 from baselines.experiment import run as train
 from baselines.runs.interface import INTERFACE, InterfaceError, interface_of
-from baselines.runs.model import load_model
 from baselines.runs.run import Run, read_run
 from baselines.stream.line_protocol import (
     ClockError,
@@ -38,6 +37,7 @@ from baselines.stream.line_protocol import (
     read_samples,
 )
 from baselines.stream.streamer import Streamer, load_state
+from baselines.trained import load_model
 from baselines.training.settings import TrainConfig
 from csp_data import Dataset
 

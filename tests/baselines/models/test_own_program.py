@@ -19,11 +19,11 @@ import csp_data
 from baselines.cli import main
 from baselines.errors import ModelError
 from baselines.models import own_program
-from baselines.runs.model import load_model
 from baselines.runs.run import Run, RunError
 from baselines.sweeps.grid import Grid, expand
 from baselines.sweeps.worker import Place, work_on
 from baselines.tables.labels import by_label
+from baselines.trained import load_model
 from baselines.training.settings import TrainConfig
 
 SHORT = TrainConfig(epochs=1, window_s=None, window_stride_s=None, seed=3)

@@ -24,8 +24,8 @@ from baselines.pretrained import Pretrained, PretrainedError, card_text, pretrai
 from baselines.pretrained.card import SECTIONS
 from baselines.pretrained.make import can_stream, pretrained_from
 from baselines.pretrained.model import LIMIT, SHIPPED, digest, write_pretrained
-from baselines.runs.model import load_model
 from baselines.runs.run import Run
+from baselines.trained import load_model
 from csp_data import Dataset
 from csp_data.predictions import read_predictions
 from csp_data.view.selection import Selection, find_runs

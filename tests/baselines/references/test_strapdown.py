@@ -18,7 +18,7 @@ from baselines.references.methods import (
     reference_to_dict,
 )
 from baselines.references.strapdown import NotApplicableError, Strapdown, StrapdownConfig
-from baselines.runs.model import load_model
+from baselines.trained import load_model
 from baselines.training.data import load_part
 from baselines.training.evaluate import normalized_predictions
 from baselines.training.settings import TrainConfig

@@ -22,7 +22,7 @@ import csp_data
 from baselines.ablations.ablate import ablate
 from baselines.cli import main
 from baselines.errors import OptionError, UnknownNameError
-from baselines.experiment import evaluate, plan, run
+from baselines.experiment import plan, run
 from baselines.models.factory import build
 from baselines.models.model import FlatModel
 from baselines.presets import MODELS
@@ -31,11 +31,11 @@ from baselines.results import Result, write_study
 from baselines.runs.collect import read_runs
 from baselines.runs.environment import code_version, commit
 from baselines.runs.interface import Interface, interface_of
-from baselines.runs.model import load_model
 from baselines.runs.run import Run, RunError, dataset_of, lock_folder, read_run
 from baselines.stream.export import export
 from baselines.stream.streamer import Streamer, load_state, save_state
 from baselines.tables.make import make_table
+from baselines.trained import evaluate, load_model
 from baselines.training.ledger import Executed, append_event, count_executed
 from baselines.training.settings import TrainConfig
 from baselines.training.train import TrainingError

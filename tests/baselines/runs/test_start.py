@@ -18,8 +18,8 @@ from baselines.errors import ModelError, OptionError
 from baselines.experiment import plan, run
 from baselines.models.model import FlatModel
 from baselines.results import Result
-from baselines.runs.model import load_model
 from baselines.runs.run import Run, RunError, read_run
+from baselines.trained import load_model
 from baselines.training.settings import TrainConfig
 from csp_data import Dataset
 

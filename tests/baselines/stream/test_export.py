@@ -25,11 +25,11 @@ from baselines.layers import LAYERS
 from baselines.models.config import FlatConfig
 from baselines.presets import INNER_KINDS
 from baselines.runs.interface import INTERFACE, Interface, interface_of
-from baselines.runs.model import load_model
 from baselines.runs.run import Run, read_run
 from baselines.stream.export import ExportError, check, export, load_step
 from baselines.stream.step_module import StepModule, filter_matrices
 from baselines.stream.streamer import Streamer
+from baselines.trained import load_model
 
 onnx = pytest.importorskip("onnx", reason="the extra onnx is not installed")
 pytest.importorskip("onnxruntime", reason="the extra onnx is not installed")
