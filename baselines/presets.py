@@ -34,7 +34,7 @@ __all__ = [
 
 REFERENCES = {
     "mean": "of the training targets",
-    "fir": "linear filter over the last 2 s, less with many channels",
+    "fir": "linear filter over the last 100 samples, fewer with many channels",
     "kalman": "linear state-space model identified on train, with its Kalman filter",
     "strapdown": "inertial sensors alone: orientation filter and integration, one time constant learned",
 }

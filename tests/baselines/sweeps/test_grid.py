@@ -88,6 +88,14 @@ def test_counts_are_whole_numbers(make: Callable[[], object], message: str) -> N
     assert not Path("never-made").exists()
 
 
+def test_the_page_says_how_many_runs_a_sweep_of_all_models_has(tmp_path: Path) -> None:
+    page = (Path(__file__).parents[3] / "docs" / "howto-cluster.md").read_text()
+    said = re.search(r"(\d+) runs take hours.*\n\n.*\n.*--models published references --seeds 0-4 ", page)
+    grid = _grid(models=("published", "references"), seeds=range(5))
+    assert said is not None
+    assert int(said[1]) == len(expand(grid, prepare_all(grid), tmp_path))
+
+
 def test_references_stand_once_in_a_sweep_over_trainings(tmp_path: Path) -> None:
     """They use none of the settings but the windows; twice in a table, they would count as two comparisons."""
     settings = {"train.lr": [1e-3, 1e-2], "train.window_s": [10, 20], "train.epochs": [2, 3], "model.dim": [8, 16]}
