@@ -212,7 +212,7 @@ def prepare(
     """Prepare a data set as one HDF5 file, and print its path.
 
     Raw files are verified, aligned, resampled, filtered and split. A file that the
-    same recipe has made is kept as it is.
+    same recipe has made is kept as it is, unless it is damaged.
     """
     if out is not None and output_path(out) and not is_prepared(out.name):  # a folder is told first
         raise OptionError(

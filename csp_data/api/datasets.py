@@ -31,7 +31,8 @@ def prepare(
 ) -> Path:
     """Prepare a data set: verify, align, resample, filter, split, window, and write one HDF5 file.
 
-    The layout of the file is described in the documentation under "The prepared file".
+    A file that the same recipe has made is kept, unless it is damaged; then it is made again. To know that, it is
+    read once. Its layout is described in the documentation under "The prepared file".
 
     Parameters
     ----------
@@ -74,9 +75,15 @@ def prepare(
     >>> csp_data.prepare("sample", lowpass=csp_data.LowPass(hz=5, order=3, phase="causal")).suffix
     '.h5'
     """
+    settings: dict[str, Any] = {"jobs": jobs, "progress": progress, "skip_damaged": skip_damaged}
+    return _prepare(name, protocol, overrides, raw=raw, out=out, **settings)
+
+
+def _prepare(
+    name: Path | str, protocol: Protocol | str | None, overrides: dict[str, Any], **settings: Any
+) -> Path:
     card = load_card(name)
-    chosen = resolve(card, protocol).replace(**overrides)
-    return prepare_card(card, chosen, raw=raw, out=out, jobs=jobs, progress=progress, skip_damaged=skip_damaged)
+    return prepare_card(card, resolve(card, protocol).replace(**overrides), **settings)
 
 
 def load(
@@ -123,7 +130,9 @@ def load(
     -------
     Dataset
         Its parts (``train``, ``val``, ``test``) are sequences of :class:`Episode`, with inputs of shape (T, C) and
-        targets of shape (T / chunk, D), both float32 in physical units. Samples are read from the file on access.
+        targets of shape (T / chunk, D), both float32 in physical units. Samples are read from the file on access,
+        and an episode's are compared with their checksum when the first of them are: if the file is damaged, that
+        raises :class:`~csp_data.StoreError`, too.
 
     Raises
     ------
@@ -167,7 +176,7 @@ def load(
     if download:
         fetch(name, raw=raw, accept_licence=accept_licence, progress=progress)
     settings: dict[str, Any] = {"jobs": jobs, "progress": progress, "skip_damaged": skip_damaged}
-    return Dataset(prepare(name, raw=raw, protocol=protocol, **settings, **overrides))
+    return Dataset(_prepare(name, protocol, overrides, raw=raw, check=False, **settings))
 
 
 def info(name: Path | str) -> Card:

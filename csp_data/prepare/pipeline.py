@@ -6,7 +6,7 @@ import json
 import logging
 from collections import Counter
 from collections.abc import Container, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import replace
 from functools import reduce
 from pathlib import Path
@@ -42,7 +42,7 @@ from csp_data.resplit import UNUSED
 from csp_data.simulate.stamp import read_stamp
 from csp_data.sources import Found
 from csp_data.splits import PartsByRecording, divide, part_of_each_episode
-from csp_data.store import Channels, Header, Writer, read_recipe
+from csp_data.store import Channels, Header, Prepared, Writer, read_recipe
 from csp_data.windows import IntArray, against_short, window_table
 
 __all__ = ["channels_of", "prepare_card"]
@@ -59,6 +59,7 @@ def prepare_card(
     jobs: int = 1,
     progress: bool = False,
     skip_damaged: bool = False,
+    check: bool = True,
 ) -> Path:
     """Prepare a data set, or return the file that an equal recipe made before.
 
@@ -83,6 +84,8 @@ def prepare_card(
     skip_damaged
         Go on without recordings that are damaged, and list them in the provenance. The part of every other
         recording stays what it would have been.
+    check
+        Read a file that is there, and make it again if it is damaged; otherwise only its recipe is looked at.
 
     Returns
     -------
@@ -108,9 +111,9 @@ def prepare_card(
     key = recipe_hash(card, protocol, report.source_digest(), skip_damaged=skip_damaged)
     path = output_path(out) if out is not None else prepared_dir() / f"{card.name}-{key}.h5"
     # looked at without the lock, which nobody has in a folder that can only be read
-    if not _made_before(path, key, level=logging.WARNING):
+    if not _made_before(path, key, check, level=logging.WARNING):
         with lock(path):
-            if not _made_before(path, key):  # by another process meanwhile
+            if not _made_before(path, key, check):  # by another process meanwhile
                 _write(path, card, protocol, report, key, Settings(jobs, progress, skip_damaged))
     Stamps(report.root).set_prepared(report.digests)
     return path
@@ -158,12 +161,15 @@ def _naming_prepared(card: Card) -> Iterator[None]:
         raise error.or_else(f"{ways}: {files[0]}") from None  # whose text it repeats
 
 
-def _made_before(path: Path, key: str, *, level: int = logging.DEBUG) -> bool:
+def _made_before(path: Path, key: str, check: bool, *, level: int = logging.DEBUG) -> bool:
     """Whether the file exists and was made by an equal recipe; if it must be made again, log why at `level`."""
     if not path.exists():
         return False
     try:
         recipe, checks = read_recipe(path)
+        if check and recipe == key and checks >= INPUT_CHECKS:
+            with closing(Prepared(path)) as prepared:
+                prepared.check()
     except StoreError as error:
         logger.log(level, "%s is made again: it %s", path, error.problem)
         return False

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from bisect import bisect_right
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,7 +17,17 @@ from csp_data._version import __version__
 from csp_data.errors import StoreError
 from csp_data.files import check_file, check_stored, open_hdf5
 from csp_data.normalization import Affine, Normalization
-from csp_data.store.layout import FORMAT, FORMAT_VERSION, WINDOW_COLUMNS, Channels, EpisodeRow, Header, Index
+from csp_data.store.layout import (
+    CRC32,
+    FORMAT,
+    FORMAT_VERSION,
+    WINDOW_COLUMNS,
+    Channels,
+    EpisodeRow,
+    Header,
+    Index,
+    crc32,
+)
 from csp_data.store.strings import check_strings
 from csp_data.terminal import with_control
 
@@ -27,7 +38,9 @@ FAULTS = (AttributeError, LookupError, OSError, OverflowError, RuntimeError, Typ
 ARRAYS = ("inputs", "targets")
 KINDS = {"str": "O", "int": "iu", "float": "f"}
 """Of columns of the tables, as numpy calls them."""
-PREPARE_AGAIN = "Prepare it again: csp-data prepare NAME."
+PREPARE_AGAIN = "Prepare it again with the same options: csp-data prepare NAME."
+READ_BYTES = 1 << 20
+"""Of an episode, read at a time only to compare it with its checksum."""
 CHECK_RIGHTS = "Check its rights, its disk, and how many files are open at once (ulimit -n)."
 
 
@@ -95,6 +108,7 @@ def _header(file: h5py.File) -> Header:
 class Prepared:
     """A prepared file, opened for reading. Only tables are read at once; samples are read when asked for.
 
+    The first time that samples of an episode are read, all of its samples are compared with their checksum.
     Picklable: a copy in another process opens the file for itself.
 
     Parameters
@@ -112,6 +126,8 @@ class Prepared:
         self.path = path
         self._absolute_path = path.absolute()  # it is opened later, perhaps from another folder
         self._open: tuple[h5py.File, dict[str, Any]] | None = None
+        self._extents: dict[str, tuple[list[int], list[int]]] = {}
+        self._unchecked: dict[str, set[int]] = {}
         with _opened(path) as file:
             file.visititems(_check_array)
             windows = (
@@ -124,11 +140,69 @@ class Prepared:
                 episodes=_episodes(file["episodes"]),
                 windows=None if windows is None else np.stack(windows, axis=1),
                 normalization=Normalization(*(_affine(file[f"normalization/{name}"]) for name in ARRAYS)),
+                crc32={
+                    name: _column(file["episodes"][column], "int").astype(np.uint32)
+                    for name, column in CRC32.items()
+                    if column in file["episodes"]
+                },
             )
             _check_tables(self.index, {name: file[name].shape for name in ARRAYS})
+            expected = file.attrs.get("tables_crc32")  # files of earlier versions have no checksums
+            if expected is not None and int(expected) != self.index.tables_crc32():
+                raise ValueError("its tables have another checksum than when they were written")
+        for name in self.index.crc32:
+            starts, stops = (
+                [getattr(row, f"{name[:-1]}_{end}") for row in self.index.episodes] for end in ("start", "stop")
+            )
+            self._extents[name] = starts, stops
+            self._unchecked[name] = set(range(len(starts)))
 
     def read(self, name: str, start: int, stop: int) -> npt.NDArray[np.float32]:
-        """Read rows ``[start, stop)`` of ``"inputs"`` or ``"targets"``; fewer where the array ends before."""
+        """Read rows ``[start, stop)`` of ``"inputs"`` or ``"targets"``; fewer where the array ends before.
+
+        Raises
+        ------
+        StoreError
+            If the file is damaged, or cannot be read any more.
+        """
+        values = self._read(name, start, stop)
+        if self._unchecked.get(name) and len(values):
+            self._check(name, start, values)
+        return values
+
+    def check(self) -> None:
+        """Compare all samples with their checksums, where the file has any; errors as for :meth:`read`."""
+        for name, unchecked in self._unchecked.items():
+            for episode in sorted(unchecked):
+                start = self._extents[name][0][episode]
+                self.read(name, start, start + 1)
+
+    def _check(self, name: str, start: int, values: npt.NDArray[np.float32]) -> None:
+        """Compare each episode of which these rows are the first to be read with its checksum, as a whole."""
+        starts, stops = self._extents[name]
+        stop, unchecked = start + len(values), self._unchecked[name]
+        for episode in range(bisect_right(stops, start), len(stops)):
+            first, last = starts[episode], stops[episode]
+            if first >= stop:
+                break
+            if episode not in unchecked:
+                continue
+            if start <= first and last <= stop:
+                checksum = crc32(values[first - start : last - start], "<f4")
+            else:
+                checksum, step = 0, max(1, READ_BYTES // (4 * values.shape[1]))
+                for row in range(first, last, step):
+                    checksum = crc32(self._read(name, row, min(row + step, last)), "<f4", checksum)
+            if checksum != self.index.crc32[name][episode]:
+                id_ = self.index.episodes[episode].id
+                raise StoreError(
+                    self.path,
+                    f"is damaged ({name} of episode {id_} have another checksum than when they were written)",
+                    PREPARE_AGAIN,
+                )
+            unchecked.discard(episode)
+
+    def _read(self, name: str, start: int, stop: int) -> npt.NDArray[np.float32]:
         opened = self._open  # looked at once: another thread may open or close the file meanwhile
         try:
             if opened is None:
@@ -238,6 +312,8 @@ def _check_tables(index: Index, shapes: Mapping[str, tuple[int, ...]]) -> None:
             raise ValueError(f"/{name} has {width} columns, another number of names or units")
         if not 0 < channels.rate_hz < np.inf:
             raise ValueError(f"/{name} has a rate of {channels.rate_hz} Hz")
+        if name in index.crc32 and len(index.crc32[name]) != len(index.episodes):
+            raise ValueError(f"/episodes/{CRC32[name]} is of another number of episodes")
         if len(affine.shift) not in (width, 2 * width) or len(affine.scale) != len(affine.shift):
             raise ValueError(f"/normalization/{name} is of another number of columns")
         if not (np.isfinite(affine.shift) & (affine.scale > 0)).all():

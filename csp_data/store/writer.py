@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from csp_data.errors import CspDataError
 from csp_data.normalization import Normalization
-from csp_data.store.layout import FORMAT, WINDOW_COLUMNS, Channels, EpisodeRow, Header
+from csp_data.store.layout import CRC32, FORMAT, WINDOW_COLUMNS, Channels, EpisodeRow, Header, Index, crc32
 from csp_data.windows import IntArray
 
 __all__ = ["Writer"]
@@ -40,6 +40,7 @@ class Writer:
         self.rows: list[EpisodeRow] = []
         self.inputs = self.targets = Channels((), (), 0.0)
         self._arrays: dict[str, _Rows] = {}
+        self._crc32: dict[str, list[int]] = {name: [] for name in CRC32}
 
     def __enter__(self) -> Writer:
         try:
@@ -92,8 +93,10 @@ class Writer:
         recording: str,
     ) -> None:
         """Add one episode: inputs (T, C) and targets (T / chunk, D), stored as float32. Its part comes later."""
-        of_inputs = self._arrays["inputs"].append(np.asarray(inputs))
-        of_targets = self._arrays["targets"].append(np.asarray(targets))
+        of_inputs, checksum = self._arrays["inputs"].append(np.asarray(inputs))
+        self._crc32["inputs"].append(checksum)
+        of_targets, checksum = self._arrays["targets"].append(np.asarray(targets))
+        self._crc32["targets"].append(checksum)
         self.rows.append(EpisodeRow(id, group, "", *of_inputs, *of_targets, start_s, recording))
 
     def assign(self, splits: Sequence[str]) -> None:
@@ -104,7 +107,10 @@ class Writer:
         """Write what waits and the tables, and give the file its name."""
         for array in self._arrays.values():
             array.finish()
-        _write_table(self._file.create_group("episodes"), self.rows)
+        episodes = self._file.create_group("episodes")
+        _write_table(episodes, self.rows)
+        for name, column in CRC32.items():
+            episodes.create_dataset(column, data=np.array(self._crc32[name], dtype="<u4"))
         if windows is not None:
             group = self._file.create_group("windows")
             for i, name in enumerate(WINDOW_COLUMNS):
@@ -114,7 +120,8 @@ class Writer:
             group = self._file.create_group(f"normalization/{name}")
             group.create_dataset("shift", data=np.asarray(affine.shift, dtype="<f8"))
             group.create_dataset("scale", data=np.asarray(affine.scale, dtype="<f8"))
-        self._file.attrs.update({"format": FORMAT, **vars(header)})
+        index = Index(header, self.inputs, self.targets, tuple(self.rows), windows, normalization)
+        self._file.attrs.update({"format": FORMAT, **vars(header), "tables_crc32": index.tables_crc32()})
         self._file.close()
         with self.temporary.open("rb+") as file:
             os.fsync(file.fileno())
@@ -137,18 +144,19 @@ class _Rows:
         self._chunk = np.zeros(data.chunks, dtype=data.dtype)
         self._length = 0
 
-    def append(self, rows: npt.NDArray[np.floating]) -> tuple[int, int]:
-        """Add rows (T, C) and return where they lie: first, and one past the last."""
-        begin = self._length
+    def append(self, rows: npt.NDArray[np.floating]) -> tuple[tuple[int, int], int]:
+        """Add rows (T, C), return where they lie (first, and one past the last) and their checksum."""
+        begin, checksum = self._length, 0
         while len(rows):
             filled = self._length % len(self._chunk)
             taken = rows[: len(self._chunk) - filled]
             self._chunk[filled : filled + len(taken)] = taken
+            checksum = crc32(self._chunk[filled : filled + len(taken)], "<f4", checksum)
             self._length += len(taken)
             rows = rows[len(taken) :]
             if filled + len(taken) == len(self._chunk):
                 self._write()
-        return begin, self._length
+        return (begin, self._length), checksum
 
     def finish(self) -> None:
         """Write what waits."""

@@ -135,6 +135,7 @@ def test_a_file_made_again_under_stricter_checks_is_another(tmp_path: Path) -> N
     path = csp_data.prepare("sample", out=tmp_path / "x.h5")
     with h5py.File(path, "r+") as file:
         file.attrs["input_checks"] -= 1
+        file.attrs.pop("tables_crc32")
     loaded = csp_data.load(path=path)
     csp_data.prepare("sample", out=path)
     with pytest.raises(StoreError, match=r"x\.h5: is another file than was loaded.*Load it again"):

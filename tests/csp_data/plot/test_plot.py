@@ -209,6 +209,7 @@ def test_long_names_run_into_nothing(sample, tmp_path: Path) -> None:
     path = shutil.copy(sample.path, tmp_path)
     names = [f"velocity_RightForeArm_{axis}" for axis in "xyz"]
     with h5py.File(path, "r+") as file:
+        file.attrs.pop("tables_crc32")
         file["targets"].attrs["channels"] = names
         file["inputs"].attrs["channels"] = [f"accelerometer_of_the_right_hand_{i}" for i in range(6)]
     long = csp_data.load(path=path)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import random
+import zlib
 from pathlib import Path
 
 import h5py
@@ -11,6 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import csp_data
+from csp_data.dataset import Dataset
 from csp_data.errors import StoreError
 from csp_data.normalization import Affine, Normalization
 from csp_data.store import Channels, Header, Prepared, Writer
@@ -112,6 +115,7 @@ def test_tables_that_do_not_fit_are_refused_as_damaged(tmp_path: Path, where: st
     path = csp_data.prepare("sample", window=csp_data.Window(5), out=tmp_path / "x.h5")
     name, at, attribute = where.partition("@")
     with h5py.File(path, "r+") as file:
+        file.attrs.pop("tables_crc32")  # as in files of earlier versions
         if at:
             file[name or "/"].attrs[attribute] = change
         else:
@@ -160,3 +164,89 @@ def test_values_that_are_in_another_file_are_refused(tmp_path: Path, name: str, 
             file[name].attrs.update(attributes)
     with pytest.raises(StoreError, match=rf"x\.h5: is damaged \(/{name}.* another file"):
         csp_data.load(path=path)
+
+
+def _all_of(dataset: Dataset) -> list[object]:
+    index = dataset.prepared.index
+    arrays = [
+        index.windows,
+        *vars(index.normalization.inputs).values(),
+        *vars(index.normalization.targets).values(),
+    ]
+    episodes = [episode for part in dataset.parts for episode in dataset.split(part)]
+    dataset.close()
+    return [index.header, index.inputs, index.targets, index.episodes, *(a.tobytes() for a in arrays), episodes]
+
+
+def test_no_flipped_bit_changes_what_is_read_without_a_word(tmp_path: Path) -> None:
+    path = csp_data.prepare("sample", window=csp_data.Window(5), out=tmp_path / "x.h5")
+    whole, content = _all_of(csp_data.load(path=path)), bytearray(path.read_bytes())
+    taken = np.flatnonzero(np.frombuffer(content, "u1"))  # the rest is room in chunks that nobody reads
+    rng, refused = random.Random(0), 0
+    for place in [*taken[:30_000:1200], *taken[30_000::40_000], *taken[-30_000::1200]]:
+        content[place] ^= (bit := 1 << rng.randrange(8))
+        path.write_bytes(content)
+        try:
+            assert _all_of(csp_data.load(path=path)) == whole, (place, bit)
+        except StoreError:
+            refused += 1
+        content[place] ^= bit
+    assert refused > 50
+
+
+@pytest.mark.parametrize("name", ["inputs", "targets"])
+def test_damaged_samples_are_told_by_whoever_reads_them_first(tmp_path: Path, name: str) -> None:
+    """They were taken for numbers. What a window leaves out of an episode counts, too; other episodes do not."""
+    path = csp_data.prepare("sample", window=csp_data.Window(5), out=tmp_path / "x.h5")
+    row = csp_data.load(path=path).train.rows[2]
+    with h5py.File(path, "r+") as file:
+        file[name][getattr(row, f"{name[:-1]}_stop") - 1, 1] += 1e-6
+    said = rf"x\.h5: is damaged \({name} of episode {row.id} have another checksum .* csp-data prepare NAME\.$"
+    for read in (
+        lambda ds: ds.train[2],
+        lambda ds: ds.train.windows[next(i for i in range(99) if ds.train.windows.span(i)[0].id == row.id)],
+        lambda ds: list(ds.train),
+        lambda ds: ds.prepared.check(),
+    ):
+        dataset = csp_data.load(path=path)
+        assert dataset.train[1].inputs.any()
+        for _ in range(2):  # the second time, too
+            with pytest.raises(StoreError, match=said):
+                read(dataset)
+        dataset.close()
+    with h5py.File(path, "r+") as file:
+        for column in ("input_crc32", "target_crc32"):
+            del file["episodes"][column]  # files of earlier versions have none
+    assert csp_data.load(path=path).train[2].inputs.any()
+
+
+def test_checksums_are_those_of_zlib(tmp_path: Path) -> None:
+    """As docs/format.md lays them down, for readers in other languages."""
+    with h5py.File(csp_data.prepare("sample", window=csp_data.Window(5), out=tmp_path / "x.h5")) as file:
+        rows = file["episodes"]
+        for side in ("input", "target"):
+            spans = zip(rows[f"{side}_start"], rows[f"{side}_stop"], strict=True)
+            found = [zlib.crc32(file[f"{side}s"][start:stop].astype("<f4").tobytes()) for start, stop in spans]
+            np.testing.assert_array_equal(rows[f"{side}_crc32"], found)
+        texts = [
+            file.attrs[name] for name in ("dataset", "protocol", "recipe_hash", "source_digest", "provenance")
+        ]
+        texts += [file.attrs["created_by"]]
+        texts += [
+            text for name in ("inputs", "targets") for at in ("channels", "units") for text in file[name].attrs[at]
+        ]
+        columns = [rows[name].asstr()[()] for name in ("id", "group", "split", "recording")]
+        texts += [text for row in zip(*columns, strict=True) for text in row]
+        parts = [text.encode() + b"\0" for text in texts]
+        extents = [rows[f"{side}_{end}"] for side in ("input", "target") for end in ("start", "stop")]
+        windows = ("episode", "input_start", "input_stop", "target_start", "target_stop")
+        for whole in (
+            [file.attrs["format_version"], file.attrs["input_checks"]],
+            np.transpose(extents),
+            np.transpose([file["windows"][name] for name in windows]),
+        ):
+            parts.append(np.array(whole, "<i8").tobytes())
+        real = [[file[name].attrs["rate_hz"] for name in ("inputs", "targets")], rows["start_s"]]
+        real += [file[f"normalization/{n}/{which}"] for n in ("inputs", "targets") for which in ("shift", "scale")]
+        parts += [np.array(values, "<f8").tobytes() for values in real]
+        assert file.attrs["tables_crc32"] == zlib.crc32(b"".join(parts))
