@@ -129,10 +129,14 @@ def _main(given: list[str]) -> None:
 
 
 def _flags(known_commands: Mapping[str, Subcommand], name: str) -> dict[str, str]:
-    """Return what is typed for each argument in Python; csp_data has ``name`` for what is a data set here."""
+    """Return what is typed for each argument in Python.
+
+    csp_data has ``name`` for what is a data set here, and ``--set`` is ``settings`` in Python.
+    """
     flag_by_option = flags(click_commands(known_commands).commands[name].params)
     dataset = flag_by_option.get("dataset", flag_by_option.get("datasets"))
-    return flag_by_option if dataset is None else {"name": dataset, **flag_by_option}
+    others = {"name": dataset, "settings": flag_by_option.get("set")}
+    return {**{name: flag for name, flag in others.items() if flag is not None}, **flag_by_option}
 
 
 def parse(given: Sequence[str]) -> Any:
@@ -238,9 +242,11 @@ def _with_home(options: Any) -> Any:
     for option in fields(options):
         value = getattr(options, option.name)
         if isinstance(value, Path):
-            changes[option.name] = expanded(value)
+            changes[option.name] = expanded(value, option.name)
         elif isinstance(value, tuple):
-            changes[option.name] = tuple(expanded(one) if isinstance(one, Path) else one for one in value)
+            changes[option.name] = tuple(
+                expanded(one, option.name) if isinstance(one, Path) else one for one in value
+            )
         elif is_dataclass(value):
             changes[option.name] = _with_home(value)
     return replace(options, **changes)

@@ -148,7 +148,7 @@ def record(
     check_number("seconds", seconds, "a number of at least 0", least=0)
     parts = {part: _of_part(dataset, predictions, part) for part in dataset.parts[1:]}
     digest = _digest([prediction for of_part in parts.values() for prediction in of_part])
-    folder = expanded(folder)
+    folder = expanded(folder, "folder")
     model = {**{key: frozen(value) for key, value in (settings or {}).items()}, "family": PREDICTIONS_ALONE}
     train = TrainConfig(seed=seed, window_s=window_s, window_stride_s=window_s)
     config = RunConfig(data_config(dataset), f"{OWN}-{name}", model, train)

@@ -150,7 +150,7 @@ def run(
         raise OptionError("config", config, "a baselines.TrainConfig")
     if not isinstance(cast("object", options), Mapping | None):
         raise OptionError("options", options, "a dict of what baselines.build takes, such as {'dim': 32}")
-    folder, torch_dev, threads = expanded(folder), torch_device(device), _threads(threads, preset)
+    folder, torch_dev, threads = expanded(folder, "folder"), torch_device(device), _threads(threads, preset)
     train_part = load_part(dataset, "train", torch_dev)
     val_part = load_part(dataset, dataset.selection, torch_dev)
     options = {**options_of_dataset(name, dataset), **(options or {})}
@@ -229,7 +229,7 @@ def _write_provenance(
     if isinstance(model, OwnModel):
         environment |= keep_files(model, folder)
     if weights is not None:
-        environment["weights"] = str(expanded(weights).absolute())
+        environment["weights"] = str(expanded(weights, "weights").absolute())
     atomic_json(folder / ENVIRONMENT, environment)
     atomic_json(folder / INTERFACE, Interface.of(dataset).to_dict())
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from torch import nn
 
-from baselines.errors import RunError
+from baselines.errors import OptionError, RunError
 from baselines.pretrained import Pretrained, pretrained_of
 from baselines.published import UNITS
 from baselines.runs.config import data_config
@@ -29,12 +29,18 @@ def trained_of(run: Run | Pretrained | Path | str) -> Run | Pretrained:
 
     Raises
     ------
+    OptionError
+        If it is none of these.
     RunError
         If the folder holds no finished run.
     UnknownNameError
         If no model of that name ships.
     """
-    return run if isinstance(run, Run | Pretrained) else pretrained_of(run) or read_run(run)
+    if isinstance(run, Run | Pretrained):
+        return run
+    if not isinstance(cast("object", run), str | Path):
+        raise OptionError("run", run, "a finished run or its folder, or a model that ships: pretrained:NAME")
+    return pretrained_of(run) or read_run(run)
 
 
 def load_model(run: Run | Pretrained | Path | str, device: str = "cpu") -> nn.Module:

@@ -49,7 +49,7 @@ def home() -> Path:
     """
     chosen = os.environ.get("CSP_DATA_HOME")
     if chosen:
-        return expanded(chosen)
+        return expanded(chosen, "CSP_DATA_HOME")
     with suppress(RuntimeError):  # earlier platformdirs leave a ~ where they find no home, later ones raise
         path = platformdirs.user_data_path("csp-data")
         if path.is_absolute():
@@ -74,8 +74,15 @@ def check_accessible(folder: Path) -> Path:
     raise CspDataError(f"{folder} cannot be looked into: {why}. {WRITABLE}")
 
 
-def expanded(path: Path | str) -> Path:
+def expanded(path: Path | str, option: str = "path") -> Path:
     """Return a path with ``~`` filled in.
+
+    Parameters
+    ----------
+    path
+        The path.
+    option
+        Name of the argument that it is of, for the error.
 
     Raises
     ------
@@ -85,7 +92,7 @@ def expanded(path: Path | str) -> Path:
         If there is no such user, or one may not look there.
     """
     if not isinstance(cast("object", path), str | os.PathLike):
-        raise OptionError("path", path, "the path of a file or folder: text or a pathlib.Path")
+        raise OptionError(option, path, "the path of a file or folder: text or a pathlib.Path")
     try:
         place = Path(path).expanduser()
     except RuntimeError as error:
@@ -93,10 +100,10 @@ def expanded(path: Path | str) -> Path:
     try:
         place.lstat()
     except ValueError as error:
-        raise OptionError("path", _shortened(place), f"a path that the system takes ({error})") from error
+        raise OptionError(option, _shortened(place), f"a path that the system takes ({error})") from error
     except OSError as error:
         if error.errno == errno.ENAMETOOLONG:
-            raise OptionError("path", _shortened(place), "a path short enough for the file system") from error
+            raise OptionError(option, _shortened(place), "a path short enough for the file system") from error
         if error.errno not in (errno.ENOENT, errno.ENOTDIR):
             raise CspDataError(f"{place} cannot be looked at: {os.strerror(error.errno or 0)}.") from error
     return place
@@ -132,7 +139,7 @@ def raw_dir(name: str, chosen: Path | str | None = None) -> Path:
     """
     if chosen is None:
         return home() / "raw" / name
-    path = expanded(chosen)
+    path = expanded(chosen, "raw")
     if path.exists() and not path.is_dir():
         fix = f"To take a file in: csp-data import {name} {shlex.quote(str(path))}"
         raise OptionError("raw", str(path), "a folder; this is a file", fix)

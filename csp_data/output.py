@@ -76,24 +76,36 @@ def _failed(path: Path, error: OSError) -> CspDataError:
     return CspDataError(f"{path} cannot be written: {error.strerror or error}. Choose another place.")
 
 
-def output_path(path: Path | str) -> Path:
+def output_path(path: Path | str, option: str = "out") -> Path:
     """Return the path of a file that may be written, with ``~`` filled in; of a link, the file that it leads to.
+
+    Parameters
+    ----------
+    path
+        The path.
+    option
+        Name of the argument that it is of, for the error.
 
     Raises
     ------
     OptionError
         If it is there and no file: a folder, or a device such as ``/dev/null``, in whose place a file would come.
     """
-    path = named(expanded(path))
+    path = named(expanded(path, option))
     if path.exists() and not path.is_file():
         kind = "a folder" if path.is_dir() else "a device, pipe or socket"
-        raise OptionError("out", str(path), f"the name of a file; this is {kind}")
+        raise OptionError(option, str(path), f"the name of a file; this is {kind}")
     return path.resolve() if path.is_symlink() else path  # the link itself, such as /dev/stdout, is to stay
 
 
 @contextmanager
-def output(path: Path | str) -> Iterator[Path]:
+def output(path: Path | str, option: str = "out") -> Iterator[Path]:
     """Yield a temporary name beside `path`, which gets the name when all went well; folders above it are made.
+
+    Parameters
+    ----------
+    path, option
+        As for :func:`output_path`.
 
     Raises
     ------
@@ -102,7 +114,7 @@ def output(path: Path | str) -> Iterator[Path]:
     CspDataError
         If it cannot be written.
     """
-    with _in_place_of(output_path(path)) as temporary:
+    with _in_place_of(output_path(path, option)) as temporary:
         yield temporary
 
 
@@ -121,8 +133,13 @@ def _in_place_of(path: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def output_folder(path: Path | str) -> Iterator[Path]:
+def output_folder(path: Path | str, option: str = "out") -> Iterator[Path]:
     """Yield a new folder beside `path`, which gets the name when all went well; folders above it are made.
+
+    Parameters
+    ----------
+    path, option
+        As for :func:`output_path`.
 
     Raises
     ------
@@ -131,13 +148,13 @@ def output_folder(path: Path | str) -> Iterator[Path]:
     CspDataError
         If it cannot be written.
     """
-    path = named(expanded(path))
+    path = named(expanded(path, option))
     temporary = temporary_beside(path)
     try:
         if path.exists() and (not path.is_dir() or any(path.iterdir())):
-            raise OptionError("out", str(path), "a folder that is new or empty", "Choose another or remove it.")
+            raise OptionError(option, str(path), "a folder that is new or empty", "Choose another or remove it.")
         if path.is_dir() and path.samefile(Path.cwd()):  # it is replaced: whoever stands in it would see nothing
-            raise OptionError("out", str(path), "another folder than the one you are in", "Name a new one.")
+            raise OptionError(option, str(path), "another folder than the one you are in", "Name a new one.")
         temporary.mkdir(parents=True)
         yield temporary
         temporary.replace(path)

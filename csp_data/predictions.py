@@ -67,7 +67,7 @@ def save_predictions(path: Path | str, predictions: Sequence[EpisodePrediction])
         np.concatenate([getattr(p, name) for p in predictions]) for name in ("time", "true", "pred")
     )
     ids, lengths = np.array([p.id for p in predictions]), np.array([len(p.time) for p in predictions])
-    with output(path) as temporary, temporary.open("wb") as file:
+    with output(path, "path") as temporary, temporary.open("wb") as file:
         np.savez_compressed(file, ids=ids, lengths=lengths, time=time, true=true, pred=pred)
 
 

@@ -177,13 +177,17 @@ def wrapped(text: str, hang: int = 2) -> str:
 
 
 def flags(params: Iterable[click.Parameter]) -> dict[str, str]:
-    """Return what is typed for each parameter of a command: its long flag, or how its help calls an argument."""
-    return {
+    """Return what is typed for each parameter of a command: its long flag, or how its help calls an argument.
+
+    In Python the file or folder that ``--out`` names is `path` or `folder` of some functions.
+    """
+    typed = {
         str(one.name): max(one.opts, key=len)
         if one.param_type_name == "option"
         else one.human_readable_name.rstrip(".")
         for one in params
     }
+    return {**(dict.fromkeys(("path", "folder"), typed["out"]) if "out" in typed else {}), **typed}
 
 
 def pipeable(program: Callable[[], object]) -> None:

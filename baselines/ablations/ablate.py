@@ -250,10 +250,10 @@ def ablate_grid(
         raise OptionError("values", list(values), "numbers above 0")
     for name, chosen in grid.settings.items():
         if len(chosen) != 1:
-            raise OptionError("set", f"{name}={list(chosen)}", "one value: the ablation is what varies")
+            raise OptionError("settings", f"{name}={list(chosen)}", "one value: the ablation is what varies")
         if name in KINDS[kind].fields:
-            raise OptionError("set", name, f"no setting that the ablation {kind} varies itself")
-    out = expanded(out).absolute()
+            raise OptionError("settings", name, f"no setting that the ablation {kind} varies itself")
+    out = expanded(out, "out").absolute()
     require_sweep_folder(out)
     check_raw(grid)
     grid = dataclasses.replace(grid, models=tuple(dict.fromkeys((*grid.models, REFERENCE))))

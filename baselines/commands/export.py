@@ -56,8 +56,7 @@ def export_run(command: Export, line: str) -> None:
     model, interface = model_of(command.run, command.window, command.data)
     notes = list(notes_on(command.run, model, interface))
     record = {"source": _source(command.run), "notes": notes}
-    by_name = "pt2" if command.out.suffix == ".pt2" else "onnx"
-    form = by_name if command.format == "auto" else command.format
+    form = None if command.format == "auto" else command.format
     metadata = export(model, interface, command.out, form, model.config.name, record)
     for note in notes if loudness.get().notes else ():
         sys.stderr.write(f"Note: {note}\n")

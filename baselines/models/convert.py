@@ -180,7 +180,7 @@ def _arrays(weights: Mapping[str, Any] | nn.Module | Path | str) -> Mapping[str,
         return weights.state_dict()
     source = "weights"
     if isinstance(weights, str | Path):
-        source, weights = str(weights), _saved(expanded(weights))
+        source, weights = str(weights), _saved(expanded(weights, "weights"))
     if not isinstance(weights, Mapping):
         raise ModelError(f"{source}: expected arrays by name, a state_dict(), got {type(weights).__name__}.")
     for name, value in weights.items():

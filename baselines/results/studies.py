@@ -184,7 +184,7 @@ def load_results(study: str | Path | None = None, **wanted: Any) -> Results:
         rows = [row for name in studies() for row in read_study(SHIPPED / f"{name}.csv")]
     elif study in studies():
         rows = read_study(SHIPPED / f"{study}.csv")
-    elif (place := expanded(study)).is_dir():
+    elif (place := expanded(study, "study")).is_dir():
         rows = unique_runs([Result.of(run, place.resolve().name) for run in read_runs([place])])
     elif isinstance(study, Path) or study.endswith(".csv"):
         rows = read_study(place)

@@ -219,7 +219,7 @@ def read_run(folder: Path | str) -> Run:
     RunError
         If the folder is no run, is damaged or unfinished; it is left as it is.
     """
-    folder = expanded(folder)
+    folder = expanded(folder, "folder")
     config = read_config(folder)
     if not (folder / RESULTS).exists():
         if (failure := failure_of(folder)) is not None:

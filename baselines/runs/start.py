@@ -51,7 +51,7 @@ def begin_with(model: nn.Module, config: dict[str, Any], weights: Path | str) ->
     OptionError, ModelError
         If the model takes no weights from there, or these are another model's.
     """
-    path = expanded(weights)
+    path = expanded(weights, "weights")
     if config["family"] in REFERENCES:
         raise OptionError("weights", str(weights), f"nothing for the reference {config['family']}: it is fitted")
     if path.is_dir():
@@ -78,7 +78,7 @@ def begin_with(model: nn.Module, config: dict[str, Any], weights: Path | str) ->
 
 def warn_of_other_data(dataset: Dataset, weights: Path | str) -> None:
     """Warn where weights were trained on inputs or targets that were made otherwise than those of a data set."""
-    if not expanded(weights).is_dir():
+    if not expanded(weights, "weights").is_dir():
         if dataset.protocol.name != PAPER.name:
             logger.warning(
                 "%s: weights of the published code were trained on what protocol paper prepares; these data are "

@@ -58,7 +58,7 @@ def export(
     model: nn.Module,
     interface: Interface,
     path: Path | str,
-    form: str,
+    format: str | None = None,
     name: str = "",
     record: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
@@ -73,8 +73,9 @@ def export(
         Of the data it was trained on.
     path
         The file to write; ``path`` with ``.json`` appended is written too.
-    form
-        ``"onnx"`` (checked in ONNX Runtime) or ``"pt2"`` (``torch.export``).
+    format
+        ``"onnx"`` (checked in ONNX Runtime) or ``"pt2"`` (``torch.export``); by default ``"pt2"`` for a path that
+        ends so, else ``"onnx"``.
     name
         Of the model, for the record.
     record
@@ -88,7 +89,7 @@ def export(
     Raises
     ------
     OptionError
-        If the form is not known, the model is a reference, the filter not causal, or the model has a Transformer
+        If the format is not known, the model is a reference, the filter not causal, or the model has a Transformer
         without a window.
     MissingExtraError
         If ONNX is not installed.
@@ -104,7 +105,8 @@ def export(
             f"{model.config.source}: expected a model with a step of its own, as an exported state has a fixed "
             "size. csp-baselines stream --window N runs this one."
         )
-    path = output_path(path)
+    path = output_path(path, "path")
+    form = ("pt2" if path.suffix == ".pt2" else "onnx") if format is None else format
     check_choice("format", form, FORMATS)
     if form == "onnx":
         _require_onnx()
@@ -123,7 +125,7 @@ def export(
             metadata["largest_difference"] = check(temporary, metadata, reference)
         temporary.replace(path)
     except OSError as error:
-        raise OptionError("out", str(path), f"a file that can be written ({error.strerror})") from error
+        raise OptionError("path", str(path), f"a file that can be written ({error.strerror})") from error
     finally:
         with contextlib.suppress(OSError):  # where nothing could be written, nothing is left
             temporary.unlink(missing_ok=True)

@@ -73,7 +73,7 @@ def split_settings(settings: Mapping[str, T], default_kind: str = "") -> dict[st
     for name, value in settings.items():
         kind, dot, field = name.partition(".") if "." in name or not default_kind else (default_kind, ".", name)
         if kind not in SETTING_KINDS or not (dot and field):
-            raise OptionError("set", name, "train.NAME, model.NAME or data.NAME, such as train.lr")
+            raise OptionError("settings", name, "train.NAME, model.NAME or data.NAME, such as train.lr")
         by_kind[kind][field] = value
     fields = [f.name for f in dataclasses.fields(TrainConfig) if f.name != "seed"]
     for name in by_kind["train"]:
@@ -260,7 +260,7 @@ def expand(grid: Grid, datasets: Sequence[Dataset], out: Path) -> list[PlannedRu
     if varied_sizes and not {*grid.names} - {*REFERENCES}:
         names = ", ".join(f"model.{size}" for size in varied_sizes)
         raise OptionError(
-            "set", names, "no sizes, as all models are references", "csp-baselines train sets theirs."
+            "settings", names, "no sizes, as all models are references", "csp-baselines train sets theirs."
         )
     model_variants = list(itertools.product(grid.variants("model"), grid.variants("train")))
     by_window: dict[str, dict[str, Any]] = {}

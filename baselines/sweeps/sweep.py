@@ -162,7 +162,7 @@ def sweep(
     )
     place = Place(device=device, per_device=per_device, threads=threads, track=track)
     return sweep_grid(
-        grid, expanded(out), place, jobs=jobs, backend=backend, slurm=dict(slurm or {}), progress=progress
+        grid, expanded(out, "out"), place, jobs=jobs, backend=backend, slurm=dict(slurm or {}), progress=progress
     )
 
 
@@ -292,7 +292,7 @@ def read_sweep(folder: Path | str) -> Sweep:
     SweepError
         If the folder is not one of a sweep.
     """
-    folder = expanded(folder)
+    folder = expanded(folder, "folder")
     if not (folder / SWEEP).is_file():
         raise SweepError(
             f"{folder} is not the folder of a sweep: it has no {SWEEP}. csp-baselines sweep makes one."

@@ -146,7 +146,7 @@ def train(
     if config.epochs == 0 and not trained:
         raise OptionError("epochs", 0, "at least 1 for a model that was not trained before")
     windows, length = config.windows(train_part)
-    folder = expanded(folder)
+    folder = expanded(folder, "folder")
     if team.leads:  # the others write nothing
         folder.mkdir(parents=True, exist_ok=True)
     loop = _TrainingLoop(model, config, folder, train_part, windows, team)

@@ -65,7 +65,7 @@ def is_own(path: str) -> bool:
 
 def lock_path(root: Path, chosen: Path | str | None = None) -> Path:
     """Return the lock file to use: the chosen one, or the one in the raw folder."""
-    return expanded(chosen) if chosen is not None else root / LOCK_NAME
+    return expanded(chosen, "lock") if chosen is not None else root / LOCK_NAME
 
 
 def _rows(path: Path) -> dict[str, Any]:
@@ -142,4 +142,6 @@ def extend_lock(path: Path, name: str, new: LockedSet) -> None:
                         " publisher has replaced it and you want the new version, delete its entry there."
                     )
         if json.dumps(row) != before:
-            write_json(output_path(path), {"format": "csp-data lock", "version": VERSION, "datasets": rows})
+            write_json(
+                output_path(path, "lock"), {"format": "csp-data lock", "version": VERSION, "datasets": rows}
+            )

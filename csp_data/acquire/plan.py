@@ -67,8 +67,8 @@ def mirror_of(name: str, chosen: str | None) -> str | None:
     if not isinstance(cast("object", mirror), str):
         raise OptionError("mirror", mirror, "an address as text")
     mirror = mirror.replace("{name}", name)
-    if "://" not in mirror and mirror.strip() and expanded(mirror).is_dir():
-        mirror = expanded(mirror).absolute().as_uri()
+    if "://" not in mirror and mirror.strip() and expanded(mirror, "mirror").is_dir():
+        mirror = expanded(mirror, "mirror").absolute().as_uri()
     try:
         parts = urlsplit(mirror)
         usable = parts.scheme == "file" or (

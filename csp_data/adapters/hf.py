@@ -122,8 +122,8 @@ def write_parquet(dataset: Dataset, folder: Path | str) -> Path:
     CspDataError
         If it cannot be written.
     """
-    path = expanded(folder)
-    with output_folder(path) as made:
+    path = expanded(folder, "folder")
+    with output_folder(path, "folder") as made:
         (made / "data").mkdir()
         for part in dataset.parts:
             with pq.ParquetWriter(

@@ -72,7 +72,7 @@ def arrays(dataset: Dataset, part: str | None = None) -> dict[str, npt.NDArray[A
 def write_npz(dataset: Dataset, path: Path | str, part: str | None = None) -> Path:
     """Write :func:`arrays` to a compressed ``.npz`` file, whole or not at all, and return its path."""
     # as np.savez_compressed does, which before numpy 2.2 leaves the archive open when the disk is full
-    with output(path) as temporary, zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED) as archive:
+    with output(path, "path") as temporary, zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED) as archive:
         for name, values in arrays(dataset, part).items():
             with archive.open(f"{name}.npy", "w", force_zip64=True) as file:
                 np.lib.format.write_array(file, values, allow_pickle=False)

@@ -85,7 +85,7 @@ def write_netcdf(dataset: Dataset, path: Path | str, part: str | None = None) ->
     if find_spec("h5netcdf") is None:
         raise MissingExtraError("Writing netCDF", "h5netcdf", "xarray")
     made = to_xarray(dataset, part)
-    with output(path) as temporary:
+    with output(path, "path") as temporary:
         # HDF5 crashes at the end of a program that could not close a file
         if (free := shutil.disk_usage(temporary.parent).free) < made.nbytes:
             raise OSError(errno.ENOSPC, f"{made.nbytes} bytes are needed, {free} are free")

@@ -227,14 +227,14 @@ def croissant(name: Path | str) -> dict[str, Any]:
     return card_croissant(load_card(name))
 
 
-def cite(name: str | None = None, form: str = "bibtex") -> str:
+def cite(name: str | None = None, format: str = "bibtex") -> str:
     """Return how to cite the toolkit, the HiSS paper, and a data set when one is named.
 
     Parameters
     ----------
     name
         Name of a data set.
-    form
+    format
         ``"bibtex"``, or ``"cff"`` for a file CITATION.cff (Citation File Format 1.2.0).
 
     Returns
@@ -247,11 +247,11 @@ def cite(name: str | None = None, form: str = "bibtex") -> str:
     UnknownNameError
         If there is no such data set.
     OptionError
-        If ``form`` is neither.
+        If `format` is neither.
     """
     chosen = () if name is None else (name,)
-    if form == "cff":
+    if format == "cff":
         return citation.cff(chosen)
-    if form != "bibtex":
-        raise OptionError("form", form, "bibtex or cff")
+    if format != "bibtex":
+        raise OptionError("format", format, "bibtex or cff")
     return "\n\n".join(citation.bibtex(chosen)) + "\n"

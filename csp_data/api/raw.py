@@ -173,7 +173,7 @@ def verify(
     ()
     """
     card = load_card(name)
-    if lock is not None and not (place := expanded(lock)).exists():
+    if lock is not None and not (place := expanded(lock, "lock")).exists():
         fix = "Nothing would be compared with it. Check the path, or leave it out."
         raise MissingDataError(f"The lock file of {card.name}", place, fix)
     return verify_tree(card, raw_root(card, raw), deep=deep, lock=lock)

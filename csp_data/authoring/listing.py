@@ -79,7 +79,7 @@ def listed_files(
         ]
     }
     if archives:
-        lists["downloads"] = [_archive(expanded(path), base) for path in archives]
+        lists["downloads"] = [_archive(expanded(path, "archive"), base) for path in archives]
     return lists
 
 

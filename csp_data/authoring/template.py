@@ -175,7 +175,7 @@ def new_source(name: str, folder: Path | str | None = None) -> Path:
         raise OptionError("name", name, "lower-case letters, digits, - and _, a letter first")
     if name in names():
         raise OptionError("name", name, "a name that no data set has yet")
-    path = expanded(folder) if folder is not None else expanded(name)
+    path = expanded(folder, "folder") if folder is not None else expanded(name, "name")
     if path.exists() and (not path.is_dir() or any(path.iterdir())):
         raise OptionError("folder", str(path), "a folder that is new or empty", "Choose another or remove it.")
     test = f"test_{name.replace('-', '_')}.py"

@@ -106,7 +106,7 @@ Reader = FolderReader | ModuleReader | RegisteredReader
 def plugin_folders(value: str) -> Iterator[FolderReader]:
     """Yield the folders with a card that the value of ``CSP_DATA_PLUGINS`` names."""
     for entry in filter(None, value.split(os.pathsep)):
-        folder = expanded(entry).absolute()
+        folder = expanded(entry, VARIABLE).absolute()
         if not folder.is_dir():
             raise SourceError(folder, f"is named in {VARIABLE} and is no folder")
         inside = (

@@ -155,7 +155,7 @@ def load_card(name: Path | str) -> Card:
     if not isinstance(cast("object", name), str | Path):
         raise OptionError("name", name, "the name of a data set, or a folder with a card (text or a pathlib.Path)")
     if isinstance(name, Path):
-        name = str(expanded(name).absolute())
+        name = str(expanded(name, "name").absolute())
     if name in _shipped_cards():
         return _shipped_cards()[name]
     cards = _all_cards()
@@ -164,7 +164,7 @@ def load_card(name: Path | str) -> Card:
     for card in cards.values():
         if name.lower() in {alias.lower() for alias in card.aliases}:
             return card
-    folder = expanded(name)
+    folder = expanded(name, "name")
     if (folder / CARD).is_file():
         return add_card(read_external_card(FolderReader(folder.absolute())))
     if (error := _external_cards(os.environ.get(VARIABLE, ""))[1].get(name)) is not None:

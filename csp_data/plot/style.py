@@ -285,8 +285,8 @@ def save(figure: mpl_figure.Figure, path: Path | str, *, title: str | None = Non
     path = expanded(path)
     kind = path.suffix.lower().removeprefix(".")
     if kind not in SUFFIXES:
-        raise OptionError("out", str(path), f"a file that ends in .{', .'.join(SUFFIXES)}")
-    with mpl.rc_context(SVG), output(path) as temporary:
+        raise OptionError("path", str(path), f"a file that ends in .{', .'.join(SUFFIXES)}")
+    with mpl.rc_context(SVG), output(path, "path") as temporary:
         if kind == "html":
             shown = html.escape(title or figure.get_suptitle() or path.stem, quote=True)
             temporary.write_text(PAGE.format(title=shown, svg=to_svg(figure), dark=DARK), encoding="utf-8")

@@ -91,7 +91,7 @@ def simulate(
         raise OptionError("jobs", jobs, _JOBS)
     if archives and source.archive is None:
         raise OptionError("archives", archives, f"no archives of {name}", "Its publisher hands out single files.")
-    path = expanded(out)
+    path = expanded(out, "out")
     tasks = source.plan(hours, seed, generator(seed, f"plan {name}"))
     tasks = [replace(task, compressed=compressed, archived=archives) for task in tasks]
     with output_folder(path) as made:

@@ -91,6 +91,18 @@ WRONG: dict[str, tuple[str, Callable[[Given], object]]] = {
         "HierarchicalConfig.mid",
         lambda g: dataclasses.replace(g["model"].config, mid="s4", subchunk=5),
     ),
+    "number for a run": ("run", lambda g: baselines.load_model(3)),
+    "run by number": ("folder", lambda g: baselines.read_run(3)),
+    "folder to export to": ("path", lambda g: baselines.export(g["model"], g["interface"], ".")),
+    "format of an export": ("format", lambda g: baselines.export(g["model"], g["interface"], "x", "tflite")),
+    "setting of nothing": (
+        "settings",
+        lambda g: baselines.sweep(["sample"], ["mean"], out="x", settings={"lr": [1e-3]}),
+    ),
+    "settings of an ablation": (
+        "settings",
+        lambda g: baselines.ablate("lowpass", ["sample"], ["mean"], out="x", settings={"data.lowpass": [None]}),
+    ),
     "options in a list": (
         "options",
         lambda g: baselines.run(g["dataset"], "flat-s4", g["config"], "x", options=["dim=8"]),

@@ -35,8 +35,8 @@ WRONG: dict[str, tuple[str, Callable[[], object]]] = {
     "mirror by number": ("mirror", lambda: csp_data.download("vector", mirror=3)),
     "path by number": ("path", lambda: csp_data.load(path=3)),
     "path in bytes": ("path", lambda: csp_data.load(path=b"x.h5")),
-    "path with a zero byte": ("path", lambda: csp_data.prepare("sample", out="a\0b")),
-    "folder with a zero byte": ("path", lambda: csp_data.simulate("vector", "a\0b", hours=0.01, seed=0)),
+    "path with a zero byte": ("out", lambda: csp_data.prepare("sample", out="a\0b")),
+    "folder with a zero byte": ("out", lambda: csp_data.simulate("vector", "a\0b", hours=0.01, seed=0)),
     "nothing to import": ("paths", lambda: csp_data.import_raw("vector")),
     "recording as an array": ("recording", lambda: csp_data.input_episodes(np.ones((9, 1)), ["x"], STRICT)),
     "protocol by name": ("protocol", lambda: csp_data.input_episodes(RECORDING, ["x"], "strict")),
@@ -50,10 +50,15 @@ WRONG: dict[str, tuple[str, Callable[[], object]]] = {
     "position for an orientation": ("orientation", lambda: csp_data.compare_turning(STREAM, STREAM)),
     "array for an accelerometer": ("accelerometer", lambda: csp_data.compare_moving(np.ones((9, 3)), STREAM)),
     "no position": ("position", lambda: csp_data.compare_moving(STREAM, None)),
+    "folder for a file": ("path", lambda: csp_data.load("sample").to_npz(".")),
+    "file for a folder": ("folder", lambda: csp_data.load("sample").to_parquet(__file__)),
+    "folder to prepare to": ("out", lambda: csp_data.prepare("sample", out=".")),
+    "lock by number": ("lock", lambda: csp_data.verify("sample", lock=3)),
+    "form of a citation": ("format", lambda: csp_data.cite("sample", format="ris")),
     "no JSON": ("text", lambda: csp_data.Protocol.from_json("{")),
     "JSON of no protocol": ("text", lambda: csp_data.Protocol.from_json("{}")),
     "protocol as a dict of JSON": ("text", lambda: csp_data.Protocol.from_json({"name": "strict"})),
-    "long name": ("path", lambda: csp_data.load("sample", raw=LONG)),
+    "long name": ("raw", lambda: csp_data.load("sample", raw=LONG)),
 }
 
 

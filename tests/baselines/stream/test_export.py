@@ -172,7 +172,7 @@ def test_what_is_no_exported_step(interface: Interface, tmp_path: Path) -> None:
 
 def test_the_check_finds_another_model(interface: Interface, tmp_path: Path) -> None:
     path, model = tmp_path / "step.pt2", made("flat-lstm")
-    metadata = export(model, interface, path, "pt2", "flat-lstm")  # type: ignore[arg-type]
+    metadata = export(model, interface, path, name="flat-lstm")  # type: ignore[arg-type]
     with torch.no_grad():
         next(iter(model.parameters())).mul_(1.01)
     with pytest.raises(ExportError, match="flat-lstm differs from the model by"):

@@ -110,7 +110,9 @@ def test_references_stand_once_in_a_sweep_over_trainings(tmp_path: Path) -> None
     typed = [shlex.split(planned.command)[4:-2] for planned in fir]
     assert typed == [["--window-s", "10.0"], []]  # nothing that it does not use; 20 s is the training's own
     alone = _grid(models=("fir",), settings={"model.taps": [20]})
-    with pytest.raises(OptionError, match=r"set='model\.taps': expected no sizes, as all models are references"):
+    with pytest.raises(
+        OptionError, match=r"settings='model\.taps': expected no sizes, as all models are references"
+    ):
         expand(alone, prepare_all(alone), tmp_path)
 
 
