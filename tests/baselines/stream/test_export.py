@@ -27,6 +27,7 @@ from baselines.presets import INNER_KINDS
 from baselines.runs.interface import INTERFACE, Interface, interface_of
 from baselines.runs.run import Run, read_run
 from baselines.stream.export import ExportError, check, export, load_step
+from baselines.stream.own_step import AS_IT_IS
 from baselines.stream.step_module import StepModule, filter_matrices
 from baselines.stream.streamer import Streamer
 from baselines.trained import load_model
@@ -170,6 +171,45 @@ def test_what_is_no_exported_step(interface: Interface, tmp_path: Path) -> None:
             load_step(path, metadata)  # type: ignore[arg-type]
 
 
+class Choosing(torch.nn.Linear):
+    """A decoder of a user's, which looks into its numbers."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return super().forward(x if x.sum() > 0 else -x)
+
+
+class Differing(torch.nn.Linear):
+    """One that is exported as another than it is."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return super().forward(x) + 1e-4 * torch.compiler.is_compiling()
+
+
+class Failing(torch.nn.Linear):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        raise KeyError("a fault, and no refusal")
+
+
+def test_a_changed_model_that_cannot_be_exported(interface: Interface, tmp_path: Path) -> None:
+    model: Any = made("flat-lstm", dim=8, layers=1)
+    width = model.net.decoder.in_features
+    model.net.decoder = Choosing(width, 3)
+    with pytest.raises(
+        ExportError, match=r"^the exporter of torch \S+ refuses this model: [^\n]*[^.\n]$"
+    ) as raised:
+        export(model, interface, tmp_path / "step.pt2", "pt2")
+    assert AS_IT_IS not in str(raised.value)
+    model.net.decoder = Differing(width, 3)
+    with pytest.raises(
+        ExportError, match=r"differs from the model by 0\.0001 of .* at most 1e-05\. Nothing was written\. Please"
+    ):
+        export(model, interface, tmp_path / "step.pt2", "pt2")
+    model.net.decoder = Failing(width, 3)
+    with pytest.raises(KeyError, match="a fault"):
+        export(model, interface, tmp_path / "step.pt2", "pt2")
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_the_check_finds_another_model(interface: Interface, tmp_path: Path) -> None:
     path, model = tmp_path / "step.pt2", made("flat-lstm")
     metadata = export(model, interface, path, name="flat-lstm")  # type: ignore[arg-type]
@@ -204,6 +244,7 @@ def test_the_consumer_needs_numpy_and_onnxruntime_alone(
     main(["export", str(run.folder), "-o", str(model), "--json"])
     made = json.loads(capsys.readouterr().out)
     assert made["model"] == "flat-lstm"
+    assert made["before_the_graph"] == ([] if baseline == "none" else ["baseline"])
     data = run.config.data
     known = {"name": "sample", "kind": "real recordings", "protocol": "strict", "recipe_hash": data.recipe_hash}
     assert made["source"] == {"run": "run", "data": known}
