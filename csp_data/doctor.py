@@ -23,7 +23,7 @@ from joblib import cpu_count
 from csp_data._version import __version__
 from csp_data.acquire.client import offline
 from csp_data.acquire.leftovers import leftovers
-from csp_data.card import bundled_root, load_card, names
+from csp_data.card import bundled_root, left_out, load_card, names
 from csp_data.errors import CspDataError
 from csp_data.home import home, obstacle_at, prepared_dir, raw_dir, stamps_dir
 from csp_data.store import found_damaged, read_header
@@ -231,6 +231,8 @@ def _problems(found: dict[str, Any]) -> Iterator[str]:
     for name, version in found["environment"]["packages"].items():
         if version is None:
             yield f"{name} is not installed, and csp-data needs it. Install csp-data again with pip."
+    for name, error in left_out().items():
+        yield f"{name} is left out: {error}"
     for row in found["prepared"]:
         if row["problem"]:
             yield f"{row['path']} is not usable ({row['problem']}). Delete it: csp-data clean --prepared"

@@ -4,7 +4,7 @@ The cards that ship are in ``csp_data/cards``, one TOML file each.
 """
 
 from csp_data.card.parse import NOT_STORED, card_from, read_card, stored_card
-from csp_data.card.registry import add_card, bundled_root, is_shipped, load_card, names
+from csp_data.card.registry import add_card, bundled_root, is_shipped, left_out, load_card, names
 from csp_data.card.splits import SplitCard
 from csp_data.card.types import (
     Access,
@@ -35,6 +35,7 @@ __all__ = [
     "bundled_root",
     "card_from",
     "is_shipped",
+    "left_out",
     "load_card",
     "names",
     "printed",

@@ -103,18 +103,21 @@ class RegisteredReader:
 Reader = FolderReader | ModuleReader | RegisteredReader
 
 
-def plugin_folders(value: str) -> Iterator[FolderReader]:
-    """Yield the folders with a card that the value of ``CSP_DATA_PLUGINS`` names."""
+def plugin_folders(value: str) -> Iterator[tuple[str, FolderReader | CspDataError]]:
+    """Yield name and reader of each folder with a card that ``CSP_DATA_PLUGINS`` names, or why there is none."""
     for entry in filter(None, value.split(os.pathsep)):
-        folder = expanded(entry, VARIABLE).absolute()
-        if not folder.is_dir():
-            raise SourceError(folder, f"is named in {VARIABLE} and is no folder")
+        try:
+            folder = expanded(entry, VARIABLE).absolute()
+        except CspDataError as error:
+            yield entry, error
+            continue
         inside = (
             [folder] if (folder / CARD).is_file() else sorted(path.parent for path in folder.glob(f"*/{CARD}"))
         )
         if not inside:
-            raise SourceError(folder, f"is named in {VARIABLE} and holds no {CARD}")
-        yield from map(FolderReader, inside)
+            found = f"holds no {CARD}" if folder.is_dir() else "is no folder"
+            yield entry, SourceError(folder, f"is named in {VARIABLE} and {found}")
+        yield from ((path.name, FolderReader(path)) for path in inside)
 
 
 def installed_readers() -> Iterator[tuple[str, ModuleReader | SourceError]]:

@@ -27,7 +27,7 @@ from csp_data.errors import CardError, CspDataError, OptionError, UnknownNameErr
 from csp_data.files import check_file
 from csp_data.home import expanded
 
-__all__ = ["add_card", "bundled_root", "is_shipped", "load_card", "names", "read_external_card"]
+__all__ = ["add_card", "bundled_root", "is_shipped", "left_out", "load_card", "names", "read_external_card"]
 
 logger = logging.getLogger(__name__)
 
@@ -59,8 +59,7 @@ def _external_cards(plugins: str) -> tuple[Mapping[str, Card], Mapping[str, CspD
     cards: dict[str, Card] = {}
     broken: dict[str, CspDataError] = {}
     ambiguous: dict[str, CardError] = {}
-    readers = [*installed_readers(), *((reader.folder.name, reader) for reader in plugin_folders(plugins))]
-    for name, reader in readers:
+    for name, reader in (*installed_readers(), *plugin_folders(plugins)):
         try:
             if isinstance(reader, CspDataError):
                 raise reader
@@ -134,6 +133,11 @@ def names() -> tuple[str, ...]:
     return tuple(sorted(_all_cards()))
 
 
+def left_out() -> Mapping[str, CspDataError]:
+    """Return why data sets from outside the package cannot be used, by name or folder."""
+    return _external_cards(os.environ.get(VARIABLE, ""))[1]
+
+
 def load_card(name: Path | str) -> Card:
     """Return the card of a data set.
 
@@ -167,7 +171,7 @@ def load_card(name: Path | str) -> Card:
     folder = expanded(name, "name")
     if (folder / CARD).is_file():
         return add_card(read_external_card(FolderReader(folder.absolute())))
-    if (error := _external_cards(os.environ.get(VARIABLE, ""))[1].get(name)) is not None:
+    if (error := left_out().get(name)) is not None:
         raise error
     if folder.is_dir() or folder.suffix or folder.name != name:  # a place rather than a misspelt name
         raise _no_card_there(name, folder)

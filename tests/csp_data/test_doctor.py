@@ -96,6 +96,20 @@ def test_a_damaged_prepared_file_is_a_problem(empty_home: Path) -> None:
     assert "csp-data clean --prepared" in result.stderr
 
 
+def test_data_sets_that_are_left_out_are_problems(
+    empty_home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As of a disk that is not mounted: it ended before it said anything."""
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "card.toml").write_text("name = 3")
+    monkeypatch.setenv("CSP_DATA_PLUGINS", os.pathsep.join(str(tmp_path / name) for name in ("gone", "mine")))
+    code, found, _ = doctor()
+    assert code == 1
+    gone, mine = found["problems"]
+    assert f"{tmp_path / 'gone'}: is named in CSP_DATA_PLUGINS and is no folder" in gone
+    assert mine.startswith("mine is left out: ")
+
+
 def test_a_home_that_is_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "home").write_text("not a folder")
     monkeypatch.setenv("CSP_DATA_HOME", str(tmp_path / "home"))
