@@ -211,7 +211,8 @@ def _check_card(card: Card, where: str) -> None:
 def _check_stream(stream: StreamCard, where: str) -> None:
     if not 0 < stream.rate_hz <= sys.float_info.max:  # a whole number may be larger
         raise CardError(where, f"stream {stream.name!r}: rate_hz should be above 0, found {stream.rate_hz}")
-    _check_channels(f"stream {stream.name!r}", stream.channels, where)
+    for channels in (stream.channels, stream.columns):
+        _check_channels(f"stream {stream.name!r}", channels, where)
     if stream.kind == "rotation" and len(stream.channels) % 4:
         raise CardError(where, f"stream {stream.name!r} is of rotations: four channels each, w x y z")
     if stream.quantity is not None and stream.unit != QUANTITIES.get(stream.quantity):
@@ -231,6 +232,8 @@ def _check_file(file: FileEntry, where: str) -> None:
 def _check_channels(what: str, channels: Sequence[str], where: str) -> None:
     if not channels or len(set(channels)) < len(channels):
         raise CardError(where, f"{what} needs names of channels, each once, found {list(channels)}")
+    if "time" in channels:
+        raise CardError(where, f"{what} has a channel 'time', which in tables and streams is the time of a row")
 
 
 def _check_target(target: TargetCard, where: str) -> None:

@@ -669,10 +669,10 @@ def test_a_card_that_an_editor_marked_as_utf_8(tmp_path: Path) -> None:
 
 def test_a_channel_called_like_a_column_of_a_table(tmp_path: Path) -> None:
     pytest.importorskip("pandas")
-    folder = new_source("named-time", tmp_path / "own")
-    (folder / "card.toml").write_text((folder / "card.toml").read_text().replace('["acc_x"]', '["time"]'))
+    folder = new_source("named-group", tmp_path / "own")
+    (folder / "card.toml").write_text((folder / "card.toml").read_text().replace('["vel_x"]', '["group"]'))
     ds = csp_data.load(str(folder))
-    assert list(ds.to_pandas(wide="targets").columns)[3:] == ["time", "vel_x"]
+    assert list(ds.to_pandas(wide="inputs").columns)[3:] == ["time", "acc_x"]
     with pytest.raises(CspDataError, match="one name stands twice"):
         ds.to_pandas()
 
