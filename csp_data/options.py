@@ -85,7 +85,7 @@ def unmasked(values: Any) -> Any:
     return np.ma.filled(values.astype(np.float64), np.nan) if isinstance(values, np.ma.MaskedArray) else values
 
 
-def as_numbers(option: str, values: Any, shape: str) -> npt.NDArray[np.float64]:
+def as_numbers(option: str, values: Any, shape: str, columns: tuple[str, ...] = ()) -> npt.NDArray[np.float64]:
     """Return what holds numbers as an array; of those that numpy masks are NaN.
 
     Parameters
@@ -94,12 +94,21 @@ def as_numbers(option: str, values: Any, shape: str) -> npt.NDArray[np.float64]:
         Name of the argument, and what it was given.
     shape
         What is expected, for the error.
+    columns
+        Names that columns of a table, or entries of one of its rows, must have if they have any: of them, numpy
+        would take the order alone.
 
     Raises
     ------
     OptionError
-        If numpy makes no numbers of it.
+        If numpy makes no numbers of it, or it has other names.
     """
+    if columns and not isinstance(values, np.ndarray):
+        axes = getattr(values, "axes", None)  # of pandas; its rows have no columns
+        labels = axes[-1] if isinstance(axes, list) and axes else getattr(values, "columns", ())
+        names = tuple(labels) if isinstance(labels, Iterable) else ()
+        if names != columns and any(isinstance(name, str) for name in names):
+            raise OptionError(option, list(names), f"the columns {', '.join(columns)}, in this order")
     try:
         return np.asarray(unmasked(values), dtype=np.float64)
     except (TypeError, ValueError) as error:

@@ -118,10 +118,7 @@ class Pretrained:
         """
         inputs, chunk = self.interface.inputs, self.model.config.chunk
         count = len(inputs)
-        names = tuple(getattr(samples, "columns", ()))
-        if names != inputs and any(isinstance(name, str) for name in names):  # of a table
-            raise OptionError("samples", list(names), f"the columns {', '.join(inputs)}, in this order")
-        rows = as_numbers("samples", samples, f"shape (T, {count})")
+        rows = as_numbers("samples", samples, f"shape (T, {count})", inputs)
         if rows.ndim != 2 or rows.shape[1] != count:
             raise OptionError("samples", rows.shape, f"shape (T, {count})")
         if not np.isfinite(rows).all():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
@@ -63,6 +64,8 @@ class Streamer:
     engine
         ``"reference"`` (the layers' own ``step``), ``"fast"`` (compiled loops equal to it), or ``"auto"``: the
         fastest that can run this model.
+    inputs
+        Names of the channels, in order; those of tables are compared with them.
 
     Raises
     ------
@@ -98,6 +101,7 @@ class Streamer:
         baseline: str | npt.ArrayLike = "none",
         baseline_rows: int = 1,
         engine: str = "auto",
+        inputs: Sequence[str] = (),
     ) -> None:
         model = streamable(model)
         if not isinstance(cast("object", normalization), Normalization):
@@ -123,7 +127,7 @@ class Streamer:
             baseline_rows=baseline_rows,
             compiled=self.engine.name == "fast",
         )
-        self.channels = self.preparation.channels
+        self.channels, self.inputs = self.preparation.channels, tuple(inputs)
         self._shape = f"shape ({self.channels},) or (n, {self.channels})"
         self._settings = {**self.preparation.settings, "normalization.targets": as_lists(normalization.targets)}
         self.reset()
@@ -168,6 +172,7 @@ class Streamer:
             baseline=interface.baseline if baseline is None else baseline,
             baseline_rows=interface.baseline_rows,
             engine=engine,
+            inputs=interface.inputs,
         )
 
     def __repr__(self) -> str:
@@ -201,7 +206,8 @@ class Streamer:
         Parameters
         ----------
         samples : array, shape (C,) or (n, C)
-            Physical units, in the order of the data set's channels. A masked number is none.
+            Physical units, in the order of the data set's channels. A masked number is none. The columns of a
+            pandas table, or the index of one of its rows, must be named so.
 
         Returns
         -------
@@ -211,9 +217,10 @@ class Streamer:
         Raises
         ------
         OptionError
-            If a sample is no numbers, has another number of channels, or is not finite; the state stays as it was.
+            If a sample is no numbers, has another number of channels or other names, or is not finite; the state
+            stays as it was.
         """
-        rows = np.ascontiguousarray(as_numbers("samples", samples, self._shape))
+        rows = np.ascontiguousarray(as_numbers("samples", samples, self._shape, self.inputs))
         if rows.ndim == 1:
             rows = rows[None]
         if rows.ndim != 2 or rows.shape[1] != self.channels:

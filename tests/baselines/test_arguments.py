@@ -149,6 +149,29 @@ def test_columns_of_a_table_are_compared_with_the_channels(shipped: Pretrained, 
         shipped.predict(table[table.columns[::-1]])
 
 
+def test_names_in_a_table_or_its_rows_are_compared_with_the_channels_of_a_stream(
+    shipped: Pretrained, sample: Dataset
+) -> None:
+    """In another order, both streamed without a word."""
+    inputs = sample.test[0].inputs[:20]
+    table = pd.DataFrame(inputs, columns=shipped.interface.inputs)
+    expected = shipped.streamer("reference").push(inputs)
+    stream = shipped.streamer("reference")
+    turned = table[table.columns[::-1]]
+    for wrong in (turned, turned.iloc[0], table.assign(time=0.0)):
+        with pytest.raises(OptionError, match=r"expected the columns acc_x, .*in this order"):
+            stream.push(wrong)
+    predicted = [
+        *stream.push(table[:7]),
+        *(value for _, row in table[7:].iterrows() for value in stream.push(row)),
+    ]
+    np.testing.assert_array_equal(predicted, expected)
+    stream.reset()
+    np.testing.assert_array_equal(stream.push(pd.DataFrame(inputs)), expected)  # without names
+    unnamed = Streamer(shipped.model, shipped.interface.normalization, deltas=True)
+    assert unnamed.push(turned).shape == expected.shape  # nobody told it any
+
+
 def test_sweeps_take_paths(tmp_path: Path) -> None:
     """``Path.replace``, which moves files, was called on the folder of raw files."""
     with pytest.raises(csp_data.CspDataError, match="nowhere"):
