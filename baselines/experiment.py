@@ -35,7 +35,7 @@ from baselines.runs.run import (
     lock_folder,
     read_run,
 )
-from baselines.runs.start import begin_with, warn_of_other_data
+from baselines.runs.start import Start, begin_with, start_of, warn_of_other_data, warn_of_seen
 from baselines.runs.trackers import open_tracker, require_tracker
 from baselines.training.checkpoint import save_weights
 from baselines.training.data import Part, load_part
@@ -70,7 +70,7 @@ def run(
     on_epoch: Callable[[dict[str, Any]], None] | None = None,
     team: Team = ALONE,
     track: str | None = None,
-    weights: Path | str | None = None,
+    weights: Run | Path | str | None = None,
 ) -> tuple[Run, str]:
     """Train a model or fit a reference, evaluate it, and write everything into a folder.
 
@@ -110,9 +110,11 @@ def run(
     track
         Name of a tracker that follows the training (:mod:`baselines.runs.trackers`).
     weights
-        Weights to begin with, in place of those drawn by the seed: the folder of a finished run of the same model,
-        or the file of a published model's (:func:`baselines.load_published`). They can be chosen too, as epoch 0;
-        with ``TrainConfig(epochs=0)`` they are evaluated as they are. Shift and scale are those of `dataset`.
+        Weights to begin with, in place of those drawn by the seed: a finished run of the same model or its folder,
+        ``"pretrained:NAME"`` for a model that ships, or the file of a published model's
+        (:func:`baselines.load_published`). They can be chosen too, as epoch 0; with ``TrainConfig(epochs=0)`` they
+        are evaluated as they are. Shift and scale are those of `dataset`, not those that the weights were trained
+        with. The log warns of recordings that they have learned from and that `dataset` holds out.
 
     Returns
     -------
@@ -151,15 +153,17 @@ def run(
     if not isinstance(cast("object", options), Mapping | None):
         raise OptionError("options", options, "a dict of what baselines.build takes, such as {'dim': 32}")
     folder, torch_dev, threads = expanded(folder, "folder"), torch_device(device), _threads(threads, preset)
+    start = None if weights is None else start_of(weights)
     train_part = load_part(dataset, "train", torch_dev)
     val_part = load_part(dataset, dataset.selection, torch_dev)
     options = {**options_of_dataset(name, dataset), **(options or {})}
     with torch_threads(threads), seeded(config.seed, torch_dev):
         model = build_model(name, *train_part.dims, train_part.chunk, preset, options)
-        digest = _begin(model, config, weights)
+        digest = _begin(model, config, start)
         model = model.to(torch_dev)
-    if weights is not None:
-        warn_of_other_data(dataset, weights)
+    if start is not None:
+        warn_of_other_data(dataset, start)
+        warn_of_seen(dataset, start)
     _, length = config.windows(train_part)
     run_config = RunConfig(
         data_config(dataset), short_name(name), model_config(model), config, code_version(), digest
@@ -171,11 +175,13 @@ def run(
             return read_run(folder), state
         append_event(folder, "start", held=state)
         with _failure_noted(folder), prints_apart():  # also what is printed in compiled code or on the way back
-            _write_provenance(folder, dataset, torch_dev, command, model, weights)
+            _write_provenance(folder, dataset, torch_dev, command, model, start)
             epochs_done = sum(line.get("event") == "epoch" for line in read_lines(folder / LEDGER))
             with open_tracker(track, folder, run_config.to_dict(), epochs_done) as told:
                 told += [] if on_epoch is None else [on_epoch]
-                results = _fit(model, train_part, val_part, config, folder, progress, team, told, bool(weights))
+                results = _fit(
+                    model, train_part, val_part, config, folder, progress, team, told, start is not None
+                )
             for part_name in dataset.parts[1:]:
                 part = val_part if part_name == val_part.name else load_part(dataset, part_name, torch_dev)
                 results[part_name], predictions = _evaluate_part(model, part, length, dataset)
@@ -205,10 +211,10 @@ def _failure_noted(folder: Path) -> Iterator[None]:
         raise
 
 
-def _begin(model: nn.Module, config: TrainConfig, weights: Path | str | None) -> str:
+def _begin(model: nn.Module, config: TrainConfig, start: Start | None) -> str:
     """Put given weights into a model, and return what names them; ``""`` where none are given."""
-    if weights is not None:
-        return begin_with(model, model_config(model), weights)
+    if start is not None:
+        return begin_with(model, model_config(model), start)
     if config.epochs == 0 and not isinstance(model, Reference):
         raise OptionError("epochs", 0, "at least 1 where no weights to begin with are given")
     return ""
@@ -220,16 +226,17 @@ def _write_provenance(
     device: torch.device,
     command: str,
     model: nn.Module,
-    weights: Path | str | None,
+    start: Start | None,
 ) -> None:
     """Write where the run is made, what its model's inputs and outputs are, and files of one's own."""
     prepared = str(dataset.path.absolute())  # also for who looks from another folder
     version = {"data_version": dataset.card.version} if dataset.card.version else {}
-    environment = {**describe_environment(device), **version, "command": command, "prepared": prepared}
+    environment: dict[str, Any] = {**describe_environment(device), **version}
+    environment |= {"command": command, "prepared": prepared}
     if isinstance(model, OwnModel):
         environment |= keep_files(model, folder)
-    if weights is not None:
-        environment["weights"] = str(expanded(weights, "weights").absolute())
+    if start is not None:
+        environment |= {"weights": start.place, "weights_of": start.about()}
     atomic_json(folder / ENVIRONMENT, environment)
     atomic_json(folder / INTERFACE, Interface.of(dataset).to_dict())
 
@@ -255,7 +262,7 @@ def follow(
     options: dict[str, Any] | None = None,
     device: str = "cpu",
     threads: int | None = None,
-    weights: Path | str | None = None,
+    weights: Run | Path | str | None = None,
 ) -> None:
     """Take part in a training that another process of the team leads with :func:`run`; write nothing."""
     if name in REFERENCES:  # the leader fits it alone
@@ -266,10 +273,10 @@ def follow(
     with torch_threads(_threads(threads, preset)):
         with seeded(config.seed, torch_dev):
             model = build_model(name, *train_part.dims, train_part.chunk, preset, options or {})
-            _begin(model, config, weights)
+            _begin(model, config, None if weights is None else start_of(weights))
             model = model.to(torch_dev)
         if team.broadcast(None) != "finished":
-            train(model, train_part, val_part, config, Path(os.devnull), team=team, trained=bool(weights))
+            train(model, train_part, val_part, config, Path(os.devnull), team=team, trained=weights is not None)
 
 
 def _fit(

@@ -20,7 +20,8 @@ from baselines.pretrained import Pretrained
 from baselines.published import UNITS
 from baselines.runs.interface import Interface, interface_of
 from baselines.runs.model import model_of_run
-from baselines.runs.run import Run, RunError, dataset_of
+from baselines.runs.run import Run
+from baselines.runs.start import learned
 from baselines.trained import trained_of
 from baselines.training.data import Part
 from baselines.training.device import torch_device
@@ -328,22 +329,16 @@ class Predictor:
             raise CspDataError(f"{root}: the protocol leaves nothing to evaluate{_reason(notes)}.")
 
     def _warn_of_seen(self, chosen: Sequence[Found], report: Report) -> None:
-        """Warn of recordings with the bytes of one that the run was trained on, or its epoch chosen on."""
-        if self.run is None:
-            return
-        try:
-            data = dataset_of(self.run)
-        except RunError:  # the prepared file is not there, and nobody knows
-            return
-        learned_parts = {"train", data.selection} - {data.report}
-        learned = {row.recording for row in data.episodes if row.split in learned_parts}
-        others = {row.recording for row in data.episodes} - learned
-        prepared = {file["sha256"] for file in data.provenance["files"]} - {None}
+        """Warn of recordings with the bytes of one that the run, or what it began with, has learned from."""
+        trainings = list(learned(self.run))
         seen = [
             found.id
             for found in chosen
-            if report.digests[path_inside(found.files[0], report.root)].sha256 in prepared
-            and found.id not in others  # a copy of another name: of a part unknown
+            if any(
+                report.digests[path_inside(found.files[0], report.root)].sha256 in (before.files or ())
+                and found.id not in before.others  # a copy of another name: of a part unknown
+                for before in trainings
+            )
         ]
         if seen:
             logger.warning(

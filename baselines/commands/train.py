@@ -105,6 +105,7 @@ Examples:
   csp-baselines train vector.h5 fir --window-s 10
   csp-baselines train broad mine.py:Mine --set width=64
   csp-baselines train marker hiss-s4-mamba --training paper --preset marker --seed 1
+  csp-baselines train ./my-sensor flat-lstm --weights runs/lstm-1 --lr 1e-3 --set dim=64 hidden=64 --out runs/tuned
   torchrun --nproc-per-node 4 -m baselines train broad hiss-s4-mamba --device cuda --batch 64"""
 
 EVAL = """Evaluate a finished run again from its weights, on one part or on other recordings with a measured truth.
@@ -141,9 +142,9 @@ class Train:
     """Sizes of the model: small (the default) or paper (published); some models have more."""
     set: Annotated[tuple[str, ...], _arg(metavar="KEY=VALUE ...")] = ()
     """Single settings: sizes of the model (dim=32 low_layers=2, also as model.dim=32), train.FIELD, data.FIELD."""
-    weights: Annotated[Path | None, _arg(metavar="FILE")] = None
-    """Weights to begin with: a checkpoint of the published code, or the folder of a run. --epochs 0 leaves them as
-    they are."""
+    weights: Annotated[Path | None, _arg(metavar="RUN")] = None
+    """Weights to begin with: the folder of a run, pretrained:NAME for a model that ships, or a checkpoint of the
+    published code. --epochs 0 leaves them as they are. Shift and scale are those of DATASET."""
     device: Annotated[str, _arg(metavar="NAME")] = "cpu"
     """Device, as torch names it: cpu, cuda, cuda:1."""
     threads: Annotated[int | None, _arg(metavar="N")] = None

@@ -2,27 +2,33 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import numpy as np
 import numpy.typing as npt
-import safetensors
 import safetensors.torch
 import torch
-from torch import Tensor
 
-from baselines.errors import CspDataError, OptionError, PretrainedError, UnknownNameError
+from baselines.errors import OptionError, PretrainedError
 from baselines.files import atomic_bytes
 from baselines.models.config import config_to_dict
-from baselines.models.factory import build_from_config
 from baselines.published import UNITS
 from baselines.runs.interface import Interface
 from baselines.runs.run import PRETRAINED
+from baselines.runs.shipped import (
+    FORMAT,
+    FORMAT_VERSION,
+    SHIPPED,
+    Shipped,
+    digest,
+    pretrained_names,
+    read_shipped,
+    shipped_of,
+)
 from baselines.stream.engine import Model
 from baselines.stream.streamer import Streamer
 from baselines.training.evaluate import compute_all_metrics
@@ -46,10 +52,6 @@ __all__ = [
     "read_pretrained",
 ]
 
-FORMAT = "csp-baselines-pretrained"
-FORMAT_VERSION = 1
-SHIPPED = Path(__file__).parent
-"""Folder of the models that ship with the package."""
 LIMIT = 2 * 2**20
 """Bytes that a file of a model may have: everybody who installs the package carries it."""
 
@@ -224,11 +226,6 @@ class Pretrained:
                 )
 
 
-def pretrained_names() -> tuple[str, ...]:
-    """Return the names of the models that ship with the package."""
-    return tuple(sorted(path.stem for path in SHIPPED.glob("*.safetensors")))
-
-
 def load_pretrained(name: str) -> Pretrained:
     """Return a trained model that ships with the package.
 
@@ -254,15 +251,13 @@ def load_pretrained(name: str) -> Pretrained:
     >>> [len(stream.push(sample)) for _ in range(10)]  # a velocity in m/s with every tenth
     [0, 0, 0, 0, 0, 0, 0, 0, 0, 1]
     """
-    if name not in pretrained_names():
-        raise UnknownNameError("pretrained model", name, pretrained_names())
-    return read_pretrained(SHIPPED / f"{name}.safetensors")
+    return Pretrained(*cast("Shipped", shipped_of(f"{PRETRAINED}{name}")))
 
 
 def pretrained_of(run: Path | str) -> Pretrained | None:
     """Return the model that ``pretrained:NAME``, which commands take for a run, stands for; None for a folder."""
-    text = str(run)
-    return load_pretrained(text.removeprefix(PRETRAINED)) if text.startswith(PRETRAINED) else None
+    found = shipped_of(run)
+    return None if found is None else Pretrained(*found)
 
 
 def read_pretrained(path: Path) -> Pretrained:
@@ -273,29 +268,7 @@ def read_pretrained(path: Path) -> Pretrained:
     PretrainedError
         If it is missing, damaged, or of another version.
     """
-    try:
-        with safetensors.safe_open(path, "pt") as file:
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-            metadata = file.metadata() or {}
-    except (OSError, safetensors.SafetensorError) as error:
-        raise _damaged(path, error) from error
-    if metadata.get("format") != FORMAT:
-        raise _damaged(path, "it is not the file of a pretrained model")
-    if metadata.get("format_version") != str(FORMAT_VERSION):
-        raise PretrainedError(
-            f"{path}: of format {metadata.get('format_version')}, this version reads {FORMAT_VERSION}. "
-            "Read it with the csp-data that wrote it."
-        )
-    if digest(tensors, metadata) != metadata.get("digest"):
-        raise _damaged(path, "its digest is another than the one written into it")
-    try:
-        model = build_from_config(json.loads(metadata["model"]))
-        model.load_state_dict(tensors)
-        interface = Interface.from_dict(json.loads(metadata["interface"]))
-        about = json.loads(metadata["about"])
-        return Pretrained(about["name"], model.eval(), interface, about, metadata["card"])
-    except (KeyError, TypeError, ValueError, RuntimeError, CspDataError) as error:
-        raise _damaged(path, error) from error
+    return Pretrained(*read_shipped(path))
 
 
 def write_pretrained(path: Path, pretrained: Pretrained) -> None:
@@ -324,20 +297,3 @@ def write_pretrained(path: Path, pretrained: Pretrained) -> None:
         )
     atomic_bytes(path, content)
     atomic_bytes(path.with_suffix(".md"), pretrained.card.encode())
-
-
-def digest(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> str:
-    """Return the SHA-256 of weights and metadata, which the file's own format has no check of."""
-    hasher = hashlib.sha256()
-    parts: Sequence[bytes] = [
-        *(f"{name}={value}".encode() for name, value in sorted(metadata.items()) if name != "digest"),
-        *(part for name in sorted(tensors) for part in (name.encode(), tensors[name].numpy().tobytes())),
-    ]
-    for part in parts:
-        hasher.update(len(part).to_bytes(8, "big") + part)
-    return hasher.hexdigest()
-
-
-def _damaged(path: Path, problem: object) -> PretrainedError:
-    detail = f"{type(problem).__name__}: {problem}" if isinstance(problem, Exception) else problem
-    return PretrainedError(f"{path}: cannot be read as a pretrained model ({detail}). Install csp-data again.")

@@ -123,7 +123,7 @@ def settings_of(run: Run) -> Settings:
         settings["data.resplit"] = {name: value for name, value in resplit.items() if name != "fold"}
     settings |= {f"train.{name}": value for name, value in config["train"].items() if name != "seed"}
     if run.config.weights:
-        settings["train.weights"] = "given"
+        settings["train.weights"] = run.seedless["weights"]
     return settings | {f"model.{name}": value for name, value in model.items() if name not in DECIDED_BY_DATA}
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import hashlib
 import itertools
 import logging
@@ -16,7 +15,7 @@ import numpy as np
 
 from baselines.results.rows import Recording, Result, Target
 from baselines.results.text import abbreviated
-from baselines.runs.config import digest
+from baselines.runs.config import digest, without_fold
 from baselines.runs.run import RunError
 from csp_data.splits import natural_key
 
@@ -90,8 +89,7 @@ def recipe_of(row: Result) -> str:
 
 
 def _without_fold(row: Result) -> dict[str, Any]:
-    settings: dict[str, Any] = copy.deepcopy(dict(row.settings))
-    del settings["data"]["recipe_hash"], settings["data"]["protocol"]["resplit"]["fold"]
+    settings = without_fold(row.settings)
     settings["model"] = {name: value for name, value in settings["model"].items() if name not in DATA_STATISTICS}
     return settings
 

@@ -179,7 +179,7 @@ class Result:
         data, train, environment = run.config.data, run.config.train, run.environment
         val, test = run.selected, run.reported
         trajectory, published = test.get("trajectory") or {}, test.get("published") or {}
-        settings = _seedless_settings(run)
+        settings = run.seedless
         return cls(
             study=study,
             variant=variant,
@@ -273,14 +273,6 @@ def unique_runs(runs: Sequence[RunOrResult]) -> list[RunOrResult]:
             identity = digest(effective_settings(dict(row.settings))), row.variant
         first_by_identity.setdefault(identity, run)
     return list(first_by_identity.values())
-
-
-def _seedless_settings(run: Run) -> dict[str, Any]:
-    settings = run.config.to_dict()
-    settings["train"].pop("seed")
-    if run.config.weights:  # as the seed: five seeds of one model begin with five of them
-        settings["weights"] = "given"
-    return settings
 
 
 def _recording(values: Mapping[str, Any]) -> Recording:

@@ -90,6 +90,13 @@ class Outcome(TypedDict):
     epoch: NotRequired[Count | None]
 
 
+class WeightsOf(TypedDict):
+    """Of the weights that a run began with, as :meth:`baselines.runs.start.Start.about` returns it."""
+
+    name: NotRequired[str]
+    key: NotRequired[str]
+
+
 class Environment(TypedDict):
     """What of ``environment.json`` is read again."""
 
@@ -102,6 +109,8 @@ class Environment(TypedDict):
     cpu: NotRequired[str | None]
     threads: NotRequired[Count | None]
     model_folder: NotRequired[str]
+    weights: NotRequired[str]
+    weights_of: NotRequired[WeightsOf]
 
 
 class EpochLine(TypedDict):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
@@ -26,6 +27,7 @@ __all__ = [
     "effective_settings",
     "flatten",
     "told_differences",
+    "without_fold",
 ]
 
 FORMAT = "csp-baselines-run"
@@ -181,6 +183,15 @@ def effective_settings(config: dict[str, Any]) -> dict[str, Any]:
     if config.get("name") not in REFERENCES:
         return config
     return {**config, "train": {REFERENCE_SETTING: config["train"][REFERENCE_SETTING]}}
+
+
+def without_fold(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a run's settings, as JSON values; of a fold of a cross-validation without which one it is."""
+    plain: dict[str, Any] = copy.deepcopy(dict(settings))
+    resplit = plain["data"]["protocol"].get("resplit") or {}
+    if resplit.pop("fold", None) is not None:
+        del plain["data"]["recipe_hash"]
+    return plain
 
 
 def differing(one: Mapping[str, Any], other: Mapping[str, Any]) -> list[str]:

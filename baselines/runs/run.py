@@ -116,6 +116,24 @@ class Run:
         """Metrics of the part that is reported."""
         return dict(self.results[self.config.data.report])
 
+    @property
+    def begun_with(self) -> dict[str, Any]:
+        """What it records of the weights that it began with; empty where the seed drew them."""
+        return dict(self.environment.get("weights_of") or {}) if self.config.weights else {}
+
+    @property
+    def seedless(self) -> dict[str, Any]:
+        """Its configuration without the seed, as JSON values: what the runs of one row of a table share.
+
+        Of the weights that it began with, which five seeds may take from five runs, it has what these were trained
+        on, or ``"given"`` where that is not known.
+        """
+        settings = self.config.to_dict()
+        settings["train"].pop("seed")
+        if self.config.weights:
+            settings["weights"] = self.begun_with.get("name", "given")
+        return settings
+
     @cached_property
     def predictions(self) -> list[EpisodePrediction]:
         """``id``, ``time``, ``true`` and ``pred`` of each episode of the part that is reported, in its units."""

@@ -23,6 +23,9 @@ class _RowSettings(NamedTuple):
     settings: dict[str, Any]
 
 
+WEIGHTS = "weights"
+"""Setting that names what the weights that a run began with were trained on: a data set, and a digest of how."""
+
 MOST_FIELDS = 3
 """Differing settings that the name of a row tells; if there are more, rows are numbered."""
 
@@ -121,8 +124,17 @@ def _distinct_label(own: _RowSettings, namesakes: Sequence[_RowSettings]) -> str
     ]
     if not 0 < len(fields) <= MOST_FIELDS:
         return own.model
-    settings = ", ".join(f"{_field_text(field)} {_value_text(own.settings.get(field))}" for field in fields)
+    told = {**own.settings, WEIGHTS: _weights_text(own, namesakes)}
+    settings = ", ".join(f"{_field_text(field)} {_value_text(told.get(field))}" for field in fields)
     return f"{own.model} ({settings})"
+
+
+def _weights_text(own: _RowSettings, namesakes: Sequence[_RowSettings]) -> str | None:
+    """Return what the weights that a row began with were trained on: the data set alone where that tells them."""
+    text = own.settings.get(WEIGHTS)
+    data = {str(other.settings[WEIGHTS]) for other in namesakes if other.settings.get(WEIGHTS)}
+    short = [one.rpartition(" ")[0] or one for one in data]
+    return text if text is None or len({*short}) < len(short) else text.rpartition(" ")[0] or text
 
 
 def _value_text(value: Any) -> str:
@@ -131,11 +143,18 @@ def _value_text(value: Any) -> str:
 
 def _refuse_repeats(groups: Iterable[Sequence[Result]]) -> None:
     for group in groups:
-        sources: dict[int, str] = {}
+        by_seed: dict[int, Result] = {}
         for run in group:
-            if run.seed in sources:
+            other = by_seed.setdefault(run.seed, run)
+            if other is run:
+                continue
+            what = f"{run.model}, seed {run.seed}"
+            if other.key != run.key:
                 raise RunError(
-                    f"{sources[run.seed]} and {run.source} are the same run ({run.model}, seed {run.seed}), and "
-                    "would count twice. Name one of them."
+                    f"{other.source} and {run.source} ({what}) began with weights of two seeds, and differ in "
+                    "nothing else. Give each a seed of its own (--seed), as a row has one run of a seed."
                 )
-            sources[run.seed] = run.source
+            raise RunError(
+                f"{other.source} and {run.source} are the same run ({what}), and would count twice. "
+                "Name one of them."
+            )

@@ -14,11 +14,12 @@ from torch import Tensor
 import baselines
 import csp_data
 from baselines.cli import main
-from baselines.errors import ModelError, OptionError
+from baselines.errors import CheckpointError, ModelError, OptionError, UnknownNameError
 from baselines.experiment import plan, run
 from baselines.models.model import FlatModel
 from baselines.results import Result
 from baselines.runs.run import Run, RunError, read_run
+from baselines.tables.labels import by_label
 from baselines.trained import load_model
 from baselines.training.settings import TrainConfig
 from csp_data import Dataset
@@ -126,6 +127,19 @@ def test_weights_that_do_not_fit_are_refused(runs: dict[str, Run], sample: Datas
         ModelError, match=r"another model: layer.hidden is 8 there, 9 here; readout is 'last' there"
     ):
         begin("flat-lstm", folder, **{**SIZES, "hidden": 9})
+    with pytest.raises(ModelError, match=r"another model: flat-lstm there, flat-gru here\. Ask for the same"):
+        begin("flat-gru", folder, **sizes)
+    with pytest.raises(
+        OptionError, match=rf"expected the folder of the run that it is in, {re.escape(str(folder))}"
+    ):
+        begin("flat-lstm", folder / "best.safetensors", **sizes)
+    with pytest.raises(UnknownNameError, match=r"no pretrained model 'braod'"):
+        begin("hiss-lstm-lstm", "pretrained:braod")
+    plain = csp_data.load("sample", input_deltas=False)
+    with pytest.raises(
+        ModelError, match=r"flat-lstm for other data: in_dim is 12 there, 6 here\. These follow from"
+    ):
+        run(plain, "flat-lstm", CONFIG, tmp_path / "run", options=sizes, weights=folder)
     with pytest.raises(OptionError, match="nothing for the reference mean"):
         begin("mean", folder)
     with pytest.raises(ModelError, match=r"none\.pt: cannot be read"):
@@ -138,6 +152,105 @@ def test_weights_that_do_not_fit_are_refused(runs: dict[str, Run], sample: Datas
         with pytest.raises(OptionError, match=r"epochs=0: expected at least 1 where no weights"):
             make()
     assert not (tmp_path / "run").exists()
+
+
+def test_a_model_that_ships_is_what_training_begins_with(sample: Dataset, tmp_path: Path) -> None:
+    """The name that every other command takes was taken for a file that is not there."""
+    shipped = baselines.load_pretrained("broad")
+    made, _ = run(sample, "hiss-lstm-lstm", CONFIG, tmp_path / "run", weights="pretrained:broad")
+    after = load_model(made).state_dict()
+    assert all(torch.equal(value, after[name]) for name, value in shipped.model.state_dict().items())
+    assert made.environment["weights"] == made.environment["weights_of"]["name"] == "pretrained:broad"
+    assert made.environment["weights_of"]["recipe_hash"] == shipped.about["data"]["recipe_hash"]
+
+
+def test_weights_that_have_seen_what_is_held_out_are_told(
+    runs: dict[str, Run], sample: Dataset, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Errors on recordings that the weights, or those before them, had learned from came without a word."""
+    sizes = {"dim": 8, "hidden": 8, "layers": 1}
+    fold = csp_data.load("sample", resplit={"fold": 1, "folds": 3})
+    held_out = {row.recording for row in fold.episodes if row.split != "train"}
+    trained = {row.recording for row in sample.train.rows}
+    chosen = {row.recording for row in sample.val.rows} & {row.recording for row in fold.test.rows}
+
+    def told(name: str, dataset: Dataset, model: str, weights: object, **options: object) -> set[str]:
+        caplog.clear()
+        run(dataset, model, CONFIG, tmp_path / name, options=options, weights=weights)  # type: ignore[arg-type]
+        said = [one for one in caplog.messages if "held out here" in one]
+        assert len(said) <= 1
+        assert len(caplog.messages) == len(said)
+        return {*filter(None, "".join(said).rpartition("say little: ")[2].split(", "))}
+
+    seen = (trained & held_out) | chosen
+    assert told("same", sample, "flat-lstm", runs["a"], **sizes) == set(), "val is chosen on once more"
+    assert told("fold", fold, "flat-lstm", runs["a"].folder, **sizes) == seen
+    one = min(trained & {row.recording for row in fold.test.rows})
+    caplog.clear()
+    baselines.Predictor.of(tmp_path / "fold").evaluate("sample", recordings=[one])
+    assert "trained or chosen on 1 of these 1" in caplog.text, "by the weights that it began with"
+    ships = told("ships", fold, "hiss-lstm-lstm", "pretrained:broad")
+    assert ships == seen, "the excerpt has the parts of the whole"
+    assert told("again", sample, "flat-lstm", tmp_path / "fold", **sizes) >= {
+        row.recording for row in sample.test.rows
+    } & {row.recording for row in fold.train.rows}
+
+
+def test_weights_of_another_training_make_another_row(
+    runs: dict[str, Run], sample: Dataset, file: Path, tmp_path: Path
+) -> None:
+    """Two seeds were one row whatever their weights were trained on, and one seed of both was refused."""
+    sizes = {"dim": 8, "hidden": 8, "layers": 1}
+    filtered = csp_data.load("sample", lowpass=csp_data.LowPass(hz=4))
+    config = TrainConfig(epochs=1, window_s=10.0, window_stride_s=10.0)
+    before = [
+        run(dataset, "flat-lstm", replace(config, seed=seed), tmp_path / f"{name}-{seed}", options=sizes)[0]
+        for name, dataset, seed in (("raw", sample, 0), ("raw", sample, 1), ("filtered", filtered, 0))
+    ]
+    tuned = [
+        run(sample, "flat-lstm", replace(CONFIG, seed=n), tmp_path / f"on-{n}", options=sizes, weights=weights)[0]
+        for n, weights in enumerate(before)
+    ]
+    assert {len(group) for group in by_label(tuned).values()} == {1, 2}, "two seeds of one, one of the other"
+    names = by_label([*tuned, before[0]])
+    assert any(re.fullmatch(r"flat-lstm \(.*weights none.*\)", name) for name in names)
+    assert sum(bool(re.search(r"weights sample \w{12}", name)) for name in names) == 2
+    assert "weights sample)" in " ".join(by_label([tuned[0], before[0]])), "where the data set tells it"
+    repeated, _ = run(sample, "flat-lstm", CONFIG, tmp_path / "twice", options=sizes, weights=before[1])
+    with pytest.raises(RunError, match=r"began with weights of two seeds.*Give each a seed of its own"):
+        by_label([tuned[0], repeated])
+
+
+def test_a_model_of_ones_own_takes_what_fits(
+    sample: Dataset, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """To freeze layers of a model of this package, say; a run's own copy of the file is the same model."""
+    path = tmp_path / "frozen.py"
+    path.write_text(
+        "import baselines\n\n\n"
+        "def frozen(in_dim, out_dim, chunk, train='decoder', width=8):\n"
+        "    model = baselines.build('flat-lstm', in_dim, out_dim, chunk=chunk, dim=8, hidden=width, layers=1)\n"
+        "    for name, parameter in model.named_parameters():\n"
+        "        parameter.requires_grad_(train in name)\n"
+        "    return model\n"
+    )
+    config = TrainConfig(epochs=1, window_s=10.0, window_stride_s=10.0)
+    sizes = {"dim": 8, "hidden": 8, "layers": 1}
+    before, _ = run(sample, "flat-lstm", config, tmp_path / "before", options=sizes)
+    caplog.clear()
+    made, _ = run(sample, f"{path}:frozen", config, tmp_path / "made", weights=before)
+    assert re.search(r"another model or code: flat-lstm there, own-frozen here", caplog.messages[0])
+    old, new = load_model(before).state_dict(), load_model(made).state_dict()
+    changed = {name for name, value in old.items() if not torch.equal(value, new[f"inner.{name}"])}
+    assert changed == {"net.decoder.weight", "net.decoder.bias"}
+    caplog.clear()
+    copy = f"{tmp_path / 'made' / 'model.py'}:frozen"
+    run(sample, copy, config, tmp_path / "on", weights=made)
+    assert caplog.messages == []
+    run(sample, copy, config, tmp_path / "all", options={"train": ""}, weights=made)
+    assert re.search(r"options.train is None there, '' here", caplog.messages[0])
+    with pytest.raises(CheckpointError, match="size mismatch"):
+        run(sample, copy, config, tmp_path / "other", options={"width": 9}, weights=made)
 
 
 def test_from_the_shell(sample: Dataset, file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
