@@ -30,6 +30,7 @@ from csp_data.commands.options import (
     overrides,
     protocol_options,
     raw_option,
+    skip_damaged_option,
 )
 from csp_data.commands.own import check, files, new
 from csp_data.commands.plot import plot
@@ -196,7 +197,7 @@ def _summary(dataset: Dataset) -> dict[str, Any]:
 @click.option(
     "--jobs", type=click.IntRange(min=1), default=1, show_default=True, help="Recordings prepared at once."
 )
-@click.option("--skip-damaged", is_flag=True, help="Leave damaged recordings out, and list them.")
+@skip_damaged_option
 @json_option
 @protocol_options
 def prepare(

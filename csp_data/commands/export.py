@@ -16,6 +16,7 @@ from csp_data.commands.options import (
     overrides,
     protocol_options,
     raw_option,
+    skip_damaged_option,
 )
 from csp_data.dataset import Dataset
 from csp_data.errors import OptionError
@@ -85,6 +86,7 @@ SUFFIXES = {".npz": "npz", ".nc": "netcdf", ".csv": "csv", ".csv.gz": "csv"}
     "--format", "kind", type=click.Choice(list(FORMATS)), help="Format to write [default: by the ending of OUT]."
 )
 @click.option("--part", help="Write one part only [default: all].")
+@skip_damaged_option
 @json_option
 @protocol_options
 def export(
@@ -93,6 +95,7 @@ def export(
     out: Path,
     kind: str | None,
     part: str | None,
+    skip_damaged: bool,
     protocol: str | None,
     as_json: bool,
     **options: Any,
@@ -111,5 +114,6 @@ def export(
     kind = kind or next((of for end, of in SUFFIXES.items() if out.name.lower().endswith(end)), None)
     if kind is None:
         raise OptionError("out", str(out), f"a name that ends in {', '.join(SUFFIXES)}", "Or say --format.")
-    written = FORMATS[kind](load_named(name, raw, protocol, overrides(options)), out, part)
+    dataset = load_named(name, raw, protocol, overrides(options), skip_damaged=skip_damaged)
+    written = FORMATS[kind](dataset, out, part)
     report({"path": written, "format": kind}, str(written), as_json=as_json)

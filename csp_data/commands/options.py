@@ -27,6 +27,7 @@ __all__ = [
     "overrides",
     "protocol_options",
     "raw_option",
+    "skip_damaged_option",
     "typed",
 ]
 
@@ -43,6 +44,9 @@ raw_option = click.option(
     "--raw",
     type=click.Path(path_type=Path),
     help="Folder of the raw files [default: shipped, or the home's raw/NAME].",
+)
+skip_damaged_option = click.option(
+    "--skip-damaged", is_flag=True, help="Leave damaged recordings out, and list them."
 )
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
@@ -132,14 +136,16 @@ def is_prepared(name: str) -> bool:
     return name.endswith((".h5", ".hdf5"))
 
 
-def load_named(name: str, raw: Path | None, protocol: str | None, changes: dict[str, Any]) -> Dataset:
+def load_named(
+    name: str, raw: Path | None, protocol: str | None, changes: dict[str, Any], *, skip_damaged: bool = False
+) -> Dataset:
     """Load a data set by name, or a prepared file (.h5) as it is."""
     if is_prepared(name):
-        if raw is not None or protocol is not None or changes:
-            needed = "the name of a data set with --raw and options of the protocol"
+        if raw is not None or protocol is not None or changes or skip_damaged:
+            needed = "the name of a data set with --raw, --skip-damaged and options of the protocol"
             raise OptionError("name", name, needed, "The file has its own.")
         return api.load(path=name)
-    return api.load(name, raw=raw, protocol=protocol, **changes)
+    return api.load(name, raw=raw, protocol=protocol, skip_damaged=skip_damaged, **changes)
 
 
 def overrides(options: dict[str, Any]) -> dict[str, Any]:

@@ -69,18 +69,18 @@ def files(name: str, raw: Path | None, archives: tuple[Path, ...], url: str | No
 
 @click.command(
     cls=Command,
-    epilog=examples("csp-data new my-sensor", "csp-data new my-sensor --folder sensors/mine"),
+    epilog=examples("csp-data new my-sensor", "csp-data new my-sensor -o sensors/mine"),
 )
 @click.argument("name")
-@click.option("--folder", type=click.Path(path_type=Path), help="Folder to make [default: ./NAME].")
+@click.option("-o", "--out", type=click.Path(path_type=Path), help="Folder to make [default: ./NAME].")
 @json_option
-def new(name: str, folder: Path | None, as_json: bool) -> None:
+def new(name: str, out: Path | None, as_json: bool) -> None:
     """Start a data set of your own.
 
     Writes a card, a reader, a test and simulated recordings, which work as they are. Then put your recordings in
     the place of the simulated ones, and change the lines that are marked as yours.
     """
-    path = new_source(name, folder)
+    path = new_source(name, out)
     shown = path if path.is_absolute() else f"./{path}"
     text = (
         f"{path}: card.toml, reader.py, a test, and recordings (simulated, to be replaced by yours)\n"

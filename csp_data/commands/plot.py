@@ -21,6 +21,7 @@ from csp_data.commands.options import (
     overrides,
     protocol_options,
     raw_option,
+    skip_damaged_option,
     typed,
 )
 from csp_data.errors import OptionError, UnknownNameError
@@ -70,6 +71,7 @@ OF_INPUTS = ("episode", "lowpass", "spectra")
     show_default=True,
     help="Raw recording to draw (figures recording and clocks).",
 )
+@skip_damaged_option
 @json_option
 @protocol_options
 def plot(
@@ -81,6 +83,7 @@ def plot(
     episode: str,
     channels: str,
     recording: str,
+    skip_damaged: bool,
     protocol: str | None,
     as_json: bool,
     **options: Any,
@@ -106,7 +109,7 @@ def plot(
     chosen = tuple(filter(None, (name.strip() for name in channels.split(","))))
     lowpass = changes.pop("lowpass", None)
     if figure in plots.FIGURES:
-        dataset = load_named(name, raw, protocol, changes)
+        dataset = load_named(name, raw, protocol, changes, skip_damaged=skip_damaged)
         drawn = _by_id_or_number(
             episode,
             lambda which: plots.draw(dataset, figure, part=part, episode=which, lowpass=lowpass, channels=chosen),
@@ -131,7 +134,7 @@ def _check_fit(figure: str, changes: dict[str, Any]) -> None:
             raise click.UsageError(f"--{idle} needs --figure {', '.join(OF_INPUTS)}: {figure} shows no inputs")
         if figure == "splits" and (idle := next(filter(typed, ("part", "episode")), None)):
             raise click.UsageError(f"--{idle} needs another figure than splits, which shows all parts")
-    elif changes or any(map(typed, ("part", "episode"))):
+    elif changes or any(map(typed, ("part", "episode", "skip_damaged"))):
         raise click.UsageError(
             f"--figure {figure} draws a raw recording as it is: it takes --recording and --protocol, and no"
             " other option of episodes"

@@ -15,6 +15,7 @@ from csp_data.commands.options import (
     overrides,
     protocol_options,
     raw_option,
+    skip_damaged_option,
 )
 
 __all__ = ["view"]
@@ -40,6 +41,7 @@ __all__ = ["view"]
 @click.option("--address", default="127.0.0.1", show_default=True, help="Address to listen on.")
 @click.option("--public", is_flag=True, help="Allow an address that others can reach; there is no password.")
 @click.option("--no-browser", is_flag=True, help="Print the address without opening a browser.")
+@skip_damaged_option
 @protocol_options
 def view(
     name: str,
@@ -49,6 +51,7 @@ def view(
     address: str,
     public: bool,
     no_browser: bool,
+    skip_damaged: bool,
     protocol: str | None,
     **options: Any,
 ) -> None:
@@ -59,8 +62,9 @@ def view(
     """
     from csp_data.view import serve
 
+    shown_raw = None if is_prepared(name) else raw
     serve(
-        load_named(name, None if is_prepared(name) else raw, protocol, overrides(options)),
+        load_named(name, shown_raw, protocol, overrides(options), skip_damaged=skip_damaged),
         runs=runs,
         raw=raw,
         address=address,

@@ -109,7 +109,7 @@ def test_json_is_all_of_stdout_for_every_command_that_reports(empty_home: Path, 
         "doctor": [],
         "check": ["sample", "--limit", "1"],
         "files": ["sample"],
-        "new": ["mine", "--folder", str(tmp_path / "mine")],
+        "new": ["mine", "--out", str(tmp_path / "mine")],
         "clean": ["--prepared", "--yes"],
     }
     for name, arguments in calls.items():
@@ -168,7 +168,8 @@ def test_a_prepared_file_stands_for_its_data_set(tmp_path: Path) -> None:
     assert "13 found, 13 used" in said.stdout
     assert json.loads(run("info", path, "--json").stdout)["prepared"]["path"] == path
     assert "data set's name" in run("plot", path, "-o", "x.svg", "--figure", "clocks").stderr
-    assert "The file has its own" in run("view", path, "--lowpass", "2", "--no-browser").stderr
+    for given in (["--lowpass", "2"], ["--skip-damaged"]):
+        assert "The file has its own" in run("view", path, *given, "--no-browser").stderr
 
 
 @pytest.mark.parametrize(

@@ -526,7 +526,7 @@ def test_a_run_of_a_folder_says_how_its_data_are_made_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its name alone would not be found on another machine."""
-    result = CliRunner().invoke(cli, ["new", "cart", "--folder", str(tmp_path / "cart")])
+    result = CliRunner().invoke(cli, ["new", "cart", "--out", str(tmp_path / "cart")])
     assert result.exit_code == 0, result.output
     run(csp_data.load(tmp_path / "cart"), "mean", CONFIG, tmp_path / "run")
     made = read_run(tmp_path / "run")

@@ -18,7 +18,7 @@ from csp_data.errors import DamagedRecordingError
 
 
 def test_the_skeleton_passes_its_own_test_and_trains(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    result = CliRunner().invoke(cli, ["new", "my-cart", "--folder", str(tmp_path / "cart")])
+    result = CliRunner().invoke(cli, ["new", "my-cart", "--out", str(tmp_path / "cart")])
     assert result.exit_code == 0, result.output
     folder = tmp_path / "cart"
     assert str(folder) in result.stdout
@@ -41,7 +41,7 @@ def test_the_skeleton_passes_its_own_test_and_trains(tmp_path: Path, capsys: pyt
 
 def test_without_the_stamp_the_kind_is_the_cards(tmp_path: Path) -> None:
     folder = tmp_path / "cart"
-    CliRunner().invoke(cli, ["new", "cart", "--folder", str(folder)])
+    CliRunner().invoke(cli, ["new", "cart", "--out", str(folder)])
     (folder / "recordings" / "SIMULATED.json").unlink()
     assert csp_data.load(str(folder)).kind == "simulated"
     card = folder / "card.toml"
@@ -53,7 +53,7 @@ def test_without_the_stamp_the_kind_is_the_cards(tmp_path: Path) -> None:
     ("name", "message"), [("sample", "no data set has yet"), ("../x", "a letter first"), ("Big", "a letter first")]
 )
 def test_names_that_cannot_be(name: str, message: str, tmp_path: Path) -> None:
-    result = CliRunner().invoke(cli, ["new", name, "--folder", str(tmp_path / "x")])
+    result = CliRunner().invoke(cli, ["new", name, "--out", str(tmp_path / "x")])
     assert result.exit_code == 2
     assert message in result.stderr
     assert not (tmp_path / "x").exists()
@@ -61,7 +61,7 @@ def test_names_that_cannot_be(name: str, message: str, tmp_path: Path) -> None:
 
 def test_nothing_is_overwritten(tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("mine")
-    result = CliRunner().invoke(cli, ["new", "cart", "--folder", str(tmp_path)])
+    result = CliRunner().invoke(cli, ["new", "cart", "--out", str(tmp_path)])
     assert result.exit_code == 2
     assert [path.name for path in tmp_path.iterdir()] == ["notes.txt"]
 

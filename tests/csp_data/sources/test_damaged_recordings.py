@@ -68,6 +68,11 @@ def test_damaged_recordings_are_skipped_only_on_request(tree: Callable[[str], Pa
     result = CliRunner().invoke(cli, ["info", "marker", "--raw", str(root), "--prepared", "--skip-damaged"])
     assert "demonstration_2: damaged recording skipped" in result.output
     assert "1,000 recordings promised, 5 found, 4 used" in result.output
+    for command, out in (("export", "left.npz"), ("plot", "left.svg")):
+        line = [command, "marker", "--raw", str(root), "-o", str(empty_home / out), "--skip-damaged"]
+        assert CliRunner().invoke(cli, line).exit_code == 0
+    with np.load(empty_home / "left.npz") as written:
+        assert set(written["id"]) == set(left)
     with pytest.raises(DamagedRecordingError, match="demonstration_2"):  # what lacks it is not taken for the whole
         csp_data.load("marker", raw=root)
     victim.write_bytes(content)
