@@ -12,7 +12,7 @@ from baselines.pretrained import Pretrained, pretrained_of
 from baselines.published import UNITS
 from baselines.runs.config import data_config
 from baselines.runs.model import model_of_run
-from baselines.runs.run import Run, read_run
+from baselines.runs.run import Run, dataset_of, read_run
 from baselines.training.data import load_part
 from baselines.training.device import torch_device
 from baselines.training.evaluate import compute_all_metrics, predict
@@ -79,7 +79,7 @@ def load_model(run: Run | Pretrained | Path | str, device: str = "cpu") -> nn.Mo
 
 def evaluate(
     run: Run | Pretrained | Path | str,
-    dataset: Dataset,
+    dataset: Dataset | None = None,
     part: str | None = None,
     device: str = "cpu",
     keep: Path | str | None = None,
@@ -91,8 +91,9 @@ def evaluate(
     run
         The run, or its folder; a model that ships, or ``"pretrained:NAME"``.
     dataset
-        The data that it was trained on, as ``csp_data.load`` returned them; for a model that ships, any with its
-        channels, units and rates. Of other recordings :meth:`Predictor.evaluate` gives the errors.
+        The data that it was trained on, as ``csp_data.load`` returned them; by default its prepared file, if that
+        is still there. A model that ships takes any with its channels, units and rates. Of other recordings
+        :meth:`Predictor.evaluate` gives the errors.
     part
         Name of a part; by default the one that is reported.
     device
@@ -109,7 +110,7 @@ def evaluate(
     Raises
     ------
     RunError
-        If the data set is not the one of the run, or the folder holds no finished run.
+        If the data set is not the one of the run, or is no longer there, or the folder holds no finished run.
     PretrainedError
         If the data set does not fit the model that ships.
     UnknownNameError, OptionError
@@ -123,8 +124,11 @@ def evaluate(
     >>> sorted(errors["channels"])
     ['vel_x', 'vel_y', 'vel_z']
     """
-    check_dataset(dataset)
     trained = trained_of(run)
+    if dataset is None and isinstance(trained, Run):
+        dataset = dataset_of(trained)
+    check_dataset(dataset)
+    assert dataset is not None
     if isinstance(trained, Pretrained):
         trained.model.to(torch_device(device))
         return trained.evaluate(dataset, part, keep=keep)

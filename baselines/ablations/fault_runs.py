@@ -107,7 +107,7 @@ def faulty(
     raw: str | None = None,
     part: str | None = None,
     device: str = "cpu",
-    files: Sequence[Path | str] = (),
+    data: Sequence[Path | str] = (),
 ) -> list[Row]:
     """Evaluate trained models under faults of their input streams; nothing is trained again.
 
@@ -132,7 +132,7 @@ def faulty(
         What to evaluate on; by default the part that the run reports.
     device
         As torch names it.
-    files
+    data
         Where prepared files are that are no longer where the runs found them.
 
     Returns
@@ -165,7 +165,7 @@ def faulty(
     for run in runs:
         by_recipe.setdefault(run.config.data.recipe_hash, []).append(run)
     rows: list[Row] = []
-    datasets = {data_config(dataset).recipe_hash: dataset for dataset in datasets_of(runs, files)}
+    datasets = {data_config(dataset).recipe_hash: dataset for dataset in datasets_of(runs, data)}
     for recipe, recipe_runs in by_recipe.items():
         dataset = datasets[recipe]
         raw_part = read_part(dataset, part or dataset.report, raw)

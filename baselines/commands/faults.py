@@ -79,7 +79,7 @@ def faults(command: Faults, line: str) -> None:
         raw=command.raw,
         part=command.part,
         device=command.device,
-        files=command.data,
+        data=command.data,
     )
     files = write(rows, command.out)
     if command.json:

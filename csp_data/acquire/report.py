@@ -86,6 +86,11 @@ class Report:
     found: tuple[Found, ...] = ()
 
     @property
+    def ok(self) -> bool:
+        """Whether no file is missing, truncated, altered or unreadable."""
+        return not self.failures
+
+    @property
     def failures(self) -> tuple[FileReport, ...]:
         """Files that are missing, truncated, altered or unreadable."""
         return tuple(file for file in self.files if file.failed)

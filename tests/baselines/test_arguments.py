@@ -216,6 +216,13 @@ def test_a_model_that_ships_may_stand_where_a_run_does(shipped: Pretrained, samp
         baselines.evaluate("pretrained:broat", sample)
 
 
+def test_a_run_is_evaluated_on_what_it_was_trained_on(runs: dict[str, Run], sample: Dataset) -> None:
+    """As by csp-baselines eval, without naming the data."""
+    assert baselines.evaluate(runs["a"]) == baselines.evaluate(runs["a"].folder, sample)
+    with pytest.raises(OptionError, match=r"dataset=None: expected a data set"):
+        baselines.evaluate("pretrained:broad")  # trained on recordings that do not ship
+
+
 def test_a_run_says_what_its_model_takes(runs: dict[str, Run], sample: Dataset) -> None:
     """As to the command stream: in Python its data set had to be there."""
     assert Interface.of(runs["a"]).to_dict() == Interface.of(sample).to_dict()

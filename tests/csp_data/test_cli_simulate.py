@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from pathlib import Path
 
 import pytest
@@ -36,3 +37,10 @@ def test_bad_arguments_are_usage_errors(tmp_path: Path, arguments: list[str], me
     done = CliRunner().invoke(cli, ["simulate", arguments[0], str(tmp_path / "tree"), *arguments[1:]])
     assert done.exit_code == 2
     assert message in done.stderr
+
+
+def test_python_and_the_command_have_the_same_defaults() -> None:
+    in_python = inspect.signature(csp_data.simulate).parameters
+    typed = {str(one.name): one.default for one in cli.commands["simulate"].params}
+    for name in ("hours", "seed", "jobs"):
+        assert in_python[name].default == typed[name]

@@ -427,7 +427,7 @@ def test_a_file_that_moved_is_given(
     assert (tmp_path / "out" / "faults.csv").exists()
     other = csp_data.load("sample", input_deltas=False)
     with pytest.raises(OptionError, match=runs["a"].config.data.recipe_hash):
-        faulty([runs["a"]], files=[other.path])
+        faulty([runs["a"]], data=[other.path])
 
 
 def test_what_cannot_be_evaluated_is_refused(

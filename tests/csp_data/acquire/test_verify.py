@@ -64,6 +64,7 @@ def test_files_that_changed_since_they_were_prepared_are_named_until_prepared_ag
     def changed(*, deep=False):
         report = csp_data.verify("vector", raw=tree, deep=deep)
         assert not report.failures
+        assert report.ok
         return [row.path for row in report.files if row.changed]
 
     csp_data.verify("vector", raw=tree)
@@ -100,6 +101,7 @@ def test_unreadable_recordings_are_named_with_a_fix(tree, damage, problem):
     (tree / name).write_bytes(damage((tree / name).read_bytes()))
     report = csp_data.verify("vector", raw=tree, deep=True)
     [failure] = report.failures
+    assert not report.ok
     assert (failure.path, failure.status) == (name, "unreadable")
     assert problem in failure.found
     assert "Delete it." in failure.fix
