@@ -76,8 +76,8 @@ class Predictor:
 
     The inputs are aligned, cut at gaps, resampled and filtered as those of the training data were
     (:func:`csp_data.input_episodes`), so predictions of a recording of the test part equal those that
-    ``csp-baselines eval`` writes, if its truth begins and ends with its inputs. For samples that come one by one
-    there is :class:`baselines.Streamer`.
+    ``csp-baselines eval`` writes, if its truth begins and ends with its inputs and has no gap. For samples that
+    come one by one there is :class:`baselines.Streamer`.
 
     Parameters
     ----------
