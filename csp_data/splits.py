@@ -52,7 +52,8 @@ def assign(card: Card, name: str, found: Sequence[Found]) -> dict[str, str]:
     for group, its_parts in parts_of_group.items():
         if len(its_parts) > 1 and its_parts & set(split.held_out):
             listing = ", ".join(sorted(its_parts))
-            advice = "put them all into one" if split.rule == "lists" else 'rule = "groups" keeps them together'
+            listed = "put them all into one, or write held_out = [] to divide a group"
+            advice = listed if split.rule == "lists" else 'rule = "groups" keeps them together'
             raise CardError(card.name, f"splits.{name} puts group {group!r} into the parts {listing}; {advice}")
     return parts
 

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from csp_data.acquire.nearby import better_folder
 from csp_data.acquire.report import Report
 from csp_data.acquire.verify import how_to_get
-from csp_data.card import Card
+from csp_data.card import Card, is_shipped
 from csp_data.errors import DamagedRecordingError, MissingDataError
 from csp_data.prepare.examples import Example
 from csp_data.protocol import Protocol
@@ -83,11 +83,13 @@ def check_parts(
         raise MissingDataError(
             f"Recordings for the {few} {', '.join(empty)} of {card.name} ({protocol.split_name})",
             report.root,
-            _why_empty(card, report, len(parts), notes),
+            _why_empty(card, protocol, report, len(parts), empty, notes),
         )
 
 
-def _why_empty(card: Card, report: Report, parts: int, notes: Sequence[Note]) -> str:
+def _why_empty(
+    card: Card, protocol: Protocol, report: Report, parts: int, empty: Sequence[str], notes: Sequence[Note]
+) -> str:
     """Say why no recording is left for a part, and what to do."""
     if skipped := [note for note in notes if note.kind == "skip"]:
         first = skipped[0]
@@ -96,12 +98,27 @@ def _why_empty(card: Card, report: Report, parts: int, notes: Sequence[Note]) ->
     if counted:
         left_out = ", ".join(f"{count} x {what.removesuffix(LEFT_OUT)}" for what, count in counted.items())
         return f"Left out were: {left_out}."
+    split = card.splits[protocol.split_name]
+    if split.rule == "lists" and protocol.resplit is None and report.found and not is_shipped(card):
+        listed = [entry for part in empty for entry in getattr(split, part)]
+        return (
+            f"The card lists {_some(listed)} for it. Recordings are {_some([one.id for one in report.found])}; "
+            "in a list, * and ? stand for other characters."
+        )
     groups, count = sorted({recording.group for recording in report.found}), len(report.found)
     if 0 < len(groups) < parts <= count:
         number = "one group" if len(groups) == 1 else f"{len(groups)} groups"
-        few = f"The {count} recordings are of {number} ({', '.join(groups)}), and no group is divided. "
+        few = (
+            f"The {count} recordings are of {number} ({', '.join(groups)}), and no group is divided, unless a "
+            "split on the card lists recordings for each part and has held_out = []. "
+        )
         return few + how_to_get(card, report.root)
     return better_folder(card, report.root) or how_to_get(card, report.root)
+
+
+def _some(names: Sequence[str]) -> str:
+    more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+    return ", ".join(names[:3]) + more
 
 
 def columns_differ(report: Report, example: Example, first: str, names: Sequence[str]) -> DamagedRecordingError:

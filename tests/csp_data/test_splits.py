@@ -139,7 +139,7 @@ def test_lists_take_names_and_patterns_and_leave_the_rest() -> None:
 
 def test_a_group_that_is_held_out_stands_in_one_part() -> None:
     lists = {"train": ("g/1",), "test": ("g/2",)}
-    with pytest.raises(CardError, match=r"puts group 'g' into the parts test, train; put them all into one"):
+    with pytest.raises(CardError, match=r"parts test, train; put them all into one, or write held_out = \[\] to"):
         assign(card(**lists, held_out=("test",)), "made", found("g/1", "g/2"))
     cut = card(rule="sequential", shares={"train": 0.5, "test": 0.5})
     with pytest.raises(CardError, match=r'parts test, train; rule = "groups" keeps them together'):

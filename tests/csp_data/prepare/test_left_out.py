@@ -11,8 +11,10 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
+import csp_data
 from csp_data.authoring.template import new_source
 from csp_data.cli import cli
+from csp_data.errors import MissingDataError
 from csp_data.prepare.reporting import log_notes
 from csp_data.recording import Note
 
@@ -60,6 +62,20 @@ def test_streams_without_common_time(folder: Path, run: Run) -> None:
     out, _ = run("info", "--prepared")
     assert "4 found, 3 used\n" in out
     assert f"r1: {why}: {detail}" in out
+
+
+def test_a_list_that_fits_no_recording(folder: Path, empty_home: Path) -> None:
+    """Another folder was proposed, or the groups were said to be too few."""
+    card = folder / "card.toml"
+    text = card.read_text()
+    lists = '[splits.strict]\nheld_out = []\ntrain = ["r0"]\nval = ["r1"]\ntest = ["r[23]"]\n'
+    card.write_text(text[: text.index("[splits.strict]")] + lists)
+    shutil.copytree(folder / "recordings", folder.parent / "more")
+    why = r"The card lists r\[23\] for it\. Recordings are r0, r1, r2 and 1 more; in a list, \* and \? stand for"
+    with pytest.raises(MissingDataError, match=rf"for the part test of mine \(strict\).*{why}"):
+        csp_data.prepare(folder)
+    card.write_text(card.read_text().replace("r[23]", "r?"))
+    assert csp_data.load(folder).test.rows[0].recording == "r2"
 
 
 def test_pieces_that_are_all_too_short(folder: Path, run: Run) -> None:
