@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import hashlib
 import io
 import json
 import logging
@@ -123,6 +124,7 @@ def export(
                 _write_program(module, temporary, form, json.dumps(metadata))
         with _refusals_named(model):
             metadata["largest_difference"] = check(temporary, metadata, reference)
+        metadata["sha256"] = hashlib.sha256(temporary.read_bytes()).hexdigest()
         temporary.replace(path)
     except OSError as error:
         raise OptionError("path", str(path), f"a file that can be written ({error.strerror})") from error
@@ -262,6 +264,12 @@ def load_step(path: Path | str, metadata: Mapping[str, Any] | None = None) -> St
     except (OSError, KeyError, TypeError, ValueError) as error:
         reason = f"{type(error).__name__}: {error}"
         raise ExportError(f"{path}: cannot be read as an exported step, with its .json ({reason}).") from error
+    digest = hashlib.sha256(content).hexdigest()
+    if metadata.get("sha256", digest) != digest:  # earlier versions wrote none
+        raise ExportError(
+            f"{path}: damaged, or of another export than its .json (SHA-256 {metadata['sha256']} there, {digest} "
+            "here). Copy both again, or export the model again."
+        )
     if onnx:
         import onnxruntime
 

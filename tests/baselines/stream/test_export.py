@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import replace
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -146,7 +147,11 @@ def test_the_file_equals_the_model(
     else:
         torch.export.load(path, extra_files=(files := {"csp-baselines-step.json": ""}))
         inside = files["csp-baselines-step.json"]
-    assert {**json.loads(inside), "largest_difference": metadata["largest_difference"]} == metadata
+    known_later = {
+        "largest_difference": metadata["largest_difference"],
+        "sha256": sha256(path.read_bytes()).hexdigest(),
+    }
+    assert {**json.loads(inside), **known_later} == metadata
 
     # after hours: steps are counted in whole numbers, of which a Transformer makes angles
     late = {"int64": 10**6}
@@ -156,6 +161,14 @@ def test_the_file_equals_the_model(
     with torch.no_grad():
         expected, *_ = StepModule(model, interface)(*map(torch.from_numpy, [samples, *state.values()]))
     np.testing.assert_allclose(found, expected, atol=1e-5)
+
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1  # a weight was another, without a word
+    path.write_bytes(content)
+    with pytest.raises(
+        ExportError, match=r"damaged, or of another export than its \.json .* export the model again\."
+    ):
+        load_step(path)
 
 
 def test_what_is_no_exported_step(interface: Interface, tmp_path: Path) -> None:
