@@ -14,8 +14,9 @@ CASES = [
     (2, 2, 17, 4, range(17), None),
     (40, 2, 10, 8, range(9, 10), None),
     (3, 2, 50, 4, range(4, 50, 5), 7),
+    (2, 2, 50, 4, range(30, 50), 7),  # the first keys are seen by none
     (2, 2, 700, 8, range(700), None),  # several blocks of queries
-    (2, 2, 700, 8, range(700), 90),
+    (2, 2, 700, 8, range(700), 400),  # and the first keys not by the last block
 ]
 
 
@@ -52,7 +53,7 @@ def kept_weights(count, seed, threshold):
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-@pytest.mark.parametrize(("batch", "heads", "length", "width", "steps", "window"), CASES[:5])
+@pytest.mark.parametrize(("batch", "heads", "length", "width", "steps", "window"), CASES[:6])
 def test_with_dropout_it_is_its_definition(batch, heads, length, width, steps, window, dtype):
     """The coins of all weights of full attention, row by row: one mask, whatever rows and blocks are computed."""
     p, seed = 0.3, 1234567
