@@ -142,7 +142,7 @@ def record(
         If the folder holds something else.
     """
     check_dataset(dataset)
-    if not re.fullmatch(r"[A-Za-z0-9_.-]+", name):
+    if not isinstance(cast("object", name), str) or not re.fullmatch(r"[A-Za-z0-9_.-]+", name):
         raise OptionError("name", name, "letters, digits, '_', '.' and '-'")
     check_number("parameters", parameters, "a whole number of at least 0", least=0, whole=True)
     check_number("seconds", seconds, "a number of at least 0", least=0)
@@ -260,6 +260,7 @@ def read_csv(path: Path | str, dataset: Dataset) -> dict[str, npt.NDArray[np.flo
     UnknownNameError
         For an episode that the data set does not have.
     """
+    check_dataset(dataset)
     path = expanded(path)
     rows = {row.id: row for row in dataset.episodes}
     predictions = {}

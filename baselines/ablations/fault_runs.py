@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial, reduce
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 import torch
@@ -147,7 +147,14 @@ def faulty(
         a trained model is there twice.
     UnknownNameError
         For a fault or part that does not exist.
+    OptionError
+        If runs, faults or draws are no lists, a draw is no seed, or the filter is no :class:`csp_data.LowPass`.
     """
+    for option, value in (("runs", runs), ("faults", faults), ("draws", draws)):
+        if isinstance(value, str) or not isinstance(cast("object", value), Iterable):
+            raise OptionError(option, value, "a list")
+    if not isinstance(cast("object", lowpass), LowPass | None):
+        raise OptionError("lowpass", lowpass, "a csp_data.LowPass")
     for name in faults:
         if name not in FAULTS:
             raise UnknownNameError("fault", name, FAULTS)

@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from baselines.errors import OptionError
 from baselines.stream.line_protocol import TIME, ClockError, FirstSteps, Sample, SampleError
-from csp_data.options import check_choice
+from csp_data.options import check_choice, check_number
 from csp_data.recording import FloatArray
 from csp_data.signal.align import CLOCK_ROUNDING_S
 from csp_data.signal.resample import interval_mean, linear
@@ -70,8 +70,7 @@ class Resampler:
     def __init__(self, rate_hz: float, kind: str = "linear", max_gap_s: float = MAX_GAP_S) -> None:
         check_choice("kind", kind, KINDS)
         for name, value in (("rate_hz", rate_hz), ("max_gap_s", max_gap_s)):
-            if not value > 0:
-                raise OptionError(name, value, "a number above 0")
+            check_number(name, value, "a number above 0", above=0)
         self.rate_hz, self.kind, self.max_gap_s, self.gaps = rate_hz, kind, max_gap_s, 0
         self._times: list[float] = []
         self._rows: list[FloatArray] = []

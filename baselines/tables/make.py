@@ -8,7 +8,7 @@ import math
 import statistics
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TypeVar
+from typing import TypeVar, cast
 
 import numpy as np
 
@@ -61,12 +61,15 @@ def make_table(
     Raises
     ------
     OptionError
-        If they are no runs, but folders of runs; if `against` is given where a run holds no errors by recording.
+        If they are no runs, but folders of runs; if `against` is given where a run holds no errors by recording;
+        if `names` are no dict.
     RunError
         If there is none, if two are of different data, recipe or protocol, or if one is there twice.
     UnknownNameError
         If no row is called like that.
     """
+    if not isinstance(cast("object", names), Mapping | None):
+        raise OptionError("names", names, "a dict from what rows are called to what they are called instead")
     results = across_folds(as_results(runs))
     if not results:
         raise RunError("A table needs at least one run. csp-baselines train makes one.")

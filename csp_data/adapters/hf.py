@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from csp_data.adapters.common import described
+from csp_data.dataset import check_dataset
 from csp_data.errors import MissingExtraError
 from csp_data.home import expanded
 from csp_data.output import output_folder
@@ -96,6 +97,7 @@ def to_hf(dataset: Dataset) -> DatasetDict:
         import datasets
     except ImportError as error:
         raise MissingExtraError("to_hf()", "datasets", "hf") from error
+    check_dataset(dataset)
     info = datasets.DatasetInfo(
         description=json.dumps({**_columns(dataset), **described(dataset)}),
         citation=dataset.card.citation.bibtex,
@@ -122,6 +124,7 @@ def write_parquet(dataset: Dataset, folder: Path | str) -> Path:
     CspDataError
         If it cannot be written.
     """
+    check_dataset(dataset)
     path = expanded(folder, "folder")
     with output_folder(path, "folder") as made:
         (made / "data").mkdir()

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from csp_data.adapters.common import chosen, described
+from csp_data.dataset import check_dataset
 from csp_data.home import expanded
 from csp_data.output import output
 
@@ -39,6 +40,7 @@ def arrays(dataset: Dataset, part: str | None = None) -> dict[str, npt.NDArray[A
         ``target_units``; ``input_hz``, ``target_hz``; ``input_shift``, ``input_scale``, ``target_shift``,
         ``target_scale`` (of the features that the protocol makes); ``about``: JSON.
     """
+    check_dataset(dataset)
     episodes = list(dataset.read_rows(chosen(dataset, part)))
     rows = [
         np.cumsum([0, *(len(e.inputs) for e in episodes)]),

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Literal, get_args
 import numpy as np
 
 from csp_data.adapters.common import chosen, described
+from csp_data.dataset import check_dataset
 from csp_data.errors import CspDataError, MissingExtraError, OptionError
 
 try:
@@ -64,6 +65,7 @@ def wide_frame(dataset: Dataset, side: Side, part: str | None = None) -> pd.Data
     side
         ``"inputs"`` or ``"targets"``.
     """
+    check_dataset(dataset)
     if side not in get_args(Side):
         raise OptionError("wide", side, f"one of {', '.join(get_args(Side))}")
     channels = dataset.channels if side == "inputs" else dataset.targets

@@ -10,7 +10,7 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from csp_data.card import TargetCard
-from csp_data.dataset import Dataset, Episode
+from csp_data.dataset import Dataset, Episode, check_dataset
 from csp_data.errors import OptionError, UnknownNameError
 from csp_data.options import is_number
 from csp_data.plot.filters import plot_delay, plot_gain
@@ -222,8 +222,9 @@ def draw(
     UnknownNameError
         If there is no such figure, part, channel or id.
     OptionError
-        If there is no episode of that number, or it cannot be drawn so.
+        If there is no episode of that number, or it cannot be drawn so; if the data set is none, but its name.
     """
+    check_dataset(dataset)
     if figure not in FIGURES:
         raise UnknownNameError("figure", figure, FIGURES)
     split = dataset.split(part)
@@ -303,7 +304,11 @@ def recording_figure(
     ------
     UnknownNameError
         If no stream has a channel of that name.
+    OptionError
+        If the recording is none, but its id, or the data set.
     """
+    if not isinstance(cast("object", recording), Recording):
+        raise OptionError("recording", recording, "a recording: csp_data.read_recording(...)")
     start = min((float(stream.time[0]) for stream in recording.streams.values() if len(stream.time)), default=0.0)
     streams = {
         name: replace(stream, time=from_start(stream.time, start))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from matplotlib.axes import Axes
 
-from csp_data.dataset import Dataset
+from csp_data.dataset import Dataset, check_dataset
 from csp_data.plot.style import COLOURS, tidy
 from csp_data.terminal import count_of
 
@@ -21,6 +21,7 @@ def plot_splits(ax: Axes, dataset: Dataset) -> Axes:
     dataset
         The data set.
     """
+    check_dataset(dataset)
     parts = dataset.parts
     rate = dataset.targets.rate_hz
     longest = max(dataset.split(part).seconds for part in parts) / 60

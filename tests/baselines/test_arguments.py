@@ -103,6 +103,17 @@ WRONG: dict[str, tuple[str, Callable[[Given], object]]] = {
         "settings",
         lambda g: baselines.ablate("lowpass", ["sample"], ["mean"], out="x", settings={"data.lowpass": [None]}),
     ),
+    "name for the steps of predictions": ("dataset", lambda g: baselines.elsewhere.read_csv("x.csv", "sample")),
+    "number for a method": (
+        "name",
+        lambda g: baselines.record(g["dataset"], {}, "x", name=3, parameters=0, seconds=0),
+    ),
+    "other names in a list": ("names", lambda g: baselines.make_table([g["run"]], names=["Ours"])),
+    "rate of samples as text": ("rate_hz", lambda g: baselines.stream.resampling.Resampler("50")),
+    "run for runs with faults": ("runs", lambda g: baselines.ablations.fault_runs.faulty(g["run"])),
+    "one fault": ("faults", lambda g: baselines.ablations.fault_runs.faulty([g["run"]], faults="noise")),
+    "number of draws": ("draws", lambda g: baselines.ablations.fault_runs.faulty([g["run"]], draws=3)),
+    "cut-off of faults": ("lowpass", lambda g: baselines.ablations.fault_runs.faulty([g["run"]], lowpass=5)),
     "options in a list": (
         "options",
         lambda g: baselines.run(g["dataset"], "flat-s4", g["config"], "x", options=["dim=8"]),
