@@ -351,6 +351,8 @@ def _require_same_run(folder: Path, stored: RunConfig, wanted: RunConfig) -> Non
                 "Another version of csp-data began it: go on with that (environment.json says which commit), or"
                 " choose another folder (--out)."
             )
+        elif keys == ["train.epochs"] and (folder / RESULTS).exists():
+            fix = f"Choose another folder (--out); --weights {folder} (in Python weights=) goes on from it."
         raise RunError(f"{folder} holds another run: {told_differences(before, after, keys)}. {fix}")
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import os
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -95,6 +96,8 @@ def start_of(weights: Run | Path | str) -> Start:
     OptionError
         If it is one of the files of a run, whose folder says what they are of.
     """
+    if not isinstance(cast("object", weights), Run | str | os.PathLike):
+        raise OptionError("weights", weights, "a finished run or its folder, pretrained:NAME, or a file")
     if isinstance(weights, Run):
         return Start(str(weights.folder.absolute()), weights)
     shipped = shipped_of(weights)

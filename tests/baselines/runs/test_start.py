@@ -133,6 +133,11 @@ def test_weights_that_do_not_fit_are_refused(runs: dict[str, Run], sample: Datas
         OptionError, match=rf"expected the folder of the run that it is in, {re.escape(str(folder))}"
     ):
         begin("flat-lstm", folder / "best.safetensors", **sizes)
+    with pytest.raises(OptionError, match=r"weights=Pretrained\(.*a finished run or its folder, pretrained:NAME"):
+        begin("hiss-lstm-lstm", baselines.load_pretrained("broad"))
+    longer = replace(runs["a"].config.train, epochs=runs["a"].config.train.epochs + 1)
+    with pytest.raises(RunError, match=rf"train\.epochs is .*; --weights {re.escape(str(folder))} .*goes on from"):
+        run(sample, "flat-lstm", longer, folder, options=sizes)
     with pytest.raises(UnknownNameError, match=r"no pretrained model 'braod'"):
         begin("hiss-lstm-lstm", "pretrained:braod")
     plain = csp_data.load("sample", input_deltas=False)
