@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 import random
 import zlib
 from pathlib import Path
@@ -17,6 +18,7 @@ from csp_data.dataset import Dataset
 from csp_data.errors import StoreError
 from csp_data.normalization import Affine, Normalization
 from csp_data.store import Channels, Header, Prepared, Writer
+from csp_data.store import reader as reading
 from csp_data.store import writer as writing
 
 CHUNK_ROWS = 8
@@ -218,6 +220,44 @@ def test_damaged_samples_are_told_by_whoever_reads_them_first(tmp_path: Path, na
         for column in ("input_crc32", "target_crc32"):
             del file["episodes"][column]  # files of earlier versions have none
     assert csp_data.load(path=path).train[2].inputs.any()
+
+
+def test_a_read_tells_of_damage_in_every_episode_that_it_touches_and_in_no_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However the episodes lie in the chunks, and in the pieces in which what is compared only is read."""
+    monkeypatch.setattr(writing, "CHUNK_BYTES", 4 * CHUNK_ROWS)
+    monkeypatch.setattr(reading, "READ_BYTES", 4 * 3)
+    lengths, rng = (1, 7, 0, 9, 1, 20, 0), np.random.default_rng(0)
+    ends = np.cumsum(lengths)
+    with Writer(path := tmp_path / "x.h5") as writer:
+        writer.begin(Channels(("a",), ("m",), 1.0), Channels(("t",), ("m",), 1.0))
+        for i, length in enumerate(lengths):
+            writer.append(str(i), "g", 0.0, rng.normal(size=(length, 1)), np.zeros((length, 1)), str(i))
+        writer.assign(["train"] * len(lengths))
+        one = Affine(np.zeros(1), np.ones(1))
+        writer.finish(HEADER, Normalization(one, one), np.zeros((0, 5), dtype=np.int64))
+    fresh = pickle.dumps(Prepared(path))  # a copy has compared nothing yet
+    spans = [tuple(sorted(rng.integers(0, ends[-1] + 3, size=2))) for _ in range(20)]
+    for row in (0, 1, 4, 7, 8, 16, 17, 18, 37):
+        with h5py.File(path, "r+") as file:
+            rows = file["inputs"][:]
+            file["inputs"][row] += 1
+        damaged = int(np.searchsorted(ends, row, side="right"))
+        for start, stop in [*spans, (row, row), (row, row + 1)]:
+            copy = pickle.loads(fresh)
+            touched = {int(np.searchsorted(ends, at, side="right")) for at in range(start, min(stop, ends[-1]))}
+            np.testing.assert_array_equal(copy.read("targets", start, stop), 0)
+            for _ in range(2):
+                if damaged in touched:
+                    with pytest.raises(StoreError, match=rf"inputs of episode {damaged} have another checksum"):
+                        copy.read("inputs", start, stop)
+                else:
+                    np.testing.assert_array_equal(copy.read("inputs", start, stop), rows[start:stop])
+            copy.close()
+        with h5py.File(path, "r+") as file:
+            file["inputs"][:] = rows
+    Prepared(path).check()
 
 
 def test_checksums_are_those_of_zlib(tmp_path: Path) -> None:
