@@ -288,7 +288,9 @@ def learned(source: Run | Shipped | None) -> Iterator[Learned]:
 def warn_of_seen(dataset: Dataset, start: Start) -> None:
     """Warn where weights have learned from recordings that a data set chooses or reports on."""
     files = {file["sha256"] for file in dataset.provenance["files"]}
-    held_out = [(row.recording, row.split) for row in dataset.episodes if row.split in dataset.parts[1:]]
+    held_out = dict.fromkeys(
+        (row.recording, row.split) for row in dataset.episodes if row.split in dataset.parts[1:]
+    )
     seen: dict[str, None] = {}
     for before in learned(start.source):
         if before.files is None or before.files & files:
