@@ -257,7 +257,12 @@ def test_a_read_tells_of_damage_in_every_episode_that_it_touches_and_in_no_other
             copy.close()
         with h5py.File(path, "r+") as file:
             file["inputs"][:] = rows
-    Prepared(path).check()
+    prepared = Prepared(path)
+    prepared.check()
+    monkeypatch.setattr(reading, "crc32", None)  # nothing is compared twice
+    for start, stop in zip(ends - lengths, ends, strict=True):
+        np.testing.assert_array_equal(prepared.read("inputs", start, stop), rows[start:stop])
+    prepared.close()
 
 
 def test_checksums_are_those_of_zlib(tmp_path: Path) -> None:
