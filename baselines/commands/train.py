@@ -236,12 +236,13 @@ def train(command: Train, line: str) -> None:
 
 def _print_results(trained: Run, config: TrainConfig) -> None:
     """Print what was trained, its errors on each part, and whether its epoch was chosen on what is reported."""
-    epoch = trained.results["epoch"]
+    epoch, passes = trained.results["epoch"], len(trained.epochs)
     print(
         f"{trained.config.name} on {trained.config.data.name} ({trained.config.data.kind}), "
         f"{trained.results['parameters']:,} parameters"
         + ("" if epoch is None else f", epoch {epoch} of {config.epochs}")
         + (" (the weights it began with)" if epoch == 0 else "")
+        + (f", stopped after {passes}" if config.patience is not None and 0 < passes < config.epochs else "")
         + f", {trained.results['seconds']:.1f} s"
     )
     data = trained.config.data

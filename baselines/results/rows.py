@@ -82,7 +82,8 @@ class Result:
     parameters
         Values that were learned.
     epochs, epoch
-        Passes over the training windows, and the chosen one; ``None`` for a reference.
+        Passes over the training windows (at most, where ``patience`` may have stopped it), and the chosen one;
+        ``None`` for a reference.
     seconds
         Time to fit, without what is compiled once on a machine.
     val_mse, val_rmse, val_mae, test_mse, test_rmse, test_mae

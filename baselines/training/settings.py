@@ -36,6 +36,9 @@ class TrainConfig:
     epochs
         Passes over the training windows; 0 leaves the weights that a run begins with as they are
         (:func:`baselines.run`).
+    patience
+        Stop early, once so many epochs in a row were no better than the best before them; ``None`` never does. The
+        schedule of the learning rate is that of all ``epochs``.
     batch
         Windows in each step.
     lr
@@ -63,6 +66,7 @@ class TrainConfig:
     """
 
     epochs: int = 60
+    patience: int | None = None
     batch: int = 8
     lr: float = 3e-3
     schedule: Literal["cosine", "constant"] = "cosine"
@@ -74,8 +78,10 @@ class TrainConfig:
     compile: Literal["auto"] | Form = "auto"
 
     def __post_init__(self) -> None:
-        for option, least in (("epochs", 0), ("batch", 1), ("seed", 0)):
+        for option, least in (("epochs", 0), ("patience", 1), ("batch", 1), ("seed", 0)):
             value = getattr(self, option)
+            if value is None and option == "patience":
+                continue
             check_number(option, value, f"a whole number of at least {least}", least=least, whole=True)
             object.__setattr__(self, option, int(value))  # one of numpy's is not JSON
         if self.seed >= 2**64:

@@ -160,8 +160,9 @@ def train(
             if not math.isfinite(start_loss):
                 raise loop.non_finite_part_error(val_part, length, start_loss, 0)
             loop.keep_if_best(0, start_loss)
-        epochs = range(loop.state["epoch"] + 1, config.epochs + 1)
-        for epoch in (bar := tqdm(epochs, desc="train", unit="epoch", disable=not progress)):
+        left = config.epochs - loop.state["epoch"]
+        bar = tqdm(loop.epochs_left(), desc="train", unit="epoch", total=left, disable=not progress)
+        for epoch in bar:
             epoch_start = time.perf_counter() - compiled()
             train_loss = loop.run_epoch(epoch)
             val_loss = validate(model, val_part, length, team)
@@ -206,6 +207,13 @@ class _TrainingLoop:
             "seconds": 0.0,
             "config": asdict(config),
         }
+
+    def epochs_left(self) -> Iterator[int]:
+        """Yield one epoch after the other, as long as each is stored, up to the last or to the end of patience."""
+        patience = math.inf if self.config.patience is None else self.config.patience
+        state = self.state
+        while state["epoch"] < self.config.epochs and state["epoch"] - state["best_epoch"] < patience:
+            yield state["epoch"] + 1
 
     def run_epoch(self, epoch: int) -> float:
         """Take every training window once; return the mean loss."""
@@ -305,12 +313,12 @@ class _TrainingLoop:
     def require_same_config(self, stored: dict[str, Any]) -> None:
         """Raise unless the checkpoint's configuration is this training's."""
         wanted = asdict(self.config)
-        if stored != wanted:
-            differing = "; ".join(
-                f"{name} was {stored.get(name)!r}, is {wanted.get(name)!r}"
-                for name in sorted(stored.keys() | wanted)
-                if stored.get(name) != wanted.get(name)
-            )
+        differing = "; ".join(
+            f"{name} was {stored.get(name)!r}, is {wanted.get(name)!r}"
+            for name in sorted(stored.keys() | wanted)
+            if stored.get(name) != wanted.get(name)
+        )
+        if differing:
             raise CheckpointError(f"{self.folder / LAST} is of another training: {differing}. Use another folder.")
 
     def non_finite_step_error(self, value: float, epoch: int, step: int, rows: np.ndarray) -> TrainingError:

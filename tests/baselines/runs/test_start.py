@@ -265,3 +265,7 @@ def test_from_the_shell(sample: Dataset, file: Path, tmp_path: Path, capsys: pyt
     assert re.search(r"epoch 0 of 0 \(the weights it began with\)", printed)
     made, _ = run(sample, "flat-lstm", CONFIG, tmp_path / "other", options=SIZES, weights=file)
     assert read_run(tmp_path / "run").reported["mse"] == made.reported["mse"]
+    again = ["train", "sample", "flat-lstm", "--weights", str(tmp_path / "run"), "--set", "dim=8", "hidden=8"]
+    harmful = ["--epochs", "3", "--patience", "1", "--lr", "30", "--window-s", "10"]
+    main([*again, "layers=1", "readout=first", *harmful, "--out", str(tmp_path / "again")])
+    assert ", epoch 0 of 3 (the weights it began with), stopped after 1, " in capsys.readouterr().out

@@ -189,6 +189,45 @@ def test_best_epoch_is_the_lowest_on_val_and_its_weights_are_kept(
     assert validate(other, val, 5) == fit.val_loss
 
 
+@pytest.mark.parametrize("patience", [1, 2, 3, 40])
+def test_patience_ends_a_training_without_other_effects(
+    patience: int, gru: type[Any], make_part: MakePart, tmp_path: Path
+) -> None:
+    part, val = make_part((17, 22)), make_part((9,), seed=1)
+    config = TrainConfig(epochs=14, batch=4, lr=0.1, window_s=1.0, window_stride_s=None)
+    whole = train(_gru(gru, part), part, val, config, _folder(tmp_path / "whole"))
+    losses = [line["val_loss"] for line in _lines(tmp_path / "whole")]
+    since_best = [n - losses.index(min(losses[:n])) - 1 for n in range(1, 15)]
+    passes = next((n for n, since in enumerate(since_best, 1) if since == patience), 14)
+    assert (passes < 14) == (patience < 40)
+    patient = replace(config, patience=patience)
+    stopped = train(_gru(gru, part), part, val, patient, _folder(tmp_path / "stopped"))
+    assert _timeless(tmp_path / "stopped") == _timeless(tmp_path / "whole")[:passes]
+    assert (stopped.epoch, stopped.val_loss) == min(enumerate(losses[:passes], 1), key=lambda pair: pair[1])
+    assert stopped.val_loss >= whole.val_loss
+
+    def stop(line: dict[str, Any]) -> None:
+        if line["epoch"] == 2:
+            raise Stop
+
+    with pytest.raises(Stop):
+        train(_gru(gru, part), part, val, patient, _folder(tmp_path / "broken"), on_epoch=stop)
+    for _ in range(2):  # resumed, and when it is finished
+        train(_gru(gru, part), part, val, patient, tmp_path / "broken")
+        assert _timeless(tmp_path / "broken") == _timeless(tmp_path / "stopped")
+
+
+def test_patience_counts_from_the_weights_that_a_training_begins_with(
+    gru: type[Any], make_part: MakePart, tmp_path: Path
+) -> None:
+    part, val = make_part((17, 22)), make_part((9,), seed=1)
+    model = _gru(gru, part)
+    train(model, part, val, CONFIG, _folder(tmp_path / "before"))
+    harmful = replace(CONFIG, lr=10.0, epochs=9, patience=2)
+    fit = train(model, part, val, harmful, _folder(tmp_path / "after"), trained=True)
+    assert (fit.epoch, len(_lines(tmp_path / "after"))) == (0, 2)
+
+
 def test_of_equal_epochs_the_first_is_best(gru: type[Any], make_part: MakePart, tmp_path: Path) -> None:
     part = make_part()
     fit = train(_gru(gru, part), part, part, replace(CONFIG, lr=1e-30), tmp_path)  # which moves no weight
@@ -455,6 +494,8 @@ def test_damaged_files_are_named(gru: type[Any], make_part: MakePart, tmp_path: 
     ("option", "value"),
     [
         ("epochs", -1),
+        ("patience", 0),
+        ("patience", 2.5),
         ("batch", 0),
         ("lr", 0.0),
         ("lr", math.nan),
