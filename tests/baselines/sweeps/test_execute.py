@@ -17,7 +17,7 @@ import pytest
 
 from baselines.cli import main
 from baselines.errors import CspDataError, OptionError
-from baselines.runs.run import lock_folder, read_run
+from baselines.runs.run import failure_of, lock_folder, read_run
 from baselines.sweeps.execute import execute
 from baselines.sweeps.grid import Grid, PlannedRun, expand, prepare_all
 from baselines.sweeps.slots import device_slot
@@ -127,6 +127,7 @@ def test_a_run_that_always_loses_its_worker_fails(planned: list[PlannedRun], tmp
     outcomes = {o.folder.name: o for o in execute([bad, good], Kills(), Place())}
     assert outcomes["bad"].state == "failed"
     assert "3 times without finishing an epoch" in outcomes["bad"].error
+    assert failure_of(bad.folder) == outcomes["bad"].error  # as it is told later, of the folder
     assert outcomes["good"].state == "done"
 
     class Never:
