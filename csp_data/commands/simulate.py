@@ -25,9 +25,7 @@ __all__ = ["simulate"]
 @click.argument("out", type=click.Path(path_type=Path))
 @click.option("--hours", type=float, default=0.1, show_default=True, help="Hours of recordings.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Seed of all random numbers.")
-@click.option(
-    "--jobs", type=int, default=1, show_default=True, help="Recordings made at once; -1: one per processor."
-)
+@click.option("--jobs", type=click.IntRange(min=1), default=1, show_default=True, help="Recordings made at once.")
 @click.option("--compressed", is_flag=True, help="Store HDF5 arrays with gzip.")
 @click.option("--archives", is_flag=True, help="Pack the files as the publisher does.")
 @json_option

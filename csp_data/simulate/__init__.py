@@ -27,7 +27,6 @@ NAMES: Mapping[str, str] = {
 
 LARGEST = 100
 """How many times what its publisher recorded a tree may have: much more would fill the memory, or the disk."""
-_JOBS = "a number of processes, or -1 for all processors"
 
 
 def simulate(
@@ -58,7 +57,7 @@ def simulate(
     seed
         Seed of all random numbers, 0 or above.
     jobs
-        Recordings that are made at once; -1 for as many as there are processors.
+        Recordings that are made at once.
     compressed
         Store the arrays of HDF5 files with gzip: smaller by a fifth (ronin) to four fifths (joystick). Text files
         and their archives are not affected.
@@ -86,9 +85,7 @@ def simulate(
     most = LARGEST * source.hours
     check_number("hours", hours, f"at most {most:g} h, {LARGEST} times as much as was recorded", most=most)
     hours, seed = float(hours), int(seed)  # numpy's would end in the stamp, which is JSON
-    check_number("jobs", jobs, _JOBS, whole=True)
-    if jobs == 0:
-        raise OptionError("jobs", jobs, _JOBS)
+    check_number("jobs", jobs, "a whole number of at least 1", least=1, whole=True)
     if archives and source.archive is None:
         raise OptionError("archives", archives, f"no archives of {name}", "Its publisher hands out single files.")
     path = expanded(out, "out")

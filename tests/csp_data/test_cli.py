@@ -221,6 +221,8 @@ def test_words_that_mean_nothing_are_refused(tmp_path: Path) -> None:
         csp_data.download("vector", raw=tmp_path / "raw", mirror=str(tree), jobs=0)
     with pytest.raises(OptionError, match="jobs=-1"):
         csp_data.prepare("vector", raw=tree, jobs=-1)
+    with pytest.raises(OptionError, match="jobs=-1"):
+        csp_data.simulate("vector", tmp_path / "other", hours=0.01, jobs=-1)
     assert list(tmp_path.iterdir()) == [tree]
 
 

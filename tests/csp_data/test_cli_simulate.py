@@ -31,6 +31,7 @@ def test_a_simulated_tree_goes_all_the_way_and_says_what_it_is(tmp_path: Path) -
     [
         (["vectr"], "Did you mean 'vector'"),
         (["vector", "--hours", "0"], "above 0 h"),
+        (["vector", "--jobs", "-1"], "x>=1"),
     ],
 )
 def test_bad_arguments_are_usage_errors(tmp_path: Path, arguments: list[str], message: str) -> None:
