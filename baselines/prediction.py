@@ -21,6 +21,7 @@ from baselines.published import UNITS
 from baselines.runs.interface import Interface, interface_of
 from baselines.runs.model import model_of_run
 from baselines.runs.run import Run
+from baselines.runs.shipped import Shipped
 from baselines.runs.start import learned
 from baselines.trained import trained_of
 from baselines.training.data import Part
@@ -99,13 +100,13 @@ class Predictor:
         interface: Interface,
         protocol: Protocol,
         window: int | None,
-        run: Run | None = None,
+        run: Run | Shipped | None = None,
     ) -> None:
         self.model, self.interface, self.protocol, self.window, self.run = model, interface, protocol, window, run
 
     def __repr__(self) -> str:
         interface = self.interface
-        config: Any = self.run.config if self.run else getattr(self.model, "config", None)
+        config: Any = self.run.config if isinstance(self.run, Run) else getattr(self.model, "config", None)
         name = getattr(config, "name", type(self.model).__name__)
         seconds = None if self.window is None else self.window / interface.target_hz
         return (
@@ -165,7 +166,8 @@ class Predictor:
         if baseline == "none":
             protocol = protocol.replace(baseline="none")
         window = window_steps("window_s", seconds, interface.target_hz)
-        return cls(model, interface, protocol, window, run if isinstance(run, Run) else None)
+        source = run if isinstance(run, Run) else Shipped(**vars(run))
+        return cls(model, interface, protocol, window, source)
 
     def predict(self, recording: Recording, *, source: Path | str | None = None) -> list[Prediction]:
         """Predict a recording.
@@ -241,8 +243,8 @@ class Predictor:
 
         The reader of a data set reads them, and every field of the protocol applies, as to the training data: of
         recordings of the test part the errors are those of their evaluation. In which part the data set's own
-        split has them does not matter; the log warns of those that the run was trained or chosen on, where its
-        prepared file is there to tell.
+        split has them does not matter; the log warns of those that the model was trained or chosen on: by their
+        bytes for a run whose prepared file is there to tell, by their ids for a model that ships.
 
         Parameters
         ----------
@@ -329,20 +331,20 @@ class Predictor:
             raise CspDataError(f"{root}: the protocol leaves nothing to evaluate{_reason(notes)}.")
 
     def _warn_of_seen(self, chosen: Sequence[Found], report: Report) -> None:
-        """Warn of recordings with the bytes of one that the run, or what it began with, has learned from."""
+        """Warn of recordings that the model, or what its training began with, seems to have learned from."""
         trainings = list(learned(self.run))
         seen = [
             found.id
             for found in chosen
             if any(
-                report.digests[path_inside(found.files[0], report.root)].sha256 in (before.files or ())
-                and found.id not in before.others  # a copy of another name: of a part unknown
+                before.seems_to_know(found.id, report.digests[path_inside(found.files[0], report.root)].sha256)
                 for before in trainings
             )
         ]
         if seen:
             logger.warning(
-                "the run seems to be trained or chosen on %d of these %d recordings, whose errors say little: %s",
+                "the %s seems to be trained or chosen on %d of these %d recordings, whose errors say little: %s",
+                "run" if isinstance(self.run, Run) else "model",
                 len(seen),
                 len(chosen),
                 ", ".join(seen),

@@ -255,6 +255,12 @@ class Learned(NamedTuple):
     others: frozenset[str]
     files: frozenset[str] | None
 
+    def seems_to_know(self, recording: str, sha256: str) -> bool:
+        """Whether a recording was trained or chosen on, by its main file, or by its id where no file is known."""
+        if self.files is None:
+            return recording in self.trained | self.chosen
+        return sha256 in self.files and recording not in self.others  # a copy of another name: of a part unknown
+
 
 def learned(source: Run | Shipped | None) -> Iterator[Learned]:
     """Yield what a model has learned from, then what the weights that it began with had, as far as can be told.

@@ -608,6 +608,16 @@ def test_recordings_that_the_run_has_seen_are_named(tmp_path: Path, caplog: pyte
     assert not caplog.records
 
 
+def test_recordings_that_a_shipped_model_has_seen_are_named(caplog: pytest.LogCaptureFixture) -> None:
+    """By their ids, which is all that its file says of them."""
+    trained, chosen = "02_undisturbed_slow_rotation_B", "12_undisturbed_slow_translation_C"
+    tested = "03_undisturbed_slow_rotation_C"  # as the model's card says
+    baselines.Predictor.of("pretrained:broad").evaluate("sample", recordings=[tested, trained, chosen])
+    (warning,) = [record.getMessage() for record in caplog.records]
+    assert warning.startswith("the model seems to be trained or chosen on 2 of these 3 recordings")
+    assert set(warning.rpartition(": ")[2].split(", ")) == {trained, chosen}
+
+
 def test_a_recording_is_seen_if_a_piece_of_it_is(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     """Its pieces are in test, train and test: the last was taken for all of it."""
     dataset = csp_data.load("sample", resplit={"neighbours": "both"}, max_duration_s=30)
