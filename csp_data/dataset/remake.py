@@ -102,6 +102,8 @@ def read_part(dataset: Dataset, part: str, raw: Path | str | None = None) -> Raw
     ------
     OptionError
         If the raw files are not those that the data set was prepared from.
+    VerificationError
+        If they are not, and one is damaged.
     MissingDataError
         If there is no recording.
     SourceError
@@ -111,13 +113,14 @@ def read_part(dataset: Dataset, part: str, raw: Path | str | None = None) -> Raw
     source = load_source(card)  # before the raw files: those of an unknown reader may lie beside it
     root = raw_root(card, raw)
     report = verify_tree(card, root, extra=False)
-    report.raise_for_failures(allow_missing=True)
-    found = {recording.id: recording for recording in recordings_of(card, report)}
     digest = report.source_digest()
     if digest != dataset.provenance["source_digest"]:
+        report.raise_for_failures(allow_missing=True)
         raise OptionError(
             "raw", str(root), f"the raw files that {dataset.path.name} was prepared from (source {digest} differs)"
         )
+    # those that fail failed when the data set was prepared, too: none of its recordings are of them
+    found = {recording.id: recording for recording in recordings_of(card, report)}
     wanted = dict.fromkeys(row.recording for row in dataset.split(part).rows)
     read = tuple(read_found(source, found[id_], card, dataset.protocol) for id_ in wanted)
     return RawPart(dataset, part, read, source)

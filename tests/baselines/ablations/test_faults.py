@@ -27,7 +27,9 @@ from baselines.errors import OptionError, UnknownNameError
 from baselines.runs.run import Run, RunError
 from baselines.trained import evaluate
 from csp_data import Dataset, LowPass
+from csp_data.acquire.rawtree import raw_root
 from csp_data.dataset.remake import RawPart, read_part
+from csp_data.errors import VerificationError
 from csp_data.recording import Recording, Stream
 
 SIGMA = {"a": np.array([1.0, 0.5, 2.0]), "b": np.array([3.0, 1.0])}
@@ -205,6 +207,20 @@ def test_without_a_fault_inputs_are_those_of_the_file(held: RawPart, sample: Dat
         changed = csp_data.load("sample", resplit=resplit, max_gap_s=max_gap_s, min_episode_s=1)
         for made, episode in zip(read_part(changed, "test").inputs(), changed.test, strict=True):
             np.testing.assert_array_equal(made, episode.inputs)
+
+
+def test_recordings_that_were_left_out_as_damaged_are_not_asked_for(tmp_path: Path) -> None:
+    """Their file still fails, and no part has them."""
+    raw = shutil.copytree(raw_root(csp_data.info("sample"), None), tmp_path / "raw")
+    sound = csp_data.load("sample", raw=raw)
+    victim = raw / f"{sound.train.rows[0].recording}.hdf5"
+    victim.write_bytes(victim.read_bytes()[:1000])
+    left = csp_data.load("sample", raw=raw, skip_damaged=True)
+    assert len(left.train) == len(sound.train) - 1
+    for made, episode in zip(read_part(left, "train", raw).inputs(), left.train, strict=True):
+        np.testing.assert_array_equal(made, episode.inputs)
+    with pytest.raises(VerificationError, match=victim.name):  # other files than these: its damage comes first
+        read_part(sound, "train", raw)
 
 
 def test_a_fault_comes_before_the_filter(held: RawPart, sample: Dataset) -> None:
