@@ -34,6 +34,9 @@ __all__ = ["NOT_STORED", "card_from", "read_card", "stored_card"]
 NOT_STORED = ("files", "downloads", "bundled")
 """Fields that a prepared file does not remember."""
 
+BESIDE_PREDICTIONS = ("episode", "recording", "latency_ms")
+"""Columns that files of predictions have beside the time and the targets."""
+
 Part = TypeVar("Part")
 Container = TypeVar("Container", list[Any], dict[str, Any])
 
@@ -237,6 +240,11 @@ def _check_channels(what: str, channels: Sequence[str], where: str) -> None:
 
 
 def _check_target(target: TargetCard, where: str) -> None:
+    for name in BESIDE_PREDICTIONS:
+        if name in target.channels:
+            raise CardError(
+                where, f"target {target.name!r} has a channel {name!r}, another column of files of predictions"
+            )
     _check_channels(f"target {target.name!r}", target.channels, where)
     if target.units and len(target.units) != len(target.channels):
         raise CardError(where, f"target {target.name!r} has {len(target.units)} units for its channels")

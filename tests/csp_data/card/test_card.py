@@ -150,6 +150,8 @@ def test_a_whole_card_is_read() -> None:
         ('channels = ["x"]', 'channels = ["x", "time"]', "has a channel 'time', which in tables and streams is"),
         ('channels = ["x"]', 'channels = ["x"]\nderived = ["time"]', "stream .* has a channel 'time'"),
         ('channels = ["v"]', 'channels = ["time"]', "target 'v' has a channel 'time'"),
+        ('channels = ["v"]', 'channels = ["latency_ms"]', "target 'v' has a channel 'latency_ms', another column"),
+        ('channels = ["v"]', 'channels = ["recording"]', "target 'v' has a channel 'recording', another column"),
         ('channels = ["v"]', "channels = []", "target 'v' needs names of channels"),
         ("increment = true", 'increment = true\nunits = ["m", "rad"]', "2 units for its channels"),
         ("increment = true", 'increment = true\nalong = "north"', "along 'north', not sensor, start or level"),
