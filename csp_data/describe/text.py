@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from csp_data.card import Card, SplitCard, StreamCard, TargetCard, printed, printed_unit, prose
 from csp_data.protocol import PROTOCOLS, resolve
@@ -46,7 +46,7 @@ def plain_text(card: Card, kind: str) -> str:
         optional = "" if stream.default else ", optional"
         lines.append(
             f"  {stream.name} ({stream.role}{optional}): {', '.join(stream.channels)} in {stream.unit}, "
-            f"{stream.rate_hz:g} Hz; frame: {stream.frame}"
+            f"{stream.rate_hz:g} Hz; frame: {stream.frame}{f'; axes: {stream.axes}' if stream.axes else ''}"
         )
     lines.append("Targets:")
     for target in card.targets:
@@ -56,6 +56,10 @@ def plain_text(card: Card, kind: str) -> str:
     for protocol, lists in card.splits.items():
         lines.append(
             f"Split {protocol} ({lists.rule}): {_parts_of(lists)}{' of the' if lists.shares else ''} recordings"
+        )
+    for protocol, fields in _changed(card).items():
+        lines.append(
+            f"Protocol {protocol} here: {', '.join(f'{field} {value}' for field, value in fields.items())}"
         )
     if card.promised is not None:
         lines.append(f"Promised: {count_of(card.promised, 'recording')}")
@@ -226,12 +230,16 @@ def _parts_of(split: SplitCard, *, code: str = "") -> str:
     return ", ".join(said)
 
 
+def _changed(card: Card) -> dict[str, Mapping[str, object]]:
+    """Return the fields that the card changes, by protocol."""
+    return {name: fields for name, fields in card.protocols.items() if name in PROTOCOLS and fields}
+
+
 def _changes(card: Card, head: str) -> str:
-    """Return the fields of the protocols that the card changes, or nothing."""
+    """Return the fields of the protocols that the card changes as a section, or nothing."""
     rows = [
         (f"`{protocol}`", f"`{field}`", f"`{value}`")
-        for protocol, fields in card.protocols.items()
-        if protocol in PROTOCOLS
+        for protocol, fields in _changed(card).items()
         for field, value in fields.items()
     ]
     if not rows:

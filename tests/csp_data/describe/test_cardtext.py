@@ -119,13 +119,14 @@ def test_the_plain_text_line_by_line(made: Card) -> None:
     for line in (
         "(real recordings; those prepared here are simulated)",
         "Streams:",
-        "  a (input): x, y in m, 50 Hz; frame: room",
+        "  a (input): x, y in m, 50 Hz; frame: room; axes: z up",
         f"  b (input, optional): {', '.join(f'c{i}' for i in range(13))} in V, 12.5 Hz; frame: sensor",
         "Targets:",
         "  t: u, v in m, rad, given per second unless the protocol says per step. How far.",
         "  w: f in N. How hard.",
         "Split strict (groups): train 75%, test 25% of the recordings",
         "Split paper (lists): train 2, test x/* and r3 recordings",
+        "Protocol paper here: target_hz 4",
         "Promised: 7 recordings",
         "Raw files: 1.5 kB, hours: unknown (counted)",
         "Known defects:",
@@ -134,6 +135,7 @@ def test_the_plain_text_line_by_line(made: Card) -> None:
         f"Cite: {made.citation.text} doi:{made.citation.doi}",
     ):
         assert line in lines, line
+    assert "Protocol other" not in "".join(lines)
 
 
 def test_a_row_of_the_comparison(made: Card) -> None:
