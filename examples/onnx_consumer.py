@@ -10,6 +10,7 @@ compared with it), or with --resample at any other, with their time. Neither csp
 
 import argparse
 import csv
+import hashlib
 import json
 import sys
 from itertools import chain, islice
@@ -25,9 +26,13 @@ class Predictor:
     """A stream: give it samples one by one, in physical units."""
 
     def __init__(self, path):
+        content, beside = Path(path).read_bytes(), Path(f"{path}.json")
+        expected = json.loads(beside.read_bytes()).get("sha256") if beside.exists() else None
+        if expected not in (None, hashlib.sha256(content).hexdigest()):  # it would predict, too, and wrongly
+            raise ValueError(f"expected {path} as it was exported, found other bytes: copy or export it again")
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = 1  # one sample is too little work to share
-        self._session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+        self._session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
         self.about = json.loads(self._session.get_modelmeta().custom_metadata_map["csp-baselines-step"])
         self.reset()
 

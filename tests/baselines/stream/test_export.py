@@ -307,6 +307,11 @@ def test_the_consumer_stops_at_samples_of_another_rate(
         assert re.fullmatch(
             r"expected a header with acc_x, .*, gyr_z, found none of the name acc_y\n", done.stderr
         )
+        beside = model.with_name("step.onnx.json")
+        beside.write_text(beside.read_text().replace('"sha256": "', '"sha256": "0'))  # of another export
+        done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, check=False)
+        assert (done.returncode, done.stdout) == (1, "")
+        assert "step.onnx as it was exported, found other bytes" in done.stderr
 
 
 @pytest.mark.parametrize("baseline", ["none", "mean"])
