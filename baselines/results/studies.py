@@ -274,7 +274,7 @@ def collect(
         raise ResultsError(
             f"{len(unfinished)} of {len(finished) + len(unfinished)} runs are unfinished "
             f"({abbreviated(unfinished)}). Give the command that began them again; they go on. "
-            "Delete one that cannot be finished."
+            "Name the finished ones alone to leave others out, or delete one that cannot be finished."
         )
     rows = [Result.of(read_run(folder), study, cpu=cpu) for folder in finished]
     unassigned = [] if isinstance(variant, str) else [row.source for row in rows if row.key not in variant]
