@@ -135,6 +135,8 @@ class RunConfig:
         plain = json.loads(json.dumps(asdict(self)))
         if not self.weights:  # so that a run that begins as most do keeps its name
             del plain["weights"]
+        if self.train.patience is None:
+            del plain["train"]["patience"]
         if self.elsewhere:  # of its training no more is known
             plain["train"] = {name: plain["train"][name] for name in ("seed", "window_s", "window_stride_s")}
         return {"format": FORMAT, "format_version": FORMAT_VERSION, **plain}
