@@ -232,6 +232,9 @@ def test_a_run_is_evaluated_on_what_it_was_trained_on(runs: dict[str, Run], samp
     assert baselines.evaluate(runs["a"]) == baselines.evaluate(runs["a"].folder, sample)
     with pytest.raises(OptionError, match=r"dataset=None: expected a data set"):
         baselines.evaluate("pretrained:broad")  # trained on recordings that do not ship
+    other = csp_data.load("sample", clip=3.0)
+    with pytest.raises(RunError, match=rf"recipe {sample.provenance['recipe_hash']}, .* with recipe \w{{12}}\. "):
+        baselines.evaluate(runs["a"], other)
 
 
 def test_a_run_says_what_its_model_takes(runs: dict[str, Run], sample: Dataset) -> None:

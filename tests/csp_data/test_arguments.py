@@ -24,6 +24,7 @@ WRONG: dict[str, tuple[str, Callable[[], object]]] = {
     "hours as text": ("hours", lambda: csp_data.simulate("vector", "out", hours="1", seed=0)),
     "no hours": ("hours", lambda: csp_data.simulate("vector", "out", hours=None, seed=0)),
     "half a process": ("jobs", lambda: csp_data.simulate("vector", "out", hours=0.01, seed=0, jobs=1.5)),
+    "half a process to prepare": ("jobs", lambda: csp_data.prepare("sample", jobs=1.5)),
     "protocol by number": ("protocol", lambda: csp_data.load("sample", protocol=3)),
     "protocol as a dict": ("protocol", lambda: csp_data.load("sample", protocol={"name": "strict"})),
     "data set by number": ("name", lambda: csp_data.info(3)),

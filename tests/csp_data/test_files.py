@@ -102,6 +102,8 @@ HUGE = (
         ("pred", np.zeros(3)),
         ("pred", np.zeros((2, 1))),
         ("pred", np.zeros((3, 1), "S1")),
+        ("true pred", np.zeros((4, 1))),
+        ("ids", np.array(["a", "b"], dtype=object)),  # a pickle, which could run anything
         ("lengths", np.array([4, -1])),
         ("lengths", np.array([1.0, 2.0])),
         ("lengths", np.array([1, 1])),
@@ -111,18 +113,18 @@ def test_predictions_that_do_not_fit_or_promise_more_than_there_is(
     tmp_path: Path, name: str, content: bytes | npt.NDArray[Any]
 ) -> None:
     """They ended in tracebacks, or gave an episode the steps of another."""
-    arrays = {"ids": np.array(["a", "b"]), "lengths": np.array([1, 2]), "time": np.zeros(3)}
+    arrays = {"ids": np.array(["a", "b"]), "lengths": np.array([1, 2]), "time": np.arange(3.0)}
     arrays |= {"true": np.zeros((3, 1)), "pred": np.ones((3, 1))}
     path = tmp_path / "predictions.npz"
     np.savez(path, **arrays)
-    assert [len(p.pred) for p in read_predictions(str(path))] == [1, 2]
+    assert [p.time.tolist() for p in read_predictions(str(path))] == [[0.0], [1.0, 2.0]]
     if isinstance(content, bytes):
         del arrays[name]
         np.savez(path, **arrays)
         with zipfile.ZipFile(path, "a") as archive:
             archive.writestr(f"{name}.npy", content)
     else:
-        np.savez(path, **{**arrays, name: content})
+        np.savez(path, **{**arrays, **dict.fromkeys(name.split(), content)})
     with pytest.raises(PredictionsError, match="no readable predictions"):
         read_predictions(path)
 

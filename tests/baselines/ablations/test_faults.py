@@ -29,7 +29,7 @@ from baselines.trained import evaluate
 from csp_data import Dataset, LowPass
 from csp_data.acquire.rawtree import raw_root
 from csp_data.dataset.remake import RawPart, read_part
-from csp_data.errors import VerificationError
+from csp_data.errors import DamagedRecordingError, VerificationError
 from csp_data.recording import Recording, Stream
 
 SIGMA = {"a": np.array([1.0, 0.5, 2.0]), "b": np.array([3.0, 1.0])}
@@ -221,6 +221,17 @@ def test_recordings_that_were_left_out_as_damaged_are_not_asked_for(tmp_path: Pa
         np.testing.assert_array_equal(made, episode.inputs)
     with pytest.raises(VerificationError, match=victim.name):  # other files than these: its damage comes first
         read_part(sound, "train", raw)
+
+
+def test_raw_recordings_that_do_not_give_the_rows_of_the_file_are_refused(held: RawPart) -> None:
+    def shorter(recording: Recording) -> Recording:
+        streams = {name: s.select(slice(None, -200)) for name, s in recording.streams.items()}
+        return dataclasses.replace(recording, streams=streams)
+
+    first, *others = held.recordings
+    for recordings in (others, [shorter(first), *others]):
+        with pytest.raises(DamagedRecordingError, match=rf"inputs of {first.id}: expected \d+ rows, found \d+"):
+            dataclasses.replace(held, recordings=tuple(recordings)).inputs()
 
 
 def test_a_fault_comes_before_the_filter(held: RawPart, sample: Dataset) -> None:

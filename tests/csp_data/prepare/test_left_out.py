@@ -15,8 +15,9 @@ import csp_data
 from csp_data.authoring.template import new_source
 from csp_data.cli import cli
 from csp_data.errors import MissingDataError
-from csp_data.prepare.reporting import log_notes
+from csp_data.prepare.reporting import log_lost, log_notes
 from csp_data.recording import Note
+from csp_data.sources import Found
 
 
 @pytest.fixture
@@ -147,3 +148,5 @@ def test_of_many_damaged_recordings_the_first_are_named(caplog: pytest.LogCaptur
     caplog.clear()
     log_notes(notes[:20])
     assert len(caplog.messages) == 20
+    log_lost(csp_data.info("sample"), [Found(note.recording, "me", ()) for note in notes], set(), notes)
+    assert len(caplog.messages) == 20  # all are told already

@@ -34,6 +34,7 @@ from csp_data.errors import (
 )
 from csp_data.prepare import recipe
 from csp_data.prepare.recipe import INPUT_CHECKS
+from csp_data.protocol import resolve
 from csp_data.store import Prepared
 
 SAMPLE = csp_data.verify("sample").root
@@ -506,6 +507,25 @@ def test_what_was_prepared_is_named_when_the_raw_files_are_gone(
         csp_data.load("sample", raw=tree)
     assert str(caught.value).endswith(f"by its path (in Python load(path=...)): {path}")
     assert len(csp_data.load(path=path).train) > 0
+
+
+@pytest.mark.parametrize(
+    ("name", "hashes"),
+    {
+        "broad": {"strict": "260cf1a83710"},
+        "joystick": {"paper": "5b205a46d788", "strict": "f8b60af21941"},
+        "marker": {"paper": "18613145a388", "strict": "d89e1de0c2f2"},
+        "ronin": {"paper": "92751c949ad5", "strict": "014b07e11322"},
+        "sample": {"strict": "895dbdbc144d"},
+        "slip": {"paper": "bbbf53115a1d", "strict": "b542c960ef1a"},
+        "totalcapture": {"paper": "3d4a55768d56", "strict": "6c88bbdb4ed1"},
+        "vector": {"paper": "035f3c3aa9e4", "strict": "708c2a013a2c"},
+    }.items(),
+)
+def test_recipes_of_built_in_data_sets_stay_what_they_are(name: str, hashes: dict[str, str]) -> None:
+    """As when the results that ship were computed (at ab364f5): a file that is prepared would be made again."""
+    card = csp_data.info(name)
+    assert {p: recipe.recipe_hash(card, resolve(card, p), "0") for p in card.splits} == hashes
 
 
 def test_what_is_left_out_depends_on_the_checks(monkeypatch: pytest.MonkeyPatch) -> None:
