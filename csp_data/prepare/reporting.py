@@ -104,6 +104,7 @@ def _why_empty(
         return (
             f"The card lists {_some(listed)} for it. Recordings are {_some([one.id for one in report.found])}; "
             "in a list, * and ? stand for other characters."
+            + (f" Files are missing. {how_to_get(card, report.root)}" if report.failures else "")
         )
     groups, count = sorted({recording.group for recording in report.found}), len(report.found)
     if 0 < len(groups) < parts <= count:
