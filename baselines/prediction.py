@@ -21,7 +21,6 @@ from baselines.published import UNITS
 from baselines.runs.interface import Interface, interface_of
 from baselines.runs.model import model_of_run
 from baselines.runs.run import Run
-from baselines.runs.shipped import Shipped
 from baselines.runs.start import learned
 from baselines.trained import trained_of
 from baselines.training.data import Part
@@ -100,7 +99,7 @@ class Predictor:
         interface: Interface,
         protocol: Protocol,
         window: int | None,
-        run: Run | Shipped | None = None,
+        run: Run | Pretrained | None = None,
     ) -> None:
         self.model, self.interface, self.protocol, self.window, self.run = model, interface, protocol, window, run
 
@@ -166,8 +165,7 @@ class Predictor:
         if baseline == "none":
             protocol = protocol.replace(baseline="none")
         window = window_steps("window_s", seconds, interface.target_hz)
-        source = run if isinstance(run, Run) else Shipped(**vars(run))
-        return cls(model, interface, protocol, window, source)
+        return cls(model, interface, protocol, window, run)
 
     def predict(self, recording: Recording, *, source: Path | str | None = None) -> list[Prediction]:
         """Predict a recording.

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -18,18 +16,17 @@ from baselines.files import atomic_bytes
 from baselines.models.config import config_to_dict
 from baselines.published import UNITS
 from baselines.runs.interface import Interface
-from baselines.runs.run import PRETRAINED
 from baselines.runs.shipped import (
     FORMAT,
     FORMAT_VERSION,
     SHIPPED,
     Shipped,
     digest,
+    load_shipped,
     pretrained_names,
     read_shipped,
     shipped_of,
 )
-from baselines.stream.engine import Model
 from baselines.stream.streamer import Streamer
 from baselines.training.evaluate import compute_all_metrics
 from baselines.training.quantities import Quantities
@@ -56,8 +53,7 @@ LIMIT = 2 * 2**20
 """Bytes that a file of a model may have: everybody who installs the package carries it."""
 
 
-@dataclass(frozen=True)
-class Pretrained:
+class Pretrained(Shipped):
     """A trained model.
 
     Parameters
@@ -73,12 +69,6 @@ class Pretrained:
     card
         The same for people, as Markdown.
     """
-
-    name: str
-    model: Model
-    interface: Interface
-    about: Mapping[str, Any]
-    card: str
 
     def __repr__(self) -> str:
         interface, count = self.interface, sum(p.numel() for p in self.model.parameters())
@@ -251,13 +241,13 @@ def load_pretrained(name: str) -> Pretrained:
     >>> [len(stream.push(sample)) for _ in range(10)]  # a velocity in m/s with every tenth
     [0, 0, 0, 0, 0, 0, 0, 0, 0, 1]
     """
-    return Pretrained(*cast("Shipped", shipped_of(f"{PRETRAINED}{name}")))
+    return Pretrained(**vars(load_shipped(name)))
 
 
 def pretrained_of(run: Path | str) -> Pretrained | None:
     """Return the model that ``pretrained:NAME``, which commands take for a run, stands for; None for a folder."""
     found = shipped_of(run)
-    return None if found is None else Pretrained(*found)
+    return None if found is None else Pretrained(**vars(found))
 
 
 def read_pretrained(path: Path) -> Pretrained:
@@ -268,7 +258,7 @@ def read_pretrained(path: Path) -> Pretrained:
     PretrainedError
         If it is missing, damaged, or of another version.
     """
-    return Pretrained(*read_shipped(path))
+    return Pretrained(**vars(read_shipped(path)))
 
 
 def write_pretrained(path: Path, pretrained: Pretrained) -> None:

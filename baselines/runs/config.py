@@ -135,7 +135,7 @@ class RunConfig:
         plain = json.loads(json.dumps(asdict(self)))
         if not self.weights:  # so that a run that begins as most do keeps its name
             del plain["weights"]
-        if self.train.patience is None:
+        if self.train.patience is None:  # likewise, as runs were made before there was any
             del plain["train"]["patience"]
         if self.elsewhere:  # of its training no more is known
             plain["train"] = {name: plain["train"][name] for name in ("seed", "window_s", "window_stride_s")}

@@ -5,8 +5,9 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import safetensors
 from torch import Tensor
@@ -23,6 +24,7 @@ __all__ = [
     "SHIPPED",
     "Shipped",
     "digest",
+    "load_shipped",
     "pretrained_names",
     "read_shipped",
     "shipped_of",
@@ -34,8 +36,9 @@ SHIPPED = Path(__file__).parents[1] / "pretrained"
 """Folder of the models that ship with the package."""
 
 
-class Shipped(NamedTuple):
-    """What the file of a model holds: the fields of :class:`baselines.Pretrained`."""
+@dataclass(frozen=True)
+class Shipped:
+    """What the file of a model holds; :class:`baselines.Pretrained` is that with what can be done with it."""
 
     name: str
     model: FlatModel | HierarchicalModel
@@ -60,9 +63,12 @@ def shipped_of(run: Path | str) -> Shipped | None:
         If its file is damaged.
     """
     name = str(run)
-    if not name.startswith(PRETRAINED):
-        return None
-    if (name := name.removeprefix(PRETRAINED)) not in pretrained_names():
+    return load_shipped(name.removeprefix(PRETRAINED)) if name.startswith(PRETRAINED) else None
+
+
+def load_shipped(name: str) -> Shipped:
+    """Return the model of a name; errors as for :func:`shipped_of`."""
+    if name not in pretrained_names():
         raise UnknownNameError("pretrained model", name, pretrained_names())
     return read_shipped(SHIPPED / f"{name}.safetensors")
 
