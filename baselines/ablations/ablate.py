@@ -26,7 +26,8 @@ from baselines.results.folds import across_folds
 from baselines.results.rows import Result
 from baselines.runs.run import read_run
 from baselines.sweeps.grid import Grid, PlannedRun, SweepError, check_raw, expand, prepare_all
-from baselines.sweeps.progress import draws_bars
+from baselines.sweeps.pool import make_pool
+from baselines.sweeps.progress import Progress, draws_bars
 from baselines.sweeps.sweep import Sweep, grid_of, require_sweep_folder, sweep_planned
 from baselines.sweeps.worker import Place
 from baselines.tables.digits import Scale, bracketed, mean_and_std
@@ -38,7 +39,7 @@ from csp_data.options import frozen, is_number
 from csp_data.protocol import resolve
 from csp_data.terminal import count_of
 
-__all__ = ["COLUMNS", "Ablation", "Row", "ablate", "ablate_grid", "summary"]
+__all__ = ["COLUMNS", "Ablation", "Row", "ablate", "summary"]
 
 REFERENCE = "mean"
 """Run in every ablation: errors in other units, or on other recordings, compare by their share of its error."""
@@ -172,6 +173,7 @@ def ablate(
     slurm: Mapping[str, Any] | None = None,
     track: str | None = None,
     progress: bool = False,
+    command: str = "",
 ) -> Ablation:
     """Run or continue an ablation: vary one thing, train on every variant, write a CSV file and figures.
 
@@ -193,7 +195,7 @@ def ablate(
         As for :func:`baselines.sweep`, with one value in each list: what is the same in all variants.
     seeds, protocol, training, preset, raw, folds, skip_damaged
         As for :func:`baselines.sweep`.
-    jobs, backend, device, per_device, threads, slurm, track, progress
+    jobs, backend, device, per_device, threads, slurm, track, progress, command
         As for :func:`baselines.sweep`.
 
     Returns
@@ -223,36 +225,7 @@ def ablate(
         skip_damaged=skip_damaged,
     )
     place = Place(device=device, per_device=per_device, threads=threads, track=track)
-    pool: dict[str, Any] = {"jobs": jobs, "backend": backend, "slurm": dict(slurm or {})}
-    return ablate_grid(kind, grid, out, place, values=values, progress=progress, **pool)
-
-
-def ablate_grid(
-    kind: str,
-    grid: Grid,
-    out: Path | str,
-    place: Place,
-    *,
-    values: Sequence[float] = (),
-    jobs: int = 1,
-    backend: str = "loky",
-    slurm: dict[str, Any] | None = None,
-    progress: bool = False,
-    command: str = "",
-) -> Ablation:
-    """Run a grid in all variants; as :func:`ablate`, with the command for the record."""
-    if kind not in KINDS:
-        raise UnknownNameError("ablation", kind, KINDS)
-    if isinstance(cast("object", values), str) or not isinstance(cast("object", values), Iterable):
-        raise OptionError("values", values, "a list")
-    values = frozen(list(dict.fromkeys(values)))  # twice, a run would count as two
-    if not all(is_number(value) and 0 < value < math.inf for value in values):
-        raise OptionError("values", list(values), "numbers above 0")
-    for name, chosen in grid.settings.items():
-        if len(chosen) != 1:
-            raise OptionError("settings", f"{name}={list(chosen)}", "one value: the ablation is what varies")
-        if name in KINDS[kind].fields:
-            raise OptionError("settings", name, f"no setting that the ablation {kind} varies itself")
+    values = _checked_values(kind, values, grid)
     out = expanded(out, "out").absolute()
     require_sweep_folder(out)
     check_raw(grid)
@@ -265,9 +238,8 @@ def ablate_grid(
     _require_runs_of_one_kind(everything)
     runs = {run.key: run for variant in everything for run in variant.runs}
     order = sorted(runs.values(), key=lambda run: grid.seeds.index(run.train.seed))
-    sweep = sweep_planned(
-        order, out, place, jobs=jobs, backend=backend, slurm=slurm, progress=progress, command=command
-    )
+    pool, display = make_pool(backend, jobs, out, dict(slurm or {})), Progress(order, jobs, shown=progress)
+    sweep = sweep_planned(order, out, place, pool, display, command)
     rows = tuple(
         row
         for name, variants in planned.items()
@@ -275,6 +247,23 @@ def ablate_grid(
         for row in _rows_of_variant(_row_of_variant(kind, name, grid, variant, variants), variant, sweep)
     )
     return Ablation(kind, sweep, rows, write(kind, rows, grid, out))
+
+
+def _checked_values(kind: str, values: Sequence[float], grid: Grid) -> tuple[float, ...]:
+    """Return each value once; refuse what is no ablation, no value, or no setting that all can share."""
+    if kind not in KINDS:
+        raise UnknownNameError("ablation", kind, KINDS)
+    if isinstance(cast("object", values), str) or not isinstance(cast("object", values), Iterable):
+        raise OptionError("values", values, "a list")
+    once: tuple[float, ...] = frozen(list(dict.fromkeys(values)))  # twice, a run would count as two
+    if not all(is_number(value) and 0 < value < math.inf for value in once):
+        raise OptionError("values", list(once), "numbers above 0")
+    for name, chosen in grid.settings.items():
+        if len(chosen) != 1:
+            raise OptionError("settings", f"{name}={list(chosen)}", "one value: the ablation is what varies")
+        if name in KINDS[kind].fields:
+            raise OptionError("settings", name, f"no setting that the ablation {kind} varies itself")
+    return once
 
 
 def _require_runs_of_one_kind(variants: Sequence[_VariantRuns]) -> None:

@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 
 import tyro
 
+from baselines.commands.arguments import parse_lists, parse_seeds
 from baselines.commands.run_options import Runs, RunsOptions, print_outcome
 from csp_data.terminal import count_of, loudness
 
@@ -68,16 +69,19 @@ class Ablate:
 
 def ablate(command: Ablate, line: str) -> None:
     """Run the command; exit with 1 if a run failed."""
-    from baselines.ablations.ablate import ablate_grid, summary
+    from baselines.ablations.ablate import ablate as ablate_all
+    from baselines.ablations.ablate import summary
 
-    runs = command.runs
-    ablation = ablate_grid(
+    ablation = ablate_all(
         command.kind,
-        runs.grid(command.datasets, command.models, command.seeds, command.set, command.folds),
-        command.out,
-        runs.place(),
+        command.datasets,
+        command.models,
+        out=command.out,
         values=command.values,
-        **runs.pool(),
+        seeds=parse_seeds(command.seeds),
+        settings=parse_lists("set", command.set),
+        folds=command.folds,
+        **command.runs.arguments(),
         progress=loudness.get().notes,
         command=line,
     )

@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import tyro
 
-from baselines.commands import arguments
-
-if TYPE_CHECKING:
-    from baselines.sweeps.grid import Grid
-    from baselines.sweeps.worker import Place
+from baselines.commands.arguments import parse_lists
 
 __all__ = ["Runs", "RunsOptions", "print_outcome"]
 
@@ -48,40 +44,10 @@ class Runs:
     threads: int = 1
     """Threads of torch in each run."""
 
-    def grid(
-        self,
-        datasets: Sequence[str],
-        models: Sequence[str],
-        seeds: Sequence[str],
-        set: Sequence[str],
-        folds: int | None,
-    ) -> Grid:
-        """Return all runs, given what a command has options of its own for."""
-        from baselines.sweeps.grid import Grid
-
-        return Grid(
-            datasets=tuple(datasets),
-            models=tuple(models),
-            seeds=arguments.parse_seeds(seeds),
-            protocol=self.protocol,
-            training=self.training,
-            preset=self.preset,
-            settings=arguments.parse_lists("set", set),
-            raw=self.raw,
-            folds=folds,
-            skip_damaged=self.skip_damaged,
-        )
-
-    def place(self, track: str | None = None) -> Place:
-        """Return what a worker gives to each run."""
-        from baselines.sweeps.worker import Place
-
-        return Place(device=self.device, per_device=self.per_device, threads=self.threads, track=track)
-
-    def pool(self) -> dict[str, Any]:
-        """Return what executes the runs, as :func:`baselines.sweeps.sweep.sweep_grid` names it."""
-        slurm = {key: values[0] for key, values in arguments.parse_lists("slurm", self.slurm).items()}
-        return {"jobs": self.jobs, "backend": self.backend, "slurm": slurm}
+    def arguments(self) -> dict[str, Any]:
+        """Return them as :func:`baselines.sweep` and :func:`baselines.ablate` name them."""
+        slurm = {key: values[0] for key, values in parse_lists("slurm", self.slurm).items()}
+        return {**vars(self), "slurm": slurm}
 
 
 RunsOptions = Annotated[Runs, tyro.conf.OmitArgPrefixes, _arg(name="runs")]

@@ -11,6 +11,7 @@ from typing import Annotated, Literal
 
 import tyro
 
+from baselines.commands.arguments import parse_lists, parse_seeds
 from baselines.commands.run_options import Runs, RunsOptions, print_outcome
 from csp_data.terminal import count_of, loudness
 
@@ -59,14 +60,17 @@ class Sweep:
 
 def sweep(command: Sweep, line: str) -> None:
     """Run the command; exit with 1 if a run failed."""
-    from baselines.sweeps.sweep import sweep_grid
+    from baselines.sweeps.sweep import sweep as sweep_all
 
-    runs = command.runs
-    finished = sweep_grid(
-        runs.grid(command.datasets, command.models, command.seeds, command.set, command.folds),
-        command.out,
-        runs.place(command.track),
-        **runs.pool(),
+    finished = sweep_all(
+        command.datasets,
+        command.models,
+        seeds=parse_seeds(command.seeds),
+        out=command.out,
+        settings=parse_lists("set", command.set),
+        folds=command.folds,
+        **command.runs.arguments(),
+        track=command.track,
         progress=loudness.get().notes,
         command=line,
     )

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import closing
+from contextlib import AbstractContextManager, closing
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -21,7 +21,7 @@ from baselines.runs.environment import code_version
 from baselines.runs.run import Run, RunError, read_run
 from baselines.sweeps.execute import execute
 from baselines.sweeps.grid import Grid, PlannedRun, SweepError, expand, prepare_all
-from baselines.sweeps.pool import make_pool
+from baselines.sweeps.pool import Pool, make_pool
 from baselines.sweeps.progress import Progress, draws_bars
 from baselines.sweeps.worker import Place
 from baselines.training.ledger import SWEEP, append_line, read_lines
@@ -32,7 +32,7 @@ T = TypeVar("T")
 
 logger = logging.getLogger(__name__)
 
-__all__ = ["Sweep", "read_sweep", "require_sweep_folder", "sweep", "sweep_grid", "sweep_planned"]
+__all__ = ["Sweep", "grid_of", "read_sweep", "require_sweep_folder", "sweep", "sweep_planned"]
 
 
 @dataclass(frozen=True)
@@ -85,6 +85,7 @@ def sweep(
     slurm: Mapping[str, Any] | None = None,
     track: str | None = None,
     progress: bool = False,
+    command: str = "",
 ) -> Sweep:
     """Run every combination of data sets, models, seeds and settings, each once, however often it is called.
 
@@ -132,6 +133,8 @@ def sweep(
         Name of a tracker that follows each training (:data:`baselines.runs.trackers.TRACKERS`).
     progress
         Show how far it is, on stderr.
+    command
+        How to get this sweep again, for the record.
 
     Returns
     -------
@@ -161,9 +164,11 @@ def sweep(
         skip_damaged=skip_damaged,
     )
     place = Place(device=device, per_device=per_device, threads=threads, track=track)
-    return sweep_grid(
-        grid, expanded(out, "out"), place, jobs=jobs, backend=backend, slurm=dict(slurm or {}), progress=progress
-    )
+    out = expanded(out, "out").absolute()
+    require_sweep_folder(out)
+    runs = expand(grid, prepare_all(grid, jobs=jobs, progress=draws_bars(progress)), out)
+    pool, display = make_pool(backend, jobs, out, dict(slurm or {})), Progress(runs, jobs, shown=progress)
+    return sweep_planned(runs, out, place, pool, display, command)
 
 
 def grid_of(
@@ -207,41 +212,17 @@ def _as_dict(settings: Mapping[str, Sequence[Any]] | None) -> dict[str, Sequence
     return dict(settings or {})
 
 
-def sweep_grid(
-    grid: Grid,
-    out: Path,
-    place: Place,
-    *,
-    jobs: int = 1,
-    backend: str = "loky",
-    slurm: dict[str, Any] | None = None,
-    progress: bool = False,
-    command: str = "",
-) -> Sweep:
-    """Run a grid; as :func:`sweep`, with the command for the record."""
-    out = out.absolute()
-    require_sweep_folder(out)
-    runs = expand(grid, prepare_all(grid, jobs=jobs, progress=draws_bars(progress)), out)
-    return sweep_planned(
-        runs, out, place, jobs=jobs, backend=backend, slurm=slurm, progress=progress, command=command
-    )
-
-
 def sweep_planned(
     runs: Sequence[PlannedRun],
     out: Path,
     place: Place,
-    *,
-    jobs: int = 1,
-    backend: str = "loky",
-    slurm: dict[str, Any] | None = None,
-    progress: bool = False,
-    command: str = "",
+    pool: AbstractContextManager[Pool],
+    display: Progress,
+    command: str,
 ) -> Sweep:
-    """Run what is planned for a folder that :func:`require_sweep_folder` let pass; else as :func:`sweep_grid`."""
+    """Run what is planned for a folder that :func:`require_sweep_folder` let pass."""
     place = replace(place, slots=out / ".slots")
-    display = Progress(runs, jobs, shown=progress)
-    with make_pool(backend, jobs, out, slurm or {}) as pool:
+    with pool as opened:
         out.mkdir(parents=True, exist_ok=True)
         before = read_lines(out / SWEEP)
         if before and before[-1].get("code") != code_version():
@@ -261,7 +242,7 @@ def sweep_planned(
                 "runs": [planned.folder.name for planned in runs],
             },
         )
-        with display.live(), closing(execute(runs, pool, place)) as results:  # Ctrl-C ends the workers here
+        with display.live(), closing(execute(runs, opened, place)) as results:  # Ctrl-C ends the workers here
             for outcome in results:
                 display.add(outcome)
     outcomes = {planned.folder: display.outcomes[planned.folder] for planned in runs}
