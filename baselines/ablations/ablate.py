@@ -17,13 +17,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
-from baselines.ablations.comparison import folds_label, metrics_of, relative_mse, si_rmse, write_rows
 from baselines.ablations.variants import KINDS, Base, Kind, Variant
 from baselines.errors import OptionError, UnknownNameError
 from baselines.presets import short_names
 from baselines.published import TRAINING
 from baselines.results.folds import across_folds
-from baselines.results.rows import Result
+from baselines.results.rows import Result, relative_mse, si_rmse
+from baselines.results.text import write_rows
 from baselines.runs.run import read_run
 from baselines.sweeps.grid import Grid, PlannedRun, SweepError, check_raw, expand, prepare_all
 from baselines.sweeps.pool import make_pool
@@ -39,7 +39,7 @@ from csp_data.options import frozen, is_number
 from csp_data.protocol import resolve
 from csp_data.terminal import count_of
 
-__all__ = ["COLUMNS", "Ablation", "Row", "ablate", "summary"]
+__all__ = ["COLUMNS", "Ablation", "Row", "ablate", "error_shown", "folds_label", "summary"]
 
 REFERENCE = "mean"
 """Run in every ablation: errors in other units, or on other recordings, compare by their share of its error."""
@@ -112,6 +112,9 @@ class Row:
     run: str = ""
     note: str = ""
 
+
+RELATIVE = "relative_mse", "MSE / MSE of the training mean", ""
+"""The error that compares whatever the targets are, as :func:`error_shown` returns it."""
 
 COLUMNS = tuple(f.name for f in dataclasses.fields(Row))
 
@@ -284,7 +287,7 @@ def write(kind: str, rows: Sequence[Row], grid: Grid, out: Path) -> tuple[Path, 
     drawn_models = [names[name] for name in grid.names if name != REFERENCE] or [REFERENCE]
     figure = draw(kind, rows, drawn_models)
     table = out / f"{kind}.csv"
-    write_rows(table, rows, COLUMNS)
+    write_rows(table, COLUMNS, map(dataclasses.asdict, rows))
     return table, *(save(figure, out / f"{kind}.{suffix}") for suffix in ("svg", "png"))
 
 
@@ -295,16 +298,14 @@ def summary(rows: Sequence[Row]) -> str:
         dataset_rows = [row for row in rows if row.dataset == name]
         first = dataset_rows[0]
         measured = [row for row in dataset_rows if row.mse is not None]
-        units = {row.rmse_unit for row in measured} - {""}
-        column = "rmse" if units else "relative_mse"
+        column, error, unit = error_shown(measured)
         scale = Scale.of(getattr(row, column) for row in measured)
-        unit = bracketed(", ".join(units))
-        label = f"RMSE{scale.label}{unit}" if units else f"MSE / MSE of the training mean{scale.label}"
         parts = {row.part for row in measured}
         part = f"{parts.pop()} " if len(parts) == 1 else ""
         models = list(dict.fromkeys(row.model for row in measured))
         lines = [
-            f"{name} ({first.kind}), protocol {first.protocol}{folds_label(dataset_rows)}: {part}{label}",
+            f"{name} ({first.kind}), protocol {first.protocol}{folds_label(dataset_rows)}: "
+            f"{part}{error}{scale.label}{unit}",
             f"| variant | {' | '.join(models)} |",
             f"|---{'|---:' * len(models)}|",
         ]
@@ -319,6 +320,22 @@ def summary(rows: Sequence[Row]) -> str:
             lines.append(f"| {variant} | {note or ' | '.join(cells)} |")
         blocks.append("\n".join(lines))
     return "\n\n".join(blocks)
+
+
+def error_shown(rows: Iterable[Row]) -> tuple[str, str, str]:
+    """Return the column that shows the error of measured rows, what it is called, and its unit behind that.
+
+    In SI units where all have the same, else relative to that of the training mean.
+    """
+    units = {row.rmse_unit for row in rows}
+    if len(units) == 1 and "" not in units:
+        return "rmse", "RMSE", bracketed(units.pop())
+    return RELATIVE
+
+
+def folds_label(rows: Iterable[Row]) -> str:
+    """Return how many folds are put together in rows, as it stands behind other words."""
+    return "".join(f", {folds} folds" for folds in {row.folds for row in rows} - {None})
 
 
 def _plan_variants(
@@ -397,14 +414,14 @@ def _rows_of_variant(shared: Row, planned: _VariantRuns, sweep: Sweep) -> Iterab
 
 def _measured_fields(result: Result, mean: Result | None) -> dict[str, Any]:
     """Return what a row says of a finished run, or of all its folds."""
-    metrics, units = metrics_of(result), set(result.units)
-    rmse, unit = si_rmse(metrics)
+    units = set(result.units)
+    rmse, unit = si_rmse(result.by_target)
     return {
         "part": result.report,
         "steps": sum(recording.steps for recording in result.recordings.values()),
         "rmse": rmse,
         "rmse_unit": unit,
-        "relative_mse": None if mean is None else relative_mse(metrics, metrics_of(mean)),
+        "relative_mse": None if mean is None else relative_mse(result.by_target, mean.by_target),
         "mse": result.test_mse,
         "mse_unit": f"({result.units[0]})^2" if len(units) == 1 else "mixed",
         "selected_mse": result.val_mse,

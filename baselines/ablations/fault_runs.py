@@ -13,11 +13,11 @@ from typing import Any, NamedTuple, cast
 import numpy as np
 import torch
 
-from baselines.ablations.comparison import relative_mse, si_rmse, write_rows
 from baselines.ablations.faults import FAULTS
 from baselines.errors import OptionError, UnknownNameError
 from baselines.published import UNITS
-from baselines.results.rows import unique_runs
+from baselines.results.rows import relative_mse, si_rmse, targets_of, unique_runs
+from baselines.results.text import write_rows
 from baselines.runs.collect import datasets_of
 from baselines.runs.config import data_config, differing
 from baselines.runs.environment import commit
@@ -176,9 +176,10 @@ def faulty(
     for recipe, recipe_runs in by_recipe.items():
         dataset = datasets[recipe]
         raw_part = read_part(dataset, part or dataset.report, raw)
-        filters = _filters(dataset, lowpass or default_lowpass(dataset))
-        sigma = training_deviation(dataset, raw)
-        rows += _evaluate_cases(recipe_runs, labels, raw_part, filters, sigma, faults, draws, device)
+        trained = dataset.protocol.lowpass
+        other = lowpass or default_lowpass(dataset) if trained is None else None
+        cases = _cases(raw_part, (trained, other), training_deviation(dataset, raw), faults, draws)
+        rows += _evaluate_cases(recipe_runs, labels, raw_part, cases, device)
     return rows
 
 
@@ -208,15 +209,6 @@ def _labels(runs: Sequence[Run]) -> dict[Path, str]:
     return {run.folder: label for label, same_model in by_label(relabelled).items() for run in same_model}
 
 
-Filters = dict[str, LowPass | None]
-"""Filters by what people call them, that of the training first."""
-
-
-def _filters(dataset: Dataset, other: LowPass) -> Filters:
-    trained = dataset.protocol.lowpass
-    return {_filter_name(lowpass): lowpass for lowpass in (trained, other if trained is None else None)}
-
-
 def _filter_name(lowpass: LowPass | None) -> str:
     if lowpass is None:
         return "none"
@@ -227,13 +219,10 @@ def _evaluate_cases(
     runs: Sequence[Run],
     labels: Mapping[Path, str],
     raw_part: RawPart,
-    filters: Filters,
-    sigma: Mapping[str, float],
-    faults: Sequence[str],
-    draws: Sequence[int],
+    cases: Iterable[tuple[_Case, list[np.ndarray]]],
     device: str,
 ) -> Iterator[Row]:
-    """Make the inputs of each fault once, and show them to all runs on the same data."""
+    """Show the inputs of each case to all runs on the same data."""
     dataset = raw_part.dataset
     trained_filter = _filter_name(dataset.protocol.lowpass)
     clean = load_part(dataset, raw_part.name, torch_device(device))
@@ -241,22 +230,22 @@ def _evaluate_cases(
     quantities, episodes = Quantities.of(dataset, UNITS.get(dataset.name)), dataset.split(raw_part.name).rows
     code_commit = commit(Path(__file__).parent) or ""
     without_fault: dict[Path, dict[str, Any]] = {}
-    for case, inputs in _cases(raw_part, filters, sigma, faults, draws):
+    for case, inputs in cases:
         part = with_inputs(clean, dataset, inputs)
         for run, model, length in models:
             metrics = compute_all_metrics(predict(model, part, length), quantities, episodes)
             if case.filter == trained_filter:
                 without_fault.setdefault(run.folder, metrics)  # the first case of all has none
-            rmse, unit = si_rmse(metrics)
+            rmse, unit = si_rmse(targets_of(metrics))
             row = Row(
                 dataset=dataset.name,
                 kind=dataset.kind,
                 protocol=dataset.protocol.name,
                 part=raw_part.name,
-                fault=case.fault,
+                fault="",
                 severity=case.severity,
                 value=case.value,
-                unit=FAULTS[case.fault].unit,
+                unit="",
                 model=labels[run.folder],
                 seed=run.config.train.seed,
                 trained_lowpass=trained_filter,
@@ -266,21 +255,21 @@ def _evaluate_cases(
                 rmse=rmse,
                 rmse_unit=unit,
                 mse=metrics["mse"],
-                ratio=_mse_ratio(metrics, without_fault[run.folder], several_units=rmse is None),
+                ratio=_mse_ratio(metrics, without_fault[run.folder]),
                 recipe=run.config.data.recipe_hash,
                 config=run.config.key,
                 commit=code_commit,
                 device=device,
                 run=str(run.folder),
             )
-            for name in [case.fault] if case.severity else faults:  # without fault they are all the same
+            for name in case.faults:
                 yield replace(row, fault=name, unit=FAULTS[name].unit)
 
 
 class _Case(NamedTuple):
-    """One fault at one severity, its draw, and the name of the filter behind it."""
+    """One fault at one severity, or none in the place of all; its draw, and the name of the filter behind it."""
 
-    fault: str
+    faults: Sequence[str]
     severity: int
     value: float
     draw: int
@@ -288,31 +277,31 @@ class _Case(NamedTuple):
 
 
 def _cases(
-    raw_part: RawPart, filters: Filters, sigma: Mapping[str, float], faults: Sequence[str], draws: Sequence[int]
+    raw_part: RawPart,
+    filters: Sequence[LowPass | None],
+    sigma: Mapping[str, float],
+    faults: Sequence[str],
+    draws: Sequence[int],
 ) -> Iterator[tuple[_Case, list[np.ndarray]]]:
     """Make the inputs of each case; the first one is without fault, under the filter of the training."""
-    for fault, severity, value in _severities(faults):
-        for draw in draws if severity else draws[:1]:
-            change = (
-                partial(disturbed, dataset=raw_part.dataset, sigma=sigma, fault=fault, value=value, draw=draw)
-                if severity
-                else None
-            )
-            for name, lowpass in filters.items():
-                yield _Case(fault, severity, value, draw, name), raw_part.inputs(change, lowpass=lowpass)
-
-
-def _mse_ratio(metrics: Mapping[str, Any], clean: Mapping[str, Any], several_units: bool) -> float | None:
-    if several_units:
-        return relative_mse(metrics, clean)
-    return float(metrics["mse"] / clean["mse"]) if clean["mse"] else None
-
-
-def _severities(faults: Sequence[str]) -> Iterator[tuple[str, int, float]]:
-    yield faults[0], 0, 0.0
+    for lowpass in filters:
+        yield _Case(faults, 0, 0.0, draws[0], _filter_name(lowpass)), raw_part.inputs(lowpass=lowpass)
     for fault in faults:
         for severity, value in enumerate(FAULTS[fault].values, start=1):
-            yield fault, severity, float(value)
+            for draw in draws:
+                change = partial(
+                    disturbed, dataset=raw_part.dataset, sigma=sigma, fault=fault, value=value, draw=draw
+                )
+                for lowpass in filters:
+                    case = _Case([fault], severity, float(value), draw, _filter_name(lowpass))
+                    yield case, raw_part.inputs(change, lowpass=lowpass)
+
+
+def _mse_ratio(metrics: Mapping[str, Any], clean: Mapping[str, Any]) -> float | None:
+    targets, clean_targets = targets_of(metrics), targets_of(clean)
+    if si_rmse(targets)[0] is None:
+        return relative_mse(targets, clean_targets)
+    return float(metrics["mse"] / clean["mse"]) if clean["mse"] else None
 
 
 def disturbed(
@@ -357,5 +346,5 @@ def write(rows: Sequence[Row], out: Path) -> tuple[Path, ...]:
 
     out.mkdir(parents=True, exist_ok=True)
     figure = draw(rows)
-    write_rows(out / "faults.csv", rows, COLUMNS)
+    write_rows(out / "faults.csv", COLUMNS, map(dataclasses.asdict, rows))
     return out / "faults.csv", *(save(figure, out / f"faults.{suffix}") for suffix in ("svg", "png"))

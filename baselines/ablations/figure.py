@@ -4,22 +4,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from baselines.ablations.comparison import folds_label
+from baselines.ablations.ablate import RELATIVE, Row, error_shown, folds_label
 from baselines.ablations.variants import KINDS
-from baselines.tables.digits import bracketed, mean_and_std
+from baselines.tables.digits import mean_and_std
 from baselines.tables.model_looks import looks_by_name
 from baselines.tables.table import kind_label
 from csp_data.plot.runs import plot_settings
 from csp_data.plot.style import Look, legend_beside, tidy
 from csp_data.terminal import count_of
-
-if TYPE_CHECKING:
-    from baselines.ablations.ablate import Row
 
 __all__ = ["draw"]
 
@@ -53,7 +49,8 @@ def draw(kind: str, rows: Sequence[Row], models: Sequence[str]) -> Figure:
             if any(row.rmse is None for row in dataset_rows if row.mse is not None):
                 axes[0].set_ylabel(f"{KINDS[kind].pair}\neach target over that of the training mean")
         else:
-            for ax, error in zip(axes, _error_columns(dataset_rows, columns), strict=True):
+            measured = [row for row in dataset_rows if row.mse is not None]
+            for ax, error in zip(axes, (error_shown(measured), RELATIVE), strict=False):
                 _draw_lines(ax, dataset_rows, looks, kind, error)
             for ax in axes[:-1]:
                 ax.get_legend().remove()
@@ -80,20 +77,11 @@ def _title(rows: Sequence[Row]) -> str:
     )
 
 
-def _error_columns(rows: Sequence[Row], count: int) -> list[tuple[str, str]]:
-    """Return which columns are drawn as the error, and what their axes say: SI units where there is one unit."""
-    units = {row.rmse_unit for row in rows if row.model and row.mse is not None}
-    relative = ("relative_mse", "MSE / MSE of the training mean")
-    if len(units) == 1 and "" not in units:
-        return [("rmse", f"RMSE{bracketed(units.pop())}"), relative][:count]
-    return [relative] * count
-
-
 def _draw_lines(
-    ax: Axes, rows: Sequence[Row], looks: Mapping[str, Look], kind: str, error: tuple[str, str]
+    ax: Axes, rows: Sequence[Row], looks: Mapping[str, Look], kind: str, error: tuple[str, str, str]
 ) -> None:
     """Draw the error over the ablation's value, with the target rates where these differ."""
-    column, label = error
+    column, label, unit = error
     errors: dict[str, dict[str, dict[float | None, list[float]]]] = {model: {} for model in looks}
     for row in rows:
         value = getattr(row, column)
@@ -108,7 +96,7 @@ def _draw_lines(
         ax,
         {model: series for model, series in errors.items() if series},
         xlabel=f"{ablation.axis} ({ablation.unit})" if ablation.unit else ablation.axis,
-        ylabel=label,
+        ylabel=label + unit,
         looks=looks,
         names=names,
         logarithmic=ablation.logarithmic,

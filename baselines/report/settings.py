@@ -10,12 +10,11 @@ from typing import Any
 
 from matplotlib.axes import Axes
 
-from baselines.ablations.comparison import metrics_of, relative_mse, si_rmse
 from baselines.presets import DECIDED_BY_DATA, REFERENCES
 from baselines.report.group import families, join_names
 from baselines.report.panels import Panel, panel
 from baselines.results.folds import FoldsMissingError, across_folds
-from baselines.results.rows import Result
+from baselines.results.rows import Result, relative_mse, si_rmse
 from baselines.runs.run import Run
 from baselines.tables.digits import bracketed
 from baselines.tables.setting_text import PHASES, setting_name, setting_text, value_text
@@ -134,14 +133,14 @@ def errors_of(results: Sequence[Result]) -> dict[str, Error]:
     MSE over that of the mean on the same data, which compares where a setting changes the task too.
     """
     errors: dict[str, Error] = {}
-    units = {si_rmse(metrics_of(result))[1] for result in results}
+    units = {si_rmse(result.by_target)[1] for result in results}
     if len(units) == 1 and "" not in units:
-        errors[f"RMSE{bracketed(units.pop())}"] = lambda result: si_rmse(metrics_of(result))[0]
+        errors[f"RMSE{bracketed(units.pop())}"] = lambda result: si_rmse(result.by_target)[0]
     means = {result.recipe_hash: result for result in results if result.model == MEAN}
 
     def relative(result: Result) -> float | None:
         mean = means.get(result.recipe_hash)
-        return None if mean is None else relative_mse(metrics_of(result), metrics_of(mean))
+        return None if mean is None else relative_mse(result.by_target, mean.by_target)
 
     if means:
         errors["MSE / MSE of the training mean"] = relative

@@ -12,7 +12,17 @@ from baselines.presets import REFERENCES
 from baselines.runs.config import digest, effective_settings
 from baselines.runs.run import Run, damaged_error
 
-__all__ = ["Recording", "Result", "Target", "as_result", "as_results", "unique_runs"]
+__all__ = [
+    "Recording",
+    "Result",
+    "Target",
+    "as_result",
+    "as_results",
+    "relative_mse",
+    "si_rmse",
+    "targets_of",
+    "unique_runs",
+]
 
 RunOrResult = TypeVar("RunOrResult", "Run", "Result")
 
@@ -50,6 +60,33 @@ class Target:
     unit: str
     rmse: float
     mae: float
+
+
+def targets_of(metrics: Mapping[str, Any]) -> dict[str, Target]:
+    """Return the errors by target in metrics (:func:`baselines.training.evaluate.compute_all_metrics`)."""
+    return {name: Target(**values) for name, values in (metrics.get("si") or {}).items()}
+
+
+def si_rmse(targets: Mapping[str, Target]) -> tuple[float | None, str]:
+    """Return the root mean squared error over targets in SI units, and the unit; nothing where units differ."""
+    units = {target.unit for target in targets.values()}
+    if len(units) != 1:
+        return None, ""
+    return math.sqrt(math.fsum(target.rmse**2 for target in targets.values()) / len(targets)), units.pop()
+
+
+def relative_mse(targets: Mapping[str, Target], baseline: Mapping[str, Target]) -> float | None:
+    """Return the mean over targets of MSE / MSE of something else, which compares whatever the targets are.
+
+    Targets without an error there, such as those that never vary, are left out; ``None`` if all are.
+
+    Parameters
+    ----------
+    targets, baseline
+        Errors on the same part: of a model, and of the reference ``mean``, or of the model without a fault.
+    """
+    ratios = [target.rmse**2 / baseline[name].rmse ** 2 for name, target in targets.items() if baseline[name].rmse]
+    return math.fsum(ratios) / len(ratios) if ratios else None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -216,7 +253,7 @@ class Result:
             published_mse=published.get("mse"),
             published_unit=published.get("unit"),
             recordings={name: _recording(values) for name, values in (test.get("recordings") or {}).items()},
-            by_target={name: Target(**values) for name, values in (test.get("si") or {}).items()},
+            by_target=targets_of(test),
             groups=len(test.get("groups") or {}) or None,
             settings=settings,
             source=str(run.folder),

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal, final, overload
 from baselines.errors import MissingExtraError, OptionError, UnknownNameError
 from baselines.files import atomic_bytes
 from baselines.results.rows import Recording, Result, Target, unique_runs
-from baselines.results.text import OPTIONAL, ResultsError, abbreviated, columns, read_rows, rows_to_csv
+from baselines.results.text import OPTIONAL, ResultsError, abbreviated, columns, read_rows, write_rows
 from baselines.runs.collect import find_runs, read_runs
 from baselines.runs.config import digest, flatten
 from baselines.runs.run import read_run
@@ -240,11 +240,9 @@ def write_study(path: Path | str, rows: Sequence[Result]) -> None:
             for row in ordered
             for what, errors in getattr(row, name).items()
         ]
-        text = rows_to_csv(["key", label, *columns(kind)], lines)
-        atomic_bytes(_sibling_file(path, name), text.encode())
+        write_rows(_sibling_file(path, name), ["key", label, *columns(kind)], lines)
     told = [name for name in columns(Result) if name not in OPTIONAL or any(getattr(row, name) for row in ordered)]
-    plain = [{name: getattr(row, name) for name in told} for row in ordered]
-    atomic_bytes(path, rows_to_csv(told, plain).encode())
+    write_rows(path, told, ({name: getattr(row, name) for name in told} for row in ordered))
 
 
 def collect(

@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from baselines.errors import ResultsError
+from baselines.files import atomic_bytes
 
-__all__ = ["OPTIONAL", "ResultsError", "abbreviated", "columns", "read_rows", "rows_to_csv"]
+__all__ = ["OPTIONAL", "ResultsError", "abbreviated", "columns", "read_rows", "rows_to_csv", "write_rows"]
 
 
 _NOT_COLUMNS = ("recordings", "by_target", "settings", "source")
@@ -42,6 +43,11 @@ def rows_to_csv(header: Iterable[str], rows: Iterable[Mapping[str, Any]]) -> str
     for row in rows:
         writer.writerow({name: ";".join(cell) if isinstance(cell, tuple) else cell for name, cell in row.items()})
     return text.getvalue()
+
+
+def write_rows(path: Path, header: Iterable[str], rows: Iterable[Mapping[str, Any]]) -> None:
+    """Write rows as a CSV file, whole or not at all."""
+    atomic_bytes(path, rows_to_csv(header, rows).encode())
 
 
 def abbreviated(items: Sequence[object], count: int = 3) -> str:

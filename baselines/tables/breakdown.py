@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import statistics
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 from baselines.results.folds import across_folds
-from baselines.results.rows import Result, as_results
+from baselines.results.rows import Result, as_results, relative_mse
 from baselines.runs.run import Run, RunError
 from baselines.tables.digits import Scale, bracketed, mean_and_std, signed
 from baselines.tables.grid import Grid
@@ -176,9 +176,8 @@ def _comparable_rmse(row: Result, mean_by_recipe: Mapping[str, Result] | None) -
         raise RunError(
             f"{row.source}: its targets have several units, and the reference mean on its data is missing."
         )
-    mean_errors = mean_by_recipe[row.recipe_hash].by_target
-    varying = {name: errors for name, errors in row.by_target.items() if mean_errors[name].rmse}
-    return statistics.fmean((errors.rmse / mean_errors[name].rmse) ** 2 for name, errors in varying.items()) ** 0.5
+    share = relative_mse(row.by_target, mean_by_recipe[row.recipe_hash].by_target)
+    return math.nan if share is None else math.sqrt(share)
 
 
 def _change_cell(changes: Sequence[float]) -> str:

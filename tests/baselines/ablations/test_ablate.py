@@ -15,11 +15,12 @@ import pytest
 
 import csp_data
 from baselines.ablations.ablate import COLUMNS
-from baselines.ablations.comparison import relative_mse
 from baselines.ablations.variants import KINDS, Base, Variant
 from baselines.cli import main
 from baselines.errors import OptionError
 from baselines.published import TRAINING
+from baselines.results import Target
+from baselines.results.rows import relative_mse
 from baselines.runs.run import read_run
 from baselines.training.ledger import count_executed
 from csp_data.acquire.rawtree import raw_root
@@ -220,9 +221,9 @@ def test_leak_on_the_sample(tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
 
 
 def test_a_target_that_never_varies_is_left_out_of_the_share() -> None:
-    mean = {"channels": {"x": {"mse": 2.0}, "z": {"mse": 0.0}}}
-    assert relative_mse({"channels": {"x": {"mse": 1.0}, "z": {"mse": 1e-12}}}, mean) == 0.5
-    assert relative_mse({"channels": {"z": {"mse": 1e-12}}}, {"channels": {"z": {"mse": 0.0}}}) is None
+    mean = {"x": Target("m", 2.0, 2.0), "z": Target("m", 0.0, 0.0)}
+    assert relative_mse({"x": Target("m", 1.0, 1.0), "z": Target("m", 1e-6, 1e-6)}, mean) == 0.25
+    assert relative_mse({"z": Target("m", 1e-6, 1e-6)}, {"z": Target("m", 0.0, 0.0)}) is None
 
 
 def _typed(row: dict[str, str]):  # type: ignore[no-untyped-def]

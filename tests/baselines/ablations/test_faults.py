@@ -338,11 +338,14 @@ def test_targets_of_several_units_get_worse_alike(runs: dict[str, Run]) -> None:
     """By hand: four times the error in millimetres and the same in radians is 2.5 times worse."""
     from baselines.ablations.fault_figure import draw
 
-    clean = {"mse": 0.5 + 5e-7, "channels": {"x": {"mse": 1e-6}, "angle": {"mse": 1.0}}}
-    faulty_ = {"mse": 0.5 + 2e-6, "channels": {"x": {"mse": 4e-6}, "angle": {"mse": 1.0}}}
-    assert _mse_ratio(faulty_, clean, several_units=True) == pytest.approx(2.5)
-    assert _mse_ratio(faulty_, clean, several_units=False) == pytest.approx(faulty_["mse"] / clean["mse"])
-    assert _mse_ratio(faulty_, {"mse": 0.0, "channels": {}}, several_units=False) is None
+    def metrics(mse: float, unit: str, **rmse: float) -> dict[str, object]:
+        units = {"x": "m", "angle": unit}
+        return {"mse": mse, "si": {name: {"unit": units[name], "rmse": e, "mae": e} for name, e in rmse.items()}}
+
+    for unit, ratio in (("rad", 2.5), ("m", (0.5 + 2e-6) / (0.5 + 5e-7))):
+        clean, faulty_ = metrics(0.5 + 5e-7, unit, x=1e-3, angle=1.0), metrics(0.5 + 2e-6, unit, x=2e-3, angle=1.0)
+        assert _mse_ratio(faulty_, clean) == pytest.approx(ratio)
+    assert _mse_ratio(faulty_, clean | {"mse": 0.0}) is None
     rows = [
         dataclasses.replace(row, rmse=None, rmse_unit="", ratio=1.0 + row.severity)
         for row in faulty([runs["fir"]], faults=["noise"])

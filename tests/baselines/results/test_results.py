@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import shutil
-from dataclasses import fields, replace
+from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +14,12 @@ import pytest
 import csp_data
 from baselines import load_results
 from baselines.ablations.ablate import COLUMNS, Row
-from baselines.ablations.comparison import write_rows
 from baselines.cli import main
 from baselines.errors import OptionError, UnknownNameError
 from baselines.experiment import plan
 from baselines.results import Result, Results, ResultsError, collect, merged, studies, write_study
 from baselines.results.studies import SHIPPED, add_to_study, read_study, variants_by_key
-from baselines.results.text import columns
+from baselines.results.text import columns, write_rows
 from baselines.runs.config import RunConfig, digest
 from baselines.runs.run import Run, RunError
 from baselines.tables.make import make_table
@@ -243,10 +242,10 @@ def test_an_ablation_names_its_variants(folder: Path, rows: list[Result], tmp_pa
     names = {row.key: f"{row.model} {row.seed}" for row in rows}
     lines = [replace(point, variant=name, config=key) for key, name in names.items()]
     again = replace(point, variant="none, clean", arm="clean", config=rows[0].key)
-    write_rows(table, [*lines, again, replace(point, variant="not applicable")], COLUMNS)
+    write_rows(table, COLUMNS, map(asdict, [*lines, again, replace(point, variant="not applicable")]))
     found = {row.key: row.variant for row in collect([folder], "first", variant=variants_by_key(table))}
     assert found == names | {rows[0].key: f"{names[rows[0].key]}; none, clean"}
-    write_rows(table, lines[1:], COLUMNS)
+    write_rows(table, COLUMNS, map(asdict, lines[1:]))
     with pytest.raises(ResultsError, match="1 of 4 runs are no variant"):
         collect([folder], "first", variant=variants_by_key(table))
     with pytest.raises(ResultsError, match="not the table of an ablation"):
