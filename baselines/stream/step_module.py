@@ -34,13 +34,13 @@ from baselines.layers.lru import LRULayer
 from baselines.layers.pooling import Pool
 from baselines.layers.projected import Projected
 from baselines.layers.s4 import toeplitz_convolution
-from baselines.layers.s4_kernel import taps
 from baselines.layers.transformer import frequencies
 from baselines.models.model import FlatModel, HierarchicalModel
 from baselines.models.own import OwnModel
 from baselines.runs.interface import Interface
 from baselines.stream.engine import leaves, map_leaves
 from baselines.stream.own_step import OwnStep
+from baselines.stream.state_space import filter_taps, recurrence
 
 __all__ = ["StepModule"]
 
@@ -52,10 +52,7 @@ class ShortFilter(nn.Module):
 
     def __init__(self, layer: Any, window: int) -> None:
         super().__init__()
-        exact = copy.deepcopy(layer).double()
-        kernel = taps(exact.coefficients(), window) if hasattr(layer, "p") else exact.kernel(window)
-        kernel = torch.cat((kernel[:, :1] + exact.d[:, None], kernel[:, 1:]), dim=1)
-        self.register_buffer("kernel", kernel.detach().to(layer.d.dtype))
+        self.register_buffer("kernel", filter_taps(copy.deepcopy(layer).double(), window).to(layer.d.dtype))
 
     def forward(self, u: Tensor, readout: slice = ALL) -> Tensor:
         """Map u (B, W, H) to y (B, steps, H)."""
@@ -80,15 +77,9 @@ class RealStateSpace(nn.Module):
     def __init__(self, layer: Any) -> None:
         super().__init__()
         exact = copy.deepcopy(layer).double()
-        if hasattr(layer, "p"):
-            s4 = exact.coefficients()
-            parts = {"a": 2 * s4.g - 1, "e": 2 * s4.e, "f": s4.f, "b": s4.b_bar, "c": s4.c}
-        else:
-            a, weight = exact.coefficients()
-            parts = {"a": a, "b": torch.ones_like(a), "c": weight}
+        parts = recurrence(exact)
         self.rank_one = "e" in parts
         for name, value in parts.items():
-            value = value.detach().resolve_conj()
             self.register_buffer(f"{name}_real", value.real.clone())
             self.register_buffer(f"{name}_imag", value.imag.clone())
         self.register_buffer("d", exact.d.detach().clone())

@@ -18,9 +18,10 @@ from numba import njit
 from torch import Tensor
 
 from baselines.layers import LRU, S4, S4D
-from baselines.layers.s4_kernel import SHORT, taps
+from baselines.layers.s4_kernel import SHORT
 from baselines.stream.fast.pointwise import FLAGS, affine, affine_rows, gelu, layer_norm, sigmoid
 from baselines.stream.fast.stack import Floats32, Stack, norms, stacked
+from baselines.stream.state_space import filter_taps, recurrence
 
 __all__ = ["LRUStack", "StateSpaceStack"]
 
@@ -165,7 +166,7 @@ class StateSpaceStack(Stack):
         self._taps: Floats32 | None = None
         spaces = [block.layer for block in blocks]
         if window is not None and window <= SHORT:
-            self._taps = stacked([_fir_kernel(space, window).T for space in spaces])
+            self._taps = stacked([filter_taps(space, window).T for space in spaces])
             self._row_buffers = np.zeros((window, size), np.float32), np.zeros((window, 2 * size), np.float32)
             self.state = {
                 "past": np.zeros_like(self._taps),
@@ -218,23 +219,13 @@ class StateSpaceStack(Stack):
             space_stack(x, output_read, *shared, self._space, state["real"], state["imag"], *buffers)
 
 
-def _fir_kernel(layer: Any, length: int) -> Tensor:
-    """Return the kernel (H, length) of a state space, with D in its first tap."""
-    kernel = (taps(layer.coefficients(), length) if hasattr(layer, "p") else layer.kernel(length)).clone()
-    kernel[:, 0] += layer.d
-    return kernel
-
-
 def _recurrence(layer: Any) -> list[Tensor]:
     """Return A, E, F, B and C of the recurrence in real and imaginary parts, each (H, N), and D."""
-    if hasattr(layer, "p"):
-        s4 = layer.coefficients()
-        parts = [2 * s4.g - 1, 2 * s4.e, s4.f, s4.b_bar, s4.c]
-    else:
-        a, weight = layer.coefficients()
-        parts = [a, torch.zeros_like(a), torch.zeros_like(a), torch.ones_like(a), weight]
-    resolved = [part.resolve_conj() for part in parts]
-    return [half for part in resolved for half in (part.real, part.imag)] + [layer.d]
+    parts = recurrence(layer)
+    none = torch.zeros_like(parts["a"])
+    return [half for name in "aefbc" for half in (parts.get(name, none).real, parts.get(name, none).imag)] + [
+        layer.d
+    ]
 
 
 class LRUStack(Stack):
