@@ -77,9 +77,9 @@ class Linear:
 class Window:
     """A stack inside one window, and its outputs there, (W, D), as far as they are read."""
 
-    def __init__(self, stack: Stack, samples: int) -> None:
+    def __init__(self, stack: Stack, samples: int, width: int) -> None:
         self.stack = stack
-        self.outputs = np.zeros((samples, len(stack.out)), np.float32)
+        self.outputs = np.zeros((samples, width), np.float32)
 
     def reset(self) -> None:
         """Return to before the window's first sample."""
@@ -95,7 +95,7 @@ class Level:
         self._embed, self._decoder = Linear(level.embed), Linear(level.decoder)
         first_stack = make_stack(level.layer, chunks.window)
         stacks = [first_stack, *(first_stack.fresh() for _ in range(chunks.open_windows - 1))]
-        self.windows = [Window(stack, chunks.window) for stack in stacks]
+        self.windows = [Window(stack, chunks.window, self._decoder.weight.shape[1]) for stack in stacks]
         self._x = np.zeros_like(self._embed.out)
         self._zero = np.zeros(level.in_dim, np.float32)
         if isinstance(pool, LinearPool):

@@ -20,7 +20,7 @@ from torch import Tensor
 from baselines.layers import LRU, S4, S4D
 from baselines.layers.s4_kernel import SHORT
 from baselines.stream.fast.pointwise import FLAGS, affine, affine_rows, gelu, layer_norm, sigmoid
-from baselines.stream.fast.stack import Floats32, Stack, norms, stacked
+from baselines.stream.fast.stack import Floats32, Stack, norms, parameters, stacked
 from baselines.stream.state_space import filter_taps, recurrence
 
 __all__ = ["LRUStack", "StateSpaceStack"]
@@ -158,10 +158,10 @@ class StateSpaceStack(Stack):
     def __init__(self, layer: S4 | S4D, window: int | None) -> None:
         blocks: list[Any] = list(layer.blocks)
         self._norm = norms([block.norm for block in blocks])
-        self._linear = stacked([b.linear.weight for b in blocks]), stacked([b.linear.bias for b in blocks])
+        self._linear = parameters(blocks, "linear.weight", "linear.bias")
         self._prenorm = bool(getattr(layer.config, "prenorm", True))
         size, count = layer.config.dim, len(blocks)
-        self._u, self.out = np.zeros(size, np.float32), np.zeros(size, np.float32)
+        self._u, self._y = np.zeros(size, np.float32), np.zeros(size, np.float32)
         self._scratch = np.zeros(2 * size, np.float32)
         self._taps: Floats32 | None = None
         spaces = [block.layer for block in blocks]
@@ -183,8 +183,7 @@ class StateSpaceStack(Stack):
     def step(self, x: Floats32) -> Floats32:
         """Take a sample; see :meth:`Stack.step`."""
         self._process(x, True)
-        self.out[:] = x
-        return self.out
+        return x
 
     def skip(self, x: Floats32) -> None:
         """Take a sample without the last block's output; see :meth:`Stack.skip`."""
@@ -212,10 +211,10 @@ class StateSpaceStack(Stack):
         if self._taps is not None:
             self._process_waiting()
             position = int(state["position"])
-            fir_stack(x, position, *shared, self._taps, state["past"], self.out, self._scratch)
+            fir_stack(x, position, *shared, self._taps, state["past"], self._y, self._scratch)
             state["position"][...] = state["ready"][...] = position + 1
         else:
-            buffers = (self._u, self.out, self._scratch)
+            buffers = (self._u, self._y, self._scratch)
             space_stack(x, output_read, *shared, self._space, state["real"], state["imag"], *buffers)
 
 
@@ -235,16 +234,16 @@ class LRUStack(Stack):
         blocks: list[Any] = list(layer.blocks)
         c, coefficients = layer.config, [block.layer.coefficients() for block in blocks]
         self._norm = norms([block.norm for block in blocks])
-        self._linear = stacked([b.linear.weight for b in blocks]), stacked([b.linear.bias for b in blocks])
+        self._linear = parameters(blocks, "linear.weight", "linear.bias")
         self._modes = (
             torch.stack([torch.stack((lam.real, lam.imag)) for lam, _, _ in coefficients]).detach().numpy()
         )
         self._maps = (
             stacked([b.T for _, b, _ in coefficients]),
             stacked([c_matrix.T for _, _, c_matrix in coefficients]),
-            stacked([block.layer.d for block in blocks]),
+            *parameters(blocks, "layer.d"),
         )
-        self._u, self.out = np.zeros(c.dim, np.float32), np.zeros(c.dim, np.float32)
+        self._u, self._y = np.zeros(c.dim, np.float32), np.zeros(c.dim, np.float32)
         sizes = (2 * c.state, max(2 * c.state, c.dim), 2 * c.dim)
         self._scratch = tuple(np.zeros(size, np.float32) for size in sizes)
         self.state = {"x": np.zeros((len(blocks), 2, c.state))}
@@ -252,6 +251,5 @@ class LRUStack(Stack):
     def step(self, x: Floats32) -> Floats32:
         """Take a sample; see :meth:`Stack.step`."""
         weights = (self._norm, self._linear, self._modes, self._maps)
-        lru_stack(x, *weights, self.state["x"], self._u, self.out, self._scratch)
-        self.out[:] = x
-        return self.out
+        lru_stack(x, *weights, self.state["x"], self._u, self._y, self._scratch)
+        return x

@@ -18,7 +18,7 @@ from numba import njit
 from baselines.cpu.fastmath import exp
 from baselines.layers import Mamba, Mamba2
 from baselines.stream.fast.pointwise import FLAGS, affine, layer_norm, silu, softplus
-from baselines.stream.fast.stack import Floats32, Stack, f32, norms, stacked
+from baselines.stream.fast.stack import Floats32, Stack, f32, norms, parameters, stacked
 
 __all__ = ["Mamba2Stack", "MambaStack"]
 
@@ -110,70 +110,65 @@ def mamba2_stack(x, norm, projections, conv, heads, gated, past, h, final, scrat
     layer_norm(x, final[0], final[1], final[2], x)
 
 
-class MambaStack(Stack):
-    """Mamba."""
+class SelectiveStack(Stack):
+    """What the two share.
 
-    def __init__(self, layer: Mamba, window: int | None) -> None:
+    Parameters
+    ----------
+    layer
+        Ours.
+    channels
+        Of the convolution.
+    sizes
+        Of the loop's scratch.
+    """
+
+    def __init__(self, layer: Mamba | Mamba2, channels: int, sizes: tuple[int, ...]) -> None:
         c, blocks = layer.config, list(layer.blocks)
         self._norm = norms([b.norm for b in blocks])
-        self._projections = (
-            stacked([b.in_proj.weight for b in blocks]),
-            stacked([b.x_proj.weight for b in blocks]),
-            stacked([b.dt_proj.weight for b in blocks]),
-            stacked([b.dt_proj.bias for b in blocks]),
-            stacked([b.out_proj.weight for b in blocks]),
-        )
-        self._conv = stacked([b.conv.weight.T for b in blocks]), stacked([b.conv.bias for b in blocks])
-        self._a, self._d = stacked([-torch.exp(b.a_log) for b in blocks]), stacked([b.d for b in blocks])
+        self._conv = stacked([b.conv.weight.T for b in blocks]), *parameters(blocks, "conv.bias")
         self._final = f32(layer.norm.weight), f32(layer.norm.bias), np.float32(layer.norm.eps)
-        selected = c.rank + 2 * c.state
-        sizes = (c.dim, 2 * c.inner, c.inner, selected, c.inner, max(2 * c.inner, selected, c.dim))
         self._scratch = tuple(np.zeros(size, np.float32) for size in sizes)
-        self.out = np.zeros(c.dim, np.float32)
-        self.state = {
-            "past": np.zeros((len(blocks), c.conv - 1, c.inner), np.float32),
-            "h": np.zeros((len(blocks), c.inner, c.state), np.float32),
-        }
-
-    def step(self, x: Floats32) -> Floats32:
-        """Take a sample; see :meth:`Stack.step`."""
-        weights = (self._norm, self._projections, self._conv, self._a, self._d)
-        mamba_stack(x, *weights, self.state["past"], self.state["h"], self._final, self._scratch)
-        self.out[:] = x
-        return self.out
-
-
-class Mamba2Stack(Stack):
-    """Mamba-2."""
-
-    def __init__(self, layer: Mamba2, window: int | None) -> None:
-        c, blocks = layer.config, list(layer.blocks)
-        self._norm = norms([b.norm for b in blocks])
-        self._projections = (
-            stacked([b.in_proj.weight for b in blocks]),
-            stacked([b.out_proj.weight for b in blocks]),
-        )
-        self._conv = stacked([b.conv.weight.T for b in blocks]), stacked([b.conv.bias for b in blocks])
-        self._heads = (
-            stacked([b.dt_bias for b in blocks]),
-            stacked([-torch.exp(b.a_log) for b in blocks]),
-            stacked([b.d for b in blocks]),
-        )
-        self._gated = stacked([b.gated_norm.weight for b in blocks]), np.float32(blocks[0].gated_norm.eps or 0)
-        self._final = f32(layer.norm.weight), f32(layer.norm.bias), np.float32(layer.norm.eps)
-        channels = c.inner + 2 * c.state
-        projected = c.inner + channels + c.heads
-        sizes = (c.dim, projected, channels, c.inner, max(projected, c.dim))
-        self._scratch = tuple(np.zeros(size, np.float32) for size in sizes)
-        self.out = np.zeros(c.dim, np.float32)
         self.state = {
             "past": np.zeros((len(blocks), c.conv - 1, channels), np.float32),
             "h": np.zeros((len(blocks), c.inner, c.state), np.float32),
         }
 
+
+class MambaStack(SelectiveStack):
+    """Mamba."""
+
+    def __init__(self, layer: Mamba, window: int | None) -> None:
+        c, blocks = layer.config, list(layer.blocks)
+        selected = c.rank + 2 * c.state
+        sizes = (c.dim, 2 * c.inner, c.inner, selected, c.inner, max(2 * c.inner, selected, c.dim))
+        super().__init__(layer, c.inner, sizes)
+        projections = ("in_proj.weight", "x_proj.weight", "dt_proj.weight", "dt_proj.bias", "out_proj.weight")
+        self._projections = parameters(blocks, *projections)
+        self._a, (self._d,) = stacked([-torch.exp(b.a_log) for b in blocks]), parameters(blocks, "d")
+
+    def step(self, x: Floats32) -> Floats32:
+        """Take a sample; see :meth:`Stack.step`."""
+        weights = (self._norm, self._projections, self._conv, self._a, self._d)
+        mamba_stack(x, *weights, self.state["past"], self.state["h"], self._final, self._scratch)
+        return x
+
+
+class Mamba2Stack(SelectiveStack):
+    """Mamba-2."""
+
+    def __init__(self, layer: Mamba2, window: int | None) -> None:
+        c, blocks = layer.config, list(layer.blocks)
+        channels = c.inner + 2 * c.state
+        projected = c.inner + channels + c.heads
+        super().__init__(layer, channels, (c.dim, projected, channels, c.inner, max(projected, c.dim)))
+        self._projections = parameters(blocks, "in_proj.weight", "out_proj.weight")
+        bias, d = parameters(blocks, "dt_bias", "d")
+        self._heads = bias, stacked([-torch.exp(b.a_log) for b in blocks]), d
+        self._gated = *parameters(blocks, "gated_norm.weight"), np.float32(blocks[0].gated_norm.eps or 0)
+
     def step(self, x: Floats32) -> Floats32:
         """Take a sample; see :meth:`Stack.step`."""
         weights = (self._norm, self._projections, self._conv, self._heads, self._gated)
         mamba2_stack(x, *weights, self.state["past"], self.state["h"], self._final, self._scratch)
-        self.out[:] = x
-        return self.out
+        return x

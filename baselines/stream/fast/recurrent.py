@@ -84,7 +84,6 @@ class RecurrentStack(Stack):
         self._biases = b_ih, b_hh
         stacked_gates = gates * c.hidden
         self._scratch = tuple(np.zeros(size, np.float32) for size in (width, stacked_gates, stacked_gates))
-        self.out = np.zeros(c.hidden, np.float32)
         self.state = {"h": np.zeros((c.layers, c.hidden), np.float32)}
 
 
@@ -97,10 +96,8 @@ class LSTMStack(RecurrentStack):
 
     def step(self, x: Floats32) -> Floats32:
         """Take a sample; see :meth:`Stack.step`."""
-        h, c = self.state["h"], self.state["c"]
-        lstm_stack(x, self._weights, self._biases, h, c, *self._scratch)
-        self.out[:] = h[-1]
-        return self.out
+        lstm_stack(x, self._weights, self._biases, self.state["h"], self.state["c"], *self._scratch)
+        return np.asarray(self.state["h"][-1])
 
 
 class GRUStack(RecurrentStack):
@@ -111,7 +108,5 @@ class GRUStack(RecurrentStack):
 
     def step(self, x: Floats32) -> Floats32:
         """Take a sample; see :meth:`Stack.step`."""
-        h = self.state["h"]
-        gru_stack(x, self._weights, self._biases, h, *self._scratch)
-        self.out[:] = h[-1]
-        return self.out
+        gru_stack(x, self._weights, self._biases, self.state["h"], *self._scratch)
+        return np.asarray(self.state["h"][-1])

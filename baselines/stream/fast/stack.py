@@ -12,7 +12,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-__all__ = ["Floats32", "Norms", "Stack", "f32", "in_large_pages", "norms", "stacked"]
+__all__ = ["Floats32", "Norms", "Stack", "f32", "in_large_pages", "norms", "parameters", "stacked"]
 
 Floats32 = npt.NDArray[np.float32]
 Norms = tuple[Floats32, Floats32, np.float32]
@@ -24,21 +24,21 @@ class Stack(ABC):
 
     Attributes
     ----------
-    out
-        The output at the latest sample, (out_dim,), overwritten by the next.
     state
         Arrays that are changed in place, by name.
     growing
         Names of the entries of ``state`` whose second axis is time and grows.
     """
 
-    out: Floats32
     state: dict[str, npt.NDArray[Any]]
     growing: frozenset[str] = frozenset()
 
     @abstractmethod
     def step(self, x: Floats32) -> Floats32:
-        """Take a sample (in_dim,), which may be overwritten; return :attr:`out`."""
+        """Take a sample (in_dim,), and return the output (out_dim,), which may overwrite it.
+
+        The next sample overwrites the output.
+        """
 
     def skip(self, x: Floats32) -> None:
         """Take a sample whose output nobody reads: what only makes the output can be left out."""
@@ -88,6 +88,11 @@ def in_large_pages(array: Floats32) -> Floats32:
 def stacked(tensors: list[Tensor]) -> Floats32:
     """Return tensors of one shape as one array, with a first axis more."""
     return f32(torch.stack([t.detach() for t in tensors]))
+
+
+def parameters(blocks: list[Any], *names: str) -> tuple[Floats32, ...]:
+    """Return the parameters of these names, such as ``linear.weight``, of all blocks of a stack."""
+    return tuple(stacked([block.get_parameter(name) for block in blocks]) for name in names)
 
 
 def norms(layers: list[nn.LayerNorm]) -> Norms:

@@ -11,7 +11,7 @@ from numba import njit
 
 from baselines.layers import TCN
 from baselines.stream.fast.pointwise import FLAGS, add_product
-from baselines.stream.fast.stack import Floats32, Stack, stacked
+from baselines.stream.fast.stack import Floats32, Stack, parameters, stacked
 
 __all__ = ["TCNStack"]
 
@@ -47,10 +47,10 @@ class TCNStack(Stack):
         convolutions = [conv for block in layer.blocks for conv in (block.conv1, block.conv2)]
         size, taps = layer.config.dim, layer.config.taps
         self._weight = stacked([c.weight().unflatten(1, (taps, size)).transpose(0, 1) for c in convolutions])
-        self._bias = stacked([c.bias for c in convolutions])
+        (self._bias,) = parameters(convolutions, "bias")
         self._dilation = np.array([c.dilation for c in convolutions])
         self._first = np.cumsum([0, *(c.past + 1 for c in convolutions)])
-        self._h, self._sum, self.out = (np.zeros(size, np.float32) for _ in range(3))
+        self._h, self._sum = np.zeros(size, np.float32), np.zeros(size, np.float32)
         self.state = {
             "past": np.zeros((self._first[-1], size), np.float32),
             "slots": np.zeros(len(convolutions), np.int64),
@@ -60,5 +60,4 @@ class TCNStack(Stack):
         """Take a sample; see :meth:`Stack.step`."""
         rings = (self._dilation, self._first, self.state["past"], self.state["slots"])
         tcn_stack(x, self._weight, self._bias, *rings, self._h, self._sum)
-        self.out[:] = x
-        return self.out
+        return x

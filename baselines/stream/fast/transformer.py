@@ -15,7 +15,7 @@ from baselines.cpu.fastmath import exp
 from baselines.layers import Transformer
 from baselines.layers.transformer import frequencies
 from baselines.stream.fast.pointwise import FLAGS, affine, layer_norm
-from baselines.stream.fast.stack import Floats32, Stack, norms, stacked
+from baselines.stream.fast.stack import Floats32, Stack, norms, parameters
 
 __all__ = ["TransformerStack"]
 
@@ -90,17 +90,10 @@ class TransformerStack(Stack):
         self._dim, self._layers, self._rows = c.dim, len(blocks), c.window or 64
         self._frequencies = frequencies(c.dim).numpy()
         self._norms = norms([b.norm1 for b in blocks]), norms([b.norm2 for b in blocks])
-        self._attention, self._ffn = (
-            tuple(
-                stacked([getattr(getattr(b, name), part) for b in blocks])
-                for name in names
-                for part in ("weight", "bias")
-            )
-            for names in (("qkv", "out"), ("up", "down"))
-        )
+        self._attention = parameters(blocks, "qkv.weight", "qkv.bias", "out.weight", "out.bias")
+        self._ffn = parameters(blocks, "up.weight", "up.bias", "down.weight", "down.bias")
         sizes = (c.dim, 3 * c.dim, c.dim, c.feedforward or c.dim)
         self._scratch = tuple(np.zeros(size, np.float32) for size in sizes)
-        self.out = np.zeros(c.dim, np.float32)
         self.growing = frozenset() if self._bounded else frozenset(("keys", "values"))
         self.reset()
 
@@ -134,5 +127,4 @@ class TransformerStack(Stack):
             (*self._scratch, self._weights),
         )
         state["position"][...] = position + 1
-        self.out[:] = x
-        return self.out
+        return x
