@@ -13,7 +13,13 @@ from typing import TYPE_CHECKING, Annotated, Any, BinaryIO, Literal, TextIO
 
 import tyro
 
-from baselines.commands.stream_loop import StreamCounts, deferred_interrupt, process_samples, write_summary
+from baselines.commands.stream_loop import (
+    EvenSamples,
+    StreamCounts,
+    deferred_interrupt,
+    process_samples,
+    write_summary,
+)
 from baselines.errors import OptionError
 from baselines.stream.line_protocol import PredictionWriter, SampleError
 from baselines.stream.resampling import MAX_GAP_S, Resampler, StampedSamples
@@ -91,8 +97,8 @@ def stream(command: Stream, line: str) -> None:
     torch.set_num_threads(1)  # one sample is too little work to share
     _check_options(command)
     streamer, interface = _open_streamer(command)
-    grid = _grid(command, streamer, interface) if command.resample else None
-    resampler = None if grid is None else grid.resampler
+    timing = _timing(command, streamer, interface)
+    resampler = timing.resampler if isinstance(timing, StampedSamples) else None
     if command.load_state is not None:
         load_state(command.load_state, streamer, resampler)
     counts = StreamCounts()
@@ -101,7 +107,7 @@ def stream(command: Stream, line: str) -> None:
         try:
             with _open_source(command.input) as source, _open_sink(command.out) as sink:
                 writer = PredictionWriter(sink, interface.targets, command.format)
-                process_samples(command, streamer, source, interface.inputs, writer, counts, grid)
+                process_samples(streamer, source, writer, counts, timing, hold=command.on_bad == "hold")
         except KeyboardInterrupt:
             counts.stopped = counts.stopped or signal.SIGINT
         except (SampleError, OSError) as error:  # also: nobody reads the predictions any more, the disk is full
@@ -114,8 +120,7 @@ def stream(command: Stream, line: str) -> None:
                 raise OptionError(
                     "save_state", str(command.save_state), f"a file that can be written ({error})"
                 ) from error
-    counts.gaps = grid.gaps if grid is not None else 0
-    write_summary(command, counts)
+    write_summary(command, counts, timing)
     if failure is not None:
         raise failure
     if counts.stopped == signal.SIGINT:
@@ -131,8 +136,10 @@ def _check_options(command: Stream) -> None:
     _require_distinct_files(command)
 
 
-def _grid(command: Stream, streamer: Streamer, interface: Interface) -> StampedSamples:
-    """Return what brings samples at a rate of their own to that of the training data."""
+def _timing(command: Stream, streamer: Streamer, interface: Interface) -> EvenSamples | StampedSamples:
+    """Return what knows how far samples are apart, and where asked to brings them to the rate of the training."""
+    if not command.resample:
+        return EvenSamples(1 / interface.input_hz)
     max_gap_s = MAX_GAP_S if command.max_gap is None else command.max_gap
     resampler = Resampler(interface.input_hz, interface.resample, max_gap_s)
     return StampedSamples(resampler, lambda: streamer.reset(keep_baseline=True))

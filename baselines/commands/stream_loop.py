@@ -7,15 +7,19 @@ import logging
 import signal
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from types import FrameType
 from typing import TYPE_CHECKING, BinaryIO
 
+import numpy as np
+import numpy.typing as npt
+
 from baselines.stream.line_protocol import (
     TIME,
     ClockError,
+    FirstSteps,
     LatencyHistogram,
     PredictionWriter,
     Sample,
@@ -23,16 +27,16 @@ from baselines.stream.line_protocol import (
     SampleError,
     read_samples,
 )
+from baselines.stream.resampling import StampedSamples
 from csp_data.terminal import count_of, loudness
 
 if TYPE_CHECKING:
     from baselines.commands.stream import Stream
-    from baselines.stream.resampling import StampedSamples
     from baselines.stream.streamer import Streamer
 
 logger = logging.getLogger(__name__)
 
-__all__ = ["StreamCounts", "deferred_interrupt", "process_samples", "write_summary"]
+__all__ = ["EvenSamples", "StreamCounts", "deferred_interrupt", "process_samples", "write_summary"]
 
 
 @dataclass
@@ -49,10 +53,6 @@ class StreamCounts:
     """Bad lines replaced by the sample before, or left out where samples are resampled."""
     left_out: int = 0
     """Bad lines before the first sample, with none that could be held."""
-    gaps: int = 0
-    """Times that the stream began anew, after a gap or since the clock was set back."""
-    off_pace: int = 0
-    """Times that samples which are not resampled came at another pace than in training, by their own times."""
     busy: bool = False
     """A sample is being taken, the state neither that before it nor that after it; or the state is being kept."""
     stopped: int = 0
@@ -86,24 +86,102 @@ def deferred_interrupt(counts: StreamCounts) -> Iterator[None]:
             signal.signal(number, handler)
 
 
+class EvenSamples:
+    """Lines of a stream that is not resampled: its samples are taken to be as far apart as in training.
+
+    Parameters
+    ----------
+    period
+        Seconds from one sample to the next in training.
+
+    Attributes
+    ----------
+    off_pace
+        Times that some 25 samples came at another pace by their own times. Jitter averages out.
+    """
+
+    TOLERANCE = 1.2
+    instead = "with the last good sample instead"
+
+    def __init__(self, period: float) -> None:
+        self.period, self.off_pace = period, 0
+        self._first_steps = FirstSteps()
+        self._count = 0
+        self._latest: npt.NDArray[np.float64] | None = None
+        self._paced_from: tuple[float, int] | None = None
+
+    def take(self, stamp: float | None, values: npt.NDArray[np.float64], line: int) -> list[Sample]:
+        """Return the sample of a line, from 1.
+
+        Raises
+        ------
+        ClockError
+            At the 25th, if the median of the steps is not the expected one (to 20 %): jitter and single lost
+            samples are let through, another rate or another unit of time is not.
+        """
+        step = None if stamp is None else self._first_steps.median(stamp)
+        if step is not None and not self._as_in_training(step):
+            raise ClockError(
+                line,
+                f"samples {self.period:g} s apart ({1 / self.period:g} Hz), the rate of the training data",
+                f"a median of {step:g} between the last {FirstSteps.TIMES} times",
+                "Pass --resample if the times are right and in seconds, or else leave the column time out.",
+            )
+        if stamp is None and self._latest is None and loudness.get().notes:
+            sys.stderr.write(
+                f"Note: samples without a {TIME}: they are taken to be {self.period:g} s apart "
+                f"({1 / self.period:g} Hz), as in training.\n"
+            )
+        self._count, self._latest = self._count + 1, values
+        if stamp is not None:
+            self._look_at_pace(stamp, line)
+        return [(stamp, values)]
+
+    def hold(self) -> list[Sample] | None:
+        """Return what stands in for a bad line: the sample before; ``None`` if there is none."""
+        if self._latest is None:
+            return None
+        self._count += 1
+        return [(None, self._latest)]
+
+    def _look_at_pace(self, stamp: float, line: int) -> None:
+        """Count, and say once, that samples were lost, that the rate has changed, or that the clock was set."""
+        if self._paced_from is None:
+            self._paced_from = (stamp, self._count)
+        start, number = self._paced_from
+        samples, seconds = self._count - number, stamp - start
+        if samples < FirstSteps.TIMES:
+            return
+        self._paced_from = (stamp, self._count)
+        if self._as_in_training(seconds / samples):
+            return
+        self.off_pace += 1
+        if self.off_pace == 1:
+            logger.warning(
+                "line %d: %d samples took %g s by their times, and %g s in training. Some are lost, or their rate "
+                "has changed; predictions take them to be %g s apart. With --resample their times count.",
+                line, samples, seconds, samples * self.period, self.period,
+            )  # fmt: skip
+
+    def _as_in_training(self, step: float) -> bool:
+        return 1 / self.TOLERANCE < step / self.period < self.TOLERANCE
+
+
 def process_samples(
-    command: Stream,
     streamer: Streamer,
     source: BinaryIO,
-    inputs: tuple[str, ...],
     writer: PredictionWriter,
     counts: StreamCounts,
-    grid: StampedSamples | None,
+    timing: EvenSamples | StampedSamples,
+    *,
+    hold: bool,
 ) -> None:
-    """Pass samples on until they end, or until a signal stops them."""
+    """Pass samples on until they end, or until a signal stops them; `hold` is what to do about bad lines."""
     clock = SampleClock(1 / streamer.preparation.input_hz)
     lines = Arrivals(source)
-    samples = read_samples(lines, inputs, timed=command.resample)
-    for stamp, values in _good_samples(command, samples, lines, clock, counts, grid):
+    for stamp, values in _good_samples(streamer.inputs, lines, timing, counts, hold):
         predictions = streamer.push(values)
         clock.set(stamp, streamer.samples)
-        if grid is None and (pace := clock.off_pace(stamp, streamer.samples)) is not None:
-            _note_pace(*pace, clock.period, lines.count, counts)
         seconds = time.perf_counter() - lines.latest
         (counts.with_prediction if len(predictions) else counts.without_prediction).add(seconds)
         try:
@@ -117,24 +195,8 @@ def process_samples(
         raise counts.unwritten
 
 
-def _note_pace(samples: int, seconds: float, period: float, line: int, counts: StreamCounts) -> None:
-    """Count that samples came at another pace than in training; the first time, say so."""
-    counts.off_pace += 1
-    if counts.off_pace == 1:
-        logger.warning(
-            "line %d: %d samples took %g s by their times, and %g s in training. Some are lost, or their rate has "
-            "changed; predictions take them to be %g s apart. With --resample their times count.",
-            line, samples, seconds, samples * period, period,
-        )  # fmt: skip
-
-
 def _good_samples(
-    command: Stream,
-    samples: Iterator[Sample | SampleError],
-    lines: Arrivals,
-    clock: SampleClock,
-    counts: StreamCounts,
-    grid: StampedSamples | None,
+    inputs: Sequence[str], lines: Arrivals, timing: EvenSamples | StampedSamples, counts: StreamCounts, hold: bool
 ) -> Iterator[Sample]:
     """Give the samples that the model takes; while it has one, Ctrl-C waits.
 
@@ -143,40 +205,24 @@ def _good_samples(
     SampleError
         If a line is no sample and bad lines stop the stream.
     """
-    last_values = None
-    tell_rate = grid is None and loudness.get().notes
-    for sample in samples:
+    for sample in read_samples(lines, inputs, timed=isinstance(timing, StampedSamples)):
         counts.busy = True
         try:
             if isinstance(sample, SampleError):
                 raise sample
-            stamp, values = sample
-            if grid is None:
-                clock.check(stamp, lines.count)
-            ready = [sample] if grid is None else grid.take(stamp, values, lines.count)
-            if tell_rate and stamp is None:
-                sys.stderr.write(
-                    f"Note: samples without a {TIME}: they are taken to be {clock.period:g} s apart "
-                    f"({1 / clock.period:g} Hz), as in training.\n"
-                )
-            tell_rate, last_values = False, values
+            ready = timing.take(*sample, lines.count)
+        except ClockError:
+            raise
         except SampleError as error:
-            if isinstance(error, ClockError):
-                raise
-            if command.on_bad == "stop":
-                instead = "without it" if command.resample else "with the last good sample instead"
-                fix = f"Pass --on-bad hold to go on {instead}."
+            if not hold:
+                fix = f"Pass --on-bad hold to go on {timing.instead}."
                 raise SampleError(error.line, error.expected, error.found, fix) from None
-            ready = []
-            held: list[Sample] = [] if last_values is None else [(None, last_values)]
-            begun = held if grid is None else grid.resampler.latest is not None  # also that of a state
-            if not begun:
-                counts.left_out += 1
-                if counts.left_out == 1:
-                    logger.warning("%s There is no sample before it that could be held: it is left out.", error)
-            else:
-                counts.replaced += 1
-                ready = held if grid is None else []
+            held = timing.hold()
+            counts.replaced += held is not None
+            counts.left_out += held is None
+            if held is None and counts.left_out == 1:
+                logger.warning("%s There is no sample before it that could be held: it is left out.", error)
+            ready = held or []
         yield from ready
         counts.busy = False
         if counts.stopped or counts.unwritten is not None:
@@ -199,45 +245,39 @@ class Arrivals:
             raise SampleError(self.count + 1, "a line, or the end", f"{error.strerror}") from error
 
 
-def write_summary(command: Stream, counts: StreamCounts) -> None:
+def write_summary(command: Stream, counts: StreamCounts, timing: EvenSamples | StampedSamples) -> None:
     """Say on stderr what the stream has come to, and how long samples took."""
-    without_prediction, with_prediction = counts.without_prediction, counts.with_prediction
-    samples, replaced = without_prediction.total + with_prediction.total, counts.replaced
+    latencies = {"without": counts.without_prediction, "with": counts.with_prediction}
+    samples = sum(latency.total for latency in latencies.values())
+    if isinstance(timing, StampedSamples):
+        irregular, replaced = {"gaps": timing.gaps}, "left out"
+        said = f"begun anew after {count_of(timing.gaps, 'gap')}"
+    else:
+        irregular, replaced = {"off_pace": timing.off_pace}, "replaced by the sample before"
+        said = f"at another pace {count_of(timing.off_pace, 'time')}"
     if command.json:
-        totals = {"samples": samples, "predictions": counts.predictions, "held": replaced}
-        totals |= {"left_out": counts.left_out} if counts.left_out else {}
-        totals |= {"gaps": counts.gaps} if command.resample else {"off_pace": counts.off_pace}
-        parts = {"without_prediction_ms": without_prediction, "with_prediction_ms": with_prediction}
-        summary = totals | {name: latency.summary() if latency.total else None for name, latency in parts.items()}
-        sys.stderr.write(json.dumps(summary) + "\n")
+        totals = {"samples": samples, "predictions": counts.predictions, "held": counts.replaced}
+        totals |= ({"left_out": counts.left_out} if counts.left_out else {}) | irregular
+        parts = {
+            f"{word}_prediction_ms": latency.summary() if latency.total else None
+            for word, latency in latencies.items()
+        }
+        sys.stderr.write(json.dumps(totals | parts) + "\n")
         return
     if not loudness.get().notes:
         return
     if not samples:
         source = "the standard input" if command.input == "-" else command.input
         sys.stderr.write(f"Note: no sample came from {source}, so nothing was predicted.\n")
-    sys.stderr.write(
-        f"{count_of(samples, 'sample')}, {count_of(counts.predictions, 'prediction')}"
-        + (
-            f", {count_of(counts.left_out, 'bad line')} before the first sample left out"
-            if counts.left_out
-            else ""
-        )
-        + (
-            f", {replaced:,} bad line{'' if replaced == 1 else 's'} "
-            f"{'left out' if command.resample else 'replaced by the sample before'}"
-            if replaced
-            else ""
-        )
-        + (f", begun anew after {counts.gaps:,} gap{'' if counts.gaps == 1 else 's'}" if counts.gaps else "")
-        + (
-            f", at another pace {counts.off_pace:,} time{'' if counts.off_pace == 1 else 's'}"
-            if counts.off_pace
-            else ""
-        )
-        + "\n"
-    )
-    for word, latency in (("without", without_prediction), ("with", with_prediction)):
+    sentence = [count_of(samples, "sample"), count_of(counts.predictions, "prediction")]
+    if counts.left_out:
+        sentence.append(f"{count_of(counts.left_out, 'bad line')} before the first sample left out")
+    if counts.replaced:
+        sentence.append(f"{count_of(counts.replaced, 'bad line')} {replaced}")
+    if any(irregular.values()):
+        sentence.append(said)
+    sys.stderr.write(", ".join(sentence) + "\n")
+    for word, latency in latencies.items():
         if latency.total:
             percentiles = latency.summary()
             sys.stderr.write(

@@ -231,13 +231,9 @@ class SampleClock:
         Seconds from one sample to the next, as the model expects them.
     """
 
-    TOLERANCE = 1.2
-
     def __init__(self, period: float) -> None:
         self.period = period
         self._last_stamped = (0.0, 0)
-        self._paced_from: tuple[float, int] | None = None
-        self._first_steps = FirstSteps()
 
     def set(self, stamp: float | None, number: int) -> None:
         """Note the time in s of sample ``number``, from 1, if it is known."""
@@ -248,45 +244,6 @@ class SampleClock:
         """Return the time of a sample in s, counted from the last known one, or else from 0 before the first."""
         stamp, number_then = self._last_stamped
         return stamp + (number - number_then) * self.period
-
-    def off_pace(self, stamp: float | None, number: int) -> tuple[int, float] | None:
-        """Take the time of sample ``number``, and look at every 25 or so of them together.
-
-        Returns
-        -------
-        tuple or None
-            How many samples and in how many seconds, if that is not the time that as many take in training (to
-            20 %): samples were lost, the rate has changed, or the clock was set. Jitter averages out.
-        """
-        if stamp is None:
-            return None
-        if self._paced_from is None:
-            self._paced_from = (stamp, number)
-        start, number_then = self._paced_from
-        count, seconds = number - number_then, stamp - start
-        if count < FirstSteps.TIMES:
-            return None
-        self._paced_from = (stamp, number)
-        even = 1 / self.TOLERANCE < seconds / (count * self.period) < self.TOLERANCE
-        return None if even else (count, seconds)
-
-    def check(self, stamp: float | None, line: int) -> None:
-        """Look whether the samples are as far apart as in training.
-
-        Raises
-        ------
-        ClockError
-            At the 25th, if the median of the steps is not the expected one (to 20 %): jitter and single lost
-            samples are let through, another rate or another unit of time is not.
-        """
-        step = None if stamp is None else self._first_steps.median(stamp)
-        if step is not None and not 1 / self.TOLERANCE < step / self.period < self.TOLERANCE:
-            raise ClockError(
-                line,
-                f"samples {self.period:g} s apart ({1 / self.period:g} Hz), the rate of the training data",
-                f"a median of {step:g} between the last {FirstSteps.TIMES} times",
-                "Pass --resample if the times are right and in seconds, or else leave the column time out.",
-            )
 
 
 def cells(time: float, values: Iterable[float]) -> list[str]:

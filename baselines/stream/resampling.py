@@ -205,6 +205,8 @@ class StampedSamples:
         Called before the first sample after a gap, or of a clock that was set back.
     """
 
+    instead = "without it"
+
     def __init__(self, resampler: Resampler, begin_anew: Callable[[], None]) -> None:
         self.resampler, self._begin_anew = resampler, begin_anew
         self._first_steps = FirstSteps()
@@ -241,6 +243,10 @@ class StampedSamples:
             self._begin_anew()
         self._behind = None
         return list(self.resampler.push(stamp, values))
+
+    def hold(self) -> list[Sample] | None:
+        """Return what stands in for a bad line: nothing; ``None`` before the first sample, one of a state too."""
+        return None if self.resampler.latest is None else []
 
     def _set_back(self, stamp: float, latest: float, line: int) -> bool:
         """Whether times have gone on behind the latest one for so long that the stream begins anew with this one.

@@ -23,7 +23,7 @@ import safetensors.numpy
 
 from baselines.cli import main
 from baselines.commands.stream import Stream, stream
-from baselines.commands.stream_loop import StreamCounts, deferred_interrupt
+from baselines.commands.stream_loop import EvenSamples, StreamCounts, deferred_interrupt
 from baselines.cpu.threads import before_compiling, compiling_note
 from baselines.experiment import run as train
 from baselines.runs.interface import INTERFACE, InterfaceError, interface_of
@@ -627,13 +627,13 @@ def test_times_go_on_where_lines_have_none() -> None:
 
 def test_the_first_steps_are_judged_by_their_median_and_direction() -> None:
     def check(times: list[float]) -> None:
-        clock = SampleClock(0.02)
+        samples = EvenSamples(0.02)
         for line, time in enumerate(times, start=1):
-            clock.check(time, line)
+            samples.take(time, np.zeros(1), line)
 
     even = [0.02 * k for k in range(60)]
     check(even[:13] + [time + 60 for time in even[13:]])  # a lost minute is no other rate
-    check(even[:25] + [time + k for k, time in enumerate(even[25:])])  # later ones are :meth:`off_pace`'s
+    check(even[:25] + [time + k for k, time in enumerate(even[25:])])  # later ones are told, and let through
     with pytest.raises(ClockError, match=r"line 25: expected samples 0\.02 s apart \(50 Hz\).* median of -0\.02"):
         check(even[::-1])
 
