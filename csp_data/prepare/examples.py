@@ -9,12 +9,12 @@ from functools import partial
 import numpy as np
 import numpy.typing as npt
 
-from csp_data.card import Card, StreamCard, TargetCard
+from csp_data.card import Card
 from csp_data.card.plugins import call_reader
 from csp_data.errors import SourceError
-from csp_data.prepare.cleaning import as_on_card, check_clocks, reasons_to_drop, repeated_times
+from csp_data.prepare.cleaning import as_on_card, check_clocks, reasons_to_drop
 from csp_data.prepare.intervals import clean_and_cut
-from csp_data.prepare.sampling import check_finite, derived_columns, joined_and_filtered, resample
+from csp_data.prepare.sampling import check_finite, resample, sampled_inputs
 from csp_data.protocol import Protocol
 from csp_data.recording import FloatArray, Note, Recording, Stream
 from csp_data.signal.align import Grid, Interval
@@ -84,71 +84,29 @@ def examples(
     names = [*(stream.name for stream in inputs), *references]
     recording = as_on_card(recording, names, card)
     notes = list(check_clocks(recording, [card.stream(name) for name in names]))
-    if dropped := list(reasons_to_drop(recording, names, protocol))[:1]:
-        return [], dropped
-    notes += repeated_times(recording, names)
+    if dropped := next(reasons_to_drop(recording, names, protocol), None):
+        return [], [dropped]
     measured = {**recording.streams, **(instead or {})}
     streams, intervals, grids = clean_and_cut(recording, {name: measured[name] for name in names}, protocol, notes)
     notes += _interpolated(recording, references, intervals)
-    target = card.target(protocol.target)
-    cleaned = _Cleaned(recording, streams, inputs, references, target, card, source, protocol)
-    inputs_of_each = _inputs(cleaned, list(grids.values()))
-    return [
-        _example(cleaned, id_, of_episode, inputs_of_episode)
-        for (id_, of_episode), inputs_of_episode in zip(grids.items(), inputs_of_each, strict=True)
-    ], notes
-
-
-@dataclass(frozen=True)
-class _Cleaned:
-    """A recording whose clocks increase and whose values are finite, and all that its examples are made by.
-
-    Parameters
-    ----------
-    recording, streams
-        As read, and by name as they are used.
-    inputs, references, target
-        Cards of the input streams, names of the reference streams, and the card of the target.
-    card, source, protocol
-        Of the data set.
-    """
-
-    recording: Recording
-    streams: Mapping[str, Stream]
-    inputs: Sequence[StreamCard]
-    references: Sequence[str]
-    target: TargetCard
-    card: Card
-    source: Source
-    protocol: Protocol
-
-    @property
-    def columns(self) -> tuple[tuple[str, str], ...]:
-        """Name and unit of every input column."""
-        return tuple(
-            (column, stream.unit)
-            for stream in self.inputs
-            for column in stream.derived or self.streams[stream.name].channels
-        )
-
-
-def _example(cleaned: _Cleaned, id_: str, grids: Mapping[str, Grid], inputs: FloatArray) -> Example:
-    """Make one episode, of which every stream has a grid."""
-    columns, units = zip(*cleaned.columns, strict=True)
-    targets = _targets(cleaned, grids)
-    check_finite(cleaned.recording, inputs, columns)
-    check_finite(cleaned.recording, targets, cleaned.target.channels)
-    first = grids[cleaned.inputs[0].name]
-    return Example(
-        id=id_,
-        group=cleaned.recording.group,
-        recording=cleaned.recording.id,
-        start_s=float(first.origin + first.edges[0]),
-        columns=columns,
-        units=units,
-        inputs=inputs,
-        targets=targets,
+    named = [(column, s.unit) for s in inputs for column in s.derived or streams[s.name].channels]
+    columns, units = zip(*named, strict=True)
+    derived = {stream.name: (stream, card, source) for stream in inputs if stream.derived}
+    of_inputs, of_references = (
+        {name: streams[name] for name in part} for part in (names[: len(inputs)], references)
     )
+    episodes = []
+    sampled = sampled_inputs(recording, of_inputs, derived, list(grids.values()), protocol)
+    for (id_, grid), values in zip(grids.items(), sampled, strict=True):
+        targets = _targets(recording, of_references, grid, card, source, protocol)
+        check_finite(recording, values, columns)
+        check_finite(recording, targets, card.target(protocol.target).channels)
+        first = grid[names[0]]
+        start_s = float(first.origin + first.edges[0])
+        episodes.append(
+            Example(id_, recording.group, recording.id, start_s, columns, units, inputs=values, targets=targets)
+        )
+    return episodes, notes
 
 
 def cut_into_pieces(episodes: Sequence[Example], piece_s: float, protocol: Protocol) -> list[Example]:
@@ -184,30 +142,24 @@ def _interpolated(
             yield Note(recording.id, "reference samples without a value interpolated", f"{name}: {count}")
 
 
-def _inputs(cleaned: _Cleaned, grids: Sequence[Mapping[str, Grid]]) -> Iterator[FloatArray]:
-    """Sample the input streams on the grids of every episode, beside each other, and filter: (N * chunk, C)."""
-    recording, card, protocol = cleaned.recording, cleaned.card, cleaned.protocol
-    sampled = []
-    for stream in cleaned.inputs:
-        of_stream = [(of_episode[stream.name].inputs, of_episode[stream.name].origin) for of_episode in grids]
-        values = resample(cleaned.streams[stream.name], of_stream, protocol)
-        if stream.derived:
-            values = [derived_columns(v, stream, recording, card, cleaned.source) for v in values]
-        sampled.append(values)
-    return (joined_and_filtered(of_episode, protocol) for of_episode in zip(*sampled, strict=True))
-
-
-def _targets(cleaned: _Cleaned, grids: Mapping[str, Grid]) -> FloatArray:
+def _targets(
+    recording: Recording,
+    references: Mapping[str, Stream],
+    grids: Mapping[str, Grid],
+    card: Card,
+    source: Source,
+    protocol: Protocol,
+) -> FloatArray:
     """Compute the target from the references at the N + 1 edges of the steps: (N, D)."""
-    recording, card, target, protocol = cleaned.recording, cleaned.card, cleaned.target, cleaned.protocol
+    target = card.target(protocol.target)
     at_edges = {
-        name: resample(cleaned.streams[name], [(grids[name].edges, grids[name].origin)], protocol)[0]
-        for name in cleaned.references
+        name: resample(stream, [(grids[name].edges, grids[name].origin)], protocol)[0]
+        for name, stream in references.items()
     }
     what = f"target {target.name!r} of recording {recording.id} ({recording.path})"
-    returned = call_reader(card.reader, what, partial(cleaned.source.targets[target.name], at_edges))
+    returned = call_reader(card.reader, what, partial(source.targets[target.name], at_edges))
     targets = as_floats(returned, card, f"{recording.id}: target {target.name}")
-    expected = (len(grids[cleaned.inputs[0].name].edges) - 1, len(target.channels))
+    expected = (len(next(iter(grids.values())).edges) - 1, len(target.channels))
     if np.shape(targets) != expected:
         problem = f"target {target.name}: expected the shape {expected}, found {np.shape(targets)}"
         raise SourceError(card.name, f"{recording.id}: {problem}")

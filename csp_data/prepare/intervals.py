@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from itertools import pairwise
 
-from csp_data.prepare.cleaning import baseline_and_clip, clean
+from csp_data.prepare.cleaning import baseline_and_clip, clean, repeated_times
 from csp_data.protocol import Protocol
 from csp_data.recording import Note, Recording, Stream
 from csp_data.signal.align import Grid, Interval, chunk_grid, common_intervals, own_start_grids
@@ -28,6 +28,7 @@ def clean_and_cut(
     grids
         By the episode's id those of every stream: ids are numbered where there are several.
     """
+    notes += repeated_times(recording, measured)
     streams = {
         name: clean(baseline_and_clip(stream, name, recording, protocol), name, recording)
         for name, stream in measured.items()

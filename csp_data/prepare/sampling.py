@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 
 import numpy as np
@@ -12,13 +12,17 @@ from csp_data.card.plugins import call_reader
 from csp_data.errors import DamagedRecordingError, SourceError
 from csp_data.protocol import Protocol
 from csp_data.recording import FloatArray, Recording, Stream
+from csp_data.signal.align import Grid
 from csp_data.signal.resample import interval_means, linear
 from csp_data.signal.rotation import slerp
 from csp_data.sources import Source, as_floats
 
-__all__ = ["check_finite", "derived_columns", "joined_and_filtered", "resample"]
+__all__ = ["Derived", "check_finite", "resample", "sampled_inputs"]
 
 FLOAT32_MAX = float(np.finfo(np.float32).max)
+
+Derived = Mapping[str, tuple[StreamCard, Card, Source]]
+"""Of input streams, by name, that a source makes columns of after they are resampled: what is needed for it."""
 
 
 def resample(stream: Stream, grids: Sequence[tuple[FloatArray, float]], protocol: Protocol) -> list[FloatArray]:
@@ -34,8 +38,27 @@ def resample(stream: Stream, grids: Sequence[tuple[FloatArray, float]], protocol
     ]
 
 
-def derived_columns(
-    values: FloatArray, stream: StreamCard, recording: Recording, card: Card, source: Source
+def sampled_inputs(
+    recording: Recording,
+    streams: Mapping[str, Stream],
+    derived: Derived,
+    grids: Sequence[Mapping[str, Grid]],
+    protocol: Protocol,
+) -> Iterator[FloatArray]:
+    """Sample input streams on their grids of every episode, beside each other, and filter: (N * chunk, C) each."""
+    sampled = []
+    for name, stream in streams.items():
+        of_each = resample(stream, [(grid[name].inputs, grid[name].origin) for grid in grids], protocol)
+        if name in derived:
+            of_each = [_derived_columns(values, recording, *derived[name]) for values in of_each]
+        sampled.append(of_each)
+    for of_episode in zip(*sampled, strict=True):
+        inputs = of_episode[0] if len(of_episode) == 1 else np.concatenate(of_episode, axis=1)
+        yield inputs if protocol.lowpass is None else protocol.lowpass.apply(inputs, protocol.input_hz)
+
+
+def _derived_columns(
+    values: FloatArray, recording: Recording, stream: StreamCard, card: Card, source: Source
 ) -> FloatArray:
     """Return what a source makes of a sampled input stream (T, C): the columns that a model sees, (T, C')."""
     what = f"derived columns of {stream.name!r} of recording {recording.id} ({recording.path})"
@@ -45,12 +68,6 @@ def derived_columns(
     if np.shape(derived) != expected:
         raise SourceError(card.name, f"{what}: expected the shape {expected}, found {np.shape(derived)}")
     return derived
-
-
-def joined_and_filtered(sampled: Sequence[FloatArray], protocol: Protocol) -> FloatArray:
-    """Return the sampled input streams beside each other, after the protocol's filter: (T, C)."""
-    inputs = sampled[0] if len(sampled) == 1 else np.concatenate(sampled, axis=1)
-    return inputs if protocol.lowpass is None else protocol.lowpass.apply(inputs, protocol.input_hz)
 
 
 def check_finite(recording: Recording, values: FloatArray, columns: Sequence[str]) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
@@ -11,16 +11,16 @@ from typing import cast
 import numpy as np
 import numpy.typing as npt
 
-from csp_data.card import Card, StreamCard, load_card
+from csp_data.card import StreamCard, load_card
 from csp_data.errors import CspDataError, DamagedRecordingError, OptionError
 from csp_data.options import unmasked
-from csp_data.prepare.cleaning import check_clocks, reasons_to_drop, repeated_times
+from csp_data.prepare.cleaning import check_clocks, reasons_to_drop
 from csp_data.prepare.intervals import clean_and_cut
-from csp_data.prepare.sampling import check_finite, derived_columns, joined_and_filtered, resample
+from csp_data.prepare.sampling import Derived, check_finite, sampled_inputs
 from csp_data.protocol import Protocol
 from csp_data.recording import FloatArray, Note, Recording, Stream
 from csp_data.signal.align import Grid
-from csp_data.sources import Source, load_source
+from csp_data.sources import load_source
 
 __all__ = ["InputEpisode", "input_episodes"]
 
@@ -118,22 +118,16 @@ def input_episodes(
     cards = [StreamCard(name, "input", s.channels, s.unit, protocol.input_hz, "") for name, s in streams.items()]
     for _ in check_clocks(recording, cards):
         pass  # its notes compare rates with a card's, and here there is none
-    if notes := list(reasons_to_drop(recording, list(streams), protocol))[:1]:
-        return [], notes
-    notes = list(repeated_times(recording, list(streams)))
+    if dropped := next(reasons_to_drop(recording, streams, protocol), None):
+        return [], [dropped]
+    notes: list[Note] = []
     cleaned, _, grids = clean_and_cut(recording, streams, protocol, notes)
     columns = [column for name, stream in cleaned.items() for column in _columns(name, stream, derived)]
     order = [columns.index(channel) for channel in channels]
-    sampled = []
-    for name, stream in cleaned.items():
-        of_each = resample(stream, [(grid[name].inputs, grid[name].origin) for grid in grids.values()], protocol)
-        if name in derived:
-            described, card, reader = derived[name]
-            of_each = [derived_columns(values, described, recording, card, reader) for values in of_each]
-        sampled.append(of_each)
     episodes = []
-    for (id_, grid), of_episode in zip(grids.items(), zip(*sampled, strict=True), strict=True):
-        inputs = joined_and_filtered(of_episode, protocol)[:, order]
+    sampled = sampled_inputs(recording, cleaned, derived, list(grids.values()), protocol)
+    for (id_, grid), values in zip(grids.items(), sampled, strict=True):
+        inputs = values[:, order]
         check_finite(recording, inputs, channels)
         episodes.append(_episode(id_, inputs.astype("<f4"), grid[next(iter(cleaned))], protocol))
     return episodes, notes
@@ -150,10 +144,6 @@ def _episode(id_: str, inputs: npt.NDArray[np.float32], grid: Grid, protocol: Pr
         time=first_input + np.arange(len(inputs)) / protocol.input_hz,
         target_time=first_target + steps / protocol.target_hz,
     )
-
-
-Derived = Mapping[str, tuple[StreamCard, Card, Source]]
-"""Of input streams, by name, that a source makes columns of after they are resampled: what is needed for it."""
 
 
 def _derived_streams(name: Path | str | None, protocol: Protocol) -> Derived:
