@@ -15,7 +15,7 @@ from csp_data.acquire.archive import is_archive, unpack
 from csp_data.acquire.digests import Digest, Stamps, digest_file
 from csp_data.acquire.leftovers import incoming_dir
 from csp_data.acquire.lockfile import Locked, LockedSet, extend_lock, lock_path, read_lock
-from csp_data.acquire.place import How, find_files, has_publishers_name, place
+from csp_data.acquire.place import How, find_files, has_publishers_name, is_archive_of, place
 from csp_data.acquire.report import Report, path_inside
 from csp_data.acquire.verify import verify_tree
 from csp_data.card import Card, FileEntry, bundled_root, load_card, names
@@ -137,7 +137,6 @@ class _Stage:
         self.root.mkdir()
         self.paths: list[Path] = []
         self.origins: dict[Path, str] = {}
-        self.archives = {_stem(Path(entry.path)) for entry in card.downloads}
         self.unpacked = self.linked = 0
 
     def add(self, path: Path | str) -> None:
@@ -174,15 +173,11 @@ class _Stage:
         # readers look into folders that are linked from elsewhere, and so does this
         inside = (Path(place, name) for place, files in walk_folders(folder) for name in files)
         for file in sorted(path for path in inside if path.is_file()):
-            nested = depth and is_archive(file) and self._is_of_card(file)
             target = to / file.relative_to(folder)
-            if nested:
+            if depth and is_archive_of(self.card, file):
                 self._archive(file, to, depth - 1)
             else:
                 self._link(file, target, linked=not unpacked and _leads_out(file.parent, folder))
-
-    def _is_of_card(self, archive: Path) -> bool:
-        return _stem(archive) in self.archives or has_publishers_name(self.card, archive.name)
 
     def _link(self, file: Path, target: Path, *, linked: bool = False) -> None:
         """Link to a file; to one of a linked folder as to a link, so that it stays there when others move."""
@@ -237,11 +232,6 @@ def unpack_into(path: Path, scratch: Path, stop: threading.Event | None = None) 
 def _leads_out(inside: Path, folder: Path) -> bool:
     """Whether a folder inside another is there by a link."""
     return inside.resolve() != folder.resolve() / inside.relative_to(folder)
-
-
-def _stem(path: Path) -> str:
-    """Return an archive's name as it can be compared: publishers vary case and packing."""
-    return path.name.split(".")[0].lower()
 
 
 def files_to_bring(

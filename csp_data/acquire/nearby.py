@@ -1,4 +1,4 @@
-"""What lies in and around a raw folder: other data sets, simulations of them, and a folder that fits better."""
+"""What lies in and around a raw folder: archives, other data sets, simulations, and a folder that fits better."""
 
 from __future__ import annotations
 
@@ -9,12 +9,13 @@ from contextlib import suppress
 from itertools import islice
 from pathlib import Path
 
-from csp_data.card import Card
+from csp_data.card import Card, bundled_root
+from csp_data.home import raw_dir
 from csp_data.simulate.stamp import simulates, stamped
 from csp_data.sources import Found, find_in, recognise
 from csp_data.terminal import count_of
 
-__all__ = ["better_folder", "contents", "without_other_simulations"]
+__all__ = ["better_folder", "contents", "other_places", "without_other_simulations"]
 
 DEPTH = 3
 """Folders up, and folders down."""
@@ -55,14 +56,19 @@ def contents(card: Card, folder: Path) -> str:
     return f"What is there: {there}.{f' It looks like {others}.' if others else ''}"
 
 
+def other_places(card: Card, root: Path) -> str:
+    """Say where more of a data set is than in `root`: in another folder, or in archives; ``""`` if nowhere."""
+    return " ".join(filter(None, (better_folder(card, root), _packed(card, root))))
+
+
 def better_folder(card: Card, root: Path) -> str:
     """Say which folder inside or above `root` has more of a data set than `root`; ``""`` if none does."""
     here = _count(card, root)
-    best, most = root, here
-    for folder in islice(_below(root), FOLDERS):
-        count = _count(card, folder)
-        if count > most:
-            best, most = folder, count
+    below = {folder: _count(card, folder) for folder in islice(_below(root), FOLDERS)}
+    best = max(below, key=below.__getitem__, default=root)
+    most = below.get(best, 0)
+    if most <= here or _is_part_of_another(card, root, best, below):
+        best, most = root, here
     if best == root:
         for folder in _above(card, root):
             if (count := _count(card, folder)) > here:
@@ -73,6 +79,33 @@ def better_folder(card: Card, root: Path) -> str:
     what = f"{most} of its {len(card.files)} files" if card.files else f"{most} recordings"
     seem = f"{best} has {what}" + (f", {root} only {here}" if here else "")
     return f"{seem}: pass that folder as raw= (--raw {shlex.quote(str(best))})."
+
+
+def _packed(card: Card, root: Path) -> str:
+    """Say how to unpack the archives of a data set in a folder, of which only names count; ``""`` without any."""
+    from csp_data.acquire.place import is_archive_of  # here: it needs this module
+
+    archives = sorted(entry for entry in root.iterdir() if is_archive_of(card, entry) and entry.is_file())
+    if not archives or bundled_root(card) is not None:
+        return ""
+    own = raw_dir(card.name)
+    place = "" if root == own else f" into {own}; then leave raw= (--raw) out"
+    return (
+        f"Its archives are there ({archives[0].name}{', ...' if archives[1:] else ''}): run csp-data import "
+        f"{card.typed} {shlex.quote(str(root))}, which unpacks them{place}."
+    )
+
+
+def _is_part_of_another(card: Card, root: Path, best: Path, counts: dict[Path, int]) -> bool:
+    """Whether a folder has recordings only as all those beside it do, all of which are one of another set.
+
+    One box of slip is like a set of marker recordings.
+    """
+    alike = [folder for folder, count in counts.items() if count and folder.parent == best.parent]
+    together = sum(counts[folder] for folder in alike)
+    return len(alike) > 1 and any(
+        count >= together for name, count in recognise(root).items() if name != card.name
+    )
 
 
 def _count(card: Card, folder: Path) -> int:

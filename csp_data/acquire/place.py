@@ -19,7 +19,15 @@ from csp_data.errors import CspDataError, MissingDataError, VerificationError
 from csp_data.output import open_new, sync_folder
 from csp_data.sources import find_in, load_source
 
-__all__ = ["How", "find_files", "has_publishers_name", "lists_contents", "place", "unpacked_files"]
+__all__ = [
+    "How",
+    "find_files",
+    "has_publishers_name",
+    "is_archive_of",
+    "lists_contents",
+    "place",
+    "unpacked_files",
+]
 
 logger = logging.getLogger(__name__)
 
@@ -32,6 +40,19 @@ def has_publishers_name(card: Card, name: str) -> bool:
     """Whether a file or folder has a name that the publisher gives to this set."""
     patterns = (*card.access.compact, *card.access.full)
     return any(fnmatchcase(name.lower(), pattern.lower()) for pattern in patterns)
+
+
+def _stem(path: Path) -> str:
+    """Return an archive's name as it can be compared: publishers vary case and packing."""
+    return path.name.split(".")[0].lower()
+
+
+def is_archive_of(card: Card, path: Path) -> bool:
+    """Whether a file has the name of an archive that the publisher packs this set in."""
+    from csp_data.acquire.archive import is_archive  # here: importing csp_data does without its packages
+
+    stems = {_stem(Path(entry.path)) for entry in card.downloads}
+    return is_archive(path) and (_stem(path) in stems or has_publishers_name(card, path.name))
 
 
 def find_files(card: Card, folder: Path, origin: Callable[[Path], str] = str) -> dict[str, Path]:

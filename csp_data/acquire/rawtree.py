@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from csp_data.acquire.nearby import better_folder, contents
+from csp_data.acquire.nearby import contents, other_places
 from csp_data.acquire.report import Report, path_inside
 from csp_data.acquire.verify import how_to_get, verify_tree
 from csp_data.card import Card, bundled_root
@@ -61,7 +61,7 @@ def recordings_of(card: Card, report: Report) -> list[Found]:
             f"it lists no files and leaves out recordings that it does not list: all {len(report.found)} in "
             f'{report.root}. List their files (csp-data files prints the list), or write unlisted = "used"',
         )
-    advice = better_folder(card, report.root) or how_to_get(card, report.root)
+    advice = other_places(card, report.root) or how_to_get(card, report.root)
     what = f"Recordings of {card.name} ({load_source(card).layout})"
     raise MissingDataError(what, report.root, f"{contents(card, report.root)} {advice}")
 

@@ -208,17 +208,19 @@ def _name_failed_partners(rows: Sequence[FileReport], by_recording: Sequence[Seq
 
 
 def _extra_files(root: Path, known: set[str]) -> Iterator[FileReport]:
-    """Report files that belong to no recording and to no list; left-overs of unfinished work as such."""
+    """Report files that belong to no recording and to no list; archives and left-overs as such."""
+    from csp_data.acquire.archive import is_archive  # here: importing csp_data does without its packages
+
     for file in sorted(_files_below(root) - known):
         name = file.rpartition("/")[2]
-        if name not in OWN_FILES:
-            litter = name.endswith(LEFTOVER_ENDINGS)
-            fix = (
-                "It is left by unfinished work: csp-data clean."
-                if litter
-                else "No recording lists it: keep or delete it, or let find list it if your reader opens it."
-            )
-            yield FileReport(file, "extra", fix=fix)
+        if name in OWN_FILES:
+            continue
+        fix = "No recording lists it: keep or delete it, or let find list it if your reader opens it."
+        if name.endswith(LEFTOVER_ENDINGS):
+            fix = "It is left by unfinished work: csp-data clean."
+        elif is_archive(Path(name)):
+            fix = "An archive, which is not looked into: csp-data import takes recordings out of it."
+        yield FileReport(file, "extra", fix=fix)
 
 
 def _files_below(root: Path) -> set[str]:

@@ -13,7 +13,7 @@ from csp_data import api
 from csp_data.acquire.client import Patience
 from csp_data.acquire.download import Options, download_card
 from csp_data.acquire.importing import import_card
-from csp_data.acquire.nearby import better_folder
+from csp_data.acquire.nearby import other_places
 from csp_data.acquire.place import How
 from csp_data.acquire.report import FileReport, Report, failure_lines
 from csp_data.card import load_card, prose
@@ -174,7 +174,7 @@ def verify(
     failures = [file for file in report.failures if not (present and file.status == "missing")]
     _print_report(report, failures, as_json)
     if not as_json:
-        if not report.present and (elsewhere := better_folder(load_card(name), report.root)):
+        if not report.present and (elsewhere := other_places(load_card(name), report.root)):
             click.echo(elsewhere, err=True)
         for file in report.files:
             if (file.changed or file.status in ("extra", "unlisted")) and loudness.get().notes:

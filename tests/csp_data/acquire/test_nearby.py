@@ -73,6 +73,30 @@ def test_recordings_lie_higher(name: str, inside: str, tree: Tree, empty_home: P
     assert csp_data.prepare(name, raw=root).exists()
 
 
+def test_a_box_of_slip_is_not_passed_for_marker_recordings(tree: Tree, empty_home: Path) -> None:
+    """Its folder was proposed, and then read as the wrong set without a word."""
+    root = tree("slip")
+    with pytest.raises(MissingDataError, match=r"It looks like slip \(4 rec") as caught:
+        csp_data.prepare("marker", raw=root)
+    assert "pass that folder" not in str(caught.value)
+
+
+def test_archives_are_not_looked_into_and_the_command_that_unpacks_them_is_named(
+    tree: Tree, tmp_path: Path, empty_home: Path
+) -> None:
+    sent = tmp_path / "as sent"
+    shutil.make_archive(str(sent / "joystick_control_hiss_dataset"), "zip", tree("joystick"))
+    with pytest.raises(MissingDataError, match=r"Its archives are there \(joystick_\w*\.zip\): run") as caught:
+        csp_data.prepare("joystick", raw=sent)
+    (command,) = re.findall(r"run csp-data (import .*?), which", str(caught.value))
+    verified = CliRunner().invoke(cli, ["verify", "joystick", "--raw", str(sent)])
+    assert command in verified.stderr
+    assert "_dataset.zip: extra. An archive, which is not looked into" in verified.stderr
+    result = CliRunner().invoke(cli, shlex.split(command))
+    assert result.exit_code == 4, result.output  # fewer than the publisher has
+    assert csp_data.prepare("joystick").exists()
+
+
 def test_folders_with_many_files_are_not_searched(tree: Tree, monkeypatch: pytest.MonkeyPatch) -> None:
     """The folder above may be a whole disk."""
     monkeypatch.setattr(nearby, "ENTRIES", 3)
