@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from matplotlib.axes import Axes
 
 from baselines.presets import DECIDED_BY_DATA, REFERENCES
 from baselines.report.group import families, join_names
 from baselines.report.panels import Panel, panel
-from baselines.results.folds import FoldsMissingError, across_folds
+from baselines.results.folds import put_together
 from baselines.results.rows import Result, relative_mse, si_rmse
 from baselines.runs.run import Run
 from baselines.tables.digits import bracketed
@@ -113,17 +113,24 @@ AXES = (
 """What is drawn in a way of its own; another setting that varies stands side by side under its name."""
 
 
-def settings_of(run: Run) -> Settings:
-    """Return every choice of a run but its seed and what its data decide."""
-    config = run.config.to_dict()
-    model = {} if run.config.name in REFERENCES else config["model"]
-    settings = {f"data.{name}": value for name, value in config["data"]["protocol"].items() if name != "name"}
-    if resplit := settings.get("data.resplit"):  # folds are put together
-        settings["data.resplit"] = {name: value for name, value in resplit.items() if name != "fold"}
-    settings |= {f"train.{name}": value for name, value in config["train"].items() if name != "seed"}
-    if run.config.weights:
-        settings["train.weights"] = run.seedless["weights"]
-    return settings | {f"model.{name}": value for name, value in model.items() if name not in DECIDED_BY_DATA}
+class _Point(NamedTuple):
+    """A run, or those on all folds as one, and every choice of it but its seed and what its data decide."""
+
+    result: Result
+    settings: Settings
+
+    @classmethod
+    def of(cls, result: Result) -> _Point:
+        plain = result.settings
+        settings = {f"data.{name}": value for name, value in plain["data"]["protocol"].items() if name != "name"}
+        if resplit := settings.get("data.resplit"):  # folds are put together
+            settings["data.resplit"] = {name: value for name, value in resplit.items() if name != "fold"}
+        settings |= {f"train.{name}": value for name, value in plain["train"].items()}
+        if "weights" in plain:
+            settings["train.weights"] = plain["weights"]
+        model = {} if result.model in REFERENCES else plain["model"]
+        settings |= {f"model.{name}": value for name, value in model.items() if name not in DECIDED_BY_DATA}
+        return cls(result, settings)
 
 
 def errors_of(results: Sequence[Result]) -> dict[str, Error]:
@@ -147,64 +154,37 @@ def errors_of(results: Sequence[Result]) -> dict[str, Error]:
     return errors
 
 
-def _across_folds(runs: Sequence[Run]) -> tuple[list[Run], list[Result]]:
-    """Return runs, of those on all folds the first, with their rows; without those of which folds are missing."""
-    rows = [Result.of(run) for run in runs]
-    if len({row.fold for row in rows} - {None}) < 2:
-        return list(runs), rows
-    groups: dict[str, list[tuple[Run, Result]]] = {}
-    for run, row in zip(runs, rows, strict=True):
-        identity = (
-            row.key if row.fold is None else json.dumps([row.model, row.seed, settings_of(run)], sort_keys=True)
-        )
-        groups.setdefault(identity, []).append((run, row))
-    kept: list[tuple[Run, Result]] = []
-    for group in groups.values():
-        (run, row), count = group[0], len(group)
-        if row.fold is None:
-            kept += group
-        elif count == row.folds:
-            with suppress(FoldsMissingError):  # its folds differ in more, and no table puts them together
-                kept.append((run, across_folds([row for _, row in group])[0]))
-    return [run for run, _ in kept], [row for _, row in kept]
-
-
 def varied(runs: Sequence[Run]) -> list[Varied]:
     """Find what runs on one data set vary, and their errors, of those on several folds over all of them.
 
     Parameters
     ----------
     runs
-        Of one data set, kind and name of protocol.
+        Of one data set, kind and name of protocol. Those of which folds are missing are left out.
     """
-    runs, results = _across_folds(runs)
-    settings, errors = [settings_of(run) for run in runs], errors_of(results)
-    differing = _differing_fields(runs, settings)
+    results, _ = put_together([Result.of(run) for run in runs])
+    points, errors = [_Point.of(result) for result in results], errors_of(results)
+    differing = _differing_fields(points)
+    plain = (_plain_axis(field) for field in sorted(differing) if not any(field in axis.fields for axis in AXES))
     varied_axes = []
-    for axis in [
-        *AXES,
-        *(_plain_axis(field) for field in sorted(differing) if not any(field in a.fields for a in AXES)),
-    ]:
-        others = sorted(differing - set(axis.fields))
+    for axis in [*AXES, *plain]:
         if not differing & set(axis.fields):
             continue
-        panels = {
-            label: _combinations(axis, runs, settings, others, list(map(error, results)))
-            for label, error in errors.items()
-        }
+        others = sorted(differing - set(axis.fields))
+        panels = {label: _combinations(axis, points, others, error) for label, error in errors.items()}
         drawn = [(label, combinations) for label, combinations in panels.items() if combinations]
         if drawn:
-            names = {axis.position(of_run)[1]: axis.name(of_run) for of_run in settings if axis.name}
+            names = {axis.position(point.settings)[1]: axis.name(point.settings) for point in points if axis.name}
             varied_axes.append(Varied(axis, names, dict(drawn if axis.relative else drawn[:1])))
     return varied_axes
 
 
-def _differing_fields(runs: Sequence[Run], settings: Sequence[Settings]) -> set[str]:
+def _differing_fields(points: Sequence[_Point]) -> set[str]:
     """Return settings in which runs of one and the same model differ."""
     values_by_field: dict[tuple[str, str], set[str]] = {}
-    for run, run_settings in zip(runs, settings, strict=True):
-        for field, value in run_settings.items():
-            values_by_field.setdefault((run.config.name, field), set()).add(json.dumps(value, sort_keys=True))
+    for result, settings in points:
+        for field, value in settings.items():
+            values_by_field.setdefault((result.model, field), set()).add(json.dumps(value, sort_keys=True))
     return {field for (_, field), values in values_by_field.items() if len(values) > 1}
 
 
@@ -219,46 +199,37 @@ def _axis_value(value: Any) -> Any:
 
 
 def _combinations(
-    axis: Axis,
-    runs: Sequence[Run],
-    settings: Sequence[Settings],
-    others: Sequence[str],
-    values: Sequence[float | None],
+    axis: Axis, points: Sequence[_Point], others: Sequence[str], error: Error
 ) -> list[tuple[str, Errors]]:
     by_rest: dict[str, Errors] = {}
-    count: dict[str, int] = {}
-    positions = _positions(axis, runs, settings)
-    for run, run_settings, (series, value), error_value in zip(runs, settings, positions, values, strict=True):
-        if run.config.name == MEAN or error_value is None:
+    count: Counter[str] = Counter()
+    for (result, settings), (series, value) in zip(points, _positions(axis, points), strict=True):
+        error_value = error(result)
+        if result.model == MEAN or error_value is None:
             continue
-        rest = ", ".join(_setting_texts(run_settings, others))
-        errors = by_rest.setdefault(rest, {}).setdefault(run.config.name, {}).setdefault(series, {})
+        rest = ", ".join(_setting_texts(settings, others))
+        errors = by_rest.setdefault(rest, {}).setdefault(result.model, {}).setdefault(series, {})
         errors.setdefault(value, []).append(error_value)
-        count[rest] = count.get(rest, 0) + 1
+        count[rest] += 1
     panels = []
-    for rest in sorted(by_rest, key=lambda rest: -count[rest]):
+    for rest, _ in count.most_common():
         with_several = {model: s for model, s in by_rest[rest].items() if sum(map(len, s.values())) > 1}
         if with_several:
             panels.append((rest, with_several))
     return panels
 
 
-def _positions(axis: Axis, runs: Sequence[Run], settings: Sequence[Settings]) -> list[tuple[str, Any]]:
-    """Return the series and value of each run; what an axis has no place for makes series of its own."""
-    positions = [axis.position(run_settings) for run_settings in settings]
-    distinguishing: dict[tuple[str, Any], set[str]] = {}
-    for position in set(positions):
-        members = [
-            (run, run_settings)
-            for run, run_settings, own_position in zip(runs, settings, positions, strict=True)
-            if own_position == position
-        ]
-        distinguishing[position] = _differing_fields(*zip(*members, strict=True)) & set(axis.fields)  # type: ignore[arg-type]
-    extended = []
-    for (series, value), run_settings in zip(positions, settings, strict=True):
-        texts = _setting_texts(run_settings, sorted(distinguishing[series, value]))
-        extended.append((", ".join(filter(None, [series, *texts])), value))
-    return extended
+def _positions(axis: Axis, points: Sequence[_Point]) -> list[tuple[str, Any]]:
+    """Return the series and value of each point; what an axis has no place for makes series of its own."""
+    positions = [axis.position(point.settings) for point in points]
+    members: dict[tuple[str, Any], list[_Point]] = {}
+    for position, point in zip(positions, points, strict=True):
+        members.setdefault(position, []).append(point)
+    apart = {position: sorted(_differing_fields(same) & set(axis.fields)) for position, same in members.items()}
+    return [
+        (", ".join(filter(None, [series, *_setting_texts(point.settings, apart[series, value])])), value)
+        for (series, value), point in zip(positions, points, strict=True)
+    ]
 
 
 def _setting_texts(settings: Settings, fields: Sequence[str]) -> list[str]:

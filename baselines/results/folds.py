@@ -19,7 +19,7 @@ from baselines.runs.config import digest, without_fold
 from baselines.runs.run import RunError
 from csp_data.splits import natural_key
 
-__all__ = ["FoldsMissingError", "across_folds", "recipe_of"]
+__all__ = ["FoldsMissingError", "across_folds", "put_together", "recipe_of"]
 
 logger = logging.getLogger(__name__)
 
@@ -56,8 +56,23 @@ def across_folds(rows: Sequence[Result]) -> list[Result]:
     RunError
         If a fold is there twice, or if rows hold no errors by recording.
     """
+    combined, missing = put_together(rows)
+    if not combined and missing:
+        raise FoldsMissingError(
+            f"{rows[0].dataset}: no model has run on all folds ({abbreviated(missing)} lack some). Give the "
+            "command of the sweep again, and it goes on."
+        )
+    if missing:
+        logger.warning(
+            "%s: left out, as they have not run on all folds: %s", rows[0].dataset, abbreviated(missing)
+        )
+    return combined
+
+
+def put_together(rows: Sequence[Result]) -> tuple[list[Result], list[str]]:
+    """Return what :func:`across_folds` does, which may be nothing, and the models and seeds that lack folds."""
     if len({row.fold for row in rows if row.fold is not None}) < 2:
-        return list(rows)
+        return list(rows), []
     groups: dict[tuple[str, ...], list[Result]] = {}
     for row in rows:
         identity = row.key if row.fold is None else digest(_without_fold(row))
@@ -72,15 +87,7 @@ def across_folds(rows: Sequence[Result]) -> list[Result]:
             combined.append(_combine_folds(sorted(group, key=lambda row: row.fold or 0)))
         else:
             missing.append(f"{first.model} seed {first.seed}")
-    lacking = abbreviated(missing)
-    if not combined:
-        raise FoldsMissingError(
-            f"{first.dataset}: no model has run on all folds ({lacking} lack some). Give the command of the sweep "
-            "again, and it goes on."
-        )
-    if missing:
-        logger.warning("%s: left out, as they have not run on all folds: %s", first.dataset, lacking)
-    return combined
+    return combined, missing
 
 
 def recipe_of(row: Result) -> str:
