@@ -26,9 +26,8 @@ PATHS = (
 )
 """Below a table that has them."""
 
-Value = Callable[[Result], float]
-Columns = dict[str, tuple[Value, str]]
-"""What a column shows to how it is had and its unit as it stands behind that."""
+Values = dict[tuple[str, str], float]
+"""What a column shows, and its unit as it stands behind that, to the value of a row."""
 
 
 def by_recording(runs: Sequence[Run | Result], variant: str = "", names: Mapping[str, str] | None = None) -> Grid:
@@ -51,13 +50,12 @@ def by_recording(runs: Sequence[Run | Result], variant: str = "", names: Mapping
     rows = across_folds(as_results(runs))
     table = replace(make_table(rows, names=names), variant=variant)
     ids = _require_same_names(rows, [tuple(row.recordings) for row in rows], "errors by recording")
-    called = names or {}
-    columns: Columns = {
-        called.get(id_, id_): (lambda row, id_=id_: row.recordings[id_].rmse, "")  # type: ignore[misc]
-        for id_ in ids
-    }
+
+    def values(row: Result) -> Values:
+        return {(table.called(id_), ""): row.recordings[id_].rmse for id_ in ids}
+
     what = f"root mean squared error{table.unit_label} on each {table.report} recording"
-    return _error_grid(table, rows, columns, what, "recording")
+    return _error_grid(table, rows, values, what, "recording")
 
 
 def by_target(runs: Sequence[Run | Result], variant: str = "", names: Mapping[str, str] | None = None) -> Grid:
@@ -78,28 +76,24 @@ def by_target(runs: Sequence[Run | Result], variant: str = "", names: Mapping[st
     rows = across_folds(as_results(runs))
     table = replace(make_table(rows, names=names), variant=variant)
     targets = _require_same_names(rows, [tuple(row.by_target) for row in rows], "errors by target")
-    columns: Columns = {}
     own = dict(zip(rows[0].targets, rows[0].units, strict=True))
+    scales: dict[str, tuple[float, str]] = {}
     for name in targets:
-        unit = rows[0].by_target[name].unit
-        factor, of_own = si(own[name])
-        if of_own == unit:
-            unit = own[name]
-        else:
-            factor = 1.0
-        for measure in ("rmse", "mae"):
-            columns[f"{name} {measure.upper()}"] = (
-                lambda row, name=name, measure=measure, factor=factor: (  # type: ignore[misc]
-                    getattr(row.by_target[name], measure) / factor
-                ),
-                bracketed(unit),
-            )
+        (factor, of_own), unit = si(own[name]), rows[0].by_target[name].unit
+        scales[name] = (factor, bracketed(own[name])) if of_own == unit else (1.0, bracketed(unit))
     on_paths = all(row.test_ate is not None and row.test_rte is not None for row in rows)
-    if on_paths:
-        unit = bracketed(rows[0].path_unit or "")
-        columns["ATE"] = lambda row: row.test_ate or 0.0, unit
-        columns["RTE"] = lambda row: row.test_rte or 0.0, unit
-    grid = _error_grid(table, rows, columns, f"errors by target on {table.report}", "error")
+
+    def values(row: Result) -> Values:
+        errors = {
+            (f"{name} {measure.upper()}", unit): getattr(row.by_target[name], measure) / factor
+            for name, (factor, unit) in scales.items()
+            for measure in ("rmse", "mae")
+        }
+        paths = {"ATE": row.test_ate, "RTE": row.test_rte} if on_paths else {}
+        unit = bracketed(row.path_unit or "")
+        return errors | {(name, unit): error or 0.0 for name, error in paths.items()}
+
+    grid = _error_grid(table, rows, values, f"errors by target on {table.report}", "error")
     return replace(grid, notes=(PATHS,)) if on_paths else grid
 
 
@@ -200,19 +194,19 @@ def _require_same_names(rows: Sequence[Result], names: Sequence[tuple[str, ...]]
     return names[0]
 
 
-def _error_grid(table: Table, rows: Sequence[Result], columns: Columns, what: str, across: str) -> Grid:
+def _error_grid(
+    table: Table, rows: Sequence[Result], values: Callable[[Result], Values], what: str, across: str
+) -> Grid:
     """Return one row per model in the table's order, one column per value; the lowest two of each are marked."""
     groups = by_label(rows)
     errors: list[list[tuple[float, float | None]]] = []
     for model in table.rows:
-        by_column = [[value(row) for row in groups[model.model]] for value, _ in columns.values()]
-        errors.append([mean_and_std(values) for values in by_column])
+        by_column = zip(*(values(row).values() for row in groups[model.model]), strict=True)
+        errors.append([mean_and_std(column) for column in by_column])
     means = [{row: mean for row, (mean, _) in enumerate(column)} for column in zip(*errors, strict=True)]
     best, second = lowest_two(means if len(errors) > 1 else [])
     scales = [Scale.of(mean for mean, _ in column) for column in zip(*errors, strict=True)]
-    names = (
-        f"{name}{scale.label}{unit}" for scale, (name, (_, unit)) in zip(scales, columns.items(), strict=True)
-    )
+    names = (f"{name}{scale.label}{unit}" for scale, (name, unit) in zip(scales, values(rows[0]), strict=True))
     return Grid(
         heading=f"{table.heading}; {what}",
         header=("model", *names),
