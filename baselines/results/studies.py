@@ -39,6 +39,8 @@ __all__ = [
 
 SHIPPED = Path(__file__).parent
 """Folder of the studies that ship with the package."""
+PARTS = {"recording": ("recordings", Recording), "target": ("by_target", Target)}
+"""What files beside a study's have a line for, to the field of a row that holds them and their class."""
 FILTERS = ("study", "dataset", "kind", "protocol", "model", "variant", "seed")
 _NUMBERS = ("val_mse", "val_rmse", "val_mae", "test_mse", "test_rmse", "test_mae", "epoch", "parameters")
 
@@ -136,12 +138,12 @@ class Results(Sequence[Result]):
         ]
         if by == "run":
             return pd.DataFrame([run for _, run in runs])
-        kind = Recording if by == "recording" else Target
+        held_in, kind = PARTS[by]
         return pd.DataFrame(
             [
                 run | {by: what} | asdict(errors)
                 for row, run in runs
-                for what, errors in (row.recordings if by == "recording" else row.by_target).items()
+                for what, errors in getattr(row, held_in).items()
             ],
             columns=[*names, *settings, by, *columns(kind)],  # also where no row has any
         )
@@ -208,19 +210,20 @@ def read_study(path: Path) -> list[Result]:
     if len(keys) < len(rows):
         raise ResultsError(f"{path}: a run stands in it twice: expected every key once.")
     parts: dict[str, dict[str, dict[str, Any]]] = {}
-    for name, kind, label in (("recordings", Recording, "recording"), ("by_target", Target, "target")):
-        sibling = _sibling_file(path, name)
+    for label, (name, kind) in PARTS.items():
+        sibling = _sibling_file(path, f"{label}s.csv")
         parts[name] = {key: {} for key in keys}
         for line in read_rows(sibling, {"key": str, label: str, **columns(kind)}):
             key, what = line.pop("key"), line.pop(label)
             if key not in keys:
                 raise ResultsError(f"{sibling}: holds the run {key}, which {path.name} does not.")
             parts[name][key][what] = kind(**line)
-    configs = _read_configs(_sibling_file(path, "configs"))
+    configs_file = _sibling_file(path, "configs.json")
+    configs = _read_configs(configs_file)
     results = []
     for row in rows:
         if row["config"] not in configs:
-            raise ResultsError(f"{_sibling_file(path, 'configs')}: lacks the configuration {row['config']}.")
+            raise ResultsError(f"{configs_file}: lacks the configuration {row['config']}.")
         settings, source = configs[row["config"]], f"{path}, run {row['key']}"
         nested: dict[str, Any] = {name: parts[name][row["key"]] for name in parts}
         results.append(Result(**row, **nested, settings=settings, source=source))
@@ -233,14 +236,16 @@ def write_study(path: Path | str, rows: Sequence[Result]) -> None:
     configs = {row.config: row.settings for row in sorted(ordered, key=lambda row: row.config)}
     path = expanded(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    atomic_bytes(_sibling_file(path, "configs"), (json.dumps(configs, indent=1, sort_keys=True) + "\n").encode())
-    for name, kind, label in (("recordings", Recording, "recording"), ("by_target", Target, "target")):
+    atomic_bytes(
+        _sibling_file(path, "configs.json"), (json.dumps(configs, indent=1, sort_keys=True) + "\n").encode()
+    )
+    for label, (name, kind) in PARTS.items():
         lines = [
             {"key": row.key, label: what, **asdict(errors)}
             for row in ordered
             for what, errors in getattr(row, name).items()
         ]
-        write_rows(_sibling_file(path, name), ["key", label, *columns(kind)], lines)
+        write_rows(_sibling_file(path, f"{label}s.csv"), ["key", label, *columns(kind)], lines)
     told = [name for name in columns(Result) if name not in OPTIONAL or any(getattr(row, name) for row in ordered)]
     write_rows(path, told, ({name: getattr(row, name) for name in told} for row in ordered))
 
@@ -382,8 +387,7 @@ def add_to_study(path: Path, rows: Sequence[Result]) -> list[Result]:
     return merged_rows
 
 
-def _sibling_file(path: Path, name: str) -> Path:
-    kind = {"recordings": "recordings.csv", "by_target": "targets.csv", "configs": "configs.json"}[name]
+def _sibling_file(path: Path, kind: str) -> Path:
     return path.with_name(f"{path.stem}.{kind}")
 
 

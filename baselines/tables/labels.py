@@ -15,19 +15,22 @@ __all__ = ["by_label", "what_numbers_mean"]
 Found = TypeVar("Found", Run, Result)
 
 
+WEIGHTS = "weights"
+"""Setting that names what the weights that a run began with were trained on: a data set, and a digest of how."""
+
+MOST_FIELDS = 3
+"""Differing settings that the name of a row tells; if there are more, rows are numbered."""
+
+MOST_FIELDS_BELOW = 8
+"""Differing settings that the note below a table tells."""
+
+
 class _RowSettings(NamedTuple):
     """What the runs of one row share: the model's name, the variant's, and the settings by their dotted names."""
 
     model: str
     variant: str
     settings: dict[str, Any]
-
-
-WEIGHTS = "weights"
-"""Setting that names what the weights that a run began with were trained on: a data set, and a digest of how."""
-
-MOST_FIELDS = 3
-"""Differing settings that the name of a row tells; if there are more, rows are numbered."""
 
 
 def by_label(runs: Sequence[Found]) -> dict[str, list[Found]]:
@@ -38,13 +41,13 @@ def by_label(runs: Sequence[Found]) -> dict[str, list[Found]]:
     RunError
         If a run is there twice.
     """
-    groups: dict[tuple[str, str], list[Result]] = {}
-    runs_by_group: dict[tuple[str, str], list[Found]] = {}
-    for run, row in zip(runs, map(as_result, runs), strict=True):
-        groups.setdefault((row.config, row.variant), []).append(row)
-        runs_by_group.setdefault((row.config, row.variant), []).append(run)
-    _refuse_repeats(groups.values())
-    return dict(zip(_labels(list(groups.values())), runs_by_group.values(), strict=True))
+    groups: dict[tuple[str, str], list[tuple[Found, Result]]] = {}
+    for run in runs:
+        row = as_result(run)
+        groups.setdefault((row.config, row.variant), []).append((run, row))
+    rows = [[row for _, row in group] for group in groups.values()]
+    _refuse_repeats(rows)
+    return {label: [run for run, _ in group] for label, group in zip(_labels(rows), groups.values(), strict=True)}
 
 
 def what_numbers_mean(groups: Mapping[str, Sequence[Result]]) -> tuple[str, ...]:
@@ -60,7 +63,7 @@ def what_numbers_mean(groups: Mapping[str, Sequence[Result]]) -> tuple[str, ...]
     for label, group in groups.items():
         by_model.setdefault(group[0].model, {})[label] = flatten(dict(group[0].settings))
     for model, rows in by_model.items():
-        numbered = {label for number, label in enumerate(rows, start=1) if label == f"{model} ({number})"}
+        numbered = [label for number, label in enumerate(rows, start=1) if label == f"{model} ({number})"]
         fields = [
             field
             for field in dict.fromkeys(field for settings in rows.values() for field in settings)
@@ -68,25 +71,14 @@ def what_numbers_mean(groups: Mapping[str, Sequence[Result]]) -> tuple[str, ...]
         ]
         if not numbered or not fields:
             continue
-        texts = [
-            f"{label}: "
-            + ", ".join(
-                f"{field.removeprefix('model.')} {_value_text(rows[label].get(field))}"
-                for field in fields[:MOST_FIELDS_BELOW]
-            )
-            for label in rows
-            if label in numbered
-        ]
-        more = len(fields) - MOST_FIELDS_BELOW
-        said.append(
-            "; ".join(texts)
-            + (f"; and {count_of(more, 'more setting')} differ{'s' * (more == 1)}." if more > 0 else ".")
-        )
+        texts = []
+        for label in numbered:
+            told = {field.removeprefix("model."): rows[label].get(field) for field in fields[:MOST_FIELDS_BELOW]}
+            texts.append(f"{label}: {', '.join(f'{name} {_value_text(value)}' for name, value in told.items())}")
+        if (more := len(fields) - MOST_FIELDS_BELOW) > 0:
+            texts.append(f"and {count_of(more, 'more setting')} differ{'s' * (more == 1)}")
+        said.append("; ".join(texts) + ".")
     return tuple(said)
-
-
-MOST_FIELDS_BELOW = 8
-"""Differing settings that the note below a table tells."""
 
 
 def _labels(groups: Sequence[list[Result]]) -> list[str]:
