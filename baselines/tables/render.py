@@ -170,7 +170,10 @@ def _columns(table: Table) -> Iterator[tuple[str, Callable[[Row], str]]]:
         yield "in its unit", lambda row: "" if row.converted is None else number(row.converted)
         yield "vs published", _against_published
     if table.against:
-        yield f"vs {table.called(table.against)} [95 %]{mse.label}", lambda row: _difference(row.comparison, mse)
+        yield (
+            f"vs {table.called(table.against)} [95 %]{mse.label}",
+            lambda row: "" if row.comparison is None else _interval(row.comparison, mse),
+        )
         yield "p (Holm)", lambda row: _corrected_p(row.comparison)
     yield (
         f"{table.report} RMSE{rmse.label}{table.unit_label}",
@@ -191,77 +194,96 @@ def _scales(table: Table) -> tuple[Scale, Scale]:
 
 def notes(table: Table) -> list[str]:
     """Return what has to be said below a table."""
-    sentences = [table.mixture] if table.mixture else []
-    hierarchy, scale = table.hierarchy, _scales(table)[0]
-    if hierarchy is not None:
-        difference = ""
-        if hierarchy.comparison is not None:
-            comparison = hierarchy.comparison
-            p = "" if comparison.p is None else f", p {p_value(comparison.p)}"
-            interval = _interval(comparison, scale)
-            difference = f"; difference of the errors{scale.label} {interval}{p} for this one comparison"
-        published = "" if hierarchy.published is None else f"; published {_percent(hierarchy.published)}"
-        own = [table.called(row.model) for row in table.rows if row.kind == "own"]
-        neither = f"; {', '.join(own)} count{'s' if len(own) == 1 else ''} as neither" if own else ""
-        sentences.append(
-            f"{IMPROVEMENT} ({table.called(hierarchy.hiss)}, of the hierarchies with "
-            f"state-space models at every level, over {table.called(hierarchy.flat)}; both chosen by the reported "
-            f"error, as published{neither}): {_percent(hierarchy.improvement)}{difference}{published}."
-        )
-    sentences += table.numbered
-    if table.looks_ahead:
-        sentences.append(
-            f"{', '.join(map(table.called, table.looks_ahead))}: outputs were seen to depend on samples "
-            "after the end of their chunk, which the other models do not see; such errors do not compare."
-        )
-    if table.elsewhere:
-        sentences.append(
-            f"{', '.join(map(table.called, table.elsewhere))}: predictions that were made elsewhere. Which "
-            "samples and recordings they were made from is not checked here."
-        )
-    compared = [row.comparison for row in table.rows if row.comparison is not None]
-    if table.against and compared:
-        count = compared[0].recordings
-        smallest_p = f" With {count} recordings no p can be below {2.0 ** (1 - count):.2g} before the correction."
-        chosen = f"the {table.against_kind} with the lowest error on {table.selection}"
-        if table.against != best_on_val(table.rows).model:
-            chosen = "the model that was named"
-        how = (
-            f"interval of Student's t over {count:,} recordings, taken as independent, and the seeds; p of "
-            f"Wilcoxon's test over recordings, corrected for {count_of(len(compared), 'comparison')} (Holm); * "
-            "marks a significant difference: p below 0.05, and an interval without 0."
-            f"{smallest_p if count < 10 else ''}"
-        )
-        if count == 1:
-            over_seeds = any(comparison.low < comparison.high for comparison in compared)
-            how = (
-                "interval of Student's t over the seeds alone; one recording carries no test."
-                if over_seeds
-                else "one recording and one seed carry no interval and no test."
-            )
-        sentences.append(f"Differences in MSE to {table.called(table.against)}, {chosen}: {how}")
-        if table.fold_by != "group" and count > 1:
-            sentences.append(
-                f"Recordings of one {table.fold_by} are alike, so intervals and p promise more than they hold; "
-                f"with one fold a {table.fold_by}, compare the folds."
-            )
-        elif table.groups is not None and count > table.groups:
-            sentences.append(
-                f"The recordings are of {count_of(table.groups, 'group')}, and those of one group are alike, so "
-                "that intervals and p promise more than they hold; compare one error for each group."
-            )
-        if any(row.kind != "reference" and len(row.seeds) == 1 for row in table.rows):
-            sentences.append(
-                "Where a model has one seed, interval and p are those of that run: another seed gives another "
-                "difference."
-            )
+    said = [
+        table.mixture,
+        _hierarchy_note(table),
+        *table.numbered,
+        *_origin_notes(table),
+        *_comparison_notes(table),
+    ]
     if _has_published(table):
-        sentences.append(
+        said.append(
             "How the published errors got their unit is inferred from the heading of their table: the published "
             "code gives squares of steps of 0.2 s. Where the heading prints no unit, no difference is given. "
             "Published are the best sizes found there; sizes here are those of the runs."
         )
-    return sentences
+    return [sentence for sentence in said if sentence]
+
+
+def _hierarchy_note(table: Table) -> str:
+    hierarchy, scale = table.hierarchy, _scales(table)[0]
+    if hierarchy is None:
+        return ""
+    difference = ""
+    if (comparison := hierarchy.comparison) is not None:
+        p = "" if comparison.p is None else f", p {p_value(comparison.p)}"
+        interval = _interval(comparison, scale)
+        difference = f"; difference of the errors{scale.label} {interval}{p} for this one comparison"
+    published = "" if hierarchy.published is None else f"; published {_percent(hierarchy.published)}"
+    own = [table.called(row.model) for row in table.rows if row.kind == "own"]
+    neither = f"; {', '.join(own)} count{'s' if len(own) == 1 else ''} as neither" if own else ""
+    return (
+        f"{IMPROVEMENT} ({table.called(hierarchy.hiss)}, of the hierarchies with "
+        f"state-space models at every level, over {table.called(hierarchy.flat)}; both chosen by the reported "
+        f"error, as published{neither}): {_percent(hierarchy.improvement)}{difference}{published}."
+    )
+
+
+def _origin_notes(table: Table) -> Iterator[str]:
+    """Say of which rows the errors do not compare, or cannot be checked."""
+    if table.looks_ahead:
+        yield (
+            f"{', '.join(map(table.called, table.looks_ahead))}: outputs were seen to depend on samples "
+            "after the end of their chunk, which the other models do not see; such errors do not compare."
+        )
+    if table.elsewhere:
+        yield (
+            f"{', '.join(map(table.called, table.elsewhere))}: predictions that were made elsewhere. Which "
+            "samples and recordings they were made from is not checked here."
+        )
+
+
+def _comparison_notes(table: Table) -> Iterator[str]:
+    """Say how the differences to one of the models came about, and what weakens them."""
+    compared = [row.comparison for row in table.rows if row.comparison is not None]
+    if not table.against or not compared:
+        return
+    chosen = f"the {table.against_kind} with the lowest error on {table.selection}"
+    if table.against != best_on_val(table.rows).model:
+        chosen = "the model that was named"
+    yield f"Differences in MSE to {table.called(table.against)}, {chosen}: {_test_text(compared)}"
+    count = compared[0].recordings
+    if table.fold_by != "group" and count > 1:
+        yield (
+            f"Recordings of one {table.fold_by} are alike, so intervals and p promise more than they hold; "
+            f"with one fold a {table.fold_by}, compare the folds."
+        )
+    elif table.groups is not None and count > table.groups:
+        yield (
+            f"The recordings are of {count_of(table.groups, 'group')}, and those of one group are alike, so "
+            "that intervals and p promise more than they hold; compare one error for each group."
+        )
+    if any(row.kind != "reference" and len(row.seeds) == 1 for row in table.rows):
+        yield (
+            "Where a model has one seed, interval and p are those of that run: another seed gives another "
+            "difference."
+        )
+
+
+def _test_text(compared: Sequence[Comparison]) -> str:
+    """Say what intervals and p are of."""
+    count = compared[0].recordings
+    if count == 1:
+        if any(comparison.low < comparison.high for comparison in compared):
+            return "interval of Student's t over the seeds alone; one recording carries no test."
+        return "one recording and one seed carry no interval and no test."
+    smallest_p = f" With {count} recordings no p can be below {2.0 ** (1 - count):.2g} before the correction."
+    return (
+        f"interval of Student's t over {count:,} recordings, taken as independent, and the seeds; p of "
+        f"Wilcoxon's test over recordings, corrected for {count_of(len(compared), 'comparison')} (Holm); * "
+        "marks a significant difference: p below 0.05, and an interval without 0."
+        f"{smallest_p if count < 10 else ''}"
+    )
 
 
 def _percent(share: float) -> str:
@@ -274,10 +296,6 @@ def _has_published(table: Table) -> bool:
 
 def _against_published(row: Row) -> str:
     return "" if row.published is None or row.converted is None else _percent(row.converted / row.published - 1)
-
-
-def _difference(comparison: Comparison | None, scale: Scale) -> str:
-    return "" if comparison is None else _interval(comparison, scale)
 
 
 def _corrected_p(comparison: Comparison | None) -> str:
