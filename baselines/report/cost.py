@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
-from matplotlib.axes import Axes
 
 from baselines.report import html
 from baselines.report.group import Group, join_names
@@ -89,11 +89,10 @@ def _cost_panels(
             for name, cost in costs.items()
             if cost is not None and not group.is_reference(name)
         }
-
-        def draw(axes: Axes, points: Any = points, label: str = label) -> None:
-            plot.plot_cost(axes, points, xlabel=label, ylabel=error, levels=levels, looks=group.looks)
-
         if points:
+            draw = partial(
+                plot.plot_cost, models=points, xlabel=label, ylabel=error, levels=levels, looks=group.looks
+            )
             description = f"Error against {label} of {join_names(list(points))}."
             panels.append(panel(draw, description, height=2.9 + 0.17 * (len(points) // 2), legend=not panels))
     return panels

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -34,27 +34,27 @@ def learning(group: Group) -> str:
     }
     if not learned:
         return ""
-    selection, panels = group.table.selection, []
-    for family in families(sorted(learned)):
-        for key, title in (("train_loss", "train"), ("val_loss", f"{selection}, with the chosen epoch")):
-            all_losses = [line[key] for runs in learned.values() for run in runs for line in run.epochs]
-            curves = {label: [[line[key] for line in run.epochs] for run in learned[label]] for label in family}
-            chosen = {label: [run.results["epoch"] for run in learned[label]] for label in family}
+    selection = group.table.selection
+    chosen = {label: [run.results["epoch"] for run in runs] for label, runs in learned.items()}
 
-            def draw(
-                axes: Axes,
-                curves: Any = curves,
-                chosen: Any = chosen,
-                title: str = title,
-                all_losses: Any = all_losses,
-            ) -> None:
-                marks = chosen if "chosen" in title else None
-                plot.plot_learning(axes, curves, chosen=marks, label=f"loss on {title}", looks=group.looks)
-                # the same in every panel, so that they compare
-                axes.set_ylim(0.93 * min(all_losses), 1.07 * max(all_losses))
+    def loss_panel(family: Sequence[str], key: str, part: str) -> Panel:
+        losses = {label: [[line[key] for line in run.epochs] for run in runs] for label, runs in learned.items()}
+        every = [loss for curves in losses.values() for curve in curves for loss in curve]
+        curves, label = {label: losses[label] for label in family}, f"loss on {part}"
+        marks = chosen if key == "val_loss" else None
 
-            description = f"Loss on {title} of {join_names(family)}, epoch by epoch."
-            panels.append(panel(draw, description, height=2.9 + 0.18 * max(0, len(family) - 3)))
+        def draw(axes: Axes) -> None:
+            plot.plot_learning(axes, curves, chosen=marks, label=label, looks=group.looks)
+            axes.set_ylim(0.93 * min(every), 1.07 * max(every))  # the same in every panel, so that they compare
+
+        description = f"Loss on {part} of {join_names(family)}, epoch by epoch."
+        return panel(draw, description, height=2.9 + 0.18 * max(0, len(family) - 3))
+
+    panels = [
+        loss_panel(family, key, part)
+        for family in families(sorted(learned))
+        for key, part in (("train_loss", "train"), ("val_loss", f"{selection}, with the chosen epoch"))
+    ]
     several = max(map(len, learned.values()))
     return html.paragraph(
         "Mean squared error in normalised units. The mark is the epoch with the lowest loss on "

@@ -6,9 +6,8 @@ import json
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, NamedTuple
-
-from matplotlib.axes import Axes
 
 from baselines.presets import DECIDED_BY_DATA, REFERENCES
 from baselines.report.group import families, join_names
@@ -248,12 +247,14 @@ def settings_panels(varied_axis: Varied, part: str, looks: Mapping[str, Look]) -
         for rest, errors in panels[:MAX_PANELS]:
             for family in families(list(errors)):
                 family_errors = {model: errors[model] for model in family}
-
-                def draw(axes: Axes, family_errors: Errors = family_errors, label: str = label) -> None:
-                    plot.plot_settings(
-                        axes, family_errors, xlabel=axis.label, ylabel=label, looks=looks, names=varied_axis.names
-                    )
-
+                draw = partial(
+                    plot.plot_settings,
+                    errors=family_errors,
+                    xlabel=axis.label,
+                    ylabel=label,
+                    looks=looks,
+                    names=varied_axis.names,
+                )
                 suffix = f"; {rest}" if rest else ""
                 description = f"{label} of {join_names(family)} against {axis.label}{suffix}."
                 height = 3.0 + 0.18 * max(0, len(family) - 2)
