@@ -49,6 +49,24 @@ class Key(NamedTuple):
         return self[:3]
 
 
+class Task(NamedTuple):
+    """Groups of one data set, kind and name of protocol, which differ in settings alone.
+
+    Parameters
+    ----------
+    groups
+        In the order of the page.
+    fold_tables
+        A table for each cross-validation among them that some model has run on all folds of.
+    without_folds
+        Titles of the groups whose cross-validation no model has run on all folds of, as the sweep goes on.
+    """
+
+    groups: list[Group]
+    fold_tables: list[Table]
+    without_folds: list[str]
+
+
 Section = tuple[Entry | None, str]
 """A section's entry in the contents, where it has one, and its text."""
 
@@ -213,22 +231,23 @@ def _page_of_many(groups: Sequence[Group], runs: Sequence[Run], omitted: str) ->
     words = f"{counts} {separation}: an error on one says nothing about another."
     head = [f"<h1>{html.escape(title)}</h1>", html.paragraph(words, "lede"), omitted]
     sections: list[Section] = []
-    if tables := _overview_tables(groups):
+    tasks = _tasks(groups)
+    if tables := _overview_tables(tasks):
         overview_entry = Entry("overview", "Overview")
         sections.append((overview_entry, html.section(overview_entry, *tables)))
-    for protocol_groups in _groups_by_protocol(groups):
-        sections += _sections_of_protocol(protocol_groups)
+    for task in tasks:
+        sections += _sections_of_task(task)
     entries = [entry for entry, _ in sections if entry is not None]
     return html.document(title, head, [text for _, text in sections], entries)
 
 
-def _sections_of_protocol(groups: Sequence[Group]) -> Iterator[Section]:
+def _sections_of_task(task: Task) -> Iterator[Section]:
     """Yield what stands above the groups of one data set and protocol, and a section for each of them."""
-    fold_tables, without_folds = _fold_tables(groups)
-    for table in fold_tables:
+    groups = task.groups
+    for table in task.fold_tables:
         yield _folds_section(table)
-    if without_folds:
-        text = f"{join_names(without_folds)}: no model has run on all folds, so they stand apart."
+    if task.without_folds:
+        text = f"{join_names(task.without_folds)}: no model has run on all folds, so they stand apart."
         yield None, html.paragraph(text)
     if settings_section := _settings_section(groups, f"{groups[0].anchor}-"):
         yield settings_section
@@ -238,24 +257,16 @@ def _sections_of_protocol(groups: Sequence[Group]) -> Iterator[Section]:
         yield entry, html.section(entry, lede(group), *texts, css_class="set")
 
 
-def _groups_by_protocol(groups: Sequence[Group]) -> list[list[Group]]:
-    """Put groups of one data set, kind and name of protocol together: they differ in settings alone."""
-    by_protocol: dict[tuple[str, ...], list[Group]] = {}
+def _tasks(groups: Sequence[Group]) -> list[Task]:
+    """Put groups of one data set, kind and name of protocol together."""
+    by_task: dict[tuple[str, ...], list[Group]] = {}
     for group in groups:
-        by_protocol.setdefault((group.table.kind, group.table.dataset, group.table.protocol), []).append(group)
-    return list(by_protocol.values())
+        by_task.setdefault((group.table.kind, group.table.dataset, group.table.protocol), []).append(group)
+    return [Task(same, *_fold_tables(same)) for same in by_task.values()]
 
 
 def _fold_tables(groups: Sequence[Group]) -> tuple[list[Table], list[str]]:
-    """Put the folds of each cross-validation among groups of one data set and protocol together.
-
-    Returns
-    -------
-    tables
-        One for each that some model has run on all folds of.
-    unfinished
-        Titles of the groups of which no table can be made, as their sweep goes on.
-    """
+    """Put the folds of each cross-validation among groups of a task together, as :class:`Task` has them."""
     groups_by_split: dict[str, list[Group]] = {}
     for group in groups:
         protocol = group.dataset.protocol
@@ -284,20 +295,19 @@ def _folds_section(table: Table) -> tuple[Entry, str]:
     return entry, html.section(entry, *texts, css_class="set")
 
 
-def _overview_tables(groups: Sequence[Group]) -> list[str]:
+def _overview_tables(tasks: Sequence[Task]) -> list[str]:
     """Return a table for each kind and protocol with several data sets: the error of every model on each.
 
     Of several recipes of a data set the one that the others are variants of stands there (:func:`_main_keys`);
     where that is a fold, all of them put together, or none.
     """
     pages: dict[tuple[str, str], list[Table]] = {}
-    for protocol_groups in _groups_by_protocol(groups):
-        table = next(group for group in protocol_groups if group.full).table
+    for task in tasks:
+        table = next(group for group in task.groups if group.full).table
         if table.fold is not None:
-            fold_tables, unfinished = _fold_tables(protocol_groups)
-            if unfinished and not fold_tables:  # one fold's errors are not the data set's
+            if task.without_folds and not task.fold_tables:  # one fold's errors are not the data set's
                 continue
-            table = fold_tables[0] if fold_tables else table
+            table = task.fold_tables[0] if task.fold_tables else table
         pages.setdefault((table.kind_label, table.protocol), []).append(table)
     tables_html = []
     for tables in pages.values():

@@ -20,7 +20,7 @@ import csp_data
 from baselines.errors import OptionError
 from baselines.report import make_report, write_report
 from baselines.report.about import _shared_recordings, lede
-from baselines.report.build import Key, _overview_tables, _title
+from baselines.report.build import Key, _overview_tables, _tasks, _title
 from baselines.report.cost import _realtime_factor, provenance, speed
 from baselines.report.curves import _drift_panel, _Sums, learning, over_time
 from baselines.report.group import FAMILY_SIZE, Group, families, looks_of
@@ -588,7 +588,7 @@ def test_the_overview_has_the_data_as_they_are_and_no_variant_of_them(
     variant = replace(plain, runs=list(runs.values()), table=replace(table, rows=(row,)), full=False)
     other = replace(plain, table=replace(table, dataset="other"))
     simulated = replace(plain, table=replace(table, dataset="third", kind="simulated"))
-    (overview,) = _overview_tables([plain, variant, other, simulated])  # which is alone of its kind
+    (overview,) = _overview_tables(_tasks([plain, variant, other, simulated]))  # which is alone of its kind
     for model in table.rows:
         assert overview.count(f">{cells(table, model)[1]}<") == 2
     best = cells(table, table.rows[-1])[1]
