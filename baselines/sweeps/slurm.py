@@ -107,22 +107,15 @@ class Submitit:
                 if batch:
                     pending += _submit(executor, batch, place)
                 for job in list(pending):
-                    has_result = job.paths.result_pickle.exists()
-                    if queue:
-                        end = "ended" if has_result else queue.end_of(job.job_id)
-                    else:
-                        end = f"{job.state.lower()} without a result" if job.done() else ""
-                    if not end:
+                    if not (end := _end_of(job, queue)):
                         continue
                     pending.remove(job)
-                    if not has_result:
-                        lost_jobs.append(_describe(job, end))
-                        continue
                     try:
-                        yield job.result()
-                    except Exception as error:  # submitit's own, with the trace of what its job could not do
-                        trace = str(error).rpartition("\n---")[0] or str(error)
-                        lost_jobs.append(_describe(job, trace.strip().splitlines()[-1]))
+                        outcome = _outcome_of(job, end)
+                    except WorkerLostError as error:
+                        lost_jobs.append(str(error))
+                    else:
+                        yield outcome
                 time.sleep(POLL_S)
         finally:
             for job in pending:
@@ -165,5 +158,20 @@ def _submit(executor: Any, runs: Sequence[PlannedRun], place: Place) -> list[Any
         ) from error
 
 
-def _describe(job: Any, end: str) -> str:
-    return f"job {job.job_id}: {end}; its log is {job.paths.stderr}"
+def _end_of(job: Any, queue: SlurmQueue | None) -> str:
+    """Return how a job ended; nothing while it has not."""
+    if queue is None:
+        return f"{job.state.lower()} without a result" if job.done() else ""
+    return "ended" if job.paths.result_pickle.exists() else queue.end_of(job.job_id)
+
+
+def _outcome_of(job: Any, end: str) -> Outcome:
+    """Return what an ended job came to; raise :class:`WorkerLostError` if it left nothing, or an error alone."""
+    if job.paths.result_pickle.exists():
+        try:
+            outcome: Outcome = job.result()
+            return outcome
+        except Exception as error:  # submitit's own, with the trace of what its job could not do
+            trace = str(error).rpartition("\n---")[0] or str(error)
+            end = trace.strip().splitlines()[-1]
+    raise WorkerLostError(f"job {job.job_id}: {end}; its log is {job.paths.stderr}")
