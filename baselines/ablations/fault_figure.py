@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 
 from baselines.ablations.faults import FAULTS
 from baselines.tables.digits import bracketed
+from baselines.tables.labels import base_name
 from baselines.tables.model_looks import looks_by_name
 from baselines.tables.table import kind_label
 from csp_data.plot.runs import plot_settings
@@ -77,7 +78,7 @@ def _panel(ax: Axes, rows: Sequence[Row], models: Sequence[tuple[str, str]]) -> 
         errors,
         xlabel=f"{fault.axis} ({fault.unit})",
         ylabel="MSE / MSE without fault" if first.rmse is None else f"RMSE{bracketed(first.rmse_unit)}",
-        looks=looks_by_name({_label(model, trained, models): model.split(" ")[0] for model, trained in models}),
+        looks=looks_by_name({_label(model, trained, models): base_name(model) for model, trained in models}),
         names=names,
     )
     ax.set_title(first.fault, loc="left", fontsize="small")

@@ -10,10 +10,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from baselines.files import atomic_bytes
-from baselines.presets import REFERENCES
 from baselines.report import html
 from baselines.report.about import lede
-from baselines.report.group import Group, base_name, join_names, looks_of
+from baselines.report.group import Group, join_names, looks_of
 from baselines.report.html import Entry
 from baselines.report.results import errors_table, significance
 from baselines.report.sections import group_sections
@@ -22,7 +21,7 @@ from baselines.results.folds import FoldsMissingError
 from baselines.results.rows import unique_runs
 from baselines.runs.config import data_config, differing
 from baselines.runs.run import Run, RunError
-from baselines.tables.labels import by_label
+from baselines.tables.labels import by_label, is_reference
 from baselines.tables.make import make_table
 from baselines.tables.render import overview
 from baselines.tables.setting_text import setting_text
@@ -200,7 +199,7 @@ def _protocol_differences(dataset: Dataset, main: Dataset) -> str:
 
 
 def _references_last(label: str) -> tuple[bool, str]:
-    return base_name(label) in REFERENCES, label
+    return is_reference(label), label
 
 
 def _page_of_one(group: Group, omitted: str) -> str:

@@ -14,6 +14,7 @@ from baselines.report.group import Group, join_names
 from baselines.report.panels import Panel, panel
 from baselines.runs.run import Run
 from baselines.tables.digits import Scale
+from baselines.tables.labels import is_reference
 from baselines.training.ledger import SWEEP, read_lines
 from baselines.training.settings import BEST
 from csp_data import plot
@@ -66,7 +67,7 @@ def _cost_table(group: Group, means: Mapping[str, float], factors: Mapping[str, 
             "" if factor is None else f"{factor:,.0f}",
             ", ".join(sorted({str(run.environment.get("device", "elsewhere")) for run in runs})),
         ]
-        rows.append(("reference" if group.is_reference(label) else "", cells))
+        rows.append(("reference" if is_reference(label) else "", cells))
     return html.table(f"Speed and size; {table.report} MSE is the mean over seeds", columns, rows)
 
 
@@ -77,7 +78,7 @@ def _cost_panels(
     factors: Mapping[str, float | None],
 ) -> list[Panel]:
     """Draw the error of learned models against their size and speed, and the best reference as a level."""
-    references = [label for label in group.models if group.is_reference(label)]
+    references = [label for label in group.models if is_reference(label)]
     best = min(references, key=lambda label: means[label], default=None)
     levels = {} if best is None else {f"{best} (best reference)": means[best]}
     error = f"{group.table.report} MSE{group.table.squared_unit_label}"
@@ -87,7 +88,7 @@ def _cost_panels(
         points = {
             name: (cost, errors[name])
             for name, cost in costs.items()
-            if cost is not None and not group.is_reference(name)
+            if cost is not None and not is_reference(name)
         }
         if points:
             draw = partial(

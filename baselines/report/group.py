@@ -7,15 +7,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-from baselines.presets import REFERENCES
 from baselines.runs.run import Run
-from baselines.tables.labels import by_label
+from baselines.tables.labels import base_name, by_label, is_reference
 from baselines.tables.model_looks import looks_by_name
 from baselines.tables.table import Table
 from csp_data import Dataset
 from csp_data.plot.style import MARKERS, Look, looks
 
-__all__ = ["Group", "base_name", "families", "join_names", "looks_of"]
+__all__ = ["Group", "families", "join_names", "looks_of"]
 
 FAMILY_SIZE = len(MARKERS)
 """Most models in one panel: as many as there are colours."""
@@ -23,11 +22,6 @@ FAMILY_SIZE = len(MARKERS)
 
 DRAWN_OVER_TIME = 3
 """Models in the figures of one episode, best on the part for choosing first."""
-
-
-def base_name(label: str) -> str:
-    """Return the model's own name in the label of a row."""
-    return label.split(" ")[0]
 
 
 def join_names(names: Sequence[str]) -> str:
@@ -49,11 +43,11 @@ def families(models: Sequence[str]) -> list[list[str]]:
 
 def looks_of(models: Sequence[str]) -> dict[str, Look]:
     """Give each model of a page its look; no two in a panel have the same colour, references are grey."""
-    learned = [model for model in models if base_name(model) not in REFERENCES]
+    learned = [model for model in models if not is_reference(model)]
     slots: list[str] = []
     for family in families(learned):  # a family begins with the first colour
         slots += [*family, *(f"\0{len(slots)}{i}" for i in range(len(family), FAMILY_SIZE))]
-    looks_by_model = looks(slots, [model for model in models if base_name(model) in REFERENCES])
+    looks_by_model = looks(slots, [model for model in models if is_reference(model)])
     return {model: looks_by_model[model] for model in models}
 
 
@@ -100,25 +94,20 @@ class Group:
         mean = {
             label: sum(run.selected["mse"] for run in runs) / len(runs) for label, runs in runs_by_label.items()
         }
-        order = sorted(runs_by_label, key=lambda label: (base_name(label) in REFERENCES, mean[label]))
+        order = sorted(runs_by_label, key=lambda label: (is_reference(label), mean[label]))
         return {label: runs_by_label[label] for label in order}
-
-    @staticmethod
-    def is_reference(label: str) -> bool:
-        """Whether a label is a reference's."""
-        return base_name(label) in REFERENCES
 
     @cached_property
     def highlighted(self) -> list[str]:
         """Labels of the models in figures that hold only a few: the best on the selection, two references."""
-        references = [label for label in self.models if self.is_reference(label)][:2]
-        learned = [label for label in self.models if not self.is_reference(label)]
+        references = [label for label in self.models if is_reference(label)][:2]
+        learned = [label for label in self.models if not is_reference(label)]
         return [*learned[: FAMILY_SIZE - len(references)], *references]
 
     @cached_property
     def highlighted_looks(self) -> Mapping[str, Look]:
         """Looks of :attr:`highlighted`: those of the page, unless it has more models than there are colours."""
-        learned = [label for label in self.highlighted if not self.is_reference(label)]
+        learned = [label for label in self.highlighted if not is_reference(label)]
         if len({self.looks[label]["color"] for label in learned}) == len(learned):
             return self.looks
         return looks_by_name({label: base_name(label) for label in self.highlighted})

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple, TypeVar
 
+from baselines.presets import REFERENCES
 from baselines.results.rows import Result, as_result
 from baselines.runs.config import flatten
 from baselines.runs.run import Run, RunError
 from csp_data.terminal import count_of
 
-__all__ = ["by_label", "what_numbers_mean"]
+__all__ = ["base_name", "by_label", "is_reference", "what_numbers_mean"]
 
 Found = TypeVar("Found", Run, Result)
 
@@ -31,6 +32,16 @@ class _RowSettings(NamedTuple):
     model: str
     variant: str
     settings: dict[str, Any]
+
+
+def base_name(label: str) -> str:
+    """Return the model's own name in the label of a row."""
+    return label.split(" ")[0]
+
+
+def is_reference(label: str) -> bool:
+    """Whether a label is a reference's."""
+    return base_name(label) in REFERENCES
 
 
 def by_label(runs: Sequence[Found]) -> dict[str, list[Found]]:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from baselines.presets import REFERENCES, STATE_SPACES
+from baselines.presets import STATE_SPACES
 from baselines.tables.digits import bracketed, squared
+from baselines.tables.labels import base_name, is_reference
 from baselines.tables.significance import Comparison
 
 __all__ = ["Hierarchy", "Row", "Table", "kind_label"]
@@ -65,13 +66,12 @@ class Row:
     @property
     def kind(self) -> str:
         """``"reference"``, ``"flat"``, ``"hiss"``, or ``"own"`` for a user's model or predictions."""
-        name = self.model.split(" ")[0]
-        return "reference" if name in REFERENCES else name.split("-")[0]
+        return "reference" if is_reference(self.model) else base_name(self.model).split("-")[0]
 
     @property
     def state_spaces(self) -> bool:
         """Whether it is HiSS in the paper's sense: a hierarchy with a state-space model at every level."""
-        return self.kind == "hiss" and {*self.model.split(" ")[0].split("-")[1:]} <= STATE_SPACES
+        return self.kind == "hiss" and {*base_name(self.model).split("-")[1:]} <= STATE_SPACES
 
 
 def best_on_val(rows: Sequence[Row]) -> Row:
