@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Literal
 
 import tyro
 
-from baselines.commands.arguments import parse_lists, parse_seeds
-from baselines.commands.run_options import Runs, RunsOptions, print_outcome
-from csp_data.terminal import count_of, loudness
+from baselines.commands.arguments import Flag, parse_lists, parse_seeds
+from baselines.commands.run_options import Runs, RunsOptions, counts_text, print_outcome
+from csp_data.terminal import loudness
 
 __all__ = ["ABLATE", "Ablate", "ablate"]
 
@@ -63,7 +62,7 @@ class Ablate:
     runs: RunsOptions = field(default_factory=Runs)
     set: Annotated[tuple[str, ...], _arg(metavar="KEY=VALUE ...")] = ()
     """Settings train.FIELD, model.SIZE or data.FIELD (of the protocol), the same in all variants."""
-    json: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    json: Flag = False
     """Print what became of each run as JSON."""
 
 
@@ -86,15 +85,10 @@ def ablate(command: Ablate, line: str) -> None:
         command=line,
     )
     notes = {f"{row.dataset}, {row.variant}": row.note for row in ablation.rows if row.note and not row.model}
-    sweep = ablation.sweep
     if command.json:
-        files = [str(path) for path in ablation.files]
-        failed = {str(folder): reason for folder, reason in sweep.failed.items()}
-        text = json.dumps({"ablation": ablation.kind, "files": files, "left_out": notes, "failed": failed})
+        files = list(map(str, ablation.files))
+        print_outcome({"ablation": ablation.kind, "files": files, "left_out": notes}, ablation.sweep)
     else:
-        counts = (
-            f"{count_of(len(sweep.done), 'run')}, {sweep.executed} of them done now; {len(sweep.failed)} failed"
-        )
-        text = f"{summary(ablation.rows)}\n\n{sweep.folder}: {counts}"
-        text += "".join(f"\nwritten: {path}" for path in ablation.files)
-    print_outcome(text, sweep.failed)
+        written = (f"written: {path}" for path in ablation.files)
+        text = "\n".join([summary(ablation.rows), "", counts_text(ablation.sweep), *written])
+        print_outcome(text, ablation.sweep)

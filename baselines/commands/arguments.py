@@ -1,14 +1,19 @@
-"""Parse arguments of the command line: seeds, and KEY=VALUE."""
+"""Arguments that commands share: flags, seeds, and KEY=VALUE."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from typing import Any
+from typing import Annotated, Any
+
+import tyro
 
 from baselines.errors import OptionError
 
-__all__ = ["parse_lists", "parse_names", "parse_seeds", "parse_settings"]
+__all__ = ["Flag", "parse_lists", "parse_names", "parse_seeds", "parse_settings"]
+
+Flag = Annotated[bool, tyro.conf.FlagCreatePairsOff]
+"""Type of an option without a value; there is no ``--no-`` of it."""
 
 
 def parse_seeds(texts: Sequence[str], option: str = "seeds") -> tuple[int, ...]:

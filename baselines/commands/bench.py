@@ -11,6 +11,7 @@ from typing import Annotated, Literal
 
 import tyro
 
+from baselines.commands.arguments import Flag
 from baselines.errors import OptionError, UnknownNameError
 from baselines.training.settings import Form
 
@@ -39,13 +40,13 @@ class Bench:
     """Precision of the training steps."""
     samples: int = 5000
     """Samples of each stream; an hour at 50 Hz is 180000."""
-    paced: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    paced: Flag = False
     """Stream 50 samples a second, as a sensor would, instead of as fast as they are taken."""
-    quick: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    quick: Flag = False
     """Tiny models and few repetitions, to see that it works."""
     out: Annotated[Path | None, _arg(metavar="FILE", aliases=["-o"])] = None
     """Also write what was found as JSON to this file."""
-    json: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    json: Flag = False
     """Print JSON instead of tables."""
 
 

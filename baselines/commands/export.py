@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 
 import tyro
 
+from baselines.commands.arguments import Flag
 from csp_data.terminal import count_of, loudness
 
 __all__ = ["EXPORT", "Export", "export_run"]
@@ -41,7 +42,7 @@ class Export:
     """Steps that a Transformer looks back over; needed where the run's own has no window."""
     data: Annotated[Path | None, _arg(metavar="FILE")] = None
     """The prepared file, for runs without interface.json if it is no longer where the run found it."""
-    json: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    json: Flag = False
     """Print the metadata as JSON."""
 
 

@@ -10,7 +10,7 @@ from typing import Annotated
 
 import tyro
 
-from baselines.commands.arguments import parse_seeds
+from baselines.commands.arguments import Flag, parse_seeds
 
 __all__ = ["FAULTS", "Faults", "faults"]
 
@@ -57,7 +57,7 @@ class Faults:
     """Folder to write to."""
     device: Annotated[str, _arg(metavar="NAME")] = "cpu"
     """Device, as torch names it: cpu, cuda, cuda:1."""
-    json: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    json: Flag = False
     """Print the rows as JSON."""
 
 

@@ -18,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 import tyro
 
+from baselines.commands.arguments import Flag
 from baselines.errors import OptionError, UsageError
 from baselines.stream.line_protocol import cells
 from csp_data.home import expanded
@@ -64,9 +65,9 @@ class Predict:
     """Folder of raw recordings for --dataset; by default the data set's own."""
     recording: Annotated[tuple[str, ...], _arg(metavar="ID...")] = ()
     """Which recordings of --dataset to predict, by id or pattern ("s01_*"); by default all."""
-    skip_damaged: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    skip_damaged: Flag = False
     """Leave damaged recordings out, and list them."""
-    whole: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    whole: Flag = False
     """Start afresh only after a gap, as a stream does; by default also after each window, as in training."""
     baseline: Literal["protocol", "none"] = "protocol"
     """What is subtracted first: what the run's protocol takes from a recording's first rows, or nothing (if

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
-from baselines.commands.arguments import parse_names
+from baselines.commands.arguments import Flag, parse_names
 from baselines.commands.results import runs_or_rows
 from baselines.errors import OptionError, UnknownNameError
 from csp_data.terminal import at_terminal, visible
@@ -71,13 +71,13 @@ class Table:
     the part for choosing."""
     rename: Annotated[tuple[str, ...], _arg(metavar="NAME=OTHER ...")] = ()
     """Other names for rows, such as own-Mine=Ours; also for recordings or data sets. Not for CSV or JSON."""
-    transpose: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    transpose: Flag = False
     """A column for each model, for many recordings or data sets. Not for CSV or JSON."""
     caption: Annotated[str | None, _arg(metavar="TEXT")] = None
     """Caption of one table, in LaTeX. The line that it replaces then stands below the table."""
     label: Annotated[str | None, _arg(metavar="NAME")] = None
     r"""Label of one table in LaTeX, for \ref."""
-    json: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    json: Flag = False
     """The same as --format json."""
 
 
@@ -91,7 +91,7 @@ class Report:
     """The page to write, if the name ends in .html; else a folder for its index.html."""
     data: Annotated[tuple[Path, ...], _arg(metavar="FILE...")] = ()
     """Prepared files that are no longer where the runs found them."""
-    json: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    json: Flag = False
     """Print where the page is as JSON."""
 
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
+from baselines.commands.arguments import Flag
 from baselines.errors import OptionError
 from csp_data.terminal import count_of
 
@@ -53,7 +54,7 @@ class Results:
     """Table of an ablation (KIND.csv), which says which variant each of its runs is."""
     cpu: Annotated[str | None, _arg(metavar="NAME")] = None
     """Name of the processor, for runs that did not record it."""
-    json: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    json: Flag = False
     """Print what is there as JSON."""
 
 

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
-from baselines.commands.arguments import parse_lists
+from baselines.commands.arguments import Flag, parse_lists
+from csp_data.terminal import count_of
 
-__all__ = ["Runs", "RunsOptions", "print_outcome"]
+if TYPE_CHECKING:
+    from baselines.sweeps.sweep import Sweep
+
+__all__ = ["Runs", "RunsOptions", "counts_text", "print_outcome"]
 
 _arg = tyro.conf.arg
 
@@ -29,7 +33,7 @@ class Runs:
     """Sizes of the models: small, or paper (published)."""
     raw: Annotated[str | None, _arg(metavar="FOLDER")] = None
     """Folder of the raw files; {name} in it stands for the data set's name."""
-    skip_damaged: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    skip_damaged: Flag = False
     """Leave damaged recordings out, and list them."""
     jobs: int = 1
     """Runs that are trained at once."""
@@ -54,10 +58,19 @@ RunsOptions = Annotated[Runs, tyro.conf.OmitArgPrefixes, _arg(name="runs")]
 """The same as a field of a command's options."""
 
 
-def print_outcome(text: str, failed: Mapping[Path, str]) -> None:
-    """Print what was found, and which runs failed and why; exit with 1 if one did."""
-    sys.stdout.write(text + "\n")
-    for folder, reason in failed.items():
+def counts_text(sweep: Sweep) -> str:
+    """Say where the runs of a sweep are, how many are done, and how many failed."""
+    done = f"{count_of(len(sweep.done), 'run')}, {sweep.executed} of them done now"
+    return f"{sweep.folder}: {done}; {len(sweep.failed)} failed"
+
+
+def print_outcome(found: str | Mapping[str, Any], sweep: Sweep) -> None:
+    """Print what was found, as text or as JSON, and which runs failed and why; exit with 1 if one did."""
+    if not isinstance(found, str):
+        failed = {str(folder): reason for folder, reason in sweep.failed.items()}
+        found = json.dumps({**found, "failed": failed})
+    sys.stdout.write(found + "\n")
+    for folder, reason in sweep.failed.items():
         sys.stderr.write(f"failed: {folder}: {reason}\n")
-    if failed:
+    if sweep.failed:
         sys.exit(1)

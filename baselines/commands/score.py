@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import tyro
 
 import csp_data
-from baselines.commands.arguments import parse_settings
+from baselines.commands.arguments import Flag, parse_settings
 from baselines.commands.train import print_metrics
 from baselines.errors import OptionError
 from csp_data.terminal import loudness
@@ -43,7 +43,7 @@ class Score:
     """CSV file of the predictions."""
     raw: Annotated[Path | None, _arg(metavar="FOLDER")] = None
     """Folder of the raw files, to prepare the data set from."""
-    skip_damaged: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    skip_damaged: Flag = False
     """Leave damaged recordings out, and list them."""
     protocol: Annotated[str | None, _arg(metavar="NAME")] = None
     """Name of the protocol; by default the data set's own."""
@@ -63,7 +63,7 @@ class Score:
     """Settings that tell variants of a method apart, such as taps=50."""
     about: Annotated[str, _arg(metavar="TEXT")] = ""
     """What made the predictions, in words: libraries and versions, where the code is."""
-    json: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    json: Flag = False
     """Print the results as JSON."""
 
 

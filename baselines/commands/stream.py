@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, BinaryIO, Literal, TextIO
 
 import tyro
 
+from baselines.commands.arguments import Flag
 from baselines.commands.stream_loop import (
     EvenSamples,
     StreamCounts,
@@ -65,7 +66,7 @@ class Stream:
     on_bad: Literal["stop", "hold"] = "stop"
     """What to do with a line that is not a sample: stop the stream, or count it and repeat the last good sample
     (with --resample: leave it out)."""
-    resample: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    resample: Flag = False
     """Bring samples of another or irregular rate to that of the training data, by their column time (in s)."""
     max_gap: Annotated[float | None, _arg(metavar="S")] = None
     """With --resample: after a longer time (in s) without a sample the stream starts over, with the same baseline;
@@ -84,7 +85,7 @@ class Stream:
     """What runs the model: the layers' own steps, or compiled loops equal to them."""
     data: Annotated[Path | None, _arg(metavar="FILE")] = None
     """The prepared file, for runs without interface.json if it is no longer where the run found it."""
-    json: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    json: Flag = False
     """Write the summary on stderr as JSON."""
 
 

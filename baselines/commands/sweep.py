@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shlex
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -11,9 +10,9 @@ from typing import Annotated, Literal
 
 import tyro
 
-from baselines.commands.arguments import parse_lists, parse_seeds
-from baselines.commands.run_options import Runs, RunsOptions, print_outcome
-from csp_data.terminal import count_of, loudness
+from baselines.commands.arguments import Flag, parse_lists, parse_seeds
+from baselines.commands.run_options import Runs, RunsOptions, counts_text, print_outcome
+from csp_data.terminal import loudness
 
 __all__ = ["SWEEP", "Sweep", "sweep"]
 
@@ -54,7 +53,7 @@ class Sweep:
     """Settings train.FIELD, model.SIZE or data.FIELD (of the protocol); of several values, each is run."""
     track: Annotated[Literal["tensorboard", "trackio", "wandb"] | None, _arg(metavar="NAME")] = None
     """Also report to this tracker (tensorboard, trackio, wandb); the runs' folders remain the record."""
-    json: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    json: Flag = False
     """Print what became of each run as JSON."""
 
 
@@ -75,15 +74,9 @@ def sweep(command: Sweep, line: str) -> None:
         command=line,
     )
     if command.json:
-        failed = {str(folder): reason for folder, reason in finished.failed.items()}
-        text = json.dumps(
-            {"sweep": str(finished.folder), "done": [str(f) for f in finished.done], "failed": failed}
-        )
+        print_outcome({"sweep": str(finished.folder), "done": list(map(str, finished.done))}, finished)
     else:
-        done = f"{count_of(len(finished.done), 'run')}, {finished.executed} of them done now"
-        counts = f"{done}; {len(finished.failed)} failed"
-        text = "\n".join([f"{finished.folder}: {counts}", *_table_commands(finished.folder)])
-    print_outcome(text, finished.failed)
+        print_outcome("\n".join([counts_text(finished), *_table_commands(finished.folder)]), finished)
 
 
 def _table_commands(folder: Path) -> list[str]:

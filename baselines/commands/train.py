@@ -15,7 +15,7 @@ import docstring_parser
 import tyro
 
 import csp_data
-from baselines.commands.arguments import parse_settings
+from baselines.commands.arguments import Flag, parse_settings
 from baselines.errors import OptionError
 from baselines.presets import INNER_KINDS, KINDS, REFERENCES, short_name
 from baselines.published import TRAINING, training_of
@@ -132,7 +132,7 @@ class Train:
     """Folder of the run; by default runs/DATASET-MODEL-SEED."""
     raw: Annotated[Path | None, _arg(metavar="FOLDER")] = None
     """Folder of the raw files, to prepare the data set from."""
-    skip_damaged: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    skip_damaged: Flag = False
     """Leave damaged recordings out, and list them."""
     protocol: Annotated[str | None, _arg(metavar="NAME")] = None
     """Name of the protocol; by default the data set's own."""
@@ -151,7 +151,7 @@ class Train:
     """Threads of torch; by default 1 for small sizes and references (more would wait for each other), else all."""
     track: Annotated[Literal["tensorboard", "trackio", "wandb"] | None, _arg(metavar="NAME")] = None
     """Also report to this tracker (tensorboard, trackio, wandb); the run's folder remains the record."""
-    json: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    json: Flag = False
     """Print the results as JSON."""
 
 
@@ -170,7 +170,7 @@ class Eval:
     """Folder of raw recordings for --dataset."""
     recording: Annotated[tuple[str, ...], _arg(metavar="ID...")] = ()
     """Which recordings of --dataset to evaluate on, by id or pattern ("s01_*"); with --raw by default all."""
-    skip_damaged: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    skip_damaged: Flag = False
     """With --dataset: leave damaged recordings out, and list them."""
     data: Annotated[Path | None, _arg(metavar="FILE")] = None
     """The prepared file, if it is no longer where the run found it."""
@@ -178,7 +178,7 @@ class Eval:
     """Folder to write predictions.npz into, which csp-data view --runs shows."""
     device: Annotated[str, _arg(metavar="NAME")] = "cpu"
     """Device, as torch names it: cpu, cuda, cuda:1."""
-    json: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    json: Flag = False
     """Print the results as JSON."""
 
 
@@ -195,18 +195,16 @@ def train(command: Train, line: str) -> None:
     dataset, config = _load_dataset(command, options["train"], options["data"])
     out = command.out or Path("runs") / f"{Path(command.dataset).stem}-{short_name(command.model)}-{config.seed}"
     with join_team(command.device) as (team, device):
+        shared: dict[str, Any] = {
+            "preset": command.preset,
+            "options": options["model"],
+            "device": device,
+            "threads": command.threads,
+            "weights": command.weights,
+            "team": team,
+        }
         if not team.leads:
-            follow(
-                dataset,
-                command.model,
-                config,
-                team,
-                preset=command.preset,
-                options=options["model"],
-                device=device,
-                threads=command.threads,
-                weights=command.weights,
-            )
+            follow(dataset, command.model, config, **shared)
             return
         announce = loudness.get().notes and command.model not in REFERENCES  # they have no loops to compile
         with before_compiling(lambda: tqdm.write(compiling_note(), sys.stderr)) if announce else nullcontext():
@@ -215,15 +213,10 @@ def train(command: Train, line: str) -> None:
                 command.model,
                 config,
                 out,
-                preset=command.preset,
-                options=options["model"],
-                device=device,
-                threads=command.threads,
                 command=line,
                 progress=loudness.get().progress,
-                team=team,
                 track=command.track,
-                weights=command.weights,
+                **shared,
             )
     if command.json:
         print(json.dumps({"run": str(out), "state": state, **trained.results}))
