@@ -5,8 +5,8 @@ from __future__ import annotations
 import shutil
 import tempfile
 import threading
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import get_args
@@ -88,9 +88,8 @@ def import_card(
         scratch = incoming_dir(root) / "import"
         shutil.rmtree(scratch, ignore_errors=True)
         try:
-            # of links, which the disk of the raw files need not know: an external one (exFAT) does not
-            with tempfile.TemporaryDirectory(prefix="csp-data-import-") as links:
-                stage = _Stage(card, Path(links).resolve(), scratch.absolute())
+            with _place_for_links(scratch.absolute()) as links:
+                stage = _Stage(card, links, scratch.absolute())
                 for path in paths:
                     stage.add(path)
                 files = find_files(card, stage.root, stage.origin)
@@ -107,6 +106,23 @@ def import_card(
                 with suppress(OSError):  # it is not empty, unless nothing was brought
                     root.rmdir()
         return verify_and_lock(card, root, lock_file)
+
+
+@contextmanager
+def _place_for_links(scratch: Path) -> Iterator[Path]:
+    """Make a folder that can hold links, where the next import deletes what a killed one left.
+
+    An external disk (exFAT) may know no links; then it is one of the system's temporary folders.
+    """
+    folder = writable_dir(scratch / "links")
+    try:
+        (folder / "probe").symlink_to(folder)
+        (folder / "probe").unlink()
+    except OSError:
+        with tempfile.TemporaryDirectory(prefix="csp-data-import-") as other:
+            yield Path(other).resolve()
+    else:
+        yield folder
 
 
 def _check_ids(card: Card, files: Mapping[str, Path], root: Path, stage: _Stage) -> None:
@@ -278,9 +294,10 @@ def _vouched_for(digest: Digest, entry: FileEntry | None, locked: Locked | None)
 def bring(files: Mapping[str, Path], root: Path, how: How) -> None:
     """Bring files to their places below the raw root.
 
-    Links are followed one step; what lies in the folder of what has arrived is our own and is moved.
+    Links are followed one step; files in the folder of what has arrived are our own and are moved.
     """
     own = incoming_dir(root).absolute()
     for name, file in files.items():
         source = file.readlink() if file.is_symlink() else file
-        place(source, root / name, "move" if source.absolute().is_relative_to(own) else how)
+        arrived = source.absolute().is_relative_to(own) and not source.is_symlink()
+        place(source, root / name, "move" if arrived else how)

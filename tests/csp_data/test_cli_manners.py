@@ -56,13 +56,10 @@ def test_help_of_every_command_ends_in_examples_that_parse(words: tuple[str, ...
 
 def test_what_the_system_refuses_is_one_message(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """As in a container whose root is read-only, where there is no folder for temporary files."""
-    run("simulate", "vector", str(tmp_path / "tree"), "--hours", "0.01")
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "gone"))
-    done = run("import", "vector", str(tmp_path / "tree"), "--raw", str(tmp_path / "raw"))
+    done = run("bench", "prepare", "vector")
     assert done.exit_code == 1
-    assert re.fullmatch(
-        r"Error: \S+/gone/csp-data-import-\w+: No such file or directory\..+another place\.\n", done.stderr
-    )
+    assert re.fullmatch(r"Error: \S+/gone/\w+: No such file or directory\..+another place\.\n", done.stderr)
 
 
 def test_the_list_of_commands_says_whole_sentences() -> None:

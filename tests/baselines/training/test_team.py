@@ -27,6 +27,7 @@ ARGUMENTS += ["--window-s", "10", "--window-stride-s", "10", "--set", "dim=8", "
 def _torchrun(home: Path, out: Path, *more: str) -> subprocess.CompletedProcess[str]:
     environment = {**os.environ, "CSP_DATA_HOME": str(home), "OMP_NUM_THREADS": "1"}
     start = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    start += ["--log-dir", str(out.with_name("torchrun"))]  # else in a new folder beside all temporary ones
     command = [*start, "-m", "baselines", *ARGUMENTS, *more, "--out", str(out)]
     return subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=300)
 

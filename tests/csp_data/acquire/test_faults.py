@@ -37,12 +37,20 @@ KILLS = {"download": 20, "unpack": 12, "prepare": 10, "lock": 8}
 class Zygote:
     def __init__(self, home: Path) -> None:
         self.home = home
+        self.temporary = home.with_name("zygote-tmp")
+        self.temporary.mkdir()
         self.process = subprocess.Popen(
             [sys.executable, str(Path(__file__).with_name("zygote.py"))],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
-            env={**os.environ, "CSP_DATA_HOME": str(home), "NO_PROXY": "*", "OMP_NUM_THREADS": "1"},
+            env={
+                **os.environ,
+                "CSP_DATA_HOME": str(home),
+                "NO_PROXY": "*",
+                "OMP_NUM_THREADS": "1",
+                "TMPDIR": str(self.temporary),
+            },
         )
 
     def run(self, *task, **options):
@@ -55,7 +63,7 @@ class Zygote:
 
 @pytest.fixture(scope="module")
 def zygote(tmp_path_factory):
-    zygote = Zygote(tmp_path_factory.mktemp("zygote"))
+    zygote = Zygote(tmp_path_factory.mktemp("zygote") / "home")
     yield zygote
     zygote.process.stdin.close()
     zygote.process.stdout.close()
@@ -132,6 +140,7 @@ def test_killed_while_unpacking(zygote, tmp_path):
             p.relative_to(raw).as_posix() for p in root.glob("*.txt")
         }
         assert not raw.with_name("vector.incoming").joinpath("import").exists()
+        assert not list(zygote.temporary.iterdir())  # where no later import looks
 
     def partly():
         for folder in (raw, raw / "v"):
