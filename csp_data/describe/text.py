@@ -11,7 +11,7 @@ from csp_data.terminal import amount, count_of
 __all__ = ["comparison", "incomplete", "markdown", "plain_text"]
 
 SHOWN = 12
-"""Channels of a stream that are listed one by one; of more, the first three and the last stand for all."""
+"""Channels or recordings that are listed one by one; of more, the first three and the last stand for all."""
 
 
 def incomplete(card: Card) -> tuple[str, ...]:
@@ -44,15 +44,16 @@ def plain_text(card: Card, kind: str) -> str:
     ]
     for stream in card.streams:
         optional = "" if stream.default else ", optional"
+        order = f"; quaternions in the files: {' '.join(stream.quaternions)}" if stream.quaternions else ""
         lines.append(
-            f"  {stream.name} ({stream.role}{optional}): {', '.join(stream.channels)} in {stream.unit}, "
-            f"{stream.rate_hz:g} Hz; frame: {stream.frame}{f'; axes: {stream.axes}' if stream.axes else ''}"
+            f"  {stream.name} ({stream.role}{optional}): {_names(stream.channels)} in {stream.unit}, "
+            f"{stream.rate_hz:g} Hz; frame: {stream.frame}{f'; axes: {stream.axes}' if stream.axes else ''}{order}"
         )
     lines.append("Targets:")
     for target in card.targets:
         per = ", given per second unless the protocol says per step" if target.increment else ""
         unit = ", ".join(target.units) or target.unit
-        lines.append(f"  {target.name}: {', '.join(target.channels)} in {unit}{per}. {target.summary}")
+        lines.append(f"  {target.name}: {_names(target.channels)} in {unit}{per}. {target.summary}")
     for protocol, lists in card.splits.items():
         lines.append(
             f"Split {protocol} ({lists.rule}): {_parts_of(lists)}{' of the' if lists.shares else ''} recordings"
@@ -178,9 +179,9 @@ def _facts(card: Card) -> str:
 
 def _stream_row(stream: StreamCard) -> tuple[str, ...]:
     role = stream.role if stream.default else f"{stream.role}, only when asked for"
-    channels = _channels(stream.channels)
+    channels = _names(stream.channels, code="`")
     if stream.derived:
-        channels += f"; a model sees {_channels(stream.derived)}"
+        channels += "; a model sees " + _names(stream.derived, code="`")
     return (
         f"`{stream.name}` ({role})",
         channels,
@@ -195,7 +196,7 @@ def _stream_row(stream: StreamCard) -> tuple[str, ...]:
 def _target_row(target: TargetCard) -> tuple[str, ...]:
     kind = "a change over the step" if target.increment else "a value at the end of the step"
     unit = ", ".join(map(printed_unit, target.units or (target.unit,)))
-    return f"`{target.name}`", _channels(target.channels), unit, f"{printed(target.summary)} ({kind})"
+    return f"`{target.name}`", _names(target.channels, code="`"), unit, f"{printed(target.summary)} ({kind})"
 
 
 def _splits(card: Card) -> str:
@@ -224,7 +225,7 @@ def _parts_of(split: SplitCard, *, code: str = "") -> str:
         if split.shares:
             said.append(f"{part} {split.shares[part]:.0%}")
         elif any(set(name) & set("*?") for name in listed):
-            said.append(f"{part} {' and '.join(f'{code}{name}{code}' for name in listed)}")
+            said.append(f"{part} {_names(listed, code=code, between=' and ')}")
         else:
             said.append(f"{part} {len(listed)}")
     return ", ".join(said)
@@ -249,11 +250,11 @@ def _changes(card: Card, head: str) -> str:
     )
 
 
-def _channels(channels: Sequence[str]) -> str:
-    if len(channels) <= SHOWN:
-        return ", ".join(f"`{name}`" for name in channels)
-    first = ", ".join(f"`{name}`" for name in channels[:3])
-    return f"{first} ... `{channels[-1]}` ({len(channels)})"
+def _names(names: Sequence[str], *, code: str = "", between: str = ", ") -> str:
+    """Return names one after the other, each in `code`; of many, the first few and the last, with their number."""
+    if len(names) <= SHOWN:
+        return between.join(f"{code}{name}{code}" for name in names)
+    return f"{_names(names[:3], code=code)} ... {code}{names[-1]}{code} ({len(names)})"
 
 
 def _count(channels: Sequence[str]) -> str:

@@ -119,8 +119,8 @@ def test_the_plain_text_line_by_line(made: Card) -> None:
     for line in (
         "(real recordings; those prepared here are simulated)",
         "Streams:",
-        "  a (input): x, y in m, 50 Hz; frame: room; axes: z up",
-        f"  b (input, optional): {', '.join(f'c{i}' for i in range(13))} in V, 12.5 Hz; frame: sensor",
+        "  a (input): x, y in m, 50 Hz; frame: room; axes: z up; quaternions in the files: w x y z",
+        "  b (input, optional): c0, c1, c2 ... c12 (13) in V, 12.5 Hz; frame: sensor",
         "Targets:",
         "  t: u, v in m, rad, given per second unless the protocol says per step. How far.",
         "  w: f in N. How hard.",
@@ -155,6 +155,13 @@ def test_names_with_brackets_are_counted_and_patterns_shown() -> None:
     card = dataclasses.replace(csp_data.info("sample"), splits={"strict": split})
     assert "Split strict (lists): train 2, test x/* recordings" in plain_text(card, card.kind)
     assert "| `strict` | lists | train 2, test `x/*` | test |" in markdown(card)
+
+
+def test_of_many_patterns_a_few_are_shown() -> None:
+    """Each of RoNIN's stands for one recording, in whichever archive it lies: they filled a screen."""
+    card = csp_data.info("ronin")
+    assert "test *a006_2, *a019_3, *a024_1 ... *a058_3 (32), test_seen" in plain_text(card, card.kind)
+    assert "test `*a006_2`, `*a019_3`, `*a024_1` ... `*a058_3` (32), test_seen" in markdown(card)
 
 
 def test_the_comparison_has_a_row_for_each() -> None:
