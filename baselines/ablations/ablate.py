@@ -18,14 +18,14 @@ from pathlib import Path
 from typing import Any, cast
 
 from baselines.ablations.variants import KINDS, Base, Kind, Variant
-from baselines.errors import OptionError, UnknownNameError
+from baselines.errors import OptionError, SweepError, UnknownNameError
 from baselines.presets import short_names
 from baselines.published import TRAINING
 from baselines.results.folds import across_folds
 from baselines.results.rows import Result, relative_mse, si_rmse
 from baselines.results.text import write_rows
 from baselines.runs.run import read_run
-from baselines.sweeps.grid import Grid, PlannedRun, SweepError, check_raw, expand, prepare_all
+from baselines.sweeps.grid import Grid, PlannedRun, check_raw, expand, prepare_all
 from baselines.sweeps.pool import make_pool
 from baselines.sweeps.progress import Progress, draws_bars
 from baselines.sweeps.sweep import Sweep, grid_of, require_sweep_folder, sweep_planned

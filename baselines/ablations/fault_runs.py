@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from baselines.ablations.faults import FAULTS
-from baselines.errors import OptionError, UnknownNameError
+from baselines.errors import OptionError, RunError, UnknownNameError
 from baselines.published import UNITS
 from baselines.results.rows import relative_mse, si_rmse, targets_of, unique_runs
 from baselines.results.text import write_rows
@@ -22,7 +22,7 @@ from baselines.runs.collect import datasets_of
 from baselines.runs.config import data_config, differing
 from baselines.runs.environment import commit
 from baselines.runs.model import model_of_run
-from baselines.runs.run import Run, RunError
+from baselines.runs.run import Run
 from baselines.tables.labels import by_label
 from baselines.training.data import Part, load_part, normalized_features
 from baselines.training.device import torch_device

@@ -19,7 +19,7 @@ import numpy.typing as npt
 import tyro
 
 from baselines.commands.arguments import Flag
-from baselines.errors import OptionError, UsageError
+from baselines.errors import CspDataError, NothingToPredictError, OptionError, UsageError
 from baselines.stream.line_protocol import cells
 from csp_data.home import expanded
 from csp_data.terminal import at_terminal, loudness
@@ -134,8 +134,6 @@ def _predictions(command: Predict, predictor: Predictor) -> Iterator[Prediction]
     """Predict one recording after the other; none is stopped by one too short, or damaged if it may be skipped."""
     from tqdm import tqdm
 
-    from baselines.errors import CspDataError
-    from baselines.prediction import NothingToPredictError
     from baselines.stream.recorded import SampleFileError
     from csp_data.errors import DamagedRecordingError
 

@@ -12,6 +12,7 @@ import tyro
 
 from baselines.commands.arguments import Flag, parse_lists, parse_seeds
 from baselines.commands.run_options import Runs, RunsOptions, counts_text, print_outcome
+from baselines.errors import CspDataError
 from csp_data.terminal import loudness
 
 __all__ = ["SWEEP", "Sweep", "sweep"]
@@ -81,7 +82,6 @@ def sweep(command: Sweep, line: str) -> None:
 
 def _table_commands(folder: Path) -> list[str]:
     """Name what prints the table of a sweep; where kinds or protocols differ, which share none, that of each."""
-    from baselines.errors import CspDataError
     from baselines.runs.collect import find_runs
     from baselines.runs.run import read_config
 

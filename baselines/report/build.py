@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from baselines.errors import RunError
 from baselines.files import atomic_bytes
 from baselines.report import html
 from baselines.report.about import lede
@@ -20,7 +21,7 @@ from baselines.report.settings import MAX_PANELS, settings_panels, varied
 from baselines.results.folds import FoldsMissingError
 from baselines.results.rows import unique_runs
 from baselines.runs.config import data_config, differing
-from baselines.runs.run import Run, RunError
+from baselines.runs.run import Run
 from baselines.tables.labels import by_label, is_reference
 from baselines.tables.make import make_table
 from baselines.tables.render import overview

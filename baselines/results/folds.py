@@ -13,10 +13,10 @@ from typing import Any
 
 import numpy as np
 
+from baselines.errors import RunError
 from baselines.results.rows import Recording, Result, Target
 from baselines.results.text import abbreviated
 from baselines.runs.config import digest, without_fold
-from baselines.runs.run import RunError
 from csp_data.splits import natural_key
 
 __all__ = ["FoldsMissingError", "across_folds", "put_together", "recipe_of"]

@@ -10,10 +10,10 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, final, overload
 
-from baselines.errors import MissingExtraError, OptionError, UnknownNameError
+from baselines.errors import MissingExtraError, OptionError, ResultsError, UnknownNameError
 from baselines.files import atomic_bytes
 from baselines.results.rows import Recording, Result, Target, unique_runs
-from baselines.results.text import OPTIONAL, ResultsError, abbreviated, columns, read_rows, write_rows
+from baselines.results.text import OPTIONAL, abbreviated, columns, read_rows, write_rows
 from baselines.runs.collect import find_runs, read_runs
 from baselines.runs.config import digest, flatten
 from baselines.runs.run import read_run

@@ -20,8 +20,8 @@ from typing import Any, cast
 import numpy as np
 import numpy.typing as npt
 
-from baselines.errors import OptionError
-from baselines.stream.engine import Arrays, StateError
+from baselines.errors import OptionError, StateError
+from baselines.stream.engine import Arrays
 from csp_data import LowPass
 from csp_data.normalization import Affine, features
 from csp_data.options import check_number

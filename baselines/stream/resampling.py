@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from baselines.errors import OptionError
+from baselines.errors import OptionError, StateError
 from baselines.stream.line_protocol import TIME, ClockError, FirstSteps, Sample, SampleError
 from csp_data.options import check_choice, check_number
 from csp_data.recording import FloatArray
@@ -141,8 +141,6 @@ class Resampler:
 
     def check(self, state: Arrays) -> None:
         """Raise :class:`StateError` unless :meth:`load_state_dict` can take up the state."""
-        from baselines.stream.engine import StateError  # here: it loads torch, which most commands do without
-
         if not is_resampled(state):
             raise StateError("state of a stream that was not resampled. Go on without resampling, or begin anew.")
         times, rows, grid = (state[name] for name in STATE)

@@ -15,7 +15,7 @@ import safetensors
 import safetensors.numpy
 from torch import nn
 
-from baselines.errors import OptionError
+from baselines.errors import OptionError, StateError
 from baselines.files import atomic_bytes
 from baselines.layers import TransformerConfig
 from baselines.models.config import FlatConfig, config_to_dict
@@ -23,7 +23,7 @@ from baselines.models.factory import build_from_config
 from baselines.models.own import OwnModel
 from baselines.models.own_window import WindowedModel
 from baselines.runs.interface import Interface
-from baselines.stream.engine import Arrays, Model, StateError, make_engine, streamable
+from baselines.stream.engine import Arrays, Model, make_engine, streamable
 from baselines.stream.preparation import Preparation, as_lists
 from baselines.stream.resampling import Resampler, is_resampled
 from csp_data import LowPass, Normalization

@@ -12,7 +12,8 @@ from collections.abc import Generator, Iterable, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-from baselines.runs.run import RunError, is_held, read_run
+from baselines.errors import RunError
+from baselines.runs.run import is_held, read_run
 from baselines.sweeps.grid import PlannedRun
 from baselines.sweeps.pool import Pool
 from baselines.sweeps.worker import Outcome, Place, WorkerLostError

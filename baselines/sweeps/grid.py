@@ -14,12 +14,11 @@ from typing import Any, TypeVar
 import numpy as np
 
 import csp_data
-from baselines.errors import OptionError, SweepError, UnknownNameError
+from baselines.errors import NotApplicableError, OptionError, SweepError, UnknownNameError
 from baselines.experiment import plan
 from baselines.models.own_file import digest_of, file_of
 from baselines.presets import MODELS, REFERENCES, default_preset, is_own, short_name, short_names
 from baselines.published import training, training_of
-from baselines.references.strapdown import NotApplicableError
 from baselines.runs.config import REFERENCE_SETTING
 from baselines.training.settings import TrainConfig
 from csp_data import Dataset, Resplit

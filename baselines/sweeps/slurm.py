@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from baselines.errors import OptionError
-from baselines.sweeps.grid import PlannedRun, SweepError
+from baselines.errors import OptionError, SweepError
+from baselines.sweeps.grid import PlannedRun
 from baselines.sweeps.worker import Outcome, Place, WorkerLostError, work_as_job
 
 __all__ = ["SlurmQueue", "Submitit"]

@@ -16,11 +16,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
-from baselines.errors import OptionError
+from baselines.errors import OptionError, RunError, SweepError
 from baselines.runs.environment import code_version
-from baselines.runs.run import Run, RunError, read_run
+from baselines.runs.run import Run, read_run
 from baselines.sweeps.execute import execute
-from baselines.sweeps.grid import Grid, PlannedRun, SweepError, expand, prepare_all
+from baselines.sweeps.grid import Grid, PlannedRun, expand, prepare_all
 from baselines.sweeps.pool import Pool, make_pool
 from baselines.sweeps.progress import Progress, draws_bars
 from baselines.sweeps.worker import Place

@@ -12,7 +12,7 @@ from typing import Literal
 
 from tqdm import tqdm
 
-from baselines.errors import CspDataError, reason_of
+from baselines.errors import BusyError, CspDataError, reason_of
 from baselines.runs.trackers import require_tracker
 from baselines.sweeps.grid import PlannedRun
 from baselines.sweeps.slots import device_slot
@@ -86,7 +86,6 @@ def work_on(planned: PlannedRun, place: Place) -> Outcome:
     import csp_data
     from baselines.cpu.threads import before_compiling
     from baselines.experiment import run
-    from baselines.runs.run import BusyError
 
     def record_compiling() -> None:
         if (planned.folder / LEDGER).exists():

@@ -6,9 +6,10 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
+from baselines.errors import RunError
 from baselines.results.folds import across_folds
 from baselines.results.rows import Result, as_results, relative_mse
-from baselines.runs.run import Run, RunError
+from baselines.runs.run import Run
 from baselines.tables.digits import Scale, bracketed, mean_and_std, signed
 from baselines.tables.grid import Grid
 from baselines.tables.labels import by_label

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple, TypeVar
 
+from baselines.errors import RunError
 from baselines.presets import REFERENCES
 from baselines.results.rows import Result, as_result
 from baselines.runs.config import flatten
-from baselines.runs.run import Run, RunError
+from baselines.runs.run import Run
 from csp_data.terminal import count_of
 
 __all__ = ["base_name", "by_label", "is_reference", "what_numbers_mean"]

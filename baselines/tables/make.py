@@ -12,13 +12,13 @@ from typing import TypeVar, cast
 
 import numpy as np
 
-from baselines.errors import OptionError, UnknownNameError
+from baselines.errors import OptionError, RunError, UnknownNameError
 from baselines.published import improvement as published_improvement
 from baselines.published import published
 from baselines.results.folds import FoldsMissingError, across_folds, recipe_of
 from baselines.results.rows import Result, as_results
 from baselines.runs.config import PREDICTIONS_ALONE
-from baselines.runs.run import Run, RunError
+from baselines.runs.run import Run
 from baselines.tables.digits import mean_and_std
 from baselines.tables.labels import by_label, what_numbers_mean
 from baselines.tables.setting_text import setting_text

@@ -10,13 +10,14 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from baselines.errors import StateError
 from baselines.layers.chunks import Chunks
 from baselines.layers.pooling import AttentionPool, LastPool, LinearPool, Pool
 from baselines.layers.projected import Projected
 from baselines.models.model import FlatModel
 from baselines.models.own import OwnModel
 from baselines.models.own_window import WindowedModel
-from baselines.stream.engine import Arrays, Engine, Model, StateError
+from baselines.stream.engine import Arrays, Engine, Model
 from baselines.stream.fast.gated import LRUStack, StateSpaceStack
 from baselines.stream.fast.mamba import Mamba2Stack, MambaStack
 from baselines.stream.fast.pointwise import affine
