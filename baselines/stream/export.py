@@ -32,7 +32,7 @@ from baselines.files import atomic_json
 from baselines.models.own import OwnModel
 from baselines.models.own_window import WindowedModel
 from baselines.runs.interface import Interface
-from baselines.stream.engine import Model, streamable
+from baselines.stream.engine import Arrays, Model, streamable
 from baselines.stream.own_step import AS_IT_IS
 from baselines.stream.step_module import StepModule
 from baselines.stream.streamer import Streamer
@@ -49,8 +49,9 @@ OPSET, IR_VERSION = 18, 8
 """Of ONNX: the earliest that torch writes, which earlier runtimes on robots read, too."""
 TOLERANCE = 1e-5
 """Largest difference to the model, in units of the targets' scale, that passes the check."""
+CALLS = 24
+"""Calls of the step in the check, or more where three predictions take more."""
 
-Arrays = dict[str, npt.NDArray[Any]]
 Step = Callable[[npt.NDArray[np.float64], Arrays], tuple[npt.NDArray[np.float64], Arrays]]
 """Samples (n, C) and state to the output (D,) and the next state."""
 
@@ -195,7 +196,7 @@ def describe(module: StepModule, form: str, name: str) -> dict[str, Any]:
     }
 
 
-def check(path: Path, metadata: dict[str, Any], reference: Streamer, calls: int = 24) -> float:
+def check(path: Path, metadata: dict[str, Any], reference: Streamer) -> float:
     """Compare a written file with the model over a made-up stream; return the largest difference.
 
     Returns
@@ -210,7 +211,7 @@ def check(path: Path, metadata: dict[str, Any], reference: Streamer, calls: int 
     """
     samples_per_call = metadata["samples_per_call"]
     period, due = metadata["calls_per_prediction"], metadata["prediction_call"]
-    calls = max(calls, 3 * period)
+    calls = max(CALLS, 3 * period)
     norm, width = reference.normalization, reference.channels
     noise = np.random.default_rng(0).normal(size=(calls * samples_per_call, width))
     samples = norm.inputs.shift[:width] + norm.inputs.scale[:width] * noise

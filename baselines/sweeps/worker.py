@@ -10,9 +10,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+import torch
 from tqdm import tqdm
 
+import csp_data
+from baselines.cpu.threads import before_compiling
 from baselines.errors import BusyError, CspDataError, reason_of
+from baselines.experiment import run
 from baselines.runs.trackers import require_tracker
 from baselines.sweeps.grid import PlannedRun
 from baselines.sweeps.slots import device_slot
@@ -81,11 +85,6 @@ class Place:
 
 def work_on(planned: PlannedRun, place: Place) -> Outcome:
     """Execute a run; whatever goes wrong comes back as an outcome, so that it stops no other run."""
-    import torch
-
-    import csp_data
-    from baselines.cpu.threads import before_compiling
-    from baselines.experiment import run
 
     def record_compiling() -> None:
         if (planned.folder / LEDGER).exists():
