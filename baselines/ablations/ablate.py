@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
+from baselines.ablations.rows import COLUMNS, Row
 from baselines.ablations.variants import KINDS, Base, Kind, Variant
 from baselines.errors import OptionError, SweepError, UnknownNameError
 from baselines.presets import short_names
@@ -30,7 +31,6 @@ from baselines.sweeps.pool import make_pool
 from baselines.sweeps.progress import Progress, draws_bars
 from baselines.sweeps.sweep import Sweep, grid_of, require_sweep_folder, sweep_planned
 from baselines.sweeps.worker import Place
-from baselines.tables.digits import Scale, bracketed, mean_and_std
 from baselines.training.settings import TrainConfig
 from csp_data import Dataset
 from csp_data.card import load_card
@@ -39,84 +39,10 @@ from csp_data.options import frozen, is_number
 from csp_data.protocol import resolve
 from csp_data.terminal import count_of
 
-__all__ = ["COLUMNS", "Ablation", "Row", "ablate", "error_shown", "folds_label", "summary"]
+__all__ = ["Ablation", "ablate"]
 
 REFERENCE = "mean"
 """Run in every ablation: errors in other units, or on other recordings, compare by their share of its error."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Row:
-    """A run as a point of an ablation, all folds of one, or a variant that does not apply.
-
-    Parameters
-    ----------
-    ablation, dataset, kind, protocol
-        Of which ablation and data; `kind` is ``"CSP-Bench"``, ``"real recordings"`` or ``"simulated"``.
-    series, variant, arm, value, unit
-        Of the variant (:class:`baselines.ablations.variants.Variant`).
-    target_hz
-        Rate of the targets.
-    model, seed
-        Of the run.
-    folds
-        Runs that are put together as tables do it (:func:`baselines.results.folds.across_folds`), one for each
-        fold of a cross-validation. ``None`` where there is none.
-    part, steps
-        What is reported, and its number of target steps.
-    rmse, rmse_unit
-        Root mean squared error in SI units (increments per second), where all targets have one.
-    relative_mse
-        Mean over the targets of MSE / MSE of the training mean on the same part (:func:`relative_mse`): 1 for a
-        model that learned nothing, whatever units, rates and recordings are.
-    mse
-        In the data's own units, as tables have it; ``mse_unit`` is theirs.
-    selected_mse
-        On the part that the epoch was chosen on.
-    parameters, seconds
-        Of the model, and of its training.
-    recipe, config, commit, device, run
-        Recipe of the data, key of the run, commit of the code, device, folder below the ablation's. Of folds:
-        a name for all recipes, one for all keys, and the folders with spaces between.
-    note
-        Why a variant does not apply, or why a run failed.
-    """
-
-    ablation: str
-    dataset: str
-    kind: str
-    protocol: str
-    series: str
-    variant: str
-    arm: str
-    value: float | None
-    unit: str
-    target_hz: float | None = None
-    model: str = ""
-    seed: int | None = None
-    folds: int | None = None
-    part: str = ""
-    steps: int | None = None
-    rmse: float | None = None
-    rmse_unit: str = ""
-    relative_mse: float | None = None
-    mse: float | None = None
-    mse_unit: str = ""
-    selected_mse: float | None = None
-    parameters: int | None = None
-    seconds: float | None = None
-    recipe: str = ""
-    config: str = ""
-    commit: str = ""
-    device: str = ""
-    run: str = ""
-    note: str = ""
-
-
-RELATIVE = "relative_mse", "MSE / MSE of the training mean", ""
-"""The error that compares whatever the targets are, as :func:`error_shown` returns it."""
-
-COLUMNS = tuple(f.name for f in dataclasses.fields(Row))
 
 
 @dataclass(frozen=True)
@@ -289,53 +215,6 @@ def write(kind: str, rows: Sequence[Row], grid: Grid, out: Path) -> tuple[Path, 
     table = out / f"{kind}.csv"
     write_rows(table, COLUMNS, map(dataclasses.asdict, rows))
     return table, *(save(figure, out / f"{kind}.{suffix}") for suffix in ("svg", "png"))
-
-
-def summary(rows: Sequence[Row]) -> str:
-    """Return Markdown, one table per data set: error of each variant and model, mean ± deviation over seeds."""
-    blocks = []
-    for name in dict.fromkeys(row.dataset for row in rows):
-        dataset_rows = [row for row in rows if row.dataset == name]
-        first = dataset_rows[0]
-        measured = [row for row in dataset_rows if row.mse is not None]
-        column, error, unit = error_shown(measured)
-        scale = Scale.of(getattr(row, column) for row in measured)
-        parts = {row.part for row in measured}
-        part = f"{parts.pop()} " if len(parts) == 1 else ""
-        models = list(dict.fromkeys(row.model for row in measured))
-        lines = [
-            f"{name} ({first.kind}), protocol {first.protocol}{folds_label(dataset_rows)}: "
-            f"{part}{error}{scale.label}{unit}",
-            f"| variant | {' | '.join(models)} |",
-            f"|---{'|---:' * len(models)}|",
-        ]
-        for variant in dict.fromkeys(row.variant for row in dataset_rows):
-            variant_rows = [row for row in dataset_rows if row.variant == variant]
-            with_error = [row for row in variant_rows if row.mse is not None]
-            values_by_model = {
-                model: [getattr(row, column) for row in with_error if row.model == model] for model in models
-            }
-            cells = [scale.spread(*mean_and_std(values)) if values else "-" for values in values_by_model.values()]
-            note = next((row.note for row in variant_rows if row.note and not row.model), "")
-            lines.append(f"| {variant} | {note or ' | '.join(cells)} |")
-        blocks.append("\n".join(lines))
-    return "\n\n".join(blocks)
-
-
-def error_shown(rows: Iterable[Row]) -> tuple[str, str, str]:
-    """Return the column that shows the error of measured rows, what it is called, and its unit behind that.
-
-    In SI units where all have the same, else relative to that of the training mean.
-    """
-    units = {row.rmse_unit for row in rows}
-    if len(units) == 1 and "" not in units:
-        return "rmse", "RMSE", bracketed(units.pop())
-    return RELATIVE
-
-
-def folds_label(rows: Iterable[Row]) -> str:
-    """Return how many folds are put together in rows, as it stands behind other words."""
-    return "".join(f", {folds} folds" for folds in {row.folds for row in rows} - {None})
 
 
 def _plan_variants(

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from baselines.ablations.ablate import RELATIVE, Row, error_shown, folds_label
+from baselines.ablations.rows import RELATIVE, Row, error_shown, folds_label
 from baselines.ablations.variants import KINDS
 from baselines.tables.digits import mean_and_std
 from baselines.tables.model_looks import looks_by_name

@@ -69,7 +69,7 @@ class Ablate:
 def ablate(command: Ablate, line: str) -> None:
     """Run the command; exit with 1 if a run failed."""
     from baselines.ablations.ablate import ablate as ablate_all
-    from baselines.ablations.ablate import summary
+    from baselines.ablations.rows import summary
 
     ablation = ablate_all(
         command.kind,

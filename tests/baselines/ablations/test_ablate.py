@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 import csp_data
-from baselines.ablations.ablate import COLUMNS
+from baselines.ablations.rows import COLUMNS
 from baselines.ablations.variants import KINDS, Base, Variant
 from baselines.cli import main
 from baselines.errors import OptionError
@@ -196,8 +196,8 @@ def test_leak_on_the_sample(tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
         100 * (math.sqrt(float(by["filter", "leaky", s]["mse"]) / float(by["filter", "clean", s]["mse"])) - 1)
         for s in "01"
     ]
-    from baselines.ablations.ablate import Row
     from baselines.ablations.figure import _percent_changes, draw
+    from baselines.ablations.rows import Row
     from csp_data.plot.style import COLOURS, GREYS
 
     typed = [_typed(row) for row in learned if row["series"] == "filter"]
@@ -227,7 +227,7 @@ def test_a_target_that_never_varies_is_left_out_of_the_share() -> None:
 
 
 def _typed(row: dict[str, str]):  # type: ignore[no-untyped-def]
-    from baselines.ablations.ablate import Row
+    from baselines.ablations.rows import Row
 
     numbers = {f.name for f in dataclasses.fields(Row) if "float" in str(f.type) or "int" in str(f.type)}
     return Row(**{k: (float(v) if v else None) if k in numbers else v for k, v in row.items()})  # type: ignore[arg-type]

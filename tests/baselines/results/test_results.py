@@ -13,7 +13,7 @@ import pytest
 
 import csp_data
 from baselines import load_results
-from baselines.ablations.ablate import COLUMNS, Row
+from baselines.ablations.rows import COLUMNS, Row
 from baselines.cli import main
 from baselines.errors import OptionError, UnknownNameError
 from baselines.experiment import plan
