@@ -94,10 +94,9 @@ def _with_unique_ids(text: str) -> str:
 
 def section(entry: Entry, *pieces: str, level: int = 2, css_class: str = "") -> str:
     """Return a heading and what stands under it; `css_class` is a class of the style sheet."""
-    class_attribute = f' class="{css_class}"' if css_class else ""
     anchor = escape(entry.anchor)
     return (
-        f'<section{class_attribute} aria-labelledby="{anchor}">\n'
+        f'<section{_class(css_class)} aria-labelledby="{anchor}">\n'
         f'<h{level} id="{anchor}">{escape(entry.title)}</h{level}>\n'
         + "\n".join(piece for piece in pieces if piece)
         + "\n</section>"
@@ -106,7 +105,11 @@ def section(entry: Entry, *pieces: str, level: int = 2, css_class: str = "") -> 
 
 def paragraph(text: str, css_class: str = "") -> str:
     """Return a paragraph of plain text; `css_class` is a class of the style sheet."""
-    return f'<p class="{css_class}">{escape(text)}</p>' if css_class else f"<p>{escape(text)}</p>"
+    return f"<p{_class(css_class)}>{escape(text)}</p>"
+
+
+def _class(css_class: str) -> str:
+    return f' class="{css_class}"' if css_class else ""
 
 
 def table(
@@ -129,10 +132,7 @@ def table(
         Name and text of a file to save the table as; none if empty.
     """
     head = "".join(f'<th scope="col"><button type="button">{escape(cell)}</button></th>' for cell in header)
-    body = "\n".join(
-        f"<tr{f' class={chr(34)}{css_class}{chr(34)}' if css_class else ''}>{_table_row(cells)}</tr>"
-        for css_class, cells in rows
-    )
+    body = "\n".join(f"<tr{_class(css_class)}>{_table_row(cells)}</tr>" for css_class, cells in rows)
     tools = (
         '<input type="search" hidden placeholder="Filter rows" aria-label="Filter rows"><output></output>'
         if len(rows) >= FILTERED_FROM
@@ -141,8 +141,9 @@ def table(
     if csv[0]:
         address = f"data:text/csv;charset=utf-8,{quote(csv[1])}"
         tools += f'<a download="{escape(csv[0])}" href="{address}">Save as CSV</a>'
+    above = f'<div class="tools">{tools}</div>' if tools else ""
     return (
-        f'<div class="sortable">{f"<div class={chr(34)}tools{chr(34)}>{tools}</div>" if tools else ""}'
+        f'<div class="sortable">{above}'
         f'<div class="scroll" tabindex="0" role="region" aria-label="{escape(caption)}"><table>\n'
         f"<caption><span>{escape(caption)}</span></caption>\n<thead><tr>{head}</tr></thead>\n<tbody>\n{body}\n</tbody>\n</table>"
         "</div></div>"
