@@ -62,6 +62,12 @@ Each command's own help says more: csp-baselines train --help.
 Exit codes: 0 done, 1 failed, 2 usage, 3 verification failed, 4 a person is needed."""
 
 
+VERBOSITY_FLAGS = ("-q", "--quiet", "-v", "--verbose")
+
+RESUMED = ("train", "sweep", "ablate")
+"""Commands that go on where they were stopped."""
+
+
 def commands() -> dict[str, Subcommand]:
     """Return all commands, in the order of the help."""
     subcommands = (
@@ -89,10 +95,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
         if getattr(sys, name) is None:  # closed by the caller, as by >&-
             setattr(sys, name, Path(os.devnull).open("w"))  # noqa: SIM115  # as long as the process
     pipeable(lambda: _main(list(sys.argv[1:] if arguments is None else arguments)))
-
-
-RESUMED = ("train", "sweep", "ablate")
-"""Commands that go on where they were stopped."""
 
 
 def _main(given: list[str]) -> None:
@@ -136,7 +138,7 @@ def _flags(known_commands: Mapping[str, Subcommand], name: str) -> dict[str, str
     flag_by_option = flags(click_commands(known_commands).commands[name].params)
     dataset = flag_by_option.get("dataset", flag_by_option.get("datasets"))
     others = {"name": dataset, "settings": flag_by_option.get("set")}
-    return {**{name: flag for name, flag in others.items() if flag is not None}, **flag_by_option}
+    return {**{argument: flag for argument, flag in others.items() if flag is not None}, **flag_by_option}
 
 
 def parse(given: Sequence[str]) -> Any:
@@ -216,17 +218,19 @@ def _program_type(known_commands: Mapping[str, Subcommand], full_help: str) -> t
             for name, subcommand in known_commands.items()
         )
     ]
-    fields: list[tuple[str, Any, Any]] = [
+    options: list[tuple[str, Any, Any]] = [
         ("command", Annotated[union, tyro.conf.OmitArgPrefixes, tyro.conf.OmitSubcommandPrefixes], MISSING),
         ("quiet", _flag("-q", "No progress and no notes."), False),
         ("verbose", _flag("-v", "Say more, on stderr."), False),
         (
             "version",
-            Annotated[bool, tyro.conf.FlagCreatePairsOff, _arg(help=VERSION, help_behavior_hint="")],
+            Annotated[
+                bool, tyro.conf.FlagCreatePairsOff, _arg(help="Print the version and exit.", help_behavior_hint="")
+            ],
             False,
         ),
     ]
-    return make_dataclass("Program", [(name, kind, field(default=value)) for name, kind, value in fields])
+    return make_dataclass("Program", [(name, kind, field(default=value)) for name, kind, value in options])
 
 
 def _require_values(options: Any) -> None:
@@ -264,10 +268,6 @@ def _trim_default_hints(options: type) -> None:
         elif option.default is MISSING and factory is MISSING:  # of several words tyro takes none for a default
             hints[option.name] = Annotated[hints[option.name], _arg(help_behavior_hint="(required)")]
     options.__annotations__ = hints
-
-
-VERSION = "Print the version and exit."
-VERBOSITY_FLAGS = ("-q", "--quiet", "-v", "--verbose")
 
 
 def _flag(short: str, text: str) -> Any:

@@ -15,6 +15,8 @@ __all__ = ["Flag", "parse_lists", "parse_names", "parse_seeds", "parse_settings"
 Flag = Annotated[bool, tyro.conf.FlagCreatePairsOff]
 """Type of an option without a value; there is no ``--no-`` of it."""
 
+_PYTHON_LITERALS = {"True": True, "False": False, "None": None}
+
 
 def parse_seeds(texts: Sequence[str], option: str = "seeds") -> tuple[int, ...]:
     """Read seeds and ranges of them, given for an option: ``["0-2", "7"]`` stands for 0, 1, 2, 7.
@@ -101,9 +103,6 @@ def _split_pairs(option: str, pairs: Sequence[str], example: str) -> list[tuple[
             raise OptionError(option, pair, "each setting once", f"{'='.join(split[name])} is there too.")
         split[name] = key, text
     return list(split.values())
-
-
-_PYTHON_LITERALS = {"True": True, "False": False, "None": None}
 
 
 def _parse_value(text: str) -> Any:

@@ -22,6 +22,9 @@ from csp_data.plot.style import Look
 
 __all__ = ["AXES", "Axis", "Varied", "errors_of", "settings_panels", "varied"]
 
+MEAN = "mean"
+"""The reference that no setting changes but through the data."""
+
 MAX_PANELS = 4
 """Most panels of one setting; each holds everything else fixed."""
 
@@ -233,10 +236,6 @@ def _positions(axis: Axis, points: Sequence[_Point]) -> list[tuple[str, Any]]:
 
 def _setting_texts(settings: Settings, fields: Sequence[str]) -> list[str]:
     return [setting_text(field, settings[field]) for field in fields if field in settings]
-
-
-MEAN = "mean"
-"""The reference that no setting changes but through the data."""
 
 
 def settings_panels(varied_axis: Varied, part: str, looks: Mapping[str, Look]) -> list[Panel]:

@@ -34,6 +34,9 @@ from csp_data.terminal import count_of
 
 __all__ = ["Streamer", "load_state", "save_state", "with_window"]
 
+DIGEST = "digest"
+"""Entry of a file of a state, beside those of the state."""
+
 
 class Streamer:
     """Runs a trained model over a stream of raw samples, in physical units on both sides.
@@ -293,10 +296,6 @@ def fingerprint(model: Model) -> npt.NDArray[np.uint8]:
         digest.update(name.encode())
         digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
     return np.frombuffer(digest.digest(), dtype=np.uint8)
-
-
-DIGEST = "digest"
-"""Entry of a file, beside those of the state."""
 
 
 def _digest(arrays: Arrays) -> npt.NDArray[np.uint8]:

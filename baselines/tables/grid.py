@@ -16,6 +16,28 @@ __all__ = ["Cell", "Grid", "transposed", "write"]
 Cell = tuple[int, int]
 """Row and column."""
 
+GAP = "  "
+"""What stands between two columns of a text."""
+
+LATEX = {
+    "\\": r"\textbackslash{}",
+    "&": r"\&",
+    "%": r"\%",
+    "$": r"\$",
+    "#": r"\#",
+    "_": r"\_",
+    "{": r"\{",
+    "}": r"\}",
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    "±": r"$\pm$",
+    "µ": r"$\mu$",
+    "°": r"$^\circ$",
+    "−": "-",
+    "<": "$<$",
+    ">": "$>$",
+}
+
 
 @dataclass(frozen=True)
 class Grid:
@@ -96,26 +118,6 @@ def _markdown_table(grid: Grid) -> str:
 
 def _markdown_row(columns: Sequence[str]) -> str:
     return "| " + " | ".join(cell.replace("|", "\\|") for cell in columns) + " |"
-
-
-LATEX = {
-    "\\": r"\textbackslash{}",
-    "&": r"\&",
-    "%": r"\%",
-    "$": r"\$",
-    "#": r"\#",
-    "_": r"\_",
-    "{": r"\{",
-    "}": r"\}",
-    "~": r"\textasciitilde{}",
-    "^": r"\textasciicircum{}",
-    "±": r"$\pm$",
-    "µ": r"$\mu$",
-    "°": r"$^\circ$",
-    "−": "-",
-    "<": "$<$",
-    ">": "$>$",
-}
 
 
 def _escape_latex(text: str) -> str:
@@ -217,10 +219,6 @@ def _text_table(grid: Grid, width: int) -> str:
         parts.append("\n".join(lines))
     parts += [textwrap.fill(note, width, break_long_words=False, break_on_hyphens=False) for note in grid.notes]
     return "\n\n".join(parts) + "\n"
-
-
-GAP = "  "
-"""What stands between two columns of a text."""
 
 
 def _broken_head(name: str, column: Sequence[str]) -> list[str]:

@@ -18,6 +18,9 @@ Floats32 = npt.NDArray[np.float32]
 Norms = tuple[Floats32, Floats32, np.float32]
 """Weights and biases of LayerNorms (K, H), and their epsilon."""
 
+LARGE_PAGE = 2 << 20
+"""Bytes of a large page on most machines with 4 KiB pages."""
+
 
 class Stack(ABC):
     """A stack of layers with its state; copies made by :meth:`fresh` share the weights.
@@ -59,10 +62,6 @@ class Stack(ABC):
 def f32(tensor: Tensor) -> Floats32:
     """Return a tensor as an array of float32, in large pages if it is large."""
     return in_large_pages(np.ascontiguousarray(tensor.detach().numpy(), dtype=np.float32))
-
-
-LARGE_PAGE = 2 << 20
-"""Bytes of a large page on most machines with 4 KiB pages."""
 
 
 def in_large_pages(array: Floats32) -> Floats32:
