@@ -237,33 +237,33 @@ def _evaluate_cases(
             if case.filter == trained_filter:
                 without_fault.setdefault(run.folder, metrics)  # the first case of all has none
             rmse, unit = si_rmse(targets_of(metrics))
-            row = Row(
-                dataset=dataset.name,
-                kind=dataset.kind,
-                protocol=dataset.protocol.name,
-                part=raw_part.name,
-                fault="",
-                severity=case.severity,
-                value=case.value,
-                unit="",
-                model=labels[run.folder],
-                seed=run.config.train.seed,
-                trained_lowpass=trained_filter,
-                lowpass=case.filter,
-                as_trained=case.filter == trained_filter,
-                draw=case.draw,
-                rmse=rmse,
-                rmse_unit=unit,
-                mse=metrics["mse"],
-                ratio=_mse_ratio(metrics, without_fault[run.folder]),
-                recipe=run.config.data.recipe_hash,
-                config=run.config.key,
-                commit=code_commit,
-                device=device,
-                run=str(run.folder),
-            )
+            ratio = _mse_ratio(metrics, without_fault[run.folder])
             for name in case.faults:
-                yield replace(row, fault=name, unit=FAULTS[name].unit)
+                yield Row(
+                    dataset=dataset.name,
+                    kind=dataset.kind,
+                    protocol=dataset.protocol.name,
+                    part=raw_part.name,
+                    fault=name,
+                    severity=case.severity,
+                    value=case.value,
+                    unit=FAULTS[name].unit,
+                    model=labels[run.folder],
+                    seed=run.config.train.seed,
+                    trained_lowpass=trained_filter,
+                    lowpass=case.filter,
+                    as_trained=case.filter == trained_filter,
+                    draw=case.draw,
+                    rmse=rmse,
+                    rmse_unit=unit,
+                    mse=metrics["mse"],
+                    ratio=ratio,
+                    recipe=run.config.data.recipe_hash,
+                    config=run.config.key,
+                    commit=code_commit,
+                    device=device,
+                    run=str(run.folder),
+                )
 
 
 class _Case(NamedTuple):
