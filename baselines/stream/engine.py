@@ -25,6 +25,7 @@ __all__ = [
     "leaves",
     "make_engine",
     "map_leaves",
+    "misfit",
     "streamable",
 ]
 
@@ -131,14 +132,19 @@ class ReferenceEngine(Engine):
             for size, expected_size in zip(array.shape, expected.shape, strict=True)
         )
         if not fits or array.dtype != expected.dtype:
-            raise StateError(
-                f"state entry {path}: expected {expected.dtype} of shape {expected.shape}, found {array.dtype} of "
-                f"shape {array.shape}. It belongs to another model."
-            )
+            raise misfit(path, expected, array)
         if not isinstance(leaf, Tensor):
             return type(leaf)(array.item())
         tensor = torch.from_numpy(array.copy()).to(self._device)
         return torch.view_as_complex(tensor) if leaf.is_complex() else tensor
+
+
+def misfit(path: str, expected: npt.NDArray[Any], found: npt.NDArray[Any]) -> StateError:
+    """Return the error for an entry of a state that does not fit."""
+    return StateError(
+        f"state entry {path}: expected {expected.dtype} of shape {expected.shape}, found {found.dtype} of shape "
+        f"{found.shape}. It belongs to another model."
+    )
 
 
 def leaves(node: Any, path: str = "state") -> Iterator[tuple[str, Any]]:

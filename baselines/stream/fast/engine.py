@@ -17,7 +17,7 @@ from baselines.layers.projected import Projected
 from baselines.models.model import FlatModel
 from baselines.models.own import OwnModel
 from baselines.models.own_window import WindowedModel
-from baselines.stream.engine import Arrays, Engine, Model
+from baselines.stream.engine import Arrays, Engine, Model, misfit
 from baselines.stream.fast.gated import LRUStack, StateSpaceStack
 from baselines.stream.fast.mamba import Mamba2Stack, MambaStack
 from baselines.stream.fast.pointwise import affine
@@ -258,10 +258,7 @@ class FastEngine(Engine):
             loaded, present = arrays[path], group[name]
             shape = (*present.shape[:1], *loaded.shape[1:2], *present.shape[2:]) if grows else present.shape
             if loaded.shape != shape or loaded.dtype != present.dtype:
-                raise StateError(
-                    f"state entry {path}: expected {present.dtype} of shape {present.shape}, found {loaded.dtype} "
-                    f"of shape {loaded.shape}. It belongs to another model."
-                )
+                raise misfit(path, present, loaded)
         for path, (group, name, grows) in entries.items():
             if grows:
                 group[name] = arrays[path].copy()
