@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import statistics
 import sys
 import threading
 from collections.abc import Iterator, Sequence
@@ -108,22 +109,15 @@ class Progress:
 
     def seconds_left(self) -> float | None:
         """Guess from the runs that were executed here: of the same model where there are, else of any."""
-        seconds_by_folder = {
-            folder: outcome.seconds for folder, outcome in self.outcomes.items() if outcome.state == "done"
-        }
-        if not seconds_by_folder:
+        by_model: dict[str, list[float]] = {}
+        for folder, outcome in self.outcomes.items():
+            if outcome.state == "done":
+                by_model.setdefault(self.runs[folder].model, []).append(outcome.seconds)
+        if not by_model:
             return None
-        overall = sum(seconds_by_folder.values()) / len(seconds_by_folder)
-        total = 0.0
-        for folder, planned in self.runs.items():
-            if folder not in self.outcomes:
-                same_model = [
-                    seconds
-                    for other, seconds in seconds_by_folder.items()
-                    if self.runs[other].model == planned.model
-                ]
-                total += sum(same_model) / len(same_model) if same_model else overall
-        return total / self.jobs
+        overall = [seconds for of_model in by_model.values() for seconds in of_model]
+        left = (planned.model for folder, planned in self.runs.items() if folder not in self.outcomes)
+        return sum(statistics.fmean(by_model.get(model, overall)) for model in left) / self.jobs
 
     def table(self) -> list[str]:
         """Return the lines of the table."""
