@@ -17,7 +17,16 @@ import csp_data
 from baselines.errors import NotApplicableError, OptionError, SweepError, UnknownNameError
 from baselines.experiment import plan
 from baselines.models.own_file import digest_of, file_of
-from baselines.presets import MODELS, REFERENCES, default_preset, is_own, short_name, short_names
+from baselines.presets import (
+    MODELS,
+    REFERENCES,
+    UnknownModelError,
+    default_preset,
+    is_own,
+    model_kinds,
+    short_name,
+    short_names,
+)
 from baselines.published import training, training_of
 from baselines.runs.config import REFERENCE_SETTING
 from baselines.training.settings import TrainConfig
@@ -129,6 +138,8 @@ class Grid:
         for option in ("datasets", "models", "seeds"):
             if not getattr(self, option):
                 raise OptionError(option, "", "at least one")
+        for model in self.models:
+            _check_model(model)
         split_settings(self.settings)
         for name, values in self.settings.items():
             if isinstance(values, str) or not isinstance(values, Sequence | np.ndarray):
@@ -160,6 +171,16 @@ class Grid:
             for changes in combinations
             for fold in range(self.folds)
         ]
+
+
+def _check_model(name: str) -> None:
+    """Raise unless a sweep knows the name, of one model or of several."""
+    if name in REFERENCES or name in GROUPS or is_own(name):
+        return
+    try:
+        model_kinds(name)
+    except UnknownModelError:
+        raise UnknownModelError(name, (*REFERENCES, *GROUPS)) from None
 
 
 @dataclass(frozen=True, kw_only=True)

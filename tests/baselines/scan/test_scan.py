@@ -4,6 +4,7 @@ import logging
 
 import pytest
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 
 import baselines
 from baselines import scan as package
@@ -60,6 +61,27 @@ def test_long_sequence(backend):
     assert_equal(outputs_and_gradients(tensors, backend), truth, 1e-11)
     narrow = [t.detach().float().requires_grad_() for t in tensors]
     assert_equal(outputs_and_gradients(narrow, backend), [t.float() for t in truth], 1e-4)
+
+
+class NumbersWritten(TorchDispatchMode):
+    """Counts the numbers in the results of all operations within."""
+
+    total = 0
+
+    def __torch_dispatch__(self, operation, types, args=(), kwargs=None):
+        result = operation(*args, **(kwargs or {}))
+        results = result if isinstance(result, list | tuple) else [result]
+        self.total += sum(t.numel() for t in results if isinstance(t, torch.Tensor))
+        return result
+
+
+def test_the_reference_takes_work_in_proportion_to_the_length():
+    written = []
+    for length in (100, 200):
+        with NumbersWritten() as counted:
+            outputs_and_gradients(problem(1, length, 8, 2, torch.float32), "reference")
+        written.append(counted.total)
+    assert written[1] < 2.1 * written[0]
 
 
 @pytest.mark.parametrize("backend", ["reference", *FAST])

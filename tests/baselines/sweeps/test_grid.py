@@ -265,6 +265,7 @@ def test_data_that_are_not_there_are_refused_before_anything_starts(empty_home: 
     [
         ({"datasets": ("sampel",)}, UnknownNameError, "Did you mean 'sample'"),
         ({"models": ("flat-lstn",)}, UnknownNameError, "Did you mean 'flat-lstm'"),
+        ({"models": ("publishd",)}, UnknownNameError, "Did you mean 'published'"),
         ({"models": ()}, OptionError, "models=''"),
         ({"preset": "smal"}, UnknownNameError, "Did you mean 'small'"),
         ({"protocol": "strikt"}, UnknownNameError, "strikt"),
