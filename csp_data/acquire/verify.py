@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fnmatch
 import os
 import shlex
 from collections.abc import Iterator, Sequence
@@ -112,7 +113,7 @@ def verify_tree(
     rows += _missing_recordings(card, found, advice)
     rows += outdated_archives(card, root, locked, advice)
     if extra:
-        rows += _extra_files(root, {row.path for row in rows})
+        rows += _extra_files(card, root, {row.path for row in rows})
     return Report(card.name, root, tuple(rows), digests, tuple(found))
 
 
@@ -185,14 +186,22 @@ def _how_to_mend(card: Card, root: Path, entry: FileEntry) -> str:
 
 def _missing_recordings(card: Card, found: Sequence[Found], advice: str) -> Iterator[FileReport]:
     """Report recordings that the publisher states and that are not here, by name where the card names them."""
-    if card.promised is None or len(found) >= card.promised:
+    count = 0 if card.promised is None else card.promised - len(found)
+    if count <= 0:
         return
-    named = {id_ for lists in card.splits.values() for id_ in lists.part_of() if not set(id_) & set("*?[")}
-    missing = sorted(named - {recording.id for recording in found})
-    if not missing or len(named) < card.promised:
-        missing = [f"{card.promised - len(found)} of {card.promised} recordings"]
-    for id_ in missing:
+    ids = {recording.id for recording in found}
+    listed = {entry for lists in card.splits.values() for entry in lists.part_of()} - ids
+    named = sorted(entry for entry in listed if not set(entry) & set("*?["))
+    if len(named) > count:  # the lists name more than the publisher has
+        named = []
+    for id_ in named:
         yield FileReport(id_, "missing", expected=A_RECORDING, found="none", fix=advice)
+    if unnamed := count - len(named):
+        folders = sorted(entry for entry in listed if entry.endswith("/*") and not fnmatch.filter(ids, entry))
+        more = "more " if named else ""
+        none = f"none of {', '.join(folders)}" if folders else "none"
+        what = f"{unnamed} {more}of {card.promised} recordings"
+        yield FileReport(what, "missing", expected=A_RECORDING, found=none, fix=advice)
 
 
 def _name_failed_partners(rows: Sequence[FileReport], by_recording: Sequence[Sequence[str]]) -> list[FileReport]:
@@ -207,7 +216,7 @@ def _name_failed_partners(rows: Sequence[FileReport], by_recording: Sequence[Seq
     ]
 
 
-def _extra_files(root: Path, known: set[str]) -> Iterator[FileReport]:
+def _extra_files(card: Card, root: Path, known: set[str]) -> Iterator[FileReport]:
     """Report files that belong to no recording and to no list; archives and left-overs as such."""
     from csp_data.acquire.archive import is_archive  # here: importing csp_data does without its packages
 
@@ -215,7 +224,9 @@ def _extra_files(root: Path, known: set[str]) -> Iterator[FileReport]:
         name = file.rpartition("/")[2]
         if name in OWN_FILES:
             continue
-        fix = "No recording lists it: keep or delete it, or let find list it if your reader opens it."
+        fix = "No recording lists it: keep or delete it."
+        if card.reader is not None:
+            fix = "No recording lists it: keep or delete it, or let find list it if your reader opens it."
         if name.endswith(LEFTOVER_ENDINGS):
             fix = "It is left by unfinished work: csp-data clean."
         elif is_archive(Path(name)):

@@ -111,6 +111,22 @@ def test_layouts_of_archives_end_in_one_tree(layout, trees, empty_home, tmp_path
     assert len(csp_data.load("vector").train) > 0
 
 
+def test_what_the_lists_of_a_split_name_is_missing_by_name(empty_home, tmp_path):
+    """The lists name all sequences of one person, three of five of another, and a folder."""
+    tree = csp_data.simulate("totalcapture", tmp_path / "given", hours=0.005, seed=0)
+    for person in ("S3", "S4"):
+        for file in tree.glob(f"{person}/*Xsens*"):
+            file.unlink()
+    lines = run("import", "totalcapture", tree).stderr.splitlines()
+    ids = {f"s3_{kind}{i}" for kind in ("acting", "freestyle", "rom", "walking") for i in (1, 2, 3)}
+    named = {line.split(":")[0].strip() for line in lines if ": missing" in line}
+    assert named == {*ids, "s4_acting3", "s4_freestyle3", "s4_walking2", "2 more of 46 recordings"}
+    tree = csp_data.simulate("ronin", tmp_path / "ronin", hours=0.01, seed=0)
+    shutil.rmtree(tree / "train_dataset_2")
+    message = run("import", "ronin", tree).stderr
+    assert "of 152 recordings: missing: expected a recording, found none of train_dataset_2/*. " in message
+
+
 def test_a_folder_and_an_archive_given_together_are_both_brought(trees, empty_home, tmp_path):
     """Whatever the folder's own folders are called, and archives are unpacked to meanwhile."""
     rest = Path(shutil.copytree(trees / "vector", tmp_path / "rest"))
