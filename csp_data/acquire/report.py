@@ -167,7 +167,7 @@ class Report:
 
 
 def failure_lines(failures: Sequence[FileReport]) -> list[str]:
-    """Return one line for each failed file; what mends several of them is said once, after all files."""
+    """Return one line for each file; what mends several of them is said once, after all files."""
     times = Counter(file.fix for file in failures)
     lines = [str(file if times[file.fix] == 1 else replace(file, fix="")) for file in failures]
     return lines + [f"For {count} of these: {fix}" for fix, count in times.items() if fix and count > 1]

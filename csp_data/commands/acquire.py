@@ -176,9 +176,10 @@ def verify(
     if not as_json:
         if not report.present and (elsewhere := other_places(load_card(name), report.root)):
             click.echo(elsewhere, err=True)
-        for file in report.files:
-            if (file.changed or file.status in ("extra", "unlisted")) and loudness.get().notes:
-                click.echo(f"  {file}", err=True)
+        if loudness.get().notes:
+            notes = [file for file in report.files if file.changed or file.status in ("extra", "unlisted")]
+            for line in failure_lines(notes):
+                click.echo(f"  {line}", err=True)
     if failures:
         ctx.exit(3)
 

@@ -229,6 +229,10 @@ def test_locked_files_missing_altered_truncated_and_extra(tree):
     assert (rows["notes.md"]["status"], rows["notes.md"]["failed"]) == ("extra", False)
     assert "csp-data clean" in rows["x.zip.part"]["fix"]
     assert all(row["fix"] for row in rows.values() if row["status"] != "ok")
+    (tree / "plan.md").write_text("mine too")
+    said = run("verify", "vector", "--raw", tree).stderr
+    assert "  notes.md: extra\n  plan.md: extra\n" in said
+    assert said.count("No recording lists it: keep or delete it.") == 1
 
 
 def test_quick_trusts_unchanged_files_and_deep_does_not(tree):
