@@ -26,6 +26,7 @@ from csp_data.errors import AccessError, CspDataError, OptionError
 __all__ = [
     "MIRROR",
     "NETWORK_ERRORS",
+    "UNREACHED",
     "Client",
     "Patience",
     "RedirectError",
@@ -39,6 +40,8 @@ logger = logging.getLogger(__name__)
 HOPS = 10
 MIRROR = "a mirror (--mirror, in Python mirror=)"
 """Another way to the files, as advice names it, which is read at the shell and in Python."""
+UNREACHED = f"Try again later, or use {MIRROR}."
+"""What to do about a host that cannot be reached."""
 REDIRECTS = (301, 302, 303, 307, 308)
 NETWORK_ERRORS = (requests.RequestException, urllib3.exceptions.HTTPError, http.client.HTTPException, OSError)
 """What a connection raises when it breaks; files are opened and written elsewhere, so OSError is the network's."""

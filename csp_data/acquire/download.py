@@ -14,9 +14,10 @@ from typing import NoReturn, get_args
 
 from tqdm import tqdm
 
-from csp_data.acquire.client import MIRROR, Client, Patience, offline
+from csp_data.acquire.client import MIRROR, UNREACHED, Client, Patience, offline
 from csp_data.acquire.consent import AskLicence, AskPassword, credentials_for, require_licence
 from csp_data.acquire.digests import Digest, Stamps, digest_file
+from csp_data.acquire.drive import ADVICE as DRIVE
 from csp_data.acquire.importing import bring, files_to_bring, unpack_into, verify_and_lock
 from csp_data.acquire.leftovers import incoming_dir
 from csp_data.acquire.lockfile import RECEIPTS_NAME, Locked, LockedSet, lock_path, read_lock
@@ -428,13 +429,16 @@ def _combined_error(card: Card, failures: dict[str, CspDataError], present: int,
     """Return one error for all files that did not come: the worst that needs a person's attention."""
     if len(failures) == 1:
         return next(iter(failures.values()))
-    lines = [f"  {str(error).replace(by_hand, '').strip()}" for error in failures.values()]
+    texts = [str(error) for error in failures.values()]
+    shared = [advice for advice in (UNREACHED, *DRIVE, by_hand) if any(advice in text for text in texts)]
+    for advice in shared:  # said once, after the files
+        texts = [text.replace(advice, "").strip() for text in texts]
+    lines = [f"  {text}" for text in texts]
     heading = f"{len(failures)} files of {card.name} did not come, {present} are here and verified:"
     message = [heading, *lines[:LISTED]]
     if len(lines) > LISTED:
         message.append(f"  and {len(lines) - LISTED} more: {', '.join(list(failures)[LISTED:])}")
-    if any(by_hand in str(error) for error in failures.values()):
-        message.append(by_hand)
+    message += shared
     if present:
         message.append("What is here can be used as it is: prepare and load leave out what is missing.")
     text = "\n".join(message)

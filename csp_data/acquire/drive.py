@@ -24,10 +24,21 @@ from csp_data.acquire.client import MIRROR, NETWORK_ERRORS, Client, describe_net
 from csp_data.acquire.decide import may_pass
 from csp_data.errors import AccessError, TransferError
 
-__all__ = ["DriveEntry", "file_address", "list_folder", "opener"]
+__all__ = ["ADVICE", "DriveEntry", "file_address", "list_folder", "opener"]
 
 logger = logging.getLogger(__name__)
 
+TOMORROW = (
+    f"Run the command again tomorrow, use {MIRROR}, or copy the file to your own Drive in a browser and import it."
+)
+ELSEWHERE = (
+    "Open the file in a browser here and import it, or run the command again later or from another network."
+)
+SIGN_IN = "Sign in with a browser, and import the file."
+MOVED = "See the publisher's page for its new place, then import it."
+IN_A_BROWSER = "Get the file with a browser, and import it."
+ADVICE = (TOMORROW, ELSEWHERE, SIGN_IN, MOVED, IN_A_BROWSER)
+"""What to do when a page comes instead of a file."""
 LARGEST_PAGE = 8 << 20
 DEEPEST = 6
 """Folders within folders that a listing follows."""
@@ -75,7 +86,8 @@ def opener(
                 if page.form is None:
                     break
                 address = _confirmed(response.url, page)
-            raise AccessError(f"{name}: {_refusal(response, page)} (Google Drive file {id_})")
+            where = f"https://drive.google.com/file/d/{id_}/view"
+            raise AccessError(f"{name}: {_refusal(response, page, where)}")
 
     return open_
 
@@ -88,10 +100,11 @@ def list_folder(client: Client, id_: str) -> list[DriveEntry]:
     AccessError
         If Drive does not list it.
     """
+    where = f"https://drive.google.com/drive/folders/{id_}"
     address = f"https://drive.google.com/embeddedfolderview?{urlencode({'id': id_})}"
     response, page = _patiently(client, address)
     if response.status_code != 200 or not page.links:
-        raise AccessError(f"The folder cannot be listed: {_refusal(response, page)} (Google Drive folder {id_})")
+        raise AccessError(f"The folder cannot be listed: {_refusal(response, page, where)}")
     entries = []
     for href, name in page.links:
         kind = re.search(r"/file/d/([\w-]+)|/drive/(?:u/\d+/)?folders/([\w-]+)", urlsplit(href).path)
@@ -101,9 +114,7 @@ def list_folder(client: Client, id_: str) -> list[DriveEntry]:
             continue
         entries.append(DriveEntry(kind[1] or kind[2], name, "file" if kind[1] else "folder"))
     if not entries:
-        raise AccessError(
-            f"The folder lists nothing (Google Drive folder {id_}). Open it in a browser to see why."
-        )
+        raise AccessError(f"The folder lists nothing ({where}). Open it in a browser to see why.")
     return entries
 
 
@@ -148,29 +159,24 @@ def _confirmed(base: str, page: _Page) -> str:
     return f"{target}{'&' if urlsplit(target).query else '?'}{urlencode(fields)}"
 
 
-def _refusal(response: requests.Response, page: _Page) -> str:
-    """Say what a page means and what to do."""
+def _refusal(response: requests.Response, page: _Page, where: str) -> str:
+    """Say what a page means, where a person finds what was asked for, and what to do."""
     text = " ".join(page.text.split())
     low = text.lower()
     host = urlsplit(response.url).hostname or ""
     if "too many users" in low or "download quota" in low or "quota exceeded" in low:
-        return (
-            "Google Drive's quota for this file is used up; it says that this may take up to 24 hours. Run the"
-            f" command again tomorrow, use {MIRROR}, or copy the file to your own Drive in a browser and import it"
-        )
-    if "automated queries" in low or "unusual traffic" in low:
-        return (
-            "Google takes this network for a robot. Open the file in a browser here and import it, or run the"
-            " command again later or from another network"
-        )
-    if host.startswith("accounts.") or page.asks_to_sign_in or "sign in" in low[:400]:
-        return (
-            "Google asks to sign in: the file is not public any more. Sign in with a browser, and import the file"
-        )
-    if response.status_code == 404 or "not found" in low or "does not exist" in low:
-        return "Google Drive does not have it any more. See the publisher's page for its new place, then import it"
-    message = page.caption or page.title or f"status {response.status_code}"
-    return f"Google Drive answered with a page: {message[:200]!r}. Get the file with a browser, and import it"
+        problem = "Google Drive's quota for this file is used up; it says that this may take up to 24 hours"
+        advice = TOMORROW
+    elif "automated queries" in low or "unusual traffic" in low:
+        problem, advice = "Google takes this network for a robot", ELSEWHERE
+    elif host.startswith("accounts.") or page.asks_to_sign_in or "sign in" in low[:400]:
+        problem, advice = "Google asks to sign in: the file is not public any more", SIGN_IN
+    elif response.status_code == 404 or "not found" in low or "does not exist" in low:
+        problem, advice = "Google Drive does not have it any more", MOVED
+    else:
+        message = page.caption or page.title or f"status {response.status_code}"
+        problem, advice = f"Google Drive answered with a page: {message[:200]!r}", IN_A_BROWSER
+    return f"{problem} ({where}). {advice}"
 
 
 class _Page(HTMLParser):

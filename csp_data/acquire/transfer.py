@@ -22,7 +22,7 @@ from urllib.parse import urlsplit
 
 import requests
 
-from csp_data.acquire.client import MIRROR, NETWORK_ERRORS, Client, RedirectError, describe_network_error
+from csp_data.acquire.client import NETWORK_ERRORS, UNREACHED, Client, RedirectError, describe_network_error
 from csp_data.acquire.decide import Answer, Partial, Step, decide, parse_answer, request_headers
 from csp_data.acquire.digests import BLOCK, Digest, Hasher
 from csp_data.card import FileEntry
@@ -202,7 +202,7 @@ class _Transfer:
             if problem.unreachable:
                 raise AccessError(
                     f"{self.file.name}: {self.client.give_up(self.file.address, str(problem))}."
-                    f" Try again later, or use {MIRROR}. {self.file.by_hand}"
+                    f" {UNREACHED} {self.file.by_hand}"
                 )
             reason = f"{problem}; gave up after {count_of(failures, 'attempt')}"
             raise TransferError(self.file.name, self.file.address, reason, kept)

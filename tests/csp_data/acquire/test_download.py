@@ -139,3 +139,6 @@ def test_no_set_hangs_or_breaks_without_a_network(name, empty_home, monkeypatch)
     assert result.exit_code == 4, result.output
     assert "cannot be reached (connection refused)" in result.stderr
     assert "import" in result.stderr
+    before = "\n" if "did not come" in result.stderr else " "  # once, after the files
+    assert result.stderr.count(f"{before}Try again later, or use a mirror") == 1
+    assert result.stderr.count("Try again later") == 1

@@ -109,8 +109,10 @@ def test_every_page_of_drive_is_told_and_none_is_stored(page, empty_home, monkey
         monkeypatch.setenv("CSP_DATA_REROUTE", drive.reroute)
         with pytest.raises(AccessError, match=words) as caught:
             fetch("vector")
-    assert "board_slow1.synced.imu.txt" in str(caught.value)
-    assert "import" in str(caught.value)
+    file, *advice = str(caught.value).split("\n  board_slow1.synced.imu.txt: ")[1].split("\n")
+    id_ = load_card("vector").downloads[0].drive
+    assert file.endswith(f" (https://drive.google.com/file/d/{id_}/view).")
+    assert [line for line in advice if "import" in line] == advice[-1:]  # once, after the files
     assert list((empty_home / "raw" / "vector").iterdir()) == []
 
 
