@@ -141,24 +141,26 @@ def _listed_files(card: Card, locked: LockedSet) -> dict[str, FileEntry]:
 
 
 def _check_file(card: Card, root: Path, entry: FileEntry, digest: Digest | None) -> FileReport:
-    fix = _how_to_mend(card, root, entry)
     if digest is None:
+        fix = _how_to_mend(card, root, entry)
         return FileReport(entry.path, "missing", expected=f"{root / entry.path}", found="nothing", fix=fix)
+    if (wrong := _difference(entry, digest)) is None:
+        return FileReport(entry.path, "ok")
+    status, expected, found = wrong
+    fix = f"Delete it. {_how_to_mend(card, root, entry)}"
+    return FileReport(entry.path, status, expected=expected, found=found, fix=fix)
+
+
+def _difference(entry: FileEntry, digest: Digest) -> tuple[Status, str, str] | None:
+    """Return how a file differs from what is stated of it: its status, what was expected and what was found."""
     if entry.size is not None and digest.size != entry.size:
         status: Status = "truncated" if digest.size < entry.size else "altered"
-        expected, found = f"{entry.size} bytes", f"{digest.size} bytes"
-        return FileReport(entry.path, status, expected=expected, found=found, fix="Delete it. " + fix)
+        return status, f"{entry.size} bytes", f"{digest.size} bytes"
     for kind in ("git_blob", "sha256"):
-        expected_digest, found_digest = getattr(entry, kind), getattr(digest, kind)
-        if expected_digest is not None and expected_digest != found_digest:
-            return FileReport(
-                entry.path,
-                "altered",
-                expected=f"{kind} {expected_digest}",
-                found=str(found_digest),
-                fix="Delete it. " + fix,
-            )
-    return FileReport(entry.path, "ok")
+        expected, found = getattr(entry, kind), getattr(digest, kind)
+        if expected is not None and expected != found:
+            return "altered", f"{kind} {expected}", str(found)
+    return None
 
 
 def _trust_digests(reports: dict[str, FileReport], card: Card, locked: LockedSet) -> None:
@@ -166,14 +168,14 @@ def _trust_digests(reports: dict[str, FileReport], card: Card, locked: LockedSet
     published = {entry.path for entry in card.files if entry.sha256 or entry.git_blob}
     for path, report in reports.items():
         if report.status == "ok" and (path in published or path in locked.files):
-            reports[path] = replace(report, trust="published" if path in published else "locked")
+            reports[path] = FileReport(path, "ok", "published" if path in published else "locked")
 
 
 def _trust_readable(reports: dict[str, FileReport], stamps: Stamps) -> None:
     """Note of each intact file that nothing else vouches for whether it was read."""
     for path, report in reports.items():
         if report.status == "ok" and report.trust is None and stamps.readable(path):
-            reports[path] = replace(report, trust="structure")
+            reports[path] = FileReport(path, "ok", "structure")
 
 
 def _how_to_mend(card: Card, root: Path, entry: FileEntry) -> str:

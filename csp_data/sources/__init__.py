@@ -154,7 +154,9 @@ def find_in(card: Card, root: Path) -> list[Found]:
         files = recording.files
         if not isinstance(files, list | tuple) or not files or not all(isinstance(f, str | Path) for f in files):
             raise SourceError(card.name, f"files should be paths, the main one first, found {recording!r}")
-        found[i] = replace(_composed(recording), files=tuple(map(Path, files)))
+        if not isinstance(files, tuple) or not all(isinstance(file, Path) for file in files):
+            recording = replace(recording, files=tuple(map(Path, files)))
+        found[i] = _composed(recording)
     return found
 
 
@@ -165,7 +167,8 @@ def _composed(recording: Named) -> Named:
     """
     texts = {name: getattr(recording, name, None) for name in ("id", "group", "subject")}
     names: dict[str, Any] = {name: normalize("NFC", text) for name, text in texts.items() if isinstance(text, str)}
-    return replace(recording, **names)
+    changed = any(names[name] != texts[name] for name in names)
+    return replace(recording, **names) if changed else recording  # replace takes long, of thousands
 
 
 def read_found(source: Source, found: Found, card: Card, protocol: Protocol) -> Recording:
