@@ -151,6 +151,7 @@ def record(
     folder = expanded(folder, "folder")
     model = {**{key: frozen(value) for key, value in (settings or {}).items()}, "family": PREDICTIONS_ALONE}
     train = TrainConfig(seed=seed, window_s=window_s, window_stride_s=window_s)
+    dataset = dataset.with_normalization(None)  # which predictions in physical units do not depend on
     config = RunConfig(data_config(dataset), f"{OWN}-{name}", model, train)
     with lock_folder(folder, config) as state:
         if state == "finished":

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 import torch
 from torch import nn
@@ -35,6 +35,7 @@ from baselines.runs.run import (
     lock_folder,
     read_run,
 )
+from baselines.runs.shipped import Shipped
 from baselines.runs.start import Start, begin_with, start_of, warn_of_other_data, warn_of_seen
 from baselines.runs.trackers import open_tracker, require_tracker
 from baselines.training.checkpoint import save_weights
@@ -49,7 +50,7 @@ from baselines.training.train import seeded, train, validate
 from csp_data import Dataset
 from csp_data.dataset import check_dataset
 from csp_data.home import expanded
-from csp_data.options import check_number
+from csp_data.options import check_choice, check_number
 from csp_data.predictions import PREDICTIONS, EpisodePrediction, save_predictions
 
 __all__ = ["follow", "plan", "run"]
@@ -70,7 +71,8 @@ def run(
     on_epoch: Callable[[dict[str, Any]], None] | None = None,
     team: Team = ALONE,
     track: str | None = None,
-    weights: Run | Path | str | None = None,
+    weights: Run | Shipped | Path | str | None = None,
+    normalization: Literal["data", "weights"] = "data",
 ) -> tuple[Run, str]:
     """Train a model or fit a reference, evaluate it, and write everything into a folder.
 
@@ -113,8 +115,11 @@ def run(
         Weights to begin with, in place of those drawn by the seed: a finished run of the same model or its folder,
         ``"pretrained:NAME"`` for a model that ships, or the file of a published model's
         (:func:`baselines.load_published`). They can be chosen too, as epoch 0; with ``TrainConfig(epochs=0)`` they
-        are evaluated as they are. Shift and scale are those of `dataset`, not those that the weights were trained
-        with. The log warns of recordings that they have learned from and that `dataset` holds out.
+        are evaluated as they are. The log warns of recordings that they have learned from and that `dataset` holds
+        out.
+    normalization
+        Shift and scale: ``"data"`` for those of `dataset`, ``"weights"`` for those that `weights` were trained
+        with, which the run's folder then holds.
 
     Returns
     -------
@@ -154,6 +159,7 @@ def run(
         raise OptionError("options", options, "a dict of what baselines.build takes, such as {'dim': 32}")
     folder, torch_dev, threads = expanded(folder, "folder"), torch_device(device), _threads(threads, preset)
     start = None if weights is None else start_of(weights)
+    dataset = _normalized(dataset, start, normalization)
     train_part = load_part(dataset, "train", torch_dev)
     val_part = load_part(dataset, dataset.selection, torch_dev)
     options = {**options_of_dataset(name, dataset), **(options or {})}
@@ -220,6 +226,16 @@ def _begin(model: nn.Module, config: TrainConfig, start: Start | None) -> str:
     return ""
 
 
+def _normalized(dataset: Dataset, start: Start | None, normalization: str) -> Dataset:
+    """Return a data set with the shift and scale of the weights to begin with, if these are asked for."""
+    check_choice("normalization", normalization, ("data", "weights"))
+    if normalization == "data":
+        return dataset
+    if start is None:
+        raise OptionError("normalization", normalization, "--weights too")
+    return dataset.with_normalization(start.normalization)
+
+
 def _write_provenance(
     folder: Path,
     dataset: Dataset,
@@ -262,18 +278,20 @@ def follow(
     options: dict[str, Any] | None = None,
     device: str = "cpu",
     threads: int | None = None,
-    weights: Run | Path | str | None = None,
+    weights: Run | Shipped | Path | str | None = None,
+    normalization: Literal["data", "weights"] = "data",
 ) -> None:
     """Take part in a training that another process of the team leads with :func:`run`; write nothing."""
     if name in REFERENCES:  # the leader fits it alone
         return
-    torch_dev = torch_device(device)
+    torch_dev, start = torch_device(device), None if weights is None else start_of(weights)
+    dataset = _normalized(dataset, start, normalization)
     train_part = load_part(dataset, "train", torch_dev)
     val_part = load_part(dataset, dataset.selection, torch_dev)
     with torch_threads(_threads(threads, preset)):
         with seeded(config.seed, torch_dev):
             model = build_model(name, *train_part.dims, train_part.chunk, preset, options or {})
-            _begin(model, config, None if weights is None else start_of(weights))
+            _begin(model, config, start)
             model = model.to(torch_dev)
         if team.broadcast(None) != "finished":
             train(model, train_part, val_part, config, Path(os.devnull), team=team, trained=weights is not None)

@@ -11,8 +11,9 @@ from baselines.errors import OptionError, RunError
 from baselines.pretrained import Pretrained, pretrained_of
 from baselines.published import UNITS
 from baselines.runs.config import data_config
+from baselines.runs.interface import as_trained, dataset_of
 from baselines.runs.model import model_of_run
-from baselines.runs.run import Run, dataset_of, read_run
+from baselines.runs.run import Run, read_run
 from baselines.training.data import load_part
 from baselines.training.device import torch_device
 from baselines.training.evaluate import compute_all_metrics, predict
@@ -139,6 +140,7 @@ def evaluate(
             f"{dataset.path} is {given_data.name} with recipe {given_data.recipe_hash}. Evaluate on the file that "
             "it was trained on; csp-baselines eval takes the raw files of other recordings (--dataset, --raw)."
         )
+    dataset = as_trained(trained, dataset)
     loaded_part = load_part(dataset, part or trained_on.report, torch_device(device))
     _, length = trained.config.train.windows(loaded_part)
     predictions = predict(model_of_run(trained, device), loaded_part, length)

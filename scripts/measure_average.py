@@ -18,7 +18,7 @@ import torch
 
 import baselines
 from baselines.runs.collect import read_runs
-from baselines.runs.run import dataset_of
+from baselines.runs.interface import dataset_of
 from csp_data.predictions import EpisodePrediction, read_predictions
 
 

@@ -21,6 +21,7 @@ from baselines.results.text import write_rows
 from baselines.runs.collect import datasets_of
 from baselines.runs.config import data_config, differing
 from baselines.runs.environment import commit
+from baselines.runs.interface import as_trained
 from baselines.runs.model import model_of_run
 from baselines.runs.run import Run
 from baselines.tables.labels import by_label
@@ -168,18 +169,19 @@ def faulty(
         raise RunError(f"One figure shows one data set, these runs are of {' and '.join(sorted(dataset_names))}.")
     _require_same_data(runs)
     labels = _labels(runs)
-    by_recipe: dict[str, list[Run]] = {}
+    runs_by_data: dict[tuple[str, str], list[Run]] = {}
     for run in runs:
-        by_recipe.setdefault(run.config.data.recipe_hash, []).append(run)
+        trained_on = run.config.data
+        runs_by_data.setdefault((trained_on.recipe_hash, trained_on.normalization), []).append(run)
     rows: list[Row] = []
     datasets = {data_config(dataset).recipe_hash: dataset for dataset in datasets_of(runs, data)}
-    for recipe, recipe_runs in by_recipe.items():
-        dataset = datasets[recipe]
+    for (recipe, _), same_data in runs_by_data.items():
+        dataset = as_trained(same_data[0], datasets[recipe])
         raw_part = read_part(dataset, part or dataset.report, raw)
         trained = dataset.protocol.lowpass
         other = lowpass or default_lowpass(dataset) if trained is None else None
         cases = _cases(raw_part, (trained, other), training_deviation(dataset, raw), faults, draws)
-        rows += _evaluate_cases(recipe_runs, labels, raw_part, cases, device)
+        rows += _evaluate_cases(same_data, labels, raw_part, cases, device)
     return rows
 
 
@@ -202,10 +204,12 @@ def _require_same_data(runs: Sequence[Run]) -> None:
 def _labels(runs: Sequence[Run]) -> dict[Path, str]:
     """Name the model of each run, whatever the filter of its data; refuse runs that are there twice."""
     by_label(runs)
-    relabelled = [
-        replace(run, config=replace(run.config, data=runs[0].config.data, train=replace(run.config.train, seed=i)))
-        for i, run in enumerate(runs)
-    ]
+    first = runs[0].config.data
+    relabelled = []
+    for i, run in enumerate(runs):
+        data = replace(first, normalization=run.config.data.normalization)
+        config = replace(run.config, data=data, train=replace(run.config.train, seed=i))
+        relabelled.append(replace(run, config=config))
     return {run.folder: label for label, same_model in by_label(relabelled).items() for run in same_model}
 
 

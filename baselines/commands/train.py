@@ -144,7 +144,9 @@ class Train:
     """Single settings: sizes of the model (dim=32 low_layers=2, also as model.dim=32), train.FIELD, data.FIELD."""
     weights: Annotated[Path | None, _arg(metavar="RUN")] = None
     """Weights to begin with: the folder of a run, pretrained:NAME for a model that ships, or a checkpoint of the
-    published code. --epochs 0 leaves them as they are. Shift and scale are those of DATASET."""
+    published code. --epochs 0 leaves them as they are."""
+    normalization: Literal["data", "weights"] = "data"
+    """Shift and scale: those of DATASET, or those that --weights were trained with."""
     device: Annotated[str, _arg(metavar="NAME")] = "cpu"
     """Device, as torch names it: cpu, cuda, cuda:1."""
     threads: Annotated[int | None, _arg(metavar="N")] = None
@@ -201,6 +203,7 @@ def train(command: Train, line: str) -> None:
             "device": device,
             "threads": command.threads,
             "weights": command.weights,
+            "normalization": command.normalization,
             "team": team,
         }
         if not team.leads:
@@ -259,7 +262,7 @@ def evaluate(command: Eval, line: str) -> None:
         if value:
             raise OptionError(option, str(value), "--dataset too")
     from baselines.pretrained import Pretrained
-    from baselines.runs.run import dataset_of
+    from baselines.runs.interface import dataset_of
     from baselines.trained import evaluate as afresh
     from baselines.trained import trained_of
 

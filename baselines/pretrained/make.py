@@ -17,9 +17,9 @@ from baselines.pretrained.model import Pretrained, PretrainedError
 from baselines.pretrained.mounting import mounting_error
 from baselines.results import Result, collect
 from baselines.runs.config import PREDICTIONS_ALONE
-from baselines.runs.interface import interface_of
+from baselines.runs.interface import dataset_of, interface_of
 from baselines.runs.model import model_of_run
-from baselines.runs.run import Run, dataset_of, read_run
+from baselines.runs.run import Run, read_run
 from baselines.tables.table import kind_label
 from baselines.training.settings import window_steps
 from csp_data import Dataset

@@ -130,6 +130,7 @@ class _Point(NamedTuple):
         settings |= {f"train.{name}": value for name, value in plain["train"].items()}
         if "weights" in plain:
             settings["train.weights"] = plain["weights"]
+        settings["data.normalization"] = plain["data"].get("normalization", "data")
         model = {} if result.model in REFERENCES else plain["model"]
         settings |= {f"model.{name}": value for name, value in model.items() if name not in DECIDED_BY_DATA}
         return cls(result, settings)

@@ -92,7 +92,11 @@ def put_together(rows: Sequence[Result]) -> tuple[list[Result], list[str]]:
 
 def recipe_of(row: Result) -> str:
     """Return what names the data of a row; of one fold, that of all folds."""
-    return row.recipe_hash if row.fold is None else digest(_without_fold(row)["data"])
+    if row.fold is None:
+        return row.recipe_hash
+    data = _without_fold(row)["data"]
+    data.pop("normalization", None)  # of the model, as it is
+    return digest(data)
 
 
 def _without_fold(row: Result) -> dict[str, Any]:

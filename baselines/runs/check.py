@@ -95,6 +95,7 @@ class WeightsOf(TypedDict):
 
     name: NotRequired[str]
     key: NotRequired[str]
+    normalization: NotRequired[str]
 
 
 class Environment(TypedDict):

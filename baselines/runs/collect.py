@@ -8,7 +8,8 @@ from pathlib import Path
 
 from baselines.errors import OptionError
 from baselines.runs.config import data_config
-from baselines.runs.run import CONFIG, RESULTS, Run, RunError, dataset_of, failure_of, read_run
+from baselines.runs.interface import dataset_of
+from baselines.runs.run import CONFIG, RESULTS, Run, RunError, failure_of, read_run
 from csp_data import Dataset
 from csp_data.home import expanded
 

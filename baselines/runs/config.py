@@ -13,7 +13,7 @@ from baselines.errors import UnknownNameError
 from baselines.presets import REFERENCES
 from baselines.runs.check import check_value
 from baselines.training.settings import TrainConfig
-from csp_data import Dataset, Protocol
+from csp_data import Dataset, Normalization, Protocol
 from csp_data.card.splits import PARTS
 
 __all__ = [
@@ -26,6 +26,7 @@ __all__ = [
     "digest",
     "effective_settings",
     "flatten",
+    "normalization_digest",
     "told_differences",
     "without_fold",
 ]
@@ -60,6 +61,9 @@ class DataConfig:
     selection, report
         Part that the epoch was chosen on, and part that is reported. Both are ``"eval"`` under a published
         protocol: the reported error is then that of the best epoch on the reported part itself.
+    normalization
+        12 hexadecimal digits of the shift and scale, where they are others than the data set's own
+        (:meth:`csp_data.Dataset.with_normalization`); else ``""``.
     """
 
     name: str
@@ -70,6 +74,7 @@ class DataConfig:
     units: list[str]
     selection: str = "val"
     report: str = "test"
+    normalization: str = ""
 
     @property
     def selected_on_report(self) -> bool:
@@ -89,6 +94,17 @@ def data_config(dataset: Dataset) -> DataConfig:
         units=list(dataset.targets.units),
         selection=dataset.selection,
         report=dataset.report,
+        normalization="" if dataset.has_own_normalization else normalization_digest(dataset.normalization),
+    )
+
+
+def normalization_digest(normalization: Normalization) -> str:
+    """Return 12 hexadecimal digits that name a shift and scale."""
+    return digest(
+        {
+            name: [affine.shift.tolist(), affine.scale.tolist()]
+            for name, affine in (("inputs", normalization.inputs), ("targets", normalization.targets))
+        }
     )
 
 
@@ -135,6 +151,8 @@ class RunConfig:
         plain = json.loads(json.dumps(asdict(self)))
         if not self.weights:  # so that a run that begins as most do keeps its name
             del plain["weights"]
+        if not self.data.normalization:
+            del plain["data"]["normalization"]
         if self.train.patience is None:  # likewise, as runs were made before there was any
             del plain["train"]["patience"]
         if self.elsewhere:  # of its training no more is known
@@ -156,6 +174,7 @@ class RunConfig:
             if (part := plain["data"].get(name, PARTS[0])) not in PARTS:
                 raise ValueError(f"data.{name} is {part!r}, not {' or '.join(PARTS)}")
         check_value(plain["data"]["protocol"].get("name"), str, "data.protocol.name")
+        check_value(plain["data"].get("normalization", ""), str, "data.normalization")
         Protocol.from_json(json.dumps(plain["data"]["protocol"]))
         return cls(
             data=DataConfig(**plain["data"]),

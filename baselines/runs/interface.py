@@ -9,15 +9,19 @@ from typing import Any
 
 import numpy as np
 
-from baselines.errors import InterfaceError
+import csp_data
+from baselines.errors import InterfaceError, RunError
 from baselines.runs.check import check_value
-from baselines.runs.run import ENVIRONMENT, Run, dataset_of
+from baselines.runs.config import normalization_digest
+from baselines.runs.run import CONFIG, ENVIRONMENT, Run
 from csp_data import Dataset, LowPass, Normalization, Protocol
+from csp_data.card import is_shipped
 from csp_data.dataset import check_dataset
 from csp_data.files import read_json
+from csp_data.home import expanded, prepared_dir
 from csp_data.normalization import Affine
 
-__all__ = ["INTERFACE", "Interface", "InterfaceError", "interface_of", "step_note"]
+__all__ = ["INTERFACE", "Interface", "InterfaceError", "as_trained", "dataset_of", "interface_of", "step_note"]
 
 INTERFACE = "interface.json"
 """Name of the file in a run folder."""
@@ -181,6 +185,49 @@ def step_note(interface: Interface, protocol: Protocol) -> str | None:
     )
 
 
+def dataset_of(run: Run, path: Path | str | None = None) -> Dataset:
+    """Open the prepared file of a run, where it was or where the caller says that it is.
+
+    A run of another machine finds it where this one's home has a file of that name, which tells the recipe. Its
+    shift and scale are those of the training.
+
+    Raises
+    ------
+    RunError
+        If it is not there.
+    InterfaceError
+        If shift and scale are not those of the file, and what the run's folder holds of them is lost or damaged.
+    """
+    file = expanded(path or run.environment["prepared"])
+    local_copy = prepared_dir() / file.name
+    if path is None and not file.is_file() and local_copy.is_file():
+        file = local_copy
+    if not file.is_file():
+        name = run.config.data.name
+        given, where = repr(name), "with raw=FOLDER if its recordings are not in the home"
+        if name not in csp_data.names():
+            given, where = "FOLDER", "of the folder that has its card, reader and recordings, as they were then"
+        elif not is_shipped(csp_data.info(name)):
+            then, now = run.environment.get("data_version"), csp_data.info(name).version
+            versions = f" ({then or 'none stated'}; here is {now or 'none stated'})" if then != now else ""
+            where += f", with the version of {name} that it was trained on{versions}: others make other files"
+        raise RunError(
+            f"{file}: the prepared file of {run.folder} is not there. Pass it as --data, or prepare {name} again "
+            f"in Python, after which it is found: csp_data.load({given}, protocol=baselines.read_run("
+            f"{str(run.folder)!r}).protocol), {where}."
+        )
+    return as_trained(run, csp_data.load(path=file))
+
+
+def as_trained(run: Run, dataset: Dataset) -> Dataset:
+    """Return a data set with the shift and scale that a run was trained with; one of another recipe as it is."""
+    if dataset.prepared.index.header.recipe_hash != run.config.data.recipe_hash:
+        return dataset
+    if not run.config.data.normalization:
+        return dataset if dataset.has_own_normalization else dataset.with_normalization(None)
+    return dataset.with_normalization(interface_of(run).normalization)
+
+
 def interface_of(run: Run, data: Path | str | None = None) -> Interface:
     """Return the interface of a finished run: from its folder, or else from its prepared file.
 
@@ -194,18 +241,26 @@ def interface_of(run: Run, data: Path | str | None = None) -> Interface:
     Raises
     ------
     InterfaceError
-        If the stored interface is damaged, or the prepared file is another one than the run's.
+        If the stored interface is damaged, or lost where nothing else tells shift and scale, or the prepared file
+        is another one than the run's.
     """
-    path = run.folder / INTERFACE
+    kept, path = run.config.data.normalization, run.folder / INTERFACE
+    fix = "train the run again: no other file holds its shift and scale."
     if path.exists():
         try:
-            return Interface.from_dict(read_json(path))
+            interface = Interface.from_dict(read_json(path))
+            if kept and normalization_digest(interface.normalization) != kept:
+                raise ValueError(f"its shift and scale are not those that {CONFIG} names")
         except (OSError, ValueError) as error:
+            if not kept:
+                fix = "delete this file, and the prepared file is read instead."
             raise InterfaceError(
                 f"{path}: damaged ({str(error).removesuffix('.')}). If a later version of csp-data made the run"
-                f" ({ENVIRONMENT} says which), read it with that; else delete this file, and the prepared file is"
-                " read instead."
+                f" ({ENVIRONMENT} says which), read it with that; else {fix}"
             ) from error
+        return interface
+    if kept:
+        raise InterfaceError(f"{path}: there is no such file. Restore it, or {fix}")
     dataset = dataset_of(run, data)
     trained_recipe, data_recipe = run.config.data.recipe_hash, dataset.provenance["recipe_hash"]
     if trained_recipe != data_recipe:

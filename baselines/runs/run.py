@@ -42,11 +42,9 @@ from baselines.runs.config import (
 )
 from baselines.training.ledger import LEDGER, read_lines
 from baselines.training.settings import BEST, METRICS
-from csp_data import Dataset
-from csp_data.card import is_shipped
 from csp_data.card.splits import PARTS
 from csp_data.files import check_file, read_json
-from csp_data.home import expanded, prepared_dir
+from csp_data.home import expanded
 from csp_data.predictions import PREDICTIONS, EpisodePrediction, PredictionsError, read_predictions
 from csp_data.terminal import with_control
 
@@ -55,7 +53,6 @@ __all__ = [
     "Run",
     "RunError",
     "damaged_error",
-    "dataset_of",
     "failure_of",
     "is_held",
     "lock_folder",
@@ -132,6 +129,9 @@ class Run:
         settings["train"].pop("seed")
         if self.config.weights:
             settings["weights"] = self.begun_with.get("name", "given")
+        kept = self.config.data.normalization
+        if kept and kept == self.begun_with.get("normalization"):  # of each fold they are others
+            settings["data"]["normalization"] = "weights"
         return settings
 
     @cached_property
@@ -270,37 +270,6 @@ def failure_of(folder: Path) -> str | None:
     lines = read_lines(folder / LEDGER)
     failed = bool(lines) and lines[-1].get("event") == "fail"
     return str(lines[-1].get("error")) or "unknown" if failed else None
-
-
-def dataset_of(run: Run, path: Path | str | None = None) -> Dataset:
-    """Open the prepared file of a run, where it was or where the caller says that it is.
-
-    A run of another machine finds it where this one's home has a file of that name, which tells the recipe.
-
-    Raises
-    ------
-    RunError
-        If it is not there.
-    """
-    file = expanded(path or run.environment["prepared"])
-    local_copy = prepared_dir() / file.name
-    if path is None and not file.is_file() and local_copy.is_file():
-        file = local_copy
-    if not file.is_file():
-        name = run.config.data.name
-        given, where = repr(name), "with raw=FOLDER if its recordings are not in the home"
-        if name not in csp_data.names():
-            given, where = "FOLDER", "of the folder that has its card, reader and recordings, as they were then"
-        elif not is_shipped(csp_data.info(name)):
-            then, now = run.environment.get("data_version"), csp_data.info(name).version
-            versions = f" ({then or 'none stated'}; here is {now or 'none stated'})" if then != now else ""
-            where += f", with the version of {name} that it was trained on{versions}: others make other files"
-        raise RunError(
-            f"{file}: the prepared file of {run.folder} is not there. Pass it as --data, or prepare {name} again "
-            f"in Python, after which it is found: csp_data.load({given}, protocol=baselines.read_run("
-            f"{str(run.folder)!r}).protocol), {where}."
-        )
-    return csp_data.load(path=file)
 
 
 def read_config(folder: Path) -> RunConfig:

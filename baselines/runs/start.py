@@ -19,13 +19,20 @@ from baselines.models.convert import load_published
 from baselines.models.model import FlatModel, HierarchicalModel
 from baselines.models.own import OwnModel
 from baselines.presets import DECIDED_BY_DATA, OWN, REFERENCES
-from baselines.runs.config import differing, digest, flatten, told_differences, without_fold
-from baselines.runs.interface import Interface, interface_of
-from baselines.runs.run import CONFIG, Run, dataset_of, read_run
+from baselines.runs.config import (
+    differing,
+    digest,
+    flatten,
+    normalization_digest,
+    told_differences,
+    without_fold,
+)
+from baselines.runs.interface import Interface, dataset_of, interface_of
+from baselines.runs.run import CONFIG, PRETRAINED, Run, read_run
 from baselines.runs.shipped import Shipped, shipped_of
 from baselines.training.checkpoint import load_weights
 from baselines.training.settings import BEST
-from csp_data import PAPER, Dataset
+from csp_data import PAPER, Dataset, Normalization
 from csp_data.home import expanded
 
 __all__ = ["Learned", "Start", "begin_with", "learned", "start_of", "warn_of_other_data", "warn_of_seen"]
@@ -54,14 +61,34 @@ class Start:
     place: str
     source: Run | Shipped | None
 
+    @property
+    def normalization(self) -> Normalization:
+        """The shift and scale that they were trained with.
+
+        Raises
+        ------
+        OptionError
+            If they are of the published code, which keeps none.
+        InterfaceError, RunError
+            If what the run's folder holds of them is damaged, or not there and the prepared file neither.
+        """
+        if self.source is None:
+            raise OptionError("normalization", "weights", "data: a checkpoint of the published code has none")
+        return _interface(self.source).normalization
+
     def about(self) -> dict[str, Any]:
         """Return what a run that begins with them records of it.
 
         ``name`` tells weights of different trainings apart, and is the same for all seeds of one.
         """
-        source = self.source
-        if source is None:
+        if self.source is None:
             return {}
+        told = self._told(self.source)
+        with suppress(CspDataError):  # where the interface is lost, nobody knows
+            told["normalization"] = normalization_digest(self.normalization)
+        return told
+
+    def _told(self, source: Run | Shipped) -> dict[str, Any]:
         if isinstance(source, Shipped):
             data, run = source.about["data"], source.about["run"]
             told = {"model": run["model"], "data": data["name"], "kind": data["kind"]}
@@ -79,13 +106,14 @@ class Start:
         }
 
 
-def start_of(weights: Run | Path | str) -> Start:
+def start_of(weights: Run | Shipped | Path | str) -> Start:
     """Find weights to begin with.
 
     Parameters
     ----------
     weights
-        A finished run or its folder, ``pretrained:NAME``, or a file for :func:`baselines.load_published`.
+        A finished run or its folder, a model that ships or ``pretrained:NAME``, or a file for
+        :func:`baselines.load_published`.
 
     Raises
     ------
@@ -96,10 +124,12 @@ def start_of(weights: Run | Path | str) -> Start:
     OptionError
         If it is one of the files of a run, whose folder says what they are of.
     """
-    if not isinstance(cast("object", weights), Run | str | os.PathLike):
+    if not isinstance(cast("object", weights), Run | Shipped | str | os.PathLike):
         raise OptionError("weights", weights, "a finished run or its folder, pretrained:NAME, or a file")
     if isinstance(weights, Run):
         return Start(str(weights.folder.absolute()), weights)
+    if isinstance(weights, Shipped):
+        return Start(PRETRAINED + weights.name, weights)
     shipped = shipped_of(weights)
     if shipped is not None:
         return Start(str(weights), shipped)
@@ -109,6 +139,10 @@ def start_of(weights: Run | Path | str) -> Start:
     if (path.parent / CONFIG).is_file() and path.suffix == Path(BEST).suffix:
         raise OptionError("weights", str(weights), f"the folder of the run that it is in, {path.parent}")
     return Start(str(path.absolute()), None)
+
+
+def _interface(source: Run | Shipped) -> Interface:
+    return source.interface if isinstance(source, Shipped) else interface_of(source)
 
 
 def begin_with(model: nn.Module, config: dict[str, Any], start: Start) -> str:
@@ -225,10 +259,7 @@ def warn_of_other_data(dataset: Dataset, start: Start) -> None:
     with suppress(CspDataError):  # where the interface is lost, nobody knows
         before, here = (
             {key: value for key, value in flatten(interface.to_dict()).items() if "normalization" not in key}
-            for interface in (
-                source.interface if isinstance(source, Shipped) else interface_of(source),
-                Interface.of(dataset),
-            )
+            for interface in (_interface(source), Interface.of(dataset))
         )
         if keys := differing(before, here):
             logger.warning(

@@ -20,6 +20,9 @@ Found = TypeVar("Found", Run, Result)
 WEIGHTS = "weights"
 """Setting that names what the weights that a run began with were trained on: a data set, and a digest of how."""
 
+NORMALIZATION = "data.normalization"
+"""Setting that names a shift and scale that are not the data set's own."""
+
 MOST_FIELDS = 3
 """Differing settings that the name of a row tells; if there are more, rows are numbered."""
 
@@ -128,7 +131,7 @@ def _distinct_label(own: _RowSettings, namesakes: Sequence[_RowSettings]) -> str
     ]
     if not 0 < len(fields) <= MOST_FIELDS:
         return own.model
-    told = {**own.settings, WEIGHTS: _weights_text(own, namesakes)}
+    told = {NORMALIZATION: "data", **own.settings, WEIGHTS: _weights_text(own, namesakes)}
     settings = ", ".join(f"{_field_text(field)} {_value_text(told.get(field))}" for field in fields)
     return f"{own.model} ({settings})"
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
@@ -19,7 +20,7 @@ from csp_data.card.splits import PARTS, REPORT, SELECTION
 from csp_data.dataset.parts import Episode, Split
 from csp_data.errors import CspDataError, MissingExtraError, OptionError, StoreError, UnknownNameError
 from csp_data.home import expanded
-from csp_data.normalization import Normalization
+from csp_data.normalization import Affine, Normalization
 from csp_data.protocol import Protocol
 from csp_data.store import Channels, EpisodeRow, Prepared, found_damaged
 from csp_data.terminal import count_of
@@ -71,6 +72,7 @@ class Dataset:
         self.name = header.dataset
         self.protocol = self._read_protocol()
         self._chunk, self._offsets = self.protocol.chunk, self.protocol.first_offset
+        self._normalization: Normalization | None = None
 
     def _read_protocol(self) -> Protocol:
         text = self.prepared.index.header.protocol
@@ -199,8 +201,68 @@ class Dataset:
 
     @property
     def normalization(self) -> Normalization:
-        """Shift and scale of features and targets, from the part that the protocol names."""
-        return self.prepared.index.normalization
+        """Shift and scale of features and targets, from the part that the protocol names.
+
+        Or what :meth:`with_normalization` put in their place.
+        """
+        return self._normalization or self.prepared.index.normalization
+
+    @property
+    def has_own_normalization(self) -> bool:
+        """Whether shift and scale are those of the prepared file."""
+        return self._normalization is None
+
+    def with_normalization(self, normalization: Normalization | None) -> Dataset:
+        """Return the data set with another shift and scale, such as those that a model was trained with.
+
+        Parameters
+        ----------
+        normalization
+            Of as many features and targets; ``None`` for the data set's own.
+
+        Returns
+        -------
+        Dataset
+            Of the same prepared file, which stays as it is.
+
+        Raises
+        ------
+        OptionError
+            If it is none, is of other numbers of features or targets, or holds what is no shift or scale.
+
+        Examples
+        --------
+        >>> import csp_data
+        >>> ds, filtered = csp_data.load("sample"), csp_data.load("sample", lowpass=csp_data.LowPass(hz=5))
+        >>> filtered.normalization == ds.normalization
+        False
+        >>> filtered.with_normalization(ds.normalization).normalization == ds.normalization
+        True
+        """
+        if normalization is not None:
+            normalization = self._checked(normalization)
+            if normalization == self.prepared.index.normalization:
+                normalization = None
+        changed = copy.copy(self)
+        changed._normalization = normalization
+        return changed
+
+    def _checked(self, normalization: Normalization) -> Normalization:
+        """Return a shift and scale as arrays; refuse what is none of this data set's width."""
+        own, affines = self.prepared.index.normalization, {}
+        for name, here in vars(own).items():
+            affine, wanted = getattr(normalization, name, None), len(here.shift)
+            if not isinstance(affine, Affine):
+                raise OptionError(
+                    "normalization", normalization, "a csp_data.Normalization: dataset.normalization"
+                )
+            shift, scale = (np.asarray(values, np.float64) for values in (affine.shift, affine.scale))
+            if shift.shape != (wanted,) or scale.shape != (wanted,):
+                raise OptionError(f"normalization.{name}", shift.shape, f"{wanted} values, as {self.name} has")
+            if not (np.isfinite(shift).all() and np.isfinite(scale).all() and (scale > 0).all()):
+                raise OptionError(f"normalization.{name}", affine, "finite shifts, and scales above 0")
+            affines[name] = Affine(shift, scale)
+        return Normalization(**affines)
 
     @property
     def provenance(self) -> dict[str, Any]:

@@ -30,8 +30,8 @@ from baselines.report import write_report
 from baselines.results import Result, write_study
 from baselines.runs.collect import read_runs
 from baselines.runs.environment import code_version, commit
-from baselines.runs.interface import Interface, interface_of
-from baselines.runs.run import Run, RunError, dataset_of, lock_folder, read_run
+from baselines.runs.interface import Interface, dataset_of, interface_of
+from baselines.runs.run import Run, RunError, lock_folder, read_run
 from baselines.stream.export import export
 from baselines.stream.streamer import Streamer, load_state, save_state
 from baselines.tables.make import make_table

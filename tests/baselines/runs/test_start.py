@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from dataclasses import replace
 from pathlib import Path
@@ -13,14 +14,16 @@ from torch import Tensor
 
 import baselines
 import csp_data
+from baselines.ablations.fault_runs import faulty
 from baselines.cli import main
-from baselines.errors import CheckpointError, ModelError, OptionError, UnknownNameError
+from baselines.errors import CheckpointError, InterfaceError, ModelError, OptionError, UnknownNameError
 from baselines.experiment import plan, run
 from baselines.models.model import FlatModel
 from baselines.results import Result
+from baselines.results.folds import across_folds, recipe_of
 from baselines.runs.run import Run, RunError, read_run
 from baselines.tables.labels import by_label
-from baselines.trained import load_model
+from baselines.trained import evaluate, load_model
 from baselines.training.settings import TrainConfig
 from csp_data import Dataset
 
@@ -133,8 +136,8 @@ def test_weights_that_do_not_fit_are_refused(runs: dict[str, Run], sample: Datas
         OptionError, match=rf"expected the folder of the run that it is in, {re.escape(str(folder))}"
     ):
         begin("flat-lstm", folder / "best.safetensors", **sizes)
-    with pytest.raises(OptionError, match=r"weights=Pretrained\(.*a finished run or its folder, pretrained:NAME"):
-        begin("hiss-lstm-lstm", baselines.load_pretrained("broad"))
+    with pytest.raises(OptionError, match=r"weights=3: expected a finished run or its folder, pretrained:NAME"):
+        begin("flat-lstm", 3, **sizes)
     longer = replace(runs["a"].config.train, epochs=runs["a"].config.train.epochs + 1)
     with pytest.raises(RunError, match=rf"train\.epochs is .*; --weights {re.escape(str(folder))} .*goes on from"):
         run(sample, "flat-lstm", longer, folder, options=sizes)
@@ -226,6 +229,71 @@ def test_weights_of_another_training_make_another_row(
         by_label([tuned[0], repeated])
 
 
+def test_the_shift_and_scale_of_the_weights_can_be_kept(sample: Dataset, tmp_path: Path) -> None:
+    """As the model that ships has them on the same recordings: its own evaluation says what comes out."""
+    ships, config = baselines.load_pretrained("broad"), replace(CONFIG, window_s=20.0)
+    kept, _ = run(
+        sample, "hiss-lstm-lstm", config, tmp_path / "kept", weights="pretrained:broad", normalization="weights"
+    )
+    assert kept.reported["mse"] == pytest.approx(ships.evaluate(sample)["mse"], rel=1e-6)
+    assert baselines.Interface.of(kept).normalization == ships.interface.normalization != sample.normalization
+    for dataset in (None, sample, sample.with_normalization(ships.interface.normalization)):
+        assert evaluate(kept, dataset)["mse"] == kept.reported["mse"]
+    assert faulty([kept], faults=["noise"])[0].mse == kept.reported["mse"]
+    stream = baselines.Streamer.of(load_model(kept), baselines.Interface.of(kept))
+    np.testing.assert_allclose(stream.push(sample.test[0].inputs[:500]), kept.predictions[0].pred[:50], atol=1e-5)
+
+    own, _ = run(sample, "hiss-lstm-lstm", config, tmp_path / "own", weights=ships)
+    further, _ = run(sample, "hiss-lstm-lstm", config, tmp_path / "on", weights=kept, normalization="weights")
+    assert further.config.data.normalization == kept.config.data.normalization
+    assert [own.config.data.normalization, "normalization" in own.config.to_dict()["data"]] == ["", False]
+    assert [re.search(r"normalization (\w+)", name)[1] for name in by_label([own, kept])] == ["data", "weights"]  # type: ignore[index]
+    clean = faulty([own, kept], faults=["noise"])
+    assert {row.mse for row in clean if row.severity == 0 and row.as_trained} == {
+        own.reported["mse"],
+        kept.reported["mse"],
+    }
+    assert len({row.model for row in clean}) == 2
+
+    stored = kept.folder / "interface.json"
+    plain = json.loads(stored.read_text())
+    plain["normalization"]["inputs"]["shift"][0] += 1e-6
+    stored.write_text(json.dumps(plain))
+    with pytest.raises(InterfaceError, match=r"not those that config.json names.*train the run again"):
+        evaluate(kept)
+    stored.unlink()
+    with pytest.raises(InterfaceError, match=r"there is no such file\. Restore it, or train the run again"):
+        baselines.Interface.of(kept)
+
+
+def test_folds_that_keep_the_shift_and_scale_of_their_weights_are_one_row(tmp_path: Path) -> None:
+    sizes, config = (
+        {"dim": 4, "hidden": 4, "layers": 1},
+        TrainConfig(epochs=1, window_s=10.0, window_stride_s=10.0),
+    )
+    tuned = []
+    for fold in range(3):
+        resplit = {"folds": 3, "fold": fold}
+        filtered = csp_data.load("sample", lowpass=csp_data.LowPass(hz=4), resplit=resplit)
+        before, _ = run(filtered, "flat-lstm", config, tmp_path / f"before-{fold}", options=sizes)
+        dataset = csp_data.load("sample", resplit=resplit)
+        tuned.append(
+            run(
+                dataset,
+                "flat-lstm",
+                CONFIG,
+                tmp_path / f"{fold}",
+                options=sizes,
+                weights=before,
+                normalization="weights",
+            )[0]
+        )
+    scratch, _ = run(dataset, "flat-lstm", replace(CONFIG, epochs=1), tmp_path / "scratch", options=sizes)
+    assert len({one.config.data.normalization for one in tuned}) == 3
+    assert len(across_folds([Result.of(one) for one in tuned])) == 1
+    assert len({recipe_of(Result.of(one)) for one in (*tuned, scratch)}) == 1, "of one table"
+
+
 def test_a_model_of_ones_own_takes_what_fits(
     sample: Dataset, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -265,6 +333,13 @@ def test_from_the_shell(sample: Dataset, file: Path, tmp_path: Path, capsys: pyt
     assert re.search(r"epoch 0 of 0 \(the weights it began with\)", printed)
     made, _ = run(sample, "flat-lstm", CONFIG, tmp_path / "other", options=SIZES, weights=file)
     assert read_run(tmp_path / "run").reported["mse"] == made.reported["mse"]
+    for weights, expected in (
+        ([], "normalization weights: expected --weights too"),
+        (["--weights", str(file)], "a checkpoint of the published code has none"),
+    ):
+        with pytest.raises(SystemExit, match="2"):
+            main(["train", "sample", "flat-lstm", *weights, "--normalization", "weights"])
+        assert expected in capsys.readouterr().err
     again = ["train", "sample", "flat-lstm", "--weights", str(tmp_path / "run"), "--set", "dim=8", "hidden=8"]
     harmful = ["--epochs", "3", "--patience", "1", "--lr", "30", "--window-s", "10"]
     main([*again, "layers=1", "readout=first", *harmful, "--out", str(tmp_path / "again")])

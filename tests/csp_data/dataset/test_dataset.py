@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
@@ -16,6 +17,7 @@ import pytest
 
 import csp_data
 from csp_data.errors import OptionError, StoreError, UnknownNameError
+from csp_data.normalization import Affine
 from csp_data.store import EpisodeRow
 
 
@@ -230,6 +232,32 @@ def test_torch_view(ds: csp_data.Dataset) -> None:
     physical = ds.normalization.targets.invert(batch.targets)  # a tensor
     for predicted, e in zip(physical, ds.val, strict=True):
         np.testing.assert_allclose(predicted[: len(e.targets)], e.targets, atol=1e-6)
+
+
+def test_another_shift_and_scale(ds: csp_data.Dataset) -> None:
+    own = ds.normalization
+    double = Affine(own.inputs.shift, 2 * own.inputs.scale)
+    other = ds.with_normalization(csp_data.Normalization(double, own.targets))
+    np.testing.assert_allclose(other.to_torch("val")[0][0], ds.to_torch("val")[0][0] / 2, rtol=1e-6)
+    assert (ds.normalization, other.normalization.inputs, other.path) == (own, double, ds.path)
+    assert [one.has_own_normalization for one in (ds, other, other.with_normalization(None))] == [
+        True,
+        False,
+        True,
+    ]
+    assert other.with_normalization(own).has_own_normalization
+    assert pickle.loads(pickle.dumps(other)).normalization == other.normalization
+    lists: Any = Affine(own.targets.shift.tolist(), own.targets.scale.tolist())  # type: ignore[arg-type]
+    assert ds.with_normalization(csp_data.Normalization(double, lists)).normalization == other.normalization
+    for inputs, expected in (
+        (Affine(own.inputs.shift[:6], own.inputs.scale[:6]), r"normalization.inputs=\(6,\): expected 12 values"),
+        (Affine(own.inputs.shift, 0 * own.inputs.scale), "scales above 0"),
+        (Affine(own.inputs.shift * np.nan, own.inputs.scale), "finite shifts"),
+        (own, "a csp_data.Normalization"),
+    ):
+        wrong: Any = csp_data.Normalization(inputs, own.targets)  # type: ignore[arg-type]
+        with pytest.raises(OptionError, match=expected):
+            ds.with_normalization(wrong)
 
 
 def test_a_window_in_torch_is_a_piece_of_its_episodes_features() -> None:
