@@ -8,10 +8,11 @@ Glossary, code to the paper's symbols (the state space itself: :mod:`baselines.l
 ``log_lam_real``      log(-Re Lambda); ``lam_imag`` is -Im Lambda
 ``p b c``             P, B, C (or C~, see ``S4Config.kernel``), pairs (real, imaginary)
 ``d``                 D, the skip connection
+``k``                 Kbar with D added to its first tap, so that y is one convolution (``responses``)
 ==================== =====================================================================
 
     x_k = Abar x_{k-1} + Bbar u_k        y_k = 2 Re(C x_k) + D u_k            equation 3
-    y   = K * u + D u                    K_k = C Abar^k Bbar                  equations 4 and 5
+    y   = Kbar * u + D u                 Kbar_k = 2 Re(C Abar^k Bbar)         equations 4 and 5
     block: x + Linear_GLU(gelu(S4(LayerNorm(x))))
 """
 
@@ -26,7 +27,7 @@ from torch.autograd.function import once_differentiable
 
 from baselines.cpu.threads import compiled_for, runs_its_weights, transformed
 from baselines.errors import OptionError
-from baselines.layers import s4_kernel as math_s4
+from baselines.layers import s4_kernel
 from baselines.layers.base import ALL, check_config, log_uniform
 from baselines.layers.dropout import Dropout, gated_linear
 from baselines.layers.exact import narrowed, widened
@@ -100,7 +101,7 @@ class S4Layer(Recurrence):
         super().__init__()
         self.truncated_length = config.kernel_length
         h, half = config.dim, config.state // 2
-        lam, p, b = math_s4.hippo_legs(config.state)
+        lam, p, b = s4_kernel.hippo_legs(config.state)
         dtype = torch.get_default_dtype()
 
         def shared(values: Tensor) -> nn.Parameter:
@@ -114,9 +115,10 @@ class S4Layer(Recurrence):
         self.c = nn.Parameter(torch.randn(h, half, 2) * 0.5**0.5)  # E |C_n|^2 = 1
         self.d = nn.Parameter(torch.randn(h))
         if self.truncated_length is not None:
-            self.c.data = torch.view_as_real(math_s4.truncate(self.state_space(), self.truncated_length).detach())
+            c = s4_kernel.truncate(self.state_space(), self.truncated_length)
+            self.c.data = torch.view_as_real(c.detach())
 
-    def state_space(self) -> math_s4.StateSpace:
+    def state_space(self) -> s4_kernel.StateSpace:
         """Return the continuous state spaces; ``c`` is as parametrised (C or C~)."""
         return _state_space([self])
 
@@ -126,14 +128,14 @@ class S4Layer(Recurrence):
 
     def kernel(self, length: int) -> Tensor:
         """Return the convolution kernel K, (H, length)."""
-        return math_s4.kernel(self.state_space(), length, self.truncated_length)
+        return s4_kernel.kernel(self.state_space(), length, self.truncated_length)
 
-    def coefficients(self) -> math_s4.Discrete:
+    def coefficients(self) -> s4_kernel.Discrete:
         """Return the discretised coefficients, with C proper."""
         ssm = self.state_space()
         if self.truncated_length is not None:
-            ssm = ssm._replace(c=math_s4.untruncate(ssm, self.truncated_length))
-        return math_s4.discretise(ssm)
+            ssm = ssm._replace(c=s4_kernel.untruncate(ssm, self.truncated_length))
+        return s4_kernel.discretise(ssm)
 
     def forward(self, u: Tensor, readout: slice = ALL, k: Tensor | None = None) -> Tensor:
         """Map u (B, L, H) to y (B, steps in ``readout``, H); ``k`` from :func:`responses`, if made already."""
@@ -147,12 +149,12 @@ class S4Layer(Recurrence):
 
     def step(self, u_t: Tensor, x: Tensor, coefficients: Coefficients) -> tuple[Tensor, Tensor]:
         """Map u_t (B, H) and the state x (B, H, N/2) to y_t and the next state."""
-        d = math_s4.Discrete(*coefficients)
-        x = math_s4.advance(d, x) + d.b_bar * u_t.unsqueeze(-1)
+        d = s4_kernel.Discrete(*coefficients)
+        x = s4_kernel.advance(d, x) + d.b_bar * u_t.unsqueeze(-1)
         return narrowed(2.0 * (d.c * x).real.sum(-1) + widened(self.d) * u_t, self.d), x
 
 
-def _state_space(layers: Sequence[S4Layer]) -> math_s4.StateSpace:
+def _state_space(layers: Sequence[S4Layer]) -> s4_kernel.StateSpace:
     """Return the continuous state spaces of layers of one configuration, one after the other."""
 
     def concatenated(name: str) -> Tensor:
@@ -161,7 +163,7 @@ def _state_space(layers: Sequence[S4Layer]) -> math_s4.StateSpace:
 
     lam = torch.complex(-torch.exp(concatenated("log_lam_real")), -concatenated("lam_imag"))
     p, b, c = (torch.view_as_complex(concatenated(name)) for name in ("p", "b", "c"))
-    return math_s4.StateSpace(torch.exp(concatenated("log_dt")), lam, p, b, c)
+    return s4_kernel.StateSpace(torch.exp(concatenated("log_dt")), lam, p, b, c)
 
 
 def responses(layers: Sequence[S4Layer], length: int) -> tuple[Tensor, ...]:
@@ -184,7 +186,7 @@ def responses(layers: Sequence[S4Layer], length: int) -> tuple[Tensor, ...]:
     size = sum(layer.d.numel() for layer in layers) * max(length, truncated or 0)
     if len(layers) > 1 and size > _MAX_JOINT_SIZE:
         return tuple(responses([layer], length)[0] for layer in layers)
-    k = math_s4.kernel(_state_space(layers), length, truncated)
+    k = s4_kernel.kernel(_state_space(layers), length, truncated)
     d = torch.cat([widened(layer.d) for layer in layers]).unsqueeze(-1)
     return (k + F.pad(d, (0, length - 1))).chunk(len(layers))
 
@@ -208,7 +210,7 @@ def causal_convolution(u: Tensor, k: Tensor, readout: slice = ALL) -> Tensor:
         matrix; longer ones: FFT.
     """
     length = u.shape[1]
-    if length > math_s4.SHORT:
+    if length > s4_kernel.SHORT:
         u = u.to(k.dtype)  # there is no FFT of bfloat16
         return (fft_convolution(u, k)[0] if transformed() else _FFTConvolution.apply(u, k))[:, readout]
     steps = range(length)[readout]
@@ -310,7 +312,7 @@ class S4Block(nn.Module):
         steps = range(length)[readout]
         return (
             self.prenorm
-            and 0 < length <= math_s4.SHORT
+            and 0 < length <= s4_kernel.SHORT
             and steps == range(steps.start, length)
             and compiled_for(x)
             and runs_its_weights(self.layer, S4Layer)
@@ -342,14 +344,13 @@ class S4(GatedStack):
     def forward(self, x: Tensor, readout: slice = ALL) -> Tensor:
         """Run over whole sequences; see :meth:`SequenceLayer.forward`."""
         layers = [block.layer for block in self.blocks]
-        kernels: Sequence[Tensor | None] = [None] * len(layers)
-        if all(
-            runs_its_weights(layer, S4Layer) for layer in layers
-        ):  # an exported model has others in their place
-            kernels = responses(layers, x.shape[1])
-        for block, k in zip(self.blocks[:-1], kernels, strict=False):
+        made: Sequence[Tensor | None] = [None] * len(layers)
+        if all(runs_its_weights(layer, S4Layer) for layer in layers):  # an exported model has others there
+            made = responses(layers, x.shape[1])
+        *ks, last_k = made
+        for block, k in zip(self.blocks[:-1], ks, strict=True):
             x = block(x, ALL, k)
-        return self.blocks[-1](x, readout, kernels[-1])
+        return self.blocks[-1](x, readout, last_k)
 
 
 def s4_reference(layer: S4Layer, u: Tensor) -> Tensor:

@@ -7,9 +7,10 @@ Glossary, code to the paper's symbols
 =============== ==========================================================================
 ``H N L``        channels (one state space each), state size (N/2 complex numbers kept), length
 ``lam``          Lambda: A = Lambda - P P^* (the eigenvalues of the normal part), section 3.4
-``p b c``        P, B, C; ``dt`` is the step Delta
-``c_t``          C~ = C (I - Abar^L), the truncated C of the generating function, lemma C.3
-``K``            Kbar, the kernel: K_k = C Abar^k Bbar, equation 5
+``dt``           Delta, the step
+``p b c``        P, B, C; where a function says so, ``c`` is C~ = C (I - Abar^L), lemma C.3
+``K``            Kbar, the kernel: K_k = C Abar^k Bbar, equation 5; ``K^`` its discrete Fourier transform
+``q_cb ...``     the Cauchy sums over states that give K^, see :func:`kernel_from_truncated`
 =============== ==========================================================================
 
 The states come in complex conjugate pairs, of which one is kept: every sum over states is twice the real part of
@@ -165,9 +166,9 @@ def kernel_from_truncated(ssm: StateSpace, length: int) -> Tensor:
         K^(w) = 2 / (1 + w) [k_cb - k_cp k_pb / (1 + k_pp)],    k_uv = sum_n u_n v_n / (z - Lambda_n),
         z = 2 / dt (1 - w) / (1 + w),
 
-    and K its inverse Fourier transform. Written with the half angle phi = pi j / L: z = (2i / dt) tan(phi), and
-    with k_uv = dt cos(phi) q_uv, where q_uv = sum_n u_n v_n / (2i sin(phi) - dt Lambda_n cos(phi)), the pole of z
-    at the Nyquist frequency cancels:
+    with C~, B and P for c, b and p (P^* for a p in front), and K its inverse Fourier transform. Written with the
+    half angle phi = pi j / L: z = (2i / dt) tan(phi), and with k_uv = dt cos(phi) q_uv, where
+    q_uv = sum_n u_n v_n / (2i sin(phi) - dt Lambda_n cos(phi)), the pole of z at the Nyquist frequency cancels:
 
         K^ = dt exp(i phi) [q_cb - dt cos(phi) q_cp q_pb / (1 + dt cos(phi) q_pp)]
 

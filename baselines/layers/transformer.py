@@ -162,7 +162,7 @@ class Transformer(SequenceLayer):
     def __init__(self, config: TransformerConfig) -> None:
         super().__init__()
         self.config = config
-        self.register_buffer("known_frequencies", None)  # of an exported step alone
+        self.register_buffer("known_frequencies", None)  # an exported step has them: ONNX rounds exp otherwise
         self.in_dim = self.out_dim = config.dim
         self.blocks: Sequence[TransformerBlock] = nn.ModuleList(
             TransformerBlock(config) for _ in range(config.layers)

@@ -4,7 +4,17 @@ The state of a block of ``WIDTH`` channels stays in the first-level cache while 
 the state only at every ``SEGMENT``-th step; the backward pass goes through the segments from last to first, runs
 each forward again from its saved state, then backward. So all buffers are O(B L D) for N up to 16.
 
-Backward, with g_t the gradient in h_t and q_t = exp(delta_t A):
+Glossary
+--------
+=============== ==========================================================================
+``step drive``   delta_t and delta_t u_t
+``h q``          h_t and q_t = exp(delta_t A)
+``g``            g_t, the gradient in h_t; from one step to the one before, q_t g_t
+``dz dstep``     the gradient in drive, and that in delta_t by way of q_t
+``*_block``      those of the channels of a block
+=============== ==========================================================================
+
+Backward:
 
     g_t = C_t dy_t + q_{t+1} g_{t+1}        dC_t = sum_d dy_t h_t         dB_t = sum_d g_t delta_t u_t
     du_t = delta_t sum_n g_t B_t            dA = sum_t g_t q_t h_{t-1} delta_t

@@ -8,8 +8,8 @@ forward again from its saved state, and the gradient in the state backward in ti
 
     g_t = C_t dy_t + q_{t+1} g_{t+1}        a scan too, over time reversed, with the decay of the step after
 
-The other gradients are those in :mod:`baselines.scan.cpu`. Tested on the CPU with Triton's interpreter
-(``TRITON_INTERPRET=1``); never run on a GPU by its authors.
+The other gradients, and the names, are those in :mod:`baselines.scan.cpu`. Tested on the CPU with Triton's
+interpreter (``TRITON_INTERPRET=1``); never run on a GPU by its authors.
 """
 
 import torch
