@@ -79,7 +79,7 @@ def split_settings(settings: Mapping[str, T], default_kind: str = "") -> dict[st
     """
     by_kind: dict[str, dict[str, T]] = {kind: {} for kind in SETTING_KINDS}
     for name, value in settings.items():
-        kind, dot, field = name.partition(".") if "." in name or not default_kind else (default_kind, ".", name)
+        kind, dot, field = name.partition(".") if "." in name else (default_kind, ".", name)
         if kind not in SETTING_KINDS or not (dot and field):
             raise OptionError("settings", name, "train.NAME, model.NAME or data.NAME, such as train.lr")
         by_kind[kind][field] = value

@@ -27,6 +27,10 @@ def test_exponential(dtype, bound):
     each_exp(x, y)
     expected = np.exp(x.astype(np.float64))
     assert (np.abs(y - expected) / expected).max() < bound
+    small = np.array([-87.5, -88.5, -1000, -1e30], dtype)
+    each_exp(small, y)
+    assert (y[: len(small)] >= 0).all()
+    assert (y[: len(small)] <= expected[0] * (1 + bound)).all()
 
 
 @pytest.mark.parametrize(("dtype", "bound"), [(np.float32, 3e-7), (np.float64, 1e-15)])

@@ -268,6 +268,25 @@ def test_modules_below_that_the_file_finds_by_its_own_place_are_kept(sample: csp
     assert baselines.evaluate(run, sample)["mse"] == pytest.approx(run.reported["mse"], rel=1e-6)
 
 
+def test_a_model_that_prints_and_compiles_in_a_sweep_does_so_beside_its_results(
+    sample: csp_data.Dataset, file: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It is made, and so compiles, before its run has a folder that could say so."""
+    pytest.importorskip("numba", reason="it compiles")
+    made = "super().__init__()\n        "
+    file.write_text(FILE.replace(made, f"{made}import numba\n        numba.njit(lambda x: x)(1)\n        "))
+    settings = {"train.epochs": [1], "train.window_s": [10], "train.window_stride_s": [10]}
+    grid = Grid(datasets=("sample",), models=(f"{file}:Mine",), seeds=(0,), settings=settings)
+    (planned,) = expand(grid, [sample], file.parent / "sweep")
+    capsys.readouterr()
+    outcome = work_on(planned, Place(threads=2))
+    assert (outcome.state, outcome.error) == ("done", "")
+    assert json.loads((outcome.folder / "environment.json").read_text())["threads"] == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert "running its forward" in err
+
+
 def test_a_run_of_a_sweep_refuses_an_import_that_changed_since_it_was_planned(
     sample: csp_data.Dataset, file: Path
 ) -> None:

@@ -22,7 +22,7 @@ from baselines.presets import INNER_KINDS
 from baselines.stream.engine import ReferenceEngine, StateError, make_engine
 from baselines.stream.fast import FAST_KINDS, FastEngine, pointwise
 from baselines.stream.fast.engine import make_stack
-from baselines.stream.fast.stack import in_large_pages
+from baselines.stream.fast.stack import f32, in_large_pages
 
 AsTrained = Callable[[Any], Any]
 
@@ -215,6 +215,7 @@ def test_large_weights_lie_in_large_pages_and_small_ones_where_they_were() -> No
     small, large = (rng.normal(size=(n, 512, 256)).astype(np.float32) for n in (1, 6))
     vector = rng.normal(size=512).astype(np.float32)
     assert in_large_pages(vector) is vector
+    assert f32(torch.from_numpy(vector).double()).dtype == np.float32  # half the bytes of what it is made of
     for array in (small, large):
         copied = in_large_pages(array.copy())
         gc.collect()  # the memory lives as long as the copy

@@ -7,6 +7,7 @@ import json
 import os
 import shutil
 import signal
+import socket
 import threading
 import time
 from collections.abc import Iterator, Sequence
@@ -249,5 +250,8 @@ def test_runs_share_devices_evenly_and_never_too_many(tmp_path: Path) -> None:
     assert len(most) == 7
     assert all(used <= 2 for state in most for used in state.values())
     assert now == {"a": 0, "b": 0}
+    assert [path.name for path in tmp_path.iterdir()] == [socket.gethostname()]  # machines may share the folder
+    with device_slot(tmp_path, ["a", "b"], 2) as one, device_slot(tmp_path, ["a", "b"], 2) as other:
+        assert {one, other} == {"a", "b"}
     with pytest.raises(OptionError, match="a GPU"), device_slot(tmp_path, [], 1):
         pass

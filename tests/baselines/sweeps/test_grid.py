@@ -42,6 +42,8 @@ def test_a_grid_is_every_combination(tmp_path: Path) -> None:
     assert len(runs) == len({planned.key for planned in runs}) == 16 * 2 * 2 * 2 + 1
     assert {planned.model for planned in runs} == {*MODELS, "mean"}
     assert {planned.train.seed for planned in runs if planned.model == "mean"} == {0}
+    seeds = [planned.train.seed for planned in runs]
+    assert seeds == sorted(seeds)  # a sweep that is stopped early has whole tables
     again = expand(grid, prepare_all(grid), tmp_path)
     assert again == runs
     assert runs[0].train == dataclasses.replace(TRAINING["strict"], lr=1e-3)
@@ -109,6 +111,9 @@ def test_references_stand_once_in_a_sweep_over_trainings(tmp_path: Path) -> None
     assert {(planned.train.lr, planned.train.epochs) for planned in fir} == {(1e-3, 2)}
     typed = [shlex.split(planned.command)[4:-2] for planned in fir]
     assert typed == [["--window-s", "10.0"], []]  # nothing that it does not use; 20 s is the training's own
+    whole = _grid(models=("fir",), settings={"train.window_s": [None], "train.window_stride_s": [None]})
+    (fir_on_episodes,) = expand(whole, prepare_all(whole), tmp_path)
+    assert shlex.split(fir_on_episodes.command)[4:-2] == ["--window-s", "None", "--window-stride-s", "None"]
     alone = _grid(models=("fir",), settings={"model.taps": [20]})
     with pytest.raises(
         OptionError, match=r"settings='model\.taps': expected no sizes, as all models are references"
@@ -207,6 +212,8 @@ def test_the_published_training_by_name(tmp_path: Path) -> None:
     assert {p.train for p in expand(grid, prepare_all(grid), tmp_path)} == {
         dataclasses.replace(TRAINING["paper"], seed=seed) for seed in (0, 1)
     }
+    with pytest.raises(OptionError, match="paper, strict"):
+        _grid(training="papr")  # before anything is prepared
 
 
 @pytest.mark.parametrize("training", [None, "paper"])
@@ -249,14 +256,17 @@ def test_data_that_are_not_there_are_refused_before_anything_starts(empty_home: 
     with pytest.raises(SweepError, match=told) as caught:
         sweep(["sample", "broad", "vector"], ["mean"], out=tmp_path / "out")
     assert "totalcapture" not in str(caught.value)
+    elsewhere = "can be trained by a sweep of their own into the same folder"
+    assert elsewhere not in str(caught.value)  # no folder was given
     assert not (tmp_path / "out").exists()
     assert not empty_home.exists()
     (tmp_path / "empty").mkdir()
-    with pytest.raises(SweepError, match="Nothing was started"):
+    with pytest.raises(SweepError, match="Nothing was started") as caught:
         sweep(["broad"], ["mean"], out=tmp_path / "out", raw=str(tmp_path / "empty"))
+    assert elsewhere not in str(caught.value)  # there are no others
     (tmp_path / "broad").mkdir()
     (tmp_path / "broad" / "a.hdf5").touch()
-    with pytest.raises(SweepError, match="can be trained by a sweep of their own into the same folder"):
+    with pytest.raises(SweepError, match=elsewhere):
         sweep(["broad", "sample"], ["mean"], out=tmp_path / "out", raw=str(tmp_path / "{name}"))
 
 
@@ -269,9 +279,10 @@ def test_data_that_are_not_there_are_refused_before_anything_starts(empty_home: 
         ({"models": ()}, OptionError, "models=''"),
         ({"preset": "smal"}, UnknownNameError, "Did you mean 'small'"),
         ({"protocol": "strikt"}, UnknownNameError, "strikt"),
-        ({"training": "papr"}, OptionError, "paper, strict"),
         ({"settings": {"lr": [1]}}, OptionError, "train.NAME, model.NAME or data.NAME"),
         ({"settings": {"train.lrr": [1]}}, UnknownNameError, "Did you mean 'lr'"),
+        ({"settings": {"train.seed": [1]}}, UnknownNameError, "no setting 'seed' of the training"),
+        ({"settings": {"train.lr": []}}, OptionError, "train.lr='': expected at least one value"),
         ({"settings": {"train.lr": [-1]}}, OptionError, "lr=-1: expected a number above 0."),
         ({"settings": {"train.window_s": ["none"]}}, OptionError, "expected a number above 0, or None"),
         (
