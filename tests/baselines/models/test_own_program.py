@@ -25,6 +25,7 @@ from baselines.sweeps.worker import Place, work_on
 from baselines.tables.labels import by_label
 from baselines.trained import load_model
 from baselines.training.settings import TrainConfig
+from csp_data.terminal import stdout_is_result
 
 SHORT = TrainConfig(epochs=1, window_s=None, window_stride_s=None, seed=3)
 
@@ -285,6 +286,7 @@ def test_a_model_that_prints_and_compiles_in_a_sweep_does_so_beside_its_results(
     out, err = capsys.readouterr()
     assert out == ""
     assert "running its forward" in err
+    assert not stdout_is_result.get()  # as before
 
 
 def test_a_run_of_a_sweep_refuses_an_import_that_changed_since_it_was_planned(
