@@ -45,7 +45,7 @@ def apply_mask(x: Tensor, p: float, seed: int) -> Tensor:
     seed
         At most 31 bits; the same seed and shape give the same mask.
     """
-    x = x.detach().contiguous()
+    x = x.contiguous()
     y = torch.empty_like(x)
     flat_x, flat_y = x.view(-1).numpy(), y.view(-1).numpy()
     run_ranges(_mask_blocks, -(-x.numel() // _BLOCK), flat_x, *mask_parameters(p, seed, flat_x.dtype), flat_y)

@@ -279,6 +279,7 @@ def test_a_model_that_prints_and_compiles_in_a_sweep_does_so_beside_its_results(
     settings = {"train.epochs": [1], "train.window_s": [10], "train.window_stride_s": [10]}
     grid = Grid(datasets=("sample",), models=(f"{file}:Mine",), seeds=(0,), settings=settings)
     (planned,) = expand(grid, [sample], file.parent / "sweep")
+    stdout_is_result.set(False)  # commands of tests before have set it
     capsys.readouterr()
     outcome = work_on(planned, Place(threads=2))
     assert (outcome.state, outcome.error) == ("done", "")
@@ -286,7 +287,7 @@ def test_a_model_that_prints_and_compiles_in_a_sweep_does_so_beside_its_results(
     out, err = capsys.readouterr()
     assert out == ""
     assert "running its forward" in err
-    assert not stdout_is_result.get()  # as before
+    assert not stdout_is_result.get()
 
 
 def test_a_run_of_a_sweep_refuses_an_import_that_changed_since_it_was_planned(
