@@ -88,7 +88,7 @@ def layer_norm(x, weight, bias, eps, out):  # type: ignore[no-untyped-def]
 @njit(**FLAGS)
 def sigmoid(x):  # type: ignore[no-untyped-def]
     """Return 1 / (1 + e^-x)."""
-    return _F(1) / (_F(1) + exp(min(max(-x, _F(-80)), _F(80))))
+    return _F(1) / (_F(1) + exp(min(-x, _F(80))))
 
 
 @njit(**FLAGS)

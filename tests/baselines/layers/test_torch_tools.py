@@ -128,19 +128,20 @@ def test_linear_maps_may_be_replaced_and_watched(kind):
 
 
 @pytest.mark.parametrize("kind", CONFIGS)
-def test_every_module_with_weights_may_be_watched(kind):
-    """By each kind of hook, or by a forward of its own, as programs that move or measure weights set."""
-    hooks = ("forward_pre_hook", "forward_hook", "full_backward_pre_hook", "full_backward_hook")
-    for way in (*hooks, "forward"):
-        layer, x, calls = make(kind).train(), inputs(12).requires_grad_(), set()
-        watched = {name: m for name, m in layer.named_modules() if [*m.parameters(recurse=False)]}
-        for name, module in watched.items():
-            if way == "forward":
-                module.forward = lambda *args, name=name, forward=module.forward: calls.add(name) or forward(*args)
-            else:
-                getattr(module, f"register_{way}")(lambda *_, name=name: calls.add(name))
-        layer(x).square().mean().backward()
-        assert calls == {*watched}, way
+@pytest.mark.parametrize(
+    "way", ["forward_pre_hook", "forward_hook", "full_backward_pre_hook", "full_backward_hook", "forward"]
+)
+def test_every_module_with_weights_may_be_watched(kind, way):
+    """By hooks, or by a forward of its own, as programs that move or measure weights set."""
+    layer, x, calls = make(kind).train(), inputs(12).requires_grad_(), set()
+    watched = {name: m for name, m in layer.named_modules() if [*m.parameters(recurse=False)]}
+    for name, module in watched.items():
+        if way == "forward":
+            module.forward = lambda *args, name=name, forward=module.forward: calls.add(name) or forward(*args)
+        else:
+            getattr(module, f"register_{way}")(lambda *_, name=name: calls.add(name))
+    layer(x).square().mean().backward()
+    assert calls == {*watched}
 
 
 @pytest.mark.parametrize("kind", CONFIGS)

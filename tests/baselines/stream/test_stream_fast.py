@@ -165,16 +165,17 @@ def test_pointwise_functions_are_exact_to_float32() -> None:
     x = np.float32([-1e4, -100, *np.linspace(-30, 30, 20001), 100, 1e4])
     exact = torch.from_numpy(x).double()
     functional = torch.nn.functional
-    pairs = (
-        (pointwise.gelu, functional.gelu),
-        (pointwise.sigmoid, torch.sigmoid),
-        (pointwise.silu, functional.silu),
-        (pointwise.tanh, torch.tanh),
-        (pointwise.softplus, lambda x: torch.logaddexp(x, torch.zeros_like(x))),
+    none = 1e-30  # beside the relative error, even where almost nothing is left
+    cases = (
+        (pointwise.gelu, functional.gelu, 3e-7),
+        (pointwise.sigmoid, torch.sigmoid, none),
+        (pointwise.silu, functional.silu, none),
+        (pointwise.tanh, torch.tanh, 2e-7),
+        (pointwise.softplus, lambda x: torch.logaddexp(x, torch.zeros_like(x)), none),
     )
-    for ours, theirs in pairs:
+    for ours, theirs, absolute in cases:
         made = np.array([ours(value) for value in x])
-        np.testing.assert_allclose(made, theirs(exact).numpy(), rtol=3e-7, atol=1e-6)
+        np.testing.assert_allclose(made, theirs(exact).numpy(), rtol=3e-7, atol=absolute)
 
 
 @pytest.mark.parametrize("spread", [0.0, 3e-3, 1.0])
