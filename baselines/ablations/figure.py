@@ -44,7 +44,8 @@ def draw(kind: str, rows: Sequence[Row], models: Sequence[str]) -> Figure:
         dataset_rows = [row for row in rows if row.dataset == name]
         without_runs = [row for row in dataset_rows if row.note and not row.model]
         not_applicable = dict.fromkeys(f"{row.variant}: {row.note}" for row in without_runs)
-        if any(row.arm for row in dataset_rows):
+        in_pairs = any(row.arm for row in dataset_rows)
+        if in_pairs:
             _draw_pairs(axes[0], dataset_rows, looks, KINDS[kind].pair)
             if any(row.rmse is None for row in dataset_rows if row.mse is not None):
                 axes[0].set_ylabel(f"{KINDS[kind].pair}\neach target over that of the training mean")
@@ -57,9 +58,10 @@ def draw(kind: str, rows: Sequence[Row], models: Sequence[str]) -> Figure:
         title = _title(dataset_rows)
         axes[0].set_title(title.replace("; ", "\n") if columns > 1 else title, loc="left", fontsize="small")
         if not_applicable:
-            text_y = -0.15 if any(row.arm for row in dataset_rows) else -0.3
             text = "\n".join(not_applicable)
-            axes[0].text(0, text_y, text, transform=axes[0].transAxes, fontsize="x-small", va="top")
+            axes[0].text(
+                0, -0.15 if in_pairs else -0.3, text, transform=axes[0].transAxes, fontsize="x-small", va="top"
+            )
         for ax in axes:
             tidy(ax)
     figure.suptitle(KINDS[kind].title, fontsize="medium")

@@ -79,6 +79,7 @@ def make_table(
     reference = statistics.fmean(means) if means else None
     first, errors = results[0], _recording_errors(results, groups)
     rows = [_row(group, label, reference) for label, group in groups.items()]
+    models = {label: group[0].settings.get("model", {}) for label, group in groups.items()}
     if against is not None and against not in groups:
         raise UnknownNameError(f"model in the table of {first.dataset}", against, groups)
     if against is not None and not errors:
@@ -95,8 +96,8 @@ def make_table(
         unit=first.unit or MIXED,
         numbered=what_numbers_mean({called.get(label, label): group for label, group in groups.items()}),
         mixture=_mixture(results),
-        looks_ahead=tuple(label for label, group in groups.items() if _looks_ahead(group[0])),
-        elsewhere=tuple(label for label, group in groups.items() if _family(group[0]) == PREDICTIONS_ALONE),
+        looks_ahead=tuple(label for label, model in models.items() if model.get("looks_ahead")),
+        elsewhere=tuple(label for label, model in models.items() if model.get("family") == PREDICTIONS_ALONE),
         context=tuple(sorted({run.window_s for run in results}, key=lambda c: math.inf if c is None else c)),
         rows=tuple(sorted(_with_comparisons(rows, errors, against), key=lambda row: -row.test_mse)),
         against=against,
@@ -131,16 +132,6 @@ def _shares(run: Result) -> dict[str, float]:
     factors = {name: si(unit)[0] for name, unit in zip(run.targets, run.units, strict=True)}
     squares = {name: (errors.rmse / factors[name]) ** 2 for name, errors in run.by_target.items()}
     return {name: square / (sum(squares.values()) or 1.0) for name, square in squares.items()}
-
-
-def _looks_ahead(run: Result) -> bool:
-    """Tell whether a model of one's own was seen to use samples after the end of a chunk (``OwnConfig``)."""
-    return bool(run.settings.get("model", {}).get("looks_ahead"))
-
-
-def _family(run: Result) -> str | None:
-    family: str | None = run.settings.get("model", {}).get("family")
-    return family
 
 
 def make_tables(
