@@ -168,7 +168,7 @@ def ablate(
     runs = {run.key: run for variant in everything for run in variant.runs}
     order = sorted(runs.values(), key=lambda run: grid.seeds.index(run.train.seed))
     pool, display = make_pool(backend, jobs, out, dict(slurm or {})), Progress(order, jobs, shown=progress)
-    sweep = sweep_planned(order, out, place, pool, display, command)
+    sweep = sweep_planned(display, out, place, pool, command)
     rows = tuple(
         row
         for name, variants in planned.items()

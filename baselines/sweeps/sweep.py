@@ -20,7 +20,7 @@ from baselines.errors import OptionError, RunError, SweepError
 from baselines.runs.environment import code_version
 from baselines.runs.run import Run, read_run
 from baselines.sweeps.execute import execute
-from baselines.sweeps.grid import Grid, PlannedRun, expand, prepare_all
+from baselines.sweeps.grid import Grid, expand, prepare_all
 from baselines.sweeps.pool import Pool, make_pool
 from baselines.sweeps.progress import Progress, draws_bars
 from baselines.sweeps.worker import Place
@@ -168,7 +168,7 @@ def sweep(
     require_sweep_folder(out)
     runs = expand(grid, prepare_all(grid, jobs=jobs, progress=draws_bars(progress)), out)
     pool, display = make_pool(backend, jobs, out, dict(slurm or {})), Progress(runs, jobs, shown=progress)
-    return sweep_planned(runs, out, place, pool, display, command)
+    return sweep_planned(display, out, place, pool, command)
 
 
 def grid_of(
@@ -213,14 +213,9 @@ def _as_dict(settings: Mapping[str, Sequence[Any]] | None) -> dict[str, Sequence
 
 
 def sweep_planned(
-    runs: Sequence[PlannedRun],
-    out: Path,
-    place: Place,
-    pool: AbstractContextManager[Pool],
-    display: Progress,
-    command: str,
+    display: Progress, out: Path, place: Place, pool: AbstractContextManager[Pool], command: str
 ) -> Sweep:
-    """Run what is planned for a folder that :func:`require_sweep_folder` let pass."""
+    """Execute the runs that are shown, in a folder that :func:`require_sweep_folder` let pass."""
     place = replace(place, slots=out / ".slots")
     with pool as opened:
         out.mkdir(parents=True, exist_ok=True)
@@ -239,18 +234,18 @@ def sweep_planned(
                 "time": datetime.now(UTC).isoformat(timespec="seconds"),
                 "command": command,
                 "code": code_version(),
-                "runs": [planned.folder.name for planned in runs],
+                "runs": [folder.name for folder in display.runs],
             },
         )
-        with display.live(), closing(execute(runs, opened, place)) as results:  # Ctrl-C ends the workers here
-            for outcome in results:
+        with display.live(), closing(execute(display.runs.values(), opened, place)) as outcomes:
+            for outcome in outcomes:  # Ctrl-C ends the workers here
                 display.add(outcome)
-    outcomes = {planned.folder: display.outcomes[planned.folder] for planned in runs}
+    ended = [display.outcomes[folder] for folder in display.runs]
     return Sweep(
         out,
-        tuple(folder for folder, outcome in outcomes.items() if outcome.state != "failed"),
-        {folder: outcome.error for folder, outcome in outcomes.items() if outcome.state == "failed"},
-        sum(outcome.state == "done" for outcome in outcomes.values()),
+        tuple(outcome.folder for outcome in ended if outcome.state != "failed"),
+        {outcome.folder: outcome.error for outcome in ended if outcome.state == "failed"},
+        sum(outcome.state == "done" for outcome in ended),
     )
 
 
