@@ -181,7 +181,8 @@ class _Download:
         return report
 
     def _plan(self, client: Client) -> list[Item]:
-        return plan(self.card, client, self.mirror, self.options.variant, self.expected, self.incoming)
+        lock_file = lock_path(self.root, self.options.lock_file)
+        return plan(self.card, client, self.mirror, self.options.variant, self.expected, lock_file, self.incoming)
 
     def _client(self) -> Client:
         publisher = next((e.url for e in (*self.card.files, *self.card.downloads) if e.url), None)
@@ -420,7 +421,8 @@ def _copy(item: Item, source: Path, target: Path) -> Digest:
         raise AccessError(f"{item.entry.path}: not found at {source}. {item.by_hand}")
     digest = digest_file(source, git_blob=item.entry.git_blob is not None)
     if wrong := mismatch(item.entry, digest):
-        raise VerificationError(f"{source} is not the publisher's file: {wrong}. Use another mirror.")
+        file = item.remote_file
+        raise VerificationError(f"{source} is not {file.wanted}: {wrong}. {file.otherwise}")
     place(source, target, "copy")
     return digest
 

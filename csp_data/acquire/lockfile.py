@@ -27,6 +27,7 @@ __all__ = [
     "Locked",
     "LockedSet",
     "extend_lock",
+    "if_replaced",
     "is_own",
     "lock_path",
     "read_lock",
@@ -66,6 +67,11 @@ def is_own(path: str) -> bool:
 def lock_path(root: Path, chosen: Path | str | None = None) -> Path:
     """Return the lock file to use: the chosen one, or the one in the raw folder."""
     return expanded(chosen, "lock") if chosen is not None else root / LOCK_NAME
+
+
+def if_replaced(path: Path) -> str:
+    """Return what to do where a locked file has a new version: entries are never changed but by hand."""
+    return f"If its publisher has replaced it, delete its entry in {path}, and run the command again."
 
 
 def _rows(path: Path) -> dict[str, Any]:

@@ -30,12 +30,13 @@ VARIABLE = "CSP_DATA_MIRROR"
 
 @dataclass(frozen=True)
 class Item:
-    """One thing to fetch: an entry, whether it is an archive to unpack, and how to ask for it."""
+    """One thing to fetch: an entry, how to ask for it, and the lock file if that alone states its digest."""
 
     entry: FileEntry
     address: str
     by_hand: str
     drive: str | None = None
+    lock_file: Path | None = None
 
     @property
     def archive(self) -> bool:
@@ -46,7 +47,8 @@ class Item:
     def remote_file(self) -> RemoteFile:
         """What to transfer."""
         entry = self.entry
-        return RemoteFile(entry.path, self.address, entry.size, entry.sha256, entry.git_blob, self.by_hand)
+        stated = entry.size, entry.sha256, entry.git_blob
+        return RemoteFile(entry.path, self.address, *stated, self.by_hand, self.lock_file)
 
     def opener(self, client: Client) -> Opener | None:
         """Return how to ask for it, where that takes more than its address."""
@@ -95,7 +97,13 @@ def local_file(address: str) -> Path | None:
 
 
 def plan(
-    card: Card, client: Client, mirror: str | None, variant: Variant, expected: LockedSet, scratch: Path
+    card: Card,
+    client: Client,
+    mirror: str | None,
+    variant: Variant,
+    expected: LockedSet,
+    lock_file: Path,
+    scratch: Path,
 ) -> list[Item]:
     """List what there is to fetch. Asks the network only for a Drive folder's listing or a mirror's lock file.
 
@@ -111,6 +119,8 @@ def plan(
         Which version, where the publisher has two.
     expected
         What is locked; its digests are demanded of what the publisher states none for.
+    lock_file
+        Where that stands.
     scratch
         A folder for the mirror's lock file.
 
@@ -144,14 +154,15 @@ def plan(
             f"{card.name}: {twice[0]}{more} stands there more than once, and only a person can tell which is"
             f" meant. {by_hand}"
         )
-    return [replace(item, entry=_demand(item, expected)) for item in items]
+    return [_demand(item, expected, lock_file) for item in items]
 
 
-def _demand(item: Item, expected: LockedSet) -> FileEntry:
+def _demand(item: Item, expected: LockedSet, lock_file: Path) -> Item:
     locked = (expected.archives if item.archive else expected.files).get(item.entry.path)
     if locked is None or item.entry.sha256 is not None:
-        return item.entry
-    return replace(item.entry, size=item.entry.size or locked.size, sha256=locked.sha256)
+        return item
+    entry = replace(item.entry, size=item.entry.size or locked.size, sha256=locked.sha256)
+    return replace(item, entry=entry, lock_file=None if entry.git_blob else lock_file)
 
 
 def _at_publisher(card: Card, client: Client, variant: Variant, by_hand: str) -> Iterator[Item]:

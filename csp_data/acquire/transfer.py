@@ -25,6 +25,7 @@ import requests
 from csp_data.acquire.client import NETWORK_ERRORS, UNREACHED, Client, RedirectError, describe_network_error
 from csp_data.acquire.decide import Answer, Partial, Step, decide, parse_answer, request_headers
 from csp_data.acquire.digests import BLOCK, Digest, Hasher
+from csp_data.acquire.lockfile import if_replaced
 from csp_data.card import FileEntry
 from csp_data.errors import AccessError, CspDataError, TransferError, VerificationError
 from csp_data.files import read_json
@@ -64,7 +65,10 @@ class Stopped(CspDataError):
 
 @dataclass(frozen=True)
 class RemoteFile:
-    """A file to fetch: name for messages, address, what its publisher says of it, how to get it by hand."""
+    """A file to fetch: name for messages, address, what its publisher says of it, how to get it by hand.
+
+    ``lock_file`` says it instead, where it is given: what the first copy was.
+    """
 
     name: str
     address: str
@@ -72,6 +76,19 @@ class RemoteFile:
     sha256: str | None = None
     git_blob: str | None = None
     by_hand: str = "Get it by hand and import it with csp-data import."
+    lock_file: Path | None = None
+
+    @property
+    def wanted(self) -> str:
+        """What came is not, where it differs."""
+        return "the publisher's file" if self.lock_file is None else f"the one that {self.lock_file} names"
+
+    @property
+    def otherwise(self) -> str:
+        """What to do where something else came."""
+        if self.lock_file is None:
+            return "Use another mirror, or tell its publisher."
+        return f"Use another mirror. {if_replaced(self.lock_file)}"
 
     @property
     def digest_known(self) -> bool:
@@ -281,7 +298,7 @@ class _Transfer:
         led = f", which led to {_bare(answered)}" if _bare(answered) != _bare(asked) else ""
         where = f"{self.file.name}: {step.reason} ({self.file.address}{led})"
         if step.why == "altered":
-            return VerificationError(f"{where}. Nothing was stored. Use another mirror, or tell its publisher.")
+            return VerificationError(f"{where}. Nothing was stored. {self.file.otherwise}")
         if step.why == "status":
             return TransferError(self.file.name, self.file.address, step.reason, "Try again later.")
         kind = GoneError if step.why == "gone" else AccessError
@@ -404,8 +421,8 @@ class _Transfer:
             if spliced:  # one of the answers may have been of another version
                 return None
             raise VerificationError(
-                f"{self.file.name}: what came from {self.file.address} is not the publisher's file: {wrong}."
-                " It was deleted. Use another mirror, or tell its publisher."
+                f"{self.file.name}: what came from {self.file.address} is not {self.file.wanted}: {wrong}."
+                f" It was deleted. {self.file.otherwise}"
             )
         try:
             with self.part.open("r+b") as part:

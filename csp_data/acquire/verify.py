@@ -15,7 +15,7 @@ from joblib import cpu_count
 
 from csp_data.acquire.digests import Digest, Stamps
 from csp_data.acquire.leftovers import LEFTOVER_ENDINGS
-from csp_data.acquire.lockfile import OWN_NAMES, LockedSet, lock_path, read_lock
+from csp_data.acquire.lockfile import OWN_NAMES, LockedSet, if_replaced, lock_path, read_lock
 from csp_data.acquire.nearby import without_other_simulations
 from csp_data.acquire.receipts import outdated_archives
 from csp_data.acquire.report import A_RECORDING, FileReport, Report, Status, path_inside
@@ -74,7 +74,8 @@ def verify_tree(
     if not root.is_dir():
         raise MissingDataError(f"The raw files of {card.name}", root, advice)
     found = without_other_simulations(card, root, find_in(card, root))
-    locked = read_lock(lock_path(root, lock), card.name)
+    lock_file = lock_path(root, lock)
+    locked = read_lock(lock_file, card.name)
     listed = _listed_files(card, locked)
     by_recording = [[path_inside(file, root) for file in recording.files] for recording in found]
     in_recordings = list(dict.fromkeys(chain.from_iterable(by_recording)))
@@ -94,7 +95,7 @@ def verify_tree(
         git_blobs={path for path, entry in listed.items() if entry.git_blob},
     )
     reports = {path: _check_file(card, root, entry, digests.get(path)) for path, entry in listed.items()}
-    _trust_digests(reports, card, locked)
+    _trust_digests(reports, card, locked, lock_file)
     reports |= {path: FileReport(path, "ok") for path in used}
     # also beside a main file that is left out: a reader may be asked for it
     not_files = {name: kind for name, status in there.items() if (kind := special_file(status.st_mode))}
@@ -163,12 +164,14 @@ def _difference(entry: FileEntry, digest: Digest) -> tuple[Status, str, str] | N
     return None
 
 
-def _trust_digests(reports: dict[str, FileReport], card: Card, locked: LockedSet) -> None:
-    """Note of each intact file whether the publisher or the lock file vouches for it."""
+def _trust_digests(reports: dict[str, FileReport], card: Card, locked: LockedSet, lock_file: Path) -> None:
+    """Note whether publisher or lock file vouches for an intact file, and that of others the latter may be old."""
     published = {entry.path for entry in card.files if entry.sha256 or entry.git_blob}
     for path, report in reports.items():
         if report.status == "ok" and (path in published or path in locked.files):
             reports[path] = FileReport(path, "ok", "published" if path in published else "locked")
+        elif report.status in ("altered", "truncated") and path in locked.files and path not in published:
+            reports[path] = replace(report, fix=f"{report.fix} {if_replaced(lock_file)}")
 
 
 def _trust_readable(reports: dict[str, FileReport], stamps: Stamps) -> None:

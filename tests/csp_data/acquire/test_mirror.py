@@ -46,6 +46,31 @@ def test_file_mirror_works_offline(empty_home, sample_mirror, monkeypatch):
     assert sample_mirror.seen == []
 
 
+@pytest.mark.parametrize("way", ["folder", "server"])
+def test_of_a_file_that_its_publisher_has_replaced_the_lock_file_is_named(way, vector, empty_home, tmp_path):
+    """No digest of it is published: what the publisher has was called "not the publisher's file"."""
+    root, new = empty_home / "raw" / "vector", Path(shutil.copytree(vector, tmp_path / "new"))
+    assert run("download", "vector", "--mirror", vector).exit_code == 0
+    lock, file = root / "csp-data.lock.json", new / "desk_fast1.synced.imu.txt"
+    file.write_text(file.read_text().replace("# IMU data", "# imu data", 1))
+    advice = f"If its publisher has replaced it, delete its entry in {lock}, and run the command again."
+    (root / file.name).unlink()
+    with Server(tree(new)) as server:
+        mirror = str(new) if way == "folder" else server.url
+        refused = run("download", "vector", "--mirror", mirror)
+        assert refused.exit_code == 3
+        assert f" is not the one that {lock} names: expected sha256 " in refused.stderr
+        assert advice in refused.stderr
+        shutil.copy(file, root)
+        assert advice in run("verify", "vector").stderr
+        rows = json.loads(lock.read_text())
+        del rows["datasets"]["vector"]["files"][file.name]
+        lock.write_text(json.dumps(rows))
+        (root / file.name).unlink()
+        assert run("download", "vector", "--mirror", mirror).exit_code == 0
+    assert (root / file.name).read_bytes() == file.read_bytes()
+
+
 def test_the_way_without_a_mirror_is_one(empty_home, sample_mirror, monkeypatch, tmp_path):
     """Where the environment names the mirror, the command that was given used it again."""
     assert "mirror: csp-data download excerpt." in run("download", "excerpt", "--mirror", tmp_path).stderr
