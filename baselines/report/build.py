@@ -14,7 +14,7 @@ from baselines.files import atomic_bytes
 from baselines.report import html
 from baselines.report.about import lede
 from baselines.report.group import Group, join_names, looks_of
-from baselines.report.html import Entry
+from baselines.report.html import Entry, Section
 from baselines.report.results import errors_table, significance
 from baselines.report.sections import group_sections
 from baselines.report.settings import MAX_PANELS, settings_panels, varied
@@ -65,10 +65,6 @@ class Task(NamedTuple):
     groups: list[Group]
     fold_tables: list[Table]
     without_folds: list[str]
-
-
-Section = tuple[Entry | None, str]
-"""A section's entry in the contents, where it has one, and its text."""
 
 
 def write_report(
@@ -204,13 +200,12 @@ def _references_last(label: str) -> tuple[bool, str]:
 
 
 def _page_of_one(group: Group, omitted: str) -> str:
-    entries, texts = group_sections(group, "")
+    sections = group_sections(group, "")
     if settings_section := _settings_section([group], ""):
-        entries.insert(2, settings_section[0])
-        texts.insert(2, settings_section[1])
+        sections.insert(2, settings_section)
     title = f"Sequence models on {group.table.dataset}"
     head = [f"<h1>{html.escape(title)}</h1>", lede(group), omitted]
-    return html.document(title, head, texts, entries)
+    return html.document(title, head, sections)
 
 
 def _page_of_many(groups: Sequence[Group], runs: Sequence[Run], omitted: str) -> str:
@@ -237,8 +232,7 @@ def _page_of_many(groups: Sequence[Group], runs: Sequence[Run], omitted: str) ->
         sections.append((overview_entry, html.section(overview_entry, *tables)))
     for task in tasks:
         sections += _sections_of_task(task)
-    entries = [entry for entry, _ in sections if entry is not None]
-    return html.document(title, head, [text for _, text in sections], entries)
+    return html.document(title, head, sections)
 
 
 def _sections_of_task(task: Task) -> Iterator[Section]:
@@ -252,8 +246,8 @@ def _sections_of_task(task: Task) -> Iterator[Section]:
     if settings_section := _settings_section(groups, f"{groups[0].anchor}-"):
         yield settings_section
     for group in groups:
-        children, texts = group_sections(group, f"{group.anchor}-")
-        entry = Entry(group.anchor, group.title, children)
+        children, texts = zip(*group_sections(group, f"{group.anchor}-"), strict=True)
+        entry = Entry(group.anchor, group.title, list(children))
         yield entry, html.section(entry, lede(group), *texts, css_class="set")
 
 

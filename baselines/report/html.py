@@ -14,6 +14,7 @@ from baselines.report.style import SCRIPT, STYLE
 __all__ = [
     "Cell",
     "Entry",
+    "Section",
     "code",
     "definitions",
     "document",
@@ -53,8 +54,13 @@ class Entry:
     children: list[Entry] = field(default_factory=list)
 
 
-def document(title: str, head: Iterable[str], body: Iterable[str], contents: Sequence[Entry]) -> str:
+Section = tuple[Entry | None, str]
+"""A section's entry in the contents, where it has one, and its text."""
+
+
+def document(title: str, head: Iterable[str], sections: Iterable[Section]) -> str:
     """Return a whole page: what stands above the contents, the contents, and the rest."""
+    entries, texts = zip(*sections, strict=True)
     text = (
         '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
@@ -62,8 +68,8 @@ def document(title: str, head: Iterable[str], body: Iterable[str], contents: Seq
         '<body>\n<a class="skip" href="#main">To the results</a>\n<div class="page">\n'
         f'<header class="top">\n{"".join(head)}\n</header>\n'
         '<nav aria-label="Contents"><details><summary>Contents</summary>'
-        f"{_contents_list(contents)}</details></nav>\n"
-        f'<main id="main">\n{chr(10).join(body)}\n</main>\n<footer>{FOOT}</footer>\n</div>\n'
+        f"{_contents_list([entry for entry in entries if entry is not None])}</details></nav>\n"
+        f'<main id="main">\n{chr(10).join(texts)}\n</main>\n<footer>{FOOT}</footer>\n</div>\n'
         f"<script>{SCRIPT}</script>\n</body>\n</html>\n"
     )
     return _with_unique_ids(text)

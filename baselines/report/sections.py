@@ -34,14 +34,13 @@ PARTS_OF_VARIANTS = (
 """What a variant of another group's data has of its own."""
 
 
-def group_sections(group: Group, anchor: str) -> tuple[list[Entry], list[str]]:
-    """Return the contents and the texts of a group's section; `anchor` begins the names of its headings."""
-    entries, texts = [], []
+def group_sections(group: Group, anchor: str) -> list[tuple[Entry, str]]:
+    """Return the pieces of a group's section; `anchor` begins the names of their headings."""
+    sections = []
     for title, make in PARTS_OF_SECTION.items():
         if not group.full and title not in PARTS_OF_VARIANTS:
             continue
         if text := make(group):
             entry = Entry(f"{anchor}{title.lower().replace(' ', '-')}", title)
-            entries.append(entry)
-            texts.append(html.section(entry, text, level=group.level))
-    return entries, texts
+            sections.append((entry, html.section(entry, text, level=group.level)))
+    return sections
