@@ -132,9 +132,11 @@ def make_pool(backend: str, jobs: int, folder: Path, parameters: dict[str, Any])
 def _dask_client(address: str) -> Iterator[Any]:
     try:
         from distributed import Client
+        from distributed.comm import resolve_address
     except ImportError as error:
         raise MissingExtraError("--backend dask", "distributed", "dask") from error
     try:
+        resolve_address(address)  # a client that refuses it is left with a thread, and its end waits 20 s for that
         client = Client(address, timeout=10, set_as_default=False)
     except (OSError, ValueError) as error:
         raise OptionError(

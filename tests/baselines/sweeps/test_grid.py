@@ -7,6 +7,7 @@ import json
 import re
 import shlex
 import shutil
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from baselines.published import TRAINING
 from baselines.references.strapdown import NotApplicableError
 from baselines.runs.run import read_run
 from baselines.sweeps.grid import Grid, SweepError, expand, prepare_all
+from baselines.sweeps.pool import make_pool
 from baselines.sweeps.sweep import read_sweep, sweep
 from baselines.sweeps.worker import Place, work_on
 from csp_data import LowPass, Resplit
@@ -315,6 +317,22 @@ def test_command_line_errors(
     assert caught.value.code == 2
     assert message in capsys.readouterr().err
     assert not (tmp_path / "out" / "runs").exists()
+
+
+@pytest.mark.parametrize("backend", ["loky:2", "dask", "dask:", "slurm:cluster"])
+def test_other_names_of_pools_are_refused(backend: str, tmp_path: Path) -> None:
+    with pytest.raises(OptionError, match="loky, dask:tcp://HOST:PORT, slurm or slurm:local"):
+        make_pool(backend, 1, tmp_path, {}).__enter__()
+
+
+@pytest.mark.parametrize("address", ["tcp://127.0.0.1:port", "abacus://127.0.0.1:8786", "127.0.0.1"])
+def test_what_is_no_address_of_a_scheduler_leaves_nothing_behind(address: str, tmp_path: Path) -> None:
+    """The command waited 20 s for the client after its error, and ended with that one's traceback."""
+    pytest.importorskip("distributed")
+    before = threading.enumerate()
+    with pytest.raises(OptionError, match=re.escape(f"backend='dask:{address}': expected the address of a dask")):
+        make_pool(f"dask:{address}", 1, tmp_path, {}).__enter__()
+    assert threading.enumerate() == before
 
 
 def test_a_foreign_folder_is_left_alone(tmp_path: Path) -> None:
