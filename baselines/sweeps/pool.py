@@ -132,7 +132,7 @@ def make_pool(backend: str, jobs: int, folder: Path, parameters: dict[str, Any])
 def _dask_client(address: str) -> Iterator[Any]:
     try:
         from distributed import Client
-        from distributed.comm import resolve_address
+        from distributed.comm.addressing import resolve_address
     except ImportError as error:
         raise MissingExtraError("--backend dask", "distributed", "dask") from error
     try:

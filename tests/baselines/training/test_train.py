@@ -447,12 +447,13 @@ def test_a_loss_on_val_that_is_no_number_names_its_episodes(
     part, val = make_part((17, 22)), replace(make_part((29, 8, 10), seed=1), name="val")
     val.targets[:] = others
     val.targets[29:37] = broken
-    with pytest.raises(TrainingError) as caught:
-        train(_gru(gru, part), part, val, CONFIG, tmp_path)
     steps = math.ceil(len(CONFIG.windows(part)[0]) / CONFIG.batch)
-    expected = f"The loss on val is {value} after step {steps} (epoch 1), on: episode-1. No epoch was finished."
-    assert expected in str(caught.value)
-    assert not (tmp_path / LAST).exists()
+    for trained, where in ((False, f"step {steps} (epoch 1)"), (True, "step 0 (epoch 0)")):
+        with pytest.raises(TrainingError) as caught:
+            train(_gru(gru, part), part, val, CONFIG, tmp_path, trained=trained)
+        expected = f"The loss on val is {value} after {where}, on: episode-1. No epoch was finished."
+        assert expected in str(caught.value)
+        assert not (tmp_path / LAST).exists()
 
 
 def test_another_configuration_is_refused(gru: type[Any], make_part: MakePart, tmp_path: Path) -> None:
