@@ -156,10 +156,9 @@ def render_streams(rows: Sequence[dict[str, Any]]) -> str:
         "| with one, p50 | p95 | p99 | max | processor, p99 |",
         "|---|" + "---:|" * 11,
     ]
-    keys = ("p50", "p95", "p99", "max")
-    columns = [(f"{kind}_ms", key) for kind in ("without", "with") for key in keys]
-    columns.insert(4, ("cpu_without_ms", "p99"))
-    columns.append(("cpu_with_ms", "p99"))
+    columns: list[tuple[str, str]] = []
+    for kind in ("without", "with"):
+        columns += [(f"{kind}_ms", key) for key in ("p50", "p95", "p99", "max")] + [(f"cpu_{kind}_ms", "p99")]
     for row in rows:
         values = " | ".join(f"{part[key]:.3f}" if (part := row[kind]) else "" for kind, key in columns)
         lines.append(f"| {row['label']} | {row['parameters'] / 1e6:.2f} M | {values} |")

@@ -71,18 +71,18 @@ def data(group: Group) -> str:
         f"{split.name} {count_of(len(split), 'episode')} ({split.seconds / 60:.1f} min)"
         for split in map(dataset.split, dataset.parts)
     )
+    lowpass = [] if protocol.lowpass is None else [("Low-pass", f"{protocol.lowpass}, before everything below")]
     pairs = [
         ("Recordings", f"{card.title} ({dataset.kind})"),
         ("Parts", f"{parts}; {_shared_recordings(dataset)}"),
         ("Inputs", _channels(dataset.channels)),
         ("Targets", _channels(dataset.targets)),
+        *lowpass,
         ("Target", _plain_text(card.target(protocol.target).summary)),
         ("Licence", f"{card.licence.name} ({card.licence.id})"),
         ("Cite", card.citation.text),
+        *(("Known defect", _plain_text(defect)) for defect in card.defects),
     ]
-    if protocol.lowpass is not None:
-        pairs.insert(4, ("Low-pass", f"{protocol.lowpass}, before everything below"))
-    pairs += [("Known defect", _plain_text(defect)) for defect in card.defects]
     return html.paragraph(_plain_text(card.summary)) + html.definitions(pairs)
 
 
