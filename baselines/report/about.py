@@ -10,6 +10,7 @@ from baselines.report import html
 from baselines.report.group import Group
 from baselines.report.panels import panel
 from baselines.tables.digits import number
+from baselines.tables.setting_text import value_text
 from baselines.tables.table import Row, Table, best_on_val
 from csp_data import Dataset, LowPass, plot
 from csp_data.card import printed, printed_unit
@@ -71,7 +72,9 @@ def data(group: Group) -> str:
         f"{split.name} {count_of(len(split), 'episode')} ({split.seconds / 60:.1f} min)"
         for split in map(dataset.split, dataset.parts)
     )
-    lowpass = [] if protocol.lowpass is None else [("Low-pass", f"{protocol.lowpass}, before everything below")]
+    lowpass = []
+    if protocol.lowpass is not None:
+        lowpass = [("Low-pass", f"{value_text(vars(protocol.lowpass))}, before everything below")]
     pairs = [
         ("Recordings", f"{card.title} ({dataset.kind})"),
         ("Parts", f"{parts}; {_shared_recordings(dataset)}"),

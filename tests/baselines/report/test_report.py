@@ -19,7 +19,7 @@ import pytest
 import csp_data
 from baselines.errors import OptionError
 from baselines.report import make_report, write_report
-from baselines.report.about import _shared_recordings, lede
+from baselines.report.about import _shared_recordings, data, lede
 from baselines.report.build import Key, _overview_tables, _tasks, _title
 from baselines.report.cost import _realtime_factor, provenance, speed
 from baselines.report.curves import _drift_panel, _Sums, learning, over_time
@@ -440,6 +440,12 @@ def test_recordings_that_are_in_several_parts_are_told() -> None:
     dataset = csp_data.load("sample", resplit={"neighbours": "both"}, max_duration_s=40)
     shared = {row.recording for row in dataset.train.rows} & {row.recording for row in dataset.test.rows}
     assert _shared_recordings(dataset) == f"pieces of {len(shared)} recordings are in several parts"
+
+
+def test_a_filter_of_the_data_is_said_in_words(runs: dict[str, Run]) -> None:
+    filtered = csp_data.load("sample", lowpass=LowPass(hz=2))
+    text = data(Group([runs["a"]], filtered, make_table([runs["a"]]), "sample", {}))
+    assert "<dt>Low-pass</dt><dd>2 Hz causal, before everything below</dd>" in text
 
 
 def test_names_cannot_break_the_page(runs: dict[str, Run], sample: Dataset) -> None:
