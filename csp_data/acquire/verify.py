@@ -5,7 +5,7 @@ from __future__ import annotations
 import fnmatch
 import os
 import shlex
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import replace
 from itertools import chain
 from pathlib import Path
@@ -15,17 +15,17 @@ from joblib import cpu_count
 
 from csp_data.acquire.digests import Digest, Stamps
 from csp_data.acquire.leftovers import LEFTOVER_ENDINGS
-from csp_data.acquire.lockfile import OWN_NAMES, LockedSet, if_replaced, lock_path, read_lock
+from csp_data.acquire.lockfile import OWN_NAMES, if_replaced, lock_path, read_lock
 from csp_data.acquire.nearby import without_other_simulations
 from csp_data.acquire.receipts import outdated_archives
-from csp_data.acquire.report import A_RECORDING, FileReport, Report, Status, path_inside
+from csp_data.acquire.report import A_RECORDING, FileReport, Report, Status, Trust, path_inside
 from csp_data.acquire.structure import structure_problems
 from csp_data.card import Card, FileEntry, bundled_root, prose
 from csp_data.errors import MissingDataError
 from csp_data.files import special_file
 from csp_data.home import raw_dir
 from csp_data.simulate.stamp import STAMP
-from csp_data.sources import Found, find_in
+from csp_data.sources import find_in
 
 __all__ = ["download_command", "how_to_get", "verify_tree"]
 
@@ -70,52 +70,15 @@ def verify_tree(
     CspDataError
         If the lock file is damaged.
     """
-    advice = how_to_get(card, root)
-    if not root.is_dir():
-        raise MissingDataError(f"The raw files of {card.name}", root, advice)
-    found = without_other_simulations(card, root, find_in(card, root))
-    lock_file = lock_path(root, lock)
-    locked = read_lock(lock_file, card.name)
-    listed = _listed_files(card, locked)
-    by_recording = [[path_inside(file, root) for file in recording.files] for recording in found]
-    in_recordings = list(dict.fromkeys(chain.from_iterable(by_recording)))
-    wanted = list(dict.fromkeys([*listed, *in_recordings]))
-    stamps = Stamps(root)
-    there = stamps.statuses(wanted)
-    statuses = {name: status for name, status in there.items() if S_ISREG(status.st_mode)}
-    unlisted = [name for name in in_recordings if name in statuses and name not in listed]
-    # what a reader opens beside a listed main file is used with it, so that a change of it is a change of the data
-    beside = {name for names in by_recording if names[0] in listed for name in names}
-    used = [name for name in unlisted if card.unlisted == "used" or name in beside]
-
-    digests = stamps.digests(
-        [path for path in listed if path in statuses] + used,
-        statuses=statuses,
-        again=deep,
-        git_blobs={path for path, entry in listed.items() if entry.git_blob},
-    )
-    reports = {path: _check_file(card, root, entry, digests.get(path)) for path, entry in listed.items()}
-    _trust_digests(reports, card, locked, lock_file)
-    reports |= {path: FileReport(path, "ok") for path in used}
-    # also beside a main file that is left out: a reader may be asked for it
-    not_files = {name: kind for name, status in there.items() if (kind := special_file(status.st_mode))}
-    reports |= {name: _unreadable(advice, name, kind) for name, kind in not_files.items()}
+    tree = _Tree(card, root, lock)
+    digests = tree.compare(again=deep)
     if read or deep:
-        _open_unvouched(card, advice, by_recording, reports, found, stamps, deep=deep)
-    _trust_readable(reports, stamps)
-    for path, report in reports.items():
-        if report.status == "ok" and report.trust in (None, "structure") and stamps.changed(path):
-            reports[path] = replace(report, changed=True)
-
-    left_out = [FileReport(name, "unlisted", fix=UNLISTED) for name in unlisted if name not in reports]
-    incomplete = {name for names in by_recording if names[0] in statuses for name in names} - statuses.keys()
-    lacking = [_absent(advice, name) for name in sorted(incomplete - reports.keys())]
-    rows = _name_failed_partners([*reports.values(), *left_out, *lacking], by_recording)
-    rows += _missing_recordings(card, found, advice)
-    rows += outdated_archives(card, root, locked, advice)
+        tree.open_unvouched(again=deep)
+    tree.note_what_was_read()
+    rows = [*tree.rows(), *tree.missing_recordings(), *outdated_archives(card, root, tree.locked, tree.advice)]
     if extra:
         rows += _extra_files(card, root, {row.path for row in rows})
-    return Report(card.name, root, tuple(rows), digests, tuple(found))
+    return Report(card.name, root, tuple(rows), digests, tuple(tree.found))
 
 
 def download_command(card: Card, root: Path) -> str:
@@ -131,25 +94,152 @@ def how_to_get(card: Card, root: Path) -> str:
     return f"Run {download_command(card, root)}, or by hand: {by_hand}" if known else by_hand
 
 
-def _listed_files(card: Card, locked: LockedSet) -> dict[str, FileEntry]:
-    """Return what is known of each file, from the card and then from the lock file."""
-    entries = {entry.path: entry for entry in card.files}
-    for path, row in locked.files.items():
-        entry = entries.get(path, FileEntry(path))
-        if entry.sha256 is None:
-            entries[path] = replace(entry, size=entry.size or row.size, sha256=row.sha256)
-    return entries
+class _Tree:
+    """The recordings below a root, and what is said so far of the files that are listed or used."""
 
+    def __init__(self, card: Card, root: Path, lock: Path | str | None) -> None:
+        self.card, self.root, self.advice = card, root, how_to_get(card, root)
+        if not root.is_dir():
+            raise MissingDataError(f"The raw files of {card.name}", root, self.advice)
+        self.found = without_other_simulations(card, root, find_in(card, root))
+        self.lock_file = lock_path(root, lock)
+        self.locked = read_lock(self.lock_file, card.name)
+        self.names = [[path_inside(file, root) for file in recording.files] for recording in self.found]
+        self.stamps = Stamps(root)
+        self.reports: dict[str, FileReport] = {}
+        self.unlisted: list[str] = []
+        self.there: set[str] = set()
 
-def _check_file(card: Card, root: Path, entry: FileEntry, digest: Digest | None) -> FileReport:
-    if digest is None:
-        fix = _how_to_mend(card, root, entry)
-        return FileReport(entry.path, "missing", expected=f"{root / entry.path}", found="nothing", fix=fix)
-    if (wrong := _difference(entry, digest)) is None:
-        return FileReport(entry.path, "ok")
-    status, expected, found = wrong
-    fix = f"Delete it. {_how_to_mend(card, root, entry)}"
-    return FileReport(entry.path, status, expected=expected, found=found, fix=fix)
+    def compare(self, *, again: bool) -> dict[str, Digest]:
+        """Digest the files that are listed or used, where they changed or all of them `again`, and compare."""
+        listed = self._listed()
+        in_recordings = dict.fromkeys(chain.from_iterable(self.names))
+        there = self.stamps.statuses(dict.fromkeys([*listed, *in_recordings]))
+        statuses = {name: status for name, status in there.items() if S_ISREG(status.st_mode)}
+        self.there = set(statuses)
+        self.unlisted = [name for name in in_recordings if name in statuses and name not in listed]
+        # what a reader opens beside a listed main file is used with it: a change of it is a change of the data
+        beside = {name for names in self.names if names[0] in listed for name in names}
+        used = [name for name in self.unlisted if self.card.unlisted == "used" or name in beside]
+        digests = self.stamps.digests(
+            [path for path in listed if path in statuses] + used,
+            statuses=statuses,
+            again=again,
+            git_blobs={path for path, entry in listed.items() if entry.git_blob},
+        )
+        published = (entry.path for entry in self.card.files if entry.sha256 or entry.git_blob)
+        trust: dict[str, Trust] = {
+            **dict.fromkeys(self.locked.files, "locked"),
+            **dict.fromkeys(published, "published"),
+        }
+        for path, entry in listed.items():
+            self.reports[path] = self._compared(entry, digests.get(path), trust.get(path))
+        self.reports |= {path: FileReport(path, "ok") for path in used}
+        # also beside a main file that is left out: a reader may be asked for it
+        for name, status in there.items():
+            if kind := special_file(status.st_mode):
+                self.reports[name] = self._unreadable(name, kind)
+        return digests
+
+    def _listed(self) -> dict[str, FileEntry]:
+        """Return what is known of each file, from the card and then from the lock file."""
+        entries = {entry.path: entry for entry in self.card.files}
+        for path, row in self.locked.files.items():
+            entry = entries.get(path, FileEntry(path))
+            if entry.sha256 is None:
+                entries[path] = replace(entry, size=entry.size or row.size, sha256=row.sha256)
+        return entries
+
+    def _compared(self, entry: FileEntry, digest: Digest | None, trust: Trust | None) -> FileReport:
+        if digest is None:
+            place, fix = str(self.root / entry.path), self._how_to_mend(entry)
+            return FileReport(entry.path, "missing", expected=place, found="nothing", fix=fix)
+        if (wrong := _difference(entry, digest)) is None:
+            return FileReport(entry.path, "ok", trust)
+        status, expected, found = wrong
+        fix = f"Delete it. {self._how_to_mend(entry)}"
+        if trust == "locked":
+            fix += f" {if_replaced(self.lock_file)}"
+        return FileReport(entry.path, status, expected=expected, found=found, fix=fix)
+
+    def _how_to_mend(self, entry: FileEntry) -> str:
+        if bundled_root(self.card) is not None:
+            return prose(self.card.obtain)
+        if entry.url or entry.drive:
+            return f"Get it again: {download_command(self.card, self.root)}."
+        return f"Get it again: {self.advice}"
+
+    def open_unvouched(self, *, again: bool) -> None:
+        """Open the recordings that no digest vouches for: those not read before, or all of them `again`."""
+        to_open = []
+        for recording, names in zip(self.found, self.names, strict=True):
+            files = [self.reports[name] for name in names if name in self.reports]
+            intact = files and all(report.status == "ok" for report in files)
+            read_before = not again and all(self.stamps.readable(report.path) for report in files)
+            if intact and not read_before and not all(report.trust for report in files):
+                to_open.append((recording, names))
+        problems = structure_problems(self.card, [recording for recording, _ in to_open], cpu_count())
+        readable = []
+        for (recording, names), problem in zip(to_open, problems, strict=True):
+            if problem is None:
+                readable += [name for name in names if name in self.reports]
+                continue
+            file, what, reader_at_fault = problem
+            # a recording's folder stands for its main file
+            name = dict(zip(recording.files, names, strict=True)).get(file, names[0])
+            report = self._unreadable(name, what) if name in self.reports else self._absent(name)
+            self.reports[name] = replace(report, found=what.rstrip("."), fix=READER) if reader_at_fault else report
+        self.stamps.set_readable(readable)
+
+    def note_what_was_read(self) -> None:
+        """Note of each intact file that no digest vouches for whether it was read, and has changed since."""
+        for path, report in self.reports.items():
+            if report.status == "ok" and report.trust is None:
+                trust: Trust | None = "structure" if self.stamps.readable(path) else None
+                self.reports[path] = FileReport(path, "ok", trust, changed=self.stamps.changed(path))
+
+    def rows(self) -> list[FileReport]:
+        """Return what is said of files; those that nothing vouches for say which of their recording failed."""
+        left_out = [
+            FileReport(name, "unlisted", fix=UNLISTED) for name in self.unlisted if name not in self.reports
+        ]
+        incomplete = {name for names in self.names if names[0] in self.there for name in names} - self.there
+        lacking = [self._absent(name) for name in sorted(incomplete - self.reports.keys())]
+        rows = [*self.reports.values(), *left_out, *lacking]
+        failed = {row.path for row in rows if row.failed}
+        partner = {name: bad for names in self.names for bad in names if bad in failed for name in names}
+        return [
+            replace(row, beside=partner[row.path])
+            if row.status == "ok" and row.trust is None and row.path in partner
+            else row
+            for row in rows
+        ]
+
+    def missing_recordings(self) -> Iterator[FileReport]:
+        """Report recordings that the publisher states and that are not here, by name where the card names them."""
+        promised = self.card.promised or 0
+        count = promised - len(self.found)
+        if count <= 0:
+            return
+        ids = {recording.id for recording in self.found}
+        listed = {entry for lists in self.card.splits.values() for entry in lists.part_of()} - ids
+        named = sorted(entry for entry in listed if not set(entry) & set("*?["))
+        if len(named) > count:  # the lists name more than the publisher has
+            named = []
+        for id_ in named:
+            yield FileReport(id_, "missing", expected=A_RECORDING, found="none", fix=self.advice)
+        if unnamed := count - len(named):
+            folders = sorted(entry for entry in listed if entry.endswith("/*") and not fnmatch.filter(ids, entry))
+            more = "more " if named else ""
+            none = f"none of {', '.join(folders)}" if folders else "none"
+            what = f"{unnamed} {more}of {promised} recordings"
+            yield FileReport(what, "missing", expected=A_RECORDING, found=none, fix=self.advice)
+
+    def _absent(self, name: str) -> FileReport:
+        return FileReport(name, "missing", expected="a file of the recording", found="nothing", fix=self.advice)
+
+    def _unreadable(self, name: str, problem: str) -> FileReport:
+        return FileReport(name, "unreadable", None, "a readable recording", problem, f"Delete it. {self.advice}")
 
 
 def _difference(entry: FileEntry, digest: Digest) -> tuple[Status, str, str] | None:
@@ -162,63 +252,6 @@ def _difference(entry: FileEntry, digest: Digest) -> tuple[Status, str, str] | N
         if expected is not None and expected != found:
             return "altered", f"{kind} {expected}", str(found)
     return None
-
-
-def _trust_digests(reports: dict[str, FileReport], card: Card, locked: LockedSet, lock_file: Path) -> None:
-    """Note whether publisher or lock file vouches for an intact file, and that of others the latter may be old."""
-    published = {entry.path for entry in card.files if entry.sha256 or entry.git_blob}
-    for path, report in reports.items():
-        if report.status == "ok" and (path in published or path in locked.files):
-            reports[path] = FileReport(path, "ok", "published" if path in published else "locked")
-        elif report.status in ("altered", "truncated") and path in locked.files and path not in published:
-            reports[path] = replace(report, fix=f"{report.fix} {if_replaced(lock_file)}")
-
-
-def _trust_readable(reports: dict[str, FileReport], stamps: Stamps) -> None:
-    """Note of each intact file that nothing else vouches for whether it was read."""
-    for path, report in reports.items():
-        if report.status == "ok" and report.trust is None and stamps.readable(path):
-            reports[path] = FileReport(path, "ok", "structure")
-
-
-def _how_to_mend(card: Card, root: Path, entry: FileEntry) -> str:
-    if bundled_root(card) is not None:
-        return prose(card.obtain)
-    if entry.url or entry.drive:
-        return f"Get it again: {download_command(card, root)}."
-    return f"Get it again: {how_to_get(card, root)}"
-
-
-def _missing_recordings(card: Card, found: Sequence[Found], advice: str) -> Iterator[FileReport]:
-    """Report recordings that the publisher states and that are not here, by name where the card names them."""
-    count = 0 if card.promised is None else card.promised - len(found)
-    if count <= 0:
-        return
-    ids = {recording.id for recording in found}
-    listed = {entry for lists in card.splits.values() for entry in lists.part_of()} - ids
-    named = sorted(entry for entry in listed if not set(entry) & set("*?["))
-    if len(named) > count:  # the lists name more than the publisher has
-        named = []
-    for id_ in named:
-        yield FileReport(id_, "missing", expected=A_RECORDING, found="none", fix=advice)
-    if unnamed := count - len(named):
-        folders = sorted(entry for entry in listed if entry.endswith("/*") and not fnmatch.filter(ids, entry))
-        more = "more " if named else ""
-        none = f"none of {', '.join(folders)}" if folders else "none"
-        what = f"{unnamed} {more}of {card.promised} recordings"
-        yield FileReport(what, "missing", expected=A_RECORDING, found=none, fix=advice)
-
-
-def _name_failed_partners(rows: Sequence[FileReport], by_recording: Sequence[Sequence[str]]) -> list[FileReport]:
-    """Let files that nothing vouches for say which file of their recording failed."""
-    failed = {row.path for row in rows if row.failed}
-    partner = {name: bad for names in by_recording for bad in names if bad in failed for name in names}
-    return [
-        replace(row, beside=partner[row.path])
-        if row.status == "ok" and row.trust is None and row.path in partner
-        else row
-        for row in rows
-    ]
 
 
 def _extra_files(card: Card, root: Path, known: set[str]) -> Iterator[FileReport]:
@@ -246,44 +279,3 @@ def _files_below(root: Path) -> set[str]:
         inside = folder[len(str(root)) :].replace(os.sep, "/").strip("/")
         names |= {f"{inside}/{file}" if inside else file for file in files}
     return names
-
-
-def _open_unvouched(
-    card: Card,
-    advice: str,
-    by_recording: Sequence[Sequence[str]],
-    reports: dict[str, FileReport],
-    found: Sequence[Found],
-    stamps: Stamps,
-    *,
-    deep: bool,
-) -> None:
-    """Open the recordings that no digest vouches for and that were not read before; all of them if `deep`."""
-    to_open = []
-    for recording, names in zip(found, by_recording, strict=True):
-        files = [reports[name] for name in names if name in reports]
-        intact = files and all(report.status == "ok" for report in files)
-        read_before = not deep and all(stamps.readable(report.path) for report in files)
-        if intact and not read_before and not all(report.trust for report in files):
-            to_open.append((recording, names))
-    problems = structure_problems(card, [recording for recording, _ in to_open], cpu_count())
-    readable = []
-    for (recording, names), problem in zip(to_open, problems, strict=True):
-        if problem is not None:
-            file, what, reader_at_fault = problem
-            # a recording's folder stands for its main file
-            name = dict(zip(recording.files, names, strict=True)).get(file, names[0])
-            reports[name] = _unreadable(advice, name, what) if name in reports else _absent(advice, name)
-            if reader_at_fault:
-                reports[name] = replace(reports[name], found=what.rstrip("."), fix=READER)
-        else:
-            readable += [name for name in names if name in reports]
-    stamps.set_readable(readable)
-
-
-def _absent(advice: str, name: str) -> FileReport:
-    return FileReport(name, "missing", expected="a file of the recording", found="nothing", fix=advice)
-
-
-def _unreadable(advice: str, name: str, problem: str) -> FileReport:
-    return FileReport(name, "unreadable", None, "a readable recording", problem, f"Delete it. {advice}")
