@@ -8,7 +8,7 @@ import numpy as np
 
 from csp_data.recording import FloatArray
 from csp_data.simulate.curves import Curve, GaitCurve, SplineCurve, SumCurve
-from csp_data.simulate.motion import wander
+from csp_data.simulate.motion import spline_knots, wander
 from csp_data.simulate.skeleton import BONES, JOINTS, BodyMotion, bone_offsets
 
 __all__ = ["Body", "draw_body"]
@@ -106,12 +106,11 @@ def draw_body(rng: np.random.Generator, subject: np.random.Generator, sequence: 
     size = float(np.clip(subject.normal(1.0, 0.05), 0.88, 1.12))
     offsets = bone_offsets(size) * subject.normal(1.0, 0.02, (len(BONES), 1))
     cadence = 0.95 * subject.normal(1.0, 0.06)  # strides a second
-    every = 1.0
-    count = max(4, int(np.ceil(seconds / every))) + 5
-    phase = 2 * np.pi * cadence * every * np.cumsum(rng.normal(1.0, 0.03, count))
+    count = len(spline_knots(seconds, 1.0))
+    phase = 2 * np.pi * cadence * np.cumsum(rng.normal(1.0, 0.03, count))
     effort = np.clip(rng.normal(manner.effort, 0.1 * manner.effort, count), 0.0, 1.5)
-    steps = SplineCurve.through(-2 * every, every, phase[:, None])
-    strength = SplineCurve.through(-2 * every, every, effort[:, None])
+    steps = SplineCurve.through(-2.0, 1.0, phase[:, None])
+    strength = SplineCurve.through(-2.0, 1.0, effort[:, None])
     root, heading = _travel(rng, seconds, manner, 0.95 * size, steps, strength)
     weights, shifts = _swing()
     spread = manner.loose * np.concatenate([SPREAD[_plain(joint)] for joint in JOINTS])
@@ -143,8 +142,7 @@ def _travel(
     rng: np.random.Generator, seconds: float, manner: Manner, height: float, steps: Curve, strength: Curve
 ) -> tuple[Curve, Curve]:
     """Return the path of the hips, within a few metres of the middle of the room, and the heading about y."""
-    every = 1.0
-    count = max(4, int(np.ceil(seconds / every))) + 5
+    count = len(spline_knots(seconds, 1.0))
     place, heading = np.zeros((count, 3)), np.zeros(count)
     angle = rng.uniform(-np.pi, np.pi)
     here = rng.normal(0.0, 0.5, 2)
@@ -154,11 +152,11 @@ def _travel(
         away = np.hypot(*here) > 1.5
         turn = np.clip((home - angle + np.pi) % (2 * np.pi) - np.pi, -0.9, 0.9) if away else rng.normal(0.0, 0.35)
         angle += turn
-        here = here + manner.travel * every * np.array([np.sin(angle), np.cos(angle)])
+        here = here + manner.travel * np.array([np.sin(angle), np.cos(angle)])
         place[k], heading[k] = (here[0], height, here[1]), angle
-    path = SplineCurve.through(-2 * every, every, place)
+    path = SplineCurve.through(-2.0, 1.0, place)
     bob = GaitCurve(steps, strength, np.array([[0.01, 0.0, 0.0], [0.0, 0.02, 0.0]]), np.zeros((2, 3)))
-    return SumCurve((path, bob)), SplineCurve.through(-2 * every, every, heading[:, None])
+    return SumCurve((path, bob)), SplineCurve.through(-2.0, 1.0, heading[:, None])
 
 
 @dataclass(frozen=True)

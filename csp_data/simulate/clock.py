@@ -44,3 +44,7 @@ class Clock:
         time = start + np.cumsum(np.maximum(steps, 0.05)) / self.hz
         # the margin above covers the jitter; where it did not, the recording ends a little earlier
         return time[: max(2, int(np.searchsorted(time, stop)))]
+
+    def throughout(self, rng: np.random.Generator, seconds: float) -> FloatArray:
+        """Return the sample times (T,) of a sensor that starts and stops up to 0.1 s within a recording."""
+        return self.ticks(rng, rng.uniform(0.0, 0.1), seconds - rng.uniform(0.0, 0.1))

@@ -11,7 +11,7 @@ from scipy.interpolate import make_interp_spline
 
 from csp_data.recording import FloatArray
 
-__all__ = ["Curve", "GaitCurve", "Segments", "SplineCurve", "SumCurve", "TurnedCurve"]
+__all__ = ["Curve", "GaitCurve", "Segments", "SplineCurve", "SumCurve", "TurnedCurve", "in_turn"]
 
 
 class Curve(Protocol):
@@ -180,3 +180,11 @@ class Segments:
             return np.ascontiguousarray(self.begin[row].T + way * (x**3 * (10 - x * (15 - 6 * x))) + bulge * bent)
         slope = way * (30 * (x * (1 - x)) ** 2) + bulge * (32 * x * (1 - x) * (1 - 2 * x))
         return np.ascontiguousarray(slope / self.durations[row])
+
+
+def in_turn(
+    weights: FloatArray, pauses: FloatArray, first: float, seconds: float
+) -> tuple[FloatArray, FloatArray]:
+    """Return starts and durations (S,) of moves, each with its pause, that take `seconds` in all after `first`."""
+    unit = seconds / (weights + pauses).sum()
+    return first + unit * np.concatenate([[0.0], np.cumsum(weights + pauses)[:-1]]), weights * unit

@@ -9,7 +9,7 @@ import numpy as np
 
 from csp_data.recording import FloatArray
 from csp_data.simulate.clock import Clock
-from csp_data.simulate.curves import Segments
+from csp_data.simulate.curves import Segments, in_turn
 from csp_data.simulate.demonstration import duplicate_stamps, start_time, write_file
 from csp_data.simulate.hysteresis import creep, play
 from csp_data.simulate.imu import drift
@@ -123,9 +123,7 @@ def moves(rng: np.random.Generator, seconds: float) -> Segments:
     points[home] = 0.0
     points[0] = points[-1] = 0.0
     weight, pause = rng.uniform(0.4, 1.2, count), rng.uniform(0.02, 0.5, count)
-    unit = (seconds - 1.7) / (weight + pause).sum()
-    starts = 1.2 + unit * np.concatenate([[0.0], np.cumsum(weight + pause)[:-1]])
-    return Segments(starts, weight * unit, points[:-1], points[1:], np.zeros((count, 3)))
+    return Segments(*in_turn(weight, pause, 1.2, seconds - 1.7), points[:-1], points[1:], np.zeros((count, 3)))
 
 
 def _plan(hours: float, seed: int, rng: np.random.Generator) -> list[Task]:
@@ -141,8 +139,8 @@ def _write(root: Path, task: Task) -> None:
     hand = Hand.random(generator(task.seed, "hand")).regripped(rng)
     path = moves(rng, task.seconds)
     origin = start_time(int(task.id.rsplit("_", 1)[1]))
-    touch = XELA.ticks(rng, rng.uniform(0.0, 0.1), task.seconds - rng.uniform(0.0, 0.1))
-    stick = STICK.ticks(rng, rng.uniform(0.0, 0.1), task.seconds - rng.uniform(0.0, 0.1))
+    touch = XELA.throughout(rng, task.seconds)
+    stick = STICK.throughout(rng, task.seconds)
     values = hand.read(path(touch), touch, rng)
 
     axes = np.rint(path(stick).T * [511.5, 511.5, 127.5]) / [511.5, 511.5, 127.5]  # 10, 10 and 8 bits

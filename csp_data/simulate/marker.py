@@ -9,7 +9,7 @@ from scipy.spatial.transform import Rotation
 
 from csp_data.recording import FloatArray
 from csp_data.simulate.clock import Clock
-from csp_data.simulate.curves import Segments
+from csp_data.simulate.curves import Segments, in_turn
 from csp_data.simulate.demonstration import duplicate_stamps, start_time, write_file
 from csp_data.simulate.magnetic import Contact, Skin
 from csp_data.simulate.plan import Simulation, Task, allot, draw_defects, generator
@@ -59,8 +59,6 @@ def strokes(rng: np.random.Generator, seconds: float) -> Segments:
     weight = np.array([m[3] for m in moves])
     pause = rng.uniform(0.05, 0.25, len(moves))
     rest = 0.6  # s at the beginning and the end
-    unit = (seconds - 2 * rest) / (weight + pause).sum()
-    starts = rest + unit * np.concatenate([[0.0], np.cumsum(weight + pause)[:-1]])
     bulge = np.zeros_like(begin)
     bulge[:, 2] = [m[2] for m in moves]
     # strokes are bent a little to the side; all within the square
@@ -68,7 +66,7 @@ def strokes(rng: np.random.Generator, seconds: float) -> Segments:
     bulge[:, :2] = side * rng.uniform(-0.1, 0.1, (len(moves), 1))
     inner = HALF_SQUARE - np.maximum(np.abs(begin[:, :2]), np.abs(end[:, :2]))
     bulge[:, :2] = np.clip(bulge[:, :2], -inner, inner)
-    return Segments(starts, weight * unit, begin, end, bulge)
+    return Segments(*in_turn(weight, pause, rest, seconds - 2 * rest), begin, end, bulge)
 
 
 def contacts(path: Segments, time: FloatArray, grip: FloatArray) -> tuple[Contact, Contact]:
@@ -151,8 +149,8 @@ def _write(root: Path, task: Task) -> None:
     pads = Skin.random(skins), Skin.random(skins)
     path = strokes(rng, task.seconds)
     origin = start_time(int(task.id.rsplit("_", 1)[1]))
-    kinova = KINOVA.ticks(rng, rng.uniform(0.0, 0.1), task.seconds - rng.uniform(0.0, 0.1))
-    reskin = RESKIN.ticks(rng, rng.uniform(0.0, 0.1), task.seconds - rng.uniform(0.0, 0.1))
+    kinova = KINOVA.throughout(rng, task.seconds)
+    reskin = RESKIN.throughout(rng, task.seconds)
     grip = rng.normal(0.0, 0.5e-3, 2)
     touched = contacts(path, reskin, grip)
     values = np.concatenate([pad.read(c, reskin, rng) for pad, c in zip(pads, touched, strict=True)], axis=1)

@@ -11,7 +11,7 @@ from csp_data.recording import FloatArray
 from csp_data.simulate.curves import Curve, GaitCurve, SplineCurve, SumCurve, TurnedCurve
 from csp_data.simulate.quaternions import conjugate, euler, euler_rate, multiply, rotate
 
-__all__ = ["GRAVITY", "Inertial", "RigidMotion", "Walk", "wander"]
+__all__ = ["GRAVITY", "Inertial", "RigidMotion", "Walk", "spline_knots", "wander"]
 
 GRAVITY = 9.81
 """Acceleration of gravity in m/s^2; it points along -z of the world."""
@@ -89,14 +89,14 @@ def wander(
     memory
         Correlation of neighbouring points, 0 to below 1.
     """
-    knots = _knots(seconds, every)
+    knots = spline_knots(seconds, every)
     points = rng.standard_normal((len(knots), len(size)))
     fresh = np.sqrt(1 - memory**2)
     points[1:] = lfilter([fresh], [1, -memory], points[1:], axis=0, zi=memory * points[:1])[0]
     return SplineCurve.through(float(knots[0]), every, points * size)
 
 
-def _knots(seconds: float, every: float) -> FloatArray:
+def spline_knots(seconds: float, every: float) -> FloatArray:
     """Return spline knots that reach past both ends, where a spline through random points swings widest."""
     count = max(4, int(np.ceil(seconds / every)))
     knots: FloatArray = np.arange(-2.0, count + 3.0) * every
@@ -138,7 +138,7 @@ class Walk:
             Seconds at rest at the beginning.
         """
         step = 1.0
-        knots = _knots(seconds, step)
+        knots = spline_knots(seconds, step)
         # now and then the person stands still for some seconds
         resting = np.convolve(rng.random(len(knots)) < 0.012, np.ones(6))[: len(knots)] > 0
         pace = np.clip(rng.normal(speed, 0.2 * speed, len(knots)), 0.3 * speed, 1.6 * speed)

@@ -8,6 +8,7 @@ import numpy.typing as npt
 from csp_data.recording import FloatArray
 
 __all__ = [
+    "about_z",
     "conjugate",
     "cross",
     "euler",
@@ -121,6 +122,11 @@ def small(vector: FloatArray) -> FloatArray:
     angle = np.sqrt((vector**2).sum(axis=0))
     half = np.sinc(angle / (2 * np.pi)) / 2  # sin(angle / 2) / angle, also at 0
     return np.concatenate([np.cos(angle / 2)[None], vector * half])
+
+
+def about_z(angle: float) -> FloatArray:
+    """Return the turn (4, 1) about z by an angle in radians."""
+    return small(np.array([[0.0], [0.0], [angle]]))
 
 
 def random(rng: np.random.Generator) -> FloatArray:

@@ -19,7 +19,7 @@ from csp_data.simulate.demonstration import GZIP, duplicate_stamps
 from csp_data.simulate.imu import ImuModel, Measured, drifting
 from csp_data.simulate.motion import GRAVITY, Inertial, Walk
 from csp_data.simulate.plan import Simulation, Task, draw_defects
-from csp_data.simulate.quaternions import conjugate, multiply, random, rotate, small
+from csp_data.simulate.quaternions import about_z, conjugate, multiply, random, rotate, small
 from csp_data.simulate.stamp import STAMP
 
 __all__ = ["LISTS", "PHONE", "SIMULATION"]
@@ -123,7 +123,7 @@ def _info(
     if annotated:
         still = min(4.0, 0.05 * task.seconds)
         info["start_frame"] = int(np.searchsorted(time, time[0] + still))
-        info["align_tango_to_body"] = small(np.array([[0.0], [0.0], [rng.uniform(-3, 3)]]))[:, 0].tolist()
+        info["align_tango_to_body"] = about_z(rng.uniform(-3, 3))[:, 0].tolist()
         info["tango_reference_time"] = float(time[0] + rng.uniform(1e3, 1e5))
     return info
 
@@ -140,7 +140,7 @@ def _orientation_estimates(
 ) -> tuple[dict[str, FloatArray], tuple[float, float, float]]:
     """Return the orientations that the phone's filters report, and the errors that info.json states."""
     # every filter has a heading of its own; the Tango's world is the walk's
-    headings = [small(np.array([[0.0], [0.0], [angle]])) for angle in rng.uniform(-np.pi, np.pi, 2)]
+    headings = [about_z(angle) for angle in rng.uniform(-np.pi, np.pi, 2)]
     drift_rates = rng.uniform(1e-3, 8e-3, 2)
     game, game_error = drifting(truth.orientation, rng, time, drift_rates[0])
     ekf, ekf_error = drifting(truth.orientation, rng, time, drift_rates[1])

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from csp_data.recording import FloatArray
-from csp_data.simulate.curves import Segments
+from csp_data.simulate.curves import Segments, in_turn
 from csp_data.simulate.demonstration import start_time
 from csp_data.simulate.hysteresis import stop
 from csp_data.simulate.magnetic import Contact, Skin
@@ -52,9 +52,7 @@ def moves(rng: np.random.Generator, seconds: float) -> Segments:
     for k in range(count):
         points[k + 1] = np.where(hold[k], points[k], points[k + 1])
     weight, pause = rng.uniform(0.6, 1.4, count), rng.uniform(0.05, 0.4, count)
-    unit = (seconds - 1.5) / (weight + pause).sum()
-    starts = 1.0 + unit * np.concatenate([[0.0], np.cumsum(weight + pause)[:-1]])
-    return Segments(starts, weight * unit, points[:-1], points[1:], np.zeros((count, 3)))
+    return Segments(*in_turn(weight, pause, 1.0, seconds - 1.5), points[:-1], points[1:], np.zeros((count, 3)))
 
 
 def contacts(path: Segments, time: FloatArray, box: Box, grip: FloatArray) -> tuple[Contact, Contact]:
@@ -111,8 +109,8 @@ def _write(root: Path, task: Task) -> None:
     pads = Skin.random(skins), Skin.random(skins)
     box = Box(generator(task.seed, task.group))
     path = moves(rng, task.seconds)
-    kinova = KINOVA.ticks(rng, rng.uniform(0.0, 0.1), task.seconds - rng.uniform(0.0, 0.1))
-    reskin = RESKIN.ticks(rng, rng.uniform(0.0, 0.1), task.seconds - rng.uniform(0.0, 0.1))
+    kinova = KINOVA.throughout(rng, task.seconds)
+    reskin = RESKIN.throughout(rng, task.seconds)
     touched = contacts(path, reskin, box, rng.uniform(-2e-3, 2e-3, 2))
     values = np.concatenate([pad.read(c, reskin, rng) for pad, c in zip(pads, touched, strict=True)], axis=1)
 

@@ -15,7 +15,7 @@ from csp_data.simulate.body import draw_body
 from csp_data.simulate.imu import ImuModel
 from csp_data.simulate.motion import Inertial
 from csp_data.simulate.plan import Simulation, Task, generator
-from csp_data.simulate.quaternions import conjugate, flip_signs, multiply, random, rotate, small
+from csp_data.simulate.quaternions import about_z, conjugate, flip_signs, multiply, random, rotate, small
 from csp_data.simulate.skeleton import JOINTS, SENSORS, State, strapped
 from csp_data.simulate.stamp import STAMP
 from csp_data.simulate.text import Block, fixed, integers, join, literal
@@ -124,7 +124,7 @@ def _write(root: Path, task: Task) -> None:
     state = body.motion.state(time)
     # from each sensor's inertial frame (z up) to the world (y up), headings a few degrees apart
     tilt = np.array([[np.sqrt(0.5)], [-np.sqrt(0.5)], [0.0], [0.0]])
-    reference = [multiply(tilt, small(np.array([[0.0], [0.0], [a]]))) for a in rng.normal(0.6, 0.05, len(SENSORS))]
+    reference = [multiply(tilt, about_z(a)) for a in rng.normal(0.6, 0.05, len(SENSORS))]
     until = State(*(array[..., :frames] for array in vars(state).values()))  # the truth has one frame more
     mounts = _mounts(task, rng)
     values = _sensed(until, body.size, mounts, reference, time[:frames], rng)

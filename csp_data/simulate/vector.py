@@ -14,7 +14,7 @@ from csp_data.simulate.demonstration import duplicate_stamps
 from csp_data.simulate.imu import ImuModel, drifting
 from csp_data.simulate.motion import RigidMotion, Walk, wander
 from csp_data.simulate.plan import Simulation, Task, draw_defects, generator
-from csp_data.simulate.quaternions import flip_signs, multiply, random, rotate, small
+from csp_data.simulate.quaternions import about_z, flip_signs, multiply, random, rotate
 from csp_data.simulate.text import fixed, join
 
 __all__ = ["RIGS", "SEQUENCES", "SIMULATION", "XSENS"]
@@ -126,7 +126,7 @@ def _write(root: Path, task: Task) -> None:
     truth = motion.inertial(time, body)
     measured = XSENS.measure(truth, time, rng)
     filtered, _ = drifting(truth.orientation, rng, time, 1e-3)
-    filtered = multiply(small(np.array([[0.0], [0.0], [rng.uniform(-np.pi, np.pi)]])), filtered)
+    filtered = multiply(about_z(rng.uniform(-np.pi, np.pi)), filtered)
 
     seen = rig.clock.ticks(rng, lead, lead + task.seconds)
     orientation = motion.orientation(seen)
