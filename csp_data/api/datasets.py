@@ -75,15 +75,9 @@ def prepare(
     >>> csp_data.prepare("sample", lowpass=csp_data.LowPass(hz=5, order=3, phase="causal")).suffix
     '.h5'
     """
-    settings: dict[str, Any] = {"jobs": jobs, "progress": progress, "skip_damaged": skip_damaged}
-    return _prepare(name, protocol, overrides, raw=raw, out=out, **settings)
-
-
-def _prepare(
-    name: Path | str, protocol: Protocol | str | None, overrides: dict[str, Any], **settings: Any
-) -> Path:
     card = load_card(name)
-    return prepare_card(card, resolve(card, protocol).replace(**overrides), **settings)
+    chosen = resolve(card, protocol).replace(**overrides)
+    return prepare_card(card, chosen, raw=raw, out=out, jobs=jobs, progress=progress, skip_damaged=skip_damaged)
 
 
 def load(
@@ -175,8 +169,11 @@ def load(
     assert name is not None
     if download:
         fetch(name, raw=raw, accept_licence=accept_licence, progress=progress)
-    settings: dict[str, Any] = {"jobs": jobs, "progress": progress, "skip_damaged": skip_damaged}
-    return Dataset(_prepare(name, protocol, overrides, raw=raw, check=False, **settings))
+    card = load_card(name)
+    chosen = resolve(card, protocol).replace(**overrides)
+    return Dataset(
+        prepare_card(card, chosen, raw=raw, jobs=jobs, progress=progress, skip_damaged=skip_damaged, check=False)
+    )
 
 
 def info(name: Path | str) -> Card:

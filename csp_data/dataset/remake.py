@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -49,7 +49,7 @@ class RawPart:
     source: Source
 
     def inputs(
-        self, disturb: Disturb | None = None, *, lowpass: LowPass | str | None = "own"
+        self, disturb: Disturb | None = None, *, lowpass: LowPass | Literal["own"] | None = "own"
     ) -> list[npt.NDArray[np.float32]]:
         """Make the inputs of every episode of the part, in its order.
 
@@ -68,8 +68,8 @@ class RawPart:
             Physical units.
         """
         protocol = self.dataset.protocol
-        if lowpass != "own":
-            protocol = replace(protocol, lowpass=lowpass)  # type: ignore[arg-type]
+        if not isinstance(lowpass, str):
+            protocol = replace(protocol, lowpass=lowpass)
         rows = {row.id: row for row in self.dataset.split(self.name).rows}
         made: dict[str, npt.NDArray[np.float32]] = {}
         for recording in self.recordings:
