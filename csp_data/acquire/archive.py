@@ -24,6 +24,7 @@ from itertools import pairwise
 from pathlib import Path, PurePosixPath
 from typing import IO, Any, Final
 
+from csp_data.acquire.leftovers import part_of
 from csp_data.errors import CspDataError, UnsafeArchiveError
 
 __all__ = ["Limits", "Member", "inspect", "is_archive", "unpack"]
@@ -129,7 +130,7 @@ def unpack(
     free = shutil.disk_usage(into.parent).free
     if needed > free:
         raise CspDataError(f"{path}: it unpacks to {needed} bytes, and only {free} are free. Make room.")
-    part = into.with_name(into.name + ".part")
+    part = part_of(into)
     shutil.rmtree(part, ignore_errors=True)
     try:
         part.mkdir()

@@ -12,6 +12,7 @@ from typing import Literal
 
 __all__ = [
     "DENIED_BY_PROXY",
+    "WEB_PAGE",
     "Answer",
     "Partial",
     "Step",
@@ -77,6 +78,9 @@ class Step:
     reason: str = ""
     why: Why = "status"
     wait_s: float | None = None
+
+
+WEB_PAGE = Step("refuse", "a web page came instead of the file", "page")
 
 
 def may_pass(status: int) -> bool:
@@ -158,7 +162,7 @@ def decide(partial: Partial, asked: Mapping[str, str], answer: Answer, size: int
     """
     if answer.status in (200, 206):
         if answer.web_page:
-            return Step("refuse", "a web page came instead of the file", "page")
+            return WEB_PAGE
         if size is not None and answer.total is not None and answer.total != size:
             return Step("refuse", f"expected {size} bytes, the server offers {answer.total}", "altered")
         return Step("start") if answer.status == 200 else _append_or_discard(partial, asked, answer)

@@ -19,7 +19,7 @@ from csp_data.acquire.consent import AskLicence, AskPassword, credentials_for, r
 from csp_data.acquire.digests import Digest, Stamps, digest_file
 from csp_data.acquire.drive import ADVICE as DRIVE
 from csp_data.acquire.importing import bring, files_to_bring, unpack_into, verify_and_lock
-from csp_data.acquire.leftovers import incoming_dir
+from csp_data.acquire.leftovers import incoming_dir, part_of, sidecar_of
 from csp_data.acquire.lockfile import RECEIPTS_NAME, Locked, LockedSet, lock_path, read_lock
 from csp_data.acquire.place import lists_contents, place, unpacked_files
 from csp_data.acquire.plan import Item, Variant, local_file, mirror_of, plan
@@ -32,8 +32,6 @@ from csp_data.acquire.transfer import (
     Watch,
     fetch,
     mismatch,
-    part_of,
-    sidecar_of,
 )
 from csp_data.acquire.verify import how_to_get, verify_tree
 from csp_data.card import Card, FileEntry, bundled_root

@@ -8,10 +8,20 @@ from pathlib import Path
 from csp_data.errors import CspDataError
 from csp_data.home import lock, named
 
-__all__ = ["LEFTOVER_ENDINGS", "clean", "delete", "incoming_dir", "leftovers"]
+__all__ = ["LEFTOVER_ENDINGS", "clean", "delete", "incoming_dir", "leftovers", "part_of", "sidecar_of"]
 
 LEFTOVER_ENDINGS = (".part", ".part.json", ".part.new")
 """Endings of the files that this toolkit itself leaves when it is killed, and deletes when asked to clean."""
+
+
+def part_of(target: Path) -> Path:
+    """Return where the bytes of a file or folder lie until it is whole."""
+    return target.with_name(target.name + ".part")
+
+
+def sidecar_of(target: Path) -> Path:
+    """Return what remembers whose bytes a part file holds."""
+    return target.with_name(target.name + ".part.json")
 
 
 def incoming_dir(root: Path) -> Path:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Literal
 
 from csp_data.acquire.digests import digest_file
+from csp_data.acquire.leftovers import part_of
 from csp_data.acquire.lockfile import is_own
 from csp_data.acquire.nearby import contents, without_other_simulations
 from csp_data.card import Card, load_card, names, prose
@@ -184,7 +185,7 @@ def place(source: Path, target: Path, how: How) -> None:
     CspDataError
         If it cannot be read or written.
     """
-    part = target.with_name(target.name + ".part")
+    part = part_of(target)
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         # of a link: what it leads to is brought, and stays where it is

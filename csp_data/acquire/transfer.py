@@ -15,7 +15,7 @@ import shutil
 import threading
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import BinaryIO, Final
 from urllib.parse import urlsplit
@@ -23,8 +23,9 @@ from urllib.parse import urlsplit
 import requests
 
 from csp_data.acquire.client import NETWORK_ERRORS, UNREACHED, Client, RedirectError, describe_network_error
-from csp_data.acquire.decide import Answer, Partial, Step, decide, parse_answer, request_headers
+from csp_data.acquire.decide import WEB_PAGE, Answer, Partial, Step, decide, parse_answer, request_headers
 from csp_data.acquire.digests import BLOCK, Digest, Hasher
+from csp_data.acquire.leftovers import part_of, sidecar_of
 from csp_data.acquire.lockfile import if_replaced
 from csp_data.card import FileEntry
 from csp_data.errors import AccessError, CspDataError, TransferError, VerificationError
@@ -41,8 +42,6 @@ __all__ = [
     "fetch",
     "looks_like_html",
     "mismatch",
-    "part_of",
-    "sidecar_of",
 ]
 
 logger = logging.getLogger(__name__)
@@ -120,16 +119,6 @@ class _TemporaryFailure(Exception):
     def __init__(self, reason: str, wait_s: float | None = None, *, unreachable: bool = False) -> None:
         super().__init__(reason)
         self.wait_s, self.unreachable = wait_s, unreachable
-
-
-def part_of(target: Path) -> Path:
-    """Return where a file's bytes lie until it is whole."""
-    return target.with_name(target.name + ".part")
-
-
-def sidecar_of(target: Path) -> Path:
-    """Return what remembers whose bytes a part file holds."""
-    return target.with_name(target.name + ".part.json")
 
 
 def looks_like_html(head: bytes) -> bool:
@@ -272,7 +261,7 @@ class _Transfer:
         if step.action == "start":
             head = _read_at_least(response, HEAD_BYTES)
             if looks_like_html(head):
-                raise self._refusal(Step("refuse", "a web page came instead of the file", "page"), response.url)
+                raise self._refusal(WEB_PAGE, response.url)
             self._start_part_file(answer)
         else:
             head = b""
@@ -287,11 +276,15 @@ class _Transfer:
         if total is not None and have > total:
             self._discard(f"{have} bytes came, {total} were promised")
             return False
-        # without a promise, a connection ends where the file does, or where it breaks
-        total = self.file.size if total is None else total
-        if total is not None and have < total:
-            raise _TemporaryFailure(f"the connection ended at byte {have} of {total}")
+        # where nobody states a size, a connection ends where the file does, or where it breaks
+        if self._size is not None and have < self._size:
+            raise _TemporaryFailure(f"the connection ended at byte {have} of {self._size}")
         return True
+
+    @property
+    def _size(self) -> int | None:
+        """Bytes of the whole file, as the server promised or else as its publisher states."""
+        return self.file.size if self.partial.total is None else self.partial.total
 
     def _refusal(self, step: Step, answered: str) -> CspDataError:
         asked = self.client.route(self.file.address)
@@ -307,7 +300,6 @@ class _Transfer:
     def _store_body(self, head: bytes, response: requests.Response) -> None:
         """Append the body to the part file, digesting it; of one that is too long, only what shows that."""
         hasher = self._hasher()
-        longest = self.file.size if self.partial.total is None else self.partial.total
         with self._open_part() as part:
             block = head or _read_block(response)
             while block:
@@ -315,7 +307,7 @@ class _Transfer:
                 self._write(part, block)
                 hasher.update(block)
                 self._set_size(self.partial.have + len(block))
-                if longest is not None and self.partial.have > longest:
+                if self._size is not None and self.partial.have > self._size:
                     break  # it may have no end
                 block = _read_block(response)
         self._check_stop()  # an end that was made is not the end of the file
@@ -326,7 +318,7 @@ class _Transfer:
             part.seek(self.partial.have)
             part.truncate()
         except OSError as error:
-            raise CspDataError(f"cannot write to {self.part}: {error.strerror}. {MAKE_WRITABLE}") from error
+            raise self._disk_error(error) from error
         return part
 
     def _write(self, part: BinaryIO, block: bytes) -> None:
@@ -340,9 +332,8 @@ class _Transfer:
     def _disk_error(self, error: OSError) -> CspDataError:
         if error.errno not in DISK_FULL:
             return CspDataError(f"cannot write to {self.part}: {error.strerror}. {MAKE_WRITABLE}")
-        size = self.partial.total if self.partial.total is not None else self.file.size
         have = self.part.stat().st_size if self.part.exists() else 0  # of the last block, some were written
-        more = "more room" if size is None else f"room for {size - have} more bytes"
+        more = "more room" if self._size is None else f"room for {self._size - have} more bytes"
         return CspDataError(
             f"{self.target}: the disk is full ({error.strerror}). Make {more}, or set CSP_DATA_HOME to another"
             f" disk, and run the command again: {have} bytes are kept."
@@ -393,15 +384,14 @@ class _Transfer:
     def _hasher(self) -> Hasher:
         """Return the digest of what is on disk, to go on with."""
         if self.hasher is None:
-            size = self.partial.total if self.file.git_blob else None
-            self.hasher = Hasher(blob_size=size)
+            self.hasher = Hasher(blob_size=self.partial.total if self.file.git_blob else None)
             if self.partial.have:
                 self.hasher.update_from(self.part, self.partial.have)
         return self.hasher
 
     def _set_size(self, have: int) -> None:
         self.watch.moved(have - self.partial.have)
-        self.partial = Partial(have, self.partial.etag, self.partial.last_modified, self.partial.total)
+        self.partial = replace(self.partial, have=have)
 
     def _report_total(self, total: int | None) -> None:
         if total is not None and self.announced is None:
