@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import cast
 
@@ -253,12 +253,16 @@ def _as_arrays(predictions: Mapping[str, FloatArray] | None, shape: tuple[int, .
 
 def columns_of(channels: Channels, names: Sequence[str]) -> tuple[int, ...]:
     """Return the columns of some channels in the order of the file; of all where none is named."""
+    _check_channels(names, channels.names)
+    return tuple(i for i, name in enumerate(channels.names) if not names or name in names)
+
+
+def _check_channels(names: Sequence[str], known: Collection[str]) -> None:
     if isinstance(names, str):
         raise OptionError("channels", names, "a list of names of channels")
     for name in names:
-        if name not in channels.names:
-            raise UnknownNameError("channel", name, channels.names)
-    return tuple(i for i, name in enumerate(channels.names) if not names or name in names)
+        if name not in known:
+            raise UnknownNameError("channel", name, known)
 
 
 def _apart(streams: Mapping[str, Stream]) -> bool:
@@ -269,12 +273,7 @@ def _apart(streams: Mapping[str, Stream]) -> bool:
 
 def _with_channels(streams: Mapping[str, Stream], names: Sequence[str]) -> dict[str, Stream]:
     """Return the streams that have some channels, with these alone; all where none is named."""
-    if isinstance(names, str):
-        raise OptionError("channels", names, "a list of names of channels")
-    known = dict.fromkeys(channel for stream in streams.values() for channel in stream.channels)
-    for name in names:
-        if name not in known:
-            raise UnknownNameError("channel", name, known)
+    _check_channels(names, dict.fromkeys(channel for stream in streams.values() for channel in stream.channels))
     chosen = {}
     for key, stream in streams.items():
         columns = [i for i, name in enumerate(stream.channels) if not names or name in names]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -11,6 +11,7 @@ from matplotlib.axes import Axes
 
 from csp_data.card import printed_unit
 from csp_data.plot.style import INK, Look, from_start, legend_beside, line_looks, telling, tidy
+from csp_data.recording import FloatArray
 
 __all__ = ["plot_drift", "plot_prediction", "plot_trajectory"]
 
@@ -44,16 +45,10 @@ def plot_prediction(
     looks
         Model to its :data:`~csp_data.plot.style.Look`; by default colours in turn.
     """
-    time, predicted = np.asarray(from_start(time)), predicted or {}
-    lines: dict[str, tuple[Array, dict[str, Any]]] = {
-        "measured": (measured, {"color": INK, "linewidth": 2.2, "alpha": 0.85})
-    }
-    for model, style in line_looks(list(predicted), looks).items():
-        lines[model] = (predicted[model], {"linewidth": 1.2, **style})
-    for label, (values, style) in lines.items():
-        values = np.asarray(values, dtype=np.float64)
+    time = np.asarray(from_start(time))
+    for values, style in _lines(measured, predicted or {}, looks, 2.2):
         shown = telling(values)
-        ax.plot(time[shown], values[shown], label=label, **style)
+        ax.plot(time[shown], values[shown], **style)
     ax.set(xlabel="time in the recording (s)", ylabel=f"{name} ({printed_unit(unit)})" if unit else name)
     ax.margins(x=0)
     legend_beside(ax)
@@ -87,15 +82,9 @@ def plot_trajectory(
     looks
         As for :func:`plot_prediction`.
     """
-    predicted = predicted or {}
-    lines: dict[str, tuple[Array, dict[str, Any]]] = {
-        "measured": (measured, {"color": INK, "linewidth": 2.0, "alpha": 0.85})
-    }
-    for model, style in line_looks(list(predicted), looks).items():
-        lines[model] = (predicted[model], {"linewidth": 1.2, **style})
-    for label, (values, style) in lines.items():
+    for values, style in _lines(measured, predicted or {}, looks, 2.0):
         path = np.concatenate([np.zeros((1, 2)), _summed(values, step)])
-        ax.plot(path[:, 0], path[:, 1], label=label, **style)
+        ax.plot(path[:, 0], path[:, 1], **style)
     ax.plot(0, 0, "o", color=INK, markersize=5)
     ax.set_aspect("equal", adjustable="datalim")
     unit = printed_unit(unit)
@@ -140,6 +129,15 @@ def plot_drift(
     ax.margins(x=0)
     legend_beside(ax)
     return tidy(ax)
+
+
+def _lines(
+    measured: Array, predicted: Mapping[str, Array], looks: Mapping[str, Look] | None, width: float
+) -> Iterator[tuple[FloatArray, dict[str, Any]]]:
+    """Yield the values of each line and how it is drawn: what was measured, so many points wide, and models."""
+    yield np.asarray(measured, np.float64), {"label": "measured", "color": INK, "linewidth": width, "alpha": 0.85}
+    for model, style in line_looks(list(predicted), looks).items():
+        yield np.asarray(predicted[model], np.float64), {"label": model, "linewidth": 1.2, **style}
 
 
 def _summed(values: Array, step: float) -> Array:
