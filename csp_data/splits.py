@@ -242,11 +242,7 @@ def _apply_neighbours(
     if neighbourhoods:
         neighbours = [id_ for ids in neighbourhoods for id_ in ids[1::2]]
         count = len(neighbours)
-        for id_ in neighbours:
-            if neighbours_part == UNUSED:
-                del parts[id_]
-            else:
-                parts[id_] = neighbours_part
+        parts |= dict.fromkeys(neighbours, neighbours_part)
     else:
         reported_ids = [id_ for id_, part in parts.items() if part == reported]
         in_pieces = dict.fromkeys(reported_ids, (reported, neighbours_part))
@@ -256,7 +252,7 @@ def _apply_neighbours(
         others = [id_ for id_ in _training_order(parts, change.seed) if id_ not in near]
         for id_ in others[max(1, len(others) - count) :]:
             del parts[id_]
-    return parts, in_pieces
+    return {id_: part for id_, part in parts.items() if part != UNUSED}, in_pieces
 
 
 def _neighbourhoods(
