@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -13,10 +12,7 @@ import numpy.typing as npt
 from csp_data.errors import OptionError
 from csp_data.options import check_number
 
-if TYPE_CHECKING:
-    from csp_data.protocol import Protocol
-
-__all__ = ["Window", "against_short", "window_table"]
+__all__ = ["Window", "window_table"]
 
 IntArray = npt.NDArray[np.int64]
 
@@ -106,50 +102,3 @@ def window_table(
         for starts in [np.arange(0, steps - length + 1, stride, dtype=np.int64)]
     ]
     return np.concatenate(rows) if rows else np.zeros((0, 3), dtype=np.int64)
-
-
-def against_short(
-    protocol: Protocol,
-    window: Window,
-    seconds: float,
-    used_s: float,
-    longest_s: Mapping[str, float],
-    *,
-    piece: bool,
-) -> str:
-    """Advise on an episode that is shorter than a window.
-
-    ``min_episode_s`` leaves out stretches of a recording before a grid is laid over them; what makes an episode
-    shorter after that, it cannot undo.
-
-    Parameters
-    ----------
-    protocol
-        How the episode was made.
-    window
-        Its windows.
-    seconds
-        Length of the episode.
-    used_s
-        Length of all episodes of its recording up to the end of this one.
-    longest_s
-        Part to the length of its longest episode: to leave out shorter ones may leave none.
-    piece
-        Whether it is one of those that :class:`~csp_data.Resplit` cuts.
-    """
-    if piece and protocol.resplit is not None:
-        return (
-            f"It is a piece that resplit.neighbours cuts: resplit.piece_s={protocol.resplit.piece_s:g} bounds them"
-            " all, and the last of an episode is what is left of it. Choose another length of one of both."
-        )
-    lost = 1 / protocol.target_hz if protocol.grid == "common" else 1.0
-    if protocol.max_duration_s is not None and protocol.max_duration_s - used_s < lost - 1e-6:
-        return f"max_duration_s={protocol.max_duration_s:g} ends it there. Choose another, or None for all."
-    part = min(longest_s, key=lambda name: longest_s[name])
-    if longest_s[part] < window.seconds - 1e-6:
-        return f"No episode of the {part} part is longer than {longest_s[part]:g} s."
-    # targets that lie before their inputs take their look-ahead from a stretch
-    least = window.seconds + (protocol.ahead_s if protocol.grid == "common" else 0.0)
-    if protocol.min_episode_s >= least:  # followed already: by as much as it lacks
-        least = protocol.min_episode_s + window.seconds - seconds
-    return f"Shorter episodes can be left out by name: min_episode_s={least:g}."

@@ -29,6 +29,7 @@ from csp_data.prepare.cutting import Settings, cut_recordings
 from csp_data.prepare.examples import Example
 from csp_data.prepare.recipe import INPUT_CHECKS, recipe_hash
 from csp_data.prepare.reporting import (
+    against_short,
     check_parts,
     columns_differ,
     log_incomplete,
@@ -42,8 +43,8 @@ from csp_data.resplit import UNUSED
 from csp_data.simulate.stamp import read_stamp
 from csp_data.sources import Found
 from csp_data.splits import PartsByRecording, divide, part_of_each_episode
-from csp_data.store import Channels, Header, Prepared, Writer, read_recipe
-from csp_data.windows import IntArray, against_short, window_table
+from csp_data.store import Channels, EpisodeRow, Header, Prepared, Writer, read_recipe
+from csp_data.windows import IntArray, window_table
 
 __all__ = ["channels_of", "prepare_card"]
 
@@ -198,16 +199,17 @@ def _write(path: Path, card: Card, protocol: Protocol, report: Report, key: str,
     notes += _copies(readable, report)
     logger.debug("%s: reading %d recordings in %s", card.name, len(readable), report.root)
     with Writer(path) as writer:
-        recordings, moments = _write_episodes(writer, readable, card, protocol, settings, report, notes)
+        moments = _write_episodes(writer, readable, card, protocol, settings, report, notes)
         if split.among == "kept":
             parts = _divide_kept(card, protocol, selected, notes)
-        writer.assign(part_of_each_episode(recordings, parts))
+        writer.assign(part_of_each_episode([row.recording for row in writer.rows], parts))
+        used = {row.recording for row in writer.rows}
         check_parts(card, protocol, report, {row.split for row in writer.rows}, notes)
         dropped = {note.recording for note in notes if note.kind == "drop"}
         counts = {
             "promised": card.promised,
             "found": len(found),
-            "used": len(set(recordings)),
+            "used": len(used),
             "in_no_part": len({recording.id for recording in found} - parts.keys() - dropped),
         }
         provenance = {**_provenance(card, report, selected, notes), "recordings": counts}
@@ -219,11 +221,11 @@ def _write(path: Path, card: Card, protocol: Protocol, report: Report, key: str,
             source_digest=report.source_digest(),
             provenance=json.dumps(provenance, sort_keys=True),
         )
-        windows = _windows(writer, protocol, recordings, in_pieces)
+        windows = _windows(writer.rows, protocol, in_pieces)
         writer.finish(header, _normalization(writer, moments, protocol), windows)
         logger.debug("%d episodes of %d recordings written to %s", len(writer.rows), counts["used"], path)
     log_notes(notes)
-    log_lost(card, selected, set(recordings), notes)
+    log_lost(card, selected, used, notes)
     log_incomplete(card, provenance["kind"], len(found))
 
 
@@ -248,9 +250,8 @@ def _write_episodes(
     settings: Settings,
     report: Report,
     notes: list[Note],
-) -> tuple[list[str], list[tuple[Moments, Moments]]]:
-    """Write all episodes and add to the notes; return each episode's recording and statistics."""
-    recordings: list[str] = []
+) -> list[tuple[Moments, Moments]]:
+    """Write all episodes and add to the notes; return each episode's statistics."""
     recording_of: dict[str, str] = {}  # by the episode's id
     moments: list[tuple[Moments, Moments]] = []
     sizes = [raw_bytes(recording, report) for recording in readable]
@@ -264,18 +265,17 @@ def _write_episodes(
     for examples, new_notes in bar:
         notes += new_notes
         for example, input_moments, target_moments in examples:
-            if not recordings:
+            if not writer.rows:
                 writer.begin(*channels_of(card, protocol, example))
             elif example.columns != writer.inputs.names:
-                raise columns_differ(report, example, recordings[0], writer.inputs.names)
+                raise columns_differ(report, example, writer.rows[0].recording, writer.inputs.names)
             if (other := recording_of.setdefault(example.id, example.recording)) != example.recording:
                 raise same_episode(report, example, other)
-            recordings.append(example.recording)
             moments.append((input_moments, target_moments))
             writer.append(
                 example.id, example.group, example.start_s, example.inputs, example.targets, example.recording
             )
-    return recordings, moments
+    return moments
 
 
 def _normalization(
@@ -312,30 +312,19 @@ def channels_of(card: Card, protocol: Protocol, first: Example) -> tuple[Channel
     )
 
 
-def _windows(
-    writer: Writer, protocol: Protocol, recordings: Sequence[str], in_pieces: Container[str]
-) -> IntArray | None:
+def _windows(rows: Sequence[EpisodeRow], protocol: Protocol, in_pieces: Container[str]) -> IntArray | None:
     """Return the rows of ``/windows``: episode, input and target extents in the file's arrays."""
-    window, hz = protocol.window, protocol.target_hz
-    if window is None:
+    if protocol.window is None:
         return None
-    used = [(index, row) for index, row in enumerate(writer.rows) if row.split != UNUSED]
+    used = [(index, row) for index, row in enumerate(rows) if row.split != UNUSED]
     indices = np.array([index for index, _ in used], dtype=np.int64)
     starts = np.array([row.target_start for _, row in used], dtype=np.int64)
     lengths = np.array([row.target_stop for _, row in used], dtype=np.int64) - starts
 
     def advice(position: int) -> str:
-        index, row = used[position]
-        recording = recordings[index]
-        first = writer.rows[recordings.index(recording)]
-        used_s = (row.target_stop - first.target_start) / hz
-        longest_s: dict[str, float] = {}
-        for (_, other), steps in zip(used, lengths, strict=True):
-            longest_s[other.split] = max(longest_s.get(other.split, 0.0), steps / hz)
-        piece = recording in in_pieces
-        return against_short(protocol, window, lengths[position] / hz, used_s, longest_s, piece=piece)
+        return against_short(used[position][1], rows, protocol, in_pieces)
 
-    table = window_table(lengths, [row.id for _, row in used], window, hz, advice)
+    table = window_table(lengths, [row.id for _, row in used], protocol.window, protocol.target_hz, advice)
     spans = table[:, 1:] + starts[table[:, 0]][:, None]
     return np.concatenate([indices[table[:, :1]], spans * protocol.chunk, spans], axis=1)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 
 from csp_data.acquire.nearby import better_folder
 from csp_data.acquire.report import Report
@@ -14,9 +14,19 @@ from csp_data.errors import DamagedRecordingError, MissingDataError
 from csp_data.prepare.examples import Example
 from csp_data.protocol import Protocol
 from csp_data.recording import Note
+from csp_data.resplit import UNUSED
 from csp_data.sources import Found
+from csp_data.store import EpisodeRow
 
-__all__ = ["check_parts", "columns_differ", "log_incomplete", "log_lost", "log_notes", "same_episode"]
+__all__ = [
+    "against_short",
+    "check_parts",
+    "columns_differ",
+    "log_incomplete",
+    "log_lost",
+    "log_notes",
+    "same_episode",
+]
 
 logger = logging.getLogger(__name__)
 
@@ -141,3 +151,37 @@ def same_episode(report: Report, example: Example, other: str) -> DamagedRecordi
         f"one of {other!r} and one of {example.recording!r}",
         "Rename one of the recordings.",
     )
+
+
+def against_short(
+    short: EpisodeRow, rows: Sequence[EpisodeRow], protocol: Protocol, in_pieces: Container[str]
+) -> str:
+    """Say what helps against an episode, of all in `rows`, that is shorter than the protocol's window.
+
+    ``min_episode_s`` leaves out stretches of a recording before a grid is laid over them; what makes an episode
+    shorter after that, it cannot undo.
+    """
+    window, hz = protocol.window, protocol.target_hz
+    assert window is not None
+    if short.recording in in_pieces and protocol.resplit is not None:
+        return (
+            f"It is a piece that resplit.neighbours cuts: resplit.piece_s={protocol.resplit.piece_s:g} bounds them"
+            " all, and the last of an episode is what is left of it. Choose another length of one of both."
+        )
+    first = next(row for row in rows if row.recording == short.recording)
+    used_s = (short.target_stop - first.target_start) / hz
+    lost = 1 / hz if protocol.grid == "common" else 1.0
+    if protocol.max_duration_s is not None and protocol.max_duration_s - used_s < lost - 1e-6:
+        return f"max_duration_s={protocol.max_duration_s:g} ends it there. Choose another, or None for all."
+    longest_s: dict[str, float] = {}  # by part: to leave out shorter episodes may leave none
+    for row in rows:
+        if row.split != UNUSED:
+            longest_s[row.split] = max(longest_s.get(row.split, 0.0), (row.target_stop - row.target_start) / hz)
+    part = min(longest_s, key=lambda name: longest_s[name])
+    if longest_s[part] < window.seconds - 1e-6:
+        return f"No episode of the {part} part is longer than {longest_s[part]:g} s."
+    # targets that lie before their inputs take their look-ahead from a stretch
+    least = window.seconds + (protocol.ahead_s if protocol.grid == "common" else 0.0)
+    if protocol.min_episode_s >= least:  # followed already: by as much as it lacks
+        least = protocol.min_episode_s + window.seconds - (short.target_stop - short.target_start) / hz
+    return f"Shorter episodes can be left out by name: min_episode_s={least:g}."

@@ -40,7 +40,6 @@ class Writer:
         self.rows: list[EpisodeRow] = []
         self.inputs = self.targets = Channels((), (), 0.0)
         self._arrays: dict[str, _Rows] = {}
-        self._crc32: dict[str, list[int]] = {name: [] for name in CRC32}
 
     def __enter__(self) -> Writer:
         try:
@@ -93,10 +92,8 @@ class Writer:
         recording: str,
     ) -> None:
         """Add one episode: inputs (T, C) and targets (T / chunk, D), stored as float32. Its part comes later."""
-        of_inputs, checksum = self._arrays["inputs"].append(np.asarray(inputs))
-        self._crc32["inputs"].append(checksum)
-        of_targets, checksum = self._arrays["targets"].append(np.asarray(targets))
-        self._crc32["targets"].append(checksum)
+        of_inputs = self._arrays["inputs"].append(np.asarray(inputs))
+        of_targets = self._arrays["targets"].append(np.asarray(targets))
         self.rows.append(EpisodeRow(id, group, "", *of_inputs, *of_targets, start_s, recording))
 
     def assign(self, splits: Sequence[str]) -> None:
@@ -110,7 +107,7 @@ class Writer:
         episodes = self._file.create_group("episodes")
         _write_table(episodes, self.rows)
         for name, column in CRC32.items():
-            episodes.create_dataset(column, data=np.array(self._crc32[name], dtype="<u4"))
+            episodes.create_dataset(column, data=np.array(self._arrays[name].checksums, dtype="<u4"))
         if windows is not None:
             group = self._file.create_group("windows")
             for i, name in enumerate(WINDOW_COLUMNS):
@@ -143,9 +140,10 @@ class _Rows:
         self._data = data
         self._chunk = np.zeros(data.chunks, dtype=data.dtype)
         self._length = 0
+        self.checksums: list[int] = []
 
-    def append(self, rows: npt.NDArray[np.floating]) -> tuple[tuple[int, int], int]:
-        """Add rows (T, C), return where they lie (first, and one past the last) and their checksum."""
+    def append(self, rows: npt.NDArray[np.floating]) -> tuple[int, int]:
+        """Add rows (T, C) with a checksum of their own; return where they lie: first, and one past the last."""
         begin, checksum = self._length, 0
         while len(rows):
             filled = self._length % len(self._chunk)
@@ -156,7 +154,8 @@ class _Rows:
             rows = rows[len(taken) :]
             if filled + len(taken) == len(self._chunk):
                 self._write()
-        return (begin, self._length), checksum
+        self.checksums.append(checksum)
+        return begin, self._length
 
     def finish(self) -> None:
         """Write what waits."""
