@@ -200,20 +200,13 @@ def _reading(state: _State) -> Iterator[str]:
         state.recordings.append(recording)
         read.append(found)
     state.summary = f"{len(state.recordings)} of {len(state.found)} read"
-    if read and not _equal(read_found(state.source, read[0], state.card, protocol), state.recordings[0]):
+    if read and read_found(state.source, read[0], state.card, protocol).streams != state.recordings[0].streams:
         yield f"{read[0].id}: read() gives other numbers the second time"
 
 
 def _spread(found: Sequence[Found], limit: int) -> list[Found]:
     count = min(limit, len(found))
     return [found[int(i)] for i in np.linspace(0, len(found) - 1, count)]
-
-
-def _equal(a: Recording, b: Recording) -> bool:
-    return a.streams.keys() == b.streams.keys() and all(
-        np.array_equal(x.time, y.time, equal_nan=True) and np.array_equal(x.values, y.values, equal_nan=True)
-        for x, y in ((a.streams[name], b.streams[name]) for name in a.streams)
-    )
 
 
 def _streams(state: _State) -> Iterator[str]:
@@ -350,35 +343,28 @@ def _between_gaps(recording: Recording, card: Card) -> float:
 
 def _compare_motion(recording: Recording, card: Card) -> tuple[str, list[tuple[str, bool]]]:
     """Return what of sensor and reference is alike, and what should not be, each with whether it is an error."""
-    pair = _gyroscope_and_orientation(recording)
-    if pair is not None and (turning := compare_turning(*pair)) is not None:
+    gyroscope = _only(recording, "input", "vector", 3, ("rad/s",))
+    orientation = _only(recording, "reference", "rotation", 4)
+    if gyroscope and orientation and (turning := compare_turning(gyroscope, orientation)) is not None:
         problems = list(disagreements(turning))
-        force = None if problems else _force(recording, card, pair[1])
+        force = None if problems else _force(recording, card, orientation)
         if force is not None:
             problems = [(problem, False) for problem in doubts_of_gravity(force)]
         return "gyroscope and orientation turn alike" if turning.correlation >= ALIKE else "", problems
-    pair = _accelerometer_and_position(recording)
-    if pair is not None and (moving := compare_moving(*pair)) is not None:
-        gravity = any(recording.streams[name] is pair[0] for name in _specific_forces(card))
+    accelerometer = _only(recording, "input", "vector", 3, ("m/s^2", "m/s²"))
+    position = _only(recording, "reference", "vector", 3, ("m",))
+    if accelerometer and position and (moving := compare_moving(accelerometer, position)) is not None:
+        gravity = any(recording.streams[name] is accelerometer for name in _specific_forces(card))
         problems = list(differences(moving, gravity=gravity))
         return "accelerometer and position move alike" if move_alike(moving) else "", problems
     return "", []
 
 
-def _gyroscope_and_orientation(recording: Recording) -> tuple[Stream, Stream] | None:
-    """Return the gyroscope and the reference's orientation, where there is one of each."""
-    streams = [(s, (s.role, s.kind, s.values.shape[1])) for s in recording.streams.values()]
-    rates = [s for s, what in streams if what == ("input", "vector", 3) and s.unit == "rad/s"]
-    turns = [s for s, what in streams if what == ("reference", "rotation", 4)]
-    return (rates[0], turns[0]) if len(rates) == len(turns) == 1 else None
-
-
-def _accelerometer_and_position(recording: Recording) -> tuple[Stream, Stream] | None:
-    """Return the accelerometer and the reference's position, where there is one of each."""
-    vectors = [s for s in recording.streams.values() if s.kind == "vector" and s.values.shape[1] == 3]
-    forces = [s for s in vectors if s.role == "input" and s.unit in ("m/s^2", "m/s²")]
-    places = [s for s in vectors if s.role == "reference" and s.unit == "m"]
-    return (forces[0], places[0]) if len(forces) == len(places) == 1 else None
+def _only(recording: Recording, role: str, kind: str, width: int, units: Sequence[str] = ()) -> Stream | None:
+    """Return the stream of a role, a kind, so many channels and one of some units, where there is just one."""
+    streams = [s for s in recording.streams.values() if (s.role, s.kind, s.values.shape[1]) == (role, kind, width)]
+    streams = [s for s in streams if not units or s.unit in units]
+    return streams[0] if len(streams) == 1 else None
 
 
 def _specific_forces(card: Card) -> list[str]:
@@ -438,18 +424,11 @@ def _sampled_references(recording: Recording) -> dict[str, FloatArray]:
 
 def _splits(state: _State) -> Iterator[str]:
     found_ids = {recording.id for recording in state.found}
-    subject_of = {recording.id: recording.subject for recording in state.found if recording.subject}
     described = []
     for name, split in state.card.splits.items():
         parts = assign(state.card, name, state.found)
         if empty := [part for part in split.parts if part not in parts.values()]:
             yield f"{name}: the {' and '.join(empty)} part has no recording"
-        group_of = {recording.id: recording.group for recording in state.found}
-        for part in split.held_out:
-            inside = {group_of[id_] for id_, its_part in parts.items() if its_part == part}
-            outside = {group_of[id_] for id_, its_part in parts.items() if its_part != part}
-            if shared := inside & outside:
-                yield f"{name}: group {sorted(shared)[0]!r} is in {part} and in another part"
         listed = {id_ for id_ in split.part_of() if not set(id_) & set("*?")}
         if absent := sorted(listed - found_ids):
             yield _Warning(f"{name}: {len(absent)} listed recordings are not here, such as {absent[0]!r}")
@@ -463,10 +442,10 @@ def _splits(state: _State) -> Iterator[str]:
                 f"{name}: {count_of(len(unassigned), 'recording')} in no part, such as {unassigned[0]!r}"
             )
         trained, others = (
-            {subject_of[id_] for id_, part in parts.items() if id_ in subject_of and (part == "train") == is_train}
+            {one.subject for one in state.found if one.id in parts and (parts[one.id] == "train") == is_train}
             for is_train in (True, False)
         )
-        known = _some(sorted(trained & others))
+        known = _some(sorted((trained & others) - {""}))
         described.append(f"{name} (other parts share {known} with train)" if known else name)
     state.summary = ", ".join(described)
 
@@ -475,7 +454,7 @@ def _another_process(state: _State) -> Iterator[str]:
     first = state.recordings[0]
     found = next(found for found in state.found if found.id == first.id)
     ((elsewhere, opened),) = joblib.Parallel(n_jobs=2)([joblib.delayed(read_and_watch)(state.card, found)])
-    if not _equal(elsewhere, first):
+    if elsewhere.streams != first.streams:
         yield f"{first.id}: another process reads other numbers"
     root = state.root.absolute()
     for path in sorted({Path(name).absolute() for name in opened} - {file.absolute() for file in found.files}):
