@@ -21,6 +21,7 @@ from csp_data.errors import CspDataError, OptionError
 from csp_data.home import expanded, named
 
 __all__ = [
+    "check_new_folder",
     "open_new",
     "output",
     "output_folder",
@@ -132,6 +133,12 @@ def _in_place_of(path: Path) -> Iterator[Path]:
             temporary.unlink(missing_ok=True)
 
 
+def check_new_folder(path: Path, option: str) -> None:
+    """Raise an :class:`OptionError` where something is in a folder that is to be made, or a file in its place."""
+    if path.exists() and (not path.is_dir() or any(path.iterdir())):
+        raise OptionError(option, str(path), "a folder that is new or empty", "Choose another or remove it.")
+
+
 @contextmanager
 def output_folder(path: Path | str, option: str = "out") -> Iterator[Path]:
     """Yield a new folder beside `path`, which gets the name when all went well; folders above it are made.
@@ -151,8 +158,7 @@ def output_folder(path: Path | str, option: str = "out") -> Iterator[Path]:
     path = named(expanded(path, option))
     temporary = temporary_beside(path)
     try:
-        if path.exists() and (not path.is_dir() or any(path.iterdir())):
-            raise OptionError(option, str(path), "a folder that is new or empty", "Choose another or remove it.")
+        check_new_folder(path, option)
         if path.is_dir() and path.samefile(Path.cwd()):  # it is replaced: whoever stands in it would see nothing
             raise OptionError(option, str(path), "another folder than the one you are in", "Name a new one.")
         temporary.mkdir(parents=True)

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from csp_data.card import Card
-from csp_data.card.splits import PARTS, REPORT, SplitCard
+from csp_data.card.splits import PARTS, REPORT, SplitCard, is_pattern
 from csp_data.errors import CardError, OptionError
 from csp_data.resplit import UNUSED, Resplit
 from csp_data.sources import Found
@@ -60,13 +60,12 @@ def assign(card: Card, name: str, found: Sequence[Found]) -> dict[str, str]:
 
 def _by_lists(split: SplitCard, found: Sequence[Found]) -> dict[str, str]:
     part_of = split.part_of()
-    patterns = [(pattern, part) for pattern, part in part_of.items() if set(pattern) & set("*?")]
+    patterns = [(pattern, part) for pattern, part in part_of.items() if is_pattern(pattern)]
     parts = {}
-    for recording in found:
-        matches = [part_of[recording.id]] if recording.id in part_of else []
-        matches += [part for pattern, part in patterns if fnmatch.fnmatchcase(recording.id, pattern)]
-        if matches:
-            parts[recording.id] = matches[0]
+    for id_ in (recording.id for recording in found):
+        fitting = (part for pattern, part in patterns if fnmatch.fnmatchcase(id_, pattern))
+        if part := part_of.get(id_) or next(fitting, None):
+            parts[id_] = part
     return parts
 
 

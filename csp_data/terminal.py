@@ -1,4 +1,4 @@
-"""Shared by the two command lines ``csp-data`` and ``csp-baselines``: loudness, and pipes that close."""
+"""What people read: counts, amounts and names in texts of all kinds; loudness and pipes of both command lines."""
 
 from __future__ import annotations
 

@@ -21,6 +21,7 @@ from csp_data.acquire.receipts import outdated_archives
 from csp_data.acquire.report import A_RECORDING, FileReport, Report, Status, Trust, path_inside
 from csp_data.acquire.structure import structure_problems
 from csp_data.card import Card, FileEntry, bundled_root, prose
+from csp_data.card.splits import is_pattern
 from csp_data.errors import MissingDataError
 from csp_data.files import special_file
 from csp_data.home import raw_dir
@@ -223,7 +224,7 @@ class _Tree:
             return
         ids = {recording.id for recording in self.found}
         listed = {entry for lists in self.card.splits.values() for entry in lists.part_of()} - ids
-        named = sorted(entry for entry in listed if not set(entry) & set("*?["))
+        named = sorted(entry for entry in listed if not is_pattern(entry))
         if len(named) > count:  # the lists name more than the publisher has
             named = []
         for id_ in named:

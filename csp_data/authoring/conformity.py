@@ -19,6 +19,7 @@ from csp_data.acquire.verify import how_to_get, verify_tree
 from csp_data.authoring.report import Check, SourceReport
 from csp_data.authoring.watching import read_and_watch
 from csp_data.card import Card, load_card
+from csp_data.card.splits import is_pattern
 from csp_data.dataset import Dataset
 from csp_data.errors import CspDataError, MissingDataError
 from csp_data.options import check_number
@@ -429,7 +430,7 @@ def _splits(state: _State) -> Iterator[str]:
         parts = assign(state.card, name, state.found)
         if empty := [part for part in split.parts if part not in parts.values()]:
             yield f"{name}: the {' and '.join(empty)} part has no recording"
-        listed = {id_ for id_ in split.part_of() if not set(id_) & set("*?")}
+        listed = {id_ for id_ in split.part_of() if not is_pattern(id_)}
         if absent := sorted(listed - found_ids):
             yield _Warning(f"{name}: {len(absent)} listed recordings are not here, such as {absent[0]!r}")
         for copy, other in copies(state.found, state.verified) if state.verified else ():

@@ -11,6 +11,7 @@ import numpy as np
 from csp_data.card import names
 from csp_data.errors import CspDataError, OptionError
 from csp_data.home import expanded
+from csp_data.output import check_new_folder
 from csp_data.simulate.stamp import STAMP
 
 __all__ = ["new_source"]
@@ -176,8 +177,7 @@ def new_source(name: str, folder: Path | str | None = None) -> Path:
     if name in names():
         raise OptionError("name", name, "a name that no data set has yet")
     path = expanded(folder, "folder") if folder is not None else expanded(name, "name")
-    if path.exists() and (not path.is_dir() or any(path.iterdir())):
-        raise OptionError("folder", str(path), "a folder that is new or empty", "Choose another or remove it.")
+    check_new_folder(path, "folder")
     test = f"test_{name.replace('-', '_')}.py"
     try:
         path.mkdir(parents=True, exist_ok=True)

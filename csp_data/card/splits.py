@@ -10,7 +10,7 @@ from unicodedata import normalize
 
 from csp_data.errors import CardError
 
-__all__ = ["LARGEST_SEED", "PARTS", "REPORT", "SELECTION", "SplitCard", "check_split"]
+__all__ = ["LARGEST_SEED", "PARTS", "REPORT", "SELECTION", "SplitCard", "check_split", "is_pattern"]
 
 PARTS = ("train", "val", "test", "test_seen", "eval")
 """Names that a part may have.
@@ -75,6 +75,11 @@ class SplitCard:
     def parts(self) -> tuple[str, ...]:
         """Names of the parts there are."""
         return tuple(part for part in PARTS if part in self.shares or getattr(self, part))
+
+
+def is_pattern(listed: str) -> bool:
+    """Whether what a list names stands for several recordings, rather than for one by its id."""
+    return "*" in listed or "?" in listed
 
 
 def check_split(split: SplitCard, where: str) -> None:

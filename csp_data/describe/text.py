@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 
 from csp_data.card import Card, SplitCard, StreamCard, TargetCard, printed, printed_unit, prose
+from csp_data.card.splits import is_pattern
 from csp_data.protocol import PROTOCOLS, resolve
 from csp_data.terminal import amount, count_of
 
@@ -224,7 +225,7 @@ def _parts_of(split: SplitCard, *, code: str = "") -> str:
         listed = getattr(split, part)
         if split.shares:
             said.append(f"{part} {split.shares[part]:.0%}")
-        elif any(set(name) & set("*?") for name in listed):
+        elif any(map(is_pattern, listed)):
             said.append(f"{part} {_names(listed, code=code, between=' and ')}")
         else:
             said.append(f"{part} {len(listed)}")

@@ -259,21 +259,17 @@ def register(card: Card | Path | str, reader: Source | ModuleType | None = None)
     SourceError
         If the reader lacks what the card names.
     """
+    beside = False
     if isinstance(card, str | Path):
         path = Path(card).expanduser().absolute()
-        if reader is None and path.is_dir():
-            found = read_external_card(FolderReader(path))
-            load_source(found)
-            return add_card(found)
-        if path.is_dir():
-            card = read_external_card(FolderReader(path))
-        else:
-            card = read_external_card(FolderReader(path.parent), path)
+        folder, file = (path, None) if path.is_dir() else (path.parent, path)
+        beside = reader is None and file is None
+        card = read_external_card(FolderReader(folder), file)
     if not isinstance(cast("object", card), Card):
         raise OptionError("card", card, "a csp_data.Card, or the path of a card's TOML file or of its folder")
-    source = getattr(reader, "SOURCE", reader)
-    folder = None if card.reader is None else card.reader.folder
-    card = replace(card, reader=None if source is None else RegisteredReader(source, folder))
+    if not beside:
+        source, of_card = getattr(reader, "SOURCE", reader), None if card.reader is None else card.reader.folder
+        card = replace(card, reader=None if source is None else RegisteredReader(source, of_card))
     load_source(card)
     return add_card(card)
 

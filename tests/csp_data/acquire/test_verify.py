@@ -11,6 +11,7 @@ import socket
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -23,7 +24,7 @@ from csp_data.acquire.lockfile import LOCK_NAME, Locked, LockedSet, extend_lock,
 from csp_data.acquire.report import FileReport, failure_lines
 from csp_data.acquire.structure import structure_problems
 from csp_data.acquire.verify import verify_tree
-from csp_data.card import bundled_root, load_card
+from csp_data.card import SplitCard, bundled_root, load_card
 from csp_data.errors import CspDataError, UnknownNameError, VerificationError
 from csp_data.sources import find_in
 
@@ -55,6 +56,15 @@ def test_change_takes_the_trust_away(tree):
     report = csp_data.verify("vector", raw=tree)
     assert status(report, file.name).trust is None
     assert status(report, "sofa_fast1.synced.gt.txt").trust == "structure"
+
+
+def test_a_missing_recording_is_named_whatever_its_id(tree):
+    """Brackets stand for nothing in lists: their patterns have * and ? alone."""
+    card = load_card("vector")
+    ids = [recording.id for recording in find_in(card, tree)]
+    lists = SplitCard(train=(*ids, "desk[2]"))
+    card = replace(card, splits={"strict": lists, "paper": lists}, promised=len(ids) + 1)
+    assert status(verify_tree(card, tree), "desk[2]").status == "missing"
 
 
 def test_files_that_changed_since_they_were_prepared_are_named_until_prepared_again(tree, tmp_path):
