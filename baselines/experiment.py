@@ -50,7 +50,7 @@ from baselines.training.train import seeded, train, validate
 from csp_data import Dataset
 from csp_data.dataset import check_dataset
 from csp_data.home import expanded
-from csp_data.options import check_choice, check_number
+from csp_data.options import check_choice, check_count
 from csp_data.predictions import PREDICTIONS, EpisodePrediction, save_predictions
 
 __all__ = ["follow", "plan", "run"]
@@ -201,7 +201,7 @@ def run(
 def _threads(threads: int | None, preset: str | None) -> int:
     """Return how many threads :func:`run` computes with."""
     if threads is not None:
-        check_number("threads", threads, "a whole number of at least 1", least=1, whole=True)
+        check_count("threads", threads)
         return threads
     return 1 if preset in (None, "small") else torch.get_num_threads()
 

@@ -193,7 +193,7 @@ def _datasets() -> Iterator[dict[str, Any]]:
 
 def _reclaimable(prepared: list[PreparedFile]) -> Iterator[dict[str, Any]]:
     """Yield what can be deleted without losing what was measured, with the command that deletes it."""
-    raw = raw_dir("x").parent
+    raw = home() / "raw"
     folders = sorted(path for path in raw.iterdir() if path.is_dir()) if raw.is_dir() else []
     for name in dict.fromkeys(path.name.removesuffix(".incoming") for path in folders):
         if unfinished := leftovers(raw / name):

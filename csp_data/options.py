@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from csp_data.errors import OptionError
 
-__all__ = ["as_numbers", "check_choice", "check_number", "frozen", "is_number", "plain", "unmasked"]
+__all__ = ["as_numbers", "check_choice", "check_count", "check_number", "frozen", "is_number", "plain", "unmasked"]
 
 
 def check_number(
@@ -54,6 +54,11 @@ def check_number(
     within = least <= number <= most and (above is None or above < number) and (below is None or number < below)
     if not within:
         raise OptionError(option, value, expected)
+
+
+def check_count(option: str, value: object) -> None:
+    """Refuse what is no whole number of at least 1, as :func:`check_number` does."""
+    check_number(option, value, "a whole number of at least 1", least=1, whole=True)
 
 
 def is_number(value: object, *, whole: bool = False) -> bool:

@@ -16,7 +16,7 @@ from baselines.errors import CspDataError, MissingExtraError, OptionError
 from baselines.sweeps.grid import PlannedRun
 from baselines.sweeps.slurm import Submitit
 from baselines.sweeps.worker import Outcome, Place, WorkerLostError, work_on
-from csp_data.options import check_number
+from csp_data.options import check_count
 from csp_data.parallel import as_done
 
 __all__ = ["Joblib", "Local", "Pool", "make_pool"]
@@ -105,7 +105,7 @@ def make_pool(backend: str, jobs: int, folder: Path, parameters: dict[str, Any])
     parameters
         Of SLURM.
     """
-    check_number("jobs", jobs, "a whole number of at least 1", least=1, whole=True)
+    check_count("jobs", jobs)
     name, _, address = backend.partition(":")
     if parameters and name != "slurm":
         raise OptionError("slurm", parameters, "nothing without --backend slurm")

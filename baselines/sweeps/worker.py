@@ -21,7 +21,7 @@ from baselines.runs.trackers import require_tracker
 from baselines.sweeps.grid import PlannedRun
 from baselines.sweeps.slots import device_slot
 from baselines.training.ledger import LEDGER, append_event
-from csp_data.options import check_number
+from csp_data.options import check_count
 from csp_data.terminal import stdout_is_result
 
 __all__ = ["Outcome", "Place", "WorkerLostError", "work_as_job", "work_on"]
@@ -80,7 +80,7 @@ class Place:
     def __post_init__(self) -> None:
         require_tracker(self.track)
         for option in ("per_device", "threads"):
-            check_number(option, getattr(self, option), "a whole number of at least 1", least=1, whole=True)
+            check_count(option, getattr(self, option))
 
 
 def work_on(planned: PlannedRun, place: Place) -> Outcome:

@@ -18,6 +18,9 @@ from contextlib import closing
 from multiprocessing.connection import Connection
 from pathlib import Path
 
+from csp_data.acquire.client import Client
+from csp_data.acquire.digests import Stamps
+from csp_data.acquire.transfer import RemoteFile, fetch
 from csp_data.errors import MissingDataError
 
 __all__ = ["bench_transfer"]
@@ -144,9 +147,6 @@ def _ours(address: str, target: Path) -> tuple[float, int]:
 
 
 def _fetch(address: str, target: str) -> tuple[float, int]:
-    from csp_data.acquire.client import Client
-    from csp_data.acquire.transfer import RemoteFile, fetch
-
     os.environ["NO_PROXY"] = "*"
     begun = time.perf_counter()
     fetch(RemoteFile("served.bin", address), Path(target), Client())
@@ -167,8 +167,6 @@ def _peak_memory() -> int:
 
 def _ours_deep(folder: Path) -> tuple[float, float]:
     """Digest two files as ``verify --deep`` does; return seconds, and how many processors were busy with it."""
-    from csp_data.acquire.digests import Stamps
-
     stamps, names = Stamps(folder), [path.name for path in sorted(folder.iterdir())]
     busy = time.process_time()
     seconds = _time(lambda: stamps.digests(names, again=True))

@@ -44,7 +44,7 @@ from csp_data.errors import (
     VerificationError,
 )
 from csp_data.home import lock, raw_dir, writable_dir
-from csp_data.options import check_choice, check_number
+from csp_data.options import check_choice, check_count
 from csp_data.output import write_json
 from csp_data.simulate.stamp import STAMP, carry_stamp
 from csp_data.terminal import amount
@@ -116,7 +116,7 @@ def download_card(card: Card, options: Options) -> Report:
         If something is not what the publisher or the lock file states.
     """
     check_choice("variant", options.variant, get_args(Variant))
-    check_number("jobs", options.jobs, "a whole number of at least 1", least=1, whole=True)
+    check_count("jobs", options.jobs)
     shipped = bundled_root(card)
     if shipped is not None:
         return verify_tree(card, shipped)

@@ -22,7 +22,7 @@ from csp_data.card import Card, load_card
 from csp_data.card.splits import is_pattern
 from csp_data.dataset import Dataset
 from csp_data.errors import CspDataError, MissingDataError
-from csp_data.options import check_number
+from csp_data.options import check_count
 from csp_data.prepare import prepare_card
 from csp_data.prepare.examples import examples
 from csp_data.protocol import resolve
@@ -103,7 +103,7 @@ def check_source(name: Path | str, *, raw: Path | str | None = None, limit: int 
     OptionError
         If `limit` is below 1.
     """
-    check_number("limit", limit, "a whole number of at least 1", least=1, whole=True)
+    check_count("limit", limit)
     card = load_card(name)
     root = raw_root(card, raw)
     if not root.is_dir():

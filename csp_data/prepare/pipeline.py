@@ -23,7 +23,7 @@ from csp_data.card import Card, stored_card
 from csp_data.errors import MissingDataError, OptionError, StoreError, UnknownNameError
 from csp_data.home import lock, prepared_dir, prepared_files_of
 from csp_data.normalization import Moments, Normalization
-from csp_data.options import check_number
+from csp_data.options import check_count
 from csp_data.output import output_path
 from csp_data.prepare.cutting import Settings, cut_recordings
 from csp_data.prepare.examples import Example
@@ -103,7 +103,7 @@ def prepare_card(
         If a recording cannot be used; nothing is written.
     """
     _check_served(card, protocol)
-    check_number("jobs", jobs, "a whole number of at least 1", least=1, whole=True)
+    check_count("jobs", jobs)
     root = raw_root(card, raw)
     with _naming_prepared(card):
         report = verify_tree(card, root, extra=False)

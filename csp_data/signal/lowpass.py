@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from csp_data.errors import OptionError
-from csp_data.options import check_choice, check_number
+from csp_data.options import check_choice, check_count, check_number
 
 __all__ = ["LowPass", "Phase"]
 
@@ -55,7 +55,7 @@ class LowPass:
 
     def __post_init__(self) -> None:
         check_number("lowpass.hz", self.hz, "a cut-off above 0 Hz", above=0)
-        check_number("lowpass.order", self.order, "a whole number of at least 1", least=1, whole=True)
+        check_count("lowpass.order", self.order)
         check_choice("lowpass.phase", self.phase, get_args(Phase))
 
     def sections(self, rate_hz: float) -> npt.NDArray[np.float64]:

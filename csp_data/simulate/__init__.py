@@ -13,7 +13,7 @@ import joblib
 
 from csp_data.errors import OptionError, UnknownNameError
 from csp_data.home import expanded
-from csp_data.options import check_number
+from csp_data.options import check_count, check_number
 from csp_data.output import output_folder
 from csp_data.simulate.plan import Simulation, Task, generator
 from csp_data.simulate.stamp import write_stamp
@@ -85,7 +85,7 @@ def simulate(
     most = LARGEST * source.hours
     check_number("hours", hours, f"at most {most:g} h, {LARGEST} times as much as was recorded", most=most)
     hours, seed = float(hours), int(seed)  # numpy's would end in the stamp, which is JSON
-    check_number("jobs", jobs, "a whole number of at least 1", least=1, whole=True)
+    check_count("jobs", jobs)
     if archives and source.archive is None:
         raise OptionError("archives", archives, f"no archives of {name}", "Its publisher hands out single files.")
     path = expanded(out, "out")
