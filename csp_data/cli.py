@@ -27,7 +27,6 @@ from csp_data.commands.options import (
     load_named,
     name_argument,
     optional_name_argument,
-    overrides,
     protocol_options,
     raw_option,
     skip_damaged_option,
@@ -92,7 +91,7 @@ def info(
     croissant: bool,
     as_json: bool,
     protocol: str | None,
-    **options: Any,
+    changes: dict[str, Any],
 ) -> None:
     """Print a data set's card: sensors, units, licence.
 
@@ -101,7 +100,7 @@ def info(
     if croissant:
         report(api.croissant(name), "", as_json=True)
         return
-    dataset, changes = None, overrides(options)
+    dataset = None
     if not (prepared or is_prepared(name)) and (protocol is not None or changes or skip_damaged):
         raise click.UsageError("Options of the protocol, and --skip-damaged, need --prepared.")
     if is_prepared(name):
@@ -208,7 +207,7 @@ def prepare(
     skip_damaged: bool,
     protocol: str | None,
     as_json: bool,
-    **options: Any,
+    changes: dict[str, Any],
 ) -> None:
     """Prepare a data set as one HDF5 file, and print its path.
 
@@ -219,7 +218,6 @@ def prepare(
         raise OptionError(
             "out", str(out), "a file that ends in .h5 or .hdf5", "csp-data export writes other formats."
         )
-    changes = overrides(options)
     path = api.prepare(
         name,
         raw=raw,

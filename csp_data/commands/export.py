@@ -13,7 +13,6 @@ from csp_data.commands.options import (
     json_option,
     load_named,
     name_argument,
-    overrides,
     protocol_options,
     raw_option,
     skip_damaged_option,
@@ -98,7 +97,7 @@ def export(
     skip_damaged: bool,
     protocol: str | None,
     as_json: bool,
-    **options: Any,
+    changes: dict[str, Any],
 ) -> None:
     """Write the prepared data in another format.
 
@@ -114,6 +113,6 @@ def export(
     kind = kind or next((of for end, of in SUFFIXES.items() if out.name.lower().endswith(end)), None)
     if kind is None:
         raise OptionError("out", str(out), f"a name that ends in {', '.join(SUFFIXES)}", "Or say --format.")
-    dataset = load_named(name, raw, protocol, overrides(options), skip_damaged=skip_damaged)
+    dataset = load_named(name, raw, protocol, changes, skip_damaged=skip_damaged)
     written = FORMATS[kind](dataset, out, part)
     report({"path": written, "format": kind}, str(written), as_json=as_json)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import wraps
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import click
 from click.core import ParameterSource
@@ -24,14 +25,11 @@ __all__ = [
     "load_named",
     "name_argument",
     "optional_name_argument",
-    "overrides",
     "protocol_options",
     "raw_option",
     "skip_damaged_option",
     "typed",
 ]
-
-F = TypeVar("F", bound=Callable[..., Any])
 
 
 def _complete_name(ctx: click.Context, parameter: click.Parameter, begun: str) -> list[CompletionItem]:
@@ -124,11 +122,16 @@ PROTOCOL_OPTIONS = (
 """Options that change a protocol, in the order in which the help lists them."""
 
 
-def protocol_options(command: F) -> F:
-    """Add the options that change a protocol."""
+def protocol_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the options that change a protocol; the command is given its name and `changes`, fields and values."""
+
+    @wraps(command)
+    def with_changes(**options: Any) -> Any:
+        return command(changes=_changes(options), **options)
+
     for option in reversed(PROTOCOL_OPTIONS):
-        command = option(command)
-    return command
+        with_changes = option(with_changes)
+    return with_changes
 
 
 def is_prepared(name: str) -> bool:
@@ -148,22 +151,23 @@ def load_named(
     return api.load(name, raw=raw, protocol=protocol, skip_damaged=skip_damaged, **changes)
 
 
-def overrides(options: dict[str, Any]) -> dict[str, Any]:
-    """Turn the values of :func:`protocol_options` into protocol fields, leaving out what was not given."""
-    fields = {k: options[k] for k in ("target", "input_hz", "target_hz", "resample", "min_episode_s")}
-    if options["inputs"] is not None:
-        fields["inputs"] = tuple(name.strip() for name in options["inputs"].split(","))
-    if options["lowpass"] is not None:
-        fields["lowpass"] = LowPass(options["lowpass"], options["order"], options["phase"])
+def _changes(options: dict[str, Any]) -> dict[str, Any]:
+    """Take the values of :data:`PROTOCOL_OPTIONS` out of all, as protocol fields, without what was not given."""
+    fields = {k: options.pop(k) for k in ("target", "input_hz", "target_hz", "resample", "min_episode_s")}
+    inputs, hz, order, phase = (options.pop(k) for k in ("inputs", "lowpass", "order", "phase"))
+    window, stride, resplit, by = (options.pop(k) for k in ("window", "stride", "resplit", "by"))
+    if inputs is not None:
+        fields["inputs"] = tuple(name.strip() for name in inputs.split(","))
+    if hz is not None:
+        fields["lowpass"] = LowPass(hz, order, phase)
     elif given := [name for name in ("order", "phase") if typed(name)]:
         raise click.UsageError(f"--{given[0]} needs --lowpass")
-    if options["window"] is not None:
-        fields["window"] = Window(options["window"], options["stride"])
-    elif options["stride"] is not None:
+    if window is not None:
+        fields["window"] = Window(window, stride)
+    elif stride is not None:
         raise click.UsageError("--stride needs --window")
-    if options["resplit"] is not None:
-        fold, folds = options["resplit"]
-        fields["resplit"] = Resplit(fold=fold, folds=folds, by=options["by"])
+    if resplit is not None:
+        fields["resplit"] = Resplit(fold=resplit[0], folds=resplit[1], by=by)
     elif typed("by"):
         raise click.UsageError("--fold-by needs --fold")
     return {k: v for k, v in fields.items() if v is not None}

@@ -18,7 +18,6 @@ from csp_data.commands.options import (
     json_option,
     load_named,
     name_argument,
-    overrides,
     protocol_options,
     raw_option,
     skip_damaged_option,
@@ -86,7 +85,7 @@ def plot(
     skip_damaged: bool,
     protocol: str | None,
     as_json: bool,
-    **options: Any,
+    changes: dict[str, Any],
 ) -> None:
     """Draw a picture of a data set.
 
@@ -104,7 +103,6 @@ def plot(
     """
     from csp_data import plot as plots
 
-    changes = overrides(options)
     _check_fit(figure, changes)
     chosen = tuple(filter(None, (name.strip() for name in channels.split(","))))
     lowpass = changes.pop("lowpass", None)

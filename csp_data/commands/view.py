@@ -12,7 +12,6 @@ from csp_data.commands.options import (
     is_prepared,
     load_named,
     name_argument,
-    overrides,
     protocol_options,
     raw_option,
     skip_damaged_option,
@@ -53,7 +52,7 @@ def view(
     no_browser: bool,
     skip_damaged: bool,
     protocol: str | None,
-    **options: Any,
+    changes: dict[str, Any],
 ) -> None:
     """Browse a data set in a web page on this machine.
 
@@ -64,7 +63,7 @@ def view(
 
     shown_raw = None if is_prepared(name) else raw
     serve(
-        load_named(name, shown_raw, protocol, overrides(options), skip_damaged=skip_damaged),
+        load_named(name, shown_raw, protocol, changes, skip_damaged=skip_damaged),
         runs=runs,
         raw=raw,
         address=address,
