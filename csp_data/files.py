@@ -10,10 +10,13 @@ from typing import Any
 
 import h5py
 
-__all__ = ["NO_LOCKS", "check_file", "check_stored", "open_hdf5", "read_json", "special_file"]
+__all__ = ["JSON_FAULTS", "NO_LOCKS", "check_file", "check_stored", "open_hdf5", "read_json", "special_file"]
 
 NO_LOCKS = (errno.ENOLCK, errno.EOPNOTSUPP, 524)
 """What the system says where a disk has no locks; the last is the kernel's own ENOTSUPP, which some let out."""
+
+JSON_FAULTS = (OSError, ValueError, TypeError, KeyError, AttributeError)
+"""What :func:`read_json` raises, and looking for what a file should hold in one that holds something else."""
 
 UNCHECKED_BYTES = 256 << 20
 """Bytes that an array may promise without a look at what is stored of it."""

@@ -14,7 +14,7 @@ from typing import NamedTuple
 from joblib import cpu_count
 
 from csp_data.errors import CspDataError
-from csp_data.files import read_json
+from csp_data.files import JSON_FAULTS, read_json
 from csp_data.home import lock, stamps_dir
 from csp_data.output import write_json
 
@@ -125,7 +125,7 @@ class Stamps:
             }
         except (FileNotFoundError, NotADirectoryError):
             return {}
-        except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+        except JSON_FAULTS as error:
             logger.warning("%s: unreadable stamps are made again (%s)", self.path, error)
             return {}
 

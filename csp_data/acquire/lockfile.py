@@ -15,7 +15,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from csp_data.errors import CspDataError, VerificationError
-from csp_data.files import read_json
+from csp_data.files import JSON_FAULTS, read_json
 from csp_data.home import expanded, lock
 from csp_data.output import output_path, write_json
 from csp_data.terminal import with_control
@@ -87,7 +87,7 @@ def _rows(path: Path) -> dict[str, Any]:
         return dict(rows)
     except FileNotFoundError:
         return {}
-    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+    except JSON_FAULTS as error:
         raise CspDataError(
             f"{path}: not a lock file ({error}). Restore it from where it is shared, or delete it to start anew."
         ) from error

@@ -11,7 +11,7 @@ from csp_data.acquire.lockfile import RECEIPTS_NAME, LockedSet
 from csp_data.acquire.place import lists_contents
 from csp_data.acquire.report import FileReport
 from csp_data.card import Card
-from csp_data.files import read_json
+from csp_data.files import JSON_FAULTS, read_json
 
 __all__ = ["outdated_archives", "read_receipts"]
 
@@ -25,7 +25,7 @@ def read_receipts(root: Path) -> dict[str, list[str]]:
         return {str(name): [str(file) for file in files] for name, files in rows.items()}
     except FileNotFoundError:
         return {}
-    except (OSError, ValueError, TypeError, AttributeError) as error:
+    except JSON_FAULTS as error:
         logger.warning("%s is not used: archives are fetched again (%s)", root / RECEIPTS_NAME, error)
         return {}
 

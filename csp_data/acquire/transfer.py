@@ -29,7 +29,7 @@ from csp_data.acquire.leftovers import part_of, sidecar_of
 from csp_data.acquire.lockfile import if_replaced
 from csp_data.card import FileEntry
 from csp_data.errors import AccessError, CspDataError, TransferError, VerificationError
-from csp_data.files import read_json
+from csp_data.files import JSON_FAULTS, read_json
 from csp_data.output import open_new, sync_folder
 from csp_data.terminal import count_of
 
@@ -370,7 +370,7 @@ class _Transfer:
             logger.info("%s: its first bytes came from another address and are not used", self.file.name)
         except FileNotFoundError:
             pass
-        except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+        except JSON_FAULTS as error:
             logger.warning("%s is not used: %s", self.sidecar, error)
         return Partial()
 

@@ -18,7 +18,7 @@ from csp_data.plot.raw import plot_clock, plot_coverage, plot_stream
 from csp_data.plot.results import plot_prediction, plot_trajectory
 from csp_data.plot.sets import plot_splits
 from csp_data.plot.signals import by_unit, plot_channels, plot_lowpass, plot_spectra
-from csp_data.plot.style import Figure, from_start, legend_below, styles
+from csp_data.plot.style import TIME, Figure, from_start, legend_below, styles
 from csp_data.recording import FloatArray, Recording, Stream
 from csp_data.signal.lowpass import LowPass
 from csp_data.store import Channels
@@ -68,7 +68,7 @@ def _share_time(axes: list[Axes]) -> None:
         ax.sharex(axes[-1])
         ax.tick_params(labelbottom=False)
         ax.set_xlabel("")
-    axes[-1].set_xlabel("time in the recording (s)")
+    axes[-1].set_xlabel(TIME)
 
 
 def _episode(view: _View) -> Figure:

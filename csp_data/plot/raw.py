@@ -9,7 +9,7 @@ import numpy.typing as npt
 from matplotlib.axes import Axes
 
 from csp_data.card import printed_unit
-from csp_data.plot.style import COLOURS, legend_beside, styles, telling, tidy
+from csp_data.plot.style import COLOURS, TIME, legend_beside, styles, telling, tidy
 from csp_data.recording import FloatArray, Recording, Stream
 
 __all__ = ["gaps", "plot_clock", "plot_coverage", "plot_stream"]
@@ -86,7 +86,7 @@ def plot_coverage(ax: Axes, streams: Mapping[str, Stream] | Recording) -> Axes:
         ax.broken_barh(bars, (row - 0.3, 0.6), facecolor=style["color"])
     ax.set_yticks(range(len(streams)), list(streams))
     ax.set_ylim(len(streams) - 0.5, -0.5)
-    ax.set_xlabel("time in the recording (s)")
+    ax.set_xlabel(TIME)
     return tidy(ax)
 
 

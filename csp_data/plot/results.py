@@ -10,7 +10,7 @@ import numpy.typing as npt
 from matplotlib.axes import Axes
 
 from csp_data.card import printed_unit
-from csp_data.plot.style import INK, Look, from_start, legend_beside, line_looks, telling, tidy
+from csp_data.plot.style import INK, TIME, Look, from_start, legend_beside, line_looks, telling, tidy
 from csp_data.recording import FloatArray
 
 __all__ = ["plot_drift", "plot_prediction", "plot_trajectory"]
@@ -49,7 +49,7 @@ def plot_prediction(
     for values, style in _lines(measured, predicted or {}, looks, 2.2):
         shown = telling(values)
         ax.plot(time[shown], values[shown], **style)
-    ax.set(xlabel="time in the recording (s)", ylabel=f"{name} ({printed_unit(unit)})" if unit else name)
+    ax.set(xlabel=TIME, ylabel=f"{name} ({printed_unit(unit)})" if unit else name)
     ax.margins(x=0)
     legend_beside(ax)
     return tidy(ax)
@@ -125,7 +125,7 @@ def plot_drift(
         gap = np.linalg.norm(_summed(predicted[model], step) - true, axis=1)
         ax.plot(time, gap, linewidth=1.4, label=model, **style)
     label = f"distance from the measured sum ({printed_unit(unit)})"
-    ax.set(xlabel="time in the recording (s)", ylabel=label, ylim=(0, None))
+    ax.set(xlabel=TIME, ylabel=label, ylim=(0, None))
     ax.margins(x=0)
     legend_beside(ax)
     return tidy(ax)

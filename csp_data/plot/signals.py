@@ -14,6 +14,7 @@ from csp_data.plot.style import (
     COLOURS,
     GREYS,
     INK,
+    TIME,
     from_start,
     legend_beside,
     styles,
@@ -115,7 +116,7 @@ def plot_lowpass(ax: Axes, episode: Episode, channels: Channels, column: int, *l
         smooth = one.apply(values, channels.rate_hz)
         ax.plot(time, smooth[piece, 0], linewidth=1.6, label=_said(one), **style)
     ax.set(
-        xlabel="time in the recording (s)",
+        xlabel=TIME,
         ylabel=f"{channels.names[column]} ({printed_unit(channels.units[column])})",
     )
     ax.margins(x=0)

@@ -33,6 +33,7 @@ __all__ = [
     "MARKERS",
     "MUTED",
     "SUFFIXES",
+    "TIME",
     "Figure",
     "Look",
     "from_start",
@@ -76,6 +77,8 @@ DARK = """--ink: #e6e8eb; --muted: #a3aab5; --line: #343a43; --paper: #15181c;
   --colour-0: #3d9bdb; --colour-1: #ee7b2d; --colour-2: #1fbf91; --colour-3: #d993ba; --colour-5: #8fd0f5;
   --grey-0: #7f8792; --grey-1: #b0b6c0;"""
 """Those others, on a dark page: letters 4.5 times and lines 3 times as bright as it at least (WCAG 2.2)."""
+TIME = "time in the recording (s)"
+"""What stands at an axis of time."""
 SUFFIXES = ("png", "svg", "pdf", "html")
 """Formats that :func:`save` writes."""
 WORLD_S = 1e6
