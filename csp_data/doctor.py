@@ -27,7 +27,7 @@ from csp_data.card import bundled_root, left_out, load_card, names
 from csp_data.errors import CspDataError
 from csp_data.home import home, obstacle_at, prepared_dir, raw_dir, stamps_dir
 from csp_data.store import found_damaged, read_header
-from csp_data.terminal import amount
+from csp_data.terminal import amount, count_of
 
 __all__ = ["GROUP", "PreparedFile", "examine", "prepared_files", "size_of"]
 
@@ -198,11 +198,15 @@ def _reclaimable(prepared: list[PreparedFile]) -> Iterator[dict[str, Any]]:
     for name in dict.fromkeys(path.name.removesuffix(".incoming") for path in folders):
         if unfinished := leftovers(raw / name):
             size = sum(size_of(path) for path in unfinished)
-            yield {"what": f"unfinished downloads of {name}", "bytes": size, "command": f"csp-data clean {name}"}
+            yield {
+                "what": f"unfinished downloads or imports of {name}",
+                "bytes": size,
+                "command": f"csp-data clean {name}",
+            }
     if prepared:
         size = sum(row.bytes for row in prepared)
         yield {
-            "what": f"{len(prepared)} prepared files, which can be made again from the raw files",
+            "what": f"{count_of(len(prepared), 'prepared file')}, to be made again from the raw files",
             "bytes": size,
             "command": "csp-data clean --prepared",
         }

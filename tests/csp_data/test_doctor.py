@@ -81,6 +81,11 @@ def test_sizes_and_what_can_be_reclaimed(empty_home: Path) -> None:
         "csp-data clean vector": 1234,
         "csp-data clean --prepared": path.stat().st_size,
     }
+    assert {row["what"] for row in found["reclaimable"]} == {
+        "unfinished downloads or imports of broad",
+        "unfinished downloads or imports of vector",
+        "1 prepared file, to be made again from the raw files",
+    }
     assert found["home"]["bytes"] == sum(p.stat().st_size for p in empty_home.rglob("*") if p.is_file())
     for command in reclaimable:  # the commands that it names do what it says
         assert CliRunner().invoke(cli, [*command.split()[1:], "--yes"]).exit_code == 0
