@@ -19,7 +19,7 @@ from baselines.ablations.ablate import ablate
 from baselines.ablations.variants import KINDS, Base
 from baselines.cli import main
 from baselines.report import make_report
-from baselines.report.build import _groups, _overview_tables
+from baselines.report.build import _groups, _overview_tables, _tasks
 from baselines.report.group import Group
 from baselines.report.settings import varied
 from baselines.results import Result
@@ -245,12 +245,12 @@ def test_the_overview_has_no_single_fold_and_the_data_as_they_are_where_both_are
 
     for known in (folds, folds[:2]):
         beside = [replace(group, full=False) for group in known]
-        (overview,) = _overview_tables([whole("sample", 0.25), *beside, whole("other", 0.5)])
+        (overview,) = _overview_tables(_tasks([whole("sample", 0.25), *beside, whole("other", 0.5)]))
         assert re.findall(r"<td[^>]*>([^<]+)<", overview) == ["0.2500", "0.5000"]
     others, table = [whole("first", 0.25), whole("second", 0.5)], make_table(runs)
-    (overview,) = _overview_tables([*folds, *others])
+    (overview,) = _overview_tables(_tasks([*folds, *others]))
     assert all(cells(table, row)[1] in overview for row in table.rows)
-    (overview,) = _overview_tables([*folds[:2], *others])
+    (overview,) = _overview_tables(_tasks([*folds[:2], *others]))
     assert "sample" not in overview
 
 
