@@ -23,7 +23,7 @@ from csp_data.recording import FloatArray, Recording, Stream
 from csp_data.signal.lowpass import LowPass
 from csp_data.store import Channels
 
-__all__ = ["FIGURES", "columns_of", "draw", "recording_figure"]
+__all__ = ["FIGURES", "columns_of", "draw", "recording_figure", "usual_lowpass"]
 
 
 @dataclass(frozen=True)
@@ -97,10 +97,15 @@ def _spectra(view: _View) -> Figure:
     return figure
 
 
+def usual_lowpass(channels: Channels) -> LowPass:
+    """Return the filter that the figure of a low-pass shows if none is given."""
+    return LowPass(hz=channels.rate_hz / 10)
+
+
 def _lowpass(view: _View) -> Figure:
     """Draw a low-pass: the input that varies most (of those asked for) before and after it, its gain and delay."""
     channels = view.dataset.channels
-    lowpass = view.lowpass or LowPass(hz=channels.rate_hz / 10)
+    lowpass = view.lowpass or usual_lowpass(channels)
     columns = list(view.columns)
     most = columns[int(np.argmax(np.std(view.episode.inputs[:, columns], axis=0)))]
     figure = Figure(figsize=(9, 5.5), layout="constrained")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import html
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from panel.io.resources import LOCAL_DIST
 from csp_data.dataset import Dataset
 from csp_data.describe.text import markdown
 from csp_data.errors import CspDataError, OptionError
+from csp_data.plot.figures import usual_lowpass
 from csp_data.plot.style import DARK, to_svg
 from csp_data.predictions import PredictionsError
 from csp_data.signal.lowpass import LowPass
@@ -80,6 +82,8 @@ class _Page:
 
     def __init__(self, dataset: Dataset, runs: Mapping[str, Path], selection: Selection) -> None:
         self.dataset, self.runs, self.raw = dataset, runs, selection.raw
+        if selection.figure == "lowpass" and selection.lowpass is None:
+            selection = replace(selection, lowpass=usual_lowpass(dataset.channels))
         self._changing, self._address = False, selection.address()
         nyquist = dataset.channels.rate_hz / 2
         lowpass = selection.lowpass
@@ -180,6 +184,8 @@ class _Page:
             return
         for widget in (self.channels, self.hz, self.order, self.phase):
             widget.disabled = self.figure.value not in FILTERED
+        if self.figure.value == "lowpass" and not self.hz.value:  # then order and phase would change nothing
+            self.hz.value = usual_lowpass(self.dataset.channels).hz
         self.shown.loading = True
         try:
             selection = self.selection()

@@ -227,7 +227,8 @@ def test_what_is_chosen_in_the_page_is_what_is_shown(sample: csp_data.Dataset, r
     runs, raw, asked = find_runs(root), root / "raw", {"figure": "lowpass", "episode": "2"}
     page = _Page(sample, runs, Selection.asked(sample, runs, asked, raw))
     assert page.episode.options == {f"{i}: {row.id}": i for i, row in enumerate(sample.train.rows)}
-    assert page.selection() == Selection(sample, runs, "lowpass", "train", 2, raw=raw)
+    # the filter that the figure shows, or order and phase, beside a cut-off of 0, would change nothing
+    assert page.selection() == Selection(sample, runs, "lowpass", "train", 2, csp_data.LowPass(5.0), raw=raw)
     page.part.value = "val"
     assert page.episode.options == {f"{i}: {row.id}": i for i, row in enumerate(sample.val.rows)}
     page.hz.value, page.order.value, page.phase.value = page.hz.end, 5, "zero"
@@ -245,7 +246,13 @@ def test_what_is_chosen_in_the_page_is_what_is_shown(sample: csp_data.Dataset, r
     page.part.value = "test"
     assert page.selection().figure == "targets"
     assert (page.part.value, page.run.disabled) == ("test", False)
-    assert _Page(sample, {}, Selection(sample)).run.disabled
+    page = _Page(sample, {}, Selection(sample))
+    assert page.run.disabled
+    assert page.hz.value == 0
+    page.figure.value = "lowpass"
+    page.phase.value = "zero"
+    assert page.selection().lowpass == csp_data.LowPass(5.0, phase="zero")
+    assert "low-pass 5 Hz, order 3, zero phase" in re.sub(r"<!-- | -->", "", page.shown.object)
 
 
 @pytest.mark.filterwarnings("ignore::PendingDeprecationWarning")
@@ -319,23 +326,23 @@ def test_the_page_in_a_browser(address: str) -> None:
         page.get_by_label("Predictions of a run").select_option("sweep/good")
         page.locator(".csp-figure svg >> text=sweep/good").first.wait_for()
         page.locator(".csp-figure svg >> text=/sample \\/ test/").first.wait_for()
-        # another figure, then inputs, then the slider: the picture follows
+        # another figure, then inputs, then the slider, which begins at the 5 Hz of the figure: the picture follows
         page.get_by_label("Figure", exact=True).select_option("lowpass")
         page.get_by_label("Inputs").select_option("gyr_y")
         page.locator(".csp-figure svg >> text=gyr_y (rad/s)").first.wait_for()
         page.get_by_role("slider", name="Low-pass cut-off (Hz), 0 for none").press("ArrowRight")
-        page.locator(".csp-figure svg >> text=/low-pass 0\\.1 Hz/").first.wait_for()
+        page.locator(".csp-figure svg >> text=/low-pass 5\\.1 Hz/").first.wait_for()
         # the address follows: opened elsewhere it shows the same, and back leads to the choices before, then away
-        page.wait_for_url("**/view?dataset=sample&figure=lowpass&part=test&episode=*&hz=0.1&**")
+        page.wait_for_url("**/view?dataset=sample&figure=lowpass&part=test&episode=*&hz=5.1**")
         with context.new_page() as other:
             other.goto(page.url)
-            other.get_by_role("img", name="low-pass 0.1 Hz, order 3, causal phase").wait_for()
+            other.get_by_role("img", name="low-pass 5.1 Hz, order 3, causal phase").wait_for()
             assert other.get_by_label("Predictions of a run").input_value() == "sweep/good"
             assert other.get_by_label("Inputs").input_value() == "gyr_y"
             other.get_by_label("Figure", exact=True).select_option("splits")
             other.wait_for_url("**figure=splits**")
             other.go_back()
-            other.get_by_role("img", name="low-pass 0.1 Hz, order 3, causal phase").wait_for()
+            other.get_by_role("img", name="low-pass 5.1 Hz, order 3, causal phase").wait_for()
             assert other.url == page.url
             assert other.get_by_label("Figure", exact=True).input_value() == "lowpass"
             other.go_back()
