@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import shlex
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,8 @@ import click
 
 import csp_data
 from csp_data import api
-from csp_data.acquire.rawtree import raw_root
+from csp_data.acquire.nearby import without_other_simulations
+from csp_data.acquire.rawtree import raw_kind, raw_root
 from csp_data.card import Card, load_card
 from csp_data.commands.acquire import download, import_, verify
 from csp_data.commands.base import Commands, examples, report, run
@@ -40,6 +42,7 @@ from csp_data.describe.text import plain_text
 from csp_data.errors import OptionError, StoreError
 from csp_data.home import home, prepared_dir, prepared_files_of
 from csp_data.output import output_path
+from csp_data.sources import find_in
 from csp_data.terminal import count_of, loudness, wrapped
 
 __all__ = ["cli", "main"]
@@ -113,14 +116,19 @@ def info(
         report({"card": card.to_dict(), "prepared": dataset and _summary(dataset), **files}, "", as_json=True)
         return
     click.echo(wrapped(plain_text(card, card.kind if dataset is None else dataset.kind)))
-    for line in _describe_prepared_files(card) if dataset is None else _describe_prepared(dataset):
+    for line in _describe_files(card, raw) if dataset is None else _describe_prepared(dataset):
         click.echo(wrapped(line))
 
 
-def _describe_prepared_files(card: Card) -> Iterator[str]:
-    """Say which prepared files of a data set the home has."""
+def _describe_files(card: Card, raw: Path | None) -> Iterator[str]:
+    """Say how many recordings are there, and which prepared files of the data set the home has."""
+    root = raw_root(card, raw)
+    count = len(without_other_simulations(card, root, find_in(card, root))) if root.is_dir() else 0
+    kind = " (simulated)" if count and raw_kind(card, root) == "simulated" else ""
+    yield f"Found: {count_of(count, 'recording') if count else 'no recordings'}{kind} in {root}"
     made_before = _made_before(card.name)
-    yield "Prepared:" if made_before else f"Prepared: nothing yet (csp-data prepare {card.typed})"
+    option = "" if raw is None else f" --raw {shlex.quote(str(raw))}"
+    yield "Prepared:" if made_before else f"Prepared: nothing yet (csp-data prepare {card.typed}{option})"
     for dataset in made_before:
         yield f"  {dataset}\n    {_counts(dataset)}\n    {dataset.path}"
 

@@ -34,6 +34,18 @@ def test_info_tells_of_every_prepared_file(empty_home: Path) -> None:
     assert set(json.loads(run("info", "sample", "--json").stdout)["files"]) == set(paths)
 
 
+def test_info_counts_the_recordings_that_are_there(tmp_path: Path, empty_home: Path) -> None:
+    """It left out --raw without a word, and said what is promised alone."""
+    assert f"Found: 13 recordings in {run('path', 'sample').stdout.strip()}\n" in run("info", "sample").stdout
+    raw = csp_data.simulate("vector", tmp_path / "made here", hours=0.01)
+    count = len(list(raw.glob("*.synced.imu.txt")))
+    said = run("info", "vector", "--raw", str(raw)).stdout
+    assert f"Found: {count} recordings (simulated) in {raw}\n" in said
+    assert f"Prepared: nothing yet (csp-data prepare vector --raw '{raw}')\n" in said
+    assert f"Found: no recordings in {empty_home / 'raw' / 'vector'}\n" in run("info", "vector").stdout
+    assert f"Found: no recordings in {raw}\n" in run("info", "marker", "--raw", str(raw)).stdout
+
+
 def test_info_gives_every_unit_and_no_pattern_for_a_recording() -> None:
     assert "velocity: vel_x, vel_z, turn_y in m, m, rad, given per second" in run("info", "slip").stdout
     said = run("info", "ronin").stdout
