@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -22,6 +23,7 @@ from baselines.models.model import FlatModel
 from baselines.results import Result
 from baselines.results.folds import across_folds, recipe_of
 from baselines.runs.run import Run, RunError, read_run
+from baselines.runs.start import Start, start_of
 from baselines.tables.labels import by_label
 from baselines.trained import evaluate, load_model
 from baselines.training.settings import TrainConfig
@@ -69,6 +71,8 @@ def test_a_published_model_becomes_a_run_as_it_is(sample: Dataset, file: Path, t
     np.testing.assert_allclose(stream.push(sample.test[0].inputs[:500]), made.predictions[0].pred[:50], atol=1e-5)
     again, state = run(sample, "flat-lstm", CONFIG, tmp_path / "run", options=SIZES, weights=str(file))
     assert (state, again.config) == ("finished", made.config)
+    beside = shutil.copy(file, made.folder)  # a file that lies in a run's folder is none of the run's
+    assert start_of(beside) == Start(str(beside), None)
 
 
 def test_a_run_says_which_weights_it_began_with(sample: Dataset, file: Path, tmp_path: Path) -> None:
@@ -150,8 +154,9 @@ def test_weights_that_do_not_fit_are_refused(runs: dict[str, Run], sample: Datas
         run(plain, "flat-lstm", CONFIG, tmp_path / "run", options=sizes, weights=folder)
     with pytest.raises(OptionError, match="nothing for the reference mean"):
         begin("mean", folder)
-    with pytest.raises(ModelError, match=r"none\.pt: cannot be read"):
-        begin("flat-lstm", tmp_path / "none.pt", **SIZES)
+    for name in ("none.pt", "none.safetensors"):
+        with pytest.raises(ModelError, match=rf"{re.escape(name)}: cannot be read"):
+            begin("flat-lstm", tmp_path / name, **SIZES)
     own = f"{Path(__file__).parents[3] / 'examples' / 'own_model.py'}:ChunkGRU"
     (tmp_path / "weights.pt").touch()
     with pytest.raises(OptionError, match="the folder of a run, for a model of your own"):
