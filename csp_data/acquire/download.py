@@ -164,7 +164,7 @@ class _Download:
         if failures:
             with suppress(OSError):  # parts of archives stay there for the next run
                 self.incoming.rmdir()
-            raise _combined_error(self.card, failures, len(report.present), missing[0].by_hand)
+            raise _combined_error(self.card, failures, report, missing[0].by_hand)
         if not self.options.keep_archives:
             shutil.rmtree(self.incoming, ignore_errors=True)
         return report
@@ -425,7 +425,7 @@ def _copy(item: Item, source: Path, target: Path) -> Digest:
     return digest
 
 
-def _combined_error(card: Card, failures: dict[str, CspDataError], present: int, by_hand: str) -> CspDataError:
+def _combined_error(card: Card, failures: dict[str, CspDataError], report: Report, by_hand: str) -> CspDataError:
     """Return one error for all files that did not come: the worst that needs a person's attention."""
     if len(failures) == 1:
         return next(iter(failures.values()))
@@ -434,12 +434,16 @@ def _combined_error(card: Card, failures: dict[str, CspDataError], present: int,
     for advice in shared:  # said once, after the files
         texts = [text.replace(advice, "").strip() for text in texts]
     lines = [f"  {text}" for text in texts]
-    heading = f"{len(failures)} files of {card.name} did not come, {present} are here and verified:"
+    heading = f"{len(failures)} files of {card.name} did not come, {len(report.present)} are here and verified:"
     message = [heading, *lines[:LISTED]]
     if len(lines) > LISTED:
         message.append(f"  and {len(lines) - LISTED} more: {', '.join(list(failures)[LISTED:])}")
     message += shared
-    if present:
+    damaged = [file for file in report.failures if file.status != "missing"]
+    if damaged:
+        message.append("Still here, and in the way of prepare and load:")
+        message += [f"  {line}" for line in failure_lines(damaged)]
+    elif report.present:
         message.append("What is here can be used as it is: prepare and load leave out what is missing.")
     text = "\n".join(message)
     for kind in (VerificationError, AccessError):

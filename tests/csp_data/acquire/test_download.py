@@ -122,6 +122,24 @@ def test_every_file_that_did_not_come_is_named(sample_mirror, empty_home):
     assert "can be used as it is" not in result.stderr  # nothing is here
 
 
+def test_a_damaged_file_that_no_other_replaces_is_not_called_usable(sample_mirror, empty_home):
+    assert run("download", "excerpt", "--mirror", sample_mirror.url).exit_code == 0
+    first, second, *_ = sorted((empty_home / "raw" / "excerpt").glob("*.hdf5"))
+    first.unlink()
+    second.write_bytes(second.read_bytes()[:-1])
+    sample_mirror.resources.clear()
+    said = run("download", "excerpt", "--mirror", sample_mirror.url).stderr
+    assert "2 files of excerpt did not come, 11 are here and verified:" in said
+    assert f"\nStill here, and in the way of prepare and load:\n  {second.name}: truncated: expected " in said
+    assert "can be used as it is" not in said
+    assert run("prepare", "excerpt").exit_code == 3
+    second.unlink()
+    assert run("download", "excerpt", "--mirror", sample_mirror.url).stderr.endswith(
+        "leave out what is missing.\n"
+    )
+    assert run("prepare", "excerpt").exit_code == 0
+
+
 def test_bundled_set_needs_no_download(empty_home):
     assert run("download", "sample").exit_code == 0
 
