@@ -20,9 +20,9 @@ from torch import Tensor, nn
 
 import baselines
 from baselines.errors import OptionError
-from baselines.training.checkpoint import CheckpointError, load_weights, read_checkpoint
+from baselines.training.checkpoint import CheckpointError, load_weights, read_checkpoint, write_checkpoint
 from baselines.training.data import Part, load_part
-from baselines.training.ledger import LEDGER
+from baselines.training.ledger import LEDGER, count_executed
 from baselines.training.settings import BEST, LAST, METRICS, TrainConfig
 from baselines.training.step import masked_mse
 from baselines.training.team import ALONE, Team
@@ -465,6 +465,22 @@ def test_another_configuration_is_refused(gru: type[Any], make_part: MakePart, t
     with pytest.raises(CheckpointError, match="another model"):
         train(_hiss(gru, part), part, val, CONFIG, tmp_path)
     assert (tmp_path / LAST).read_bytes() == before
+    held = read_checkpoint(tmp_path / LAST)
+    del held.progress["config"]["patience"]  # as before there was any
+    write_checkpoint(tmp_path / LAST, held)
+    train(_gru(gru, part), part, val, CONFIG, tmp_path)
+    with pytest.raises(CheckpointError, match=r"patience was None, is 3\. Use another folder"):
+        train(_gru(gru, part), part, val, replace(CONFIG, patience=3), tmp_path)
+
+
+def test_an_epoch_is_noted_only_once_its_checkpoint_is_kept(
+    gru: type[Any], make_part: MakePart, tmp_path: Path
+) -> None:
+    model, part = _gru(gru, make_part()), make_part()
+    model.register_forward_hook(lambda *_: (tmp_path / LAST).mkdir(exist_ok=True))  # in its place
+    with pytest.raises(OSError, match="something that is no file"):
+        train(model, part, part, CONFIG, tmp_path)
+    assert (len(_lines(tmp_path)), count_executed([tmp_path]).epochs) == (1, 0)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="other systems have no such paths")
