@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 from pathlib import Path
 
@@ -9,11 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import baselines
 from baselines.cli import parse
 from baselines.commands.arguments import parse_lists, parse_seeds, parse_settings
 from baselines.errors import OptionError
-from baselines.sweeps.grid import Grid
-from baselines.sweeps.worker import Place
 
 
 def test_seeds_are_numbers_and_ranges_each_once() -> None:
@@ -77,25 +77,29 @@ def test_what_is_not_json_is_text_and_a_json_list_is_one_value() -> None:
 
 
 @pytest.mark.parametrize("words", [["sweep"], ["ablate", "lowpass"]], ids=lambda words: words[0])
-def test_commands_over_a_grid_take_what_was_typed_to_grid_place_and_pool(words: list[str], tmp_path: Path) -> None:
+def test_commands_over_a_grid_take_what_was_typed_to_the_function_in_python(
+    words: list[str], tmp_path: Path
+) -> None:
     line = (
         "--datasets broad ronin --models flat-s4 mean --seeds 3 5-6 --set train.lr=0.01 --protocol strict "
         "--training paper --preset paper --raw trees/{name} --jobs 3 --backend slurm --slurm timeout_min=5 "
         "slurm_partition=gpu --device cuda --per-device 2 --threads 4 --folds 6 --skip-damaged"
     )
     command = parse([*words, *line.split(), "--out", str(tmp_path)]).command
-    assert command.runs.grid(command.datasets, command.models, command.seeds, command.set, command.folds) == Grid(
-        datasets=("broad", "ronin"),
-        models=("flat-s4", "mean"),
-        seeds=(3, 5, 6),
-        protocol="strict",
-        training="paper",
-        preset="paper",
-        settings={"train.lr": [0.01]},
-        raw="trees/{name}",
-        folds=6,
-        skip_damaged=True,
-    )
-    assert command.runs.place() == Place(device="cuda", per_device=2, threads=4)
-    slurm = {"timeout_min": 5, "slurm_partition": "gpu"}
-    assert command.runs.pool() == {"jobs": 3, "backend": "slurm", "slurm": slurm}
+    assert (command.datasets, command.models, command.folds) == (("broad", "ronin"), ("flat-s4", "mean"), 6)
+    assert (command.seeds, command.set) == (("3", "5-6"), ("train.lr=0.01",))
+    arguments = command.runs.arguments()
+    assert arguments == {
+        "protocol": "strict",
+        "training": "paper",
+        "preset": "paper",
+        "raw": "trees/{name}",
+        "skip_damaged": True,
+        "jobs": 3,
+        "backend": "slurm",
+        "slurm": {"timeout_min": 5, "slurm_partition": "gpu"},
+        "device": "cuda",
+        "per_device": 2,
+        "threads": 4,
+    }
+    assert arguments.keys() <= inspect.signature(getattr(baselines, words[0])).parameters.keys()
