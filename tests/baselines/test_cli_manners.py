@@ -24,6 +24,7 @@ from baselines.cpu import threads as parallel
 from baselines.cpu.threads import compiling_note
 from baselines.presets import REFERENCES
 from baselines.runs.run import Run
+from baselines.sweeps import worker
 from baselines.training.ledger import read_lines
 
 PROGRAM = (sys.executable, "-m", "baselines")
@@ -226,7 +227,8 @@ def test_compiling_is_not_told_when_quiet_and_in_a_sweep_by_its_table(
         yield
         say()
 
-    monkeypatch.setattr(parallel, "before_compiling", compiles)
+    for module in (parallel, worker):
+        monkeypatch.setattr(module, "before_compiling", compiles)
     for flags, wanted in (([], [compiling_note()]), (["-q"], [])):
         out = str(tmp_path / f"run{len(flags)}")
         code, _, error = said(["train", "sample", "flat-lstm", *TINY, "--out", out, *flags], capsys)
