@@ -26,12 +26,16 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor
+from torch.utils.checkpoint import checkpoint
 
 from baselines.cpu.threads import compiled_for
 from baselines.layers.exact import product, row_times_power
 
 SHORT = 32
 """Up to this length plain products beat the FFT, for the kernel and for the convolution."""
+
+TERMS = 1 << 23
+"""Terms of the Cauchy sums that plain torch holds at once: 1024 frequencies of 256 channels with 64 states."""
 
 
 class StateSpace(NamedTuple):
@@ -228,7 +232,22 @@ def spectrum(odd: Tensor, even: Tensor, poles: Tensor, dt: Tensor, cos: Tensor, 
 
 
 def spectrum_plain(odd: Tensor, even: Tensor, poles: Tensor, dt: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-    """Compute :func:`spectrum` with torch alone."""
+    """Compute :func:`spectrum` with torch alone.
+
+    Of many frequencies, a block at a time, which the way back computes once more: arrays of states times
+    frequencies would take gigabytes for a long input.
+    """
+    width = max(1, TERMS // poles.numel())
+    if len(cos) <= width:
+        return _spectrum_block(odd, even, poles, dt, cos, sin)
+    blocks = [
+        checkpoint(_spectrum_block, odd, even, poles, dt, *angles, use_reentrant=False, preserve_rng_state=False)
+        for angles in zip(cos.split(width), sin.split(width), strict=True)
+    ]
+    return torch.cat(blocks, dim=-1)
+
+
+def _spectrum_block(odd: Tensor, even: Tensor, poles: Tensor, dt: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
     q_cb, q_cp, q_pb, q_pp = cauchy(odd, even, poles, cos, sin).unbind(0)
     scale = dt * cos
     return dt * torch.complex(cos, sin) * (q_cb - scale * q_cp * q_pb / (1.0 + scale * q_pp))

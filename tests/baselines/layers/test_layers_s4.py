@@ -174,6 +174,34 @@ def test_compiled_spectrum_equals_plain(channels, half, frequencies, dtype):
     compare(*results, args, 1e-4 if dtype == torch.float32 else 1e-11)
 
 
+def test_of_many_frequencies_plain_torch_holds_a_block_at_a_time(monkeypatch):
+    """Outputs and gradients are those of all at once; what is kept for the way back is not."""
+    torch.manual_seed(0)
+    odd, even = torch.randn(2, 4, 3, 8, dtype=torch.float64)
+    poles = torch.complex(-0.1 - torch.rand(3, 8).double(), 3 * torch.randn(3, 8).double())
+    phi = torch.linspace(0, torch.pi / 2, 101, dtype=torch.float64)
+    dt = 0.01 + 0.1 * torch.rand(3, 1, dtype=torch.float64)
+    args = [t.clone().requires_grad_() for t in (odd, even, poles, dt)]
+
+    def spectrum(terms):
+        """Return the spectrum, and how many bytes are kept for the way back."""
+        kept = {}
+
+        def keep(tensor):
+            kept[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()
+            return tensor
+
+        monkeypatch.setattr(ssm_math, "TERMS", terms)
+        with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+            made = ssm_math.spectrum_plain(*args, torch.cos(phi), torch.sin(phi))
+        return made, sum(kept.values())
+
+    for terms in (24 * 10, 1):
+        (at_once, all_kept), (in_blocks, kept) = spectrum(24 * 101), spectrum(terms)
+        compare(at_once, in_blocks, args, 1e-12)
+        assert kept < all_kept / 4
+
+
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 @pytest.mark.parametrize(
     ("batch", "length", "channels", "first"), [(1, 1, 1, 0), (3, 10, 5, 0), (40, 7, 33, 6), (17, 32, 4, 3)]
