@@ -46,7 +46,7 @@ PAGES = (
     *(ROOT / "docs" / f"{name}.md" for name in ("results", "results-simulated", "quirks")),
 )
 BLOCK = re.compile(r"(<!-- results: (?P<name>[a-z-]+) -->\n).*?(<!-- results: end -->)", re.S)
-SIZES, STUDY, FOLDS, SAMPLE = "broad-sizes", "broad", "broad-folds", "sample"
+SIZES, STUDY, FOLDS, LAYERS, SAMPLE = "broad-sizes", "broad", "broad-folds", "broad-layers", "sample"
 
 
 def chosen(rows: Results) -> dict[str, Result]:
@@ -166,18 +166,26 @@ def fold_recordings() -> str:
     return write([Grid(heading, ("recording", *shown), tuple(body), frozenset(marked))], "md")
 
 
-def fold_commands() -> str:
-    """Show the command that makes the study, and where it was run."""
-    rows = load_results(FOLDS)
+def layers() -> str:
+    """Show all kinds of layers, flat: those of this study beside the published ones, and two references."""
+    rows = load_results(LAYERS)
+    published = [model for model in MODELS if model.startswith("flat-")]
+    beside = load_results(FOLDS, model=("mean", "strapdown", *published))
+    return write([grid_of(make_table([*beside, *rows]))], "md")
+
+
+def fold_commands(study: str, compared: str = "") -> str:
+    """Show the command that makes a study of folds, and where it was run."""
+    rows = load_results(study)
     epochs = {row.epochs for row in rows if row.epochs is not None}
     seeds = sorted({row.seed for row in rows})
-    models = [model for model in MODELS if model in {row.model for row in rows}]
-    named = "published" if models == list(MODELS) else " ".join(models)
+    models = list(dict.fromkeys(row.model for row in rows if row.model not in REFERENCES))
+    named = "references published" if set(models) == set(MODELS) else " ".join(models)
     return (
         f"{made(rows)}\n\n*Not run by the tests: needs the 18 trials, and hours.*\n\n```console\n"
         f"$ csp-baselines sweep --datasets broad --raw FOLDER_OF_THE_TRIALS --folds {rows[0].folds} \\\n"
-        f"      --models references {named} --seeds {' '.join(map(str, seeds))} --set train.epochs={epochs.pop()} "
-        "--out sweeps/broad-folds\n$ csp-baselines table sweeps/broad-folds\n```\n"
+        f"      --models {named} --seeds {' '.join(map(str, seeds))} --set train.epochs={epochs.pop()} "
+        f"--out sweeps/{study}\n$ csp-baselines table sweeps/{study}{compared}\n```\n"
     )
 
 
@@ -308,7 +316,9 @@ BLOCKS: dict[str, tuple[tuple[str, ...], Callable[[], str]]] = {
     "broad-folds": ((FOLDS,), lambda: table_of(FOLDS)),
     "broad-folds-findings": ((FOLDS, STUDY), lambda: of_folds(load_results(FOLDS), load_results(STUDY))),
     "broad-folds-recordings": ((FOLDS,), fold_recordings),
-    "broad-folds-commands": ((FOLDS,), fold_commands),
+    "broad-folds-commands": ((FOLDS,), lambda: fold_commands(FOLDS)),
+    "broad-layers": ((LAYERS, FOLDS), layers),
+    "broad-layers-commands": ((LAYERS,), lambda: fold_commands(LAYERS, f" study:{FOLDS}")),
     "broad-lowpass": (("broad-lowpass",), lambda: filters(load_results("broad-lowpass"))),
     "broad-fraction": (("broad-fraction",), lambda: fractions(load_results("broad-fraction"))),
     "simulated-strict": (("simulated-strict",), lambda: beside_each_other("simulated-strict")),
